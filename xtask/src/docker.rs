@@ -1,0 +1,1 @@
+//! What we know of Docker: buildx command lines, its progress stream, registries, image stores, capabilities.

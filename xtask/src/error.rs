@@ -1,0 +1,195 @@
+//! The one error type: what failed, where (file and line), what to do about it, and who must act. No I/O here.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Who must act, which is what decides the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line or a configuration file is wrong; the user mends it. Exit code 2.
+    Usage,
+    /// Something outside failed: a service's build, a check, a gate, the network, the engine. Exit code 1.
+    Failed,
+    /// The user, or the runner, asked us to stop. Exit code 130.
+    Cancelled,
+}
+
+/// An error as shown to a person: a lowercase fragment, the place it concerns, and a hint that says what to do.
+#[derive(Debug)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    message: String,
+    place: Option<(PathBuf, Option<usize>)>,
+    hint: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { inner: Box::new(Inner { kind, message, place: None, hint: None, source: None }) }
+    }
+
+    /// An error in the command line or a configuration file.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// A failure of a build, a check, or something outside.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// The run was asked to stop.
+    pub fn cancelled() -> Self {
+        Self::new(Kind::Cancelled, "cancelled")
+    }
+
+    /// An I/O failure on `path` while doing `what` ("read", "write", …). A full disk and a denied access get a hint of their own.
+    pub fn io(what: &str, path: &Path, source: std::io::Error) -> Self {
+        let kind = source.kind();
+        let error = Self::failed(format!("cannot {what} {}", path.display())).source(source);
+        match kind {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                error.hint(format!("the disk that holds {} is full; free some room and run this again", path.display()))
+            }
+            std::io::ErrorKind::PermissionDenied => error.hint("check who owns it and its permissions"),
+            _ => error,
+        }
+    }
+
+    /// Adds what the user can do about it; a later call replaces an earlier hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the file it concerns and, where known, the line (counted from 1).
+    #[must_use]
+    pub fn at(mut self, file: impl Into<PathBuf>, line: Option<usize>) -> Self {
+        self.inner.place = Some((file.into(), line));
+        self
+    }
+
+    /// Adds the underlying error, shown after a colon.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    /// Who must act.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// True where the run was asked to stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.kind == Kind::Cancelled
+    }
+
+    /// The file and line it concerns.
+    #[must_use]
+    pub fn place(&self) -> Option<(&Path, Option<usize>)> {
+        self.inner.place.as_ref().map(|(file, line)| (file.as_path(), *line))
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint_text(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    /// The process's exit code: 1 a failure, 2 usage or configuration, 130 cancelled.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.inner.kind {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::Cancelled => 130,
+        }
+    }
+}
+
+/// One line without the hint: `file:line: message: cause: its cause`.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((file, line)) = &self.inner.place {
+            write!(f, "{}", file.display())?;
+            if let Some(line) = line {
+                write!(f, ":{line}")?;
+            }
+            f.write_str(": ")?;
+        }
+        f.write_str(&self.inner.message)?;
+        let mut source: Option<&(dyn StdError + 'static)> = self.inner.source.as_deref().map(|e| e as _);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl StdError for Error {}
+
+/// Reads a text file, naming it in the error.
+///
+/// # Errors
+/// When it cannot be read or is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))
+}
+
+/// Replaces `path` with `bytes` in one step (temporary file beside it, then rename), so that a crash leaves the old
+/// content or the new, never a part. Parent folders are created.
+///
+/// # Errors
+/// When the folder cannot be made, written or renamed into.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    use std::io::Write as _;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(|e| Error::io("write into", parent, e))?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(|e| Error::io("write", path, e))?;
+    file.persist(path).map_err(|e| Error::io("replace", path, e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_place_message_and_cause_in_one_line() {
+        let error = Error::usage("unknown key `regsitry`").at("xtask.toml", Some(3)).hint("did you mean `registry`?");
+        assert_eq!(error.to_string(), "xtask.toml:3: unknown key `regsitry`");
+        assert_eq!(error.exit_code(), 2);
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = Error::io("write", Path::new("/c/x"), full);
+        assert!(error.to_string().starts_with("cannot write /c/x: "), "{error}");
+        assert!(error.hint_text().is_some_and(|h| h.contains("is full")));
+    }
+
+    #[test]
+    fn an_atomic_write_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/state.json");
+        write_atomically(&path, b"one, long").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

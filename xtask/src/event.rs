@@ -1,0 +1,137 @@
+//! What a run says while it runs: plain data, emitted by whoever does the work, read by reporters and by the record. Whoever
+//! emits never prints; whoever reads never decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{Digest, ServiceName};
+
+/// Something a run works on that has a line of its own in the progress display.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Task {
+    /// Bringing up the embedded engine, stand-ins included.
+    Engine,
+    /// The sparse checkout.
+    Checkout,
+    /// The shared base image.
+    Base,
+    /// One service's image.
+    Service(ServiceName),
+    /// Putting the version tags.
+    Publish,
+    /// The release's notes.
+    Notes,
+}
+
+impl std::fmt::Display for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Engine => "engine",
+            Self::Checkout => "checkout",
+            Self::Base => "base",
+            Self::Service(name) => name.as_str(),
+            Self::Publish => "publish",
+            Self::Notes => "notes",
+        })
+    }
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The builder was called and succeeded.
+    Built,
+    /// Its inputs are unchanged and its image is there: nothing was called.
+    Skipped,
+    /// Another task that is not a build is done (engine, checkout, publish, notes).
+    Done,
+    /// It failed.
+    Failed,
+    /// It was running when the run was stopped.
+    Cancelled,
+    /// It had not begun when the run was stopped, or what it needs failed.
+    NotRun,
+}
+
+/// How serious a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Worth knowing.
+    Info,
+    /// Something is not as it should be, and the run goes on.
+    Warning,
+}
+
+/// How a build step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepEnd {
+    /// Taken from a cache.
+    Cached,
+    /// Executed.
+    Ran,
+    /// Failed with BuildKit's message.
+    Failed(String),
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each variant's text says what its fields are")]
+pub enum Event {
+    /// A task begins; `title` says what it is about to do.
+    Started { task: Task, title: String },
+    /// What a task is doing right now, for the live display only.
+    Doing { task: Task, what: String },
+    /// Bytes (or files) done of a total; `total` is 0 where it is not known.
+    Amount { task: Task, done: u64, total: u64 },
+    /// A Dockerfile step began. `name` is BuildKit's, for example `[api-build 2/4] RUN tsc`.
+    StepStarted { task: Task, name: String },
+    /// A Dockerfile step ended; `cached` and `total` count the task's steps so far.
+    StepEnded { task: Task, name: String, end: StepEnd, took: Duration, cached: usize, total: usize },
+    /// A line a child wrote.
+    Log { task: Task, line: String },
+    /// Something a person should know; `hint` says what to do.
+    Notice { level: Level, task: Option<Task>, message: String, hint: Option<String> },
+    /// A task is over. `digest` is the image's, where it made one.
+    Ended { task: Task, status: Status, took: Duration, digest: Option<Digest> },
+}
+
+/// Where events go. Cloning is cheap; every clone feeds the same readers.
+#[derive(Clone)]
+pub struct Events {
+    sink: Arc<dyn Fn(Event) + Send + Sync>,
+}
+
+impl Events {
+    /// Hands every event to `sink`, from whichever thread emits it.
+    pub fn new(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self { sink: Arc::new(sink) }
+    }
+
+    /// Nobody listens.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(drop)
+    }
+
+    /// Emits one event.
+    pub fn emit(&self, event: Event) {
+        (self.sink)(event);
+    }
+
+    /// Emits a notice.
+    pub fn notice(&self, level: Level, task: Option<Task>, message: impl Into<String>, hint: Option<String>) {
+        self.emit(Event::Notice { level, task, message: message.into(), hint });
+    }
+
+    /// Says what a task is doing right now.
+    pub fn doing(&self, task: &Task, what: impl Into<String>) {
+        self.emit(Event::Doing { task: task.clone(), what: what.into() });
+    }
+}

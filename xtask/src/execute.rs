@@ -1,0 +1,4 @@
+//! Running things: processes, shutdown, retries. Nothing here prints or knows what a service is.
+
+pub mod process;
+pub mod shutdown;

@@ -1,0 +1,398 @@
+//! The only place that starts a process. Every child is the leader of its own process group and registered with
+//! [`Shutdown`], so that a cancelled run leaves no orphan. Nothing here prints.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::execute::shutdown::Shutdown;
+
+/// How many bytes of a child's error output an error message quotes, from the end.
+const QUOTED_BYTES: usize = 2_000;
+
+/// A command line that has not been run: what `--dry-run` prints and what [`Invocation::run`] executes are this one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    program: OsString,
+    args: Vec<OsString>,
+    /// `None` takes the variable away from the child.
+    env: Vec<(OsString, Option<OsString>)>,
+    dir: Option<PathBuf>,
+    stdin: Option<Vec<u8>>,
+    timeout: Option<Duration>,
+}
+
+/// What a finished child left: its exit code (`None` where a signal ended it) and both streams.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// Everything it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// Everything it wrote to standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// True for exit code 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// Standard output as text, invalid UTF-8 replaced, without the trailing line ends.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end_matches(['\n', '\r']).to_owned()
+    }
+
+    /// The end of standard error, for an error message.
+    #[must_use]
+    pub fn error_tail(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stderr);
+        let text = text.trim_end();
+        let mut from = text.len().saturating_sub(QUOTED_BYTES);
+        while !text.is_char_boundary(from) {
+            from += 1;
+        }
+        text[from..].to_owned()
+    }
+}
+
+impl Invocation {
+    /// A command without arguments; `program` is looked up on the child's PATH unless it has a slash.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), dir: None, stdin: None, timeout: None }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable for the child.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Takes a variable away from the child.
+    #[must_use]
+    pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), None));
+        self
+    }
+
+    /// Runs in `dir`.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Feeds `bytes` to the child's standard input; without this it reads end-of-file.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// Kills the child and fails once `limit` has passed.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// The arguments, for tests and for `--dry-run --json`.
+    pub fn arguments(&self) -> impl Iterator<Item = &OsStr> {
+        self.args.iter().map(OsString::as_os_str)
+    }
+
+    /// The program, as given.
+    #[must_use]
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
+    fn expression(&self) -> duct::Expression {
+        let mut expression = duct::cmd(&self.program, &self.args).unchecked();
+        for (name, value) in &self.env {
+            expression = match value {
+                Some(value) => expression.env(name, value),
+                None => expression.env_remove(name),
+            };
+        }
+        if let Some(dir) = &self.dir {
+            expression = expression.dir(dir);
+        }
+        expression = match &self.stdin {
+            Some(bytes) => expression.stdin_bytes(bytes.clone()),
+            None => expression.stdin_null(),
+        };
+        expression.before_spawn(|command| {
+            command.process_group(0);
+            Ok(())
+        })
+    }
+
+    fn not_started(&self, error: std::io::Error) -> Error {
+        let program = self.program.to_string_lossy();
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let failed = Error::failed(format!("cannot start `{program}`")).source(error);
+        if missing { failed.hint(format!("is `{program}` installed and on PATH?")) } else { failed }
+    }
+
+    /// Runs to the end and captures both streams, whatever the exit code.
+    ///
+    /// # Errors
+    /// When it cannot be started, passes its time limit, or the run is closing.
+    pub fn run(&self, shutdown: &Shutdown) -> Result<Output> {
+        let expression = self.expression().stdout_capture().stderr_capture();
+        let (running, handle) = shutdown.start(|| {
+            let handle = expression.start().map_err(|e| self.not_started(e))?;
+            Ok((handle.pids()[0], handle))
+        })?;
+        let waited = match self.timeout {
+            None => handle.wait().map(Some),
+            Some(limit) => handle.wait_timeout(limit),
+        };
+        let output = match waited {
+            Ok(Some(output)) => {
+                Output { code: output.status.code(), stdout: output.stdout.clone(), stderr: output.stderr.clone() }
+            }
+            Ok(None) => {
+                running.kill();
+                return Err(self.too_slow());
+            }
+            Err(error) => return Err(Error::failed(format!("lost track of `{self}`")).source(error)),
+        };
+        shutdown.check()?;
+        Ok(output)
+    }
+
+    fn too_slow(&self) -> Error {
+        let limit = self.timeout.unwrap_or_default().as_secs_f64();
+        Error::failed(format!("`{self}` did not finish within {limit:.0} s"))
+    }
+
+    /// Runs to the end and returns standard output as text; a failure quotes the end of standard error.
+    ///
+    /// # Errors
+    /// As [`Invocation::run`], and when the exit code is not 0.
+    pub fn read(&self, shutdown: &Shutdown) -> Result<String> {
+        let output = self.run(shutdown)?;
+        if output.success() { Ok(output.text()) } else { Err(self.failure(output.code, &output.error_tail())) }
+    }
+
+    /// The error for a run that ended with `code` after saying `tail`.
+    #[must_use]
+    pub fn failure(&self, code: Option<i32>, tail: &str) -> Error {
+        let how = code.map_or("was ended by a signal".to_owned(), |code| format!("failed with exit code {code}"));
+        let said = if tail.is_empty() { String::new() } else { format!(": {tail}") };
+        Error::failed(format!("`{self}` {how}{said}"))
+    }
+
+    /// Runs to the end, handing each line of standard error and standard output (merged, without the line end, invalid
+    /// UTF-8 replaced) to `on_line` as it comes. Returns the exit code.
+    ///
+    /// # Errors
+    /// When it cannot be started, passes its time limit, or the run is closing.
+    pub fn stream(&self, shutdown: &Shutdown, mut on_line: impl FnMut(&str)) -> Result<Option<i32>> {
+        let expression = self.expression().stderr_to_stdout();
+        let (running, reader) = shutdown.start(|| {
+            let reader = expression.reader().map_err(|e| self.not_started(e))?;
+            Ok((reader.pids()[0], reader))
+        })?;
+        // Not `Option::map`: its closure would drop `running`, and so kill the child, where there is no limit.
+        let (watch, unwatched) = match self.timeout {
+            Some(limit) => (Some(Watchdog::start(limit, running)), None),
+            None => (None, Some(running)),
+        };
+        let mut lines = BufReader::new(&reader);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match lines.read_until(b'\n', &mut line) {
+                Ok(0) => break,
+                Ok(_) => on_line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])),
+                Err(error) => return Err(Error::failed(format!("cannot read from `{self}`")).source(error)),
+            }
+        }
+        let expired = watch.is_some_and(Watchdog::stop);
+        let output = reader.try_wait().map_err(|e| Error::failed(format!("lost track of `{self}`")).source(e))?;
+        drop(unwatched);
+        shutdown.check()?;
+        if expired {
+            return Err(self.too_slow());
+        }
+        Ok(output.and_then(|output| output.status.code()))
+    }
+
+    /// Starts a process that outlives us: in a session of its own, both streams appended to `log`. Returns its process id.
+    /// It is not registered with any [`Shutdown`]; whoever starts a daemon records its pid and stops it.
+    ///
+    /// # Errors
+    /// When the log cannot be opened or the program cannot be started.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
+    pub fn daemon(&self, log: &Path) -> Result<u32> {
+        let file = std::fs::File::options().create(true).append(true).open(log);
+        let file = file.map_err(|e| Error::io("open", log, e))?;
+        let twin = file.try_clone().map_err(|e| Error::io("open", log, e))?;
+        let mut command = std::process::Command::new(&self.program);
+        command.args(&self.args).stdin(std::process::Stdio::null()).stdout(file).stderr(twin).process_group(0);
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let child = command.spawn().map_err(|e| self.not_started(e))?;
+        Ok(child.id())
+    }
+}
+
+/// Kills a child's group when its time is up.
+struct Watchdog {
+    done: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<bool>,
+}
+
+impl Watchdog {
+    fn start(limit: Duration, running: super::shutdown::Running) -> Self {
+        let (done, finished) = std::sync::mpsc::channel();
+        let deadline = Instant::now() + limit;
+        let thread = std::thread::spawn(move || {
+            let expired = finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err();
+            drop(running);
+            expired
+        });
+        Self { done, thread }
+    }
+
+    /// True where the time was up before this call.
+    fn stop(self) -> bool {
+        // The thread has gone where the time was up; then nobody receives.
+        let _ = self.done.send(());
+        self.thread.join().unwrap_or(false)
+    }
+}
+
+impl From<xshell::Cmd<'_>> for Invocation {
+    /// So that short glue can be written with `xshell::cmd!` and still run under [`Shutdown`]. The shell's own folder and
+    /// variables come along.
+    fn from(cmd: xshell::Cmd<'_>) -> Self {
+        let command: std::process::Command = cmd.into();
+        Self {
+            program: command.get_program().to_owned(),
+            args: command.get_args().map(OsStr::to_owned).collect(),
+            env: command.get_envs().map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned))).collect(),
+            dir: command.get_current_dir().map(Path::to_owned),
+            stdin: None,
+            timeout: None,
+        }
+    }
+}
+
+/// A line that can be pasted into a POSIX shell, variables first. The folder is not part of it.
+impl fmt::Display for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.env {
+            if let Some(value) = value {
+                write!(f, "{}={} ", name.to_string_lossy(), quoted(value))?;
+            }
+        }
+        f.write_str(&quoted(&self.program))?;
+        for arg in &self.args {
+            write!(f, " {}", quoted(arg))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Invocation {
+        Invocation::new("sh").args(["-c", script])
+    }
+
+    #[test]
+    fn a_command_shows_as_a_line_a_shell_takes_back() {
+        let line = Invocation::new("printf").args(["%s|", "a b", "it's", "", "x=1"]).env("A", "1 2").to_string();
+        assert_eq!(line, r"A='1 2' printf %s'|' 'a b' 'it'\''s' '' x=1".replace("%s'|'", "'%s|'"));
+        assert_eq!(sh(&line).read(&Shutdown::new()).unwrap(), "a b|it's||x=1|");
+    }
+
+    #[test]
+    fn a_failure_names_the_command_its_code_and_what_it_said() {
+        let error = sh("echo no room >&2; exit 7").read(&Shutdown::new()).unwrap_err().to_string();
+        assert!(error.ends_with("failed with exit code 7: no room"), "{error}");
+        let error = Invocation::new("no-such-program-here").read(&Shutdown::new()).unwrap_err();
+        assert!(error.hint_text().is_some_and(|h| h.contains("no-such-program-here")));
+    }
+
+    #[test]
+    fn lines_come_from_both_streams_and_the_exit_code_after_them() {
+        let mut lines = Vec::new();
+        let code = sh("echo out; echo err >&2; exit 3").stream(&Shutdown::new(), |l| lines.push(l.to_owned())).unwrap();
+        lines.sort();
+        assert_eq!((code, lines), (Some(3), vec!["err".to_owned(), "out".to_owned()]));
+    }
+
+    #[test]
+    fn a_slow_child_is_killed_with_its_whole_group() {
+        let start = Instant::now();
+        for invocation in [sh("sleep 60 & sleep 60"), sh("sleep 60 & sleep 60; true")] {
+            let slow = invocation.timeout(Duration::from_millis(100));
+            assert!(slow.run(&Shutdown::new()).unwrap_err().to_string().contains("did not finish"));
+            assert!(slow.stream(&Shutdown::new(), |_| ()).unwrap_err().to_string().contains("did not finish"));
+        }
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn once_closing_children_end_and_none_starts() {
+        let shutdown = Shutdown::new();
+        let closer = shutdown.clone();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            closer.close();
+        });
+        let start = Instant::now();
+        // Ignores SIGTERM and has a grandchild: only SIGKILL to the group ends it.
+        let error = sh("trap '' TERM; sleep 60 & sleep 60 & wait").stream(&shutdown, |_| ()).unwrap_err();
+        assert!(error.is_cancelled(), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        thread.join().unwrap();
+        assert!(sh("true").run(&shutdown).unwrap_err().is_cancelled());
+    }
+}

@@ -1,0 +1,1 @@
+//! GitHub: the Actions environment, releases, caches, packages.

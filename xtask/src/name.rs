@@ -1,0 +1,375 @@
+//! Names that come from outside, validated where they are made: once a value has one of these types it may go into a
+//! command line, a file name, a URL or Markdown. No I/O here.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Implements what every validated string newtype has: parsing, serde through the parser, display, ordering.
+macro_rules! validated {
+    ($name:ident) => {
+        impl $name {
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+        impl TryFrom<String> for $name {
+            type Error = Error;
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+    };
+}
+
+/// A service: one path component of an image reference, which also serves as Dockerfile target, cache scope, folder and
+/// file name. Lower-case letters and digits, single `.`, one or two `_`, any run of `-` between them; at most 64 bytes.
+/// The grammar is that of a repository path component in the distribution project's `reference` package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(String);
+validated!(ServiceName);
+
+impl FromStr for ServiceName {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if text.len() <= 64 && is_path_component(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::usage(format!("`{text}` is not a service name")).hint(
+            "a service name is one part of an image name: lower-case letters, digits, and `.`, `_` or `-` between them; no slash",
+        ))
+    }
+}
+
+fn is_path_component(text: &str) -> bool {
+    let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let ends = text.starts_with(alphanumeric) && text.ends_with(alphanumeric);
+    let separators = text.split(alphanumeric).filter(|s| !s.is_empty());
+    ends && separators.into_iter().all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
+}
+
+/// An image tag: a letter, digit or `_`, then up to 127 of these, `.` and `-` (distribution's `reference` grammar).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tag(String);
+validated!(Tag);
+
+impl FromStr for Tag {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if (1..=128).contains(&text.len()) && text.starts_with(word) && text.chars().all(|c| word(c) || c == '.' || c == '-') {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::usage(format!("`{text}` is not an image tag"))
+            .hint("a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two"))
+    }
+}
+
+/// A content digest, `sha256:` and 64 lower-case hexadecimal digits (OCI image-spec, descriptor.md).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(String);
+validated!(Digest);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(format!("sha256:{}", sha256_hex(bytes)))
+    }
+
+    /// The 64 hexadecimal digits.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+
+    /// The first twelve hexadecimal digits, for tables.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text.strip_prefix("sha256:") {
+            Some(hex) if is_hex64(hex) => Ok(Self(text.to_owned())),
+            _ => Err(Error::failed(format!("`{text}` is not a sha256 digest"))),
+        }
+    }
+}
+
+/// A service's fingerprint: 64 lower-case hexadecimal digits over everything that can change its image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint(String);
+validated!(Fingerprint);
+
+impl Fingerprint {
+    /// The fingerprint of an input description in its serialised form.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha256_hex(bytes))
+    }
+
+    /// The tag under which an image with these inputs is kept: `in-` and the first 40 digits.
+    #[must_use]
+    pub fn content_tag(&self) -> Tag {
+        Tag(format!("in-{}", &self.0[..40]))
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if is_hex64(text) { Ok(Self(text.to_owned())) } else { Err(Error::failed(format!("`{text}` is not a fingerprint"))) }
+    }
+}
+
+fn is_hex64(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// The SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex(&sha2::Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// A platform, `os/arch` or `os/arch/variant`, as buildx takes it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Platform(String);
+validated!(Platform);
+
+impl Platform {
+    /// `-<os>-<arch>[-<variant>]`, what is added to a cache scope where more than one platform is built.
+    #[must_use]
+    pub fn scope_suffix(&self) -> String {
+        format!("-{}", self.0.replace('/', "-"))
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let word = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if (2..=3).contains(&parts.len()) && parts.iter().all(word) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::usage(format!("`{text}` is not a platform"))
+            .hint("write `os/arch`, for example `linux/amd64` or `linux/arm64`"))
+    }
+}
+
+/// An image reference, taken apart: `[registry/]repository[:tag][@digest]`. A name without a registry is Docker Hub's, a
+/// single component lies under `library/` there (distribution's `reference`, "familiar" names).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ImageRef {
+    registry: String,
+    repository: String,
+    tag: Option<Tag>,
+    digest: Option<Digest>,
+}
+
+/// The registry that a name without one means.
+pub const DOCKER_HUB: &str = "docker.io";
+
+impl ImageRef {
+    /// The host, with its port where it has one: `docker.io`, `ghcr.io`, `127.0.0.1:5000`.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The path below the registry, `library/` included: `library/node`, `org/repo/api`.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag, where one is written.
+    #[must_use]
+    pub fn tag(&self) -> Option<&Tag> {
+        self.tag.as_ref()
+    }
+
+    /// The digest, where one is written.
+    #[must_use]
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// What a registry calls the manifest: the digest, else the tag, else `latest`.
+    #[must_use]
+    pub fn reference(&self) -> &str {
+        self.digest.as_ref().map(Digest::as_str).or(self.tag.as_ref().map(Tag::as_str)).unwrap_or("latest")
+    }
+
+    /// The same image under another tag, without digest.
+    #[must_use]
+    pub fn with_tag(&self, tag: Tag) -> Self {
+        Self { tag: Some(tag), digest: None, ..self.clone() }
+    }
+
+    /// The same repository at a digest; the tag is kept (`name:tag@digest`), which is how a pin reads.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+
+    /// The repository alone, without tag and digest.
+    #[must_use]
+    pub fn without_reference(&self) -> Self {
+        Self { tag: None, digest: None, ..self.clone() }
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |why: &str| Error::usage(format!("`{text}` is not an image reference: {why}"));
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest.parse::<Digest>().map_err(|e| wrong(&e.to_string()))?)),
+            None => (text, None),
+        };
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag.parse::<Tag>().map_err(|e| wrong(&e.to_string()))?)),
+            _ => (rest, None),
+        };
+        let (registry, path) = match name.split_once('/') {
+            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path.to_owned()),
+            Some(_) => (DOCKER_HUB, name.to_owned()),
+            None => (DOCKER_HUB, format!("library/{name}")),
+        };
+        let host_ok = registry.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
+        if !host_ok {
+            return Err(wrong("the registry is not a host name"));
+        }
+        if path.len() > 255 || !path.split('/').all(is_path_component) {
+            return Err(wrong("a name has lower-case letters, digits, and `.`, `_`, `-` between them, in parts divided by `/`"));
+        }
+        Ok(Self { registry: registry.to_owned(), repository: path, tag, digest })
+    }
+}
+
+impl TryFrom<String> for ImageRef {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ImageRef> for String {
+    fn from(image: ImageRef) -> Self {
+        image.to_string()
+    }
+}
+
+/// The full form, registry included.
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The candidate nearest to what was written, where one is near enough to be what was meant.
+#[must_use]
+pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(written, candidate), candidate));
+    scored.filter(|(score, _)| *score > 0.75).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_name_is_one_path_component() {
+        for good in ["api", "web-2", "a__b", "a--b", "a.b", "0"] {
+            assert!(good.parse::<ServiceName>().is_ok(), "{good}");
+        }
+        for bad in ["", "a/b", "A", "-a", "a-", "a..b", "a___b", "a b", "../x", "ä", "a\n", &"x".repeat(65)] {
+            assert!(bad.parse::<ServiceName>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn image_references_come_apart_as_docker_reads_them() {
+        let cases = [
+            ("node", "docker.io/library/node", "latest"),
+            ("node:24-slim", "docker.io/library/node:24-slim", "24-slim"),
+            ("docker/scanner:stable-1", "docker.io/docker/scanner:stable-1", "stable-1"),
+            ("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b", "latest"),
+            ("localhost/a:1", "localhost/a:1", "1"),
+        ];
+        for (text, full, reference) in cases {
+            let image: ImageRef = text.parse().unwrap();
+            assert_eq!((image.to_string().as_str(), image.reference()), (full, reference));
+            assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);
+        }
+        for bad in ["", "A", "a:", "a@sha256:12", "a//b", "ghcr.io/Org/x", "a b", "-x"] {
+            assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_digest_keeps_its_tag_beside_it_in_a_pin() {
+        let digest = Digest::of(b"");
+        assert_eq!(digest.short(), "e3b0c44298fc");
+        let pinned = "node:24".parse::<ImageRef>().unwrap().with_digest(digest.clone());
+        assert_eq!(pinned.to_string(), format!("docker.io/library/node:24@{digest}"));
+        assert_eq!(pinned.reference(), digest.as_str());
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_only_when_it_is_near() {
+        assert_eq!(nearest("schedular", ["api", "scheduler", "web"]), Some("scheduler"));
+        assert_eq!(nearest("zzz", ["api", "scheduler", "web"]), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! What will be built, and why. No I/O: everything it needs is handed in, so that a plan can be printed, tested and executed alike.

@@ -1,0 +1,1 @@
+//! The pnpm workspace as it is on disk: packages and their graph, lock, ignore rules, Dockerfile, git's view of it.
