@@ -1,1 +1,9 @@
 //! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
+
+mod load;
+mod validated;
+mod written;
+
+pub use load::load;
+pub use validated::{Attest, Cache, Config, Images, Release, ServiceConfig};
+pub use written::{EngineChoice, Provenance, Sbom, Suite, Switch};

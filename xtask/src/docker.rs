@@ -1,1 +1,3 @@
 //! What we know of Docker: buildx command lines, its progress stream, registries, image stores, capabilities.
+
+pub mod buildx;

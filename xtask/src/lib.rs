@@ -8,6 +8,7 @@
 //!
 //! Stages compose these; commands call stages. `plan` does no I/O, `execute` prints nothing, `report` reads no files.
 
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod docker;

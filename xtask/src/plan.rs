@@ -1,1 +1,4 @@
 //! What will be built, and why. No I/O: everything it needs is handed in, so that a plan can be printed, tested and executed alike.
+
+pub mod cache;
+pub mod spec;

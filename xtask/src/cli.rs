@@ -1,0 +1,161 @@
+//! The command line: every flag of every verb, and nothing else. What a verb does lives in `command/`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::EngineChoice;
+use crate::name::Platform;
+
+/// Builds and releases every Docker service of this pnpm monorepo.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 110, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  cargo xtask build                     build what changed
+  cargo xtask build api web             only these
+  cargo xtask plan --explain            what would be built, and why
+  cargo xtask release v1.2.3            from a tag to images and notes
+
+Exit codes: 0 ok; 1 a service, check or gate failed; 2 usage or configuration; 130 cancelled.")]
+pub struct Cli {
+    /// What every verb takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The configuration [default: xtask.toml at the repository's root, which may be missing]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Which engine to use: the Docker that is there, or the embedded one
+    #[arg(long, global = true, value_enum)]
+    pub engine: Option<EngineChoice>,
+    /// How progress is shown; auto is live on a terminal and plain lines elsewhere
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Live on a terminal, plain lines elsewhere.
+    Auto,
+    /// One line a step, prefixed with the service.
+    Plain,
+    /// Problems and the final table only.
+    Quiet,
+    /// BuildKit's own progress stream, one JSON object a line.
+    Rawjson,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Build the services' images
+    Build(Build),
+    /// Start, stop and look at the embedded engine
+    Engine {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: Engine,
+    },
+    /// Print a shell's completion script
+    #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Flags of `build`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  cargo xtask build                          build what changed, load it into the engine
+  cargo xtask build api --no-cache           build one service from nothing
+  cargo xtask build --push --tag pr-12       push images with attestations
+  cargo xtask build --dry-run                print the very commands, run none
+  cargo xtask build --json | jq '.services'  the outcome as data")]
+pub struct Build {
+    /// The services to build [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// How many services build at once [default: from the cores]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Stop the other services when one fails
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Build services whose inputs are unchanged too
+    #[arg(long)]
+    pub force: bool,
+    /// Execute every step, cached or not
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Use no cache source; `none` is the only value
+    #[arg(long, value_enum, value_name = "none")]
+    pub cache_from: Option<NoTier>,
+    /// Write no cache; `none` is the only value
+    #[arg(long, value_enum, value_name = "none")]
+    pub cache_to: Option<NoTier>,
+    /// Push to the registry instead of loading into the engine
+    #[arg(long, conflicts_with = "output")]
+    pub push: bool,
+    /// Write images elsewhere: a buildx output, `{service}` stands for the name
+    #[arg(long, value_name = "OUTPUT")]
+    pub output: Option<String>,
+    /// The image tag, repeatable [default: dev; with --push: the branch and sha-<commit>]
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<crate::name::Tag>,
+    /// The platforms to build, divided by commas
+    #[arg(long = "platform", value_delimiter = ',', value_name = "OS/ARCH")]
+    pub platforms: Vec<Platform>,
+    /// Provenance of pushed images: max, min or false
+    #[arg(long, value_name = "MODE")]
+    pub provenance: Option<String>,
+    /// Bill of materials of pushed images: true, false or a generator image
+    #[arg(long, value_name = "WHICH")]
+    pub sbom: Option<String>,
+    /// Print the commands that would run, and run none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the outcome as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The value of `--cache-from` and `--cache-to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NoTier {
+    /// None at all.
+    None,
+}
+
+/// What to do with the embedded engine.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Engine {
+    /// Start it, fetching its packages the first time
+    Up,
+    /// Say whether it runs, and where
+    Status {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print its log
+    Logs,
+    /// Stop it and leave nothing running
+    Down,
+    /// Stop it and delete its images and caches
+    Reset {
+        /// Delete its packages too
+        #[arg(long)]
+        all: bool,
+    },
+}

@@ -1,0 +1,71 @@
+//! What one `docker buildx build` is told, as data: what `--dry-run` prints and what is executed are made from this one value.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::event::Task;
+use crate::name::{ImageRef, Platform};
+
+/// One build of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildSpec {
+    /// Whose build this is.
+    pub task: Task,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
+    /// The main context.
+    pub context: PathBuf,
+    /// The target stage.
+    pub target: String,
+    /// Named contexts: each overrides the Dockerfile stage, or the image, of its name.
+    pub contexts: BTreeMap<String, String>,
+    /// Build arguments. They are recorded in provenance, so none is a secret.
+    pub build_args: BTreeMap<String, String>,
+    /// Build secrets: id and file.
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// The platforms; empty means the engine's own.
+    pub platforms: Vec<Platform>,
+    /// `--cache-from` values, in order of preference.
+    pub cache_from: Vec<String>,
+    /// `--cache-to` values.
+    pub cache_to: Vec<String>,
+    /// Execute every step, cached or not.
+    pub no_cache: bool,
+    /// What becomes of the result.
+    pub output: Output,
+    /// The value of `--provenance`; `None` turns it off.
+    pub provenance: Option<String>,
+    /// The value of `--sbom`; `None` turns it off.
+    pub sbom: Option<String>,
+    /// A builder known to buildx.
+    pub builder: Option<String>,
+}
+
+/// What becomes of a build's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Nothing: the build only warms the cache.
+    CacheOnly,
+    /// Into the engine's image store under these names.
+    Load(Vec<ImageRef>),
+    /// To the registry under these names.
+    Push {
+        /// The names; their repository is where the image lies.
+        names: Vec<ImageRef>,
+        /// Push straight from the builder's content store, zstd-compressed, layer times clamped to the epoch. Where the engine
+        /// cannot, it pushes through its image store.
+        direct: bool,
+    },
+    /// A buildx output as the user wrote it.
+    Other(String),
+}
+
+impl Output {
+    /// The names the image will have.
+    pub fn names(&self) -> &[ImageRef] {
+        match self {
+            Self::Load(names) | Self::Push { names, .. } => names,
+            Self::CacheOnly | Self::Other(_) => &[],
+        }
+    }
+}
