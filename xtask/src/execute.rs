@@ -1,4 +1,5 @@
 //! Running things: processes, shutdown, retries. Nothing here prints or knows what a service is.
 
+pub mod group;
 pub mod process;
 pub mod shutdown;

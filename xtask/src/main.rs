@@ -1,3 +1,59 @@
 //! The process: reads the environment once, hands signals to the shutdown switch, and turns the outcome into an exit code.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use xtask::cli::Cli;
+use xtask::command;
+use xtask::env::Env;
+use xtask::error::Error;
+use xtask::execute::shutdown::{GRACE, Shutdown};
+
+fn main() -> ExitCode {
+    let env = match environment() {
+        Ok(env) => env,
+        Err(error) => return command::failed(&error, &Env::default()),
+    };
+    let cli = Cli::parse();
+    let shutdown = Shutdown::new();
+    if let Err(error) = watch_signals(shutdown.clone()) {
+        return command::failed(&Error::failed("cannot watch for signals").source(error), &env);
+    }
+    command::run(&cli, &env, &shutdown)
+}
+
+/// The one place that reads the environment.
+#[expect(clippy::disallowed_methods, reason = "the environment is read once, here")]
+fn environment() -> Result<Env, Error> {
+    let cwd = std::env::current_dir().map_err(|e| Error::failed("cannot tell the working folder").source(e))?;
+    let vars = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut env = Env::new(cwd, vars);
+    env.stdout_is_terminal = std::io::stdout().is_terminal();
+    env.stderr_is_terminal = std::io::stderr().is_terminal();
+    Ok(env)
+}
+
+/// The first signal stops the run in order; a second one, or a run that does not come to its end, ends it at once.
+fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::spawn(move || {
+        let mut pending = signals.forever();
+        if pending.next().is_some() {
+            let second = shutdown.clone();
+            std::thread::spawn(move || {
+                shutdown.close();
+                // The workers' children are gone, so the main thread is on its way out; if it is not, nobody waits longer.
+                std::thread::sleep(GRACE);
+                std::process::exit(130);
+            });
+            pending.next();
+            second.kill();
+            std::process::exit(130);
+        }
+    });
+    Ok(())
+}

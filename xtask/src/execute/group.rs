@@ -1,0 +1,146 @@
+//! Concurrency groups: at most one run of a group at a time; a later one stops the earlier and takes over. As `concurrency:` with
+//! `cancel-in-progress` does for workflows, but on any machine.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::error::{Error, Result};
+use crate::execute::shutdown::Shutdown;
+
+/// How long the earlier run gets to end after SIGTERM. It promises three seconds for its children; the rest is for a slow machine.
+const TAKEOVER: Duration = Duration::from_secs(15);
+
+/// Membership of a group, for as long as this value lives. The lock is the operating system's, so that a process that died,
+/// however it died, holds nothing.
+#[derive(Debug)]
+pub struct Group {
+    file: File,
+}
+
+/// What [`Group::enter`] found.
+#[derive(Debug)]
+pub enum Entered {
+    /// Nobody was in the group.
+    Free(Group),
+    /// The process with this id was, and was stopped.
+    TookOver(Group, i32),
+}
+
+impl Group {
+    /// Enters the group whose lock is `file`, stopping whoever is in it when `cancel`, else refusing.
+    ///
+    /// # Errors
+    /// When the group is taken and `cancel` is false, when the earlier run does not end in time, or the file cannot be used.
+    pub fn enter(file: &Path, cancel: bool, shutdown: &Shutdown) -> Result<Entered> {
+        let parent = file.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(file);
+        let mut lock = open.map_err(|e| Error::io("open", file, e))?;
+        if try_lock(&lock, file)? {
+            return Ok(Entered::Free(Self::claimed(lock, file)?));
+        }
+        let holder = holder(&mut lock, file)?;
+        if !cancel {
+            return Err(Error::failed(format!("another run (process {holder}) is at it")).at(file, None).hint("wait for it, or let this one take over"));
+        }
+        if let Some(pid) = Pid::from_raw(holder) {
+            // It may have ended since we read its id; then the lock is free and the loop below sees it.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + TAKEOVER;
+        while Instant::now() < deadline {
+            shutdown.check()?;
+            if try_lock(&lock, file)? {
+                return Ok(Entered::TookOver(Self::claimed(lock, file)?, holder));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let seconds = TAKEOVER.as_secs();
+        Err(Error::failed(format!("the earlier run (process {holder}) did not end within {seconds} s of SIGTERM")).at(file, None).hint(format!("end it with `kill -9 {holder}` and run this again; what it did is kept")))
+    }
+
+    /// Writes who we are into the locked file.
+    fn claimed(mut file: File, path: &Path) -> Result<Self> {
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            write!(file, "{}", std::process::id())?;
+            file.flush()
+        };
+        write(&mut file).map_err(|e| Error::io("write", path, e))?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Closing the file frees the lock in any case.
+        let _ = self.file.set_len(0);
+    }
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+    }
+}
+
+/// Who holds the lock. The holder writes its id right after it has the lock, so an empty file is a moment old at most.
+fn holder(file: &mut File, path: &Path) -> Result<i32> {
+    for _ in 0..50 {
+        let mut text = String::new();
+        file.rewind().and_then(|()| file.read_to_string(&mut text)).map_err(|e| Error::io("read", path, e))?;
+        // Never a process group or ourselves: only a plain id of another process may be signalled.
+        if let Ok(pid) = text.trim().parse::<i32>()
+            && pid > 1
+            && pid.cast_unsigned() != std::process::id()
+        {
+            return Ok(pid);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(Error::failed("the lock is held by a process that does not say who it is").at(PathBuf::from(path), None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_of_a_dead_process_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("deep/v1.lock");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "999999").unwrap();
+        let entered = Group::enter(&file, true, &Shutdown::new()).unwrap();
+        assert!(matches!(entered, Entered::Free(_)));
+    }
+
+    #[test]
+    fn a_second_run_is_refused_or_takes_over_once_the_first_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("v1.lock");
+        // The first run is a real process that holds the real lock: util-linux's flock(1) would do, python is not everywhere.
+        // So hold it from here under another name, and let a `sleep` be who is signalled.
+        let first = Group::enter(&file, true, &Shutdown::new()).unwrap();
+        let sleeper = crate::execute::process::Invocation::new("sleep").arg("60").daemon(&dir.path().join("log")).unwrap();
+        std::fs::write(&file, sleeper.to_string()).unwrap();
+        let refused = Group::enter(&file, false, &Shutdown::new()).unwrap_err();
+        assert!(refused.to_string().contains(&format!("process {sleeper}")), "{refused}");
+        let waiter = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(first);
+        });
+        let entered = Group::enter(&file, true, &Shutdown::new()).unwrap();
+        assert!(matches!(entered, Entered::TookOver(_, pid) if pid.cast_unsigned() == sleeper));
+        waiter.join().unwrap();
+        let stat = std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "the first run was not stopped: {stat}");
+    }
+}
