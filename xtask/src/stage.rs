@@ -1,1 +1,3 @@
 //! The stages of the pipeline, each a function.
+
+pub mod checkout;

@@ -45,7 +45,9 @@ impl Group {
         }
         let holder = holder(&mut lock, file)?;
         if !cancel {
-            return Err(Error::failed(format!("another run (process {holder}) is at it")).at(file, None).hint("wait for it, or let this one take over"));
+            return Err(Error::failed(format!("another run (process {holder}) is at it"))
+                .at(file, None)
+                .hint("wait for it, or let this one take over"));
         }
         if let Some(pid) = Pid::from_raw(holder) {
             // It may have ended since we read its id; then the lock is free and the loop below sees it.
@@ -60,7 +62,9 @@ impl Group {
             std::thread::sleep(Duration::from_millis(20));
         }
         let seconds = TAKEOVER.as_secs();
-        Err(Error::failed(format!("the earlier run (process {holder}) did not end within {seconds} s of SIGTERM")).at(file, None).hint(format!("end it with `kill -9 {holder}` and run this again; what it did is kept")))
+        Err(Error::failed(format!("the earlier run (process {holder}) did not end within {seconds} s of SIGTERM"))
+            .at(file, None)
+            .hint(format!("end it with `kill -9 {holder}` and run this again; what it did is kept")))
     }
 
     /// Writes who we are into the locked file.

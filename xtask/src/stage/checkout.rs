@@ -1,0 +1,266 @@
+//! The checkout stage: a sparse, linked work tree of a tag's commit. A release builds this, never the working tree.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Events, Status, Task};
+use crate::execute::process::Invocation;
+use crate::execute::shutdown::Shutdown;
+use crate::name::{Tag, nearest};
+
+/// A release's tag: a semantic version with or without `v`, which is also an image tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseTag {
+    /// As written: `v1.2.3`.
+    pub tag: Tag,
+    /// Without the `v`.
+    pub version: semver::Version,
+}
+
+impl std::str::FromStr for ReleaseTag {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text));
+        let version = version.map_err(|e| {
+            Error::usage(format!("`{text}` is not a release tag: {e}"))
+                .hint("a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1")
+        })?;
+        if !version.build.is_empty() {
+            return Err(Error::usage(format!(
+                "`{text}` has build metadata (`+{}`), which no image tag can carry",
+                version.build
+            )));
+        }
+        Ok(Self { tag: text.parse()?, version })
+    }
+}
+
+/// A checkout that holds what the build needs of one commit.
+#[derive(Debug, Clone)]
+pub struct Checkout {
+    /// Where it lies.
+    pub root: PathBuf,
+    /// The full commit id.
+    pub commit: String,
+    /// True where an earlier run left it and it was right.
+    pub reused: bool,
+}
+
+/// What git is asked through; every question is short and goes to one repository.
+struct Git<'a> {
+    dir: &'a Path,
+    shutdown: &'a Shutdown,
+}
+
+impl Git<'_> {
+    fn command<const N: usize>(&self, args: [&str; N]) -> Invocation {
+        // The caller's own GIT_DIR would send every question elsewhere.
+        Invocation::new("git")
+            .args(args)
+            .dir(self.dir)
+            .env_remove("GIT_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .env_remove("GIT_INDEX_FILE")
+            .env("GIT_TERMINAL_PROMPT", "0")
+    }
+
+    fn read<const N: usize>(&self, args: [&str; N]) -> Result<String> {
+        self.command(args).read(self.shutdown)
+    }
+
+    /// `None` where git answers with a failure.
+    fn ask<const N: usize>(&self, args: [&str; N]) -> Result<Option<String>> {
+        let output = self.command(args).run(self.shutdown)?;
+        Ok(output.success().then(|| output.text()))
+    }
+}
+
+/// Finds the commit of a release tag. `v1.2.3` and `1.2.3` name the same release; where both exist they must agree. With a
+/// remote, its tag must be the same: a tag that moved is refused, and one that only the remote has is fetched.
+///
+/// # Errors
+/// An unknown, moved or ambiguous tag, each with the reason; git failures.
+pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> Result<(ReleaseTag, String)> {
+    let git = Git { dir: repository, shutdown };
+    let remote = remote_tags(&git, wanted)?;
+    let mut found = Vec::new();
+    for name in spellings(wanted) {
+        let reference = format!("refs/tags/{name}");
+        let theirs = remote.iter().find(|(tag, _)| *tag == name).map(|(_, commit)| commit.clone());
+        let mut ours = git.ask(["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
+        if ours.is_none() && theirs.is_some() {
+            git.read([
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--depth=1",
+                "--filter=blob:none",
+                "origin",
+                &format!("{reference}:{reference}"),
+            ])?;
+            ours = git.ask(["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
+        }
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                return Err(Error::failed(format!(
+                    "tag {name} has moved: it is {} here and {} at origin",
+                    short(&ours),
+                    short(&theirs)
+                ))
+                .hint(format!(
+                    "`git fetch --force origin {reference}:{reference}` takes theirs; a published tag should never move"
+                )));
+            }
+            (Some(commit), _) => found.push((name.parse()?, commit)),
+            (None, _) => {}
+        }
+    }
+    match found.as_slice() {
+        [] => Err(unknown(&git, wanted)?),
+        [one] => Ok(one.clone()),
+        [first, second, ..] if first.1 == second.1 => Ok(first.clone()),
+        [(a, x), (b, y), ..] => Err(Error::failed(format!(
+            "release {} is ambiguous: tag {} is {} and tag {} is {}",
+            wanted.version,
+            a.tag,
+            short(x),
+            b.tag,
+            short(y)
+        ))
+        .hint("delete the one that is not meant")),
+    }
+}
+
+/// The tag as written first, then its other spelling.
+fn spellings(wanted: &ReleaseTag) -> [String; 2] {
+    let (bare, with_v) = (wanted.version.to_string(), format!("v{}", wanted.version));
+    if wanted.tag.as_str() == bare { [bare, with_v] } else { [with_v, bare] }
+}
+
+/// The commits of both spellings at the remote; empty where there is no remote, or it cannot be reached: then the local tag is
+/// all there is to go by.
+fn remote_tags(git: &Git<'_>, wanted: &ReleaseTag) -> Result<Vec<(String, String)>> {
+    if git.ask(["remote", "get-url", "origin"])?.is_none() {
+        return Ok(Vec::new());
+    }
+    let patterns = spellings(wanted).map(|name| format!("refs/tags/{name}*"));
+    let listed = git.ask(["ls-remote", "--tags", "origin", &patterns[0], &patterns[1]])?.unwrap_or_default();
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for line in listed.lines() {
+        let Some((id, name)) = line.split_once("\trefs/tags/") else { continue };
+        // `name^{}` is the commit of an annotated tag and follows its `name`.
+        match name.strip_suffix("^{}") {
+            Some(name) => tags.iter_mut().filter(|(tag, _)| tag == name).for_each(|(_, commit)| id.clone_into(commit)),
+            None => tags.push((name.to_owned(), id.to_owned())),
+        }
+    }
+    Ok(tags)
+}
+
+fn unknown(git: &Git<'_>, wanted: &ReleaseTag) -> Result<Error> {
+    let all = git.read(["tag", "--list"])?;
+    let error = Error::failed(format!("there is no tag {}", wanted.tag));
+    Ok(match nearest(wanted.tag.as_str(), all.lines()) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(format!("make it first: `git tag {} && git push origin {}`", wanted.tag, wanted.tag)),
+    })
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+/// Makes (or reuses) a sparse linked work tree of `commit` under `folder`, which holds what `patterns` select. In a partial
+/// clone only those files' contents are fetched; in a whole one nothing is.
+///
+/// # Errors
+/// When git cannot make it; a folder that is in the way and not a work tree of this repository.
+pub fn sparse(
+    repository: &Path,
+    folder: &Path,
+    commit: &str,
+    patterns: &[String],
+    events: &Events,
+    shutdown: &Shutdown,
+) -> Result<Checkout> {
+    let started = std::time::Instant::now();
+    events.emit(Event::Started { task: Task::Checkout, title: format!("sparse checkout of {}", short(commit)) });
+    let made = make(repository, folder, commit, patterns, shutdown);
+    let status = if made.is_ok() { Status::Done } else { Status::Failed };
+    events.emit(Event::Ended { task: Task::Checkout, status, took: started.elapsed(), digest: None });
+    made
+}
+
+fn make(repository: &Path, folder: &Path, commit: &str, patterns: &[String], shutdown: &Shutdown) -> Result<Checkout> {
+    let root = folder.join(short(commit));
+    if is_right(&root, commit, patterns, shutdown)? {
+        return Ok(Checkout { root, commit: commit.to_owned(), reused: true });
+    }
+    remove(repository, &root, shutdown)?;
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    let git = Git { dir: repository, shutdown };
+    git.read(["worktree", "prune"])?;
+    git.read(["worktree", "add", "--quiet", "--detach", "--no-checkout", &root.to_string_lossy(), commit])?;
+    let inside = Git { dir: &root, shutdown };
+    // `--no-cone`: the reference's list has file patterns such as tsconfig*.json.
+    let set = inside.command(["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
+    set.read(shutdown)?;
+    inside.read(["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
+    Ok(Checkout { root, commit: commit.to_owned(), reused: false })
+}
+
+/// Patterns are of the repository's root: `apps` must not select every folder of that name.
+fn anchored(patterns: &[String]) -> String {
+    let lines = patterns.iter().map(|p| match p.strip_prefix('!') {
+        Some(rest) => format!("!/{}\n", rest.trim_start_matches('/')),
+        None => format!("/{}\n", p.trim_start_matches('/')),
+    });
+    lines.collect()
+}
+
+fn is_right(root: &Path, commit: &str, patterns: &[String], shutdown: &Shutdown) -> Result<bool> {
+    if !root.join(".git").is_file() {
+        return Ok(false);
+    }
+    let git = Git { dir: root, shutdown };
+    let head = git.ask(["rev-parse", "HEAD"])?;
+    let sparse = git.ask(["sparse-checkout", "list"])?;
+    let clean = git.ask(["status", "--porcelain", "--untracked-files=all", "--ignored"])?;
+    Ok(head.as_deref() == Some(commit)
+        && sparse.as_deref() == Some(anchored(patterns).trim_end())
+        && clean.as_deref() == Some(""))
+}
+
+/// Removes a checkout and git's note of it. A folder that is not there is fine.
+///
+/// # Errors
+/// When it cannot be removed, or is something else than a linked work tree.
+pub fn remove(repository: &Path, root: &Path, shutdown: &Shutdown) -> Result<()> {
+    if !root.exists() {
+        return Ok(());
+    }
+    let git = Git { dir: repository, shutdown };
+    if git.ask(["worktree", "remove", "--force", "--force", &root.to_string_lossy()])?.is_some() {
+        return Ok(());
+    }
+    // A run that died while making it left a part that git does not know as a work tree.
+    let ours = root.join(".git").is_file() || std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    if !ours {
+        return Err(Error::failed("is in the way of the sparse checkout and is not one").at(root, None).hint("move it away"));
+    }
+    std::fs::remove_dir_all(root).map_err(|e| Error::io("remove", root, e))
+}
+
+/// The files of `needed` that `commit` has and the checkout's patterns leave out, each a missing pattern.
+///
+/// # Errors
+/// When git cannot list the work tree.
+pub fn left_out(root: &Path, needed: &dyn Fn(&str) -> bool, shutdown: &Shutdown) -> Result<Vec<String>> {
+    let git = Git { dir: root, shutdown };
+    let listed = git.read(["ls-files", "-t", "-z"])?;
+    let skipped = listed.split('\0').filter_map(|entry| entry.strip_prefix("S "));
+    Ok(skipped.filter(|path| needed(path)).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests;
