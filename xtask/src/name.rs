@@ -321,8 +321,8 @@ impl fmt::Display for ImageRef {
 /// The candidate nearest to what was written, where one is near enough to be what was meant.
 #[must_use]
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = candidates.into_iter().map(|candidate| (strsim::jaro_winkler(written, candidate), candidate));
-    scored.filter(|(score, _)| *score > 0.75).min_by(|a, b| b.0.total_cmp(&a.0)).map(|(_, candidate)| candidate)
+    let near = candidates.into_iter().filter(|candidate| strsim::jaro_winkler(written, candidate) > 0.75);
+    near.min_by_key(|candidate| strsim::levenshtein(written, candidate))
 }
 
 #[cfg(test)]
