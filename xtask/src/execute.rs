@@ -1,5 +1,7 @@
 //! Running things: processes, shutdown, retries. Nothing here prints or knows what a service is.
 
 pub mod group;
+pub mod http;
 pub mod process;
+pub mod retry;
 pub mod shutdown;
