@@ -321,7 +321,9 @@ impl fmt::Display for ImageRef {
 /// The candidate nearest to what was written, where one is near enough to be what was meant.
 #[must_use]
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = candidates.into_iter().filter(|candidate| strsim::jaro_winkler(written, candidate) > 0.75);
+    // Jaro-Winkler does not see that the letters of a very short name were swapped.
+    let is_near = |it: &&str| strsim::jaro_winkler(written, it) > 0.75 || strsim::damerau_levenshtein(written, it) <= 1;
+    let near = candidates.into_iter().filter(is_near);
     near.min_by_key(|candidate| strsim::levenshtein(written, candidate))
 }
 

@@ -1,4 +1,5 @@
 //! What will be built, and why. No I/O: everything it needs is handed in, so that a plan can be printed, tested and executed alike.
 
 pub mod cache;
+pub mod services;
 pub mod spec;
