@@ -1,3 +1,4 @@
 //! What we know of Docker: buildx command lines, its progress stream, registries, image stores, capabilities.
 
 pub mod buildx;
+pub mod rawjson;

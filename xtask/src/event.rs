@@ -94,6 +94,8 @@ pub enum Event {
     StepStarted { task: Task, name: String },
     /// A Dockerfile step ended; `cached` and `total` count the task's steps so far.
     StepEnded { task: Task, name: String, end: StepEnd, took: Duration, cached: usize, total: usize },
+    /// A line of the builder's own progress stream, as it came. Only where somebody asked for it.
+    Raw { task: Task, line: String },
     /// A line a child wrote.
     Log { task: Task, line: String },
     /// Something a person should know; `hint` says what to do.

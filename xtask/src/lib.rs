@@ -23,4 +23,5 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod stage;
+pub mod text;
 pub mod workspace;

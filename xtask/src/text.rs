@@ -1,0 +1,205 @@
+//! Text for people: made safe for a terminal, measured in columns, and numbers with their units. Pure; no I/O, no colour.
+
+use std::time::Duration;
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// How many columns a tab advances to, as terminals do it.
+const TAB_COLUMNS: usize = 8;
+
+/// One line from outside, safe to show: escape sequences, control and bidirectional-override characters are gone, tabs are
+/// spaces, and of a line that overwrote itself with carriage returns only what a terminal would end up showing is left.
+///
+/// A build's output is not ours: it could otherwise clear the screen, set the window's title or write to the clipboard.
+#[must_use]
+pub fn clean(line: &str) -> String {
+    if line.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return line.to_owned();
+    }
+    let mut shown = String::with_capacity(line.len());
+    let mut previous = String::new();
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            // The eight-bit forms of CSI, and of OSC, DCS, SOS, PM and APC.
+            '\u{9b}' => skip_control_sequence(&mut chars),
+            '\u{9d}' | '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
+            '\r' => previous = std::mem::take(&mut shown),
+            '\t' => {
+                let columns = width(&shown) % TAB_COLUMNS;
+                shown.extend(std::iter::repeat_n(' ', TAB_COLUMNS - columns));
+            }
+            c if c.is_control() || is_direction_control(c) => {}
+            c => shown.push(c),
+        }
+    }
+    if shown.is_empty() { previous } else { shown }
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// Skips what follows an escape character (ECMA-48, 5.3 and 5.4).
+fn skip_escape(chars: &mut Chars<'_>) {
+    match chars.next() {
+        Some('[') => skip_control_sequence(chars),
+        Some(']' | 'P' | 'X' | '^' | '_') => skip_string(chars),
+        // Intermediate bytes, then one final byte: `ESC ( B` chooses a character set.
+        Some(' '..='/') => while chars.next().is_some_and(|c| (' '..='/').contains(&c)) {},
+        _ => {}
+    }
+}
+
+/// Skips parameter and intermediate bytes up to the final byte of a control sequence.
+fn skip_control_sequence(chars: &mut Chars<'_>) {
+    while chars.next().is_some_and(|c| (' '..='?').contains(&c)) {}
+}
+
+/// Skips a command string up to its terminator, which is BEL, ST or `ESC \`.
+fn skip_string(chars: &mut Chars<'_>) {
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{7}' | '\u{9c}' => return,
+            '\u{1b}' => {
+                chars.next_if_eq(&'\\');
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Characters that reorder the text after them, which make a log line read other than it is.
+fn is_direction_control(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}')
+}
+
+/// How many terminal columns `text` takes.
+#[must_use]
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// `text` cut to at most `columns` columns, with `…` at the end where something was cut.
+#[must_use]
+pub fn fit(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut fitted = String::new();
+    let mut left = columns.saturating_sub(1);
+    for c in text.chars() {
+        let columns = c.width().unwrap_or(0);
+        if columns > left {
+            break;
+        }
+        left -= columns;
+        fitted.push(c);
+    }
+    if columns > 0 {
+        fitted.push('…');
+    }
+    fitted
+}
+
+/// `text` followed by spaces up to `columns` columns; longer text stays whole.
+#[must_use]
+pub fn pad(text: &str, columns: usize) -> String {
+    let missing = columns.saturating_sub(width(text));
+    format!("{text}{:missing$}", "")
+}
+
+/// The last `columns` columns' worth of room filled from the left: numbers line up at their end.
+#[must_use]
+pub fn pad_left(text: &str, columns: usize) -> String {
+    let missing = columns.saturating_sub(width(text));
+    format!("{:missing$}{text}", "")
+}
+
+/// A size in decimal units with three significant digits at most, as registries and Docker show it: `142 MB`, `1.25 GB`.
+#[must_use]
+pub fn bytes(size: u64) -> String {
+    let mut unit = "B";
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mut value = size as f64;
+    for next in ["kB", "MB", "GB", "TB", "PB"] {
+        if value < 999.5 {
+            break;
+        }
+        value /= 1000.0;
+        unit = next;
+    }
+    if unit == "B" || value >= 99.95 {
+        return format!("{value:.0} {unit}");
+    }
+    let digits = if value >= 9.995 { 1 } else { 2 };
+    format!("{value:.digits$} {unit}")
+}
+
+/// A duration to a tenth of a second below a minute, then to the second: `0.4s`, `12.3s`, `1m 04s`, `2h 05m`.
+#[must_use]
+pub fn duration(time: Duration) -> String {
+    let tenths = (time.as_millis() + 50) / 100;
+    if tenths < 600 {
+        return format!("{}.{}s", tenths / 10, tenths % 10);
+    }
+    let seconds = (time.as_millis() + 500) / 1000;
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    if hours == 0 { format!("{minutes}m {:02}s", seconds % 60) } else { format!("{hours}h {:02}m", minutes % 60) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_from_outside_cannot_steer_the_terminal() {
+        assert_eq!(clean("plain"), "plain");
+        assert_eq!(clean("\x1b[31mred\x1b[0m \x1b[1;38;5;4mx\x1b[K"), "red x");
+        assert_eq!(clean("\x1b]0;title\x07a\x1b]52;c;Zm9v\x1b\\b\x1bP1$r\u{9c}c\x1b(Bd\x1bce"), "abcde");
+        assert_eq!(clean("\u{9b}2Jcleared\u{9d}0;x\u{7}"), "cleared");
+        assert_eq!(clean("a\u{202e}b\u{0}c\u{8}d\u{7f}"), "abcd");
+        assert_eq!(clean("1\tx"), "1       x");
+        assert_eq!(clean("\x1b]never ended"), "");
+    }
+
+    #[test]
+    fn of_a_line_that_overwrote_itself_the_last_state_is_left() {
+        assert_eq!(clean("10%\r50%\r100%"), "100%");
+        assert_eq!(clean("100%\r"), "100%");
+        assert_eq!(clean("\r"), "");
+    }
+
+    #[test]
+    fn text_is_cut_and_padded_by_columns_not_by_bytes() {
+        assert_eq!(fit("服务器", 5), "服务…");
+        assert_eq!(fit("naïve", 5), "naïve");
+        assert_eq!(fit("abc", 0), "");
+        assert_eq!(pad("服", 4), "服  ");
+        assert_eq!(pad_left("7", 3), "  7");
+    }
+
+    #[test]
+    fn sizes_and_durations_have_three_digits_at_most() {
+        let sizes = [0, 999, 1000, 9_994, 142_400_000, 999_600_000, 1_250_000_000];
+        assert_eq!(sizes.map(bytes), ["0 B", "999 B", "1.00 kB", "9.99 kB", "142 MB", "1.00 GB", "1.25 GB"]);
+        let times = [0, 449, 59_940, 59_960, 64_000, 3_599_600, 7_500_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(times, ["0.0s", "0.4s", "59.9s", "1m 00s", "1m 04s", "1h 00m", "2h 05m"]);
+    }
+
+    #[test]
+    fn any_text_cleans_to_one_line_without_control_characters() {
+        let mut seed = 7_u64;
+        for _ in 0..3_000 {
+            let text: String = std::iter::repeat_with(|| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let pool = ['\x1b', '[', ']', '\r', '\n', '\u{7}', 'm', '3', ';', '\\', 'é', '\u{9b}', '\t', 'P', '(', '服'];
+                pool[usize::try_from(seed >> 60).unwrap()]
+            })
+            .take(24)
+            .collect();
+            assert!(clean(&text).chars().all(|c| !c.is_control()), "{text:?}");
+            assert!(width(&fit(&clean(&text), 9)) <= 9);
+        }
+    }
+}
