@@ -1,1 +1,3 @@
 //! GitHub: the Actions environment, releases, caches, packages.
+
+pub mod notes;
