@@ -1,3 +1,4 @@
 //! The stages of the pipeline, each a function.
 
+pub mod build;
 pub mod checkout;
