@@ -5,3 +5,4 @@
 pub mod actions_cache;
 pub mod github_api;
 pub mod http;
+pub mod repo;

@@ -1,0 +1,143 @@
+//! A fresh clone of this repository in a temporary folder, and `xtask` run in it as a user would.
+
+#![expect(clippy::disallowed_methods, reason = "a test runs the binary and git as a user would")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The repository under test.
+pub fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+}
+
+/// A clone with the working tree's files as its one commit, deleted with this value.
+pub struct Repo {
+    dir: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Repo {
+    /// The files that git tracks here or would track, as they are on disk, without the tool's own sources: what a test edits
+    /// and builds is the monorepo.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let listed = git(here(), &["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        for file in listed.split('\0').filter(|f| !f.is_empty() && !f.starts_with("xtask/")) {
+            let (from, to) = (here().join(file), dir.path().join(file));
+            // A file deleted here and not yet committed is still listed.
+            if from.symlink_metadata().is_ok() {
+                std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+                std::fs::copy(&from, &to).unwrap();
+            }
+        }
+        let repo = Self { dir, env: Vec::new() };
+        git(repo.path(), &["init", "--quiet", "--initial-branch=main"]);
+        repo.commit("start");
+        repo
+    }
+
+    /// Its root.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Sets a variable for every later run.
+    pub fn env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
+        self.env.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
+        self
+    }
+
+    /// Writes a file below the root.
+    pub fn write(&self, file: &str, text: &str) {
+        let path = self.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Reads a file below the root.
+    pub fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path().join(file)).unwrap()
+    }
+
+    /// Replaces text that must be there.
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = self.read(file);
+        assert!(text.contains(from), "{file} does not contain {from:?}");
+        self.write(file, &text.replacen(from, to, 1));
+    }
+
+    /// Commits everything.
+    pub fn commit(&self, message: &str) {
+        git(self.path(), &["add", "--all"]);
+        let identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"];
+        git(self.path(), &[&identity[..], &["commit", "--quiet", "--allow-empty", "--message", message]].concat());
+    }
+
+    /// The command, for tests that signal it.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(args).current_dir(self.path()).stdin(Stdio::null());
+        // What the machine says about CI must not decide what a test sees.
+        for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "NO_COLOR"] {
+            command.env_remove(name);
+        }
+        command.envs(self.env.iter().map(|(n, v)| (n, v)));
+        command
+    }
+
+    /// Runs `xtask` to its end.
+    pub fn xtask(&self, args: &[&str]) -> Ran {
+        let output = self.command(args).output().unwrap();
+        Ran::new(args, &output)
+    }
+}
+
+/// A finished run.
+pub struct Ran {
+    args: String,
+    /// Its exit code; -1 where a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// What a finished process left.
+    pub fn new(args: &[&str], output: &Output) -> Self {
+        Self {
+            args: args.join(" "),
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Fails the test, showing everything, unless the exit code is `code`.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        let (args, stdout, stderr) = (&self.args, &self.stdout, &self.stderr);
+        assert_eq!(self.code, code, "xtask {args}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.stdout, self.stderr))
+    }
+}
+
+/// Runs git in a folder and returns what it says.
+#[track_caller]
+pub fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git").args(args).current_dir(dir).output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// Where tests keep what is costly to get, across runs.
+pub fn target_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned()
+}
