@@ -1,3 +1,5 @@
 //! GitHub: the Actions environment, releases, caches, packages.
 
+pub mod api;
 pub mod notes;
+pub mod releases;

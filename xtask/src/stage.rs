@@ -2,3 +2,4 @@
 
 pub mod build;
 pub mod checkout;
+pub mod update_release;

@@ -81,6 +81,14 @@ impl State {
         1_000 + self.next_id
     }
 
+    /// Adds a published release.
+    pub fn add(&mut self, tag: &str, body: &str) {
+        let id = self.id();
+        let (tag, body) = (tag.to_owned(), Some(body.to_owned()));
+        let name = tag.clone();
+        self.releases.push(Release { id, tag, name, body, draft: false, prerelease: false, immutable: false, writes: 0 });
+    }
+
     /// The release of a tag, drafts included.
     pub fn release(&mut self, tag: &str) -> &mut Release {
         self.releases.iter_mut().find(|release| release.tag == tag).expect("the test made this release")
@@ -125,13 +133,8 @@ impl GithubApi {
     }
 
     /// Adds a published release.
-    pub fn release(&self, tag: &str, body: &str) -> u64 {
-        let mut state = self.state();
-        let id = state.id();
-        let (tag, body) = (tag.to_owned(), Some(body.to_owned()));
-        let name = tag.clone();
-        state.releases.push(Release { id, tag, name, body, draft: false, prerelease: false, immutable: false, writes: 0 });
-        id
+    pub fn release(&self, tag: &str, body: &str) {
+        self.state().add(tag, body);
     }
 
     /// The body of a tag's release; empty where it is null.
@@ -144,7 +147,7 @@ impl GithubApi {
         self.state().faults.push(Fault { method, path: path.to_owned(), response });
     }
 
-    /// Someone else acts just before the next request of `method` is carried out.
+    /// Someone else acts just before the next request of `method` is carried out; several queue up, one a request.
     pub fn before_next(&self, method: &'static str, change: impl FnOnce(&mut State) + Send + 'static) {
         self.state().hooks.push(Hook { method, after: false, change: Box::new(change) });
     }
@@ -204,7 +207,7 @@ fn serve(state: &Mutex<State>, caches: &CacheStore, repository: &str, request: &
 }
 
 fn run_hooks(state: &mut State, method: &str, after: bool) {
-    while let Some(at) = state.hooks.iter().position(|hook| hook.method == method && hook.after == after) {
+    if let Some(at) = state.hooks.iter().position(|hook| hook.method == method && hook.after == after) {
         let hook = state.hooks.remove(at);
         (hook.change)(state);
     }

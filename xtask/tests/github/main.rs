@@ -1,0 +1,7 @@
+//! GitHub's services as our code sees them, against the fakes in `support`.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cache_service;
+mod releases;

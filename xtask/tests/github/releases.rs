@@ -1,0 +1,290 @@
+//! Release notes end to end: what a person finds on the release's page after a run, whatever GitHub did meanwhile.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::support::actions_cache::CacheStore;
+use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
+use crate::support::http::{Break, Response};
+use xtask::env::Env;
+use xtask::error::Result;
+use xtask::event::{Event, Events};
+use xtask::execute::http::{Http, Limits};
+use xtask::execute::retry::Policy;
+use xtask::execute::shutdown::Shutdown;
+use xtask::github::api::{Api, Place};
+use xtask::github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
+use xtask::name::Digest;
+use xtask::stage::update_release::{Outcome, Report, Request, update_release};
+
+const QUICK: Policy =
+    Policy { attempts: 3, first: Duration::from_millis(1), ceiling: Duration::from_millis(2), patience: Duration::from_secs(2) };
+
+fn notes(byte: u8) -> ReleaseNotes {
+    let image = ImageNote {
+        service: "api".parse().unwrap(),
+        image: "ghcr.io/org/repo/api".parse().unwrap(),
+        digest: Digest::of(&[byte]),
+        platforms: Vec::new(),
+        change: None,
+    };
+    ReleaseNotes { tag: "v1.2.3".parse().unwrap(), images: vec![image], previous: None, details: None }
+}
+
+struct Trial {
+    fake: GithubApi,
+    dir: tempfile::TempDir,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Trial {
+    fn new() -> Self {
+        let fake = GithubApi::start("org/repo", CacheStore::default());
+        Self { fake, dir: tempfile::tempdir().unwrap(), said: Arc::default() }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.dir.path().join("notes.md")
+    }
+
+    fn api(&self, token: &str) -> (Api, Events) {
+        let vars =
+            [("GITHUB_API_URL", self.fake.url()), ("GITHUB_REPOSITORY", "org/repo".into()), ("GITHUB_TOKEN", token.into())];
+        let env = Env::new("/", vars.map(|(name, value)| (name.to_owned(), value)));
+        let said = Arc::clone(&self.said);
+        let events = Events::new(move |event| {
+            if let Event::Notice { message, .. } = event {
+                said.lock().unwrap().push(message);
+            }
+        });
+        let place = Place::from_env(&env, None).unwrap().unwrap();
+        let http = Http::new(&env, Limits::STANDARD, &Shutdown::new());
+        (Api::new(http, place, events.clone()).with_policy(QUICK), events)
+    }
+
+    fn run_as(&self, token: &str, change: impl FnOnce(&mut Request<'_>)) -> Result<Report> {
+        let (api, events) = self.api(token);
+        let (notes, file) = (notes(1), self.file());
+        let mut request =
+            Request { notes: &notes, create: false, prerelease: false, dry_run: false, file: None, fallback: &file };
+        change(&mut request);
+        update_release(Ok(&api), &request, &events)
+    }
+
+    fn run(&self) -> Result<Report> {
+        self.run_as(TOKEN, |_| ())
+    }
+
+    fn writes(&self) -> usize {
+        self.fake.state().release("v1.2.3").writes
+    }
+
+    fn said(&self, what: &str) -> bool {
+        self.said.lock().unwrap().iter().any(|line| line.contains(what))
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_section_is_written_once_and_a_rerun_writes_nothing() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "## Changes 🎉\r\n\r\n* one\r\n");
+    let report = trial.run().unwrap();
+    assert_eq!((report.outcome, trial.writes()), (Outcome::Updated, 1));
+    assert_eq!(report.body, trial.fake.body("v1.2.3"));
+    assert!(report.body.starts_with("## Changes 🎉\r\n\r\n* one\r\n\r\n<!-- xtask:images:begin -->\r\n## 🐳 Docker Images\r\n"));
+    assert!(report.diff.contains("+ docker pull ghcr.io/org/repo/api:v1.2.3"), "{}", report.diff);
+    assert_eq!(report.url.as_deref(), Some("https://github.com/org/repo/releases/tag/v1.2.3"));
+    let again = trial.run().unwrap();
+    assert_eq!((again.outcome, again.diff.as_str(), trial.writes()), (Outcome::Unchanged, "", 1));
+}
+
+#[test]
+fn a_dry_run_shows_the_body_and_writes_nowhere() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "text\n");
+    let dry = |r: &mut Request<'_>| r.dry_run = true;
+    let report = trial.run_as(TOKEN, dry).unwrap();
+    assert_eq!((report.outcome, trial.writes(), trial.file().exists()), (Outcome::Shown, 0, false));
+    assert!(report.body.starts_with("text\n\n<!-- xtask") && report.diff.contains("+ ## 🐳 Docker Images"));
+    trial.fake.state().releases.clear();
+    assert!(trial.run_as(TOKEN, dry).unwrap().body.starts_with(BEGIN));
+    assert!(trial.fake.state().releases.is_empty());
+}
+
+#[test]
+fn a_draft_is_found_and_its_text_kept() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.2", "other");
+    trial.fake.release("v1.2.3", "draft text");
+    trial.fake.state().release("v1.2.3").draft = true;
+    let report = trial.run().unwrap();
+    assert_eq!((report.outcome, report.draft), (Outcome::Updated, true));
+    assert!(trial.fake.body("v1.2.3").starts_with("draft text\n\n<!--"));
+    assert_eq!(trial.fake.body("v1.2.2"), "other");
+}
+
+#[test]
+fn a_draft_behind_many_releases_is_found_on_a_later_page() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "old draft");
+    trial.fake.state().release("v1.2.3").draft = true;
+    for patch in 0..230 {
+        trial.fake.release(&format!("v0.0.{patch}"), "");
+    }
+    assert_eq!(trial.run().unwrap().outcome, Outcome::Updated);
+    let lists = trial.fake.state().log.iter().filter(|line| line.starts_with("GET /repos/org/repo/releases 200")).count();
+    assert!(lists >= 3, "{lists}");
+}
+
+#[test]
+fn a_missing_release_is_made_only_when_asked_for() {
+    let trial = Trial::new();
+    let error = trial.run().unwrap_err();
+    assert!(error.to_string().contains("org/repo has no release v1.2.3"), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("--create")));
+    let report = trial.run_as(TOKEN, |r| (r.create, r.prerelease) = (true, true)).unwrap();
+    assert_eq!((report.outcome, trial.writes()), (Outcome::Created, 0));
+    assert!(trial.fake.body("v1.2.3").starts_with(BEGIN) && trial.fake.state().release("v1.2.3").prerelease);
+    assert_eq!(trial.run_as(TOKEN, |r| r.create = true).unwrap().outcome, Outcome::Unchanged);
+}
+
+#[test]
+fn a_release_made_by_someone_else_meanwhile_is_used() {
+    let trial = Trial::new();
+    // As it also looks when our own POST arrived and only its answer was lost.
+    trial.fake.before_next("POST", |state| state.add("v1.2.3", "theirs"));
+    let report = trial.run_as(TOKEN, |r| r.create = true).unwrap();
+    assert_eq!(report.outcome, Outcome::Updated);
+    assert!(trial.fake.body("v1.2.3").starts_with("theirs\n\n<!--"));
+}
+
+#[test]
+fn a_lost_race_is_seen_and_nobodys_text_is_lost() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "before");
+    // Someone saves the page they opened before our write: our section is gone, their text is there.
+    trial.fake.after_next("PATCH", |state| state.release("v1.2.3").body = Some("edited by hand".into()));
+    let report = trial.run().unwrap();
+    assert_eq!((report.outcome, trial.writes()), (Outcome::Updated, 2));
+    assert!(trial.fake.body("v1.2.3").starts_with("edited by hand\n\n<!-- xtask:images:begin -->"));
+    assert_eq!(report.body, trial.fake.body("v1.2.3"));
+}
+
+#[test]
+fn someone_who_never_stops_writing_is_reported() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "x");
+    for _ in 0..9 {
+        trial.fake.after_next("PATCH", |state| state.release("v1.2.3").body = Some("mine".into()));
+    }
+    let error = trial.run().unwrap_err();
+    assert!(error.to_string().contains("changed by someone else"), "{error}");
+    assert_eq!((trial.writes(), trial.fake.body("v1.2.3").as_str()), (5, "mine"));
+}
+
+#[test]
+fn an_immutable_release_leaves_the_notes_in_a_file() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "fixed");
+    trial.fake.state().release("v1.2.3").immutable = true;
+    let report = trial.run().unwrap();
+    let Outcome::NotDone { why, file } = report.outcome else { panic!("{report:?}") };
+    assert!(why.contains("immutable") && read(&file).starts_with(BEGIN), "{why}");
+    assert_eq!(trial.fake.body("v1.2.3"), "fixed");
+}
+
+#[test]
+fn a_release_that_turns_immutable_meanwhile_is_the_same() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "fixed");
+    trial.fake.before_next("PATCH", |state| state.release("v1.2.3").immutable = true);
+    let report = trial.run().unwrap();
+    assert!(matches!(&report.outcome, Outcome::NotDone { why, .. } if why.contains("immutable")), "{report:?}");
+}
+
+#[test]
+fn without_a_token_the_notes_go_to_files_and_it_says_what_was_not_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (notes, fallback, file) = (notes(1), dir.path().join("target/notes.md"), dir.path().join("wanted.md"));
+    let request =
+        Request { notes: &notes, create: false, prerelease: false, dry_run: false, file: Some(&file), fallback: &fallback };
+    let report = update_release(Err("there is no token"), &request, &Events::none()).unwrap();
+    assert_eq!(report.outcome, Outcome::NotDone { why: "there is no token".into(), file: fallback.clone() });
+    assert_eq!((read(&fallback), read(&file)), (report.body.clone(), report.body));
+}
+
+#[test]
+fn a_token_that_may_not_write_is_told_what_it_lacks() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "x");
+    let error = trial.run_as(READ_TOKEN, |_| ()).unwrap_err();
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("contents: write")), "{error}");
+    let error = trial.run_as("ghs_expired", |_| ()).unwrap_err();
+    assert!(error.to_string().contains("401") && error.to_string().contains("Bad credentials"), "{error}");
+    assert!(!format!("{error} {:?}", error.hint_text()).contains("ghs_expired"));
+    // A refusal is not worth a second try.
+    assert_eq!(trial.fake.state().log.iter().filter(|line| line.ends_with("401") || line.ends_with("403")).count(), 2);
+}
+
+#[test]
+fn bad_moments_and_limits_are_waited_out() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "x");
+    trial.fake.fail_next("GET", "releases", GithubApi::bad_gateway());
+    trial.fake.fail_next("GET", "releases", Response::status(200).broken(Break::HangUp));
+    trial.fake.fail_next("PATCH", "releases", GithubApi::slow_down(0));
+    trial.fake.fail_next("PATCH", "releases", GithubApi::rate_limited(0));
+    let start = std::time::Instant::now();
+    assert_eq!(trial.run().unwrap().outcome, Outcome::Updated);
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    assert!(trial.said("502") && trial.said("secondary rate limit") && trial.said("trying again"));
+    assert_eq!(trial.writes(), 1);
+}
+
+#[test]
+fn a_wait_longer_than_our_patience_is_an_error_that_names_it() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "x");
+    trial.fake.fail_next("PATCH", "releases", GithubApi::slow_down(3_600));
+    let error = trial.run().unwrap_err();
+    assert!(error.to_string().contains("429") && error.hint_text().is_some_and(|hint| hint.contains("3600 s")), "{error}");
+    for _ in 0..3 {
+        trial.fake.fail_next("GET", "releases", GithubApi::bad_gateway());
+    }
+    let error = trial.run().unwrap_err();
+    assert!(error.to_string().contains("502") && error.hint_text().is_some_and(|hint| hint.contains("3 times")), "{error}");
+}
+
+#[test]
+fn a_body_near_the_limit_gets_a_shorter_section_that_github_takes() {
+    let trial = Trial::new();
+    let text = "🎉".repeat(BODY_LIMIT - 300);
+    trial.fake.release("v1.2.3", &text);
+    assert_eq!(trial.run().unwrap().outcome, Outcome::Updated);
+    let body = trial.fake.body("v1.2.3");
+    assert!(body.starts_with(&text) && body.ends_with(&format!("{END}\n")) && trial.said("near its limit"));
+    trial.fake.state().release("v1.2.3").body = Some("x".repeat(BODY_LIMIT));
+    let error = trial.run().unwrap_err();
+    assert!(error.to_string().contains("no room"), "{error}");
+    assert_eq!(trial.fake.body("v1.2.3").len(), BODY_LIMIT);
+}
+
+#[test]
+fn the_release_before_is_the_nearest_older_version() {
+    let trial = Trial::new();
+    for tag in ["v1.2.2", "v1.3.0", "v1.2.3-rc.1", "nightly", "1.2.1"] {
+        trial.fake.release(tag, tag);
+    }
+    trial.fake.release("v1.2.3", "draft");
+    trial.fake.state().release("v1.2.2").draft = true;
+    let (api, _) = trial.api(TOKEN);
+    let before = |tag: &str| api.release_before(&tag.parse().unwrap()).unwrap().map(|release| release.tag_name);
+    assert_eq!(before("v1.2.3").as_deref(), Some("1.2.1"));
+    assert_eq!(before("v1.2.3-rc.2").as_deref(), Some("v1.2.3-rc.1"));
+    assert_eq!((before("v0.1.0"), before("nightly")), (None, None));
+}
