@@ -1,4 +1,5 @@
 //! What we know of Docker: buildx command lines, its progress stream, registries, image stores, capabilities.
 
 pub mod buildx;
+pub mod capability;
 pub mod rawjson;

@@ -1,0 +1,283 @@
+//! Stand-ins: where Docker Hub cannot be reached, images of ours under the names a Dockerfile uses, served by the engine's own
+//! registry as its mirror. They are for building on this machine, never for a release, and every build says so.
+
+pub mod node;
+pub mod scanner;
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result, read_text};
+use crate::event::{Events, Level, Task};
+use crate::execute::shutdown::Shutdown;
+use crate::name::{DOCKER_HUB, Digest, ImageRef};
+
+use super::layout::Layout;
+use super::lock::Lock;
+use super::state::{HubVerdict, StandIn, State};
+use super::{Engine, client, hub};
+
+/// How long a verdict on Docker Hub holds, either way.
+const VERDICT_AGE: Duration = Duration::from_secs(3_600);
+/// How long what a stand-in was made of is used again: its packages get security updates.
+const CONTEXT_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// When stand-ins are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Where Docker Hub does not answer.
+    #[default]
+    Auto,
+    /// Without asking Docker Hub, for machines that must not, and for tests.
+    Always,
+    /// Not at all: BuildKit tries Docker Hub and says what happened.
+    Never,
+}
+
+impl std::str::FromStr for Policy {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            "never" => Ok(Self::Never),
+            _ => Err(Error::usage(format!("`{text}` does not say when to make stand-ins"))
+                .hint("write `auto`, `always` or `never`")),
+        }
+    }
+}
+
+impl Engine {
+    /// Makes what is missing of `images` if Docker Hub cannot be reached, and returns those of them that are served by a
+    /// stand-in. Nothing to do costs a few milliseconds. Only the embedded engine has stand-ins; others return none.
+    ///
+    /// # Errors
+    /// When an image can neither be had nor made; the error names it and what to do.
+    pub fn ensure_stand_ins(
+        &self,
+        images: &[ImageRef],
+        policy: Policy,
+        events: &Events,
+        shutdown: &Shutdown,
+    ) -> Result<Vec<StandIn>> {
+        let Some(layout) = self.layout.as_ref().filter(|_| policy != Policy::Never) else { return Ok(Vec::new()) };
+        let mut wanted: Vec<&ImageRef> = images.iter().filter(|image| image.registry() == DOCKER_HUB).collect();
+        wanted.sort();
+        wanted.dedup();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let served = match State::load(&layout.state()).and_then(|state| already_served(&state, &wanted, policy)) {
+            Some(served) => served,
+            None => self.make_missing(layout, &wanted, policy, events, shutdown)?,
+        };
+        for stand_in in &served {
+            let message = format!("{} is a stand-in made of {}", stand_in.image, stand_in.made_of);
+            let hint = "Docker Hub cannot be reached; images built on it are for this machine, not for a release";
+            events.notice(Level::Warning, None, message, Some(hint.into()));
+        }
+        Ok(served)
+    }
+
+    /// The stand-ins this engine serves right now.
+    #[must_use]
+    pub fn stand_ins(&self) -> Vec<StandIn> {
+        self.layout.as_ref().and_then(|layout| State::load(&layout.state())).map(|s| s.stand_ins).unwrap_or_default()
+    }
+
+    fn make_missing(
+        &self,
+        layout: &Layout,
+        wanted: &[&ImageRef],
+        policy: Policy,
+        events: &Events,
+        shutdown: &Shutdown,
+    ) -> Result<Vec<StandIn>> {
+        let lock = layout.data().join("stand-ins.lock");
+        let _lock = Lock::wait(&lock, "another run to make stand-ins", events, shutdown)?;
+        let mut state = State::load(&layout.state())
+            .ok_or_else(|| Error::failed("the embedded engine was stopped meanwhile").hint("run this again"))?;
+        if let Some(served) = already_served(&state, wanted, policy) {
+            return Ok(served);
+        }
+        if policy == Policy::Auto {
+            events.doing(&Task::Engine, "asking whether Docker Hub can be reached");
+            let reachable = hub::is_reachable(hub::HUB, hub::LIMIT);
+            state.hub = Some(HubVerdict { reachable, at: SystemTime::now() });
+            if reachable {
+                self.forget_stand_ins(&mut state)?;
+                state.save(&layout.state())?;
+                return Ok(Vec::new());
+            }
+        }
+        let mut served = Vec::new();
+        for image in wanted {
+            if let Some(stand_in) = state.stand_ins.iter().find(|s| s.image == **image) {
+                served.push(stand_in.clone());
+            } else if !client::has_image(&layout.socket(), &image.to_string()) {
+                let stand_in = self.make(layout, image, events, shutdown)?;
+                state.stand_ins.push(stand_in.clone());
+                // After each, so that a run that is stopped has not worked in vain.
+                state.save(&layout.state())?;
+                served.push(stand_in);
+            }
+        }
+        state.save(&layout.state())?;
+        Ok(served)
+    }
+
+    fn make(&self, layout: &Layout, image: &ImageRef, events: &Events, shutdown: &Shutdown) -> Result<StandIn> {
+        let cannot = |why: &str| {
+            Error::failed(format!("Docker Hub cannot be reached, and {image} {why}")).hint(format!(
+                "pull it where the network allows and load it here (`docker save`, `docker load`), or name another base; \
+                 images under node:<major> (not alpine) and {} can be made here",
+                scanner::REPOSITORY
+            ))
+        };
+        if image.digest().is_some() {
+            return Err(cannot("is pinned to a digest, which nothing made here can have"));
+        }
+        let work = Work { layout, image, events, shutdown };
+        let context = match image.repository() {
+            node::REPOSITORY => node::context(&work, image.reference()).ok_or_else(|| cannot("has no stand-in"))??,
+            scanner::REPOSITORY => scanner::context(&work)?,
+            _ => return Err(cannot("has no stand-in")),
+        };
+        let digest = self.push(&work, &context)?;
+        Ok(StandIn { image: image.clone(), digest, made_of: context.made_of })
+    }
+
+    /// Builds the context and pushes it into the engine's registry under the image's own repository and tag.
+    fn push(&self, work: &Work<'_>, context: &Context) -> Result<Digest> {
+        #[derive(Deserialize)]
+        struct Metadata {
+            #[serde(rename = "containerimage.digest")]
+            digest: Digest,
+        }
+        let registry = self.registry.ok_or_else(|| Error::failed("this engine has no registry to serve stand-ins from"))?;
+        let name = format!("{registry}/{}:{}", work.image.repository(), work.image.reference());
+        work.doing("putting it together");
+        let scratch = tempfile::tempdir_in(work.layout.data()).map_err(|e| Error::io("write into", work.layout.data(), e))?;
+        let metadata = scratch.path().join("metadata.json");
+        let build = self.buildx().args(["build", "--quiet", "--provenance=false", "--metadata-file"]).arg(&metadata);
+        // Made once and used for long: what the layers cost to pack does not matter, what they cost to unpack does.
+        let build = match self.capabilities.push_without_store {
+            true => build.arg("--output").arg(format!(
+                "type=image,name={name},push=true,store=false,oci-mediatypes=true,compression=zstd,compression-level=1"
+            )),
+            false => build.args(["--push", "--tag", &name]),
+        };
+        build.arg(&context.dir).read(work.shutdown)?;
+        let text = read_text(&metadata)?;
+        let metadata: Metadata = serde_json::from_str(&text)
+            .map_err(|e| Error::failed("buildx did not say which digest the stand-in has").source(e))?;
+        Ok(metadata.digest)
+    }
+
+    /// Docker Hub is back: what stood in for it must not be served any longer.
+    fn forget_stand_ins(&self, state: &mut State) -> Result<()> {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(hub::LIMIT)).build().into();
+        for stand_in in state.stand_ins.drain(..) {
+            let (repository, digest) = (stand_in.image.repository(), &stand_in.digest);
+            let url = format!("http://{}/v2/{repository}/manifests/{digest}", state.registry_address);
+            let answer = agent.delete(&url).call();
+            let status = answer.map_err(|e| Error::failed(format!("cannot remove the stand-in {}", stand_in.image)).source(e))?;
+            if !matches!(status.status().as_u16(), 202 | 404) {
+                return Err(Error::failed(format!("the registry would not remove {}: {}", stand_in.image, status.status())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is known without any work: `None` where something must be made or asked first.
+fn already_served(state: &State, wanted: &[&ImageRef], policy: Policy) -> Option<Vec<StandIn>> {
+    let fresh = state.hub.as_ref().filter(|v| v.at.elapsed().is_ok_and(|age| age < VERDICT_AGE));
+    match (policy, fresh) {
+        (Policy::Auto, None) => return None,
+        (Policy::Auto, Some(verdict)) if verdict.reachable => return Some(Vec::new()),
+        _ => {}
+    }
+    wanted.iter().map(|image| state.stand_ins.iter().find(|s| s.image == **image).cloned()).collect()
+}
+
+/// What the makers of stand-ins work with.
+pub struct Work<'a> {
+    layout: &'a Layout,
+    image: &'a ImageRef,
+    events: &'a Events,
+    shutdown: &'a Shutdown,
+}
+
+/// A folder that buildx can make the image of.
+pub struct Context {
+    dir: std::path::PathBuf,
+    made_of: String,
+}
+
+impl Work<'_> {
+    fn doing(&self, what: &str) {
+        self.events.doing(&Task::Engine, format!("stand-in for {}: {what}", self.image));
+    }
+
+    /// The context kept under `key`, or one that `make` fills and describes. It becomes visible whole or not at all.
+    fn context(&self, key: &str, make: impl FnOnce(&Path) -> Result<String>) -> Result<Context> {
+        let root = self.layout.cache().join("stand-ins");
+        let _lock = Lock::wait(&root.join("lock"), "another run to make a stand-in", self.events, self.shutdown)?;
+        let dir = root.join(key);
+        let label = dir.join("made-of");
+        let age = std::fs::metadata(&label).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+        if age.is_some_and(|age| age < CONTEXT_AGE) {
+            return Ok(Context { made_of: read_text(&label)?, dir });
+        }
+        let staging = root.join(format!("{key}.staging"));
+        super::apt::remove_tree(&staging)?;
+        std::fs::create_dir_all(&staging).map_err(|e| Error::io("create", &staging, e))?;
+        let made_of = make(&staging)?;
+        let label = staging.join("made-of");
+        std::fs::write(&label, &made_of).map_err(|e| Error::io("write", &label, e))?;
+        super::apt::remove_tree(&dir)?;
+        std::fs::rename(&staging, &dir).map_err(|e| Error::io("move into place", &dir, e))?;
+        Ok(Context { dir, made_of })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::process::ProcessId;
+
+    fn state(hub: Option<HubVerdict>, images: &[&str]) -> State {
+        let me = ProcessId::of(std::process::id()).unwrap();
+        let packages = serde_json::json!({
+            "schema": 1, "root": "/p", "suite": "stable",
+            "engine": {"major": 26, "minor": 1, "patch": 5}, "buildx": {"major": 0, "minor": 13, "patch": 1},
+        });
+        let mut state =
+            State::new(serde_json::from_value(packages).unwrap(), me.clone(), me, "127.0.0.1:1".parse().unwrap());
+        state.hub = hub;
+        let stand_in = |name: &&str| StandIn { image: name.parse().unwrap(), digest: Digest::of(b""), made_of: "x".into() };
+        state.stand_ins = images.iter().map(stand_in).collect();
+        state
+    }
+
+    #[test]
+    fn a_verdict_is_asked_for_once_and_grows_old() {
+        let image: ImageRef = "node:24".parse().unwrap();
+        let served = |hub: Option<(bool, u64)>, images: &[&str], policy| {
+            let hub = hub.map(|(reachable, age)| HubVerdict { reachable, at: SystemTime::now() - Duration::from_secs(age) });
+            already_served(&state(hub, images), &[&image], policy).map(|served| served.len())
+        };
+        assert_eq!(served(None, &["node:24"], Policy::Auto), None);
+        assert_eq!(served(Some((false, 10)), &["node:24"], Policy::Auto), Some(1));
+        assert_eq!(served(Some((false, 10)), &["node:22"], Policy::Auto), None);
+        assert_eq!(served(Some((false, 7_200)), &["node:24"], Policy::Auto), None);
+        assert_eq!(served(Some((true, 10)), &[], Policy::Auto), Some(0));
+        assert_eq!(served(None, &["node:24"], Policy::Always), Some(1));
+        assert_eq!(served(Some((true, 10)), &[], Policy::Always), None);
+    }
+}
