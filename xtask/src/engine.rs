@@ -19,10 +19,8 @@ pub mod state;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
+use crate::config::{EngineChoice, Suite};
 use crate::docker::capability::{Capabilities, Version};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -32,71 +30,6 @@ use crate::execute::shutdown::Shutdown;
 
 use self::layout::Layout;
 use self::state::State;
-
-/// The release that the embedded engine's packages come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Suite {
-    /// Debian testing (Ubuntu: the development release): the newest engine and buildx.
-    #[default]
-    Testing,
-    /// Debian stable (Ubuntu: the machine's own release).
-    Stable,
-}
-
-impl Suite {
-    /// As written in settings and folder names.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Testing => "testing",
-            Self::Stable => "stable",
-        }
-    }
-
-    fn release(self) -> apt::Release {
-        match self {
-            Self::Testing => apt::Release::Testing,
-            Self::Stable => apt::Release::Stable,
-        }
-    }
-}
-
-impl FromStr for Suite {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "testing" => Ok(Self::Testing),
-            "stable" => Ok(Self::Stable),
-            _ => Err(Error::usage(format!("`{text}` is not an engine suite")).hint("write `testing` or `stable`")),
-        }
-    }
-}
-
-/// Which engine to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Choice {
-    /// A Docker that answers, else the embedded engine.
-    #[default]
-    Auto,
-    /// Only a Docker that answers.
-    Docker,
-    /// Only the embedded engine.
-    Embedded,
-}
-
-impl FromStr for Choice {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "docker" => Ok(Self::Docker),
-            "embedded" => Ok(Self::Embedded),
-            _ => Err(Error::usage(format!("`{text}` is no choice of engine")).hint("write `auto`, `docker` or `embedded`")),
-        }
-    }
-}
 
 /// Where the embedded engine keeps things and what it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,20 +47,13 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
-    /// The user's one engine: everything under [`Env::cache_dir`], `XTASK_ENGINE_SUITE` for the suite.
-    ///
-    /// # Errors
-    /// When the variable holds no suite.
-    pub fn from_env(env: &Env) -> Result<Self> {
+    /// The user's one engine, or the one whose data `XTASK_ENGINE_DATA` names; packages are under [`Env::cache_dir`].
+    #[must_use]
+    pub fn new(env: &Env, suite: Suite) -> Self {
         let cache_dir = env.cache_dir().join("engine");
-        let suite = env.get("XTASK_ENGINE_SUITE").map(str::parse).transpose()?.unwrap_or_default();
-        Ok(Self {
-            data_dir: cache_dir.join("data"),
-            cache_dir,
-            suite,
-            user_config: existing::docker_config_dir(env),
-            path: env.get("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").to_owned(),
-        })
+        let data_dir = env.get("XTASK_ENGINE_DATA").map_or_else(|| cache_dir.join("data"), |dir| env.cwd.join(dir));
+        let path = env.get("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").to_owned();
+        Self { cache_dir, data_dir, suite, user_config: existing::docker_config_dir(env), path }
     }
 
     /// Where this engine's things are.
@@ -163,24 +89,23 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The engine to use: see [`Choice`]. `BUILDX_BUILDER` means a builder buildx knows, which is not asked here.
+    /// The engine to use: see [`EngineChoice`]. `BUILDX_BUILDER` means a builder buildx knows, which is not asked here.
     ///
     /// # Errors
     /// When none can be had, or the one the user points at does not answer.
-    pub fn find(env: &Env, choice: Choice, events: &Events, shutdown: &Shutdown) -> Result<Self> {
-        if choice != Choice::Embedded {
-            if let Some(found) = existing::find(env, shutdown)? {
-                return Ok(found);
-            }
+    pub fn find(env: &Env, choice: EngineChoice, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Self> {
+        let existing = if choice == EngineChoice::Embedded { None } else { existing::find(env, shutdown)? };
+        if let Some(found) = existing {
+            return Ok(found);
         }
         let install = "install Docker with buildx and start it, or point `DOCKER_HOST` at an engine";
-        if choice == Choice::Docker {
+        if choice == EngineChoice::Docker {
             return Err(Error::failed("no Docker answers here").hint(install));
         }
         if !cfg!(target_os = "linux") {
             return Err(Error::failed("no Docker answers here, and the embedded engine runs on Linux only").hint(install));
         }
-        Self::up(&EngineOptions::from_env(env)?, events, shutdown)
+        Self::up(&EngineOptions::new(env, suite), events, shutdown)
     }
 
     /// The embedded engine, started unless it runs. A running one costs a few milliseconds.
@@ -276,12 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn settings_name_what_they_may_be() {
-        assert_eq!("stable".parse::<Suite>().unwrap(), Suite::Stable);
-        assert!("bookworm".parse::<Suite>().unwrap_err().hint_text().unwrap().contains("testing"));
-        assert_eq!("embedded".parse::<Choice>().unwrap(), Choice::Embedded);
-        let env = Env::new("/w", []).with("XTASK_CACHE_DIR", "c").with("XTASK_ENGINE_SUITE", "stable");
-        let options = EngineOptions::from_env(&env).unwrap();
-        assert_eq!((options.suite, options.data_dir), (Suite::Stable, PathBuf::from("/w/c/engine/data")));
+    fn an_engine_of_ones_own_shares_the_packages_and_nothing_else() {
+        let env = Env::new("/w", []).with("XTASK_CACHE_DIR", "c");
+        let options = EngineOptions::new(&env, Suite::Stable);
+        assert_eq!((options.suite, &options.data_dir), (Suite::Stable, &PathBuf::from("/w/c/engine/data")));
+        let own = EngineOptions::new(&env.with("XTASK_ENGINE_DATA", "own"), Suite::Stable);
+        assert_eq!((own.cache_dir, own.data_dir), (options.cache_dir, PathBuf::from("/w/own")));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::name::{ImageRef, Platform, ServiceName};
 
@@ -225,13 +225,24 @@ pub enum EngineChoice {
 }
 
 /// Which suite of Debian the embedded engine's packages come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Suite {
     /// Testing, the default; stable where testing's packages do not run here.
     Testing,
     /// Stable.
     Stable,
+}
+
+impl Suite {
+    /// As written in settings and folder names.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Testing => "testing",
+            Self::Stable => "stable",
+        }
+    }
 }
 
 /// The engine, the builder and how many services build at once.

@@ -44,7 +44,6 @@ impl fmt::Display for Version {
 /// What may be asked of a pair of engine and buildx. Each field says which release brought it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact with a release of its own")]
 pub struct Capabilities {
     /// `type=image,push=true,store=false`: BuildKit pushes and nothing is unpacked here. The docker driver of buildx before
     /// 0.22 pushes through the daemon *after* the build, from the store, so that it fails with `tag does not exist`.

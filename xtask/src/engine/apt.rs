@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::Suite;
 use crate::error::{Error, Result, read_text, write_atomically};
 use crate::event::{Events, Task};
 use crate::execute::process::Invocation;
@@ -12,7 +13,7 @@ use crate::execute::shutdown::Shutdown;
 use super::sources::{Distribution, Family, Source, own_release, parse_deb822, parse_one_line};
 
 /// How long one apt call may take before we say that the mirror hangs.
-const LIMIT: Duration = Duration::from_secs(600);
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// A distribution release to take packages from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,15 @@ pub enum Release {
 }
 
 impl Release {
+    /// The release of a setting.
+    #[must_use]
+    pub fn of(suite: Suite) -> Self {
+        match suite {
+            Suite::Testing => Self::Testing,
+            Suite::Stable => Self::Stable,
+        }
+    }
+
     fn folder(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -81,7 +91,7 @@ impl<'a> Apt<'a> {
     pub fn update(&self) -> Result<()> {
         let stamp = self.dir.join("updated");
         let age = std::fs::metadata(&stamp).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-        if age.is_some_and(|age| age < Duration::from_secs(3_600)) {
+        if age.is_some_and(|age| age < Duration::from_hours(1)) {
             return Ok(());
         }
         self.run(&["update".into()], &self.dir)?;

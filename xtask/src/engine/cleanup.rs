@@ -45,8 +45,30 @@ pub fn stop(
     // Empty once the last engine is gone; the lock in it is only ever held for milliseconds, and made anew by whoever needs it.
     if std::fs::read_dir(Layout::run_root()).is_ok_and(|entries| entries.flatten().all(|e| e.file_name() == "lock")) {
         remove_tree(Layout::run_root())?;
+        remove_default_folders();
     }
     Ok(())
+}
+
+/// containerd and dockerd make these whatever they are told. Where the machine has a containerd of its own they are that one's;
+/// where not, they go with the last engine, if nothing is in them.
+fn remove_default_folders() {
+    if ["/usr/bin/containerd", "/usr/local/bin/containerd"].iter().any(|program| Path::new(program).exists()) {
+        return;
+    }
+    let folders = [
+        "/opt/containerd/bin",
+        "/opt/containerd/lib",
+        "/opt/containerd",
+        "/run/containerd/s",
+        "/run/containerd",
+        "/run/docker/plugins",
+        "/run/docker",
+    ];
+    for folder in folders {
+        // Refused where something is in it, which is the point.
+        let _ = std::fs::remove_dir(folder);
+    }
 }
 
 /// Removes a file; one that is not there is fine.
@@ -69,7 +91,9 @@ fn kill_left_over(layout: &Layout) {
         if pids.is_empty() || Instant::now() > deadline {
             return;
         }
-        pids.into_iter().for_each(|pid| send(pid, Signal::KILL));
+        for pid in pids {
+            send(pid, Signal::KILL);
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
 }

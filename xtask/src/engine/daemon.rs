@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use serde_json::json;
 
+use crate::config::Suite;
 use crate::error::{Error, Result, read_text, write_atomically};
 use crate::event::{Event, Events, Status as Ended, Task};
 use crate::execute::process::Invocation;
@@ -18,12 +19,12 @@ use super::apt::remove_tree;
 use super::layout::Layout;
 use super::lock::Lock;
 use super::packages::Packages;
-use super::process::{self, ProcessId};
+use super::process::ProcessId;
 use super::state::{StandIn, State};
-use super::{Suite, cleanup, client, network};
+use super::{cleanup, client, network};
 
 /// How long a daemon may take until it answers: half a second on an idle machine, more on a busy one with much state.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long it may take to stop its containers and itself.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -206,13 +207,7 @@ fn started(pid: u32, layout: &Layout, program: &str) -> Result<ProcessId> {
     ProcessId::of(pid).ok_or_else(|| died(layout, program))
 }
 
-fn wait_until(
-    layout: &Layout,
-    program: &str,
-    process: &ProcessId,
-    shutdown: &Shutdown,
-    is_up: impl Fn() -> bool,
-) -> Result<()> {
+fn wait_until(layout: &Layout, program: &str, process: &ProcessId, shutdown: &Shutdown, is_up: impl Fn() -> bool) -> Result<()> {
     let deadline = Instant::now() + START_LIMIT;
     while !is_up() {
         shutdown.check()?;

@@ -180,10 +180,8 @@ fn buildx_version(env: &Env, buildx: &Path, shutdown: &Shutdown) -> Result<Versi
     let asked = Asked { path: buildx.to_owned(), bytes: metadata.len(), modified: metadata.modified().ok() };
     let file = env.cache_dir().join("buildx-version.json");
     let known: Option<(Asked, Version)> = read_text(&file).ok().and_then(|text| serde_json::from_str(&text).ok());
-    if let Some((before, version)) = known {
-        if before == asked {
-            return Ok(version);
-        }
+    if let Some((_, version)) = known.filter(|(before, _)| *before == asked) {
+        return Ok(version);
     }
     let text = Invocation::new(buildx).arg("version").timeout(REMOTE_LIMIT).read(shutdown)?;
     let version = Version::find(&text)

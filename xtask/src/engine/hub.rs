@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use crate::error::Result;
+use crate::execute::http::{Http, Request, Trouble};
 
 /// Docker Hub's registry endpoint; it answers 401 to whoever has not logged in.
 pub const HUB: &str = "https://registry-1.docker.io/v2/";
@@ -12,18 +12,15 @@ pub const HUB: &str = "https://registry-1.docker.io/v2/";
 pub const LIMIT: Duration = Duration::from_secs(3);
 
 /// True where a registry answers at `url` within `limit`. A proxy that refuses us answers too, with something else.
-#[must_use]
-pub fn is_reachable(url: &str, limit: Duration) -> bool {
-    let certificates = rustls_native_certs::load_native_certs().certs;
-    let roots = RootCerts::from(certificates.iter().map(|c| Certificate::from_der(c.as_ref()).to_owned()));
-    let agent: Agent = Agent::config_builder()
-        .timeout_global(Some(limit))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .tls_config(TlsConfig::builder().root_certs(roots).build())
-        .build()
-        .into();
-    agent.get(url).call().is_ok_and(|answer| matches!(answer.status().as_u16(), 200 | 401))
+///
+/// # Errors
+/// `cancelled`, when the run is closing.
+pub fn is_reachable(http: &Http, url: &str, limit: Duration) -> Result<bool> {
+    match http.send(Request::get(url).whole(limit)) {
+        Ok(answer) => Ok(matches!(answer.head.status, 200 | 401)),
+        Err(error) if error.trouble == Trouble::Cancelled => Err(error.into()),
+        Err(_) => Ok(false),
+    }
 }
 
 #[cfg(test)]
@@ -33,6 +30,9 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::env::Env;
+    use crate::execute::http::Limits;
+    use crate::execute::shutdown::Shutdown;
 
     fn server(answer: Option<&'static str>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -53,10 +53,12 @@ mod tests {
     #[test]
     fn a_registry_is_told_from_a_proxy_that_refuses_and_from_silence() {
         let limit = Duration::from_millis(400);
-        assert!(is_reachable(&server(Some("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")), limit));
-        assert!(!is_reachable(&server(Some("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")), limit));
+        let http = Http::new(&Env::default(), Limits::STANDARD, &Shutdown::new());
+        let is_reachable = |url: &str| is_reachable(&http, url, limit).unwrap();
+        assert!(is_reachable(&server(Some("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"))));
+        assert!(!is_reachable(&server(Some("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))));
         let began = Instant::now();
-        assert!(!is_reachable(&server(None), limit));
+        assert!(!is_reachable(&server(None)));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }

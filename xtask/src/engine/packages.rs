@@ -7,13 +7,13 @@ use std::time::Duration;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::config::Suite;
 use crate::docker::capability::Version;
 use crate::error::{Error, Result, read_text, write_atomically};
 use crate::event::{Events, Level, Task};
 use crate::execute::process::Invocation;
 use crate::execute::shutdown::Shutdown;
 
-use super::Suite;
 use super::apt::{Apt, Release, remove_tree};
 use super::lock::Lock;
 use super::sources::Family;
@@ -89,7 +89,7 @@ impl Packages {
                     Level::Warning,
                     Some(Task::Engine),
                     format!("Debian testing's engine cannot be used here, so the stable one is: {error}"),
-                    Some("set `XTASK_ENGINE_SUITE=stable` to go there at once".into()),
+                    Some("set `suite = \"stable\"` in [builders] to go there at once".into()),
                 );
                 let found = Self::fetch(cache, Suite::Stable, events, shutdown)?;
                 // Remembers the verdict: the next run finds stable's under testing's name and tries nothing.
@@ -120,7 +120,7 @@ impl Packages {
         let staging = cache.join("staging");
         let debs = cache.join("debs").join(suite.as_str());
         remove_tree(&staging)?;
-        let newer = Apt::new(suite.release(), cache, events, shutdown)?;
+        let newer = Apt::new(Release::of(suite), cache, events, shutdown)?;
         let own = Apt::new(Release::Own, cache, events, shutdown)?;
         let mut from_newer = NEWER.to_vec();
         if newer.distribution().family == Family::Debian {
@@ -149,11 +149,10 @@ impl Packages {
     fn try_out(mut self, shutdown: &Shutdown) -> Result<Self> {
         let version = |program: PathBuf, arg: &str| {
             let command = Invocation::new(program).arg(arg).timeout(Duration::from_secs(30));
-            let text = command.read(shutdown).map_err(|error| match error.is_cancelled() {
-                true => error,
-                false => Error::failed(UNUSABLE).source(error),
-            })?;
-            Ok((Version::find(&text), text))
+            let text = command
+                .read(shutdown)
+                .map_err(|error| if error.is_cancelled() { error } else { Error::failed(UNUSABLE).source(error) })?;
+            Ok::<_, Error>((Version::find(&text), text))
         };
         let known = |(version, text): (Option<Version>, String)| {
             version.ok_or_else(|| Error::failed(format!("no version in what the engine's program printed: `{text}`")))
@@ -203,7 +202,7 @@ impl Packages {
     /// One of busybox's tools.
     #[must_use]
     pub fn busybox(&self, tool: &str) -> Invocation {
-        Invocation::new(self.busybox_program()).arg(tool).timeout(Duration::from_secs(60))
+        Invocation::new(self.busybox_program()).arg(tool).timeout(Duration::from_mins(1))
     }
 
     /// busybox itself, a static program.
@@ -253,11 +252,12 @@ pub(super) fn unpack(deb: &Path, into: &Path, shutdown: &Shutdown) -> Result<()>
     let command = Invocation::new("dpkg-deb").arg("--extract").arg(deb).arg(into).env("LC_ALL", "C.UTF-8");
     let output = command.run(shutdown)?;
     let tail = output.error_tail();
-    match output.success() {
-        true => Ok(()),
-        false if tail.contains("No space left") => Err(Error::io("write into", into, std::io::ErrorKind::StorageFull.into())),
-        false => Err(command.failure(output.code, &tail)),
+    if output.success() {
+        return Ok(());
     }
+    let full = tail.contains("No space left");
+    let no_room = || Error::io("write into", into, std::io::ErrorKind::StorageFull.into());
+    Err(if full { no_room() } else { command.failure(output.code, &tail) })
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -88,11 +88,13 @@ fn ticks_in(stat: &str) -> Option<u64> {
 #[must_use]
 pub fn of_engine(programs: &Path, run: &Path) -> Vec<u32> {
     let Some(run) = run.to_str() else { return Vec::new() };
-    processes().filter(|pid| {
-        let program = std::fs::read_link(format!("/proc/{pid}/exe"));
-        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        program.is_ok_and(|program| program.starts_with(programs)) && String::from_utf8_lossy(&arguments).contains(run)
-    }).collect()
+    processes()
+        .filter(|pid| {
+            let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+            let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            program.is_ok_and(|program| program.starts_with(programs)) && String::from_utf8_lossy(&arguments).contains(run)
+        })
+        .collect()
 }
 
 fn processes() -> impl Iterator<Item = u32> {

@@ -228,7 +228,9 @@ mod tests {
             assert!(own.iter().all(|s| s.uris == ["http://mirror.example/debian"] && s.components == ["main"]));
             assert_eq!(
                 base.with_suites(vec!["testing".into()], &debian()).to_deb822(),
-                format!("Types: deb\nURIs: http://mirror.example/debian\nSuites: testing\nComponents: main\nSigned-By: {KEYRING}\n")
+                format!(
+                    "Types: deb\nURIs: http://mirror.example/debian\nSuites: testing\nComponents: main\nSigned-By: {KEYRING}\n"
+                )
             );
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text};
 use crate::event::{Events, Level, Task};
+use crate::execute::http::{Http, Request};
 use crate::execute::shutdown::Shutdown;
 use crate::name::{DOCKER_HUB, Digest, ImageRef};
 
@@ -20,9 +21,9 @@ use super::state::{HubVerdict, StandIn, State};
 use super::{Engine, client, hub};
 
 /// How long a verdict on Docker Hub holds, either way.
-const VERDICT_AGE: Duration = Duration::from_secs(3_600);
+const VERDICT_AGE: Duration = Duration::from_hours(1);
 /// How long what a stand-in was made of is used again: its packages get security updates.
-const CONTEXT_AGE: Duration = Duration::from_secs(30 * 24 * 3_600);
+const CONTEXT_AGE: Duration = Duration::from_hours(30 * 24);
 
 /// When stand-ins are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -44,8 +45,10 @@ impl std::str::FromStr for Policy {
             "auto" => Ok(Self::Auto),
             "always" => Ok(Self::Always),
             "never" => Ok(Self::Never),
-            _ => Err(Error::usage(format!("`{text}` does not say when to make stand-ins"))
-                .hint("write `auto`, `always` or `never`")),
+            _ => {
+                Err(Error::usage(format!("`{text}` does not say when to make stand-ins"))
+                    .hint("write `auto`, `always` or `never`"))
+            }
         }
     }
 }
@@ -56,13 +59,7 @@ impl Engine {
     ///
     /// # Errors
     /// When an image can neither be had nor made; the error names it and what to do.
-    pub fn ensure_stand_ins(
-        &self,
-        images: &[ImageRef],
-        policy: Policy,
-        events: &Events,
-        shutdown: &Shutdown,
-    ) -> Result<Vec<StandIn>> {
+    pub fn ensure_stand_ins(&self, images: &[ImageRef], policy: Policy, events: &Events, http: &Http) -> Result<Vec<StandIn>> {
         let Some(layout) = self.layout.as_ref().filter(|_| policy != Policy::Never) else { return Ok(Vec::new()) };
         let mut wanted: Vec<&ImageRef> = images.iter().filter(|image| image.registry() == DOCKER_HUB).collect();
         wanted.sort();
@@ -72,7 +69,7 @@ impl Engine {
         }
         let served = match State::load(&layout.state()).and_then(|state| already_served(&state, &wanted, policy)) {
             Some(served) => served,
-            None => self.make_missing(layout, &wanted, policy, events, shutdown)?,
+            None => self.make_missing(layout, &wanted, policy, events, http)?,
         };
         for stand_in in &served {
             let message = format!("{} is a stand-in made of {}", stand_in.image, stand_in.made_of);
@@ -94,8 +91,9 @@ impl Engine {
         wanted: &[&ImageRef],
         policy: Policy,
         events: &Events,
-        shutdown: &Shutdown,
+        http: &Http,
     ) -> Result<Vec<StandIn>> {
+        let shutdown = http.shutdown();
         let lock = layout.data().join("stand-ins.lock");
         let _lock = Lock::wait(&lock, "another run to make stand-ins", events, shutdown)?;
         let mut state = State::load(&layout.state())
@@ -105,10 +103,10 @@ impl Engine {
         }
         if policy == Policy::Auto {
             events.doing(&Task::Engine, "asking whether Docker Hub can be reached");
-            let reachable = hub::is_reachable(hub::HUB, hub::LIMIT);
+            let reachable = hub::is_reachable(http, hub::HUB, hub::LIMIT)?;
             state.hub = Some(HubVerdict { reachable, at: SystemTime::now() });
             if reachable {
-                self.forget_stand_ins(&mut state)?;
+                forget_stand_ins(&mut state, http)?;
                 state.save(&layout.state())?;
                 return Ok(Vec::new());
             }
@@ -164,11 +162,12 @@ impl Engine {
         let metadata = scratch.path().join("metadata.json");
         let build = self.buildx().args(["build", "--quiet", "--provenance=false", "--metadata-file"]).arg(&metadata);
         // Made once and used for long: what the layers cost to pack does not matter, what they cost to unpack does.
-        let build = match self.capabilities.push_without_store {
-            true => build.arg("--output").arg(format!(
+        let build = if self.capabilities.push_without_store {
+            build.arg("--output").arg(format!(
                 "type=image,name={name},push=true,store=false,oci-mediatypes=true,compression=zstd,compression-level=1"
-            )),
-            false => build.args(["--push", "--tag", &name]),
+            ))
+        } else {
+            build.args(["--push", "--tag", &name])
         };
         build.arg(&context.dir).read(work.shutdown)?;
         let text = read_text(&metadata)?;
@@ -176,22 +175,19 @@ impl Engine {
             .map_err(|e| Error::failed("buildx did not say which digest the stand-in has").source(e))?;
         Ok(metadata.digest)
     }
+}
 
-    /// Docker Hub is back: what stood in for it must not be served any longer.
-    fn forget_stand_ins(&self, state: &mut State) -> Result<()> {
-        let agent: ureq::Agent =
-            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(hub::LIMIT)).build().into();
-        for stand_in in state.stand_ins.drain(..) {
-            let (repository, digest) = (stand_in.image.repository(), &stand_in.digest);
-            let url = format!("http://{}/v2/{repository}/manifests/{digest}", state.registry_address);
-            let answer = agent.delete(&url).call();
-            let status = answer.map_err(|e| Error::failed(format!("cannot remove the stand-in {}", stand_in.image)).source(e))?;
-            if !matches!(status.status().as_u16(), 202 | 404) {
-                return Err(Error::failed(format!("the registry would not remove {}: {}", stand_in.image, status.status())));
-            }
+/// Docker Hub is back: what stood in for it must not be served any longer.
+fn forget_stand_ins(state: &mut State, http: &Http) -> Result<()> {
+    for stand_in in state.stand_ins.drain(..) {
+        let (repository, digest) = (stand_in.image.repository(), &stand_in.digest);
+        let url = format!("http://{}/v2/{repository}/manifests/{digest}", state.registry_address);
+        let status = http.send(Request::new("DELETE", url))?.head.status;
+        if !matches!(status, 202 | 404) {
+            return Err(Error::failed(format!("the registry would not remove {}: status {status}", stand_in.image)));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// What is known without any work: `None` where something must be made or asked first.
@@ -257,8 +253,7 @@ mod tests {
             "schema": 1, "root": "/p", "suite": "stable",
             "engine": {"major": 26, "minor": 1, "patch": 5}, "buildx": {"major": 0, "minor": 13, "patch": 1},
         });
-        let mut state =
-            State::new(serde_json::from_value(packages).unwrap(), me.clone(), me, "127.0.0.1:1".parse().unwrap());
+        let mut state = State::new(serde_json::from_value(packages).unwrap(), me.clone(), me, "127.0.0.1:1".parse().unwrap());
         state.hub = hub;
         let stand_in = |name: &&str| StandIn { image: name.parse().unwrap(), digest: Digest::of(b""), made_of: "x".into() };
         state.stand_ins = images.iter().map(stand_in).collect();

@@ -119,11 +119,7 @@ mod tests {
         let packages = serde_json::from_value(packages).unwrap();
         let mut state = State::new(packages, me.clone(), me, "127.0.0.1:5000".parse().unwrap());
         state.started = SystemTime::UNIX_EPOCH;
-        state.stand_ins.push(StandIn {
-            image: "node:24".parse().unwrap(),
-            digest: Digest::of(b""),
-            made_of: "Debian".into(),
-        });
+        state.stand_ins.push(StandIn { image: "node:24".parse().unwrap(), digest: Digest::of(b""), made_of: "Debian".into() });
         state.save(&path).unwrap();
         assert_eq!(State::load(&path), Some(state.clone()));
         assert!(state.is_running());

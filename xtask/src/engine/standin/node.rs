@@ -172,9 +172,9 @@ fn pack(work: &Work<'_>, packages: &[String], into: &Path) -> Result<Vec<PathBuf
     work.doing("downloading Node and npm");
     std::fs::create_dir_all(into).map_err(|e| Error::io("create", into, e))?;
     let call = Invocation::new("npm").args(["pack", "--silent", "--ignore-scripts"]).args(packages).dir(into);
-    let names = call.read(work.shutdown).map_err(|e| match e.is_cancelled() {
-        true => e,
-        false => e.hint("the stand-in takes Node from its npm packages, so `npm` must be on PATH and reach its registry"),
+    let names = call.read(work.shutdown).map_err(|e| {
+        let hint = "the stand-in takes Node from its npm packages, so `npm` must be on PATH and reach its registry";
+        if e.is_cancelled() { e } else { e.hint(hint) }
     })?;
     let archives: Vec<PathBuf> = names.lines().map(|name| into.join(name.trim())).filter(|p| p.is_file()).collect();
     if archives.len() == packages.len() {
