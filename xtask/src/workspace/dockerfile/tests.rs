@@ -1,0 +1,281 @@
+//! What the parser and the slice promise, on Dockerfiles small enough to read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+fn parse(text: &str) -> Dockerfile {
+    Dockerfile::parse(Path::new("Dockerfile"), text).unwrap()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn slice<'d>(file: &'d Dockerfile, target: &str, contexts: &[&str], args: &[(&str, &str)]) -> Slice<'d> {
+    file.slice(&Request { target, contexts: &set(contexts), args: &map(args), platforms: &[] }).unwrap()
+}
+
+fn refused(text: &str, target: &str) -> Error {
+    let file = parse(text);
+    file.slice(&Request { target, contexts: &set(&[]), args: &map(&[]), platforms: &[] }).unwrap_err()
+}
+
+fn names<'d>(slice: &'d Slice<'d>) -> Vec<&'d str> {
+    slice.stages().filter_map(Stage::name).collect()
+}
+
+fn patterns<'d>(slice: &'d Slice<'d>) -> Vec<&'d str> {
+    slice.sources().iter().map(|source| source.pattern.as_str()).collect()
+}
+
+const SAMPLE: &str = r"# syntax=docker/dockerfile:1
+# the toolchain
+ARG NODE=24
+ARG BASE=node:${NODE:-22}-slim
+FROM --platform=$BUILDPLATFORM ${BASE} AS base
+ENV DIR=apps
+FROM base AS src
+COPY . .
+FROM base AS Build
+ARG SERVICE=api
+COPY --from=src /src \
+    # in between
+
+    /src
+RUN --mount=type=cache,target=/store,from=seed \
+    --mount=type=bind,source=tools,target=/tools <<EOF
+FROM is not a stage here
+EOF
+COPY $DIR/${SERVICE}/package.json tsconfig.json ./
+FROM scratch AS seed
+ADD --checksum=sha256:00 https://example.com/x.tgz /
+FROM gcr.io/distroless/nodejs24 AS api
+COPY --from=build /out /app
+FROM nginx AS web
+COPY --from=2 /out /usr/share/nginx/html
+COPY --from=alpine:3 /etc/passwd /etc/passwd
+";
+
+#[test]
+fn a_target_reaches_its_stages_through_from_copy_and_mount_and_no_other() {
+    let file = parse(SAMPLE);
+    assert_eq!(file.targets().collect::<Vec<_>>(), ["base", "src", "build", "seed", "api", "web"]);
+    assert_eq!(file.syntax(), Some("docker/dockerfile:1"));
+    assert_eq!(names(&slice(&file, "api", &[], &[])), ["base", "src", "build", "seed", "api"]);
+    assert_eq!(names(&slice(&file, "WEB", &[], &[])), ["base", "src", "build", "seed", "web"]);
+    assert_eq!(names(&slice(&file, "base", &[], &[])), ["base"]);
+    let reached = file.reachable("api", &set(&["src", "seed", "unused"])).unwrap();
+    assert_eq!(reached.iter().map(|s| s.line()).collect::<Vec<_>>(), [5, 9, 22]);
+}
+
+#[test]
+fn a_named_context_replaces_the_stage_or_image_of_its_name() {
+    let file = parse(SAMPLE);
+    let cut = slice(&file, "web", &["src", "alpine:3", "unused"], &[]);
+    assert_eq!(*cut.contexts(), set(&["alpine:3", "src"]));
+    assert_eq!(patterns(&cut), ["apps/api/package.json", "tools", "tsconfig.json"]);
+    let whole = slice(&file, "web", &["build"], &[]);
+    assert_eq!((names(&whole), patterns(&whole)), (vec!["web"], vec![]));
+}
+
+#[test]
+fn images_come_with_their_variables_replaced_and_their_line() {
+    let file = parse(SAMPLE);
+    let images = |args: &[(&str, &str)]| -> Vec<(String, usize)> {
+        slice(&file, "web", &[], args).images().map(|b| (b.image.to_string(), b.line)).collect()
+    };
+    let wanted = |base: &str| {
+        vec![
+            ("docker.io/library/alpine:3".to_owned(), 26),
+            ("docker.io/library/nginx".to_owned(), 24),
+            (format!("docker.io/library/{base}"), 5),
+        ]
+    };
+    assert_eq!(images(&[]), wanted("node:24-slim"));
+    assert_eq!(images(&[("NODE", "")]), wanted("node:22-slim"));
+    assert_eq!(images(&[("BASE", "node:20")]), wanted("node:20"));
+    assert_eq!(*slice(&file, "api", &[], &[]).args(), set(&["BASE", "BUILDPLATFORM", "NODE", "SERVICE"]));
+    assert_eq!(*slice(&file, "base", &[], &[]).args(), set(&["BASE", "BUILDPLATFORM", "NODE"]));
+}
+
+#[test]
+fn the_canonical_text_is_blind_to_comments_blanks_and_what_is_not_reached() {
+    let texts = |text: &str| {
+        let stages = slice(&parse(text), "api", &[], &[]).texts();
+        stages.into_iter().map(|s| (s.name, s.steps.into_iter().map(|(text, _)| text).collect::<Vec<_>>())).collect::<Vec<_>>()
+    };
+    let before = texts(SAMPLE);
+    let same = [
+        SAMPLE.replace("# the toolchain\n", "\n\n# another remark\n"),
+        SAMPLE.replace("    # in between\n\n", ""),
+        SAMPLE.replace("COPY --from=build /out /app", "copy   --from=build\t/out    /app"),
+        SAMPLE.replace("FROM nginx AS web", "FROM nginx AS site\nRUN true"),
+        SAMPLE.replace("FROM scratch AS seed", "FROM    scratch as SEED"),
+        SAMPLE.replace("ARG BASE=node:${NODE:-22}-slim", "ARG BASE=node:24-slim"),
+        SAMPLE.replace("ARG NODE=24\n", "ARG NODE=24\nARG UNUSED=1\n"),
+    ];
+    for text in same {
+        assert_ne!(text, SAMPLE);
+        assert_eq!(texts(&text), before, "{text}");
+    }
+    let different = [
+        SAMPLE.replace("ARG NODE=24", "ARG NODE=23"),
+        SAMPLE.replace("FROM is not a stage here\n", "FROM is not a stage there\n"),
+        SAMPLE.replace("COPY . .", "COPY apps ."),
+        SAMPLE.replace("SERVICE=api", "SERVICE=web"),
+        SAMPLE.replace("<<EOF", "<<-EOF"),
+    ];
+    for text in different {
+        assert_ne!(texts(&text), before, "{text}");
+    }
+}
+
+#[test]
+fn stages_without_a_name_and_stages_by_number_are_followed() {
+    let file = parse("FROM a\nRUN one\nFROM b\nRUN two\nFROM c AS api\nCOPY --from=1 / /\n");
+    let cut = slice(&file, "api", &[], &[]);
+    let stages: Vec<_> = cut.texts().into_iter().map(|s| (s.name, s.steps[1].0.clone())).collect();
+    assert_eq!(stages, [("#1".to_owned(), "RUN two".to_owned()), ("api".to_owned(), "COPY --from=#1 / /".to_owned())]);
+    assert!(refused("FROM c AS api\nCOPY --from=7 / /\n", "api").to_string().contains("no stage 7"));
+}
+
+#[test]
+fn a_global_arg_counts_only_where_a_stage_asks_for_it() {
+    let texts =
+        |global: &str, ask: &str| slice(&parse(&format!("ARG V={global}\nFROM a AS api\n{ask}RUN x\n")), "api", &[], &[]).texts();
+    assert_eq!(texts("1", ""), texts("2", ""));
+    assert_ne!(texts("1", "ARG V\n"), texts("2", "ARG V\n"));
+    assert_eq!(texts("1", "ARG V=3\n"), texts("2", "ARG V=3\n"));
+}
+
+#[test]
+fn a_base_chosen_by_platform_reaches_every_platforms_stage() {
+    let file = parse(
+        "FROM a AS base-amd64\nFROM b AS base-arm64\nFROM c AS base-s390x\nFROM base-${TARGETARCH} AS api\nARG TARGETARCH\nCOPY dist/$TARGETARCH /\n",
+    );
+    let platforms = ["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()];
+    let cut = file.slice(&Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &platforms }).unwrap();
+    assert_eq!(names(&cut), ["base-amd64", "base-arm64", "api"]);
+    assert_eq!(patterns(&cut), ["dist/amd64", "dist/arm64"]);
+    let error = file.slice(&Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &[] }).unwrap_err();
+    assert_eq!(error.place().unwrap().1, Some(4));
+}
+
+#[test]
+fn what_an_instruction_sees_of_the_main_context_is_never_too_little() {
+    let file = parse(
+        "FROM a AS api\nARG KNOWN=apps\nENV TWO=$KNOWN/x\nCOPY apps/*/package.json ./x/../y /\nCOPY [\"with space\", \"/\"]\nCOPY --parents **/tsconfig.json /\nADD <<one two.txt /\n1\none\nONBUILD COPY late /\nCOPY $TWO /\n",
+    );
+    let cut = slice(&file, "api", &[], &[]);
+    assert_eq!(patterns(&cut), ["**/tsconfig.json", "apps/*/package.json", "apps/x", "late", "two.txt", "with space", "y"]);
+    let seen = ["apps/a/package.json", "a/b/tsconfig.json", "tsconfig.json", "y/z", "with space", "late/x", "apps/x/deep"];
+    assert!(seen.iter().all(|path| cut.sees(path)));
+    assert!(["apps/a/b/package.json", "x", "one", "latex"].iter().all(|path| !cut.sees(path)));
+    let unknown = parse("FROM a AS api\nCOPY $HOME/x /\n");
+    assert_eq!(patterns(&slice(&unknown, "api", &[], &[])), ["."]);
+    let mounted = parse("FROM a AS api\nRUN --mount=target=/x ls\nRUN --mount=type=secret,id=s ls\n");
+    assert_eq!(patterns(&slice(&mounted, "api", &[], &[])), ["."]);
+}
+
+#[test]
+fn heredocs_are_found_where_buildkit_finds_them() {
+    let cases = [
+        ("RUN <<EMPTY\nEMPTY\n", Some(("EMPTY", true, ""))),
+        ("RUN 3<<E\nx\nE\n", Some(("E", true, "x\n"))),
+        ("RUN \"<<NOHEREDOC\"\n", None),
+        ("RUN it's <<E\n", None),
+        ("RUN [\"a\", \"<<E\"]\n", None),
+        ("USER <<E\n", None),
+        ("RUN <<-U\n\tbaz\n\tU\n", Some(("U", true, "\tbaz\n"))),
+        ("RUN <<-'NO'\n$NAME\nNO\n", Some(("NO", false, "$NAME\n"))),
+        ("RUN <<C\n# internal\necho\nC\n", Some(("C", true, "# internal\necho\n"))),
+        ("RUN <<eo'f'\nx\neof\n", Some(("eof", false, "x\n"))),
+        ("RUN <<eo\\'f\nx\neo'f\n", Some(("eo'f", true, "x\n"))),
+        ("RUN <<  EOF  > foo\nEOF\n", Some(("EOF", true, ""))),
+        ("ONBUILD RUN <<E\nx\nE\n", Some(("E", true, "x\n"))),
+    ];
+    for (text, wanted) in cases {
+        let file = parse(&format!("FROM a AS t\n{text}"));
+        let found = &file.stages()[0].instructions()[0].heredocs;
+        assert_eq!(found.first().map(|h| (h.name.as_str(), h.expand, h.content.as_str())), wanted, "{text}");
+    }
+    let two = parse("FROM a\nCOPY <<X <<Y /dest\nY\nX\nX\nY\nRUN next\n");
+    let contents: Vec<_> = two.stages()[0].instructions()[0].heredocs.iter().map(|h| h.content.as_str()).collect();
+    assert_eq!((contents, two.stages()[0].instructions().len()), (vec!["Y\n", "X\n"], 2));
+}
+
+#[test]
+fn the_escape_directive_moves_continuations_to_the_backtick() {
+    let file = parse("# escape=`\nFROM a\nRUN dir C:\\\nRUN one `\n  two\nRUN not``\nRUN last `");
+    let args: Vec<_> = file.stages()[0].instructions().iter().map(|i| i.args.as_str()).collect();
+    assert_eq!(args, ["dir C:\\", "one   two", "not``", "last"]);
+    let late = parse("FROM a\n# escape=`\nRUN one \\\n two\n");
+    assert_eq!(late.stages()[0].instructions().len(), 1);
+}
+
+#[test]
+fn substitutions_are_those_of_a_shell() {
+    let lookup = |name: &str| match name {
+        "set" => Some("a.b.c".to_owned()),
+        "empty" => Some(String::new()),
+        _ => None,
+    };
+    let cases = [
+        ("$set-${set}", "a.b.c-a.b.c"),
+        ("${none:-x${set}}", "xa.b.c"),
+        ("${empty-x}|${empty:-x}", "|x"),
+        ("${set:+y}|${empty:+y}|${none+y}", "y||"),
+        ("${set#*.}|${set##*.}|${set%.*}|${set%%.*}", "b.c|c|a.b|a"),
+        ("${set/./-}|${set//./-}", "a-b.c|a-b-c"),
+        ("'$set' \"$set\" \\$set", "$set a.b.c $set"),
+        ("$", "$"),
+    ];
+    for (text, wanted) in cases {
+        assert_eq!(words::expand(text, '\\', false, &lookup).as_deref(), Ok(wanted), "{text}");
+    }
+    assert_eq!(words::expand("${none}/$none", '\\', true, &lookup).unwrap(), "${none}/$none");
+    for bad in ["${", "${set", "${}", "${set^}", "${none:?is needed}", "'open", "\"open"] {
+        assert!(words::expand(bad, '\\', false, &lookup).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_malformed_file_is_refused_at_its_line() {
+    let cases = [
+        ("RUN x\n", 1, "before the first `FROM`"),
+        ("FROM a\n\nCOPYY x y\n", 3, "no instruction `COPYY`"),
+        ("FROM a b\n", 1, "`FROM` takes"),
+        ("FROM a AS 1x\n", 1, "not a stage name"),
+        ("FROM --plattform=x a\n", 1, "no flag"),
+        ("FROM a\nRUN <<E\nx\n", 2, "has no end"),
+        ("# escape=x\nFROM a\n", 1, "escape character"),
+        ("FROM a\nRUN\n", 2, "says nothing"),
+    ];
+    for (text, line, what) in cases {
+        let error = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap_err();
+        assert_eq!(error.place().unwrap().1, Some(line), "{text}");
+        assert!(error.to_string().contains(what), "{error}");
+    }
+    assert!(Dockerfile::parse(Path::new("D"), "# only\n").unwrap_err().to_string().contains("no `FROM`"));
+    let error = refused("FROM a AS scheduler\n", "schedular");
+    assert_eq!(error.hint_text(), Some("did you mean `scheduler`?"));
+    assert!(refused("FROM A AS t\n", "t").to_string().starts_with("Dockerfile:1: `A` is not an image reference"));
+}
+
+#[test]
+fn the_ignore_file_beside_the_dockerfile_wins() {
+    let dir = tempfile::tempdir().unwrap();
+    let dockerfile = dir.path().join("Dockerfile.monorepo-optimized");
+    assert!(load(&dockerfile).unwrap_err().to_string().contains("there is no Dockerfile here"));
+    assert_eq!(ignore_file(&dockerfile, dir.path()), None);
+    std::fs::write(dir.path().join(".dockerignore"), "a").unwrap();
+    assert_eq!(ignore_file(&dockerfile, dir.path()), Some(dir.path().join(".dockerignore")));
+    let own = dir.path().join("Dockerfile.monorepo-optimized.dockerignore");
+    std::fs::write(&own, "b").unwrap();
+    assert_eq!(ignore_file(&dockerfile, dir.path()), Some(own));
+}
