@@ -24,4 +24,5 @@ pub mod record;
 pub mod report;
 pub mod stage;
 pub mod text;
+pub mod time;
 pub mod workspace;

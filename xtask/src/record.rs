@@ -1,52 +1,14 @@
-//! What happened, kept: run records and history.
+//! What happened, kept under `target/xtask/`: one folder for each run with its record and its logs, the state that tells an
+//! unchanged service, and the history behind `stats`. Every file is versioned, replaced or appended in one step, and read with
+//! tolerance: a file that cannot be understood is as good as none, and is left alone where a newer version wrote it.
 
-/// Times as RFC 3339 text.
-pub mod time {
-    use std::time::{Duration, SystemTime};
+pub mod history;
+pub mod logs;
+pub mod run;
+pub mod runs;
+pub mod state;
 
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    /// The time to the millisecond in UTC. Years before 1970 and after 9999, which the format or its writer cannot hold,
-    /// become the nearest that it can.
-    #[must_use]
-    pub fn text(time: SystemTime) -> String {
-        let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-        humantime::format_rfc3339_millis(time.clamp(SystemTime::UNIX_EPOCH, last)).to_string()
-    }
-
-    /// # Errors
-    /// Never by itself.
-    pub fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&text(*time))
-    }
-
-    /// # Errors
-    /// When the text is not an RFC 3339 time in UTC.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)
-    }
-}
-
-/// The same for a time that may be missing.
-pub mod time_option {
-    use std::time::SystemTime;
-
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    /// # Errors
-    /// Never by itself.
-    pub fn serialize<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
-        match time {
-            Some(time) => super::time::serialize(time, to),
-            None => to.serialize_none(),
-        }
-    }
-
-    /// # Errors
-    /// When the text is not an RFC 3339 time in UTC.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
-        let text = Option::<String>::deserialize(from)?;
-        text.map(|text| humantime::parse_rfc3339(&text).map_err(serde::de::Error::custom)).transpose()
-    }
-}
+pub use logs::Logs;
+pub use run::{Outcome, RunRecord, TaskRecord, TierRecord};
+pub use runs::{Keep, Run, RunId, Runs};
+pub use state::{ServiceRecord, State};

@@ -7,8 +7,8 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 /// How many columns a tab advances to, as terminals do it.
 const TAB_COLUMNS: usize = 8;
 
-/// One line from outside, safe to show: escape sequences, control and bidirectional-override characters are gone, tabs are
-/// spaces, and of a line that overwrote itself with carriage returns only what a terminal would end up showing is left.
+/// One line from outside, safe to show: escape sequences, control and bidirectional-override characters are gone, tabs and
+/// line ends are spaces, and of a line that overwrote itself with carriage returns only what a terminal would end up showing is left.
 ///
 /// A build's output is not ours: it could otherwise clear the screen, set the window's title or write to the clipboard.
 #[must_use]
@@ -26,6 +26,7 @@ pub fn clean(line: &str) -> String {
             '\u{9b}' => skip_control_sequence(&mut chars),
             '\u{9d}' | '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
             '\r' => previous = std::mem::take(&mut shown),
+            '\n' => shown.push(' '),
             '\t' => {
                 let columns = width(&shown) % TAB_COLUMNS;
                 shown.extend(std::iter::repeat_n(' ', TAB_COLUMNS - columns));

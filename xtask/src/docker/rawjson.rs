@@ -12,9 +12,6 @@ mod step;
 mod vertex;
 mod wire;
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -214,3 +211,6 @@ impl Solve {
         (self.steps.iter().filter(cached).count(), self.steps.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

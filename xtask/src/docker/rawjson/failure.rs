@@ -45,7 +45,7 @@ pub(super) fn of(vertices: &[Vertex], steps: &[StepState], text: &[String]) -> O
     let message = said.or_else(|| vertex.and_then(|vertex| vertex.error.clone()))?;
     let name = |vertex: &Vertex| vertex.step.map_or(&vertex.name, |step| &steps[step].name).clone();
     Some(Failure {
-        step: vertex.map(|vertex| crate::text::clean(&name(vertex).replace('\n', " "))),
+        step: vertex.map(|vertex| crate::text::clean(&name(vertex))),
         message,
         log: vertex.map(|vertex| vertex.tail.iter().cloned().collect()).unwrap_or_default(),
         source: excerpt(text),

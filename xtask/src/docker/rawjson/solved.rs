@@ -48,7 +48,7 @@ pub struct Step {
     /// How long it ran, in milliseconds; 0 for a cached one. Time in which two of its parts ran at once counts once.
     pub took_ms: u64,
     /// When it began; none where it never did.
-    #[serde(default, with = "crate::record::time_option", skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "crate::time::rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub started: Option<SystemTime>,
     /// BuildKit's message, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ impl Step {
         let (platforms, stages): (Vec<&str>, Vec<&str>) =
             words.split_last().map_or(&[][..], |(_, words)| words).iter().partition(|word| word.contains('/'));
         Self {
-            name: text::clean(&step.name.replace('\n', " ")),
+            name: text::clean(&step.name),
             stage: stages.last().map(|stage| (*stage).to_owned()),
             platform: platforms.first().map(|platform| (*platform).to_owned()),
             cached: step.error(vertices).is_none() && step.started(vertices).is_some() && step.is_cached(vertices),
@@ -109,7 +109,7 @@ pub struct Phase {
     /// What it went into.
     pub kind: PhaseKind,
     /// When it began.
-    #[serde(with = "crate::record::time")]
+    #[serde(with = "crate::time::rfc3339")]
     pub started: SystemTime,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
@@ -150,7 +150,7 @@ pub struct Warning {
 
 impl From<wire::Warning> for Warning {
     fn from(warning: wire::Warning) -> Self {
-        let readable = |bytes: &[u8]| text::clean(&String::from_utf8_lossy(bytes).replace('\n', " "));
+        let readable = |bytes: &[u8]| text::clean(&String::from_utf8_lossy(bytes));
         Self {
             short: readable(&warning.short),
             detail: warning.detail.iter().map(|line| readable(line)).collect(),

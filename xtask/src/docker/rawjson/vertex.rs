@@ -93,7 +93,7 @@ impl Vertex {
         }
         self.cached |= event.cached;
         if !event.error.is_empty() && self.error.is_none() {
-            self.error = Some(text::clean(&event.error.replace('\n', " ")));
+            self.error = Some(text::clean(&event.error));
         }
         let Some(started) = event.started else { return };
         match self.runs.iter_mut().find(|(start, _)| *start == started) {
