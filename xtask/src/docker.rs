@@ -2,4 +2,7 @@
 
 pub mod buildx;
 pub mod capability;
+pub mod credentials;
+pub mod manifest;
 pub mod rawjson;
+pub mod registry;

@@ -265,7 +265,9 @@ pub fn is_loopback(host: &str) -> bool {
     proxy::is_loopback(host)
 }
 
-fn authority(url: &str) -> Option<(String, String)> {
+/// Scheme and authority of an absolute URL, in lower case: whom it goes to.
+#[must_use]
+pub fn authority(url: &str) -> Option<(String, String)> {
     let uri: http::Uri = url.parse().ok()?;
     Some((uri.scheme_str()?.to_ascii_lowercase(), uri.authority()?.as_str().to_ascii_lowercase()))
 }

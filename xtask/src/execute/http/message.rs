@@ -42,6 +42,12 @@ impl Request {
         Self::new("GET", url)
     }
 
+    /// Where it goes.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Adds a header. A value with a line end or another control character makes the request fail, not the header leak.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
