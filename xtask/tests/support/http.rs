@@ -206,15 +206,12 @@ fn read_chunks(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Vec<u8>> {
 fn write_response(mut stream: &TcpStream, request: &Request, response: &Response) -> std::io::Result<()> {
     let mut head = vec![format!("HTTP/1.1 {} Status", response.status)];
     head.extend(response.headers.iter().map(|(name, value)| format!("{name}: {value}")));
-    if response.status != 204 {
+    // A handler that answers a HEAD says the length of what it does not send.
+    let said = response.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if response.status != 204 && !said {
         head.push(format!("content-length: {}", response.body.len()));
     }
-    let head = head.join(
-        "
-",
-    ) + "
-
-";
+    let head = head.join("\r\n") + "\r\n\r\n";
     stream.write_all(head.as_bytes())?;
     if request.method != "HEAD" {
         let upto = if response.broken.is_some() { response.body.len() / 2 } else { response.body.len() };
@@ -224,7 +221,7 @@ fn write_response(mut stream: &TcpStream, request: &Request, response: &Response
 }
 
 /// Percent-decoding; a `+` is a space in a query and itself in a path.
-fn decode(text: &str, plus_is_space: bool) -> String {
+pub fn decode(text: &str, plus_is_space: bool) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

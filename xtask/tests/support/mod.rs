@@ -3,6 +3,10 @@
 #![expect(dead_code, reason = "no test binary uses all of it")]
 
 pub mod actions_cache;
+pub mod faulty_proxy;
 pub mod github_api;
 pub mod http;
+pub mod image;
+pub mod registry;
 pub mod repo;
+pub mod token_server;

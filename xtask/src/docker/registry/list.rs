@@ -89,8 +89,9 @@ impl Registry {
                 }
                 if let Some(location) = response.header("location") {
                     let upload = resolve(&url, location)?;
-                    // An upload that is not cancelled expires by itself.
-                    drop(self.ask(&call, &[204, 404, 405], || Request::new("DELETE", &upload)));
+                    // Distribution wants the right to delete for this, too. An upload that is not cancelled expires by itself.
+                    let cancel = Call::new(image, "delete,pull,push", "write to");
+                    drop(self.ask(&cancel, &[204, 404, 405], || Request::new("DELETE", &upload)));
                 }
             }
             Ok(access(answer))

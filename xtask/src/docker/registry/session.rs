@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::challenge::{self, Challenge};
 use crate::docker::credentials::{Credential, Credentials, Secret};
 use crate::error::Error;
-use crate::execute::http::{Head, Http, Request, Response, is_loopback};
+use crate::execute::http::{Head, Http, Request, Response, Trouble, authority, is_loopback};
 use crate::execute::retry::Failed;
 use crate::name::DOCKER_HUB;
 
@@ -78,8 +78,7 @@ impl Session {
         }
         let host = if self.host == DOCKER_HUB { HUB_HOST } else { &self.host };
         let (plain, secure) = (format!("http://{host}"), format!("https://{host}"));
-        let name = host.rsplit_once(':').filter(|(name, _)| !name.ends_with(':')).map_or(host, |(name, _)| name);
-        let loopback = is_loopback(name);
+        let loopback = is_loopback(host_name(host));
         if !loopback && !self.insecure {
             self.state().base = Some(secure.clone());
             return Ok(secure);
@@ -92,7 +91,7 @@ impl Session {
                 self.learn(&response);
                 first
             }
-            Err(error) if matches!(error.trouble, crate::execute::http::Trouble::Unreachable) => return Err(error.into()),
+            Err(error) if matches!(error.trouble, Trouble::Unreachable) => return Err(error.into()),
             Err(_) => match http.send(Request::get(format!("{second}/v2/"))) {
                 Ok(_) => second,
                 Err(error) => return Err(error.into()),
@@ -138,6 +137,13 @@ impl Session {
         }
     }
 
+    /// A token server is asked with a password: by https, on this machine, or as openly as the registry itself is reached.
+    fn may_send_credentials_to(&self, realm: &str) -> bool {
+        let Some((scheme, authority)) = authority(realm) else { return false };
+        let open = self.state().base.as_deref().is_some_and(|base| base.starts_with("http:"));
+        scheme == "https" || (scheme == "http" && (open || is_loopback(host_name(&authority))))
+    }
+
     fn fetch(
         &self,
         http: &Http,
@@ -146,8 +152,7 @@ impl Session {
         service: Option<&str>,
         scope: &str,
     ) -> Result<Proof, Failed> {
-        let secure = self.state().base.as_deref().is_some_and(|base| base.starts_with("https:"));
-        if !realm.starts_with("https://") && (secure || !realm.starts_with("http://")) {
+        if !self.may_send_credentials_to(realm) {
             let error = Error::failed(format!("{} sends us to `{realm}` for a token, which is not https", self.host));
             return Err(error.hint("credentials are not sent there; mend the registry's token realm").into());
         }
@@ -168,6 +173,12 @@ impl Session {
         self.state().tokens.insert(scope.to_owned(), (header.clone(), Instant::now() + life.saturating_sub(MARGIN)));
         Ok(Proof::Header(Some(header)))
     }
+}
+
+/// An authority without its port; an IPv6 address keeps its brackets.
+fn host_name(authority: &str) -> &str {
+    let port = authority.rsplit_once(':').filter(|(name, port)| !port.contains(']') && !name.is_empty());
+    port.map_or(authority, |(name, _)| name)
 }
 
 fn token_request(realm: &str, service: Option<&str>, scope: &str, credential: Option<&Credential>) -> Request {

@@ -1,0 +1,147 @@
+//! A proxy in front of a real registry that does to chosen requests what bad days do, and passes everything else on.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::http::{Break, Request, Response, Server};
+
+/// What happens to a request instead of, or to, its answer.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// This status and these headers; the registry never sees the request.
+    Status(u16, Vec<(&'static str, String)>),
+    /// The registry does what is asked, and its answer never arrives.
+    Lost,
+    /// The connection breaks; the registry never sees the request.
+    Reset,
+    /// Nothing for this long, then the connection breaks.
+    Hang(Duration),
+    /// Half of the registry's answer's body.
+    Truncate,
+    /// The body with one byte changed.
+    Corrupt,
+}
+
+struct Rule {
+    method: &'static str,
+    part: String,
+    fault: Fault,
+    left: usize,
+}
+
+/// A running proxy.
+pub struct FaultyProxy {
+    server: Server,
+    rules: Arc<Mutex<Vec<Rule>>>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl FaultyProxy {
+    /// In front of the registry at `upstream` (`host:port`).
+    pub fn start(upstream: &str) -> Self {
+        let rules: Arc<Mutex<Vec<Rule>>> = Arc::default();
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (known, seen, upstream) = (Arc::clone(&rules), Arc::clone(&log), upstream.to_owned());
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None).build().into();
+        let server = Server::start(move |request| {
+            let fault = {
+                let mut rules = known.lock().unwrap();
+                let hit = rules.iter_mut().find(|r| r.left > 0 && r.method == request.method && request.path.contains(&r.part));
+                hit.map(|rule| {
+                    rule.left -= 1;
+                    rule.fault.clone()
+                })
+            };
+            let note = |what: &str| seen.lock().unwrap().push(format!("{} {} {what}", request.method, request.path));
+            let Some(fault) = fault else {
+                let response = forward(&agent, &upstream, request);
+                note(&response.status.to_string());
+                return response;
+            };
+            // Before it happens: a client that gives up on a hang looks at the log while we still hang.
+            note(&format!("{fault:?}"));
+            answer(&agent, &upstream, request, fault)
+        });
+        Self { server, rules, log }
+    }
+
+    /// `127.0.0.1:port`, as it stands in an image reference.
+    pub fn host(&self) -> String {
+        self.server.url().trim_start_matches("http://").to_owned()
+    }
+
+    /// The next `times` requests of this method whose path contains `part` meet this fault.
+    pub fn fail(&self, method: &'static str, part: &str, fault: Fault, times: usize) {
+        self.rules.lock().unwrap().push(Rule { method, part: part.to_owned(), fault, left: times });
+    }
+
+    /// No more faults, and what was asked so far is forgotten.
+    pub fn heal(&self) {
+        self.rules.lock().unwrap().clear();
+        self.log.lock().unwrap().clear();
+    }
+
+    /// `METHOD path status` or `METHOD path fault` of each request so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How many requests of this method had a path with this part.
+    pub fn count(&self, method: &str, part: &str) -> usize {
+        self.log().iter().filter(|line| line.starts_with(&format!("{method} ")) && line.contains(part)).count()
+    }
+}
+
+fn answer(agent: &ureq::Agent, upstream: &str, request: &Request, fault: Fault) -> Response {
+    match fault {
+        Fault::Status(status, headers) => {
+            let body = serde_json::json!({"errors": [{"code": "FAULT", "message": "a bad day"}]});
+            headers.into_iter().fold(Response::json(status, &body), |response, (name, value)| response.header(name, value))
+        }
+        Fault::Lost => forward(agent, upstream, request).broken(Break::HangUp),
+        Fault::Reset => Response::status(200).broken(Break::HangUp),
+        Fault::Hang(long) => {
+            std::thread::sleep(long);
+            Response::status(200).broken(Break::HangUp)
+        }
+        Fault::Truncate => forward(agent, upstream, request).broken(Break::Truncate),
+        Fault::Corrupt => {
+            let mut response = forward(agent, upstream, request);
+            if let Some(byte) = response.body.last_mut() {
+                *byte ^= 1;
+            }
+            response
+        }
+    }
+}
+
+fn forward(agent: &ureq::Agent, upstream: &str, request: &Request) -> Response {
+    let query: Vec<String> = request.query.iter().map(|(n, v)| format!("{n}={}", encode(v))).collect();
+    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+    let mut builder =
+        ureq::http::Request::builder().method(request.method.as_str()).uri(format!("http://{upstream}{}{query}", request.path));
+    // The `host` header goes on too, so that the registry's locations lead back here.
+    for (name, value) in request.headers.iter().filter(|(name, _)| !["connection", "content-length"].contains(&name.as_str())) {
+        builder = builder.header(name, value);
+    }
+    let sends = !request.body.is_empty() || ["POST", "PUT", "PATCH"].contains(&request.method.as_str());
+    let answer =
+        if sends { agent.run(builder.body(request.body.clone()).unwrap()) } else { agent.run(builder.body(()).unwrap()) };
+    let mut answer = answer.expect("the registry behind the proxy answers");
+    let body = answer.body_mut().read_to_vec().expect("the registry's whole answer");
+    let mut response = Response { body, ..Response::status(answer.status().as_u16()) };
+    for (name, value) in answer.headers() {
+        let own = ["connection", "transfer-encoding"].contains(&name.as_str())
+            || (name == "content-length" && request.method != "HEAD");
+        if !own {
+            response = response.header(name.as_str(), value.to_str().unwrap_or_default());
+        }
+    }
+    response
+}
+
+fn encode(text: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

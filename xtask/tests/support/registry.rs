@@ -1,0 +1,177 @@
+//! A real registry server on loopback: the distribution project's, from the engine's packages, with a configuration of the
+//! test's: plain, with names and passwords, or with token auth; with TLS of a private authority where asked for.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use xtask::docker::credentials::Credentials;
+use xtask::docker::registry::{Options, Registry};
+use xtask::env::Env;
+use xtask::execute::http::{Http, Limits};
+use xtask::execute::retry::Policy;
+use xtask::execute::shutdown::Shutdown;
+
+use super::token_server::TokenServer;
+
+/// Who may log in where names and passwords are asked for, with bcrypt hashes of `right` and `look` at the lowest cost.
+const HTPASSWD: &str = "writer:$2b$04$qEdZdK/dJa1qOoVGmM.in.zgUOl7dYogdK0q2rlP7Lo9/BERxsfrO\n\
+                        reader:$2b$04$wbv/81iKuoHwxVE0W35/x.4DQViRHHtw87qRvWqf2WU1vDh49W98e\n";
+
+/// How the server knows its clients.
+pub enum Auth<'a> {
+    None,
+    /// `writer:right` and `reader:look`.
+    Basic,
+    Token(&'a TokenServer),
+}
+
+/// A running registry; dropping it stops it and removes what it holds.
+pub struct RegistryServer {
+    child: Child,
+    address: SocketAddr,
+    dir: tempfile::TempDir,
+}
+
+impl RegistryServer {
+    /// Without auth and TLS.
+    pub fn plain() -> Self {
+        Self::start(&Auth::None, None)
+    }
+
+    /// With this auth and, where given, TLS by a certificate of this authority for 127.0.0.1.
+    pub fn start(auth: &Auth<'_>, authority: Option<&Authority>) -> Self {
+        // A port that is free now can be taken by another test before the server binds it.
+        for _ in 0..5 {
+            if let Some(server) = Self::try_start(auth, authority) {
+                return server;
+            }
+        }
+        panic!("the registry does not start");
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test's server, ended with the test")]
+    fn try_start(auth: &Auth<'_>, authority: Option<&Authority>) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a folder for the registry");
+        let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a loopback port is free");
+        let mut config = serde_json::json!({
+            "version": "0.1",
+            "log": {"level": "error", "accesslog": {"disabled": true}},
+            "storage": {"filesystem": {"rootdirectory": dir.path().join("data")}, "delete": {"enabled": true}},
+            "http": {"addr": address.to_string()},
+        });
+        match auth {
+            Auth::None => {}
+            Auth::Basic => {
+                let file = dir.path().join("htpasswd");
+                std::fs::write(&file, HTPASSWD).expect("write htpasswd");
+                config["auth"] = serde_json::json!({"htpasswd": {"realm": "test", "path": file}});
+            }
+            Auth::Token(server) => {
+                let file = dir.path().join("token.pem");
+                std::fs::write(&file, server.certificate()).expect("write the token certificate");
+                config["auth"] = serde_json::json!({"token": {
+                    "realm": server.realm(), "service": TokenServer::SERVICE, "issuer": TokenServer::ISSUER, "rootcertbundle": file,
+                }});
+            }
+        }
+        if let Some(authority) = authority {
+            let (certificate, key) = authority.issue();
+            let (certificate_file, key_file) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+            std::fs::write(&certificate_file, certificate).expect("write the certificate");
+            std::fs::write(&key_file, key).expect("write the key");
+            config["http"]["tls"] = serde_json::json!({"certificate": certificate_file, "key": key_file});
+        }
+        let file = dir.path().join("config.yml");
+        // JSON is YAML.
+        std::fs::write(&file, config.to_string()).expect("write the configuration");
+        let log = std::fs::File::create(dir.path().join("log")).expect("a log file");
+        let child = Command::new(program()).arg("serve").arg(&file).stdout(Stdio::null()).stderr(log).spawn();
+        let mut server = Self { child: child.expect("the registry program runs"), address, dir };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline && server.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            if TcpStream::connect(address).is_ok() {
+                return Some(server);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        eprintln!("{}", std::fs::read_to_string(server.dir.path().join("log")).unwrap_or_default());
+        None
+    }
+
+    /// `127.0.0.1:port`, as it stands in an image reference.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// What a registry client needs and nothing else may see.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for RegistryServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests have no `main` to read it for them")]
+fn program() -> PathBuf {
+    PathBuf::from(std::env::var_os("XTASK_TEST_REGISTRY").expect("XTASK_TEST_REGISTRY names the registry program"))
+}
+
+/// A private certificate authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: String,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("a self-signed certificate").pem();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// The authority's certificate, in PEM.
+    pub fn certificate(&self) -> &str {
+        &self.certificate
+    }
+
+    /// A certificate for 127.0.0.1 and its key, in PEM.
+    fn issue(&self) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
+        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+    }
+}
+
+/// Three tries within a tenth of a second, and two seconds of patience with a server that says when.
+pub const QUICK: Policy = Policy {
+    attempts: 3,
+    first: Duration::from_millis(20),
+    ceiling: Duration::from_millis(40),
+    patience: Duration::from_secs(2),
+};
+
+/// Limits that a hang of a second passes.
+pub const SHORT: Limits =
+    Limits { connect: Duration::from_secs(2), idle: Duration::from_millis(700), whole: Duration::from_secs(20) };
+
+/// A client that sees only this environment.
+pub fn client(env: &Env) -> Registry {
+    let shutdown = Shutdown::new();
+    let options = Options { policy: QUICK, ..Options::default() };
+    Registry::new(&Http::new(env, SHORT, &shutdown), &Credentials::new(env, &shutdown), options)
+}
+
+/// A client without credentials.
+pub fn anonymous() -> Registry {
+    client(&Env::new("/", []))
+}
