@@ -166,7 +166,9 @@ fn who_may_not_is_told_so_and_rights_are_probed_without_a_trace() {
     assert!(error.to_string().contains("refuses `writer` (401)") && !error.to_string().contains("wr0ng"), "{error}");
     assert!(matches!(anonymous().can_pull(&place).unwrap(), Access::Denied(_)));
     let uploads = server.folder().join("data/docker/registry/v2/repositories/org/api/_uploads");
-    assert_eq!(std::fs::read_dir(uploads).map_or(0, Iterator::count), 0, "a probe's upload stayed");
+    let left = std::fs::read_dir(uploads).unwrap().filter(|entry| entry.as_ref().unwrap().path().join("startedat").exists());
+    // (Distribution 2.8 leaves the folder of a cancelled upload with a hash state in it, and purges it later.)
+    assert_eq!(left.count(), 0, "a probe's upload stayed");
 }
 
 #[test]

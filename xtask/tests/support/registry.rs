@@ -4,12 +4,17 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use xtask::config::Suite;
 use xtask::docker::credentials::Credentials;
 use xtask::docker::registry::{Options, Registry};
+use xtask::engine::EngineOptions;
+use xtask::engine::packages::Packages;
 use xtask::env::Env;
+use xtask::event::Events;
 use xtask::execute::http::{Http, Limits};
 use xtask::execute::retry::Policy;
 use xtask::execute::shutdown::Shutdown;
@@ -119,9 +124,15 @@ impl Drop for RegistryServer {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests have no `main` to read it for them")]
+/// The registry program among the engine's packages: those of the machine's cache, which a first build fills, else fetched here.
 fn program() -> PathBuf {
-    PathBuf::from(std::env::var_os("XTASK_TEST_REGISTRY").expect("XTASK_TEST_REGISTRY names the registry program"))
+    static PACKAGES: LazyLock<Packages> = LazyLock::new(|| {
+        #[expect(clippy::disallowed_methods, reason = "tests have no `main` that reads it for them")]
+        let env = Env::new("/", std::env::vars());
+        let cache = EngineOptions::new(&env, Suite::Testing).cache_dir;
+        Packages::ensure(&cache, Suite::Testing, &Events::none(), &Shutdown::new()).expect("the engine's packages")
+    });
+    PACKAGES.registry()
 }
 
 /// A private certificate authority.
