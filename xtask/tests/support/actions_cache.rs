@@ -2,7 +2,8 @@
 //! for the entries, Azure block blobs for the bytes. It keeps the rules that matter to a build: entries belong to the git ref
 //! that wrote them, a token reads the refs it lists and writes one, keys are never overwritten, and budgets run out.
 //!
-//! Source of the protocol: `tonistiigi/go-actions-cache` (`cache_v2.go`) and `actions/toolkit` (`packages/cache`).
+//! Source of the protocol: `tonistiigi/go-actions-cache` (`cache_v2.go`) and `actions/toolkit` (`packages/cache`); what a token
+//! without the right is told, and that it is told so with status 200 on a write, is from public runs' logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -104,7 +105,7 @@ impl CacheStore {
         indexes.filter_map(|rest| Some(rest.rsplit_once("-1-")?.0.to_owned())).collect()
     }
 
-    /// One line a call: `CreateCacheEntry index-… 200`, `GET blob/7 206`.
+    /// One line a call: `CreateCacheEntry index-… 200`, `GET blob/7 206`; ` no` is added where the answer says `ok: false`.
     pub fn log(&self) -> Vec<String> {
         self.lock().log.clone()
     }
@@ -213,7 +214,8 @@ fn answer(store: &CacheStore, request: &Request) -> Response {
         ("POST", ["twirp", "github.actions.results.api.v1.CacheService", method]) => {
             let response = call(store, request, method);
             let key = request.json()["key"].as_str().unwrap_or("?").to_owned();
-            store.lock().log.push(format!("{method} {key} {}", response.status));
+            let refused = serde_json::from_slice::<Value>(&response.body).is_ok_and(|answer| answer["ok"] == false);
+            store.lock().log.push(format!("{method} {key} {}{}", response.status, if refused { " no" } else { "" }));
             response
         }
         (method, ["blob", id]) => {
@@ -283,7 +285,8 @@ fn call(store: &CacheStore, request: &Request, method: &str) -> Response {
     match method {
         "CreateCacheEntry" => {
             let Some(git_ref) = access.write else {
-                return twirp(403, "permission_denied", "the token has no scope that may be written");
+                let said = "cache write denied: token has no writable scopes";
+                return Response::json(200, &json!({"ok": false, "signed_upload_url": "", "message": said}));
             };
             let same = |k: &str, v: &str, r: &str| k == key && v == version && r == git_ref;
             let stored = state.entries.values().any(|e| same(&e.key, &e.version, &e.git_ref));
@@ -301,6 +304,9 @@ fn call(store: &CacheStore, request: &Request, method: &str) -> Response {
         }
         "FinalizeCacheEntryUpload" => finalize(&mut state, &access, key, version, &body),
         "GetCacheEntryDownloadURL" => {
+            if access.read.is_empty() {
+                return twirp(403, "permission_denied", "cache read denied: token has no readable scopes");
+            }
             let prefixes = body["restore_keys"].as_array().cloned().unwrap_or_default();
             let prefixes: Vec<String> = prefixes.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             let Some(id) = state.find(&access.read, version, key, &prefixes) else {
