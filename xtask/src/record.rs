@@ -2,11 +2,13 @@
 //! unchanged service, and the history behind `stats`. Every file is versioned, replaced or appended in one step, and read with
 //! tolerance: a file that cannot be understood is as good as none, and is left alone where a newer version wrote it.
 
+mod advice;
 pub mod history;
 pub mod logs;
 pub mod run;
 pub mod runs;
 pub mod state;
+pub mod stats;
 
 pub use logs::Logs;
 pub use run::{Outcome, RunRecord, TaskRecord, TierRecord};

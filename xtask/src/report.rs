@@ -8,6 +8,7 @@ pub mod error;
 mod live;
 mod look;
 mod plain;
+pub mod stats;
 pub mod summary;
 
 use std::io::Write;

@@ -1,1 +1,451 @@
-//! x
+//! The history of runs: `target/xtask/history.jsonl`, one versioned JSON line for each, appended under a lock. A line is what
+//! statistics need of a run and no more: steps that came from a cache are only counted.
+//!
+//! Nothing that was written is ever lost to a reader's ignorance: a line that is damaged or of a newer version is passed over
+//! when reading and kept, byte for byte, when pruning.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::run::{Outcome, RunRecord, TaskRecord};
+use super::runs::{Keep, RunId};
+use crate::docker::rawjson::PhaseKind;
+use crate::error::{Error, Result, write_atomically};
+use crate::event::{Status, Task};
+
+/// The version of the lines this code writes; it reads every version up to it.
+pub const VERSION: u32 = 1;
+
+/// A run in the history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PastRun {
+    /// See [`VERSION`].
+    pub v: u32,
+    /// The run's name.
+    pub id: RunId,
+    /// When it began.
+    #[serde(with = "crate::time::rfc3339")]
+    pub started: SystemTime,
+    /// How long it took, in milliseconds.
+    pub took: u64,
+    /// The command line after `cargo xtask`.
+    pub command: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// True where it ran in CI.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ci: bool,
+    /// The commit, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// What it did.
+    #[serde(default)]
+    pub tasks: Vec<PastTask>,
+}
+
+/// A task of a run in the history. All times are milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PastTask {
+    /// Which.
+    pub task: Task,
+    /// How it ended.
+    pub status: Status,
+    /// How long it took.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub took: u64,
+    /// Steps taken from a cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cached: u64,
+    /// All steps.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub total: u64,
+    /// The image's size in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The steps that ran, with the time each took.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ran: Vec<(String, u64)>,
+    /// Time by phase.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spent: BTreeMap<PhaseKind, u64>,
+    /// Each tier's verdict.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tiers: BTreeMap<String, String>,
+    /// Caches that were read: name, time, and whether it worked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<(String, u64, bool)>,
+    /// Caches that were written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<(String, u64, bool)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the field by reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands the field by reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl From<&RunRecord> for PastRun {
+    fn from(run: &RunRecord) -> Self {
+        Self {
+            v: VERSION,
+            id: run.id.clone(),
+            started: run.started,
+            took: run.took_ms,
+            command: run.command.clone(),
+            outcome: run.outcome,
+            ci: run.ci,
+            commit: run.commit.clone(),
+            tasks: run.tasks.iter().map(PastTask::from).collect(),
+        }
+    }
+}
+
+impl From<&TaskRecord> for PastTask {
+    fn from(task: &TaskRecord) -> Self {
+        let kinds = [
+            PhaseKind::Pull,
+            PhaseKind::Transfer,
+            PhaseKind::CacheImport,
+            PhaseKind::Export,
+            PhaseKind::Push,
+            PhaseKind::CacheExport,
+        ];
+        let spent = kinds.into_iter().map(|kind| (kind, task.spent_ms(kind))).filter(|(_, ms)| *ms > 0);
+        let ran = task.steps.iter().filter(|step| !step.cached && step.started.is_some());
+        let moved = |caches: &[crate::docker::rawjson::CacheTransfer]| {
+            caches.iter().map(|cache| (cache.name.clone(), cache.took_ms, cache.error.is_none())).collect()
+        };
+        Self {
+            task: task.task.clone(),
+            status: task.status,
+            took: task.took_ms,
+            cached: task.cached() as u64,
+            total: task.steps.len() as u64,
+            size: task.size,
+            ran: ran.map(|step| (step.name.clone(), step.took_ms)).collect(),
+            spent: spent.collect(),
+            tiers: task.tiers.iter().map(|tier| (tier.tier.clone(), tier.verdict.clone())).collect(),
+            imports: moved(&task.cache_imports),
+            exports: moved(&task.cache_exports),
+        }
+    }
+}
+
+/// What reading a history gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Read {
+    /// The runs that could be read, oldest first, each once.
+    pub runs: Vec<PastRun>,
+    /// Lines that are no JSON or lack what every version has: a write that a crash cut short.
+    pub damaged: usize,
+    /// Lines that a newer version wrote.
+    pub newer: usize,
+}
+
+/// A history file.
+#[derive(Debug, Clone)]
+pub struct History {
+    path: PathBuf,
+}
+
+impl History {
+    /// The history under `root`, which is `target/xtask`.
+    #[must_use]
+    pub fn new(root: &Path) -> Self {
+        Self { path: root.join("history.jsonl") }
+    }
+
+    /// Appends a run. Safe against another process doing the same; a line that an earlier crash cut short is closed first.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append(&self, run: &PastRun) -> Result<()> {
+        let json = serde_json::to_string(run).map_err(|e| Error::failed("cannot write the history").source(e))?;
+        self.append_lines(&[json])
+    }
+
+    /// Appends the runs of another history (as text, for example one that CI shares through the registry) that are not in this
+    /// one yet. Returns how many came in. Lines of a newer version come along.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written.
+    pub fn merge(&self, other: &str) -> Result<usize> {
+        let known: BTreeSet<String> = self.text()?.lines().filter_map(line_id).collect();
+        let news = other.lines().filter(|line| line_id(line).is_some_and(|id| !known.contains(&id)));
+        let news: Vec<String> = news.map(str::to_owned).collect();
+        if !news.is_empty() {
+            self.append_lines(&news)?;
+        }
+        Ok(news.len())
+    }
+
+    fn append_lines(&self, lines: &[String]) -> Result<()> {
+        let _lock = self.lock()?;
+        let io = |e| Error::io("write", &self.path, e);
+        let mut file = File::options().create(true).append(true).read(true).open(&self.path).map_err(io)?;
+        let mut text = String::new();
+        if file.seek(SeekFrom::End(-1)).is_ok() {
+            let mut last = [b'\n'];
+            file.read_exact(&mut last).map_err(io)?;
+            if last != [b'\n'] {
+                text.push('\n');
+            }
+        }
+        for line in lines {
+            text.push_str(line);
+            text.push('\n');
+        }
+        file.write_all(text.as_bytes()).map_err(io)
+    }
+
+    /// The lock is a file of its own, because pruning replaces the history itself.
+    fn lock(&self) -> Result<File> {
+        let path = self.path.with_extension("lock");
+        let parent = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+        let file = File::options().create(true).append(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
+        file.lock().map_err(|e| Error::io("lock", &path, e))?;
+        Ok(file)
+    }
+
+    /// The whole history as text, for sharing it; empty where there is none. Bytes that are not UTF-8 (a torn write) are replaced.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn text(&self) -> Result<String> {
+        match std::fs::read(&self.path) {
+            Ok(bytes) => Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(Error::io("read", &self.path, error)),
+        }
+    }
+
+    /// Reads every run that can be read.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub fn read(&self) -> Result<Read> {
+        Ok(parse(&self.text()?))
+    }
+
+    /// Drops runs beyond `keep`; damaged lines go with them, lines of a newer version stay. Returns how many lines went.
+    ///
+    /// # Errors
+    /// When the file cannot be read or replaced.
+    pub fn prune(&self, keep: Keep, now: SystemTime) -> Result<usize> {
+        let _lock = self.lock()?;
+        let text = self.text()?;
+        let oldest = now.checked_sub(keep.age);
+        let lines: Vec<(&str, Line)> = text.lines().map(|line| (line, read_line(line))).collect();
+        let runs = lines.iter().filter(|(_, line)| matches!(line, Line::Run(_))).count();
+        let mut index = 0;
+        let kept = lines.iter().filter(|(_, line)| match line {
+            Line::Newer => true,
+            Line::Damaged => false,
+            Line::Run(run) => {
+                index += 1;
+                runs - index < keep.count && oldest.is_none_or(|oldest| run.started >= oldest)
+            }
+        });
+        let kept: Vec<&str> = kept.map(|(line, _)| *line).collect();
+        let gone = lines.len() - kept.len();
+        if gone > 0 {
+            let text: String = kept.iter().flat_map(|line| [line, "\n"]).collect();
+            write_atomically(&self.path, text.as_bytes())?;
+        }
+        Ok(gone)
+    }
+}
+
+/// Reads a history's text.
+#[must_use]
+pub fn parse(text: &str) -> Read {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    let mut read = Read::default();
+    let mut seen = BTreeSet::new();
+    for line in lines.par_iter().with_min_len(64).map(|line| read_line(line)).collect::<Vec<_>>() {
+        match line {
+            Line::Run(run) => {
+                if seen.insert(run.id.clone()) {
+                    read.runs.push(*run);
+                }
+            }
+            Line::Newer => read.newer += 1,
+            Line::Damaged => read.damaged += 1,
+        }
+    }
+    read.runs.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+    read
+}
+
+enum Line {
+    Run(Box<PastRun>),
+    Newer,
+    Damaged,
+}
+
+/// What every version has.
+#[derive(Deserialize)]
+struct AnyVersion {
+    v: u32,
+    id: String,
+}
+
+fn read_line(line: &str) -> Line {
+    match serde_json::from_str::<PastRun>(line) {
+        Ok(run) if run.v <= VERSION => Line::Run(Box::new(run)),
+        Ok(_) => Line::Newer,
+        Err(_) => match serde_json::from_str::<AnyVersion>(line) {
+            Ok(any) if any.v > VERSION => Line::Newer,
+            _ => Line::Damaged,
+        },
+    }
+}
+
+fn line_id(line: &str) -> Option<String> {
+    serde_json::from_str::<AnyVersion>(line).ok().map(|any| any.id)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    /// The `n`th of a history of runs half an hour apart: four services, mostly cached.
+    pub(crate) fn run(n: u32) -> PastRun {
+        let started = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) + Duration::from_mins(30) * n;
+        let task = |name: &str, index: u32| {
+            let built = (n + index).is_multiple_of(4);
+            let task = Task::Service(name.parse().unwrap());
+            if !built {
+                let (ran, spent, tiers) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+                let (imports, exports) = (Vec::new(), Vec::new());
+                let status = Status::Skipped;
+                return PastTask { task, status, took: 0, cached: 0, total: 0, size: None, ran, spent, tiers, imports, exports };
+            }
+            let wobble = u64::from(n % 10) * 100;
+            PastTask {
+                task,
+                status: Status::Built,
+                took: 9_000 + wobble,
+                cached: 10,
+                total: 12,
+                size: Some(142_000_000),
+                ran: vec![
+                    (format!("[{name}-build 3/4] RUN pnpm --filter {name} build"), 6_000 + wobble),
+                    (format!("[{name} 2/2] COPY"), 80),
+                ],
+                spent: BTreeMap::from([(PhaseKind::Transfer, 120), (PhaseKind::Export, 900), (PhaseKind::CacheExport, 1_500)]),
+                tiers: BTreeMap::from([("registry".to_owned(), "used".to_owned()), ("gha".to_owned(), "left-out".to_owned())]),
+                imports: vec![(format!("ghcr.io/acme/cache:{name}"), 210, true)],
+                exports: vec![("registry".to_owned(), 1_500, true)],
+            }
+        };
+        PastRun {
+            v: VERSION,
+            id: RunId::new(started, n),
+            started,
+            took: 10_000 + u64::from(n % 10) * 100,
+            command: "build".to_owned(),
+            outcome: if n % 25 == 24 { Outcome::Failed } else { Outcome::Succeeded },
+            ci: n.is_multiple_of(2),
+            commit: None,
+            tasks: ["api", "scheduler", "web", "worker"].iter().zip(0..).map(|(name, index)| task(name, index)).collect(),
+        }
+    }
+
+    fn history() -> (tempfile::TempDir, History) {
+        let dir = tempfile::tempdir().unwrap();
+        let history = History::new(dir.path());
+        (dir, history)
+    }
+
+    #[test]
+    fn what_was_appended_reads_back() {
+        let (_dir, history) = history();
+        assert_eq!(history.read().unwrap(), Read::default());
+        for n in 0..3 {
+            history.append(&run(n)).unwrap();
+        }
+        assert_eq!(history.read().unwrap().runs, [run(0), run(1), run(2)]);
+    }
+
+    #[test]
+    fn a_truncated_last_line_costs_itself_only() {
+        let (_dir, history) = history();
+        history.append(&run(0)).unwrap();
+        history.append(&run(1)).unwrap();
+        let text = history.text().unwrap();
+        std::fs::write(&history.path, &text[..text.len() - 40]).unwrap();
+        assert_eq!((history.read().unwrap().runs.len(), history.read().unwrap().damaged), (1, 1));
+        history.append(&run(2)).unwrap();
+        let read = history.read().unwrap();
+        assert_eq!((read.runs, read.damaged), (vec![run(0), run(2)], 1));
+    }
+
+    #[test]
+    fn lines_of_a_newer_version_are_passed_over_and_survive_pruning_byte_for_byte() {
+        let (_dir, history) = history();
+        let newer = r#"{"v":99,"id":"20990101T000000000-1","shape": {"new": true}}"#;
+        let alike = serde_json::to_string(&PastRun { v: 2, ..run(9) }).unwrap();
+        std::fs::write(&history.path, format!("not json\n{newer}\n{alike}\n")).unwrap();
+        (0..5).for_each(|n| history.append(&run(n)).unwrap());
+        let read = history.read().unwrap();
+        assert_eq!((read.runs.len(), read.newer, read.damaged), (5, 2, 1));
+        let now = run(5).started;
+        assert_eq!(history.prune(Keep { count: 3, age: Duration::MAX }, now).unwrap(), 3);
+        assert_eq!(history.prune(Keep { count: 9, age: Duration::from_hours(1) }, now).unwrap(), 1);
+        assert_eq!(history.prune(Keep { count: 9, age: Duration::from_hours(1) }, now).unwrap(), 0);
+        let text = history.text().unwrap();
+        assert!(text.starts_with(&format!("{newer}\n{alike}\n")), "{text}");
+        assert_eq!(history.read().unwrap().runs, [run(3), run(4)]);
+    }
+
+    #[test]
+    fn two_writers_at_once_lose_nothing() {
+        let (_dir, history) = history();
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let history = &history;
+                scope.spawn(move || (0..25).for_each(|n| history.append(&run(writer * 100 + n)).unwrap()));
+            }
+        });
+        let read = history.read().unwrap();
+        assert_eq!((read.runs.len(), read.damaged), (100, 0));
+    }
+
+    #[test]
+    fn histories_of_two_machines_merge_without_doubles_and_in_order_of_time() {
+        let ((_a, mine), (_b, theirs)) = (history(), history());
+        for (history, n) in [(&mine, 0), (&mine, 2), (&theirs, 1), (&theirs, 2), (&theirs, 3)] {
+            history.append(&run(n)).unwrap();
+        }
+        let text = format!("{}damaged{{\n", theirs.text().unwrap());
+        assert_eq!(mine.merge(&text).unwrap(), 2);
+        assert_eq!(mine.merge(&text).unwrap(), 0);
+        assert_eq!(mine.read().unwrap().runs, [run(0), run(1), run(2), run(3)]);
+    }
+
+    #[test]
+    fn ten_thousand_runs_are_read_in_a_fraction_of_a_second() {
+        let text: String = (0..10_000).map(|n| serde_json::to_string(&run(n)).unwrap() + "\n").collect();
+        let start = Instant::now();
+        assert_eq!(parse(&text).runs.len(), 10_000);
+        let took = start.elapsed();
+        // 0.15 s on two idle cores without optimisation.
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
+}
