@@ -1,6 +1,7 @@
 //! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
 
 mod load;
+pub mod pins;
 mod validated;
 mod written;
 

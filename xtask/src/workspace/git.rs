@@ -104,6 +104,15 @@ pub struct File {
     pub id: ObjectId,
 }
 
+impl File {
+    /// A plain or executable file, for trees that do not come from git. `None` where `id` is no object id.
+    #[must_use]
+    pub fn new(path: &str, executable: bool, id: &str) -> Option<Self> {
+        let mode = if executable { Mode::Executable } else { Mode::Plain };
+        Some(Self { path: path.into(), mode, id: ObjectId::parse(id.as_bytes())? })
+    }
+}
+
 /// Every file of a workspace at one moment, sorted by path (bytewise). Ignored files are not in it.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {

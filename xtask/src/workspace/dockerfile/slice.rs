@@ -108,6 +108,12 @@ impl Slice<'_> {
         self.images.iter().map(|(image, line)| BaseImage { image: image.clone(), line: *line })
     }
 
+    /// The frontend image of `# syntax=`, where the file names one.
+    #[must_use]
+    pub fn syntax(&self) -> Option<&str> {
+        self.file.syntax()
+    }
+
     /// The named contexts it uses, of those that were given.
     #[must_use]
     pub fn contexts(&self) -> &BTreeSet<String> {
