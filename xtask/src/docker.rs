@@ -6,3 +6,4 @@ pub mod credentials;
 pub mod manifest;
 pub mod rawjson;
 pub mod registry;
+pub mod store;
