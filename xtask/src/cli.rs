@@ -122,6 +122,9 @@ pub struct Build {
     /// Bill of materials of pushed images: true, false or a generator image
     #[arg(long, value_name = "WHICH")]
     pub sbom: Option<String>,
+    /// Refuse base images that xtask.lock does not pin
+    #[arg(long)]
+    pub locked: bool,
     /// Print the commands that would run, and run none
     #[arg(long)]
     pub dry_run: bool,

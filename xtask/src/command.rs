@@ -1,30 +1,171 @@
 //! One file a verb: each reads its flags, composes stages, and prints what was asked for.
 
+pub mod build;
 pub mod engine;
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
 
-use crate::cli::{Cli, Verb};
-use crate::config::Suite;
+use clap::CommandFactory as _;
+
+use crate::cli::{self, Cli, Global, Verb};
+use crate::config::{self, Config};
 use crate::env::Env;
-use crate::error::Error;
-use crate::event::Events;
+use crate::error::{Error, Result};
 use crate::execute::shutdown::Shutdown;
+use crate::record::{Keep, Runs};
+use crate::report::{Look, Progress, Reporter, error};
+use crate::stage::{Session, state_dir};
+use crate::workspace::git::Git;
+
+/// How many runs' records and logs are kept, and for how long.
+const KEEP: Keep = Keep { count: 50, age: Duration::from_hours(30 * 24) };
+
+/// How a command came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// Everything that was asked for stands.
+    Well,
+    /// A service, a check or a gate failed, and that has been said.
+    Badly,
+}
+
+/// What every verb has to work with.
+pub struct Surroundings<'a> {
+    global: &'a Global,
+    /// The environment.
+    pub env: &'a Env,
+    /// The stop switch.
+    pub shutdown: &'a Shutdown,
+    begun: SystemTime,
+    started: Instant,
+}
 
 /// Does what the command line says.
 pub fn run(cli: &Cli, env: &Env, shutdown: &Shutdown) -> ExitCode {
-    let done = match &cli.verb {
-        Verb::Engine { action } => engine::run(action, Suite::Testing, env, &Events::none(), shutdown),
-        _ => Ok(()),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+    let surroundings = Surroundings { global: &cli.global, env, shutdown, begun: SystemTime::now(), started: Instant::now() };
+    match verb(&cli.verb, &surroundings) {
+        Ok(Finished::Well) => ExitCode::SUCCESS,
+        Ok(Finished::Badly) => ExitCode::from(1),
         Err(error) => failed(&error, env),
     }
 }
 
+fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    match verb {
+        Verb::Build(flags) => build::run(flags, surroundings),
+        Verb::Engine { action } => {
+            let config = surroundings.config(&surroundings.home()?)?;
+            let reporter = Reporter::start(surroundings.look(), std::io::stderr());
+            engine::run(action, config.suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
+            Ok(Finished::Well)
+        }
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "cargo-xtask", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+            Ok(Finished::Well)
+        }
+    }
+}
+
+impl Surroundings<'_> {
+    /// How standard error looks.
+    pub fn look(&self) -> Look {
+        let asked = match self.global.progress {
+            cli::Progress::Auto => Progress::Auto,
+            cli::Progress::Plain => Progress::Plain,
+            cli::Progress::Quiet => Progress::Quiet,
+            cli::Progress::Rawjson => Progress::RawJson,
+        };
+        Look::choose(asked, self.env)
+    }
+
+    /// The root of the monorepo that the working folder is in.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn home(&self) -> Result<PathBuf> {
+        let is_root = |dir: &&Path| ["xtask.toml", "pnpm-workspace.yaml"].iter().any(|file| dir.join(file).is_file());
+        let found = self.env.cwd.ancestors().find(is_root).map(Path::to_owned);
+        found.ok_or_else(|| {
+            Error::usage(format!("{} is not in a pnpm workspace", self.env.cwd.display()))
+                .hint("run this in a repository with a pnpm-workspace.yaml")
+        })
+    }
+
+    /// The configuration: file, variables, then flags.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub fn config(&self, home: &Path) -> Result<Config> {
+        let file = self.global.config.as_ref().map_or_else(|| home.join("xtask.toml"), |file| self.env.cwd.join(file));
+        let remote = || -> Result<Option<(String, String)>> {
+            let remote = Git::at(home, self.shutdown).remote()?;
+            // GitHub's registry is at a host of its own; elsewhere nothing is guessed.
+            Ok(remote
+                .filter(|remote| remote.host == "github.com")
+                .map(|remote| ("ghcr.io".to_owned(), format!("{}/{}", remote.owner, remote.name))))
+        };
+        let mut config = config::load(&file, self.global.config.is_some(), self.env, remote)?;
+        if let Some(engine) = self.global.engine {
+            config.engine = engine;
+        }
+        Ok(config)
+    }
+
+    /// Begins a run: its folder, its display, its logs.
+    ///
+    /// # Errors
+    /// When the configuration or the folder cannot be used.
+    pub fn session(&self) -> Result<(Session, Reporter)> {
+        let home = self.home()?;
+        let config = self.config(&home)?;
+        let runs = Runs::new(&state_dir(&home));
+        let run = runs.begin(self.begun)?;
+        runs.prune(KEEP, self.begun)?;
+        let reporter = Reporter::start(self.look(), std::io::stderr());
+        let (shown, logs) = (reporter.events(), run.logs(false));
+        let events = crate::event::Events::new(move |event| {
+            logs.event(&event);
+            shown.emit(event);
+        });
+        let raw = self.global.progress == cli::Progress::Rawjson;
+        let session = Session {
+            env: self.env.clone(),
+            config,
+            home,
+            events,
+            shutdown: self.shutdown.clone(),
+            run,
+            begun: self.begun,
+            started: self.started,
+            raw,
+        };
+        Ok((session, reporter))
+    }
+}
+
 /// Shows an error and gives its exit code.
-pub fn failed(error: &Error, _env: &Env) -> ExitCode {
-    eprintln!("error: {error}");
+pub fn failed(error: &Error, env: &Env) -> ExitCode {
+    let text = error::text(error, Look::choose(Progress::Auto, env).paint);
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
     ExitCode::from(error.exit_code())
+}
+
+/// Writes data to standard output. A reader that has gone (`| head`) is no failure.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::failed("cannot write to standard output").source(error))
+        }
+        _ => Ok(()),
+    }
 }

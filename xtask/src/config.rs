@@ -7,4 +7,4 @@ mod written;
 
 pub use load::load;
 pub use validated::{Attest, Cache, Config, Images, Release, ServiceConfig};
-pub use written::{EngineChoice, Provenance, Sbom, Suite, Switch};
+pub use written::{EngineChoice, Provenance, Sbom, StandIns, Suite, Switch};

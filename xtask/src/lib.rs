@@ -19,6 +19,7 @@ pub mod event;
 pub mod execute;
 pub mod github;
 pub mod name;
+pub mod pipeline;
 pub mod plan;
 pub mod record;
 pub mod report;

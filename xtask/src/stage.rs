@@ -1,5 +1,59 @@
-//! The stages of the pipeline, each a function.
+//! The stages of the pipeline, each a function, and the session that every one of them is handed.
 
 pub mod build;
+pub mod build_base;
+pub mod build_services;
 pub mod checkout;
+pub mod outcome;
+pub mod planning;
+pub mod project;
 pub mod update_release;
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use crate::config::Config;
+use crate::env::Env;
+use crate::event::Events;
+use crate::execute::http::{Http, Limits};
+use crate::execute::shutdown::Shutdown;
+use crate::record;
+
+/// One run of a command: what every stage needs and none may change.
+pub struct Session {
+    /// The surroundings.
+    pub env: Env,
+    /// The configuration, flags and variables included.
+    pub config: Config,
+    /// The repository that the command was called in.
+    pub home: PathBuf,
+    /// Where events go.
+    pub events: Events,
+    /// The stop switch.
+    pub shutdown: Shutdown,
+    /// This run's folder: logs, metadata, record.
+    pub run: record::Run,
+    /// When it began, by the calendar.
+    pub begun: SystemTime,
+    /// When it began, by the clock that never goes back.
+    pub started: Instant,
+    /// Emit the builder's stream as it comes.
+    pub raw: bool,
+}
+
+impl Session {
+    /// Everything we keep lies below this folder.
+    pub fn state_dir(&self) -> PathBuf {
+        state_dir(&self.home)
+    }
+
+    /// A client for registries and APIs.
+    pub fn http(&self) -> Http {
+        Http::new(&self.env, Limits::STANDARD, &self.shutdown)
+    }
+}
+
+/// `target/xtask` of a repository: git ignores it, and `cargo clean` takes it away.
+pub fn state_dir(home: &Path) -> PathBuf {
+    home.join("target/xtask")
+}

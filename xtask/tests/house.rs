@@ -22,7 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("record", &["event", "plan", "docker"]),
     ("report", &["event", "plan", "record", "docker"]),
     ("stage", &["config", "workspace", "plan", "execute", "event", "docker", "engine", "github", "record"]),
-    ("pipeline", &["config", "workspace", "plan", "event", "record", "stage"]),
+    ("pipeline", &["config", "workspace", "plan", "event", "engine", "record", "stage"]),
     ("command", &["*"]),
     ("main", &["*"]),
     ("lib", &["*"]),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result, read_text};
 use crate::name::nearest;
 
 /// Variables that start with `XTASK_` and are not keys of the file.
-const RESERVED: [&str; 1] = ["XTASK_CACHE_DIR"];
+const RESERVED: [&str; 2] = ["XTASK_CACHE_DIR", "XTASK_ENGINE_DATA"];
 
 /// The sections a variable can name.
 const SECTIONS: [&str; 7] = ["images", "base", "cache", "attest", "checkout", "release", "builders"];
@@ -19,7 +19,7 @@ const SECTIONS: [&str; 7] = ["images", "base", "cache", "attest", "checkout", "r
 ///
 /// # Errors
 /// Malformed TOML, an unknown key, a value of the wrong type or meaning: with file, line, value and, where one is near, the key that was meant.
-pub fn load(file: &Path, required: bool, env: &Env, remote: Option<(String, String)>) -> Result<Config> {
+pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Result<Option<(String, String)>>) -> Result<Config> {
     let mut written = match std::fs::exists(file) {
         Ok(false) if !required => Written::default(),
         Ok(false) => {
@@ -31,6 +31,9 @@ pub fn load(file: &Path, required: bool, env: &Env, remote: Option<(String, Stri
     for (name, value) in env.vars().filter(|(name, _)| name.starts_with("XTASK_") && !RESERVED.contains(name)) {
         written.overlay(from_variable(name, value)?);
     }
+    // Git is asked only where the answer counts.
+    let named = written.images.registry.is_some() && written.images.namespace.is_some();
+    let remote = if named { None } else { remote()? };
     validate(written, remote).map_err(|e| e.at(file, None))
 }
 
@@ -90,7 +93,7 @@ mod tests {
         let file = dir.path().join("xtask.toml");
         std::fs::write(&file, text).unwrap();
         let env = Env::new(dir.path(), vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
-        load(&file, true, &env, Some(("ghcr.io".to_owned(), "org/repo".to_owned())))
+        load(&file, true, &env, || Ok(Some(("ghcr.io".to_owned(), "org/repo".to_owned()))))
     }
 
     fn error(text: &str) -> (String, String) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use crate::config::written::{self, EngineChoice, Provenance, Sbom, Suite, Switch, Written};
+use crate::config::written::{self, EngineChoice, Provenance, Sbom, StandIns, Suite, Switch, Written};
 use crate::error::{Error, Result};
 use crate::name::{ImageRef, Platform, ServiceName};
 
@@ -44,6 +44,8 @@ pub struct Config {
     pub engine: EngineChoice,
     /// Where the embedded engine's packages come from.
     pub suite: Suite,
+    /// When it makes stand-ins.
+    pub stand_ins: StandIns,
     /// A builder that buildx knows by this name.
     pub builder: Option<String>,
     /// How many services build at once; `None` takes it from the cores.
@@ -157,6 +159,7 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
         release: Release { tags, annotate: written.release.annotate.unwrap_or(false) },
         engine: written.builders.engine.unwrap_or(EngineChoice::Auto),
         suite: written.builders.suite.unwrap_or(Suite::Testing),
+        stand_ins: written.builders.stand_ins.unwrap_or_default(),
         builder: written.builders.builder,
         jobs: written.builders.jobs,
     })

@@ -245,18 +245,32 @@ impl Suite {
     }
 }
 
+/// When the embedded engine makes stand-ins for the images a Dockerfile names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StandIns {
+    /// Where Docker Hub does not answer.
+    #[default]
+    Auto,
+    /// Without asking Docker Hub, for machines that must not, and for tests.
+    Always,
+    /// Not at all: BuildKit tries Docker Hub and says what happened.
+    Never,
+}
+
 /// The engine, the builder and how many services build at once.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Builders {
     pub engine: Option<EngineChoice>,
     pub suite: Option<Suite>,
+    pub stand_ins: Option<StandIns>,
     pub builder: Option<String>,
     pub jobs: Option<std::num::NonZeroUsize>,
 }
 
 impl Builders {
     fn overlay(&mut self, top: Self) {
-        overlay!(self, top, engine, suite, builder, jobs);
+        overlay!(self, top, engine, suite, stand_ins, builder, jobs);
     }
 }

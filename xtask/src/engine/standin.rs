@@ -7,8 +7,9 @@ pub mod scanner;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use crate::config::StandIns as Policy;
 use crate::error::{Error, Result, read_text};
 use crate::event::{Events, Level, Task};
 use crate::execute::http::{Http, Request};
@@ -24,34 +25,6 @@ use super::{Engine, client, hub};
 const VERDICT_AGE: Duration = Duration::from_hours(1);
 /// How long what a stand-in was made of is used again: its packages get security updates.
 const CONTEXT_AGE: Duration = Duration::from_hours(30 * 24);
-
-/// When stand-ins are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// Where Docker Hub does not answer.
-    #[default]
-    Auto,
-    /// Without asking Docker Hub, for machines that must not, and for tests.
-    Always,
-    /// Not at all: BuildKit tries Docker Hub and says what happened.
-    Never,
-}
-
-impl std::str::FromStr for Policy {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "always" => Ok(Self::Always),
-            "never" => Ok(Self::Never),
-            _ => {
-                Err(Error::usage(format!("`{text}` does not say when to make stand-ins"))
-                    .hint("write `auto`, `always` or `never`"))
-            }
-        }
-    }
-}
 
 impl Engine {
     /// Makes what is missing of `images` if Docker Hub cannot be reached, and returns those of them that are served by a

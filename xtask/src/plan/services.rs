@@ -122,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("xtask.toml");
         std::fs::write(&file, text).unwrap();
-        crate::config::load(&file, true, &Env::new("/", []), None).unwrap()
+        crate::config::load(&file, true, &Env::new("/", []), || Ok(None)).unwrap()
     }
 
     fn packages() -> BTreeMap<String, String> {

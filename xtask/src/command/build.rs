@@ -1,0 +1,131 @@
+//! `cargo xtask build`: flags to a request, the pipeline, and its outcome on the screen or as JSON.
+
+use std::io::Write as _;
+use std::num::NonZeroUsize;
+
+use crate::cli;
+use crate::command::{Finished, Surroundings, print};
+use crate::config::{Provenance, Sbom};
+use crate::error::{Error, Result};
+use crate::name::{ImageRef, Tag};
+use crate::pipeline;
+use crate::plan::Plan;
+use crate::plan::request::{Destination, Request};
+use crate::record::{Outcome, RunRecord};
+use crate::report::summary;
+use crate::stage::{Session, build};
+
+/// Builds.
+///
+/// # Errors
+/// Whatever keeps the run from coming to an outcome.
+pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let request = request(flags, &session)?;
+    if flags.dry_run {
+        let (_, engine, plan) = pipeline::prepare(&session, &request)?;
+        reporter.finish();
+        print(&commands(&session, &engine.buildx(), &plan))?;
+        return Ok(Finished::Well);
+    }
+    let record = pipeline::build(&session, &request)?;
+    reporter.finish();
+    conclude(surroundings, &session, &record, flags.json)
+}
+
+/// The end of every run that builds: the table, the failures, and the data where it is asked for.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn conclude(surroundings: &Surroundings<'_>, session: &Session, record: &RunRecord, json: bool) -> Result<Finished> {
+    let paint = surroundings.look().paint;
+    let mut shown = summary::failures(&record.tasks, |task| session.run.log_path(task), paint);
+    if !shown.is_empty() {
+        shown.push('\n');
+    }
+    shown += &summary::table(&record.tasks, paint);
+    shown += &summary::totals(&record.tasks, record.took(), paint);
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().lock().write_all(shown.as_bytes());
+    if json {
+        let text = serde_json::to_string_pretty(record).map_err(|e| Error::failed("cannot write JSON").source(e))?;
+        print(&(text + "\n"))?;
+    }
+    match record.outcome {
+        Outcome::Succeeded => Ok(Finished::Well),
+        Outcome::Failed => Ok(Finished::Badly),
+        Outcome::Cancelled => Err(Error::cancelled()),
+    }
+}
+
+/// What the flags and the configuration ask for.
+fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
+    let config = &session.config;
+    let destination = match &flags.output {
+        Some(output) => Destination::Output(output.clone()),
+        None if flags.push => Destination::Registry(tags(&flags.tags, "latest")?),
+        None => Destination::Engine(tags(&flags.tags, "dev")?),
+    };
+    Ok(Request {
+        command: command_line(flags),
+        services: flags.services.clone(),
+        destination,
+        jobs: flags.jobs.or(config.jobs).unwrap_or_else(cores),
+        fail_fast: flags.fail_fast,
+        force: flags.force,
+        no_cache: flags.no_cache,
+        cache_from: flags.cache_from.is_none(),
+        cache_to: flags.cache_to.is_none(),
+        platforms: flags.platforms.clone(),
+        provenance: flags.provenance.as_deref().map_or(Ok(config.attest.provenance), provenance)?,
+        sbom: flags.sbom.as_deref().map_or(Ok(config.attest.sbom.clone()), sbom)?,
+        locked: flags.locked,
+    })
+}
+
+fn tags(given: &[Tag], default: &str) -> Result<Vec<Tag>> {
+    if given.is_empty() { Ok(vec![default.parse()?]) } else { Ok(given.to_vec()) }
+}
+
+/// BuildKit spreads one build over the cores already; one build a core keeps the network and the disk busy too.
+fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(NonZeroUsize::MIN.saturating_add(1))
+}
+
+fn provenance(text: &str) -> Result<Provenance> {
+    let value = if text == "false" { toml::Value::Boolean(false) } else { toml::Value::String(text.to_owned()) };
+    value.try_into().map_err(|e: toml::de::Error| Error::usage(format!("--provenance {text}: {}", e.message())))
+}
+
+fn sbom(text: &str) -> Result<Sbom> {
+    match text {
+        "true" => Ok(Sbom::On),
+        "false" => Ok(Sbom::Off),
+        image => image.parse::<ImageRef>().map(Sbom::Generator),
+    }
+}
+
+/// The services and the flags that decide what is made; for the record.
+fn command_line(flags: &cli::Build) -> String {
+    let mut words = vec!["build".to_owned()];
+    words.extend(flags.services.clone());
+    let switches =
+        [(flags.push, "--push"), (flags.force, "--force"), (flags.no_cache, "--no-cache"), (flags.fail_fast, "--fail-fast")];
+    words.extend(switches.iter().filter(|(on, _)| *on).map(|(_, word)| (*word).to_owned()));
+    words.join(" ")
+}
+
+/// The plan as the very commands that would run, with every cache tier's verdict as a comment.
+fn commands(session: &Session, buildx: &crate::execute::process::Invocation, plan: &Plan) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let targets = plan.base.iter().chain(plan.services.iter().map(|service| &service.target));
+    for target in targets {
+        let _ = writeln!(text, "# {}", target.spec.task);
+        for tier in &target.tiers {
+            let _ = writeln!(text, "#   cache {:<9} {} {}", tier.kind, tier.verdict, tier.place);
+        }
+        let _ = writeln!(text, "{}\n", build::command(session, buildx, &target.spec));
+    }
+    text
+}

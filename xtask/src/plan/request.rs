@@ -1,0 +1,55 @@
+//! What was asked for, as values: flags and configuration are behind us. No I/O.
+
+use std::num::NonZeroUsize;
+
+use crate::config::{Provenance, Sbom};
+use crate::name::{Platform, Tag};
+
+/// Where the images of a run go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Into the engine, under these tags.
+    Engine(Vec<Tag>),
+    /// To the registry, under these tags, all or nothing.
+    Registry(Vec<Tag>),
+    /// A buildx output as the user wrote it; `{service}` stands for the name.
+    Output(String),
+}
+
+/// One build as it was asked for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The command line, for the record.
+    pub command: String,
+    /// The services by name; empty means all.
+    pub services: Vec<String>,
+    /// Where the images go.
+    pub destination: Destination,
+    /// How many services build at once.
+    pub jobs: NonZeroUsize,
+    /// Stop the others when one fails.
+    pub fail_fast: bool,
+    /// Build what is unchanged too.
+    pub force: bool,
+    /// Execute every step.
+    pub no_cache: bool,
+    /// Read caches.
+    pub cache_from: bool,
+    /// Write caches.
+    pub cache_to: bool,
+    /// Platforms, where the command line names them.
+    pub platforms: Vec<Platform>,
+    /// Provenance of pushed images.
+    pub provenance: Provenance,
+    /// Bill of materials of pushed images.
+    pub sbom: Sbom,
+    /// Refuse what is not in `xtask.lock`.
+    pub locked: bool,
+}
+
+impl Request {
+    /// True where images go to the registry.
+    pub fn pushes(&self) -> bool {
+        matches!(self.destination, Destination::Registry(_))
+    }
+}

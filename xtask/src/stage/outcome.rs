@@ -1,0 +1,95 @@
+//! From the builds' outcomes to the run's record: the same value that the summary shows, `--json` prints and the history keeps.
+
+use crate::error::Result;
+use crate::event::{Status, Task};
+use crate::plan::cache::{Tier, Verdict};
+use crate::plan::request::Request;
+use crate::plan::{Decision, Plan};
+use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
+use crate::stage::{Session, build};
+
+/// A record in which nothing has run yet: skipped services stand in it, the others are marked as not run.
+pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
+    let mut record = RunRecord::new(session.run.id.clone(), session.begun, request.command.clone());
+    record.ci = session.env.is_ci();
+    for service in &plan.services {
+        let task = Task::Service(service.service.name.clone());
+        let mut entry = match &service.decision {
+            Decision::Build { why } => TaskRecord { why: why.clone(), ..TaskRecord::new(task, Status::NotRun) },
+            Decision::Skip { why, digest, size } => {
+                TaskRecord { why: why.clone(), digest: digest.clone(), size: *size, ..TaskRecord::new(task, Status::Skipped) }
+            }
+        };
+        entry.images = service.target.spec.output.names().iter().map(ToString::to_string).collect();
+        entry.fingerprint = Some(service.fingerprint.clone());
+        record.tasks.push(entry);
+    }
+    record
+}
+
+/// Enters the outcome of a build that is no service's.
+pub fn add(record: &mut RunRecord, outcome: build::Outcome, tiers: &[Tier]) {
+    let entry = filled(TaskRecord::new(outcome.task.clone(), outcome.status), outcome, tiers);
+    record.tasks.insert(0, entry);
+}
+
+/// Enters the services' outcomes.
+pub fn add_services(record: &mut RunRecord, outcomes: Vec<build::Outcome>, plan: &Plan) {
+    for outcome in outcomes {
+        let planned = plan.services.iter().find(|s| outcome.task == Task::Service(s.service.name.clone()));
+        let tiers = planned.map_or(&[][..], |service| &service.target.tiers);
+        if let Some(entry) = record.tasks.iter_mut().find(|entry| entry.task == outcome.task) {
+            *entry = filled(entry.clone(), outcome, tiers);
+        }
+    }
+}
+
+fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRecord {
+    let mut entry = entry.with_solved(outcome.solved);
+    entry.status = outcome.status;
+    entry.started = Some(outcome.begun);
+    entry.took_ms = u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX);
+    entry.digest = outcome.digest;
+    entry.tiers = tiers.iter().map(tier).collect();
+    if let Some(why) = outcome.why {
+        entry.why = why;
+    }
+    entry
+}
+
+fn tier(tier: &Tier) -> TierRecord {
+    let shown = tier.verdict.to_string();
+    let why = shown.split_once(": ").map(|(_, why)| why.to_owned()).unwrap_or_default();
+    let verdict = match tier.verdict {
+        Verdict::Used => "used",
+        Verdict::ReadOnly(_) => "read-only",
+        Verdict::WriteOnly(_) => "write-only",
+        Verdict::Missing(_) => "missing",
+        Verdict::Unreachable(_) => "unreachable",
+        Verdict::LeftOut(_) => "left-out",
+    };
+    TierRecord { tier: tier.kind.to_string(), verdict: verdict.to_owned(), why }
+}
+
+/// True where the services can be built: the base stands.
+pub fn may_go_on(record: &RunRecord) -> bool {
+    record.tasks.iter().all(|task| !matches!(task.status, Status::Failed | Status::Cancelled))
+}
+
+/// Completes the record and writes it.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn end(session: &Session, mut record: RunRecord) -> Result<RunRecord> {
+    let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
+    record.outcome = if any(Status::Failed) {
+        Outcome::Failed
+    } else if any(Status::Cancelled) || session.shutdown.is_closing() {
+        Outcome::Cancelled
+    } else {
+        Outcome::Succeeded
+    };
+    record.took_ms = u64::try_from(session.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    session.run.write(&record)?;
+    Ok(record)
+}
