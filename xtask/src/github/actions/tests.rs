@@ -1,3 +1,4 @@
+//! The Actions environment against recorded events.
 use std::collections::BTreeMap;
 
 use super::*;
