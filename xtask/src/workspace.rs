@@ -3,3 +3,13 @@
 pub mod dockerfile;
 pub mod dockerignore;
 pub mod git;
+pub mod glob;
+pub mod graph;
+pub mod load;
+pub mod lock;
+pub mod package;
+mod usage;
+pub mod yaml;
+
+pub use graph::{Closure, Scope};
+pub use load::{PackageId, Workspace};

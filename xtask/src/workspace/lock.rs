@@ -1,0 +1,547 @@
+//! `pnpm-lock.yaml`, `lockfileVersion: '9.0'` as pnpm 9 to 12 write it: scanned by lines and kept as one text with byte ranges, so
+//! that a cut copies bytes and never writes YAML. What the scanner does not know it refuses, and the caller keeps the
+//! whole file. `scan` holds the line rules, `cut` the cutting. No I/O here.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::package::join;
+use crate::name::hex;
+
+mod cut;
+mod scan;
+
+pub use cut::{Cut, KeepFields};
+use scan::{Entry, entries};
+
+/// A range of bytes of the lock's text.
+pub type Span = Range<usize>;
+
+/// Why a lock was refused, and in which line (counted from 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The line, from 1.
+    pub line: usize,
+    /// A lowercase fragment.
+    pub reason: String,
+}
+
+/// A dependency field of an importer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// `dependencies`.
+    Production,
+    /// `optionalDependencies`.
+    Optional,
+    /// `devDependencies`.
+    Development,
+    /// Anything else, which is no dependency: `dependenciesMeta`, `publishDirectory`.
+    Other,
+}
+
+/// Where a reference leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An entry of `snapshots`, by index.
+    Snapshot(u32),
+    /// A folder, relative to the workspace root, that is linked to.
+    Link(String),
+    /// A folder outside the workspace root, as written.
+    Outside(String),
+    /// A key that `snapshots` lacks, as merges by hand leave them behind. pnpm refuses an install that needs it.
+    Missing(String),
+}
+
+/// A dependency of an importer.
+#[derive(Debug, Clone)]
+pub struct Dependency {
+    /// The name it is imported by.
+    pub alias: String,
+    /// The specifier, overrides applied.
+    pub specifier: String,
+    /// Where it leads.
+    pub target: Target,
+}
+
+/// A part of an importer: its lines, and the dependencies they list.
+#[derive(Debug, Clone)]
+struct Part {
+    field: Field,
+    lines: Span,
+    dependencies: Vec<Dependency>,
+}
+
+/// An importer: a package of the workspace, by its folder.
+#[derive(Debug, Clone)]
+struct Importer {
+    dir: String,
+    key: Span,
+    lines: Span,
+    parts: Vec<Part>,
+}
+
+/// An entry of `snapshots` with the entry of `packages` it belongs to.
+#[derive(Debug, Clone)]
+struct Snapshot {
+    key: Span,
+    lines: Span,
+    package: u32,
+    targets: Vec<(Span, Target)>,
+}
+
+/// A catalog's lines, key line first.
+#[derive(Debug, Clone)]
+struct Catalog {
+    name: String,
+    head: Span,
+    entries: Vec<Entry>,
+}
+
+/// Where the content of a `file:` package lies, relative to the workspace root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Local {
+    /// A folder that is copied into the store.
+    Folder(String),
+    /// A tarball.
+    Tarball(String),
+}
+
+#[derive(Debug, Clone)]
+struct PackageEntry {
+    key: Span,
+    lines: Span,
+    local: Option<Local>,
+}
+
+/// A scanned lock.
+#[derive(Debug)]
+pub struct Lock {
+    text: String,
+    /// Everything before the main document.
+    prefix: Span,
+    sections: Vec<Section>,
+    catalogs: Vec<Catalog>,
+    overrides: Vec<Entry>,
+    patches: Vec<Patch>,
+    times: Vec<Entry>,
+    importers: Vec<Importer>,
+    by_dir: HashMap<String, u32>,
+    packages: Vec<PackageEntry>,
+    snapshots: Vec<Snapshot>,
+    hashes: OnceLock<Vec<String>>,
+}
+
+/// A patch: the package selector it is for, and the hash that marks the snapshots it was put on.
+#[derive(Debug, Clone)]
+struct Patch {
+    selector: Span,
+    hash: Span,
+    lines: Span,
+}
+
+/// A top-level key with its lines.
+#[derive(Debug, Clone)]
+struct Section {
+    name: Name,
+    lines: Span,
+    /// The lines below the key; empty where the value stands beside it.
+    body: Span,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Catalogs,
+    Overrides,
+    Patches,
+    Time,
+    Importers,
+    Packages,
+    Snapshots,
+    /// Copied as it is: `lockfileVersion`, `settings`, checksums, `ignoredOptionalDependencies`.
+    Kept,
+}
+
+impl Lock {
+    /// Scans a lock's text.
+    ///
+    /// # Errors
+    /// A [`Refusal`] for another lock version, an unknown key, or a spelling that pnpm does not write.
+    pub fn scan(text: String) -> Result<Self, Refusal> {
+        Scanner { text: &text }.scan().map(|scanned| scanned.into_lock(text))
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The importer of a package's folder (`.` for the root), where the lock has one.
+    #[must_use]
+    pub fn importer(&self, dir: &str) -> Option<u32> {
+        self.by_dir.get(dir).copied()
+    }
+
+    /// How many importers there are; indices run below it.
+    #[must_use]
+    pub fn importer_count(&self) -> usize {
+        self.importers.len()
+    }
+
+    /// Catalog and name of each catalog entry.
+    pub fn catalog_entries(&self) -> impl Iterator<Item = (String, String)> {
+        let name = |entry: &Entry| self.text[entry.key.clone()].to_owned();
+        self.catalogs.iter().flat_map(move |catalog| catalog.entries.iter().map(move |entry| (catalog.name.clone(), name(entry))))
+    }
+
+    /// The folder of an importer.
+    #[must_use]
+    pub fn importer_dir(&self, importer: u32) -> &str {
+        &self.importers[importer as usize].dir
+    }
+
+    /// An importer's dependencies with the field each stands in.
+    pub fn dependencies(&self, importer: u32) -> impl Iterator<Item = (Field, &Dependency)> {
+        self.importers[importer as usize].parts.iter().flat_map(|part| part.dependencies.iter().map(move |d| (part.field, d)))
+    }
+
+    /// How many snapshots there are; indices run below it.
+    #[must_use]
+    pub fn snapshot_count(&self) -> usize {
+        self.snapshots.len()
+    }
+
+    /// The key of a snapshot: `name@version(peer@version)`.
+    #[must_use]
+    pub fn snapshot_key(&self, snapshot: u32) -> &str {
+        &self.text[self.snapshots[snapshot as usize].key.clone()]
+    }
+
+    /// The key of the package a snapshot belongs to: `name@version`.
+    #[must_use]
+    pub fn package_key(&self, snapshot: u32) -> &str {
+        &self.text[self.packages[self.snapshots[snapshot as usize].package as usize].key.clone()]
+    }
+
+    /// Where a snapshot leads, with the name it is imported by.
+    pub fn targets(&self, snapshot: u32) -> impl Iterator<Item = (&str, &Target)> {
+        self.snapshots[snapshot as usize].targets.iter().map(|(alias, target)| (&self.text[alias.clone()], target))
+    }
+
+    /// The overrides: selector and value, catalogs and `$` references resolved.
+    pub fn overrides(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.overrides.iter().map(|entry| (&self.text[entry.key.clone()], &self.text[entry.value.clone()]))
+    }
+
+    /// The patched dependencies: selector and hash, which is in the key of each snapshot the patch was put on.
+    pub fn patches(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.patches.iter().map(|patch| (&self.text[patch.selector.clone()], &self.text[patch.hash.clone()]))
+    }
+
+    /// The folder or tarball a snapshot's package is made of, where it is a `file:` one.
+    #[must_use]
+    pub fn local(&self, snapshot: u32) -> Option<&Local> {
+        self.packages[self.snapshots[snapshot as usize].package as usize].local.as_ref()
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 over a snapshot's lines and its package's lines.
+    #[must_use]
+    pub fn snapshot_hash(&self, snapshot: u32) -> &str {
+        let hashes = self.hashes.get_or_init(|| {
+            use rayon::prelude::*;
+            self.snapshots.par_iter().map(|snapshot| self.hash(snapshot)).collect()
+        });
+        &hashes[snapshot as usize]
+    }
+
+    fn hash(&self, snapshot: &Snapshot) -> String {
+        use sha2::Digest as _;
+        let package = &self.packages[snapshot.package as usize];
+        let mut hasher = sha2::Sha256::new();
+        hasher.update(&self.text[snapshot.lines.clone()]);
+        hasher.update(b"\0");
+        hasher.update(&self.text[package.lines.clone()]);
+        hex(&hasher.finalize()[..8])
+    }
+}
+
+/// The parts of a [`Lock`] before the text is moved in.
+struct Scanned {
+    prefix: Span,
+    sections: Vec<Section>,
+    catalogs: Vec<Catalog>,
+    overrides: Vec<Entry>,
+    patches: Vec<Patch>,
+    times: Vec<Entry>,
+    importers: Vec<Importer>,
+    packages: Vec<PackageEntry>,
+    snapshots: Vec<Snapshot>,
+}
+
+impl Scanned {
+    fn into_lock(self, text: String) -> Lock {
+        let by_dir = self.importers.iter().zip(0..).map(|(importer, index)| (importer.dir.clone(), index)).collect();
+        let Self { prefix, sections, catalogs, overrides, patches, times, importers, packages, snapshots } = self;
+        let hashes = OnceLock::new();
+        Lock { text, prefix, sections, catalogs, overrides, patches, times, importers, by_dir, packages, snapshots, hashes }
+    }
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+}
+
+type Scan<T> = Result<T, Refusal>;
+
+impl<'a> Scanner<'a> {
+    fn scan(&self) -> Scan<Scanned> {
+        if let Some(at) = self.text.find('\r') {
+            return self.refuse(at, "carriage returns");
+        }
+        let prefix = self.prefix()?;
+        let sections = self.sections(prefix.end)?;
+        let packages = self.packages(&sections)?;
+        let raw = self.section_entries(&sections, Name::Snapshots)?;
+        let keys: HashMap<&str, u32> = raw.iter().map(|entry| self.key(entry)).zip(0..).collect();
+        let snapshots = self.snapshots(&raw, &keys, &packages)?;
+        let importers = self.importers(&sections, &keys)?;
+        let catalogs = self.catalogs(&sections)?;
+        let overrides = self.section_entries(&sections, Name::Overrides)?;
+        let patches = self.patches(&sections)?;
+        let times = self.section_entries(&sections, Name::Time)?;
+        Ok(Scanned { prefix, sections, catalogs, overrides, patches, times, importers, packages, snapshots })
+    }
+
+    fn refuse<T>(&self, at: usize, reason: impl Into<String>) -> Scan<T> {
+        Err(Refusal { line: scan::line_number(self.text, at), reason: reason.into() })
+    }
+
+    fn key(&self, entry: &Entry) -> &'a str {
+        &self.text[entry.key.clone()]
+    }
+
+    /// pnpm 11 and later may put a document of their own (`configDependencies`, `packageManagerDependencies`) before the main one.
+    fn prefix(&self) -> Scan<Span> {
+        if !self.text.starts_with("---\n") {
+            return match self.text.find("\n---") {
+                Some(at) => self.refuse(at + 1, "a second document after an unmarked first one"),
+                None => Ok(0..0),
+            };
+        }
+        let Some(second) = self.text.find("\n---\n") else { return Ok(0..4) };
+        let end = second + 5;
+        match self.text[end..].find("\n---") {
+            Some(third) => self.refuse(end + third + 1, "a third document"),
+            None => Ok(0..end),
+        }
+    }
+
+    fn sections(&self, from: usize) -> Scan<Vec<Section>> {
+        let mut sections = Vec::new();
+        let mut version = None;
+        for entry in entries(self.text, from..self.text.len(), 0)? {
+            let name = match self.key(&entry) {
+                "lockfileVersion" => {
+                    version = Some(&self.text[entry.value.clone()]);
+                    Name::Kept
+                }
+                "settings" | "packageExtensionsChecksum" | "pnpmfileChecksum" | "ignoredOptionalDependencies" => Name::Kept,
+                "catalogs" => Name::Catalogs,
+                "overrides" => Name::Overrides,
+                "patchedDependencies" => Name::Patches,
+                "time" => Name::Time,
+                "importers" => Name::Importers,
+                "packages" => Name::Packages,
+                "snapshots" => Name::Snapshots,
+                other => return self.refuse(entry.lines.start, format!("unknown key `{other}`")),
+            };
+            if name != Name::Kept && !entry.value.is_empty() && &self.text[entry.value.clone()] != "{}" {
+                return self.refuse(entry.lines.start, "a value beside a key that has lines of its own");
+            }
+            sections.push(Section { name, lines: entry.lines, body: entry.body });
+        }
+        match version {
+            Some("9.0") => Ok(sections),
+            Some(other) => self.refuse(from, format!("lockfileVersion `{other}`")),
+            None => self.refuse(from, "no lockfileVersion"),
+        }
+    }
+
+    fn section_entries(&self, sections: &[Section], name: Name) -> Scan<Vec<Entry>> {
+        let mut found = sections.iter().filter(|section| section.name == name);
+        let all = found.next().map_or(Ok(Vec::new()), |section| entries(self.text, section.body.clone(), 2));
+        match found.next() {
+            Some(again) => self.refuse(again.lines.start, "a key that stands twice"),
+            None => all,
+        }
+    }
+
+    fn catalogs(&self, sections: &[Section]) -> Scan<Vec<Catalog>> {
+        let raw = self.section_entries(sections, Name::Catalogs)?;
+        raw.into_iter()
+            .map(|catalog| {
+                let head = catalog.lines.start..catalog.body.start;
+                Ok(Catalog { name: self.key(&catalog).to_owned(), head, entries: self.fields(&catalog)? })
+            })
+            .collect()
+    }
+
+    /// `selector: {hash, path}` in lines, or `selector: hash` as pnpm 11 writes it.
+    fn patches(&self, sections: &[Section]) -> Scan<Vec<Patch>> {
+        let raw = self.section_entries(sections, Name::Patches)?;
+        raw.into_iter()
+            .map(|entry| {
+                let mut hash = entry.value.clone();
+                if hash.is_empty() {
+                    let fields = entries(self.text, entry.body.clone(), 4)?;
+                    let Some(field) = fields.into_iter().find(|field| self.key(field) == "hash") else {
+                        return self.refuse(entry.lines.start, "a patch without a hash");
+                    };
+                    hash = field.value;
+                }
+                Ok(Patch { selector: entry.key, hash, lines: entry.lines })
+            })
+            .collect()
+    }
+
+    fn packages(&self, sections: &[Section]) -> Scan<Vec<PackageEntry>> {
+        let raw = self.section_entries(sections, Name::Packages)?;
+        raw.into_iter()
+            .map(|entry| {
+                let local = self.key(&entry).contains("@file:").then(|| self.local(&entry)).transpose()?;
+                Ok(PackageEntry { key: entry.key, lines: entry.lines, local })
+            })
+            .collect()
+    }
+
+    /// `resolution: {directory: DIR, type: directory}` or `resolution: {integrity: …, tarball: file:PATH}`.
+    fn local(&self, entry: &Entry) -> Scan<Local> {
+        let key = self.key(entry);
+        let path = &key[key.find("@file:").map_or(0, |at| at + "@file:".len())..];
+        let Some(path) = join(".", path) else {
+            return self.refuse(entry.lines.start, format!("a file outside the workspace: `{path}`"));
+        };
+        let is_folder = self.text[entry.lines.clone()].contains("type: directory}");
+        Ok(if is_folder { Local::Folder(path) } else { Local::Tarball(path) })
+    }
+
+    fn snapshots(&self, raw: &[Entry], keys: &HashMap<&str, u32>, packages: &[PackageEntry]) -> Scan<Vec<Snapshot>> {
+        let by_key: HashMap<&str, u32> = packages.iter().map(|package| &self.text[package.key.clone()]).zip(0..).collect();
+        raw.iter()
+            .map(|entry| {
+                let key = self.key(entry);
+                let Some(&package) = by_key.get(without_suffix(key)) else {
+                    return self.refuse(entry.lines.start, format!("snapshot `{key}` has no package"));
+                };
+                let targets = self.snapshot_targets(entry, keys)?;
+                Ok(Snapshot { key: entry.key.clone(), lines: entry.lines.clone(), package, targets })
+            })
+            .collect()
+    }
+
+    fn snapshot_targets(&self, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Vec<(Span, Target)>> {
+        let mut targets = Vec::new();
+        for field in self.fields(entry)? {
+            match self.key(&field) {
+                "dependencies" | "optionalDependencies" => {
+                    for dependency in entries(self.text, field.body.clone(), 6)? {
+                        let target = self.target(self.key(&dependency), &dependency.value, ".", keys);
+                        targets.push((dependency.key, target));
+                    }
+                }
+                "transitivePeerDependencies" | "optional" | "dev" | "patched" | "id" => {}
+                other => return self.refuse(field.lines.start, format!("unknown key `{other}` in a snapshot")),
+            }
+        }
+        Ok(targets)
+    }
+
+    /// The keys below an entry, none where it is `{}`.
+    fn fields(&self, entry: &Entry) -> Scan<Vec<Entry>> {
+        match &self.text[entry.value.clone()] {
+            "" => entries(self.text, entry.body.clone(), 4),
+            "{}" => Ok(Vec::new()),
+            _ => self.refuse(entry.lines.start, "a value where a mapping is expected"),
+        }
+    }
+
+    fn importers(&self, sections: &[Section], keys: &HashMap<&str, u32>) -> Scan<Vec<Importer>> {
+        let raw = self.section_entries(sections, Name::Importers)?;
+        raw.iter().map(|entry| self.importer(entry, keys)).collect()
+    }
+
+    fn importer(&self, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Importer> {
+        let dir = self.key(entry).to_owned();
+        let mut parts = Vec::new();
+        for field in self.fields(entry)? {
+            let kind = match self.key(&field) {
+                "dependencies" => Field::Production,
+                "optionalDependencies" => Field::Optional,
+                "devDependencies" => Field::Development,
+                "dependenciesMeta" | "publishDirectory" => Field::Other,
+                other => return self.refuse(field.lines.start, format!("unknown key `{other}` in an importer")),
+            };
+            let raw = if kind == Field::Other { Vec::new() } else { entries(self.text, field.body.clone(), 6)? };
+            let dependencies = raw.iter().map(|dependency| self.dependency(&dir, dependency, keys)).collect::<Scan<_>>()?;
+            parts.push(Part { field: kind, lines: field.lines, dependencies });
+        }
+        Ok(Importer { dir, key: entry.key.clone(), lines: entry.lines.clone(), parts })
+    }
+
+    fn dependency(&self, dir: &str, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Dependency> {
+        let alias = self.key(entry);
+        let (mut specifier, mut version) = (None, None);
+        for field in entries(self.text, entry.body.clone(), 8)? {
+            match self.key(&field) {
+                "specifier" => specifier = Some(self.text[field.value].to_owned()),
+                "version" => version = Some(field.value),
+                other => return self.refuse(field.lines.start, format!("unknown key `{other}` in a dependency")),
+            }
+        }
+        let (Some(specifier), Some(version)) = (specifier, version) else {
+            return self.refuse(entry.lines.start, format!("dependency `{alias}` without specifier or version"));
+        };
+        Ok(Dependency { alias: alias.to_owned(), specifier, target: self.target(alias, &version, dir, keys) })
+    }
+
+    /// pnpm's `refToRelative`: a reference that starts with `@`, or has an `@` before the first `:` or `(`, is a whole key.
+    /// `link:` is relative to the importer, in snapshots to the root.
+    fn target(&self, alias: &str, reference: &Span, dir: &str, keys: &HashMap<&str, u32>) -> Target {
+        let text = &self.text[reference.clone()];
+        if let Some(path) = text.strip_prefix("link:") {
+            return join(dir, path).map_or_else(|| Target::Outside(path.to_owned()), Target::Link);
+        }
+        let stop = text.find([':', '(']).unwrap_or(text.len());
+        let is_key = text.find('@').is_some_and(|at| at == 0 || at < stop);
+        let key = if is_key { text.to_owned() } else { format!("{alias}@{text}") };
+        match keys.get(key.as_str()) {
+            Some(index) => Target::Snapshot(*index),
+            None => Target::Missing(key),
+        }
+    }
+}
+
+/// A key less its trailing `(…)` groups.
+fn without_suffix(key: &str) -> &str {
+    let mut end = key.len();
+    while key[..end].ends_with(')') {
+        let mut depth = 0usize;
+        let open = key[..end].char_indices().rev().find(|(_, c)| {
+            depth = match c {
+                ')' => depth + 1,
+                '(' => depth - 1,
+                _ => depth,
+            };
+            depth == 0
+        });
+        match open {
+            Some((at, _)) if at > 0 => end = at,
+            _ => break,
+        }
+    }
+    &key[..end]
+}
+
+#[cfg(test)]
+mod tests;

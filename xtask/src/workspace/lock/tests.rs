@@ -1,0 +1,188 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::workspace::yaml::{self, Yaml};
+
+/// Two documents, every section, every kind of reference, a key too long for one line, a text block.
+fn sample() -> String {
+    let long = "x".repeat(1100);
+    include_str!("sample.yaml").replace("LONG", &long)
+}
+
+fn scan(text: &str) -> Lock {
+    Lock::scan(text.to_owned()).unwrap()
+}
+
+fn everything(lock: &Lock) -> Cut {
+    Cut {
+        importers: (0..).take(lock.importer_count()).map(|importer| (importer, Some(KeepFields::All))).collect(),
+        snapshots: vec![true; lock.snapshot_count()],
+        catalogs: lock.catalog_entries().collect(),
+        overrides: (0..lock.overrides().count()).collect(),
+        patches: (0..lock.patches().count()).collect(),
+    }
+}
+
+/// What a YAML parser says of a lock, in the scanner's words.
+fn oracle(text: &str) -> BTreeMap<String, Vec<(String, String)>> {
+    let tree = yaml::parse(text).unwrap().pop().unwrap();
+    let section = |name: &str| tree.get(name).map_or(&[][..], Yaml::entries).to_vec();
+    let mut all = BTreeMap::new();
+    for (dir, importer) in section("importers") {
+        let fields = importer.entries().iter().filter(|(field, _)| field.ends_with("ependencies"));
+        let versions = fields
+            .flat_map(|(_, dependencies)| dependencies.entries())
+            .map(|(alias, dependency)| (alias.clone(), dependency.get("version").unwrap().as_str().unwrap().to_owned()));
+        all.insert(format!("importer {dir}"), versions.collect());
+    }
+    for (key, snapshot) in section("snapshots") {
+        let fields = ["dependencies", "optionalDependencies"].into_iter().filter_map(|field| snapshot.get(field));
+        let references =
+            fields.flat_map(Yaml::entries).map(|(alias, version)| (alias.clone(), version.as_str().unwrap().to_owned()));
+        all.insert(key.clone(), references.collect());
+    }
+    all
+}
+
+/// The same from the scanner, references taken back to how they are written.
+fn scanned(lock: &Lock) -> BTreeMap<String, Vec<(String, String)>> {
+    let written = |alias: &str, target: &Target, from: &str| match target {
+        Target::Snapshot(index) => {
+            let key = lock.snapshot_key(*index);
+            key.strip_prefix(&format!("{alias}@")).unwrap_or(key).to_owned()
+        }
+        Target::Link(dir) => format!("link:{}{dir}", "../".repeat(from.split('/').filter(|part| *part != ".").count())),
+        Target::Outside(path) => format!("link:{path}"),
+        Target::Missing(key) => key.strip_prefix(&format!("{alias}@")).unwrap_or(key).to_owned(),
+    };
+    let mut all = BTreeMap::new();
+    for importer in (0..).take(lock.importer_count()) {
+        let dir = lock.importer_dir(importer);
+        let dependencies = lock.dependencies(importer).map(|(_, d)| (d.alias.clone(), written(&d.alias, &d.target, dir)));
+        all.insert(format!("importer {dir}"), dependencies.collect());
+    }
+    for snapshot in (0..).take(lock.snapshot_count()) {
+        let references = lock.targets(snapshot).map(|(alias, target)| (alias.to_owned(), written(alias, target, ".")));
+        all.insert(lock.snapshot_key(snapshot).to_owned(), references.collect());
+    }
+    all
+}
+
+#[test]
+fn the_scanner_reads_what_a_yaml_parser_reads() {
+    let text = sample();
+    assert_eq!(scanned(&scan(&text)), oracle(&text));
+}
+
+#[test]
+fn a_cut_that_keeps_everything_is_the_file_byte_for_byte() {
+    let text = sample();
+    let lock = scan(&text);
+    assert_eq!(lock.cut(&everything(&lock)), text);
+}
+
+#[test]
+fn a_cut_is_what_filtering_the_parsed_file_gives() {
+    let text = sample();
+    let lock = scan(&text);
+    // Every subset that leaves out one snapshot, one importer, or the development dependencies of one.
+    for left_out in (0..).take(lock.snapshot_count()) {
+        let mut cut = everything(&lock);
+        cut.snapshots[left_out as usize] = false;
+        let cut = scan(&lock.cut(&cut));
+        let mut expected = oracle(&text);
+        expected.remove(lock.snapshot_key(left_out));
+        assert_eq!(scanned(&cut), expected);
+        assert_eq!(lock.cut(&everything(&lock)).len(), text.len());
+    }
+    for importer in (0..).take(lock.importer_count()) {
+        let mut cut = everything(&lock);
+        cut.importers.insert(importer, None);
+        let bare = lock.cut(&cut);
+        let key = format!("importer {}", lock.importer_dir(importer));
+        assert_eq!(scanned(&scan(&bare))[&key], []);
+        cut.importers.remove(&importer);
+        assert!(!oracle(&lock.cut(&cut)).contains_key(&key));
+    }
+}
+
+#[test]
+fn a_section_of_which_nothing_is_kept_goes_with_its_key() {
+    let lock = scan(&sample());
+    let text = lock.cut(&Cut {
+        importers: BTreeMap::from([(0, None)]),
+        snapshots: vec![false; lock.snapshot_count()],
+        ..Cut::default()
+    });
+    let tree = yaml::parse(&text).unwrap().pop().unwrap();
+    let keys: Vec<&str> = tree.entries().iter().map(|(key, _)| key.as_str()).collect();
+    let expected = [
+        "lockfileVersion",
+        "settings",
+        "packageExtensionsChecksum",
+        "pnpmfileChecksum",
+        "ignoredOptionalDependencies",
+        "importers",
+    ];
+    assert_eq!(keys, expected);
+    assert!(text.ends_with("\nimporters:\n\n  .: {}\n"), "{text}");
+}
+
+#[test]
+fn what_the_scanner_does_not_know_is_refused_with_its_line() {
+    let base = "lockfileVersion: '9.0'\n\nimporters:\n\n  .:\n    dependencies:\n      a:\n        specifier: ^1\n        version: 1.0.0\n\n\
+                packages:\n\n  a@1.0.0:\n    resolution: {}\n\nsnapshots:\n\n  a@1.0.0: {}\n";
+    scan(base);
+    for (from, to, line, reason) in [
+        ("'9.0'", "'6.0'", 1, "lockfileVersion `6.0`"),
+        ("importers:", "novelty:", 3, "unknown key `novelty`"),
+        ("    dependencies:", "    newDependencies:", 6, "unknown key `newDependencies` in an importer"),
+        ("        specifier:", "        spec:", 8, "unknown key `spec` in a dependency"),
+        ("  a@1.0.0: {}", "  a@1.0.0:\n    odd: 1", 19, "unknown key `odd` in a snapshot"),
+        ("  a@1.0.0: {}", "  b@1.0.0: {}", 18, "snapshot `b@1.0.0` has no package"),
+        ("  a@1.0.0: {}", "  'a''b@1': {}", 18, "a key with an escape in it"),
+        ("      a:\n", "      a: &x\n", 7, "an anchor, alias, tag or text block"),
+        ("importers:\n\n  .:", "importers:\n\n .:", 5, "a line that is indented too little"),
+        ("version: 1.0.0\n", "version: 1.0.0\r\n", 9, "carriage returns"),
+        ("snapshots:", "packages:", 16, "a key that stands twice"),
+        ("lockfileVersion", "---\na: 1\n---\nb: 1\n---\nlockfileVersion", 5, "a third document"),
+    ] {
+        let refusal = Lock::scan(base.replacen(from, to, 1)).unwrap_err();
+        assert_eq!((refusal.line, refusal.reason.as_str()), (line, reason), "{to}");
+    }
+}
+
+#[test]
+fn a_truncated_or_mangled_lock_never_panics() {
+    let text = sample();
+    for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)).step_by(7) {
+        let _outcome = Lock::scan(text[..end].to_owned());
+        let mangled = format!("{}:  '(\n{}", &text[..end], &text[end..]);
+        let _outcome = Lock::scan(mangled);
+    }
+}
+
+#[test]
+fn a_suffix_is_taken_off_whole() {
+    for (key, package) in [
+        ("a@1.0.0", "a@1.0.0"),
+        ("a@1.0.0(b@1(c@2))(patch_hash=x)", "a@1.0.0"),
+        ("@s/a@file:dir/(group)/x", "@s/a@file:dir/(group)/x"),
+        ("a@file:x(y)", "a@file:x"),
+        (")", ")"),
+    ] {
+        assert_eq!(without_suffix(key), package);
+    }
+}
+
+#[test]
+fn a_hash_follows_the_entry_and_its_package_only() {
+    let text = sample();
+    let (before, after) = (scan(&text), scan(&text.replace("integrity: sha512-debug", "integrity: sha512-other")));
+    let changed: Vec<&str> = (0..)
+        .take(before.snapshot_count())
+        .filter(|index| before.snapshot_hash(*index) != after.snapshot_hash(*index))
+        .map(|index| before.snapshot_key(index))
+        .collect();
+    assert_eq!(changed, ["debug@4.4.3", "debug@4.4.3(supports-color@8.1.1)"]);
+}

@@ -1,0 +1,226 @@
+//! A small YAML tree for hand-written settings files, `pnpm-workspace.yaml` above all: what was quoted stays quoted, the order
+//! stays. Not for the lock file: that one is scanned by lines (`lock`), as parsing it as YAML takes twenty times as long.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+
+/// A YAML value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Yaml {
+    /// A scalar's text, and whether it was written in quotes or as a block (and so is a string, whatever it looks like).
+    Scalar {
+        /// The text, escapes resolved.
+        text: String,
+        /// True where it can only be a string.
+        quoted: bool,
+    },
+    /// A sequence.
+    List(Vec<Yaml>),
+    /// A mapping, in the file's order.
+    Map(Vec<(String, Yaml)>),
+}
+
+impl Yaml {
+    /// A string value.
+    pub fn string(text: impl Into<String>) -> Self {
+        Self::Scalar { text: text.into(), quoted: true }
+    }
+
+    /// The value of a mapping's key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// A scalar's text.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Self::Scalar { text, .. } = self { Some(text) } else { None }
+    }
+
+    /// A mapping's entries; none for anything else, so that an empty `key:` reads as an empty mapping.
+    #[must_use]
+    pub fn entries(&self) -> &[(String, Self)] {
+        if let Self::Map(entries) = self { entries } else { &[] }
+    }
+
+    /// A sequence's items; none for anything else.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        if let Self::List(items) = self { items } else { &[] }
+    }
+
+    /// Calls `visit` with every scalar's text, keys excluded.
+    pub fn scalars<'a>(&'a self, visit: &mut impl FnMut(&'a str)) {
+        match self {
+            Self::Scalar { text, .. } => visit(text),
+            Self::List(items) => items.iter().for_each(|item| item.scalars(visit)),
+            Self::Map(entries) => entries.iter().for_each(|(_, value)| value.scalars(visit)),
+        }
+    }
+
+    /// The value as a YAML document in block style. Keys and strings are in double quotes (JSON's escapes are YAML's too).
+    #[must_use]
+    pub fn emit(&self) -> String {
+        let mut out = String::new();
+        self.emit_at(0, &mut out);
+        out
+    }
+
+    fn emit_at(&self, depth: usize, out: &mut String) {
+        let indent = "  ".repeat(depth);
+        match self {
+            Self::Map(entries) if !entries.is_empty() => {
+                for (key, value) in entries {
+                    write!(out, "{indent}{}:", quoted(key)).expect("writing to a String cannot fail");
+                    value.emit_value(depth, out);
+                }
+            }
+            Self::List(items) if !items.is_empty() => {
+                for item in items {
+                    write!(out, "{indent}-").expect("writing to a String cannot fail");
+                    item.emit_value(depth, out);
+                }
+            }
+            _ => self.emit_value(depth, out),
+        }
+    }
+
+    /// What follows `key:` or `-`, line end included.
+    fn emit_value(&self, depth: usize, out: &mut String) {
+        match self {
+            Self::Scalar { text, quoted: false } if !text.contains('\n') => {
+                out.push(' ');
+                out.push_str(text);
+                out.push('\n');
+            }
+            Self::Scalar { text, .. } => {
+                out.push(' ');
+                out.push_str(&quoted(text));
+                out.push('\n');
+            }
+            Self::List(items) if items.is_empty() => out.push_str(" []\n"),
+            Self::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
+            _ => {
+                out.push('\n');
+                self.emit_at(depth + 1, out);
+            }
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
+}
+
+/// What is wrong with a YAML text, and in which line (counted from 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct YamlError {
+    /// The line, from 1.
+    pub line: usize,
+    /// A lowercase fragment.
+    pub message: String,
+}
+
+/// Reads every document of `text`; an empty one is an empty mapping.
+///
+/// # Errors
+/// On malformed YAML, on a key that is no scalar, and on merge keys (`<<`), which pnpm's versions read differently.
+pub fn parse(text: &str) -> Result<Vec<Yaml>, YamlError> {
+    let mut builder = Builder::default();
+    for step in Parser::new_from_str(text) {
+        let (event, span) = step.map_err(|e| YamlError { line: e.marker().line(), message: e.info().to_owned() })?;
+        builder.event(event).map_err(|message| YamlError { line: span.start.line(), message: message.to_owned() })?;
+    }
+    Ok(builder.documents)
+}
+
+/// A collection under construction, with the anchor it is known by (0 for none).
+enum Open {
+    List(Vec<Yaml>, usize),
+    Map(Vec<(String, Yaml)>, Option<String>, usize),
+}
+
+#[derive(Default)]
+struct Builder {
+    documents: Vec<Yaml>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Yaml>,
+    root: Option<Yaml>,
+}
+
+impl Builder {
+    fn event(&mut self, event: Event<'_>) -> Result<(), &'static str> {
+        match event {
+            Event::DocumentStart(_) => self.root = None,
+            Event::DocumentEnd => {
+                let empty = || Yaml::Map(Vec::new());
+                let root = self.root.take().unwrap_or_else(empty);
+                let blank = matches!(&root, Yaml::Scalar { text, quoted: false } if text.is_empty() || text == "~");
+                self.documents.push(if blank { empty() } else { root });
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                let quoted = style != ScalarStyle::Plain;
+                self.value(Yaml::Scalar { text: text.into_owned(), quoted }, anchor)?;
+            }
+            Event::Alias(anchor) => {
+                let value = self.anchors.get(&anchor).cloned().ok_or("an alias to something that is not complete")?;
+                self.value(value, 0)?;
+            }
+            Event::SequenceStart(anchor, _) => self.open.push(Open::List(Vec::new(), anchor)),
+            Event::MappingStart(anchor, _) => self.open.push(Open::Map(Vec::new(), None, anchor)),
+            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
+                Some(Open::List(items, anchor)) => self.value(Yaml::List(items), anchor)?,
+                Some(Open::Map(entries, _, anchor)) => self.value(Yaml::Map(entries), anchor)?,
+                None => return Err("an end without a beginning"),
+            },
+            Event::Nothing | Event::StreamStart | Event::StreamEnd => {}
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: Yaml, anchor: usize) -> Result<(), &'static str> {
+        if anchor != 0 {
+            self.anchors.insert(anchor, value.clone());
+        }
+        match self.open.last_mut() {
+            None => self.root = Some(value),
+            Some(Open::List(items, _)) => items.push(value),
+            Some(Open::Map(entries, key, _)) => match (key.take(), value) {
+                (Some(key), value) => entries.push((key, value)),
+                (None, Yaml::Scalar { text, quoted: false }) if text == "<<" => {
+                    return Err("merge keys (`<<`) are not supported");
+                }
+                (None, Yaml::Scalar { text, .. }) => *key = Some(text),
+                (None, _) => return Err("a key that is not a scalar"),
+            },
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_emitted_reads_back_as_the_same_tree() {
+        let text = "a: 1.0\n\"b\": 'true'\nlist:\n  - x: {y: [1, '2']}\n    z: |\n      two\n      lines\n  - plain # why\n\
+                    empty: {}\nnone:\n'@types/node': \"^1\\t\"\nanchor: &one {k: v}\nalias: *one\n";
+        let tree = parse(text).unwrap();
+        assert_eq!(parse(&tree[0].emit()).unwrap(), tree);
+        assert_eq!(tree[0].get("a"), Some(&Yaml::Scalar { text: "1.0".into(), quoted: false }));
+        assert_eq!(tree[0].get("alias"), tree[0].get("anchor"));
+        assert!(tree[0].emit().contains("\"b\": \"true\"\n"), "{}", tree[0].emit());
+    }
+
+    #[test]
+    fn errors_name_the_line_and_nothing_panics() {
+        assert_eq!(parse("a: 1\nb: [\n").unwrap_err().line, 3);
+        assert_eq!(parse("a: 1\n<<: {b: 1}\n").unwrap_err().line, 2);
+        assert_eq!(parse("").unwrap(), []);
+        assert_eq!(parse("# nothing\n---\n---\na: 1\n").unwrap().len(), 2);
+    }
+}
