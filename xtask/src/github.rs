@@ -2,7 +2,11 @@
 
 pub mod actions;
 pub mod api;
+pub mod caches;
 pub mod notes;
+pub mod packages;
 pub mod releases;
+pub mod results;
+pub mod summary;
 pub mod token;
 pub mod trigger;

@@ -5,3 +5,4 @@ mod support;
 
 mod cache_service;
 mod releases;
+mod upkeep;

@@ -32,15 +32,20 @@ fn notes(byte: u8) -> ReleaseNotes {
     ReleaseNotes { tag: "v1.2.3".parse().unwrap(), images: vec![image], previous: None, details: None }
 }
 
-struct Trial {
-    fake: GithubApi,
+/// The fake, a folder, and what was said.
+pub struct Trial {
+    pub fake: GithubApi,
     dir: tempfile::TempDir,
     said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Trial {
     fn new() -> Self {
-        let fake = GithubApi::start("org/repo", CacheStore::default());
+        Self::with_caches(CacheStore::default())
+    }
+
+    pub fn with_caches(caches: CacheStore) -> Self {
+        let fake = GithubApi::start("org/repo", caches);
         Self { fake, dir: tempfile::tempdir().unwrap(), said: Arc::default() }
     }
 
@@ -48,7 +53,7 @@ impl Trial {
         self.dir.path().join("notes.md")
     }
 
-    fn api(&self, token: &str) -> (Api, Events) {
+    pub fn api(&self, token: &str) -> (Api, Events) {
         let vars =
             [("GITHUB_API_URL", self.fake.url()), ("GITHUB_REPOSITORY", "org/repo".into()), ("GITHUB_TOKEN", token.into())];
         let env = Env::new("/", vars.map(|(name, value)| (name.to_owned(), value)));
