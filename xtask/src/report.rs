@@ -5,6 +5,7 @@
 
 mod board;
 pub mod error;
+pub mod html;
 mod live;
 mod look;
 mod plain;
