@@ -7,6 +7,7 @@ pub mod checkout;
 pub mod outcome;
 pub mod planning;
 pub mod project;
+pub mod publish;
 pub mod update_release;
 
 use std::path::{Path, PathBuf};

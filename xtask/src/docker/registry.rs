@@ -48,13 +48,13 @@ impl Default for Options {
 /// A client for all registries. Cloning is cheap and shares connections and tokens.
 #[derive(Clone)]
 pub struct Registry {
+    http: Http,
     inner: Arc<Inner>,
     policy: Policy,
     on_wait: Arc<dyn Fn(&Wait<'_>) + Send + Sync>,
 }
 
 struct Inner {
-    http: Http,
     credentials: Credentials,
     insecure: Vec<String>,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
@@ -122,13 +122,8 @@ impl Registry {
     /// A client with these credentials.
     #[must_use]
     pub fn new(http: &Http, credentials: &Credentials, options: Options) -> Self {
-        let inner = Inner {
-            http: http.clone(),
-            credentials: credentials.clone(),
-            insecure: options.insecure,
-            sessions: Mutex::default(),
-        };
-        Self { inner: Arc::new(inner), policy: options.policy, on_wait: Arc::new(|_| ()) }
+        let inner = Inner { credentials: credentials.clone(), insecure: options.insecure, sessions: Mutex::default() };
+        Self { http: http.clone(), inner: Arc::new(inner), policy: options.policy, on_wait: Arc::new(|_| ()) }
     }
 
     /// The same client, telling each wait before another try to `on_wait`.
@@ -145,8 +140,17 @@ impl Registry {
         self
     }
 
-    fn shutdown(&self) -> &Shutdown {
-        self.inner.http.shutdown()
+    /// The same client under another stop switch: for undoing something after the run was stopped.
+    #[must_use]
+    pub fn under(mut self, shutdown: &Shutdown) -> Self {
+        self.http = self.http.under(shutdown);
+        self
+    }
+
+    /// The run's stop switch.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        self.http.shutdown()
     }
 
     fn retrying<T>(&self, operation: impl FnMut() -> Result<T, Failed>) -> Result<T> {
@@ -161,7 +165,7 @@ impl Registry {
 
     /// The URL of something below `/v2/<repository>/`.
     fn url(&self, image: &ImageRef, path: &str) -> Result<String, Failed> {
-        let base = self.session(image.registry()).base(&self.inner.http)?;
+        let base = self.session(image.registry()).base(&self.http)?;
         Ok(format!("{base}/v2/{}/{path}", image.repository()))
     }
 
@@ -169,19 +173,19 @@ impl Registry {
     /// is returned, another one is a failure that quotes the registry.
     fn ask(&self, call: &Call<'_>, expected: &[u16], make: impl Fn() -> Request) -> Result<Answer, Failed> {
         let session = self.session(call.image.registry());
-        let base = session.base(&self.inner.http)?;
+        let base = session.base(&self.http)?;
         let mut fresh = false;
         loop {
             let mut request = make();
             // An upload's location may lead to another host, which must not see our token.
             if authority(request.url()) == authority(&base) {
-                match session.proof(&self.inner.http, &self.inner.credentials, &call.scope)? {
+                match session.proof(&self.http, &self.inner.credentials, &call.scope)? {
                     Proof::Header(Some(header)) => request = request.header("authorization", header.expose()),
                     Proof::Header(None) => {}
                     Proof::Refused(reason) => return Ok(Answer::Denied(reason)),
                 }
             }
-            let response = self.inner.http.send(request)?;
+            let response = self.http.send(request)?;
             match response.status {
                 status if expected.contains(&status) => return Ok(Answer::Got(response)),
                 401 if !fresh => {

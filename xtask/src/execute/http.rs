@@ -56,13 +56,13 @@ impl Limits {
 #[derive(Clone)]
 pub struct Http {
     inner: Arc<Inner>,
+    shutdown: Shutdown,
 }
 
 struct Inner {
     limits: Limits,
     roots: tls::Roots,
     proxies: proxy::Proxies,
-    shutdown: Shutdown,
     /// One agent per scheme and authority: trust and proxy depend on both, and an agent keeps its connections.
     agents: Mutex<HashMap<(bool, String), ureq::Agent>>,
 }
@@ -141,13 +141,19 @@ impl Http {
     pub fn new(env: &Env, limits: Limits, shutdown: &Shutdown) -> Self {
         let (roots, proxies) = (tls::Roots::from_env(env), proxy::Proxies::from_env(env));
         let agents = Mutex::new(HashMap::new());
-        Self { inner: Arc::new(Inner { limits, roots, proxies, shutdown: shutdown.clone(), agents }) }
+        Self { inner: Arc::new(Inner { limits, roots, proxies, agents }), shutdown: shutdown.clone() }
     }
 
     /// The run's stop switch.
     #[must_use]
     pub fn shutdown(&self) -> &Shutdown {
-        &self.inner.shutdown
+        &self.shutdown
+    }
+
+    /// The same client under another stop switch: for undoing something after the run was stopped.
+    #[must_use]
+    pub fn under(&self, shutdown: &Shutdown) -> Self {
+        Self { inner: Arc::clone(&self.inner), shutdown: shutdown.clone() }
     }
 
     /// Sends a request and reads the whole answer, whatever its status. GET and HEAD follow redirects, without their
@@ -216,7 +222,7 @@ impl Http {
         // The library's message would quote a header's value, and with it a token.
         let built = builder.body(body).map_err(|_| malformed("the URL or a header has a character that cannot be sent"))?;
         let agent = self.agent(built.uri()).map_err(malformed)?;
-        exchange::start(agent, built, deadline, self.inner.shutdown.clone())
+        exchange::start(agent, built, deadline, self.shutdown.clone())
     }
 
     fn agent(&self, uri: &http::Uri) -> Result<ureq::Agent, &'static str> {

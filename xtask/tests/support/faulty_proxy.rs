@@ -29,10 +29,14 @@ struct Rule {
     left: usize,
 }
 
+/// Says of each request whether the registry is gone by now.
+type Darkness = Box<dyn Fn(&Request) -> bool + Send>;
+
 /// A running proxy.
 pub struct FaultyProxy {
     server: Server,
     rules: Arc<Mutex<Vec<Rule>>>,
+    dark: Arc<Mutex<Option<Darkness>>>,
     log: Arc<Mutex<Vec<String>>>,
 }
 
@@ -41,6 +45,8 @@ impl FaultyProxy {
     pub fn start(upstream: &str) -> Self {
         let rules: Arc<Mutex<Vec<Rule>>> = Arc::default();
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let dark: Arc<Mutex<Option<Darkness>>> = Arc::default();
+        let darkness = Arc::clone(&dark);
         let (known, seen, upstream) = (Arc::clone(&rules), Arc::clone(&log), upstream.to_owned());
         let agent: ureq::Agent =
             ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None).build().into();
@@ -48,9 +54,14 @@ impl FaultyProxy {
             let fault = {
                 let mut rules = known.lock().unwrap();
                 let hit = rules.iter_mut().find(|r| r.left > 0 && r.method == request.method && request.path.contains(&r.part));
-                hit.map(|rule| {
-                    rule.left -= 1;
-                    rule.fault.clone()
+                let gone = darkness.lock().unwrap().as_ref().is_some_and(|gone| gone(request));
+                let hit = hit.filter(|_| !gone);
+                let outage = gone.then_some(Fault::Reset);
+                outage.or_else(|| {
+                    hit.map(|rule| {
+                        rule.left -= 1;
+                        rule.fault.clone()
+                    })
                 })
             };
             let note = |what: &str| seen.lock().unwrap().push(format!("{} {} {what}", request.method, request.path));
@@ -63,7 +74,7 @@ impl FaultyProxy {
             note(&format!("{fault:?}"));
             answer(&agent, &upstream, request, fault)
         });
-        Self { server, rules, log }
+        Self { server, rules, dark, log }
     }
 
     /// `127.0.0.1:port`, as it stands in an image reference.
@@ -76,9 +87,15 @@ impl FaultyProxy {
         self.rules.lock().unwrap().push(Rule { method, part: part.to_owned(), fault, left: times });
     }
 
+    /// Breaks every request's connection once `gone` says so of one; it is asked about each.
+    pub fn go_dark(&self, gone: impl Fn(&Request) -> bool + Send + 'static) {
+        *self.dark.lock().unwrap() = Some(Box::new(gone));
+    }
+
     /// No more faults, and what was asked so far is forgotten.
     pub fn heal(&self) {
         self.rules.lock().unwrap().clear();
+        *self.dark.lock().unwrap() = None;
         self.log.lock().unwrap().clear();
     }
 

@@ -223,10 +223,10 @@ impl Registry {
     fn stream(&self, call: &Call<'_>, url: &str) -> Result<Stream, Failed> {
         let session = self.session(call.image.registry());
         let mut request = Request::get(url);
-        if let super::Proof::Header(Some(header)) = session.proof(&self.inner.http, &self.inner.credentials, &call.scope)? {
+        if let super::Proof::Header(Some(header)) = session.proof(&self.http, &self.inner.credentials, &call.scope)? {
             request = request.header("authorization", header.expose());
         }
-        let (head, stream) = self.inner.http.open(request)?;
+        let (head, stream) = self.http.open(request)?;
         if head.status != 200 {
             let error = Error::failed(format!("{} answered {} instead of a blob", head.url(), head.status));
             return Err(Failed { again: head.again(), error });

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Access, Answer, Call, Registry};
+use super::{Access, Answer, Call, Deletion, Registry};
+use crate::docker::manifest::{OCI_EMPTY, OCI_MANIFEST, Raw};
 use crate::error::{Error, Result};
 use crate::execute::http::{Request, resolve};
 use crate::name::{ImageRef, Tag};
@@ -41,6 +42,34 @@ impl Registry {
         Ok(pages.into_iter().flat_map(|page| page.repositories.unwrap_or_default()).collect())
     }
 
+    /// Takes one tag away and leaves what it points to, by whichever way the registry knows: deleting the tag, or letting it point to
+    /// an empty manifest and deleting that. Where neither works, nothing was changed.
+    ///
+    /// # Errors
+    /// When the registry cannot be reached or refuses.
+    pub fn remove_tag(&self, image: &ImageRef, tag: &Tag) -> Result<Deletion> {
+        let plain = self.delete_tag(image, tag)?;
+        if plain != Deletion::Unsupported {
+            return Ok(plain);
+        }
+        // By digest would take the manifest and every other tag of it along, so the tag gets one of its own to be deleted with.
+        let bare = image.without_reference();
+        let empty = self.push_blob(&bare, OCI_EMPTY, b"{}")?;
+        let unique = format!("{tag} at {:?}", std::time::SystemTime::now());
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/vnd.xtask.tombstone",
+            "config": empty, "layers": [empty], "annotations": {"xtask.removes": unique},
+        });
+        let tombstone = Raw::new(OCI_MANIFEST, manifest.to_string());
+        // First without the tag: a registry that does not delete must not be left with a tag that points to nothing.
+        self.put_manifest(&bare, &tombstone)?;
+        if self.delete_manifest(&bare, tombstone.digest())? != Deletion::Deleted {
+            return Ok(Deletion::Unsupported);
+        }
+        self.put_manifest(&bare.with_tag(tag.clone()), &tombstone)?;
+        self.delete_manifest(&bare, tombstone.digest())
+    }
+
     fn pages<T: serde::de::DeserializeOwned>(&self, call: &Call<'_>, path: &str) -> Result<Vec<T>> {
         let mut pages = Vec::new();
         let mut next = Some(path.to_owned());
@@ -49,7 +78,7 @@ impl Registry {
                 return Err(Error::failed(format!("{}'s listing does not end", call.image.registry())));
             }
             let response = self.retrying(|| {
-                let base = self.session(call.image.registry()).base(&self.inner.http)?;
+                let base = self.session(call.image.registry()).base(&self.http)?;
                 let url = resolve(&format!("{base}/"), &path)?;
                 self.must(call, &[200, 404], || Request::get(&url).max_body(64 << 20))
             })?;
