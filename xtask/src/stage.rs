@@ -3,6 +3,7 @@
 pub mod build;
 pub mod build_base;
 pub mod build_services;
+pub mod caches;
 pub mod checkout;
 pub mod outcome;
 pub mod planning;

@@ -210,7 +210,7 @@ fn resolve_image_tiers(plan: &mut CachePlan, facts: &Facts) {
 }
 
 /// The cache manifest's tag in the registry tier: the target's name, with the platforms where there is more than one.
-fn cache_tag(target: &str, platforms: &[Platform]) -> Option<Tag> {
+pub fn cache_tag(target: &str, platforms: &[Platform]) -> Option<Tag> {
     scope(target, platforms).strip_prefix("monorepo-")?.parse().ok()
 }
 

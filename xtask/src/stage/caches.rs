@@ -1,0 +1,159 @@
+//! Asking the cache tiers: which can be read, which written. All targets at once, each question asked once. What follows from the
+//! answers is decided in `plan::cache`.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use rayon::prelude::*;
+
+use crate::config::Switch;
+use crate::docker::capability::Capabilities;
+use crate::docker::registry::{Access, Registry};
+use crate::github::token::{GhaAccess, Protocol};
+use crate::name::{ImageRef, Tag};
+use crate::plan::cache::{Facts, Probe, Writable, cache_tag};
+use crate::plan::request::Request;
+use crate::stage::Session;
+
+/// A target whose caches are asked for.
+pub struct Target<'a> {
+    /// The Dockerfile target.
+    pub name: &'a str,
+    /// Its image's name without tag; none for the base.
+    pub image: Option<&'a ImageRef>,
+    /// The platforms it is built for.
+    pub platforms: &'a [crate::name::Platform],
+}
+
+/// What is known about every target's tiers, by the target's name. A tier that cannot be asked is a fact, not an error.
+pub fn probe(
+    session: &Session,
+    registry: &Registry,
+    capabilities: Capabilities,
+    request: &Request,
+    targets: &[Target<'_>],
+) -> BTreeMap<String, Facts> {
+    let asking = Asking { session, registry, capabilities, request };
+    let gha = asking.gha();
+    let repository = session.config.cache.repository.as_ref();
+    let (writable, found) = rayon::join(
+        || asking.registry_writable(repository),
+        || -> Vec<(Probe, Probe)> { targets.par_iter().map(|target| asking.target(target, &gha.0)).collect() },
+    );
+    let facts = targets.iter().zip(found).map(|(target, (in_registry, previous))| {
+        let facts = Facts {
+            gha: gha.0.clone(),
+            gha_writable: gha.1.clone(),
+            gha_v2: capabilities.gha_v2,
+            registry: in_registry,
+            registry_writable: writable.clone(),
+            registry_repository: repository.cloned(),
+            previous,
+            previous_image: target.image.map(|image| image.with_tag(latest())),
+            inline_off: asking.inline_off(target),
+            no_read: asking.unless(request.cache_from, "--cache-from none"),
+            no_write: asking.unless(request.cache_to, "--cache-to none"),
+        };
+        (target.name.to_owned(), facts)
+    });
+    facts.collect()
+}
+
+fn latest() -> Tag {
+    "latest".parse().expect("`latest` is a tag")
+}
+
+struct Asking<'a> {
+    session: &'a Session,
+    registry: &'a Registry,
+    capabilities: Capabilities,
+    request: &'a Request,
+}
+
+const TURNED_OFF: &str = "turned off in xtask.toml";
+
+impl Asking<'_> {
+    fn unless(&self, allowed: bool, flag: &str) -> Option<String> {
+        if self.request.no_cache {
+            return Some("--no-cache".to_owned());
+        }
+        (!allowed).then(|| flag.to_owned())
+    }
+
+    fn gha(&self) -> (Probe, Writable) {
+        if self.session.config.cache.gha == Switch::Off {
+            return (Probe::Off(TURNED_OFF.to_owned()), Err(TURNED_OFF.to_owned()));
+        }
+        let access = GhaAccess::detect(&self.session.env, SystemTime::now());
+        let probe = match access.readable() {
+            Err(why) => Probe::Off(why),
+            Ok(()) if Protocol::detect(&self.session.env) == Some(Protocol::V2) && !self.capabilities.gha_v2 => {
+                Probe::Off("this engine speaks only the first version of the protocol, which GitHub has turned off".to_owned())
+            }
+            Ok(()) => Probe::Found,
+        };
+        (probe, access.writable().and_then(|()| self.exportable()))
+    }
+
+    /// Only containerd's image store can export any cache but the inline one.
+    fn exportable(&self) -> Writable {
+        if self.capabilities.containerd_store {
+            return Ok(());
+        }
+        Err("the engine keeps images in a graph driver; turn on its containerd image store (docs/caches.md)".to_owned())
+    }
+
+    fn registry_writable(&self, repository: Option<&ImageRef>) -> Writable {
+        let Some(repository) = repository.filter(|_| self.session.config.cache.registry == Switch::Auto) else {
+            return Err(TURNED_OFF.to_owned());
+        };
+        if !self.request.pushes() {
+            return Err("only a run that pushes writes it".to_owned());
+        }
+        self.exportable()?;
+        match self.registry.can_push(repository) {
+            Ok(Access::Granted) => Ok(()),
+            Ok(Access::Denied(why)) => Err(why),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The registry tier, and the previous image where nothing before it can be read.
+    fn target(&self, target: &Target<'_>, gha: &Probe) -> (Probe, Probe) {
+        let tiers = &self.session.config.cache;
+        let cache = tiers.repository.as_ref().zip(cache_tag(target.name, target.platforms));
+        let in_registry = match cache {
+            _ if tiers.registry == Switch::Off => Probe::Off(TURNED_OFF.to_owned()),
+            None => Probe::Off("no registry is configured".to_owned()),
+            Some(_) if !self.request.cache_from => Probe::Missing,
+            Some((repository, tag)) => self.found(&repository.with_tag(tag)),
+        };
+        let previous = match target.image {
+            None => Probe::Off("it makes no image".to_owned()),
+            Some(_) if tiers.previous == Switch::Off => Probe::Off(TURNED_OFF.to_owned()),
+            Some(_) if tiers.repository.is_none() => Probe::Off("no registry is configured".to_owned()),
+            // Not worth a question: a source before it is there, or none is to be read.
+            Some(_) if *gha == Probe::Found || in_registry == Probe::Found || !self.request.cache_from => Probe::Missing,
+            Some(image) => self.found(&image.with_tag(latest())),
+        };
+        (in_registry, previous)
+    }
+
+    fn found(&self, image: &ImageRef) -> Probe {
+        match self.registry.resolve(image) {
+            Ok(Some(_)) => Probe::Found,
+            Ok(None) => Probe::Missing,
+            Err(error) => Probe::Unreachable(error.to_string()),
+        }
+    }
+
+    fn inline_off(&self, target: &Target<'_>) -> Option<String> {
+        if self.session.config.cache.inline == Switch::Off {
+            return Some(TURNED_OFF.to_owned());
+        }
+        if target.image.is_none() {
+            return Some("it makes no image".to_owned());
+        }
+        (!self.request.pushes()).then(|| "nothing is pushed".to_owned())
+    }
+}
