@@ -1,5 +1,7 @@
 //! The pipeline, top to bottom. A team that wants another stage (a smoke test, a deploy) writes a function and calls it here.
 
+use std::path::Path;
+
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -13,17 +15,15 @@ use crate::stage::{Session, build_base, build_services, outcome, planning};
 /// # Errors
 /// Whatever keeps the run from coming to an outcome; a failed build is an outcome.
 pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
-    let (project, engine, plan) = prepare(session, request)?;
+    let (project, engine, plan) = prepare(session, &session.home, request)?;
     let mut record = outcome::begin(session, request, &plan);
-    if plan.to_build().next().is_some() {
-        planning::provide_images(session, &project, &engine, &plan)?;
-        if let Some(base) = &plan.base {
-            outcome::add(&mut record, build_base::run(session, &engine, base), &base.tiers);
-        }
-        if outcome::may_go_on(&record) {
-            let services = build_services::run(session, &engine, &plan, request)?;
-            outcome::add_services(&mut record, services, &plan);
-        }
+    if let Some(base) = &plan.base {
+        let built = build_base::run(session, &engine, base)?;
+        outcome::add(&mut record, built, &base.tiers);
+    }
+    if outcome::may_go_on(&record) {
+        let built = build_services::run(session, &project, &engine, &plan, request)?;
+        outcome::add_services(&mut record, built, &plan);
     }
     outcome::end(session, record)
 }
@@ -32,9 +32,9 @@ pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
 ///
 /// # Errors
 /// As the stages'.
-pub fn prepare(session: &Session, request: &Request) -> Result<(Project, Engine, Plan)> {
+pub fn prepare(session: &Session, root: &Path, request: &Request) -> Result<(Project, Engine, Plan)> {
     let (project, engine) = rayon::join(
-        || project::load(session, &session.home),
+        || project::load(session, root),
         || Engine::find(&session.env, session.config.engine, session.config.suite, &session.events, &session.shutdown),
     );
     // The monorepo's errors first: they are nearer to the user.

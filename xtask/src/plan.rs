@@ -11,13 +11,15 @@ pub mod spec;
 
 use crate::name::{Digest, Fingerprint};
 use crate::plan::cache::Tier;
+use crate::plan::explain::Reason;
+use crate::plan::fingerprint::Inputs;
 use crate::plan::services::Service;
 use crate::plan::spec::BuildSpec;
 
 /// Everything a run will do, decided before anything runs.
 #[derive(Debug)]
 pub struct Plan {
-    /// The shared base; `None` where no service is built or the Dockerfile has no such target.
+    /// The shared base, where it has to be built.
     pub base: Option<TargetPlan>,
     /// The services, in the order of their names.
     pub services: Vec<ServicePlan>,
@@ -30,12 +32,16 @@ impl Plan {
     }
 }
 
-/// One build and the caches it uses.
+/// One build, what goes into it, and the caches it uses.
 #[derive(Debug)]
 pub struct TargetPlan {
     /// What the builder is told.
     pub spec: BuildSpec,
-    /// Every cache tier's verdict.
+    /// Everything that can change its result.
+    pub inputs: Inputs,
+    /// Over [`TargetPlan::inputs`].
+    pub fingerprint: Fingerprint,
+    /// Every cache tier's verdict; empty where nothing is built.
     pub tiers: Vec<Tier>,
 }
 
@@ -44,8 +50,6 @@ pub struct TargetPlan {
 pub struct ServicePlan {
     /// The service.
     pub service: Service,
-    /// Over everything that can change its image.
-    pub fingerprint: Fingerprint,
     /// Whether it is built, and why.
     pub decision: Decision,
     /// Its build, which is also what a skipped one would have been.
@@ -57,16 +61,24 @@ pub struct ServicePlan {
 pub enum Decision {
     /// The builder is called.
     Build {
-        /// One line: the first reason.
-        why: String,
+        /// What differs from its last build; never empty.
+        reasons: Vec<Reason>,
     },
     /// The image stands.
     Skip {
-        /// One line.
-        why: String,
-        /// Its digest, where known.
-        digest: Option<Digest>,
+        /// Its digest.
+        digest: Digest,
         /// Its size in bytes, where known.
         size: Option<u64>,
     },
+}
+
+impl Decision {
+    /// One line for tables.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Build { reasons } => explain::summary(reasons, 2),
+            Self::Skip { .. } => "inputs unchanged".to_owned(),
+        }
+    }
 }

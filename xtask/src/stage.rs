@@ -5,6 +5,8 @@ pub mod build_base;
 pub mod build_services;
 pub mod caches;
 pub mod checkout;
+pub mod contexts;
+pub mod inputs;
 pub mod outcome;
 pub mod planning;
 pub mod project;
@@ -15,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use crate::config::Config;
+use crate::docker::credentials::Credentials;
+use crate::docker::registry::{Options, Registry};
 use crate::env::Env;
 use crate::event::Events;
 use crate::execute::http::{Http, Limits};
@@ -47,6 +51,16 @@ impl Session {
     /// Everything we keep lies below this folder.
     pub fn state_dir(&self) -> PathBuf {
         state_dir(&self.home)
+    }
+
+    /// A client for registries, with the user's credentials.
+    pub fn registry(&self) -> Registry {
+        Registry::new(&self.http(), &Credentials::new(&self.env, &self.shutdown), Options::default())
+    }
+
+    /// What is known of earlier builds.
+    pub fn state(&self) -> record::State {
+        record::State::new(&self.state_dir())
     }
 
     /// A client for registries and APIs.

@@ -23,7 +23,7 @@ pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finish
     let (session, reporter) = surroundings.session()?;
     let request = request(flags, &session)?;
     if flags.dry_run {
-        let (_, engine, plan) = pipeline::prepare(&session, &request)?;
+        let (_, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
         reporter.finish();
         print(&commands(&session, &engine.buildx(), &plan))?;
         return Ok(Finished::Well);
@@ -80,6 +80,8 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         provenance: flags.provenance.as_deref().map_or(Ok(config.attest.provenance), provenance)?,
         sbom: flags.sbom.as_deref().map_or(Ok(config.attest.sbom.clone()), sbom)?,
         locked: flags.locked,
+        release: false,
+        allow_stand_ins: false,
     })
 }
 

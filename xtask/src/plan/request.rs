@@ -45,6 +45,10 @@ pub struct Request {
     pub sbom: Sbom,
     /// Refuse what is not in `xtask.lock`.
     pub locked: bool,
+    /// The images are a release's.
+    pub release: bool,
+    /// Release images that are built on stand-ins.
+    pub allow_stand_ins: bool,
 }
 
 impl Request {

@@ -29,6 +29,8 @@ pub struct Outcome {
     pub took: Duration,
     /// The image's digest, as the builder reports it: the index's where there is one.
     pub digest: Option<Digest>,
+    /// The image's size in bytes, where it is known.
+    pub size: Option<u64>,
     /// Why it failed, where BuildKit did not say.
     pub why: Option<String>,
 }
@@ -80,7 +82,7 @@ pub fn run(running: Running<'_>, spec: &BuildSpec) -> Outcome {
     let digest = if status == Status::Built { digest(&metadata_file(session, spec)) } else { None };
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
-    Outcome { task: spec.task.clone(), status, solved, begun, took, digest, why }
+    Outcome { task: spec.task.clone(), status, solved, begun, took, digest, size: None, why }
 }
 
 fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {

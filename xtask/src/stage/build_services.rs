@@ -1,26 +1,60 @@
 //! The build-services stage: one builder process a service, several at once, each with an outcome of its own.
 
+use std::time::SystemTime;
+
+use crate::docker::store::ImageStore;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::event::Status;
 use crate::execute::pool;
 use crate::plan::request::Request;
+use crate::plan::spec::Output;
 use crate::plan::{Plan, ServicePlan};
-use crate::stage::Session;
+use crate::record::ServiceRecord;
 use crate::stage::build::{self, Outcome, Running};
+use crate::stage::planning::image_store;
+use crate::stage::project::Project;
+use crate::stage::{Session, contexts};
 
-/// Builds every service that is to be built. One failure stops nobody else, unless the request says so.
+/// Builds every service that is to be built. One failure stops nobody else, unless the request says so. What succeeded is remembered
+/// at once, so that a run that dies later has not built it in vain.
 ///
 /// # Errors
-/// When the worker threads cannot be started; a failed build is an outcome.
-pub fn run(session: &Session, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
+/// When a context cannot be written, or a success cannot be remembered; a failed build is an outcome.
+pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
-    let buildx = engine.buildx();
-    pool::each(request.jobs.get(), &services, |service| {
-        let outcome = build::run(Running::of(session, &buildx), &service.target.spec);
+    let (buildx, store) = (engine.buildx(), image_store(session, engine));
+    let outcomes = pool::each(request.jobs.get(), &services, |service| -> Result<Outcome> {
+        contexts::write(session, project, service)?;
+        let mut outcome = build::run(Running::of(session, &buildx), &service.target.spec);
+        if outcome.status == Status::Built {
+            remember(session, &store, service, &mut outcome)?;
+        }
         if request.fail_fast && outcome.status == Status::Failed {
             session.shutdown.close();
         }
-        outcome
-    })
+        Ok(outcome)
+    })?;
+    outcomes.into_iter().collect()
+}
+
+/// Keeps what was built, as the engine knows it: by which id and how large.
+fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcome: &mut Outcome) -> Result<()> {
+    let spec = &service.target.spec;
+    if let (Output::Load(names), Some(name)) = (&spec.output, spec.output.names().first())
+        && let Some(image) = store.inspect(name)?
+        && !names.is_empty()
+    {
+        outcome.digest = Some(image.id);
+        outcome.size = Some(image.size);
+    }
+    let record = ServiceRecord {
+        fingerprint: service.target.fingerprint.clone(),
+        digest: outcome.digest.clone(),
+        images: spec.output.names().iter().map(ToString::to_string).collect(),
+        size: outcome.size,
+        when: SystemTime::now(),
+        run: Some(session.run.id.clone()),
+    };
+    session.state().remember(&service.service.name, record, service.target.inputs.to_record())
 }

@@ -15,13 +15,14 @@ pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
     for service in &plan.services {
         let task = Task::Service(service.service.name.clone());
         let mut entry = match &service.decision {
-            Decision::Build { why } => TaskRecord { why: why.clone(), ..TaskRecord::new(task, Status::NotRun) },
-            Decision::Skip { why, digest, size } => {
-                TaskRecord { why: why.clone(), digest: digest.clone(), size: *size, ..TaskRecord::new(task, Status::Skipped) }
+            Decision::Build { .. } => TaskRecord::new(task, Status::NotRun),
+            Decision::Skip { digest, size } => {
+                TaskRecord { digest: Some(digest.clone()), size: *size, ..TaskRecord::new(task, Status::Skipped) }
             }
         };
+        entry.why = service.decision.why();
         entry.images = service.target.spec.output.names().iter().map(ToString::to_string).collect();
-        entry.fingerprint = Some(service.fingerprint.clone());
+        entry.fingerprint = Some(service.target.fingerprint.clone());
         record.tasks.push(entry);
     }
     record
@@ -50,6 +51,7 @@ fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRec
     entry.started = Some(outcome.begun);
     entry.took_ms = u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX);
     entry.digest = outcome.digest;
+    entry.size = outcome.size;
     entry.tiers = tiers.iter().map(tier).collect();
     if let Some(why) = outcome.why {
         entry.why = why;

@@ -1,100 +1,245 @@
-//! The planning stage: gathers what the plan needs to know and makes it. Asks; builds nothing.
+//! The planning stage: what goes into each image, whether it stands already, which caches can be used; in the end one plan.
+//! Asks; builds nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::config::{Provenance, Sbom};
+use crate::docker::store::ImageStore;
 use crate::engine::{Engine, ca_bundle};
 use crate::error::{Error, Result};
 use crate::event::Task;
-use crate::name::{Fingerprint, ImageRef, Tag};
-use crate::plan::cache::{CachePlan, Facts, Probe, resolve};
+use crate::name::{Digest, Fingerprint, ImageRef, ServiceName, Tag};
+use crate::plan::cache::{CachePlan, Facts, resolve};
+use crate::plan::explain::{Reason, explain};
+use crate::plan::fingerprint::Inputs;
 use crate::plan::request::{Destination, Request};
 use crate::plan::services::{Service, discover, no_target, select};
 use crate::plan::spec::{BuildSpec, Output};
 use crate::plan::{Decision, Plan, ServicePlan, TargetPlan};
-use crate::stage::Session;
+use crate::stage::caches;
+use crate::stage::inputs::{self, Bases, Target};
 use crate::stage::project::Project;
-
-/// When no `SOURCE_DATE_EPOCH` is given, image times are clamped to this moment (1980-01-01, in seconds since 1970): constant, so that
-/// equal inputs make equal images whatever commit they are part of.
-const EPOCH: &str = "315532800";
-
-/// What BuildKit runs for `--sbom=true`.
-const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
+use crate::stage::{Session, contexts};
 
 /// Makes the plan of a request.
 ///
 /// # Errors
 /// Unknown services or targets, a push without a registry, and whatever cannot be read or asked.
 pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Request) -> Result<Plan> {
-    let targets: Vec<&str> = project.dockerfile.targets().collect();
-    let services = select(discover(&session.config, &project.packages, &targets)?, &request.services)?;
-    let planner = Planner { session, project, engine, request };
-    let mut all = Vec::new();
-    for service in services {
-        all.push(planner.service(service)?);
+    let config = &session.config;
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    if !names.contains(&config.base_target.as_str()) {
+        return Err(no_target(&config.base_target, &config.images.dockerfile, &names));
     }
-    let base = if all.is_empty() { None } else { Some(planner.base(&targets)?) };
-    Ok(Plan { base, services: all })
+    let services = select(discover(config, &project.packages(), &names)?, &request.services)?;
+    let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
+    let cut = contexts::plan(project, &services)?;
+    let targets = targets(session, request, &services, &cut);
+    let bases = inputs::bases(session, project, engine, request, &targets)?;
+    if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
+        return Err(Error::failed("a release cannot be built on stand-in base images")
+            .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
+    }
+    let gathered = inputs::gather(session, project, engine, request, &targets, &bases)?;
+    let planner = Planner { session, project, engine, request, bases: &bases };
+    let (base_inputs, service_inputs) = gathered.split_last().ok_or_else(|| Error::failed("nothing was gathered"))?;
+    let decided = planner.decide(&services, &images, service_inputs)?;
+    Ok(planner.assemble(services, &images, &decided, service_inputs, base_inputs, &cut))
 }
+
+/// The targets of a request: the services in their order, the base last.
+fn targets<'a>(session: &'a Session, request: &'a Request, services: &'a [Service], cut: &contexts::Cut) -> Vec<Target<'a>> {
+    let config = &session.config;
+    let with_epoch = |args: &BTreeMap<String, String>| {
+        let mut args = args.clone();
+        args.insert(inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(session));
+        args
+    };
+    let mut targets: Vec<Target<'_>> = services
+        .iter()
+        .map(|service| Target {
+            name: &service.target,
+            args: with_epoch(&service.build_args),
+            platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
+            contexts: cut.parts(&service.name),
+            makes_image: true,
+        })
+        .collect();
+    targets.push(Target {
+        name: &config.base_target,
+        args: with_epoch(&config.images.build_args),
+        platforms: if request.platforms.is_empty() { &config.images.platforms } else { &request.platforms },
+        contexts: BTreeMap::new(),
+        makes_image: false,
+    });
+    targets
+}
+
+/// The image's name without tag. Without a registry it is a local name, which nothing can be pushed to.
+fn image(session: &Session, request: &Request, service: &Service) -> Result<ImageRef> {
+    let prefix = match &session.config.images.prefix {
+        Some(prefix) => prefix.to_string(),
+        None if request.pushes() => {
+            return Err(Error::usage("there is no registry to push to")
+                .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
+        }
+        None => "local".to_owned(),
+    };
+    format!("{prefix}/{}", service.name).parse()
+}
+
+/// Under which name the base's builds are remembered: no service can be called so, for lack of a Dockerfile target like it.
+pub fn base_key() -> ServiceName {
+    "base.target".parse().expect("it is a path component")
+}
+
+/// An image that is already where it belongs: its digest and, where known, its size in bytes.
+type Standing = (Digest, Option<u64>);
 
 struct Planner<'a> {
     session: &'a Session,
     project: &'a Project,
     engine: &'a Engine,
     request: &'a Request,
+    bases: &'a Bases,
 }
 
 impl Planner<'_> {
-    fn base(&self, targets: &[&str]) -> Result<TargetPlan> {
-        let config = &self.session.config;
-        if !targets.contains(&config.base_target.as_str()) {
-            return Err(no_target(&config.base_target, &config.images.dockerfile, targets));
-        }
-        let cache = self.cache(&config.base_target, &[], None);
-        let mut spec = self.spec(Task::Base, &config.base_target, cache.clone());
-        spec.build_args.extend(config.images.build_args.clone());
-        spec.platforms.clone_from(&config.images.platforms);
-        Ok(TargetPlan { spec, tiers: cache.tiers })
+    /// Build or skip, for each service in its order. Every place is asked at once.
+    fn decide(&self, services: &[Service], images: &[ImageRef], inputs: &[Inputs]) -> Result<Vec<Decision>> {
+        let fingerprints: Vec<Fingerprint> = inputs.iter().map(Inputs::fingerprint).collect();
+        let standing = match &self.request.destination {
+            Destination::Output(_) => vec![None; services.len()],
+            Destination::Engine(tags) => self.standing_in_engine(services, images, &fingerprints, tags)?,
+            Destination::Registry(_) => self.standing_in_registry(images, &fingerprints)?,
+        };
+        let state = self.session.state();
+        let decisions =
+            services.iter().zip(inputs).zip(standing).zip(&fingerprints).map(|(((service, inputs), standing), fingerprint)| {
+                match standing {
+                    Some((digest, size)) if !self.request.force => Decision::Skip { digest, size },
+                    _ => Decision::Build { reasons: self.reasons(&state, service, inputs, fingerprint) },
+                }
+            });
+        Ok(decisions.collect())
     }
 
-    fn service(&self, service: Service) -> Result<ServicePlan> {
-        let config = &self.session.config;
-        let image = self.image(&service)?;
-        let cache = self.cache(&service.target, &[&config.base_target], Some(&image));
-        let mut spec = self.spec(Task::Service(service.name.clone()), &service.target, cache.clone());
-        spec.build_args.extend(service.build_args.clone());
-        spec.platforms.clone_from(if self.request.platforms.is_empty() { &service.platforms } else { &self.request.platforms });
-        spec.output = self.output(&service, &image);
-        if self.request.pushes() {
-            spec.provenance = match self.request.provenance {
-                Provenance::Max => Some("mode=max".to_owned()),
-                Provenance::Min => Some("mode=min".to_owned()),
-                Provenance::Off => None,
-            };
-            spec.sbom = match &self.request.sbom {
-                Sbom::On => Some("true".to_owned()),
-                Sbom::Generator(image) => Some(format!("generator={image}")),
-                Sbom::Off => None,
-            };
+    fn reasons(
+        &self,
+        state: &crate::record::State,
+        service: &Service,
+        inputs: &Inputs,
+        fingerprint: &Fingerprint,
+    ) -> Vec<Reason> {
+        if self.request.force {
+            return vec![Reason::Forced];
         }
-        let decision = Decision::Build { why: "asked for".to_owned() };
-        let fingerprint = Fingerprint::of(service.name.as_str().as_bytes());
-        Ok(ServicePlan { service, fingerprint, decision, target: TargetPlan { spec, tiers: cache.tiers } })
+        let Some((before, recorded)) = state.inputs(&service.name) else { return vec![Reason::NeverBuilt] };
+        if before == *fingerprint || state.find(&service.name, fingerprint).is_some() {
+            let place = match &self.request.destination {
+                Destination::Engine(_) => "the engine".to_owned(),
+                Destination::Registry(_) => "the registry".to_owned(),
+                Destination::Output(output) => output.clone(),
+            };
+            return vec![Reason::ImageGone { place }];
+        }
+        let reasons = Inputs::from_record(recorded).map(|before| explain(&before, inputs)).unwrap_or_default();
+        if reasons.is_empty() { vec![Reason::RecordUnreadable] } else { reasons }
     }
 
-    fn spec(&self, task: Task, target: &str, cache: CachePlan) -> BuildSpec {
-        let epoch = self.session.env.get("SOURCE_DATE_EPOCH").unwrap_or(EPOCH).to_owned();
+    /// An image stands in the engine when a build of these inputs is remembered and each of its names still is that image.
+    fn standing_in_engine(
+        &self,
+        services: &[Service],
+        images: &[ImageRef],
+        fingerprints: &[Fingerprint],
+        tags: &[Tag],
+    ) -> Result<Vec<Option<Standing>>> {
+        let state = self.session.state();
+        let names: Vec<ImageRef> = images.iter().flat_map(|image| tags.iter().map(|tag| image.with_tag(tag.clone()))).collect();
+        let ids = image_store(self.session, self.engine).ids(&names)?;
+        let standing =
+            services.iter().zip(fingerprints).zip(ids.chunks(tags.len().max(1))).map(|((service, fingerprint), ids)| {
+                let build = state.find(&service.name, fingerprint)?;
+                let digest = build.digest?;
+                ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some((digest, build.size))
+            });
+        Ok(standing.collect())
+    }
+
+    /// An image stands in the registry when its content tag does: that holds for every machine.
+    fn standing_in_registry(&self, images: &[ImageRef], fingerprints: &[Fingerprint]) -> Result<Vec<Option<Standing>>> {
+        let names: Vec<ImageRef> = images.iter().zip(fingerprints).map(|(image, f)| image.with_tag(f.content_tag())).collect();
+        let found = self.session.registry().resolve_all(&names).into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
+    }
+
+    fn assemble(
+        &self,
+        services: Vec<Service>,
+        images: &[ImageRef],
+        decided: &[Decision],
+        inputs: &[Inputs],
+        base_inputs: &Inputs,
+        cut: &contexts::Cut,
+    ) -> Plan {
+        let config = &self.session.config;
+        let builds: Vec<bool> = decided.iter().map(|decision| matches!(decision, Decision::Build { .. })).collect();
+        let any = builds.contains(&true);
+        let facts = if any { self.facts(&services, images, &builds) } else { BTreeMap::new() };
+        let mut planned = Vec::new();
+        for (at, service) in services.into_iter().enumerate() {
+            let cache = facts
+                .get(&service.target)
+                .map(|facts| resolve(&service.target, &[&config.base_target], &service.platforms, facts));
+            let mut target = self.target(Task::Service(service.name.clone()), &inputs[at], cache.unwrap_or_default());
+            target.spec.contexts.extend(cut.folders(self.session, &service.name));
+            self.finish_service(&mut target, &service, &images[at]);
+            planned.push(ServicePlan { decision: decided[at].clone(), service, target });
+        }
+        let base = any.then(|| {
+            let cache =
+                facts.get(&config.base_target).map(|facts| resolve(&config.base_target, &[], &config.images.platforms, facts));
+            let mut base = self.target(Task::Base, base_inputs, cache.unwrap_or_default());
+            base.spec.build_args.extend(config.images.build_args.clone());
+            base
+        });
+        Plan { base: base.filter(|base| self.must_build_base(base)), services: planned }
+    }
+
+    /// A base that this engine has built is in its cache, and what of it was thrown away the services build themselves: calling the
+    /// builder for it again would only cost the start of a process.
+    fn must_build_base(&self, base: &TargetPlan) -> bool {
+        let known = self.session.state().find(&base_key(), &base.fingerprint);
+        let here = known.is_some_and(|build| build.images.contains(&self.engine.store_id()));
+        !here || self.request.no_cache || !base.spec.cache_to.is_empty()
+    }
+
+    fn facts(&self, services: &[Service], images: &[ImageRef], builds: &[bool]) -> BTreeMap<String, Facts> {
+        let config = &self.session.config;
+        let chosen = services.iter().zip(images).zip(builds).filter(|(_, builds)| **builds);
+        let mut targets: Vec<caches::Target<'_>> = chosen
+            .map(|((service, image), _)| caches::Target {
+                name: &service.target,
+                image: Some(image),
+                platforms: &service.platforms,
+            })
+            .collect();
+        targets.push(caches::Target { name: &config.base_target, image: None, platforms: &config.images.platforms });
+        caches::probe(self.session, &self.session.registry(), self.engine.capabilities, self.request, &targets)
+    }
+
+    fn target(&self, task: Task, inputs: &Inputs, cache: CachePlan) -> TargetPlan {
         let secrets = ca_bundle(&self.session.env).map(|file| ("ca".to_owned(), file));
-        BuildSpec {
+        let spec = BuildSpec {
             task,
             dockerfile: self.project.root.join(&self.session.config.images.dockerfile),
             context: self.project.root.clone(),
-            target: target.to_owned(),
-            contexts: BTreeMap::new(),
-            build_args: BTreeMap::from([("SOURCE_DATE_EPOCH".to_owned(), epoch)]),
+            target: inputs.target.clone(),
+            contexts: self.bases.contexts(inputs),
+            build_args: BTreeMap::from([(inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session))]),
             secrets: secrets.into_iter().collect(),
-            platforms: Vec::new(),
+            platforms: inputs.platforms.iter().cloned().collect(),
             cache_from: cache.from,
             cache_to: cache.to,
             no_cache: self.request.no_cache,
@@ -102,80 +247,42 @@ impl Planner<'_> {
             provenance: None,
             sbom: None,
             builder: self.session.config.builder.clone(),
-        }
-    }
-
-    /// The image's name without tag. Without a registry it is a local name, which nothing can be pushed to.
-    fn image(&self, service: &Service) -> Result<ImageRef> {
-        let prefix = match &self.session.config.images.prefix {
-            Some(prefix) => prefix.to_string(),
-            None if self.request.pushes() => {
-                return Err(Error::usage("there is no registry to push to")
-                    .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
-            }
-            None => "local".to_owned(),
         };
-        format!("{prefix}/{}", service.name).parse()
+        TargetPlan { fingerprint: inputs.fingerprint(), inputs: inputs.clone(), spec, tiers: cache.tiers }
     }
 
-    fn output(&self, service: &Service, image: &ImageRef) -> Output {
+    /// What a service's build has beyond any target's: its arguments, an image, attestations.
+    fn finish_service(&self, target: &mut TargetPlan, service: &Service, image: &ImageRef) {
         let named = |tags: &[Tag]| tags.iter().map(|tag| image.with_tag(tag.clone())).collect();
-        match &self.request.destination {
+        let spec = &mut target.spec;
+        spec.build_args.extend(service.build_args.clone());
+        spec.output = match &self.request.destination {
             Destination::Engine(tags) => Output::Load(named(tags)),
-            Destination::Registry(tags) => {
-                Output::Push { names: named(tags), direct: self.engine.capabilities.push_without_store }
-            }
             Destination::Output(written) => Output::Other(written.replace("{service}", service.name.as_str())),
-        }
-    }
-
-    fn cache(&self, target: &str, shared: &[&str], image: Option<&ImageRef>) -> CachePlan {
-        let platforms = &self.session.config.images.platforms;
-        let latest: Option<Tag> = "latest".parse().ok();
-        let no = |allowed: bool, flag: &str| (!allowed || self.request.no_cache).then(|| flag.to_owned());
-        let facts = Facts {
-            gha: Probe::Off("this is not GitHub Actions".to_owned()),
-            gha_writable: Ok(()),
-            gha_v2: self.engine.capabilities.gha_v2,
-            registry: Probe::Off("not probed".to_owned()),
-            registry_writable: Ok(()),
-            registry_repository: self.session.config.cache.repository.clone(),
-            previous: Probe::Off("not probed".to_owned()),
-            previous_image: image.zip(latest).map(|(image, latest)| image.with_tag(latest)),
-            inline_off: (!self.request.pushes()).then(|| "nothing is pushed".to_owned()),
-            no_read: no(self.request.cache_from, "--cache-from none"),
-            no_write: no(self.request.cache_to, "--cache-to none"),
+            // Version tags are put later, when every service stands.
+            Destination::Registry(_) => Output::Push {
+                names: named(&[target.fingerprint.content_tag()]),
+                direct: self.engine.capabilities.push_without_store,
+            },
         };
-        resolve(target, shared, platforms, &facts)
+        if !self.request.pushes() {
+            return;
+        }
+        spec.provenance = match self.request.provenance {
+            Provenance::Max => Some("mode=max".to_owned()),
+            Provenance::Min => Some("mode=min".to_owned()),
+            Provenance::Off => None,
+        };
+        spec.sbom = match &self.request.sbom {
+            Sbom::On => Some("true".to_owned()),
+            Sbom::Generator(image) => Some(format!("generator={image}")),
+            Sbom::Off => None,
+        };
     }
 }
 
-/// Makes sure that the images the plan starts from can be had: on the embedded engine without Docker Hub, by stand-ins.
-///
-/// # Errors
-/// When an image can neither be had nor made.
-pub fn provide_images(session: &Session, project: &Project, engine: &Engine, plan: &Plan) -> Result<()> {
-    let images: Vec<ImageRef> = base_images(project, plan)?.into_iter().collect();
-    engine.ensure_stand_ins(&images, session.config.stand_ins, &session.events, &session.http())?;
-    Ok(())
-}
-
-/// Every image from outside that a plan's targets start from.
-fn base_images(project: &Project, plan: &Plan) -> Result<BTreeSet<ImageRef>> {
-    let mut images = BTreeSet::new();
-    let specs = plan.to_build().map(|service| &service.target.spec).chain(plan.base.as_ref().map(|base| &base.spec));
-    for spec in specs {
-        let contexts: BTreeSet<String> = spec.contexts.keys().cloned().collect();
-        let request = crate::workspace::dockerfile::Request {
-            target: &spec.target,
-            contexts: &contexts,
-            args: &spec.build_args,
-            platforms: &spec.platforms,
-        };
-        images.extend(project.dockerfile.slice(&request)?.images().map(|base| base.image));
-        if spec.sbom.as_deref() == Some("true") {
-            images.insert(SCANNER.parse()?);
-        }
-    }
-    Ok(images)
+/// The image store of an engine.
+pub fn image_store(session: &Session, engine: &Engine) -> ImageStore {
+    let host = engine.docker_host.as_deref().or(session.env.get("DOCKER_HOST"));
+    ImageStore::new(host, engine.docker(), &session.shutdown)
 }

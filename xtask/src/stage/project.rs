@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result, read_text};
+use crate::error::{Result, read_text};
+use crate::event::Level;
 use crate::stage::Session;
+use crate::workspace::Workspace;
 use crate::workspace::dockerfile::{self, Dockerfile};
 use crate::workspace::dockerignore::Ignore;
 use crate::workspace::git::{Git, Tree};
@@ -13,8 +15,8 @@ use crate::workspace::git::{Git, Tree};
 pub struct Project {
     /// Its root: the working tree, or a release's checkout.
     pub root: PathBuf,
-    /// Packages: folder and name.
-    pub packages: BTreeMap<String, String>,
+    /// Its packages, their graph and their lock.
+    pub workspace: Workspace,
     /// The Dockerfile.
     pub dockerfile: Dockerfile,
     /// What the main context leaves out.
@@ -23,37 +25,37 @@ pub struct Project {
     pub tree: Tree,
 }
 
+impl Project {
+    /// The packages' folders with their names.
+    pub fn packages(&self) -> BTreeMap<String, String> {
+        self.workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).collect()
+    }
+}
+
 /// Reads the monorepo at `root`.
 ///
 /// # Errors
 /// A missing or malformed file, with its place; git failures.
 pub fn load(session: &Session, root: &Path) -> Result<Project> {
     let dockerfile_path = root.join(&session.config.images.dockerfile);
-    let (tree, files) = rayon::join(
+    let (tree, (workspace, files)) = rayon::join(
         || Git::at(root, &session.shutdown).worktree(),
-        || -> Result<(Dockerfile, Ignore)> {
-            let dockerfile = dockerfile::load(&dockerfile_path)?;
-            let ignore = match dockerfile::ignore_file(&dockerfile_path, root) {
-                Some(path) => Ignore::parse(&read_text(&path)?).map_err(|e| e.at(path, None))?,
-                None => Ignore::parse("")?,
-            };
-            Ok((dockerfile, ignore))
-        },
+        || rayon::join(|| Workspace::load(root), || docker_files(&dockerfile_path, root)),
     );
+    // The files' errors first: they are nearer to the user than git's.
     let (dockerfile, ignore) = files?;
-    let tree = tree?;
-    let packages = packages(root, &tree)?;
-    Ok(Project { root: root.to_owned(), packages, dockerfile, ignore, tree })
+    let (workspace, tree) = (workspace?, tree?);
+    if let Some(why) = tree.outside_git() {
+        let hint = "every file is read on each run; in a git repository only changed ones are".to_owned();
+        session.events.notice(Level::Warning, None, why, Some(hint));
+    }
+    Ok(Project { root: root.to_owned(), workspace, dockerfile, ignore, tree })
 }
 
-fn packages(root: &Path, tree: &Tree) -> Result<BTreeMap<String, String>> {
-    let mut packages = BTreeMap::new();
-    for file in tree.files() {
-        let Some(folder) = file.path.strip_suffix("/package.json") else { continue };
-        let path = root.join(&*file.path);
-        let manifest: serde_json::Value = serde_json::from_str(&read_text(&path)?)
-            .map_err(|e| Error::usage("is not JSON").at(&path, Some(e.line())).source(e))?;
-        packages.insert(folder.to_owned(), manifest["name"].as_str().unwrap_or_default().to_owned());
-    }
-    Ok(packages)
+fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> {
+    let ignore = match dockerfile::ignore_file(dockerfile, root) {
+        Some(path) => Ignore::parse(&read_text(&path)?).map_err(|e| e.at(path, None))?,
+        None => Ignore::parse("")?,
+    };
+    Ok((dockerfile::load(dockerfile)?, ignore))
 }

@@ -1,0 +1,181 @@
+//! What goes into each image: the base images pinned, the contexts cut, the inputs gathered. Whether anything is built is decided later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::pins::Pins;
+use crate::config::{Provenance, Sbom};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::event::Level;
+use crate::name::{Digest, ImageRef, Platform};
+use crate::plan::fingerprint::{self, Inputs, Parts};
+use crate::plan::part::MainContext;
+use crate::plan::request::{Destination, Request};
+use crate::stage::Session;
+use crate::stage::project::Project;
+use crate::workspace::dockerfile;
+
+/// When no `SOURCE_DATE_EPOCH` is given, image times are clamped to this moment (1980-01-01, in seconds since 1970): constant, so that
+/// equal inputs make equal images whatever commit they are part of.
+const EPOCH: &str = "315532800";
+
+/// The argument that BuildKit's exporters read the epoch from.
+pub const EPOCH_ARGUMENT: &str = "SOURCE_DATE_EPOCH";
+
+/// What BuildKit runs for `--sbom=true`.
+const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
+
+/// The file of pins, beside `xtask.toml`.
+pub const PINS: &str = "xtask.lock";
+
+/// One Dockerfile target as it will be built.
+pub struct Target<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The build arguments.
+    pub args: BTreeMap<String, String>,
+    /// The platforms; empty means the engine's own.
+    pub platforms: &'a [Platform],
+    /// The named contexts' content; each replaces the stage of its name.
+    pub contexts: BTreeMap<String, Parts>,
+    /// Whether an image is made of it, with the request's output and attestations.
+    pub makes_image: bool,
+}
+
+impl Target<'_> {
+    fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
+        let contexts: BTreeSet<String> = self.contexts.keys().cloned().collect();
+        project.dockerfile.slice(&dockerfile::Request {
+            target: self.name,
+            contexts: &contexts,
+            args: &self.args,
+            platforms: self.platforms,
+        })
+    }
+}
+
+/// What each image from outside is taken as.
+pub struct Bases {
+    pins: Pins,
+    stand_ins: BTreeMap<ImageRef, Digest>,
+}
+
+impl Bases {
+    /// What tells one content of an image from another.
+    fn identity(&self, image: &ImageRef) -> Option<String> {
+        let stand_in = self.stand_ins.get(image).map(|digest| format!("stand-in {digest}"));
+        stand_in.or_else(|| self.pins.get(image).map(ToString::to_string))
+    }
+
+    /// The named contexts that hold the images of `inputs` to their pins: `--build-context node:24=docker-image://node:24@sha256:…`.
+    pub fn contexts(&self, inputs: &Inputs) -> BTreeMap<String, String> {
+        let held = inputs.bases.keys().filter(|image| !self.stand_ins.contains_key(image) && image.digest().is_none());
+        held.filter_map(|image| Some((image.to_string(), format!("docker-image://{}", self.pins.pinned(image)?)))).collect()
+    }
+
+    /// True where an image is not the real one.
+    pub fn has_stand_ins(&self) -> bool {
+        !self.stand_ins.is_empty()
+    }
+}
+
+/// The epoch that image times are clamped to.
+pub fn epoch(session: &Session) -> String {
+    session.env.get(EPOCH_ARGUMENT).unwrap_or(EPOCH).to_owned()
+}
+
+/// Makes sure that every image the targets start from can be had and is pinned: on the embedded engine without Docker Hub by
+/// stand-ins, which are never pinned; otherwise by `xtask.lock`, into which a new image's digest is written once.
+///
+/// # Errors
+/// When an image can neither be had nor pinned, or is not pinned and the request is `--locked`.
+pub fn bases(session: &Session, project: &Project, engine: &Engine, request: &Request, targets: &[Target<'_>]) -> Result<Bases> {
+    let mut images = BTreeSet::new();
+    for target in targets {
+        images.extend(target.slice(project)?.images().map(|base| base.image));
+    }
+    let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
+    if request.pushes() && request.sbom == Sbom::On {
+        wanted.push(SCANNER.parse()?);
+    }
+    let served = engine.ensure_stand_ins(&wanted, session.config.stand_ins, &session.events, &session.http())?;
+    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().map(|s| (s.image, s.digest)).collect();
+    let path = project.root.join(PINS);
+    let mut pins = Pins::load(&path)?;
+    let registry = session.registry();
+    let resolve = |image: &ImageRef| -> Result<Digest> {
+        let found = registry.resolve(image)?;
+        found
+            .map(|descriptor| descriptor.digest)
+            .ok_or_else(|| Error::failed(format!("there is no image `{image}`")).hint("check the FROM line"))
+    };
+    let real = images.iter().filter(|image| !stand_ins.contains_key(image));
+    let moved = pins.ensure(real, request.locked, &resolve)?;
+    if !moved.is_empty() {
+        pins.save(&path)?;
+        let names: Vec<String> = moved.iter().map(|pin| pin.image.to_string()).collect();
+        let message = format!("pinned {} in {PINS}", names.join(", "));
+        session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
+    }
+    Ok(Bases { pins, stand_ins })
+}
+
+/// The inputs of each target, in their order.
+///
+/// # Errors
+/// When a target cannot be cut out of the Dockerfile.
+pub fn gather(
+    session: &Session,
+    project: &Project,
+    engine: &Engine,
+    request: &Request,
+    targets: &[Target<'_>],
+    bases: &Bases,
+) -> Result<Vec<Inputs>> {
+    let main = MainContext::new(&project.tree, &project.ignore);
+    let image_settings = settings(session, engine, request);
+    let none = BTreeMap::new();
+    let inputs = targets.iter().map(|target| {
+        Inputs::new(&fingerprint::Facts {
+            target: target.name,
+            slice: &target.slice(project)?,
+            contexts: &target.contexts,
+            main: &main,
+            args: &target.args,
+            pin: &|image| bases.identity(image),
+            platforms: target.platforms,
+            settings: if target.makes_image { &image_settings } else { &none },
+        })
+    });
+    inputs.collect()
+}
+
+/// What else changes the image: where it goes decides its compression and whether it is attested.
+fn settings(session: &Session, engine: &Engine, request: &Request) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::from([("epoch".to_owned(), epoch(session))]);
+    let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
+    match &request.destination {
+        Destination::Engine(_) => drop(set("output", "engine".to_owned())),
+        Destination::Output(output) => drop(set("output", output.clone())),
+        Destination::Registry(_) => {
+            set("output", if engine.capabilities.push_without_store { "registry zstd" } else { "registry" }.to_owned());
+            set(
+                "provenance",
+                match request.provenance {
+                    Provenance::Max => "max".to_owned(),
+                    Provenance::Min => "min".to_owned(),
+                    Provenance::Off => "off".to_owned(),
+                },
+            );
+            set(
+                "sbom",
+                match &request.sbom {
+                    Sbom::On => "on".to_owned(),
+                    Sbom::Generator(image) => image.to_string(),
+                    Sbom::Off => "off".to_owned(),
+                },
+            );
+        }
+    }
+    settings
+}
