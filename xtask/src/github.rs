@@ -10,3 +10,4 @@ pub mod results;
 pub mod summary;
 pub mod token;
 pub mod trigger;
+pub mod workflow;

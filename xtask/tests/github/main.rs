@@ -6,3 +6,4 @@ mod support;
 mod cache_service;
 mod releases;
 mod upkeep;
+mod workflow_files;
