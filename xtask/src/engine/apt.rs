@@ -13,7 +13,9 @@ use crate::execute::shutdown::Shutdown;
 use super::sources::{Distribution, Family, Source, own_release, parse_deb822, parse_one_line};
 
 /// How long one apt call may take before we say that the mirror hangs.
-const LIMIT: Duration = Duration::from_mins(10);
+const LIMIT: Duration = Duration::from_mins(5);
+/// What an index and the largest download need: with less, apt neither goes on nor ends.
+const ROOM: u64 = 100 << 20;
 
 /// A distribution release to take packages from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,7 +133,9 @@ impl<'a> Apt<'a> {
         remove_tree(&self.dir)
     }
 
+    /// apt deadlocks where the disk runs full under it (seen with 2.6, an index being stored), so that room is looked for first.
     fn run(&self, args: &[String], dir: &Path) -> Result<()> {
+        require_room(&self.dir, ROOM)?;
         let invocation = Invocation::new("apt-get")
             .arg("--quiet")
             .arg("--config-file")
@@ -149,8 +153,12 @@ impl<'a> Apt<'a> {
             if line.starts_with("E:") || line.starts_with("W:") || line.starts_with("Err:") {
                 said.push(line.to_owned());
             }
-        })?;
-        if code == Some(0) { Ok(()) } else { Err(explain(&said, code, dir)) }
+        });
+        match code {
+            Ok(Some(0)) => Ok(()),
+            Err(error) if error.is_cancelled() => Err(error),
+            ended => require_room(dir, 1 << 20).and_then(|()| Err(explain(&said, ended?, dir))),
+        }
     }
 }
 
@@ -258,6 +266,20 @@ fn explain(said: &[String], code: Option<i32>, dir: &Path) -> Error {
         return error.hint("the mirror in /etc/apt cannot be reached: check the network and apt's proxy settings");
     }
     error
+}
+
+/// Fails where the disk that holds `dir` has less than `bytes` left.
+///
+/// # Errors
+/// Then, naming the folder; a disk that cannot be asked is taken to have room.
+pub(super) fn require_room(dir: &Path, bytes: u64) -> Result<()> {
+    let Ok(disk) = rustix::fs::statvfs(dir) else { return Ok(()) };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= bytes {
+        return Ok(());
+    }
+    let message = format!("{} has {} MB left, and this needs {} MB", dir.display(), free >> 20, bytes >> 20);
+    Err(Error::failed(message).hint("the disk is full: free some room, or set `XTASK_CACHE_DIR` to a folder on another one"))
 }
 
 /// What apt says where it does not know a release's key.

@@ -20,7 +20,7 @@ use super::layout::Layout;
 use super::lock::Lock;
 use super::packages::Packages;
 use super::process::ProcessId;
-use super::state::{StandIn, State};
+use super::state::{Served, StandIn, State};
 use super::{cleanup, client, network};
 
 /// How long a daemon may take until it answers: half a second on an idle machine, more on a busy one with much state.
@@ -257,7 +257,7 @@ pub fn reset(layout: &Layout, packages_too: bool, events: &Events, shutdown: &Sh
     for dir in ["docker", "registry", "log", "docker-config", "tmp"] {
         remove_tree(&layout.data().join(dir))?;
     }
-    for file in [layout.state(), layout.data().join("registry-port")] {
+    for file in [layout.state(), layout.served(), layout.data().join("registry-port")] {
         cleanup::remove_file(&file)?;
     }
     if packages_too {
@@ -288,6 +288,6 @@ pub fn status(layout: &Layout) -> EngineStatus {
         pid: state.as_ref().map(|s| s.dockerd.pid),
         registry: state.as_ref().map(|s| s.registry_address),
         uptime_seconds: state.as_ref().map(uptime),
-        stand_ins: state.map(|s| s.stand_ins).unwrap_or_default(),
+        stand_ins: Served::load(&layout.served()).stand_ins,
     }
 }

@@ -91,6 +91,12 @@ impl Layout {
         self.data.join("state.json")
     }
 
+    /// What the registry serves in Docker Hub's place.
+    #[must_use]
+    pub fn served(&self) -> PathBuf {
+        self.data.join("stand-ins.json")
+    }
+
     /// Held by whoever starts or stops this engine.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

@@ -14,7 +14,7 @@ use crate::event::{Events, Level, Task};
 use crate::execute::process::Invocation;
 use crate::execute::shutdown::Shutdown;
 
-use super::apt::{Apt, Release, remove_tree};
+use super::apt::{Apt, Release, remove_tree, require_room};
 use super::lock::Lock;
 use super::sources::Family;
 
@@ -51,6 +51,9 @@ const UNUSED: [&str; 8] = [
     "etc",
     "lib/systemd",
 ];
+
+/// Two indexes, the downloads, and twice what they unpack to less what is thrown away.
+const ROOM: u64 = 600 << 20;
 
 /// Format of the manifest that marks an unpacked folder as whole.
 const SCHEMA: u32 = 1;
@@ -117,6 +120,7 @@ impl Packages {
     }
 
     fn fetch(cache: &Path, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Self> {
+        require_room(cache, ROOM)?;
         let staging = cache.join("staging");
         let debs = cache.join("debs").join(suite.as_str());
         remove_tree(&staging)?;

@@ -4,6 +4,7 @@
 pub mod node;
 pub mod scanner;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +19,7 @@ use crate::name::{DOCKER_HUB, Digest, ImageRef};
 
 use super::layout::Layout;
 use super::lock::Lock;
-use super::state::{HubVerdict, StandIn, State};
+use super::state::{HubVerdict, RECIPES, Served, StandIn};
 use super::{Engine, client, hub};
 
 /// How long a verdict on Docker Hub holds, either way.
@@ -40,7 +41,7 @@ impl Engine {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let served = match State::load(&layout.state()).and_then(|state| already_served(&state, &wanted, policy)) {
+        let served = match already_served(&Served::load(&layout.served()), &wanted, policy) {
             Some(served) => served,
             None => self.make_missing(layout, &wanted, policy, events, http)?,
         };
@@ -55,7 +56,7 @@ impl Engine {
     /// The stand-ins this engine serves right now.
     #[must_use]
     pub fn stand_ins(&self) -> Vec<StandIn> {
-        self.layout.as_ref().and_then(|layout| State::load(&layout.state())).map(|s| s.stand_ins).unwrap_or_default()
+        self.layout.as_ref().map(|layout| Served::load(&layout.served()).stand_ins).unwrap_or_default()
     }
 
     fn make_missing(
@@ -69,8 +70,8 @@ impl Engine {
         let shutdown = http.shutdown();
         let lock = layout.data().join("stand-ins.lock");
         let _lock = Lock::wait(&lock, "another run to make stand-ins", events, shutdown)?;
-        let mut state = State::load(&layout.state())
-            .ok_or_else(|| Error::failed("the embedded engine was stopped meanwhile").hint("run this again"))?;
+        let file = layout.served();
+        let mut state = Served::load(&file);
         if let Some(served) = already_served(&state, wanted, policy) {
             return Ok(served);
         }
@@ -79,8 +80,8 @@ impl Engine {
             let reachable = hub::is_reachable(http, hub::HUB, hub::LIMIT)?;
             state.hub = Some(HubVerdict { reachable, at: SystemTime::now() });
             if reachable {
-                forget_stand_ins(&mut state, http)?;
-                state.save(&layout.state())?;
+                self.forget_stand_ins(&mut state, http)?;
+                state.save(&file)?;
                 return Ok(Vec::new());
             }
         }
@@ -92,11 +93,11 @@ impl Engine {
                 let stand_in = self.make(layout, image, events, shutdown)?;
                 state.stand_ins.push(stand_in.clone());
                 // After each, so that a run that is stopped has not worked in vain.
-                state.save(&layout.state())?;
+                state.save(&file)?;
                 served.push(stand_in);
             }
         }
-        state.save(&layout.state())?;
+        state.save(&file)?;
         Ok(served)
     }
 
@@ -128,7 +129,7 @@ impl Engine {
             #[serde(rename = "containerimage.digest")]
             digest: Digest,
         }
-        let registry = self.registry.ok_or_else(|| Error::failed("this engine has no registry to serve stand-ins from"))?;
+        let registry = self.registry()?;
         let name = format!("{registry}/{}:{}", work.image.repository(), work.image.reference());
         work.doing("putting it together");
         let scratch = tempfile::tempdir_in(work.layout.data()).map_err(|e| Error::io("write into", work.layout.data(), e))?;
@@ -148,23 +149,28 @@ impl Engine {
             .map_err(|e| Error::failed("buildx did not say which digest the stand-in has").source(e))?;
         Ok(metadata.digest)
     }
-}
 
-/// Docker Hub is back: what stood in for it must not be served any longer.
-fn forget_stand_ins(state: &mut State, http: &Http) -> Result<()> {
-    for stand_in in state.stand_ins.drain(..) {
-        let (repository, digest) = (stand_in.image.repository(), &stand_in.digest);
-        let url = format!("http://{}/v2/{repository}/manifests/{digest}", state.registry_address);
-        let status = http.send(Request::new("DELETE", url))?.head.status;
-        if !matches!(status, 202 | 404) {
-            return Err(Error::failed(format!("the registry would not remove {}: status {status}", stand_in.image)));
+    /// Docker Hub is back: what stood in for it must not be served any longer.
+    fn forget_stand_ins(&self, state: &mut Served, http: &Http) -> Result<()> {
+        let registry = self.registry()?;
+        for stand_in in state.stand_ins.drain(..) {
+            let (repository, digest) = (stand_in.image.repository(), &stand_in.digest);
+            let url = format!("http://{registry}/v2/{repository}/manifests/{digest}");
+            let status = http.send(Request::new("DELETE", url))?.head.status;
+            if !matches!(status, 202 | 404) {
+                return Err(Error::failed(format!("the registry would not remove {}: status {status}", stand_in.image)));
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn registry(&self) -> Result<SocketAddr> {
+        self.registry.ok_or_else(|| Error::failed("this engine has no registry to serve stand-ins from"))
+    }
 }
 
 /// What is known without any work: `None` where something must be made or asked first.
-fn already_served(state: &State, wanted: &[&ImageRef], policy: Policy) -> Option<Vec<StandIn>> {
+fn already_served(state: &Served, wanted: &[&ImageRef], policy: Policy) -> Option<Vec<StandIn>> {
     let fresh = state.hub.as_ref().filter(|v| v.at.elapsed().is_ok_and(|age| age < VERDICT_AGE));
     match (policy, fresh) {
         (Policy::Auto, None) => return None,
@@ -197,13 +203,13 @@ impl Work<'_> {
     fn context(&self, key: &str, make: impl FnOnce(&Path) -> Result<String>) -> Result<Context> {
         let root = self.layout.cache().join("stand-ins");
         let _lock = Lock::wait(&root.join("lock"), "another run to make a stand-in", self.events, self.shutdown)?;
-        let dir = root.join(key);
+        let dir = root.join(format!("{key}-{RECIPES}"));
         let label = dir.join("made-of");
         let age = std::fs::metadata(&label).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
         if age.is_some_and(|age| age < CONTEXT_AGE) {
             return Ok(Context { made_of: read_text(&label)?, dir });
         }
-        let staging = root.join(format!("{key}.staging"));
+        let staging = root.join("staging");
         super::apt::remove_tree(&staging)?;
         std::fs::create_dir_all(&staging).map_err(|e| Error::io("create", &staging, e))?;
         let made_of = make(&staging)?;
@@ -218,19 +224,13 @@ impl Work<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::process::ProcessId;
 
-    fn state(hub: Option<HubVerdict>, images: &[&str]) -> State {
-        let me = ProcessId::of(std::process::id()).unwrap();
-        let packages = serde_json::json!({
-            "schema": 1, "root": "/p", "suite": "stable",
-            "engine": {"major": 26, "minor": 1, "patch": 5}, "buildx": {"major": 0, "minor": 13, "patch": 1},
-        });
-        let mut state = State::new(serde_json::from_value(packages).unwrap(), me.clone(), me, "127.0.0.1:1".parse().unwrap());
-        state.hub = hub;
+    fn state(hub: Option<HubVerdict>, images: &[&str]) -> Served {
         let stand_in = |name: &&str| StandIn { image: name.parse().unwrap(), digest: Digest::of(b""), made_of: "x".into() };
-        state.stand_ins = images.iter().map(stand_in).collect();
-        state
+        let mut served = Served::default();
+        served.hub = hub;
+        served.stand_ins = images.iter().map(stand_in).collect();
+        served
     }
 
     #[test]

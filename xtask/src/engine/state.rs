@@ -30,6 +30,15 @@ pub struct State {
     /// When it was started.
     #[serde(with = "rfc3339")]
     pub started: SystemTime,
+}
+
+/// Raised with every change to how stand-ins are made, so that the next build makes them anew.
+pub const RECIPES: u32 = 1;
+
+/// What the registry serves in Docker Hub's place, and why. Kept apart from [`State`], since it is as true after a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Served {
+    recipes: u32,
     /// Whether Docker Hub could be reached, and when that was tried.
     pub hub: Option<HubVerdict>,
     /// The images made because Docker Hub could not be reached.
@@ -61,8 +70,7 @@ impl State {
     /// For an engine that was just started.
     #[must_use]
     pub fn new(packages: Packages, dockerd: ProcessId, registry: ProcessId, registry_address: SocketAddr) -> Self {
-        let started = SystemTime::now();
-        Self { schema: SCHEMA, packages, dockerd, registry, registry_address, started, hub: None, stand_ins: Vec::new() }
+        Self { schema: SCHEMA, packages, dockerd, registry, registry_address, started: SystemTime::now() }
     }
 
     /// What `path` holds. A file that is missing, torn or of another format is `None`: everything in it can be found out again.
@@ -77,8 +85,7 @@ impl State {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).map_err(|e| Error::failed("cannot write the engine's state").source(e))?;
-        write_atomically(path, text.as_bytes())
+        save(self, path)
     }
 
     /// True while both processes are the ones we started.
@@ -86,6 +93,34 @@ impl State {
     pub fn is_running(&self) -> bool {
         self.dockerd.is_alive() && self.registry.is_alive()
     }
+}
+
+impl Default for Served {
+    fn default() -> Self {
+        Self { recipes: RECIPES, hub: None, stand_ins: Vec::new() }
+    }
+}
+
+impl Served {
+    /// What `path` holds; nothing where it is missing, torn or of other recipes: stand-ins are then made again.
+    #[must_use]
+    pub fn load(path: &Path) -> Self {
+        let served: Option<Self> = read_text(path).ok().and_then(|text| serde_json::from_str(&text).ok());
+        served.filter(|served| served.recipes == RECIPES).unwrap_or_default()
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        save(self, path)
+    }
+}
+
+fn save(value: &impl Serialize, path: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed("cannot write the engine's state").source(e))?;
+    write_atomically(path, text.as_bytes())
 }
 
 mod rfc3339 {
@@ -119,13 +154,20 @@ mod tests {
         let packages = serde_json::from_value(packages).unwrap();
         let mut state = State::new(packages, me.clone(), me, "127.0.0.1:5000".parse().unwrap());
         state.started = SystemTime::UNIX_EPOCH;
-        state.stand_ins.push(StandIn { image: "node:24".parse().unwrap(), digest: Digest::of(b""), made_of: "Debian".into() });
         state.save(&path).unwrap();
         assert_eq!(State::load(&path), Some(state.clone()));
         assert!(state.is_running());
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, &text[..text.len() / 2]).unwrap();
         assert_eq!(State::load(&path), None);
+        let stand_in = StandIn { image: "node:24".parse().unwrap(), digest: Digest::of(b""), made_of: "Debian".into() };
+        let hub = Some(HubVerdict { reachable: false, at: SystemTime::UNIX_EPOCH });
+        let served = Served { hub, stand_ins: vec![stand_in], ..Served::default() };
+        assert_eq!(Served::load(&path), Served::default());
+        let path = dir.path().join("stand-ins.json");
+        served.save(&path).unwrap();
+        assert_eq!(Served::load(&path), served);
+        let path = dir.path().join("state.json");
         std::fs::write(&path, text.replace("\"schema\": 1", "\"schema\": 2")).unwrap();
         assert_eq!(State::load(&path), None);
     }

@@ -1,8 +1,9 @@
-//! What the end-to-end tests share: fakes of GitHub's services, which cannot be had here.
+//! What the end-to-end tests share: real engines, and fakes of GitHub's services, which cannot be had here.
 //! Each test binary declares this module and uses a part of it.
 #![expect(dead_code, reason = "no test binary uses all of it")]
 
 pub mod actions_cache;
+pub mod engine;
 pub mod faulty_proxy;
 pub mod github_api;
 pub mod http;

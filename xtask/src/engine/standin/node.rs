@@ -150,7 +150,7 @@ fn merged_usr(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What base-passwd's, libc-bin's and mawk's scripts would have done, and the user that the official image adds.
+/// What base-files', base-passwd's, libc-bin's and mawk's scripts would have done, and the user that the official image adds.
 fn configure(root: &Path) -> Result<()> {
     let masters = root.join("usr/share/base-passwd");
     let passwd = read_text(&masters.join("passwd.master"))?;
@@ -162,9 +162,14 @@ fn configure(root: &Path) -> Result<()> {
     if root.join("usr/bin/mawk").exists() && std::fs::symlink_metadata(&awk).is_err() {
         symlink("mawk", &awk).map_err(|e| Error::io("write", &awk, e))?;
     }
-    let tmp = root.join("tmp");
-    std::fs::create_dir_all(&tmp).map_err(|e| Error::io("create", &tmp, e))?;
-    std::fs::set_permissions(&tmp, std::fs::Permissions::from_mode(0o1777)).map_err(|e| Error::io("open up", &tmp, e))
+    let folders = [("opt", 0o755), ("srv", 0o755), ("mnt", 0o755), ("media", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777)];
+    for (name, mode) in folders {
+        let dir = root.join(name);
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&dir, mode).map_err(|e| Error::io("set the mode of", &dir, e))?;
+    }
+    Ok(())
 }
 
 /// Fetches npm packages with npm itself, so that the user's registry, proxy and certificates hold.
@@ -190,7 +195,8 @@ fn install(work: &Work<'_>, archive: &Path, root: &Path) -> Result<String> {
     let local = root.join("usr/local");
     let (into, members): (PathBuf, &[&str]) = match name {
         "npm" | "corepack" => (local.join("lib/node_modules").join(name), &[]),
-        _ => (local.clone(), &["package/bin", "package/include"]),
+        // Not the headers, 50 MB that node-gyp fetches anyway.
+        _ => (local.clone(), &["package/bin"]),
     };
     std::fs::create_dir_all(&into).map_err(|e| Error::io("create", &into, e))?;
     let tar = Invocation::new("tar").args(["--extract", "--gzip", "--strip-components=1", "--no-same-owner", "--file"]);

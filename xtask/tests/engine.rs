@@ -1,0 +1,254 @@
+//! The embedded engine, for real: it comes up, builds, pushes and goes, and nothing of it stays behind.
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::engine::{NODE, TestEngine, environment_of, fresh, shared};
+use xtask::config::Suite;
+use xtask::engine::{Engine, EngineOptions, ca_bundle, daemon};
+use xtask::event::Events;
+use xtask::execute::process::Invocation;
+use xtask::execute::shutdown::Shutdown;
+
+const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
+
+/// A build's context with this Dockerfile in it.
+fn context(dockerfile: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), dockerfile).unwrap();
+    dir
+}
+
+/// `buildx build` of a Dockerfile, with the machine's certificate bundle as the secret `ca`.
+fn build(engine: &Engine, context: &Path) -> Invocation {
+    let call = engine.buildx().arg("build").arg("--progress=plain").timeout(Duration::from_mins(3));
+    let call = match ca_bundle(&support::engine::environment()) {
+        Some(bundle) => call.arg("--secret").arg(format!("id=ca,src={}", bundle.display())),
+        None => call,
+    };
+    call.arg(context)
+}
+
+fn run(call: &Invocation) -> String {
+    call.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn get(url: &str) -> Value {
+    let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+    let mut answer = ureq::get(url).header("accept", accept).call().unwrap();
+    serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
+}
+
+/// A Dockerfile whose install step reaches the npm registry, through the machine's own certificates where it has some.
+fn networked() -> String {
+    format!(
+        "FROM {NODE}\nRUN --mount=type=secret,id=ca,target=/run/secrets/ca \
+         if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi; \
+         cd /opt && npm install --no-audit --no-fund is-number@7.0.0\nUSER node\nRUN [ \"$(id -u)\" = 1000 ] && touch ~/mine\n"
+    )
+}
+
+/// A push with `mode=max` provenance and an SBOM, on `engine`; both are read back from its registry.
+fn builds_and_attests(test: &TestEngine) {
+    let names: Vec<String> = test.stand_ins(&[NODE, SCANNER]).iter().map(|s| s.image.to_string()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let context = context(&networked());
+    let registry = test.registry();
+    let name = format!("{registry}/engine-test/attested:1");
+    run(&build(&test.engine, context.path()).args(["--provenance=mode=max", "--sbom=true", "--push", "--tag", &name]));
+    let index = get(&format!("http://{registry}/v2/engine-test/attested/manifests/1"));
+    let attestation = index["manifests"].as_array().unwrap().iter().find(|m| m["platform"]["os"] == "unknown").unwrap();
+    let manifest =
+        get(&format!("http://{registry}/v2/engine-test/attested/manifests/{}", attestation["digest"].as_str().unwrap()));
+    let layers = manifest["layers"].as_array().unwrap();
+    let kind = |layer: &Value| layer["annotations"]["in-toto.io/predicate-type"].as_str().unwrap().to_owned();
+    assert!(layers.iter().any(|layer| kind(layer).starts_with("https://slsa.dev/provenance/")), "{manifest}");
+    let sbom = layers.iter().find(|layer| kind(layer) == "https://spdx.dev/Document").unwrap();
+    let statement = get(&format!("http://{registry}/v2/engine-test/attested/blobs/{}", sbom["digest"].as_str().unwrap()));
+    let packages = statement["predicate"]["packages"].as_array().unwrap();
+    let has = |name: &str| packages.iter().any(|package| package["name"] == name);
+    assert!(has("is-number") && has("bash"), "an npm package and a Debian package are both listed");
+}
+
+#[test]
+fn the_newest_suite_builds_with_network_and_attests_its_push() {
+    let test = shared();
+    builds_and_attests(test);
+    assert!(test.engine.capabilities.push_without_store && test.engine.capabilities.gha_v2);
+}
+
+#[test]
+fn the_fallback_suite_does_the_same_beside_the_first_engine() {
+    let first = shared();
+    let test = fresh("stable", Suite::Stable);
+    assert!(test.engine.engine_version < first.engine.engine_version);
+    builds_and_attests(&test);
+    // Neither took the other's network away.
+    first.stand_ins(&[NODE]);
+    run(&build(&first.engine, context(&networked()).path()).arg("--no-cache"));
+}
+
+#[test]
+fn a_running_engine_is_found_at_once_and_started_only_once() {
+    let test = fresh("once", Suite::Testing);
+    let up = || Engine::up(&test.options, &Events::none(), &Shutdown::new()).unwrap();
+    let began = Instant::now();
+    up();
+    let took = began.elapsed();
+    assert!(took < Duration::from_millis(500), "finding a running engine took {took:?}");
+    daemon::down(&test.layout(), &Events::none(), &Shutdown::new()).unwrap();
+    let registries: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| up().registry)).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    // The same port as before, so that names that mention it stay right.
+    assert_eq!(registries, vec![test.engine.registry; 4]);
+    let daemons = processes(&test).into_iter().filter(|line| line.contains("dockerd --config-file")).count();
+    assert_eq!(daemons, 1);
+}
+
+/// What the machine still knows of an engine.
+fn traces(test: &TestEngine) -> Vec<String> {
+    let layout = test.layout();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let (run, root) = (layout.run().display().to_string(), layout.docker_root().display().to_string());
+    let mut found: Vec<String> =
+        mounts.lines().filter(|line| line.contains(&run) || line.contains(&root)).map(str::to_owned).collect();
+    found.extend(processes(test));
+    if layout.run().exists() {
+        found.push(run);
+    }
+    let interfaces = std::fs::read_dir("/sys/class/net").unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
+    found.extend(interfaces.filter(|name| *name == layout.bridge()));
+    let state = daemon::status(&layout);
+    let rules = format!("{}/bin/iptables-nft", state.packages.unwrap());
+    for table in ["nat", "filter"] {
+        let listed = Invocation::new(&rules).args(["-t", table, "-S"]).read(&Shutdown::new()).unwrap_or_default();
+        found.extend(listed.lines().filter(|line| line.contains(&layout.bridge())).map(str::to_owned));
+    }
+    found
+}
+
+/// The command lines of an engine's processes, build steps included: those name it in their control group.
+fn processes(test: &TestEngine) -> Vec<String> {
+    let layout = test.layout();
+    let run = layout.run().display().to_string();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        let group = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+        if line.contains(&run) || group.contains(&layout.cgroup()) {
+            found.push(line);
+        }
+    }
+    found
+}
+
+#[test]
+fn a_killed_engine_is_cleaned_up_and_the_next_one_works() {
+    let test = fresh("killed", Suite::Testing);
+    test.stand_ins(&[NODE]);
+    let dir = context(&format!("FROM {NODE}\nRUN echo begun; sleep 7654\n"));
+    std::thread::scope(|scope| {
+        let call = build(&test.engine, dir.path());
+        let building = scope.spawn(move || call.run(&Shutdown::new()));
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !processes(&test).iter().any(|line| line.contains("sleep 7654")) {
+            assert!(Instant::now() < deadline, "the build step did not begin");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let pid = daemon::status(&test.layout()).pid.unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        assert!(!building.join().unwrap().unwrap().success());
+    });
+    assert!(!daemon::status(&test.layout()).running);
+    let engine = Engine::up(&test.options, &Events::none(), &Shutdown::new()).unwrap();
+    assert!(!processes(&test).iter().any(|line| line.contains("sleep 7654")), "the orphaned build step was ended");
+    run(&build(&engine, context(&networked()).path()));
+    daemon::down(&test.layout(), &Events::none(), &Shutdown::new()).unwrap();
+    assert_eq!(traces(&test), Vec::<String>::new());
+}
+
+#[test]
+fn a_container_that_runs_does_not_keep_an_engine_from_going() {
+    let test = fresh("containers", Suite::Testing);
+    test.stand_ins(&[NODE]);
+    let docker = |args: &[&str]| run(&test.engine.docker().args(args.iter().copied()).timeout(Duration::from_mins(1)));
+    // Node as process 1 ignores SIGTERM, as many services do.
+    let script = "require('http').createServer((q, s) => s.end('up')).listen(8080)";
+    docker(&["run", "--detach", "--name", "service", "--publish", "127.0.0.1:0:8080", NODE, "node", "-e", script]);
+    let address = docker(&["port", "service", "8080"]);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let answer = loop {
+        match ureq::get(format!("http://{address}/")).call() {
+            Ok(mut answer) => break answer.body_mut().read_to_string().unwrap(),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(answer, "up");
+    let began = Instant::now();
+    daemon::down(&test.layout(), &Events::none(), &Shutdown::new()).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(traces(&test), Vec::<String>::new());
+}
+
+#[test]
+fn an_image_nobody_can_make_is_named_with_what_to_do() {
+    let test = shared();
+    let http = xtask::execute::http::Http::new(
+        &support::engine::environment(),
+        xtask::execute::http::Limits::STANDARD,
+        &Shutdown::new(),
+    );
+    for (image, why) in [
+        ("postgres:17".to_owned(), "has no stand-in"),
+        ("node:24-alpine".to_owned(), "has no stand-in"),
+        (format!("node:24-slim@sha256:{}", "0".repeat(64)), "pinned to a digest"),
+    ] {
+        let images = [image.parse().unwrap()];
+        let policy = xtask::engine::standin::Policy::Always;
+        let error = test.engine.ensure_stand_ins(&images, policy, &Events::none(), &http).unwrap_err();
+        assert!(error.to_string().contains(&image) && error.to_string().contains(why), "{error}");
+        assert!(error.hint_text().unwrap().contains("docker load"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_named_while_fetching_and_nothing_half_done_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = dir.path().join("small");
+    std::fs::create_dir(&small).unwrap();
+    run(&Invocation::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&small));
+    let options = EngineOptions { cache_dir: small.join("cache"), ..EngineOptions::new(&environment_of("full"), Suite::Testing) };
+    let started = Engine::up(&options, &Events::none(), &Shutdown::new());
+    let unpacked = small.join("cache/packages/testing").exists();
+    run(&Invocation::new("umount").arg(&small));
+    let error = started.unwrap_err();
+    assert!(error.to_string().contains(small.to_str().unwrap()), "{error}");
+    assert!(error.hint_text().unwrap().contains("is full"), "{error:?}");
+    assert!(!unpacked);
+}
+
+#[test]
+fn without_root_and_without_docker_the_error_says_what_to_install() {
+    let dir = tempfile::tempdir().unwrap();
+    // The target folder may lie where nobody else may look.
+    let (program, home) = (dir.path().join("xtask"), dir.path().join("home"));
+    std::fs::copy(env!("CARGO_BIN_EXE_xtask"), &program).unwrap();
+    std::fs::create_dir(&home).unwrap();
+    for (path, mode) in [(dir.path(), 0o755), (home.as_path(), 0o777)] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let call = Invocation::new("setpriv").args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+    let call = call.args(["engine", "up"]).env("HOME", &home).env_remove("XTASK_CACHE_DIR").env_remove("XDG_CACHE_HOME");
+    let output = call.dir(dir.path()).run(&Shutdown::new()).unwrap();
+    let said = output.error_tail();
+    assert_eq!(output.code, Some(1), "{said}");
+    assert!(said.contains("needs root"), "{said}");
+}

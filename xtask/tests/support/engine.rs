@@ -1,0 +1,124 @@
+//! Real embedded engines for tests: one that all tests of a run share, and others of their own. Their data lies under the
+//! target folder, the packages in the user's cache, as for anybody who runs `cargo xtask build`.
+
+use std::fs::File;
+use std::io::PipeWriter;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use xtask::config::Suite;
+use xtask::engine::layout::Layout;
+use xtask::engine::standin::Policy;
+use xtask::engine::state::StandIn;
+use xtask::engine::{Engine, EngineOptions, daemon};
+use xtask::env::Env;
+use xtask::event::Events;
+use xtask::execute::http::{Http, Limits};
+use xtask::execute::shutdown::Shutdown;
+
+/// The base image that tests build on.
+pub const NODE: &str = "node:24-bookworm-slim";
+
+/// The real environment, as `main` sees it.
+#[expect(clippy::disallowed_methods, reason = "a test's own `main`")]
+pub fn environment() -> Env {
+    Env::new(env!("CARGO_MANIFEST_DIR"), std::env::vars())
+}
+
+/// The environment in which the `xtask` program uses the engine called `name`, whatever Docker there is.
+pub fn environment_of(name: &str) -> Env {
+    environment().with("XTASK_ENGINE_DATA", data_dir(name).to_str().expect("the target folder's name is UTF-8"))
+}
+
+fn data_dir(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines").join(name)
+}
+
+/// A running engine. It goes down with this value, or, where that is never dropped or the test is killed, with the process.
+pub struct TestEngine {
+    pub engine: Engine,
+    pub options: EngineOptions,
+    _use: Use,
+}
+
+/// The engine that every test may use and none may stop; its images and caches are kept between runs, so give yours names
+/// and scopes of their own.
+pub fn shared() -> &'static TestEngine {
+    static SHARED: OnceLock<TestEngine> = OnceLock::new();
+    SHARED.get_or_init(|| start("shared", Suite::Testing))
+}
+
+/// Another engine, empty, that shares nothing with the first but the packages.
+pub fn fresh(name: &str, suite: Suite) -> TestEngine {
+    let options = EngineOptions::new(&environment_of(name), suite);
+    let layout = options.layout().unwrap();
+    daemon::reset(&layout, false, &Events::none(), &Shutdown::new()).unwrap();
+    start(name, suite)
+}
+
+fn start(name: &str, suite: Suite) -> TestEngine {
+    let options = EngineOptions::new(&environment_of(name), suite);
+    // Before the engine, so that there is no moment in which a killed test would leave it behind.
+    let used = Use::begin(&options);
+    let engine = Engine::up(&options, &Events::none(), &Shutdown::new()).unwrap();
+    TestEngine { engine, options, _use: used }
+}
+
+impl TestEngine {
+    pub fn layout(&self) -> Layout {
+        self.options.layout().unwrap()
+    }
+
+    /// The registry's `host:port`.
+    pub fn registry(&self) -> String {
+        self.engine.registry.unwrap().to_string()
+    }
+
+    /// Sees to it that these images can be built on, without asking Docker Hub: tests talk to nobody but package registries.
+    pub fn stand_ins(&self, images: &[&str]) -> Vec<StandIn> {
+        let images: Vec<_> = images.iter().map(|image| image.parse().unwrap()).collect();
+        let http = Http::new(&environment(), Limits::STANDARD, &Shutdown::new());
+        self.engine.ensure_stand_ins(&images, Policy::Always, &Events::none(), &http).unwrap()
+    }
+}
+
+impl Drop for TestEngine {
+    fn drop(&mut self) {
+        daemon::down(&self.layout(), &Events::none(), &Shutdown::new()).unwrap();
+    }
+}
+
+/// Says that this process uses an engine, and sees to it that the last user's end takes the engine down, however that end comes.
+///
+/// A small process reads from a pipe whose other end only we hold. When it closes, that process waits for a lock which every
+/// user holds, shared, from before the engine starts. It gives up where another test binary has come meanwhile: that one
+/// brought a process of its own.
+struct Use {
+    _pipe: PipeWriter,
+    _lock: File,
+}
+
+impl Use {
+    #[expect(clippy::disallowed_methods, reason = "it must outlive the run, and every registered child ends with it")]
+    fn begin(options: &EngineOptions) -> Self {
+        std::fs::create_dir_all(&options.data_dir).unwrap();
+        let path = options.data_dir.join("users");
+        let lock = File::options().create(true).append(true).open(&path).unwrap();
+        lock.lock_shared().unwrap();
+        let (theirs, ours) = std::io::pipe().unwrap();
+        Command::new("sh")
+            .args(["-c", "cat; exec flock --exclusive --timeout 2 \"$0\" \"$1\" engine down"])
+            .arg(&path)
+            .arg(env!("CARGO_BIN_EXE_xtask"))
+            .env("XTASK_ENGINE_DATA", &options.data_dir)
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        Self { _pipe: ours, _lock: lock }
+    }
+}
