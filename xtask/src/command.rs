@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::CommandFactory as _;
 
 use crate::cli::{self, Cli, Global, Verb};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Suite};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::execute::shutdown::Shutdown;
@@ -57,9 +57,12 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
     match verb {
         Verb::Build(flags) => build::run(flags, surroundings),
         Verb::Engine { action } => {
-            let config = surroundings.config(&surroundings.home()?)?;
+            // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
+            // look and to stop.
+            let home = surroundings.home().ok().filter(|_| matches!(action, cli::Engine::Up));
+            let suite = home.map(|home| surroundings.config(&home)).transpose()?.map_or(Suite::Testing, |config| config.suite);
             let reporter = Reporter::start(surroundings.look(), std::io::stderr());
-            engine::run(action, config.suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
+            engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
             Ok(Finished::Well)
         }
         Verb::Completions { shell } => {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::engine::{NODE, TestEngine, environment_of, fresh, shared};
+use support::engine::{NODE, TestEngine, environment_of, fresh, fresh_with_node, shared};
 use xtask::config::Suite;
 use xtask::engine::{Engine, EngineOptions, ca_bundle, daemon};
 use xtask::event::Events;
@@ -150,8 +150,7 @@ fn processes(test: &TestEngine) -> Vec<String> {
 
 #[test]
 fn a_killed_engine_is_cleaned_up_and_the_next_one_works() {
-    let test = fresh("killed", Suite::Testing);
-    test.stand_ins(&[NODE]);
+    let test = fresh_with_node("killed");
     let dir = context(&format!("FROM {NODE}\nRUN echo begun; sleep 7654\n"));
     std::thread::scope(|scope| {
         let call = build(&test.engine, dir.path());
@@ -176,8 +175,7 @@ fn a_killed_engine_is_cleaned_up_and_the_next_one_works() {
 
 #[test]
 fn a_container_that_runs_does_not_keep_an_engine_from_going() {
-    let test = fresh("containers", Suite::Testing);
-    test.stand_ins(&[NODE]);
+    let test = fresh_with_node("containers");
     let docker = |args: &[&str]| run(&test.engine.docker().args(args.iter().copied()).timeout(Duration::from_mins(1)));
     // Node as process 1 ignores SIGTERM, as many services do.
     let script = "require('http').createServer((q, s) => s.end('up')).listen(8080)";
@@ -212,7 +210,7 @@ fn an_image_nobody_can_make_is_named_with_what_to_do() {
         (format!("node:24-slim@sha256:{}", "0".repeat(64)), "pinned to a digest"),
     ] {
         let images = [image.parse().unwrap()];
-        let policy = xtask::engine::standin::Policy::Always;
+        let policy = xtask::config::StandIns::Always;
         let error = test.engine.ensure_stand_ins(&images, policy, &Events::none(), &http).unwrap_err();
         assert!(error.to_string().contains(&image) && error.to_string().contains(why), "{error}");
         assert!(error.hint_text().unwrap().contains("docker load"), "{error:?}");

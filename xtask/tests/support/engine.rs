@@ -5,17 +5,18 @@ use std::fs::File;
 use std::io::PipeWriter;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use xtask::config::StandIns;
 use xtask::config::Suite;
 use xtask::engine::layout::Layout;
-use xtask::engine::standin::Policy;
 use xtask::engine::state::StandIn;
 use xtask::engine::{Engine, EngineOptions, daemon};
 use xtask::env::Env;
 use xtask::event::Events;
 use xtask::execute::http::{Http, Limits};
+use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
 
 /// The base image that tests build on.
@@ -52,10 +53,25 @@ pub fn shared() -> &'static TestEngine {
 
 /// Another engine, empty, that shares nothing with the first but the packages.
 pub fn fresh(name: &str, suite: Suite) -> TestEngine {
-    let options = EngineOptions::new(&environment_of(name), suite);
-    let layout = options.layout().unwrap();
-    daemon::reset(&layout, false, &Events::none(), &Shutdown::new()).unwrap();
+    emptied(name, suite);
     start(name, suite)
+}
+
+/// The same with [`NODE`] to build on, taken over from the shared engine's registry: making it takes ten times as long.
+pub fn fresh_with_node(name: &str) -> TestEngine {
+    let theirs = shared();
+    theirs.stand_ins(&[NODE]);
+    let (theirs, ours) = (theirs.layout(), emptied(name, Suite::Testing));
+    // Hard links: a registry never changes a blob.
+    let copy = Invocation::new("cp").args(["--archive", "--link"]).args([theirs.registry_root(), theirs.served()]);
+    copy.arg(ours.data()).read(&Shutdown::new()).unwrap();
+    start(name, Suite::Testing)
+}
+
+fn emptied(name: &str, suite: Suite) -> Layout {
+    let layout = EngineOptions::new(&environment_of(name), suite).layout().unwrap();
+    daemon::reset(&layout, false, &Events::none(), &Shutdown::new()).unwrap();
+    layout
 }
 
 fn start(name: &str, suite: Suite) -> TestEngine {
@@ -80,13 +96,14 @@ impl TestEngine {
     pub fn stand_ins(&self, images: &[&str]) -> Vec<StandIn> {
         let images: Vec<_> = images.iter().map(|image| image.parse().unwrap()).collect();
         let http = Http::new(&environment(), Limits::STANDARD, &Shutdown::new());
-        self.engine.ensure_stand_ins(&images, Policy::Always, &Events::none(), &http).unwrap()
+        self.engine.ensure_stand_ins(&images, StandIns::Always, &Events::none(), &http).unwrap()
     }
 }
 
 impl Drop for TestEngine {
     fn drop(&mut self) {
-        daemon::down(&self.layout(), &Events::none(), &Shutdown::new()).unwrap();
+        // Its images too: a few of these fill a small disk.
+        daemon::reset(&self.layout(), false, &Events::none(), &Shutdown::new()).unwrap();
     }
 }
 
@@ -98,6 +115,8 @@ impl Drop for TestEngine {
 struct Use {
     _pipe: PipeWriter,
     _lock: File,
+    /// Never waited for: it ends after us.
+    _reaper: Child,
 }
 
 impl Use {
@@ -108,7 +127,7 @@ impl Use {
         let lock = File::options().create(true).append(true).open(&path).unwrap();
         lock.lock_shared().unwrap();
         let (theirs, ours) = std::io::pipe().unwrap();
-        Command::new("sh")
+        let reaper = Command::new("sh")
             .args(["-c", "cat; exec flock --exclusive --timeout 2 \"$0\" \"$1\" engine down"])
             .arg(&path)
             .arg(env!("CARGO_BIN_EXE_xtask"))
@@ -119,6 +138,6 @@ impl Use {
             .process_group(0)
             .spawn()
             .unwrap();
-        Self { _pipe: ours, _lock: lock }
+        Self { _pipe: ours, _lock: lock, _reaper: reaper }
     }
 }
