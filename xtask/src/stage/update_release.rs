@@ -17,8 +17,8 @@ const ROUNDS: usize = 5;
 pub struct Request<'a> {
     /// The notes; their tag is the release's.
     pub notes: &'a ReleaseNotes,
-    /// Make the release where there is none.
-    pub create: bool,
+    /// What to do where there is no release.
+    pub missing: Missing,
     /// Mark a release that is made here as a pre-release.
     pub prerelease: bool,
     /// Write nothing anywhere; only say what would be written.
@@ -27,6 +27,17 @@ pub struct Request<'a> {
     pub file: Option<&'a Path>,
     /// Where it is written when GitHub cannot take it.
     pub fallback: &'a Path,
+}
+
+/// What to do where the tag has no release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It is an error.
+    Fail,
+    /// Make it.
+    Create,
+    /// The notes go to the fallback file: a pushed tag need not have a release.
+    ToFile,
 }
 
 /// What came of it.
@@ -68,7 +79,7 @@ pub struct Report {
 /// then the section goes to the fallback file, and the outcome says what was not done.
 ///
 /// # Errors
-/// A missing release without `create`, a body without room, a token that may not write, a body that never stays as written, or
+/// A missing release with [`Missing::Fail`], a body without room, a token that may not write, a body that never stays as written, or
 /// no answer; a file that cannot be written.
 pub fn update_release(api: Result<&Api, &str>, request: &Request<'_>, events: &Events) -> Result<Report> {
     let section = request.notes.section(Form::Full) + "\n";
@@ -126,6 +137,10 @@ impl Update<'_> {
                     let body = notes::merge("", self.request.notes)?.body;
                     return not_done(self.request, None, body, "");
                 }
+                if self.request.missing == Missing::ToFile {
+                    let body = self.request.notes.section(Form::Full) + "\n";
+                    return not_done(self.request, None, body, "there is no release of this tag");
+                }
                 if self.create()? {
                     outcome = Outcome::Created;
                 }
@@ -165,7 +180,7 @@ impl Update<'_> {
     /// Makes the missing release. False where someone else, or our own first try, was faster: the next round finds it.
     fn create(&self) -> Result<bool> {
         let tag = self.tag();
-        if !self.request.create {
+        if self.request.missing != Missing::Create {
             return Err(Error::failed(format!("{} has no release {tag}", self.api.repository()))
                 .hint("publish one on GitHub, or let this run make it with --create; the images are published either way"));
         }

@@ -16,7 +16,7 @@ use xtask::execute::shutdown::Shutdown;
 use xtask::github::api::{Api, Place};
 use xtask::github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
 use xtask::name::Digest;
-use xtask::stage::update_release::{Outcome, Report, Request, update_release};
+use xtask::stage::update_release::{Missing, Outcome, Report, Request, update_release};
 
 const QUICK: Policy =
     Policy { attempts: 3, first: Duration::from_millis(1), ceiling: Duration::from_millis(2), patience: Duration::from_secs(2) };
@@ -72,7 +72,7 @@ impl Trial {
         let (api, events) = self.api(token);
         let (notes, file) = (notes(1), self.file());
         let mut request =
-            Request { notes: &notes, create: false, prerelease: false, dry_run: false, file: None, fallback: &file };
+            Request { notes: &notes, missing: Missing::Fail, prerelease: false, dry_run: false, file: None, fallback: &file };
         change(&mut request);
         update_release(Ok(&api), &request, &events)
     }
@@ -152,10 +152,18 @@ fn a_missing_release_is_made_only_when_asked_for() {
     let error = trial.run().unwrap_err();
     assert!(error.to_string().contains("org/repo has no release v1.2.3"), "{error}");
     assert!(error.hint_text().is_some_and(|hint| hint.contains("--create")));
-    let report = trial.run_as(TOKEN, |r| (r.create, r.prerelease) = (true, true)).unwrap();
+    let report = trial.run_as(TOKEN, |r| (r.missing, r.prerelease) = (Missing::Create, true)).unwrap();
     assert_eq!((report.outcome, trial.writes()), (Outcome::Created, 0));
     assert!(trial.fake.body("v1.2.3").starts_with(BEGIN) && trial.fake.state().release("v1.2.3").prerelease);
-    assert_eq!(trial.run_as(TOKEN, |r| r.create = true).unwrap().outcome, Outcome::Unchanged);
+    assert_eq!(trial.run_as(TOKEN, |r| r.missing = Missing::Create).unwrap().outcome, Outcome::Unchanged);
+}
+
+#[test]
+fn a_pushed_tag_without_a_release_leaves_its_notes_in_a_file() {
+    let trial = Trial::new();
+    let report = trial.run_as(TOKEN, |r| r.missing = Missing::ToFile).unwrap();
+    assert!(matches!(&report.outcome, Outcome::NotDone { why, .. } if why.contains("no release")), "{report:?}");
+    assert!(read(&trial.file()).starts_with(BEGIN) && trial.fake.state().releases.is_empty());
 }
 
 #[test]
@@ -163,7 +171,7 @@ fn a_release_made_by_someone_else_meanwhile_is_used() {
     let trial = Trial::new();
     // As it also looks when our own POST arrived and only its answer was lost.
     trial.fake.before_next("POST", |state| state.add("v1.2.3", "theirs"));
-    let report = trial.run_as(TOKEN, |r| r.create = true).unwrap();
+    let report = trial.run_as(TOKEN, |r| r.missing = Missing::Create).unwrap();
     assert_eq!(report.outcome, Outcome::Updated);
     assert!(trial.fake.body("v1.2.3").starts_with("theirs\n\n<!--"));
 }
@@ -216,8 +224,14 @@ fn a_release_that_turns_immutable_meanwhile_is_the_same() {
 fn without_a_token_the_notes_go_to_files_and_it_says_what_was_not_done() {
     let dir = tempfile::tempdir().unwrap();
     let (notes, fallback, file) = (notes(1), dir.path().join("target/notes.md"), dir.path().join("wanted.md"));
-    let request =
-        Request { notes: &notes, create: false, prerelease: false, dry_run: false, file: Some(&file), fallback: &fallback };
+    let request = Request {
+        notes: &notes,
+        missing: Missing::Fail,
+        prerelease: false,
+        dry_run: false,
+        file: Some(&file),
+        fallback: &fallback,
+    };
     let report = update_release(Err("there is no token"), &request, &Events::none()).unwrap();
     assert_eq!(report.outcome, Outcome::NotDone { why: "there is no token".into(), file: fallback.clone() });
     assert_eq!((read(&fallback), read(&file)), (report.body.clone(), report.body));
