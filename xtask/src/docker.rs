@@ -1,7 +1,9 @@
 //! What we know of Docker: buildx command lines, its progress stream, registries, image stores, capabilities.
 
+pub mod attest;
 pub mod buildx;
 pub mod capability;
+pub mod cosign;
 pub mod credentials;
 pub mod manifest;
 pub mod rawjson;

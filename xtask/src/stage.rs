@@ -12,6 +12,7 @@ pub mod planning;
 pub mod project;
 pub mod publish;
 pub mod update_release;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};

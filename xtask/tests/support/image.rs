@@ -16,12 +16,14 @@ pub struct TestImage {
     pub platforms: Vec<&'static str>,
     /// The attestations of each platform: predicate type and predicate; the subject is added.
     pub attestations: Vec<(&'static str, Value)>,
+    /// Whom the attestations speak of instead of the image.
+    pub wrong_subject: Option<Digest>,
 }
 
 impl TestImage {
     /// For linux/amd64, without attestations.
     pub fn new(marker: &str) -> Self {
-        Self { marker: marker.to_owned(), platforms: vec!["linux/amd64"], attestations: Vec::new() }
+        Self { marker: marker.to_owned(), platforms: vec!["linux/amd64"], attestations: Vec::new(), wrong_subject: None }
     }
 
     /// Pushes it under the image's tag and returns the index.
@@ -32,7 +34,8 @@ impl TestImage {
             let (os, architecture) = platform.split_once('/').unwrap();
             entries.push(entry(&manifest, &json!({"os": os, "architecture": architecture}), &Value::Null));
             if !self.attestations.is_empty() {
-                let attestation = self.push_attestations(registry, image, manifest.digest());
+                let attestation =
+                    self.push_attestations(registry, image, self.wrong_subject.as_ref().unwrap_or(manifest.digest()));
                 let annotations = json!({
                     "vnd.docker.reference.type": "attestation-manifest",
                     "vnd.docker.reference.digest": manifest.digest(),

@@ -93,7 +93,7 @@ fn step(request: &Request, target: &ImageRef, tag: &Tag, now: Option<&Digest>, o
     if now == Some(ours) {
         return Ok(Step::Keep);
     }
-    if let Some(newer) = request.version.as_ref().and_then(|version| holder(tag, version, existing)) {
+    if let Some(newer) = request.version.as_ref().and_then(|version| held_by(tag, version, existing)) {
         return Ok(Step::HeldBy(newer));
     }
     let Some(now) = now else { return Ok(Step::Create) };
@@ -177,9 +177,10 @@ fn range(tag: &Tag) -> Option<impl Fn(&Version) -> bool> {
     Some(move |version: &Version| [version.major, version.minor].starts_with(&numbers))
 }
 
-/// The newer release that holds a floating tag, so that `version` must not have it. A pre-release never takes one from, or before, a
+/// The newer release that holds a floating tag, so that `version` must not have it; `existing` are the
+/// repository's tags. A pre-release never takes one from, or before, a
 /// release: it counts as held by itself.
-fn holder(tag: &Tag, version: &Version, existing: &[Tag]) -> Option<Version> {
+pub fn held_by(tag: &Tag, version: &Version, existing: &[Tag]) -> Option<Version> {
     if !is_floating(tag) {
         return None;
     }
@@ -197,7 +198,7 @@ pub(super) fn overtaken(registry: &Registry, version: Option<&Version>, target: 
     if range(tag).is_none() {
         return Ok(None);
     }
-    Ok(holder(tag, version, &registry.tags(target)?))
+    Ok(held_by(tag, version, &registry.tags(target)?))
 }
 
 /// The tags of a release from their templates: `{version}` (without `v`), `{major}`, `{minor}`, `{patch}`. A pre-release gets
@@ -257,7 +258,7 @@ mod tests {
             ("v1.2.8", "1.2.8", None),
         ];
         for (floating, ours, held) in cases {
-            assert_eq!(holder(&tag(floating), &version(ours), &existing), held.map(version), "{floating} for {ours}");
+            assert_eq!(held_by(&tag(floating), &version(ours), &existing), held.map(version), "{floating} for {ours}");
         }
     }
 
