@@ -1,0 +1,37 @@
+//! A service that does not build: the others do, and the error leads to the line.
+
+use crate::harness::{clone, named_logs, record, statuses, task, turn};
+
+/// The line of the step that compiles `service`, counted from 1.
+fn compile_line(dockerfile: &str, service: &str) -> usize {
+    let call = format!("build-closure apps/{service}");
+    let at = dockerfile.lines().position(|line| line.trim() == call).unwrap();
+    // The instruction begins before its last line.
+    1 + dockerfile.lines().take(at).collect::<Vec<_>>().iter().rposition(|line| line.starts_with("RUN ")).unwrap()
+}
+
+#[test]
+fn one_broken_service_does_not_keep_the_others_from_being_built_and_its_error_leads_to_the_line() {
+    let _turn = turn();
+    let repo = clone();
+    repo.write("apps/worker/src/broken.ts", "export const wrong: number = 'text';\n");
+    let ran = repo.xtask(&["build", "--json"]);
+    let stderr = ran.stderr.clone();
+    let record = record(ran, 1);
+    assert_eq!(statuses(&record), ["built", "built", "built", "failed"]);
+
+    let step = "[worker-build 2/2] RUN";
+    assert!(stderr.contains(&format!("worker failed at {step}")), "{stderr}");
+    assert!(stderr.contains("apps/worker/src/broken.ts"), "{stderr}");
+    assert!(stderr.contains("TS2322"), "{stderr}");
+    let line = compile_line(&repo.read("Dockerfile.monorepo-optimized"), "worker");
+    assert!(stderr.contains(&format!("Dockerfile.monorepo-optimized:{line}\n")), "line {line}: {stderr}");
+    assert_eq!(task(&record, "worker")["failure"]["source"]["line"], line);
+    let logs = named_logs(&stderr);
+    assert_eq!(logs.len(), 1, "{stderr}");
+    assert!(std::fs::read_to_string(&logs[0]).unwrap().contains("TS2322"));
+
+    repo.write("apps/worker/src/broken.ts", "export const wrong: number = 1;\n");
+    let mended = repo.xtask(&["build", "--json"]);
+    assert_eq!(statuses(&self::record(mended, 0))[3], "built");
+}

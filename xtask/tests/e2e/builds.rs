@@ -1,0 +1,90 @@
+//! The main job: a fresh clone, four images that work, and after that only what changed.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{SERVICES, clone, docker, record, sh, statuses, task, try_docker, turn};
+use crate::support::engine::{TestEngine, shared};
+
+/// Waits until the service in this container answers its health route.
+fn answers(engine: &TestEngine, container: &str) -> String {
+    let address = docker(engine, &["inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", container]);
+    let url = format!("http://{}:8080/healthz", address.trim());
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        match ureq::get(&url).call() {
+            Ok(mut answer) => return answer.body_mut().read_to_string().unwrap(),
+            Err(_) if Instant::now() < until => std::thread::sleep(Duration::from_millis(100)),
+            Err(error) => panic!("{container}: {error}\n{}", docker(engine, &["logs", container])),
+        }
+    }
+}
+
+/// The image runs as it is meant to.
+fn works(engine: &TestEngine, service: &str, container: &str) {
+    assert!(answers(engine, container).contains("\"ok\""), "{service}");
+    assert_eq!(docker(engine, &["exec", container, "id", "-u"]).trim(), "1000", "{service}");
+    let managers =
+        "for p in npm npx pnpm corepack yarn apt dpkg; do command -v $p; done; find / -xdev -name pnpm -o -xdev -name npm";
+    let (_, found) = try_docker(engine, &["exec", container, "sh", "-c", managers]);
+    assert_eq!(found.trim(), "", "{service} has package managers");
+    docker(engine, &["stop", "--time", "10", container]);
+    let code = docker(engine, &["inspect", "--format", "{{.State.ExitCode}}", container]);
+    assert_eq!(code.trim(), "0", "{service} does not stop cleanly");
+    docker(engine, &["rm", container]);
+}
+
+#[test]
+fn a_fresh_clone_ends_with_four_images_that_work_and_then_only_what_changed_is_built() {
+    let _turn = turn();
+    let (repo, engine) = (clone(), shared());
+
+    let first = repo.xtask(&["build", "--json"]).exits(0);
+    assert!(first.stderr.contains("4 built"), "{}", first.stderr);
+    assert!(!format!("{}{}", first.stdout, first.stderr).contains('\x1b'), "escape sequences in a pipe: {}", first.stderr);
+    let first = first.json();
+    assert_eq!((statuses(&first), &first["outcome"]), (["built"; 4], &"succeeded".into()));
+    let containers = SERVICES.map(|service| {
+        let image = task(&first, service)["images"][0].as_str().unwrap();
+        let id = docker(engine, &["image", "inspect", "--format", "{{.Id}}", image]);
+        assert_eq!(task(&first, service)["digest"], id.trim(), "{image}");
+        docker(engine, &["run", "--detach", image]).trim().to_owned()
+    });
+    for (service, container) in SERVICES.iter().zip(&containers) {
+        works(engine, service, container);
+    }
+
+    let second = record(repo.xtask(&["build", "--json"]), 0);
+    assert_eq!(statuses(&second), ["skipped"; 4]);
+    for service in SERVICES {
+        assert_eq!(task(&second, service)["digest"], task(&first, service)["digest"]);
+    }
+
+    repo.edit("apps/worker/src/main.ts", "'working'", "'at work'");
+    let third = record(repo.xtask(&["build", "--json"]), 0);
+    assert_eq!(statuses(&third)[3], "built");
+    assert!(task(&third, "worker")["why"].as_str().unwrap().contains("apps/worker/src/main.ts"), "{third:#}");
+    assert_ne!(task(&third, "worker")["digest"], task(&first, "worker")["digest"]);
+    let image = task(&third, "worker")["images"][0].as_str().unwrap();
+    let code = docker(engine, &["run", "--rm", image, "cat", "apps/worker/dist/main.js"]);
+    assert!(code.contains("at work"), "the image holds the old source: {code}");
+
+    repo.edit("apps/worker/src/main.ts", "'at work'", "'working'");
+    let fourth = record(repo.xtask(&["build", "--json"]), 0);
+    assert_eq!(task(&fourth, "worker")["digest"], task(&first, "worker")["digest"], "equal inputs make equal images");
+}
+
+#[test]
+fn the_commands_of_a_dry_run_are_run_by_nobody_and_work_in_a_shell() {
+    let _turn = turn();
+    let repo = clone();
+    let name = "dry-run";
+    let dry = repo.xtask(&["build", "scheduler", "--tag", name, "--dry-run"]).exits(0);
+    let listed = || docker(shared(), &["image", "ls", "--quiet", &format!("local/scheduler:{name}")]);
+    docker(shared(), &["image", "prune", "--force"]);
+    assert_eq!(listed().trim(), "", "a dry run built something");
+    assert!(dry.stdout.contains("#   cache registry  left out: no registry is configured"), "{}", dry.stdout);
+    // Comments, the base and the service: a script as it stands.
+    sh(&repo, &dry.stdout);
+    assert_ne!(listed().trim(), "");
+    docker(shared(), &["image", "rm", &format!("local/scheduler:{name}")]);
+}

@@ -1,0 +1,79 @@
+//! What these tests share: a clone that builds on a given engine, the turn to build, and reading what a run reports.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use xtask::execute::process::Invocation;
+use xtask::execute::shutdown::Shutdown;
+
+use crate::support::engine::{TestEngine, environment_of, shared};
+use crate::support::repo::{Ran, Repo};
+
+/// The monorepo's services, in the order of every report.
+pub const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];
+
+/// Whoever builds holds this: two builds at once on two cores only slow each other down, and their images have the same names.
+pub fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A fresh clone that builds on the shared engine.
+pub fn clone() -> Repo {
+    // Up before any test asks for it, so that its start is not part of what a test measures.
+    shared();
+    clone_on("shared")
+}
+
+/// A fresh clone that builds on the engine called `name`. Docker Hub is not asked: tests talk to nobody but package registries.
+pub fn clone_on(name: &str) -> Repo {
+    let env = environment_of(name);
+    Repo::new()
+        .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
+        .env("XTASK_BUILDERS_ENGINE", "embedded")
+        .env("XTASK_BUILDERS_STAND_INS", "always")
+}
+
+/// `docker` on an engine: what it prints.
+#[track_caller]
+pub fn docker(engine: &TestEngine, args: &[&str]) -> String {
+    let call = engine.engine.docker().args(args.iter().copied());
+    call.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same where it may fail: its exit code and what it prints.
+pub fn try_docker(engine: &TestEngine, args: &[&str]) -> (Option<i32>, String) {
+    let output = engine.engine.docker().args(args.iter().copied()).run(&Shutdown::new()).unwrap();
+    (output.code, output.text())
+}
+
+/// Runs a command line in a shell, as a user who pastes it would.
+#[track_caller]
+pub fn sh(repo: &Repo, script: &str) -> String {
+    let call = Invocation::new("sh").args(["-euc", script]).dir(repo.path());
+    call.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The entry of `service` in a run's record.
+#[track_caller]
+pub fn task<'a>(record: &'a Value, service: &str) -> &'a Value {
+    let found = record["tasks"].as_array().unwrap().iter().find(|task| task["task"] == json!({"service": service}));
+    found.unwrap_or_else(|| panic!("there is no {service} in {record:#}"))
+}
+
+/// How each service ended, in their order.
+pub fn statuses(record: &Value) -> [&str; 4] {
+    SERVICES.map(|service| task(record, service)["status"].as_str().unwrap())
+}
+
+/// The record of a run that printed it.
+#[track_caller]
+pub fn record(ran: Ran, code: i32) -> Value {
+    ran.exits(code).json()
+}
+
+/// The files that a run's standard error names as logs.
+pub fn named_logs(stderr: &str) -> Vec<PathBuf> {
+    stderr.lines().filter_map(|line| Some(PathBuf::from(line.split_once("whole log:")?.1.trim()))).collect()
+}

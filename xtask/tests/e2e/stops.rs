@@ -1,0 +1,60 @@
+//! Ctrl-C: everything ends at once, nothing is left, and the next run works.
+
+#![expect(clippy::disallowed_methods, reason = "a test signals the binary as a terminal would")]
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::harness::{clone, statuses, turn};
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// A variable that every process of one run inherits.
+const MARK: &str = "E2E_RUN";
+
+/// The processes that carry `mark`, with their command lines.
+fn marked(mark: &str) -> Vec<String> {
+    let entry = format!("{MARK}={mark}");
+    let folders = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let carries = |environ: &[u8]| environ.split(|byte| *byte == 0).any(|one| one == entry.as_bytes());
+    let mine = folders.filter(|dir| std::fs::read(dir.join("environ")).is_ok_and(|environ| carries(&environ)));
+    mine.map(|dir| std::fs::read_to_string(dir.join("cmdline")).unwrap_or_default().replace('\0', " ")).collect()
+}
+
+/// Waits until the run's display shows `text`.
+fn wait_for(shown: &Path, child: &mut Child, text: &str) {
+    let until = Instant::now() + Duration::from_secs(120);
+    while !read(shown).contains(text) {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none() && Instant::now() < until, "no {text:?} ({ended:?}): {}", read(shown));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn an_interrupt_ends_a_build_within_three_seconds_leaves_no_process_and_the_next_build_works() {
+    let _turn = turn();
+    let repo = clone();
+    let mark = repo.path().display().to_string();
+    let shown = tempfile::NamedTempFile::new().unwrap();
+    let mut command = repo.command(&["build", "--no-cache", "--progress", "plain"]);
+    let mut child = command.env(MARK, &mark).stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
+    wait_for(shown.path(), &mut child, "web-build 1/2] RUN");
+    assert!(marked(&mark).len() > 1, "no builder runs: {:?}", marked(&mark));
+
+    let interrupted = Instant::now();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    let took = interrupted.elapsed();
+    assert_eq!(status.code(), Some(130), "{}", read(shown.path()));
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert_eq!(marked(&mark), [""; 0]);
+    assert!(read(shown.path()).contains("cancelled"), "{}", read(shown.path()));
+
+    let next = repo.xtask(&["build", "--json"]).exits(0);
+    assert_eq!(statuses(&next.json()), ["built"; 4]);
+}
