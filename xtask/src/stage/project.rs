@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Result, read_text};
+use crate::error::Result;
 use crate::event::Level;
 use crate::stage::Session;
 use crate::workspace::Workspace;
@@ -54,8 +54,8 @@ pub fn load(session: &Session, root: &Path) -> Result<Project> {
 
 fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> {
     let ignore = match dockerfile::ignore_file(dockerfile, root) {
-        Some(path) => Ignore::parse(&read_text(&path)?).map_err(|e| e.at(path, None))?,
-        None => Ignore::parse("")?,
+        Some(path) => Ignore::load(&path)?,
+        None => Ignore::default(),
     };
     Ok((dockerfile::load(dockerfile)?, ignore))
 }

@@ -1,10 +1,12 @@
 //! `.dockerignore`: which paths of a context are left out. The semantics are those of moby's `patternmatcher` (and its
-//! `ignorefile`) as BuildKit's file sender walks with it, quirks included. No I/O here.
+//! `ignorefile`) as BuildKit's file sender walks with it, quirks included. No I/O here but [`Ignore::load`].
 //!
 //! Moby turns a pattern into a Go regular expression. Where that leaks (a class in a class, `\d`, a `*` between brackets) the
 //! pattern is refused rather than guessed at.
 
-use crate::error::{Error, Result};
+use std::path::Path;
+
+use crate::error::{Error, Result, read_text};
 
 /// The patterns of an ignore file, in order; the last one that matches a path decides.
 #[derive(Debug, Clone, Default)]
@@ -74,6 +76,17 @@ impl Ignore {
             patterns.push(Pattern { exception, shape });
         }
         Ok(Self { patterns })
+    }
+
+    /// Reads and parses the ignore file at `path`.
+    ///
+    /// # Errors
+    /// When it cannot be read or a pattern is malformed, with its place.
+    pub fn load(path: &Path) -> Result<Self> {
+        Self::parse(&read_text(path)?).map_err(|error| {
+            let line = error.place().and_then(|(_, line)| line);
+            error.at(path, line)
+        })
     }
 
     /// True where nothing is ignored.

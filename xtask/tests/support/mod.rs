@@ -5,6 +5,7 @@
 pub mod actions_cache;
 pub mod engine;
 pub mod faulty_proxy;
+pub mod generate;
 pub mod github_api;
 pub mod http;
 pub mod image;

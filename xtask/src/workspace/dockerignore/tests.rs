@@ -136,6 +136,14 @@ fn a_malformed_pattern_is_refused_with_its_line() {
 }
 
 #[test]
+fn a_file_is_named_in_the_error_with_the_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("Dockerfile.dockerignore");
+    std::fs::write(&path, "a\n\n[\n").unwrap();
+    assert_eq!(Ignore::load(&path).unwrap_err().place(), Some((path.as_path(), Some(3))));
+}
+
+#[test]
 fn a_byte_order_mark_and_carriage_returns_are_not_part_of_a_pattern() {
     assert!(Ignore::parse("\u{feff}a\r\nb\r\n").unwrap().excludes("a"));
     assert!(Ignore::parse("\u{feff}#a\r\nb\r\n").unwrap().excludes("b"));

@@ -48,12 +48,12 @@ impl Git {
             let differs = scope
                 .spawn(|| self.bytes(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"]));
             let untracked = scope.spawn(|| self.bytes(&["ls-files", "--others", "--exclude-standard", "-z"]));
-            let index = self.bytes(&["ls-files", "--stage", "-v", "-z"]);
+            // The quickest answer is read while the others are on their way.
+            let index = self.bytes(&["ls-files", "--stage", "-v", "-z"]).and_then(|answer| parse_index(&answer));
             (index, joined(differs), joined(untracked))
         });
-        let (index, differs, untracked) = (index?, differs?, untracked?);
+        let (mut listing, differs, untracked) = (index?, differs?, untracked?);
         let mut differs = parse_differences(&differs)?;
-        let mut listing = parse_index(&index, &mut differs)?;
         let mut nested = Vec::new();
         for name in untracked.split(|b| *b == 0).filter(|name| !name.is_empty()) {
             match std::str::from_utf8(name) {
@@ -68,15 +68,20 @@ impl Git {
         Ok(listing.tree)
     }
 
-    fn take_in_dirty(&self, listing: &mut Listing, differs: Differences) -> Result<()> {
+    fn take_in_dirty(&self, listing: &mut Listing, mut differs: Differences) -> Result<()> {
+        for path in std::mem::take(&mut listing.unsure) {
+            differs.entry(path).or_insert(Some(None));
+        }
+        let replaced = listing.take_out(&differs);
         let there: Vec<_> = differs.iter().filter_map(|(path, mode)| Some((path.clone(), (*mode)?))).collect();
-        listing.tree.files.extend(hash::files(&self.root, &there, listing.format)?);
+        let files = hash::files(&self.root, &there, listing.format)?;
+        let hashed = files.len();
+        listing.tree.files.extend(files);
         listing.tree.dirty.extend(differs.into_keys());
         // The index can be out of date about times; a file whose content has its id again is not dirty.
-        let (tree, known) = (&mut listing.tree, &listing.replaced);
-        for file in &tree.files {
-            if known.get(&*file.path).is_some_and(|(mode, id)| *mode == file.mode && *id == file.id) {
-                tree.dirty.remove(&*file.path);
+        for file in &listing.tree.files[listing.tree.files.len() - hashed..] {
+            if replaced.get(&*file.path).is_some_and(|(mode, id)| *mode == file.mode && *id == file.id) {
+                listing.tree.dirty.remove(&*file.path);
             }
         }
         Ok(())
@@ -169,8 +174,22 @@ type Differences = BTreeMap<String, Option<Option<Mode>>>;
 struct Listing {
     tree: Tree,
     format: Format,
-    /// What the index says of paths that differ from it.
-    replaced: BTreeMap<String, (Mode, ObjectId)>,
+    /// Paths that must be looked at on disk whatever `diff-files` says.
+    unsure: BTreeSet<String>,
+}
+
+impl Listing {
+    /// Takes the paths that differ out of the tree, and returns what the index says of them.
+    fn take_out(&mut self, differs: &Differences) -> BTreeMap<String, (Mode, ObjectId)> {
+        let known = |path: &String| self.tree.get(path).filter(|file| file.mode != Mode::Submodule);
+        let replaced: BTreeMap<_, _> =
+            differs.keys().filter_map(|path| known(path).map(|file| (path.clone(), (file.mode, file.id)))).collect();
+        if !replaced.is_empty() {
+            self.tree.files.retain(|file| !replaced.contains_key(&*file.path));
+            self.tree.absent.retain(|path| !replaced.contains_key(path));
+        }
+        replaced
+    }
 }
 
 /// `diff-files --raw -z`: `:<mode> <mode> <id> <id> <status>`, a zero byte, the path, a zero byte. The second mode is the work
@@ -198,8 +217,8 @@ fn parse_differences(answer: &[u8]) -> Result<Differences> {
 
 /// `ls-files --stage -v -z`: `<tag> <mode> <id> <stage>`, a tab, the path, a zero byte. Tag `S` is left out by a sparse checkout; a
 /// lower-case tag is assumed unchanged, which is the user's word and not git's, so such a file is hashed.
-fn parse_index(answer: &[u8], differs: &mut Differences) -> Result<Listing> {
-    let mut listing = Listing { tree: Tree::default(), format: Format::Sha1, replaced: BTreeMap::new() };
+fn parse_index(answer: &[u8]) -> Result<Listing> {
+    let mut listing = Listing { tree: Tree::default(), format: Format::Sha1, unsure: BTreeSet::new() };
     listing.tree.files.reserve(answer.len() / 100);
     for record in answer.split(|b| *b == 0).filter(|record| !record.is_empty()) {
         let (head, name) = split_at_tab(record)?;
@@ -212,20 +231,20 @@ fn parse_index(answer: &[u8], differs: &mut Differences) -> Result<Listing> {
             continue;
         };
         if stage != b'0' {
-            differs.entry(path.to_owned()).or_insert(Some(None));
+            listing.unsure.insert(path.to_owned());
             continue;
         }
         if tag.is_ascii_lowercase() && mode != Mode::Submodule {
-            differs.entry(path.to_owned()).or_insert(Some(None));
-        }
-        if !differs.is_empty() && mode != Mode::Submodule && differs.contains_key(path) {
-            listing.replaced.insert(path.to_owned(), (mode, id));
-            continue;
+            listing.unsure.insert(path.to_owned());
         }
         if tag.eq_ignore_ascii_case(&b'S') {
             listing.tree.absent.insert(path.to_owned());
         }
         listing.tree.files.push(File { path: path.into(), mode, id });
+    }
+    // Git sorts its index so; what is looked up by halves must not hang on it.
+    if !listing.tree.files.is_sorted_by(|a, b| a.path < b.path) {
+        listing.tree.files.sort_by(|a, b| a.path.cmp(&b.path));
     }
     Ok(listing)
 }
