@@ -50,10 +50,20 @@ impl Cosign {
     /// When cosign is not there, fails, or takes more than two minutes.
     pub fn sign(&self, image: &ImageRef, digest: &Digest, signer: &Signer) -> Result<()> {
         let words = match signer {
+            // From 2.6 a signing configuration is preferred, and from 3.0 it is the default and contradicts leaving out the log.
+            Signer::Key(key) if self.knows_signing_config()? => {
+                vec!["sign", "--yes", "--use-signing-config=false", "--tlog-upload=false", "--key", key]
+            }
             Signer::Key(key) => vec!["sign", "--yes", "--tlog-upload=false", "--key", key],
             Signer::Keyless { .. } => vec!["sign", "--yes"],
         };
         self.run(&words, image, digest)
+    }
+
+    /// Distributions build it without a version number, so its help has to tell.
+    fn knows_signing_config(&self) -> Result<bool> {
+        let output = self.command.clone().args(["sign", "--help"]).timeout(LIMIT).run(&self.shutdown)?;
+        Ok(output.text().contains("--use-signing-config"))
     }
 
     /// Checks that an image is signed so.
@@ -80,7 +90,11 @@ impl Cosign {
         // cosign says much; the last line is the reason.
         let said = output.error_tail();
         let reason = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
-        Err(Error::failed(format!("cosign {}: {}", words[0], reason.trim().trim_start_matches("error: "))))
+        Err(Error::failed(format!(
+            "cosign {}: {}",
+            words[0],
+            reason.trim().rsplit("error during command execution: ").next().unwrap_or_default()
+        )))
     }
 }
 
@@ -94,7 +108,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("cosign");
         let script = format!(
-            "#!/bin/sh\necho \"$*\" >> {}/calls\nif [ \"$1\" = verify ]; then echo main.go: noise >&2; echo 'error: no signatures found' >&2; exit 10; fi\n",
+            "#!/bin/sh\necho \"$*\" >> {}/calls\n[ \"$2\" = --help ] && echo ' --key=x'\nif [ \"$1\" = verify ]; then echo main.go: noise >&2; echo 'Error: error during command execution: no signatures found' >&2; exit 10; fi\n",
             dir.path().display()
         );
         std::fs::write(&program, script).unwrap();
@@ -109,7 +123,7 @@ mod tests {
         assert_eq!(error.to_string(), "cosign verify: no signatures found");
         let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
         let expected = format!(
-            "version\nsign --yes --tlog-upload=false --key k.key ghcr.io/o/r/api@{digest}\nverify --certificate-identity-regexp https://i/.* --certificate-oidc-issuer-regexp https://t ghcr.io/o/r/api@{digest}\n"
+            "version\nsign --help\nsign --yes --tlog-upload=false --key k.key ghcr.io/o/r/api@{digest}\nverify --certificate-identity-regexp https://i/.* --certificate-oidc-issuer-regexp https://t ghcr.io/o/r/api@{digest}\n"
         );
         assert_eq!(calls, expected);
         let absent = Cosign::new(Invocation::new(dir.path().join("none")), &Shutdown::new());
