@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::EngineChoice;
-use crate::name::Platform;
+use crate::name::{Platform, ReleaseTag};
 
 /// Builds and releases every Docker service of this pnpm monorepo.
 #[derive(Debug, Parser)]
@@ -59,6 +59,8 @@ pub enum Progress {
 pub enum Verb {
     /// Build the services' images
     Build(Build),
+    /// Release a tag: images, version tags, and the notes on GitHub
+    Release(Release),
     /// Start, stop and look at the embedded engine
     Engine {
         /// What to do with it.
@@ -125,6 +127,44 @@ pub struct Build {
     /// Refuse base images that xtask.lock does not pin
     #[arg(long)]
     pub locked: bool,
+    /// Print the commands that would run, and run none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the outcome as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `release`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  cargo xtask release v1.2.3                 build (or carry forward), publish, write the notes
+  cargo xtask release v1.2.3 --dry-run       print the very commands, run none
+  cargo xtask release v1.2.3 --create        make the GitHub release where there is none
+
+A release that failed or was killed anywhere is completed by running it again.")]
+pub struct Release {
+    /// The tag: a semantic version, with or without `v`
+    #[arg(value_name = "TAG")]
+    pub tag: ReleaseTag,
+    /// How many services build at once [default: from the cores]
+    #[arg(long, short, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
+    /// Make the GitHub release where there is none
+    #[arg(long)]
+    pub create: bool,
+    /// Write the notes to this file too
+    #[arg(long, value_name = "FILE")]
+    pub notes_file: Option<PathBuf>,
+    /// Let version tags that exist with other content move
+    #[arg(long)]
+    pub move_tags: bool,
+    /// Release images that are built on stand-ins for their base images
+    #[arg(long)]
+    pub allow_stand_ins: bool,
+    /// Leave the sparse checkout in place
+    #[arg(long)]
+    pub keep_checkout: bool,
     /// Print the commands that would run, and run none
     #[arg(long)]
     pub dry_run: bool,

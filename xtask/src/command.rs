@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod engine;
+pub mod release;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ pub fn run(cli: &Cli, env: &Env, shutdown: &Shutdown) -> ExitCode {
 fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
     match verb {
         Verb::Build(flags) => build::run(flags, surroundings),
+        Verb::Release(flags) => release::run(flags, surroundings),
         Verb::Engine { action } => {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
             // look and to stop.

@@ -87,6 +87,33 @@ impl FromStr for Tag {
     }
 }
 
+/// A release's tag: a semantic version with or without `v`, which is also an image tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseTag {
+    /// As written: `v1.2.3`.
+    pub tag: Tag,
+    /// Without the `v`.
+    pub version: semver::Version,
+}
+
+impl FromStr for ReleaseTag {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text));
+        let version = version.map_err(|e| {
+            Error::usage(format!("`{text}` is not a release tag: {e}"))
+                .hint("a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1")
+        })?;
+        if !version.build.is_empty() {
+            return Err(Error::usage(format!(
+                "`{text}` has build metadata (`+{}`), which no image tag can carry",
+                version.build
+            )));
+        }
+        Ok(Self { tag: text.parse()?, version })
+    }
+}
+
 /// A content digest, `sha256:` and 64 lower-case hexadecimal digits (OCI image-spec, descriptor.md).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

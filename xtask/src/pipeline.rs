@@ -3,29 +3,74 @@
 use std::path::Path;
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::event::Level;
+use crate::execute::group::Group;
+use crate::github::api::{Api, Place};
+use crate::name::ReleaseTag;
 use crate::plan::Plan;
-use crate::plan::request::Request;
+use crate::plan::request::{Destination, Release, Request};
 use crate::record::RunRecord;
 use crate::stage::project::{self, Project};
-use crate::stage::{Session, build_base, build_services, outcome, planning};
+use crate::stage::publication::{self, Naming};
+use crate::stage::publish::{self, Published};
+use crate::stage::{Session, build_base, build_services, checkout, outcome, planning, update_release};
 
-/// Builds the working tree: what changed, or what was named.
+/// Builds the working tree: what changed, or what was named. With a push, the tags are put once every image stands.
 ///
 /// # Errors
 /// Whatever keeps the run from coming to an outcome; a failed build is an outcome.
 pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
     let (project, engine, plan) = prepare(session, &session.home, request)?;
-    let mut record = outcome::begin(session, request, &plan);
-    if let Some(base) = &plan.base {
-        let built = build_base::run(session, &engine, base)?;
-        outcome::add(&mut record, built, &base.tiers);
-    }
-    if outcome::may_go_on(&record) {
-        let built = build_services::run(session, &project, &engine, &plan, request)?;
-        outcome::add_services(&mut record, built, &plan);
+    let record = images(session, &project, &engine, &plan, request)?;
+    if let Destination::Registry(tags) = &request.destination
+        && let Some(first) = tags.first()
+        && publication::all_stand(&record)
+    {
+        publish(session, &plan, &Naming { name: first.as_str(), version: None, tags, move_tags: true })?;
     }
     outcome::end(session, record)
+}
+
+/// What a release came to.
+pub struct Released {
+    /// The run.
+    pub record: RunRecord,
+    /// What was published; empty where a service failed.
+    pub published: Vec<Published>,
+    /// What became of the notes.
+    pub notes: Option<update_release::Report>,
+}
+
+/// Releases a tag: its commit checked out, every service built or carried forward, all version tags or none, then the notes.
+///
+/// # Errors
+/// As the stages'. A failed build is an outcome, and publishes nothing.
+pub fn release(session: &Session, release: &Release, request: &Request) -> Result<Released> {
+    let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
+    let lock = session.state_dir().join("release").join(format!("{}.lock", tag.tag));
+    let group = Group::enter(&lock, true, &session.shutdown)?;
+    if let Some(earlier) = group.stopped() {
+        let message = format!("stopped the earlier release of {} (process {earlier}) and took over", tag.tag);
+        session.events.notice(Level::Info, None, message, None);
+    }
+    let folder = session.state_dir().join("checkout");
+    let patterns = &session.config.checkout_patterns;
+    let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
+    let (project, engine, plan) = prepare(session, &checkout.root, request)?;
+    project::check_complete(&project)?;
+    let record = images(session, &project, &engine, &plan, request)?;
+    if !publication::all_stand(&record) {
+        return Ok(Released { record: outcome::end(session, record)?, published: Vec::new(), notes: None });
+    }
+    let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
+    let naming = Naming { name: tag.tag.as_str(), version: Some(&tag.version), tags: &tags, move_tags: release.move_tags };
+    let published = publish(session, &plan, &naming)?;
+    let notes = notes(session, &tag, release, &published)?;
+    if !release.keep_checkout {
+        checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
+    }
+    Ok(Released { record: outcome::end(session, record)?, published, notes: Some(notes) })
 }
 
 /// What every pipeline starts with: the monorepo read, an engine found, the plan made.
@@ -41,4 +86,44 @@ pub fn prepare(session: &Session, root: &Path, request: &Request) -> Result<(Pro
     let (project, engine) = (project?, engine?);
     let plan = planning::plan(session, &project, &engine, request)?;
     Ok((project, engine, plan))
+}
+
+/// The base, then the services that are to be built.
+fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<RunRecord> {
+    let mut record = outcome::begin(session, request, plan);
+    if let Some(base) = &plan.base {
+        let built = build_base::run(session, engine, base)?;
+        outcome::add(&mut record, built, &base.tiers);
+    }
+    if outcome::may_go_on(&record) {
+        let built = build_services::run(session, project, engine, plan, request)?;
+        outcome::add_services(&mut record, built, plan);
+    }
+    Ok(record)
+}
+
+/// Every tag of every service, or none.
+fn publish(session: &Session, plan: &Plan, naming: &Naming<'_>) -> Result<Vec<Published>> {
+    let registry = session.registry();
+    let publication = publish::plan(&publication::request(session, plan, naming), &registry)?;
+    publish::run(&publication, &registry, &session.events)
+}
+
+/// The release's notes, on GitHub or in a file.
+fn notes(session: &Session, tag: &ReleaseTag, release: &Release, published: &[Published]) -> Result<update_release::Report> {
+    let place = Place::from_env(&session.env, session.repository()?.as_ref())?;
+    let api = place.map(|place| Api::new(session.http(), place, session.events.clone()));
+    let notes = publication::notes(&tag.tag, published, &session.registry(), api.as_ref().ok())?;
+    let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
+    let request = update_release::Request {
+        notes: &notes,
+        create: release.create,
+        prerelease: !tag.version.pre.is_empty(),
+        dry_run: false,
+        file: release.notes_file.as_deref(),
+        fallback: &fallback,
+    };
+    update_release::update_release(api.as_ref().map_err(|why| *why), &request, &session.events).map_err(|e: Error| {
+        if e.hint_text().is_some() { e } else { e.hint("the images and their tags stand; run this again for the notes") }
+    })
 }

@@ -10,6 +10,7 @@ pub mod inputs;
 pub mod outcome;
 pub mod planning;
 pub mod project;
+pub mod publication;
 pub mod publish;
 pub mod update_release;
 pub mod verify;
@@ -21,10 +22,13 @@ use crate::config::Config;
 use crate::docker::credentials::Credentials;
 use crate::docker::registry::{Options, Registry};
 use crate::env::Env;
+use crate::error::Result;
 use crate::event::Events;
 use crate::execute::http::{Http, Limits};
 use crate::execute::shutdown::Shutdown;
+use crate::github::api::Repository;
 use crate::record;
+use crate::workspace::git::Git;
 
 /// One run of a command: what every stage needs and none may change.
 pub struct Session {
@@ -57,6 +61,15 @@ impl Session {
     /// A client for registries, with the user's credentials.
     pub fn registry(&self) -> Registry {
         Registry::new(&self.http(), &Credentials::new(&self.env, &self.shutdown), Options::default())
+    }
+
+    /// The GitHub repository that the git remote names.
+    ///
+    /// # Errors
+    /// When git does not answer.
+    pub fn repository(&self) -> Result<Option<Repository>> {
+        let remote = Git::at(&self.home, &self.shutdown).remote()?;
+        Ok(remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok()))
     }
 
     /// What is known of earlier builds.

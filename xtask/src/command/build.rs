@@ -14,6 +14,7 @@ use crate::plan::request::{Destination, Request};
 use crate::record::{Outcome, RunRecord};
 use crate::report::summary;
 use crate::stage::{Session, build};
+use crate::workspace::git::Git;
 
 /// Builds.
 ///
@@ -63,8 +64,10 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
     let config = &session.config;
     let destination = match &flags.output {
         Some(output) => Destination::Output(output.clone()),
-        None if flags.push => Destination::Registry(tags(&flags.tags, "latest")?),
-        None => Destination::Engine(tags(&flags.tags, "dev")?),
+        None if flags.push && flags.tags.is_empty() => Destination::Registry(branch_tags(session)?),
+        None if flags.push => Destination::Registry(flags.tags.clone()),
+        None if flags.tags.is_empty() => Destination::Engine(vec!["dev".parse()?]),
+        None => Destination::Engine(flags.tags.clone()),
     };
     Ok(Request {
         command: command_line(flags),
@@ -85,12 +88,22 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
     })
 }
 
-fn tags(given: &[Tag], default: &str) -> Result<Vec<Tag>> {
-    if given.is_empty() { Ok(vec![default.parse()?]) } else { Ok(given.to_vec()) }
+/// The branch, as far as a tag can say it, and `sha-<commit>`; a working tree that differs from the commit has no right to its name.
+fn branch_tags(session: &Session) -> Result<Vec<Tag>> {
+    let git = Git::at(&session.home, &session.shutdown);
+    let commit = git.resolve("HEAD")?;
+    let branch = git.branch()?.unwrap_or_else(|| "detached".to_owned());
+    let plain: String =
+        branch.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(128).collect();
+    let mut tags = vec![plain.trim_start_matches(['.', '-']).parse()?];
+    if git.worktree()?.dirty().is_empty() {
+        tags.push(format!("sha-{}", &commit[..12]).parse()?);
+    }
+    Ok(tags)
 }
 
-/// BuildKit spreads one build over the cores already; one build a core keeps the network and the disk busy too.
-fn cores() -> NonZeroUsize {
+/// How many services build at once where nobody says. BuildKit spreads one build over the cores already; one build a core keeps the network and the disk busy too.
+pub fn cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(NonZeroUsize::MIN.saturating_add(1))
 }
 
@@ -118,7 +131,7 @@ fn command_line(flags: &cli::Build) -> String {
 }
 
 /// The plan as the very commands that would run, with every cache tier's verdict as a comment.
-fn commands(session: &Session, buildx: &crate::execute::process::Invocation, plan: &Plan) -> String {
+pub fn commands(session: &Session, buildx: &crate::execute::process::Invocation, plan: &Plan) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     let targets = plan.base.iter().chain(plan.services.iter().map(|service| &service.target));

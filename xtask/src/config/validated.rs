@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::name::{ImageRef, Platform, ServiceName};
 
 /// The sparse-checkout patterns of the reference workflow, and of `cargo xtask` itself.
-pub const DEFAULT_PATTERNS: [&str; 9] = [
+pub const DEFAULT_PATTERNS: [&str; 13] = [
     ".github",
     "Dockerfile.monorepo-optimized",
     "pnpm-lock.yaml",
@@ -18,6 +18,10 @@ pub const DEFAULT_PATTERNS: [&str; 9] = [
     "apps",
     "packages",
     "xtask*",
+    ".dockerignore",
+    ".npmrc",
+    ".pnpmfile.cjs",
+    "patches",
 ];
 
 /// The version tags of a release. `{version}` is the tag without `v`; a pre-release gets only the first two.

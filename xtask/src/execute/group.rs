@@ -19,15 +19,7 @@ const TAKEOVER: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Group {
     file: File,
-}
-
-/// What [`Group::enter`] found.
-#[derive(Debug)]
-pub enum Entered {
-    /// Nobody was in the group.
-    Free(Group),
-    /// The process with this id was, and was stopped.
-    TookOver(Group, i32),
+    stopped: Option<i32>,
 }
 
 impl Group {
@@ -35,13 +27,13 @@ impl Group {
     ///
     /// # Errors
     /// When the group is taken and `cancel` is false, when the earlier run does not end in time, or the file cannot be used.
-    pub fn enter(file: &Path, cancel: bool, shutdown: &Shutdown) -> Result<Entered> {
+    pub fn enter(file: &Path, cancel: bool, shutdown: &Shutdown) -> Result<Self> {
         let parent = file.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         let open = File::options().read(true).write(true).create(true).truncate(false).open(file);
         let mut lock = open.map_err(|e| Error::io("open", file, e))?;
         if try_lock(&lock, file)? {
-            return Ok(Entered::Free(Self::claimed(lock, file)?));
+            return Self::claimed(lock, file, None);
         }
         let holder = holder(&mut lock, file)?;
         if !cancel {
@@ -57,7 +49,7 @@ impl Group {
         while Instant::now() < deadline {
             shutdown.check()?;
             if try_lock(&lock, file)? {
-                return Ok(Entered::TookOver(Self::claimed(lock, file)?, holder));
+                return Self::claimed(lock, file, Some(holder));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -67,8 +59,13 @@ impl Group {
             .hint(format!("end it with `kill -9 {holder}` and run this again; what it did is kept")))
     }
 
+    /// The process that was in the group and was stopped.
+    pub fn stopped(&self) -> Option<i32> {
+        self.stopped
+    }
+
     /// Writes who we are into the locked file.
-    fn claimed(mut file: File, path: &Path) -> Result<Self> {
+    fn claimed(mut file: File, path: &Path, stopped: Option<i32>) -> Result<Self> {
         let write = |file: &mut File| {
             file.set_len(0)?;
             file.rewind()?;
@@ -76,7 +73,7 @@ impl Group {
             file.flush()
         };
         write(&mut file).map_err(|e| Error::io("write", path, e))?;
-        Ok(Self { file })
+        Ok(Self { file, stopped })
     }
 }
 
@@ -123,7 +120,7 @@ mod tests {
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(&file, "999999").unwrap();
         let entered = Group::enter(&file, true, &Shutdown::new()).unwrap();
-        assert!(matches!(entered, Entered::Free(_)));
+        assert_eq!(entered.stopped(), None);
     }
 
     #[test]
@@ -142,7 +139,7 @@ mod tests {
             drop(first);
         });
         let entered = Group::enter(&file, true, &Shutdown::new()).unwrap();
-        assert!(matches!(entered, Entered::TookOver(_, pid) if pid.cast_unsigned() == sleeper));
+        assert_eq!(entered.stopped().map(i32::cast_unsigned), Some(sleeper));
         waiter.join().unwrap();
         let stat = std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
         assert!(stat.is_empty() || stat.contains(") Z "), "the first run was not stopped: {stat}");

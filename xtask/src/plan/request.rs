@@ -1,9 +1,10 @@
 //! What was asked for, as values: flags and configuration are behind us. No I/O.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use crate::config::{Provenance, Sbom};
-use crate::name::{Platform, Tag};
+use crate::name::{Platform, ReleaseTag, Tag};
 
 /// Where the images of a run go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,4 +57,19 @@ impl Request {
     pub fn pushes(&self) -> bool {
         matches!(self.destination, Destination::Registry(_))
     }
+}
+
+/// A release as it was asked for, beside its build.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The tag, as it was written.
+    pub tag: ReleaseTag,
+    /// Make the GitHub release where there is none.
+    pub create: bool,
+    /// Let version tags that exist with other content move.
+    pub move_tags: bool,
+    /// Leave the sparse checkout in place.
+    pub keep_checkout: bool,
+    /// Where the notes are written too.
+    pub notes_file: Option<PathBuf>,
 }

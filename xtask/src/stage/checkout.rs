@@ -6,34 +6,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Events, Status, Task};
 use crate::execute::process::Invocation;
 use crate::execute::shutdown::Shutdown;
-use crate::name::{Tag, nearest};
-
-/// A release's tag: a semantic version with or without `v`, which is also an image tag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseTag {
-    /// As written: `v1.2.3`.
-    pub tag: Tag,
-    /// Without the `v`.
-    pub version: semver::Version,
-}
-
-impl std::str::FromStr for ReleaseTag {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text));
-        let version = version.map_err(|e| {
-            Error::usage(format!("`{text}` is not a release tag: {e}"))
-                .hint("a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1")
-        })?;
-        if !version.build.is_empty() {
-            return Err(Error::usage(format!(
-                "`{text}` has build metadata (`+{}`), which no image tag can carry",
-                version.build
-            )));
-        }
-        Ok(Self { tag: text.parse()?, version })
-    }
-}
+use crate::name::{ReleaseTag, nearest};
 
 /// A checkout that holds what the build needs of one commit.
 #[derive(Debug, Clone)]

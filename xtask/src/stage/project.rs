@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Level;
 use crate::stage::Session;
 use crate::workspace::Workspace;
 use crate::workspace::dockerfile::{self, Dockerfile};
 use crate::workspace::dockerignore::Ignore;
 use crate::workspace::git::{Git, Tree};
+use crate::workspace::lock::Lock;
 
 /// A monorepo as it is on disk.
 pub struct Project {
@@ -58,4 +59,45 @@ fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> 
         None => Ignore::default(),
     };
     Ok((dockerfile::load(dockerfile)?, ignore))
+}
+
+/// Files at the root that a build reads beside its packages, where the commit has them.
+const ROOT_FILES: [&str; 9] = [
+    ".dockerignore",
+    ".npmrc",
+    ".pnpmfile.cjs",
+    "package.json",
+    "pnpm-lock.yaml",
+    "pnpm-workspace.yaml",
+    "tsconfig.base.json",
+    "tsconfig.json",
+    "xtask.lock",
+];
+
+/// Checks that a sparse checkout holds what the build needs: the Dockerfile and root files, and every package that the lock links.
+///
+/// # Errors
+/// Names what the checkout's patterns leave out.
+pub fn check_complete(project: &Project) -> Result<()> {
+    let absent = project.tree.absent();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let folders = |lock: &'_ Lock| {
+        (0..u32::try_from(lock.importer_count()).unwrap_or(u32::MAX)).map(|at| lock.importer_dir(at).to_owned()).collect()
+    };
+    let importers: Vec<String> = project.workspace.scanned().map(folders).unwrap_or_default();
+    let is_root_file = |path: &str| ROOT_FILES.contains(&path) || path.starts_with("patches/");
+    let in_package =
+        |path: &str| importers.iter().any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
+    let kept_out = |path: &str| project.ignore.excludes(path);
+    let missing = absent.iter().find(|path| is_root_file(path) || (in_package(path) && !kept_out(path)));
+    match missing {
+        None => Ok(()),
+        Some(path) => {
+            let pattern = path.split('/').take(2).collect::<Vec<_>>().join("/");
+            Err(Error::usage(format!("the sparse checkout leaves out {path}, which the build needs"))
+                .hint(format!("add \"{pattern}\" to `[checkout] patterns` in xtask.toml")))
+        }
+    }
 }

@@ -9,6 +9,14 @@ use crate::error::{Error, Result, read_text};
 const DEEPEN: [&str; 3] = ["100", "1000", "10000"];
 
 impl Git {
+    /// The branch that is checked out; `None` where none is.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn branch(&self) -> Result<Option<String>> {
+        self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])
+    }
+
     /// The full id of the commit that `revision` names.
     ///
     /// # Errors

@@ -1,0 +1,89 @@
+//! `cargo xtask release`: flags to a request, the release pipeline, and its outcome.
+
+use std::io::Write as _;
+
+use crate::cli;
+use crate::command::build::{commands, conclude, cores};
+use crate::command::{Finished, Surroundings, print};
+use crate::error::Result;
+use crate::pipeline::{self, Released};
+use crate::plan::request::{Destination, Release, Request};
+use crate::stage::update_release::Outcome;
+use crate::stage::{Session, checkout};
+
+/// Releases.
+///
+/// # Errors
+/// Whatever keeps the run from coming to an outcome.
+pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let (release, request) = asked(flags, &session);
+    if flags.dry_run {
+        let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
+        let folder = session.state_dir().join("checkout");
+        let patterns = &session.config.checkout_patterns;
+        let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
+        let (_, engine, plan) = pipeline::prepare(&session, &checkout.root, &request)?;
+        checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
+        reporter.finish();
+        print(&format!("# release {} of commit {commit}\n{}", tag.tag, commands(&session, &engine.buildx(), &plan)))?;
+        return Ok(Finished::Well);
+    }
+    let released = pipeline::release(&session, &release, &request)?;
+    reporter.finish();
+    let finished = conclude(surroundings, &session, &released.record, flags.json)?;
+    say(&released, flags.json)?;
+    Ok(finished)
+}
+
+fn asked(flags: &cli::Release, session: &Session) -> (Release, Request) {
+    let release = Release {
+        tag: flags.tag.clone(),
+        create: flags.create,
+        move_tags: flags.move_tags,
+        keep_checkout: flags.keep_checkout,
+        notes_file: flags.notes_file.as_ref().map(|file| session.env.cwd.join(file)),
+    };
+    let request = Request {
+        command: format!("release {}", flags.tag.tag),
+        services: Vec::new(),
+        destination: Destination::Registry(Vec::new()),
+        jobs: flags.jobs.or(session.config.jobs).unwrap_or_else(cores),
+        fail_fast: false,
+        force: false,
+        no_cache: false,
+        cache_from: true,
+        cache_to: true,
+        platforms: Vec::new(),
+        provenance: session.config.attest.provenance,
+        sbom: session.config.attest.sbom.clone(),
+        locked: true,
+        release: true,
+        allow_stand_ins: flags.allow_stand_ins,
+    };
+    (release, request)
+}
+
+/// The tags that were put, and what became of the notes.
+fn say(released: &Released, json: bool) -> Result<()> {
+    let mut lines: Vec<String> = Vec::new();
+    for published in &released.published {
+        let tags: Vec<&str> = published.tags.iter().map(|tag| tag.tag.as_str()).collect();
+        lines.push(format!("{}@{}: {}", published.repository, published.digest, tags.join(", ")));
+    }
+    if let Some(notes) = &released.notes {
+        let page = notes.url.as_deref().unwrap_or_default();
+        lines.push(match &notes.outcome {
+            Outcome::Unchanged | Outcome::Shown => "notes: unchanged".to_owned(),
+            Outcome::Updated => format!("notes: updated {page}"),
+            Outcome::Created => format!("notes: release created {page}"),
+            Outcome::NotDone { why, file } => format!("notes: not on GitHub: {why}; they are in {}", file.display()),
+        });
+        if matches!(notes.outcome, Outcome::NotDone { .. }) && !json {
+            print(&notes.body)?;
+        }
+    }
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().lock().write_all((lines.join("\n") + "\n").as_bytes());
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! From a plan whose images stand to what is published: which content tag becomes which tags, and what the notes say of it.
+
+use std::path::PathBuf;
+
+use semver::Version;
+
+use crate::docker::manifest::{Document, Index, Manifest, PlatformSpec};
+use crate::docker::registry::Registry;
+use crate::error::Result;
+use crate::event::Status;
+use crate::github::api::Api;
+use crate::github::notes::{self, ImageNote, PlatformNote, ReleaseNotes};
+use crate::name::{ImageRef, Tag};
+use crate::plan::Plan;
+use crate::record::RunRecord;
+use crate::stage::Session;
+use crate::stage::publish::{self, Item, Published};
+
+/// What a publication is called and which tags it puts.
+pub struct Naming<'a> {
+    /// A release's tag, or a branch's.
+    pub name: &'a str,
+    /// The release's version; none for a branch.
+    pub version: Option<&'a Version>,
+    /// The tags.
+    pub tags: &'a [Tag],
+    /// Let a version tag that exists with other content move.
+    pub move_tags: bool,
+}
+
+/// Where the journal of a publication lies.
+pub fn journal(session: &Session, name: &str) -> PathBuf {
+    session.state_dir().join("publish").join(format!("{name}.json"))
+}
+
+/// The request to the publish stage: every service of the plan, under its content tag.
+pub fn request(session: &Session, plan: &Plan, naming: &Naming<'_>) -> publish::Request {
+    let items = plan.services.iter().filter_map(|service| {
+        let source = service.target.spec.output.names().first()?.clone();
+        Some(Item { service: service.service.name.clone(), source, digest: None, tags: naming.tags.to_vec() })
+    });
+    publish::Request {
+        name: naming.name.to_owned(),
+        version: naming.version.cloned(),
+        items: items.collect(),
+        journal: journal(session, naming.name),
+        move_tags: naming.move_tags,
+        annotations: None,
+    }
+}
+
+/// True where every service has an image: built now or before.
+pub fn all_stand(record: &RunRecord) -> bool {
+    record.tasks.iter().all(|task| matches!(task.status, Status::Built | Status::Skipped | Status::Done))
+}
+
+/// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
+///
+/// # Errors
+/// When an image cannot be read back, or GitHub does not answer.
+pub fn notes(tag: &Tag, published: &[Published], registry: &Registry, api: Option<&Api>) -> Result<ReleaseNotes> {
+    let before = api.map(|api| api.release_before(tag)).transpose()?.flatten();
+    let digests = before.as_ref().map(|release| notes::digests(release.body.as_deref().unwrap_or_default()));
+    let images = published.iter().map(|published| {
+        Ok(ImageNote {
+            service: published.service.clone(),
+            image: published.repository.clone(),
+            digest: published.digest.clone(),
+            platforms: platforms(&published.repository.with_digest(published.digest.clone()), registry)?,
+            change: digests.as_ref().map(|before| notes::change_since(before, &published.service, &published.digest)),
+        })
+    });
+    Ok(ReleaseNotes {
+        tag: tag.clone(),
+        images: images.collect::<Result<_>>()?,
+        previous: before.and_then(|release| release.tag_name.parse().ok()),
+        details: None,
+    })
+}
+
+fn platforms(image: &ImageRef, registry: &Registry) -> Result<Vec<PlatformNote>> {
+    match registry.need_manifest(image)?.document()? {
+        Document::Manifest(_) => Ok(Vec::new()),
+        Document::Index(index) => index_platforms(image, &index, registry),
+    }
+}
+
+fn index_platforms(image: &ImageRef, index: &Index, registry: &Registry) -> Result<Vec<PlatformNote>> {
+    let mut platforms = Vec::new();
+    for entry in index.images() {
+        let Some(platform) = entry.platform.as_ref().and_then(PlatformSpec::name) else { continue };
+        let bytes = match registry.need_manifest(&image.with_digest(entry.digest.clone()))?.document()? {
+            Document::Manifest(manifest) => Some(size(&manifest)),
+            Document::Index(_) => None,
+        };
+        platforms.push(PlatformNote { platform, digest: Some(entry.digest.clone()), bytes });
+    }
+    Ok(platforms)
+}
+
+/// Bytes to pull.
+fn size(manifest: &Manifest) -> u64 {
+    manifest.layers.iter().fold(manifest.config.size, |sum, layer| sum.saturating_add(layer.size))
+}
