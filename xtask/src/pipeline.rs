@@ -3,11 +3,7 @@
 use std::path::Path;
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::event::Level;
-use crate::execute::group::Group;
-use crate::github::api::{Api, Place};
-use crate::name::ReleaseTag;
+use crate::error::Result;
 use crate::plan::Plan;
 use crate::plan::request::{Destination, Release, Request};
 use crate::record::RunRecord;
@@ -48,12 +44,7 @@ pub struct Released {
 /// As the stages'. A failed build is an outcome, and publishes nothing.
 pub fn release(session: &Session, release: &Release, request: &Request) -> Result<Released> {
     let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
-    let lock = session.state_dir().join("release").join(format!("{}.lock", tag.tag));
-    let group = Group::enter(&lock, true, &session.shutdown)?;
-    if let Some(earlier) = group.stopped() {
-        let message = format!("stopped the earlier release of {} (process {earlier}) and took over", tag.tag);
-        session.events.notice(Level::Info, None, message, None);
-    }
+    let _alone = publication::enter(session, &tag)?;
     let folder = session.state_dir().join("checkout");
     let patterns = &session.config.checkout_patterns;
     let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
@@ -66,7 +57,7 @@ pub fn release(session: &Session, release: &Release, request: &Request) -> Resul
     let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
     let naming = Naming { name: tag.tag.as_str(), version: Some(&tag.version), tags: &tags, move_tags: release.move_tags };
     let published = publish(session, &plan, &naming)?;
-    let notes = notes(session, &tag, release, &published)?;
+    let notes = publication::write_notes(session, &tag, release, &published)?;
     if !release.keep_checkout {
         checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
     }
@@ -107,23 +98,4 @@ fn publish(session: &Session, plan: &Plan, naming: &Naming<'_>) -> Result<Vec<Pu
     let registry = session.registry();
     let publication = publish::plan(&publication::request(session, plan, naming), &registry)?;
     publish::run(&publication, &registry, &session.events)
-}
-
-/// The release's notes, on GitHub or in a file.
-fn notes(session: &Session, tag: &ReleaseTag, release: &Release, published: &[Published]) -> Result<update_release::Report> {
-    let place = Place::from_env(&session.env, session.repository()?.as_ref())?;
-    let api = place.map(|place| Api::new(session.http(), place, session.events.clone()));
-    let notes = publication::notes(&tag.tag, published, &session.registry(), api.as_ref().ok())?;
-    let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
-    let request = update_release::Request {
-        notes: &notes,
-        create: release.create,
-        prerelease: !tag.version.pre.is_empty(),
-        dry_run: false,
-        file: release.notes_file.as_deref(),
-        fallback: &fallback,
-    };
-    update_release::update_release(api.as_ref().map_err(|why| *why), &request, &session.events).map_err(|e: Error| {
-        if e.hint_text().is_some() { e } else { e.hint("the images and their tags stand; run this again for the notes") }
-    })
 }

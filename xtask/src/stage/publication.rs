@@ -6,15 +6,18 @@ use semver::Version;
 
 use crate::docker::manifest::{Document, Index, Manifest, PlatformSpec};
 use crate::docker::registry::Registry;
-use crate::error::Result;
-use crate::event::Status;
-use crate::github::api::Api;
-use crate::github::notes::{self, ImageNote, PlatformNote, ReleaseNotes};
-use crate::name::{ImageRef, Tag};
+use crate::error::{Error, Result};
+use crate::event::{Level, Status};
+use crate::execute::group::Group;
+use crate::github::api::{Api, Place};
+use crate::github::notes::{self as body, ImageNote, PlatformNote, ReleaseNotes};
+use crate::name::{ImageRef, ReleaseTag, Tag};
 use crate::plan::Plan;
+use crate::plan::request::Release;
 use crate::record::RunRecord;
 use crate::stage::Session;
 use crate::stage::publish::{self, Item, Published};
+use crate::stage::update_release::{self, Missing};
 
 /// What a publication is called and which tags it puts.
 pub struct Naming<'a> {
@@ -60,14 +63,14 @@ pub fn all_stand(record: &RunRecord) -> bool {
 /// When an image cannot be read back, or GitHub does not answer.
 pub fn notes(tag: &Tag, published: &[Published], registry: &Registry, api: Option<&Api>) -> Result<ReleaseNotes> {
     let before = api.map(|api| api.release_before(tag)).transpose()?.flatten();
-    let digests = before.as_ref().map(|release| notes::digests(release.body.as_deref().unwrap_or_default()));
+    let digests = before.as_ref().map(|release| body::digests(release.body.as_deref().unwrap_or_default()));
     let images = published.iter().map(|published| {
         Ok(ImageNote {
             service: published.service.clone(),
             image: published.repository.clone(),
             digest: published.digest.clone(),
             platforms: platforms(&published.repository.with_digest(published.digest.clone()), registry)?,
-            change: digests.as_ref().map(|before| notes::change_since(before, &published.service, &published.digest)),
+            change: digests.as_ref().map(|before| body::change_since(before, &published.service, &published.digest)),
         })
     });
     Ok(ReleaseNotes {
@@ -76,6 +79,47 @@ pub fn notes(tag: &Tag, published: &[Published], registry: &Registry, api: Optio
         previous: before.and_then(|release| release.tag_name.parse().ok()),
         details: None,
     })
+}
+
+/// Writes the release's notes, to GitHub or, where it cannot be told, to a file.
+///
+/// # Errors
+/// As [`notes`] and [`update_release::update_release`].
+pub fn write_notes(
+    session: &Session,
+    tag: &ReleaseTag,
+    release: &Release,
+    published: &[Published],
+) -> Result<update_release::Report> {
+    let place = Place::from_env(&session.env, session.repository()?.as_ref())?;
+    let api = place.map(|place| Api::new(session.http(), place, session.events.clone()));
+    let notes = notes(&tag.tag, published, &session.registry(), api.as_ref().ok())?;
+    let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
+    let request = update_release::Request {
+        notes: &notes,
+        missing: if release.create { Missing::Create } else { Missing::Fail },
+        prerelease: !tag.version.pre.is_empty(),
+        dry_run: false,
+        file: release.notes_file.as_deref(),
+        fallback: &fallback,
+    };
+    update_release::update_release(api.as_ref().map_err(|why| *why), &request, &session.events).map_err(|e: Error| {
+        if e.hint_text().is_some() { e } else { e.hint("the images and their tags stand; run this again for the notes") }
+    })
+}
+
+/// Makes this run the only one that releases the tag: an earlier one is stopped and taken over from.
+///
+/// # Errors
+/// When it does not end in time.
+pub fn enter(session: &Session, tag: &ReleaseTag) -> Result<Group> {
+    let lock = session.state_dir().join("release").join(format!("{}.lock", tag.tag));
+    let group = Group::enter(&lock, true, &session.shutdown)?;
+    if let Some(earlier) = group.stopped() {
+        let message = format!("stopped the earlier release of {} (process {earlier}) and took over", tag.tag);
+        session.events.notice(Level::Info, None, message, None);
+    }
+    Ok(group)
 }
 
 fn platforms(image: &ImageRef, registry: &Registry) -> Result<Vec<PlatformNote>> {

@@ -1,3 +1,5 @@
+//! The notes' section, and bodies that try to lose a line.
+
 use super::*;
 
 fn notes() -> ReleaseNotes {

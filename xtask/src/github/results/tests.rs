@@ -1,3 +1,5 @@
+//! Result files: complete or refused.
+
 use super::*;
 
 fn name(text: &str) -> ServiceName {

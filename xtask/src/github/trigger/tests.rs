@@ -1,3 +1,5 @@
+//! Recorded events and what they start.
+
 use serde_json::{Value, json};
 
 use super::*;

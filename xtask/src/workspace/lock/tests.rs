@@ -1,3 +1,5 @@
+//! The line scanner on small locks.
+
 use std::collections::BTreeMap;
 
 use super::*;
