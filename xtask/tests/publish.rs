@@ -245,7 +245,7 @@ fn passing_faults_in_the_middle_are_ridden_out() {
 #[test]
 fn a_run_that_dies_anywhere_is_completed_by_a_rerun() {
     // The registry goes dark at the n-th tag, so that nothing can be put back either: what a killed run leaves.
-    for survivors in [0, 1, 3, 6, 9] {
+    for survivors in [0, 4, 9] {
         let scene = Scene::new();
         let plan = publish::plan(&scene.request, &scene.registry).unwrap();
         let put = Mutex::new(0);
@@ -299,7 +299,7 @@ fn a_half_published_version_is_completed_without_its_journal_too() {
 
 #[test]
 fn a_cancelled_run_leaves_every_tag_as_it_was_within_three_seconds() {
-    for stop_at in [1, 4, 8] {
+    for stop_at in [1, 8] {
         let scene = Scene::new();
         let shutdown = Shutdown::new();
         let env = Env::new("/", []);
