@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::EngineChoice;
-use crate::name::{Platform, ReleaseTag};
+use crate::name::{ImageRef, Platform, ReleaseTag};
 
 /// Builds and releases every Docker service of this pnpm monorepo.
 #[derive(Debug, Parser)]
@@ -59,6 +59,14 @@ pub enum Progress {
 pub enum Verb {
     /// Build the services' images
     Build(Build),
+    /// Say what a build would do, and why
+    #[command(
+        after_help = "Examples:\n  cargo xtask plan --explain\n  cargo xtask plan --json | jq -r '.services[] | select(.action == \"build\") | .service'"
+    )]
+    Plan(Plan),
+    /// Move the pins of base images in xtask.lock
+    #[command(after_help = "Examples:\n  cargo xtask update\n  cargo xtask update node:24-bookworm-slim")]
+    Update(Update),
     /// Release a tag: images, version tags, and the notes on GitHub
     Release(Release),
     /// Start, stop and look at the embedded engine
@@ -133,6 +141,28 @@ pub struct Build {
     /// Print the outcome as JSON on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct Plan {
+    /// The services [default: all]
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+    /// Every reason, each on a line of its own
+    #[arg(long)]
+    pub explain: bool,
+    /// Print the plan as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `update`.
+#[derive(Debug, Clone, Args)]
+pub struct Update {
+    /// The image whose pin moves, as the Dockerfile names it [default: all]
+    #[arg(value_name = "IMAGE")]
+    pub image: Option<ImageRef>,
 }
 
 /// Flags of `release`.

@@ -2,7 +2,9 @@
 
 pub mod build;
 pub mod engine;
+pub mod plan;
 pub mod release;
+pub mod update;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -57,6 +59,8 @@ pub fn run(cli: &Cli, env: &Env, shutdown: &Shutdown) -> ExitCode {
 fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
     match verb {
         Verb::Build(flags) => build::run(flags, surroundings),
+        Verb::Plan(flags) => plan::run(flags, surroundings),
+        Verb::Update(flags) => update::run(flags, surroundings),
         Verb::Release(flags) => release::run(flags, surroundings),
         Verb::Engine { action } => {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to

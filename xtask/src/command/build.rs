@@ -88,6 +88,31 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
     })
 }
 
+/// A build of the working tree into the engine, as `build` without flags: what `plan` shows.
+///
+/// # Errors
+/// None but those of names that are constant.
+pub fn local_request(command: &str, services: &[String], session: &Session) -> Result<Request> {
+    let config = &session.config;
+    Ok(Request {
+        command: command.to_owned(),
+        services: services.to_vec(),
+        destination: Destination::Engine(vec!["dev".parse()?]),
+        jobs: config.jobs.unwrap_or_else(cores),
+        fail_fast: false,
+        force: false,
+        no_cache: false,
+        cache_from: true,
+        cache_to: true,
+        platforms: Vec::new(),
+        provenance: config.attest.provenance,
+        sbom: config.attest.sbom.clone(),
+        locked: false,
+        release: false,
+        allow_stand_ins: false,
+    })
+}
+
 /// The branch, as far as a tag can say it, and `sha-<commit>`; a working tree that differs from the commit has no right to its name.
 fn branch_tags(session: &Session) -> Result<Vec<Tag>> {
     let git = Git::at(&session.home, &session.shutdown);

@@ -11,6 +11,7 @@ use crate::name::{Digest, ImageRef, Platform};
 use crate::plan::fingerprint::{self, Inputs, Parts};
 use crate::plan::part::MainContext;
 use crate::plan::request::{Destination, Request};
+use crate::plan::services::discover;
 use crate::stage::Session;
 use crate::stage::project::Project;
 use crate::workspace::dockerfile;
@@ -82,6 +83,23 @@ impl Bases {
 /// The epoch that image times are clamped to.
 pub fn epoch(session: &Session) -> String {
     session.env.get(EPOCH_ARGUMENT).unwrap_or(EPOCH).to_owned()
+}
+
+/// Every image from outside that a service or the base starts from, whatever is built.
+///
+/// # Errors
+/// When a target cannot be cut out of the Dockerfile.
+pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
+    let config = &session.config;
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let mut images = BTreeSet::new();
+    let (no_contexts, args) = (BTreeSet::new(), config.images.build_args.clone());
+    let services = discover(config, &project.packages(), &names)?;
+    for target in services.iter().map(|service| service.target.as_str()).chain([config.base_target.as_str()]) {
+        let request = dockerfile::Request { target, contexts: &no_contexts, args: &args, platforms: &config.images.platforms };
+        images.extend(project.dockerfile.slice(&request)?.images().map(|base| base.image));
+    }
+    Ok(images)
 }
 
 /// Makes sure that every image the targets start from can be had and is pinned: on the embedded engine without Docker Hub by

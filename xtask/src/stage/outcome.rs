@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::event::{Status, Task};
-use crate::plan::cache::{Tier, Verdict};
+use crate::plan::cache::{Kind, Tier, Verdict};
 use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
 use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
@@ -70,7 +70,8 @@ fn tier(tier: &Tier) -> TierRecord {
         Verdict::Unreachable(_) => "unreachable",
         Verdict::LeftOut(_) => "left-out",
     };
-    TierRecord { tier: tier.kind.to_string(), verdict: verdict.to_owned(), why }
+    let kind = if tier.kind == Kind::Previous { "image".to_owned() } else { tier.kind.to_string() };
+    TierRecord { tier: kind, verdict: verdict.to_owned(), why }
 }
 
 /// True where the services can be built: the base stands.

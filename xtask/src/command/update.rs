@@ -1,0 +1,39 @@
+//! `cargo xtask update`: moves the pins of base images in `xtask.lock` to what their tags point to now.
+
+use crate::cli;
+use crate::command::{Finished, Surroundings, print};
+use crate::config::pins::Pins;
+use crate::error::{Error, Result};
+use crate::name::{Digest, ImageRef};
+use crate::stage::inputs::{PINS, external_images};
+use crate::stage::project;
+
+/// Moves pins.
+///
+/// # Errors
+/// When no `FROM` names the image, a tag cannot be resolved, or the file cannot be written.
+pub fn run(flags: &cli::Update, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let project = project::load(&session, &session.home)?;
+    let images = external_images(&session, &project)?;
+    let path = session.home.join(PINS);
+    let mut pins = Pins::load(&path)?;
+    let registry = session.registry();
+    let resolve = |image: &ImageRef| -> Result<Digest> {
+        let found = registry.resolve(image)?;
+        found.map(|descriptor| descriptor.digest).ok_or_else(|| Error::failed(format!("there is no image `{image}`")))
+    };
+    let moved = pins.update(&images, flags.image.as_ref(), &resolve)?;
+    pins.save(&path)?;
+    reporter.finish();
+    let mut text = String::new();
+    for pin in &moved {
+        let before = pin.before.as_ref().map_or_else(|| "not pinned".to_owned(), |digest| digest.short().to_owned());
+        text += &[&pin.image.to_string(), "  ", &before, " → ", pin.after.short(), "\n"].concat();
+    }
+    if moved.is_empty() {
+        text.push_str("every pin is up to date\n");
+    }
+    print(&text)?;
+    Ok(Finished::Well)
+}
