@@ -1,0 +1,117 @@
+//! The documentation, held to the program: every command line in it parses, every key in its tables exists and none is left out,
+//! every verb is in the README, every link leads somewhere. What the sentences say is for a reader to check.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
+use xtask::cli::Cli;
+use xtask::config;
+use xtask::env::Env;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// README.md and every file of docs/, with its text.
+fn documents() -> Vec<(PathBuf, String)> {
+    let listed = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = listed.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
+    files.push(root().join("README.md"));
+    files.sort();
+    files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The command lines in a text: lines of code blocks that begin with `cargo xtask`, after a prompt or not, and inline code.
+/// A comment, a pipe or a redirection ends one.
+fn commands(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            let line = line.trim();
+            found.extend(line.strip_prefix("$ ").unwrap_or(line).strip_prefix("cargo xtask "));
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("cargo xtask ")));
+        }
+    }
+    let ends = |word: &&str| !["#", "|", ">", "&&", "2>"].contains(word);
+    found.iter().map(|line| line.split_whitespace().take_while(ends).collect::<Vec<_>>().join(" ")).collect()
+}
+
+#[test]
+fn every_command_line_in_the_documentation_is_one_the_program_takes() {
+    let mut seen = 0;
+    for (path, text) in documents() {
+        for command in commands(&text) {
+            seen += 1;
+            let words = command.split(' ').map(|word| word.trim_matches(['\'', '"']));
+            if let Err(error) = Cli::try_parse_from(["cargo xtask"].into_iter().chain(words)) {
+                assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{}: cargo xtask {command}\n{error}", path.display());
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen} command lines were found");
+}
+
+#[test]
+fn every_verb_is_in_the_readme() {
+    let named: BTreeSet<String> = commands(&std::fs::read_to_string(root().join("README.md")).unwrap())
+        .iter()
+        .filter_map(|command| Some(command.split(' ').next()?.to_owned()))
+        .collect();
+    let verbs: BTreeSet<String> = Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    assert_eq!(&verbs - &named, BTreeSet::new(), "verbs that README.md does not show");
+}
+
+/// The keys that a document accepts, from the error about one that cannot be meant.
+fn accepted(document: &str) -> BTreeSet<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("xtask.toml");
+    std::fs::write(&file, document).unwrap();
+    let error = config::load(&file, true, &Env::new(dir.path(), []), || Ok(None)).unwrap_err();
+    let hint = error.hint_text().unwrap_or_default();
+    let keys = hint.strip_prefix("known keys here: ").unwrap_or_else(|| panic!("{document}: {error}: {hint}"));
+    keys.split(", ").map(str::to_owned).collect()
+}
+
+/// The first column of the table under each heading of docs/configuration.md that names a section: `### [images]`.
+fn documented() -> Vec<(String, BTreeSet<String>)> {
+    let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let sections = text.split("\n### ").skip(1).filter(|section| section.starts_with("`["));
+    let read = |section: &str| {
+        let header = section[1..].split('`').next().unwrap().to_owned();
+        let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter_map(|line| line.strip_prefix("| `"));
+        (header, rows.map(|row| row.split('`').next().unwrap().to_owned()).collect())
+    };
+    sections.map(read).collect()
+}
+
+#[test]
+fn the_tables_of_keys_are_the_keys_that_the_configuration_accepts() {
+    let documented = documented();
+    let names: BTreeSet<String> = documented.iter().map(|(header, _)| header.trim_matches(['[', ']']).to_owned()).collect();
+    assert_eq!(names, accepted("qqqqqqqq = 1\n"), "sections");
+    for (header, keys) in documented {
+        assert_eq!(keys, accepted(&format!("{header}\nqqqqqqqq = 1\n")), "{header}");
+    }
+}
+
+#[test]
+fn every_link_between_documents_leads_to_a_file() {
+    let mut seen = 0;
+    for (path, text) in documents() {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.starts_with('#') {
+                continue;
+            }
+            seen += 1;
+            let file = path.parent().unwrap().join(target.split('#').next().unwrap());
+            assert!(file.exists(), "{} links to {target}", path.display());
+        }
+    }
+    assert!(seen > 5, "only {seen} links were found");
+}
