@@ -20,7 +20,8 @@ pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Fini
     let (release, request) = asked(flags, &session);
     if flags.dry_run {
         let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
-        let folder = session.state_dir().join("checkout");
+        // Not a release's own folder: that one may be at work.
+        let folder = session.state_dir().join("dry-run").join(tag.tag.as_str());
         let patterns = &session.config.checkout_patterns;
         let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
         let (_, engine, plan) = pipeline::prepare(&session, &checkout.root, &request)?;

@@ -156,7 +156,15 @@ fn serve(stream: &TcpStream, handler: &(dyn Fn(&Request) -> Response + Send + Sy
     Ok(())
 }
 
+/// What a TLS connection begins with: the record type of a handshake.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 fn read_request(reader: &mut BufReader<&TcpStream>, mut stream: &TcpStream) -> std::io::Result<Option<Request>> {
+    if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
+        // As Go's servers do: by this answer BuildKit learns that a registry on loopback speaks plain HTTP.
+        stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n")?;
+        return Ok(None);
+    }
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);

@@ -1,0 +1,46 @@
+//! Two releases at once: of one tag, the later takes over; of two tags, neither notices the other.
+
+use std::time::Duration;
+
+use crate::harness::{SERVICES, Scene, until, wait};
+use crate::support::faulty_proxy::Fault;
+
+fn shown(file: &tempfile::NamedTempFile) -> String {
+    std::fs::read_to_string(file.path()).unwrap()
+}
+
+#[test]
+fn a_second_release_of_a_tag_stops_the_first_and_completes_it() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    // The first one comes to its first version tag and no further.
+    scene.registry.fail("PUT", "/manifests/v1.0.0", Fault::Hang(Duration::from_secs(20)), 1);
+    let (mut first, first_shown) = scene.begin("v1.0.0");
+    until("the first release puts a tag", || scene.registry.count("PUT", "/manifests/v1.0.0 Hang") > 0);
+    let (mut second, second_shown) = scene.begin("v1.0.0");
+    let ended = wait(&mut second, second_shown.as_file());
+    assert_eq!(ended.code(), Some(0), "{}", shown(&second_shown));
+    assert_eq!(wait(&mut first, first_shown.as_file()).code(), Some(130), "{}", shown(&first_shown));
+    let said = format!("stopped the earlier release of v1.0.0 (process {})", first.id());
+    assert!(shown(&second_shown).contains(&said), "{}", shown(&second_shown));
+    scene.whole();
+}
+
+#[test]
+fn releases_of_two_tags_of_one_commit_do_not_disturb_each_other() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.tag("v2.0.0", "");
+    let mut both = ["v1.0.0", "v2.0.0"].map(|tag| scene.begin(tag));
+    for (child, file) in &mut both {
+        assert_eq!(wait(child, file.as_file()).code(), Some(0), "{}", shown(file));
+    }
+    for service in SERVICES {
+        let tags = scene.version_tags(service);
+        for tag in ["v1.0.0", "1.0.0", "1.0", "1", "v2.0.0", "2.0.0", "2.0", "2"] {
+            assert!(tags.contains_key(tag), "{service} lacks {tag}: {tags:?}");
+        }
+        assert_eq!(tags["latest"], tags["v2.0.0"], "{service}");
+    }
+    assert!(["v1.0.0", "v2.0.0"].iter().all(|tag| scene.github.body(tag).contains("🐳")));
+}

@@ -1,0 +1,121 @@
+//! What a release leaves behind when all goes well, and when a service does not build.
+
+use crate::harness::{SERVICES, Scene, TAGS, statuses};
+use crate::support::engine::shared;
+use xtask::execute::shutdown::Shutdown;
+
+#[test]
+fn every_tag_is_the_image_of_the_content_tag_the_notes_say_so_and_a_rerun_writes_nothing() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "Hand-written.\r\n\r\n```\ncode 🐳\n```");
+    let first = scene.release("v1.0.0").exits(0);
+    assert_eq!(statuses(&first.json()), ["built"; 2]);
+    scene.whole();
+
+    let body = scene.github.body("v1.0.0");
+    assert!(body.starts_with("Hand-written.\r\n\r\n```\ncode 🐳\n```"), "{body}");
+    assert!(body.contains("🐳 Docker Images"), "{body}");
+    for service in SERVICES {
+        let image = format!("{}/{}/{service}", scene.registry.host(), scene.namespace);
+        let digest = &scene.tags(service)["v1.0.0"];
+        assert!(body.contains(&format!("docker pull {image}:v1.0.0\n")), "{body}");
+        assert!(body.contains(&format!("docker pull {image}@{digest}\n")), "{body}");
+    }
+
+    let second = scene.release("v1.0.0").exits(0);
+    assert_eq!(statuses(&second.json()), ["skipped"; 2]);
+    assert!(second.stderr.contains("notes: unchanged"), "{}", second.stderr);
+    scene.whole();
+    assert_eq!(scene.github.body("v1.0.0"), body);
+    for method in ["PUT", "POST", "PATCH", "DELETE"] {
+        assert_eq!(scene.registry.count(method, ""), 0, "a rerun writes: {:?}", scene.registry.log());
+    }
+    assert_eq!(scene.github_writes(), 0);
+}
+
+#[test]
+fn an_unchanged_tree_is_carried_forward_and_an_older_release_takes_no_tag_back() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.release("v1.0.0").exits(0);
+    let first = SERVICES.map(|service| scene.version_tags(service)["v1.0.0"].clone());
+
+    scene.tag("v1.0.1", "");
+    let second = scene.release("v1.0.1").exits(0);
+    assert_eq!(statuses(&second.json()), ["skipped"; 2]);
+    assert_eq!(scene.registry.count("PUT", "/blobs/"), 0, "something was pushed: {:?}", scene.registry.log());
+    for (service, digest) in SERVICES.iter().zip(&first) {
+        let tags = scene.version_tags(service);
+        assert!(tags.values().all(|now| now == digest), "{service}: {tags:?}");
+        assert!(["v1.0.1", "1.0.1"].iter().all(|tag| tags.contains_key(*tag)), "{service}: {tags:?}");
+    }
+    assert!(scene.github.body("v1.0.1").contains("unchanged"), "{}", scene.github.body("v1.0.1"));
+
+    scene.repo.write("apps/web/src/more.ts", "export const more = 1;\n");
+    scene.repo.commit("web says more");
+    scene.tag("v1.1.0", "");
+    let third = scene.release("v1.1.0").exits(0);
+    assert_eq!(statuses(&third.json()), ["skipped", "built"]);
+    let web = scene.version_tags("web");
+    assert_ne!(web["v1.1.0"], first[1]);
+    assert_eq!([&web["latest"], &web["1"], &web["1.1"]], [&web["v1.1.0"]; 3]);
+    assert_eq!([&web["1.0"], &web["v1.0.1"]], [&first[1]; 2]);
+
+    let again = scene.release("v1.0.0").exits(0);
+    assert_eq!(statuses(&again.json()), ["skipped"; 2]);
+    assert_eq!(scene.version_tags("web"), web);
+    assert_eq!(scene.registry.count("PUT", ""), 0, "{:?}", scene.registry.log());
+}
+
+#[test]
+fn one_broken_service_publishes_nothing_of_any_and_once_mended_the_other_is_not_built_again() {
+    let scene = Scene::new();
+    scene.repo.write("apps/web/src/broken.ts", "");
+    scene.repo.commit("break web");
+    scene.tag("v1.0.0", "as it was");
+    let ran = scene.release("v1.0.0").exits(1);
+    assert_eq!(statuses(&ran.json()), ["built", "failed"]);
+    for service in SERVICES {
+        assert!(scene.version_tags(service).is_empty(), "{service}: {:?}", scene.version_tags(service));
+    }
+    assert_eq!(scene.github.body("v1.0.0"), "as it was");
+
+    std::fs::remove_file(scene.repo.path().join("apps/web/src/broken.ts")).unwrap();
+    scene.repo.commit("mend web");
+    scene.tag("v1.0.1", "");
+    let mended = scene.release("v1.0.1").exits(0);
+    assert_eq!(statuses(&mended.json()), ["skipped", "built"]);
+}
+
+#[test]
+fn the_tags_commit_is_built_whatever_lies_in_the_working_tree() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.repo.write("apps/web/src/main.ts", "not committed\n");
+    scene.repo.write("apps/api/src/broken.ts", "");
+    scene.release("v1.0.0").exits(0);
+    let image = format!("{}/{}/web:v1.0.0", scene.registry.host(), scene.namespace);
+    let docker = |args: &[&str]| shared().engine.docker().args(args.iter().copied()).read(&Shutdown::new()).unwrap();
+    let container = docker(&["create", &image]);
+    let code = docker(&["cp", &format!("{}:/code", container.trim()), "-"]);
+    docker(&["rm", container.trim()]);
+    assert!(code.contains("import") && !code.contains("not committed"), "{code}");
+    let left = scene.state("checkout/v1.0.0");
+    assert!(std::fs::read_dir(&left).map_or(true, |mut entries| entries.next().is_none()), "the checkout stays");
+}
+
+#[test]
+fn without_a_token_the_notes_are_in_a_file_and_on_standard_output_and_it_says_what_was_not_done() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "as it was");
+    let ran = scene.repo.xtask(&["release", "v1.0.0", "--allow-stand-ins"]).exits(0);
+    scene.whole();
+    assert_eq!(scene.github.body("v1.0.0"), "as it was");
+    assert!(ran.stderr.contains("notes: not on GitHub: there is no token"), "{}", ran.stderr);
+    let file = ran.stderr.lines().find_map(|line| line.split_once("they are in ")).unwrap().1;
+    let notes = std::fs::read_to_string(file.trim()).unwrap();
+    assert!(ran.stdout.contains(&notes), "{}", ran.stdout);
+    for service in SERVICES {
+        assert!(notes.contains(&format!("/{service}@{}", scene.tags(service)[TAGS[0]])), "{notes}");
+    }
+}
