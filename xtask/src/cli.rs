@@ -75,6 +75,8 @@ pub enum Verb {
         #[command(subcommand)]
         action: Engine,
     },
+    /// Write what one package needs, cut out of the workspace: manifests and lock, a production set, sources
+    Prune(Prune),
     /// Print a shell's completion script
     #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask")]
     Completions {
@@ -82,6 +84,33 @@ pub enum Verb {
         #[arg(value_enum)]
         shell: clap_complete::Shell,
     },
+}
+
+/// Flags of `prune`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  cargo xtask prune api                     out/manifests, out/production, out/sources
+  cargo xtask prune @acme/web --docker      out/json, out/full and the lock, as `turbo prune --docker` lays them out
+  cargo xtask prune api --workspace ../shop --out /tmp/api --json")]
+pub struct Prune {
+    /// The package: its name, its folder, or the last part of its folder
+    #[arg(value_name = "PACKAGE")]
+    pub package: String,
+    /// Where to; other files in the folders written there are removed
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub out: PathBuf,
+    /// Leave development dependencies out
+    #[arg(long)]
+    pub prod: bool,
+    /// Lay it out as `turbo prune --docker` does, with the root's own dependencies
+    #[arg(long)]
+    pub docker: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The workspace [default: the one around the working folder]
+    #[arg(long, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
 }
 
 /// Flags of `build`.

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod engine;
 pub mod plan;
+pub mod prune;
 pub mod release;
 pub mod update;
 
@@ -71,6 +72,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
             engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
             Ok(Finished::Well)
         }
+        Verb::Prune(flags) => prune::run(flags, surroundings),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "cargo-xtask", &mut script);

@@ -1,5 +1,6 @@
 //! The pnpm workspace as it is on disk: packages and their graph, lock, ignore rules, Dockerfile, git's view of it.
 
+pub mod context;
 pub mod dockerfile;
 pub mod dockerignore;
 pub mod git;
@@ -8,8 +9,12 @@ pub mod graph;
 pub mod load;
 pub mod lock;
 pub mod package;
+pub mod prune;
+pub mod sources;
 mod usage;
 pub mod yaml;
 
 pub use graph::{Closure, Scope};
 pub use load::{PackageId, Workspace};
+pub use prune::PrunePlan;
+pub use sources::Sources;

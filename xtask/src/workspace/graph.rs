@@ -106,6 +106,8 @@ pub struct Closure {
     pub scope: Scope,
     /// The packages, the target among them; the root only where it is a target or someone's dependency, or `scope.root` is set.
     pub packages: BTreeSet<PackageId>,
+    /// True where the root package is in for what it is, and not only for its dependencies: its files are then sources.
+    pub root_files: bool,
     /// Those of them that an install copies into `node_modules` (`injected`, `file:`), and so needs with their content.
     pub injected: BTreeSet<PackageId>,
     /// For each lock entry (`snapshots`), whether it is in; empty where the lock could not be scanned.
@@ -139,6 +141,7 @@ impl Workspace {
             target,
             scope,
             packages: BTreeSet::new(),
+            root_files: false,
             injected: BTreeSet::new(),
             snapshots: vec![false; count],
             linked_folders: BTreeSet::new(),
@@ -148,10 +151,12 @@ impl Workspace {
             missing: BTreeSet::new(),
         };
         let mut walk = Walk { workspace: self, closure, packages: vec![target], snapshots: Vec::new() };
+        walk.run();
+        walk.closure.root_files = walk.closure.packages.contains(&self.root_package());
         if scope.root {
             walk.packages.push(self.root_package());
+            walk.run();
         }
-        walk.run();
         walk.closure
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::glob::Patterns;
 use super::graph::{self, Links};
@@ -47,6 +47,8 @@ pub struct Workspace {
     lock: LockState,
     links: Vec<Links>,
     usage: OnceLock<Usage>,
+    /// For each package its reduced manifest, for building and for production.
+    reduced: Vec<[OnceLock<Arc<str>>; 2]>,
 }
 
 impl Workspace {
@@ -107,9 +109,10 @@ impl Workspace {
         let by_dir: HashMap<_, _> = packages.iter().map(|package| package.dir.clone()).zip(ids()).collect();
         let names = packages.iter().zip(ids()).filter_map(|(package, id)| Some((package.manifest.name.clone()?, id)));
         let by_name: HashMap<_, _> = names.collect();
-        let usage = OnceLock::new();
-        let mut workspace =
-            Self { root: root.to_owned(), packages, by_dir, by_name, settings, npmrc, lock, links: Vec::new(), usage };
+        let (usage, links) = (OnceLock::new(), Vec::new());
+        let reduced = packages.iter().map(|_| Default::default()).collect();
+        let root = root.to_owned();
+        let mut workspace = Self { root, packages, by_dir, by_name, settings, npmrc, lock, links, usage, reduced };
         workspace.links = graph::links(&workspace);
         Ok(workspace)
     }
@@ -228,6 +231,10 @@ impl Workspace {
 
     pub(super) fn links(&self, id: PackageId) -> &Links {
         &self.links[id.0 as usize]
+    }
+
+    pub(super) fn reduced_cell(&self, id: PackageId, production: bool) -> &OnceLock<Arc<str>> {
+        &self.reduced[id.0 as usize][usize::from(production)]
     }
 
     pub(super) fn usage(&self) -> &Usage {

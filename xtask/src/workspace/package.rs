@@ -63,8 +63,8 @@ pub struct Manifest {
 }
 
 /// The scripts that an install runs, of a workspace's own packages too.
-pub const INSTALL_SCRIPTS: [&str; 8] =
-    ["pnpm:devPreinstall", "preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish"];
+pub const INSTALL_SCRIPTS: [&str; 7] =
+    ["pnpm:devPreinstall", "preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare"];
 
 impl Manifest {
     /// Reads a manifest's text.
@@ -96,6 +96,7 @@ impl Manifest {
         if production {
             let dev = std::mem::take(&mut reduced.dev_dependencies);
             reduced.peer_dependencies.retain(|name, _| !dev.contains_key(name));
+            without_runtime(&mut reduced.dev_engines);
         }
         reduced
     }
@@ -107,6 +108,10 @@ impl Manifest {
         self.dev_dependencies.clear();
         self.optional_dependencies.clear();
         self.peer_dependencies.clear();
+        // Its scripts need what is no longer installed; this one runs before anything is.
+        self.scripts.retain(|name, _| name == "pnpm:devPreinstall");
+        without_runtime(&mut self.engines);
+        without_runtime(&mut self.dev_engines);
         self
     }
 
@@ -132,6 +137,13 @@ impl Manifest {
     #[must_use]
     pub fn bin_folder(&self) -> Option<&str> {
         self.directories.as_ref()?.get("bin")?.as_str()
+    }
+}
+
+/// pnpm makes a dependency of `engines.runtime`, and a development dependency of `devEngines.runtime`.
+fn without_runtime(engines: &mut Option<Value>) {
+    if let Some(Value::Object(fields)) = engines {
+        fields.remove("runtime");
     }
 }
 

@@ -1,0 +1,203 @@
+//! `cargo xtask prune`: writes the pruned contexts of one package of any pnpm workspace.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::cli;
+use crate::command::{Finished, Surroundings, print};
+use crate::error::{Error, Result, read_text, write_atomically};
+use crate::execute::shutdown::Shutdown;
+use crate::workspace::context::{self, Item, Written, write_files, write_install, write_sources};
+use crate::workspace::dockerignore::Ignore;
+use crate::workspace::git::{Git, Tree};
+use crate::workspace::package::join;
+use crate::workspace::prune::{Content, Install};
+use crate::workspace::{PackageId, PrunePlan, Sources, Workspace};
+
+/// What is to be pruned, and where to.
+#[derive(Debug, Clone)]
+pub struct PruneOptions {
+    /// The workspace's root.
+    pub workspace: PathBuf,
+    /// The package: its name, its folder, or the last part of its folder.
+    pub package: String,
+    /// Where the contexts go. What else is in their folders is removed.
+    pub out: PathBuf,
+    /// Only what running the package takes: no development dependencies.
+    pub production: bool,
+    /// The folders of `turbo prune --docker`: `json/` to install from, `full/` to build from, the lock beside them. The root's
+    /// own dependencies are kept, as its Dockerfiles install without a filter.
+    pub docker: bool,
+}
+
+/// What was written, for `--json`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PruneReport {
+    /// The package.
+    pub package: String,
+    /// Where the contexts are.
+    pub out: PathBuf,
+    /// The folders of the packages in its closure.
+    pub packages: Vec<String>,
+    /// Lock entries kept, and how many there are; both zero where the lock is used whole.
+    pub lock_entries: [usize; 2],
+    /// Files in the contexts.
+    pub files: usize,
+    /// Files that had to be written.
+    pub changed: usize,
+    /// Files and folders that were removed.
+    pub removed: usize,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Does what the flags say: the report goes to standard output, warnings to standard error.
+///
+/// # Errors
+/// As [`write`].
+pub fn run(flags: &cli::Prune, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let cwd = &surroundings.env.cwd;
+    let workspace = flags.workspace.as_ref().map_or_else(|| surroundings.home(), |dir| Ok(cwd.join(dir)))?;
+    let options = PruneOptions {
+        workspace,
+        package: flags.package.clone(),
+        out: cwd.join(&flags.out),
+        production: flags.prod,
+        docker: flags.docker,
+    };
+    let report = write(&options, surroundings.shutdown)?;
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if flags.json {
+        let text = serde_json::to_string_pretty(&report).map_err(|e| Error::failed("cannot write JSON").source(e))?;
+        print(&(text + "\n"))?;
+    } else {
+        print(&described(&report))?;
+    }
+    Ok(Finished::Well)
+}
+
+fn described(report: &PruneReport) -> String {
+    let mut text = format!("{} and what it needs, in {}\n", report.package, report.out.display());
+    let [kept, all] = report.lock_entries;
+    let lock = if all == 0 { "the whole lock".to_owned() } else { format!("{kept} of {all} lock entries") };
+    let PruneReport { files, changed, removed, .. } = report;
+    let packages = report.packages.len();
+    writeln!(text, "{packages} packages, {lock}; {files} files, {changed} written, {removed} removed")
+        .expect("writing to a String cannot fail");
+    text
+}
+
+/// Writes the contexts.
+///
+/// # Errors
+/// An unknown package, a missing or malformed file, a link that leaves the repository, and whatever cannot be read or written.
+pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport> {
+    let root = &options.workspace;
+    let (workspace, tree) = rayon::join(|| Workspace::load(root), || Git::at(root, shutdown).worktree());
+    let (workspace, tree) = (workspace?, tree?);
+    let target = workspace.find(&options.package)?;
+    let out = refuse_source_folders(&workspace, &options.out)?;
+    let ignore = ignore(root)?;
+    let sources = sources(&workspace, &tree, &ignore, out.as_deref());
+    let mut plan = PrunePlan::new(&workspace, &sources, target, options.docker)?;
+    if options.production {
+        plan = plan.production_only(&workspace, &sources);
+    }
+    shutdown.check()?;
+    let written = if options.docker {
+        write_docker(&workspace, &sources, &plan, &options.out)?
+    } else if options.production {
+        let mut written = write_install(&workspace, &sources, &plan.production, &options.out.join("production"))?;
+        written += write_sources(&workspace, &sources, &plan, &options.out.join("sources"))?;
+        written
+    } else {
+        context::write(&workspace, &sources, &plan, &options.out)?
+    };
+    Ok(report(&workspace, options, plan, target, written))
+}
+
+fn ignore(root: &Path) -> Result<Ignore> {
+    let path = root.join(".dockerignore");
+    let text = if path.is_file() { read_text(&path)? } else { String::new() };
+    Ignore::parse(&text).map_err(|e| e.at(path, None))
+}
+
+/// The sources as the ignore file leaves them, without what an earlier run has written into the workspace.
+fn sources<'t>(workspace: &Workspace, tree: &'t Tree, ignore: &Ignore, out: Option<&str>) -> Sources<'t> {
+    let mut walker = ignore.walker();
+    let written = |path: &str| out.is_some_and(|out| Path::new(path).starts_with(out));
+    let kept = tree.files().iter().filter(|file| !walker.excludes(&file.path) && !written(&file.path));
+    Sources::new(workspace, tree, kept)
+}
+
+/// The output folder relative to the workspace, where it lies within. A package's own folder, or one that holds packages, would
+/// be emptied: refused.
+fn refuse_source_folders(workspace: &Workspace, out: &Path) -> Result<Option<String>> {
+    let absolute = |path: &Path| std::path::absolute(path).map_err(|e| Error::io("find", path, e));
+    let (root, out) = (absolute(workspace.root())?, absolute(out)?);
+    let Some(relative) = out.strip_prefix(&root).ok().and_then(Path::to_str).and_then(|path| join(".", path)) else {
+        return Ok(None);
+    };
+    let holds = |dir: &str| Path::new(dir).starts_with(&relative);
+    if relative == "." || workspace.packages().iter().any(|package| holds(&package.dir)) {
+        let error = Error::usage(format!("`{}` holds packages of the workspace", out.display()));
+        return Err(error.hint("name a folder of its own with --out, for example `out`"));
+    }
+    Ok(Some(relative))
+}
+
+/// `json/`, `full/` and the lock.
+fn write_docker(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, out: &Path) -> Result<Written> {
+    let install = &plan.manifests;
+    let mut written = write_install(workspace, sources, install, &out.join("json"))?;
+    written += write_files(workspace, sources, &full(workspace, sources, plan, install), &out.join("full"))?;
+    let lock = install.lock_text(workspace);
+    let path = out.join("pnpm-lock.yaml");
+    let same = std::fs::read(&path).is_ok_and(|there| there == lock.as_bytes());
+    if !same {
+        write_atomically(&path, lock.as_bytes())?;
+    }
+    written += Written { files: 1, changed: usize::from(!same), removed: 0 };
+    Ok(written)
+}
+
+/// Sources, and from the install layer what is not a package's: settings, lock, patches, the root's manifest.
+fn full(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, install: &Install) -> Vec<(String, Item)> {
+    let copy = |path: &str| (path.to_owned(), Item::Copy(path.to_owned()));
+    let mut items: BTreeMap<String, Item> = plan.source_paths(sources).map(copy).collect();
+    let at_root = ["turbo.json", "turbo.jsonc", ".gitignore", ".npmrc"].into_iter();
+    items.extend(at_root.filter(|path| sources.tree().get(path).is_some()).map(copy));
+    for (path, content) in &install.files {
+        let item = match content {
+            // A package's manifest is in its sources as it is.
+            Content::Text(_) if path.ends_with("/package.json") => continue,
+            Content::Text(text) => Item::Text(text.to_string(), false),
+            Content::Lock => Item::Text(install.lock_text(workspace), false),
+            Content::Copy(from) if sources.tree().get(from).is_some() => Item::Copy(from.clone()),
+            Content::Stub(_) | Content::Copy(_) => continue,
+        };
+        items.insert(path.clone(), item);
+    }
+    items.into_iter().collect()
+}
+
+fn report(workspace: &Workspace, options: &PruneOptions, plan: PrunePlan, target: PackageId, written: Written) -> PruneReport {
+    let closure = &plan.manifests.closure;
+    let kept = closure.snapshots.iter().filter(|kept| **kept).count();
+    PruneReport {
+        package: workspace.package(target).name().to_owned(),
+        out: options.out.clone(),
+        packages: closure.packages.iter().map(|id| workspace.package(*id).dir.clone()).collect(),
+        lock_entries: [kept, closure.snapshots.len()],
+        files: written.files,
+        changed: written.changed,
+        removed: written.removed,
+        warnings: plan.warnings,
+    }
+}

@@ -1,0 +1,348 @@
+//! Writing a plan's contexts to disk, and only what differs: BuildKit's transfer trusts size and time, so a file whose content is
+//! the same is not touched, and one whose content differs gets a new time. Files are copies, made by the kernel where it can
+//! share blocks: a hard link would share its mode with the source, and modes are normalised here (0644, 0755).
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rayon::prelude::*;
+
+use super::load::Workspace;
+use super::package::join;
+use super::prune::{Content, Install, PrunePlan};
+use super::sources::{Sources, parent};
+use crate::error::{Error, Result, write_atomically};
+
+#[cfg(test)]
+mod tests;
+
+/// What a write found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Files that are now in the contexts.
+    pub files: usize,
+    /// Files written: new or changed.
+    pub changed: usize,
+    /// Files and folders removed as nobody wants them any more.
+    pub removed: usize,
+}
+
+impl std::ops::AddAssign for Written {
+    fn add_assign(&mut self, other: Self) {
+        self.files += other.files;
+        self.changed += other.changed;
+        self.removed += other.removed;
+    }
+}
+
+/// Writes the three contexts of a plan, `manifests`, `production` and `sources`, as folders of `dir`.
+///
+/// # Errors
+/// When a file cannot be read or written, a link leaves the repository, or a file is not checked out (sparse checkouts).
+pub fn write(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, dir: &Path) -> Result<Written> {
+    let mut written = write_install(workspace, sources, &plan.manifests, &dir.join("manifests"))?;
+    written += write_install(workspace, sources, &plan.production, &dir.join("production"))?;
+    written += write_sources(workspace, sources, plan, &dir.join("sources"))?;
+    Ok(written)
+}
+
+/// Writes an install's files into `folder`.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Install, folder: &Path) -> Result<Written> {
+    let item = |(path, content): (&String, &Content)| {
+        let item = match content {
+            Content::Text(text) => Item::Text(text.to_string(), false),
+            Content::Stub(text) => Item::Text(text.to_string(), true),
+            Content::Lock => Item::Text(install.lock_text(workspace), false),
+            Content::Copy(from) => Item::Copy(from.clone()),
+        };
+        (path.clone(), item)
+    };
+    let items: Vec<_> = install.files.iter().map(item).collect();
+    Sync::new(workspace, sources, folder).run(&items)
+}
+
+/// Writes a plan's sources into `folder`.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_sources(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, folder: &Path) -> Result<Written> {
+    let items = plan.source_paths(sources).map(|path| (path.to_owned(), Item::Copy(path.to_owned())));
+    Sync::new(workspace, sources, folder).run(&items.collect::<Vec<_>>())
+}
+
+/// Writes files into `folder`, each a text or a copy of a file of the repository, and removes what else is there.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_files(workspace: &Workspace, sources: &Sources<'_>, items: &[(String, Item)], folder: &Path) -> Result<Written> {
+    Sync::new(workspace, sources, folder).run(items)
+}
+
+/// What a file is to hold.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// This text; whether it is executable.
+    Text(String, bool),
+    /// The repository's file at this path.
+    Copy(String),
+}
+
+/// What was known of a source file when its copy was made; while all of it holds, the copy does too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: u64,
+    modified: i128,
+    changed: i128,
+    inode: u64,
+    /// The copy's own time of modification.
+    copied: i128,
+}
+
+/// A file written this recently may be written again without its times changing: file systems count time in ticks.
+const TICK: Duration = Duration::from_millis(50);
+
+struct Sync<'a> {
+    root: &'a Path,
+    sources: &'a Sources<'a>,
+    folder: &'a Path,
+    known: HashMap<String, Stamp>,
+    stamps: Mutex<Vec<(String, Stamp)>>,
+}
+
+impl<'a> Sync<'a> {
+    fn new(workspace: &'a Workspace, sources: &'a Sources<'a>, folder: &'a Path) -> Self {
+        let known = fs::read_to_string(stamp_path(folder)).map(|text| parse_stamps(&text)).unwrap_or_default();
+        Self { root: workspace.root(), sources, folder, known, stamps: Mutex::new(Vec::new()) }
+    }
+
+    fn run(self, items: &[(String, Item)]) -> Result<Written> {
+        let mut dirs: BTreeSet<&str> = BTreeSet::from(["."]);
+        for (path, _) in items {
+            let mut dir = parent(path);
+            while dirs.insert(dir) {
+                dir = parent(dir);
+            }
+        }
+        self.refuse_detours(items)?;
+        let removed = self.remove_stale(items, &dirs)?;
+        for dir in &dirs {
+            // A trailing `.` cannot be created.
+            make_folder(&if *dir == "." { self.folder.to_owned() } else { self.folder.join(dir) })?;
+        }
+        let changed = items.par_iter().map(|(path, item)| self.one(path, item)).collect::<Result<Vec<bool>>>()?;
+        let mut stamps = self.stamps.into_inner().unwrap_or_default();
+        stamps.sort_by(|a, b| a.0.cmp(&b.0));
+        let changed = changed.into_iter().filter(|changed| *changed).count();
+        if changed + removed > 0 || stamps.len() != self.known.len() {
+            write_atomically(&stamp_path(self.folder), emit_stamps(&stamps).as_bytes())?;
+        }
+        Ok(Written { files: items.len(), changed, removed })
+    }
+
+    /// A folder that became a link since git saw it could lead a copy out of the repository.
+    fn refuse_detours(&self, items: &[(String, Item)]) -> Result<()> {
+        let paths = items.iter().filter_map(|(_, item)| if let Item::Copy(from) = item { Some(parent(from)) } else { None });
+        let dirs: BTreeSet<&str> = paths.filter(|dir| *dir != ".").collect();
+        let root = fs::canonicalize(self.root).map_err(|e| Error::io("find", self.root, e))?;
+        dirs.into_iter().try_for_each(|dir| match fs::canonicalize(root.join(dir)) {
+            Ok(real) if real.starts_with(&root) => Ok(()),
+            Ok(_) => {
+                Err(Error::usage(format!("the folder `{dir}` is a link that leaves the repository")).hint("make it a folder"))
+            }
+            // What is missing is named when it is copied.
+            Err(_) => Ok(()),
+        })
+    }
+
+    /// Brings one file up to date; true where something had to be written.
+    fn one(&self, path: &str, item: &Item) -> Result<bool> {
+        let to = self.folder.join(path);
+        match item {
+            Item::Text(text, executable) => put_text(&to, text, *executable),
+            Item::Copy(from) => {
+                let source = self.root.join(from);
+                let found = fs::symlink_metadata(&source).map_err(|e| self.not_readable(from, &source, e))?;
+                if found.is_symlink() {
+                    return put_link(from, &source, &to);
+                }
+                if !found.is_file() {
+                    return Err(Error::usage(format!("`{from}` is neither a file nor a link")).at(source, None));
+                }
+                self.put_copy(path, &source, &found, &to)
+            }
+        }
+    }
+
+    fn not_readable(&self, path: &str, source: &Path, error: std::io::Error) -> Error {
+        if self.sources.tree().absent().contains(path) {
+            let error = Error::usage(format!("`{path}` is needed and is not checked out")).at("xtask.toml", None);
+            return error.hint("add its folder to the sparse patterns in `[checkout]`");
+        }
+        Error::io("read", source, error)
+    }
+
+    fn put_copy(&self, path: &str, source: &Path, found: &Metadata, to: &Path) -> Result<bool> {
+        let started = SystemTime::now();
+        let mode = if found.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        let there = fs::symlink_metadata(to).ok().filter(Metadata::is_file);
+        let same_mode = there.as_ref().is_some_and(|there| there.mode() & 0o7777 == mode);
+        let unchanged = there.as_ref().filter(|there| {
+            let stamp = stamp(found, there);
+            there.len() == found.len() && (self.known.get(path) == Some(&stamp) || same_content(source, to))
+        });
+        let changed = unchanged.is_none() || !same_mode;
+        if unchanged.is_none() {
+            clear(to)?;
+            fs::copy(source, to).map_err(|e| Error::io("copy", source, e))?;
+        }
+        if changed {
+            fs::set_permissions(to, Permissions::from_mode(mode)).map_err(|e| Error::io("write", to, e))?;
+        }
+        let copy = fs::symlink_metadata(to).map_err(|e| Error::io("read", to, e))?;
+        if is_settled(found, started) {
+            let record = (path.to_owned(), stamp(found, &copy));
+            self.stamps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(record);
+        }
+        Ok(changed)
+    }
+
+    fn remove_stale(&self, items: &[(String, Item)], dirs: &BTreeSet<&str>) -> Result<usize> {
+        if !self.folder.is_dir() {
+            clear(self.folder)?;
+            return Ok(0);
+        }
+        let wanted: BTreeSet<&str> = items.iter().map(|(path, _)| path.as_str()).collect();
+        let mut removed = 0;
+        let mut open = vec![String::from(".")];
+        while let Some(dir) = open.pop() {
+            let folder = self.folder.join(&dir);
+            for entry in fs::read_dir(&folder).map_err(|e| Error::io("read", &folder, e))? {
+                let entry = entry.map_err(|e| Error::io("read", &folder, e))?;
+                let name = entry.file_name();
+                let path = name.to_str().and_then(|name| join(&dir, name));
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                match path {
+                    Some(path) if is_dir && dirs.contains(path.as_str()) => open.push(path),
+                    Some(path) if !is_dir && wanted.contains(path.as_str()) => {}
+                    _ => {
+                        clear(&entry.path())?;
+                        removed += 1;
+                    }
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Makes a folder with mode 0755, whatever the umask says.
+fn make_folder(path: &Path) -> Result<()> {
+    let there = fs::symlink_metadata(path).ok();
+    if !there.as_ref().is_some_and(Metadata::is_dir) {
+        fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
+    }
+    if there.is_none_or(|there| there.mode() & 0o7777 != 0o755) {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(|e| Error::io("write", path, e))?;
+    }
+    Ok(())
+}
+
+/// Removes whatever is at `path`.
+fn clear(path: &Path) -> Result<()> {
+    let outcome = match fs::symlink_metadata(path) {
+        Err(_) => return Ok(()),
+        Ok(there) if there.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    outcome.map_err(|e| Error::io("remove", path, e))
+}
+
+fn put_text(to: &Path, text: &str, executable: bool) -> Result<bool> {
+    let mode = if executable { 0o755 } else { 0o644 };
+    let there = fs::symlink_metadata(to).ok().filter(Metadata::is_file);
+    let same = there.as_ref().is_some_and(|_| fs::read(to).is_ok_and(|bytes| bytes == text.as_bytes()));
+    let same_mode = there.is_some_and(|there| there.mode() & 0o7777 == mode);
+    if !same {
+        clear(to)?;
+        fs::write(to, text).map_err(|e| Error::io("write", to, e))?;
+    }
+    if !same || !same_mode {
+        fs::set_permissions(to, Permissions::from_mode(mode)).map_err(|e| Error::io("write", to, e))?;
+    }
+    Ok(!same || !same_mode)
+}
+
+fn put_link(path: &str, source: &Path, to: &Path) -> Result<bool> {
+    let target = fs::read_link(source).map_err(|e| Error::io("read", source, e))?;
+    if target.to_str().and_then(|target| join(parent(path), target)).is_none() {
+        let error = Error::usage(format!("the link `{path}` leads out of the repository, to {}", target.display()));
+        return Err(error.hint("replace it by the file itself, or leave it out with .dockerignore"));
+    }
+    if fs::read_link(to).is_ok_and(|there| there == target) {
+        return Ok(false);
+    }
+    clear(to)?;
+    symlink(&target, to).map_err(|e| Error::io("link", to, e))?;
+    Ok(true)
+}
+
+fn same_content(a: &Path, b: &Path) -> bool {
+    matches!((fs::read(a), fs::read(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
+}
+
+fn stamp(source: &Metadata, copy: &Metadata) -> Stamp {
+    Stamp {
+        size: source.len(),
+        modified: nanoseconds(source.mtime(), source.mtime_nsec()),
+        changed: nanoseconds(source.ctime(), source.ctime_nsec()),
+        inode: source.ino(),
+        copied: nanoseconds(copy.mtime(), copy.mtime_nsec()),
+    }
+}
+
+/// True where the source was last changed long enough before `started` for a later change to show in its times.
+fn is_settled(source: &Metadata, started: SystemTime) -> bool {
+    let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let before = i128::try_from(since_epoch(started - TICK)).unwrap_or(i128::MAX);
+    let times = [nanoseconds(source.mtime(), source.mtime_nsec()), nanoseconds(source.ctime(), source.ctime_nsec())];
+    times.into_iter().all(|time| time < before)
+}
+
+fn stamp_path(folder: &Path) -> PathBuf {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".stamps");
+    folder.with_file_name(name)
+}
+
+/// Records are ended by a zero byte, which no path can hold.
+fn emit_stamps(stamps: &[(String, Stamp)]) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for (path, Stamp { size, modified, changed, inode, copied }) in stamps {
+        write!(text, "{size} {modified} {changed} {inode} {copied} {path}\0").expect("writing to a String cannot fail");
+    }
+    text
+}
+
+/// Records that cannot be read are left out: their files are then compared by content.
+fn parse_stamps(text: &str) -> HashMap<String, Stamp> {
+    let record = |record: &str| {
+        let mut fields = record.splitn(6, ' ');
+        let size = fields.next()?.parse().ok()?;
+        let (modified, changed) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (inode, copied) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some((fields.next()?.to_owned(), Stamp { size, modified, changed, inode, copied }))
+    };
+    text.split('\0').filter_map(record).collect()
+}

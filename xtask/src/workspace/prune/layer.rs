@@ -1,0 +1,173 @@
+//! The files of an install layer: manifests, settings, lock, and whatever of the repository these name.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::git::Mode;
+use super::super::graph::Closure;
+use super::super::load::{LOCK, PackageId, SETTINGS, Workspace};
+use super::super::lock::Cut;
+use super::super::package::{INSTALL_SCRIPTS, Manifest, Package, join};
+use super::super::sources::{Sources, parent};
+use super::{Content, settings};
+
+/// The files of a closure's install layer.
+pub(super) fn files(workspace: &Workspace, sources: &Sources<'_>, closure: &Closure, cut: &Cut) -> BTreeMap<String, Content> {
+    let mut layer = Layer { workspace, sources, closure, cut, files: BTreeMap::new() };
+    layer.root();
+    // A whole lock has every importer, and pnpm looks for each: then every manifest is kept.
+    let all: Vec<PackageId> = match workspace.scanned() {
+        Some(_) => closure.packages.iter().copied().collect(),
+        None => workspace.ids().collect(),
+    };
+    for id in all.into_iter().filter(|id| *id != workspace.root_package()) {
+        layer.package(id);
+    }
+    layer.folders();
+    layer.files
+}
+
+struct Layer<'a> {
+    workspace: &'a Workspace,
+    sources: &'a Sources<'a>,
+    closure: &'a Closure,
+    cut: &'a Cut,
+    files: BTreeMap<String, Content>,
+}
+
+impl Layer<'_> {
+    fn text(&mut self, path: &str, text: impl Into<Arc<str>>) {
+        self.files.insert(path.to_owned(), Content::Text(text.into()));
+    }
+
+    /// Takes a file of the repository as it is, unless something else is already in its place.
+    fn copy(&mut self, path: &str) {
+        self.files.entry(path.to_owned()).or_insert_with(|| Content::Copy(path.to_owned()));
+    }
+
+    fn copy_if_there(&mut self, path: &str) -> bool {
+        let there = self.sources.tree().get(path).is_some_and(|file| file.mode != Mode::Submodule);
+        if there {
+            self.copy(path);
+        }
+        there
+    }
+
+    fn copy_all(&mut self, dir: &str) {
+        let tree = self.sources.tree();
+        tree.under(dir).iter().for_each(|file| self.copy(&file.path));
+    }
+
+    /// What stands at the root: manifest, settings, lock, and the files that they name.
+    fn root(&mut self) {
+        let id = self.workspace.root_package();
+        let scanned = self.workspace.scanned();
+        let strips = scanned.is_some() && !self.closure.packages.contains(&id);
+        let production = scanned.is_some() && !self.closure.with_dev(id);
+        let manifest = self.workspace.package(id).manifest.reduced(production);
+        let mut manifest = if strips { manifest.without_dependencies() } else { manifest };
+        settings::prune_manifest(&mut manifest, scanned, self.cut);
+        let mut named = settings::patch_files(&manifest);
+        self.text("package.json", manifest.emit());
+        if let Some(tree) = self.workspace.settings() {
+            let tree = settings::prune(tree, self.workspace, self.closure, self.cut);
+            named.extend(settings::patch_files_of(&tree));
+            self.text(SETTINGS, tree.emit());
+        }
+        self.files.insert(LOCK.to_owned(), Content::Lock);
+        for path in &named {
+            self.copy(path);
+        }
+        self.copy_if_there(".npmrc");
+        for hooks in settings::hook_files(self.workspace) {
+            self.script(&hooks);
+        }
+        self.commands(id);
+    }
+
+    /// A script and what it names by a relative path, and so on.
+    fn script(&mut self, path: &str) {
+        if self.files.contains_key(path) || !self.copy_if_there(path) {
+            return;
+        }
+        let Ok(text) = std::fs::read_to_string(self.workspace.root().join(path)) else { return };
+        for named in settings::relative_literals(&text) {
+            for ending in ["", ".js", ".cjs", ".mjs", ".json", "/index.js"] {
+                if let Some(found) = join(parent(path), &format!("{named}{ending}")) {
+                    self.script(&found);
+                }
+            }
+        }
+    }
+
+    fn package(&mut self, id: PackageId) {
+        let package = self.workspace.package(id);
+        if self.closure.injected.contains(&id) {
+            let sources = self.sources;
+            sources.of(id).iter().for_each(|file| self.copy(&file.path));
+            self.copy(&package.path("package.json"));
+            return;
+        }
+        let production = self.workspace.scanned().is_some() && !self.closure.with_dev(id);
+        self.text(&package.path("package.json"), self.workspace.reduced_manifest(id, production));
+        self.commands(id);
+        self.install_scripts(package);
+    }
+
+    /// Stubs for the commands of a package that are there.
+    fn commands(&mut self, id: PackageId) {
+        let package = self.workspace.package(id);
+        let mut paths: Vec<String> = package.manifest.bin_files().iter().map(|file| package.path(file)).collect();
+        if let Some(folder) = package.manifest.bin_folder() {
+            paths.extend(self.sources.tree().under(&package.path(folder)).iter().map(|file| file.path.to_string()));
+        }
+        for path in paths {
+            if self.sources.tree().get(&path).is_some() {
+                let line = first_line(&self.workspace.root().join(&path));
+                self.files.entry(path).or_insert_with(|| Content::Stub(line.into()));
+            }
+        }
+    }
+
+    /// The files of a package that its install scripts name: `node scripts/postinstall.js`.
+    fn install_scripts(&mut self, package: &Package) {
+        let scripts = package.manifest.scripts.iter().filter(|(name, _)| INSTALL_SCRIPTS.contains(&name.as_str()));
+        let words = scripts.filter_map(|(_, script)| script.as_str()).flat_map(|script| script.split([' ', '=', '\'', '"', ';']));
+        for word in words.filter(|word| word.contains(['.', '/'])) {
+            self.script(&package.path(word));
+        }
+    }
+
+    /// Folders and tarballs outside every package. Of a linked folder pnpm reads the manifest, for its commands.
+    fn folders(&mut self) {
+        let closure = self.closure;
+        for dir in &closure.linked_folders {
+            self.copy_if_there(&format!("{dir}/package.json"));
+        }
+        closure.copied_folders.iter().for_each(|dir| self.copy_all(dir));
+        closure.tarballs.iter().for_each(|path| self.copy(path));
+    }
+}
+
+/// A script's `#!` line with its line end; empty where it has none.
+fn first_line(path: &Path) -> String {
+    let mut line = Vec::new();
+    let Ok(file) = std::fs::File::open(path) else { return String::new() };
+    // The kernel reads at most 256 bytes of such a line.
+    let read = BufReader::new(file.take(256)).read_until(b'\n', &mut line);
+    match (read, String::from_utf8(line)) {
+        (Ok(_), Ok(line)) if line.starts_with("#!") => line,
+        _ => String::new(),
+    }
+}
+
+impl Workspace {
+    /// The reduced manifest of a package, made once.
+    #[must_use]
+    pub fn reduced_manifest(&self, id: PackageId, production: bool) -> Arc<str> {
+        let made = || Manifest::reduced(&self.package(id).manifest, production).emit().into();
+        Arc::clone(self.reduced_cell(id, production).get_or_init(made))
+    }
+}
