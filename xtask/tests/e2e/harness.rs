@@ -1,13 +1,13 @@
 //! What these tests share: a clone that builds on a given engine, the turn to build, and reading what a run reports.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde_json::{Value, json};
 use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
 
-use crate::support::engine::{TestEngine, environment_of, shared};
+use crate::support::engine::{TestEngine, environment_of, fresh_with_node, shared};
 use crate::support::repo::{Ran, Repo};
 
 /// The monorepo's services, in the order of every report.
@@ -76,4 +76,33 @@ pub fn record(ran: Ran, code: i32) -> Value {
 /// The files that a run's standard error names as logs.
 pub fn named_logs(stderr: &str) -> Vec<PathBuf> {
     stderr.lines().filter_map(|line| Some(PathBuf::from(line.split_once("whole log:")?.1.trim()))).collect()
+}
+
+/// An engine that has the base image and nothing else: what the last caller left is thrown away. Hold your turn meanwhile.
+pub fn second_engine() -> &'static TestEngine {
+    static SECOND: OnceLock<TestEngine> = OnceLock::new();
+    let engine = SECOND.get_or_init(|| fresh_with_node("second"));
+    docker(engine, &["system", "prune", "--all", "--force"]);
+    let prune = engine.engine.buildx().args(["prune", "--all", "--force"]);
+    prune.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
+    engine
+}
+
+/// Every step came from a cache, but for those that an edit to a source reaches.
+#[track_caller]
+pub fn unchanged_steps_are_cached(record: &Value) {
+    let mut taken = 0;
+    for service in SERVICES {
+        for step in task(record, service)["steps"].as_array().unwrap() {
+            let name = step["name"].as_str().unwrap();
+            let reached = ["[sources ", "[collect ", "[manifests ", "build-closure apps/", " /out /app"]
+                .iter()
+                .any(|part| name.contains(part));
+            if !reached {
+                assert_eq!(step["cached"], true, "{service}: {name}: {:#}", task(record, service));
+                taken += 1;
+            }
+        }
+    }
+    assert!(taken > 3 * SERVICES.len(), "only {taken} steps were looked at");
 }

@@ -6,6 +6,9 @@ mod support;
 
 mod harness;
 
+mod bad_inputs;
 mod breaks;
 mod builds;
+mod caches;
+mod pushes;
 mod stops;

@@ -1,0 +1,113 @@
+//! What a user can get wrong, and a machine that is not as it should be: each a clear error that says what to do.
+
+use std::path::Path;
+
+use xtask::execute::process::Invocation;
+use xtask::execute::shutdown::Shutdown;
+
+use crate::harness::clone;
+use crate::support::repo::{Ran, Repo};
+
+/// One error of that kind, with each of these in it, and nothing that looks like a crash.
+#[track_caller]
+fn says(ran: Ran, code: i32, parts: &[&str]) {
+    let ran = ran.exits(code);
+    for part in parts {
+        assert!(ran.stderr.contains(part), "no {part:?} in: {}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("error: ") && !ran.stderr.contains("panicked"), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "", "{}", ran.stderr);
+}
+
+#[track_caller]
+fn remove(repo: &Repo, file: &str) {
+    std::fs::remove_file(repo.path().join(file)).unwrap();
+}
+
+#[test]
+fn an_unknown_service_is_answered_with_the_nearest_one() {
+    let repo = clone();
+    says(repo.xtask(&["build", "wroker"]), 2, &["there is no service `wroker`", "did you mean `worker`?"]);
+    says(repo.xtask(&["build", "api", "apps/web"]), 2, &["there is no service `apps/web`"]);
+}
+
+#[test]
+fn a_broken_configuration_is_shown_with_its_line() {
+    let repo = clone();
+    repo.write("xtask.toml", "[images]\n\nregistry = ghcr.io\n");
+    says(repo.xtask(&["build"]), 2, &["xtask.toml:3: "]);
+    repo.write("xtask.toml", "[images]\ndokcerfile = 'Dockerfile'\n");
+    says(repo.xtask(&["build"]), 2, &["xtask.toml:2: unknown key `dokcerfile`", "did you mean `dockerfile`?"]);
+}
+
+#[test]
+fn a_service_name_with_a_slash_is_refused_where_it_is_written() {
+    let repo = clone();
+    repo.write("xtask.toml", "[images]\ndockerfile = 'Dockerfile.monorepo-optimized'\n\n[[service]]\nname = 'team/api'\n");
+    says(repo.xtask(&["build"]), 2, &["xtask.toml:5: ", "`team/api` is not a service name"]);
+}
+
+#[test]
+fn a_missing_dockerfile_is_named() {
+    let repo = clone();
+    remove(&repo, "Dockerfile.monorepo-optimized");
+    says(repo.xtask(&["build"]), 2, &["Dockerfile.monorepo-optimized", "hint: "]);
+}
+
+#[test]
+fn a_missing_target_is_named_with_the_nearest_one() {
+    let repo = clone();
+    let images = "[images]\ndockerfile = 'Dockerfile.monorepo-optimized'\n";
+    repo.write("xtask.toml", &format!("{images}[[service]]\nname = 'worker'\ntarget = 'wroker'\n"));
+    says(repo.xtask(&["build"]), 2, &["`wroker`", "Dockerfile.monorepo-optimized", "did you mean `worker`?"]);
+    repo.write("xtask.toml", &format!("{images}[base]\ntarget = 'bsae'\n"));
+    says(repo.xtask(&["build"]), 2, &["`bsae`", "did you mean `base`?"]);
+}
+
+#[test]
+fn a_missing_lockfile_is_named_with_the_command_that_makes_it() {
+    let repo = clone();
+    remove(&repo, "pnpm-lock.yaml");
+    says(repo.xtask(&["build"]), 2, &["pnpm-lock.yaml", "pnpm install"]);
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_named_with_the_setting_that_points_at_it() {
+    let socket = tempfile::tempdir().unwrap();
+    let path = socket.path().join("closed.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let repo = clone().env("DOCKER_HOST", format!("unix://{}", path.display())).env("XTASK_BUILDERS_ENGINE", "docker");
+    says(repo.xtask(&["build"]), 1, &["DOCKER_HOST", "hint: "]);
+}
+
+/// A file system of this size, gone with the value.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn new(size: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = Invocation::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(dir.path());
+        mount.read(&Shutdown::new()).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let unmounted = Invocation::new("umount").arg(self.0.path()).read(&Shutdown::new());
+        // A second panic would hide the first.
+        assert!(unmounted.is_ok() || std::thread::panicking(), "{unmounted:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_cache_folder_is_named() {
+    let small = Small::new("4m");
+    let place = small.path().to_str().unwrap();
+    let repo = clone().env("XTASK_CACHE_DIR", small.path()).env("XTASK_ENGINE_DATA", small.path().join("data"));
+    says(repo.xtask(&["build"]), 1, &[place, "is full", "free some room"]);
+}

@@ -1,0 +1,55 @@
+//! GitHub's cache service, a fake of it, under real builds.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{clone, clone_on, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
+use crate::support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
+use crate::support::repo::Repo;
+
+/// The clone, run by a job whose token has these rights to main's caches.
+fn in_job(repo: Repo, cache: &ActionsCache, rights: u32) -> Repo {
+    repo.env("ACTIONS_RESULTS_URL", cache.url())
+        .env("ACTIONS_CACHE_SERVICE_V2", "True")
+        .env("ACTIONS_RUNTIME_TOKEN", runtime_token(&[("refs/heads/main", rights)], 3_600))
+}
+
+/// The newest index of each scope.
+fn indexes(cache: &ActionsCache) -> BTreeMap<String, Vec<u8>> {
+    let entries = cache.store().entries().into_iter();
+    let indexes = entries.filter_map(|e| Some((e.key.strip_prefix("index-")?.rsplit_once("-1-")?.0.to_owned(), e.data)));
+    indexes.collect()
+}
+
+#[test]
+fn scopes_of_the_actions_cache_do_not_overwrite_each_other_and_a_read_only_token_writes_nothing_and_fails_nothing() {
+    let _turn = turn();
+    let cache = ActionsCache::start();
+    let writer = in_job(clone(), &cache, READ | WRITE);
+    let first = record(writer.xtask(&["build", "--json"]), 0);
+    assert_eq!(statuses(&first), ["built"; 4]);
+    let before = indexes(&cache);
+    let scopes = ["monorepo-api", "monorepo-base", "monorepo-scheduler", "monorepo-web", "monorepo-worker"];
+    assert_eq!(before.keys().map(String::as_str).collect::<Vec<_>>(), scopes);
+
+    writer.edit("apps/worker/src/main.ts", "'working'", "'at work'");
+    record(writer.xtask(&["build", "worker", "--json"]), 0);
+    let after = indexes(&cache);
+    assert_ne!(after["monorepo-worker"], before["monorepo-worker"]);
+    for other in ["monorepo-api", "monorepo-scheduler", "monorepo-web"] {
+        assert_eq!(after[other], before[other], "{other}");
+    }
+
+    // A pull request from a fork, on a machine that knows nothing.
+    let _engine = second_engine();
+    let reader = in_job(clone_on("second"), &cache, READ);
+    reader.edit("apps/worker/src/main.ts", "'working'", "'at play'");
+    let (entries, calls) = (cache.store().entries().len(), cache.store().log().len());
+    let read = record(reader.xtask(&["build", "--json"]), 0);
+    assert_eq!(statuses(&read), ["built"; 4]);
+    unchanged_steps_are_cached(&read);
+    assert_eq!(cache.store().entries().len(), entries);
+    let log = cache.store().log();
+    assert!(log[calls..].iter().all(|call| !call.starts_with("CreateCacheEntry")), "{:#?}", &log[calls..]);
+    let tiers = task(&read, "api")["tiers"].as_array().unwrap();
+    assert!(tiers.iter().any(|tier| tier["tier"] == "gha" && tier["verdict"] == "read-only"), "{tiers:#?}");
+}

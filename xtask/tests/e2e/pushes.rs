@@ -1,0 +1,113 @@
+//! Pushes to a real registry, read back over plain HTTP, and the caches they leave for an engine that knows nothing.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use crate::harness::{SERVICES, clone, clone_on, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
+use crate::support::engine::shared;
+use crate::support::repo::Repo;
+
+/// What one push of everything left. Made once, for all tests here.
+struct Pushed {
+    registry: String,
+    /// The first part of every repository's name: this run's own, for the registry is kept between runs.
+    org: String,
+    record: Value,
+}
+
+impl Pushed {
+    fn get() -> &'static Self {
+        static PUSHED: OnceLock<Pushed> = OnceLock::new();
+        PUSHED.get_or_init(|| {
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            let (registry, org) = (shared().registry(), format!("e2e-{}", since.as_millis()));
+            let mut pushed = Self { registry, org, record: Value::Null };
+            pushed.record = record(pushed.publishing(clone()).xtask(&["build", "--push", "--json"]), 0);
+            pushed
+        })
+    }
+
+    /// The clone, with this registry to push to.
+    fn publishing(&self, repo: Repo) -> Repo {
+        repo.env("XTASK_IMAGES_REGISTRY", &self.registry).env("XTASK_IMAGES_NAMESPACE", format!("{}/shop", self.org))
+    }
+
+    /// Something of the registry, as anybody gets it.
+    fn read(&self, repository: &str, what: &str) -> Value {
+        let url = format!("http://{}/v2/{}/{repository}/{what}", self.registry, self.org);
+        let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
+        let mut answer = ureq::get(&url).header("accept", accept).call().unwrap_or_else(|error| panic!("{url}: {error}"));
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
+    }
+}
+
+fn digest(descriptor: &Value) -> &str {
+    descriptor["digest"].as_str().unwrap()
+}
+
+fn layers(manifest: &Value) -> BTreeSet<&str> {
+    manifest["layers"].as_array().unwrap().iter().map(digest).collect()
+}
+
+#[test]
+fn a_push_leaves_content_tags_both_attestations_and_a_whole_cache_in_the_registry() {
+    let _turn = turn();
+    let pushed = Pushed::get();
+    assert_eq!(statuses(&pushed.record), ["built"; 4]);
+    for (service, package) in SERVICES.iter().zip(["fastify", "croner", "hono", "zod"]) {
+        let entry = task(&pushed.record, service);
+        let name = entry["images"][0].as_str().unwrap();
+        let (repository, tag) = name.rsplit_once(':').unwrap();
+        assert_eq!(repository, format!("{}/{}/shop/{service}", pushed.registry, pushed.org));
+        let repository = format!("shop/{service}");
+        let index = pushed.read(&repository, &format!("manifests/{tag}"));
+        assert_eq!(index, pushed.read(&repository, &format!("manifests/{}", entry["digest"].as_str().unwrap())));
+
+        let manifests = index["manifests"].as_array().unwrap();
+        let (attested, images): (Vec<&Value>, Vec<&Value>) =
+            manifests.iter().partition(|m| m["annotations"]["vnd.docker.reference.type"] == "attestation-manifest");
+        assert_eq!((attested.len(), images.len()), (1, 1), "{index:#}");
+        assert_eq!(attested[0]["annotations"]["vnd.docker.reference.digest"], images[0]["digest"]);
+        let statement = |kind: &str| {
+            let manifest = pushed.read(&repository, &format!("manifests/{}", digest(attested[0])));
+            let layers = manifest["layers"].as_array().unwrap().clone();
+            let of_kind = |layer: &&Value| layer["annotations"]["in-toto.io/predicate-type"].as_str().unwrap().starts_with(kind);
+            let layer = layers.iter().find(of_kind).unwrap_or_else(|| panic!("no {kind}: {manifest:#}")).clone();
+            pushed.read(&repository, &format!("blobs/{}", digest(&layer)))
+        };
+        let provenance = statement("https://slsa.dev/provenance/");
+        assert!(provenance.to_string().contains(&format!("\"target\":\"{service}\"")), "{provenance:#}");
+        let sbom = statement("https://spdx.dev/Document");
+        let packages = sbom["predicate"]["packages"].as_array().unwrap();
+        assert!(packages.iter().any(|found| found["name"] == package), "{service}: no {package}");
+
+        let image = pushed.read(&repository, &format!("manifests/{}", digest(images[0])));
+        assert!(image["layers"].as_array().unwrap().iter().all(|l| l["mediaType"].as_str().unwrap().ends_with("tar+zstd")));
+        let cache = pushed.read("cache", &format!("manifests/{service}"));
+        assert_eq!(cache["config"]["mediaType"], "application/vnd.buildkit.cacheconfig.v0");
+        // A mode=min cache holds the image's own layers only.
+        assert!(layers(&cache).difference(&layers(&image)).count() > 1, "{cache:#}");
+    }
+
+    // Content tags hold for every machine: another clone has nothing to do.
+    let again = record(pushed.publishing(clone()).xtask(&["build", "--push", "--json"]), 0);
+    assert_eq!(statuses(&again), ["skipped"; 4]);
+    for service in SERVICES {
+        assert_eq!(task(&again, service)["digest"], task(&pushed.record, service)["digest"]);
+    }
+}
+
+#[test]
+fn an_engine_without_state_takes_every_unchanged_step_from_the_registrys_cache() {
+    let _turn = turn();
+    let pushed = Pushed::get();
+    let _engine = second_engine();
+    let repo = pushed.publishing(clone_on("second"));
+    repo.edit("apps/worker/src/main.ts", "'working'", "'at work'");
+    let built = record(repo.xtask(&["build", "--json"]), 0);
+    assert_eq!(statuses(&built), ["built"; 4]);
+    unchanged_steps_are_cached(&built);
+}
