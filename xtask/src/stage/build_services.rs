@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::event::Status;
 use crate::execute::pool;
 use crate::plan::request::Request;
+use crate::plan::services::Service;
 use crate::plan::spec::Output;
 use crate::plan::{Plan, ServicePlan};
 use crate::record::ServiceRecord;
@@ -23,9 +24,11 @@ use crate::stage::{Session, contexts};
 /// When a context cannot be written, or a success cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
+    let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
+    let cut = contexts::plan(session, project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
     let outcomes = pool::each(request.jobs.get(), &services, |service| -> Result<Outcome> {
-        contexts::write(session, project, service)?;
+        cut.write(session, &service.service.name)?;
         let mut outcome = build::run(Running::of(session, &buildx), &service.target.spec);
         if outcome.status == Status::Built {
             remember(session, &store, service, &mut outcome)?;

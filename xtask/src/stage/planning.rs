@@ -33,7 +33,7 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     }
     let services = select(discover(config, &project.packages(), &names)?, &request.services)?;
     let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
-    let cut = contexts::plan(project, &services)?;
+    let cut = contexts::plan(session, project, &services)?;
     let targets = targets(session, request, &services, &cut);
     let bases = inputs::bases(session, project, engine, request, &targets)?;
     if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
@@ -48,7 +48,7 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
 }
 
 /// The targets of a request: the services in their order, the base last.
-fn targets<'a>(session: &'a Session, request: &'a Request, services: &'a [Service], cut: &contexts::Cut) -> Vec<Target<'a>> {
+fn targets<'a>(session: &'a Session, request: &'a Request, services: &'a [Service], cut: &contexts::Cut<'_>) -> Vec<Target<'a>> {
     let config = &session.config;
     let with_epoch = |args: &BTreeMap<String, String>| {
         let mut args = args.clone();
@@ -181,7 +181,7 @@ impl Planner<'_> {
         decided: &[Decision],
         inputs: &[Inputs],
         base_inputs: &Inputs,
-        cut: &contexts::Cut,
+        cut: &contexts::Cut<'_>,
     ) -> Plan {
         let config = &self.session.config;
         let builds: Vec<bool> = decided.iter().map(|decision| matches!(decision, Decision::Build { .. })).collect();
