@@ -9,6 +9,7 @@ pub mod generate;
 pub mod github_api;
 pub mod http;
 pub mod image;
+pub mod pnpm;
 pub mod registry;
 pub mod repo;
 pub mod token_server;

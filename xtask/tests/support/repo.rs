@@ -75,12 +75,7 @@ impl Repo {
 
     /// The command, for tests that signal it.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(args).current_dir(self.path()).stdin(Stdio::null());
-        // What the machine says about CI must not decide what a test sees.
-        for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "NO_COLOR"] {
-            command.env_remove(name);
-        }
+        let mut command = xtask_command(self.path(), args);
         command.envs(self.env.iter().map(|(n, v)| (n, v)));
         command
     }
@@ -90,6 +85,21 @@ impl Repo {
         let output = self.command(args).output().unwrap();
         Ran::new(args, &output)
     }
+}
+
+fn xtask_command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(args).current_dir(dir).stdin(Stdio::null());
+    // What the machine says about CI must not decide what a test sees.
+    for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "NO_COLOR"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Runs `xtask` in any folder to its end.
+pub fn xtask(dir: &Path, args: &[&str]) -> Ran {
+    Ran::new(args, &xtask_command(dir, args).output().unwrap())
 }
 
 /// A finished run.
@@ -122,6 +132,14 @@ impl Ran {
         self
     }
 
+    /// Fails the test, showing everything, unless it ended as a failure or a refusal does.
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        let code = self.code;
+        assert!(matches!(code, 1 | 2), "xtask {}: {code}\n{}", self.args, self.stderr);
+        self
+    }
+
     /// Standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
@@ -135,6 +153,13 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git").args(args).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// Packs `folder` of the folder `from` into a gzipped tarball.
+#[track_caller]
+pub fn tar(to: &Path, from: &Path, folder: &str) {
+    let status = Command::new("tar").arg("-czf").arg(to).arg("-C").arg(from).arg(folder).status().unwrap();
+    assert!(status.success(), "tar {}", to.display());
 }
 
 /// Where tests keep what is costly to get, across runs.

@@ -148,6 +148,25 @@ impl Layer<'_> {
         }
         closure.copied_folders.iter().for_each(|dir| self.copy_all(dir));
         closure.tarballs.iter().for_each(|path| self.copy(path));
+        if self.workspace.scanned().is_none() {
+            self.workspace.packages().iter().for_each(|package| self.named_by(package));
+        }
+    }
+
+    /// Where the lock was not understood, the manifests say which folders and tarballs an install reads, and which packages it copies.
+    fn named_by(&mut self, package: &Package) {
+        let sources = self.sources;
+        for (name, specifier, _) in package.manifest.all_dependencies() {
+            let injected = package.manifest.dependencies_meta.get(name).is_some_and(|meta| meta["injected"] == true);
+            let path = specifier.strip_prefix("file:").and_then(|path| join(&package.dir, path)).filter(|path| path != ".");
+            let copied = path.as_deref().and_then(|path| self.workspace.by_dir(path));
+            if let Some(id) = copied.or_else(|| self.workspace.by_name(name).filter(|_| injected)) {
+                sources.of(id).iter().for_each(|file| self.copy(&file.path));
+            } else if let Some(path) = path {
+                self.copy_if_there(&path);
+                self.copy_all(&path);
+            }
+        }
     }
 }
 
