@@ -69,6 +69,8 @@ pub enum Verb {
     Update(Update),
     /// Release a tag: images, version tags, and the notes on GitHub
     Release(Release),
+    /// Check a release: tags, digests, attestations and notes against tag, lock and pins
+    Verify(Verify),
     /// Start, stop and look at the embedded engine
     Engine {
         /// What to do with it.
@@ -228,6 +230,30 @@ pub struct Release {
     #[arg(long)]
     pub dry_run: bool,
     /// Print the outcome as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  cargo xtask verify v1.2.3
+  cargo xtask verify v1.2.3 --builder https://github.com/org/repo/
+  cargo xtask verify v1.2.3 --json | jq '.findings[] | select(.verdict == \"failed\")'")]
+pub struct Verify {
+    /// The release's tag
+    #[arg(value_name = "TAG")]
+    pub tag: ReleaseTag,
+    /// What the builder's id must begin with [default: any builder]
+    #[arg(long, value_name = "URL")]
+    pub builder: Option<String>,
+    /// Demand a signature by this key, checked by cosign
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// Accept base images that xtask.lock does not pin
+    #[arg(long)]
+    pub allow_stand_ins: bool,
+    /// Print the findings as JSON on standard output
     #[arg(long)]
     pub json: bool,
 }

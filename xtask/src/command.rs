@@ -6,6 +6,7 @@ pub mod plan;
 pub mod prune;
 pub mod release;
 pub mod update;
+pub mod verify;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
         Verb::Plan(flags) => plan::run(flags, surroundings),
         Verb::Update(flags) => update::run(flags, surroundings),
         Verb::Release(flags) => release::run(flags, surroundings),
+        Verb::Verify(flags) => verify::run(flags, surroundings),
         Verb::Engine { action } => {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
             // look and to stop.

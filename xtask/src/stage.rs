@@ -5,6 +5,7 @@ pub mod build_base;
 pub mod build_services;
 pub mod caches;
 pub mod checkout;
+pub mod claims;
 pub mod contexts;
 pub mod inputs;
 pub mod outcome;

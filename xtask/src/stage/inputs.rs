@@ -24,7 +24,7 @@ const EPOCH: &str = "315532800";
 pub const EPOCH_ARGUMENT: &str = "SOURCE_DATE_EPOCH";
 
 /// What BuildKit runs for `--sbom=true`.
-const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
+pub const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
 
 /// The file of pins, beside `xtask.toml`.
 pub const PINS: &str = "xtask.lock";

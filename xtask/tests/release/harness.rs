@@ -123,13 +123,26 @@ impl Scene {
     pub fn release(&self, tag: &str) -> Ran {
         self.registry.heal();
         self.github.state().log.clear();
-        let args = ["release", tag, "--allow-stand-ins", "--json"];
-        Ran::new(&args, &self.repo.command(&args).env("GITHUB_TOKEN", TOKEN).output().unwrap())
+        self.run(&["release", tag, "--allow-stand-ins", "--json"])
+    }
+
+    /// Runs `xtask` as someone whom GitHub knows.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::new(args, &self.repo.command(args).env("GITHUB_TOKEN", TOKEN).output().unwrap())
     }
 
     /// How many requests changed anything at GitHub.
     pub fn github_writes(&self) -> usize {
         self.github.state().log.iter().filter(|line| !line.starts_with("GET ")).count()
+    }
+
+    /// Makes a tag name an image's manifest for one platform instead of its index, as someone who pushes by hand might.
+    pub fn tamper(&self, service: &str, tag: &str) {
+        let index: Value = serde_json::from_slice(&self.get(&format!("{service}/manifests/{tag}")).1).unwrap();
+        let (_, manifest) = self.get(&format!("{service}/manifests/{}", index["manifests"][0]["digest"].as_str().unwrap()));
+        let url = format!("http://{}/v2/{}/{service}/manifests/{tag}", shared().registry(), self.namespace);
+        let put = self.agent.put(&url).header("content-type", "application/vnd.oci.image.manifest.v1+json");
+        assert_eq!(put.send(&manifest[..]).unwrap().status().as_u16(), 201);
     }
 
     /// The registry's answer, asked past the proxy: status and body.

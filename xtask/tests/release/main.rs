@@ -9,3 +9,4 @@ mod harness;
 mod dies;
 mod meets;
 mod publishes;
+mod verifies;

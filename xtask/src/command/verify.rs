@@ -1,0 +1,55 @@
+//! `cargo xtask verify`: a release's claims, checked against what the registry holds.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::cli;
+use crate::command::{Finished, Surroundings, print};
+use crate::docker::cosign::{Cosign, Signer};
+use crate::error::{Error, Result};
+use crate::execute::process::Invocation;
+use crate::stage::claims::{self, Expected};
+use crate::stage::verify::{self, Report};
+
+/// The version of what `--json` prints: raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// The report as data.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown<'a> {
+    version: u32,
+    good: bool,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+/// Verifies.
+///
+/// # Errors
+/// When something could not be looked up, or a check failed, which is printed before.
+pub fn run(flags: &cli::Verify, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let claims = claims::gather(&session, &flags.tag)?;
+    let cosign = Cosign::new(Invocation::new("cosign"), &session.shutdown);
+    if flags.key.is_some() && !cosign.is_there() {
+        return Err(Error::usage("a signature can only be checked by cosign, which is not there")
+            .hint("install cosign, or leave out --key"));
+    }
+    let signature = flags.key.clone().map(|key| (&cosign, Signer::Key(key)));
+    let expected = Expected { builder: flags.builder.clone(), stand_ins: flags.allow_stand_ins, signature };
+    let report = verify::verify(&claims.request(&session, expected)?, &session.registry())?;
+    reporter.finish();
+    if flags.json {
+        let shown = Shown { version: VERSION, good: report.is_good(), report: &report };
+        let text = serde_json::to_string_pretty(&shown).map_err(|e| Error::failed("cannot write JSON").source(e))?;
+        print(&(text + "\n"))?;
+    } else {
+        print(&report.findings.iter().fold(String::new(), |mut text, finding| {
+            let _ = writeln!(text, "{finding}");
+            text
+        }))?;
+    }
+    if report.is_good() { Ok(Finished::Well) } else { Err(verify::failure(&report, flags.tag.tag.as_str())) }
+}

@@ -1,0 +1,146 @@
+//! What a release claims, read where it says so: the tag's own commit (services, pins, lock) and the release's notes. Whether the claims hold
+//! is checked in `verify.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::pins::Pins;
+use crate::config::{Provenance, Sbom};
+use crate::docker::cosign::{Cosign, Signer};
+use crate::error::{Error, Result};
+use crate::github::api::{Api, Place};
+use crate::github::notes;
+use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
+use crate::plan::services::discover;
+use crate::stage::project::{self, Project};
+use crate::stage::verify::{Request, Service};
+use crate::stage::{Session, checkout, inputs, publish};
+use crate::workspace::Workspace;
+use crate::workspace::graph::Scope;
+
+/// A release's claims.
+pub struct Claims {
+    tag: ReleaseTag,
+    commit: String,
+    services: Vec<Service>,
+    pins: Pins,
+    base_images: BTreeSet<ImageRef>,
+    own_packages: BTreeSet<String>,
+}
+
+/// What the caller knows and the release does not say.
+#[derive(Default)]
+pub struct Expected<'a> {
+    /// What the builder's id must begin with; `None` accepts any.
+    pub builder: Option<String>,
+    /// Accept base images that `xtask.lock` does not pin.
+    pub stand_ins: bool,
+    /// Whose signature has to be there, and the command that tells.
+    pub signature: Option<(&'a Cosign, Signer)>,
+}
+
+/// Reads the claims of a tag from a sparse checkout of its commit, which is removed again.
+///
+/// # Errors
+/// An unknown tag, a commit that is no monorepo, no registry, or no answer from GitHub where there is a token for it.
+pub fn gather(session: &Session, tag: &ReleaseTag) -> Result<Claims> {
+    let (tag, commit) = checkout::resolve(&session.home, tag, &session.shutdown)?;
+    let folder = session.state_dir().join("verify").join(tag.tag.as_str());
+    let patterns = &session.config.checkout_patterns;
+    let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
+    let project = project::load(session, &checkout.root);
+    let claims = project.and_then(|project| read(session, tag, commit, &project));
+    checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
+    claims
+}
+
+fn read(session: &Session, tag: ReleaseTag, commit: String, project: &Project) -> Result<Claims> {
+    let config = &session.config;
+    let Some(prefix) = &config.images.prefix else {
+        return Err(Error::usage("there is no registry to look into")
+            .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
+    };
+    let targets: Vec<&str> = project.dockerfile.targets().collect();
+    let tags = publish::tags_of(&config.release.tags, &tag.version)?;
+    let noted = noted(session, &tag.tag)?;
+    let services = discover(config, &project.packages(), &targets)?.into_iter().map(|service| {
+        Ok(Service {
+            repository: format!("{prefix}/{}", service.name).parse()?,
+            tags: tags.clone(),
+            noted: noted.get(&service.name).cloned(),
+            packages: locked(&project.workspace, &service.package),
+            name: service.name,
+        })
+    });
+    Ok(Claims {
+        services: services.collect::<Result<_>>()?,
+        pins: Pins::load(&project.root.join(inputs::PINS))?,
+        base_images: inputs::external_images(session, project)?,
+        own_packages: project.packages().into_values().collect(),
+        tag,
+        commit,
+    })
+}
+
+/// The digests that the release's notes name; none where GitHub cannot be asked or there is no release.
+fn noted(session: &Session, tag: &Tag) -> Result<BTreeMap<ServiceName, Digest>> {
+    let Ok(place) = Place::from_env(&session.env, session.repository()?.as_ref())? else { return Ok(BTreeMap::new()) };
+    let release = Api::new(session.http(), place, session.events.clone()).release_of(tag)?;
+    Ok(release.and_then(|release| release.body).map(|body| notes::digests(&body)).unwrap_or_default())
+}
+
+/// Name and version of every package of the lock that running a service takes; `None` where the lock could not be scanned.
+fn locked(workspace: &Workspace, folder: &str) -> Option<BTreeSet<(String, String)>> {
+    let lock = workspace.scanned()?;
+    let closure = workspace.closure(workspace.by_dir(folder)?, Scope::PRODUCTION);
+    let kept = (0_u32..).zip(&closure.snapshots).filter(|(at, kept)| **kept && lock.local(*at).is_none());
+    Some(kept.filter_map(|(at, _)| name_and_version(lock.package_key(at))).collect())
+}
+
+/// `@scope/name@1.2.3` divided; the version begins at the first `@` that is not a scope's.
+fn name_and_version(key: &str) -> Option<(String, String)> {
+    let at = 1 + key.get(1..)?.find('@')?;
+    Some((key[..at].to_owned(), key[at + 1..].to_owned()))
+}
+
+impl Claims {
+    /// The request to the verify stage.
+    ///
+    /// # Errors
+    /// When the scanner's name is no image's.
+    pub fn request<'a>(&'a self, session: &Session, expected: Expected<'a>) -> Result<Request<'a>> {
+        let attest = &session.config.attest;
+        let scanner = match &attest.sbom {
+            Sbom::On => Some(inputs::SCANNER.parse()?),
+            Sbom::Generator(image) => Some(image.clone()),
+            Sbom::Off => None,
+        };
+        let bases = self.base_images.iter().filter(|_| expected.stand_ins).cloned();
+        Ok(Request {
+            version: self.tag.version.clone(),
+            services: self.services.clone(),
+            commit: Some(self.commit.clone()),
+            builder: expected.builder,
+            pins: &self.pins,
+            unpinned: bases.chain(scanner).collect(),
+            own_packages: self.own_packages.clone(),
+            want_provenance: attest.provenance != Provenance::Off,
+            want_sbom: attest.sbom != Sbom::Off,
+            signature: expected.signature,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_key_is_a_name_and_a_version() {
+        let of = |key: &str| name_and_version(key).map(|(name, version)| format!("{name} {version}"));
+        assert_eq!(of("hono@4.6.0").as_deref(), Some("hono 4.6.0"));
+        assert_eq!(of("@scope/a@1.0.0").as_deref(), Some("@scope/a 1.0.0"));
+        assert_eq!(of("a@https://host/@x/a.tgz").as_deref(), Some("a https://host/@x/a.tgz"));
+        assert_eq!(of("a"), None);
+        assert_eq!(of(""), None);
+    }
+}

@@ -1,0 +1,38 @@
+//! `cargo xtask verify` on what a release really published.
+
+use crate::harness::{SERVICES, Scene};
+use crate::support::repo::git;
+
+#[test]
+fn a_release_verifies_and_what_was_changed_behind_its_back_is_found() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.release("v1.0.0").exits(0);
+    // The image's commit is the tag's, whatever came after it.
+    scene.repo.commit("later");
+    let commit = git(scene.repo.path(), &["rev-parse", "v1.0.0"]);
+
+    let good = scene.run(&["verify", "v1.0.0", "--allow-stand-ins"]).exits(0).stdout;
+    assert!(!good.contains("FAILED"), "{good}");
+    for service in SERVICES {
+        let digest = &scene.tags(service)["v1.0.0"];
+        assert!(good.contains(&format!("{service} tags: v1.0.0, 1.0.0, 1.0, 1, latest at {digest}")), "{good}");
+        assert!(good.contains(&format!("{service} notes: they name this digest")), "{good}");
+    }
+    assert_eq!(good.matches(&format!(" source: {commit}\n")).count(), SERVICES.len(), "{good}");
+
+    let strict = scene.run(&["verify", "v1.0.0", "--json"]).exits(1);
+    let materials = strict.json()["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "materials").count();
+    assert_eq!(materials, SERVICES.len(), "{}", strict.stdout);
+    assert!(strict.stdout.contains("is not in xtask.lock"), "{}", strict.stdout);
+
+    let web = scene.tags("web")["v1.0.0"].clone();
+    let other = format!("sha256:{}", "0".repeat(64));
+    let body = scene.github.body("v1.0.0").replace(&web, &other);
+    scene.github.state().release("v1.0.0").body = Some(body);
+    scene.tamper("api", "1.0");
+    let bad = scene.run(&["verify", "v1.0.0", "--allow-stand-ins"]).exits(1);
+    assert!(bad.stdout.contains(&format!("FAILED  web notes: they name {other}")), "{}", bad.stdout);
+    assert!(bad.stdout.contains("FAILED  api tags: the tags disagree"), "{}", bad.stdout);
+    assert!(bad.stderr.contains("v1.0.0 does not verify: 2 of "), "{}", bad.stderr);
+}
