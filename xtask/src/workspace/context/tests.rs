@@ -1,3 +1,5 @@
+//! Contexts on disk: what a write touches, keeps, removes and refuses.
+
 use std::fs::FileTimes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Plans of a workspace that has one of everything, its lock made by pnpm.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
