@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::plan::request::{Destination, Request};
 use crate::record::{Outcome, RunRecord};
 use crate::report::summary;
-use crate::stage::{Session, build};
+use crate::stage::{Session, build, contexts};
 use crate::workspace::git::Git;
 
 /// Builds.
@@ -24,7 +24,9 @@ pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finish
     let (session, reporter) = surroundings.session()?;
     let request = request(flags, &session)?;
     if flags.dry_run {
-        let (_, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
+        let (project, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
+        // The folders that the commands name, so that each of them can be run as it stands.
+        plan.to_build().try_for_each(|service| contexts::write(&session, &project, service))?;
         reporter.finish();
         print(&commands(&session, &engine.buildx(), &plan))?;
         return Ok(Finished::Well);
