@@ -11,6 +11,7 @@ use crate::name::{ImageRef, Tag};
 use crate::pipeline;
 use crate::plan::Plan;
 use crate::plan::request::{Destination, Request};
+use crate::plan::services::Service;
 use crate::record::{Outcome, RunRecord};
 use crate::report::summary;
 use crate::stage::{Session, build, contexts};
@@ -26,7 +27,9 @@ pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finish
     if flags.dry_run {
         let (project, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
         // The folders that the commands name, so that each of them can be run as it stands.
-        plan.to_build().try_for_each(|service| contexts::write(&session, &project, service))?;
+        let services: Vec<Service> = plan.to_build().map(|planned| planned.service.clone()).collect();
+        let cut = contexts::plan(&session, &project, &services)?;
+        services.iter().try_for_each(|service| cut.write(&session, &service.name))?;
         reporter.finish();
         print(&commands(&session, &engine.buildx(), &plan))?;
         return Ok(Finished::Well);
