@@ -23,7 +23,7 @@ pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
         && let Some(first) = tags.first()
         && publication::all_stand(&record)
     {
-        publish(session, &plan, &Naming { name: first.as_str(), version: None, tags, move_tags: true })?;
+        publish(session, &plan, &Naming { name: first.as_str(), version: None, tags, move_tags: true, annotations: None })?;
     }
     outcome::end(session, record)
 }
@@ -56,7 +56,9 @@ pub fn release(session: &Session, release: &Release, request: &Request) -> Resul
         return Ok(Released { record: outcome::end(session, record)?, published: Vec::new(), notes: None });
     }
     let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
-    let naming = Naming { name: tag.tag.as_str(), version: Some(&tag.version), tags: &tags, move_tags: release.move_tags };
+    let annotations = publication::annotations(session, &tag.version, &commit)?;
+    let naming =
+        Naming { name: tag.tag.as_str(), version: Some(&tag.version), tags: &tags, move_tags: release.move_tags, annotations };
     let published = publish(session, &plan, &naming)?;
     let notes = publication::write_notes(session, &tag, release, &published)?;
     if !release.keep_checkout {

@@ -104,6 +104,14 @@ pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> R
     }
 }
 
+/// When a commit was made, as RFC 3339.
+///
+/// # Errors
+/// When git does not know it.
+pub fn committed(repository: &Path, commit: &str, shutdown: &Shutdown) -> Result<String> {
+    Git { dir: repository, shutdown }.read(["show", "--no-patch", "--format=%cI", commit])
+}
+
 /// The tag as written first, then its other spelling.
 fn spellings(wanted: &ReleaseTag) -> [String; 2] {
     let (bare, with_v) = (wanted.version.to_string(), format!("v{}", wanted.version));

@@ -1,5 +1,6 @@
 //! From a plan whose images stand to what is published: which content tag becomes which tags, and what the notes say of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use semver::Version;
@@ -15,9 +16,9 @@ use crate::name::{ImageRef, ReleaseTag, Tag};
 use crate::plan::Plan;
 use crate::plan::request::Release;
 use crate::record::RunRecord;
-use crate::stage::Session;
 use crate::stage::publish::{self, Item, Published};
 use crate::stage::update_release::{self, Missing};
+use crate::stage::{Session, checkout};
 
 /// What a publication is called and which tags it puts.
 pub struct Naming<'a> {
@@ -29,6 +30,22 @@ pub struct Naming<'a> {
     pub tags: &'a [Tag],
     /// Let a version tag that exists with other content move.
     pub move_tags: bool,
+    /// What is put on a new index over each image.
+    pub annotations: Option<BTreeMap<String, String>>,
+}
+
+/// Version, revision and time of a release, where `[release] annotate` asks for them. The time is the commit's, so that a rerun makes
+/// the same index.
+///
+/// # Errors
+/// When git does not say when the commit was made.
+pub fn annotations(session: &Session, version: &Version, commit: &str) -> Result<Option<BTreeMap<String, String>>> {
+    if !session.config.release.annotate {
+        return Ok(None);
+    }
+    let created = checkout::committed(&session.home, commit, &session.shutdown)?;
+    let all = [("version", version.to_string()), ("revision", commit.to_owned()), ("created", created)];
+    Ok(Some(all.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value)).into()))
 }
 
 /// Where the journal of a publication lies.
@@ -48,7 +65,7 @@ pub fn request(session: &Session, plan: &Plan, naming: &Naming<'_>) -> publish::
         items: items.collect(),
         journal: journal(session, naming.name),
         move_tags: naming.move_tags,
-        annotations: None,
+        annotations: naming.annotations.clone(),
     }
 }
 

@@ -138,7 +138,7 @@ impl Scene {
 
     /// Makes a tag name an image's manifest for one platform instead of its index, as someone who pushes by hand might.
     pub fn tamper(&self, service: &str, tag: &str) {
-        let index: Value = serde_json::from_slice(&self.get(&format!("{service}/manifests/{tag}")).1).unwrap();
+        let index = self.manifest(service, tag);
         let (_, manifest) = self.get(&format!("{service}/manifests/{}", index["manifests"][0]["digest"].as_str().unwrap()));
         let url = format!("http://{}/v2/{}/{service}/manifests/{tag}", shared().registry(), self.namespace);
         let put = self.agent.put(&url).header("content-type", "application/vnd.oci.image.manifest.v1+json");
@@ -151,6 +151,11 @@ impl Scene {
         let url = format!("http://{}/v2/{}/{path}", shared().registry(), self.namespace);
         let mut answer = self.agent.get(&url).header("accept", accept).call().unwrap();
         (answer.status().as_u16(), answer.body_mut().read_to_vec().unwrap())
+    }
+
+    /// What a tag names.
+    pub fn manifest(&self, service: &str, tag: &str) -> Value {
+        serde_json::from_slice(&self.get(&format!("{service}/manifests/{tag}")).1).unwrap()
     }
 
     /// Every tag of a service, with the digest of the very bytes that the registry gives for it.

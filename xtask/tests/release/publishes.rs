@@ -2,6 +2,7 @@
 
 use crate::harness::{SERVICES, Scene, TAGS, statuses};
 use crate::support::engine::shared;
+use crate::support::repo::git;
 use xtask::execute::shutdown::Shutdown;
 
 #[test]
@@ -118,4 +119,28 @@ fn without_a_token_the_notes_are_in_a_file_and_on_standard_output_and_it_says_wh
     for service in SERVICES {
         assert!(notes.contains(&format!("/{service}@{}", scene.tags(service)[TAGS[0]])), "{notes}");
     }
+}
+
+#[test]
+fn with_annotations_each_release_is_an_index_of_its_own_over_the_same_images() {
+    let scene = Scene::new();
+    let config = scene.repo.read("xtask.toml") + "[release]\nannotate = true\n";
+    scene.repo.write("xtask.toml", &config);
+    scene.repo.commit("annotate");
+    scene.tag("v1.0.0", "");
+    scene.tag("v1.0.1", "");
+    scene.release("v1.0.0").exits(0);
+    let second = scene.release("v1.0.1").exits(0);
+    assert_eq!(statuses(&second.json()), ["skipped"; 2]);
+    let [first, second] = ["v1.0.0", "v1.0.1"].map(|tag| scene.manifest("web", tag));
+    assert_eq!(first["annotations"]["org.opencontainers.image.version"], "1.0.0");
+    assert_eq!(second["annotations"]["org.opencontainers.image.version"], "1.0.1");
+    let commit = git(scene.repo.path(), &["rev-parse", "v1.0.1"]);
+    assert_eq!(second["annotations"]["org.opencontainers.image.revision"], commit);
+    assert_eq!(first["manifests"], second["manifests"]);
+
+    scene.release("v1.0.1").exits(0);
+    assert_eq!(scene.registry.count("PUT", ""), 0, "{:?}", scene.registry.log());
+    assert_eq!(scene.github_writes(), 0);
+    scene.run(&["verify", "v1.0.1", "--allow-stand-ins"]).exits(0);
 }
