@@ -46,7 +46,7 @@ fn scopes_of_the_actions_cache_do_not_overwrite_each_other_and_a_read_only_token
     let (entries, calls) = (cache.store().entries().len(), cache.store().log().len());
     let read = record(reader.xtask(&["build", "--json"]), 0);
     assert_eq!(statuses(&read), ["built"; 4]);
-    unchanged_steps_are_cached(&read);
+    unchanged_steps_are_cached(&read, "worker");
     assert_eq!(cache.store().entries().len(), entries);
     let log = cache.store().log();
     assert!(log[calls..].iter().all(|call| !call.starts_with("CreateCacheEntry")), "{:#?}", &log[calls..]);

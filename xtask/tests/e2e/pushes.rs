@@ -109,5 +109,5 @@ fn an_engine_without_state_takes_every_unchanged_step_from_the_registrys_cache()
     repo.edit("apps/worker/src/main.ts", "'working'", "'at work'");
     let built = record(repo.xtask(&["build", "--json"]), 0);
     assert_eq!(statuses(&built), ["built"; 4]);
-    unchanged_steps_are_cached(&built);
+    unchanged_steps_are_cached(&built, "worker");
 }
