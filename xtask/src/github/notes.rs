@@ -255,7 +255,7 @@ pub(crate) fn longest_fit<T>(mut attempt: impl FnMut(Form) -> T, characters: imp
     }
     let over = least - BODY_LIMIT;
     Err(Error::failed(format!("the release's own text leaves no room for the images: {over} characters over {BODY_LIMIT}"))
-        .hint("shorten the release's text by hand and run `cargo xtask release <tag> --notes-only`"))
+        .hint("shorten the release's text by hand and run `cargo xtask release <tag>` again"))
 }
 
 #[cfg(test)]

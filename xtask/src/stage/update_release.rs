@@ -169,12 +169,12 @@ impl Update<'_> {
                 }
                 Change::Refused(said) => {
                     return Err(Error::failed(format!("GitHub refuses the notes of {}: {said}", self.tag()))
-                        .hint("the images are published; the notes can be written again with --notes-only"));
+                        .hint("the images are published; run the release again for the notes: nothing else is done twice"));
                 }
             }
         }
         Err(Error::failed(format!("the notes of {} were changed by someone else after each of {ROUNDS} writes", self.tag()))
-            .hint("stop the other writer, then run `cargo xtask release <tag> --notes-only`"))
+            .hint("stop the other writer, then run `cargo xtask release <tag>`"))
     }
 
     /// Makes the missing release. False where someone else, or our own first try, was faster: the next round finds it.
