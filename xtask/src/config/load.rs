@@ -24,7 +24,7 @@ pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Res
         Ok(false) if !required => Written::default(),
         Ok(false) => {
             return Err(Error::usage(format!("there is no {}", file.display()))
-                .hint("`cargo xtask init` writes one; an empty file works too"));
+                .hint("give another `--config`, or make it: an empty file works too"));
         }
         _ => parse(file, &read_text(file)?)?,
     };

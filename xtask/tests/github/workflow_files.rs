@@ -1,14 +1,20 @@
-//! The workflow files in this repository are what `cargo xtask ci workflow` would write.
+//! Generated workflow files: written once they stay, and an edit to one is found.
 
-use std::path::Path;
-
-use xtask::github::workflow::{Options, check, written_layout};
+use xtask::github::workflow::{Layout, Options, check, write, written_layout};
 
 #[test]
-fn the_repository_s_own_workflow_files_have_not_drifted() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let layout = written_layout(root).unwrap().expect("the repository has its workflow");
-    let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into() };
-    let drift = check(root, &options).unwrap();
-    assert!(drift.is_empty(), "run `cargo xtask ci workflow`: {drift:#?}");
+fn written_workflow_files_do_not_drift_and_an_edit_to_one_is_found() {
+    for layout in [Layout::Single, Layout::Matrix] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into() };
+        let written = write(dir.path(), &options).unwrap();
+        assert!(written.len() >= 2, "{written:?}");
+        assert_eq!(written_layout(dir.path()).unwrap(), Some(layout));
+        assert!(check(dir.path(), &options).unwrap().is_empty());
+        assert!(write(dir.path(), &options).unwrap().is_empty(), "a second write writes nothing");
+        let file = dir.path().join(&written[0]);
+        std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "# edited\n").unwrap();
+        let drifted = check(dir.path(), &options).unwrap();
+        assert_eq!(drifted.iter().map(|drift| drift.path).collect::<Vec<_>>(), [written[0].to_str().unwrap()]);
+    }
 }
