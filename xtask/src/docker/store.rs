@@ -262,7 +262,7 @@ fn ask(socket: &Path, method: &str, path: &str) -> Result<Answer> {
         stream.take(MAX_BYTES).read_to_end(&mut answer)?;
         Ok(answer)
     };
-    let hint = "is the engine running? `cargo xtask doctor` looks";
+    let hint = "is the engine running? `docker info` and `cargo xtask engine status` tell";
     let unreachable = || Error::failed(format!("the engine at {} did not answer {method} {path}", socket.display())).hint(hint);
     let bytes = exchange().map_err(|e| unreachable().source(e))?;
     split(&bytes).ok_or_else(unreachable)

@@ -39,7 +39,8 @@ impl FromStr for RunId {
         if (1..=64).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-') {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::usage(format!("`{text}` is not the id of a run")).hint("`cargo xtask stats` lists the runs that are kept"))
+        Err(Error::usage(format!("`{text}` is not the id of a run"))
+            .hint("the runs that are kept are the folders of target/xtask/runs"))
     }
 }
 

@@ -108,9 +108,9 @@ const KEYWORDS: [&str; 18] = [
 /// When it is not there, cannot be read, or is malformed; the place is in the error.
 pub fn load(path: &Path) -> Result<Dockerfile> {
     if !path.exists() {
-        return Err(Error::usage("there is no Dockerfile here").at(path, None).hint(
-            "create it, or name the one you have in `xtask.toml`; `cargo xtask init` writes one that fits this workspace",
-        ));
+        return Err(Error::usage("there is no Dockerfile here")
+            .at(path, None)
+            .hint("create it, or name the one you have as `[images] dockerfile` in xtask.toml"));
     }
     Dockerfile::parse(path, &read_text(path)?)
 }
