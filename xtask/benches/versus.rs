@@ -45,8 +45,7 @@ struct Bench {
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Engine {
-    buildx: PathBuf,
-    docker: PathBuf,
+    packages: PathBuf,
     docker_host: String,
     docker_config: PathBuf,
 }
@@ -153,7 +152,7 @@ impl Bench {
     }
 
     fn buildx(&self) -> Command {
-        self.client(&self.engine.buildx)
+        self.client(&self.engine.packages.join("usr/libexec/docker/cli-plugins/docker-buildx"))
     }
 
     fn client(&self, program: &Path) -> Command {
@@ -168,8 +167,12 @@ impl Bench {
     /// Removes every image that a contender made and the whole build cache.
     fn empty(&self) {
         let names = SERVICES.map(|service| format!("usual/{service}:bench"));
-        self.client(&self.engine.docker).args(["image", "rm", "--force"]).args(names).output().expect("docker runs");
-        run(self.client(&self.engine.docker).args(["image", "prune", "--all", "--force"]));
+        self.client(&self.engine.packages.join("usr/bin/docker"))
+            .args(["image", "rm", "--force"])
+            .args(names)
+            .output()
+            .expect("docker runs");
+        run(self.client(&self.engine.packages.join("usr/bin/docker")).args(["image", "prune", "--all", "--force"]));
         run(self.buildx().args(["prune", "--all", "--force"]));
         let state = self.root.join("target/xtask");
         if state.exists() {
