@@ -1,6 +1,6 @@
 //! `cargo xtask prune`: writes the pruned contexts of one package of any pnpm workspace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,8 @@ use crate::workspace::dockerignore::Ignore;
 use crate::workspace::git::{Git, Tree};
 use crate::workspace::package::join;
 use crate::workspace::prune::{Content, Install};
-use crate::workspace::{PackageId, PrunePlan, Sources, Workspace};
+use crate::workspace::sources::parent;
+use crate::workspace::{Closure, PackageId, PrunePlan, Scope, Sources, Workspace};
 
 /// What is to be pruned, and where to.
 #[derive(Debug, Clone)]
@@ -99,10 +100,15 @@ fn described(report: &PruneReport) -> String {
 /// An unknown package, a missing or malformed file, a link that leaves the repository, and whatever cannot be read or written.
 pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport> {
     let root = &options.workspace;
-    let (workspace, tree) = rayon::join(|| Workspace::load(root), || Git::at(root, shutdown).worktree());
-    let (workspace, tree) = (workspace?, tree?);
+    let workspace = Workspace::load(root)?;
     let target = workspace.find(&options.package)?;
     let out = refuse_source_folders(&workspace, &options.out)?;
+    let closure = workspace.closure(target, Scope { production: false, root: options.docker });
+    let git = Git::at(root, shutdown);
+    // Git need not look into the folders of packages that are left out: on a large workspace that is most of its time. Where the
+    // lock is used whole, every package is in the install layer.
+    let whole = closure.root_files || workspace.scanned().is_none();
+    let tree = if whole { git.worktree()? } else { git.names(&relevant(&workspace, &closure)?)? };
     let ignore = ignore(root)?;
     let sources = sources(&workspace, &tree, &ignore, out.as_deref());
     let mut plan = PrunePlan::new(&workspace, &sources, target, options.docker)?;
@@ -120,6 +126,33 @@ pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport>
         context::write(&workspace, &sources, &plan, &options.out)?
     };
     Ok(report(&workspace, options, plan, target, written))
+}
+
+/// The files and folders that can hold something for a closure: everything but the other packages.
+fn relevant(workspace: &Workspace, closure: &Closure) -> Result<Vec<String>> {
+    let mut above = BTreeSet::from(["."]);
+    for package in workspace.packages() {
+        let mut dir = parent(&package.dir);
+        while above.insert(dir) {
+            dir = parent(dir);
+        }
+    }
+    let (mut found, mut open) = (Vec::new(), vec![".".to_owned()]);
+    while let Some(dir) = open.pop() {
+        let folder = workspace.root().join(&dir);
+        for entry in std::fs::read_dir(&folder).map_err(|e| Error::io("read", &folder, e))? {
+            let name = entry.map_err(|e| Error::io("read", &folder, e))?.file_name();
+            let name = name.to_str().filter(|name| !matches!(*name, ".git" | "node_modules"));
+            let Some(path) = name.and_then(|name| join(&dir, name)) else { continue };
+            match workspace.by_dir(&path) {
+                Some(id) if closure.packages.contains(&id) => found.push(path),
+                _ if above.contains(path.as_str()) => open.push(path),
+                Some(_) => {}
+                None => found.push(path),
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn ignore(root: &Path) -> Result<Ignore> {

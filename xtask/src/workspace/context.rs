@@ -2,9 +2,10 @@
 //! the same is not touched, and one whose content differs gets a new time. Files are copies, made by the kernel where it can
 //! share blocks: a hard link would share its mode with the source, and modes are normalised here (0644, 0755).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata, Permissions};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -123,20 +124,18 @@ impl<'a> Sync<'a> {
     }
 
     fn run(self, items: &[(String, Item)]) -> Result<Written> {
-        let mut dirs: BTreeSet<&str> = BTreeSet::from(["."]);
-        for (path, _) in items {
-            let mut dir = parent(path);
-            while dirs.insert(dir) {
-                dir = parent(dir);
-            }
-        }
         self.refuse_detours(items)?;
-        let removed = self.remove_stale(items, &dirs)?;
-        for dir in &dirs {
-            // A trailing `.` cannot be created.
-            make_folder(&if *dir == "." { self.folder.to_owned() } else { self.folder.join(dir) })?;
+        let dirs = folders(items.iter().map(|(path, _)| path.as_str()));
+        let (there, removed) = self.remove_stale(items, &dirs)?;
+        if !there.contains(".") {
+            make_folder(self.folder)?;
         }
-        let changed = items.par_iter().map(|(path, item)| self.one(path, item)).collect::<Result<Vec<bool>>>()?;
+        // `.` is made above: a path that ends in it cannot be created.
+        for dir in dirs.iter().filter(|dir| **dir != "." && !there.contains(**dir)) {
+            make_folder(&self.folder.join(dir))?;
+        }
+        let one = |(path, item): &(String, Item)| self.one(path, item, there.contains(path.as_str()));
+        let changed = items.par_iter().map(one).collect::<Result<Vec<bool>>>()?;
         let mut stamps = self.stamps.into_inner().unwrap_or_default();
         stamps.sort_by(|a, b| a.0.cmp(&b.0));
         let changed = changed.into_iter().filter(|changed| *changed).count();
@@ -148,24 +147,21 @@ impl<'a> Sync<'a> {
 
     /// A folder that became a link since git saw it could lead a copy out of the repository.
     fn refuse_detours(&self, items: &[(String, Item)]) -> Result<()> {
-        let paths = items.iter().filter_map(|(_, item)| if let Item::Copy(from) = item { Some(parent(from)) } else { None });
-        let dirs: BTreeSet<&str> = paths.filter(|dir| *dir != ".").collect();
-        let root = fs::canonicalize(self.root).map_err(|e| Error::io("find", self.root, e))?;
-        dirs.into_iter().try_for_each(|dir| match fs::canonicalize(root.join(dir)) {
-            Ok(real) if real.starts_with(&root) => Ok(()),
-            Ok(_) => {
-                Err(Error::usage(format!("the folder `{dir}` is a link that leaves the repository")).hint("make it a folder"))
+        let copied = items.iter().filter_map(|(_, item)| if let Item::Copy(from) = item { Some(from.as_str()) } else { None });
+        let is_link = |dir: &&str| fs::symlink_metadata(self.root.join(dir)).is_ok_and(|found| found.is_symlink());
+        match folders(copied).into_iter().filter(|dir| *dir != ".").find(is_link) {
+            Some(dir) => {
+                Err(Error::usage(format!("the folder `{dir}` is a link where git has a folder")).hint("make it a folder"))
             }
-            // What is missing is named when it is copied.
-            Err(_) => Ok(()),
-        })
+            None => Ok(()),
+        }
     }
 
-    /// Brings one file up to date; true where something had to be written.
-    fn one(&self, path: &str, item: &Item) -> Result<bool> {
+    /// Brings one file up to date; true where something had to be written. `there` says that something is in its place.
+    fn one(&self, path: &str, item: &Item, there: bool) -> Result<bool> {
         let to = self.folder.join(path);
         match item {
-            Item::Text(text, executable) => put_text(&to, text, *executable),
+            Item::Text(text, executable) => put_text(&to, text, *executable, there),
             Item::Copy(from) => {
                 let source = self.root.join(from);
                 let found = fs::symlink_metadata(&source).map_err(|e| self.not_readable(from, &source, e))?;
@@ -175,7 +171,7 @@ impl<'a> Sync<'a> {
                 if !found.is_file() {
                     return Err(Error::usage(format!("`{from}` is neither a file nor a link")).at(source, None));
                 }
-                self.put_copy(path, &source, &found, &to)
+                self.put_copy(path, &source, &found, &to, there)
             }
         }
     }
@@ -188,24 +184,26 @@ impl<'a> Sync<'a> {
         Error::io("read", source, error)
     }
 
-    fn put_copy(&self, path: &str, source: &Path, found: &Metadata, to: &Path) -> Result<bool> {
+    fn put_copy(&self, path: &str, source: &Path, found: &Metadata, to: &Path, there: bool) -> Result<bool> {
         let started = SystemTime::now();
         let mode = if found.mode() & 0o100 == 0 { 0o644 } else { 0o755 };
-        let there = fs::symlink_metadata(to).ok().filter(Metadata::is_file);
-        let same_mode = there.as_ref().is_some_and(|there| there.mode() & 0o7777 == mode);
-        let unchanged = there.as_ref().filter(|there| {
-            let stamp = stamp(found, there);
-            there.len() == found.len() && (self.known.get(path) == Some(&stamp) || same_content(source, to))
+        let old = if there { fs::symlink_metadata(to).ok().filter(Metadata::is_file) } else { None };
+        let same = old.filter(|old| {
+            old.len() == found.len() && (self.known.get(path) == Some(&stamp(found, old)) || same_content(source, to))
         });
-        let changed = unchanged.is_none() || !same_mode;
-        if unchanged.is_none() {
-            clear(to)?;
-            fs::copy(source, to).map_err(|e| Error::io("copy", source, e))?;
-        }
-        if changed {
-            fs::set_permissions(to, Permissions::from_mode(mode)).map_err(|e| Error::io("write", to, e))?;
-        }
-        let copy = fs::symlink_metadata(to).map_err(|e| Error::io("read", to, e))?;
+        let (copy, changed) = match same {
+            Some(old) if old.mode() & 0o7777 == mode => (old, false),
+            Some(old) => {
+                set_mode(to, mode)?;
+                (old, true)
+            }
+            None => {
+                if there {
+                    clear(to)?;
+                }
+                (copy(source, found.len(), to, mode)?, true)
+            }
+        };
         if is_settled(found, started) {
             let record = (path.to_owned(), stamp(found, &copy));
             self.stamps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(record);
@@ -213,16 +211,19 @@ impl<'a> Sync<'a> {
         Ok(changed)
     }
 
-    fn remove_stale(&self, items: &[(String, Item)], dirs: &BTreeSet<&str>) -> Result<usize> {
-        if !self.folder.is_dir() {
+    /// Removes what is not wanted. Returns the folders and files that remain, `.` among them, and how many went.
+    fn remove_stale(&self, items: &[(String, Item)], dirs: &BTreeSet<&str>) -> Result<(HashSet<String>, usize)> {
+        let mut there = HashSet::new();
+        if !fs::symlink_metadata(self.folder).is_ok_and(|found| found.is_dir()) {
             clear(self.folder)?;
-            return Ok(0);
+            return Ok((there, 0));
         }
-        let wanted: BTreeSet<&str> = items.iter().map(|(path, _)| path.as_str()).collect();
+        let wanted: HashSet<&str> = items.iter().map(|(path, _)| path.as_str()).collect();
         let mut removed = 0;
         let mut open = vec![String::from(".")];
         while let Some(dir) = open.pop() {
             let folder = self.folder.join(&dir);
+            keep_open(&folder)?;
             for entry in fs::read_dir(&folder).map_err(|e| Error::io("read", &folder, e))? {
                 let entry = entry.map_err(|e| Error::io("read", &folder, e))?;
                 let name = entry.file_name();
@@ -230,28 +231,67 @@ impl<'a> Sync<'a> {
                 let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
                 match path {
                     Some(path) if is_dir && dirs.contains(path.as_str()) => open.push(path),
-                    Some(path) if !is_dir && wanted.contains(path.as_str()) => {}
+                    Some(path) if !is_dir && wanted.contains(path.as_str()) => drop(there.insert(path)),
                     _ => {
                         clear(&entry.path())?;
                         removed += 1;
                     }
                 }
             }
+            there.insert(dir);
         }
-        Ok(removed)
+        Ok((there, removed))
     }
+}
+
+/// The folders that hold these paths, `.` among them; a folder comes before what lies in it.
+fn folders<'p>(paths: impl Iterator<Item = &'p str>) -> BTreeSet<&'p str> {
+    let mut dirs = BTreeSet::from(["."]);
+    for path in paths {
+        let mut dir = parent(path);
+        while dirs.insert(dir) {
+            dir = parent(dir);
+        }
+    }
+    dirs
 }
 
 /// Makes a folder with mode 0755, whatever the umask says.
 fn make_folder(path: &Path) -> Result<()> {
-    let there = fs::symlink_metadata(path).ok();
-    if !there.as_ref().is_some_and(Metadata::is_dir) {
-        fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
+    fs::create_dir_all(path).map_err(|e| Error::io("create", path, e))?;
+    keep_open(path)
+}
+
+/// Gives a folder its mode back, where it has another.
+fn keep_open(folder: &Path) -> Result<()> {
+    let found = fs::symlink_metadata(folder).map_err(|e| Error::io("read", folder, e))?;
+    if found.mode() & 0o7777 == 0o755 { Ok(()) } else { set_mode(folder, 0o755) }
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|e| Error::io("write", path, e))
+}
+
+/// Larger files are left to the kernel, which may share their blocks; for small ones that costs more calls than it saves.
+const SMALL: u64 = 256 * 1024;
+
+/// Copies a file to where nothing is.
+fn copy(source: &Path, size: u64, to: &Path, mode: u32) -> Result<Metadata> {
+    let failed = |e| Error::io("copy", source, e);
+    let file = if size > SMALL {
+        fs::copy(source, to).map_err(failed)?;
+        fs::File::open(to).map_err(failed)?
+    } else {
+        let bytes = fs::read(source).map_err(failed)?;
+        let mut file = fs::File::options().write(true).create_new(true).mode(mode).open(to).map_err(failed)?;
+        file.write_all(&bytes).map_err(failed)?;
+        file
+    };
+    let found = file.metadata().map_err(failed)?;
+    if found.mode() & 0o7777 != mode {
+        set_mode(to, mode)?;
     }
-    if there.is_none_or(|there| there.mode() & 0o7777 != 0o755) {
-        fs::set_permissions(path, Permissions::from_mode(0o755)).map_err(|e| Error::io("write", path, e))?;
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// Removes whatever is at `path`.
@@ -264,19 +304,21 @@ fn clear(path: &Path) -> Result<()> {
     outcome.map_err(|e| Error::io("remove", path, e))
 }
 
-fn put_text(to: &Path, text: &str, executable: bool) -> Result<bool> {
+fn put_text(to: &Path, text: &str, executable: bool, there: bool) -> Result<bool> {
     let mode = if executable { 0o755 } else { 0o644 };
-    let there = fs::symlink_metadata(to).ok().filter(Metadata::is_file);
-    let same = there.as_ref().is_some_and(|_| fs::read(to).is_ok_and(|bytes| bytes == text.as_bytes()));
-    let same_mode = there.is_some_and(|there| there.mode() & 0o7777 == mode);
+    let old = if there { fs::symlink_metadata(to).ok().filter(Metadata::is_file) } else { None };
+    let same = old.as_ref().is_some_and(|_| fs::read(to).is_ok_and(|bytes| bytes == text.as_bytes()));
     if !same {
-        clear(to)?;
+        if there {
+            clear(to)?;
+        }
         fs::write(to, text).map_err(|e| Error::io("write", to, e))?;
     }
-    if !same || !same_mode {
-        fs::set_permissions(to, Permissions::from_mode(mode)).map_err(|e| Error::io("write", to, e))?;
+    let unchanged = same && old.is_some_and(|old| old.mode() & 0o7777 == mode);
+    if !unchanged {
+        set_mode(to, mode)?;
     }
-    Ok(!same || !same_mode)
+    Ok(!unchanged)
 }
 
 fn put_link(path: &str, source: &Path, to: &Path) -> Result<bool> {

@@ -514,7 +514,8 @@ impl<'a> Scanner<'a> {
         }
         let stop = text.find([':', '(']).unwrap_or(text.len());
         let is_key = text.find('@').is_some_and(|at| at == 0 || at < stop);
-        let key = if is_key { text.to_owned() } else { format!("{alias}@{text}") };
+        // Not `format!`: this runs for every reference of the lock.
+        let key = if is_key { text.to_owned() } else { [alias, "@", text].concat() };
         match keys.get(key.as_str()) {
             Some(index) => Target::Snapshot(*index),
             None => Target::Missing(key),

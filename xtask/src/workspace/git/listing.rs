@@ -27,6 +27,48 @@ impl Git {
         }
     }
 
+    /// The names in the work tree, for who copies files and hashes none: tracked files, and below `folders` (files or folders, relative)
+    /// untracked ones that are not ignored, less what is gone from there. Elsewhere nothing is looked at but the index. An untracked file
+    /// counts as a plain one, its id is all zeros. Where there is no repository it is [`Git::worktree`].
+    ///
+    /// # Errors
+    /// As [`Git::worktree`].
+    pub fn names(&self, folders: &[String]) -> Result<Tree> {
+        let asked = |what: &[&'static str]| {
+            let mut args = vec!["--literal-pathspecs", "ls-files", "-z"];
+            args.extend(what);
+            args.push("--");
+            args.extend(folders.iter().map(String::as_str));
+            self.bytes(&args)
+        };
+        let (index, deleted, untracked) = std::thread::scope(|scope| {
+            let deleted = scope.spawn(|| asked(&["--deleted"]));
+            let untracked = scope.spawn(|| asked(&["--others", "--exclude-standard"]));
+            let index = self.bytes(&["ls-files", "--stage", "-v", "-z"]);
+            (index, joined(deleted), joined(untracked))
+        });
+        let (Ok(index), Ok(deleted), Ok(untracked)) = (index, deleted, untracked) else { return self.worktree() };
+        let mut listing = parse_index(&index)?;
+        if !listing.unsure.is_empty() || listing.tree.files.is_empty() {
+            // Conflicts, and files that git was told not to look at: the long way is the right one.
+            return self.worktree();
+        }
+        let deleted: BTreeSet<&[u8]> = deleted.split(|b| *b == 0).collect();
+        listing.tree.files.retain(|file| !deleted.contains(file.path.as_bytes()) || listing.tree.absent.contains(&*file.path));
+        let mut tree = listing.tree;
+        let mut nested = Vec::new();
+        for name in untracked.split(|b| *b == 0).filter(|name| !name.is_empty()) {
+            match std::str::from_utf8(name) {
+                Ok(folder) if folder.ends_with('/') => nested.push(folder.trim_end_matches('/').to_owned()),
+                Ok(path) => tree.files.extend(File::new(path, false, &"0".repeat(40))),
+                Err(_) => tree.odd.push(String::from_utf8_lossy(name).into_owned()),
+            }
+        }
+        self.take_in_submodules(&mut tree, nested, 0)?;
+        tree.files.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(tree)
+    }
+
     /// The tree of a commit, named in any way git understands. Submodules that are checked out, and have the commit, are taken in.
     ///
     /// # Errors

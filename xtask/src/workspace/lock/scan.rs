@@ -34,8 +34,8 @@ pub(super) fn entries(text: &str, range: Span, indent: usize) -> Result<Vec<Entr
     let mut at = range.start;
     while at < range.end {
         let end = text[at..range.end].find('\n').map_or(range.end, |length| at + length + 1);
-        let line = text[at..end].trim_end_matches('\n');
-        let spaces = line.len() - line.trim_start_matches(' ').len();
+        let line = text[at..end].strip_suffix('\n').unwrap_or(&text[at..end]);
+        let spaces = line.bytes().take_while(|byte| *byte == b' ').count();
         let rest = &line[spaces..];
         let depth = if rest.starts_with(": ") { spaces + 2 } else { spaces };
         if rest.is_empty() {
@@ -73,7 +73,7 @@ fn entry(text: &str, at: usize, lines: Span) -> Result<Entry, Refusal> {
         Some(b'-' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>' | b'{' | b'[' | b'%') | None => {
             return refuse(text, at, "something other than a key");
         }
-        Some(_) => match line.find(": ").or_else(|| line.ends_with(':').then(|| line.len() - 1)) {
+        Some(_) => match colon(line) {
             Some(colon) => colon,
             None => return refuse(text, at, "a line without a key"),
         },
@@ -81,6 +81,13 @@ fn entry(text: &str, at: usize, lines: Span) -> Result<Entry, Refusal> {
     let beside = line[colon + 1..].trim_start();
     let value = scalar(text, at + line.len() - beside.len(), at + line.len())?;
     Ok(Entry { key: scalar(text, at, at + colon)?, value, lines, body })
+}
+
+/// Where a plain key ends: before the first colon that a blank or the line's end follows. (Searching for two characters at once
+/// would cost most of the scan: the search is prepared anew for each line.)
+fn colon(line: &str) -> Option<usize> {
+    let followed = |at: &usize| matches!(line.as_bytes().get(at + 1), None | Some(b' '));
+    line.match_indices(':').map(|(at, _)| at).find(followed)
 }
 
 /// The value of an entry with an explicit key stands behind `: `, on one line where it is `{}` and else as its first key.
@@ -106,7 +113,7 @@ fn scalar(text: &str, start: usize, end: usize) -> Result<Span, Refusal> {
     }
     match scalar.bytes().next() {
         Some(b'&' | b'*' | b'!' | b'|' | b'>') => refuse(text, start, "an anchor, alias, tag or text block"),
-        _ if scalar.contains(" #") => refuse(text, start, "a comment"),
+        _ if scalar.match_indices('#').any(|(at, _)| scalar[..at].ends_with(' ')) => refuse(text, start, "a comment"),
         _ => Ok(start..end),
     }
 }
