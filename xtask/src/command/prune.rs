@@ -46,6 +46,8 @@ pub struct PruneReport {
     pub packages: Vec<String>,
     /// Lock entries kept, and how many there are; both zero where the lock is used whole.
     pub lock_entries: [usize; 2],
+    /// True where the lock could not be cut; a warning says why.
+    pub whole_lock: bool,
     /// Files in the contexts.
     pub files: usize,
     /// Files that had to be written.
@@ -86,7 +88,7 @@ pub fn run(flags: &cli::Prune, surroundings: &Surroundings<'_>) -> Result<Finish
 fn described(report: &PruneReport) -> String {
     let mut text = format!("{} and what it needs, in {}\n", report.package, report.out.display());
     let [kept, all] = report.lock_entries;
-    let lock = if all == 0 { "the whole lock".to_owned() } else { format!("{kept} of {all} lock entries") };
+    let lock = if report.whole_lock { "the whole lock".to_owned() } else { format!("{kept} of {all} lock entries") };
     let PruneReport { files, changed, removed, .. } = report;
     let packages = report.packages.len();
     writeln!(text, "{packages} packages, {lock}; {files} files, {changed} written, {removed} removed")
@@ -228,6 +230,7 @@ fn report(workspace: &Workspace, options: &PruneOptions, plan: PrunePlan, target
         out: options.out.clone(),
         packages: closure.packages.iter().map(|id| workspace.package(*id).dir.clone()).collect(),
         lock_entries: [kept, closure.snapshots.len()],
+        whole_lock: workspace.scanned().is_none(),
         files: written.files,
         changed: written.changed,
         removed: written.removed,

@@ -36,7 +36,7 @@ pub enum Field {
     Optional,
     /// `devDependencies`.
     Development,
-    /// Anything else, which is no dependency: `dependenciesMeta`, `publishDirectory`.
+    /// Anything else, which is no dependency: `dependenciesMeta`, `publishDirectory`, `linkDirectory` (pnpm 11 and later).
     Other,
 }
 
@@ -346,7 +346,11 @@ impl<'a> Scanner<'a> {
                     version = Some(&self.text[entry.value.clone()]);
                     Name::Kept
                 }
-                "settings" | "packageExtensionsChecksum" | "pnpmfileChecksum" | "ignoredOptionalDependencies" => Name::Kept,
+                "settings"
+                | "packageExtensionsChecksum"
+                | "pnpmfileChecksum"
+                | "untrackedPnpmfileReadPackageHook"
+                | "ignoredOptionalDependencies" => Name::Kept,
                 "catalogs" => Name::Catalogs,
                 "overrides" => Name::Overrides,
                 "patchedDependencies" => Name::Patches,
@@ -479,7 +483,7 @@ impl<'a> Scanner<'a> {
                 "dependencies" => Field::Production,
                 "optionalDependencies" => Field::Optional,
                 "devDependencies" => Field::Development,
-                "dependenciesMeta" | "publishDirectory" => Field::Other,
+                "dependenciesMeta" | "publishDirectory" | "linkDirectory" => Field::Other,
                 other => return self.refuse(field.lines.start, format!("unknown key `{other}` in an importer")),
             };
             let raw = if kind == Field::Other { Vec::new() } else { entries(self.text, field.body.clone(), 6)? };
