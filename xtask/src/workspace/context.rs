@@ -1,5 +1,5 @@
 //! Writing a plan's contexts to disk, and only what differs: BuildKit's transfer trusts size and time, so a file whose content is
-//! the same is not touched, and one whose content differs gets a new time. Files are copies, made by the kernel where it can
+//! the same is not touched, and one whose content differs gets a new time, which no other content has: see [`own_time`]. Files are copies, made by the kernel where it can
 //! share blocks: a hard link would share its mode with the source, and modes are normalised here (0644, 0755).
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -17,6 +17,7 @@ use super::package::join;
 use super::prune::{Content, Install, PrunePlan};
 use super::sources::{Sources, parent};
 use crate::error::{Error, Result, write_atomically};
+use crate::name::sha256_hex;
 
 #[cfg(test)]
 mod tests;
@@ -280,11 +281,16 @@ fn copy(source: &Path, size: u64, to: &Path, mode: u32) -> Result<Metadata> {
     let failed = |e| Error::io("copy", source, e);
     let file = if size > SMALL {
         fs::copy(source, to).map_err(failed)?;
-        fs::File::open(to).map_err(failed)?
+        let file = fs::File::open(to).map_err(failed)?;
+        // Reading it all would cost what the kernel's copy saved; what the source is tells its content from another's too.
+        let found = fs::metadata(source).map_err(failed)?;
+        let times = [found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()];
+        own_time(&file, format!("{} {size} {times:?}", found.ino()).as_bytes()).map_err(failed)?;
+        file
     } else {
         let bytes = fs::read(source).map_err(failed)?;
         let mut file = fs::File::options().write(true).create_new(true).mode(mode).open(to).map_err(failed)?;
-        file.write_all(&bytes).map_err(failed)?;
+        put_whole(&mut file, &bytes).map_err(failed)?;
         file
     };
     let found = file.metadata().map_err(failed)?;
@@ -292,6 +298,23 @@ fn copy(source: &Path, size: u64, to: &Path, mode: u32) -> Result<Metadata> {
         set_mode(to, mode)?;
     }
     Ok(found)
+}
+
+/// Gives a file that was just written a time that no other content has: now, to the second, and below that a number made of
+/// `content`. All services' contexts of one name are brought up to date in one snapshot of BuildKit's, by size and time alone,
+/// and the kernel's clock ticks every few milliseconds: two services' workspace files of one length, written in one tick, were
+/// taken for the same, and one service was installed with the other's.
+fn own_time(file: &fs::File, content: &[u8]) -> std::io::Result<()> {
+    let digest = sha256_hex(content);
+    let below = u32::from_str_radix(&digest[..8], 16).unwrap_or_default() % 1_000_000_000;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    file.set_modified(UNIX_EPOCH + Duration::new(now, below))
+}
+
+/// Writes a new file's whole content, and gives it its time.
+fn put_whole(file: &mut fs::File, content: &[u8]) -> std::io::Result<()> {
+    file.write_all(content)?;
+    own_time(file, content)
 }
 
 /// Removes whatever is at `path`.
@@ -312,7 +335,8 @@ fn put_text(to: &Path, text: &str, executable: bool, there: bool) -> Result<bool
         if there {
             clear(to)?;
         }
-        fs::write(to, text).map_err(|e| Error::io("write", to, e))?;
+        let write = || put_whole(&mut fs::File::create_new(to)?, text.as_bytes());
+        write().map_err(|e| Error::io("write", to, e))?;
     }
     let unchanged = same && old.is_some_and(|old| old.mode() & 0o7777 == mode);
     if !unchanged {

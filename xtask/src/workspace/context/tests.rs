@@ -119,3 +119,36 @@ fn a_stamp_file_that_is_damaged_costs_a_comparison_and_no_correctness() {
     assert_eq!(write_api(root.path(), out.path()).unwrap().changed, 0);
     assert_eq!(times(out.path()), before);
 }
+
+#[test]
+fn contents_of_one_length_written_in_one_tick_have_times_of_their_own_and_equal_contents_do_not_need_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let nanoseconds = |path: &Path| {
+        let time = fs::metadata(path).unwrap().modified().unwrap();
+        time.duration_since(UNIX_EPOCH).unwrap().subsec_nanos()
+    };
+    let texts: Vec<String> = (0..200).map(|n| format!("packages: apps/{n:03}")).collect();
+    let mut seen = HashSet::new();
+    for (n, text) in texts.iter().enumerate() {
+        let (written, source, copied) =
+            (dir.path().join(format!("t{n}")), dir.path().join(format!("s{n}")), dir.path().join(format!("c{n}")));
+        put_text(&written, text, false, false).unwrap();
+        fs::write(&source, text).unwrap();
+        copy(&source, text.len() as u64, &copied, 0o644).unwrap();
+        assert_eq!(nanoseconds(&written), nanoseconds(&copied), "equal content, however it got there");
+        assert!(seen.insert(nanoseconds(&written)), "another content has the time of {text}");
+    }
+    // Large files: one source has one time wherever it is copied to, another source of that length another.
+    let large = |name: &str, byte: u8| {
+        let source = dir.path().join(name);
+        fs::write(&source, vec![byte; usize::try_from(SMALL).unwrap() + 1]).unwrap();
+        [1, 2].map(|copy_number| {
+            let to = dir.path().join(format!("{name}-{copy_number}"));
+            copy(&source, SMALL + 1, &to, 0o644).unwrap();
+            nanoseconds(&to)
+        })
+    };
+    let (a, b) = (large("large-a", b'a'), large("large-b", b'b'));
+    assert_eq!((a[0], b[0]), (a[1], b[1]));
+    assert_ne!(a[0], b[0]);
+}
