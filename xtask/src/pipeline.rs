@@ -45,10 +45,7 @@ pub struct Released {
 pub fn release(session: &Session, release: &Release, request: &Request) -> Result<Released> {
     let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
     let _alone = publication::enter(session, &tag)?;
-    // A folder per tag: another tag's release of the same commit removes its own checkout when it is done.
-    let folder = session.state_dir().join("checkout").join(tag.tag.as_str());
-    let patterns = &session.config.checkout_patterns;
-    let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
+    let checkout = checkout::of_tag(session, "checkout", &tag, &commit)?;
     let (project, engine, plan) = prepare(session, &checkout.root, request)?;
     project::check_complete(&project)?;
     let record = images(session, &project, &engine, &plan, request)?;

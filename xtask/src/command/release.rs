@@ -20,10 +20,7 @@ pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Fini
     let (release, request) = asked(flags, &session);
     if flags.dry_run {
         let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
-        // Not a release's own folder: that one may be at work.
-        let folder = session.state_dir().join("dry-run").join(tag.tag.as_str());
-        let patterns = &session.config.checkout_patterns;
-        let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
+        let checkout = checkout::of_tag(&session, "dry-run", &tag, &commit)?;
         let (_, engine, plan) = pipeline::prepare(&session, &checkout.root, &request)?;
         checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
         reporter.finish();

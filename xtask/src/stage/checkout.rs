@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Events, Status, Task};
-use crate::execute::process::Invocation;
 use crate::execute::shutdown::Shutdown;
 use crate::name::{ReleaseTag, nearest};
+use crate::stage::Session;
+use crate::workspace::git::Git;
 
 /// A checkout that holds what the build needs of one commit.
 #[derive(Debug, Clone)]
@@ -19,50 +20,21 @@ pub struct Checkout {
     pub reused: bool,
 }
 
-/// What git is asked through; every question is short and goes to one repository.
-struct Git<'a> {
-    dir: &'a Path,
-    shutdown: &'a Shutdown,
-}
-
-impl Git<'_> {
-    fn command<const N: usize>(&self, args: [&str; N]) -> Invocation {
-        // The caller's own GIT_DIR would send every question elsewhere.
-        Invocation::new("git")
-            .args(args)
-            .dir(self.dir)
-            .env_remove("GIT_DIR")
-            .env_remove("GIT_WORK_TREE")
-            .env_remove("GIT_INDEX_FILE")
-            .env("GIT_TERMINAL_PROMPT", "0")
-    }
-
-    fn read<const N: usize>(&self, args: [&str; N]) -> Result<String> {
-        self.command(args).read(self.shutdown)
-    }
-
-    /// `None` where git answers with a failure.
-    fn ask<const N: usize>(&self, args: [&str; N]) -> Result<Option<String>> {
-        let output = self.command(args).run(self.shutdown)?;
-        Ok(output.success().then(|| output.text()))
-    }
-}
-
 /// Finds the commit of a release tag. `v1.2.3` and `1.2.3` name the same release; where both exist they must agree. With a
 /// remote, its tag must be the same: a tag that moved is refused, and one that only the remote has is fetched.
 ///
 /// # Errors
 /// An unknown, moved or ambiguous tag, each with the reason; git failures.
 pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> Result<(ReleaseTag, String)> {
-    let git = Git { dir: repository, shutdown };
+    let git = Git::at(repository, shutdown);
     let remote = remote_tags(&git, wanted)?;
     let mut found = Vec::new();
     for name in spellings(wanted) {
         let reference = format!("refs/tags/{name}");
         let theirs = remote.iter().find(|(tag, _)| *tag == name).map(|(_, commit)| commit.clone());
-        let mut ours = git.ask(["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
+        let mut ours = git.ask(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
         if ours.is_none() && theirs.is_some() {
-            git.read([
+            git.read(&[
                 "fetch",
                 "--quiet",
                 "--no-tags",
@@ -71,7 +43,7 @@ pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> R
                 "origin",
                 &format!("{reference}:{reference}"),
             ])?;
-            ours = git.ask(["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
+            ours = git.ask(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
         }
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours != theirs => {
@@ -109,7 +81,7 @@ pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> R
 /// # Errors
 /// When git does not know it.
 pub fn committed(repository: &Path, commit: &str, shutdown: &Shutdown) -> Result<String> {
-    Git { dir: repository, shutdown }.read(["show", "--no-patch", "--format=%cI", commit])
+    Git::at(repository, shutdown).read(&["show", "--no-patch", "--format=%cI", commit])
 }
 
 /// The tag as written first, then its other spelling.
@@ -120,12 +92,12 @@ fn spellings(wanted: &ReleaseTag) -> [String; 2] {
 
 /// The commits of both spellings at the remote; empty where there is no remote, or it cannot be reached: then the local tag is
 /// all there is to go by.
-fn remote_tags(git: &Git<'_>, wanted: &ReleaseTag) -> Result<Vec<(String, String)>> {
-    if git.ask(["remote", "get-url", "origin"])?.is_none() {
+fn remote_tags(git: &Git, wanted: &ReleaseTag) -> Result<Vec<(String, String)>> {
+    if git.ask(&["remote", "get-url", "origin"])?.is_none() {
         return Ok(Vec::new());
     }
     let patterns = spellings(wanted).map(|name| format!("refs/tags/{name}*"));
-    let listed = git.ask(["ls-remote", "--tags", "origin", &patterns[0], &patterns[1]])?.unwrap_or_default();
+    let listed = git.ask(&["ls-remote", "--tags", "origin", &patterns[0], &patterns[1]])?.unwrap_or_default();
     let mut tags: Vec<(String, String)> = Vec::new();
     for line in listed.lines() {
         let Some((id, name)) = line.split_once("\trefs/tags/") else { continue };
@@ -138,8 +110,8 @@ fn remote_tags(git: &Git<'_>, wanted: &ReleaseTag) -> Result<Vec<(String, String
     Ok(tags)
 }
 
-fn unknown(git: &Git<'_>, wanted: &ReleaseTag) -> Result<Error> {
-    let all = git.read(["tag", "--list"])?;
+fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
+    let all = git.read(&["tag", "--list"])?;
     let error = Error::failed(format!("there is no tag {}", wanted.tag));
     Ok(match nearest(wanted.tag.as_str(), all.lines()) {
         Some(near) => error.hint(format!("did you mean {near}?")),
@@ -149,6 +121,17 @@ fn unknown(git: &Git<'_>, wanted: &ReleaseTag) -> Result<Error> {
 
 fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
+}
+
+/// The sparse checkout of a tag's commit. Each purpose and each tag has a folder of its own: another tag's release of the same commit,
+/// or a dry run, removes its checkout when it is done.
+///
+/// # Errors
+/// As [`sparse`].
+pub fn of_tag(session: &Session, purpose: &str, tag: &ReleaseTag, commit: &str) -> Result<Checkout> {
+    let folder = session.state_dir().join(purpose).join(tag.tag.as_str());
+    let patterns = &session.config.checkout_patterns;
+    sparse(&session.home, &folder, commit, patterns, &session.events, &session.shutdown)
 }
 
 /// Makes (or reuses) a sparse linked work tree of `commit` under `folder`, which holds what `patterns` select. In a partial
@@ -179,14 +162,14 @@ fn make(repository: &Path, folder: &Path, commit: &str, patterns: &[String], shu
     }
     remove(repository, &root, shutdown)?;
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let git = Git { dir: repository, shutdown };
-    git.read(["worktree", "prune"])?;
-    git.read(["worktree", "add", "--quiet", "--detach", "--no-checkout", &root.to_string_lossy(), commit])?;
-    let inside = Git { dir: &root, shutdown };
+    let git = Git::at(repository, shutdown);
+    git.read(&["worktree", "prune"])?;
+    git.read(&["worktree", "add", "--quiet", "--detach", "--no-checkout", &root.to_string_lossy(), commit])?;
+    let inside = Git::at(&root, shutdown);
     // `--no-cone`: the reference's list has file patterns such as tsconfig*.json.
-    let set = inside.command(["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
+    let set = inside.command(&["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
     set.read(shutdown)?;
-    inside.read(["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
+    inside.read(&["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
     Ok(Checkout { root, commit: commit.to_owned(), reused: false })
 }
 
@@ -203,10 +186,10 @@ fn is_right(root: &Path, commit: &str, patterns: &[String], shutdown: &Shutdown)
     if !root.join(".git").is_file() {
         return Ok(false);
     }
-    let git = Git { dir: root, shutdown };
-    let head = git.ask(["rev-parse", "HEAD"])?;
-    let sparse = git.ask(["sparse-checkout", "list"])?;
-    let clean = git.ask(["status", "--porcelain", "--untracked-files=all", "--ignored"])?;
+    let git = Git::at(root, shutdown);
+    let head = git.ask(&["rev-parse", "HEAD"])?;
+    let sparse = git.ask(&["sparse-checkout", "list"])?;
+    let clean = git.ask(&["status", "--porcelain", "--untracked-files=all", "--ignored"])?;
     Ok(head.as_deref() == Some(commit)
         && sparse.as_deref() == Some(anchored(patterns).trim_end())
         && clean.as_deref() == Some(""))
@@ -220,8 +203,8 @@ pub fn remove(repository: &Path, root: &Path, shutdown: &Shutdown) -> Result<()>
     if !root.exists() {
         return Ok(());
     }
-    let git = Git { dir: repository, shutdown };
-    if git.ask(["worktree", "remove", "--force", "--force", &root.to_string_lossy()])?.is_some() {
+    let git = Git::at(repository, shutdown);
+    if git.ask(&["worktree", "remove", "--force", "--force", &root.to_string_lossy()])?.is_some() {
         return Ok(());
     }
     // A run that died while making it left a part that git does not know as a work tree.
@@ -230,17 +213,6 @@ pub fn remove(repository: &Path, root: &Path, shutdown: &Shutdown) -> Result<()>
         return Err(Error::failed("is in the way of the sparse checkout and is not one").at(root, None).hint("move it away"));
     }
     std::fs::remove_dir_all(root).map_err(|e| Error::io("remove", root, e))
-}
-
-/// The files of `needed` that `commit` has and the checkout's patterns leave out, each a missing pattern.
-///
-/// # Errors
-/// When git cannot list the work tree.
-pub fn left_out(root: &Path, needed: &dyn Fn(&str) -> bool, shutdown: &Shutdown) -> Result<Vec<String>> {
-    let git = Git { dir: root, shutdown };
-    let listed = git.read(["ls-files", "-t", "-z"])?;
-    let skipped = listed.split('\0').filter_map(|entry| entry.strip_prefix("S "));
-    Ok(skipped.filter(|path| needed(path)).map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -44,9 +44,7 @@ pub struct Expected<'a> {
 /// An unknown tag, a commit that is no monorepo, no registry, or no answer from GitHub where there is a token for it.
 pub fn gather(session: &Session, tag: &ReleaseTag) -> Result<Claims> {
     let (tag, commit) = checkout::resolve(&session.home, tag, &session.shutdown)?;
-    let folder = session.state_dir().join("verify").join(tag.tag.as_str());
-    let patterns = &session.config.checkout_patterns;
-    let checkout = checkout::sparse(&session.home, &folder, &commit, patterns, &session.events, &session.shutdown)?;
+    let checkout = checkout::of_tag(session, "verify", &tag, &commit)?;
     let project = project::load(session, &checkout.root);
     let claims = project.and_then(|project| read(session, tag, commit, &project));
     checkout::remove(&session.home, &checkout.root, &session.shutdown)?;

@@ -279,12 +279,19 @@ impl Git {
         if output.success() { Ok(output.stdout) } else { Err(refusal(&command, &output)) }
     }
 
-    fn line(&self, args: &[&str]) -> Result<String> {
+    /// What git says, without the trailing line end.
+    ///
+    /// # Errors
+    /// When git exits non-zero, with a hint for the refusals we know, or cannot be run.
+    pub fn read(&self, args: &[&str]) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.bytes(args)?).trim_end().to_owned())
     }
 
-    /// The line, or `None` where git exits non-zero: for questions whose answer may be "no".
-    fn ask(&self, args: &[&str]) -> Result<Option<String>> {
+    /// The same, or `None` where git exits non-zero: for questions whose answer may be "no".
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub fn ask(&self, args: &[&str]) -> Result<Option<String>> {
         let output = self.command(args).run(&self.shutdown)?;
         Ok(output.success().then(|| output.text()))
     }

@@ -82,8 +82,8 @@ impl Git {
     fn certain_base(&self, revision: &str) -> Result<Option<String>> {
         let Some(commit) = self.find(revision)? else { return Ok(None) };
         let Some(base) = self.parting(&commit)? else { return Ok(None) };
-        let since = self.line(&["rev-list", &commit, "HEAD", "--not", &base])?;
-        let file = self.root.join(self.line(&["rev-parse", "--git-path", "shallow"])?);
+        let since = self.read(&["rev-list", &commit, "HEAD", "--not", &base])?;
+        let file = self.root.join(self.read(&["rev-parse", "--git-path", "shallow"])?);
         let cut = if file.exists() { read_text(&file)? } else { String::new() };
         let cut: BTreeSet<&str> = cut.lines().collect();
         Ok((!since.lines().any(|commit| cut.contains(commit))).then_some(base))
