@@ -14,11 +14,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::CommandFactory as _;
+use serde::Serialize;
 
 use crate::cli::{self, Cli, Global, Verb};
 use crate::config::{self, Config, Suite};
+use crate::docker::credentials::Credentials;
+use crate::docker::registry::{Options, Registry};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::execute::http::{Http, Limits};
 use crate::execute::shutdown::Shutdown;
 use crate::record::{Keep, Runs};
 use crate::report::{Look, Progress, Reporter, error};
@@ -146,7 +150,11 @@ impl Surroundings<'_> {
             shown.emit(event);
         });
         let raw = self.global.progress == cli::Progress::Rawjson;
+        let http = Http::new(self.env, Limits::STANDARD, self.shutdown);
+        let credentials = Credentials::new(self.env, self.shutdown);
         let session = Session {
+            registry: Registry::new(&http, &credentials, Options::default()),
+            http,
             env: self.env.clone(),
             config,
             home,
@@ -167,6 +175,15 @@ pub fn failed(error: &Error, env: &Env) -> ExitCode {
     // Nobody reads it where standard error is closed.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
     ExitCode::from(error.exit_code())
+}
+
+/// Writes a value to standard output as JSON, for `--json`.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed("cannot write JSON").source(e))?;
+    print(&(text + "\n"))
 }
 
 /// Writes data to standard output. A reader that has gone (`| head`) is no failure.

@@ -271,6 +271,11 @@ impl ImageRef {
         self.digest.as_ref().map(Digest::as_str).or(self.tag.as_ref().map(Tag::as_str)).unwrap_or("latest")
     }
 
+    /// The name as the `docker` client writes it: without Docker Hub's host and its `library/`.
+    pub fn familiar(&self) -> String {
+        familiar(&self.to_string()).to_owned()
+    }
+
     /// The same image under another tag, without digest.
     #[must_use]
     pub fn with_tag(&self, tag: Tag) -> Self {
@@ -288,6 +293,11 @@ impl ImageRef {
     pub fn without_reference(&self) -> Self {
         Self { tag: None, digest: None, ..self.clone() }
     }
+}
+
+/// A full image name without Docker Hub's host and its `library/`.
+pub fn familiar(full: &str) -> &str {
+    full.strip_prefix("docker.io/library/").or_else(|| full.strip_prefix("docker.io/")).unwrap_or(full)
 }
 
 impl FromStr for ImageRef {

@@ -95,7 +95,6 @@ fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, re
 
 /// Every tag of every service, or none.
 fn publish(session: &Session, plan: &Plan, naming: &Naming<'_>) -> Result<Vec<Published>> {
-    let registry = session.registry();
-    let publication = publish::plan(&publication::request(session, plan, naming), &registry)?;
-    publish::run(&publication, &registry, &session.events)
+    let publication = publish::plan(&publication::request(session, plan, naming), &session.registry)?;
+    publish::run(&publication, &session.registry, &session.events)
 }

@@ -20,14 +20,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use crate::config::Config;
-use crate::docker::credentials::Credentials;
-use crate::docker::registry::{Options, Registry};
+use crate::docker::registry::Registry;
 use crate::env::Env;
 use crate::error::Result;
 use crate::event::Events;
-use crate::execute::http::{Http, Limits};
+use crate::execute::http::Http;
 use crate::execute::shutdown::Shutdown;
-use crate::github::api::Repository;
+use crate::github::api::{Api, Place, Repository};
 use crate::record;
 use crate::workspace::git::Git;
 
@@ -43,6 +42,10 @@ pub struct Session {
     pub events: Events,
     /// The stop switch.
     pub shutdown: Shutdown,
+    /// The client for registries and APIs: one, so that connections and certificates are shared.
+    pub http: Http,
+    /// The client for registries, with the user's credentials: one, so that tokens are fetched once.
+    pub registry: Registry,
     /// This run's folder: logs, metadata, record.
     pub run: record::Run,
     /// When it began, by the calendar.
@@ -59,28 +62,20 @@ impl Session {
         state_dir(&self.home)
     }
 
-    /// A client for registries, with the user's credentials.
-    pub fn registry(&self) -> Registry {
-        Registry::new(&self.http(), &Credentials::new(&self.env, &self.shutdown), Options::default())
-    }
-
-    /// The GitHub repository that the git remote names.
+    /// GitHub's API for this repository; the inner error is a fragment that says why it cannot be called from here.
     ///
     /// # Errors
-    /// When git does not answer.
-    pub fn repository(&self) -> Result<Option<Repository>> {
+    /// When git does not answer, or a variable holds what cannot be meant.
+    pub fn github(&self) -> Result<Result<Api, &'static str>> {
         let remote = Git::at(&self.home, &self.shutdown).remote()?;
-        Ok(remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok()))
+        let repository: Option<Repository> = remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok());
+        let place = Place::from_env(&self.env, repository.as_ref())?;
+        Ok(place.map(|place| Api::new(self.http.clone(), place, self.events.clone())))
     }
 
     /// What is known of earlier builds.
     pub fn state(&self) -> record::State {
         record::State::new(&self.state_dir())
-    }
-
-    /// A client for registries and APIs.
-    pub fn http(&self) -> Http {
-        Http::new(&self.env, Limits::STANDARD, &self.shutdown)
     }
 }
 

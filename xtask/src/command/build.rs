@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::num::NonZeroUsize;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Finished, Surroundings, print, print_json};
 use crate::config::{Provenance, Sbom};
 use crate::error::{Error, Result};
 use crate::name::{ImageRef, Tag};
@@ -54,8 +54,7 @@ pub fn conclude(surroundings: &Surroundings<'_>, session: &Session, record: &Run
     // Nobody reads it where standard error is closed.
     let _ = std::io::stderr().lock().write_all(shown.as_bytes());
     if json {
-        let text = serde_json::to_string_pretty(record).map_err(|e| Error::failed("cannot write JSON").source(e))?;
-        print(&(text + "\n"))?;
+        print_json(record)?;
     }
     match record.outcome {
         Outcome::Succeeded => Ok(Finished::Well),
@@ -71,14 +70,13 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         Some(output) => Destination::Output(output.clone()),
         None if flags.push && flags.tags.is_empty() => Destination::Registry(branch_tags(session)?),
         None if flags.push => Destination::Registry(flags.tags.clone()),
-        None if flags.tags.is_empty() => Destination::Engine(vec!["dev".parse()?]),
+        None if flags.tags.is_empty() => into_engine(),
         None => Destination::Engine(flags.tags.clone()),
     };
+    let plain = Request::new(command_line(flags), destination, config, cores());
     Ok(Request {
-        command: command_line(flags),
         services: flags.services.clone(),
-        destination,
-        jobs: flags.jobs.or(config.jobs).unwrap_or_else(cores),
+        jobs: flags.jobs.unwrap_or(plain.jobs),
         fail_fast: flags.fail_fast,
         force: flags.force,
         no_cache: flags.no_cache,
@@ -88,34 +86,13 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         provenance: flags.provenance.as_deref().map_or(Ok(config.attest.provenance), provenance)?,
         sbom: flags.sbom.as_deref().map_or(Ok(config.attest.sbom.clone()), sbom)?,
         locked: flags.locked,
-        release: false,
-        allow_stand_ins: false,
+        ..plain
     })
 }
 
-/// A build of the working tree into the engine, as `build` without flags: what `plan` shows.
-///
-/// # Errors
-/// None but those of names that are constant.
-pub fn local_request(command: &str, services: &[String], session: &Session) -> Result<Request> {
-    let config = &session.config;
-    Ok(Request {
-        command: command.to_owned(),
-        services: services.to_vec(),
-        destination: Destination::Engine(vec!["dev".parse()?]),
-        jobs: config.jobs.unwrap_or_else(cores),
-        fail_fast: false,
-        force: false,
-        no_cache: false,
-        cache_from: true,
-        cache_to: true,
-        platforms: Vec::new(),
-        provenance: config.attest.provenance,
-        sbom: config.attest.sbom.clone(),
-        locked: false,
-        release: false,
-        allow_stand_ins: false,
-    })
+/// Where a build goes that names no destination: into the engine, as `dev`.
+pub fn into_engine() -> Destination {
+    Destination::Engine(vec!["dev".parse().expect("`dev` is a tag")])
 }
 
 /// The branch, as far as a tag can say it, and `sha-<commit>`; a working tree that differs from the commit has no right to its name.

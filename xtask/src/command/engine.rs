@@ -1,9 +1,9 @@
 //! `cargo xtask engine`: start, stop and look at the embedded engine. What it is made of is the library's business.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use crate::cli::Engine as Action;
+use crate::command::{print, print_json};
 use crate::config::Suite;
 use crate::engine::daemon::{self, EngineStatus};
 use crate::engine::layout::Layout;
@@ -28,10 +28,7 @@ pub fn run(action: &Action, suite: Suite, env: &Env, events: &Events, shutdown: 
             Engine::up(&options, events, shutdown)?;
             print(&described(&daemon::status(&layout)))
         }
-        Action::Status { json: true } => {
-            let text = serde_json::to_string_pretty(&daemon::status(&layout));
-            print(&(text.map_err(|e| Error::failed("cannot write JSON").source(e))? + "\n"))
-        }
+        Action::Status { json: true } => print_json(&daemon::status(&layout)),
         Action::Status { json: false } => print(&described(&daemon::status(&layout))),
         Action::Logs => print(&logs(&layout)?),
         Action::Down => daemon::down(&layout, events, shutdown),
@@ -77,14 +74,4 @@ fn logs(layout: &Layout) -> Result<String> {
         }
     }
     Ok(text)
-}
-
-/// A reader that has gone (`| head`) is no failure.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::failed("cannot write to standard output").source(error))
-        }
-        _ => Ok(()),
-    }
 }

@@ -5,12 +5,13 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::build::local_request;
-use crate::command::{Finished, Surroundings, print};
-use crate::error::{Error, Result};
+use crate::command::build::{cores, into_engine};
+use crate::command::{Finished, Surroundings, print, print_json};
+use crate::error::Result;
 use crate::name::{Digest, Fingerprint, ServiceName};
 use crate::pipeline;
 use crate::plan::explain::Reason;
+use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
@@ -43,12 +44,12 @@ struct ShownService {
 /// As the planning stage's.
 pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let (session, reporter) = surroundings.session()?;
-    let request = local_request("plan", &flags.services, &session)?;
+    let whole = Request::new("plan", into_engine(), &session.config, cores());
+    let request = Request { services: flags.services.clone(), ..whole };
     let (_, _, plan) = pipeline::prepare(&session, &session.home, &request)?;
     reporter.finish();
     if flags.json {
-        let text = serde_json::to_string_pretty(&shown(&plan)).map_err(|e| Error::failed("cannot write JSON").source(e))?;
-        print(&(text + "\n"))?;
+        print_json(&shown(&plan))?;
     } else {
         print(&text(&plan, flags.explain))?;
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Finished, Surroundings, print, print_json};
 use crate::error::{Error, Result, read_text, write_atomically};
 use crate::execute::shutdown::Shutdown;
 use crate::workspace::context::{self, Item, Written, write_files, write_install, write_sources};
@@ -77,8 +77,7 @@ pub fn run(flags: &cli::Prune, surroundings: &Surroundings<'_>) -> Result<Finish
         eprintln!("warning: {warning}");
     }
     if flags.json {
-        let text = serde_json::to_string_pretty(&report).map_err(|e| Error::failed("cannot write JSON").source(e))?;
-        print(&(text + "\n"))?;
+        print_json(&report)?;
     } else {
         print(&described(&report))?;
     }

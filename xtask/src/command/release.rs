@@ -42,22 +42,14 @@ fn asked(flags: &cli::Release, session: &Session) -> (Release, Request) {
         keep_checkout: flags.keep_checkout,
         notes_file: flags.notes_file.as_ref().map(|file| session.env.cwd.join(file)),
     };
+    let command = format!("release {}", flags.tag.tag);
+    let plain = Request::new(command, Destination::Registry(Vec::new()), &session.config, cores());
     let request = Request {
-        command: format!("release {}", flags.tag.tag),
-        services: Vec::new(),
-        destination: Destination::Registry(Vec::new()),
-        jobs: flags.jobs.or(session.config.jobs).unwrap_or_else(cores),
-        fail_fast: false,
-        force: false,
-        no_cache: false,
-        cache_from: true,
-        cache_to: true,
-        platforms: Vec::new(),
-        provenance: session.config.attest.provenance,
-        sbom: session.config.attest.sbom.clone(),
+        jobs: flags.jobs.unwrap_or(plain.jobs),
         locked: true,
         release: true,
         allow_stand_ins: flags.allow_stand_ins,
+        ..plain
     };
     (release, request)
 }

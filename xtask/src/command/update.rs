@@ -3,9 +3,8 @@
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
 use crate::config::pins::Pins;
-use crate::error::{Error, Result};
-use crate::name::{Digest, ImageRef};
-use crate::stage::inputs::{PINS, external_images};
+use crate::error::Result;
+use crate::stage::inputs::{PINS, digest_of, external_images};
 use crate::stage::project;
 
 /// Moves pins.
@@ -18,12 +17,7 @@ pub fn run(flags: &cli::Update, surroundings: &Surroundings<'_>) -> Result<Finis
     let images = external_images(&session, &project)?;
     let path = session.home.join(PINS);
     let mut pins = Pins::load(&path)?;
-    let registry = session.registry();
-    let resolve = |image: &ImageRef| -> Result<Digest> {
-        let found = registry.resolve(image)?;
-        found.map(|descriptor| descriptor.digest).ok_or_else(|| Error::failed(format!("there is no image `{image}`")))
-    };
-    let moved = pins.update(&images, flags.image.as_ref(), &resolve)?;
+    let moved = pins.update(&images, flags.image.as_ref(), &|image| digest_of(&session.registry, image))?;
     pins.save(&path)?;
     reporter.finish();
     let mut text = String::new();

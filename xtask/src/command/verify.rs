@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Finished, Surroundings, print, print_json};
 use crate::docker::cosign::{Cosign, Signer};
 use crate::error::{Error, Result};
 use crate::execute::process::Invocation;
@@ -39,12 +39,10 @@ pub fn run(flags: &cli::Verify, surroundings: &Surroundings<'_>) -> Result<Finis
     }
     let signature = flags.key.clone().map(|key| (&cosign, Signer::Key(key)));
     let expected = Expected { builder: flags.builder.clone(), stand_ins: flags.allow_stand_ins, signature };
-    let report = verify::verify(&claims.request(&session, expected)?, &session.registry())?;
+    let report = verify::verify(&claims.request(&session, expected)?, &session.registry)?;
     reporter.finish();
     if flags.json {
-        let shown = Shown { version: VERSION, good: report.is_good(), report: &report };
-        let text = serde_json::to_string_pretty(&shown).map_err(|e| Error::failed("cannot write JSON").source(e))?;
-        print(&(text + "\n"))?;
+        print_json(&Shown { version: VERSION, good: report.is_good(), report: &report })?;
     } else {
         print(&report.findings.iter().fold(String::new(), |mut text, finding| {
             let _ = writeln!(text, "{finding}");

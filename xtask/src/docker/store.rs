@@ -186,9 +186,7 @@ impl ImageStore {
         let said = output.error_tail();
         // The client shortens Docker Hub's names.
         let missing = |image: &ImageRef| {
-            let full = image.to_string();
-            let short =
-                full.strip_prefix("docker.io/").map_or(full.as_str(), |name| name.strip_prefix("library/").unwrap_or(name));
+            let (full, short) = (image.to_string(), image.familiar());
             let about = |line: &str| line.ends_with(&format!(": {short}")) || line.ends_with(&format!(": {full}"));
             said.lines().any(|line| line.contains("No such image") && about(line))
         };

@@ -75,10 +75,6 @@ impl fmt::Display for Reason {
             _ => digest.to_owned(),
         };
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-        let familiar = |image: &ImageRef| {
-            let full = image.to_string();
-            full.strip_prefix("docker.io/library/").or(full.strip_prefix("docker.io/")).unwrap_or(&full).to_owned()
-        };
         match self {
             Self::Forced => f.write_str("asked for with --force"),
             Self::NeverBuilt => f.write_str("never built here"),
@@ -101,10 +97,10 @@ impl fmt::Display for Reason {
             Self::Stage { name, change, line: None } => write!(f, "stage {name} {change}"),
             Self::Syntax { before, after } => write!(f, "Dockerfile syntax {} → {}", word(before), word(after)),
             Self::Base { image, before: Some(before), after: Some(after) } => {
-                write!(f, "base {} moved {} → {}", familiar(image), short(before), short(after))
+                write!(f, "base {} moved {} → {}", image.familiar(), short(before), short(after))
             }
             Self::Base { image, after, .. } => {
-                write!(f, "base {} {}", familiar(image), if after.is_some() { "added" } else { "removed" })
+                write!(f, "base {} {}", image.familiar(), if after.is_some() { "added" } else { "removed" })
             }
             Self::Argument { name, change } => write!(f, "build argument {name} {change}"),
             Self::Platform { name, change } => write!(f, "platform {name} {change}"),

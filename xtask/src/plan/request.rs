@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::config::{Provenance, Sbom};
+use crate::config::{Config, Provenance, Sbom};
 use crate::name::{Platform, ReleaseTag, Tag};
 
 /// Where the images of a run go.
@@ -53,6 +53,27 @@ pub struct Request {
 }
 
 impl Request {
+    /// Every service to `destination`, as the configuration has it and no flag changes it. `jobs` is for where it does not say.
+    pub fn new(command: impl Into<String>, destination: Destination, config: &Config, jobs: NonZeroUsize) -> Self {
+        Self {
+            command: command.into(),
+            services: Vec::new(),
+            destination,
+            jobs: config.jobs.unwrap_or(jobs),
+            fail_fast: false,
+            force: false,
+            no_cache: false,
+            cache_from: true,
+            cache_to: true,
+            platforms: Vec::new(),
+            provenance: config.attest.provenance,
+            sbom: config.attest.sbom.clone(),
+            locked: false,
+            release: false,
+            allow_stand_ins: false,
+        }
+    }
+
     /// True where images go to the registry.
     pub fn pushes(&self) -> bool {
         matches!(self.destination, Destination::Registry(_))

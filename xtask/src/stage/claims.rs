@@ -7,7 +7,6 @@ use crate::config::pins::Pins;
 use crate::config::{Provenance, Sbom};
 use crate::docker::cosign::{Cosign, Signer};
 use crate::error::{Error, Result};
-use crate::github::api::{Api, Place};
 use crate::github::notes;
 use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
 use crate::plan::services::discover;
@@ -81,8 +80,8 @@ fn read(session: &Session, tag: ReleaseTag, commit: String, project: &Project) -
 
 /// The digests that the release's notes name; none where GitHub cannot be asked or there is no release.
 fn noted(session: &Session, tag: &Tag) -> Result<BTreeMap<ServiceName, Digest>> {
-    let Ok(place) = Place::from_env(&session.env, session.repository()?.as_ref())? else { return Ok(BTreeMap::new()) };
-    let release = Api::new(session.http(), place, session.events.clone()).release_of(tag)?;
+    let Ok(api) = session.github()? else { return Ok(BTreeMap::new()) };
+    let release = api.release_of(tag)?;
     Ok(release.and_then(|release| release.body).map(|body| notes::digests(&body)).unwrap_or_default())
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::pins::Pins;
 use crate::config::{Provenance, Sbom};
+use crate::docker::registry::Registry;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::event::Level;
@@ -44,7 +45,11 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
+    /// What of the Dockerfile it reaches.
+    ///
+    /// # Errors
+    /// When it cannot be cut out.
+    pub fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
         let contexts: BTreeSet<String> = self.contexts.keys().cloned().collect();
         project.dockerfile.slice(&dockerfile::Request {
             target: self.name,
@@ -107,28 +112,24 @@ pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<
 ///
 /// # Errors
 /// When an image can neither be had nor pinned, or is not pinned and the request is `--locked`.
-pub fn bases(session: &Session, project: &Project, engine: &Engine, request: &Request, targets: &[Target<'_>]) -> Result<Bases> {
-    let mut images = BTreeSet::new();
-    for target in targets {
-        images.extend(target.slice(project)?.images().map(|base| base.image));
-    }
+pub fn bases(
+    session: &Session,
+    project: &Project,
+    engine: &Engine,
+    request: &Request,
+    slices: &[dockerfile::Slice<'_>],
+) -> Result<Bases> {
+    let images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).collect();
     let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
     if request.pushes() && request.sbom == Sbom::On {
         wanted.push(SCANNER.parse()?);
     }
-    let served = engine.ensure_stand_ins(&wanted, session.config.stand_ins, &session.events, &session.http())?;
+    let served = engine.ensure_stand_ins(&wanted, session.config.stand_ins, &session.events, &session.http)?;
     let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().map(|s| (s.image, s.digest)).collect();
     let path = project.root.join(PINS);
     let mut pins = Pins::load(&path)?;
-    let registry = session.registry();
-    let resolve = |image: &ImageRef| -> Result<Digest> {
-        let found = registry.resolve(image)?;
-        found
-            .map(|descriptor| descriptor.digest)
-            .ok_or_else(|| Error::failed(format!("there is no image `{image}`")).hint("check the FROM line"))
-    };
     let real = images.iter().filter(|image| !stand_ins.contains_key(image));
-    let moved = pins.ensure(real, request.locked, &resolve)?;
+    let moved = pins.ensure(real, request.locked, &|image| digest_of(&session.registry, image))?;
     if !moved.is_empty() {
         pins.save(&path)?;
         let names: Vec<String> = moved.iter().map(|pin| pin.image.to_string()).collect();
@@ -136,6 +137,15 @@ pub fn bases(session: &Session, project: &Project, engine: &Engine, request: &Re
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }
     Ok(Bases { pins, stand_ins })
+}
+
+/// What an image's tag points to now, for a pin.
+///
+/// # Errors
+/// When there is no such image, or its registry does not answer.
+pub fn digest_of(registry: &Registry, image: &ImageRef) -> Result<Digest> {
+    let found = registry.resolve(image)?.map(|descriptor| descriptor.digest);
+    found.ok_or_else(|| Error::failed(format!("there is no image `{image}`")).hint("check the FROM line"))
 }
 
 /// The inputs of each target, in their order.
@@ -148,15 +158,16 @@ pub fn gather(
     engine: &Engine,
     request: &Request,
     targets: &[Target<'_>],
+    slices: &[dockerfile::Slice<'_>],
     bases: &Bases,
 ) -> Result<Vec<Inputs>> {
     let main = MainContext::new(&project.tree, &project.ignore);
     let image_settings = settings(session, engine, request);
     let none = BTreeMap::new();
-    let inputs = targets.iter().map(|target| {
+    let inputs = targets.iter().zip(slices).map(|(target, slice)| {
         Inputs::new(&fingerprint::Facts {
             target: target.name,
-            slice: &target.slice(project)?,
+            slice,
             contexts: &target.contexts,
             main: &main,
             args: &target.args,

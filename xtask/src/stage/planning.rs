@@ -35,12 +35,13 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
     let cut = contexts::plan(session, project, &services)?;
     let targets = targets(session, request, &services, &cut);
-    let bases = inputs::bases(session, project, engine, request, &targets)?;
+    let slices = targets.iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
+    let bases = inputs::bases(session, project, engine, request, &slices)?;
     if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
         return Err(Error::failed("a release cannot be built on stand-in base images")
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
-    let gathered = inputs::gather(session, project, engine, request, &targets, &bases)?;
+    let gathered = inputs::gather(session, project, engine, request, &targets, &slices, &bases)?;
     let planner = Planner { session, project, engine, request, bases: &bases };
     let (base_inputs, service_inputs) = gathered.split_last().ok_or_else(|| Error::failed("nothing was gathered"))?;
     let decided = planner.decide(&services, &images, service_inputs)?;
@@ -170,7 +171,7 @@ impl Planner<'_> {
     /// An image stands in the registry when its content tag does: that holds for every machine.
     fn standing_in_registry(&self, images: &[ImageRef], fingerprints: &[Fingerprint]) -> Result<Vec<Option<Standing>>> {
         let names: Vec<ImageRef> = images.iter().zip(fingerprints).map(|(image, f)| image.with_tag(f.content_tag())).collect();
-        let found = self.session.registry().resolve_all(&names).into_iter().collect::<Result<Vec<_>>>()?;
+        let found = self.session.registry.resolve_all(&names).into_iter().collect::<Result<Vec<_>>>()?;
         Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
     }
 
@@ -226,7 +227,7 @@ impl Planner<'_> {
             })
             .collect();
         targets.push(caches::Target { name: &config.base_target, image: None, platforms: &config.images.platforms });
-        caches::probe(self.session, &self.session.registry(), self.engine.capabilities, self.request, &targets)
+        caches::probe(self.session, &self.session.registry, self.engine.capabilities, self.request, &targets)
     }
 
     fn target(&self, task: Task, inputs: &Inputs, cache: CachePlan) -> TargetPlan {

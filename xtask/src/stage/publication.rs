@@ -10,7 +10,7 @@ use crate::docker::registry::Registry;
 use crate::error::{Error, Result};
 use crate::event::{Level, Status};
 use crate::execute::group::Group;
-use crate::github::api::{Api, Place};
+use crate::github::api::Api;
 use crate::github::notes::{self as body, ImageNote, PlatformNote, ReleaseNotes};
 use crate::name::{ImageRef, ReleaseTag, Tag};
 use crate::plan::Plan;
@@ -108,9 +108,8 @@ pub fn write_notes(
     release: &Release,
     published: &[Published],
 ) -> Result<update_release::Report> {
-    let place = Place::from_env(&session.env, session.repository()?.as_ref())?;
-    let api = place.map(|place| Api::new(session.http(), place, session.events.clone()));
-    let notes = notes(&tag.tag, published, &session.registry(), api.as_ref().ok())?;
+    let api = session.github()?;
+    let notes = notes(&tag.tag, published, &session.registry, api.as_ref().ok())?;
     let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
     let request = update_release::Request {
         notes: &notes,

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::solved::PhaseKind;
 use super::wire;
+use crate::name;
 use crate::text;
 
 /// How many of a step's last log lines are kept for a failure.
@@ -210,8 +211,7 @@ fn phase_title(id: &str) -> String {
 
 /// `docker.io/library/node:24-slim@sha256:…` → `node:24-slim`.
 fn image_name(reference: &str) -> &str {
-    let name = reference.split('@').next().unwrap_or(reference);
-    name.strip_prefix("docker.io/library/").or_else(|| name.strip_prefix("docker.io/")).unwrap_or(name)
+    name::familiar(reference.split('@').next().unwrap_or(reference))
 }
 
 /// How long the union of these stretches is.
