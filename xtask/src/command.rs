@@ -24,7 +24,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::execute::http::{Http, Limits};
 use crate::execute::shutdown::Shutdown;
-use crate::record::{Keep, Runs};
+use crate::record::{Keep, Run, Runs};
 use crate::report::{Look, Progress, Reporter, error};
 use crate::stage::{Session, state_dir};
 use crate::workspace::git::Git;
@@ -133,16 +133,30 @@ impl Surroundings<'_> {
         Ok(config)
     }
 
-    /// Begins a run: its folder, its display, its logs.
+    /// Begins a run that builds nothing: its display and its logs, which the next such run replaces.
     ///
     /// # Errors
     /// When the configuration or the folder cannot be used.
     pub fn session(&self) -> Result<(Session, Reporter)> {
+        self.session_in(|runs| runs.aside(self.begun))
+    }
+
+    /// Begins a run that builds: its folder is kept, and the oldest go.
+    ///
+    /// # Errors
+    /// When the configuration or the folder cannot be used.
+    pub fn build_session(&self) -> Result<(Session, Reporter)> {
+        self.session_in(|runs| {
+            let run = runs.begin(self.begun)?;
+            runs.prune(KEEP, self.begun)?;
+            Ok(run)
+        })
+    }
+
+    fn session_in(&self, begin: impl FnOnce(&Runs) -> Result<Run>) -> Result<(Session, Reporter)> {
         let home = self.home()?;
         let config = self.config(&home)?;
-        let runs = Runs::new(&state_dir(&home));
-        let run = runs.begin(self.begun)?;
-        runs.prune(KEEP, self.begun)?;
+        let run = begin(&Runs::new(&state_dir(&home)))?;
         let reporter = Reporter::start(self.look(), std::io::stderr());
         let (shown, logs) = (reporter.events(), run.logs(false));
         let events = crate::event::Events::new(move |event| {

@@ -22,7 +22,7 @@ use crate::workspace::git::Git;
 /// # Errors
 /// Whatever keeps the run from coming to an outcome.
 pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let (session, reporter) = surroundings.session()?;
+    let (session, reporter) = if flags.dry_run { surroundings.session()? } else { surroundings.build_session()? };
     let request = request(flags, &session)?;
     if flags.dry_run {
         let (project, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;

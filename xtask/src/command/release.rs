@@ -16,7 +16,7 @@ use crate::stage::{Session, checkout};
 /// # Errors
 /// Whatever keeps the run from coming to an outcome.
 pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let (session, reporter) = surroundings.session()?;
+    let (session, reporter) = if flags.dry_run { surroundings.session()? } else { surroundings.build_session()? };
     let (release, request) = asked(flags, &session);
     if flags.dry_run {
         let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;

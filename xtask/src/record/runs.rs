@@ -76,6 +76,7 @@ pub struct Keep {
 #[derive(Debug, Clone)]
 pub struct Runs {
     folder: PathBuf,
+    aside: PathBuf,
 }
 
 /// One run's folder.
@@ -90,7 +91,17 @@ impl Runs {
     /// The runs under `root`, which is `target/xtask`.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { folder: root.join("runs") }
+        Self { folder: root.join("runs"), aside: root.join("aside") }
+    }
+
+    /// The folder of a run that builds nothing (a plan, a dry run): one for all of them, beside those that are kept, so that no
+    /// number of them drives out the log of a build.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn aside(&self, started: SystemTime) -> Result<Run> {
+        std::fs::create_dir_all(&self.aside).map_err(|e| Error::io("create", &self.aside, e))?;
+        Ok(Run { id: RunId::new(started, std::process::id()), folder: self.aside.clone() })
     }
 
     /// Makes the folder of a run that begins.
@@ -279,6 +290,17 @@ mod tests {
         assert_eq!(runs.prune(Keep { count: 6, age: DAY * 3 }, at(10)).unwrap(), 3);
         assert_eq!(runs.prune(Keep { count: 0, age: Duration::ZERO }, at(90)).unwrap(), 2);
         assert_eq!(runs.list().len(), 1, "the newest stays");
+    }
+
+    #[test]
+    fn runs_that_build_nothing_share_one_folder_that_no_list_shows() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = Runs::new(dir.path());
+        let kept = runs.begin(at(1)).unwrap();
+        let folders = [2, 3].map(|day| runs.aside(at(day)).unwrap().folder);
+        assert_eq!(folders[0], folders[1]);
+        assert!(folders[0].is_dir());
+        assert_eq!(runs.list().iter().map(|run| &run.id).collect::<Vec<_>>(), [&kept.id]);
     }
 
     #[test]

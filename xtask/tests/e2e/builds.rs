@@ -82,6 +82,7 @@ fn the_commands_of_a_dry_run_are_run_by_nobody_and_work_in_a_shell() {
     let listed = || docker(shared(), &["image", "ls", "--quiet", &format!("local/scheduler:{name}")]);
     docker(shared(), &["image", "prune", "--force"]);
     assert_eq!(listed().trim(), "", "a dry run built something");
+    assert!(!repo.path().join("target/xtask/runs").exists(), "a dry run is kept, and drives out a build");
     assert!(dry.stdout.contains("#   cache registry  left out: no registry is configured"), "{}", dry.stdout);
     // Comments, the base and the service: a script as it stands.
     sh(&repo, &dry.stdout);
