@@ -43,7 +43,7 @@ pub struct Released {
 /// # Errors
 /// As the stages'. A failed build is an outcome, and publishes nothing.
 pub fn release(session: &Session, release: &Release, request: &Request) -> Result<Released> {
-    let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
+    let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
     let _alone = publication::enter(session, &tag)?;
     let checkout = checkout::of_tag(session, "checkout", &tag, &commit)?;
     let (project, engine, plan) = prepare(session, &checkout.root, request)?;
@@ -59,7 +59,7 @@ pub fn release(session: &Session, release: &Release, request: &Request) -> Resul
     let published = publish(session, &plan, &naming)?;
     let notes = publication::write_notes(session, &tag, release, &published)?;
     if !release.keep_checkout {
-        checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
+        checkout::remove(&session.git(), &checkout.root)?;
     }
     Ok(Released { record: outcome::end(session, record)?, published, notes: Some(notes) })
 }

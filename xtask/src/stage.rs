@@ -26,6 +26,7 @@ use crate::error::Result;
 use crate::event::Events;
 use crate::execute::http::Http;
 use crate::execute::shutdown::Shutdown;
+use crate::github::actions::git_credentials;
 use crate::github::api::{Api, Place, Repository};
 use crate::record;
 use crate::workspace::git::Git;
@@ -67,10 +68,15 @@ impl Session {
     /// # Errors
     /// When git does not answer, or a variable holds what cannot be meant.
     pub fn github(&self) -> Result<Result<Api, &'static str>> {
-        let remote = Git::at(&self.home, &self.shutdown).remote()?;
+        let remote = self.git().remote()?;
         let repository: Option<Repository> = remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok());
         let place = Place::from_env(&self.env, repository.as_ref())?;
         Ok(place.map(|place| Api::new(self.http.clone(), place, self.events.clone())))
+    }
+
+    /// Git for the repository, with the credentials of an Actions job.
+    pub fn git(&self) -> Git {
+        Git::at(&self.home, &self.shutdown).with_vars(git_credentials(&self.env))
     }
 
     /// What is known of earlier builds.

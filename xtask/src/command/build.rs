@@ -15,7 +15,6 @@ use crate::plan::services::Service;
 use crate::record::{Outcome, RunRecord};
 use crate::report::summary;
 use crate::stage::{Session, build, contexts};
-use crate::workspace::git::Git;
 
 /// Builds.
 ///
@@ -97,7 +96,7 @@ pub fn into_engine() -> Destination {
 
 /// The branch, as far as a tag can say it, and `sha-<commit>`; a working tree that differs from the commit has no right to its name.
 fn branch_tags(session: &Session) -> Result<Vec<Tag>> {
-    let git = Git::at(&session.home, &session.shutdown);
+    let git = session.git();
     let commit = git.resolve("HEAD")?;
     let branch = git.branch()?.unwrap_or_else(|| "detached".to_owned());
     let plain: String =

@@ -7,7 +7,7 @@ use crate::command::build::{commands, conclude, cores};
 use crate::command::{Finished, Surroundings, print};
 use crate::error::Result;
 use crate::pipeline::{self, Released};
-use crate::plan::request::{Destination, Release, Request};
+use crate::plan::request::{Destination, Missing, Release, Request};
 use crate::stage::update_release::Outcome;
 use crate::stage::{Session, checkout};
 
@@ -19,10 +19,10 @@ pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Fini
     let (session, reporter) = if flags.dry_run { surroundings.session()? } else { surroundings.build_session()? };
     let (release, request) = asked(flags, &session);
     if flags.dry_run {
-        let (tag, commit) = checkout::resolve(&session.home, &release.tag, &session.shutdown)?;
+        let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
         let checkout = checkout::of_tag(&session, "dry-run", &tag, &commit)?;
         let (_, engine, plan) = pipeline::prepare(&session, &checkout.root, &request)?;
-        checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
+        checkout::remove(&session.git(), &checkout.root)?;
         reporter.finish();
         print(&format!("# release {} of commit {commit}\n{}", tag.tag, commands(&session, &engine.buildx(), &plan)))?;
         return Ok(Finished::Well);
@@ -37,7 +37,7 @@ pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Fini
 fn asked(flags: &cli::Release, session: &Session) -> (Release, Request) {
     let release = Release {
         tag: flags.tag.clone(),
-        create: flags.create,
+        missing: if flags.create { Missing::Create } else { Missing::Fail },
         move_tags: flags.move_tags,
         keep_checkout: flags.keep_checkout,
         notes_file: flags.notes_file.as_ref().map(|file| session.env.cwd.join(file)),

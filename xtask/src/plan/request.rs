@@ -80,13 +80,24 @@ impl Request {
     }
 }
 
+/// What to do where a tag has no release on GitHub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// It is an error.
+    Fail,
+    /// Make it.
+    Create,
+    /// The notes go to a file: a pushed tag need not have a release.
+    ToFile,
+}
+
 /// A release as it was asked for, beside its build.
 #[derive(Debug, Clone)]
 pub struct Release {
     /// The tag, as it was written.
     pub tag: ReleaseTag,
-    /// Make the GitHub release where there is none.
-    pub create: bool,
+    /// What to do where there is no GitHub release.
+    pub missing: Missing,
     /// Let version tags that exist with other content move.
     pub move_tags: bool,
     /// Leave the sparse checkout in place.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Events, Status, Task};
-use crate::execute::shutdown::Shutdown;
 use crate::name::{ReleaseTag, nearest};
 use crate::stage::Session;
 use crate::workspace::git::Git;
@@ -25,9 +24,8 @@ pub struct Checkout {
 ///
 /// # Errors
 /// An unknown, moved or ambiguous tag, each with the reason; git failures.
-pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> Result<(ReleaseTag, String)> {
-    let git = Git::at(repository, shutdown);
-    let remote = remote_tags(&git, wanted)?;
+pub fn resolve(git: &Git, wanted: &ReleaseTag) -> Result<(ReleaseTag, String)> {
+    let remote = remote_tags(git, wanted)?;
     let mut found = Vec::new();
     for name in spellings(wanted) {
         let reference = format!("refs/tags/{name}");
@@ -61,7 +59,7 @@ pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> R
         }
     }
     match found.as_slice() {
-        [] => Err(unknown(&git, wanted)?),
+        [] => Err(unknown(git, wanted)?),
         [one] => Ok(one.clone()),
         [first, second, ..] if first.1 == second.1 => Ok(first.clone()),
         [(a, x), (b, y), ..] => Err(Error::failed(format!(
@@ -80,8 +78,8 @@ pub fn resolve(repository: &Path, wanted: &ReleaseTag, shutdown: &Shutdown) -> R
 ///
 /// # Errors
 /// When git does not know it.
-pub fn committed(repository: &Path, commit: &str, shutdown: &Shutdown) -> Result<String> {
-    Git::at(repository, shutdown).read(&["show", "--no-patch", "--format=%cI", commit])
+pub fn committed(git: &Git, commit: &str) -> Result<String> {
+    git.read(&["show", "--no-patch", "--format=%cI", commit])
 }
 
 /// The tag as written first, then its other spelling.
@@ -131,7 +129,16 @@ fn short(commit: &str) -> &str {
 pub fn of_tag(session: &Session, purpose: &str, tag: &ReleaseTag, commit: &str) -> Result<Checkout> {
     let folder = session.state_dir().join(purpose).join(tag.tag.as_str());
     let patterns = &session.config.checkout_patterns;
-    sparse(&session.home, &folder, commit, patterns, &session.events, &session.shutdown)
+    sparse(&session.git(), &folder, commit, patterns, &session.events)
+}
+
+/// The sparse checkout of a commit that CI builds.
+///
+/// # Errors
+/// As [`sparse`].
+pub fn of_commit(session: &Session, commit: &str) -> Result<Checkout> {
+    let folder = session.state_dir().join("checkout/ci");
+    sparse(&session.git(), &folder, commit, &session.config.checkout_patterns, &session.events)
 }
 
 /// Makes (or reuses) a sparse linked work tree of `commit` under `folder`, which holds what `patterns` select. In a partial
@@ -139,36 +146,28 @@ pub fn of_tag(session: &Session, purpose: &str, tag: &ReleaseTag, commit: &str) 
 ///
 /// # Errors
 /// When git cannot make it; a folder that is in the way and not a work tree of this repository.
-pub fn sparse(
-    repository: &Path,
-    folder: &Path,
-    commit: &str,
-    patterns: &[String],
-    events: &Events,
-    shutdown: &Shutdown,
-) -> Result<Checkout> {
+pub fn sparse(git: &Git, folder: &Path, commit: &str, patterns: &[String], events: &Events) -> Result<Checkout> {
     let started = std::time::Instant::now();
     events.emit(Event::Started { task: Task::Checkout, title: format!("sparse checkout of {}", short(commit)) });
-    let made = make(repository, folder, commit, patterns, shutdown);
+    let made = make(git, folder, commit, patterns);
     let status = if made.is_ok() { Status::Done } else { Status::Failed };
     events.emit(Event::Ended { task: Task::Checkout, status, took: started.elapsed(), digest: None });
     made
 }
 
-fn make(repository: &Path, folder: &Path, commit: &str, patterns: &[String], shutdown: &Shutdown) -> Result<Checkout> {
+fn make(git: &Git, folder: &Path, commit: &str, patterns: &[String]) -> Result<Checkout> {
     let root = folder.join(short(commit));
-    if is_right(&root, commit, patterns, shutdown)? {
+    if is_right(&git.in_worktree(&root), commit, patterns)? {
         return Ok(Checkout { root, commit: commit.to_owned(), reused: true });
     }
-    remove(repository, &root, shutdown)?;
+    remove(git, &root)?;
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let git = Git::at(repository, shutdown);
     git.read(&["worktree", "prune"])?;
     git.read(&["worktree", "add", "--quiet", "--detach", "--no-checkout", &root.to_string_lossy(), commit])?;
-    let inside = Git::at(&root, shutdown);
+    let inside = git.in_worktree(&root);
     // `--no-cone`: the reference's list has file patterns such as tsconfig*.json.
     let set = inside.command(&["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
-    set.read(shutdown)?;
+    set.read(git.shutdown())?;
     inside.read(&["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
     Ok(Checkout { root, commit: commit.to_owned(), reused: false })
 }
@@ -182,11 +181,10 @@ fn anchored(patterns: &[String]) -> String {
     lines.collect()
 }
 
-fn is_right(root: &Path, commit: &str, patterns: &[String], shutdown: &Shutdown) -> Result<bool> {
-    if !root.join(".git").is_file() {
+fn is_right(git: &Git, commit: &str, patterns: &[String]) -> Result<bool> {
+    if !git.root().join(".git").is_file() {
         return Ok(false);
     }
-    let git = Git::at(root, shutdown);
     let head = git.ask(&["rev-parse", "HEAD"])?;
     let sparse = git.ask(&["sparse-checkout", "list"])?;
     let clean = git.ask(&["status", "--porcelain", "--untracked-files=all", "--ignored"])?;
@@ -199,11 +197,10 @@ fn is_right(root: &Path, commit: &str, patterns: &[String], shutdown: &Shutdown)
 ///
 /// # Errors
 /// When it cannot be removed, or is something else than a linked work tree.
-pub fn remove(repository: &Path, root: &Path, shutdown: &Shutdown) -> Result<()> {
+pub fn remove(git: &Git, root: &Path) -> Result<()> {
     if !root.exists() {
         return Ok(());
     }
-    let git = Git::at(repository, shutdown);
     if git.ask(&["worktree", "remove", "--force", "--force", &root.to_string_lossy()])?.is_some() {
         return Ok(());
     }

@@ -42,11 +42,11 @@ pub struct Expected<'a> {
 /// # Errors
 /// An unknown tag, a commit that is no monorepo, no registry, or no answer from GitHub where there is a token for it.
 pub fn gather(session: &Session, tag: &ReleaseTag) -> Result<Claims> {
-    let (tag, commit) = checkout::resolve(&session.home, tag, &session.shutdown)?;
+    let (tag, commit) = checkout::resolve(&session.git(), tag)?;
     let checkout = checkout::of_tag(session, "verify", &tag, &commit)?;
     let project = project::load(session, &checkout.root);
     let claims = project.and_then(|project| read(session, tag, commit, &project));
-    checkout::remove(&session.home, &checkout.root, &session.shutdown)?;
+    checkout::remove(&session.git(), &checkout.root)?;
     claims
 }
 

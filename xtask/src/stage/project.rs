@@ -9,7 +9,7 @@ use crate::stage::Session;
 use crate::workspace::Workspace;
 use crate::workspace::dockerfile::{self, Dockerfile};
 use crate::workspace::dockerignore::Ignore;
-use crate::workspace::git::{Git, Tree};
+use crate::workspace::git::Tree;
 use crate::workspace::lock::Lock;
 
 /// A monorepo as it is on disk.
@@ -40,7 +40,7 @@ impl Project {
 pub fn load(session: &Session, root: &Path) -> Result<Project> {
     let dockerfile_path = root.join(&session.config.images.dockerfile);
     let (tree, (workspace, files)) = rayon::join(
-        || Git::at(root, &session.shutdown).worktree(),
+        || session.git().in_worktree(root).worktree(),
         || rayon::join(|| Workspace::load(root), || docker_files(&dockerfile_path, root)),
     );
     // The files' errors first: they are nearer to the user than git's.

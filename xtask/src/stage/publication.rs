@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::plan::request::Release;
 use crate::record::RunRecord;
 use crate::stage::publish::{self, Item, Published};
-use crate::stage::update_release::{self, Missing};
+use crate::stage::update_release;
 use crate::stage::{Session, checkout};
 
 /// What a publication is called and which tags it puts.
@@ -43,7 +43,7 @@ pub fn annotations(session: &Session, version: &Version, commit: &str) -> Result
     if !session.config.release.annotate {
         return Ok(None);
     }
-    let created = checkout::committed(&session.home, commit, &session.shutdown)?;
+    let created = checkout::committed(&session.git(), commit)?;
     let all = [("version", version.to_string()), ("revision", commit.to_owned()), ("created", created)];
     Ok(Some(all.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value)).into()))
 }
@@ -113,7 +113,7 @@ pub fn write_notes(
     let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
     let request = update_release::Request {
         notes: &notes,
-        missing: if release.create { Missing::Create } else { Missing::Fail },
+        missing: release.missing,
         prerelease: !tag.version.pre.is_empty(),
         dry_run: false,
         file: release.notes_file.as_deref(),

@@ -8,6 +8,7 @@ use crate::github::api::Api;
 use crate::github::notes::{self, Form, ReleaseNotes};
 use crate::github::releases::{Change, Release};
 use crate::name::Tag;
+use crate::plan::request::Missing;
 
 /// How often a body that someone else keeps changing is merged into anew.
 const ROUNDS: usize = 5;
@@ -27,17 +28,6 @@ pub struct Request<'a> {
     pub file: Option<&'a Path>,
     /// Where it is written when GitHub cannot take it.
     pub fallback: &'a Path,
-}
-
-/// What to do where the tag has no release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    /// It is an error.
-    Fail,
-    /// Make it.
-    Create,
-    /// The notes go to the fallback file: a pushed tag need not have a release.
-    ToFile,
 }
 
 /// What came of it.

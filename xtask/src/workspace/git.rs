@@ -221,6 +221,8 @@ impl Tree {
 pub struct Git {
     root: PathBuf,
     shutdown: Shutdown,
+    /// Credentials, for a remote that is asked for what a shallow or partial clone lacks.
+    vars: Vec<(String, String)>,
 }
 
 /// Variables that would point git somewhere else, as a hook's environment has them (`git rev-parse --local-env-vars`, and the
@@ -249,13 +251,31 @@ const FOREIGN: [&str; 18] = [
 impl Git {
     /// Git for the workspace whose root is `root`. That may be a folder within the repository.
     pub fn at(root: impl Into<PathBuf>, shutdown: &Shutdown) -> Self {
-        Self { root: root.into(), shutdown: shutdown.clone() }
+        Self { root: root.into(), shutdown: shutdown.clone(), vars: Vec::new() }
+    }
+
+    /// The same with these variables for every command: a job whose checkout kept no credentials hands its own on so.
+    #[must_use]
+    pub fn with_vars(self, vars: Vec<(String, String)>) -> Self {
+        Self { vars, ..self }
+    }
+
+    /// The same for another work tree of the repository.
+    #[must_use]
+    pub fn in_worktree(&self, root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), ..self.clone() }
     }
 
     /// The workspace's root.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The stop switch of its commands.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
     }
 
     /// A git command that user settings (hooks, file system monitors, quoting, colours, languages) do not change.
@@ -268,6 +288,9 @@ impl Git {
         }
         for name in FOREIGN {
             git = git.env_remove(name);
+        }
+        for (name, value) in &self.vars {
+            git = git.env(name, value);
         }
         git.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").args(args)
     }

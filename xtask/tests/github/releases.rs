@@ -16,7 +16,8 @@ use xtask::execute::shutdown::Shutdown;
 use xtask::github::api::{Api, Place};
 use xtask::github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
 use xtask::name::Digest;
-use xtask::stage::update_release::{Missing, Outcome, Report, Request, update_release};
+use xtask::plan::request::Missing;
+use xtask::stage::update_release::{Outcome, Report, Request, update_release};
 
 const QUICK: Policy =
     Policy { attempts: 3, first: Duration::from_millis(1), ceiling: Duration::from_millis(2), patience: Duration::from_secs(2) };

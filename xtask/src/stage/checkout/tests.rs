@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::execute::process::Invocation;
+use crate::execute::shutdown::Shutdown;
 
 /// A repository with two folders and a tag, as `origin` of what a test clones.
 fn origin(dir: &Path) -> PathBuf {
@@ -20,6 +21,10 @@ fn origin(dir: &Path) -> PathBuf {
     commit(&root);
     git(&root, "tag -a -m annotated v1.1.0");
     root
+}
+
+fn git_at(root: &Path) -> Git {
+    Git::at(root, &Shutdown::new())
 }
 
 fn git(dir: &Path, args: &str) -> String {
@@ -61,24 +66,24 @@ fn the_tag_is_found_in_whole_shallow_and_partial_clones_and_only_its_selected_fi
     for (name, flags) in [("whole", ""), ("shallow", "--depth=1 --no-tags"), ("partial", "--filter=blob:none --no-checkout")] {
         let clone = clone(&origin, flags, name);
         let shutdown = Shutdown::new();
-        let (tag, commit) = resolve(&clone, &"1.0.0".parse().unwrap(), &shutdown).unwrap();
+        let (tag, commit) = resolve(&git_at(&clone), &"1.0.0".parse().unwrap()).unwrap();
         assert_eq!((tag.tag.as_str(), &commit), ("v1.0.0", &expected), "{name}");
         let folder = clone.join("target/checkout");
-        let made = sparse(&clone, &folder, &commit, &patterns(), &Events::none(), &shutdown).unwrap();
+        let made = sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap();
         assert_eq!(std::fs::read_to_string(made.root.join("apps/api/main.ts")).unwrap(), "one", "{name}");
         assert!(!made.root.join("docs").exists(), "{name}: a folder named apps below another was selected");
         assert!(!made.reused);
-        assert!(sparse(&clone, &folder, &commit, &patterns(), &Events::none(), &shutdown).unwrap().reused, "{name}");
+        assert!(sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap().reused, "{name}");
         std::fs::write(made.root.join("apps/api/extra.ts"), "dirt").unwrap();
         assert!(
-            !sparse(&clone, &folder, &commit, &patterns(), &Events::none(), &shutdown).unwrap().reused,
+            !sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap().reused,
             "{name}: dirt was reused"
         );
         assert!(!made.root.join("apps/api/extra.ts").exists());
         let tree = Git::at(&made.root, &shutdown).worktree().unwrap();
         let missing: Vec<&str> = tree.absent().iter().map(String::as_str).filter(|path| path.starts_with("docs/")).collect();
         assert_eq!(missing, ["docs/apps/big"], "{name}");
-        remove(&clone, &made.root, &shutdown).unwrap();
+        remove(&git_at(&clone), &made.root).unwrap();
         assert!(!made.root.exists());
         assert_eq!(git(&clone, "worktree list").lines().count(), 1, "{name}: git still knows the removed work tree");
     }
@@ -89,13 +94,12 @@ fn an_unknown_a_moved_and_an_ambiguous_tag_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let origin = origin(dir.path());
     let clone = clone(&origin, "", "clone");
-    let shutdown = Shutdown::new();
     let refused = |tag: &str| {
-        let error = resolve(&clone, &tag.parse().unwrap(), &shutdown).unwrap_err();
+        let error = resolve(&git_at(&clone), &tag.parse().unwrap()).unwrap_err();
         format!("{error}; {}", error.hint_text().unwrap_or_default())
     };
     assert_eq!(refused("v1.0.1"), "there is no tag v1.0.1; did you mean v1.0.0?");
-    assert!(resolve(&clone, &"v1.1.0".parse().unwrap(), &shutdown).is_ok(), "an annotated tag is its commit");
+    assert!(resolve(&git_at(&clone), &"v1.1.0".parse().unwrap()).is_ok(), "an annotated tag is its commit");
     git(&origin, "tag --force v1.0.0 main");
     assert!(refused("v1.0.0").starts_with("tag v1.0.0 has moved: it is "), "{}", refused("v1.0.0"));
     git(&clone, "tag 1.1.0 main~1");
@@ -110,8 +114,7 @@ fn a_folder_that_is_no_checkout_is_never_deleted() {
     let in_the_way = dir.path().join("checkout").join(&commit[..12]);
     std::fs::create_dir_all(&in_the_way).unwrap();
     std::fs::write(in_the_way.join("precious"), "mine").unwrap();
-    let error =
-        sparse(&origin, &dir.path().join("checkout"), &commit, &patterns(), &Events::none(), &Shutdown::new()).unwrap_err();
+    let error = sparse(&git_at(&origin), &dir.path().join("checkout"), &commit, &patterns(), &Events::none()).unwrap_err();
     assert!(error.to_string().contains("is in the way"), "{error}");
     assert!(in_the_way.join("precious").exists());
 }

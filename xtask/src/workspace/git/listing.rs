@@ -135,7 +135,7 @@ impl Git {
         for folder in nested {
             let root = self.root.join(&folder);
             if depth < MAX_DEPTH && root.join(".git").exists() {
-                let inner = Self { root, shutdown: self.shutdown.clone() }.worktree_at(depth + 1)?;
+                let inner = self.in_worktree(root).worktree_at(depth + 1)?;
                 replace_submodule(tree, &folder, inner);
             }
         }
@@ -159,7 +159,7 @@ impl Git {
         let submodules: Vec<File> = tree.files.iter().filter(|f| f.mode == Mode::Submodule).cloned().collect();
         for submodule in submodules {
             let root = self.root.join(&*submodule.path);
-            let inner = Self { root, shutdown: self.shutdown.clone() };
+            let inner = self.in_worktree(root);
             if depth < MAX_DEPTH && inner.root.join(".git").exists() && inner.has(submodule.id.as_str())? {
                 let files = inner.commit_at(submodule.id.as_str(), depth + 1)?;
                 replace_submodule(&mut tree, &submodule.path, files);
