@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::read::without_suffix;
 use super::*;
 use crate::workspace::yaml::{self, Yaml};
 
