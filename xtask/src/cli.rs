@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::EngineChoice;
 use crate::name::{ImageRef, Platform, ReleaseTag};
+use crate::plan::request;
 
 /// Builds and releases every Docker service of this pnpm monorepo.
 #[derive(Debug, Parser)]
@@ -61,7 +62,7 @@ pub enum Verb {
     Build(Build),
     /// Say what a build would do, and why
     #[command(
-        after_help = "Examples:\n  cargo xtask plan --explain\n  cargo xtask plan --json | jq -r '.services[] | select(.action == \"build\") | .service'"
+        after_help = "Examples:\n  cargo xtask plan --explain\n  cargo xtask plan --since v1.2.3\n  cargo xtask plan --json | jq -r '.services[] | select(.action == \"build\") | .service'"
     )]
     Plan(Plan),
     /// Move the pins of base images in xtask.lock
@@ -115,11 +116,32 @@ pub struct Prune {
     pub workspace: Option<PathBuf>,
 }
 
+/// From where changes are counted.
+#[derive(Debug, Clone, Args)]
+pub struct Since {
+    /// Only services that a change since this revision affects
+    #[arg(long, value_name = "REV", conflicts_with = "affected")]
+    since: Option<String>,
+    /// The same since this branch left the default one
+    #[arg(long)]
+    affected: bool,
+}
+
+impl Since {
+    /// What the flags ask for.
+    #[must_use]
+    pub fn asked(&self) -> Option<request::Since> {
+        let default = self.affected.then_some(request::Since::DefaultBranch);
+        self.since.clone().map(request::Since::Revision).or(default)
+    }
+}
+
 /// Flags of `build`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   cargo xtask build                          build what changed, load it into the engine
   cargo xtask build api --no-cache           build one service from nothing
+  cargo xtask build --affected               build what this branch touches
   cargo xtask build --push --tag pr-12       push images with attestations
   cargo xtask build --dry-run                print the very commands, run none
   cargo xtask build --json | jq '.services'  the outcome as data")]
@@ -127,6 +149,9 @@ pub struct Build {
     /// The services to build [default: all]
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+    /// Only what a change affects
+    #[command(flatten)]
+    pub since: Since,
     /// How many services build at once [default: from the cores]
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
@@ -180,6 +205,9 @@ pub struct Plan {
     /// The services [default: all]
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
+    /// Only what a change affects
+    #[command(flatten)]
+    pub since: Since,
     /// Every reason, each on a line of its own
     #[arg(long)]
     pub explain: bool,

@@ -5,6 +5,6 @@ pub mod pins;
 mod validated;
 mod written;
 
-pub use load::load;
+pub use load::{load, of_text};
 pub use validated::{Attest, Cache, Config, Images, Release, ServiceConfig};
 pub use written::{EngineChoice, Provenance, Sbom, StandIns, Suite, Switch};

@@ -21,6 +21,7 @@ pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
     let record = images(session, &project, &engine, &plan, request)?;
     if let Destination::Registry(tags) = &request.destination
         && let Some(first) = tags.first()
+        && !plan.services.is_empty()
         && publication::all_stand(&record)
     {
         publish(session, &plan, &Naming { name: first.as_str(), version: None, tags, move_tags: true, annotations: None })?;

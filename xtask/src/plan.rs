@@ -10,6 +10,7 @@ pub mod services;
 pub mod spec;
 
 use crate::name::{Digest, Fingerprint};
+use crate::plan::affected::Affected;
 use crate::plan::cache::Tier;
 use crate::plan::explain::Reason;
 use crate::plan::fingerprint::Inputs;
@@ -23,6 +24,8 @@ pub struct Plan {
     pub base: Option<TargetPlan>,
     /// The services, in the order of their names.
     pub services: Vec<ServicePlan>,
+    /// What the request's revision was compared with, where it names one; the services it does not affect are not in the plan.
+    pub affected: Option<Affected>,
 }
 
 impl Plan {

@@ -13,6 +13,7 @@ pub mod planning;
 pub mod project;
 pub mod publication;
 pub mod publish;
+pub mod since;
 pub mod update_release;
 pub mod verify;
 

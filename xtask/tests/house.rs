@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("event", &[]),
     ("config", &[]),
-    ("cli", &["config"]),
+    ("cli", &["config", "plan"]),
     ("execute", &["event"]),
     ("workspace", &["config", "execute"]),
     ("plan", &["config", "workspace", "event"]),

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::name::{ImageRef, Tag};
 use crate::pipeline;
 use crate::plan::Plan;
-use crate::plan::request::{Destination, Request};
+use crate::plan::request::{Destination, Request, Since};
 use crate::plan::services::Service;
 use crate::record::{Outcome, RunRecord};
 use crate::report::summary;
@@ -27,7 +27,7 @@ pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finish
         let (project, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
         // The folders that the commands name, so that each of them can be run as it stands.
         let services: Vec<Service> = plan.to_build().map(|planned| planned.service.clone()).collect();
-        let cut = contexts::plan(&session, &project, &services)?;
+        let cut = contexts::plan(&project, &services)?;
         services.iter().try_for_each(|service| cut.write(&session, &service.name))?;
         reporter.finish();
         print(&commands(&session, &engine.buildx(), &plan))?;
@@ -75,6 +75,7 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
     let plain = Request::new(command_line(flags), destination, config, cores());
     Ok(Request {
         services: flags.services.clone(),
+        since: flags.since.asked(),
         jobs: flags.jobs.unwrap_or(plain.jobs),
         fail_fast: flags.fail_fast,
         force: flags.force,
@@ -130,6 +131,11 @@ fn sbom(text: &str) -> Result<Sbom> {
 fn command_line(flags: &cli::Build) -> String {
     let mut words = vec!["build".to_owned()];
     words.extend(flags.services.clone());
+    words.extend(match flags.since.asked() {
+        Some(Since::Revision(revision)) => vec!["--since".to_owned(), revision],
+        Some(_) => vec!["--affected".to_owned()],
+        None => Vec::new(),
+    });
     let switches =
         [(flags.push, "--push"), (flags.force, "--force"), (flags.no_cache, "--no-cache"), (flags.fail_fast, "--fail-fast")];
     words.extend(switches.iter().filter(|(on, _)| *on).map(|(_, word)| (*word).to_owned()));

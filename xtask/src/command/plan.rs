@@ -1,5 +1,6 @@
 //! `cargo xtask plan`: what a build would do, and why, without doing it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -10,9 +11,9 @@ use crate::command::{Finished, Surroundings, print, print_json};
 use crate::error::Result;
 use crate::name::{Digest, Fingerprint, ServiceName};
 use crate::pipeline;
-use crate::plan::explain::Reason;
+use crate::plan::explain::{Reason, summary};
 use crate::plan::request::Request;
-use crate::plan::{Decision, Plan};
+use crate::plan::{Decision, Plan, ServicePlan};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -23,6 +24,18 @@ const VERSION: u32 = 1;
 struct Shown {
     version: u32,
     services: Vec<ShownService>,
+    /// With `--since` or `--affected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<ShownSince>,
+}
+
+/// What was compared with, and the services that are not in the plan.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ShownSince {
+    commit: String,
+    unaffected: Vec<ServiceName>,
+    deleted: Vec<ServiceName>,
 }
 
 #[derive(Serialize)]
@@ -32,7 +45,7 @@ struct ShownService {
     /// `build` or `skip`.
     action: &'static str,
     fingerprint: Fingerprint,
-    /// Why it is built; empty for a skipped one.
+    /// Why it is built, or what affects it since the revision; else empty for a skipped one.
     reasons: Vec<Reason>,
     /// The standing image's digest; null for one that is built.
     digest: Option<Digest>,
@@ -45,7 +58,7 @@ struct ShownService {
 pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let (session, reporter) = surroundings.session()?;
     let whole = Request::new("plan", into_engine(), &session.config, cores());
-    let request = Request { services: flags.services.clone(), ..whole };
+    let request = Request { services: flags.services.clone(), since: flags.since.asked(), ..whole };
     let (_, _, plan) = pipeline::prepare(&session, &session.home, &request)?;
     reporter.finish();
     if flags.json {
@@ -60,29 +73,53 @@ fn shown(plan: &Plan) -> Shown {
     let services = plan.services.iter().map(|service| {
         let (action, reasons, digest) = match &service.decision {
             Decision::Build { reasons } => ("build", reasons.clone(), None),
-            Decision::Skip { digest, .. } => ("skip", Vec::new(), Some(digest.clone())),
+            Decision::Skip { digest, .. } => ("skip", affecting(plan, service), Some(digest.clone())),
         };
         let fingerprint = service.target.fingerprint.clone();
         ShownService { service: service.service.name.clone(), action, fingerprint, reasons, digest }
     });
-    Shown { version: VERSION, services: services.collect() }
+    let since = plan.affected.as_ref().map(|affected| ShownSince {
+        commit: affected.commit.clone(),
+        unaffected: affected.unaffected().cloned().collect(),
+        deleted: affected.deleted().cloned().collect(),
+    });
+    Shown { version: VERSION, services: services.collect(), since }
 }
 
-/// One line a service; with `explain` every reason on a line of its own.
+/// What affects a service since the revision that is compared with; empty without one.
+fn affecting(plan: &Plan, service: &ServicePlan) -> Vec<Reason> {
+    plan.affected.as_ref().and_then(|affected| affected.reasons(&service.service.name)).unwrap_or_default()
+}
+
+/// One line a service, those that are not in the plan included; with `explain` every reason on a line of its own.
 fn text(plan: &Plan, explain: bool) -> String {
-    let width = plan.services.iter().map(|service| service.service.name.as_str().len()).max().unwrap_or(0);
-    let mut text = String::new();
+    let mut lines: BTreeMap<&ServiceName, (&str, String, Vec<Reason>)> = BTreeMap::new();
     for service in &plan.services {
-        let name = service.service.name.as_str();
-        match &service.decision {
-            Decision::Build { reasons } if explain => {
-                let _ = writeln!(text, "{name:width$}  build");
-                for reason in reasons {
-                    let _ = writeln!(text, "{:width$}    {reason}", "");
-                }
-            }
-            Decision::Build { .. } => drop(writeln!(text, "{name:width$}  build  {}", service.decision.why())),
-            Decision::Skip { .. } => drop(writeln!(text, "{name:width$}  skip   {}", service.decision.why())),
+        let (action, reasons) = match &service.decision {
+            Decision::Build { reasons } => ("build", reasons.clone()),
+            Decision::Skip { .. } => ("skip", affecting(plan, service)),
+        };
+        let why = if reasons.is_empty() { service.decision.why() } else { summary(&reasons, 2) };
+        let every = if explain { reasons } else { Vec::new() };
+        lines.insert(&service.service.name, (action, why, every));
+    }
+    if let Some(affected) = &plan.affected {
+        let since = &affected.commit;
+        let outside = |action, why: &str| (action, format!("{why} since {since:.12}"), Vec::new());
+        lines.extend(affected.unaffected().map(|name| (name, outside("skip", "not affected"))));
+        lines.extend(affected.deleted().map(|name| (name, outside("gone", "deleted"))));
+    }
+    let width = lines.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, (action, why, every)) in lines {
+        let name = name.as_str();
+        if every.is_empty() {
+            let _ = writeln!(text, "{name:width$}  {action:<5}  {why}");
+            continue;
+        }
+        let _ = writeln!(text, "{name:width$}  {action}");
+        for reason in every {
+            let _ = writeln!(text, "{:width$}    {reason}", "");
         }
     }
     text

@@ -20,21 +20,35 @@ const SECTIONS: [&str; 7] = ["images", "base", "cache", "attest", "checkout", "r
 /// # Errors
 /// Malformed TOML, an unknown key, a value of the wrong type or meaning: with file, line, value and, where one is near, the key that was meant.
 pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Result<Option<(String, String)>>) -> Result<Config> {
-    let mut written = match std::fs::exists(file) {
-        Ok(false) if !required => Written::default(),
+    let text = match std::fs::exists(file) {
+        Ok(false) if !required => None,
         Ok(false) => {
             return Err(Error::usage(format!("there is no {}", file.display()))
                 .hint("give another `--config`, or make it: an empty file works too"));
         }
-        _ => parse(file, &read_text(file)?)?,
+        _ => Some(read_text(file)?),
     };
+    of_text(file, text.as_deref(), env, remote)
+}
+
+/// The same of a text that is at hand: the file of another revision. `file` is for errors only.
+///
+/// # Errors
+/// As [`load`].
+pub fn of_text(
+    file: &Path,
+    text: Option<&str>,
+    env: &Env,
+    remote: impl FnOnce() -> Result<Option<(String, String)>>,
+) -> Result<Config> {
+    let mut written = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
     for (name, value) in env.vars().filter(|(name, _)| name.starts_with("XTASK_") && !RESERVED.contains(name)) {
         written.overlay(from_variable(name, value)?);
     }
     // Git is asked only where the answer counts.
     let named = written.images.registry.is_some() && written.images.namespace.is_some();
     let remote = if named { None } else { remote()? };
-    validate(written, remote).map_err(|e| e.at(file, None))
+    validate(written, remote).map(|config| Config { file: file.to_owned(), ..config }).map_err(|e| e.at(file, None))
 }
 
 fn parse(file: &Path, text: &str) -> Result<Written> {

@@ -57,7 +57,11 @@ impl Pins {
         if path.exists() { Self::parse(&read_text(path)?, path) } else { Ok(Self::default()) }
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self> {
+    /// Reads a text; `path` is for errors only.
+    ///
+    /// # Errors
+    /// As [`Pins::load`], but for the reading.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let hint = "undo the edit, or delete the file and run `cargo xtask update`";
         let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
         let written: Written = toml::from_str(text).map_err(|error| {

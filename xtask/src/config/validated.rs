@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, StandIns, Suite, Switch, Written};
 use crate::error::{Error, Result};
@@ -30,6 +31,8 @@ pub const DEFAULT_TAGS: [&str; 5] = ["v{version}", "{version}", "{major}.{minor}
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file it was read from, which may be missing.
+    pub file: PathBuf,
     /// Where images go and how they are made.
     pub images: Images,
     /// The Dockerfile target of the shared base image.
@@ -140,6 +143,7 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
     }
     let tags = written.release.tags.unwrap_or_else(|| DEFAULT_TAGS.map(str::to_owned).to_vec());
     Ok(Config {
+        file: PathBuf::new(),
         images: Images {
             prefix,
             dockerfile: written.images.dockerfile.unwrap_or_else(|| "Dockerfile.monorepo-optimized".to_owned()),

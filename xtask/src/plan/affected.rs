@@ -24,11 +24,34 @@ pub enum Verdict {
     Unchanged,
 }
 
-impl Verdict {
-    /// True where there is something to build.
+/// What a change since another revision touches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Affected {
+    /// The full id of the commit that was compared with.
+    pub commit: String,
+    /// Every service of either side.
+    pub verdicts: BTreeMap<ServiceName, Verdict>,
+}
+
+impl Affected {
+    /// Why a service is affected; `None` where it is not.
     #[must_use]
-    pub fn is_affected(&self) -> bool {
-        matches!(self, Self::New | Self::Changed { .. })
+    pub fn reasons(&self, service: &ServiceName) -> Option<Vec<Reason>> {
+        match self.verdicts.get(service)? {
+            Verdict::New => Some(vec![Reason::New { since: self.commit.clone() }]),
+            Verdict::Changed { reasons } => Some(reasons.clone()),
+            Verdict::Deleted | Verdict::Unchanged => None,
+        }
+    }
+
+    /// The services that are the same on both sides.
+    pub fn unaffected(&self) -> impl Iterator<Item = &ServiceName> {
+        self.verdicts.iter().filter(|(_, verdict)| **verdict == Verdict::Unchanged).map(|(name, _)| name)
+    }
+
+    /// The services that only the earlier side has.
+    pub fn deleted(&self) -> impl Iterator<Item = &ServiceName> {
+        self.verdicts.iter().filter(|(_, verdict)| **verdict == Verdict::Deleted).map(|(name, _)| name)
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Reason {
     Forced,
     /// There is no record of a build.
     NeverBuilt,
+    /// The revision that is compared with has no such service.
+    New { since: String },
     /// It was built, and the image is not where it was put (`place`: the engine, or the registry's name).
     ImageGone { place: String },
     /// The record was written by another version of the format, or cannot be read: nothing finer can be said.
@@ -78,6 +80,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Forced => f.write_str("asked for with --force"),
             Self::NeverBuilt => f.write_str("never built here"),
+            Self::New { since } => write!(f, "new since {since:.12}"),
             Self::ImageGone { place } => write!(f, "image is gone from {place}"),
             Self::RecordUnreadable => f.write_str("the record of its last build is of another version"),
             Self::Target { before, after } => write!(f, "target {before} → {after}"),

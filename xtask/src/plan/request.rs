@@ -17,6 +17,17 @@ pub enum Destination {
     Output(String),
 }
 
+/// From where changes are counted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Since {
+    /// From this revision.
+    Revision(String),
+    /// From where the histories of this revision and of HEAD part.
+    MergeBase(String),
+    /// From where the histories of the default branch and of HEAD part.
+    DefaultBranch,
+}
+
 /// One build as it was asked for.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -24,6 +35,8 @@ pub struct Request {
     pub command: String,
     /// The services by name; empty means all.
     pub services: Vec<String>,
+    /// Only services that a change since then affects.
+    pub since: Option<Since>,
     /// Where the images go.
     pub destination: Destination,
     /// How many services build at once.
@@ -58,6 +71,7 @@ impl Request {
         Self {
             command: command.into(),
             services: Vec::new(),
+            since: None,
             destination,
             jobs: config.jobs.unwrap_or(jobs),
             fail_fast: false,

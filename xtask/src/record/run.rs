@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::docker::rawjson::{CacheTransfer, Failure, Phase, PhaseKind, Solved, Step, Warning};
 use crate::event::{Status, Task};
-use crate::name::{Digest, Fingerprint};
+use crate::name::{Digest, Fingerprint, ServiceName};
 use crate::record::runs::RunId;
 
 /// The version this code writes. A reader takes every version up to its own; a higher one is left alone.
@@ -50,6 +50,12 @@ pub struct RunRecord {
     /// The branch or tag, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The commit that changes were counted from, where only the services they affect were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// The services that those changes do not affect; they are no tasks of the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unaffected: Vec<ServiceName>,
     /// What it did, in the order of the tasks' beginning.
     #[serde(default)]
     pub tasks: Vec<TaskRecord>,
@@ -134,6 +140,8 @@ impl RunRecord {
             ci: false,
             commit: None,
             reference: None,
+            since: None,
+            unaffected: Vec::new(),
             tasks: Vec::new(),
         }
     }

@@ -25,7 +25,7 @@ use crate::stage::{Session, contexts};
 pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
     let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
-    let cut = contexts::plan(session, project, &chosen)?;
+    let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
     let outcomes = pool::each(request.jobs.get(), &services, |service| -> Result<Outcome> {
         cut.write(session, &service.service.name)?;

@@ -35,7 +35,7 @@ pub struct Cut<'p> {
 ///
 /// # Errors
 /// When a closure cannot be cut.
-pub fn plan<'p>(session: &Session, project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
+pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let main = MainContext::new(&project.tree, &project.ignore);
     let sources = Sources::new(&project.workspace, &project.tree, main.kept());
     let stages: BTreeSet<&str> = project.dockerfile.targets().collect();
@@ -44,17 +44,21 @@ pub fn plan<'p>(session: &Session, project: &'p Project, services: &[Service]) -
         Ok((service.name.clone(), PrunePlan::new(&project.workspace, &sources, package, false)?))
     });
     let plans: BTreeMap<ServiceName, PrunePlan> = plans.collect::<Result<_>>()?;
-    for (service, plan) in &plans {
-        for warning in &plan.warnings {
-            session.events.notice(Level::Warning, Some(Task::Service(service.clone())), warning.clone(), None);
-        }
-    }
     let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).collect();
     let packages = wanted.into_par_iter().map(|id| (id, Part::files(sources.of(id).iter().copied()))).collect();
     Ok(Cut { project, packages, plans, sources, names: NAMES.into_iter().filter(|name| stages.contains(name)).collect() })
 }
 
 impl Cut<'_> {
+    /// Tells the user what is odd about the closures.
+    pub fn warn(&self, session: &Session) {
+        for (service, plan) in &self.plans {
+            for warning in &plan.warnings {
+                session.events.notice(Level::Warning, Some(Task::Service(service.clone())), warning.clone(), None);
+            }
+        }
+    }
+
     /// What goes into a service's contexts, by context and part.
     pub fn parts(&self, service: &ServiceName) -> BTreeMap<String, Parts> {
         let Some(plan) = self.plans.get(service) else { return BTreeMap::new() };

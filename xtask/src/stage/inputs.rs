@@ -12,9 +12,9 @@ use crate::name::{Digest, ImageRef, Platform};
 use crate::plan::fingerprint::{self, Inputs, Parts};
 use crate::plan::part::MainContext;
 use crate::plan::request::{Destination, Request};
-use crate::plan::services::discover;
-use crate::stage::Session;
+use crate::plan::services::{Service, discover};
 use crate::stage::project::Project;
+use crate::stage::{Session, contexts};
 use crate::workspace::dockerfile;
 
 /// When no `SOURCE_DATE_EPOCH` is given, image times are clamped to this moment (1980-01-01, in seconds since 1970): constant, so that
@@ -64,13 +64,21 @@ impl Target<'_> {
 pub struct Bases {
     pins: Pins,
     stand_ins: BTreeMap<ImageRef, Digest>,
+    /// What an image counts as that is neither. Of now there is none such.
+    otherwise: Option<&'static str>,
 }
 
 impl Bases {
     /// What tells one content of an image from another.
     fn identity(&self, image: &ImageRef) -> Option<String> {
         let stand_in = self.stand_ins.get(image).map(|digest| format!("stand-in {digest}"));
-        stand_in.or_else(|| self.pins.get(image).map(ToString::to_string))
+        let pinned = || self.pins.get(image).map(ToString::to_string);
+        stand_in.or_else(pinned).or_else(|| self.otherwise.map(str::to_owned))
+    }
+
+    /// The same at another revision, whose pins these are: what was not pinned then can have been anything.
+    pub fn at(&self, pins: Pins) -> Self {
+        Self { pins, stand_ins: self.stand_ins.clone(), otherwise: Some("not pinned") }
     }
 
     /// The named contexts that hold the images of `inputs` to their pins: `--build-context node:24=docker-image://node:24@sha256:…`.
@@ -83,6 +91,41 @@ impl Bases {
     pub fn has_stand_ins(&self) -> bool {
         !self.stand_ins.is_empty()
     }
+}
+
+/// The targets of services, in their order.
+pub fn of_services<'a>(
+    session: &Session,
+    request: &'a Request,
+    services: &'a [Service],
+    cut: &contexts::Cut<'_>,
+) -> Vec<Target<'a>> {
+    let targets = services.iter().map(|service| Target {
+        name: &service.target,
+        args: with_epoch(session, &service.build_args),
+        platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
+        contexts: cut.parts(&service.name),
+        makes_image: true,
+    });
+    targets.collect()
+}
+
+/// The target of the shared base.
+pub fn of_base<'a>(session: &'a Session, request: &'a Request) -> Target<'a> {
+    let config = &session.config;
+    Target {
+        name: &config.base_target,
+        args: with_epoch(session, &config.images.build_args),
+        platforms: if request.platforms.is_empty() { &config.images.platforms } else { &request.platforms },
+        contexts: BTreeMap::new(),
+        makes_image: false,
+    }
+}
+
+fn with_epoch(session: &Session, args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut args = args.clone();
+    args.insert(EPOCH_ARGUMENT.to_owned(), epoch(session));
+    args
 }
 
 /// The epoch that image times are clamped to.
@@ -136,7 +179,7 @@ pub fn bases(
         let message = format!("pinned {} in {PINS}", names.join(", "));
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }
-    Ok(Bases { pins, stand_ins })
+    Ok(Bases { pins, stand_ins, otherwise: None })
 }
 
 /// What an image's tag points to now, for a pin.

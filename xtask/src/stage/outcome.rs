@@ -1,7 +1,8 @@
 //! From the builds' outcomes to the run's record: the same value that the summary shows, `--json` prints and the history keeps.
 
 use crate::error::Result;
-use crate::event::{Status, Task};
+use crate::event::{Level, Status, Task};
+use crate::name::ServiceName;
 use crate::plan::cache::{Kind, Tier, Verdict};
 use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
@@ -12,6 +13,14 @@ use crate::stage::{Session, build};
 pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
     let mut record = RunRecord::new(session.run.id.clone(), session.begun, request.command.clone());
     record.ci = session.env.is_ci();
+    if let Some(affected) = &plan.affected {
+        record.since = Some(affected.commit.clone());
+        record.unaffected = affected.unaffected().cloned().collect();
+        let names: Vec<&str> = affected.unaffected().map(ServiceName::as_str).collect();
+        let which =
+            if names.is_empty() { "every service is affected".to_owned() } else { format!("not affected: {}", names.join(", ")) };
+        session.events.notice(Level::Info, None, format!("since {:.12} {which}", affected.commit), None);
+    }
     for service in &plan.services {
         let task = Task::Service(service.service.name.clone());
         let mut entry = match &service.decision {

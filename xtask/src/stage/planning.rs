@@ -9,6 +9,7 @@ use crate::engine::{Engine, ca_bundle};
 use crate::error::{Error, Result};
 use crate::event::Task;
 use crate::name::{Digest, Fingerprint, ImageRef, ServiceName, Tag};
+use crate::plan::affected::Affected;
 use crate::plan::cache::{CachePlan, Facts, resolve};
 use crate::plan::explain::{Reason, explain};
 use crate::plan::fingerprint::Inputs;
@@ -17,9 +18,9 @@ use crate::plan::services::{Service, discover, no_target, select};
 use crate::plan::spec::{BuildSpec, Output};
 use crate::plan::{Decision, Plan, ServicePlan, TargetPlan};
 use crate::stage::caches;
-use crate::stage::inputs::{self, Bases, Target};
+use crate::stage::inputs::{self, Bases};
 use crate::stage::project::Project;
-use crate::stage::{Session, contexts};
+use crate::stage::{Session, contexts, since};
 
 /// Makes the plan of a request.
 ///
@@ -33,47 +34,32 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     }
     let services = select(discover(config, &project.packages(), &names)?, &request.services)?;
     let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
-    let cut = contexts::plan(session, project, &services)?;
-    let targets = targets(session, request, &services, &cut);
+    let cut = contexts::plan(project, &services)?;
+    cut.warn(session);
+    let mut targets = inputs::of_services(session, request, &services, &cut);
+    targets.push(inputs::of_base(session, request));
     let slices = targets.iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
     let bases = inputs::bases(session, project, engine, request, &slices)?;
     if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
         return Err(Error::failed("a release cannot be built on stand-in base images")
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
-    let gathered = inputs::gather(session, project, engine, request, &targets, &slices, &bases)?;
-    let planner = Planner { session, project, engine, request, bases: &bases };
-    let (base_inputs, service_inputs) = gathered.split_last().ok_or_else(|| Error::failed("nothing was gathered"))?;
-    let decided = planner.decide(&services, &images, service_inputs)?;
-    Ok(planner.assemble(services, &images, &decided, service_inputs, base_inputs, &cut))
-}
-
-/// The targets of a request: the services in their order, the base last.
-fn targets<'a>(session: &'a Session, request: &'a Request, services: &'a [Service], cut: &contexts::Cut<'_>) -> Vec<Target<'a>> {
-    let config = &session.config;
-    let with_epoch = |args: &BTreeMap<String, String>| {
-        let mut args = args.clone();
-        args.insert(inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(session));
-        args
+    let mut gathered = inputs::gather(session, project, engine, request, &targets, &slices, &bases)?;
+    let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
+    let affected = match &request.since {
+        Some(since) => {
+            let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
+            Some(since::compare(session, engine, request, &bases, since, &after)?)
+        }
+        None => None,
     };
-    let mut targets: Vec<Target<'_>> = services
-        .iter()
-        .map(|service| Target {
-            name: &service.target,
-            args: with_epoch(&service.build_args),
-            platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
-            contexts: cut.parts(&service.name),
-            makes_image: true,
-        })
-        .collect();
-    targets.push(Target {
-        name: &config.base_target,
-        args: with_epoch(&config.images.build_args),
-        platforms: if request.platforms.is_empty() { &config.images.platforms } else { &request.platforms },
-        contexts: BTreeMap::new(),
-        makes_image: false,
-    });
-    targets
+    let is_wanted = |service: &Service| affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some());
+    let chosen = services.into_iter().zip(images).zip(gathered).filter(|((service, _), _)| is_wanted(service));
+    let ((services, images), inputs): ((Vec<_>, Vec<_>), Vec<_>) = chosen.unzip();
+    let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref() };
+    let decided = planner.decide(&services, &images, &inputs)?;
+    let plan = planner.assemble(services, &images, &decided, &inputs, &base_inputs, &cut);
+    Ok(Plan { affected, ..plan })
 }
 
 /// The image's name without tag. Without a registry it is a local name, which nothing can be pushed to.
@@ -103,6 +89,7 @@ struct Planner<'a> {
     engine: &'a Engine,
     request: &'a Request,
     bases: &'a Bases,
+    affected: Option<&'a Affected>,
 }
 
 impl Planner<'_> {
@@ -132,6 +119,9 @@ impl Planner<'_> {
         inputs: &Inputs,
         fingerprint: &Fingerprint,
     ) -> Vec<Reason> {
+        if let Some(reasons) = self.affected.and_then(|affected| affected.reasons(&service.name)) {
+            return reasons;
+        }
         if self.request.force {
             return vec![Reason::Forced];
         }
@@ -205,7 +195,7 @@ impl Planner<'_> {
             base.spec.build_args.extend(config.images.build_args.clone());
             base
         });
-        Plan { base: base.filter(|base| self.must_build_base(base)), services: planned }
+        Plan { base: base.filter(|base| self.must_build_base(base)), services: planned, affected: None }
     }
 
     /// A base that this engine has built is in its cache, and what of it was thrown away the services build themselves: calling the

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::event::Level;
@@ -23,7 +24,7 @@ pub struct Project {
     /// What the main context leaves out.
     pub ignore: Ignore,
     /// Git's view of it.
-    pub tree: Tree,
+    pub tree: Arc<Tree>,
 }
 
 impl Project {
@@ -50,7 +51,7 @@ pub fn load(session: &Session, root: &Path) -> Result<Project> {
         let hint = "every file is read on each run; in a git repository only changed ones are".to_owned();
         session.events.notice(Level::Warning, None, why, Some(hint));
     }
-    Ok(Project { root: root.to_owned(), workspace, dockerfile, ignore, tree })
+    Ok(Project { root: root.to_owned(), workspace, dockerfile, ignore, tree: Arc::new(tree) })
 }
 
 fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> {

@@ -248,6 +248,12 @@ const FOREIGN: [&str; 18] = [
     "GIT_WORK_TREE",
 ];
 
+impl fmt::Debug for Git {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Git").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
 impl Git {
     /// Git for the workspace whose root is `root`. That may be a folder within the repository.
     pub fn at(root: impl Into<PathBuf>, shutdown: &Shutdown) -> Self {

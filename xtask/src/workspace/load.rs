@@ -1,9 +1,10 @@
 //! The workspace as a value: its packages, its settings file, its lock, and what leads from one to the other. Reads files once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::contents::{Commit, Contents};
 use super::glob::Patterns;
 use super::graph::{self, Links};
 use super::lock::{Lock, Refusal};
@@ -39,6 +40,7 @@ pub enum LockState {
 #[derive(Debug)]
 pub struct Workspace {
     root: PathBuf,
+    contents: Contents,
     packages: Vec<Package>,
     by_dir: HashMap<String, PackageId>,
     by_name: HashMap<String, PackageId>,
@@ -60,33 +62,37 @@ impl Workspace {
         let settings = read_if_there(&root.join(SETTINGS))?.map(|text| parse_settings(root, &text)).transpose()?;
         let packages = discover(root, &patterns(settings.as_ref()))?;
         let npmrc = read_if_there(&root.join(".npmrc"))?;
-        Self::assemble(root, settings, packages, npmrc, read_if_there(&root.join(LOCK))?)
+        Self::assemble(Contents::Disk(root.to_owned()), root, settings, packages, npmrc, read_if_there(&root.join(LOCK))?)
     }
 
-    /// The workspace as it is in another revision. `texts` holds, by path, every `package.json` of that revision, and its
-    /// `pnpm-workspace.yaml`, `.npmrc` and `pnpm-lock.yaml` where it has them.
+    /// The workspace as it is in a commit.
     ///
     /// # Errors
     /// As [`Workspace::load`].
-    pub fn from_texts(root: &Path, mut texts: BTreeMap<String, String>) -> Result<Self> {
-        let settings = texts.remove(SETTINGS).map(|text| parse_settings(root, &text)).transpose()?;
-        let (npmrc, lock) = (texts.remove(".npmrc"), texts.remove(LOCK));
+    pub fn of_commit(commit: Commit) -> Result<Self> {
+        let root = commit.root().to_owned();
+        let settings = commit.text(SETTINGS).map(|text| parse_settings(&root, &text)).transpose()?;
         let wanted = patterns(settings.as_ref());
         let mut packages = Vec::new();
-        for (path, text) in texts {
-            let Some(dir) = path.strip_suffix("package.json") else { continue };
-            let dir = if dir.is_empty() { "." } else { dir.trim_end_matches('/') };
+        for file in commit.tree().files() {
+            let Some(dir) = file.path.strip_suffix("package.json") else { continue };
             let dependency = dir.split('/').any(|part| matches!(part, "node_modules" | "bower_components"));
-            if dir == "." || (!dependency && path.ends_with("/package.json") && wanted.wants(dir)) {
-                let manifest = Manifest::parse(&text, &root.join(&path))?;
-                packages.push(Package { dir: dir.to_owned(), manifest });
+            let dir = match dir.strip_suffix('/') {
+                Some(dir) if !dependency && wanted.wants(dir) => dir,
+                None if dir.is_empty() => ".",
+                _ => continue,
+            };
+            if let Some(text) = commit.text(&file.path) {
+                packages.push(Package { dir: dir.to_owned(), manifest: Manifest::parse(&text, &root.join(&*file.path))? });
             }
         }
         packages.sort_by(|a, b| a.dir.cmp(&b.dir));
-        Self::assemble(root, settings, packages, npmrc, lock)
+        let (npmrc, lock) = (commit.text(".npmrc"), commit.text(LOCK));
+        Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, lock)
     }
 
     fn assemble(
+        contents: Contents,
         root: &Path,
         settings: Option<Yaml>,
         packages: Vec<Package>,
@@ -112,7 +118,7 @@ impl Workspace {
         let (usage, links) = (OnceLock::new(), Vec::new());
         let reduced = packages.iter().map(|_| Default::default()).collect();
         let root = root.to_owned();
-        let mut workspace = Self { root, packages, by_dir, by_name, settings, npmrc, lock, links, usage, reduced };
+        let mut workspace = Self { root, contents, packages, by_dir, by_name, settings, npmrc, lock, links, usage, reduced };
         workspace.links = graph::links(&workspace);
         Ok(workspace)
     }
@@ -121,6 +127,12 @@ impl Workspace {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What its files hold.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
     }
 
     /// The packages, by folder.

@@ -2,7 +2,7 @@
 //! files come from git's view of the tree, less what the ignore file excludes; nothing else is looked at.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -15,7 +15,6 @@ use super::package::join;
 /// The files of a workspace by package.
 pub struct Sources<'t> {
     tree: &'t Tree,
-    root: PathBuf,
     by_package: Vec<Vec<&'t File>>,
     reach: Vec<OnceLock<BTreeSet<String>>>,
     root_package: PackageId,
@@ -46,7 +45,7 @@ impl<'t> Sources<'t> {
             }
         }
         let reach = (0..count).map(|_| OnceLock::new()).collect();
-        Self { tree, root: workspace.root().to_owned(), by_package, reach, root_package: workspace.root_package() }
+        Self { tree, by_package, reach, root_package: workspace.root_package() }
     }
 
     /// The whole tree the files are from.
@@ -76,7 +75,7 @@ impl<'t> Sources<'t> {
         let mut all = BTreeSet::new();
         let looks_up = self.packages(closure).any(|id| self.looks_up(workspace, id));
         for id in self.packages(closure).chain(looks_up.then_some(self.root_package)) {
-            let reach = self.reach[id.0 as usize].get_or_init(|| self.reached_by(id));
+            let reach = self.reach[id.0 as usize].get_or_init(|| self.reached_by(workspace, id));
             let known = reach.iter().filter_map(|path| self.tree.get(path));
             all.extend(known.map(|file| &*file.path).filter(|path| {
                 let owner = workspace.owner(path);
@@ -97,7 +96,7 @@ impl<'t> Sources<'t> {
         self.tree.get(&own).is_none() && self.of(id).iter().copied().any(|file| is_typescript(&file))
     }
 
-    fn reached_by(&self, id: PackageId) -> BTreeSet<String> {
+    fn reached_by(&self, workspace: &Workspace, id: PackageId) -> BTreeSet<String> {
         let is_root = id == self.root_package;
         let mut reached = BTreeSet::new();
         for file in self.of(id) {
@@ -108,15 +107,15 @@ impl<'t> Sources<'t> {
                 if is_root {
                     reached.insert(file.path.to_string());
                 }
-                self.follow(&file.path, !is_root, &mut reached);
+                self.follow(workspace, &file.path, !is_root, &mut reached);
             }
         }
         reached
     }
 
     /// Adds what the settings file `path` extends, and what that extends.
-    fn follow(&self, path: &str, named: bool, reached: &mut BTreeSet<String>) {
-        let Some(settings) = std::fs::read_to_string(self.root.join(path)).ok().and_then(|text| json_with_comments(&text)) else {
+    fn follow(&self, workspace: &Workspace, path: &str, named: bool, reached: &mut BTreeSet<String>) {
+        let Some(settings) = workspace.contents().text(path).and_then(|text| json_with_comments(&text)) else {
             // Whoever compiles with it will say what is wrong with it.
             return;
         };
@@ -132,7 +131,7 @@ impl<'t> Sources<'t> {
             if let Some(found) = found
                 && reached.insert(found.clone())
             {
-                self.follow(&found, named, reached);
+                self.follow(workspace, &found, named, reached);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Every reason as a person reads it, as data, and the verdicts on a change.
 
 use super::*;
-use crate::plan::affected::{Verdict, affected};
+use crate::plan::affected::{Affected, Verdict, affected};
 use crate::plan::fingerprint::SCHEMA;
 
 fn steps(steps: &[(&str, usize)]) -> StageInput {
@@ -124,6 +124,9 @@ fn a_renamed_service_is_a_new_and_a_deleted_one() {
     assert_eq!(verdicts[&name("new")], Verdict::New);
     let reasons = vec![Reason::Argument { name: "MODE".into(), change: Change::Removed }];
     assert_eq!(verdicts[&name("web")], Verdict::Changed { reasons });
-    let built: Vec<_> = verdicts.iter().filter(|(_, v)| v.is_affected()).map(|(n, _)| n.as_str()).collect();
-    assert_eq!(built, ["new", "web"]);
+    let affected = Affected { commit: "0123456789abcdef".into(), verdicts };
+    let reasons = ["api", "new", "old", "web"].map(|service| affected.reasons(&name(service)).map(|r| summary(&r, 2)));
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(reasons, [None, some("new since 0123456789ab"), None, some("build argument MODE removed")]);
+    assert!(affected.unaffected().eq([&name("api")]) && affected.deleted().eq([&name("old")]));
 }

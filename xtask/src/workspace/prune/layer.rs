@@ -1,10 +1,9 @@
 //! The files of an install layer: manifests, settings, lock, and whatever of the repository these name.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
 use std::sync::Arc;
 
+use super::super::contents::Contents;
 use super::super::git::Mode;
 use super::super::graph::Closure;
 use super::super::load::{LOCK, PackageId, SETTINGS, Workspace};
@@ -92,7 +91,7 @@ impl Layer<'_> {
         if self.files.contains_key(path) || !self.copy_if_there(path) {
             return;
         }
-        let Ok(text) = std::fs::read_to_string(self.workspace.root().join(path)) else { return };
+        let Some(text) = self.workspace.contents().text(path) else { return };
         for named in settings::relative_literals(&text) {
             for ending in ["", ".js", ".cjs", ".mjs", ".json", "/index.js"] {
                 if let Some(found) = join(parent(path), &format!("{named}{ending}")) {
@@ -125,7 +124,7 @@ impl Layer<'_> {
         }
         for path in paths {
             if self.sources.tree().get(&path).is_some() {
-                let line = first_line(&self.workspace.root().join(&path));
+                let line = first_line(self.workspace.contents(), &path);
                 self.files.entry(path).or_insert_with(|| Content::Stub(line.into()));
             }
         }
@@ -171,15 +170,13 @@ impl Layer<'_> {
 }
 
 /// A script's `#!` line with its line end; empty where it has none.
-fn first_line(path: &Path) -> String {
-    let mut line = Vec::new();
-    let Ok(file) = std::fs::File::open(path) else { return String::new() };
+fn first_line(contents: &Contents, path: &str) -> String {
     // The kernel reads at most 256 bytes of such a line.
-    let read = BufReader::new(file.take(256)).read_until(b'\n', &mut line);
-    match (read, String::from_utf8(line)) {
-        (Ok(_), Ok(line)) if line.starts_with("#!") => line,
-        _ => String::new(),
+    let mut line = contents.start(path, 256);
+    if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+        line.truncate(end + 1);
     }
+    String::from_utf8(line).ok().filter(|line| line.starts_with("#!")).unwrap_or_default()
 }
 
 impl Workspace {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::execute::shutdown::Shutdown;
+use crate::workspace::contents::Commit;
 use crate::workspace::git::{Git, Tree};
 use crate::workspace::yaml::{self, Yaml};
 
@@ -269,16 +270,33 @@ fn an_unknown_package_is_an_error_that_offers_the_nearest() {
 #[test]
 fn the_workspace_of_another_revision_reads_as_the_one_on_disk() {
     let root = workspace();
+    // A command that is a link: its first line is that of the file it leads to.
+    std::os::unix::fs::symlink("../bin/tool.js", root.path().join("packages/tool/bin/linked.js")).unwrap();
+    let manifest = r#"{"name": "tool", "bin": {"tool": "bin/tool.js", "linked": "bin/linked.js"}}"#;
+    std::fs::write(root.path().join("packages/tool/package.json"), manifest).unwrap();
+    let git = Git::at(root.path(), &Shutdown::new());
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgSign=false"];
+    git.read(&["init", "--quiet"]).unwrap();
+    git.read(&["add", "--all"]).unwrap();
+    git.read(&[&identity[..], &["commit", "--quiet", "--message", "one"]].concat()).unwrap();
     let on_disk = Workspace::load(root.path()).unwrap();
-    let tree = tree(root.path());
-    let texts = tree.files().iter().map(|file| file.path.to_string());
-    let wanted = texts
-        .filter(|path| path.ends_with("package.json") || [".npmrc", "pnpm-lock.yaml", "pnpm-workspace.yaml"].contains(&&**path));
-    let texts = wanted.map(|path| (path.clone(), std::fs::read_to_string(root.path().join(path)).unwrap())).collect();
-    let from_texts = Workspace::from_texts(root.path(), texts).unwrap();
-    let describe = |workspace: &Workspace| -> Vec<(String, String)> {
-        let closure = |id| workspace.closure(id, Scope::BUILD);
-        workspace.ids().map(|id| (workspace.package(id).dir.clone(), workspace.lock_digest(&closure(id)))).collect()
+    let described = |workspace: &Workspace| -> Vec<(String, String, Vec<(String, String)>, Vec<String>)> {
+        let tree = git.commit("HEAD").unwrap();
+        let sources = Sources::new(workspace, &tree, tree.files());
+        let of = |id| {
+            let plan = PrunePlan::new(workspace, &sources, id, false).unwrap();
+            let lock = workspace.lock_digest(&workspace.closure(id, Scope::BUILD));
+            let paths = plan.source_paths(&sources).map(str::to_owned).collect();
+            (workspace.package(id).dir.clone(), lock, plan.manifests.entries(&sources), paths)
+        };
+        workspace.ids().map(of).collect()
     };
-    assert_eq!(describe(&from_texts), describe(&on_disk));
+    let before = described(&on_disk);
+    assert!(before.iter().any(|(.., paths)| paths.iter().any(|path| path == "config/strict.json")), "settings were followed");
+    // What is on disk now is not looked at any more.
+    for path in ["packages/tool/bin/tool.js", "config/base.json", "scripts/hooks.js", "apps/api/package.json", "pnpm-lock.yaml"] {
+        std::fs::write(root.path().join(path), "{}").unwrap();
+    }
+    let of_commit = Workspace::of_commit(Commit::at(&git, "HEAD").unwrap()).unwrap();
+    assert_eq!(described(&of_commit), before);
 }
