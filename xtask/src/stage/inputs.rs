@@ -77,6 +77,7 @@ impl Bases {
     }
 
     /// The same at another revision, whose pins these are: what was not pinned then can have been anything.
+    #[must_use]
     pub fn at(&self, pins: Pins) -> Self {
         Self { pins, stand_ins: self.stand_ins.clone(), otherwise: Some("not pinned") }
     }

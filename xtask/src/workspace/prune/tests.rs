@@ -280,16 +280,16 @@ fn the_workspace_of_another_revision_reads_as_the_one_on_disk() {
     git.read(&["add", "--all"]).unwrap();
     git.read(&[&identity[..], &["commit", "--quiet", "--message", "one"]].concat()).unwrap();
     let on_disk = Workspace::load(root.path()).unwrap();
-    let described = |workspace: &Workspace| -> Vec<(String, String, Vec<(String, String)>, Vec<String>)> {
+    let described = |workspace: &Workspace| {
         let tree = git.commit("HEAD").unwrap();
         let sources = Sources::new(workspace, &tree, tree.files());
         let of = |id| {
             let plan = PrunePlan::new(workspace, &sources, id, false).unwrap();
             let lock = workspace.lock_digest(&workspace.closure(id, Scope::BUILD));
-            let paths = plan.source_paths(&sources).map(str::to_owned).collect();
+            let paths: Vec<String> = plan.source_paths(&sources).map(str::to_owned).collect();
             (workspace.package(id).dir.clone(), lock, plan.manifests.entries(&sources), paths)
         };
-        workspace.ids().map(of).collect()
+        workspace.ids().map(of).collect::<Vec<_>>()
     };
     let before = described(&on_disk);
     assert!(before.iter().any(|(.., paths)| paths.iter().any(|path| path == "config/strict.json")), "settings were followed");
