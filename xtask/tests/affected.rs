@@ -134,14 +134,9 @@ fn a_shallow_clone_is_deepened_to_where_the_branch_left_and_refused_where_it_can
     let checked_out = || {
         let repo = clone();
         let path = repo.path();
-        for entry in std::fs::read_dir(path).unwrap() {
-            let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
-                std::fs::remove_dir_all(entry.path()).unwrap()
-            } else {
-                std::fs::remove_file(entry.path()).unwrap()
-            }
-        }
+        // Tracked files are all there is in it.
+        git(path, &["rm", "--quiet", "-r", "."]);
+        std::fs::remove_dir_all(path.join(".git")).unwrap();
         git(path, &["init", "--quiet"]);
         git(path, &["remote", "add", "origin", &url]);
         git(path, &["fetch", "--quiet", "--no-tags", "--depth=1", "origin", "+refs/pull/1/merge:refs/remotes/pull/1/merge"]);
