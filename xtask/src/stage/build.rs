@@ -7,12 +7,16 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Deserialize;
 
 use crate::docker::buildx;
-use crate::docker::rawjson::{Solve, Solved};
-use crate::event::{Event, Status, Task};
+use crate::docker::rawjson::{Failure, Solve, Solved};
+use crate::error::Result;
+use crate::event::{Event, Level, Status, Task};
 use crate::execute::process::Invocation;
 use crate::name::Digest;
 use crate::plan::spec::BuildSpec;
 use crate::stage::Session;
+
+/// How often a build is asked for whose image the engine could not unpack, the first time included.
+const TRIES: usize = 4;
 
 /// How one build ended.
 #[derive(Debug)]
@@ -61,14 +65,12 @@ fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
 
 /// Runs one build to its end. A failure is an outcome, not an error: the other builds go on.
 pub fn run(running: Running<'_>, spec: &BuildSpec) -> Outcome {
-    let Running { session, buildx } = running;
+    let session = running.session;
     let (started, begun) = (Instant::now(), SystemTime::now());
     session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
-    let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
-    let call = command(session, buildx, spec);
-    session.events.emit(Event::Log { task: spec.task.clone(), line: format!("$ {call}") });
-    let ended = call.stream(&session.shutdown, |line| solve.line(line).into_iter().for_each(|event| session.events.emit(event)));
-    let mut solved = solve.finish();
+    let message = "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again";
+    let lost = || session.events.notice(Level::Info, Some(spec.task.clone()), message, None);
+    let (ended, mut solved) = unpacked(|| call(running, spec), lost);
     let (status, why) = match ended {
         Ok(Some(0)) => (Status::Built, None),
         Ok(code) => (Status::Failed, solved.failure.is_none().then(|| silent(spec, code, &solved))),
@@ -83,6 +85,33 @@ pub fn run(running: Running<'_>, spec: &BuildSpec) -> Outcome {
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
     Outcome { task: spec.task.clone(), status, solved, begun, took, digest, size: None, why }
+}
+
+/// What one start of the builder came to: its exit code, and what its progress stream told.
+type Ended = (Result<Option<i32>>, Solved);
+
+/// Calls the builder until the engine could unpack what it built, at most [`TRIES`] times.
+fn unpacked(mut call: impl FnMut() -> Ended, lost: impl Fn()) -> Ended {
+    let (mut ended, mut solved) = call();
+    for _ in 1..TRIES {
+        if !solved.failure.as_ref().is_some_and(Failure::is_lost_snapshot) {
+            break;
+        }
+        lost();
+        let (again, outcome) = call();
+        // Which steps were run is what the first call tells: for the others, all are cached.
+        (ended, solved) = (again, Solved { steps: solved.steps, cached: solved.cached, phases: solved.phases, ..outcome });
+    }
+    (ended, solved)
+}
+
+fn call(running: Running<'_>, spec: &BuildSpec) -> Ended {
+    let Running { session, buildx } = running;
+    let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
+    let call = command(session, buildx, spec);
+    session.events.emit(Event::Log { task: spec.task.clone(), line: format!("$ {call}") });
+    let ended = call.stream(&session.shutdown, |line| solve.line(line).into_iter().for_each(|event| session.events.emit(event)));
+    (ended, solve.finish())
 }
 
 fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {
@@ -101,4 +130,36 @@ fn digest(metadata: &Path) -> Option<Digest> {
     }
     let text = std::fs::read(metadata).ok()?;
     serde_json::from_slice::<Metadata>(&text).ok()?.digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As engine 28.5 says it.
+    const LOST: &str = "failed to prepare extraction snapshot \"extract-292467999-KHrT sha256:2c49\": parent snapshot \
+                        sha256:b222 does not exist: not found";
+
+    fn failed(message: &str, cached: usize) -> Ended {
+        let failure = Failure { step: None, message: message.to_owned(), log: Vec::new(), source: None };
+        (Ok(Some(1)), Solved { failure: Some(failure), cached, ..Solved::default() })
+    }
+
+    #[test]
+    fn a_layer_lost_while_unpacking_is_asked_for_again_and_the_steps_are_those_that_were_run() {
+        let mut calls = vec![(Ok(Some(0)), Solved { cached: 12, ..Solved::default() }), failed(LOST, 10), failed(LOST, 9)];
+        let (ended, solved) = unpacked(|| calls.pop().unwrap(), || ());
+        assert_eq!((ended.unwrap(), solved.cached, solved.failure), (Some(0), 9, None));
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn nothing_else_is_asked_for_again_and_nothing_without_end() {
+        for (message, expected) in [("process \"/bin/sh -c tsc\" did not complete successfully: exit code: 2", 1), (LOST, TRIES)]
+        {
+            let mut calls = 0;
+            let (ended, solved) = unpacked(|| (calls += 1, failed(message, 0)).1, || ());
+            assert_eq!((calls, ended.unwrap(), solved.failure.unwrap().message.as_str()), (expected, Some(1), message));
+        }
+    }
 }

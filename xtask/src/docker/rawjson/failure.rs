@@ -23,6 +23,16 @@ pub struct Failure {
     pub source: Option<Excerpt>,
 }
 
+impl Failure {
+    /// True where the engine's garbage collector took a layer's snapshot while the image was being unpacked above it, as
+    /// happens now and then where images are loaded side by side (moby/buildkit#6521, containerd/containerd#10835; seen in
+    /// about one of ten parallel loads on engine 28.5). Every step stands, so asking again costs the unpacking only.
+    #[must_use]
+    pub fn is_lost_snapshot(&self) -> bool {
+        self.message.contains("failed to prepare extraction snapshot") && self.message.contains("does not exist: not found")
+    }
+}
+
 /// A piece of the Dockerfile as BuildKit quotes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
