@@ -5,9 +5,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod layers;
+
 use crate::config::EngineChoice;
 use crate::name::{ImageRef, Platform, ReleaseTag};
 use crate::plan::request;
+
+pub use layers::{Layers, Store};
 
 /// Builds and releases every Docker service of this pnpm monorepo.
 #[derive(Debug, Parser)]
@@ -72,6 +76,8 @@ pub enum Verb {
     Release(Release),
     /// Check a release: tags, digests, attestations and notes against tag, lock and pins
     Verify(Verify),
+    /// Show what is in images: layers and their Dockerfile lines, waste, large files, changes
+    Layers(Layers),
     /// Start, stop and look at the embedded engine
     Engine {
         /// What to do with it.

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod engine;
+pub mod layers;
 pub mod plan;
 pub mod prune;
 pub mod release;
@@ -78,6 +79,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
             engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
             Ok(Finished::Well)
         }
+        Verb::Layers(flags) => layers::run(flags, surroundings),
         Verb::Prune(flags) => prune::run(flags, surroundings),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

@@ -108,6 +108,19 @@ impl Engine {
         Self::up(&EngineOptions::new(env, suite), events, shutdown)
     }
 
+    /// The engine to use if it runs: as [`Engine::find`], and nothing is started.
+    ///
+    /// # Errors
+    /// When the one the user points at does not answer.
+    pub fn running(env: &Env, choice: EngineChoice, suite: Suite, shutdown: &Shutdown) -> Result<Option<Self>> {
+        let existing = if choice == EngineChoice::Embedded { None } else { existing::find(env, shutdown)? };
+        if existing.is_some() || choice == EngineChoice::Docker || !cfg!(target_os = "linux") {
+            return Ok(existing);
+        }
+        let layout = EngineOptions::new(env, suite).layout()?;
+        Ok(daemon::running(&layout).map(|state| Self::embedded(layout, &state)))
+    }
+
     /// The embedded engine, started unless it runs. A running one costs a few milliseconds.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 mod board;
 pub mod error;
 pub mod html;
+pub mod layers;
 mod live;
 mod look;
 mod plain;

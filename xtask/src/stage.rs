@@ -8,6 +8,7 @@ pub mod checkout;
 pub mod claims;
 pub mod contexts;
 pub mod inputs;
+pub mod layers;
 pub mod outcome;
 pub mod planning;
 pub mod project;

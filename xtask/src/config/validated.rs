@@ -72,6 +72,17 @@ pub struct Images {
     pub build_args: BTreeMap<String, String>,
 }
 
+impl Images {
+    /// A service's image, without tag; a local name, which nothing can be pushed to, where there is no registry.
+    ///
+    /// # Errors
+    /// When prefix and name together are no image's name.
+    pub fn image(&self, service: &ServiceName) -> Result<ImageRef> {
+        let prefix = self.prefix.as_ref().map_or_else(|| "local".to_owned(), ToString::to_string);
+        format!("{prefix}/{service}").parse()
+    }
+}
+
 /// A service as configured.
 #[derive(Debug, Clone)]
 pub struct ServiceConfig {

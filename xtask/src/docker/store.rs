@@ -6,7 +6,7 @@
 //! `/images/X/json` 11 ms; `/images/X/history`, whose first entry carries the digest, 4 ms; a name that is not there 0.4 ms.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -174,6 +174,30 @@ impl ImageStore {
         }
     }
 
+    /// The images as `docker save` writes them, as they come: one tar archive in which what they share is once.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached, has one of them not, or is not on a local socket.
+    pub fn export(&self, images: &[ImageRef]) -> Result<impl std::io::Read + use<>> {
+        let Reach::Socket(socket) = &self.reach else {
+            return Err(Error::failed("images can be read from an engine on a local socket only")
+                .hint("push the image, and name it with its registry"));
+        };
+        let names: Vec<String> = images.iter().map(|image| format!("names={image}")).collect();
+        let path = format!("/images/get?{}", names.join("&"));
+        let lost = |e| unreachable(socket, "GET", &path).source(e);
+        let mut stream = BufReader::new(send(socket, "GET", &path).map_err(lost)?);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).map_err(lost)? > 0 {}
+        if head.split(' ').nth(1) == Some("200") {
+            return Ok(stream);
+        }
+        let mut body = Vec::new();
+        stream.take(MAX_BYTES).read_to_end(&mut body).map_err(lost)?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        Err(Answer { status, body }.failure("hand out its images"))
+    }
+
     /// One start of the client for all images: it prints what it finds and complains about the rest.
     fn inspect_by_client(&self, client: &Invocation, images: &[ImageRef]) -> Result<Vec<Option<LocalImage>>> {
         if images.is_empty() {
@@ -252,18 +276,25 @@ impl Answer {
 /// HTTP/1.0, so that the answer ends where the connection does.
 fn ask(socket: &Path, method: &str, path: &str) -> Result<Answer> {
     let exchange = || -> std::io::Result<Vec<u8>> {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
-        stream.write_all(format!("{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n").as_bytes())?;
         let mut answer = Vec::new();
-        stream.take(MAX_BYTES).read_to_end(&mut answer)?;
+        send(socket, method, path)?.take(MAX_BYTES).read_to_end(&mut answer)?;
         Ok(answer)
     };
-    let hint = "is the engine running? `docker info` and `cargo xtask engine status` tell";
-    let unreachable = || Error::failed(format!("the engine at {} did not answer {method} {path}", socket.display())).hint(hint);
-    let bytes = exchange().map_err(|e| unreachable().source(e))?;
-    split(&bytes).ok_or_else(unreachable)
+    let bytes = exchange().map_err(|e| unreachable(socket, method, path).source(e))?;
+    split(&bytes).ok_or_else(|| unreachable(socket, method, path))
+}
+
+fn send(socket: &Path, method: &str, path: &str) -> std::io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    stream.write_all(format!("{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n").as_bytes())?;
+    Ok(stream)
+}
+
+fn unreachable(socket: &Path, method: &str, path: &str) -> Error {
+    Error::failed(format!("the engine at {} did not answer {method} {path}", socket.display()))
+        .hint("is the engine running? `docker info` and `cargo xtask engine status` tell")
 }
 
 fn split(answer: &[u8]) -> Option<Answer> {

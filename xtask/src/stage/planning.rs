@@ -62,17 +62,13 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     Ok(Plan { affected, ..plan })
 }
 
-/// The image's name without tag. Without a registry it is a local name, which nothing can be pushed to.
+/// The image's name without tag.
 fn image(session: &Session, request: &Request, service: &Service) -> Result<ImageRef> {
-    let prefix = match &session.config.images.prefix {
-        Some(prefix) => prefix.to_string(),
-        None if request.pushes() => {
-            return Err(Error::usage("there is no registry to push to")
-                .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
-        }
-        None => "local".to_owned(),
-    };
-    format!("{prefix}/{}", service.name).parse()
+    if request.pushes() && session.config.images.prefix.is_none() {
+        return Err(Error::usage("there is no registry to push to")
+            .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
+    }
+    session.config.images.image(&service.name)
 }
 
 /// Under which name the base's builds are remembered: no service can be called so, for lack of a Dockerfile target like it.
