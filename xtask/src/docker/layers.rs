@@ -108,7 +108,7 @@ impl Listing {
 
 /// The digest of what is left of an entry, and its bytes where they are wanted.
 fn hashed(input: &mut impl Read, keep: bool) -> std::io::Result<([u8; 32], Vec<u8>)> {
-    let (mut hasher, mut kept, mut buffer) = (sha2::Sha256::new(), Vec::new(), [0; 32 << 10]);
+    let (mut hasher, mut kept, mut buffer) = (sha2::Sha256::new(), Vec::new(), vec![0; 32 << 10]);
     loop {
         let count = input.read(&mut buffer)?;
         if count == 0 {

@@ -203,13 +203,19 @@ fn records(mut bytes: &[u8]) -> io::Result<Vec<(String, String)>> {
 /// # Errors
 /// When the first bytes cannot be read.
 pub fn unpacked<'a>(mut input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-    Ok(match input.fill_buf()? {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
-        // A frame's magic number, or a skippable frame's.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
-            Box::new(Zstd { input, decoder: FrameDecoder::new(), within: false })
-        }
-        _ => Box::new(input),
+    // A buffer may hold fewer bytes than were sent.
+    let mut head = Vec::new();
+    (&mut input).take(4).read_to_end(&mut head)?;
+    let is_gzip = head.starts_with(&[0x1f, 0x8b]);
+    // A frame's magic number, or a skippable frame's.
+    let is_zstd = matches!(head[..], [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18]);
+    let input = io::Cursor::new(head).chain(input);
+    Ok(if is_gzip {
+        Box::new(flate2::bufread::MultiGzDecoder::new(input))
+    } else if is_zstd {
+        Box::new(Zstd { input, decoder: FrameDecoder::new(), within: false })
+    } else {
+        Box::new(input)
     })
 }
 
@@ -333,7 +339,7 @@ mod tests {
         let frames = [skippable.clone(), zstd(&text[..100_000]), skippable, zstd(&text[100_000..])].concat();
         for stream in [text.clone().into_bytes(), gzip.finish().unwrap(), zstd(&text), frames] {
             let mut back = String::new();
-            unpacked(stream.as_slice()).unwrap().read_to_string(&mut back).unwrap();
+            unpacked(io::BufReader::with_capacity(3, stream.as_slice())).unwrap().read_to_string(&mut back).unwrap();
             assert!(back == text, "{} bytes", back.len());
         }
         let cut = &zstd(&text)[..50];

@@ -161,7 +161,7 @@ fn lines(session: &Session, dockerfile: &Dockerfile, target: Option<&str>, image
     let line = |step: &Instruction| Line {
         file: session.config.images.dockerfile.clone(),
         line: step.line,
-        text: [&[step.keyword.clone()], &step.flags[..], &[step.args.clone()]].concat().join(" "),
+        text: [std::slice::from_ref(&step.keyword), &step.flags, std::slice::from_ref(&step.args)].concat().join(" "),
     };
     image.layers.iter().map(|layer| steps.get(layer.step?).copied().flatten().map(line)).collect()
 }

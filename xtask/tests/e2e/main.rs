@@ -10,5 +10,6 @@ mod bad_inputs;
 mod breaks;
 mod builds;
 mod caches;
+mod layers;
 mod pushes;
 mod stops;

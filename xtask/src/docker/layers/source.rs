@@ -89,7 +89,11 @@ impl Library {
         let entry = entry.ok_or_else(|| incomplete("its manifest"))?;
         let config = export.documents.get(&entry.config).ok_or_else(|| incomplete("its configuration"))?;
         let config = Config::parse(config, &what)?;
-        let layers = entry.layers.iter().map(|path| export.layers.get(path).cloned().ok_or_else(|| incomplete("a layer")));
+        let layers = entry.layers.iter().map(|path| match export.layers.get(path) {
+            Some(Ok(layer)) => Ok(layer.clone()),
+            Some(Err(why)) => Err(Error::failed(format!("cannot read layer {path} of {what}: {why}"))),
+            None => Err(incomplete("a layer")),
+        });
         let layers = layers.collect::<Result<Vec<_>>>()?;
         for (diff_id, (_, listing)) in config.rootfs.diff_ids.iter().zip(&layers) {
             self.learn(diff_id, listing);
@@ -118,7 +122,7 @@ fn manifest(registry: &Registry, image: &ImageRef, platform: Option<&Platform>) 
         None => index.images().next(),
     };
     let Some(entry) = entry else {
-        let there: Vec<String> = index.images().filter_map(|entry| name(entry)).map(|name| name.to_string()).collect();
+        let there: Vec<String> = index.images().filter_map(name).map(|name| name.to_string()).collect();
         return Err(Error::failed(format!("{image} has no such platform")).hint(format!("it has {}", there.join(", "))));
     };
     let place = image.without_reference().with_digest(entry.digest.clone());
@@ -141,7 +145,8 @@ struct Exported {
 struct Export {
     images: Vec<Exported>,
     documents: HashMap<String, Vec<u8>>,
-    layers: HashMap<String, (u64, Arc<Listing>)>,
+    /// By path; what could not be read is missed only by who needs it, for attestations and the like lie here too.
+    layers: HashMap<String, Result<(u64, Arc<Listing>), String>>,
 }
 
 impl Export {
@@ -178,10 +183,8 @@ impl Export {
             whole.read_to_end(&mut bytes)?;
             self.documents.insert(path, bytes);
         } else if size > 0 && path != "repositories" && !path.ends_with("VERSION") {
-            // Attestations and the like are no layers of an image: what cannot be read is missed only by who needs it.
-            if let Ok(listing) = Listing::read(&mut whole) {
-                self.layers.insert(path, (size, Arc::new(listing)));
-            }
+            let listing = Listing::read(&mut whole).map_err(|error| error.to_string());
+            self.layers.insert(path, listing.map(|listing| (size, Arc::new(listing))));
         }
         Ok(())
     }

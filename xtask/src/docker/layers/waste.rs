@@ -81,7 +81,7 @@ type Seen<'a> = BTreeMap<&'a str, (usize, &'a File)>;
 /// The files that can be seen, and those that cannot.
 fn settled(image: &Image) -> (Seen<'_>, Vec<Wasted>) {
     let (mut there, mut lost) = (Seen::new(), Vec::new());
-    let mut lose = |(layer, file): (usize, &File), why, by| {
+    let mut hide = |(layer, file): (usize, &File), why, by| {
         if file.size > 0 {
             lost.push(Wasted { path: file.path.clone(), bytes: file.size, why, layer, by });
         }
@@ -93,16 +93,16 @@ fn settled(image: &Image) -> (Seen<'_>, Vec<Wasted>) {
         let mut gone: BTreeSet<&str> = gone.collect();
         gone.extend(listing.removed.iter().chain(&listing.emptied).flat_map(|folder| below(&there, folder)));
         for path in gone {
-            there.remove(path).into_iter().for_each(|file| lose(file, Waste::Deleted, by));
+            there.remove(path).into_iter().for_each(|file| hide(file, Waste::Deleted, by));
         }
         for file in &listing.files {
             if let Some(before) = there.insert(&file.path, (by, file)) {
                 let same = before.1.content == file.content;
-                lose(before, if same { Waste::Repeated } else { Waste::Replaced }, by);
+                hide(before, if same { Waste::Repeated } else { Waste::Replaced }, by);
             }
         }
         for path in &listing.others {
-            there.remove(path.as_str()).into_iter().for_each(|file| lose(file, Waste::Replaced, by));
+            there.remove(path.as_str()).into_iter().for_each(|file| hide(file, Waste::Replaced, by));
         }
     }
     (there, lost)
@@ -223,7 +223,9 @@ fn versions(image: &Image) -> BTreeMap<String, Vec<String>> {
     for package in packages(image) {
         versions.entry(package.name).or_default().push(package.version);
     }
-    versions.values_mut().for_each(|versions| versions.sort());
+    for versions in versions.values_mut() {
+        versions.sort();
+    }
     versions
 }
 
