@@ -8,6 +8,7 @@ pub mod part;
 pub mod request;
 pub mod services;
 pub mod spec;
+pub mod steps;
 
 use crate::name::{Digest, Fingerprint};
 use crate::plan::affected::Affected;
@@ -16,6 +17,7 @@ use crate::plan::explain::Reason;
 use crate::plan::fingerprint::Inputs;
 use crate::plan::services::Service;
 use crate::plan::spec::BuildSpec;
+use crate::plan::steps::StepChange;
 
 /// Everything a run will do, decided before anything runs.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct Plan {
 impl Plan {
     /// The services that the builder will be called for.
     pub fn to_build(&self) -> impl Iterator<Item = &ServicePlan> {
-        self.services.iter().filter(|service| matches!(service.decision, Decision::Build { .. }))
+        self.services.iter().filter(|service| service.is_built())
     }
 }
 
@@ -46,6 +48,8 @@ pub struct TargetPlan {
     pub fingerprint: Fingerprint,
     /// Every cache tier's verdict; empty where nothing is built.
     pub tiers: Vec<Tier>,
+    /// The steps that take in something else than at the last build; `None` where nothing is known of one.
+    pub changes: Option<Vec<StepChange>>,
 }
 
 /// One service's part of the plan.
@@ -57,6 +61,13 @@ pub struct ServicePlan {
     pub decision: Decision,
     /// Its build, which is also what a skipped one would have been.
     pub target: TargetPlan,
+}
+
+impl ServicePlan {
+    /// True where the builder will be called for it.
+    pub fn is_built(&self) -> bool {
+        matches!(self.decision, Decision::Build { .. })
+    }
 }
 
 /// Whether a service is built, and why.

@@ -11,6 +11,6 @@ pub mod state;
 pub mod stats;
 
 pub use logs::Logs;
-pub use run::{Outcome, RunRecord, TaskRecord, TierRecord};
+pub use run::{Missed, Outcome, RunRecord, TaskRecord, TierRecord};
 pub use runs::{Keep, Run, RunId, Runs};
 pub use state::{ServiceRecord, State};

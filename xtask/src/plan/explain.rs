@@ -38,6 +38,10 @@ impl fmt::Display for Change {
 pub enum Reason {
     /// The user asked for it (`--force`).
     Forced,
+    /// The user asked for every step to be executed (`--no-cache`).
+    NoCache,
+    /// Nothing that a step takes in differs, and no cache that was read has it.
+    NotCached,
     /// There is no record of a build.
     NeverBuilt,
     /// The revision that is compared with has no such service.
@@ -79,6 +83,8 @@ impl fmt::Display for Reason {
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
         match self {
             Self::Forced => f.write_str("asked for with --force"),
+            Self::NoCache => f.write_str("asked for with --no-cache"),
+            Self::NotCached => f.write_str("unchanged, and in no cache that was read"),
             Self::NeverBuilt => f.write_str("never built here"),
             Self::New { since } => write!(f, "new since {since:.12}"),
             Self::ImageGone { place } => write!(f, "image is gone from {place}"),

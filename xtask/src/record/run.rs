@@ -1,5 +1,6 @@
 //! The record of one run: plain data, the same that the summary shows. No I/O here.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::docker::rawjson::{CacheTransfer, Failure, Phase, PhaseKind, Solved, Step, Warning};
 use crate::event::{Status, Task};
 use crate::name::{Digest, Fingerprint, ServiceName};
+use crate::plan::explain::{Reason, summary};
 use crate::record::runs::RunId;
 
 /// The version this code writes. A reader takes every version up to its own; a higher one is left alone.
@@ -81,6 +83,9 @@ pub struct TaskRecord {
     /// Its Dockerfile steps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// The first step that no cache had, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed: Option<Missed>,
     /// What the rest of its time went into.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<Phase>,
@@ -111,6 +116,24 @@ pub struct TaskRecord {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
+}
+
+/// The first step of a build that no cache had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Missed {
+    /// BuildKit's name for it, for example `[api-build 2/4] RUN tsc`.
+    pub step: String,
+    /// What it takes in that differs from the last build.
+    pub reasons: Vec<Reason>,
+}
+
+impl fmt::Display for Missed {
+    /// `[api-build 2/4] RUN tsc: file apps/api/src/main.ts changed`, the flags of the instruction left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = self.step.split_whitespace().filter(|word| !word.starts_with("--"));
+        write!(f, "{}: {}", words.collect::<Vec<_>>().join(" "), summary(&self.reasons, 2))
+    }
 }
 
 /// A cache tier's verdict for one task.
@@ -164,6 +187,7 @@ impl TaskRecord {
             started: None,
             took_ms: 0,
             steps: Vec::new(),
+            missed: None,
             phases: Vec::new(),
             tiers: Vec::new(),
             cache_imports: Vec::new(),

@@ -82,6 +82,19 @@ fn row(task: &TaskRecord) -> Vec<String> {
     ]
 }
 
+/// For each task that executed something, the first step that no cache had, and what of its inputs explains it.
+#[must_use]
+pub fn misses(tasks: &[TaskRecord], paint: Paint) -> String {
+    let missed: Vec<_> = tasks.iter().filter_map(|task| Some((task.task.to_string(), task.missed.as_ref()?))).collect();
+    if missed.is_empty() {
+        return String::new();
+    }
+    let width = missed.iter().map(|(name, _)| text::width(name)).max().unwrap_or(0);
+    let lines =
+        missed.iter().map(|(name, missed)| format!("  {}  {}\n", text::pad(name, width), text::clean(&missed.to_string())));
+    format!("{}\n{}", paint.faint("first step that no cache had:"), lines.collect::<String>())
+}
+
 /// `3 built, 1 unchanged, 1 failed in 34.2s`.
 #[must_use]
 pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {

@@ -12,7 +12,11 @@ use crate::error::Result;
 use crate::event::{Event, Level, Status, Task};
 use crate::execute::process::Invocation;
 use crate::name::Digest;
+use crate::plan::TargetPlan;
+use crate::plan::explain::Reason;
 use crate::plan::spec::BuildSpec;
+use crate::plan::steps::StepChange;
+use crate::record::Missed;
 use crate::stage::Session;
 
 /// How often a build is asked for whose image the engine could not unpack, the first time included.
@@ -27,6 +31,8 @@ pub struct Outcome {
     pub status: Status,
     /// What its progress stream told.
     pub solved: Solved,
+    /// The first step that no cache had, and why.
+    pub missed: Option<Missed>,
     /// When it began.
     pub begun: SystemTime,
     /// From start to end.
@@ -64,8 +70,8 @@ fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
 }
 
 /// Runs one build to its end. A failure is an outcome, not an error: the other builds go on.
-pub fn run(running: Running<'_>, spec: &BuildSpec) -> Outcome {
-    let session = running.session;
+pub fn run(running: Running<'_>, target: &TargetPlan) -> Outcome {
+    let (session, spec) = (running.session, &target.spec);
     let (started, begun) = (Instant::now(), SystemTime::now());
     session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
     let message = "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again";
@@ -84,7 +90,24 @@ pub fn run(running: Running<'_>, spec: &BuildSpec) -> Outcome {
     let digest = if status == Status::Built { digest(&metadata_file(session, spec)) } else { None };
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
-    Outcome { task: spec.task.clone(), status, solved, begun, took, digest, size: None, why }
+    let missed = missed(target, &solved);
+    if let Some(missed) = &missed {
+        let message = format!("first step that no cache had: {missed}");
+        session.events.notice(Level::Info, Some(spec.task.clone()), message, None);
+    }
+    Outcome { task: spec.task.clone(), status, solved, missed, begun, took, digest, size: None, why }
+}
+
+/// Puts the first step that no cache had together with what the plan knows of its inputs.
+fn missed(target: &TargetPlan, solved: &Solved) -> Option<Missed> {
+    let first = solved.first_miss()?;
+    let is_it = |step: &&StepChange| step.stage == first.stage && Some(step.number) == first.number();
+    let reasons = match &target.changes {
+        _ if target.spec.no_cache => vec![Reason::NoCache],
+        None => vec![Reason::NeverBuilt],
+        Some(changes) => changes.iter().find(is_it).map_or_else(|| vec![Reason::NotCached], |step| step.reasons.clone()),
+    };
+    Some(Missed { step: first.name.clone(), reasons })
 }
 
 /// What one start of the builder came to: its exit code, and what its progress stream told.

@@ -16,7 +16,7 @@ use crate::stage::planning::base_key;
 /// # Errors
 /// When it cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, engine: &Engine, base: &TargetPlan) -> Result<Outcome> {
-    let outcome = build::run(Running::of(session, &engine.buildx()), &base.spec);
+    let outcome = build::run(Running::of(session, &engine.buildx()), base);
     if outcome.status == Status::Built {
         let record = ServiceRecord {
             fingerprint: base.fingerprint.clone(),

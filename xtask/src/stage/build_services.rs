@@ -29,7 +29,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
     let outcomes = pool::each(request.jobs.get(), &services, |service| -> Result<Outcome> {
         cut.write(session, &service.service.name)?;
-        let mut outcome = build::run(Running::of(session, &buildx), &service.target.spec);
+        let mut outcome = build::run(Running::of(session, &buildx), &service.target);
         if outcome.status == Status::Built {
             remember(session, &store, service, &mut outcome)?;
         }

@@ -56,6 +56,7 @@ pub fn add_services(record: &mut RunRecord, outcomes: Vec<build::Outcome>, plan:
 
 fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRecord {
     let mut entry = entry.with_solved(outcome.solved);
+    entry.missed = outcome.missed;
     entry.status = outcome.status;
     entry.started = Some(outcome.begun);
     entry.took_ms = u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX);

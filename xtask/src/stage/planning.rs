@@ -16,7 +16,7 @@ use crate::plan::fingerprint::Inputs;
 use crate::plan::request::{Destination, Request};
 use crate::plan::services::{Service, discover, no_target, select};
 use crate::plan::spec::{BuildSpec, Output};
-use crate::plan::{Decision, Plan, ServicePlan, TargetPlan};
+use crate::plan::{Decision, Plan, ServicePlan, TargetPlan, steps};
 use crate::stage::caches;
 use crate::stage::inputs::{self, Bases};
 use crate::stage::project::Project;
@@ -46,20 +46,35 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     }
     let mut gathered = inputs::gather(session, project, engine, request, &targets, &slices, &bases)?;
     let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
-    let affected = match &request.since {
+    let (affected, before) = match &request.since {
         Some(since) => {
             let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
-            Some(since::compare(session, engine, request, &bases, since, &after)?)
+            let (affected, before) = since::compare(session, engine, request, &bases, since, &after)?;
+            (Some(affected), before)
         }
-        None => None,
+        None => (None, BTreeMap::new()),
     };
     let is_wanted = |service: &Service| affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some());
-    let chosen = services.into_iter().zip(images).zip(gathered).filter(|((service, _), _)| is_wanted(service));
-    let ((services, images), inputs): ((Vec<_>, Vec<_>), Vec<_>) = chosen.unzip();
+    let all = services.into_iter().zip(images).zip(gathered.into_iter().zip(&slices));
+    let chosen = all.filter(|((service, _), _)| is_wanted(service));
+    let ((services, images), (inputs, chosen_slices)): ((Vec<_>, Vec<_>), (Vec<_>, Vec<_>)) = chosen.unzip();
     let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref() };
     let decided = planner.decide(&services, &images, &inputs)?;
-    let plan = planner.assemble(services, &images, &decided, &inputs, &base_inputs, &cut);
+    let mut plan = planner.assemble(services, &images, &decided, &inputs, &base_inputs, &cut);
+    for (service, slice) in plan.services.iter_mut().zip(chosen_slices).filter(|(service, _)| service.is_built()) {
+        let name = &service.service.name;
+        let known = last_inputs(session, name).or_else(|| before.get(name).cloned());
+        service.target.changes = known.map(|known| steps::changes(slice, &known, &service.target.inputs));
+    }
+    if let (Some(base), Some(slice)) = (&mut plan.base, slices.last()) {
+        base.changes = last_inputs(session, &base_key()).map(|known| steps::changes(slice, &known, &base.inputs));
+    }
     Ok(Plan { affected, ..plan })
+}
+
+/// What went into the newest build, where that is known.
+fn last_inputs(session: &Session, service: &ServiceName) -> Option<Inputs> {
+    session.state().inputs(service).and_then(|(_, recorded)| Inputs::from_record(recorded))
 }
 
 /// The image's name without tag.
@@ -235,7 +250,7 @@ impl Planner<'_> {
             sbom: None,
             builder: self.session.config.builder.clone(),
         };
-        TargetPlan { fingerprint: inputs.fingerprint(), inputs: inputs.clone(), spec, tiers: cache.tiers }
+        TargetPlan { fingerprint: inputs.fingerprint(), inputs: inputs.clone(), spec, tiers: cache.tiers, changes: None }
     }
 
     /// What a service's build has beyond any target's: its arguments, an image, attestations.

@@ -24,7 +24,7 @@ use crate::workspace::dockerignore::Ignore;
 use crate::workspace::git::Git;
 use crate::workspace::package::join;
 
-/// Compares the services of now, whose inputs are `after`, with those of the revision that `since` means. Where that revision cannot
+/// Compares the services of now, whose inputs are `after`, with those of the revision that `since` means, whose inputs are returned too. Where that revision cannot
 /// be read as a monorepo, every service counts as new, and a warning says why: building too much is better than guessing.
 ///
 /// # Errors
@@ -36,7 +36,7 @@ pub fn compare(
     bases: &Bases,
     since: &Since,
     after: &BTreeMap<ServiceName, Inputs>,
-) -> Result<Affected> {
+) -> Result<(Affected, BTreeMap<ServiceName, Inputs>)> {
     let git = Git::at(&session.home, &session.shutdown);
     let commit = commit(&git, since)?;
     let before = Commit::at(&git, &commit)
@@ -51,7 +51,7 @@ pub fn compare(
             BTreeMap::new()
         }
     };
-    Ok(Affected { verdicts: affected(&before, after), commit })
+    Ok((Affected { verdicts: affected(&before, after), commit }, before))
 }
 
 /// The commit to compare with.

@@ -4,6 +4,7 @@
 
 mod lines;
 mod slice;
+mod step;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -16,6 +17,7 @@ use crate::name::nearest;
 
 pub use lines::Heredoc;
 pub use slice::{BaseImage, ContextSource, Request, Slice, StageText};
+pub use step::StepInputs;
 
 /// A Dockerfile, parsed.
 #[derive(Debug, Clone)]

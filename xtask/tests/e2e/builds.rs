@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::harness::{SERVICES, clone, docker, record, sh, statuses, task, try_docker, turn};
 use crate::support::engine::{TestEngine, shared};
 
@@ -60,10 +62,16 @@ fn a_fresh_clone_ends_with_four_images_that_work_and_then_only_what_changed_is_b
     }
 
     repo.edit("apps/worker/src/main.ts", "'working'", "'at work'");
-    let third = record(repo.xtask(&["build", "--json"]), 0);
+    let ran = repo.xtask(&["build", "--json"]).exits(0);
+    let third = ran.json();
     assert_eq!(statuses(&third), ["skipped", "skipped", "skipped", "built"]);
     assert!(task(&third, "worker")["why"].as_str().unwrap().contains("apps/worker/src/main.ts"), "{third:#}");
     assert_ne!(task(&third, "worker")["digest"], task(&first, "worker")["digest"]);
+    let missed = &task(&third, "worker")["missed"];
+    assert!(missed["step"].as_str().unwrap().contains("build-closure apps/worker"), "{missed}");
+    let cause = json!([{"reason": "file", "path": "apps/worker/src/main.ts", "change": "changed"}]);
+    assert_eq!(missed["reasons"], cause);
+    assert!(ran.stderr.contains("apps/worker: file apps/worker/src/main.ts changed\n1 built"), "{}", ran.stderr);
     let image = task(&third, "worker")["images"][0].as_str().unwrap();
     let code = docker(engine, &["run", "--rm", image, "cat", "apps/worker/dist/main.js"]);
     assert!(code.contains("at work"), "the image holds the old source: {code}");

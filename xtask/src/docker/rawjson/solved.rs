@@ -62,6 +62,12 @@ impl Step {
         step_label(&self.name).map_or(self.name.as_str(), |(_, instruction)| instruction)
     }
 
+    /// BuildKit's number of it within its stage, from 1.
+    #[must_use]
+    pub fn number(&self) -> Option<usize> {
+        step_label(&self.name)?.0.rsplit(' ').next()?.split_once('/')?.0.parse().ok()
+    }
+
     /// How long it ran.
     #[must_use]
     pub fn took(&self) -> Duration {
@@ -69,7 +75,8 @@ impl Step {
     }
 
     fn of(step: &super::StepState, vertices: &[Vertex]) -> Self {
-        let words: Vec<&str> = step_label(&step.name).map_or_else(Vec::new, |(label, _)| label.split(' ').collect());
+        // Numbers are padded with blanks.
+        let words: Vec<&str> = step_label(&step.name).map_or_else(Vec::new, |(label, _)| label.split_whitespace().collect());
         let (platforms, stages): (Vec<&str>, Vec<&str>) =
             words.split_last().map_or(&[][..], |(_, words)| words).iter().partition(|word| word.contains('/'));
         Self {
@@ -162,6 +169,12 @@ impl From<wire::Warning> for Warning {
 }
 
 impl Solved {
+    /// The first step that no cache had, by the time it began: what comes after it had to be executed for its sake.
+    #[must_use]
+    pub fn first_miss(&self) -> Option<&Step> {
+        self.steps.iter().filter(|step| !step.cached && step.started.is_some()).min_by_key(|step| step.started)
+    }
+
     /// How many steps there are.
     #[must_use]
     pub fn total(&self) -> usize {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::docker::rawjson::{Solve, Step};
 use crate::name::Digest;
+use crate::plan::explain::{Change, Reason};
+use crate::record::Missed;
 
 fn service(name: &str, status: Status) -> TaskRecord {
     TaskRecord::new(Task::Service(name.parse().unwrap()), status)
@@ -47,6 +49,22 @@ a-much-longer-name  not run                                                base 
 #[test]
 fn a_column_that_nobody_fills_is_left_out() {
     assert_eq!(table(&[service("web", Status::Skipped)], Paint::PLAIN), "service  status\nweb      unchanged\n");
+}
+
+#[test]
+fn the_first_step_that_no_cache_had_is_told_with_its_cause() {
+    let mut tasks = tasks();
+    let step = "[api-build 2/4] RUN --mount=type=bind,from=sources,target=/s     build apps/api".to_owned();
+    let file = |path: &str| Reason::File { path: path.into(), change: Change::Changed };
+    tasks[1].missed = Some(Missed { step, reasons: vec![file("apps/api/a.ts"), file("apps/api/b.ts"), file("apps/api/c.ts")] });
+    tasks[3].missed = Some(Missed { step: "[bad 1/2] RUN x".into(), reasons: vec![Reason::NotCached] });
+    let expected = "\
+first step that no cache had:
+  api     [api-build 2/4] RUN build apps/api: file apps/api/a.ts changed; file apps/api/b.ts changed; and 1 more
+  worker  [bad 1/2] RUN x: unchanged, and in no cache that was read
+";
+    assert_eq!(misses(&tasks, Paint::PLAIN), expected);
+    assert_eq!(misses(&tasks[..1], Paint::PLAIN), "");
 }
 
 #[test]

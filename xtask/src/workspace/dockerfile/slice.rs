@@ -142,16 +142,21 @@ impl Slice<'_> {
     /// kept as BuildKit sees them, because they are in its cache key and in the image's history.
     #[must_use]
     pub fn texts(&self) -> Vec<StageText> {
+        let names = self.names();
+        self.stages.iter().map(|(index, stage)| self.text(stage, &names[index], &names)).collect()
+    }
+
+    /// The stages' names in [`Slice::texts`], by their place in the file.
+    pub(super) fn names(&self) -> BTreeMap<usize, String> {
         let mut nameless = 0;
-        let mut names = BTreeMap::new();
-        for (index, stage) in &self.stages {
+        let named = self.stages.iter().map(|(index, stage)| {
             let name = stage.name.clone().unwrap_or_else(|| {
                 nameless += 1;
                 format!("#{nameless}")
             });
-            names.insert(*index, name);
-        }
-        self.stages.iter().map(|(index, stage)| self.text(stage, &names[index], &names)).collect()
+            (*index, name)
+        });
+        named.collect()
     }
 
     fn text(&self, stage: &Stage, name: &str, names: &BTreeMap<usize, String>) -> StageText {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::name::{ImageRef, Platform};
 
 /// Where a step takes files from.
-enum Origin {
+pub(super) enum Origin {
     /// A stage, a named context or an image.
     Named(String),
     /// Paths of the main context.
@@ -273,7 +273,7 @@ fn clean(path: &str) -> String {
     if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
 }
 
-fn origins(instruction: &Instruction) -> Vec<Origin> {
+pub(super) fn origins(instruction: &Instruction) -> Vec<Origin> {
     match instruction.keyword.as_str() {
         "COPY" | "ADD" => {
             if let Some(from) = instruction.flag("from") {
