@@ -234,7 +234,8 @@ pub struct Update {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   cargo xtask release v1.2.3                 build (or carry forward), publish, write the notes
-  cargo xtask release v1.2.3 --dry-run       print the very commands, run none
+  cargo xtask release v1.2.3 --dry-run       show commands, tags, notes and what changes in them; do nothing
+  cargo xtask release v1.2.3 --notes-only    write the notes of what is published already
   cargo xtask release v1.2.3 --create        make the GitHub release where there is none
 
 A release that failed or was killed anywhere is completed by running it again.")]
@@ -251,6 +252,9 @@ pub struct Release {
     /// Write the notes to this file too
     #[arg(long, value_name = "FILE")]
     pub notes_file: Option<PathBuf>,
+    /// Only write the notes, of images that are published already
+    #[arg(long, conflicts_with_all = ["jobs", "move_tags", "json"])]
+    pub notes_only: bool,
     /// Let version tags that exist with other content move
     #[arg(long)]
     pub move_tags: bool,
@@ -260,8 +264,8 @@ pub struct Release {
     /// Leave the sparse checkout in place
     #[arg(long)]
     pub keep_checkout: bool,
-    /// Print the commands that would run, and run none
-    #[arg(long)]
+    /// Print the commands that would run, the tags, the notes and what changes in them; do nothing
+    #[arg(long, conflicts_with = "json")]
     pub dry_run: bool,
     /// Print the outcome as JSON on standard output
     #[arg(long)]

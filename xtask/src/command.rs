@@ -27,7 +27,7 @@ use crate::execute::http::{Http, Limits};
 use crate::execute::shutdown::Shutdown;
 use crate::record::{Keep, Run, Runs};
 use crate::report::{Look, Progress, Reporter, error};
-use crate::stage::{Session, state_dir};
+use crate::stage::{Session, configuration, state_dir};
 use crate::workspace::git::Git;
 
 /// How many runs' records and logs are kept, and for how long.
@@ -120,15 +120,9 @@ impl Surroundings<'_> {
     /// # Errors
     /// As [`config::load`].
     pub fn config(&self, home: &Path) -> Result<Config> {
-        let file = self.global.config.as_ref().map_or_else(|| home.join("xtask.toml"), |file| self.env.cwd.join(file));
-        let remote = || -> Result<Option<(String, String)>> {
-            let remote = Git::at(home, self.shutdown).remote()?;
-            // GitHub's registry is at a host of its own; elsewhere nothing is guessed.
-            Ok(remote
-                .filter(|remote| remote.host == "github.com")
-                .map(|remote| ("ghcr.io".to_owned(), format!("{}/{}", remote.owner, remote.name))))
-        };
-        let mut config = config::load(&file, self.global.config.is_some(), self.env, remote)?;
+        let file = self.global.config.as_ref().map_or_else(|| home.join(configuration::FILE), |file| self.env.cwd.join(file));
+        let suggested = || configuration::suggested(&Git::at(home, self.shutdown));
+        let mut config = config::load(&file, self.global.config.is_some(), self.env, suggested)?;
         if let Some(engine) = self.global.engine {
             config.engine = engine;
         }

@@ -4,13 +4,16 @@ use std::path::Path;
 
 use crate::engine::Engine;
 use crate::error::Result;
+use crate::execute::pool;
+use crate::name::ReleaseTag;
 use crate::plan::Plan;
 use crate::plan::request::{Destination, Release, Request};
 use crate::record::RunRecord;
+use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
-use crate::stage::publication::{self, Naming};
+use crate::stage::publication::{self, Naming, Noted};
 use crate::stage::publish::{self, Published};
-use crate::stage::{Session, build_base, build_services, checkout, outcome, planning, update_release};
+use crate::stage::{Session, build_base, build_services, configuration, outcome, planning, update_release};
 
 /// Builds the working tree: what changed, or what was named. With a push, the tags are put once every image stands.
 ///
@@ -24,7 +27,8 @@ pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
         && !plan.services.is_empty()
         && publication::all_stand(&record)
     {
-        publish(session, &plan, &Naming { name: first.as_str(), version: None, tags, move_tags: true, annotations: None })?;
+        let naming = Naming { name: first.to_string(), version: None, tags: tags.clone(), move_tags: true, annotations: None };
+        publish(session, &plan, &naming)?;
     }
     outcome::end(session, record)
 }
@@ -43,26 +47,71 @@ pub struct Released {
 ///
 /// # Errors
 /// As the stages'. A failed build is an outcome, and publishes nothing.
-pub fn release(session: &Session, release: &Release, request: &Request) -> Result<Released> {
+pub fn release(session: &Session, release: &Release) -> Result<Released> {
     let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
+    let session = &configuration::at_commit(session, &commit)?;
     let _alone = publication::enter(session, &tag)?;
-    let checkout = checkout::of_tag(session, "checkout", &tag, &commit)?;
-    let (project, engine, plan) = prepare(session, &checkout.root, request)?;
-    project::check_complete(&project)?;
-    let record = images(session, &project, &engine, &plan, request)?;
-    if !publication::all_stand(&record) {
-        return Ok(Released { record: outcome::end(session, record)?, published: Vec::new(), notes: None });
-    }
-    let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
-    let annotations = publication::annotations(session, &tag.version, &commit)?;
-    let naming =
-        Naming { name: tag.tag.as_str(), version: Some(&tag.version), tags: &tags, move_tags: release.move_tags, annotations };
-    let published = publish(session, &plan, &naming)?;
-    let notes = publication::write_notes(session, &tag, release, &published)?;
-    if !release.keep_checkout {
-        checkout::remove(&session.git(), &checkout.root)?;
-    }
-    Ok(Released { record: outcome::end(session, record)?, published, notes: Some(notes) })
+    let at = At { purpose: "checkout", tag: &tag, commit: &commit, keep: release.keep_checkout };
+    checkout::within(session, &at, |root| {
+        let request = release.build(&session.config, pool::cores());
+        let (project, engine, plan) = prepare(session, root, &request)?;
+        project::check_complete(&project)?;
+        let record = images(session, &project, &engine, &plan, &request)?;
+        if !publication::all_stand(&record) {
+            return Ok(Released { record: outcome::end(session, record)?, published: Vec::new(), notes: None });
+        }
+        let naming = Naming::of_release(session, &tag, &commit, release)?;
+        let published = publish(session, &plan, &naming)?;
+        let noted: Vec<Noted> = published.iter().map(Noted::from).collect();
+        let report = publication::write_notes(session, &tag, release, &noted, false)?;
+        Ok(Released { record: outcome::end(session, record)?, published, notes: Some(report) })
+    })
+}
+
+/// What a release would do, as far as it is known before anything is built.
+pub struct Preview {
+    /// The tag as it exists.
+    pub tag: ReleaseTag,
+    /// Its commit.
+    pub commit: String,
+    /// The engine that would build.
+    pub engine: Engine,
+    /// What would be built.
+    pub plan: Plan,
+    /// What would be published of the images that stand already.
+    pub publication: publish::Plan,
+    /// The notes as they would be.
+    pub notes: update_release::Report,
+}
+
+/// Looks at what [`release`] would do, and does none of it.
+///
+/// # Errors
+/// As [`release`]'s, as far as it goes.
+pub fn preview_release(session: &Session, release: &Release) -> Result<Preview> {
+    let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
+    let session = &configuration::at_commit(session, &commit)?;
+    let at = At { purpose: "dry-run", tag: &tag, commit: &commit, keep: release.keep_checkout };
+    checkout::within(session, &at, |root| {
+        let (project, engine, plan) = prepare(session, root, &release.build(&session.config, pool::cores()))?;
+        project::check_complete(&project)?;
+        let naming = Naming::of_release(session, &tag, &commit, release)?;
+        let (publication, noted) = publication::preview(session, &plan, &naming)?;
+        let report = publication::write_notes(session, &tag, release, &noted, true)?;
+        Ok(Preview { tag: tag.clone(), commit: commit.clone(), engine, plan, publication, notes: report })
+    })
+}
+
+/// Writes the notes of a release whose images stand, and touches nothing else.
+///
+/// # Errors
+/// A service without an image of that version; as [`publication::write_notes`].
+pub fn release_notes(session: &Session, release: &Release, dry_run: bool) -> Result<update_release::Report> {
+    let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
+    let session = &configuration::at_commit(session, &commit)?;
+    let at = At { purpose: "notes", tag: &tag, commit: &commit, keep: false };
+    let noted = checkout::within(session, &at, |root| publication::standing(session, &tag, root))?;
+    publication::write_notes(session, &tag, release, &noted, dry_run)
 }
 
 /// What every pipeline starts with: the monorepo read, an engine found, the plan made.
@@ -95,7 +144,7 @@ fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, re
 }
 
 /// Every tag of every service, or none.
-fn publish(session: &Session, plan: &Plan, naming: &Naming<'_>) -> Result<Vec<Published>> {
+fn publish(session: &Session, plan: &Plan, naming: &Naming) -> Result<Vec<Published>> {
     let publication = publish::plan(&publication::request(session, plan, naming), &session.registry)?;
     publish::run(&publication, &session.registry, &session.events)
 }

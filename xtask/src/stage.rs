@@ -6,6 +6,7 @@ pub mod build_services;
 pub mod caches;
 pub mod checkout;
 pub mod claims;
+pub mod configuration;
 pub mod contexts;
 pub mod inputs;
 pub mod layers;
@@ -34,6 +35,7 @@ use crate::record;
 use crate::workspace::git::Git;
 
 /// One run of a command: what every stage needs and none may change.
+#[derive(Clone)]
 pub struct Session {
     /// The surroundings.
     pub env: Env,

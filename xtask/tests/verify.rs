@@ -81,6 +81,11 @@ impl Scene {
             ("hono", "4.6.0", "/app/node_modules/.pnpm/hono@4.6.0/node_modules/hono"),
             ("@org/shared", "0.0.0", "/app/node_modules/@org/shared"),
             ("npm", "11.0.0", "/usr/local/lib/node_modules/npm"),
+            // As real packages have them: a fixture, a vendored copy, a bundled dependency, and a fixture of our own.
+            ("transport", "0.0.1", "/app/node_modules/.pnpm/hono@4.6.0/node_modules/hono/test/fixtures/transport"),
+            ("vendored", "1.0.0", "/app/node_modules/.pnpm/@a+b@1.0.0/node_modules/@a/b/dist/vendored"),
+            ("bundled", "1.0.0", "/app/node_modules/.pnpm/hono@4.6.0/node_modules/hono/node_modules/bundled"),
+            ("fixture", "1.0.0", "/app/apps/api/dist/fixture"),
         ];
         vec![
             ("https://spdx.dev/Document", sbom(&packages)),
@@ -180,8 +185,16 @@ fn each_thing_that_is_wrong_is_found_and_named() {
     let report = scene.verify(Scene::good(), |request| request.builder = Some("https://github.com/evil/".to_owned()));
     assert_eq!(of(&report, Check::Builder).0, Verdict::Failed);
 
-    let report = scene.verify(spdx(&[("hono", "4.6.1", "/app/node_modules/hono")]), |_| ());
-    assert_eq!(of(&report, Check::Packages), (Verdict::Failed, "not in the lock's closure: hono@4.6.1"));
+    for folder in [
+        "/app/node_modules/hono",
+        "/app/node_modules/.pnpm/hono@4.6.1/node_modules/hono",
+        "/app/node_modules/other/node_modules/hono",
+    ] {
+        let report = scene.verify(spdx(&[("hono", "4.6.1", folder)]), |_| ());
+        assert_eq!(of(&report, Check::Packages), (Verdict::Failed, "not in the lock's closure: hono@4.6.1"), "{folder}");
+    }
+    let report = scene.verify(spdx(&[("@a/b", "1.0.0", "/app/node_modules/.pnpm/@a+b@1.0.0/node_modules/@a/b")]), |_| ());
+    assert_eq!(of(&report, Check::Packages), (Verdict::Failed, "not in the lock's closure: @a/b@1.0.0"));
     let report = scene.verify(spdx(&[]), |_| ());
     assert_eq!(of(&report, Check::Packages).0, Verdict::Failed, "an image without any of its packages");
 

@@ -1,17 +1,17 @@
 //! `cargo xtask build`: flags to a request, the pipeline, and its outcome on the screen or as JSON.
 
 use std::io::Write as _;
-use std::num::NonZeroUsize;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
 use crate::config::{Provenance, Sbom};
 use crate::error::{Error, Result};
+use crate::execute::pool;
 use crate::name::{ImageRef, Tag};
 use crate::pipeline;
-use crate::plan::Plan;
 use crate::plan::request::{Destination, Request, Since};
 use crate::plan::services::Service;
+use crate::plan::{Decision, Plan};
 use crate::record::{Outcome, RunRecord};
 use crate::report::summary;
 use crate::stage::{Session, build, contexts};
@@ -73,7 +73,7 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         None if flags.tags.is_empty() => into_engine(),
         None => Destination::Engine(flags.tags.clone()),
     };
-    let plain = Request::new(command_line(flags), destination, config, cores());
+    let plain = Request::new(command_line(flags), destination, config, pool::cores());
     Ok(Request {
         services: flags.services.clone(),
         since: flags.since.asked(),
@@ -110,11 +110,6 @@ fn branch_tags(session: &Session) -> Result<Vec<Tag>> {
     Ok(tags)
 }
 
-/// How many services build at once where nobody says. BuildKit spreads one build over the cores already; one build a core keeps the network and the disk busy too.
-pub fn cores() -> NonZeroUsize {
-    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(NonZeroUsize::MIN.saturating_add(1))
-}
-
 fn provenance(text: &str) -> Result<Provenance> {
     let value = if text == "false" { toml::Value::Boolean(false) } else { toml::Value::String(text.to_owned()) };
     value.try_into().map_err(|e: toml::de::Error| Error::usage(format!("--provenance {text}: {}", e.message())))
@@ -147,13 +142,17 @@ fn command_line(flags: &cli::Build) -> String {
 pub fn commands(session: &Session, buildx: &crate::execute::process::Invocation, plan: &Plan) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
-    let targets = plan.base.iter().chain(plan.services.iter().map(|service| &service.target));
-    for target in targets {
+    for target in plan.base.iter().chain(plan.to_build().map(|service| &service.target)) {
         let _ = writeln!(text, "# {}", target.spec.task);
         for tier in &target.tiers {
             let _ = writeln!(text, "#   cache {:<9} {} {}", tier.kind, tier.verdict, tier.place);
         }
         let _ = writeln!(text, "{}\n", build::command(session, buildx, &target.spec));
+    }
+    for service in &plan.services {
+        if let Decision::Skip { digest, .. } = &service.decision {
+            let _ = writeln!(text, "# {}: nothing to build, {digest} stands", service.service.name);
+        }
     }
     text
 }

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::build::{cores, into_engine};
+use crate::command::build::into_engine;
 use crate::command::{Finished, Surroundings, print, print_json};
 use crate::error::Result;
+use crate::execute::pool;
 use crate::name::{Digest, Fingerprint, ServiceName};
 use crate::pipeline;
 use crate::plan::explain::{Reason, summary};
@@ -57,7 +58,7 @@ struct ShownService {
 /// As the planning stage's.
 pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let (session, reporter) = surroundings.session()?;
-    let whole = Request::new("plan", into_engine(), &session.config, cores());
+    let whole = Request::new("plan", into_engine(), &session.config, pool::cores());
     let request = Request { services: flags.services.clone(), since: flags.since.asked(), ..whole };
     let (_, _, plan) = pipeline::prepare(&session, &session.home, &request)?;
     reporter.finish();

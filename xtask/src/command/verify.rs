@@ -39,7 +39,7 @@ pub fn run(flags: &cli::Verify, surroundings: &Surroundings<'_>) -> Result<Finis
     }
     let signature = flags.key.clone().map(|key| (&cosign, Signer::Key(key)));
     let expected = Expected { builder: flags.builder.clone(), stand_ins: flags.allow_stand_ins, signature };
-    let report = verify::verify(&claims.request(&session, expected)?, &session.registry)?;
+    let report = verify::verify(&claims.request(expected)?, &session.registry)?;
     reporter.finish();
     if flags.json {
         print_json(&Shown { version: VERSION, good: report.is_good(), report: &report })?;

@@ -1,8 +1,16 @@
 //! Running several jobs at once, bounded. What a job is, and when to stop early, is the caller's to say.
 
+use std::num::NonZeroUsize;
+
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+
+/// How many builds run at once where nobody says. BuildKit spreads one build over the cores already; one build a core keeps the network and
+/// the disk busy too.
+pub fn cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).max(NonZeroUsize::MIN.saturating_add(1))
+}
 
 /// Runs `job` on each item with at most `jobs` at once and returns the results in the items' order.
 ///

@@ -29,8 +29,10 @@ const DIGEST: &str = "**Image Digest:** `";
 /// What a release's notes say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReleaseNotes {
-    /// The tag that the images are pulled by.
+    /// The release's tag.
     pub tag: Tag,
+    /// The tag that the images are pulled by.
+    pub image_tag: Tag,
     /// The images, in the order they are listed.
     pub images: Vec<ImageNote>,
     /// The release that changes are counted from, where there is one.
@@ -46,8 +48,8 @@ pub struct ImageNote {
     pub service: ServiceName,
     /// The repository; a tag or digest in it is not used.
     pub image: ImageRef,
-    /// What the tag points to: an index's or a manifest's digest.
-    pub digest: Digest,
+    /// What the tag points to: an index's or a manifest's digest. `None` in a dry run, for an image that has still to be built.
+    pub digest: Option<Digest>,
     /// Its platforms, where known.
     pub platforms: Vec<PlatformNote>,
     /// What became of it since the previous release, where known.
@@ -109,7 +111,7 @@ impl ReleaseNotes {
             Form::List => {
                 for image in &self.images {
                     let name = image.image.without_reference();
-                    put(&mut text, format_args!("- **{}** `{name}@{}`\n", image.service, image.digest));
+                    put(&mut text, format_args!("- **{}** `{name}@{}`\n", image.service, image.digest_text()));
                 }
                 text.push('\n');
                 self.verify(&mut text);
@@ -129,8 +131,9 @@ impl ReleaseNotes {
     fn image(&self, text: &mut String, image: &ImageNote, form: Form) {
         let name = image.image.without_reference();
         put(text, format_args!("{SERVICE}{}\n```bash\n# Pull by version tag\n", image.service));
-        put(text, format_args!("docker pull {name}:{}\n\n# Pull by digest (immutable)\n", self.tag));
-        put(text, format_args!("docker pull {name}@{}\n```\n\n{DIGEST}{}`\n\n", image.digest, image.digest));
+        put(text, format_args!("docker pull {name}:{}\n\n# Pull by digest (immutable)\n", self.image_tag));
+        let digest = image.digest_text();
+        put(text, format_args!("docker pull {name}@{digest}\n```\n\n{DIGEST}{digest}`\n\n"));
         if form == Form::Short {
             return;
         }
@@ -154,6 +157,12 @@ impl ReleaseNotes {
 
 fn put(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.write_fmt(arguments).expect("writing to a String cannot fail");
+}
+
+impl ImageNote {
+    fn digest_text(&self) -> &str {
+        self.digest.as_ref().map_or("sha256:…", Digest::as_str)
+    }
 }
 
 impl PlatformNote {
@@ -235,10 +244,10 @@ pub fn digests(body: &str) -> BTreeMap<ServiceName, Digest> {
 
 /// What became of each image since a release whose body is `previous`: by digest, which is all that its notes tell.
 #[must_use]
-pub fn change_since(previous: &BTreeMap<ServiceName, Digest>, service: &ServiceName, digest: &Digest) -> Change {
+pub fn change_since(previous: &BTreeMap<ServiceName, Digest>, service: &ServiceName, digest: Option<&Digest>) -> Change {
     match previous.get(service) {
         None => Change::New,
-        Some(old) if old == digest => Change::Unchanged,
+        Some(old) if Some(old) == digest => Change::Unchanged,
         Some(_) => Change::Rebuilt(None),
     }
 }

@@ -105,17 +105,44 @@ pub enum Missing {
     ToFile,
 }
 
-/// A release as it was asked for, beside its build.
+/// A release as it was asked for.
 #[derive(Debug, Clone)]
 pub struct Release {
     /// The tag, as it was written.
     pub tag: ReleaseTag,
+    /// How many services build at once, where the command line says so.
+    pub jobs: Option<NonZeroUsize>,
     /// What to do where there is no GitHub release.
     pub missing: Missing,
     /// Let version tags that exist with other content move.
     pub move_tags: bool,
+    /// Release images that are built on stand-ins.
+    pub allow_stand_ins: bool,
     /// Leave the sparse checkout in place.
     pub keep_checkout: bool,
     /// Where the notes are written too.
     pub notes_file: Option<PathBuf>,
+}
+
+impl Release {
+    /// The release of a tag, with no flag given.
+    pub fn new(tag: ReleaseTag) -> Self {
+        Self {
+            tag,
+            jobs: None,
+            missing: Missing::Fail,
+            move_tags: false,
+            allow_stand_ins: false,
+            keep_checkout: false,
+            notes_file: None,
+        }
+    }
+
+    /// What it asks of the build: every service, attested, on pinned bases, to the registry. `jobs` is for where nothing says it.
+    pub fn build(&self, config: &Config, jobs: NonZeroUsize) -> Request {
+        let command = format!("release {}", self.tag.tag);
+        let plain = Request::new(command, Destination::Registry(Vec::new()), config, jobs);
+        let (jobs, allow_stand_ins) = (self.jobs.unwrap_or(plain.jobs), self.allow_stand_ins);
+        Request { jobs, locked: true, release: true, allow_stand_ins, ..plain }
+    }
 }

@@ -121,15 +121,35 @@ fn short(commit: &str) -> &str {
     commit.get(..12).unwrap_or(commit)
 }
 
-/// The sparse checkout of a tag's commit. Each purpose and each tag has a folder of its own: another tag's release of the same commit,
-/// or a dry run, removes its checkout when it is done.
+/// Does `work` in a sparse checkout of a tag's commit, which is removed again whatever came of it, unless it is to be kept. Each purpose
+/// and each tag has a folder of its own: another tag's release of the same commit, or a dry run, must not take this one's away.
 ///
 /// # Errors
-/// As [`sparse`].
-pub fn of_tag(session: &Session, purpose: &str, tag: &ReleaseTag, commit: &str) -> Result<Checkout> {
-    let folder = session.state_dir().join(purpose).join(tag.tag.as_str());
+/// As [`sparse`], and as `work`.
+pub fn within<T>(session: &Session, at: &At<'_>, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let folder = session.state_dir().join(at.purpose).join(at.tag.tag.as_str());
     let patterns = &session.config.checkout_patterns;
-    sparse(&session.git(), &folder, commit, patterns, &session.events)
+    let made = sparse(&session.git(), &folder, at.commit, patterns, &session.events)?;
+    let done = work(&made.root);
+    if at.keep {
+        return done;
+    }
+    let removed = remove(&made.root);
+    // Another commit's checkout may lie in it.
+    let _ = std::fs::remove_dir(&folder);
+    done.and_then(|done| removed.map(|()| done))
+}
+
+/// Which checkout, and for what.
+pub struct At<'a> {
+    /// The folder under the state folder.
+    pub purpose: &'a str,
+    /// The tag.
+    pub tag: &'a ReleaseTag,
+    /// Its commit.
+    pub commit: &'a str,
+    /// Leave it in place.
+    pub keep: bool,
 }
 
 /// The sparse checkout of a commit that CI builds.
@@ -160,10 +180,12 @@ fn make(git: &Git, folder: &Path, commit: &str, patterns: &[String]) -> Result<C
     if is_right(&git.in_worktree(&root), commit, patterns)? {
         return Ok(Checkout { root, commit: commit.to_owned(), reused: true });
     }
-    remove(git, &root)?;
+    remove(&root)?;
     std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    git.read(&["worktree", "prune"])?;
-    git.read(&["worktree", "add", "--quiet", "--detach", "--no-checkout", &root.to_string_lossy(), commit])?;
+    // Forced, twice, over git's note of a work tree that was here, was left half made, and is gone. `git worktree prune` would do, and
+    // would take away what another release is just adding.
+    let add = ["worktree", "add", "--force", "--force", "--quiet", "--detach", "--no-checkout"];
+    git.read(&[&add[..], &[&root.to_string_lossy(), commit]].concat())?;
     let inside = git.in_worktree(&root);
     // `--no-cone`: the reference's list has file patterns such as tsconfig*.json.
     let set = inside.command(&["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
@@ -193,23 +215,31 @@ fn is_right(git: &Git, commit: &str, patterns: &[String]) -> Result<bool> {
         && clean.as_deref() == Some(""))
 }
 
-/// Removes a checkout and git's note of it. A folder that is not there is fine.
+/// Removes a checkout and git's note of it. A folder that is not there is fine. No command of git's is called for it: a run that is
+/// being stopped may start none, and has to clean up too.
 ///
 /// # Errors
 /// When it cannot be removed, or is something else than a linked work tree.
-pub fn remove(git: &Git, root: &Path) -> Result<()> {
+pub fn remove(root: &Path) -> Result<()> {
     if !root.exists() {
         return Ok(());
     }
-    if git.ask(&["worktree", "remove", "--force", "--force", &root.to_string_lossy()])?.is_some() {
-        return Ok(());
-    }
-    // A run that died while making it left a part that git does not know as a work tree.
-    let ours = root.join(".git").is_file() || std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
-    if !ours {
+    // `gitdir: <repository>/.git/worktrees/<name>`
+    let link = std::fs::read_to_string(root.join(".git")).ok();
+    // A run that died while making it may have left an empty folder.
+    let empty = || std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    if link.is_none() && !empty() {
         return Err(Error::failed("is in the way of the sparse checkout and is not one").at(root, None).hint("move it away"));
     }
-    std::fs::remove_dir_all(root).map_err(|e| Error::io("remove", root, e))
+    let note = link.as_deref().and_then(|link| link.strip_prefix("gitdir: ")).map(|path| Path::new(path.trim_end()));
+    let note = note.filter(|note| note.parent().and_then(Path::file_name).is_some_and(|name| name == "worktrees"));
+    for folder in [Some(root), note].into_iter().flatten() {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", folder, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

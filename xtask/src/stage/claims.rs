@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::pins::Pins;
-use crate::config::{Provenance, Sbom};
+use crate::config::{Attest, Config, Provenance, Sbom};
 use crate::docker::cosign::{Cosign, Signer};
 use crate::error::{Error, Result};
 use crate::github::notes;
 use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
+use crate::plan;
 use crate::plan::services::discover;
+use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
 use crate::stage::verify::{Request, Service};
-use crate::stage::{Session, checkout, inputs, publish};
+use crate::stage::{Session, configuration, inputs, publish};
 use crate::workspace::Workspace;
 use crate::workspace::graph::Scope;
 
@@ -24,6 +26,7 @@ pub struct Claims {
     pins: Pins,
     base_images: BTreeSet<ImageRef>,
     own_packages: BTreeSet<String>,
+    attest: Attest,
 }
 
 /// What the caller knows and the release does not say.
@@ -43,38 +46,49 @@ pub struct Expected<'a> {
 /// An unknown tag, a commit that is no monorepo, no registry, or no answer from GitHub where there is a token for it.
 pub fn gather(session: &Session, tag: &ReleaseTag) -> Result<Claims> {
     let (tag, commit) = checkout::resolve(&session.git(), tag)?;
-    let checkout = checkout::of_tag(session, "verify", &tag, &commit)?;
-    let project = project::load(session, &checkout.root);
-    let claims = project.and_then(|project| read(session, tag, commit, &project));
-    checkout::remove(&session.git(), &checkout.root)?;
-    claims
+    let session = configuration::at_commit(session, &commit)?;
+    let at = At { purpose: "verify", tag: &tag, commit: &commit, keep: false };
+    checkout::within(&session, &at, |root| read(&session, &tag, &commit, &project::load(&session, root)?))
 }
 
-fn read(session: &Session, tag: ReleaseTag, commit: String, project: &Project) -> Result<Claims> {
-    let config = &session.config;
+/// The services of a monorepo, each with its image's repository.
+///
+/// # Errors
+/// Where there is no service, or no registry is configured.
+pub fn services(config: &Config, project: &Project) -> Result<Vec<(plan::services::Service, ImageRef)>> {
     let Some(prefix) = &config.images.prefix else {
         return Err(Error::usage("there is no registry to look into")
             .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
     };
     let targets: Vec<&str> = project.dockerfile.targets().collect();
+    let services = discover(config, &project.packages(), &targets)?.into_iter();
+    services
+        .map(|service| {
+            let repository = format!("{prefix}/{}", service.name).parse()?;
+            Ok((service, repository))
+        })
+        .collect()
+}
+
+fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) -> Result<Claims> {
+    let config = &session.config;
     let tags = publish::tags_of(&config.release.tags, &tag.version)?;
     let noted = noted(session, &tag.tag)?;
-    let services = discover(config, &project.packages(), &targets)?.into_iter().map(|service| {
-        Ok(Service {
-            repository: format!("{prefix}/{}", service.name).parse()?,
-            tags: tags.clone(),
-            noted: noted.get(&service.name).cloned(),
-            packages: locked(&project.workspace, &service.package),
-            name: service.name,
-        })
+    let services = services(config, project)?.into_iter().map(|(service, repository)| Service {
+        repository,
+        tags: tags.clone(),
+        noted: noted.get(&service.name).cloned(),
+        packages: locked(&project.workspace, &service.package),
+        name: service.name,
     });
     Ok(Claims {
-        services: services.collect::<Result<_>>()?,
+        services: services.collect(),
         pins: Pins::load(&project.root.join(inputs::PINS))?,
         base_images: inputs::external_images(session, project)?,
         own_packages: project.packages().into_values().collect(),
-        tag,
-        commit,
+        attest: config.attest.clone(),
+        tag: tag.clone(),
+        commit: commit.to_owned(),
     })
 }
 
@@ -104,9 +118,8 @@ impl Claims {
     ///
     /// # Errors
     /// When the scanner's name is no image's.
-    pub fn request<'a>(&'a self, session: &Session, expected: Expected<'a>) -> Result<Request<'a>> {
-        let attest = &session.config.attest;
-        let scanner = match &attest.sbom {
+    pub fn request<'a>(&'a self, expected: Expected<'a>) -> Result<Request<'a>> {
+        let scanner = match &self.attest.sbom {
             Sbom::On => Some(inputs::SCANNER.parse()?),
             Sbom::Generator(image) => Some(image.clone()),
             Sbom::Off => None,
@@ -120,8 +133,8 @@ impl Claims {
             pins: &self.pins,
             unpinned: bases.chain(scanner).collect(),
             own_packages: self.own_packages.clone(),
-            want_provenance: attest.provenance != Provenance::Off,
-            want_sbom: attest.sbom != Sbom::Off,
+            want_provenance: self.attest.provenance != Provenance::Off,
+            want_sbom: self.attest.sbom != Sbom::Off,
             signature: expected.signature,
         })
     }

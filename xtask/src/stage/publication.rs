@@ -1,45 +1,57 @@
 //! From a plan whose images stand to what is published: which content tag becomes which tags, and what the notes say of it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use semver::Version;
 
 use crate::docker::manifest::{Document, Index, Manifest, PlatformSpec};
-use crate::docker::registry::Registry;
+use crate::docker::registry::{Registry, in_parallel};
 use crate::error::{Error, Result};
 use crate::event::{Level, Status};
 use crate::execute::group::Group;
 use crate::github::api::Api;
-use crate::github::notes::{self as body, ImageNote, PlatformNote, ReleaseNotes};
-use crate::name::{ImageRef, ReleaseTag, Tag};
-use crate::plan::Plan;
+use crate::github::notes::{self as body, Change, ImageNote, PlatformNote, ReleaseNotes};
+use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
 use crate::plan::request::Release;
+use crate::plan::{Decision, Plan, ServicePlan};
 use crate::record::RunRecord;
 use crate::stage::publish::{self, Item, Published};
-use crate::stage::update_release;
-use crate::stage::{Session, checkout};
+use crate::stage::{Session, checkout, claims, project, update_release};
 
 /// What a publication is called and which tags it puts.
-pub struct Naming<'a> {
+pub struct Naming {
     /// A release's tag, or a branch's.
-    pub name: &'a str,
+    pub name: String,
     /// The release's version; none for a branch.
-    pub version: Option<&'a Version>,
+    pub version: Option<Version>,
     /// The tags.
-    pub tags: &'a [Tag],
+    pub tags: Vec<Tag>,
     /// Let a version tag that exists with other content move.
     pub move_tags: bool,
     /// What is put on a new index over each image.
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
+impl Naming {
+    /// A release's.
+    ///
+    /// # Errors
+    /// When a template makes no tag, or git does not say when the commit was made.
+    pub fn of_release(session: &Session, tag: &ReleaseTag, commit: &str, release: &Release) -> Result<Self> {
+        Ok(Self {
+            name: tag.tag.to_string(),
+            tags: publish::tags_of(&session.config.release.tags, &tag.version)?,
+            move_tags: release.move_tags,
+            annotations: annotations(session, &tag.version, commit)?,
+            version: Some(tag.version.clone()),
+        })
+    }
+}
+
 /// Version, revision and time of a release, where `[release] annotate` asks for them. The time is the commit's, so that a rerun makes
 /// the same index.
-///
-/// # Errors
-/// When git does not say when the commit was made.
-pub fn annotations(session: &Session, version: &Version, commit: &str) -> Result<Option<BTreeMap<String, String>>> {
+fn annotations(session: &Session, version: &Version, commit: &str) -> Result<Option<BTreeMap<String, String>>> {
     if !session.config.release.annotate {
         return Ok(None);
     }
@@ -54,19 +66,42 @@ pub fn journal(session: &Session, name: &str) -> PathBuf {
 }
 
 /// The request to the publish stage: every service of the plan, under its content tag.
-pub fn request(session: &Session, plan: &Plan, naming: &Naming<'_>) -> publish::Request {
-    let items = plan.services.iter().filter_map(|service| {
-        let source = service.target.spec.output.names().first()?.clone();
-        Some(Item { service: service.service.name.clone(), source, digest: None, tags: naming.tags.to_vec() })
-    });
+pub fn request(session: &Session, plan: &Plan, naming: &Naming) -> publish::Request {
     publish::Request {
-        name: naming.name.to_owned(),
-        version: naming.version.cloned(),
-        items: items.collect(),
-        journal: journal(session, naming.name),
+        name: naming.name.clone(),
+        version: naming.version.clone(),
+        items: plan.services.iter().filter_map(|service| item(service, naming)).collect(),
+        journal: journal(session, &naming.name),
         move_tags: naming.move_tags,
         annotations: naming.annotations.clone(),
     }
+}
+
+fn item(service: &ServicePlan, naming: &Naming) -> Option<Item> {
+    let source = service.target.spec.output.names().first()?.clone();
+    Some(Item { service: service.service.name.clone(), source, digest: None, tags: naming.tags.clone() })
+}
+
+/// What a release would publish of the images that stand already, and what the notes would name: those, and the ones still to be built.
+///
+/// # Errors
+/// As [`publish::plan`], but for the right to push, which is not asked for.
+pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publish::Plan, Vec<Noted>)> {
+    let mut request = request(session, plan, naming);
+    let stands = |service: &&ServicePlan| matches!(service.decision, Decision::Skip { .. });
+    request.items = plan.services.iter().filter(stands).filter_map(|service| item(service, naming)).collect();
+    let publication = publish::preview(&request, &session.registry)?;
+    let noted = plan.services.iter().filter_map(|service| {
+        let name = &service.service.name;
+        let published = publication.services.iter().find(|published| published.service == *name);
+        Some(Noted {
+            service: name.clone(),
+            repository: service.target.spec.output.names().first()?.without_reference(),
+            digest: published.map(|published| published.manifest.digest().clone()),
+        })
+    });
+    let noted = noted.collect();
+    Ok((publication, noted))
 }
 
 /// True where every service has an image: built now or before.
@@ -74,48 +109,103 @@ pub fn all_stand(record: &RunRecord) -> bool {
     record.tasks.iter().all(|task| matches!(task.status, Status::Built | Status::Skipped | Status::Done))
 }
 
-/// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
+/// An image as the notes name it.
+pub struct Noted {
+    /// Whose it is.
+    pub service: ServiceName,
+    /// Its repository, without tag.
+    pub repository: ImageRef,
+    /// What its tags point to; `None` in a dry run, for one that has still to be built.
+    pub digest: Option<Digest>,
+}
+
+impl From<&Published> for Noted {
+    fn from(published: &Published) -> Self {
+        let (service, repository) = (published.service.clone(), published.repository.clone());
+        Self { service, repository, digest: Some(published.digest.clone()) }
+    }
+}
+
+/// The images that a release published, by its version tag in the registry.
 ///
 /// # Errors
-/// When an image cannot be read back, or GitHub does not answer.
-pub fn notes(tag: &Tag, published: &[Published], registry: &Registry, api: Option<&Api>) -> Result<ReleaseNotes> {
-    let before = api.map(|api| api.release_before(tag)).transpose()?.flatten();
+/// A service whose image is not there; what keeps the commit from being read.
+pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<Noted>> {
+    let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
+    let name = tags.first().unwrap_or(&tag.tag);
+    let services = claims::services(&session.config, &project::load(session, root)?)?;
+    let targets: Vec<ImageRef> = services.iter().map(|(_, repository)| repository.with_tag(name.clone())).collect();
+    let found = session.registry.resolve_all(&targets).into_iter().collect::<Result<Vec<_>>>()?;
+    let missing: Vec<String> =
+        targets.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(t, _)| t.to_string()).collect();
+    if !missing.is_empty() {
+        return Err(Error::failed(format!("{} is not published: there is no {}", tag.tag, missing.join(" and no ")))
+            .hint(format!("`cargo xtask release {}` publishes it", tag.tag)));
+    }
+    let noted = services.into_iter().zip(found).map(|((service, repository), found)| Noted {
+        service: service.name,
+        repository,
+        digest: found.map(|found| found.digest),
+    });
+    Ok(noted.collect())
+}
+
+/// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
+fn notes(session: &Session, tag: &ReleaseTag, images: &[Noted], api: Option<&Api>) -> Result<ReleaseNotes> {
+    let registry = &session.registry;
+    let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
+    let before = api.map(|api| api.release_before(&tag.tag)).transpose()?.flatten();
     let digests = before.as_ref().map(|release| body::digests(release.body.as_deref().unwrap_or_default()));
-    let images = published.iter().map(|published| {
+    let images = in_parallel(images, |image| {
+        let place = image.digest.clone().map(|digest| image.repository.with_digest(digest));
         Ok(ImageNote {
-            service: published.service.clone(),
-            image: published.repository.clone(),
-            digest: published.digest.clone(),
-            platforms: platforms(&published.repository.with_digest(published.digest.clone()), registry)?,
-            change: digests.as_ref().map(|before| body::change_since(before, &published.service, &published.digest)),
+            service: image.service.clone(),
+            image: image.repository.clone(),
+            digest: image.digest.clone(),
+            platforms: place.map_or(Ok(Vec::new()), |place| platforms(&place, registry))?,
+            change: digests.as_ref().map(|before| change(registry, image, before)).transpose()?,
         })
     });
     Ok(ReleaseNotes {
-        tag: tag.clone(),
-        images: images.collect::<Result<_>>()?,
+        tag: tag.tag.clone(),
+        // The templates need not make the release's own tag.
+        image_tag: if tags.contains(&tag.tag) { &tag.tag } else { tags.first().unwrap_or(&tag.tag) }.clone(),
+        images: images.into_iter().collect::<Result<_>>()?,
         previous: before.and_then(|release| release.tag_name.parse().ok()),
         details: None,
     })
 }
 
-/// Writes the release's notes, to GitHub or, where it cannot be told, to a file.
+/// Another index over the same platform manifests is the same image: its attestations or annotations are another build's or release's.
+fn change(registry: &Registry, image: &Noted, before: &BTreeMap<ServiceName, Digest>) -> Result<Change> {
+    let change = body::change_since(before, &image.service, image.digest.as_ref());
+    let (Change::Rebuilt(_), Some(new), Some(old)) = (&change, &image.digest, before.get(&image.service)) else {
+        return Ok(change);
+    };
+    let of = |digest: &Digest| registry.manifest(&image.repository.with_digest(digest.clone()));
+    let (Some(new), Some(old)) = (of(new)?, of(old)?) else { return Ok(change) };
+    Ok(if publish::images(&new)? == publish::images(&old)? { Change::Unchanged } else { change })
+}
+
+/// Writes the release's notes, to GitHub or, where it cannot be told, to a file; a dry run only shows them.
 ///
 /// # Errors
-/// As [`notes`] and [`update_release::update_release`].
+/// When an image cannot be read back, or GitHub does not answer; and as [`update_release::update_release`].
 pub fn write_notes(
     session: &Session,
     tag: &ReleaseTag,
     release: &Release,
-    published: &[Published],
+    images: &[Noted],
+    dry_run: bool,
 ) -> Result<update_release::Report> {
     let api = session.github()?;
-    let notes = notes(&tag.tag, published, &session.registry, api.as_ref().ok())?;
+    let notes = notes(session, tag, images, api.as_ref().ok())?;
     let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
     let request = update_release::Request {
         notes: &notes,
         missing: release.missing,
         prerelease: !tag.version.pre.is_empty(),
-        dry_run: false,
+        dry_run,
         file: release.notes_file.as_deref(),
         fallback: &fallback,
     };

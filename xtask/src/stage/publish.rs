@@ -30,7 +30,7 @@ mod plan;
 mod rollback;
 
 pub use self::journal::Journal;
-pub use self::plan::{held_by, plan, tags_of};
+pub use self::plan::{held_by, images, plan, preview, tags_of};
 
 /// One service's image and the tags it shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -78,7 +78,13 @@ pub fn update_release(api: Result<&Api, &str>, request: &Request<'_>, events: &E
     }
     match api {
         Ok(api) => Update { api, request, events, warned: Vec::new() }.run(),
-        Err(why) => not_done(request, None, section, why),
+        Err(why) => {
+            if request.dry_run {
+                let message = format!("GitHub was not asked for the notes as they are: {why}");
+                events.notice(Level::Info, Some(Task::Notes), message, None);
+            }
+            not_done(request, None, section, why)
+        }
     }
 }
 

@@ -317,7 +317,7 @@ impl<'a> Checks<'a> {
     }
 
     fn packages(&mut self, sbom: &Sbom, locked: &BTreeSet<(String, String)>) {
-        let application = sbom.npm.iter().filter(|package| !of_base_image(package));
+        let application = sbom.npm.iter().filter(|package| is_installed(package));
         let present: BTreeSet<(String, String)> = application
             .filter(|package| !self.request.own_packages.contains(&package.name))
             .map(|package| (package.name.clone(), package.version.clone()))
@@ -335,12 +335,26 @@ impl<'a> Checks<'a> {
     }
 }
 
-/// npm, corepack and what they bring come with Node's image.
-fn of_base_image(package: &NpmPackage) -> bool {
-    let global = |file: &String| {
-        ["/usr/local/lib/node_modules/", "/usr/lib/node_modules/", "/opt/"].iter().any(|dir| file.starts_with(dir))
-    };
-    !package.files.is_empty() && package.files.iter().all(global)
+/// True for what an install put there, which the lock has to know. A scanner names every `package.json` with a name and a version in it,
+/// also those that are part of another package: its fixtures, its vendored copies, its bundled dependencies. Those came in its tarball,
+/// which the lock's checksum covers. npm, corepack and what they bring come with Node's image; a manifest outside of any `node_modules` is
+/// a source file. A generator that does not tell where it looked is believed.
+fn is_installed(package: &NpmPackage) -> bool {
+    package.files.is_empty() || package.files.iter().any(|file| of_the_application(file) && is_packages_own(file))
+}
+
+fn of_the_application(file: &str) -> bool {
+    !["/usr/local/lib/node_modules/", "/usr/lib/node_modules/", "/opt/"].iter().any(|dir| file.starts_with(dir))
+}
+
+/// True for `…/node_modules/<name>/package.json`; in pnpm's store the first `<name>` of a folder is the package, and others are
+/// bundled in it.
+fn is_packages_own(file: &str) -> bool {
+    const FOLDER: &str = "/node_modules/";
+    let in_store = file.split_once("/node_modules/.pnpm/").and_then(|(_, entry)| entry.split_once(FOLDER));
+    let Some((_, inside)) = in_store.or_else(|| file.rsplit_once(FOLDER)) else { return false };
+    let name = inside.strip_suffix("/package.json");
+    name.is_some_and(|name| name.matches('/').count() == usize::from(name.starts_with('@')))
 }
 
 fn join<T: fmt::Display>(items: impl Iterator<Item = T>) -> String {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{SERVICES, clone, clone_on, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
 use crate::support::engine::shared;
-use crate::support::repo::Repo;
+use crate::support::repo::{Repo, git};
 
 /// What one push of everything left. Made once, for all tests here.
 struct Pushed {
@@ -110,4 +110,20 @@ fn an_engine_without_state_takes_every_unchanged_step_from_the_registrys_cache()
     let built = record(repo.xtask(&["build", "--json"]), 0);
     assert_eq!(statuses(&built), ["built"; 4]);
     unchanged_steps_are_cached(&built, "worker");
+}
+
+#[test]
+fn a_release_of_what_was_pushed_builds_nothing_and_its_real_attestations_verify() {
+    let _turn = turn();
+    let pushed = Pushed::get();
+    let repo = pushed.publishing(clone());
+    git(repo.path(), &["tag", "v1.0.0"]);
+    let released = record(repo.xtask(&["release", "v1.0.0", "--allow-stand-ins", "--json"]), 0);
+    assert_eq!(statuses(&released), ["skipped"; 4]);
+    let verified = repo.xtask(&["verify", "v1.0.0", "--allow-stand-ins", "--json"]).exits(0).json();
+    let packages = verified["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == "packages");
+    let found: Vec<&str> = packages.map(|finding| finding["detail"].as_str().unwrap()).collect();
+    assert_eq!(found.len(), SERVICES.len(), "{verified:#}");
+    // Not `0 of 50 locked`: the scanner saw what the lock says.
+    assert!(found.iter().all(|detail| detail.split(' ').next().unwrap().parse::<usize>().unwrap() > 1), "{found:?}");
 }

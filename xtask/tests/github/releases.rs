@@ -26,11 +26,12 @@ fn notes(byte: u8) -> ReleaseNotes {
     let image = ImageNote {
         service: "api".parse().unwrap(),
         image: "ghcr.io/org/repo/api".parse().unwrap(),
-        digest: Digest::of(&[byte]),
+        digest: Some(Digest::of(&[byte])),
         platforms: Vec::new(),
         change: None,
     };
-    ReleaseNotes { tag: "v1.2.3".parse().unwrap(), images: vec![image], previous: None, details: None }
+    let tag: xtask::name::Tag = "v1.2.3".parse().unwrap();
+    ReleaseNotes { tag: tag.clone(), image_tag: tag, images: vec![image], previous: None, details: None }
 }
 
 /// The fake, a folder, and what was said.

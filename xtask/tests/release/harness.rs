@@ -197,6 +197,17 @@ impl Scene {
         }
     }
 
+    /// No checkout is left, in its folder or in git's list.
+    #[track_caller]
+    pub fn no_checkout(&self) {
+        for purpose in ["checkout", "dry-run", "notes", "verify"] {
+            let left = std::fs::read_dir(self.state(purpose)).map_or(0, Iterator::count);
+            assert_eq!(left, 0, "something is left in {purpose}");
+        }
+        let listed = git(self.repo.path(), &["worktree", "list"]);
+        assert_eq!(listed.lines().count(), 1, "{listed}");
+    }
+
     /// The folder in which a run keeps things.
     pub fn state(&self, file: &str) -> PathBuf {
         self.repo.path().join("target/xtask").join(file)

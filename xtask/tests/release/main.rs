@@ -7,6 +7,7 @@ mod support;
 mod harness;
 
 mod dies;
+mod looks;
 mod meets;
 mod publishes;
 mod verifies;

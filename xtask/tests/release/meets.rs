@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::{SERVICES, Scene, until, wait};
 use crate::support::faulty_proxy::Fault;
 
@@ -24,6 +26,21 @@ fn a_second_release_of_a_tag_stops_the_first_and_completes_it() {
     let said = format!("stopped the earlier release of v1.0.0 (process {})", first.id());
     assert!(shown(&second_shown).contains(&said), "{}", shown(&second_shown));
     scene.whole();
+    scene.no_checkout();
+}
+
+#[test]
+fn a_release_that_is_stopped_takes_its_checkout_with_it_and_leaves_every_tag_as_it_was() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.registry.fail("PUT", "/manifests/latest", Fault::Hang(Duration::from_secs(20)), 1);
+    let (mut child, said) = scene.begin("v1.0.0");
+    until("it puts a floating tag", || scene.registry.count("PUT", "/manifests/latest Hang") > 0);
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(wait(&mut child, said.as_file()).code(), Some(130), "{}", shown(&said));
+    assert!(SERVICES.iter().all(|service| scene.version_tags(service).is_empty()), "{}", shown(&said));
+    scene.no_checkout();
 }
 
 #[test]

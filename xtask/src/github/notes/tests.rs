@@ -12,12 +12,13 @@ fn notes() -> ReleaseNotes {
     let image = |name: &str, byte, platforms, change| ImageNote {
         service: name.parse().unwrap(),
         image: format!("ghcr.io/org/repo/{name}").parse().unwrap(),
-        digest: digest(byte),
+        digest: Some(digest(byte)),
         platforms,
         change,
     };
     ReleaseNotes {
         tag: "v1.2.3".parse().unwrap(),
+        image_tag: "v1.2.3".parse().unwrap(),
         images: vec![
             image("api", 1, vec![platform("linux/amd64", 3, 45_123_456)], Some(Change::Unchanged)),
             image(
@@ -183,9 +184,9 @@ fn digests_are_read_back_from_every_form_but_the_pointer() {
     assert!(digests(&notes().section(Form::Pointer)).is_empty());
     assert!(digests("### 📦 api\n**Image Digest:** `sha256:1`\n").is_empty());
     let api: ServiceName = "api".parse().unwrap();
-    assert_eq!(change_since(&expected, &api, &Digest::of(&[1])), Change::Unchanged);
-    assert_eq!(change_since(&expected, &api, &Digest::of(&[9])), Change::Rebuilt(None));
-    assert_eq!(change_since(&BTreeMap::new(), &api, &Digest::of(&[1])), Change::New);
+    assert_eq!(change_since(&expected, &api, Some(&Digest::of(&[1]))), Change::Unchanged);
+    assert_eq!(change_since(&expected, &api, Some(&Digest::of(&[9]))), Change::Rebuilt(None));
+    assert_eq!(change_since(&BTreeMap::new(), &api, Some(&Digest::of(&[1]))), Change::New);
 }
 
 #[test]

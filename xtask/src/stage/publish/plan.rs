@@ -17,11 +17,20 @@ use crate::name::{Digest, ImageRef, Tag};
 /// Every image that does not stand and every repository that may not be written, named at once; a version that exists with other
 /// content; a registry that cannot be reached; a journal that cannot be read.
 pub fn plan(request: &Request, registry: &Registry) -> Result<Plan> {
+    let plan = preview(request, registry)?;
+    may_push(&plan.services, registry)?;
+    Ok(plan)
+}
+
+/// The same for whoever only looks: the right to push is not asked for.
+///
+/// # Errors
+/// As [`plan`].
+pub fn preview(request: &Request, registry: &Registry) -> Result<Plan> {
     let journal = Journal::load(&request.journal)?.filter(|journal| !journal.complete && journal.name == request.name);
     let standing = standing(request, registry, journal.as_ref())?;
     let services = in_parallel(&standing, |(item, raw)| service(request, registry, item, raw, journal.as_ref()));
     let services = services.into_iter().collect::<Result<Vec<_>>>()?;
-    may_push(&services, registry)?;
     Ok(Plan {
         name: request.name.clone(),
         version: request.version.clone(),
@@ -128,8 +137,11 @@ fn published_before(
     Ok((images(&published)? == images(ours)?).then_some(published))
 }
 
-/// The platform manifests, without attestations.
-fn images(raw: &Raw) -> Result<Vec<Digest>> {
+/// The platform manifests, without attestations: equal ones are the same image, whatever index they are in.
+///
+/// # Errors
+/// When the manifest is malformed.
+pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
     let mut digests = match raw.document()? {
         Document::Index(index) => index.images().map(|image| image.digest.clone()).collect(),
         Document::Manifest(_) => vec![raw.digest().clone()],
