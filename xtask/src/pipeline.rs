@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::execute::pool;
 use crate::name::ReleaseTag;
 use crate::plan::Plan;
 use crate::plan::request::{Destination, Release, Request};
@@ -53,7 +52,7 @@ pub fn release(session: &Session, release: &Release) -> Result<Released> {
     let _alone = publication::enter(session, &tag)?;
     let at = At { purpose: "checkout", tag: &tag, commit: &commit, keep: release.keep_checkout };
     checkout::within(session, &at, |root| {
-        let request = release.build(&session.config, pool::cores());
+        let request = publication::build_request(session, release);
         let (project, engine, plan) = prepare(session, root, &request)?;
         project::check_complete(&project)?;
         let record = images(session, &project, &engine, &plan, &request)?;
@@ -93,7 +92,7 @@ pub fn preview_release(session: &Session, release: &Release) -> Result<Preview> 
     let session = &configuration::at_commit(session, &commit)?;
     let at = At { purpose: "dry-run", tag: &tag, commit: &commit, keep: release.keep_checkout };
     checkout::within(session, &at, |root| {
-        let (project, engine, plan) = prepare(session, root, &release.build(&session.config, pool::cores()))?;
+        let (project, engine, plan) = prepare(session, root, &publication::build_request(session, release))?;
         project::check_complete(&project)?;
         let naming = Naming::of_release(session, &tag, &commit, release)?;
         let (publication, noted) = publication::preview(session, &plan, &naming)?;

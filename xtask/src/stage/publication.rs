@@ -10,14 +10,20 @@ use crate::docker::registry::{Registry, in_parallel};
 use crate::error::{Error, Result};
 use crate::event::{Level, Status};
 use crate::execute::group::Group;
+use crate::execute::pool;
 use crate::github::api::Api;
 use crate::github::notes::{self as body, Change, ImageNote, PlatformNote, ReleaseNotes};
 use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
-use crate::plan::request::Release;
+use crate::plan::request::{Release, Request};
 use crate::plan::{Decision, Plan, ServicePlan};
 use crate::record::RunRecord;
 use crate::stage::publish::{self, Item, Published};
 use crate::stage::{Session, checkout, claims, project, update_release};
+
+/// What a release asks of the build.
+pub fn build_request(session: &Session, release: &Release) -> Request {
+    release.build(&session.config, pool::cores())
+}
 
 /// What a publication is called and which tags it puts.
 pub struct Naming {
