@@ -1,12 +1,14 @@
 //! The command line: every flag of every verb, and nothing else. What a verb does lives in `command/`.
 
+mod cache;
+mod layers;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-mod layers;
-
+pub use self::cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm};
 use crate::config::EngineChoice;
 use crate::name::{ImageRef, Platform, ReleaseTag};
 use crate::plan::request;
@@ -83,6 +85,12 @@ pub enum Verb {
         /// What to do with it.
         #[command(subcommand)]
         action: Engine,
+    },
+    /// List, prune, clear and fill the caches: GitHub's, the registry's, the engine's
+    Cache {
+        /// What to do with them.
+        #[command(subcommand)]
+        action: Cache,
     },
     /// Write what one package needs, cut out of the workspace: manifests and lock, a production set, sources
     Prune(Prune),

@@ -1,6 +1,7 @@
 //! One file a verb: each reads its flags, composes stages, and prints what was asked for.
 
 pub mod build;
+pub mod cache;
 pub mod engine;
 pub mod layers;
 pub mod plan;
@@ -80,6 +81,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
             Ok(Finished::Well)
         }
         Verb::Layers(flags) => layers::run(flags, surroundings),
+        Verb::Cache { action } => cache::run(action, surroundings),
         Verb::Prune(flags) => prune::run(flags, surroundings),
         Verb::Completions { shell } => {
             let mut script = Vec::new();

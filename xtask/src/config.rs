@@ -2,9 +2,11 @@
 
 mod load;
 pub mod pins;
+pub mod upkeep;
 mod validated;
 mod written;
 
 pub use load::{load, of_text};
+pub use upkeep::Upkeep;
 pub use validated::{Attest, Cache, Config, Images, Release, ServiceConfig};
 pub use written::{EngineChoice, Provenance, Sbom, StandIns, Suite, Switch};

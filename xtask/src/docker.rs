@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod layers;
 pub mod manifest;
 pub mod rawjson;
+pub mod reach;
 pub mod registry;
 pub mod store;
 mod tarball;

@@ -10,6 +10,8 @@ pub struct Env {
     vars: BTreeMap<String, String>,
     /// The working folder.
     pub cwd: PathBuf,
+    /// True where standard input is a terminal: somebody can be asked.
+    pub stdin_is_terminal: bool,
     /// True where standard output is a terminal.
     pub stdout_is_terminal: bool,
     /// True where standard error is a terminal.

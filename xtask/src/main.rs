@@ -31,6 +31,7 @@ fn environment() -> Result<Env, Error> {
     let cwd = std::env::current_dir().map_err(|e| Error::failed("cannot tell the working folder").source(e))?;
     let vars = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let mut env = Env::new(cwd, vars);
+    env.stdin_is_terminal = std::io::stdin().is_terminal();
     env.stdout_is_terminal = std::io::stdout().is_terminal();
     env.stderr_is_terminal = std::io::stderr().is_terminal();
     Ok(env)

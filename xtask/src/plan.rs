@@ -9,6 +9,7 @@ pub mod request;
 pub mod services;
 pub mod spec;
 pub mod steps;
+pub mod upkeep;
 
 use crate::name::{Digest, Fingerprint};
 use crate::plan::affected::Affected;

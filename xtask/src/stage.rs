@@ -17,6 +17,7 @@ pub mod publication;
 pub mod publish;
 pub mod since;
 pub mod update_release;
+pub mod upkeep;
 pub mod verify;
 
 use std::path::{Path, PathBuf};

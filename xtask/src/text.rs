@@ -149,6 +149,18 @@ pub fn duration(time: Duration) -> String {
     if hours == 0 { format!("{minutes}m {:02}s", seconds % 60) } else { format!("{hours}h {:02}m", minutes % 60) }
 }
 
+/// How long ago something was, in its largest unit: `40s`, `12m`, `5h`, `30d`.
+#[must_use]
+pub fn age(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m", seconds / 60),
+        3_600..172_800 => format!("{}h", seconds / 3_600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::config::upkeep::{Leftover, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, StandIns, Suite, Switch, Written};
 use crate::error::{Error, Result};
 use crate::name::{ImageRef, Platform, ServiceName};
@@ -111,6 +112,8 @@ pub struct Cache {
     pub inline: Switch,
     /// The registry tier's repository; one tag a target.
     pub repository: Option<ImageRef>,
+    /// What `cache prune` goes by.
+    pub upkeep: Upkeep,
 }
 
 /// Attestations of pushed images.
@@ -169,6 +172,13 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
             previous: written.cache.previous.unwrap_or(Switch::Auto),
             inline: written.cache.inline.unwrap_or(Switch::Auto),
             repository,
+            upkeep: Upkeep {
+                max_age: written.cache.max_age,
+                max_count: written.cache.max_count,
+                max_size: written.cache.max_size,
+                protect: written.cache.protect.unwrap_or_default(),
+                leftovers: written.cache.prune.unwrap_or_else(|| Leftover::ALL.to_vec()),
+            },
         },
         attest: Attest {
             provenance: written.attest.provenance.unwrap_or(Provenance::Max),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::upkeep::{Age, Leftover, Size};
 use crate::name::{ImageRef, Platform, ServiceName};
 
 /// Overlays `$other`'s fields that are set over `$self`'s.
@@ -114,11 +115,16 @@ pub struct Cache {
     pub previous: Option<Switch>,
     pub inline: Option<Switch>,
     pub repository: Option<ImageRef>,
+    pub max_age: Option<Age>,
+    pub max_count: Option<usize>,
+    pub max_size: Option<Size>,
+    pub protect: Option<Vec<String>>,
+    pub prune: Option<Vec<Leftover>>,
 }
 
 impl Cache {
     fn overlay(&mut self, top: Self) {
-        overlay!(self, top, gha, registry, previous, inline, repository);
+        overlay!(self, top, gha, registry, previous, inline, repository, max_age, max_count, max_size, protect, prune);
     }
 }
 

@@ -5,11 +5,12 @@
 //! SPDX 2.3, package URLs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::manifest::{Descriptor, Document, Raw};
+use super::manifest::{Descriptor, Document, Manifest, Raw};
 use super::registry::Registry;
 use crate::error::{Error, Result};
 use crate::name::{Digest, ImageRef, Platform};
@@ -19,6 +20,9 @@ const MAX_STATEMENT: u64 = 128 << 20;
 
 /// What in-toto statements lie under.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
+
+/// The annotation that says what a statement's predicate is.
+const PREDICATE_TYPE: &str = "in-toto.io/predicate-type";
 
 /// Where SLSA v0.2 provenance keeps BuildKit's own words.
 const BUILDKIT_METADATA: &str = "https://mobyproject.org/buildkit@v1#metadata";
@@ -117,6 +121,29 @@ pub fn read(registry: &Registry, image: &ImageRef, raw: &Raw) -> Result<Vec<Atte
         all.push(attested);
     }
     Ok(all)
+}
+
+/// When an image was built, by the first provenance among its attestations that says so. Bills of materials, which are large, are not
+/// read. `attestation` is an attestation's manifest in the image's repository.
+///
+/// # Errors
+/// When a statement cannot be read or is malformed.
+pub fn built_at(registry: &Registry, image: &ImageRef, attestation: &Manifest) -> Result<Option<SystemTime>> {
+    let is_provenance = |layer: &&Descriptor| {
+        layer.media_type == IN_TOTO
+            && layer.annotations.get(PREDICATE_TYPE).is_some_and(|kind| kind.starts_with("https://slsa.dev/provenance/"))
+    };
+    for layer in attestation.layers.iter().filter(is_provenance) {
+        let bytes = registry.blob(image, &layer.digest, MAX_STATEMENT.min(layer.size))?;
+        let malformed = |e| Error::failed(format!("statement {} of {image} is malformed", layer.digest)).source(e);
+        let predicate = serde_json::from_slice::<Statement>(&bytes).map_err(malformed)?.predicate;
+        let (old, new) = (&predicate["metadata"]["buildFinishedOn"], &predicate["runDetails"]["metadata"]["finishedOn"]);
+        let said = old.as_str().or(new.as_str()).and_then(|time| humantime::parse_rfc3339_weak(time).ok());
+        if said.is_some() {
+            return Ok(said);
+        }
+    }
+    Ok(None)
 }
 
 impl Attested {

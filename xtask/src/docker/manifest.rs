@@ -113,6 +113,9 @@ pub struct Index {
     /// Metadata of the whole.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// What it is about, where it refers to an image.
+    #[serde(default)]
+    pub subject: Option<Box<Descriptor>>,
 }
 
 impl Index {

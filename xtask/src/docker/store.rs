@@ -5,6 +5,8 @@
 //! Measured on engine 28.5 with containerd's store: the list of all images takes 8 ms an image, since it adds up sizes on disk;
 //! `/images/X/json` 11 ms; `/images/X/history`, whose first entry carries the digest, 4 ms; a name that is not there 0.4 ms.
 
+mod build_cache;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

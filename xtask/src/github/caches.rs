@@ -120,6 +120,28 @@ impl Api {
         Ok(found)
     }
 
+    /// The branches that the latest closed pull requests came from, whether they are still there or not: a thousand at most.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub fn closed_pull_branches(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Pull {
+            head: Head,
+        }
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(rename = "ref")]
+            branch: String,
+        }
+        let mut found = Vec::new();
+        self.pages("pulls?state=closed&sort=updated&direction=desc&per_page=100", |page: Vec<Pull>| {
+            found.extend(page.into_iter().map(|pull| pull.head.branch));
+            found.len() < 1_000
+        })?;
+        Ok(found)
+    }
+
     /// The names of the branches; a cache of `refs/heads/B` with another B serves nobody.
     ///
     /// # Errors

@@ -72,6 +72,30 @@ impl Api {
         format!("/{kind}/{}/packages/container/{}", self.repository().owner(), encode(package))
     }
 
+    /// The names of the repository owner's container packages, `repo/api` for `ghcr.io/<owner>/repo/api`.
+    ///
+    /// # Errors
+    /// As [`Api::call`]; it needs the permission `packages: read`.
+    pub fn packages(&self) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Package {
+            name: String,
+        }
+        for kind in ["orgs", "users"] {
+            let path = format!("/{kind}/{}/packages?package_type=container&per_page=100", self.repository().owner());
+            if self.call("GET", &path, None)?.status() == 404 {
+                continue;
+            }
+            let mut found = Vec::new();
+            self.pages(&path, |page: Vec<Package>| {
+                found.extend(page.into_iter().map(|package| package.name));
+                true
+            })?;
+            return Ok(found);
+        }
+        Ok(Vec::new())
+    }
+
     /// Every version of the repository owner's container package (`repo/api` for `ghcr.io/<owner>/repo/api`), and whose it is;
     /// `None` where there is no such package.
     ///

@@ -42,6 +42,8 @@ pub enum Reason {
     NoCache,
     /// Nothing that a step takes in differs, and no cache that was read has it.
     NotCached,
+    /// Its caches were cleared (`cache clear`).
+    Cleared,
     /// There is no record of a build.
     NeverBuilt,
     /// The revision that is compared with has no such service.
@@ -85,6 +87,7 @@ impl fmt::Display for Reason {
             Self::Forced => f.write_str("asked for with --force"),
             Self::NoCache => f.write_str("asked for with --no-cache"),
             Self::NotCached => f.write_str("unchanged, and in no cache that was read"),
+            Self::Cleared => f.write_str("its caches were cleared"),
             Self::NeverBuilt => f.write_str("never built here"),
             Self::New { since } => write!(f, "new since {since:.12}"),
             Self::ImageGone { place } => write!(f, "image is gone from {place}"),

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::config::upkeep::Tier;
 use crate::config::{Config, Provenance, Sbom};
 use crate::name::{Platform, ReleaseTag, Tag};
 
@@ -51,6 +52,8 @@ pub struct Request {
     pub cache_from: bool,
     /// Write caches.
     pub cache_to: bool,
+    /// The run is for this cache tier alone: it makes no image and writes no other tier.
+    pub warms: Option<Tier>,
     /// Platforms, where the command line names them.
     pub platforms: Vec<Platform>,
     /// Provenance of pushed images.
@@ -79,6 +82,7 @@ impl Request {
             no_cache: false,
             cache_from: true,
             cache_to: true,
+            warms: None,
             platforms: Vec::new(),
             provenance: config.attest.provenance,
             sbom: config.attest.sbom.clone(),

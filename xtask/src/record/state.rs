@@ -100,6 +100,21 @@ impl State {
         (file.version == VERSION).then_some((file.fingerprint, file.inputs))
     }
 
+    /// Sees to it that the next build of a service is made, and executes every step.
+    ///
+    /// # Errors
+    /// When that cannot be noted down.
+    pub fn clear(&self, service: &ServiceName) -> Result<()> {
+        self.forget(Some(service))?;
+        write_atomically(&self.path(service, "cleared"), b"")
+    }
+
+    /// True where [`State::clear`] was called and no build has succeeded since.
+    #[must_use]
+    pub fn is_cleared(&self, service: &ServiceName) -> bool {
+        self.path(service, "cleared").exists()
+    }
+
     /// Remembers a build that succeeded, and its inputs. Safe against another process doing the same.
     ///
     /// # Errors
@@ -113,7 +128,8 @@ impl State {
             builds.retain(|known| known.fingerprint != fingerprint || known.images != build.images);
             builds.insert(0, build);
             builds.truncate(REMEMBERED);
-            write_json(&self.path(service, "json"), &Builds { version: VERSION, builds })
+            write_json(&self.path(service, "json"), &Builds { version: VERSION, builds })?;
+            remove(&self.path(service, "cleared"))
         })
     }
 
@@ -127,13 +143,8 @@ impl State {
                 Some(service) => ["json", "inputs.json"].iter().map(|ending| self.path(service, ending)).collect(),
                 None => std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect(),
             };
-            for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json")) {
-                match std::fs::remove_file(path) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", path, error)),
-                    _ => {}
-                }
-            }
-            Ok(())
+            let mut files = paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+            files.try_for_each(|path| remove(path))
         })
     }
 
@@ -144,6 +155,13 @@ impl State {
         let file = File::options().create(true).append(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
         file.lock().map_err(|e| Error::io("lock", &path, e))?;
         change()
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
+        _ => Ok(()),
     }
 }
 
@@ -188,6 +206,18 @@ mod tests {
         assert_eq!(state.builds(&api()).len(), REMEMBERED);
         state.forget(Some(&api())).unwrap();
         assert_eq!((state.latest(&api()), state.inputs(&api())), (None, None));
+    }
+
+    #[test]
+    fn what_was_cleared_stays_so_until_a_build_succeeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::new(dir.path());
+        state.remember(&api(), build("x", "a"), serde_json::Value::Null).unwrap();
+        assert!(!state.is_cleared(&api()));
+        state.clear(&api()).unwrap();
+        assert!(state.is_cleared(&api()) && state.latest(&api()).is_none());
+        state.remember(&api(), build("x", "a"), serde_json::Value::Null).unwrap();
+        assert!(!state.is_cleared(&api()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 
 use crate::config::Switch;
+use crate::config::upkeep::Tier;
 use crate::docker::capability::Capabilities;
 use crate::docker::registry::{Access, Registry};
 use crate::github::token::{GhaAccess, Protocol};
@@ -92,7 +93,15 @@ impl Asking<'_> {
             }
             Ok(()) => Probe::Found,
         };
-        (probe, access.writable().and_then(|()| self.exportable()))
+        (probe, self.is_for(Tier::Gha).and_then(|()| access.writable()).and_then(|()| self.exportable()))
+    }
+
+    /// A run that warms one tier leaves the others as they are.
+    fn is_for(&self, tier: Tier) -> Writable {
+        match self.request.warms {
+            Some(warmed) if warmed != tier => Err(format!("this run is for the tier {}", warmed.as_str())),
+            _ => Ok(()),
+        }
     }
 
     /// Only containerd's image store can export any cache but the inline one.
@@ -107,7 +116,8 @@ impl Asking<'_> {
         let Some(repository) = repository.filter(|_| self.session.config.cache.registry == Switch::Auto) else {
             return Err(TURNED_OFF.to_owned());
         };
-        if !self.request.pushes() {
+        self.is_for(Tier::Registry)?;
+        if !self.request.pushes() && self.request.warms.is_none() {
             return Err("only a run that pushes writes it".to_owned());
         }
         self.exportable()?;

@@ -116,7 +116,9 @@ impl Planner<'_> {
         let decisions =
             services.iter().zip(inputs).zip(standing).zip(&fingerprints).map(|(((service, inputs), standing), fingerprint)| {
                 match standing {
-                    Some((digest, size)) if !self.request.force => Decision::Skip { digest, size },
+                    Some((digest, size)) if !self.request.force && !state.is_cleared(&service.name) => {
+                        Decision::Skip { digest, size }
+                    }
                     _ => Decision::Build { reasons: self.reasons(&state, service, inputs, fingerprint) },
                 }
             });
@@ -135,6 +137,9 @@ impl Planner<'_> {
         }
         if self.request.force {
             return vec![Reason::Forced];
+        }
+        if state.is_cleared(&service.name) {
+            return vec![Reason::Cleared];
         }
         let Some((before, recorded)) = state.inputs(&service.name) else { return vec![Reason::NeverBuilt] };
         if before == *fingerprint || state.find(&service.name, fingerprint).is_some() {
@@ -196,6 +201,7 @@ impl Planner<'_> {
                 .map(|facts| resolve(&service.target, &[&config.base_target], &service.platforms, facts));
             let mut target = self.target(Task::Service(service.name.clone()), &inputs[at], cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
+            target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &images[at]);
             planned.push(ServicePlan { decision: decided[at].clone(), service, target });
         }

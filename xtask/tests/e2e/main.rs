@@ -13,3 +13,4 @@ mod caches;
 mod layers;
 mod pushes;
 mod stops;
+mod upkeep;

@@ -1,6 +1,7 @@
 //! A real registry server on loopback: the distribution project's, from the engine's packages, with a configuration of the
 //! test's: plain, with names and passwords, or with token auth; with TLS of a private authority where asked for.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,6 +19,7 @@ use xtask::event::Events;
 use xtask::execute::http::{Http, Limits};
 use xtask::execute::retry::Policy;
 use xtask::execute::shutdown::Shutdown;
+use xtask::name::Digest;
 
 use super::token_server::TokenServer;
 
@@ -46,11 +48,20 @@ impl RegistryServer {
         Self::start(&Auth::None, None)
     }
 
+    /// The same, as it is installed: it does not delete.
+    pub fn that_does_not_delete() -> Self {
+        Self::starting(&Auth::None, None, false)
+    }
+
     /// With this auth and, where given, TLS by a certificate of this authority for 127.0.0.1.
     pub fn start(auth: &Auth<'_>, authority: Option<&Authority>) -> Self {
+        Self::starting(auth, authority, true)
+    }
+
+    fn starting(auth: &Auth<'_>, authority: Option<&Authority>, deletes: bool) -> Self {
         // A port that is free now can be taken by another test before the server binds it.
         for _ in 0..5 {
-            if let Some(server) = Self::try_start(auth, authority) {
+            if let Some(server) = Self::try_start(auth, authority, deletes) {
                 return server;
             }
         }
@@ -58,13 +69,13 @@ impl RegistryServer {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a test's server, ended with the test")]
-    fn try_start(auth: &Auth<'_>, authority: Option<&Authority>) -> Option<Self> {
+    fn try_start(auth: &Auth<'_>, authority: Option<&Authority>, deletes: bool) -> Option<Self> {
         let dir = tempfile::tempdir().expect("a folder for the registry");
         let address = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a loopback port is free");
         let mut config = serde_json::json!({
             "version": "0.1",
             "log": {"level": "error", "accesslog": {"disabled": true}},
-            "storage": {"filesystem": {"rootdirectory": dir.path().join("data")}, "delete": {"enabled": true}},
+            "storage": {"filesystem": {"rootdirectory": dir.path().join("data")}, "delete": {"enabled": deletes}},
             "http": {"addr": address.to_string()},
         });
         match auth {
@@ -109,6 +120,27 @@ impl RegistryServer {
     /// `127.0.0.1:port`, as it stands in an image reference.
     pub fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Lets the server's own garbage collection remove every blob that no manifest needs. Nobody may push meanwhile.
+    #[expect(clippy::disallowed_methods, reason = "a test's own call of the server's program")]
+    pub fn collect_garbage(&self) {
+        let output = Command::new(program()).arg("garbage-collect").arg(self.dir.path().join("config.yml")).output();
+        let output = output.expect("the registry program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Every blob that is stored, manifests included, with its length.
+    pub fn blobs(&self) -> BTreeMap<Digest, u64> {
+        let root = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
+        let folders =
+            std::fs::read_dir(root).into_iter().flatten().flat_map(|group| std::fs::read_dir(group.unwrap().path()).unwrap());
+        let blobs = folders.filter_map(|folder| {
+            let folder = folder.unwrap();
+            let length = std::fs::metadata(folder.path().join("data")).ok()?.len();
+            Some((format!("sha256:{}", folder.file_name().to_str()?).parse().ok()?, length))
+        });
+        blobs.collect()
     }
 
     /// What a registry client needs and nothing else may see.

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 
 use super::{Access, Answer, Call, Deletion, Registry};
-use crate::docker::manifest::{OCI_EMPTY, OCI_MANIFEST, Raw};
+use crate::docker::manifest::{Descriptor, Index, OCI_EMPTY, OCI_MANIFEST, Raw};
 use crate::error::{Error, Result};
 use crate::execute::http::{Request, resolve};
-use crate::name::{ImageRef, Tag};
+use crate::name::{Digest, ImageRef, Tag};
 
 /// The most pages a listing may have: a registry whose `link` leads in a circle must not hold us.
 const MAX_PAGES: usize = 1_000;
@@ -25,6 +25,16 @@ impl Registry {
         let pages = self.pages::<Page>(&Call::pull(image), &format!("/v2/{}/tags/list?n=1000", image.repository()))?;
         // A tag that is none by the grammar cannot be asked for either.
         Ok(pages.into_iter().flat_map(|page| page.tags.unwrap_or_default()).filter_map(|tag| tag.parse().ok()).collect())
+    }
+
+    /// The artifacts about a manifest that the registry lists; `None` where it does not know the referrers API (OCI distribution-spec
+    /// 1.1), as distribution before 3.0 and GHCR do not.
+    ///
+    /// # Errors
+    /// As [`Registry::tags`].
+    pub fn referrers(&self, image: &ImageRef, about: &Digest) -> Result<Option<Vec<Descriptor>>> {
+        let pages = self.pages::<Index>(&Call::pull(image), &format!("/v2/{}/referrers/{about}", image.repository()))?;
+        Ok((!pages.is_empty()).then(|| pages.into_iter().flat_map(|page| page.manifests).collect()))
     }
 
     /// The names of the repositories on a host, where it tells (GHCR and Docker Hub do not).

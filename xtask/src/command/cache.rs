@@ -1,0 +1,230 @@
+//! `cargo xtask cache`: what the tiers hold, what of it goes, and filling them.
+
+mod show;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use crate::cli;
+use crate::command::build::{commands, conclude};
+use crate::command::{Finished, Surroundings, print};
+use crate::config::Upkeep;
+use crate::error::{Error, Result};
+use crate::event::Level;
+use crate::execute::pool;
+use crate::github::api::Api;
+use crate::pipeline;
+use crate::plan::request::{Destination, Request};
+use crate::plan::services::{Service, select};
+use crate::plan::upkeep::{Known, PrunePlan, Tier, clear};
+use crate::record::{RunRecord, Runs};
+use crate::report::Reporter;
+use crate::stage::upkeep::{self, Held, Looking, apply, overview};
+use crate::stage::{Session, state_dir};
+
+/// Does what `action` says.
+///
+/// # Errors
+/// When the monorepo cannot be read, a tier that was asked for by name cannot be looked into, or nobody agrees to what goes.
+pub fn run(action: &cli::Cache, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    match action {
+        cli::Cache::Ls(flags) => ls(flags, surroundings),
+        cli::Cache::Prune(flags) => prune(flags, surroundings),
+        cli::Cache::Clear(flags) => clear_caches(flags, surroundings),
+        cli::Cache::Warm(flags) => warm(flags, surroundings),
+    }
+}
+
+/// What every action but `warm` begins with.
+struct Opened {
+    session: Session,
+    reporter: Reporter,
+    services: Vec<Service>,
+    api: Result<Api, &'static str>,
+}
+
+impl Opened {
+    fn new(surroundings: &Surroundings<'_>) -> Result<Self> {
+        let (session, reporter) = surroundings.session()?;
+        let services = upkeep::services(&session)?;
+        let api = session.github()?;
+        Ok(Self { session, reporter, services, api })
+    }
+
+    fn known<'a>(&self, policy: &'a Upkeep) -> Result<Known<'a>> {
+        upkeep::known(&self.session, &self.services, self.api.as_ref().ok(), policy)
+    }
+
+    fn looking(&self) -> Looking<'_> {
+        let config = &self.session.config;
+        let prefix = config.images.prefix.as_ref();
+        Looking {
+            registry: &self.session.registry,
+            api: self.api.as_ref().map_err(|why| *why),
+            events: &self.session.events,
+            prefix,
+            caches: config.cache.repository.as_ref(),
+            packages: prefix.is_some_and(|prefix| upkeep::is_github(prefix.registry())),
+        }
+    }
+
+    /// Looks into the tiers. One that was asked for by name has to be there; of the others it is said why they are left out.
+    fn look(&self, known: &Known<'_>, asked: &[Tier]) -> Result<Held> {
+        let tiers = if asked.is_empty() { &Tier::ALL[..] } else { asked };
+        let held = upkeep::look(&self.session, &self.looking(), known, tiers);
+        for (tier, why) in held.left_out().into_iter().filter(|(tier, _)| tiers.contains(tier)) {
+            if !asked.is_empty() {
+                return Err(Error::failed(format!("the tier {} cannot be looked into: {why}", tier.as_str())));
+            }
+            self.session.events.notice(Level::Info, None, format!("{} is left out: {why}", tier.as_str()), None);
+        }
+        Ok(held)
+    }
+}
+
+fn ls(flags: &cli::CacheLs, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let opened = Opened::new(surroundings)?;
+    let known = opened.known(&opened.session.config.cache.upkeep)?;
+    let held = opened.look(&known, &flags.tier)?;
+    let hits = overview::last_hits(&Runs::new(&state_dir(&opened.session.home)));
+    let scopes = overview::overview(&held, &known, &opened.session.config.base_target, &hits);
+    opened.reporter.finish();
+    show::scopes(&scopes, &held, known.now, flags.json)?;
+    Ok(Finished::Well)
+}
+
+fn prune(flags: &cli::CachePrune, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let opened = Opened::new(surroundings)?;
+    let policy = policy(flags, &opened.session.config.cache.upkeep);
+    let known = opened.known(&policy)?;
+    let held = opened.look(&known, &flags.tier)?;
+    let plan = upkeep::plan(&held, &known);
+    let how = How { yes: flags.yes, dry_run: flags.dry_run, json: flags.json };
+    carry_out(opened, surroundings, &held, &plan, how, || Ok(()))
+}
+
+/// The configuration's policy with what the flags say.
+fn policy(flags: &cli::CachePrune, configured: &Upkeep) -> Upkeep {
+    Upkeep {
+        max_age: flags.max_age.or(configured.max_age),
+        max_count: flags.max_count.or(configured.max_count),
+        max_size: flags.max_size.or(configured.max_size),
+        protect: configured.protect.iter().chain(&flags.protect).cloned().collect(),
+        leftovers: if flags.only.is_empty() { configured.leftovers.clone() } else { flags.only.clone() },
+    }
+}
+
+fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let opened = Opened::new(surroundings)?;
+    let known = opened.known(&opened.session.config.cache.upkeep)?;
+    let chosen = select(opened.services.clone(), &flags.services)?;
+    let held = opened.look(&known, &flags.tier)?;
+    let named = !flags.services.is_empty();
+    let targets: BTreeSet<String> = chosen.iter().map(|service| service.target.clone()).collect();
+    let plan = clear::decide(
+        held.gha.as_deref().unwrap_or_default(),
+        held.registry.as_deref().unwrap_or_default(),
+        held.engine.as_ref().ok().map(|(name, records)| (name.as_str(), records.as_slice())),
+        &known,
+        named.then_some(&targets),
+    );
+    let how = How { yes: flags.yes, dry_run: flags.dry_run, json: flags.json };
+    let state = opened.session.state();
+    carry_out(opened, surroundings, &held, &plan, how, || {
+        if !named {
+            return state.forget(None);
+        }
+        // The engine's build cache knows no services: the next build of these is told to use none of it.
+        chosen.iter().try_for_each(|service| state.clear(&service.name))
+    })
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Copy)]
+struct How {
+    yes: bool,
+    dry_run: bool,
+    json: bool,
+}
+
+/// Shows a plan, asks, and carries it out; `then` is done with it, unless this is a dry run.
+fn carry_out(
+    opened: Opened,
+    surroundings: &Surroundings<'_>,
+    held: &Held,
+    plan: &PrunePlan,
+    how: How,
+    then: impl FnOnce() -> Result<()>,
+) -> Result<Finished> {
+    if !how.json {
+        print(&show::plan(plan))?;
+    }
+    let mut applied = apply::Applied::default();
+    if !how.dry_run {
+        if !plan.removals.is_empty() {
+            agree(surroundings, plan, how)?;
+            applied = apply::apply(&opened.session, &opened.looking(), held, plan)?;
+        }
+        then()?;
+    }
+    opened.reporter.finish();
+    show::outcome(plan, &applied, how.dry_run, how.json)?;
+    Ok(if applied.failed.is_empty() { Finished::Well } else { Finished::Badly })
+}
+
+/// Asks on a terminal; elsewhere somebody has to have said it.
+fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<()> {
+    if how.yes {
+        return Ok(());
+    }
+    if how.json || !(surroundings.env.stdin_is_terminal && surroundings.env.stderr_is_terminal) {
+        return Err(Error::usage("nobody can be asked here whether this is to be removed")
+            .hint("say --yes to remove it, or --dry-run to only look"));
+    }
+    let mut asking = std::io::stderr().lock();
+    let _ = write!(asking, "Remove {}? [y/N] ", show::things(plan.removals.len()));
+    let _ = asking.flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|e| Error::failed("cannot read the answer").source(e))?;
+    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Error::failed("nothing was removed: that was not a yes"))
+}
+
+fn warm(flags: &cli::CacheWarm, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.build_session()?;
+    let destination = Destination::Output("type=cacheonly".to_owned());
+    let request = Request {
+        services: flags.services.clone(),
+        force: true,
+        cache_to: flags.tier != Tier::Engine,
+        warms: Some(flags.tier),
+        ..Request::new(format!("cache warm --tier {}", flags.tier.as_str()), destination, &session.config, pool::cores())
+    };
+    if flags.dry_run {
+        let (_, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
+        reporter.finish();
+        print(&commands(&session, &engine.buildx(), &plan))?;
+        return Ok(Finished::Well);
+    }
+    let record = pipeline::build(&session, &request)?;
+    reporter.finish();
+    let finished = conclude(surroundings, &session, &record, flags.json)?;
+    match unwritten(&record, flags.tier) {
+        Some(why) if finished == Finished::Well => {
+            Err(Error::failed(format!("the tier {} was not filled: {why}", flags.tier.as_str()))
+                .hint("`cargo xtask cache warm --dry-run` shows the tiers' verdicts"))
+        }
+        _ => Ok(finished),
+    }
+}
+
+/// Why the tier that was to be filled is not: a build does not fail for a cache, but here it is the whole point.
+fn unwritten(record: &RunRecord, tier: Tier) -> Option<String> {
+    let mut exports = record.tasks.iter().flat_map(|task| &task.cache_exports);
+    let failed = exports.find_map(|export| export.error.clone());
+    let tiers = record.tasks.iter().flat_map(|task| &task.tiers).filter(|verdict| verdict.tier == tier.as_str());
+    let mut unwritten = tiers.filter(|verdict| !matches!(verdict.verdict.as_str(), "used" | "write-only"));
+    failed.or_else(|| unwritten.next().map(|verdict| format!("{}: {}", verdict.verdict, verdict.why)))
+}

@@ -1,0 +1,141 @@
+//! What the tiers hold, summed up by scope: a row each for a gha scope, a cache tag, a service's images, a kind of the engine's records.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::Held;
+use crate::plan::upkeep::registry::{Holds, Repository};
+use crate::plan::upkeep::{Known, Tier, actions, target_of};
+use crate::record::Runs;
+
+/// One scope of a tier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Scope {
+    /// The tier.
+    pub tier: Tier,
+    /// The scope, the cache's or the repository's name, or the kind of record.
+    pub scope: String,
+    /// The git ref that wrote it, in the gha tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// How many things it holds.
+    pub count: usize,
+    /// What they are: exports, layers, images, manifests, records.
+    pub what: &'static str,
+    /// What it holds; what several scopes share is counted in each.
+    pub bytes: u64,
+    /// When it was last written.
+    #[serde(with = "crate::time::rfc3339_option", skip_serializing_if = "Option::is_none")]
+    pub written: Option<SystemTime>,
+    /// When it was last read: in the registry, by a run whose record is kept here.
+    #[serde(with = "crate::time::rfc3339_option", skip_serializing_if = "Option::is_none")]
+    pub used: Option<SystemTime>,
+    /// The services whose builds read it; none where no service does.
+    pub users: Vec<String>,
+}
+
+/// Sums up what is held. `hits` is when each cache reference was last read by a run here.
+#[must_use]
+pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<String, SystemTime>) -> Vec<Scope> {
+    let users = |target: &str| -> Vec<String> {
+        match target {
+            _ if target == base => known.services.iter().filter(|name| *name != base).cloned().collect(),
+            _ if known.services.contains(target) => vec![target.to_owned()],
+            _ => Vec::new(),
+        }
+    };
+    let mut scopes = held.gha.as_ref().map(|entries| of_actions(entries, known, &users)).unwrap_or_default();
+    for repository in held.registry.as_deref().unwrap_or_default() {
+        match &repository.holds {
+            Holds::Images(service) => scopes.push(of_images(repository, users(service))),
+            Holds::Caches { .. } => scopes.extend(of_caches(repository, known, hits, &users)),
+        }
+    }
+    if let Ok((_, records)) = &held.engine {
+        let mut kinds: BTreeMap<&str, Scope> = BTreeMap::new();
+        for record in records {
+            let scope = kinds.entry(&record.kind).or_insert_with(|| empty(Tier::Engine, &record.kind, "records"));
+            scope.add(record.bytes, record.created, record.used);
+        }
+        scopes.extend(kinds.into_values());
+    }
+    scopes
+}
+
+/// When each cache reference was last read without an error by a run whose record is kept, by BuildKit's name for it.
+#[must_use]
+pub fn last_hits(runs: &Runs) -> BTreeMap<String, SystemTime> {
+    let mut hits = BTreeMap::new();
+    for record in runs.list().iter().filter_map(|run| run.read().ok()) {
+        let imports = record.tasks.iter().flat_map(|task| &task.cache_imports).filter(|import| import.error.is_none());
+        for import in imports {
+            let last = hits.entry(import.name.clone()).or_insert(record.started);
+            *last = record.started.max(*last);
+        }
+    }
+    hits
+}
+
+fn empty(tier: Tier, scope: &str, what: &'static str) -> Scope {
+    let scope = scope.to_owned();
+    Scope { tier, scope, git_ref: None, count: 0, what, bytes: 0, written: None, used: None, users: Vec::new() }
+}
+
+impl Scope {
+    fn add(&mut self, bytes: u64, written: Option<SystemTime>, used: Option<SystemTime>) {
+        self.count += 1;
+        self.bytes += bytes;
+        self.written = self.written.max(written);
+        self.used = self.used.max(used);
+    }
+}
+
+fn of_actions(entries: &[actions::Entry], known: &Known<'_>, users: &dyn Fn(&str) -> Vec<String>) -> Vec<Scope> {
+    let mut scopes: BTreeMap<(String, &str), Scope> = BTreeMap::new();
+    for entry in entries {
+        let (name, what) = match &entry.holds {
+            actions::Holds::Index { scope, .. } => (scope.clone(), "exports"),
+            actions::Holds::Layer => ("layers of all scopes".to_owned(), "layers"),
+            actions::Holds::Other => ("not BuildKit's".to_owned(), "entries"),
+        };
+        let scope = scopes.entry((name.clone(), &entry.git_ref)).or_insert_with(|| Scope {
+            git_ref: Some(entry.git_ref.clone()),
+            users: entry.target(known).map(users).unwrap_or_default(),
+            ..empty(Tier::Gha, &name, what)
+        });
+        scope.add(entry.bytes, Some(entry.created), Some(entry.used));
+    }
+    scopes.into_values().collect()
+}
+
+fn of_images(repository: &Repository, users: Vec<String>) -> Scope {
+    let mut scope = Scope { users, ..empty(Tier::Registry, &repository.image.to_string(), "images") };
+    let tagged = repository.nodes.values().filter(|node| !node.tags.is_empty());
+    tagged.for_each(|node| scope.add(0, node.time, None));
+    scope.bytes = repository.bytes(repository.nodes.keys());
+    scope
+}
+
+fn of_caches(
+    repository: &Repository,
+    known: &Known<'_>,
+    hits: &BTreeMap<String, SystemTime>,
+    users: &dyn Fn(&str) -> Vec<String>,
+) -> Vec<Scope> {
+    let tagged = repository.nodes.iter().flat_map(|(digest, node)| node.tags.iter().map(move |tag| (digest, node, tag)));
+    let scope = tagged.map(|(digest, node, tag)| {
+        let name = format!("{}:{tag}", repository.image);
+        Scope {
+            count: node.blobs.len().saturating_sub(1),
+            bytes: repository.bytes(std::iter::once(digest)),
+            written: node.time,
+            used: hits.get(&name).copied(),
+            users: users(target_of(tag.as_str(), &known.services)),
+            ..empty(Tier::Registry, &name, "layers")
+        }
+    });
+    scope.collect()
+}

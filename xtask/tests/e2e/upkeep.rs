@@ -1,0 +1,211 @@
+//! `cargo xtask cache` on a real registry with its garbage collection, and on a real engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use xtask::docker::attest;
+use xtask::docker::manifest::{Document, Raw};
+use xtask::docker::registry::Registry;
+use xtask::execute::shutdown::Shutdown;
+use xtask::name::{Digest, ImageRef};
+
+use crate::harness::{clone, docker, record, task, turn};
+use crate::support::engine::shared;
+use crate::support::image::{TestImage, push_signature};
+use crate::support::registry::{RegistryServer, anonymous};
+use crate::support::repo::Repo;
+use crate::support::skopeo::skopeo;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Provenance as BuildKit writes it, of a build so many days ago.
+fn provenance(days: u32) -> (&'static str, Value) {
+    let time = humantime::format_rfc3339_seconds(SystemTime::now() - days * DAY).to_string();
+    ("https://slsa.dev/provenance/v0.2", json!({"builder": {"id": ""}, "materials": [], "metadata": {"buildFinishedOn": time}}))
+}
+
+/// Thirty versions of api, one a day, for two platforms, each with attestations; layers are shared by all, by ten, and by none. Every
+/// tenth is a release, every one has a content tag and a commit's.
+fn thirty_versions(registry: &Registry, repository: &ImageRef) -> BTreeMap<u32, Raw> {
+    (1..=30)
+        .map(|day| {
+            let image = TestImage {
+                platforms: vec!["linux/amd64", "linux/arm64"],
+                attestations: vec![provenance(day), ("https://spdx.dev/Document", json!({"packages": []}))],
+                below: vec!["shared by all".to_owned(), format!("shared by ten {}", day / 10)],
+                ..TestImage::new(&format!("day {day}"))
+            };
+            let tag = |text: String| repository.with_tag(text.parse().unwrap());
+            let raw = image.push(registry, &tag(format!("in-{day:040}")));
+            registry.put_manifest(&tag(format!("sha-{day:012}")), &raw).unwrap();
+            if day % 10 == 0 {
+                registry.put_manifest(&tag(format!("v1.{}.0", 30 - day)), &raw).unwrap();
+            }
+            (day, raw)
+        })
+        .collect()
+}
+
+/// Everything that the tags of a repository lead to, by a walk of the test's own.
+fn reachable(registry: &Registry, repository: &ImageRef) -> BTreeSet<Digest> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<ImageRef> = registry.tags(repository).unwrap().into_iter().map(|tag| repository.with_tag(tag)).collect();
+    while let Some(image) = open.pop() {
+        let raw = registry.need_manifest(&image).unwrap();
+        found.insert(raw.digest().clone());
+        for child in raw.document().unwrap().children() {
+            found.insert(child.digest.clone());
+            if child.is_manifest() {
+                open.push(repository.with_digest(child.digest.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Every tag of a repository copied whole (all platforms, attestations) by skopeo, which checks each digest, and pulled by the engine;
+/// images have attestations that speak of them.
+fn every_tag_pulls_and_verifies(registry: &Registry, repository: &ImageRef, dir: &std::path::Path) -> usize {
+    let tags = registry.tags(repository).unwrap();
+    for tag in &tags {
+        let image = repository.with_tag(tag.clone());
+        let to = format!("dir:{}", dir.join(tag.as_str()).display());
+        let copy = skopeo().args(["copy", "--all", "--src-tls-verify=false", &format!("docker://{image}"), &to]);
+        copy.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{image}: {error}"));
+        let raw = registry.need_manifest(&image).unwrap();
+        if matches!(raw.document().unwrap(), Document::Index(_)) {
+            docker(shared(), &["pull", "--quiet", &image.to_string()]);
+            docker(shared(), &["rmi", &image.to_string()]);
+            for attested in attest::read(registry, &image, &raw).unwrap() {
+                assert!(attested.provenance.is_some() && attested.subjects.contains(&attested.manifest), "{image}: {attested:?}");
+            }
+        }
+    }
+    tags.len()
+}
+
+/// Caches as BuildKit writes them, for these tags.
+fn real_caches(repository: &ImageRef, tags: &[&str]) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), "FROM scratch\nCOPY text /\n").unwrap();
+    for tag in tags {
+        std::fs::write(dir.path().join("text"), format!("{repository}:{tag}")).unwrap();
+        let to = format!("type=registry,ref={repository}:{tag},mode=max,image-manifest=true,oci-mediatypes=true");
+        let build =
+            shared().engine.buildx().args(["build", "--quiet", "--output=type=cacheonly", "--cache-to", &to]).arg(dir.path());
+        build.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
+fn publishing(server: &RegistryServer) -> Repo {
+    clone().env("XTASK_IMAGES_REGISTRY", server.host()).env("XTASK_IMAGES_NAMESPACE", "org/shop")
+}
+
+#[test]
+fn a_prune_of_thirty_versions_frees_what_it_says_and_every_tag_that_stays_still_pulls_and_verifies() {
+    let _turn = turn();
+    let (server, registry, dir) = (RegistryServer::plain(), anonymous(), tempfile::tempdir().unwrap());
+    let image = |name: &str| -> ImageRef { format!("{}/org/{name}", server.host()).parse().unwrap() };
+    let (api, caches) = (image("shop/api"), image("cache"));
+    let versions = thirty_versions(&registry, &api);
+    let old = TestImage { attestations: vec![provenance(3)], ..TestImage::new("old") };
+    old.push(&registry, &image("shop/old").with_tag("sha-0123456789ab".parse().unwrap()));
+    old.push(&registry, &image("shop/old").with_tag("v1.0.0".parse().unwrap()));
+    real_caches(&caches, &["api", "base", "old", "api-linux-amd64-linux-arm64", "theirs"]);
+    // Day 3 stays, day 20 stays for its release, day 9 goes.
+    let signatures = [3, 20, 9].map(|day| push_signature(&registry, &api, versions[&day].digest()));
+    let repo = publishing(&server);
+
+    let dry = repo.xtask(&["cache", "prune", "--tier", "registry", "--max-count", "5", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(registry.tags(&api).unwrap().len(), 66, "a dry run removes nothing");
+    let refused = repo.xtask(&["cache", "prune", "--tier", "registry", "--max-count", "5"]).exits(2);
+    assert!(refused.stderr.contains("--yes") && refused.stdout.contains("more than the 5 newest"), "{}", refused.stderr);
+    assert_eq!(registry.tags(&api).unwrap().len(), 66);
+
+    let done = repo.xtask(&["cache", "prune", "--tier", "registry", "--max-count", "5", "--yes", "--json"]).exits(0).json();
+    assert_eq!(done["removals"], dry["removals"]);
+    // 27 without a release, of which 5 stay; old's cache and its unreleased tag, which is v1.0.0's image too and so stays.
+    assert_eq!(done["removed"], 22 + 1, "{done:#}");
+    let tags: BTreeSet<String> = registry.tags(&api).unwrap().iter().map(ToString::to_string).collect();
+    let mut stay: BTreeSet<String> =
+        [1, 2, 3, 4, 5, 10, 20, 30].iter().flat_map(|d| [format!("in-{d:040}"), format!("sha-{d:012}")]).collect();
+    stay.extend(["v1.0.0", "v1.10.0", "v1.20.0"].map(str::to_owned));
+    stay.extend([3, 20].map(|day| format!("sha256-{}.sig", versions[&day].digest().hex())));
+    assert_eq!(tags, stay);
+    let cache_tags: BTreeSet<String> = registry.tags(&caches).unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(cache_tags, ["api", "api-linux-amd64-linux-arm64", "base", "theirs"].map(str::to_owned).into());
+
+    let before = server.blobs();
+    server.collect_garbage();
+    let after = server.blobs();
+    let freed: u64 = before.iter().filter(|(digest, _)| !after.contains_key(digest)).map(|(_, size)| size).sum();
+    assert_eq!(Some(freed), done["freed-bytes"].as_u64(), "what was said is what the collection frees");
+    let needed: BTreeSet<Digest> =
+        [&api, &caches, &image("shop/old")].into_iter().flat_map(|r| reachable(&registry, r)).collect();
+    assert_eq!(after.into_keys().collect::<BTreeSet<_>>(), needed, "nothing is left over, and nothing is missing");
+    assert!(!needed.contains(signatures[2].digest()));
+    assert_eq!(every_tag_pulls_and_verifies(&registry, &api, dir.path()), 21);
+    assert_eq!(every_tag_pulls_and_verifies(&registry, &image("shop/old"), dir.path()), 2);
+
+    let again = repo.xtask(&["cache", "prune", "--tier", "registry", "--max-count", "5", "--yes"]).exits(0);
+    assert!(again.stdout.contains("nothing to remove"), "{}", again.stdout);
+}
+
+#[test]
+fn a_registry_that_does_not_delete_is_a_clear_failure_and_keeps_everything() {
+    let server = RegistryServer::that_does_not_delete();
+    let registry = anonymous();
+    let api: ImageRef = format!("{}/org/shop/api", server.host()).parse().unwrap();
+    let image = TestImage { attestations: vec![provenance(9)], ..TestImage::new("kept") };
+    image.push(&registry, &api.with_tag("sha-0123456789ab".parse().unwrap()));
+    let failed = publishing(&server).xtask(&["cache", "prune", "--tier", "registry", "--max-age", "1d", "--yes"]).exits(1);
+    assert!(
+        failed.stdout.contains("REGISTRY_STORAGE_DELETE_ENABLED") && failed.stdout.contains("removed 0 things"),
+        "{}",
+        failed.stdout
+    );
+    assert_eq!(registry.tags(&api).unwrap().len(), 1);
+}
+
+#[test]
+fn a_cache_is_warmed_listed_and_cleared_and_the_build_after_that_executes_every_step() {
+    let _turn = turn();
+    let server = RegistryServer::plain();
+    let repo = publishing(&server);
+    let scopes = |tier: &str| repo.xtask(&["cache", "ls", "--tier", tier, "--json"]).exits(0).json();
+    assert_eq!(scopes("registry")["scopes"], json!([]));
+
+    let warmed = record(repo.xtask(&["cache", "warm", "api", "--tier", "registry", "--json"]), 0);
+    assert_eq!(task(&warmed, "api")["status"], "built");
+    let listed = scopes("registry");
+    let listed: BTreeMap<&str, &Value> =
+        listed["scopes"].as_array().unwrap().iter().map(|scope| (scope["scope"].as_str().unwrap(), scope)).collect();
+    let cache = |target: &str| listed[format!("{}/org/cache:{target}", server.host()).as_str()];
+    assert_eq!(listed.len(), 2, "{listed:#?}");
+    assert_eq!(cache("api")["users"], json!(["api"]));
+    assert_eq!(cache("base")["users"], json!(["api", "scheduler", "web", "worker"]));
+    assert!(
+        cache("api")["bytes"].as_u64() > cache("base")["bytes"].as_u64() && cache("api")["written"].is_string(),
+        "{listed:#?}"
+    );
+    let engine = scopes("engine");
+    assert!(engine["scopes"].as_array().unwrap().iter().any(|scope| scope["scope"] == "regular"), "{engine:#}");
+
+    let built = record(repo.xtask(&["build", "api", "--json"]), 0);
+    assert!(task(&built, "api")["steps"].as_array().unwrap().iter().all(|step| step["cached"] == true), "{built:#}");
+    let after = scopes("registry");
+    let of_api =
+        after["scopes"].as_array().unwrap().iter().find(|s| s["scope"].as_str().unwrap().ends_with("/cache:api")).unwrap();
+    assert!(of_api["used"].is_string(), "the build's hit is listed: {of_api:#}");
+    assert_eq!(task(&record(repo.xtask(&["build", "api", "--json"]), 0), "api")["status"], "skipped");
+
+    let cleared = repo.xtask(&["cache", "clear", "api", "--yes", "--json"]).exits(0).json();
+    assert_eq!((cleared["removed"].as_u64(), cleared["removals"][0]["name"].as_str()), (Some(1), Some("api")), "{cleared:#}");
+    assert_eq!(scopes("registry")["scopes"].as_array().unwrap().len(), 1, "the base's stays");
+    let fresh = record(repo.xtask(&["build", "api", "--json"]), 0);
+    assert_eq!(task(&fresh, "api")["why"], "its caches were cleared");
+    let steps = task(&fresh, "api")["steps"].as_array().unwrap();
+    assert!(steps.len() > 5 && steps.iter().all(|step| step["cached"] != true), "{steps:#?}");
+    assert_eq!(task(&record(repo.xtask(&["build", "api", "--json"]), 0), "api")["status"], "skipped");
+}
