@@ -169,7 +169,8 @@ impl Lock {
     /// # Errors
     /// A [`Refusal`] for another lock version, an unknown key, or a spelling that pnpm does not write.
     pub fn scan(text: String) -> Result<Self, Refusal> {
-        Scanner { text: &text }.scan().map(|scanned| scanned.into_lock(text))
+        let lock = Scanner { text: &text }.scan()?;
+        Ok(Self { text, ..lock })
     }
 
     /// The whole text.

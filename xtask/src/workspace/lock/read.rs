@@ -9,28 +9,6 @@ use super::{
 };
 use crate::workspace::package::join;
 
-/// The parts of a [`Lock`] before the text is moved in.
-pub(super) struct Scanned {
-    prefix: Span,
-    sections: Vec<Section>,
-    catalogs: Vec<Catalog>,
-    overrides: Vec<Entry>,
-    patches: Vec<Patch>,
-    times: Vec<Entry>,
-    importers: Vec<Importer>,
-    packages: Vec<PackageEntry>,
-    snapshots: Vec<Snapshot>,
-}
-
-impl Scanned {
-    pub(super) fn into_lock(self, text: String) -> Lock {
-        let by_dir = self.importers.iter().zip(0..).map(|(importer, index)| (importer.dir.clone(), index)).collect();
-        let Self { prefix, sections, catalogs, overrides, patches, times, importers, packages, snapshots } = self;
-        let hashes = OnceLock::new();
-        Lock { text, prefix, sections, catalogs, overrides, patches, times, importers, by_dir, packages, snapshots, hashes }
-    }
-}
-
 pub(super) struct Scanner<'a> {
     pub(super) text: &'a str,
 }
@@ -38,7 +16,8 @@ pub(super) struct Scanner<'a> {
 type Scan<T> = Result<T, Refusal>;
 
 impl<'a> Scanner<'a> {
-    pub(super) fn scan(&self) -> Scan<Scanned> {
+    /// The lock, less its text, which this borrows.
+    pub(super) fn scan(&self) -> Scan<Lock> {
         if let Some(at) = self.text.find('\r') {
             return self.refuse(at, "carriage returns");
         }
@@ -53,7 +32,9 @@ impl<'a> Scanner<'a> {
         let overrides = self.section_entries(&sections, Name::Overrides)?;
         let patches = self.patches(&sections)?;
         let times = self.section_entries(&sections, Name::Time)?;
-        Ok(Scanned { prefix, sections, catalogs, overrides, patches, times, importers, packages, snapshots })
+        let by_dir = importers.iter().zip(0..).map(|(importer, index)| (importer.dir.clone(), index)).collect();
+        let (text, hashes) = (String::new(), OnceLock::new());
+        Ok(Lock { text, prefix, sections, catalogs, overrides, patches, times, importers, by_dir, packages, snapshots, hashes })
     }
 
     fn refuse<T>(&self, at: usize, reason: impl Into<String>) -> Scan<T> {
