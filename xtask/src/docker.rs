@@ -10,5 +10,6 @@ pub mod manifest;
 pub mod rawjson;
 pub mod reach;
 pub mod registry;
+pub mod socket;
 pub mod store;
 mod tarball;

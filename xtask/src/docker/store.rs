@@ -8,14 +8,13 @@
 mod build_cache;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
 use super::registry::in_parallel;
+use super::socket::Socket;
 use crate::error::{Error, Result};
 use crate::execute::process::Invocation;
 use crate::execute::shutdown::Shutdown;
@@ -23,9 +22,6 @@ use crate::name::{Digest, ImageRef};
 
 /// A local engine answers within milliseconds; removing a large image takes a second or two.
 const LIMIT: Duration = Duration::from_secs(20);
-
-/// More than any honest answer.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// An image in the engine's store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,9 +121,8 @@ impl ImageStore {
     pub fn inspect(&self, image: &ImageRef) -> Result<Option<LocalImage>> {
         match &self.reach {
             Reach::Socket(socket) => {
-                let Some(body) = get(socket, &format!("/images/{image}/json"))? else { return Ok(None) };
-                let found: Inspected = parse(&body, &format!("the engine's answer about {image}"))?;
-                Ok(Some(found.into()))
+                let found: Option<Inspected> = at(socket).get_json(&format!("/images/{image}/json"))?;
+                Ok(found.map(Into::into))
             }
             Reach::Client(client) => Ok(self.inspect_by_client(client, std::slice::from_ref(image))?.pop().flatten()),
         }
@@ -142,7 +137,7 @@ impl ImageStore {
             Reach::Socket(socket) => {
                 let repository = name.without_reference();
                 let path = format!("/images/{image}/tag?repo={repository}&tag={}", name.reference());
-                let answer = ask(socket, "POST", &path)?;
+                let answer = at(socket).ask("POST", &path)?;
                 if answer.status == 201 { Ok(()) } else { Err(answer.failure(&format!("tag {image} as {name}"))) }
             }
             Reach::Client(client) => {
@@ -159,7 +154,7 @@ impl ImageStore {
     pub fn remove(&self, image: &ImageRef) -> Result<bool> {
         match &self.reach {
             Reach::Socket(socket) => {
-                let answer = ask(socket, "DELETE", &format!("/images/{image}"))?;
+                let answer = at(socket).ask("DELETE", &format!("/images/{image}"))?;
                 match answer.status {
                     200 => Ok(true),
                     404 => Ok(false),
@@ -187,17 +182,7 @@ impl ImageStore {
         };
         let names: Vec<String> = images.iter().map(|image| format!("names={image}")).collect();
         let path = format!("/images/get?{}", names.join("&"));
-        let lost = |e| unreachable(socket, "GET", &path).source(e);
-        let mut stream = BufReader::new(send(socket, "GET", &path).map_err(lost)?);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") && stream.read_line(&mut head).map_err(lost)? > 0 {}
-        if head.split(' ').nth(1) == Some("200") {
-            return Ok(stream);
-        }
-        let mut body = Vec::new();
-        stream.take(MAX_BYTES).read_to_end(&mut body).map_err(lost)?;
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Err(Answer { status, body }.failure("hand out its images"))
+        at(socket).download(&path, "hand out its images")
     }
 
     /// One start of the client for all images: it prints what it finds and complains about the rest.
@@ -225,94 +210,31 @@ impl ImageStore {
                 continue;
             }
             let Some(line) = answers.next() else { return Err(invocation.failure(output.code, &said)) };
-            found.push(Some(parse::<Inspected>(line.as_bytes(), &format!("the client's answer about {image}"))?.into()));
+            let inspected: Inspected = serde_json::from_str(line)
+                .map_err(|e| Error::failed(format!("the client's answer about {image} is unexpected JSON")).source(e))?;
+            found.push(Some(inspected.into()));
         }
         Ok(found)
     }
 }
 
+fn at(path: &Path) -> Socket<'_> {
+    Socket { path, patience: LIMIT }
+}
+
 fn history_id(socket: &Path, image: &ImageRef) -> Result<Option<Digest>> {
-    let Some(body) = get(socket, &format!("/images/{image}/history"))? else { return Ok(None) };
-    let layers: Vec<Layer> = parse(&body, &format!("the engine's history of {image}"))?;
+    let Some(layers) = at(socket).get_json::<Vec<Layer>>(&format!("/images/{image}/history"))? else { return Ok(None) };
     // An image without any history has no first entry either; then the longer question is asked.
     match layers.first().and_then(|layer| layer.id.parse().ok()) {
         Some(digest) => Ok(Some(digest)),
-        None => match get(socket, &format!("/images/{image}/json"))? {
-            Some(body) => Ok(Some(parse::<Inspected>(&body, &format!("the engine's answer about {image}"))?.id)),
-            None => Ok(None),
-        },
+        None => Ok(at(socket).get_json::<Inspected>(&format!("/images/{image}/json"))?.map(|found| found.id)),
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|e| Error::failed(format!("{what} is unexpected JSON")).source(e))
-}
-
-/// The body of a 200, `None` for a 404.
-fn get(socket: &Path, path: &str) -> Result<Option<Vec<u8>>> {
-    let answer = ask(socket, "GET", path)?;
-    match answer.status {
-        200 => Ok(Some(answer.body)),
-        404 => Ok(None),
-        _ => Err(answer.failure(&format!("answer GET {path}"))),
-    }
-}
-
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn failure(&self, doing: &str) -> Error {
-        #[derive(Deserialize)]
-        struct Body {
-            message: String,
-        }
-        let said =
-            serde_json::from_slice::<Body>(&self.body).map_or_else(|_| format!("status {}", self.status), |body| body.message);
-        Error::failed(format!("the engine could not {doing}: {said}"))
-    }
-}
-
-/// HTTP/1.0, so that the answer ends where the connection does.
-fn ask(socket: &Path, method: &str, path: &str) -> Result<Answer> {
-    let exchange = || -> std::io::Result<Vec<u8>> {
-        let mut answer = Vec::new();
-        send(socket, method, path)?.take(MAX_BYTES).read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    let bytes = exchange().map_err(|e| unreachable(socket, method, path).source(e))?;
-    split(&bytes).ok_or_else(|| unreachable(socket, method, path))
-}
-
-fn send(socket: &Path, method: &str, path: &str) -> std::io::Result<UnixStream> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
-    stream.write_all(format!("{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Length: 0\r\n\r\n").as_bytes())?;
-    Ok(stream)
-}
-
-fn unreachable(socket: &Path, method: &str, path: &str) -> Error {
-    Error::failed(format!("the engine at {} did not answer {method} {path}", socket.display()))
-        .hint("is the engine running? `docker info` and `cargo xtask engine status` tell")
-}
-
-fn split(answer: &[u8]) -> Option<Answer> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
-    let mut lines = head.split("\r\n");
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let body = answer[end + 4..].to_vec();
-    let length = lines.find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok());
-    // A daemon that dies in mid-answer must not look like one that has nothing.
-    length.is_none_or(|length| length == body.len()).then_some(Answer { status, body })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::net::UnixListener;
 

@@ -1,8 +1,5 @@
-//! The few questions we ask an engine over its unix socket: is it there, which version, which image store. HTTP/1.0, so that
-//! an answer ends where the connection does; starting the `docker` client for this would take a tenth of a second.
+//! The few questions we ask an engine before it is used: is it there, which version, which image store.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,17 +7,20 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::docker::capability::Version;
+use crate::docker::socket::Socket;
 use crate::error::{Error, Result};
 
 /// A local engine answers these within milliseconds; one that takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(5);
-/// More than any honest answer to these questions.
-const MAX_BYTES: u64 = 4 << 20;
+
+fn at(path: &Path) -> Socket<'_> {
+    Socket { path, patience: LIMIT }
+}
 
 /// True where an engine answers on this socket.
 #[must_use]
 pub fn answers(socket: &Path) -> bool {
-    get(socket, "/_ping").is_ok_and(|body| body.starts_with(b"OK"))
+    at(socket).get("/_ping").is_ok_and(|body| body.is_some_and(|body| body.starts_with(b"OK")))
 }
 
 /// The engine's version.
@@ -58,40 +58,13 @@ pub fn has_containerd_store(socket: &Path) -> Result<bool> {
 /// True where the engine's own store has this image.
 #[must_use]
 pub fn has_image(socket: &Path, name: &str) -> bool {
-    get(socket, &format!("/images/{name}/json")).is_ok()
+    at(socket).get(&format!("/images/{name}/json")).is_ok_and(|found| found.is_some())
 }
 
+/// What the engine answers to a question that every engine knows.
 fn get_json<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T> {
-    let body = get(socket, path)?;
-    serde_json::from_slice(&body).map_err(|e| failed(socket, path).source(e))
-}
-
-fn failed(socket: &Path, path: &str) -> Error {
-    Error::failed(format!("the engine at {} did not answer GET {path}", socket.display()))
-}
-
-fn get(socket: &Path, path: &str) -> Result<Vec<u8>> {
-    let exchange = || -> std::io::Result<Vec<u8>> {
-        let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(LIMIT))?;
-        stream.set_write_timeout(Some(LIMIT))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n")?;
-        let mut answer = Vec::new();
-        stream.take(MAX_BYTES).read_to_end(&mut answer)?;
-        Ok(answer)
-    };
-    let answer = exchange().map_err(|e| failed(socket, path).source(e))?;
-    body_of(&answer).map(<[u8]>::to_vec).ok_or_else(|| {
-        let first = answer.split(|b| *b == b'\n').next().unwrap_or_default();
-        failed(socket, path).source(String::from_utf8_lossy(first).trim().to_owned())
-    })
-}
-
-/// The body of an answer with status 200.
-fn body_of(answer: &[u8]) -> Option<&[u8]> {
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n")?;
-    let status = answer[..end].split(|b| *b == b' ').nth(1)?;
-    (status == b"200").then_some(&answer[end + 4..])
+    let unknown = || Error::failed(format!("the engine at {} does not know GET {path}", socket.display()));
+    at(socket).get_json(path)?.ok_or_else(unknown)
 }
 
 #[cfg(test)]
@@ -99,17 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_answer_with_status_200_has_a_body() {
-        assert_eq!(body_of(b"HTTP/1.0 200 OK\r\nA: b\r\n\r\nOK"), Some(&b"OK"[..]));
-        assert_eq!(body_of(b"HTTP/1.1 500 Oops\r\n\r\nno"), None);
-        assert_eq!(body_of(b"HTTP/1.0 200 OK\r\nA:"), None);
-    }
-
-    #[test]
-    fn a_socket_nobody_listens_on_is_no_engine_and_the_error_names_it() {
+    fn a_socket_nobody_listens_on_is_no_engine() {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("docker.sock");
-        assert!(!answers(&socket));
+        assert!(!answers(&socket) && !has_image(&socket, "node:24"));
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         assert!(!answers(&socket));
         assert!(version(&socket).unwrap_err().to_string().contains("docker.sock"));

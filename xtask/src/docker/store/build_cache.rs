@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::{ImageStore, Reach, get, parse};
+use super::{ImageStore, Reach, at};
 use crate::error::Result;
 use crate::plan::upkeep::engine::Record;
 
@@ -41,8 +41,7 @@ impl ImageStore {
     /// As [`ImageStore::ids`].
     pub fn build_cache(&self) -> Result<Option<Vec<Record>>> {
         let Reach::Socket(socket) = &self.reach else { return Ok(None) };
-        let Some(body) = get(socket, "/system/df?type=build-cache")? else { return Ok(None) };
-        let usage: Usage = parse(&body, "the engine's answer about its build cache")?;
+        let Some(usage) = at(socket).get_json::<Usage>("/system/df?type=build-cache")? else { return Ok(None) };
         let records = usage.build_cache.unwrap_or_default().into_iter().map(|listed| Record {
             kind: listed.kind,
             bytes: u64::try_from(listed.size).unwrap_or(0),
