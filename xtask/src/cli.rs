@@ -158,7 +158,7 @@ impl Since {
   cargo xtask build --affected               build what this branch touches
   cargo xtask build --push --tag pr-12       push images with attestations
   cargo xtask build --dry-run                print the very commands, run none
-  cargo xtask build --json | jq '.services'  the outcome as data")]
+  cargo xtask build --json | jq '.tasks'     the outcome as data")]
 pub struct Build {
     /// The services to build [default: all]
     #[arg(value_name = "SERVICE")]

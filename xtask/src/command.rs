@@ -26,7 +26,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::execute::http::{Http, Limits};
 use crate::execute::shutdown::Shutdown;
-use crate::record::{Keep, Run, Runs};
+use crate::record::{Ended, Keep, Run, Runs};
 use crate::report::{Look, Progress, Reporter, error};
 use crate::stage::{Session, configuration, state_dir};
 use crate::workspace::git::Git;
@@ -156,9 +156,11 @@ impl Surroundings<'_> {
         let config = self.config(&home)?;
         let run = begin(&Runs::new(&state_dir(&home)))?;
         let reporter = Reporter::start(self.look(), std::io::stderr());
-        let (shown, logs) = (reporter.events(), run.logs(false));
+        let (shown, logs, ended) = (reporter.events(), run.logs(false), Ended::default());
+        let noted = ended.clone();
         let events = crate::event::Events::new(move |event| {
             logs.event(&event);
+            noted.event(&event);
             shown.emit(event);
         });
         let raw = self.global.progress == cli::Progress::Rawjson;
@@ -173,6 +175,7 @@ impl Surroundings<'_> {
             events,
             shutdown: self.shutdown.clone(),
             run,
+            ended,
             begun: self.begun,
             started: self.started,
             raw,

@@ -2,10 +2,11 @@
 //! emits never prints; whoever reads never decides.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
 use crate::name::{Digest, ServiceName};
 
 /// Something a run works on that has a line of its own in the progress display.
@@ -16,6 +17,8 @@ pub enum Task {
     Engine,
     /// The sparse checkout.
     Checkout,
+    /// Making the plan.
+    Plan,
     /// The shared base image.
     Base,
     /// One service's image.
@@ -31,6 +34,7 @@ impl std::fmt::Display for Task {
         f.pad(match self {
             Self::Engine => "engine",
             Self::Checkout => "checkout",
+            Self::Plan => "plan",
             Self::Base => "base",
             Self::Service(name) => name.as_str(),
             Self::Publish => "publish",
@@ -130,6 +134,23 @@ impl Events {
     /// Emits a notice.
     pub fn notice(&self, level: Level, task: Option<Task>, message: impl Into<String>, hint: Option<String>) {
         self.emit(Event::Notice { level, task, message: message.into(), hint });
+    }
+
+    /// Does a task's work between its two events. The work's error is the task's failure.
+    ///
+    /// # Errors
+    /// The work's.
+    pub fn during<T>(&self, task: &Task, title: impl Into<String>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        self.emit(Event::Started { task: task.clone(), title: title.into() });
+        let done = work();
+        let status = match &done {
+            Ok(_) => Status::Done,
+            Err(error) if error.is_cancelled() => Status::Cancelled,
+            Err(_) => Status::Failed,
+        };
+        self.emit(Event::Ended { task: task.clone(), status, took: started.elapsed(), digest: None });
+        done
     }
 
     /// Says what a task is doing right now.

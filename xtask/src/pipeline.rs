@@ -27,7 +27,7 @@ pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
         && publication::all_stand(&record)
     {
         let naming = Naming { name: first.to_string(), version: None, tags: tags.clone(), move_tags: true, annotations: None };
-        publish(session, &plan, &naming)?;
+        return Ok(outcome::end_after(session, record, || publish(session, &plan, &naming))?.0);
     }
     outcome::end(session, record)
 }
@@ -55,15 +55,19 @@ pub fn release(session: &Session, release: &Release) -> Result<Released> {
         let request = publication::build_request(session, release);
         let (project, engine, plan) = prepare(session, root, &request)?;
         project::check_complete(&project)?;
-        let record = images(session, &project, &engine, &plan, &request)?;
+        let mut record = images(session, &project, &engine, &plan, &request)?;
+        (record.commit, record.reference) = (Some(commit.clone()), Some(tag.tag.to_string()));
         if !publication::all_stand(&record) {
             return Ok(Released { record: outcome::end(session, record)?, published: Vec::new(), notes: None });
         }
-        let naming = Naming::of_release(session, &tag, &commit, release)?;
-        let published = publish(session, &plan, &naming)?;
-        let noted: Vec<Noted> = published.iter().map(Noted::from).collect();
-        let report = publication::write_notes(session, &tag, release, &noted, false)?;
-        Ok(Released { record: outcome::end(session, record)?, published, notes: Some(report) })
+        let (record, (published, report)) = outcome::end_after(session, record, || {
+            let naming = Naming::of_release(session, &tag, &commit, release)?;
+            let published = publish(session, &plan, &naming)?;
+            let noted: Vec<Noted> = published.iter().map(Noted::from).collect();
+            let report = publication::write_notes(session, &tag, release, &noted, false)?;
+            Ok((published, report))
+        })?;
+        Ok(Released { record, published, notes: Some(report) })
     })
 }
 

@@ -3,6 +3,7 @@
 //! tolerance: a file that cannot be understood is as good as none, and is left alone where a newer version wrote it.
 
 mod advice;
+pub mod ended;
 pub mod history;
 pub mod logs;
 pub mod run;
@@ -10,6 +11,8 @@ pub mod runs;
 pub mod state;
 pub mod stats;
 
+pub use ended::Ended;
+pub use history::History;
 pub use logs::Logs;
 pub use run::{Missed, Outcome, RunRecord, TaskRecord, TierRecord};
 pub use runs::{Keep, Run, RunId, Runs};

@@ -54,6 +54,8 @@ pub struct Session {
     pub registry: Registry,
     /// This run's folder: logs, metadata, record.
     pub run: record::Run,
+    /// What has ended so far that is no build.
+    pub ended: record::Ended,
     /// When it began, by the calendar.
     pub begun: SystemTime,
     /// When it began, by the clock that never goes back.
@@ -87,6 +89,11 @@ impl Session {
     /// What is known of earlier builds.
     pub fn state(&self) -> record::State {
         record::State::new(&self.state_dir())
+    }
+
+    /// The runs there were.
+    pub fn history(&self) -> record::History {
+        record::History::new(&self.state_dir())
     }
 }
 

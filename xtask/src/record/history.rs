@@ -241,6 +241,21 @@ impl History {
         Ok(parse(&self.text()?))
     }
 
+    /// Prunes once the history is a tenth beyond `keep`: reading all of it at the end of every run would cost more than it gives.
+    ///
+    /// # Errors
+    /// As [`History::prune`].
+    pub fn tidy(&self, keep: Keep, now: SystemTime) -> Result<()> {
+        let text = self.text()?;
+        let oldest = now.checked_sub(keep.age + keep.age / 10);
+        let first = text.lines().find_map(|line| if let Line::Run(run) = read_line(line) { Some(run.started) } else { None });
+        let is_old = first.zip(oldest).is_some_and(|(first, oldest)| first < oldest);
+        if is_old || text.lines().count() > keep.count + keep.count / 10 {
+            self.prune(keep, now)?;
+        }
+        Ok(())
+    }
+
     /// Drops runs beyond `keep`; damaged lines go with them, lines of a newer version stay. Returns how many lines went.
     ///
     /// # Errors
@@ -412,6 +427,21 @@ pub(crate) mod tests {
         let text = history.text().unwrap();
         assert!(text.starts_with(&format!("{newer}\n{alike}\n")), "{text}");
         assert_eq!(history.read().unwrap().runs, [run(3), run(4)]);
+    }
+
+    #[test]
+    fn a_history_is_tidied_by_count_and_by_age_and_not_at_every_run() {
+        let (_dir, history) = history();
+        let keep = Keep { count: 20, age: Duration::from_hours(10) };
+        let lines = |n: u32| {
+            history.append(&run(n)).unwrap();
+            history.tidy(keep, run(n).started).unwrap();
+            history.read().unwrap().runs.len()
+        };
+        let counts: Vec<usize> = (0..24).map(lines).collect();
+        assert_eq!(counts[18..], [19, 20, 21, 22, 20, 21], "half an hour apart, so the count decides");
+        history.tidy(keep, run(60).started).unwrap();
+        assert_eq!(history.read().unwrap(), Read::default(), "all of them are too old");
     }
 
     #[test]

@@ -219,6 +219,12 @@ impl TaskRecord {
         Duration::from_millis(self.took_ms)
     }
 
+    /// When it was over; none where it never began.
+    #[must_use]
+    pub fn ended(&self) -> Option<SystemTime> {
+        self.started?.checked_add(self.took())
+    }
+
     /// How many of its steps came from a cache.
     #[must_use]
     pub fn cached(&self) -> usize {

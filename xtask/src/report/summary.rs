@@ -63,10 +63,9 @@ pub fn table(tasks: &[TaskRecord], paint: Paint) -> String {
     })
 }
 
-/// The engine and the checkout are means to an end: they are of interest only where they failed.
+/// What makes no image is a means to an end: it is of interest only where it failed.
 fn is_shown(task: &TaskRecord) -> bool {
-    let is_means = matches!(task.task, Task::Engine | Task::Checkout);
-    !is_means || !matches!(task.status, Status::Done | Status::Skipped)
+    matches!(task.task, Task::Base | Task::Service(_)) || !matches!(task.status, Status::Done | Status::Skipped)
 }
 
 fn row(task: &TaskRecord) -> Vec<String> {

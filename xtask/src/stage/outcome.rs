@@ -1,13 +1,20 @@
 //! From the builds' outcomes to the run's record: the same value that the summary shows, `--json` prints and the history keeps.
 
+use std::time::{Duration, SystemTime};
+
 use crate::error::Result;
 use crate::event::{Level, Status, Task};
 use crate::name::ServiceName;
 use crate::plan::cache::{Kind, Tier, Verdict};
 use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
-use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
+use crate::record::history::PastRun;
+use crate::record::{Keep, Outcome, RunRecord, TaskRecord, TierRecord};
 use crate::stage::{Session, build};
+use crate::workspace::git::Git;
+
+/// How much of the history is kept: about 10 MB.
+const HISTORY: Keep = Keep { count: 10_000, age: Duration::from_hours(366 * 24) };
 
 /// A record in which nothing has run yet: skipped services stand in it, the others are marked as not run.
 pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
@@ -21,6 +28,7 @@ pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
             if names.is_empty() { "every service is affected".to_owned() } else { format!("not affected: {}", names.join(", ")) };
         session.events.notice(Level::Info, None, format!("since {:.12} {which}", affected.commit), None);
     }
+    record.tasks.push(planning(session));
     for service in &plan.services {
         let task = Task::Service(service.service.name.clone());
         let mut entry = match &service.decision {
@@ -37,10 +45,19 @@ pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
     record
 }
 
+/// The plan's making, which is over now: the time since the run began, or since what came before it.
+fn planning(session: &Session) -> TaskRecord {
+    let before = session.ended.tasks().iter().filter_map(TaskRecord::ended).max();
+    let started = before.unwrap_or(session.begun);
+    let took = SystemTime::now().duration_since(started).unwrap_or_default();
+    TaskRecord { started: Some(started), took_ms: millis(took), ..TaskRecord::new(Task::Plan, Status::Done) }
+}
+
 /// Enters the outcome of a build that is no service's.
 pub fn add(record: &mut RunRecord, outcome: build::Outcome, tiers: &[Tier]) {
     let entry = filled(TaskRecord::new(outcome.task.clone(), outcome.status), outcome, tiers);
-    record.tasks.insert(0, entry);
+    let first_service = record.tasks.iter().position(|task| matches!(task.task, Task::Service(_)));
+    record.tasks.insert(first_service.unwrap_or(record.tasks.len()), entry);
 }
 
 /// Enters the services' outcomes.
@@ -59,7 +76,7 @@ fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRec
     entry.missed = outcome.missed;
     entry.status = outcome.status;
     entry.started = Some(outcome.begun);
-    entry.took_ms = u64::try_from(outcome.took.as_millis()).unwrap_or(u64::MAX);
+    entry.took_ms = millis(outcome.took);
     entry.digest = outcome.digest;
     entry.size = outcome.size;
     entry.tiers = tiers.iter().map(tier).collect();
@@ -89,11 +106,15 @@ pub fn may_go_on(record: &RunRecord) -> bool {
     record.tasks.iter().all(|task| !matches!(task.status, Status::Failed | Status::Cancelled))
 }
 
-/// Completes the record and writes it.
+/// Completes the record, writes it, and appends it to the history.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When it cannot be written. A history that cannot be appended to is a warning.
 pub fn end(session: &Session, mut record: RunRecord) -> Result<RunRecord> {
+    let (before, after): (Vec<_>, Vec<_>) =
+        session.ended.tasks().into_iter().partition(|task| matches!(task.task, Task::Engine | Task::Checkout));
+    record.tasks.splice(0..0, before);
+    record.tasks.extend(after);
     let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
     record.outcome = if any(Status::Failed) {
         Outcome::Failed
@@ -102,7 +123,25 @@ pub fn end(session: &Session, mut record: RunRecord) -> Result<RunRecord> {
     } else {
         Outcome::Succeeded
     };
-    record.took_ms = u64::try_from(session.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if record.commit.is_none() {
+        (record.commit, record.reference) = head(session);
+    }
+    record.took_ms = millis(session.started.elapsed());
     session.run.write(&record)?;
+    let history = session.history();
+    if let Err(error) = history.append(&PastRun::from(&record)).and_then(|()| history.tidy(HISTORY, session.begun)) {
+        session.events.notice(Level::Warning, None, error.to_string(), Some("`cargo xtask stats` will not know this run".into()));
+    }
     Ok(record)
+}
+
+/// The commit and, where it has a name, the branch. CI checks out a commit and says the name beside it.
+fn head(session: &Session) -> (Option<String>, Option<String>) {
+    // A run that is being stopped starts no child, and a folder without git has neither: the record does without.
+    let (commit, branch) = Git::at(&session.home, &session.shutdown).head().unwrap_or_default();
+    (commit, session.env.get("GITHUB_REF_NAME").map(str::to_owned).or(branch))
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@ use semver::Version;
 use crate::docker::manifest::{Document, Index, Manifest, PlatformSpec};
 use crate::docker::registry::{Registry, in_parallel};
 use crate::error::{Error, Result};
-use crate::event::{Level, Status};
+use crate::event::{Level, Status, Task};
 use crate::execute::group::Group;
 use crate::execute::pool;
 use crate::github::api::Api;
@@ -215,7 +215,10 @@ pub fn write_notes(
         file: release.notes_file.as_deref(),
         fallback: &fallback,
     };
-    update_release::update_release(api.as_ref().map_err(|why| *why), &request, &session.events).map_err(|e: Error| {
+    let written = session.events.during(&Task::Notes, format!("notes of {}", tag.tag), || {
+        update_release::update_release(api.as_ref().map_err(|why| *why), &request, &session.events)
+    });
+    written.map_err(|e: Error| {
         if e.hint_text().is_some() { e } else { e.hint("the images and their tags stand; run this again for the notes") }
     })
 }

@@ -119,12 +119,13 @@ fn critical(stretches: &[Stretch], run: &RunRecord) -> BTreeSet<usize> {
 /// The stage a task belongs to; a later one waits for the earlier ones.
 fn rank(task: &Task) -> u8 {
     match task {
-        Task::Engine => 0,
-        Task::Checkout => 1,
-        Task::Base => 2,
-        Task::Service(_) => 3,
-        Task::Publish => 4,
-        Task::Notes => 5,
+        Task::Checkout => 0,
+        Task::Engine => 1,
+        Task::Plan => 2,
+        Task::Base => 3,
+        Task::Service(_) => 4,
+        Task::Publish => 5,
+        Task::Notes => 6,
     }
 }
 

@@ -18,6 +18,16 @@ impl Git {
         self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])
     }
 
+    /// The commit that is checked out and its branch, each where there is one, in one question.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn head(&self) -> Result<(Option<String>, Option<String>)> {
+        let said = self.ask(&["rev-parse", "HEAD", "--abbrev-ref", "HEAD"])?.unwrap_or_default();
+        let mut lines = said.lines().map(str::to_owned);
+        Ok((lines.next(), lines.next().filter(|branch| branch != "HEAD")))
+    }
+
     /// The full id of the commit that `revision` names.
     ///
     /// # Errors
