@@ -2,6 +2,7 @@
 
 mod cache;
 mod layers;
+mod stats;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use crate::name::{ImageRef, Platform, ReleaseTag};
 use crate::plan::request;
 
 pub use layers::{Layers, Store};
+pub use stats::Stats;
 
 /// Builds and releases every Docker service of this pnpm monorepo.
 #[derive(Debug, Parser)]
@@ -80,6 +82,8 @@ pub enum Verb {
     Verify(Verify),
     /// Show what is in images: layers and their Dockerfile lines, waste, large files, changes
     Layers(Layers),
+    /// Say what builds cost over time: medians, trends, hit rates, slowest steps, what each cache costs and gives
+    Stats(Stats),
     /// Start, stop and look at the embedded engine
     Engine {
         /// What to do with it.

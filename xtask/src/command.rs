@@ -7,6 +7,7 @@ pub mod layers;
 pub mod plan;
 pub mod prune;
 pub mod release;
+pub mod stats;
 pub mod update;
 pub mod verify;
 
@@ -71,6 +72,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
         Verb::Update(flags) => update::run(flags, surroundings),
         Verb::Release(flags) => release::run(flags, surroundings),
         Verb::Verify(flags) => verify::run(flags, surroundings),
+        Verb::Stats(flags) => stats::run(flags, surroundings),
         Verb::Engine { action } => {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
             // look and to stop.

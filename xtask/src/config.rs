@@ -2,6 +2,7 @@
 
 mod load;
 pub mod pins;
+mod stats;
 pub mod upkeep;
 mod validated;
 mod written;

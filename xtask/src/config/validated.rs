@@ -58,6 +58,8 @@ pub struct Config {
     pub builder: Option<String>,
     /// How many services build at once; `None` takes it from the cores.
     pub jobs: Option<NonZeroUsize>,
+    /// Where the history of runs is shared, with a tag; `None` where there is no registry.
+    pub history: Option<ImageRef>,
 }
 
 /// Where images go and how they are made.
@@ -148,6 +150,7 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
         Some(repository) => Some(repository),
         None => prefix.as_ref().and_then(default_cache_repository),
     };
+    let history = written.stats.validate(prefix.as_ref())?;
     let base_target = written.base.target.unwrap_or_else(|| "base".to_owned());
     target_name(&base_target)?;
     let services = services(written.service)?;
@@ -191,6 +194,7 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
         stand_ins: written.builders.stand_ins.unwrap_or_default(),
         builder: written.builders.builder,
         jobs: written.builders.jobs,
+        history,
     })
 }
 

@@ -24,6 +24,7 @@ pub struct Written {
     pub checkout: Checkout,
     pub release: Release,
     pub builders: Builders,
+    pub stats: super::stats::Written,
 }
 
 impl Written {
@@ -36,6 +37,7 @@ impl Written {
         self.checkout.overlay(top.checkout);
         self.release.overlay(top.release);
         self.builders.overlay(top.builders);
+        self.stats.overlay(top.stats);
         if !top.service.is_empty() {
             self.service = top.service;
         }

@@ -24,8 +24,10 @@ fn on_service(service: &ServiceStats) -> Vec<String> {
     let mut advice = Vec::new();
     let name = &service.service;
     if let Some(trend) = service.built.trend.filter(|trend| *trend >= SLOWER) {
-        advice
-            .push(format!("builds of {name} got {} slower lately; `cargo xtask stats --html` shows which step", percent(trend)));
+        advice.push(format!(
+            "builds of {name} got {} slower lately; `cargo xtask stats --html stats.html` shows which step",
+            percent(trend)
+        ));
     }
     if let Some(rate) = service.hit_rate.filter(|rate| *rate < LOW_HIT_RATE) {
         advice.push(format!(

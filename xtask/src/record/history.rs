@@ -183,16 +183,15 @@ impl History {
     /// # Errors
     /// When the file cannot be read or written.
     pub fn merge(&self, other: &str) -> Result<usize> {
-        let known: BTreeSet<String> = self.text()?.lines().filter_map(line_id).collect();
-        let news = other.lines().filter(|line| line_id(line).is_some_and(|id| !known.contains(&id)));
-        let news: Vec<String> = news.map(str::to_owned).collect();
+        let mine = self.text()?;
+        let news = missing(other, &mine);
         if !news.is_empty() {
             self.append_lines(&news)?;
         }
         Ok(news.len())
     }
 
-    fn append_lines(&self, lines: &[String]) -> Result<()> {
+    fn append_lines(&self, lines: &[impl AsRef<str>]) -> Result<()> {
         let _lock = self.lock()?;
         let io = |e| Error::io("write", &self.path, e);
         let mut file = File::options().create(true).append(true).read(true).open(&self.path).map_err(io)?;
@@ -205,7 +204,7 @@ impl History {
             }
         }
         for line in lines {
-            text.push_str(line);
+            text.push_str(line.as_ref());
             text.push('\n');
         }
         file.write_all(text.as_bytes()).map_err(io)
@@ -221,11 +220,20 @@ impl History {
         Ok(file)
     }
 
-    /// The whole history as text, for sharing it; empty where there is none. Bytes that are not UTF-8 (a torn write) are replaced.
+    /// The history for sharing it: every line but damaged ones.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn text(&self) -> Result<String> {
+    pub fn lines(&self) -> Result<String> {
+        let text = self.text()?;
+        Ok(missing(&text, "").iter().flat_map(|line| [line, "\n"]).collect())
+    }
+
+    /// The whole history as text; empty where there is none. Bytes that are not UTF-8 (a torn write) are replaced.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    fn text(&self) -> Result<String> {
         match std::fs::read(&self.path) {
             Ok(bytes) => Ok(String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
@@ -283,6 +291,13 @@ impl History {
         }
         Ok(gone)
     }
+}
+
+/// The lines of one history's text, each once, whose runs another's does not have.
+#[must_use]
+pub fn missing<'a>(text: &'a str, other: &str) -> Vec<&'a str> {
+    let mut known: BTreeSet<String> = other.lines().filter_map(line_id).collect();
+    text.lines().filter(|line| line_id(line).is_some_and(|id| known.insert(id))).collect()
 }
 
 /// Reads a history's text.

@@ -40,6 +40,8 @@ pub struct Stats {
     pub newer: usize,
     /// How long a run that succeeded takes.
     pub total: Times,
+    /// What is done beside the images, in the order of a run: engine, checkout, plan, publish, notes.
+    pub stages: Vec<StageStats>,
     /// The services, slowest median first.
     pub services: Vec<ServiceStats>,
     /// The steps that took the most time over all runs.
@@ -64,6 +66,16 @@ pub struct Times {
     pub p90: u64,
     /// The median of the newest quarter against that of the rest, less one: 0.2 is a fifth slower. None where too few.
     pub trend: Option<f64>,
+}
+
+/// A stage that makes no image.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StageStats {
+    /// Its name.
+    pub stage: String,
+    /// How long it takes.
+    pub took: Times,
 }
 
 /// One service, or the base.
@@ -110,11 +122,11 @@ pub struct TierStats {
     pub verdicts: BTreeMap<String, usize>,
     /// The share of steps that came from a cache in builds that used this tier first.
     pub hit_rate: Option<f64>,
-    /// Time spent reading caches in those builds.
+    /// Time spent reading this tier.
     pub importing: u64,
-    /// Time spent writing caches in those builds. Where the export runs beside something else this is more than was waited for.
+    /// Time spent writing this tier. Where the export runs beside something else this is more than was waited for.
     pub exporting: u64,
-    /// What the cached steps of those builds take when they run, by their medians: an estimate.
+    /// What the cached steps of builds that used this tier first take when they run, by their medians: an estimate.
     pub saved: u64,
     /// How many of those cached steps never ran in this history, so that what they would take is not known and not in `saved`.
     pub unmeasured: u64,
@@ -163,6 +175,7 @@ pub fn of(read: &Read) -> Stats {
     let done: Vec<u64> = runs.iter().filter(|run| run.outcome == Outcome::Succeeded).map(|run| run.took).collect();
     let services = services(runs);
     let steps = step_times(runs);
+    let stages = stages(runs);
     let tiers = tiers(runs, &steps);
     let mut spent = BTreeMap::new();
     for (kind, ms) in runs.iter().flat_map(|run| &run.tasks).flat_map(|task| &task.spent) {
@@ -180,6 +193,7 @@ pub fn of(read: &Read) -> Stats {
         damaged: read.damaged,
         newer: read.newer,
         total: Times::of(&done),
+        stages,
         services,
         steps: slowest(&steps),
         spent,
@@ -190,6 +204,14 @@ pub fn of(read: &Read) -> Stats {
 
 fn is_image(task: &Task) -> bool {
     matches!(task, Task::Base | Task::Service(_))
+}
+
+fn stages(runs: &[PastRun]) -> Vec<StageStats> {
+    let mut by_stage: BTreeMap<&Task, Vec<u64>> = BTreeMap::new();
+    for task in runs.iter().flat_map(|run| &run.tasks).filter(|task| !is_image(&task.task) && task.status == Status::Done) {
+        by_stage.entry(&task.task).or_default().push(task.took);
+    }
+    by_stage.into_iter().map(|(task, durations)| StageStats { stage: task.to_string(), took: Times::of(&durations) }).collect()
 }
 
 fn services(runs: &[PastRun]) -> Vec<ServiceStats> {
@@ -270,17 +292,22 @@ fn tiers(runs: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
         for (tier, verdict) in &task.tiers {
             *sums.entry(tier).or_default().verdicts.entry(verdict.clone()).or_default() += 1;
         }
-        let used = |tier: &&&str| task.tiers.get(**tier).is_some_and(|verdict| verdict == "used");
-        let first = ["gha", "registry", "image", "inline"].iter().find(used).copied();
+        let first = ["gha", "registry", "image", "inline"].into_iter().find(|tier| reads(task, tier));
         let sum = sums.entry(first.filter(|_| run.ci || !task.imports.is_empty()).unwrap_or("local")).or_default();
         sum.cached += task.cached;
         sum.total += task.total;
-        sum.importing = task.imports.iter().fold(sum.importing, |sum, import| sum.saturating_add(import.1));
-        sum.exporting = task.exports.iter().fold(sum.exporting, |sum, export| sum.saturating_add(export.1));
         let (saved, unmeasured) = saved(task, medians.get(&task.task));
         sum.saved = sum.saved.saturating_add(saved);
         sum.unmeasured += unmeasured;
-        sum.failed_exports += task.exports.iter().filter(|export| !export.2).count();
+        for (name, ms, _) in &task.imports {
+            let sum = sums.entry(imported_from(task, name)).or_default();
+            sum.importing = sum.importing.saturating_add(*ms);
+        }
+        for (name, ms, worked) in &task.exports {
+            let sum = sums.entry(exported_to(name)).or_default();
+            sum.exporting = sum.exporting.saturating_add(*ms);
+            sum.failed_exports += usize::from(!worked);
+        }
     }
     let stats = sums.into_iter().map(|(tier, sum)| TierStats {
         tier: tier.to_owned(),
@@ -293,6 +320,29 @@ fn tiers(runs: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
         failed_exports: sum.failed_exports,
     });
     stats.collect()
+}
+
+fn reads(task: &PastTask, tier: &str) -> bool {
+    task.tiers.get(tier).is_some_and(|verdict| ["used", "read-only"].contains(&verdict.as_str()))
+}
+
+/// Whose tier an import belongs to. BuildKit names GitHub's by its scope and the others by their reference; the previous image is
+/// only ever read where the registry's cache is not.
+fn imported_from(task: &PastTask, name: &str) -> &'static str {
+    match name {
+        name if name.starts_with("gha") => "gha",
+        _ if reads(task, "image") && !reads(task, "registry") => "image",
+        _ => "registry",
+    }
+}
+
+/// Whose tier an export belongs to, by BuildKit's name for the kind of cache.
+fn exported_to(name: &str) -> &'static str {
+    match name {
+        name if name.starts_with("GitHub") || name.starts_with("gha") => "gha",
+        name if name.starts_with("inline") => "inline",
+        _ => "registry",
+    }
 }
 
 fn medians<'a>(times: &StepTimes<'a>) -> BTreeMap<&'a Task, BTreeMap<&'a str, u64>> {

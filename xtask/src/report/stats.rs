@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::look::Paint;
 use super::summary::aligned;
-use crate::record::stats::{ServiceStats, Stats, StepStats, TierStats, Times};
+use crate::record::stats::{ServiceStats, StageStats, Stats, StepStats, TierStats, Times};
 use crate::text;
 
 /// A step's name is cut to this many columns, so that the table fits a usual terminal.
@@ -15,9 +15,13 @@ const STEP_COLUMNS: usize = 64;
 #[must_use]
 pub fn text(stats: &Stats, paint: Paint) -> String {
     let mut shown = overview(stats);
-    for (title, table) in
-        [("services", services(&stats.services)), ("slowest steps", steps(&stats.steps)), ("cache tiers", tiers(&stats.tiers))]
-    {
+    let tables = [
+        ("services", services(&stats.services)),
+        ("stages", stages(&stats.stages)),
+        ("slowest steps", steps(&stats.steps)),
+        ("cache tiers", tiers(&stats.tiers)),
+    ];
+    for (title, table) in tables {
         if !table.is_empty() {
             let _ = write!(shown, "\n{}\n{table}", paint.strong(title));
         }
@@ -72,6 +76,14 @@ fn services(services: &[ServiceStats]) -> String {
     });
     let head = ["service", "built", "unchanged", "failed", "median", "p90", "trend", "cached", "size", "saved by skipping"];
     table(&head, &rows.collect::<Vec<_>>(), &[1, 2, 3, 4, 5, 6, 7, 8, 9])
+}
+
+fn stages(stages: &[StageStats]) -> String {
+    let rows = stages.iter().map(|StageStats { stage, took }| {
+        let trend = took.trend.map(signed_percent).unwrap_or_default();
+        vec![stage.clone(), took.count.to_string(), time(took.median), time(took.p90), trend]
+    });
+    table(&["stage", "ran", "median", "p90", "trend"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4])
 }
 
 fn steps(steps: &[StepStats]) -> String {

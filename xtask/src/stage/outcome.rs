@@ -8,13 +8,8 @@ use crate::name::ServiceName;
 use crate::plan::cache::{Kind, Tier, Verdict};
 use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
-use crate::record::history::PastRun;
-use crate::record::{Keep, Outcome, RunRecord, TaskRecord, TierRecord};
-use crate::stage::{Session, build};
-use crate::workspace::git::Git;
-
-/// How much of the history is kept: about 10 MB.
-const HISTORY: Keep = Keep { count: 10_000, age: Duration::from_hours(366 * 24) };
+use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
+use crate::stage::{Session, build, history};
 
 /// A record in which nothing has run yet: skipped services stand in it, the others are marked as not run.
 pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
@@ -109,14 +104,29 @@ pub fn may_go_on(record: &RunRecord) -> bool {
 /// Completes the record, writes it, and appends it to the history.
 ///
 /// # Errors
-/// When it cannot be written. A history that cannot be appended to is a warning.
-pub fn end(session: &Session, mut record: RunRecord) -> Result<RunRecord> {
+/// When it cannot be written.
+pub fn end(session: &Session, record: RunRecord) -> Result<RunRecord> {
+    complete(session, record, false)
+}
+
+/// The same after `work`, whose failure is the run's: it is in the record too.
+///
+/// # Errors
+/// As [`end`], and the work's.
+pub fn end_after<T>(session: &Session, record: RunRecord, work: impl FnOnce() -> Result<T>) -> Result<(RunRecord, T)> {
+    let done = work();
+    let failed = done.as_ref().is_err_and(|error| !error.is_cancelled());
+    let record = complete(session, record, failed)?;
+    Ok((record, done?))
+}
+
+fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<RunRecord> {
     let (before, after): (Vec<_>, Vec<_>) =
         session.ended.tasks().into_iter().partition(|task| matches!(task.task, Task::Engine | Task::Checkout));
     record.tasks.splice(0..0, before);
     record.tasks.extend(after);
     let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
-    record.outcome = if any(Status::Failed) {
+    record.outcome = if failed || any(Status::Failed) {
         Outcome::Failed
     } else if any(Status::Cancelled) || session.shutdown.is_closing() {
         Outcome::Cancelled
@@ -128,17 +138,14 @@ pub fn end(session: &Session, mut record: RunRecord) -> Result<RunRecord> {
     }
     record.took_ms = millis(session.started.elapsed());
     session.run.write(&record)?;
-    let history = session.history();
-    if let Err(error) = history.append(&PastRun::from(&record)).and_then(|()| history.tidy(HISTORY, session.begun)) {
-        session.events.notice(Level::Warning, None, error.to_string(), Some("`cargo xtask stats` will not know this run".into()));
-    }
+    history::append(session, &record);
     Ok(record)
 }
 
 /// The commit and, where it has a name, the branch. CI checks out a commit and says the name beside it.
 fn head(session: &Session) -> (Option<String>, Option<String>) {
     // A run that is being stopped starts no child, and a folder without git has neither: the record does without.
-    let (commit, branch) = Git::at(&session.home, &session.shutdown).head().unwrap_or_default();
+    let (commit, branch) = session.git().head().unwrap_or_default();
     (commit, session.env.get("GITHUB_REF_NAME").map(str::to_owned).or(branch))
 }
 

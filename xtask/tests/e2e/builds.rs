@@ -79,6 +79,25 @@ fn a_fresh_clone_ends_with_four_images_that_work_and_then_only_what_changed_is_b
     repo.edit("apps/worker/src/main.ts", "'at work'", "'working'");
     let fourth = record(repo.xtask(&["build", "--json"]), 0);
     assert_eq!(task(&fourth, "worker")["digest"], task(&first, "worker")["digest"], "equal inputs make equal images");
+
+    let stats = repo.xtask(&["stats", "--json", "--html", "page.html"]).exits(0).json();
+    assert_eq!((&stats["runs"], &stats["failed"]), (&4.into(), &0.into()));
+    assert_eq!(repo.path().join("target/xtask/runs").read_dir().unwrap().count(), 4);
+    assert_eq!(fourth["commit"].as_str().map(str::len), Some(40));
+    shows_the_numbers(&repo.read("page.html"), &fourth);
+}
+
+/// The page's numbers are the record's: each task's, step's and phase's, to the millisecond. A cached step took none.
+fn shows_the_numbers(page: &str, record: &serde_json::Value) {
+    let mut seen = 0;
+    for task in record["tasks"].as_array().unwrap() {
+        let parts = ["steps", "phases"].into_iter().filter_map(|part| task[part].as_array()).flatten();
+        for shown in parts.chain([task]).map(|shown| &shown["took-ms"]).filter(|ms| *ms != 0) {
+            assert!(page.contains(&format!("data-ms=\"{shown}\"")), "{shown} ms of {task:#}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 3, "{record:#}");
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! `cargo xtask stats` on histories as they are found: long, damaged, of a newer version, shared through a real registry.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod history;
