@@ -200,8 +200,11 @@ impl Looking<'_> {
     }
 
     /// The repositories of services, there or gone, and the one of caches. One that cannot be read as a whole is left out with a notice:
-    /// what it needs is not known, so nothing of it may go.
-    fn repositories(&self, known: &Known<'_>, packages: &mut BTreeMap<ImageRef, Package>) -> Looked<Vec<Repository>> {
+    /// what it needs is not known, so nothing of it may go. `packages` takes GitHub's numbers of what its registry holds.
+    ///
+    /// # Errors
+    /// The reason, where no registry is configured.
+    pub fn repositories(&self, known: &Known<'_>, packages: &mut BTreeMap<ImageRef, Package>) -> Looked<Vec<Repository>> {
         let Some(prefix) = self.prefix else { return Err("no registry is configured".to_owned()) };
         let mut services = self.former_services(prefix);
         services.extend(known.services.iter().cloned());

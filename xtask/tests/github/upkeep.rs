@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::releases::Trial;
 use crate::support::actions_cache::CacheStore;
-use crate::support::github_api::{PackageVersion, READ_TOKEN, TOKEN};
+use crate::support::github_api::{GithubApi, PackageVersion, READ_TOKEN, TOKEN};
+use crate::support::repo::Repo;
 use xtask::github::caches::{CacheKey, Filter};
 use xtask::github::packages::Owner;
 use xtask::name::Digest;
@@ -55,6 +58,74 @@ fn package_versions_are_read_with_their_tags_and_deleted_by_number() {
     let error = api.delete_package_version(owner, "repo/api", 150).unwrap_err();
     assert!(error.to_string().contains("last tagged version"), "{error}");
     assert!(api.package_versions("repo/none").unwrap().is_none());
+}
+
+#[test]
+fn the_actions_caches_are_listed_by_scope_and_pruned_of_what_nobody_can_restore() {
+    let store = CacheStore::default();
+    let index = |scope: &str, n: u32| format!("index-{scope}-1-f921bd05#{n}");
+    let layer = |n: u8| format!("buildkit-blob-1-{}", Digest::of(&[n]));
+    let (main, hour) = ("refs/heads/main", Duration::from_hours(1));
+    for (git_ref, key, hours) in [
+        (main, index("monorepo-api", 1), 9),
+        (main, index("monorepo-api", 2), 2),
+        (main, index("monorepo-base", 7), 2),
+        (main, index("monorepo-retired", 1), 3),
+        (main, layer(1), 400),
+        ("refs/pull/7/merge", index("monorepo-api", 1), 1),
+        ("refs/pull/8/merge", index("monorepo-api", 1), 1),
+        ("refs/pull/8/merge", layer(2), 1),
+        ("refs/heads/feat/gone", layer(3), 1),
+        (main, "node-modules-Linux".to_owned(), 99),
+    ] {
+        store.put(git_ref, &key, b"0123456789", hours * hour);
+    }
+    let fake = GithubApi::start("org/repo", store.clone());
+    fake.state().open_pulls = vec![7];
+    fake.state().branches = vec!["main".into()];
+    let repo = Repo::new().env("GITHUB_API_URL", fake.url()).env("GITHUB_REPOSITORY", "org/repo").env("GITHUB_TOKEN", TOKEN);
+    let listed = repo.xtask(&["cache", "ls", "--tier", "gha", "--json"]).exits(0).json();
+    let scopes = listed["scopes"].as_array().unwrap();
+    let of = |scope: &str, git_ref: &str| scopes.iter().find(|s| s["scope"] == scope && s["git-ref"] == git_ref).unwrap();
+    let api = of("monorepo-api", main);
+    assert_eq!((api["count"].as_u64(), api["bytes"].as_u64(), &api["users"]), (Some(2), Some(20), &json!(["api"])), "{api:#}");
+    assert_eq!(of("monorepo-base", main)["users"], json!(["api", "scheduler", "web", "worker"]));
+    assert_eq!(of("layers of all scopes", "refs/pull/8/merge")["what"], "layers");
+    assert!(api["used"].as_str() > of("monorepo-retired", main)["used"].as_str());
+
+    let prune = ["cache", "prune", "--tier", "gha", "--yes", "--json"];
+    let done = repo.xtask(&[&prune[..], &["--only", "old-indexes"]].concat()).exits(0).json();
+    assert_eq!((done["removed"].as_u64(), store.entries().len()), (Some(1), 9), "{done:#}");
+    let done = repo.xtask(&prune).exits(0).json();
+    assert_eq!((done["removed"].as_u64(), done["freed-bytes"].as_u64()), (Some(4), Some(40)), "{done:#}");
+    let left: Vec<(String, String)> = store.entries().into_iter().map(|entry| (entry.git_ref, entry.key)).collect();
+    let expected = [
+        (main, index("monorepo-api", 2)),
+        (main, index("monorepo-base", 7)),
+        (main, layer(1)),
+        ("refs/pull/7/merge", index("monorepo-api", 1)),
+        (main, "node-modules-Linux".to_owned()),
+    ];
+    assert_eq!(left, expected.map(|(git_ref, key)| (git_ref.to_owned(), key)));
+
+    let cleared = repo.xtask(&["cache", "clear", "api", "--tier", "gha", "--yes", "--json"]).exits(0).json();
+    assert_eq!((cleared["removed"].as_u64(), store.entries().len()), (Some(2), 3), "{cleared:#}");
+    let reader = repo.env("GITHUB_TOKEN", READ_TOKEN);
+    let failed = reader.xtask(&["cache", "clear", "--tier", "gha", "--yes"]).exits(1);
+    assert!(failed.stdout.contains("may not do this") && failed.stdout.contains("removed 0 things"), "{}", failed.stdout);
+    assert_eq!(store.entries().len(), 3);
+}
+
+#[test]
+fn a_tier_that_was_asked_for_and_cannot_be_reached_is_a_failure_and_another_is_left_out() {
+    let repo = Repo::new();
+    let failed = repo.xtask(&["cache", "ls", "--tier", "gha"]).exits(1);
+    assert!(failed.stderr.contains("no GitHub repository is known"), "{}", failed.stderr);
+    let listed = repo.env("XTASK_ENGINE_DATA", tempfile::tempdir().unwrap().path()).env("XTASK_BUILDERS_ENGINE", "embedded");
+    let listed = listed.xtask(&["cache", "ls", "--json"]).exits(0).json();
+    assert_eq!(listed["scopes"], json!([]));
+    let left_out: Vec<&String> = listed["left-out"].as_object().unwrap().keys().collect();
+    assert_eq!(left_out, ["engine", "gha", "registry"]);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct State {
     pub packages: BTreeMap<String, Vec<PackageVersion>>,
     /// Numbers of open pull requests.
     pub open_pulls: Vec<u64>,
+    /// Branches that closed pull requests came from.
+    pub closed_pull_branches: Vec<String>,
     pub branches: Vec<String>,
     /// `GET /path 200`, in order.
     pub log: Vec<String>,
@@ -249,6 +251,13 @@ fn route(state: &mut State, caches: &CacheStore, repository: &str, request: &Req
     match parts.as_slice() {
         ["repos", o, r, rest @ ..] if *o == owner && *r == repo => match (method, rest) {
             ("GET", []) => Response::json(200, &json!({"full_name": repository, "default_branch": "main"})),
+            ("GET", ["pulls"]) if request.param("state") == Some("closed") => {
+                let closed = state.closed_pull_branches.iter().enumerate();
+                paged(
+                    request,
+                    closed.map(|(n, branch)| json!({"number": 9_000 + n, "state": "closed", "head": {"ref": branch}})).collect(),
+                )
+            }
             ("GET", ["pulls"]) => {
                 let open = state.open_pulls.iter().map(|number| json!({"number": number, "state": "open"})).collect();
                 paged(request, open)
@@ -258,6 +267,9 @@ fn route(state: &mut State, caches: &CacheStore, repository: &str, request: &Req
             (_, ["actions", rest @ ..]) => actions(caches, repository, request, rest),
             _ => not_found(),
         },
+        ["orgs", o, "packages"] if *o == owner && method == "GET" && request.param("package_type") == Some("container") => {
+            paged(request, state.packages.keys().map(|name| json!({"name": name, "package_type": "container"})).collect())
+        }
         ["orgs" | "users", o, "packages", "container", name, rest @ ..] if *o == owner => packages(state, request, name, rest),
         _ => not_found(),
     }

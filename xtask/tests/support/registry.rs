@@ -143,6 +143,15 @@ impl RegistryServer {
         blobs.collect()
     }
 
+    /// Every manifest of a repository, tagged or not.
+    pub fn manifests(&self, repository: &str) -> Vec<Digest> {
+        let root =
+            self.dir.path().join("data/docker/registry/v2/repositories").join(repository).join("_manifests/revisions/sha256");
+        let kept = |entry: &std::fs::DirEntry| entry.path().join("link").is_file();
+        let entries = std::fs::read_dir(root).unwrap().map(Result::unwrap).filter(kept);
+        entries.map(|entry| format!("sha256:{}", entry.file_name().to_str().unwrap()).parse().unwrap()).collect()
+    }
+
     /// What a registry client needs and nothing else may see.
     pub fn folder(&self) -> &Path {
         self.dir.path()

@@ -1,0 +1,141 @@
+//! Pruning GitHub's registry: manifests as a real registry holds them, listed and deleted as its Packages API does it, where children,
+//! attestations and signatures of live images look untagged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use crate::releases::Trial;
+use crate::support::actions_cache::CacheStore;
+use crate::support::github_api::{PackageVersion, TOKEN};
+use crate::support::image::{TestImage, push_referrer, push_signature};
+use crate::support::registry::{RegistryServer, anonymous};
+use crate::support::skopeo::skopeo;
+use xtask::config::Upkeep;
+use xtask::docker::registry::Registry;
+use xtask::execute::shutdown::Shutdown;
+use xtask::name::{Digest, ImageRef};
+use xtask::plan::upkeep::{Action, Known, registry::decide};
+use xtask::stage::upkeep::{Held, Looking};
+
+fn known(policy: &Upkeep) -> Known<'_> {
+    Known {
+        now: SystemTime::now(),
+        policy,
+        services: BTreeSet::from(["api".to_owned()]),
+        pulls: Some(BTreeSet::from([7])),
+        branches: Some(BTreeSet::from(["main".to_owned()])),
+        former_branches: BTreeSet::new(),
+        release_tags: vec!["v{version}".to_owned(), "latest".to_owned()],
+    }
+}
+
+/// What a repository holds, as the Packages API lists it: everything, a month old but for `young`.
+fn listed(server: &RegistryServer, registry: &Registry, image: &ImageRef, young: &[Digest]) -> Vec<PackageVersion> {
+    let mut tags: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
+    for tag in registry.tags(image).unwrap() {
+        let digest = registry.resolve(&image.with_tag(tag.clone())).unwrap().unwrap().digest;
+        tags.entry(digest).or_default().push(tag.to_string());
+    }
+    let time = |age: Duration| humantime::format_rfc3339_seconds(SystemTime::now() - age).to_string();
+    let version = |(id, digest): (u64, Digest)| PackageVersion {
+        id,
+        tags: tags.get(&digest).cloned().unwrap_or_default(),
+        updated_at: time(if young.contains(&digest) { Duration::ZERO } else { Duration::from_hours(30 * 24) }),
+        digest: digest.to_string(),
+    };
+    (1..).zip(server.manifests(image.repository())).map(version).collect()
+}
+
+/// An image's index, its platform manifests and their attestations.
+fn family(registry: &Registry, image: &ImageRef, index: &Digest) -> Vec<Digest> {
+    let document = registry.need_manifest(&image.with_digest(index.clone())).unwrap().document().unwrap();
+    std::iter::once(index.clone()).chain(document.children().into_iter().map(|child| child.digest.clone())).collect()
+}
+
+#[test]
+fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_none_is_touched() {
+    let (server, registry) = (RegistryServer::plain(), anonymous());
+    let prefix: ImageRef = format!("{}/org/repo", server.host()).parse().unwrap();
+    let api: ImageRef = format!("{prefix}/api").parse().unwrap();
+    let push = |marker: &str, tag: &str| {
+        let predicate = json!({"builder": {"id": ""}});
+        let attestations = vec![("https://slsa.dev/provenance/v0.2", predicate)];
+        let image = TestImage { platforms: vec!["linux/amd64", "linux/arm64"], attestations, ..TestImage::new(marker) };
+        image.push(&registry, &api.with_tag(tag.parse().unwrap()))
+    };
+    let (live, open, closed) = (push("live", "v1.0.0"), push("open", "pr-7"), push("closed", "pr-8"));
+    // An index that lost its tag to a newer one, and one whose tag is still to come.
+    let (lost, pushing) = (push("lost", "main"), push("pushing", "main"));
+    push("main", "main");
+    let signature = push_signature(&registry, &api, live.digest());
+    let child = family(&registry, &api, live.digest())[1].clone();
+    let about_child = push_referrer(&registry, &api, &registry.need_manifest(&api.with_digest(child)).unwrap());
+    let about_closed = push_referrer(&registry, &api, &closed);
+    let young = family(&registry, &api, pushing.digest());
+
+    let trial = Trial::with_caches(CacheStore::default());
+    let versions = listed(&server, &registry, &api, &young);
+    let untagged = versions.iter().filter(|version| version.tags.is_empty()).count();
+    assert_eq!((versions.len(), untagged), (6 * 5 + 3, 26 + 2), "{versions:#?}");
+    trial.fake.state().packages.insert("repo/api".into(), versions);
+    let (github, events) = trial.api(TOKEN);
+    let looking =
+        Looking { registry: &registry, api: Ok(&github), events: &events, prefix: Some(&prefix), caches: None, packages: true };
+    let policy = Upkeep::default();
+    let mut packages = BTreeMap::new();
+    let repositories = looking.repositories(&known(&policy), &mut packages).unwrap();
+    let removals = decide(&repositories, &known(&policy));
+    let held = Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages };
+    let mut again = BTreeMap::new();
+    for removal in &removals {
+        let Action::Manifests { repository, digests } = &removal.action else { panic!("{removal:?}") };
+        looking.delete(&held, &mut again, repository, digests).unwrap();
+    }
+
+    let before: BTreeSet<Digest> = server.manifests(api.repository()).into_iter().collect();
+    let after = trial.fake.state().packages["repo/api"].clone();
+    let after: BTreeSet<Digest> = after.iter().map(|version| version.digest.parse().unwrap()).collect();
+    let mut expected: BTreeSet<Digest> = family(&registry, &api, closed.digest()).into_iter().collect();
+    expected.extend(family(&registry, &api, lost.digest()));
+    expected.insert(about_closed.digest().clone());
+    assert_eq!(before.difference(&after).cloned().collect::<BTreeSet<_>>(), expected);
+    for kept in [live.digest(), open.digest(), signature.digest(), about_child.digest()] {
+        assert!(after.contains(kept));
+    }
+
+    // The same deletions on the real registry: what is left pulls.
+    for digest in &expected {
+        registry.delete_manifest(&api, digest).unwrap();
+    }
+    server.collect_garbage();
+    let dir = tempfile::tempdir().unwrap();
+    for tag in registry.tags(&api).unwrap() {
+        let to = format!("dir:{}", dir.path().join(tag.as_str()).display());
+        let copy = skopeo().args(["copy", "--all", "--src-tls-verify=false", &format!("docker://{api}:{tag}"), &to]);
+        copy.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{tag}: {error}"));
+    }
+}
+
+#[test]
+fn a_tag_that_is_put_between_the_plan_and_the_deletion_keeps_its_image() {
+    let (server, registry) = (RegistryServer::plain(), anonymous());
+    let prefix: ImageRef = format!("{}/org/repo", server.host()).parse().unwrap();
+    let api: ImageRef = format!("{prefix}/api").parse().unwrap();
+    let closed = TestImage::new("closed").push(&registry, &api.with_tag("pr-8".parse().unwrap()));
+    let trial = Trial::with_caches(CacheStore::default());
+    let (github, events) = trial.api(TOKEN);
+    let looking =
+        Looking { registry: &registry, api: Ok(&github), events: &events, prefix: Some(&prefix), caches: None, packages: false };
+    let policy = Upkeep::default();
+    let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let removals = decide(&repositories, &known(&policy));
+    let Action::Manifests { repository, digests } = &removals[0].action else { panic!("{removals:?}") };
+    assert_eq!(digests.len(), 2);
+    let held =
+        Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages: BTreeMap::new() };
+    registry.put_manifest(&api.with_tag("v2.0.0".parse().unwrap()), &closed).unwrap();
+    looking.delete(&held, &mut BTreeMap::new(), repository, digests).unwrap();
+    assert_eq!(server.manifests(api.repository()).len(), 2);
+}
