@@ -64,17 +64,18 @@ fn reachable(registry: &Registry, repository: &ImageRef) -> BTreeSet<Digest> {
     found
 }
 
-/// Every tag of a repository copied whole (all platforms, attestations) by skopeo, which checks each digest, and pulled by the engine;
-/// images have attestations that speak of them.
+/// Every tag of a repository copied whole (all platforms, attestations) by skopeo, which checks each digest, and each image pulled by the
+/// engine; images have attestations that speak of them.
 fn every_tag_pulls_and_verifies(registry: &Registry, repository: &ImageRef, dir: &std::path::Path) -> usize {
     let tags = registry.tags(repository).unwrap();
+    let mut seen = BTreeSet::new();
     for tag in &tags {
         let image = repository.with_tag(tag.clone());
         let to = format!("dir:{}", dir.join(tag.as_str()).display());
         let copy = skopeo().args(["copy", "--all", "--src-tls-verify=false", &format!("docker://{image}"), &to]);
         copy.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{image}: {error}"));
         let raw = registry.need_manifest(&image).unwrap();
-        if matches!(raw.document().unwrap(), Document::Index(_)) {
+        if matches!(raw.document().unwrap(), Document::Index(_)) && seen.insert(raw.digest().clone()) {
             docker(shared(), &["pull", "--quiet", &image.to_string()]);
             docker(shared(), &["rmi", &image.to_string()]);
             for attested in attest::read(registry, &image, &raw).unwrap() {
