@@ -12,6 +12,7 @@ use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
 use crate::stage::publication::{self, Naming, Noted};
 use crate::stage::publish::{self, Published};
+use crate::stage::signing::Signing;
 use crate::stage::{Session, build_base, build_services, configuration, outcome, planning, update_release};
 
 /// Builds the working tree: what changed, or what was named. With a push, the tags are put once every image stands.
@@ -27,7 +28,7 @@ pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
         && publication::all_stand(&record)
     {
         let naming = Naming { name: first.to_string(), version: None, tags: tags.clone(), move_tags: true, annotations: None };
-        return Ok(outcome::end_after(session, record, || publish(session, &plan, &naming))?.0);
+        return Ok(outcome::end_after(session, record, || publish(session, &plan, &naming, None))?.0);
     }
     outcome::end(session, record)
 }
@@ -49,6 +50,7 @@ pub struct Released {
 pub fn release(session: &Session, release: &Release) -> Result<Released> {
     let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
     let session = &configuration::at_commit(session, &commit)?;
+    let signing = Signing::of(session)?;
     let _alone = publication::enter(session, &tag)?;
     let at = At { purpose: "checkout", tag: &tag, commit: &commit, keep: release.keep_checkout };
     checkout::within(session, &at, |root| {
@@ -62,7 +64,7 @@ pub fn release(session: &Session, release: &Release) -> Result<Released> {
         }
         let (record, (published, report)) = outcome::end_after(session, record, || {
             let naming = Naming::of_release(session, &tag, &commit, release)?;
-            let published = publish(session, &plan, &naming)?;
+            let published = publish(session, &plan, &naming, signing.as_ref())?;
             let noted: Vec<Noted> = published.iter().map(Noted::from).collect();
             let report = publication::write_notes(session, &tag, release, &noted, false)?;
             Ok((published, report))
@@ -146,8 +148,11 @@ fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, re
     Ok(record)
 }
 
-/// Every tag of every service, or none.
-fn publish(session: &Session, plan: &Plan, naming: &Naming) -> Result<Vec<Published>> {
+/// Every tag of every service, or none; what is to be signed is signed before.
+fn publish(session: &Session, plan: &Plan, naming: &Naming, signing: Option<&Signing>) -> Result<Vec<Published>> {
     let publication = publish::plan(&publication::request(session, plan, naming), &session.registry)?;
+    if let Some(signing) = signing {
+        signing.sign(session, &publication)?;
+    }
     publish::run(&publication, &session.registry, &session.events)
 }

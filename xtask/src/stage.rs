@@ -16,6 +16,7 @@ pub mod planning;
 pub mod project;
 pub mod publication;
 pub mod publish;
+pub mod signing;
 pub mod since;
 pub mod update_release;
 pub mod upkeep;

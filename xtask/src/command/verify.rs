@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::docker::cosign::{Cosign, Signer};
+use crate::docker::cosign::Signer;
 use crate::error::{Error, Result};
-use crate::execute::process::Invocation;
+use crate::stage::Session;
 use crate::stage::claims::{self, Expected};
+use crate::stage::signing;
 use crate::stage::verify::{self, Report};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
@@ -32,13 +33,13 @@ struct Shown<'a> {
 pub fn run(flags: &cli::Verify, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let (session, reporter) = surroundings.session()?;
     let claims = claims::gather(&session, &flags.tag)?;
-    let cosign = Cosign::new(Invocation::new("cosign"), &session.shutdown);
-    if flags.key.is_some() && !cosign.is_there() {
+    let cosign = Some(signing::cosign(&session)).filter(|cosign| (flags.key.is_some() || claims.signed()) && cosign.is_there());
+    if flags.key.is_some() && cosign.is_none() {
         return Err(Error::usage("a signature can only be checked by cosign, which is not there")
             .hint("install cosign, or leave out --key"));
     }
-    let signature = flags.key.clone().map(|key| (&cosign, Signer::Key(key)));
-    let expected = Expected { builder: flags.builder.clone(), stand_ins: flags.allow_stand_ins, signature };
+    let signer = flags.key.as_ref().map(|key| Signer::Key(if key.contains("://") { key.clone() } else { here(&session, key) }));
+    let expected = Expected { builder: flags.builder.clone(), stand_ins: flags.allow_stand_ins, signer, cosign };
     let report = verify::verify(&claims.request(expected)?, &session.registry)?;
     reporter.finish();
     if flags.json {
@@ -50,4 +51,9 @@ pub fn run(flags: &cli::Verify, surroundings: &Surroundings<'_>) -> Result<Finis
         }))?;
     }
     if report.is_good() { Ok(Finished::Well) } else { Err(verify::failure(&report, flags.tag.tag.as_str())) }
+}
+
+/// A file that the command line names, wherever cosign is run.
+fn here(session: &Session, file: &str) -> String {
+    session.env.cwd.join(file).to_string_lossy().into_owned()
 }

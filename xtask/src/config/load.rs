@@ -144,6 +144,9 @@ mod tests {
         assert!(error("[[service]]\nname = 'a'\n[[service]]\nname = 'a'\n").0.contains("configured twice"));
         assert!(error("[images]\nbuild-args = { NPM_TOKEN = 'x' }\n").1.contains("build secret"));
         assert!(error("[images]\nregistry = 'no host'\n").0.contains("not an image reference"));
+        assert!(error("[release]\nsign = 'cosign.key'\n").1.contains("`public-key`"));
+        assert!(error("[release]\nsign = true\n").0.contains("expected \"keyless\", a key or false, found true"));
+        assert!(error("[release]\nidentity = 'x'\n").0.contains("mean nothing without `sign`"));
         assert!(error("[cache]\nrepository = 'ghcr.io/o/cache:x'\n").0.contains("has a tag"));
     }
 

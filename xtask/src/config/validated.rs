@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::upkeep::{Leftover, Upkeep};
-use crate::config::written::{self, EngineChoice, Provenance, Sbom, StandIns, Suite, Switch, Written};
+use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, StandIns, Suite, Switch, Written};
 use crate::error::{Error, Result};
 use crate::name::{ImageRef, Platform, ServiceName};
 
@@ -134,6 +134,30 @@ pub struct Release {
     pub tags: Vec<String>,
     /// Put version, revision and time as annotations on a new index over the same platform manifests.
     pub annotate: bool,
+    /// Who signs.
+    pub signing: Signing,
+}
+
+/// Who signs a release, by cosign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signing {
+    /// Nobody.
+    Off,
+    /// Whom an OpenID issuer vouches for. Both are regular expressions; where they are not given, any workflow of the git remote's
+    /// repository.
+    Keyless {
+        /// Who signs.
+        identity: Option<String>,
+        /// Who vouches.
+        issuer: Option<String>,
+    },
+    /// A key pair, each half as cosign takes it: a file relative to the repository's root, `env://…`, or a key service's URL.
+    Key {
+        /// Signs.
+        private: String,
+        /// Checks.
+        public: String,
+    },
 }
 
 /// Makes the configuration; `remote` is the registry and namespace that the git remote suggests.
@@ -158,6 +182,7 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
     for name in services.iter().flat_map(|s| s.build_args.keys()).chain(build_args.keys()) {
         argument_name(name)?;
     }
+    let signing = signing(&written.release)?;
     let tags = written.release.tags.unwrap_or_else(|| DEFAULT_TAGS.map(str::to_owned).to_vec());
     Ok(Config {
         file: PathBuf::new(),
@@ -188,7 +213,7 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
             sbom: written.attest.sbom.unwrap_or(Sbom::On),
         },
         checkout_patterns: written.checkout.patterns.unwrap_or_else(|| DEFAULT_PATTERNS.map(str::to_owned).to_vec()),
-        release: Release { tags, annotate: written.release.annotate.unwrap_or(false) },
+        release: Release { tags, annotate: written.release.annotate.unwrap_or(false), signing },
         engine: written.builders.engine.unwrap_or(EngineChoice::Auto),
         suite: written.builders.suite.unwrap_or(Suite::Testing),
         stand_ins: written.builders.stand_ins.unwrap_or_default(),
@@ -196,6 +221,29 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
         jobs: written.builders.jobs,
         history,
     })
+}
+
+fn signing(release: &written::Release) -> Result<Signing> {
+    let (public, identity, issuer) = (&release.public_key, &release.identity, &release.issuer);
+    let odd = match &release.sign {
+        Some(Sign::Keyless) if public.is_none() => {
+            return Ok(Signing::Keyless { identity: identity.clone(), issuer: issuer.clone() });
+        }
+        Some(Sign::Key(private)) if identity.is_none() && issuer.is_none() => {
+            // A key service answers for both halves.
+            let service = private.contains("://") && !private.starts_with("env://");
+            let public = public.clone().or_else(|| service.then(|| private.clone()));
+            return public.map(|public| Signing::Key { private: private.clone(), public }).ok_or_else(|| {
+                Error::usage("[release] sign names a key, and nothing says how to check it")
+                    .hint("set `public-key` to the file with the public key")
+            });
+        }
+        Some(Sign::Off) | None if public.is_none() && identity.is_none() && issuer.is_none() => return Ok(Signing::Off),
+        Some(Sign::Keyless) => "`public-key` means nothing with sign = \"keyless\"",
+        Some(Sign::Key(_)) => "`identity` and `issuer` mean nothing where `sign` names a key",
+        Some(Sign::Off) | None => "`public-key`, `identity` and `issuer` mean nothing without `sign`",
+    };
+    Err(Error::usage(format!("[release] {odd}")).hint("leave them out, or change `sign`"))
 }
 
 fn image_prefix(images: &written::Images, remote: Option<(String, String)>) -> Result<Option<ImageRef>> {

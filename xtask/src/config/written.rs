@@ -206,17 +206,45 @@ impl Checkout {
     }
 }
 
+/// Whether a release is signed, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Sign {
+    /// Not at all.
+    Off,
+    /// By whom an OpenID issuer vouches for.
+    Keyless,
+    /// By this private key, as cosign takes it.
+    Key(String),
+}
+
+impl TryFrom<toml::Value> for Sign {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::Boolean(false) => Ok(Self::Off),
+            toml::Value::String(text) if text == "keyless" => Ok(Self::Keyless),
+            toml::Value::String(key) if !key.is_empty() && !key.starts_with('-') => Ok(Self::Key(key)),
+            other => Err(format!("expected \"keyless\", a key or false, found {other}")),
+        }
+    }
+}
+
 /// What a release publishes.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Release {
     pub tags: Option<Vec<String>>,
     pub annotate: Option<bool>,
+    pub sign: Option<Sign>,
+    pub public_key: Option<String>,
+    pub identity: Option<String>,
+    pub issuer: Option<String>,
 }
 
 impl Release {
     fn overlay(&mut self, top: Self) {
-        overlay!(self, top, tags, annotate);
+        overlay!(self, top, tags, annotate, sign, public_key, identity, issuer);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Signatures, made and checked by `cosign` where it is installed. Always over a digest, never a tag.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -22,6 +23,15 @@ pub enum Signer {
         /// For example `https://token.actions.githubusercontent.com`.
         issuer: String,
     },
+}
+
+impl fmt::Display for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.write_str(key),
+            Self::Keyless { identity, .. } => f.write_str(identity),
+        }
+    }
 }
 
 /// The `cosign` command, with the variables of the registry's clients.

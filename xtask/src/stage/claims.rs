@@ -14,7 +14,7 @@ use crate::plan::services::discover;
 use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
 use crate::stage::verify::{Request, Service};
-use crate::stage::{Session, configuration, inputs, publish};
+use crate::stage::{Session, configuration, inputs, publish, signing};
 use crate::workspace::Workspace;
 use crate::workspace::graph::Scope;
 
@@ -27,17 +27,19 @@ pub struct Claims {
     base_images: BTreeSet<ImageRef>,
     own_packages: BTreeSet<String>,
     attest: Attest,
+    signer: Option<Signer>,
 }
 
 /// What the caller knows and the release does not say.
-#[derive(Default)]
-pub struct Expected<'a> {
+pub struct Expected {
     /// What the builder's id must begin with; `None` accepts any.
     pub builder: Option<String>,
     /// Accept base images that `xtask.lock` does not pin.
     pub stand_ins: bool,
-    /// Whose signature has to be there, and the command that tells.
-    pub signature: Option<(&'a Cosign, Signer)>,
+    /// Whose signature has to be there, in place of the configured one.
+    pub signer: Option<Signer>,
+    /// What checks it, where it is here.
+    pub cosign: Option<Cosign>,
 }
 
 /// Reads the claims of a tag from a sparse checkout of its commit, which is removed again.
@@ -87,6 +89,7 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
         base_images: inputs::external_images(session, project)?,
         own_packages: project.packages().into_values().collect(),
         attest: config.attest.clone(),
+        signer: signing::expected(session)?,
         tag: tag.clone(),
         commit: commit.to_owned(),
     })
@@ -114,11 +117,17 @@ fn name_and_version(key: &str) -> Option<(String, String)> {
 }
 
 impl Claims {
+    /// True where the configuration at the tag asks for a signature.
+    #[must_use]
+    pub fn signed(&self) -> bool {
+        self.signer.is_some()
+    }
+
     /// The request to the verify stage.
     ///
     /// # Errors
     /// When the scanner's name is no image's.
-    pub fn request<'a>(&'a self, expected: Expected<'a>) -> Result<Request<'a>> {
+    pub fn request(&self, expected: Expected) -> Result<Request<'_>> {
         let scanner = match &self.attest.sbom {
             Sbom::On => Some(inputs::SCANNER.parse()?),
             Sbom::Generator(image) => Some(image.clone()),
@@ -135,7 +144,7 @@ impl Claims {
             own_packages: self.own_packages.clone(),
             want_provenance: self.attest.provenance != Provenance::Off,
             want_sbom: self.attest.sbom != Sbom::Off,
-            signature: expected.signature,
+            signature: expected.signer.or_else(|| self.signer.clone()).map(|signer| (signer, expected.cosign)),
         })
     }
 }

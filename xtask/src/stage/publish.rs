@@ -140,6 +140,14 @@ impl Plan {
     }
 }
 
+impl ServicePlan {
+    /// True where something is to be put.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.new || self.tags.iter().any(TagPlan::is_put)
+    }
+}
+
 impl TagPlan {
     fn is_put(&self) -> bool {
         matches!(self.step, Step::Create | Step::Move)

@@ -54,8 +54,8 @@ pub struct Request<'a> {
     pub want_provenance: bool,
     /// As above.
     pub want_sbom: bool,
-    /// Whose signature has to be there, and the command that tells.
-    pub signature: Option<(&'a Cosign, Signer)>,
+    /// Whose signature has to be there, and the command that tells; without one it cannot be told.
+    pub signature: Option<(Signer, Option<Cosign>)>,
 }
 
 /// What a finding is about.
@@ -232,9 +232,12 @@ impl<'a> Checks<'a> {
     }
 
     fn signature(&mut self, digest: &Digest) {
-        let Some((cosign, signer)) = &self.request.signature else { return };
+        let Some((signer, cosign)) = &self.request.signature else { return };
+        let Some(cosign) = cosign else {
+            return self.found(Check::Signature, Verdict::Unknown, "cosign, which could check it, is not here");
+        };
         match cosign.verify(&self.service.repository, digest, signer) {
-            Ok(()) => self.found(Check::Signature, Verdict::Passed, "signed"),
+            Ok(()) => self.found(Check::Signature, Verdict::Passed, format!("by {signer}")),
             Err(error) => self.found(Check::Signature, Verdict::Failed, error.to_string()),
         }
     }

@@ -105,6 +105,11 @@ impl Scene {
         Self { repo, registry, github, namespace, agent, _turn: turn }
     }
 
+    /// The same with more variables.
+    pub fn with(self, set: impl FnOnce(Repo) -> Repo) -> Self {
+        Self { repo: set(self.repo), ..self }
+    }
+
     /// Tags what is committed, and publishes a release of it on GitHub.
     pub fn tag(&self, tag: &str, body: &str) {
         git(self.repo.path(), &["tag", tag]);

@@ -10,4 +10,5 @@ mod dies;
 mod looks;
 mod meets;
 mod publishes;
+mod signs;
 mod verifies;

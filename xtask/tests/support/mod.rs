@@ -14,3 +14,4 @@ pub mod registry;
 pub mod repo;
 pub mod skopeo;
 pub mod token_server;
+pub mod tools;

@@ -152,9 +152,8 @@ pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
 
 /// Asks for the right to push where something is to be put: a refusal in the middle of it is the worst time.
 fn may_push(services: &[ServicePlan], registry: &Registry) -> Result<()> {
-    let writes = |service: &&ServicePlan| service.new || service.tags.iter().any(TagPlan::is_put);
     let repositories: BTreeSet<ImageRef> =
-        services.iter().filter(writes).map(|service| service.source.without_reference()).collect();
+        services.iter().filter(|service| service.changes()).map(|service| service.source.without_reference()).collect();
     let repositories: Vec<ImageRef> = repositories.into_iter().collect();
     let mut refused = Vec::new();
     for (repository, access) in repositories.iter().zip(in_parallel(&repositories, |repository| registry.can_push(repository))) {

@@ -1,0 +1,101 @@
+//! Signing what a release publishes, by cosign: after every image stands, before the first version tag is put. So a tag never names an
+//! unsigned image, and a signature that cannot be made leaves every tag as it was.
+
+use crate::config::Signing as Configured;
+use crate::docker::cosign::{Cosign, Signer};
+use crate::docker::registry::in_parallel;
+use crate::error::{Error, Result};
+use crate::event::Task;
+use crate::execute::process::Invocation;
+use crate::stage::Session;
+use crate::stage::publish::{self, ServicePlan};
+
+/// GitHub's issuer of identities for workflows, as a regular expression.
+const GITHUB_ISSUER: &str = r"^https://token\.actions\.githubusercontent\.com$";
+
+/// The command that signs and checks.
+pub fn cosign(session: &Session) -> Cosign {
+    Cosign::new(Invocation::new("cosign").dir(&session.home), &session.shutdown)
+}
+
+/// Whose signature a release has to carry; `None` where it is not signed.
+///
+/// # Errors
+/// A keyless signature whose identity nobody says.
+pub fn expected(session: &Session) -> Result<Option<Signer>> {
+    match &session.config.release.signing {
+        Configured::Off => Ok(None),
+        Configured::Key { public, .. } => Ok(Some(Signer::Key(public.clone()))),
+        Configured::Keyless { identity, issuer } => {
+            let identity = match identity {
+                Some(identity) => identity.clone(),
+                None => repository(session)?,
+            };
+            let issuer = issuer.clone().unwrap_or_else(|| GITHUB_ISSUER.to_owned());
+            Ok(Some(Signer::Keyless { identity, issuer }))
+        }
+    }
+}
+
+/// Every workflow of this repository.
+fn repository(session: &Session) -> Result<String> {
+    let remote = session.git().remote()?.ok_or_else(|| {
+        Error::usage("[release] sign = \"keyless\" needs to know who signs")
+            .hint("set `[release] identity` to a regular expression, or give the repository a git remote")
+    })?;
+    let words = [&remote.host, &remote.owner, &remote.name].map(|word| word.replace('.', r"\."));
+    Ok(format!("^https://{}/", words.join("/")))
+}
+
+/// Makes the signatures of one release.
+pub struct Signing {
+    cosign: Cosign,
+    signs: Signer,
+    expected: Signer,
+}
+
+impl Signing {
+    /// What the configuration asks for; `None` where it asks for nothing. Called before anything is built.
+    ///
+    /// # Errors
+    /// Where cosign is not installed, and as [`expected`].
+    pub fn of(session: &Session) -> Result<Option<Self>> {
+        let Some(expected) = expected(session)? else { return Ok(None) };
+        let cosign = cosign(session);
+        if !cosign.is_there() {
+            return Err(Error::failed("[release] sign is set, and cosign is not here")
+                .hint("install cosign (sigstore.dev), or set `sign = false`; nothing was built or published"));
+        }
+        let signs = match &session.config.release.signing {
+            Configured::Key { private, .. } => Signer::Key(private.clone()),
+            _ => expected.clone(),
+        };
+        Ok(Some(Self { cosign, signs, expected }))
+    }
+
+    /// Signs every image of a publication of which a tag is to be put, unless it carries that signature: one that is carried forward does.
+    ///
+    /// # Errors
+    /// When cosign fails, or what it signed does not verify.
+    pub fn sign(&self, session: &Session, publication: &publish::Plan) -> Result<()> {
+        let services: Vec<&ServicePlan> = publication.services.iter().filter(|service| service.changes()).collect();
+        in_parallel(&services, |service| self.sign_one(session, service)).into_iter().collect()
+    }
+
+    fn sign_one(&self, session: &Session, service: &ServicePlan) -> Result<()> {
+        let (repository, digest) = (service.source.without_reference(), service.manifest.digest());
+        if service.new {
+            // cosign reads what it signs.
+            session.registry.put_manifest(&repository.with_digest(digest.clone()), &service.manifest)?;
+        } else if self.cosign.verify(&repository, digest, &self.expected).is_ok() {
+            return Ok(());
+        }
+        session.shutdown.check()?;
+        session.events.doing(&Task::Publish, format!("signing {}", service.service));
+        self.cosign.sign(&repository, digest, &self.signs)?;
+        self.cosign.verify(&repository, digest, &self.expected).map_err(|error| {
+            Error::failed(format!("{repository}@{digest} was signed, and the signature does not verify: {error}"))
+                .hint("do `sign` and `public-key`, or `identity` and `issuer`, belong together?")
+        })
+    }
+}
