@@ -1,6 +1,7 @@
 //! The command line: every flag of every verb, and nothing else. What a verb does lives in `command/`.
 
 mod cache;
+mod doctor;
 mod layers;
 mod stats;
 
@@ -9,11 +10,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm};
 use crate::config::EngineChoice;
 use crate::name::{ImageRef, Platform, ReleaseTag};
 use crate::plan::request;
 
+pub use cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm};
+pub use doctor::Doctor;
 pub use layers::{Layers, Store};
 pub use stats::Stats;
 
@@ -84,6 +86,8 @@ pub enum Verb {
     Layers(Layers),
     /// Say what builds cost over time: medians, trends, hit rates, slowest steps, what each cache costs and gives
     Stats(Stats),
+    /// Check everything a run needs, and say how to mend what is wrong
+    Doctor(Doctor),
     /// Start, stop and look at the embedded engine
     Engine {
         /// What to do with it.

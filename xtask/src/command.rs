@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod cache;
+pub mod doctor;
 pub mod engine;
 pub mod layers;
 pub mod plan;
@@ -82,6 +83,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
             engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
             Ok(Finished::Well)
         }
+        Verb::Doctor(flags) => doctor::run(flags, surroundings),
         Verb::Layers(flags) => layers::run(flags, surroundings),
         Verb::Cache { action } => cache::run(action, surroundings),
         Verb::Prune(flags) => prune::run(flags, surroundings),

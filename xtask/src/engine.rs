@@ -117,7 +117,11 @@ impl Engine {
         if existing.is_some() || choice == EngineChoice::Docker || !cfg!(target_os = "linux") {
             return Ok(existing);
         }
-        let layout = EngineOptions::new(env, suite).layout()?;
+        let options = EngineOptions::new(env, suite);
+        if !options.data_dir.is_dir() {
+            return Ok(None);
+        }
+        let layout = options.layout()?;
         Ok(daemon::running(&layout).map(|state| Self::embedded(layout, &state)))
     }
 

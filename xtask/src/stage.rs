@@ -8,6 +8,7 @@ pub mod checkout;
 pub mod claims;
 pub mod configuration;
 pub mod contexts;
+pub mod doctor;
 pub mod history;
 pub mod inputs;
 pub mod layers;

@@ -146,6 +146,12 @@ fn ask_remote(docker: &Path, shutdown: &Shutdown) -> Result<Option<(Version, boo
     }
 }
 
+/// True where the `docker` client is there and its buildx plugin is not.
+#[must_use]
+pub fn lacks_plugin(env: &Env) -> bool {
+    on_path(env, "docker").is_some() && plugin(env).is_none()
+}
+
 fn on_path(env: &Env, program: &str) -> Option<PathBuf> {
     std::env::split_paths(env.get("PATH")?).map(|dir| dir.join(program)).find(|path| is_program(path))
 }

@@ -78,6 +78,12 @@ impl Manifest {
         })
     }
 
+    /// The package manager that `packageManager` names, version included: `pnpm@10.34.9`.
+    #[must_use]
+    pub fn package_manager(&self) -> Option<&str> {
+        self.package_manager.as_ref()?.as_str()
+    }
+
     /// Every dependency: its name, its specifier, and whether it is for development only. Peers are not among them.
     pub fn all_dependencies(&self) -> impl Iterator<Item = (&str, &str, bool)> {
         let production = [&self.dependencies, &self.optional_dependencies];
