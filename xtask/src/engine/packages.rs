@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use xshell::cmd;
 
 use crate::config::Suite;
 use crate::docker::capability::Version;
 use crate::error::{Error, Result, read_text, write_atomically};
 use crate::event::{Events, Level, Task};
-use crate::execute::process::Invocation;
+use crate::execute::process::{Invocation, shell};
 use crate::execute::shutdown::Shutdown;
 
 use super::apt::{Apt, Release, remove_tree, require_room};
@@ -253,7 +254,8 @@ pub(super) fn unpack_all(debs: &Path, into: &Path, events: &Events, shutdown: &S
 
 /// Unpacks one `.deb`.
 pub(super) fn unpack(deb: &Path, into: &Path, shutdown: &Shutdown) -> Result<()> {
-    let command = Invocation::new("dpkg-deb").arg("--extract").arg(deb).arg(into).env("LC_ALL", "C.UTF-8");
+    let sh = shell(into)?;
+    let command = Invocation::from(cmd!(sh, "dpkg-deb --extract {deb} {into}").env("LC_ALL", "C.UTF-8"));
     let output = command.run(shutdown)?;
     let tail = output.error_tail();
     if output.success() {

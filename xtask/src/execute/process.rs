@@ -296,9 +296,18 @@ impl Watchdog {
     }
 }
 
+/// A shell in the folder `dir`, for short sequential glue: `Invocation::from(cmd!(sh, "tar --extract --file {archive}"))`.
+///
+/// # Errors
+/// When the program's own working folder is gone.
+pub fn shell(dir: &Path) -> Result<xshell::Shell> {
+    let shell = xshell::Shell::new().map_err(|e| Error::failed("the working folder cannot be used").source(e))?;
+    shell.change_dir(dir);
+    Ok(shell)
+}
+
 impl From<xshell::Cmd<'_>> for Invocation {
-    /// So that short glue can be written with `xshell::cmd!` and still run under [`Shutdown`]. The shell's own folder and
-    /// variables come along.
+    /// What `xshell::cmd!` says, run under [`Shutdown`] as everything is. The shell's folder and variables come along.
     fn from(cmd: xshell::Cmd<'_>) -> Self {
         let command: std::process::Command = cmd.into();
         Self {

@@ -7,11 +7,12 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use xshell::cmd;
 
 use crate::engine::apt::{Apt, Release, remove_tree};
 use crate::engine::packages::unpack;
 use crate::error::{Error, Result, read_text};
-use crate::execute::process::Invocation;
+use crate::execute::process::{Invocation, shell};
 
 use super::{Context, Work};
 
@@ -126,8 +127,9 @@ fn system(work: &Work<'_>, root: &Path) -> Result<String> {
     debs.sort();
     debs.par_iter().try_for_each(|deb| unpack(deb, root, work.shutdown))?;
     let mut status = String::new();
+    let sh = shell(root)?;
     for deb in &debs {
-        let fields = Invocation::new("dpkg-deb").arg("--field").arg(deb).read(work.shutdown)?;
+        let fields = Invocation::from(cmd!(sh, "dpkg-deb --field {deb}")).read(work.shutdown)?;
         writeln!(status, "{fields}\nStatus: install ok installed\n").expect("writing to a String cannot fail");
     }
     // An SBOM's list of system packages is read from here.
@@ -176,7 +178,8 @@ fn configure(root: &Path) -> Result<()> {
 fn pack(work: &Work<'_>, packages: &[String], into: &Path) -> Result<Vec<PathBuf>> {
     work.doing("downloading Node and npm");
     std::fs::create_dir_all(into).map_err(|e| Error::io("create", into, e))?;
-    let call = Invocation::new("npm").args(["pack", "--silent", "--ignore-scripts"]).args(packages).dir(into);
+    let sh = shell(into)?;
+    let call = Invocation::from(cmd!(sh, "npm pack --silent --ignore-scripts {packages...}"));
     let names = call.read(work.shutdown).map_err(|e| {
         let hint = "the stand-in takes Node from its npm packages, so `npm` must be on PATH and reach its registry";
         if e.is_cancelled() { e } else { e.hint(hint) }
@@ -199,8 +202,9 @@ fn install(work: &Work<'_>, archive: &Path, root: &Path) -> Result<String> {
         _ => (local.clone(), &["package/bin"]),
     };
     std::fs::create_dir_all(&into).map_err(|e| Error::io("create", &into, e))?;
-    let tar = Invocation::new("tar").args(["--extract", "--gzip", "--strip-components=1", "--no-same-owner", "--file"]);
-    tar.arg(archive).arg("--directory").arg(&into).args(members.iter().copied()).read(work.shutdown)?;
+    let sh = shell(&into)?;
+    let tar = cmd!(sh, "tar --extract --gzip --strip-components=1 --no-same-owner --file {archive} {members...}");
+    Invocation::from(tar).read(work.shutdown)?;
     let programs: &[(&str, &str)] = match name {
         "npm" => &[("npm", "bin/npm-cli.js"), ("npx", "bin/npx-cli.js")],
         "corepack" => &[("corepack", "dist/corepack.js")],

