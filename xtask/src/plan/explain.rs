@@ -78,9 +78,10 @@ pub enum Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short = |digest: &str| match digest.get(..19) {
-            Some(head) if digest.starts_with("sha256:") => format!("{head}…"),
-            _ => digest.to_owned(),
+        // A stand-in's has a word before it.
+        let short = |digest: &str| match digest.find("sha256:").and_then(|at| digest.get(..at + 19)) {
+            Some(head) => format!("{head}…"),
+            None => digest.to_owned(),
         };
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
         match self {

@@ -10,6 +10,7 @@ use crate::event::{Status, Task};
 use crate::name::{Digest, Fingerprint, ServiceName};
 use crate::plan::explain::{Reason, summary};
 use crate::record::runs::RunId;
+use crate::text;
 
 /// The version this code writes. A reader takes every version up to its own; a higher one is left alone.
 pub const VERSION: u32 = 1;
@@ -129,10 +130,10 @@ pub struct Missed {
 }
 
 impl fmt::Display for Missed {
-    /// `[api-build 2/4] RUN tsc: file apps/api/src/main.ts changed`, the flags of the instruction left out.
+    /// `[api-build 2/4] RUN tsc: file apps/api/src/main.ts changed`, the flags of the instruction and what is long left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.step.split_whitespace().filter(|word| !word.starts_with("--"));
-        write!(f, "{}: {}", words.collect::<Vec<_>>().join(" "), summary(&self.reasons, 2))
+        write!(f, "{}: {}", text::fit(&words.collect::<Vec<_>>().join(" "), 80), summary(&self.reasons, 2))
     }
 }
 

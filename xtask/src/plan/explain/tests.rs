@@ -83,6 +83,10 @@ fn each_kind_of_change_reads_as_a_person_would_say_it() {
         said(|i| i.bases = BTreeMap::from([("node:24".parse().unwrap(), format!("sha256:{}", "b".repeat(64)))])),
         ["base node:24 moved sha256:aaaaaaaaaaaa… → sha256:bbbbbbbbbbbb…"]
     );
+    assert_eq!(
+        said(|i| i.bases = BTreeMap::from([("node:24".parse().unwrap(), format!("stand-in sha256:{}", "b".repeat(64)))])),
+        ["base node:24 moved sha256:aaaaaaaaaaaa… → stand-in sha256:bbbbbbbbbbbb…"]
+    );
     assert_eq!(said(|i| drop(i.arguments.insert("NEW".into(), "h".into()))), ["build argument NEW added"]);
     assert_eq!(said(|i| i.platforms.extend("linux/arm64".parse())), ["platform linux/arm64 added"]);
     assert_eq!(said(|i| drop(i.settings.insert("compression".into(), "gzip".into()))), ["setting compression changed"]);
