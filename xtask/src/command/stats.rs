@@ -1,17 +1,15 @@
 //! `cargo xtask stats`: what the history of runs says, in a terminal, as JSON, or as a page.
 
-use std::path::Path;
-
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
+use crate::docker::layers::Summary;
 use crate::error::{Result, write_atomically};
 use crate::event::{Level, Status};
-use crate::record::history::Read;
-use crate::record::stats::{self, Stats};
+use crate::record::stats;
 use crate::record::{History, RunRecord, Runs};
-use crate::report::html::{self, Page};
+use crate::report::html::{self, ImageLayers, Page};
 use crate::report::{Paint, colour, stats as shown};
-use crate::stage::{history, state_dir};
+use crate::stage::{history, layers, state_dir};
 
 /// Tells.
 ///
@@ -25,7 +23,10 @@ pub fn run(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<Finish
     let read = History::new(&root).read()?;
     let stats = stats::of(&read);
     if let Some(file) = &flags.html {
-        write_page(&surroundings.env.cwd.join(file), &stats, &read, chosen(&Runs::new(&root), flags.run.as_deref())?.as_ref())?;
+        let run = chosen(&Runs::new(&root), flags.run.as_deref())?;
+        let layers = layer_sizes(surroundings)?;
+        let page = html::page(&Page { run: run.as_ref(), stats: &stats, history: &read.runs, layers: &layers });
+        write_atomically(&surroundings.env.cwd.join(file), page.as_bytes())?;
     }
     if flags.json {
         print_json(&stats)?;
@@ -59,7 +60,22 @@ fn chosen(runs: &Runs, id: Option<&str>) -> Result<Option<RunRecord>> {
     Ok(newest.or_else(|| runs.latest().map(|(_, record)| record)))
 }
 
-fn write_page(file: &Path, stats: &Stats, read: &Read, run: Option<&RunRecord>) -> Result<()> {
-    let page = html::page(&Page { run, stats, history: &read.runs, layers: &[] });
-    write_atomically(file, page.as_bytes())
+/// What fills the services' images, where they can be looked into from here; a page without it is still a page.
+fn layer_sizes(surroundings: &Surroundings<'_>) -> Result<Vec<ImageLayers>> {
+    let (session, reporter) = surroundings.session()?;
+    let looked = layers::look(&session, &layers::Request::default());
+    if let Err(error) = &looked {
+        session.events.notice(Level::Info, None, format!("the page has no layer sizes: {error}"), None);
+    }
+    reporter.finish();
+    Ok(looked.unwrap_or_default().iter().map(layers_of).collect())
+}
+
+fn layers_of(image: &Summary) -> ImageLayers {
+    let name = image.image.rsplit('/').next().unwrap_or_default();
+    let layers = image.layers.iter().map(|layer| {
+        let step = layer.line.as_ref().map_or(&layer.made_by, |line| &line.text);
+        (step.clone(), layer.packed_bytes)
+    });
+    ImageLayers { service: name.split([':', '@']).next().unwrap_or_default().to_owned(), layers: layers.collect() }
 }

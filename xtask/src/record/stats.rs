@@ -106,6 +106,8 @@ pub struct ServiceStats {
 pub struct StepStats {
     /// BuildKit's name.
     pub name: String,
+    /// Whose build it is of: the same step runs in several, and BuildKit may do it once for all.
+    pub task: String,
     /// How long it takes when it runs.
     pub ran: Times,
     /// All of it together.
@@ -258,8 +260,10 @@ fn step_times(runs: &[PastRun]) -> StepTimes<'_> {
 
 fn slowest(times: &StepTimes<'_>) -> Vec<StepStats> {
     // The same step of two services is told once for each: a name like `[deps 2/2] RUN` is only unique within its build.
-    let steps = times.values().flatten().map(|(name, durations)| StepStats {
+    let each = times.iter().flat_map(|(task, steps)| steps.iter().map(move |(name, durations)| (task, name, durations)));
+    let steps = each.map(|(task, name, durations)| StepStats {
         name: (*name).to_owned(),
+        task: task.to_string(),
         ran: Times::of(durations),
         total: durations.iter().fold(0, |sum, ms| sum.saturating_add(*ms)),
     });

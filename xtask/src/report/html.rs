@@ -13,7 +13,7 @@ use crate::record::stats::Stats;
 use crate::record::{Outcome, RunRecord, TaskRecord};
 use crate::text;
 
-use super::plain::word;
+use super::plain::{step_text, word};
 use timeline::{Stretch, What};
 
 /// What fills an image, for the page: each layer's instruction and its size in bytes, lowest first.
@@ -161,28 +161,51 @@ fn task_rows(run: &RunRecord, task: &TaskRecord, stretches: &[&Stretch]) -> Stri
         let _ = write!(html, "<span class=\"soft\">{}</span>", escaped(&task.why));
     }
     html.push_str("</div>\n");
-    for stretch in stretches {
-        html.push_str(&bar_row(stretch, run.took_ms));
+    for row in rows(stretches) {
+        html.push_str(&bar_row(&row, run.took_ms));
     }
     html
 }
 
-fn bar_row(stretch: &Stretch, whole: u64) -> String {
+/// A row for each step; all phases of one kind share one, for a build sends its context in many small pieces.
+fn rows<'a>(stretches: &[&'a Stretch]) -> Vec<Vec<&'a Stretch>> {
+    let mut rows: Vec<Vec<&Stretch>> = Vec::new();
+    for stretch in stretches {
+        let alike = rows.iter_mut().find(|row| matches!(stretch.what, What::Phase(_)) && row[0].what == stretch.what);
+        match alike {
+            Some(row) => row.push(stretch),
+            None => rows.push(vec![stretch]),
+        }
+    }
+    rows
+}
+
+fn bar_row(row: &[&Stretch], whole: u64) -> String {
+    let bars = joined(row.iter().map(|stretch| bar(stretch, whole)));
+    let critical = if row.iter().any(|stretch| stretch.is_critical) { " critical" } else { "" };
+    let took = row.iter().fold(0_u64, |sum, stretch| sum.saturating_add(stretch.took_ms));
+    format!(
+        "<div class=\"row{critical}\"><span class=\"name mono\" title=\"{}\">{}</span><span class=\"track\">{bars}</span>\
+         <span class=\"time\">{}</span></div>\n",
+        escaped(&row[0].label),
+        escaped(&step_text(&row[0].label)),
+        ms(took),
+    )
+}
+
+fn bar(stretch: &Stretch, whole: u64) -> String {
     let class = match stretch.what {
         What::Step | What::Whole => "step",
         What::Failed => "failed",
         What::Phase(kind) => charts::phase_class(kind),
     };
-    let (critical, label) = (if stretch.is_critical { " critical" } else { "" }, escaped(&stretch.label));
     format!(
-        "<div class=\"row{critical}\"><span class=\"name mono\" title=\"{label}\">{label}</span>\
-         <span class=\"track\"><span class=\"bar {class}\" style=\"left:{:.3}%;width:{:.3}%\"></span></span>\
-         <span class=\"time\" data-from-ms=\"{}\" data-ms=\"{}\">{}</span></div>\n",
+        "<span class=\"bar {class}{}\" style=\"left:{:.3}%;width:{:.3}%\" data-from-ms=\"{}\" data-ms=\"{}\"></span>",
+        if stretch.is_critical { " critical" } else { "" },
         percent(stretch.from_ms, whole),
         percent(stretch.took_ms, whole),
         stretch.from_ms,
         stretch.took_ms,
-        ms(stretch.took_ms),
     )
 }
 

@@ -163,6 +163,12 @@ pub(super) fn word(status: Status) -> &'static str {
     }
 }
 
+/// A step as it is told where room is short: what it does, without the mounts that it does it with, on one line.
+pub(super) fn step_text(name: &str) -> String {
+    let words = name.split_whitespace().filter(|word| !word.starts_with("--mount="));
+    text::clean(&words.collect::<Vec<_>>().join(" "))
+}
+
 /// The word in the colour of its sign.
 pub(super) fn painted_word(status: Status, text: &str, paint: Paint) -> String {
     match status {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::look::Paint;
+use super::plain::step_text;
 use super::summary::aligned;
 use crate::record::stats::{ServiceStats, StageStats, Stats, StepStats, TierStats, Times};
 use crate::text;
@@ -89,14 +90,15 @@ fn stages(stages: &[StageStats]) -> String {
 fn steps(steps: &[StepStats]) -> String {
     let rows = steps.iter().map(|step| {
         vec![
-            text::fit(&text::clean(&step.name), STEP_COLUMNS),
+            text::fit(&step_text(&step.name), STEP_COLUMNS),
+            step.task.clone(),
             step.ran.count.to_string(),
             time(step.ran.median),
             time(step.ran.p90),
             time(step.total),
         ]
     });
-    table(&["step", "ran", "median", "p90", "together"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4])
+    table(&["step", "of", "ran", "median", "p90", "together"], &rows.collect::<Vec<_>>(), &[2, 3, 4, 5])
 }
 
 fn tiers(tiers: &[TierStats]) -> String {
@@ -169,8 +171,8 @@ api           25         75    9.4s  9.8s   +0 %    83 %  142 MB            11m 
 web           25         75    9.4s  9.8s   +0 %    83 %  142 MB            11m 45s
 
 slowest steps
-step                                                     ran  median   p90  together
-[scheduler-build 3/4] RUN pnpm --filter scheduler build   25    6.5s  6.9s    2m 43s
+step                                                     of         ran  median   p90  together
+[scheduler-build 3/4] RUN pnpm --filter scheduler build  scheduler   25    6.5s  6.9s    2m 43s
 ";
         assert!(shown.starts_with(expected), "{shown}");
         let tiers = "\

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "no test binary uses all of it")]
 
 pub mod actions_cache;
+pub mod browser;
 pub mod engine;
 pub mod faulty_proxy;
 pub mod generate;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::plain::step_text;
 use super::{ImageLayers, Page, escaped, joined, ms, percent, timeline};
 use crate::docker::rawjson::PhaseKind;
 use crate::record::Outcome;
@@ -177,17 +178,24 @@ fn layers(images: &[ImageLayers]) -> String {
             text::bytes(size)
         );
         for (instruction, bytes) in image.layers.iter().filter(|layer| layer.1 > 0) {
-            html.push_str(&bar(instruction, "step", percent(*bytes, largest), &text::bytes(*bytes)));
+            html.push_str(&bar(&step_text(instruction), "step", percent(*bytes, largest), &text::bytes(*bytes)));
         }
     }
     html
 }
 
 fn steps(steps: &[StepStats]) -> String {
-    let rows = steps
-        .iter()
-        .map(|step| vec![step.name.clone(), step.ran.count.to_string(), ms(step.ran.median), ms(step.ran.p90), ms(step.total)]);
-    table(&["~step", "#ran", "#median", "#p90", "#together"], rows)
+    let rows = steps.iter().map(|step| {
+        vec![
+            step_text(&step.name),
+            step.task.clone(),
+            step.ran.count.to_string(),
+            ms(step.ran.median),
+            ms(step.ran.p90),
+            ms(step.total),
+        ]
+    });
+    table(&["~step", "of", "#ran", "#median", "#p90", "#together"], rows)
 }
 
 fn spent(stats: &Stats) -> String {

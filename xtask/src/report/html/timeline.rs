@@ -102,10 +102,13 @@ fn critical(stretches: &[Stretch], run: &RunRecord) -> BTreeSet<usize> {
     while let Some(index) = at {
         chain.insert(index);
         let stretch = &stretches[index];
+        let (task, begun) = (&run.tasks[stretch.task], run.tasks[stretch.task].started);
+        let begun = begun.map_or(0, |started| millis_since(run.started, started).saturating_add(FOLLOWS_MS));
         let comes_before = |other: &usize| {
             let earlier = &stretches[*other];
-            let may_wait =
-                earlier.task == stretch.task || rank(&run.tasks[earlier.task].task) < rank(&run.tasks[stretch.task].task);
+            let (mine, theirs) = (rank(&task.task), rank(&run.tasks[earlier.task].task));
+            // A build may wait for another one's end: only so many run at once.
+            let may_wait = earlier.task == stretch.task || theirs < mine || (theirs == mine && earlier.end() <= begun);
             may_wait
                 && !chain.contains(other)
                 && earlier.from_ms < stretch.from_ms
