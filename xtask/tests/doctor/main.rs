@@ -74,15 +74,21 @@ fn a_healthy_repository_with_engine_and_registry_is_told_so_within_two_seconds()
         ("XTASK_CACHE_REGISTRY", "false"),
     ];
     let began = Instant::now();
-    let told = repository.xtask(&["doctor", "--json"], &settings).exits(0).json();
-    let took = began.elapsed();
-    let bad: Vec<_> = told["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "good").collect();
-    // The one thing that a test has not is a GitHub repository.
+    let ran = repository.xtask(&["doctor", "--json"], &settings);
+    let (took, told) = (began.elapsed(), ran.json());
+    let findings = told["findings"].as_array().unwrap();
+    let (disk, bad): (Vec<_>, Vec<_>) =
+        findings.iter().filter(|finding| finding["severity"] != "good").partition(|finding| finding["area"] == "disk");
+    // A test has no GitHub repository, and the machine it runs on may be short of room.
     assert_eq!(bad.iter().map(|finding| &finding["code"]).collect::<Vec<_>>(), ["github-token-missing"], "{bad:#?}");
-    assert_eq!((&told["version"], &told["verdict"]), (&json!(1), &json!("note")));
+    assert_eq!(told["version"], 1);
     assert!(took.as_secs_f64() < 2.0, "{took:?}");
-    let text = repository.xtask(&["doctor"], &settings).exits(0).stdout;
-    assert!(text.contains("✓ ok       engine      embedded: engine ") && text.ends_with("\nall is well: 1 note\n"), "{text}");
+    let text = repository.xtask(&["doctor"], &settings).stdout;
+    assert!(text.contains("✓ ok       engine      embedded: engine "), "{text}");
+    if disk.is_empty() {
+        assert_eq!((ran.code, &told["verdict"]), (0, &json!("note")));
+        assert!(text.ends_with("\nall is well: 1 note\n"), "{text}");
+    }
 }
 
 #[test]
@@ -108,6 +114,6 @@ fn outside_of_any_repository_the_machine_is_looked_at_all_the_same_and_no_engine
     let ran = support::repo::Ran::new(&["doctor"], &command.output().unwrap()).exits(1);
     let told = ran.json();
     let codes: Vec<&str> = told["findings"].as_array().unwrap().iter().filter_map(|finding| finding["code"].as_str()).collect();
-    assert!(codes.contains(&"not-in-a-workspace") && codes.iter().filter(|code| **code == "ok").count() >= 2, "{codes:?}");
+    assert!(["not-in-a-workspace", "no-registry", "clock-not-compared"].iter().all(|code| codes.contains(code)), "{codes:?}");
     assert!(!data.exists(), "the doctor made an engine's folder");
 }
