@@ -1,6 +1,7 @@
 //! Which cache tiers a build uses. An order of preference, not a pile: an inline or `mode=min` source beside a `mode=max` one
 //! was measured to lose build-stage hits, so the previous image serves only where no max source is there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,8 @@ pub struct Facts {
     pub registry_writable: Writable,
     /// The registry tier's repository.
     pub registry_repository: Option<ImageRef>,
+    /// The tags of that repository, where runs for several platforms keep their caches side by side; `None` where they do not.
+    pub registry_tags: Option<BTreeSet<String>>,
     /// The image that was pushed last.
     pub previous: Probe,
     /// Its name.
@@ -138,41 +141,92 @@ pub struct CachePlan {
     pub to: Vec<String>,
 }
 
-/// The gha scope of a target: `monorepo-<target>`, with `-<os>-<arch>` where more than one platform is built. One scope a
-/// target: the gha exporter replaces a scope's index.
-pub fn scope(target: &str, platforms: &[Platform]) -> String {
-    let suffix =
-        if platforms.len() > 1 { platforms.iter().map(Platform::scope_suffix).collect::<String>() } else { String::new() };
-    format!("monorepo-{target}{suffix}")
+/// Whose caches: a target and its platforms, which name its scopes. One scope for each target and set of platforms that is built together:
+/// an export replaces what its scope held, so runs for other platforms must not write the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Scoped<'a> {
+    /// The Dockerfile target.
+    pub target: &'a str,
+    /// The platforms that this run builds; empty means the engine's own.
+    pub run: &'a [Platform],
+    /// The platforms that are configured, which other runs may build.
+    pub configured: &'a [Platform],
 }
 
-/// Decides the tiers of `target`. `shared` names targets whose caches hold steps of this one too (the base).
-pub fn resolve(target: &str, shared: &[&str], platforms: &[Platform], facts: &Facts) -> CachePlan {
+impl Scoped<'_> {
+    /// The target, with `-<os>-<arch>` for each platform of the run where runs can differ in them: the tag in the registry, and the gha
+    /// scope's name after `monorepo-`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        if self.is_one_of_several() { self.named(self.run) } else { self.target.to_owned() }
+    }
+
+    /// The names under which runs for other platforms leave theirs. What does not depend on the platform (a stage that runs on the builder's
+    /// own, files that are only copied) is found there.
+    #[must_use]
+    pub fn others(&self) -> Vec<String> {
+        if !self.is_one_of_several() {
+            return Vec::new();
+        }
+        let all: BTreeSet<&Platform> = self.run.iter().chain(self.configured).collect();
+        let mut names: Vec<String> = all.iter().map(|one| self.named(std::slice::from_ref(*one))).collect();
+        names.push(if self.configured.len() > 1 { self.named(self.configured) } else { self.target.to_owned() });
+        let own = self.name();
+        names.retain(|name| *name != own);
+        names
+    }
+
+    /// True where more than one platform is configured, and where the command line names others than those.
+    fn is_one_of_several(&self) -> bool {
+        self.run.len() > 1 || self.configured.len() > 1 || self.run != self.configured
+    }
+
+    fn named(&self, platforms: &[Platform]) -> String {
+        let sorted: BTreeSet<&Platform> = platforms.iter().collect();
+        sorted.into_iter().fold(self.target.to_owned(), |name, platform| name + &platform.scope_suffix())
+    }
+
+    fn scope(&self) -> String {
+        gha_scope(&self.name())
+    }
+}
+
+/// The gha scope of a cache's name.
+#[must_use]
+pub fn gha_scope(name: &str) -> String {
+    format!("monorepo-{name}")
+}
+
+/// Decides the tiers of a target. `shared` are targets whose caches hold steps of this one too (the base).
+pub fn resolve(own: Scoped<'_>, shared: &[Scoped<'_>], facts: &Facts) -> CachePlan {
     let mut plan = CachePlan::default();
+    let all = || std::iter::once(&own).chain(shared);
+    // The likeliest first: BuildKit stops at the first source that knows a step.
+    let names: Vec<String> = all().map(Scoped::name).chain(all().flat_map(Scoped::others)).collect();
     let gha = verdict(&facts.gha, &facts.gha_writable, facts);
     let version = if facts.gha_v2 { ",version=2" } else { "" };
     if gha.reads() {
-        plan.from.extend([target].iter().chain(shared).map(|t| format!("type=gha,scope={}{version}", scope(t, platforms))));
+        plan.from.extend(names.iter().map(|name| format!("type=gha,scope={}{version}", gha_scope(name))));
     }
     if gha.writes() {
-        plan.to.push(format!("type=gha,mode=max,scope={}{version},ignore-error=true", scope(target, platforms)));
+        plan.to.push(format!("type=gha,mode=max,scope={}{version},ignore-error=true", own.scope()));
     }
-    plan.tiers.push(Tier { kind: Kind::Gha, place: scope(target, platforms), verdict: gha });
+    plan.tiers.push(Tier { kind: Kind::Gha, place: own.scope(), verdict: gha });
 
     let (registry, place) = match &facts.registry_repository {
         None => (Verdict::LeftOut("no registry is configured".to_owned()), String::new()),
         Some(repository) => {
-            let place =
-                |target: &str| cache_tag(target, platforms).map(|tag| repository.with_tag(tag).to_string()).unwrap_or_default();
+            let place = |name: &str| cache_image(repository, name).map(|image| image.to_string()).unwrap_or_default();
             let verdict = verdict(&facts.registry, &facts.registry_writable, facts);
             if verdict.reads() {
-                plan.from.extend([target].iter().chain(shared).map(|t| format!("type=registry,ref={}", place(t))));
+                let there = |name: &&String| facts.registry_tags.as_ref().is_none_or(|tags| tags.contains(*name));
+                plan.from.extend(names.iter().filter(there).map(|name| format!("type=registry,ref={}", place(name))));
             }
             if verdict.writes() {
                 let flags = "mode=max,image-manifest=true,oci-mediatypes=true,compression=zstd,ignore-error=true";
-                plan.to.push(format!("type=registry,ref={},{flags}", place(target)));
+                plan.to.push(format!("type=registry,ref={},{flags}", place(&own.name())));
             }
-            (verdict, place(target))
+            (verdict, place(&own.name()))
         }
     };
     plan.tiers.push(Tier { kind: Kind::Registry, place, verdict: registry });
@@ -209,9 +263,10 @@ fn resolve_image_tiers(plan: &mut CachePlan, facts: &Facts) {
     plan.tiers.push(Tier { kind: Kind::Inline, place, verdict: inline });
 }
 
-/// The cache manifest's tag in the registry tier: the target's name, with the platforms where there is more than one.
-pub fn cache_tag(target: &str, platforms: &[Platform]) -> Option<Tag> {
-    scope(target, platforms).strip_prefix("monorepo-")?.parse().ok()
+/// Where a cache lies in the registry tier; `None` where its name is too long for a tag.
+#[must_use]
+pub fn cache_image(repository: &ImageRef, name: &str) -> Option<ImageRef> {
+    name.parse::<Tag>().ok().map(|tag| repository.with_tag(tag))
 }
 
 fn verdict(probe: &Probe, writable: &Writable, facts: &Facts) -> Verdict {
@@ -239,6 +294,7 @@ mod tests {
             registry: Probe::Found,
             registry_writable: Ok(()),
             registry_repository: Some("ghcr.io/org/cache".parse().unwrap()),
+            registry_tags: None,
             previous: Probe::Found,
             previous_image: Some("ghcr.io/org/repo/api:latest".parse().unwrap()),
             inline_off: None,
@@ -247,13 +303,17 @@ mod tests {
         }
     }
 
+    fn of(target: &str) -> Scoped<'_> {
+        Scoped { target, run: &[], configured: &[] }
+    }
+
     fn verdicts(plan: &CachePlan) -> Vec<String> {
         plan.tiers.iter().map(|t| format!("{} {}", t.kind, t.verdict)).collect()
     }
 
     #[test]
     fn both_max_tiers_are_read_and_written_and_the_image_tiers_stay_out() {
-        let plan = resolve("api", &["base"], &[], &facts());
+        let plan = resolve(of("api"), &[of("base")], &facts());
         assert_eq!(
             plan.from,
             [
@@ -283,7 +343,7 @@ mod tests {
             registry_writable: Err("no credentials".into()),
             ..facts()
         };
-        let plan = resolve("api", &[], &[], &Facts { inline_off: Some("off".into()), ..facts });
+        let plan = resolve(of("api"), &[], &Facts { inline_off: Some("off".into()), ..facts });
         assert!(plan.to.is_empty());
         assert_eq!(plan.tiers[0].verdict, Verdict::ReadOnly("the token is read only".into()));
     }
@@ -292,7 +352,7 @@ mod tests {
     fn the_previous_image_serves_only_where_no_max_source_does() {
         let off = Probe::Off("not in GitHub Actions".into());
         let facts = Facts { gha: off, registry: Probe::Missing, registry_writable: Err("no credentials".into()), ..facts() };
-        let plan = resolve("api", &[], &[], &facts);
+        let plan = resolve(of("api"), &[], &facts);
         assert_eq!(plan.from, ["type=registry,ref=ghcr.io/org/repo/api:latest"]);
         assert_eq!(plan.to, ["type=inline"]);
     }
@@ -300,15 +360,57 @@ mod tests {
     #[test]
     fn a_run_that_may_not_read_or_write_says_so_on_every_tier() {
         let facts = Facts { no_read: Some("--cache-from none".into()), no_write: Some("--cache-to none".into()), ..facts() };
-        let plan = resolve("api", &["base"], &[], &facts);
+        let plan = resolve(of("api"), &[of("base")], &facts);
         assert!(plan.from.is_empty() && plan.to.is_empty());
         assert!(plan.tiers.iter().all(|tier| matches!(tier.verdict, Verdict::LeftOut(_))), "{:?}", verdicts(&plan));
     }
 
+    fn platforms(all: &[&str]) -> Vec<Platform> {
+        all.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
     #[test]
     fn scopes_do_not_overwrite_each_other_across_platforms() {
-        let both: Vec<Platform> = vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()];
-        assert_eq!(scope("api", &both), "monorepo-api-linux-amd64-linux-arm64");
-        assert_eq!(scope("api", &both[..1]), "monorepo-api");
+        let (both, arm) = (platforms(&["linux/arm64", "linux/amd64"]), platforms(&["linux/arm64"]));
+        let name = |run: &[Platform], configured: &[Platform]| Scoped { target: "api", run, configured }.name();
+        assert_eq!(name(&[], &[]), "api");
+        assert_eq!(name(&arm, &arm), "api");
+        let (joint, of_arm) = (name(&both, &both), name(&arm, &both));
+        assert_eq!((joint.as_str(), of_arm.as_str()), ("api-linux-amd64-linux-arm64", "api-linux-arm64"));
+        // Two machines that are each told their platform, where none is configured.
+        assert_eq!(name(&arm, &[]), "api-linux-arm64");
+        // No run's scope is another's, whoever it belongs to: a target, its platforms, the base.
+        let runs = [both.clone(), arm.clone(), platforms(&["linux/amd64"]), platforms(&["linux/arm/v7"])];
+        let targets = ["api", "api-linux", "base", "web"];
+        let all = targets.iter().flat_map(|target| runs.iter().map(|run| Scoped { target, run, configured: &both }.name()));
+        assert_eq!(all.collect::<BTreeSet<_>>().len(), runs.len() * targets.len());
+    }
+
+    #[test]
+    fn a_run_reads_what_runs_for_other_platforms_left_and_writes_its_own_only() {
+        let (both, arm) = (platforms(&["linux/amd64", "linux/arm64"]), platforms(&["linux/arm64"]));
+        let scoped = |target, run| Scoped { target, run, configured: &both };
+        let tags = ["api-linux-amd64", "api-linux-arm64", "base-linux-amd64-linux-arm64", "web-linux-amd64"];
+        let facts = Facts { registry_tags: Some(tags.map(str::to_owned).into()), ..facts() };
+        let plan = resolve(scoped("api", &arm), &[scoped("base", &arm)], &facts);
+        let places = |kind: &str| -> Vec<&str> {
+            let of_kind = plan.from.iter().filter_map(|from| from.strip_prefix(kind));
+            of_kind.map(|place| place.trim_end_matches(",version=2")).collect()
+        };
+        // Nobody can ask which gha scopes there are, and BuildKit passes over those that are not.
+        assert_eq!(
+            places("type=gha,scope=monorepo-"),
+            [
+                "api-linux-arm64",
+                "base-linux-arm64",
+                "api-linux-amd64",
+                "api-linux-amd64-linux-arm64",
+                "base-linux-amd64",
+                "base-linux-amd64-linux-arm64",
+            ]
+        );
+        let cache = "type=registry,ref=ghcr.io/org/cache:";
+        assert_eq!(places(cache), ["api-linux-arm64", "api-linux-amd64", "base-linux-amd64-linux-arm64"]);
+        assert!(plan.to.len() == 2 && plan.to.iter().all(|to| to.contains("api-linux-arm64,")), "{:?}", plan.to);
     }
 }

@@ -1,7 +1,7 @@
 //! Asking the cache tiers: which can be read, which written. All targets at once, each question asked once. What follows from the
 //! answers is decided in `plan::cache`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
@@ -12,18 +12,16 @@ use crate::docker::capability::Capabilities;
 use crate::docker::registry::{Access, Registry};
 use crate::github::token::{GhaAccess, Protocol};
 use crate::name::{ImageRef, Tag};
-use crate::plan::cache::{Facts, Probe, Writable, cache_tag};
+use crate::plan::cache::{Facts, Probe, Scoped, Writable, cache_image};
 use crate::plan::request::Request;
 use crate::stage::Session;
 
 /// A target whose caches are asked for.
 pub struct Target<'a> {
-    /// The Dockerfile target.
-    pub name: &'a str,
+    /// The Dockerfile target and its platforms.
+    pub scoped: Scoped<'a>,
     /// Its image's name without tag; none for the base.
     pub image: Option<&'a ImageRef>,
-    /// The platforms it is built for.
-    pub platforms: &'a [crate::name::Platform],
 }
 
 /// What is known about every target's tiers, by the target's name. A tier that cannot be asked is a fact, not an error.
@@ -37,9 +35,10 @@ pub fn probe(
     let asking = Asking { session, registry, capabilities, request };
     let gha = asking.gha();
     let repository = session.config.cache.repository.as_ref();
+    let tags = repository.and_then(|repository| asking.tags(repository, targets));
     let (writable, found) = rayon::join(
         || asking.registry_writable(repository),
-        || -> Vec<(Probe, Probe)> { targets.par_iter().map(|target| asking.target(target, &gha.0)).collect() },
+        || -> Vec<(Probe, Probe)> { targets.par_iter().map(|target| asking.target(target, &gha.0, tags.as_ref())).collect() },
     );
     let facts = targets.iter().zip(found).map(|(target, (in_registry, previous))| {
         let facts = Facts {
@@ -49,13 +48,14 @@ pub fn probe(
             registry: in_registry,
             registry_writable: writable.clone(),
             registry_repository: repository.cloned(),
+            registry_tags: tags.clone(),
             previous,
             previous_image: target.image.map(|image| image.with_tag(latest())),
             inline_off: asking.inline_off(target),
             no_read: asking.unless(request.cache_from, "--cache-from none"),
             no_write: asking.unless(request.cache_to, "--cache-to none"),
         };
-        (target.name.to_owned(), facts)
+        (target.scoped.target.to_owned(), facts)
     });
     facts.collect()
 }
@@ -129,14 +129,19 @@ impl Asking<'_> {
     }
 
     /// The registry tier, and the previous image where nothing before it can be read.
-    fn target(&self, target: &Target<'_>, gha: &Probe) -> (Probe, Probe) {
+    fn target(&self, target: &Target<'_>, gha: &Probe, tags: Option<&BTreeSet<String>>) -> (Probe, Probe) {
         let tiers = &self.session.config.cache;
-        let cache = tiers.repository.as_ref().zip(cache_tag(target.name, target.platforms));
+        let name = target.scoped.name();
+        let cache = tiers.repository.as_ref().and_then(|repository| cache_image(repository, &name));
         let in_registry = match cache {
             _ if tiers.registry == Switch::Off => Probe::Off(TURNED_OFF.to_owned()),
             None => Probe::Off("no registry is configured".to_owned()),
             Some(_) if !self.request.cache_from => Probe::Missing,
-            Some((repository, tag)) => self.found(&repository.with_tag(tag)),
+            // Another platform's holds the steps that do not depend on it.
+            Some(_) if tags.is_some_and(|tags| target.scoped.others().iter().chain([&name]).any(|name| tags.contains(name))) => {
+                Probe::Found
+            }
+            Some(image) => self.found(&image),
         };
         let previous = match target.image {
             None => Probe::Off("it makes no image".to_owned()),
@@ -147,6 +152,14 @@ impl Asking<'_> {
             Some(image) => self.found(&image.with_tag(latest())),
         };
         (in_registry, previous)
+    }
+
+    /// The caches there are, where runs for several platforms keep theirs side by side: one question for all targets.
+    fn tags(&self, repository: &ImageRef, targets: &[Target<'_>]) -> Option<BTreeSet<String>> {
+        let several = targets.iter().any(|target| !target.scoped.others().is_empty());
+        let asks = several && self.request.cache_from && self.session.config.cache.registry == Switch::Auto;
+        let listed = asks.then(|| self.registry.tags(repository).ok()).flatten()?;
+        Some(listed.iter().map(ToString::to_string).collect())
     }
 
     fn found(&self, image: &ImageRef) -> Probe {

@@ -8,9 +8,9 @@ use crate::docker::store::ImageStore;
 use crate::engine::{Engine, ca_bundle};
 use crate::error::{Error, Result};
 use crate::event::Task;
-use crate::name::{Digest, Fingerprint, ImageRef, ServiceName, Tag};
+use crate::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName, Tag};
 use crate::plan::affected::Affected;
-use crate::plan::cache::{CachePlan, Facts, resolve};
+use crate::plan::cache::{CachePlan, Facts, Scoped, resolve};
 use crate::plan::explain::{Reason, explain};
 use crate::plan::fingerprint::Inputs;
 use crate::plan::request::{Destination, Request};
@@ -194,11 +194,11 @@ impl Planner<'_> {
         let builds: Vec<bool> = decided.iter().map(|decision| matches!(decision, Decision::Build { .. })).collect();
         let any = builds.contains(&true);
         let facts = if any { self.facts(&services, images, &builds) } else { BTreeMap::new() };
+        let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
         for (at, service) in services.into_iter().enumerate() {
-            let cache = facts
-                .get(&service.target)
-                .map(|facts| resolve(&service.target, &[&config.base_target], &service.platforms, facts));
+            let own = self.scoped(&service.target, &service.platforms);
+            let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
             let mut target = self.target(Task::Service(service.name.clone()), &inputs[at], cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
@@ -206,8 +206,7 @@ impl Planner<'_> {
             planned.push(ServicePlan { decision: decided[at].clone(), service, target });
         }
         let base = any.then(|| {
-            let cache =
-                facts.get(&config.base_target).map(|facts| resolve(&config.base_target, &[], &config.images.platforms, facts));
+            let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
             let mut base = self.target(Task::Base, base_inputs, cache.unwrap_or_default());
             base.spec.build_args.extend(config.images.build_args.clone());
             base
@@ -223,17 +222,22 @@ impl Planner<'_> {
         !here || self.request.no_cache || !base.spec.cache_to.is_empty()
     }
 
+    /// A target with the platforms of this run and those that are configured, which name its caches.
+    fn scoped<'a>(&'a self, target: &'a str, configured: &'a [Platform]) -> Scoped<'a> {
+        let run = if self.request.platforms.is_empty() { configured } else { &self.request.platforms };
+        Scoped { target, run, configured }
+    }
+
     fn facts(&self, services: &[Service], images: &[ImageRef], builds: &[bool]) -> BTreeMap<String, Facts> {
         let config = &self.session.config;
         let chosen = services.iter().zip(images).zip(builds).filter(|(_, builds)| **builds);
         let mut targets: Vec<caches::Target<'_>> = chosen
             .map(|((service, image), _)| caches::Target {
-                name: &service.target,
+                scoped: self.scoped(&service.target, &service.platforms),
                 image: Some(image),
-                platforms: &service.platforms,
             })
             .collect();
-        targets.push(caches::Target { name: &config.base_target, image: None, platforms: &config.images.platforms });
+        targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
         caches::probe(self.session, &self.session.registry, self.engine.capabilities, self.request, &targets)
     }
 

@@ -11,6 +11,7 @@ mod breaks;
 mod builds;
 mod caches;
 mod layers;
+mod platforms;
 mod pushes;
 mod stops;
 mod upkeep;

@@ -8,8 +8,8 @@ use crate::docker::manifest::Document;
 use crate::docker::registry::in_parallel;
 use crate::error::Result;
 use crate::github::caches::{CacheKey, Filter};
-use crate::name::{ImageRef, Platform};
-use crate::plan::cache::{cache_tag, scope};
+use crate::name::ImageRef;
+use crate::plan::cache::{Scoped, cache_image, gha_scope};
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let tiers = &checkup.config.cache;
@@ -23,11 +23,12 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     found
 }
 
-/// The targets that have a cache, each with its platforms.
-fn targets(checkup: &Checkup) -> Vec<(&str, &[Platform])> {
+/// The targets that have a cache, as a run without `--platform` names it.
+fn targets(checkup: &Checkup) -> Vec<Scoped<'_>> {
     let services = checkup.services().iter().map(|service| (service.target.as_str(), service.platforms.as_slice()));
     let base = (checkup.config.base_target.as_str(), checkup.config.images.platforms.as_slice());
-    std::iter::once(base).chain(services).collect()
+    let all = std::iter::once(base).chain(services);
+    all.map(|(target, configured)| Scoped { target, run: configured, configured }).collect()
 }
 
 /// A cache in the registry.
@@ -43,7 +44,7 @@ fn in_registry(checkup: &Checkup) -> Vec<Finding> {
     let Some(repository) = tiers.repository.as_ref().filter(|_| tiers.registry == Switch::Auto) else { return Vec::new() };
     let caches: Vec<(&str, ImageRef)> = targets(checkup)
         .into_iter()
-        .filter_map(|(target, platforms)| Some((target, repository.with_tag(cache_tag(target, platforms)?))))
+        .filter_map(|scoped| Some((scoped.target, cache_image(repository, &scoped.name())?)))
         .collect();
     // A registry that does not answer is the registry check's finding.
     let states = in_parallel(&caches, |(_, cache)| state(checkup, cache)).into_iter().collect::<Result<Vec<_>>>();
@@ -104,13 +105,18 @@ fn in_gha(checkup: &Checkup) -> Vec<Finding> {
             _ => None,
         })
         .collect();
-    let wanted: BTreeSet<String> = targets(checkup).into_iter().map(|(target, platforms)| scope(target, platforms)).collect();
+    let targets = targets(checkup);
+    let wanted: BTreeSet<String> = targets.iter().map(|scoped| gha_scope(&scoped.name())).collect();
+    let read: BTreeSet<String> = targets.iter().flat_map(Scoped::others).map(|name| gha_scope(&name)).collect();
     let missing: Vec<&str> = wanted.difference(&there).map(String::as_str).collect();
     if missing.is_empty() {
         return vec![Finding::good("GitHub's cache service has a scope of every target")];
     }
-    let foreign: Vec<&str> =
-        there.difference(&wanted).filter(|scope| scope.starts_with("monorepo-")).map(String::as_str).collect();
+    let foreign: Vec<&str> = there
+        .difference(&wanted)
+        .filter(|scope| scope.starts_with("monorepo-") && !read.contains(*scope))
+        .map(String::as_str)
+        .collect();
     let others =
         if foreign.is_empty() { String::new() } else { format!("; it has {}, which no target reads", foreign.join(", ")) };
     let what = format!("GitHub's cache service has no {}{others}", missing.join(", "));
