@@ -1,6 +1,7 @@
 //! The command line: every flag of every verb, and nothing else. What a verb does lives in `command/`.
 
 mod cache;
+mod ci;
 mod doctor;
 mod layers;
 mod stats;
@@ -15,6 +16,7 @@ use crate::name::{ImageRef, Platform, ReleaseTag};
 use crate::plan::request;
 
 pub use cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm};
+pub use ci::{Ci, CiPart, CiWorkflow};
 pub use doctor::Doctor;
 pub use layers::{Layers, Store};
 pub use stats::Stats;
@@ -27,6 +29,7 @@ pub use stats::Stats;
   cargo xtask build api web             only these
   cargo xtask plan --explain            what would be built, and why
   cargo xtask release v1.2.3            from a tag to images and notes
+  cargo xtask ci                        in CI: what the event asks for
 
 Exit codes: 0 ok; 1 a service, check or gate failed; 2 usage or configuration; 130 cancelled.")]
 pub struct Cli {
@@ -80,6 +83,8 @@ pub enum Verb {
     Update(Update),
     /// Release a tag: images, version tags, and the notes on GitHub
     Release(Release),
+    /// Do what the CI system's event asks for
+    Ci(Ci),
     /// Check a release: tags, digests, attestations and notes against tag, lock and pins
     Verify(Verify),
     /// Show what is in images: layers and their Dockerfile lines, waste, large files, changes

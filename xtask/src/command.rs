@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod cache;
+pub mod ci;
 pub mod doctor;
 pub mod engine;
 pub mod layers;
@@ -29,7 +30,7 @@ use crate::error::{Error, Result};
 use crate::execute::http::{Http, Limits};
 use crate::execute::shutdown::Shutdown;
 use crate::record::{Ended, Keep, Run, Runs};
-use crate::report::{Look, Progress, Reporter, error};
+use crate::report::{Look, Progress, Reporter, commands, error};
 use crate::stage::{Session, configuration, state_dir};
 use crate::workspace::git::Git;
 
@@ -71,6 +72,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
         Verb::Build(flags) => build::run(flags, surroundings),
         Verb::Plan(flags) => plan::run(flags, surroundings),
         Verb::Update(flags) => update::run(flags, surroundings),
+        Verb::Ci(flags) => ci::run(flags, surroundings),
         Verb::Release(flags) => release::run(flags, surroundings),
         Verb::Verify(flags) => verify::run(flags, surroundings),
         Verb::Stats(flags) => stats::run(flags, surroundings),
@@ -106,6 +108,11 @@ impl Surroundings<'_> {
             cli::Progress::Rawjson => Progress::RawJson,
         };
         Look::choose(asked, self.env)
+    }
+
+    /// How long the command has run.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// The root of the monorepo that the working folder is in.
@@ -190,7 +197,11 @@ impl Surroundings<'_> {
 
 /// Shows an error and gives its exit code.
 pub fn failed(error: &Error, env: &Env) -> ExitCode {
-    let text = error::text(error, Look::choose(Progress::Auto, env).paint);
+    let mut text = error::text(error, Look::choose(Progress::Auto, env).paint);
+    if env.flag("GITHUB_ACTIONS") && !error.is_cancelled() {
+        text.push_str(&commands::error_command(error, &env.cwd));
+        text.push('\n');
+    }
     // Nobody reads it where standard error is closed.
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
     ExitCode::from(error.exit_code())

@@ -1,17 +1,19 @@
 //! The pipeline, top to bottom. A team that wants another stage (a smoke test, a deploy) writes a function and calls it here.
 
+pub mod jobs;
+
 use std::path::Path;
 
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::name::ReleaseTag;
 use crate::plan::Plan;
-use crate::plan::request::{Destination, Release, Request};
+use crate::plan::request::{Release, Request};
 use crate::record::RunRecord;
 use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
 use crate::stage::publication::{self, Naming, Noted};
-use crate::stage::publish::{self, Published};
+use crate::stage::publish::{self, Item, Published};
 use crate::stage::signing::Signing;
 use crate::stage::{Session, build_base, build_services, configuration, outcome, planning, update_release};
 
@@ -20,17 +22,35 @@ use crate::stage::{Session, build_base, build_services, configuration, outcome, 
 /// # Errors
 /// Whatever keeps the run from coming to an outcome; a failed build is an outcome.
 pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
-    let (project, engine, plan) = prepare(session, &session.home, request)?;
+    Ok(build_at(session, &session.home, request)?.record)
+}
+
+/// What a build came to.
+pub struct Built {
+    /// The run.
+    pub record: RunRecord,
+    /// What was published; empty where nothing is pushed, or a service failed.
+    pub published: Vec<Published>,
+}
+
+/// Builds a commit as CI does: checked out apart, whatever lies in the working tree.
+///
+/// # Errors
+/// As [`build`]; when the commit cannot be checked out.
+pub fn build_commit(session: &Session, commit: &str, request: &Request) -> Result<Built> {
+    let session = &configuration::at_commit(session, commit)?;
+    checkout::within(session, &At::of_commit(commit), |root| build_at(session, root, request))
+}
+
+fn build_at(session: &Session, root: &Path, request: &Request) -> Result<Built> {
+    let (project, engine, plan) = prepare(session, root, request)?;
     let record = images(session, &project, &engine, &plan, request)?;
-    if let Destination::Registry(tags) = &request.destination
-        && let Some(first) = tags.first()
-        && !plan.services.is_empty()
-        && publication::all_stand(&record)
-    {
-        let naming = Naming { name: first.to_string(), version: None, tags: tags.clone(), move_tags: true, annotations: None };
-        return Ok(outcome::end_after(session, record, || publish(session, &plan, &naming, None))?.0);
-    }
-    outcome::end(session, record)
+    let Some(naming) = Naming::of_branch(&request.destination).filter(|_| publication::all_stand(&record)) else {
+        return Ok(Built { record: outcome::end(session, record)?, published: Vec::new() });
+    };
+    let put = || publish(session, publication::items(&plan, &naming), &naming, None);
+    let (record, published) = outcome::end_after(session, record, put)?;
+    Ok(Built { record, published })
 }
 
 /// What a release came to.
@@ -52,11 +72,10 @@ pub fn release(session: &Session, release: &Release) -> Result<Released> {
     let session = &configuration::at_commit(session, &commit)?;
     let signing = Signing::of(session)?;
     let _alone = publication::enter(session, &tag)?;
-    let at = At { purpose: "checkout", tag: &tag, commit: &commit, keep: release.keep_checkout };
+    let at = At { purpose: "checkout", name: tag.tag.as_str(), commit: &commit, keep: release.keep_checkout };
     checkout::within(session, &at, |root| {
         let request = publication::build_request(session, release);
         let (project, engine, plan) = prepare(session, root, &request)?;
-        project::check_complete(&project)?;
         let mut record = images(session, &project, &engine, &plan, &request)?;
         (record.commit, record.reference) = (Some(commit.clone()), Some(tag.tag.to_string()));
         if !publication::all_stand(&record) {
@@ -64,7 +83,7 @@ pub fn release(session: &Session, release: &Release) -> Result<Released> {
         }
         let (record, (published, report)) = outcome::end_after(session, record, || {
             let naming = Naming::of_release(session, &tag, &commit, release)?;
-            let published = publish(session, &plan, &naming, signing.as_ref())?;
+            let published = publish(session, publication::items(&plan, &naming), &naming, signing.as_ref())?;
             let noted: Vec<Noted> = published.iter().map(Noted::from).collect();
             let report = publication::write_notes(session, &tag, release, &noted, false)?;
             Ok((published, report))
@@ -96,10 +115,9 @@ pub struct Preview {
 pub fn preview_release(session: &Session, release: &Release) -> Result<Preview> {
     let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
     let session = &configuration::at_commit(session, &commit)?;
-    let at = At { purpose: "dry-run", tag: &tag, commit: &commit, keep: release.keep_checkout };
+    let at = At { purpose: "dry-run", name: tag.tag.as_str(), commit: &commit, keep: release.keep_checkout };
     checkout::within(session, &at, |root| {
-        let (project, engine, plan) = prepare(session, root, &publication::build_request(session, release))?;
-        project::check_complete(&project)?;
+        let (_, engine, plan) = prepare(session, root, &publication::build_request(session, release))?;
         let naming = Naming::of_release(session, &tag, &commit, release)?;
         let (publication, noted) = publication::preview(session, &plan, &naming)?;
         let report = publication::write_notes(session, &tag, release, &noted, true)?;
@@ -114,7 +132,7 @@ pub fn preview_release(session: &Session, release: &Release) -> Result<Preview> 
 pub fn release_notes(session: &Session, release: &Release, dry_run: bool) -> Result<update_release::Report> {
     let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
     let session = &configuration::at_commit(session, &commit)?;
-    let at = At { purpose: "notes", tag: &tag, commit: &commit, keep: false };
+    let at = At { purpose: "notes", name: tag.tag.as_str(), commit: &commit, keep: false };
     let noted = checkout::within(session, &at, |root| publication::standing(session, &tag, root))?;
     publication::write_notes(session, &tag, release, &noted, dry_run)
 }
@@ -130,6 +148,9 @@ pub fn prepare(session: &Session, root: &Path, request: &Request) -> Result<(Pro
     );
     // The monorepo's errors first: they are nearer to the user.
     let (project, engine) = (project?, engine?);
+    if root != session.home {
+        project::check_complete(&project)?;
+    }
     let plan = planning::plan(session, &project, &engine, request)?;
     Ok((project, engine, plan))
 }
@@ -149,8 +170,11 @@ fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, re
 }
 
 /// Every tag of every service, or none; what is to be signed is signed before.
-fn publish(session: &Session, plan: &Plan, naming: &Naming, signing: Option<&Signing>) -> Result<Vec<Published>> {
-    let publication = publish::plan(&publication::request(session, plan, naming), &session.registry)?;
+fn publish(session: &Session, items: Vec<Item>, naming: &Naming, signing: Option<&Signing>) -> Result<Vec<Published>> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let publication = publish::plan(&publication::request(session, items, naming), &session.registry)?;
     if let Some(signing) = signing {
         signing.sign(session, &publication)?;
     }

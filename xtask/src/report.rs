@@ -4,7 +4,9 @@
 //! event only puts it on a channel, so no build waits for a terminal.
 
 mod board;
+pub mod commands;
 pub mod error;
+mod grouped;
 pub mod html;
 pub mod layers;
 mod live;
@@ -53,6 +55,7 @@ impl Reporter {
     pub fn start(look: Look, out: impl Write + Send + 'static) -> Self {
         match look.mode {
             Mode::Live => Self::with(move || Box::new(live::Live::on_stderr(look.paint))),
+            Mode::Grouped => Self::with(move || Box::new(grouped::Groups::new(look.paint, Box::new(out)))),
             mode => Self::with(move || Box::new(plain::Lines::new(mode, look.paint, Box::new(out)))),
         }
     }

@@ -11,6 +11,7 @@ pub mod contexts;
 pub mod doctor;
 pub mod history;
 pub mod inputs;
+pub mod jobs;
 pub mod layers;
 pub mod outcome;
 pub mod planning;

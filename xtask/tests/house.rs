@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("time", &[]),
     ("event", &[]),
     ("config", &[]),
-    ("cli", &["config", "plan"]),
+    ("cli", &["config", "plan", "github"]),
     ("execute", &["event"]),
     ("workspace", &["config", "execute"]),
     ("plan", &["config", "workspace", "event"]),

@@ -68,7 +68,7 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
     let config = &session.config;
     let destination = match &flags.output {
         Some(output) => Destination::Output(output.clone()),
-        None if flags.push && flags.tags.is_empty() => Destination::Registry(branch_tags(session)?),
+        None if flags.push && flags.tags.is_empty() => Destination::Registry(tags_of_tree(session)?),
         None if flags.push => Destination::Registry(flags.tags.clone()),
         None if flags.tags.is_empty() => into_engine(),
         None => Destination::Engine(flags.tags.clone()),
@@ -82,7 +82,7 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         force: flags.force,
         no_cache: flags.no_cache,
         cache_from: flags.cache_from.is_none(),
-        cache_to: flags.cache_to.is_none(),
+        no_cache_to: flags.cache_to.map(|_| "--cache-to none".to_owned()),
         platforms: flags.platforms.clone(),
         provenance: flags.provenance.as_deref().map_or(Ok(config.attest.provenance), provenance)?,
         sbom: flags.sbom.as_deref().map_or(Ok(config.attest.sbom.clone()), sbom)?,
@@ -96,18 +96,26 @@ pub fn into_engine() -> Destination {
     Destination::Engine(vec!["dev".parse().expect("`dev` is a tag")])
 }
 
-/// The branch, as far as a tag can say it, and `sha-<commit>`; a working tree that differs from the commit has no right to its name.
-fn branch_tags(session: &Session) -> Result<Vec<Tag>> {
+/// The tags of the working tree: its branch's, and the commit's unless it differs from that.
+fn tags_of_tree(session: &Session) -> Result<Vec<Tag>> {
     let git = session.git();
     let commit = git.resolve("HEAD")?;
     let branch = git.branch()?.unwrap_or_else(|| "detached".to_owned());
+    // A working tree that differs from the commit has no right to its name.
+    let clean = git.worktree()?.dirty().is_empty();
+    branch_tags(&branch, clean.then_some(commit.as_str()))
+}
+
+/// The branch, as far as a tag can say it, and `sha-<commit>`.
+///
+/// # Errors
+/// When nothing of the branch's name can stand in a tag.
+pub fn branch_tags(branch: &str, commit: Option<&str>) -> Result<Vec<Tag>> {
     let plain: String =
         branch.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(128).collect();
-    let mut tags = vec![plain.trim_start_matches(['.', '-']).parse()?];
-    if git.worktree()?.dirty().is_empty() {
-        tags.push(format!("sha-{}", &commit[..12]).parse()?);
-    }
-    Ok(tags)
+    let branch = plain.trim_start_matches(['.', '-']).parse()?;
+    let commit = commit.and_then(|commit| commit.get(..12)).map(|short| format!("sha-{short}").parse()).transpose()?;
+    Ok([Some(branch), commit].into_iter().flatten().collect())
 }
 
 fn provenance(text: &str) -> Result<Provenance> {

@@ -198,7 +198,7 @@ fn warm(flags: &cli::CacheWarm, surroundings: &Surroundings<'_>) -> Result<Finis
     let request = Request {
         services: flags.services.clone(),
         force: true,
-        cache_to: flags.tier != Tier::Engine,
+        no_cache_to: (flags.tier == Tier::Engine).then(|| "the engine keeps its own".to_owned()),
         warms: Some(flags.tier),
         ..Request::new(format!("cache warm --tier {}", flags.tier.as_str()), destination, &session.config, pool::cores())
     };

@@ -40,11 +40,20 @@ pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Fini
     let released = pipeline::release(&session, &asked(flags, &session))?;
     reporter.finish();
     let finished = conclude(surroundings, &session, &released.record, flags.json)?;
-    if let Some(notes) = released.notes.as_ref().filter(|notes| matches!(notes.outcome, Outcome::NotDone { .. }) && !flags.json) {
+    told(&released, flags.json)?;
+    Ok(finished)
+}
+
+/// Says which tags were put, and what became of the notes; notes that GitHub could not take go to standard output, unless that is JSON.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn told(released: &Released, json: bool) -> Result<()> {
+    if let Some(notes) = released.notes.as_ref().filter(|notes| matches!(notes.outcome, Outcome::NotDone { .. }) && !json) {
         print(&notes.body)?;
     }
-    say(&put(&released), released.notes.as_ref());
-    Ok(finished)
+    say(&put(released), released.notes.as_ref());
+    Ok(())
 }
 
 fn asked(flags: &cli::Release, session: &Session) -> Release {

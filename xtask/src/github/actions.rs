@@ -1,9 +1,8 @@
-//! Talking to the Actions runner: outputs, the job summary, groups, annotations, masks, as text and files. What is said comes
-//! from callers. Workflow commands are lines; the caller writes them to standard error, which the runner reads as well.
+//! Talking to the Actions runner through files and variables: outputs, the job summary, git's credentials. What is said comes from
+//! callers; what is said in log lines is in `report::commands`.
 //!
-//! Source: docs.github.com "workflow commands for GitHub Actions"; escaping as in `actions/toolkit`, `packages/core/command.ts`.
+//! Source: docs.github.com "workflow commands for GitHub Actions".
 
-use std::fmt::Write as _;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -20,30 +19,6 @@ pub struct Runner {
     on: bool,
     output: Option<PathBuf>,
     summary: Option<PathBuf>,
-}
-
-/// How serious an annotation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// Fails nothing by itself, and shows red.
-    Error,
-    /// Shows yellow.
-    Warning,
-    /// Shows grey.
-    Notice,
-}
-
-/// An annotation: a message that GitHub shows beside a file's line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Annotation<'a> {
-    /// How serious.
-    pub severity: Severity,
-    /// A heading.
-    pub title: Option<&'a str>,
-    /// The file, from the repository's root, and the line counted from 1.
-    pub place: Option<(&'a Path, Option<usize>)>,
-    /// What is to be said; may have several lines.
-    pub message: &'a str,
 }
 
 impl Runner {
@@ -122,77 +97,6 @@ fn fit(markdown: &str, room: usize) -> String {
         kept += line.len();
     }
     format!("{}{CUT}", &whole[..kept])
-}
-
-/// Opens a foldable group of log lines.
-#[must_use]
-pub fn group(title: &str) -> String {
-    format!("::group::{}", data(title))
-}
-
-/// Closes the group.
-#[must_use]
-pub fn end_group() -> String {
-    "::endgroup::".to_owned()
-}
-
-/// The commands that make the runner replace a secret by `***`: one for each of its lines, none for lines that are too short to be
-/// worth it, which would riddle the log.
-#[must_use]
-pub fn mask(secret: &str) -> Vec<String> {
-    let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 4);
-    lines.map(|line| format!("::add-mask::{}", data(line))).collect()
-}
-
-/// A line of somebody else's output that the runner must not take as a command: the runner reads `::name::` at the start of any
-/// line, and the older `##[name]` anywhere in it.
-#[must_use]
-pub fn inert(line: &str) -> String {
-    let line = line.replace("##[", "#\u{200b}#[");
-    if line.trim_start().starts_with("::") { format!("\u{200b}{line}") } else { line }
-}
-
-impl Annotation<'_> {
-    /// The command.
-    #[must_use]
-    pub fn command(&self) -> String {
-        let mut properties = Vec::new();
-        if let Some((file, line)) = self.place {
-            properties.push(format!("file={}", property(&file.to_string_lossy())));
-            properties.extend(line.map(|line| format!("line={line}")));
-        }
-        properties.extend(self.title.map(|title| format!("title={}", property(title))));
-        let name = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Notice => "notice",
-        };
-        let mut command = format!("::{name}");
-        if !properties.is_empty() {
-            write!(command, " {}", properties.join(",")).expect("writing to a String cannot fail");
-        }
-        format!("{command}::{}", data(self.message))
-    }
-}
-
-/// The annotation of an error: beside the file and line it concerns, its hint below it. Places outside `root` are left in the message.
-#[must_use]
-pub fn error_command(error: &Error, root: &Path) -> String {
-    let hint = error.hint_text().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    let message = format!("{error}{hint}");
-    let place = error.place().and_then(|(file, line)| {
-        let inside = if file.is_absolute() { file.strip_prefix(root).ok()? } else { file };
-        Some((inside, line))
-    });
-    Annotation { severity: Severity::Error, title: Some("cargo xtask"), place, message: &message }.command()
-}
-
-fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 /// Variables that let git fetch from this repository over https without the token in an argument list: for a checkout that kept no

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text, write_atomically};
-use crate::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName, Tag, sha256_hex};
+use crate::name::{Digest, Fingerprint, ImageRef, ServiceName, Tag, sha256_hex};
 
 /// Grows when a field's meaning changes; another version is refused.
 const VERSION: u32 = 1;
@@ -59,6 +59,8 @@ pub struct ServiceFile {
 pub enum Outcome {
     /// Its image is in the registry.
     Built(Image),
+    /// It builds, and the event asks for no push.
+    Checked,
     /// It failed, with what to show.
     Failed(String),
 }
@@ -71,8 +73,6 @@ pub struct Image {
     pub image: ImageRef,
     /// Its digest.
     pub digest: Digest,
-    /// The platforms it was built for.
-    pub platforms: Vec<Platform>,
     /// Steps taken from a cache, and all of them.
     pub steps: (usize, usize),
     /// How long the job's build took, in milliseconds; a whole number, because a fraction need not survive JSON to the last digit, and
@@ -146,6 +146,24 @@ impl PlanFile {
         serde_json::json!({"service": names.collect::<Vec<_>>()})
     }
 
+    /// Checks that a service's job has built, or is about to build, what was planned.
+    ///
+    /// # Errors
+    /// A service that is not in the plan, another commit, other inputs.
+    pub fn fits(&self, service: &ServiceName, commit: &str, fingerprint: &Fingerprint) -> Result<()> {
+        let Some(planned) = self.services.get(service) else {
+            return Err(Error::failed(format!("a result of `{service}`, which the plan does not have")));
+        };
+        if commit != self.commit {
+            return Err(Error::failed(format!("a result of commit {commit}, and the plan is of {}", self.commit)));
+        }
+        if *fingerprint != planned.fingerprint {
+            return Err(Error::failed(format!("`{service}` was built from other inputs than were planned"))
+                .hint("the plan's job and this one saw different files; are generated files committed?"));
+        }
+        Ok(())
+    }
+
     /// True where at least one service must be built.
     #[must_use]
     pub fn must_build(&self) -> bool {
@@ -174,7 +192,7 @@ pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, Coll
     let mut latest: BTreeMap<ServiceName, (PathBuf, ServiceFile)> = BTreeMap::new();
     for path in files(dir)? {
         let file: ServiceFile = unseal(&path)?;
-        fits(plan, &file).map_err(|error| error.at(path.clone(), None))?;
+        plan.fits(&file.service, &file.commit, &file.fingerprint).map_err(|error| error.at(path.clone(), None))?;
         let newer = latest.get(&file.service).is_none_or(|(_, there)| file.attempt > there.attempt);
         if newer {
             latest.insert(file.service.clone(), (path, file));
@@ -184,6 +202,7 @@ pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, Coll
     for (name, planned) in &plan.services {
         match (latest.remove(name).map(|(_, file)| file.outcome), &planned.present) {
             (Some(Outcome::Built(image)), _) => _ = images.insert(name.clone(), Collected::Built(image)),
+            (Some(Outcome::Checked), _) => _ = images.insert(name.clone(), Collected::Checked),
             (Some(Outcome::Failed(why)), _) => failed.push(format!("{name}: {why}")),
             (None, Some(digest)) => _ = images.insert(name.clone(), Collected::Present(digest.clone())),
             (None, None) => missing.push(name.as_str()),
@@ -207,20 +226,8 @@ pub enum Collected {
     Built(Image),
     /// It was there before.
     Present(Digest),
-}
-
-fn fits(plan: &PlanFile, file: &ServiceFile) -> Result<()> {
-    let Some(planned) = plan.services.get(&file.service) else {
-        return Err(Error::failed(format!("a result of `{}`, which the plan does not have", file.service)));
-    };
-    if file.commit != plan.commit {
-        return Err(Error::failed(format!("a result of commit {}, and the plan is of {}", file.commit, plan.commit)));
-    }
-    if file.fingerprint != planned.fingerprint {
-        return Err(Error::failed(format!("`{}` was built from other inputs than were planned", file.service))
-            .hint("the plan's job and this one saw different files; are generated files committed?"));
-    }
-    Ok(())
+    /// It builds, and nothing was pushed.
+    Checked,
 }
 
 /// The results below `dir`, at most one folder deep, sorted. A link is not followed: artifacts come from other jobs.

@@ -8,6 +8,10 @@ use crate::event::Status;
 use crate::github::notes::inline;
 use crate::name::{Digest, Tag};
 
+mod of_run;
+
+pub use of_run::{row, tiers};
+
 /// What the summary may take of the step's mebibyte; the rest is for whoever else writes into the same step.
 pub const LIMIT: usize = 900_000;
 
@@ -15,9 +19,10 @@ pub const LIMIT: usize = 900_000;
 const TAIL: usize = 8_000;
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Verdict {
     /// Everything asked for is done.
+    #[default]
     Succeeded,
     /// Something failed.
     Failed,
@@ -26,7 +31,7 @@ pub enum Verdict {
 }
 
 /// A run as the summary shows it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Summary {
     /// What the run was for, for example `release v1.2.3`.
     pub title: String,
@@ -63,6 +68,15 @@ pub struct ServiceRow {
     pub digest: Option<Digest>,
     /// The failing step and the end of its log.
     pub failure: Option<Failure>,
+}
+
+impl ServiceRow {
+    /// A service of which no more is known.
+    #[must_use]
+    pub fn new(name: &str, status: Status, why: &str) -> Self {
+        let (name, why) = (name.to_owned(), why.to_owned());
+        Self { name, status, why, steps: None, took: None, bytes: (None, None), digest: None, failure: None }
+    }
 }
 
 /// What went wrong with a service.
@@ -129,8 +143,8 @@ fn page(summary: &Summary, rows: usize, tail: usize) -> String {
             _ => line(&mut text, format_args!("Release {tag}\n")),
         }
     }
-    services(&mut text, &summary.services, rows);
-    tiers(&mut text, &summary.tiers);
+    service_table(&mut text, &summary.services, rows);
+    tier_table(&mut text, &summary.tiers);
     for notice in &summary.notices {
         line(&mut text, format_args!("> {}\n", inline(notice)));
     }
@@ -143,7 +157,7 @@ fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     text.push('\n');
 }
 
-fn services(text: &mut String, services: &[ServiceRow], rows: usize) {
+fn service_table(text: &mut String, services: &[ServiceRow], rows: usize) {
     if services.is_empty() {
         return;
     }
@@ -164,7 +178,7 @@ fn services(text: &mut String, services: &[ServiceRow], rows: usize) {
     text.push('\n');
 }
 
-fn tiers(text: &mut String, tiers: &[TierRow]) {
+fn tier_table(text: &mut String, tiers: &[TierRow]) {
     if tiers.is_empty() {
         return;
     }

@@ -209,6 +209,12 @@ impl CiPlan {
         self
     }
 
+    /// True where images are pushed.
+    #[must_use]
+    pub fn pushes(&self) -> bool {
+        matches!(self.action, Action::Release { .. } | Action::Build { push: true, .. })
+    }
+
     /// The lines that tell a person what was understood.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {

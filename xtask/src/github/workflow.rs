@@ -99,6 +99,8 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     let (username, password) =
         if ghcr { ("${{ github.actor }}", "${{ github.token }}") } else { ("${{ inputs.username }}", "${{ inputs.password }}") };
     let action = include_str!("workflow/action.yml")
+        // A fork's pull request has no secrets, and builds without them.
+        .replace("%guard%", if ghcr { "" } else { "      if: inputs.password != ''\n" })
         .replace("%inputs%", if ghcr { "" } else { INPUTS })
         .replace("%registry%", &quoted(&options.registry))
         .replace("%username%", username)
@@ -168,21 +170,31 @@ pub fn check(root: &Path, options: &Options) -> Result<Vec<Drift>> {
     Ok(drifted)
 }
 
-/// The layout of the workflow that is there, by its first line; `None` where there is none of ours.
+/// What the workflow that is there was written with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its layout.
+    pub layout: Layout,
+    /// The branch whose pushes it builds.
+    pub branch: String,
+}
+
+/// What the workflow that is there was written with, by its first line and its trigger; `None` where there is none of ours.
 ///
 /// # Errors
 /// A file that is there and cannot be read.
-pub fn written_layout(root: &Path) -> Result<Option<Layout>> {
+pub fn written(root: &Path) -> Result<Option<Written>> {
     let path = root.join(WORKFLOW);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let first = text.lines().next().unwrap_or_default();
-            let layouts = [("--layout single`", Layout::Single), ("--layout matrix`", Layout::Matrix)];
-            Ok(layouts.into_iter().find(|(mark, _)| first.contains(mark)).map(|(_, layout)| layout))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", &path, error)),
-    }
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", &path, error)),
+    };
+    let first = text.lines().next().unwrap_or_default();
+    let layouts = [("--layout single`", Layout::Single), ("--layout matrix`", Layout::Matrix)];
+    let layout = layouts.into_iter().find(|(mark, _)| first.contains(mark)).map(|(_, layout)| layout);
+    let branch = text.lines().find_map(|line| line.trim().strip_prefix("branches: [")?.strip_suffix(']'));
+    Ok(layout.zip(branch).map(|(layout, branch)| Written { layout, branch: branch.trim_matches('"').to_owned() }))
 }
 
 #[cfg(test)]
@@ -236,12 +248,12 @@ mod tests {
     #[test]
     fn what_is_written_is_not_drift_and_what_was_changed_is_shown() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(written_layout(dir.path()).unwrap(), None);
+        assert_eq!(written(dir.path()).unwrap(), None);
         let options = options(Layout::Matrix);
         assert!(check(dir.path(), &options).unwrap().iter().all(|drift| drift.diff.is_none()));
         assert_eq!(write(dir.path(), &options).unwrap().len(), 2);
         assert_eq!((write(dir.path(), &options).unwrap(), check(dir.path(), &options).unwrap()), (vec![], vec![]));
-        assert_eq!(written_layout(dir.path()).unwrap(), Some(Layout::Matrix));
+        assert_eq!(written(dir.path()).unwrap(), Some(Written { layout: Layout::Matrix, branch: "main".into() }));
         let path = dir.path().join(WORKFLOW);
         let changed = std::fs::read_to_string(&path).unwrap().replace("permissions: {}", "permissions: write-all");
         std::fs::write(&path, changed).unwrap();

@@ -38,6 +38,8 @@ pub struct Request {
     pub services: Vec<String>,
     /// Only services that a change since then affects.
     pub since: Option<Since>,
+    /// Plan the others too, and skip them where their images stand: the change only says why the affected ones are built.
+    pub unaffected_too: bool,
     /// Where the images go.
     pub destination: Destination,
     /// How many services build at once.
@@ -50,8 +52,8 @@ pub struct Request {
     pub no_cache: bool,
     /// Read caches.
     pub cache_from: bool,
-    /// Write caches.
-    pub cache_to: bool,
+    /// Why no cache is written, where none is.
+    pub no_cache_to: Option<String>,
     /// The run is for this cache tier alone: it makes no image and writes no other tier.
     pub warms: Option<Tier>,
     /// Platforms, where the command line names them.
@@ -75,13 +77,14 @@ impl Request {
             command: command.into(),
             services: Vec::new(),
             since: None,
+            unaffected_too: false,
             destination,
             jobs: config.jobs.unwrap_or(jobs),
             fail_fast: false,
             force: false,
             no_cache: false,
             cache_from: true,
-            cache_to: true,
+            no_cache_to: None,
             warms: None,
             platforms: Vec::new(),
             provenance: config.attest.provenance,

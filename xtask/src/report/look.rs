@@ -23,6 +23,8 @@ pub enum Mode {
     Live,
     /// Prefixed lines.
     Plain,
+    /// A foldable group for each task, as GitHub Actions shows them.
+    Grouped,
     /// Problems only.
     Quiet,
     /// JSON lines.
@@ -45,6 +47,7 @@ impl Look {
     pub fn choose(asked: Progress, env: &Env) -> Self {
         let mode = match asked {
             Progress::Auto if env.stderr_is_terminal && !env.is_ci() && !is_dumb(env) => Mode::Live,
+            Progress::Auto if env.flag("GITHUB_ACTIONS") => Mode::Grouped,
             Progress::Auto | Progress::Plain => Mode::Plain,
             Progress::Quiet => Mode::Quiet,
             Progress::RawJson => Mode::RawJson,
@@ -139,6 +142,7 @@ mod tests {
         assert_eq!(mode(Progress::Auto, env(true, &[("CI", "true")])), Mode::Plain);
         assert_eq!(mode(Progress::Auto, env(true, &[("CI", "false")])), Mode::Live);
         assert_eq!(mode(Progress::Auto, env(true, &[("TERM", "dumb")])), Mode::Plain);
+        assert_eq!(mode(Progress::Auto, env(true, &[("GITHUB_ACTIONS", "true")])), Mode::Grouped);
         assert_eq!(mode(Progress::Plain, env(true, &[])), Mode::Plain);
         assert_eq!(mode(Progress::Quiet, env(true, &[])), Mode::Quiet);
         assert_eq!(mode(Progress::RawJson, env(false, &[])), Mode::RawJson);

@@ -15,7 +15,7 @@ use crate::text;
 pub(super) const NAME_COLUMNS: usize = 9;
 
 /// A task that has been silent this long says what it is doing, so that a log does not look dead.
-const SILENCE: Duration = Duration::from_secs(20);
+pub(super) const SILENCE: Duration = Duration::from_secs(20);
 
 /// Writes lines.
 pub(super) struct Lines {
@@ -51,12 +51,8 @@ impl Lines {
             Event::Started { task, title } => self.say(now, task, &text::clean(title)),
             Event::StepStarted { .. } | Event::Doing { .. } | Event::Amount { .. } | Event::Raw { .. } => {}
             Event::StepEnded { task, name, end, took, .. } => {
-                let end = match end {
-                    StepEnd::Cached => self.paint.good("cached"),
-                    StepEnd::Ran => text::duration(*took),
-                    StepEnd::Failed(error) => format!("{}: {}", self.paint.bad("failed"), text::clean(error)),
-                };
-                self.say(now, task, &format!("{} … {end}", text::clean(name)));
+                let line = step_ended(name, end, *took, self.paint);
+                self.say(now, task, &line);
             }
             Event::Log { task, line } => self.say(now, task, &format!("  {}", text::clean(line))),
             Event::Notice { level, task, message, hint } => {
@@ -115,7 +111,7 @@ impl Show for Lines {
     fn event(&mut self, now: Instant, event: Event) {
         let over = self.board.event(now, &event);
         match self.mode {
-            Mode::Live | Mode::Plain => self.plain(now, &event, over.map_or((0, 0), |running| running.steps())),
+            Mode::Live | Mode::Plain | Mode::Grouped => self.plain(now, &event, over.map_or((0, 0), |running| running.steps())),
             Mode::Quiet => self.quiet(&event),
             Mode::RawJson => self.rawjson(&event),
         }
@@ -139,6 +135,16 @@ impl Show for Lines {
     fn finish(&mut self, _now: Instant) {
         drop(self.out.flush());
     }
+}
+
+/// `[api 2/4] RUN tsc … 1.2s`.
+pub(super) fn step_ended(name: &str, end: &StepEnd, took: Duration, paint: Paint) -> String {
+    let end = match end {
+        StepEnd::Cached => paint.good("cached"),
+        StepEnd::Ran => text::duration(took),
+        StepEnd::Failed(error) => format!("{}: {}", paint.bad("failed"), text::clean(error)),
+    };
+    format!("{} … {end}", text::clean(name))
 }
 
 /// A sign for how a task ended, readable without colour.

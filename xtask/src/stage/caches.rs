@@ -52,8 +52,8 @@ pub fn probe(
             previous,
             previous_image: target.image.map(|image| image.with_tag(latest())),
             inline_off: asking.inline_off(target),
-            no_read: asking.unless(request.cache_from, "--cache-from none"),
-            no_write: asking.unless(request.cache_to, "--cache-to none"),
+            no_read: asking.why_not((!request.cache_from).then_some("--cache-from none")),
+            no_write: asking.why_not(request.no_cache_to.as_deref()),
         };
         (target.scoped.target.to_owned(), facts)
     });
@@ -74,11 +74,9 @@ struct Asking<'a> {
 const TURNED_OFF: &str = "turned off in xtask.toml";
 
 impl Asking<'_> {
-    fn unless(&self, allowed: bool, flag: &str) -> Option<String> {
-        if self.request.no_cache {
-            return Some("--no-cache".to_owned());
-        }
-        (!allowed).then(|| flag.to_owned())
+    fn why_not(&self, asked: Option<&str>) -> Option<String> {
+        let why = if self.request.no_cache { Some("--no-cache") } else { asked };
+        why.map(str::to_owned)
     }
 
     fn gha(&self) -> (Probe, Writable) {

@@ -127,7 +127,7 @@ fn short(commit: &str) -> &str {
 /// # Errors
 /// As [`sparse`], and as `work`.
 pub fn within<T>(session: &Session, at: &At<'_>, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
-    let folder = session.state_dir().join(at.purpose).join(at.tag.tag.as_str());
+    let folder = session.state_dir().join(at.purpose).join(at.name);
     let patterns = &session.config.checkout_patterns;
     let made = sparse(&session.git(), &folder, at.commit, patterns, &session.events)?;
     let done = work(&made.root);
@@ -144,21 +144,19 @@ pub fn within<T>(session: &Session, at: &At<'_>, work: impl FnOnce(&Path) -> Res
 pub struct At<'a> {
     /// The folder under the state folder.
     pub purpose: &'a str,
-    /// The tag.
-    pub tag: &'a ReleaseTag,
+    /// The tag, or what else it is for.
+    pub name: &'a str,
     /// Its commit.
     pub commit: &'a str,
     /// Leave it in place.
     pub keep: bool,
 }
 
-/// The sparse checkout of a commit that CI builds.
-///
-/// # Errors
-/// As [`sparse`].
-pub fn of_commit(session: &Session, commit: &str) -> Result<Checkout> {
-    let folder = session.state_dir().join("checkout/ci");
-    sparse(&session.git(), &folder, commit, &session.config.checkout_patterns, &session.events)
+impl<'a> At<'a> {
+    /// A commit that CI builds.
+    pub fn of_commit(commit: &'a str) -> Self {
+        Self { purpose: "checkout", name: "ci", commit, keep: false }
+    }
 }
 
 /// Makes (or reuses) a sparse linked work tree of `commit` under `folder`, which holds what `patterns` select. In a partial

@@ -49,7 +49,7 @@ pub struct Expected {
 pub fn gather(session: &Session, tag: &ReleaseTag) -> Result<Claims> {
     let (tag, commit) = checkout::resolve(&session.git(), tag)?;
     let session = configuration::at_commit(session, &commit)?;
-    let at = At { purpose: "verify", tag: &tag, commit: &commit, keep: false };
+    let at = At { purpose: "verify", name: tag.tag.as_str(), commit: &commit, keep: false };
     checkout::within(&session, &at, |root| read(&session, &tag, &commit, &project::load(&session, root)?))
 }
 

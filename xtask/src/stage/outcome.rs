@@ -15,7 +15,7 @@ use crate::stage::{Session, build, history};
 pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
     let mut record = RunRecord::new(session.run.id.clone(), session.begun, request.command.clone());
     record.ci = session.env.is_ci();
-    if let Some(affected) = &plan.affected {
+    if let Some(affected) = plan.affected.as_ref().filter(|_| !request.unaffected_too) {
         record.since = Some(affected.commit.clone());
         record.unaffected = affected.unaffected().cloned().collect();
         let names: Vec<&str> = affected.unaffected().map(ServiceName::as_str).collect();

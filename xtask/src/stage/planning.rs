@@ -54,7 +54,9 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
         }
         None => (None, BTreeMap::new()),
     };
-    let is_wanted = |service: &Service| affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some());
+    let is_wanted = |service: &Service| {
+        request.unaffected_too || affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some())
+    };
     let all = services.into_iter().zip(images).zip(gathered.into_iter().zip(&slices));
     let chosen = all.filter(|((service, _), _)| is_wanted(service));
     let ((services, images), (inputs, chosen_slices)): ((Vec<_>, Vec<_>), (Vec<_>, Vec<_>)) = chosen.unzip();

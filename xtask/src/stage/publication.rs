@@ -14,7 +14,7 @@ use crate::execute::pool;
 use crate::github::api::Api;
 use crate::github::notes::{self as body, Change, ImageNote, PlatformNote, ReleaseNotes};
 use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
-use crate::plan::request::{Release, Request};
+use crate::plan::request::{Destination, Release, Request};
 use crate::plan::{Decision, Plan, ServicePlan};
 use crate::record::RunRecord;
 use crate::stage::publish::{self, Item, Published};
@@ -40,6 +40,13 @@ pub struct Naming {
 }
 
 impl Naming {
+    /// A branch's; none where nothing is pushed, or no tag is to be put.
+    pub fn of_branch(destination: &Destination) -> Option<Self> {
+        let Destination::Registry(tags) = destination else { return None };
+        let name = tags.first()?.to_string();
+        Some(Self { name, version: None, tags: tags.clone(), move_tags: true, annotations: None })
+    }
+
     /// A release's.
     ///
     /// # Errors
@@ -71,12 +78,17 @@ pub fn journal(session: &Session, name: &str) -> PathBuf {
     session.state_dir().join("publish").join(format!("{name}.json"))
 }
 
-/// The request to the publish stage: every service of the plan, under its content tag.
-pub fn request(session: &Session, plan: &Plan, naming: &Naming) -> publish::Request {
+/// Every service of a plan, under its content tag.
+pub fn items(plan: &Plan, naming: &Naming) -> Vec<Item> {
+    plan.services.iter().filter_map(|service| item(service, naming)).collect()
+}
+
+/// The request to the publish stage.
+pub fn request(session: &Session, items: Vec<Item>, naming: &Naming) -> publish::Request {
     publish::Request {
         name: naming.name.clone(),
         version: naming.version.clone(),
-        items: plan.services.iter().filter_map(|service| item(service, naming)).collect(),
+        items,
         journal: journal(session, &naming.name),
         move_tags: naming.move_tags,
         annotations: naming.annotations.clone(),
@@ -93,10 +105,9 @@ fn item(service: &ServicePlan, naming: &Naming) -> Option<Item> {
 /// # Errors
 /// As [`publish::plan`], but for the right to push, which is not asked for.
 pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publish::Plan, Vec<Noted>)> {
-    let mut request = request(session, plan, naming);
     let stands = |service: &&ServicePlan| matches!(service.decision, Decision::Skip { .. });
-    request.items = plan.services.iter().filter(stands).filter_map(|service| item(service, naming)).collect();
-    let publication = publish::preview(&request, &session.registry)?;
+    let standing = plan.services.iter().filter(stands).filter_map(|service| item(service, naming)).collect();
+    let publication = publish::preview(&request(session, standing, naming), &session.registry)?;
     let noted = plan.services.iter().filter_map(|service| {
         let name = &service.service.name;
         let published = publication.services.iter().find(|published| published.service == *name);
@@ -191,6 +202,29 @@ fn change(registry: &Registry, image: &Noted, before: &BTreeMap<ServiceName, Dig
     let of = |digest: &Digest| registry.manifest(&image.repository.with_digest(digest.clone()));
     let (Some(new), Some(old)) = (of(new)?, of(old)?) else { return Ok(change) };
     Ok(if publish::images(&new)? == publish::images(&old)? { Change::Unchanged } else { change })
+}
+
+/// Each published image's bytes to pull, and those of the image that its tags pointed to before, where they are known.
+pub type Sizes = BTreeMap<ServiceName, (Option<u64>, Option<u64>)>;
+
+/// Asks the registry how large what was published is. An image whose size cannot be had has none: nothing depends on it.
+pub fn sizes(published: &[Published], registry: &Registry) -> Sizes {
+    let size = |image: &ImageRef| -> Option<u64> {
+        let manifest = registry.manifest(image).ok()??;
+        match manifest.document().ok()? {
+            Document::Manifest(manifest) => Some(size(&manifest)),
+            Document::Index(index) => {
+                let platforms = index_platforms(image, &index, registry).ok()?;
+                Some(platforms.iter().filter_map(|platform| platform.bytes).sum())
+            }
+        }
+    };
+    let of_one = |one: &Published| {
+        let before = one.tags.iter().find_map(|tag| tag.before.clone());
+        let by_digest = |digest| size(&one.repository.with_digest(digest));
+        (one.service.clone(), (by_digest(one.digest.clone()), before.and_then(by_digest)))
+    };
+    in_parallel(published, of_one).into_iter().collect()
 }
 
 /// Writes the release's notes, to GitHub or, where it cannot be told, to a file; a dry run only shows them.

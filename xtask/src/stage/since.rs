@@ -37,7 +37,7 @@ pub fn compare(
     since: &Since,
     after: &BTreeMap<ServiceName, Inputs>,
 ) -> Result<(Affected, BTreeMap<ServiceName, Inputs>)> {
-    let git = Git::at(&session.home, &session.shutdown);
+    let git = session.git();
     let commit = commit(&git, since)?;
     let before = Commit::at(&git, &commit)
         .and_then(|commit| read(session, commit))

@@ -3,8 +3,10 @@
 #![expect(dead_code, reason = "no test binary uses all of it")]
 
 pub mod actions_cache;
+pub mod actions_runner;
 pub mod browser;
 pub mod engine;
+pub mod expression;
 pub mod faulty_proxy;
 pub mod generate;
 pub mod github_api;

@@ -70,43 +70,6 @@ fn a_summary_stays_within_its_limit_and_is_cut_at_a_line() {
 }
 
 #[test]
-fn commands_are_escaped_as_the_runner_unescapes_them() {
-    let annotation = Annotation {
-        severity: Severity::Error,
-        title: Some("a,b: c"),
-        place: Some((Path::new("apps/a:b,c/Dockerfile"), Some(7))),
-        message: "100 %\r\nnext ::error::",
-    };
-    assert_eq!(
-        annotation.command(),
-        "::error file=apps/a%3Ab%2Cc/Dockerfile,line=7,title=a%2Cb%3A c::100 %25%0D%0Anext ::error::"
-    );
-    let plain = Annotation { severity: Severity::Notice, title: None, place: None, message: "x" };
-    assert_eq!(plain.command(), "::notice::x");
-    assert_eq!(group("api\n::error::x"), "::group::api%0A::error::x");
-    assert_eq!(mask("abcd%\n\nxyz\nlonger"), ["::add-mask::abcd%25", "::add-mask::longer"]);
-}
-
-#[test]
-fn an_error_is_shown_beside_its_line() {
-    let error = Error::usage("unknown key `regsitry`").at("/repo/xtask.toml", Some(3)).hint("did you mean `registry`?");
-    assert_eq!(
-        error_command(&error, Path::new("/repo")),
-        "::error file=xtask.toml,line=3,title=cargo xtask::/repo/xtask.toml:3: unknown key `regsitry`%0Ahint: did you mean `registry`?"
-    );
-    assert!(error_command(&error, Path::new("/other")).starts_with("::error title=cargo xtask::"));
-}
-
-#[test]
-fn a_childs_line_is_never_a_command() {
-    for evil in ["::error::x", "  ::set-output name=a::b", "::stop-commands::t", "a ##[error]x", "##[add-mask]a"] {
-        let line = inert(evil);
-        assert!(!line.trim_start().starts_with("::") && !line.contains("##["), "{line}");
-    }
-    assert_eq!(inert("npm warn :: fine # [x]"), "npm warn :: fine # [x]");
-}
-
-#[test]
 fn git_gets_the_token_in_variables_only_over_https_and_only_in_actions() {
     let vars = |server: &str| {
         let vars =

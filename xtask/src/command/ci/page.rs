@@ -1,0 +1,186 @@
+//! What a job tells of itself: step outputs, and the job summary.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::cli::CiPart;
+use crate::command::{Finished, Surroundings};
+use crate::error::{Error, Result};
+use crate::event::{Status, Task};
+use crate::github::actions::Runner;
+use crate::github::results;
+use crate::github::summary::{self, LIMIT, ServiceRow, Summary, Verdict};
+use crate::github::trigger::{Action, CiPlan};
+use crate::name::{Digest, ServiceName, Tag};
+use crate::record::{RunRecord, TaskRecord};
+use crate::stage::jobs::{Collected, PlanFile};
+use crate::stage::publication::Sizes;
+use crate::stage::publish::Published;
+use crate::stage::update_release::{Outcome, Report};
+
+/// The step outputs.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Outputs {
+    /// Each service's image.
+    digests: BTreeMap<ServiceName, Digest>,
+    /// Every tag that is there now, as a whole image name.
+    tags: Vec<String>,
+    /// The services that are built, or have to be.
+    affected: Vec<ServiceName>,
+    /// What the plan's job hands to GitHub: `{"service":["api"]}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matrix: Option<serde_json::Value>,
+}
+
+/// The page of one job.
+pub(super) struct Page {
+    summary: Summary,
+    pub(super) outputs: Outputs,
+}
+
+/// A part's name, as it is typed.
+pub(super) fn word(part: &CiPart) -> String {
+    match part {
+        CiPart::Plan => "plan".to_owned(),
+        CiPart::Base => "base".to_owned(),
+        CiPart::Service { name } => format!("service {name}"),
+        CiPart::Publish => "publish".to_owned(),
+        CiPart::Workflow(_) => "workflow".to_owned(),
+    }
+}
+
+impl Page {
+    pub(super) fn new(understood: &CiPlan, part: Option<&CiPart>) -> Self {
+        let part = part.map(|part| format!(" ({})", word(part))).unwrap_or_default();
+        let notices = match &understood.action {
+            Action::Nothing { why } => vec![format!("nothing to do: {why}")],
+            _ => Vec::new(),
+        };
+        let summary = Summary { title: format!("{}{part}", understood.trigger), notices, ..Summary::default() };
+        Self { summary, outputs: Outputs::default() }
+    }
+
+    /// Takes in something else to know.
+    pub(super) fn notice(&mut self, said: String) {
+        self.summary.notices.push(said);
+    }
+
+    /// Takes in what was built.
+    pub(super) fn run(&mut self, record: &RunRecord) {
+        // The rest is a means to an end: of interest only where it failed.
+        let is_image = |task: &TaskRecord| matches!(task.task, Task::Base | Task::Service(_));
+        let shown = record.tasks.iter().filter(|task| is_image(task) || task.status == Status::Failed);
+        self.summary.services = shown.map(summary::row).collect();
+        self.summary.tiers = summary::tiers(&record.tasks);
+        if !record.unaffected.is_empty() {
+            let names: Vec<&str> = record.unaffected.iter().map(ServiceName::as_str).collect();
+            self.summary.notices.push(format!("not affected, and not built: {}", names.join(", ")));
+        }
+        for task in &record.tasks {
+            let Task::Service(service) = &task.task else { continue };
+            if let Some(digest) = &task.digest {
+                self.outputs.digests.insert(service.clone(), digest.clone());
+            }
+            if task.status != Status::Skipped {
+                self.outputs.affected.push(service.clone());
+            }
+        }
+    }
+
+    /// Takes in what must be built.
+    pub(super) fn planned(&mut self, file: &PlanFile) {
+        let build = |name: &&ServiceName| file.services[*name].present.is_none();
+        self.outputs.affected = file.services.keys().filter(build).cloned().collect();
+        for (service, planned) in &file.services {
+            self.outputs.digests.extend(planned.present.clone().map(|digest| (service.clone(), digest)));
+        }
+        self.outputs.matrix = Some(file.matrix());
+        self.summary.services = rows(file, None);
+    }
+
+    /// Takes in what the services' jobs left; `None` where it is not complete.
+    pub(super) fn collected(&mut self, file: &PlanFile, collected: Option<&Collected>) {
+        self.planned(file);
+        self.outputs.matrix = None;
+        self.summary.services = rows(file, collected);
+    }
+
+    /// Takes in what was published.
+    pub(super) fn published(&mut self, published: &[Published], sizes: &Sizes) {
+        for one in published {
+            self.outputs.digests.insert(one.service.clone(), one.digest.clone());
+            self.outputs.tags.extend(one.tags.iter().map(|tag| format!("{}:{}", one.repository, tag.tag)));
+            let row = self.summary.services.iter_mut().find(|row| row.name == one.service.as_str());
+            if let (Some(row), Some(bytes)) = (row, sizes.get(&one.service)) {
+                row.bytes = *bytes;
+                row.digest = Some(one.digest.clone());
+            }
+        }
+    }
+
+    /// Takes in a release's page.
+    pub(super) fn release(&mut self, tag: &Tag, notes: &Report) {
+        self.summary.release = Some((tag.clone(), notes.url.clone()));
+        if let Outcome::NotDone { why, .. } = &notes.outcome {
+            self.summary.notices.push(format!("the notes are not on GitHub: {why}"));
+        }
+    }
+
+    /// Writes outputs and summary, where there is a runner that takes them.
+    ///
+    /// # Errors
+    /// When the runner's files cannot be written.
+    pub(super) fn tell(
+        &mut self,
+        runner: &Runner,
+        done: Result<&Finished, &Error>,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<()> {
+        let digests = serde_json::to_string(&self.outputs.digests).expect("names and digests are text");
+        let affected = serde_json::to_string(&self.outputs.affected).expect("names are text");
+        runner.set_output("digests", &digests)?;
+        runner.set_output("tags", &self.outputs.tags.join("\n"))?;
+        runner.set_output("affected", &affected)?;
+        runner.set_output("changed", if self.outputs.affected.is_empty() { "false" } else { "true" })?;
+        if let Some(matrix) = &self.outputs.matrix {
+            runner.set_output("matrix", &matrix.to_string())?;
+        }
+        self.summary.verdict = match done {
+            Ok(Finished::Well) => Verdict::Succeeded,
+            Ok(Finished::Badly) => Verdict::Failed,
+            Err(error) if error.is_cancelled() => Verdict::Cancelled,
+            Err(error) => {
+                self.summary.notices.push(error.to_string());
+                self.summary.notices.extend(error.hint_text().map(|hint| format!("hint: {hint}")));
+                Verdict::Failed
+            }
+        };
+        self.summary.took = surroundings.elapsed();
+        runner.add_summary(&summary::render(&self.summary, LIMIT))
+    }
+}
+
+/// The services as the plan and the results have them.
+fn rows(file: &PlanFile, collected: Option<&Collected>) -> Vec<ServiceRow> {
+    let rows = file.services.iter().map(|(name, planned)| {
+        let row = ServiceRow::new(name.as_str(), Status::Skipped, &planned.why);
+        match (collected.and_then(|collected| collected.get(name)), &planned.present) {
+            (Some(results::Collected::Built(image)), _) => ServiceRow {
+                status: Status::Built,
+                steps: Some(image.steps).filter(|steps| steps.1 > 0),
+                took: Some(std::time::Duration::from_millis(image.milliseconds)),
+                bytes: (image.bytes, None),
+                digest: Some(image.digest.clone()),
+                ..row
+            },
+            (Some(results::Collected::Checked), _) => ServiceRow { status: Status::Built, ..row },
+            (Some(results::Collected::Present(digest)), _) | (None, Some(digest)) => {
+                ServiceRow { digest: Some(digest.clone()), ..row }
+            }
+            (None, None) => ServiceRow { status: Status::NotRun, ..row },
+        }
+    });
+    rows.collect()
+}

@@ -1,0 +1,378 @@
+//! A GitHub Actions runner for our own workflow files: jobs in the order of their needs, each in a workspace of its own; `run:` lines
+//! as the runner runs them, actions as what they leave behind. What is not known is a panic.
+
+#![expect(clippy::disallowed_methods, reason = "a runner starts the steps' shells, and signals them as the real one does")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Map, Value, json};
+use xtask::workspace::yaml::{Yaml, parse};
+
+use super::expression::{evaluate, expand, truthy};
+use super::repo::git;
+
+/// What starts a run.
+pub struct Event {
+    /// `GITHUB_EVENT_NAME`.
+    pub name: &'static str,
+    /// What lies at `GITHUB_EVENT_PATH`.
+    pub payload: Value,
+    /// `GITHUB_REF`.
+    pub git_ref: String,
+    /// `GITHUB_SHA`.
+    pub sha: String,
+}
+
+/// How one job ended.
+pub struct JobRun {
+    /// Its name in the workflow, with the matrix's value in parentheses.
+    pub name: String,
+    /// `success`, `failure` or `skipped`.
+    pub result: &'static str,
+    /// What it wrote, secrets masked as a runner masks them.
+    pub log: String,
+    /// Its summaries.
+    pub summary: String,
+    /// Every output of every step.
+    pub outputs: BTreeMap<String, String>,
+    /// Standard outputs of its `run:` lines.
+    pub stdout: String,
+}
+
+/// Variables and their values.
+pub type Variables = Vec<(String, String)>;
+
+/// A runner service.
+pub struct ActionsRunner {
+    /// The repository that is checked out.
+    pub origin: PathBuf,
+    /// Variables of a job's every step, by its name: which engine it has, where the services are.
+    pub env: Box<dyn Fn(&str) -> Variables>,
+    /// `github.token`.
+    pub token: String,
+    /// What `actions/github-script` finds in its environment.
+    pub runtime: Variables,
+}
+
+/// What the runs of one workflow run share.
+struct Run<'a> {
+    runner: &'a ActionsRunner,
+    event: &'a Event,
+    dir: tempfile::TempDir,
+    attempt: u32,
+    needs: Map<String, Value>,
+}
+
+fn document(text: &str) -> Yaml {
+    parse(text).unwrap_or_else(|error| panic!("{error:?}: {text}")).remove(0)
+}
+
+fn text<'a>(yaml: &'a Yaml, key: &str) -> Option<&'a str> {
+    yaml.get(key).and_then(Yaml::as_str)
+}
+
+impl ActionsRunner {
+    /// Runs every job of the workflow as `event` starts it.
+    pub fn run(&self, event: &Event) -> Vec<JobRun> {
+        let file = git(&self.origin, &["show", &format!("{}:.github/workflows/images.yml", event.sha)]);
+        let workflow = document(&file);
+        assert!(workflow.get("on").and_then(|on| on.get(event.name)).is_some(), "{} starts nothing", event.name);
+        let mut run = Run { runner: self, event, dir: tempfile::tempdir().unwrap(), attempt: 1, needs: Map::new() };
+        let mut ran = Vec::new();
+        for (name, job) in workflow.get("jobs").expect("there are jobs").entries() {
+            let jobs = run.job(name, job);
+            let result = if jobs.iter().any(|job| job.result == "failure") { "failure" } else { jobs[0].result };
+            let contexts = run.contexts(&json!({}), jobs[0].outputs.iter());
+            let declared = job.get("outputs").map(Yaml::entries).unwrap_or_default();
+            let outputs: Map<String, Value> =
+                declared.iter().map(|(name, value)| (name.clone(), expand(value.as_str().unwrap(), &contexts).into())).collect();
+            run.needs.insert(name.clone(), json!({"result": result, "outputs": outputs}));
+            ran.extend(jobs);
+        }
+        ran
+    }
+}
+
+impl Run<'_> {
+    fn contexts<'s>(&self, matrix: &Value, outputs: impl Iterator<Item = (&'s String, &'s String)>) -> Value {
+        let mut steps = json!({});
+        for (name, value) in outputs {
+            let (step, name) = name.split_once('.').expect("a step's name and its output's");
+            steps[step]["outputs"][name] = value.clone().into();
+        }
+        let payload = &self.event.payload;
+        json!({
+            "github": {
+                "event_name": self.event.name, "event": payload, "token": self.runner.token, "actor": "octocat",
+                "ref": self.event.git_ref, "workflow": "Images",
+            },
+            "needs": self.needs, "steps": steps, "matrix": matrix, "inputs": payload["inputs"],
+            "runner": {"os": "Linux", "arch": "X64"},
+            "status": {"cancelled": false, "success": true, "failure": false},
+        })
+    }
+
+    /// A job, once for each value of its matrix.
+    fn job(&mut self, name: &str, job: &Yaml) -> Vec<JobRun> {
+        let needs: Vec<&str> = match job.get("needs") {
+            Some(Yaml::List(all)) => all.iter().filter_map(Yaml::as_str).collect(),
+            Some(one) => one.as_str().into_iter().collect(),
+            None => Vec::new(),
+        };
+        let well = needs.iter().all(|need| self.needs[*need]["result"] == "success");
+        let condition = text(job, "if");
+        let contexts = self.contexts(&json!({}), std::iter::empty());
+        let may = condition.is_none_or(|condition| truthy(&evaluate(condition, &contexts)));
+        // A condition without a status function has `success() &&` before it.
+        let asks = condition.is_some_and(|condition| condition.contains("cancelled()"));
+        if !may || (!asks && !well) {
+            return vec![JobRun::new(name, "skipped")];
+        }
+        let matrix = job.get("strategy").and_then(|strategy| text(strategy, "matrix"));
+        let Some(matrix) = matrix.map(|matrix| evaluate(matrix, &contexts)) else {
+            return vec![self.steps(name, job, &json!({}))];
+        };
+        let services = matrix["service"].as_array().expect("the matrix has services");
+        assert!(!services.is_empty(), "GitHub refuses an empty matrix");
+        services.iter().map(|service| self.steps(name, job, &json!({"service": service}))).collect()
+    }
+
+    fn steps(&self, name: &str, job: &Yaml, matrix: &Value) -> JobRun {
+        assert!(job.get("permissions").is_some(), "{name} says nothing of its permissions");
+        let shown = matrix["service"].as_str().map_or(name.to_owned(), |service| format!("{name} ({service})"));
+        let mut work = Work::new(self, JobRun::new(&shown, "success"), matrix.clone());
+        work.list(job.get("steps").expect("a job has steps").items(), &Value::Null);
+        work.job
+    }
+}
+
+impl JobRun {
+    fn new(name: &str, result: &'static str) -> Self {
+        let (log, summary, stdout) = (String::new(), String::new(), String::new());
+        Self { name: name.to_owned(), result, log, summary, outputs: BTreeMap::new(), stdout }
+    }
+
+    /// An output, of whichever step.
+    pub fn output(&self, name: &str) -> &str {
+        let found = self.outputs.iter().find(|(key, _)| key.rsplit('.').next() == Some(name));
+        found.unwrap_or_else(|| panic!("no output {name} in {:?}: {}", self.outputs, self.log)).1
+    }
+}
+
+/// A job at work.
+struct Work<'a> {
+    run: &'a Run<'a>,
+    job: JobRun,
+    matrix: Value,
+    dir: tempfile::TempDir,
+    exported: Vec<(String, String)>,
+    number: usize,
+}
+
+impl<'a> Work<'a> {
+    fn new(run: &'a Run<'a>, job: JobRun, matrix: Value) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["work", "temp", "bin"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        // `cargo xtask` without compiling it in every workspace; and on stand-ins, which a release must be allowed.
+        let cargo =
+            format!("#!/bin/sh\ntest \"$1\" = xtask && shift && exec {} \"$@\" --allow-stand-ins\n", env!("CARGO_BIN_EXE_xtask"));
+        let path = dir.path().join("bin/cargo");
+        std::fs::write(&path, cargo).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        Self { run, job, matrix, dir, exported: Vec::new(), number: 0 }
+    }
+
+    fn workspace(&self) -> PathBuf {
+        self.dir.path().join("work")
+    }
+
+    fn list(&mut self, steps: &[Yaml], inputs: &Value) {
+        for step in steps {
+            let mut contexts = self.run.contexts(&self.matrix, self.job.outputs.iter());
+            if !inputs.is_null() {
+                contexts["inputs"] = inputs.clone();
+            }
+            let failed = self.job.result == "failure";
+            let may = match text(step, "if") {
+                Some(condition) => truthy(&evaluate(condition, &contexts)) && (!failed || condition.contains("cancelled()")),
+                None => !failed,
+            };
+            if may {
+                self.step(step, &contexts);
+            }
+        }
+    }
+
+    fn step(&mut self, step: &Yaml, contexts: &Value) {
+        self.number += 1;
+        let id = text(step, "id").map_or_else(|| format!("step{}", self.number), str::to_owned);
+        let map = |key: &str| -> BTreeMap<String, String> {
+            let entries = step.get(key).map(Yaml::entries).unwrap_or_default();
+            entries.iter().map(|(name, value)| (name.clone(), expand(value.as_str().unwrap_or_default(), contexts))).collect()
+        };
+        let (with, env) = (map("with"), map("env"));
+        match (text(step, "run"), text(step, "uses")) {
+            (Some(script), None) => {
+                assert!(!script.contains("${{"), "an expression in a shell line: {script}");
+                self.shell(&id, script, text(step, "shell"), &env);
+            }
+            (None, Some(action)) => self.action(&id, action, &with, &env),
+            other => panic!("a step is one of `run` and `uses`: {other:?}"),
+        }
+    }
+
+    fn action(&mut self, id: &str, action: &str, with: &BTreeMap<String, String>, env: &BTreeMap<String, String>) {
+        let get = |name: &str| with.get(name).map(String::as_str).unwrap_or_default();
+        match action.split('@').next().unwrap_or_default() {
+            "actions/checkout" => self.checkout(with),
+            "./.github/actions/xtask" => {
+                let file = std::fs::read_to_string(self.workspace().join(".github/actions/xtask/action.yml")).unwrap();
+                let action = document(&file);
+                self.list(action.get("runs").and_then(|runs| runs.get("steps")).unwrap().items(), &json!(with));
+            }
+            "actions/cache" => _ = self.job.outputs.insert(format!("{id}.cache-hit"), "true".to_owned()),
+            "docker/setup-buildx-action" => _ = self.job.outputs.insert(format!("{id}.name"), "builder-1".to_owned()),
+            "docker/login-action" => assert!(!get("password").is_empty(), "Username and password required"),
+            "actions/github-script" => {
+                let known = self.run.runner.runtime.iter().cloned().chain(env.clone());
+                let wanted = known.filter(|(name, _)| get("script").contains(&format!("'{name}'")));
+                self.exported.extend(wanted.collect::<Vec<_>>());
+            }
+            "actions/upload-artifact" => {
+                let (from, to) = (self.workspace().join(get("path")), self.artifacts().join(get("name")));
+                std::fs::create_dir_all(&to).unwrap();
+                assert!(from.is_file(), "nothing to upload at {}: {}", from.display(), self.job.log);
+                std::fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
+            }
+            "actions/download-artifact" => self.download(get("name"), get("pattern"), get("path")),
+            other => panic!("the action {other} is not known"),
+        }
+    }
+
+    fn artifacts(&self) -> PathBuf {
+        self.run.dir.path().join("artifacts")
+    }
+
+    fn download(&self, name: &str, pattern: &str, path: &str) {
+        let to = self.workspace().join(path);
+        std::fs::create_dir_all(&to).unwrap();
+        let wanted =
+            |artifact: &str| artifact == name || (!pattern.is_empty() && artifact.starts_with(pattern.trim_end_matches('*')));
+        for artifact in std::fs::read_dir(self.artifacts()).unwrap().flatten() {
+            if wanted(artifact.file_name().to_str().unwrap()) {
+                for file in std::fs::read_dir(artifact.path()).unwrap().flatten() {
+                    std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+                }
+            }
+        }
+    }
+
+    /// As `actions/checkout` does it with these inputs: one commit and its parents, no blobs but those of the sparse folders.
+    fn checkout(&self, with: &BTreeMap<String, String>) {
+        assert_eq!(with["persist-credentials"], "false");
+        let (dir, event) = (self.workspace(), self.run.event);
+        let origin = format!("file://{}", self.run.runner.origin.display());
+        let call = |args: &[&str]| git(&dir, &[&["-c", "advice.detachedHead=false", "-c", "protocol.version=2"], args].concat());
+        call(&["init", "--quiet"]);
+        call(&["remote", "add", "origin", &origin]);
+        let depth = format!("--depth={}", with["fetch-depth"]);
+        let named = event.git_ref.strip_prefix("refs/").unwrap();
+        let tracking =
+            named.strip_prefix("heads/").map_or(format!("refs/{named}"), |branch| format!("refs/remotes/origin/{branch}"));
+        call(&["fetch", "--quiet", "--no-tags", "--filter=blob:none", &depth, "origin", &format!("+{}:{tracking}", event.sha)]);
+        let folders: Vec<&str> = with["sparse-checkout"].split_whitespace().collect();
+        call(&[&["sparse-checkout", "set"], &folders[..]].concat());
+        match event.git_ref.strip_prefix("refs/heads/") {
+            Some(branch) => call(&["checkout", "--quiet", "--force", "-B", branch, &tracking]),
+            None => call(&["checkout", "--quiet", "--force", &tracking]),
+        };
+        assert!(!dir.join("apps").exists(), "the sparse checkout is not sparse");
+    }
+
+    fn shell(&mut self, id: &str, script: &str, shell: Option<&str>, env: &BTreeMap<String, String>) {
+        let temp = self.dir.path().join("temp");
+        let file = |kind: &str| temp.join(format!("{kind}-{}", self.number));
+        let (script_file, output, summary) = (file("script"), file("output"), file("summary"));
+        std::fs::write(&script_file, format!("{script}\n")).unwrap();
+        for file in [&output, &summary] {
+            std::fs::write(file, "").unwrap();
+        }
+        let mut bash = Command::new("bash");
+        match shell {
+            None => bash.arg("-e"),
+            Some("bash") => bash.args(["--noprofile", "--norc", "-e", "-o", "pipefail"]),
+            Some(other) => panic!("the shell {other} is not known"),
+        };
+        bash.arg(&script_file).current_dir(self.workspace()).stdin(Stdio::null());
+        // What the machine says about CI must not decide what a step sees.
+        for (name, _) in super::engine::environment().vars() {
+            if ["GITHUB_", "ACTIONS_", "CI", "GH_TOKEN", "NO_COLOR"].iter().any(|foreign| name.starts_with(foreign)) {
+                bash.env_remove(name);
+            }
+        }
+        bash.envs(self.environment()).env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary).envs(env);
+        let ended = bash.output().unwrap();
+        self.job.stdout.push_str(&String::from_utf8_lossy(&ended.stdout));
+        let said = [String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr)].concat();
+        self.job.log.push_str(&masked(&said));
+        self.job.summary.push_str(&std::fs::read_to_string(&summary).unwrap());
+        for (name, value) in outputs(&std::fs::read_to_string(&output).unwrap()) {
+            self.job.outputs.insert(format!("{id}.{name}"), value);
+        }
+        if !ended.status.success() {
+            self.job.result = "failure";
+        }
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let event = self.run.event;
+        let payload = self.dir.path().join("temp/event.json");
+        std::fs::write(&payload, event.payload.to_string()).unwrap();
+        let path = format!("{}:{}", self.dir.path().join("bin").display(), variable("PATH"));
+        let own = [
+            ("CI", "true"),
+            ("GITHUB_ACTIONS", "true"),
+            ("GITHUB_EVENT_NAME", event.name),
+            ("GITHUB_EVENT_PATH", payload.to_str().unwrap()),
+            ("GITHUB_SHA", &event.sha),
+            ("GITHUB_REF", &event.git_ref),
+            ("GITHUB_RUN_ATTEMPT", &self.run.attempt.to_string()),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("PATH", &path),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut all: Vec<(String, String)> = own.into();
+        all.extend((self.run.runner.env)(&self.job.name));
+        all.extend(self.exported.clone());
+        all
+    }
+}
+
+/// A variable of the test's own environment: programs are found where they are.
+fn variable(name: &str) -> String {
+    super::engine::environment().get(name).unwrap_or_default().to_owned()
+}
+
+/// A step's outputs, as the runner reads them.
+fn outputs(text: &str) -> Vec<(String, String)> {
+    let mut lines = text.lines();
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        let (name, delimiter) = line.split_once("<<").unwrap_or_else(|| panic!("no output: {line}"));
+        let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();
+        found.push((name.to_owned(), value.join("\n")));
+    }
+    found
+}
+
+/// A log as the runner shows it: masks carried out, and their commands gone.
+fn masked(log: &str) -> String {
+    let secrets: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("::add-mask::")).collect();
+    let lines = log.lines().filter(|line| !line.starts_with("::add-mask::"));
+    let hide = |line: &str| secrets.iter().fold(line.to_owned(), |line, secret| line.replace(secret, "***"));
+    lines.map(|line| hide(line) + "\n").collect()
+}
