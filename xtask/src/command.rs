@@ -110,6 +110,11 @@ impl Surroundings<'_> {
         Look::choose(asked, self.env)
     }
 
+    /// The same command elsewhere, or under other variables.
+    pub fn with<'b>(&'b self, env: &'b Env) -> Surroundings<'b> {
+        Surroundings { env, ..*self }
+    }
+
     /// How long the command has run.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()

@@ -6,5 +6,7 @@ mod support;
 
 mod forge;
 
+mod elsewhere;
 mod matrix;
 mod single;
+mod stops;

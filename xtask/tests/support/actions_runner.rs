@@ -4,7 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "a runner starts the steps' shells, and signals them as the real one does")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Map, Value, json};
@@ -56,6 +56,18 @@ pub struct ActionsRunner {
     pub runtime: Variables,
 }
 
+/// A step that is ready to be run by hand: for tests that signal it.
+pub struct Step {
+    /// What bash is given.
+    pub script: PathBuf,
+    /// Where it runs.
+    pub workspace: PathBuf,
+    /// Its variables.
+    pub environment: Variables,
+    /// `GITHUB_STEP_SUMMARY`.
+    pub summary: PathBuf,
+}
+
 /// What the runs of one workflow run share.
 struct Run<'a> {
     runner: &'a ActionsRunner,
@@ -92,6 +104,25 @@ impl ActionsRunner {
             ran.extend(jobs);
         }
         ran
+    }
+}
+
+impl ActionsRunner {
+    /// The steps of the job `images` before `cargo xtask ci` done in `dir`, and that one made ready.
+    pub fn prepare(&self, event: &Event, dir: &Path) -> Step {
+        let file = git(&self.origin, &["show", &format!("{}:.github/workflows/images.yml", event.sha)]);
+        let workflow = document(&file);
+        let run = Run { runner: self, event, dir: tempfile::tempdir().unwrap(), attempt: 1, needs: Map::new() };
+        let mut work = Work::new(&run, JobRun::new("images", "success"), json!({}), dir.to_owned());
+        let steps = workflow.get("jobs").and_then(|jobs| jobs.get("images")?.get("steps")).unwrap().items();
+        let (last, before) = steps.split_last().expect("the job has steps");
+        work.list(before, &Value::Null);
+        let (script, summary) = (dir.join("temp/script"), dir.join("temp/summary"));
+        std::fs::write(&script, text(last, "run").expect("the last step is a shell line")).unwrap();
+        std::fs::write(&summary, "").unwrap();
+        let mut environment = work.environment();
+        environment.push(("GITHUB_STEP_SUMMARY".into(), summary.to_str().unwrap().into()));
+        Step { script, workspace: work.workspace(), environment, summary }
     }
 }
 
@@ -142,7 +173,8 @@ impl Run<'_> {
     fn steps(&self, name: &str, job: &Yaml, matrix: &Value) -> JobRun {
         assert!(job.get("permissions").is_some(), "{name} says nothing of its permissions");
         let shown = matrix["service"].as_str().map_or(name.to_owned(), |service| format!("{name} ({service})"));
-        let mut work = Work::new(self, JobRun::new(&shown, "success"), matrix.clone());
+        let dir = tempfile::tempdir().unwrap();
+        let mut work = Work::new(self, JobRun::new(&shown, "success"), matrix.clone(), dir.path().to_owned());
         work.list(job.get("steps").expect("a job has steps").items(), &Value::Null);
         work.job
     }
@@ -166,28 +198,27 @@ struct Work<'a> {
     run: &'a Run<'a>,
     job: JobRun,
     matrix: Value,
-    dir: tempfile::TempDir,
+    dir: PathBuf,
     exported: Vec<(String, String)>,
     number: usize,
 }
 
 impl<'a> Work<'a> {
-    fn new(run: &'a Run<'a>, job: JobRun, matrix: Value) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+    fn new(run: &'a Run<'a>, job: JobRun, matrix: Value, dir: PathBuf) -> Self {
         for folder in ["work", "temp", "bin"] {
-            std::fs::create_dir(dir.path().join(folder)).unwrap();
+            std::fs::create_dir(dir.join(folder)).unwrap();
         }
         // `cargo xtask` without compiling it in every workspace; and on stand-ins, which a release must be allowed.
         let cargo =
             format!("#!/bin/sh\ntest \"$1\" = xtask && shift && exec {} \"$@\" --allow-stand-ins\n", env!("CARGO_BIN_EXE_xtask"));
-        let path = dir.path().join("bin/cargo");
+        let path = dir.join("bin/cargo");
         std::fs::write(&path, cargo).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         Self { run, job, matrix, dir, exported: Vec::new(), number: 0 }
     }
 
     fn workspace(&self) -> PathBuf {
-        self.dir.path().join("work")
+        self.dir.join("work")
     }
 
     fn list(&mut self, steps: &[Yaml], inputs: &Value) {
@@ -294,7 +325,7 @@ impl<'a> Work<'a> {
     }
 
     fn shell(&mut self, id: &str, script: &str, shell: Option<&str>, env: &BTreeMap<String, String>) {
-        let temp = self.dir.path().join("temp");
+        let temp = self.dir.join("temp");
         let file = |kind: &str| temp.join(format!("{kind}-{}", self.number));
         let (script_file, output, summary) = (file("script"), file("output"), file("summary"));
         std::fs::write(&script_file, format!("{script}\n")).unwrap();
@@ -330,9 +361,9 @@ impl<'a> Work<'a> {
 
     fn environment(&self) -> Vec<(String, String)> {
         let event = self.run.event;
-        let payload = self.dir.path().join("temp/event.json");
+        let payload = self.dir.join("temp/event.json");
         std::fs::write(&payload, event.payload.to_string()).unwrap();
-        let path = format!("{}:{}", self.dir.path().join("bin").display(), variable("PATH"));
+        let path = format!("{}:{}", self.dir.join("bin").display(), variable("PATH"));
         let own = [
             ("CI", "true"),
             ("GITHUB_ACTIONS", "true"),

@@ -62,11 +62,6 @@ impl Page {
         Self { summary, outputs: Outputs::default() }
     }
 
-    /// Takes in something else to know.
-    pub(super) fn notice(&mut self, said: String) {
-        self.summary.notices.push(said);
-    }
-
     /// Takes in what was built.
     pub(super) fn run(&mut self, record: &RunRecord) {
         // The rest is a means to an end: of interest only where it failed.

@@ -1,19 +1,21 @@
 //! The parts of the work: all of it in one job, or each in a job of its own.
 
+use crate::cli::{self, CachePrune};
 use crate::command::build::conclude;
+use crate::command::cache;
 use crate::command::ci::page::Page;
 use crate::command::ci::{Job, say};
 use crate::command::release;
 use crate::command::{Finished, print};
 use crate::error::{Error, Result};
 use crate::event::Level;
-use crate::github::caches::{Filter, replaced_indexes};
 use crate::github::results;
 use crate::github::trigger::Action;
 use crate::pipeline::jobs::{self as pipeline_jobs, Work};
 use crate::pipeline::{self, Released};
 use crate::record::RunRecord;
 use crate::report::{Reporter, commands};
+use crate::stage::checkout::{self, At};
 use crate::stage::jobs::{self, PlanFile};
 use crate::stage::publication;
 
@@ -45,7 +47,7 @@ impl Job<'_> {
 /// Everything, in one job.
 pub(super) fn all(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
     if job.understood.action == Action::Upkeep {
-        return upkeep(job, reporter, page);
+        return upkeep(job, reporter);
     }
     let released = if let Some(release) = &job.release {
         pipeline::release(job.session, release)?
@@ -123,23 +125,24 @@ fn planned(job: &Job<'_>) -> Result<PlanFile> {
     .hint("it was left by another run: `cargo xtask ci plan` makes it anew"))
 }
 
-/// Old generations of the Actions cache's indexes: each export leaves the one before it behind.
-fn upkeep(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
-    let said = match job.session.github()? {
-        Err(why) => format!("the Actions cache is left alone: {why}"),
-        Ok(api) => {
-            let entries = api.caches(Filter::default())?;
-            let replaced = replaced_indexes(&entries);
-            replaced.iter().try_for_each(|entry| api.delete_cache(entry.id).map(drop))?;
-            format!(
-                "{} of {} entries of the Actions cache were replaced by newer ones, and are gone",
-                replaced.len(),
-                entries.len()
-            )
-        }
-    };
-    job.session.events.notice(Level::Info, None, &said, None);
+/// Removes what nobody needs from the caches, as `cargo xtask cache prune` does, by the services of the commit: the job's own working
+/// tree holds none.
+fn upkeep(job: &Job<'_>, reporter: Reporter) -> Result<Finished> {
     reporter.finish();
-    page.notice(said);
-    Ok(Finished::Well)
+    let flags = CachePrune {
+        tier: Vec::new(),
+        max_age: None,
+        max_count: None,
+        max_size: None,
+        only: Vec::new(),
+        protect: Vec::new(),
+        yes: true,
+        dry_run: false,
+        json: false,
+    };
+    checkout::within(job.session, &At::of_commit(&job.commit), |root| {
+        let mut env = job.surroundings.env.clone();
+        root.clone_into(&mut env.cwd);
+        cache::run(&cli::Cache::Prune(flags), &job.surroundings.with(&env))
+    })
 }

@@ -1,0 +1,77 @@
+//! Other CI systems, and none: the same command, told by other variables; and a GitHub event replayed where GitHub is not.
+
+use serde_json::json;
+use xtask::github::workflow::Layout;
+
+use crate::forge::{Forge, SERVICES};
+use crate::support::repo::{Ran, git};
+
+/// Runs `xtask ci` in a whole clone, as these systems have one, with these variables and no others of any CI system.
+fn ci(forge: &Forge, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let dir = tempfile::tempdir().unwrap();
+    let clone = dir.path().join("clone");
+    git(dir.path(), &["clone", "--quiet", &format!("file://{}", forge.origin.path().display()), "clone"]);
+    let mut command = forge.origin.command(&[&["ci", "--allow-stand-ins", "--json"], args].concat());
+    let outside = forge.variables("shared").into_iter().filter(|(name, _)| !name.starts_with("GITHUB_"));
+    command.current_dir(&clone).envs(outside).envs(variables.iter().copied());
+    let ran = Ran::new(args, &command.output().unwrap());
+    let notes = clone.join("target/xtask/release/v1.0.0.md");
+    assert_eq!(notes.is_file(), variables.iter().any(|(name, _)| *name == "CI_COMMIT_TAG"), "{}", ran.stderr);
+    ran
+}
+
+#[test]
+fn a_tag_in_gitlab_or_a_bare_shell_is_released_with_its_notes_in_a_file_and_a_merge_request_only_builds() {
+    let forge = Forge::small(Layout::Single);
+    git(forge.origin.path(), &["tag", "v1.0.0"]);
+    let sha = forge.id("main");
+    let released =
+        ci(&forge, &[], &[("GITLAB_CI", "true"), ("CI", "true"), ("CI_COMMIT_SHA", &sha), ("CI_COMMIT_TAG", "v1.0.0")]);
+    let released = released.exits(0).json();
+    assert_eq!(released["outputs"]["affected"], json!(SERVICES));
+    for service in SERVICES {
+        assert_eq!(released["outputs"]["digests"][service], forge.tags(service)["v1.0.0"]);
+    }
+    let again = ci(&forge, &[], &[("CI_COMMIT_TAG", "v1.0.0")]).exits(0);
+    assert!(again.stderr.starts_with("tag v1.0.0 pushed: release v1.0.0\n"), "{}", again.stderr);
+    assert_eq!(again.json()["outputs"]["affected"], json!([]));
+
+    git(forge.origin.path(), &["checkout", "--quiet", "-b", "feature"]);
+    forge.change("web", "feature");
+    let (head, tags) = (forge.id("HEAD"), SERVICES.map(|service| forge.tags(service)));
+    let request = [
+        ("GITLAB_CI", "true"),
+        ("CI_PIPELINE_SOURCE", "merge_request_event"),
+        ("CI_COMMIT_SHA", &head),
+        ("CI_MERGE_REQUEST_IID", "5"),
+        ("CI_MERGE_REQUEST_DIFF_BASE_SHA", &sha),
+        ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main"),
+    ];
+    let checked = ci(&forge, &[], &request).exits(0);
+    assert_eq!(checked.json()["outputs"]["affected"], json!(["web"]), "{}", checked.stderr);
+    assert!(!checked.stderr.contains("::group::"), "commands of a runner that is not there: {}", checked.stderr);
+    assert_eq!(SERVICES.map(|service| forge.tags(service)), tags);
+}
+
+#[test]
+fn a_recorded_event_is_replayed_on_a_laptop_and_one_that_asks_for_nothing_does_nothing() {
+    let forge = Forge::small(Layout::Single);
+    git(forge.origin.path(), &["checkout", "--quiet", "-b", "feature"]);
+    forge.change("api", "feature");
+    let event = forge.pull_request("org/repo");
+    git(forge.origin.path(), &["checkout", "--quiet", "feature"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), event.payload.to_string()).unwrap();
+    let path = file.path().to_str().unwrap();
+    let replayed = ci(&forge, &["--event", path], &[]).exits(0).json();
+    assert_eq!(replayed["outputs"]["affected"], json!(["api"]), "{replayed:#}");
+    assert_eq!(replayed["understood"]["trigger"]["event"], "pull-request");
+    assert_eq!(ci(&forge, &["plan", "--event", path], &[]).exits(0).json()["outputs"]["matrix"], json!({"service": ["api"]}));
+
+    std::fs::write(file.path(), json!({"ref": "refs/tags/nightly", "before": "", "after": forge.id("main")}).to_string())
+        .unwrap();
+    let nothing = ci(&forge, &["--event", path], &[]).exits(0);
+    assert!(nothing.stderr.contains("nothing: `nightly` is not a release tag"), "{}", nothing.stderr);
+    std::fs::write(file.path(), "{").unwrap();
+    assert!(ci(&forge, &["--event", path], &[]).exits(2).stderr.contains(path));
+}

@@ -1,0 +1,57 @@
+//! A cancelled job, as the runner cancels it: SIGINT to the step's shell alone, SIGTERM 7.5 s later, SIGKILL after that.
+
+#![expect(clippy::disallowed_methods, reason = "a test signals the step as the runner does")]
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use xtask::github::workflow::Layout;
+
+use crate::forge::{Forge, only};
+
+/// Waits for something to be so while the step runs.
+fn wait(child: &mut Child, what: &str, so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_mins(2);
+    while !so() {
+        assert!(child.try_wait().unwrap().is_none() && Instant::now() < until, "it never came to this: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_cancelled_job_ends_before_the_runner_loses_patience_says_so_and_the_next_one_works() {
+    let forge = Forge::small(Layout::Single);
+    let before = forge.id("main");
+    forge.origin.write("apps/api/src/slow.ts", "");
+    forge.origin.commit("slow api");
+    let runner = forge.runner("refs/heads/main");
+    let event = forge.push(&before);
+    let dir = tempfile::tempdir().unwrap();
+    let step = runner.prepare(&event, dir.path());
+    let shown = tempfile::NamedTempFile::new().unwrap();
+    let mut bash = Command::new("bash");
+    bash.arg("-e").arg(&step.script).current_dir(&step.workspace).envs(step.environment.clone());
+    let mut child = bash.stdin(Stdio::null()).stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
+    let log = || std::fs::read_to_string(shown.path()).unwrap();
+    wait(&mut child, "web is built, api is building", || log().contains("::group::web: built in "));
+
+    let interrupted = Instant::now();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let ended = child.wait().unwrap();
+    let took = interrupted.elapsed();
+    assert!(took < Duration::from_millis(7_500), "{took:?}: the runner would have sent SIGTERM: {}", log());
+    assert_eq!(ended.code(), Some(130), "{}", log());
+    let summary = std::fs::read_to_string(&step.summary).unwrap();
+    for part in ["## 🚫 push to main was cancelled in ", "| api | 🚫 cancelled |", "| web | ✅ built |"] {
+        assert!(summary.contains(part), "no {part:?} in {summary}: {}", log());
+    }
+    assert!(!forge.tags("web").contains_key("main"), "half of a version is published: {:?}", forge.tags("web"));
+
+    std::fs::remove_file(forge.origin.path().join("apps/api/src/slow.ts")).unwrap();
+    forge.origin.commit("quick api");
+    let ran = runner.run(&forge.push(&before));
+    let next = only(&ran, "images", "success");
+    assert!(next.summary.contains("| web | ⏭️ unchanged |"), "what stood is built again: {}", next.summary);
+    assert_eq!(forge.tags("api").contains_key("main"), forge.tags("web").contains_key("main"));
+}
