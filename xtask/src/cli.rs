@@ -3,6 +3,7 @@
 mod cache;
 mod ci;
 mod doctor;
+mod init;
 mod layers;
 mod stats;
 
@@ -18,6 +19,7 @@ use crate::plan::request;
 pub use cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm};
 pub use ci::{Ci, CiPart, CiWorkflow};
 pub use doctor::Doctor;
+pub use init::Init;
 pub use layers::{Layers, Store};
 pub use stats::Stats;
 
@@ -91,6 +93,8 @@ pub enum Verb {
     Layers(Layers),
     /// Say what builds cost over time: medians, trends, hit rates, slowest steps, what each cache costs and gives
     Stats(Stats),
+    /// Adopt this tool in another pnpm monorepo, or complete it in this one
+    Init(Init),
     /// Check everything a run needs, and say how to mend what is wrong
     Doctor(Doctor),
     /// Start, stop and look at the embedded engine

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod ci;
 pub mod doctor;
 pub mod engine;
+pub mod init;
 pub mod layers;
 pub mod plan;
 pub mod prune;
@@ -85,6 +86,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
             engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
             Ok(Finished::Well)
         }
+        Verb::Init(flags) => init::run(flags, surroundings),
         Verb::Doctor(flags) => doctor::run(flags, surroundings),
         Verb::Layers(flags) => layers::run(flags, surroundings),
         Verb::Cache { action } => cache::run(action, surroundings),

@@ -10,6 +10,7 @@ pub mod configuration;
 pub mod contexts;
 pub mod doctor;
 pub mod history;
+pub mod init;
 pub mod inputs;
 pub mod jobs;
 pub mod layers;

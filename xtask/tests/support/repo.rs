@@ -87,7 +87,8 @@ impl Repo {
     }
 }
 
-fn xtask_command(dir: &Path, args: &[&str]) -> Command {
+/// The command in any folder, for tests that add to its environment.
+pub fn xtask_command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(args).current_dir(dir).stdin(Stdio::null());
     // What the machine says about CI must not decide what a test sees.
