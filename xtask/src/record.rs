@@ -10,6 +10,7 @@ pub mod run;
 pub mod runs;
 pub mod state;
 pub mod stats;
+pub mod unfinished;
 
 pub use ended::Ended;
 pub use history::History;
@@ -17,3 +18,4 @@ pub use logs::Logs;
 pub use run::{Missed, Outcome, RunRecord, TaskRecord, TierRecord};
 pub use runs::{Keep, Run, RunId, Runs};
 pub use state::{ServiceRecord, State};
+pub use unfinished::Unfinished;

@@ -149,6 +149,12 @@ pub fn duration(time: Duration) -> String {
     if hours == 0 { format!("{minutes}m {:02}s", seconds % 60) } else { format!("{hours}h {:02}m", minutes % 60) }
 }
 
+/// `1 record`, `3 records`.
+#[must_use]
+pub fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
 /// How long ago something was, in its largest unit: `40s`, `12m`, `5h`, `30d`.
 #[must_use]
 pub fn age(time: Duration) -> String {

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,7 +16,8 @@ use support::http::{Response, Server};
 use support::image::TestImage;
 use support::registry::{Auth, Authority, RegistryServer, anonymous, client};
 use support::token_server::{IDENTITY, TokenServer};
-use xtask::docker::manifest::{Document, OCI_INDEX};
+use xtask::docker::manifest::{Document, OCI_INDEX, OCI_MANIFEST, Raw};
+use xtask::docker::reach;
 use xtask::docker::registry::{Access, Deletion, Registry};
 use xtask::env::Env;
 use xtask::name::{Digest, ImageRef, Tag};
@@ -273,6 +275,52 @@ fn an_upload_survives_a_break_an_expired_token_and_a_registry_that_forgot_it() {
     proxy.fail("PUT", "/manifests/v1", expired(), 1);
     TestImage::new("expired").push(&registry, &place);
     assert!(tokens.asked().len() > before, "a fresh token was bought");
+}
+
+/// A registry of one image that knows the referrers API, as distribution 3 does and the engine's does not.
+fn with_referrers(index: Raw, child: Raw, about_child: Raw) -> Server {
+    Server::start(move |request| {
+        let serve =
+            |raw: &Raw| Response { body: raw.bytes().to_vec(), ..Response::status(200) }.header("content-type", raw.media_type());
+        let listed = |all: &[&Raw]| {
+            let entries: Vec<_> = all.iter().map(|raw| raw.descriptor()).collect();
+            Response::json(200, &serde_json::json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}))
+        };
+        let path = request.path.trim_start_matches("/v2/a/b/");
+        match path.split_once('/') {
+            Some(("tags", _)) => Response::json(200, &serde_json::json!({"tags": ["v1"]})),
+            Some(("referrers", about)) if about == child.digest().as_str() => listed(&[&about_child]),
+            Some(("referrers", _)) => listed(&[]),
+            Some(("manifests", "v1")) => serve(&index),
+            Some(("manifests", digest)) => {
+                let all = [&index, &child, &about_child];
+                all.iter().find(|raw| raw.digest().as_str() == digest).map_or(Response::status(404), |raw| serve(raw))
+            }
+            _ => Response::status(if request.path == "/v2/" { 200 } else { 404 }),
+        }
+    })
+}
+
+#[test]
+fn what_is_about_a_manifest_is_found_where_the_registry_lists_it_and_nobody_minds_where_it_does_not() {
+    let blob = |text: &str| serde_json::to_value(Raw::new("application/octet-stream", text).descriptor()).unwrap();
+    let child = serde_json::json!({"schemaVersion": 2, "config": blob("config"), "layers": [blob("layer")]});
+    let child = Raw::new(OCI_MANIFEST, child.to_string());
+    let about = serde_json::json!({"schemaVersion": 2, "config": blob("{}"), "layers": [], "subject": child.descriptor()});
+    let about = Raw::new(OCI_MANIFEST, about.to_string());
+    let index = Raw::new(OCI_INDEX, serde_json::json!({"schemaVersion": 2, "manifests": [child.descriptor()]}).to_string());
+    let server = with_referrers(index.clone(), child.clone(), about.clone());
+    let place = image(server.url().trim_start_matches("http://"), "a/b");
+    let nodes = reach::read(&anonymous(), &place, None, &BTreeSet::new()).unwrap();
+    assert_eq!(nodes.keys().collect::<BTreeSet<_>>(), [index.digest(), child.digest(), about.digest()].into());
+    assert_eq!(nodes[about.digest()].subject.as_ref(), Some(child.digest()));
+    assert_eq!((nodes[index.digest()].tags.len(), &nodes[index.digest()].children), (1, &vec![child.digest().clone()]));
+
+    let real = RegistryServer::plain();
+    let place = image(&real.host(), "a/b:v1");
+    let pushed = TestImage::new("plain").push(&anonymous(), &place);
+    assert_eq!(anonymous().referrers(&place, pushed.digest()).unwrap(), None);
+    assert_eq!(reach::read(&anonymous(), &place.without_reference(), None, &BTreeSet::new()).unwrap().len(), 2);
 }
 
 #[test]

@@ -17,10 +17,11 @@ use crate::pipeline;
 use crate::plan::request::{Destination, Request};
 use crate::plan::services::{Service, select};
 use crate::plan::upkeep::{Known, PrunePlan, Tier, clear};
-use crate::record::{RunRecord, Runs};
+use crate::record::{RunRecord, Runs, Unfinished};
 use crate::report::Reporter;
 use crate::stage::upkeep::{self, Held, Looking, apply, overview};
 use crate::stage::{Session, state_dir};
+use crate::text;
 
 /// Does what `action` says.
 ///
@@ -64,6 +65,7 @@ impl Opened {
             events: &self.session.events,
             prefix,
             caches: config.cache.repository.as_ref(),
+            unfinished: Unfinished::new(&self.session.state_dir()),
             packages: prefix.is_some_and(|prefix| upkeep::is_github(prefix.registry())),
         }
     }
@@ -182,7 +184,7 @@ fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<
             .hint("say --yes to remove it, or --dry-run to only look"));
     }
     let mut asking = std::io::stderr().lock();
-    let _ = write!(asking, "Remove {}? [y/N] ", show::things(plan.removals.len()));
+    let _ = write!(asking, "Remove {}? [y/N] ", text::counted(plan.removals.len(), "thing"));
     let _ = asking.flush();
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(|e| Error::failed("cannot read the answer").source(e))?;

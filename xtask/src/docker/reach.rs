@@ -28,16 +28,23 @@ pub struct Listed {
     pub time: SystemTime,
 }
 
-/// Every manifest of a repository: those that `listed` names, or where there is no such list, those that tags lead to.
+/// Every manifest of a repository: those that `listed` names, or where there is no such list, those that tags lead to; and those of
+/// `also` that are there.
 ///
 /// # Errors
 /// When something cannot be read or understood: then nobody can tell what it needs, and nothing of the repository may be deleted.
-pub fn read(registry: &Registry, image: &ImageRef, listed: Option<&[Listed]>) -> Result<BTreeMap<Digest, Node>> {
+pub fn read(
+    registry: &Registry,
+    image: &ImageRef,
+    listed: Option<&[Listed]>,
+    also: &BTreeSet<Digest>,
+) -> Result<BTreeMap<Digest, Node>> {
     let mut reading = Reading { registry, image, found: BTreeMap::new() };
     if let Some(listed) = listed {
         reading.add(&listed.iter().map(|one| one.digest.clone()).collect::<Vec<_>>())?;
     } else {
         reading.add_tagged()?;
+        reading.add(&also.iter().cloned().collect::<Vec<_>>())?;
         reading.add_referrers()?;
     }
     let mut nodes = reading.into_nodes()?;

@@ -7,7 +7,7 @@ use super::look::Paint;
 use super::plain::step_text;
 use super::summary::aligned;
 use crate::record::stats::{ServiceStats, StageStats, Stats, StepStats, TierStats, Times};
-use crate::text;
+use crate::text::{self, counted};
 
 /// A step's name is cut to this many columns, so that the table fits a usual terminal.
 const STEP_COLUMNS: usize = 64;
@@ -128,10 +128,6 @@ fn time(ms: u64) -> String {
 
 fn number(count: usize) -> String {
     if count == 0 { String::new() } else { count.to_string() }
-}
-
-fn counted(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn percent(share: f64) -> String {

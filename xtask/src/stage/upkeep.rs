@@ -19,6 +19,7 @@ use crate::name::{Digest, ImageRef};
 use crate::plan::services::{Service, discover};
 use crate::plan::upkeep::registry::{Holds, Repository, branch_tag};
 use crate::plan::upkeep::{Known, PrunePlan, Tier, actions, engine, registry};
+use crate::record::Unfinished;
 use crate::stage::{Session, planning, project};
 use crate::workspace::git::Git;
 
@@ -59,6 +60,8 @@ pub struct Looking<'a> {
     pub prefix: Option<&'a ImageRef>,
     /// The repository of cache manifests.
     pub caches: Option<&'a ImageRef>,
+    /// What earlier prunes did not come to.
+    pub unfinished: Unfinished,
     /// True where the registry is GitHub's, which lists and deletes through the Packages API.
     pub packages: bool,
 }
@@ -248,14 +251,20 @@ impl Looking<'_> {
     /// When it cannot be read as a whole.
     pub fn read(&self, image: &ImageRef, holds: Holds, packages: &mut BTreeMap<ImageRef, Package>) -> Result<Repository> {
         let listed = self.listed(image, packages)?;
-        let nodes = reach::read(self.registry, image, listed.as_deref())?;
-        Ok(Repository { image: image.clone(), holds, nodes, lists_untagged: listed.is_some() })
+        let unfinished = self.unfinished.read().remove(&image.to_string()).unwrap_or_default();
+        let nodes = reach::read(self.registry, image, listed.as_deref(), &unfinished)?;
+        Ok(Repository { image: image.clone(), holds, nodes, lists_untagged: listed.is_some(), unfinished })
     }
 
     /// Every version, tagged or not, where the repository is a package of GitHub's.
     fn listed(&self, image: &ImageRef, packages: &mut BTreeMap<ImageRef, Package>) -> Result<Option<Vec<Listed>>> {
         let (true, Ok(api)) = (self.packages, self.api) else { return Ok(None) };
-        let Some((_, name)) = image.repository().split_once('/') else { return Ok(None) };
+        let Some((of, name)) = image.repository().split_once('/') else { return Ok(None) };
+        let owner = api.repository().owner();
+        if !of.eq_ignore_ascii_case(owner) {
+            let error = Error::failed(format!("its packages are {of}'s, and the repository is {owner}'s"));
+            return Err(error.hint("set GITHUB_REPOSITORY to a repository of the packages' owner"));
+        }
         let Some((owner, versions)) = api.package_versions(name)? else { return Ok(Some(Vec::new())) };
         let numbers = versions.iter().map(|version| (version.digest.clone(), version.id)).collect();
         packages.insert(image.clone(), Package { owner, name: name.to_owned(), versions: numbers });

@@ -21,6 +21,18 @@ fn indexes(cache: &ActionsCache) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
+fn warming_the_actions_cache_writes_the_named_services_scope_and_no_other_tier() {
+    let _turn = turn();
+    let cache = ActionsCache::start();
+    let repo = in_job(clone(), &cache, READ | WRITE);
+    record(repo.xtask(&["cache", "warm", "api", "--tier", "gha", "--json"]), 0);
+    assert_eq!(indexes(&cache).into_keys().collect::<Vec<_>>(), ["monorepo-api", "monorepo-base"]);
+    let reader = in_job(clone(), &cache, READ);
+    let failed = reader.xtask(&["cache", "warm", "api", "--tier", "gha"]).exits(1);
+    assert!(failed.stderr.contains("the tier gha was not filled"), "{}", failed.stderr);
+}
+
+#[test]
 fn scopes_of_the_actions_cache_do_not_overwrite_each_other_and_a_read_only_token_writes_nothing_and_fails_nothing() {
     let _turn = turn();
     let cache = ActionsCache::start();

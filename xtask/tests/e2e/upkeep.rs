@@ -10,7 +10,7 @@ use xtask::docker::registry::Registry;
 use xtask::execute::shutdown::Shutdown;
 use xtask::name::{Digest, ImageRef};
 
-use crate::harness::{clone, docker, record, task, turn};
+use crate::harness::{clone, clone_on, docker, record, second_engine, task, turn};
 use crate::support::engine::shared;
 use crate::support::image::{TestImage, push_signature};
 use crate::support::registry::{RegistryServer, anonymous};
@@ -154,6 +154,29 @@ fn a_prune_of_thirty_versions_frees_what_it_says_and_every_tag_that_stays_still_
 }
 
 #[test]
+fn what_a_prune_that_was_killed_left_behind_goes_with_the_next() {
+    let (server, registry) = (RegistryServer::plain(), anonymous());
+    let api: ImageRef = format!("{}/org/shop/api", server.host()).parse().unwrap();
+    let tag = |text: &str| api.with_tag(text.parse().unwrap());
+    TestImage::new("kept").push(&registry, &tag("v1.0.0"));
+    let image = TestImage { attestations: vec![provenance(9)], ..TestImage::new("going") };
+    let index = image.push(&registry, &tag("sha-0123456789ab"));
+    let planned: Vec<Digest> = std::iter::once(index.digest().clone())
+        .chain(index.document().unwrap().children().into_iter().map(|child| child.digest.clone()))
+        .collect();
+    // The moment after the index is gone: nothing in the registry names its manifests any more.
+    registry.delete_manifest(&api, index.digest()).unwrap();
+    let repo = publishing(&server);
+    let note = json!({"version": 1, "manifests": {api.to_string(): planned}});
+    repo.write("target/xtask/cache/unfinished.json", &note.to_string());
+    assert_eq!(server.manifests("org/shop/api").len(), 4);
+    let done = repo.xtask(&["cache", "prune", "--tier", "registry", "--yes", "--json"]).exits(0).json();
+    assert_eq!((server.manifests("org/shop/api").len(), done["removed"].as_u64()), (2, Some(2)), "{done:#}");
+    assert!(!repo.path().join("target/xtask/cache/unfinished.json").exists());
+    assert_eq!(registry.tags(&api).unwrap().len(), 1);
+}
+
+#[test]
 fn a_registry_that_does_not_delete_is_a_clear_failure_and_keeps_everything() {
     let server = RegistryServer::that_does_not_delete();
     let registry = anonymous();
@@ -167,6 +190,32 @@ fn a_registry_that_does_not_delete_is_a_clear_failure_and_keeps_everything() {
         failed.stdout
     );
     assert_eq!(registry.tags(&api).unwrap().len(), 1);
+}
+
+#[test]
+fn the_engines_build_cache_is_pruned_by_size_and_by_age() {
+    let _turn = turn();
+    let (engine, repo) = (second_engine(), clone_on("second"));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), "FROM scratch\nCOPY text /\n").unwrap();
+    for text in ["one", "two", "three"] {
+        std::fs::write(dir.path().join("text"), text).unwrap();
+        let build = engine.engine.buildx().args(["build", "--quiet", "--output=type=cacheonly"]).arg(dir.path());
+        build.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let held = || {
+        let listed = repo.xtask(&["cache", "ls", "--tier", "engine", "--json"]).exits(0).json();
+        let scopes = listed["scopes"].as_array().unwrap().clone();
+        scopes.iter().map(|scope| scope["bytes"].as_u64().unwrap()).sum::<u64>()
+    };
+    let all = held();
+    assert!(all > 20_000, "{all}");
+    let prune = ["cache", "prune", "--tier", "engine", "--yes", "--json"];
+    repo.xtask(&[&prune[..], &["--max-size", "10kB"]].concat()).exits(0);
+    assert!((1..=10_000).contains(&held()), "{}", held());
+    std::thread::sleep(Duration::from_millis(1_100));
+    repo.xtask(&[&prune[..], &["--max-age", "1s"]].concat()).exits(0);
+    assert_eq!(held(), 0);
 }
 
 #[test]

@@ -17,6 +17,7 @@ use xtask::docker::registry::Registry;
 use xtask::execute::shutdown::Shutdown;
 use xtask::name::{Digest, ImageRef};
 use xtask::plan::upkeep::{Action, Known, registry::decide};
+use xtask::record::Unfinished;
 use xtask::stage::upkeep::{Held, Looking};
 
 fn known(policy: &Upkeep) -> Known<'_> {
@@ -75,14 +76,21 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
     let about_closed = push_referrer(&registry, &api, &closed);
     let young = family(&registry, &api, pushing.digest());
 
-    let trial = Trial::with_caches(CacheStore::default());
+    let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
     let versions = listed(&server, &registry, &api, &young);
     let untagged = versions.iter().filter(|version| version.tags.is_empty()).count();
     assert_eq!((versions.len(), untagged), (6 * 5 + 3, 26 + 2), "{versions:#?}");
     trial.fake.state().packages.insert("repo/api".into(), versions);
     let (github, events) = trial.api(TOKEN);
-    let looking =
-        Looking { registry: &registry, api: Ok(&github), events: &events, prefix: Some(&prefix), caches: None, packages: true };
+    let looking = Looking {
+        registry: &registry,
+        api: Ok(&github),
+        events: &events,
+        prefix: Some(&prefix),
+        caches: None,
+        unfinished: Unfinished::new(dir.path()),
+        packages: true,
+    };
     let policy = Upkeep::default();
     let mut packages = BTreeMap::new();
     let repositories = looking.repositories(&known(&policy), &mut packages).unwrap();
@@ -110,7 +118,6 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
         registry.delete_manifest(&api, digest).unwrap();
     }
     server.collect_garbage();
-    let dir = tempfile::tempdir().unwrap();
     for tag in registry.tags(&api).unwrap() {
         let to = format!("dir:{}", dir.path().join(tag.as_str()).display());
         let copy = skopeo().args(["copy", "--all", "--src-tls-verify=false", &format!("docker://{api}:{tag}"), &to]);
@@ -124,10 +131,17 @@ fn a_tag_that_is_put_between_the_plan_and_the_deletion_keeps_its_image() {
     let prefix: ImageRef = format!("{}/org/repo", server.host()).parse().unwrap();
     let api: ImageRef = format!("{prefix}/api").parse().unwrap();
     let closed = TestImage::new("closed").push(&registry, &api.with_tag("pr-8".parse().unwrap()));
-    let trial = Trial::with_caches(CacheStore::default());
+    let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
     let (github, events) = trial.api(TOKEN);
-    let looking =
-        Looking { registry: &registry, api: Ok(&github), events: &events, prefix: Some(&prefix), caches: None, packages: false };
+    let looking = Looking {
+        registry: &registry,
+        api: Ok(&github),
+        events: &events,
+        prefix: Some(&prefix),
+        caches: None,
+        unfinished: Unfinished::new(dir.path()),
+        packages: false,
+    };
     let policy = Upkeep::default();
     let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
     let removals = decide(&repositories, &known(&policy));

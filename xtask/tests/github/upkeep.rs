@@ -90,7 +90,7 @@ fn the_actions_caches_are_listed_by_scope_and_pruned_of_what_nobody_can_restore(
     let api = of("monorepo-api", main);
     assert_eq!((api["count"].as_u64(), api["bytes"].as_u64(), &api["users"]), (Some(2), Some(20), &json!(["api"])), "{api:#}");
     assert_eq!(of("monorepo-base", main)["users"], json!(["api", "scheduler", "web", "worker"]));
-    assert_eq!(of("layers of all scopes", "refs/pull/8/merge")["what"], "layers");
+    assert_eq!(of("layers of all scopes", "refs/pull/8/merge")["what"], "layer");
     assert!(api["used"].as_str() > of("monorepo-retired", main)["used"].as_str());
 
     let prune = ["cache", "prune", "--tier", "gha", "--yes", "--json"];

@@ -21,11 +21,6 @@ const VERSION: u32 = 1;
 /// How many services are named before the rest is counted.
 const NAMED: usize = 4;
 
-/// `1 thing`, `3 things`.
-pub fn things(count: usize) -> String {
-    format!("{count} thing{}", if count == 1 { "" } else { "s" })
-}
-
 /// The scopes of all tiers.
 pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Result<()> {
     #[derive(Serialize)]
@@ -49,7 +44,7 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
             vec![
                 scope.tier.as_str().to_owned(),
                 text::clean(&format!("{}{on}", scope.scope)),
-                format!("{} {}", scope.count, scope.what),
+                text::counted(scope.count, scope.what),
                 text::bytes(scope.bytes),
                 ago(scope.written),
                 ago(scope.used),
@@ -86,7 +81,7 @@ pub fn plan(plan: &PrunePlan) -> String {
     };
     let rows: Vec<Vec<String>> = plan.removals.iter().map(row).collect();
     let mut shown = aligned(&["tier", "where", "what", "frees", "why"], &rows, &[3], |_, _, cell| cell.to_owned());
-    let _ = writeln!(shown, "{}, {}", things(plan.removals.len()), text::bytes(plan.bytes()));
+    let _ = writeln!(shown, "{}, {}", text::counted(plan.removals.len(), "thing"), text::bytes(plan.bytes()));
     shown
 }
 
@@ -132,7 +127,7 @@ pub fn outcome(plan: &PrunePlan, applied: &Applied, dry_run: bool, json: bool) -
         let _ = writeln!(shown, "not removed: {} {}: {error}{hint}", removal.place, removal.name);
     }
     if !dry_run && !plan.removals.is_empty() {
-        let _ = writeln!(shown, "removed {}, {}", things(applied.done), text::bytes(applied.bytes));
+        let _ = writeln!(shown, "removed {}, {}", text::counted(applied.done, "thing"), text::bytes(applied.bytes));
     }
     print(&shown)
 }

@@ -7,6 +7,7 @@ use super::engine::Record;
 use super::registry::{self, Repository};
 use super::{Action, Known, PrunePlan, Removal, Tier, target_of};
 use crate::name::Tag;
+use crate::text;
 
 /// Decides; `targets` are those whose caches go, `None` means all. A named target's steps in the engine cannot be told from the others':
 /// they are not used by its next build, and stay.
@@ -46,7 +47,7 @@ pub fn decide(
         removals.push(Removal {
             tier: Tier::Engine,
             place: place.to_owned(),
-            name: format!("{} records", records.len()),
+            name: text::counted(records.len(), "record"),
             why,
             bytes: records.iter().filter(|record| !record.shared).map(|record| record.bytes).sum(),
             action: Action::BuildCache { unused_seconds: None, max_bytes: None },

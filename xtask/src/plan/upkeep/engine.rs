@@ -41,7 +41,7 @@ pub fn decide(place: &str, records: &[Record], known: &Known<'_>) -> Vec<Removal
     if let (Some(age), false) = (known.policy.max_age, old.is_empty()) {
         let action = Action::BuildCache { unused_seconds: Some(age.0.as_secs()), max_bytes: None };
         let why = format!("not used for more than {}", text::age(age.0));
-        removals.push(removal(format!("{} records", old.len()), why, freed(&old), action));
+        removals.push(removal(text::counted(old.len(), "record"), why, freed(&old), action));
     }
     let left: u64 = records.iter().map(|record| record.bytes).sum::<u64>() - old.iter().map(|record| record.bytes).sum::<u64>();
     if let Some(most) = known.policy.max_size.map(|size| size.0).filter(|most| left > *most) {
@@ -56,7 +56,7 @@ pub fn decide(place: &str, records: &[Record], known: &Known<'_>) -> Vec<Removal
             .collect();
         let action = Action::BuildCache { unused_seconds: None, max_bytes: Some(most) };
         let why = format!("{} are more than {}", text::bytes(left), text::bytes(most));
-        removals.push(removal(format!("about {} records", chosen.len()), why, freed(&chosen), action));
+        removals.push(removal(format!("about {}", text::counted(chosen.len(), "record")), why, freed(&chosen), action));
     }
     removals
 }
@@ -98,8 +98,8 @@ mod tests {
         };
         assert!(decided(Upkeep::default()).is_empty());
         let age = Some(Age(Duration::from_hours(24)));
-        assert_eq!(decided(Upkeep { max_age: age, ..Upkeep::default() }), [("1 records".to_owned(), 10)]);
+        assert_eq!(decided(Upkeep { max_age: age, ..Upkeep::default() }), [("1 record".to_owned(), 10)]);
         let both = Upkeep { max_age: age, max_size: Some(Size(25)), ..Upkeep::default() };
-        assert_eq!(decided(both), [("1 records".to_owned(), 10), ("about 2 records".to_owned(), 20)]);
+        assert_eq!(decided(both), [("1 record".to_owned(), 10), ("about 2 records".to_owned(), 20)]);
     }
 }

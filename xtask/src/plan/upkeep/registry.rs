@@ -54,6 +54,8 @@ pub struct Repository {
     pub nodes: BTreeMap<Digest, Node>,
     /// True where untagged manifests are listed too (GHCR), and not only what a tag leads to.
     pub lists_untagged: bool,
+    /// Manifests that an earlier prune was about to delete when it was ended.
+    pub unfinished: BTreeSet<Digest>,
 }
 
 /// What becomes of a manifest that tags point to.
@@ -150,11 +152,15 @@ impl Repository {
             if node.own_tags().next().is_some() {
                 fates.insert(digest, self.fate(node, known));
             } else if node.about().is_none() && !children.contains(digest) {
-                // Only a registry that lists untagged manifests shows one that nothing points to.
-                fates.insert(
-                    digest,
-                    if self.is_leftover(node, known) { Fate::Drop("nothing points to it".into()) } else { Fate::Keep },
-                );
+                // Only a registry that lists untagged manifests shows one that nothing points to, or one that was noted down.
+                let fate = if self.unfinished.contains(digest) {
+                    Fate::Drop("an earlier prune was ended before it came to this".to_owned())
+                } else if self.is_leftover(node, known) {
+                    Fate::Drop("nothing points to it".to_owned())
+                } else {
+                    Fate::Keep
+                };
+                fates.insert(digest, fate);
             }
         }
         fates

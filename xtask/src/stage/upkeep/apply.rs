@@ -1,6 +1,6 @@
 //! Carrying out a plan of removals. Before anything of a repository goes it is read again: a tag that was put meanwhile keeps what it needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Held, Looking, Package, running_engine};
@@ -36,6 +36,7 @@ pub struct Applied {
 pub fn apply(session: &Session, looking: &Looking<'_>, held: &Held, plan: &PrunePlan) -> Result<Applied> {
     let mut applied = Applied::default();
     let mut now = BTreeMap::new();
+    looking.unfinished.note(plan.removals.iter().filter_map(manifests))?;
     for removal in &plan.removals {
         session.shutdown.check()?;
         let done = match &removal.action {
@@ -45,6 +46,7 @@ pub fn apply(session: &Session, looking: &Looking<'_>, held: &Held, plan: &Prune
         };
         match done {
             Ok(()) => {
+                looking.unfinished.strike(manifests(removal).into_iter())?;
                 applied.done += 1;
                 applied.bytes += removal.bytes;
             }
@@ -52,7 +54,22 @@ pub fn apply(session: &Session, looking: &Looking<'_>, held: &Held, plan: &Prune
             Err(error) => applied.failed.push((removal.clone(), error)),
         }
     }
+    // What earlier prunes had noted was judged again: it is gone, or needed, or it failed again.
+    let failed: BTreeSet<&Digest> =
+        applied.failed.iter().filter_map(|(r, _)| manifests(r)).flat_map(|(_, digests)| digests).collect();
+    for repository in held.registry.as_deref().unwrap_or_default() {
+        let settled: Vec<Digest> = repository.unfinished.iter().filter(|digest| !failed.contains(digest)).cloned().collect();
+        looking.unfinished.strike(std::iter::once((&repository.image, settled.as_slice())))?;
+    }
     Ok(applied)
+}
+
+/// The manifests that a removal deletes.
+fn manifests(removal: &Removal) -> Option<(&ImageRef, &[Digest])> {
+    match &removal.action {
+        Action::Manifests { repository, digests } => Some((repository, digests)),
+        Action::CacheEntry(_) | Action::BuildCache { .. } => None,
+    }
 }
 
 fn delete_entry(looking: &Looking<'_>, id: u64) -> Result<()> {

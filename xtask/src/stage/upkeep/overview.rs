@@ -23,7 +23,7 @@ pub struct Scope {
     pub git_ref: Option<String>,
     /// How many things it holds.
     pub count: usize,
-    /// What they are: exports, layers, images, manifests, records.
+    /// What each is: `export`, `layer`, `image`, `record`, or `key` where it is not BuildKit's.
     pub what: &'static str,
     /// What it holds; what several scopes share is counted in each.
     pub bytes: u64,
@@ -57,7 +57,7 @@ pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<Stri
     if let Ok((_, records)) = &held.engine {
         let mut kinds: BTreeMap<&str, Scope> = BTreeMap::new();
         for record in records {
-            let scope = kinds.entry(&record.kind).or_insert_with(|| empty(Tier::Engine, &record.kind, "records"));
+            let scope = kinds.entry(&record.kind).or_insert_with(|| empty(Tier::Engine, &record.kind, "record"));
             scope.add(record.bytes, record.created, record.used);
         }
         scopes.extend(kinds.into_values());
@@ -97,9 +97,9 @@ fn of_actions(entries: &[actions::Entry], known: &Known<'_>, users: &dyn Fn(&str
     let mut scopes: BTreeMap<(String, &str), Scope> = BTreeMap::new();
     for entry in entries {
         let (name, what) = match &entry.holds {
-            actions::Holds::Index { scope, .. } => (scope.clone(), "exports"),
-            actions::Holds::Layer => ("layers of all scopes".to_owned(), "layers"),
-            actions::Holds::Other => ("not BuildKit's".to_owned(), "entries"),
+            actions::Holds::Index { scope, .. } => (scope.clone(), "export"),
+            actions::Holds::Layer => ("layers of all scopes".to_owned(), "layer"),
+            actions::Holds::Other => ("not BuildKit's".to_owned(), "key"),
         };
         let scope = scopes.entry((name.clone(), &entry.git_ref)).or_insert_with(|| Scope {
             git_ref: Some(entry.git_ref.clone()),
@@ -112,7 +112,7 @@ fn of_actions(entries: &[actions::Entry], known: &Known<'_>, users: &dyn Fn(&str
 }
 
 fn of_images(repository: &Repository, users: Vec<String>) -> Scope {
-    let mut scope = Scope { users, ..empty(Tier::Registry, &repository.image.to_string(), "images") };
+    let mut scope = Scope { users, ..empty(Tier::Registry, &repository.image.to_string(), "image") };
     let tagged = repository.nodes.values().filter(|node| !node.tags.is_empty());
     tagged.for_each(|node| scope.add(0, node.time, None));
     scope.bytes = repository.bytes(repository.nodes.keys());
@@ -134,7 +134,7 @@ fn of_caches(
             written: node.time,
             used: hits.get(&name).copied(),
             users: users(target_of(tag.as_str(), &known.services)),
-            ..empty(Tier::Registry, &name, "layers")
+            ..empty(Tier::Registry, &name, "layer")
         }
     });
     scope.collect()

@@ -42,7 +42,13 @@ impl Made {
     }
 
     fn new(image: &str, holds: Holds) -> Self {
-        Self(Repository { image: image.parse().unwrap(), holds, nodes: BTreeMap::new(), lists_untagged: false })
+        Self(Repository {
+            image: image.parse().unwrap(),
+            holds,
+            nodes: BTreeMap::new(),
+            lists_untagged: false,
+            unfinished: BTreeSet::new(),
+        })
     }
 
     fn node(mut self, name: &str, days: u32, tags: &[&str], change: impl FnOnce(&mut Node)) -> Self {
@@ -165,6 +171,14 @@ fn untagged_manifests_go_only_where_they_are_listed_and_nothing_leads_to_them_an
     digests.sort();
     assert_eq!(digests, expected);
     assert!(gone(vec![made()], &Upkeep::default(), &[]).0.is_empty());
+}
+
+#[test]
+fn what_a_prune_that_was_killed_had_not_come_to_goes_with_the_next_unless_a_tag_has_come_to_need_it() {
+    let mut api =
+        Made::images("api").node("left/amd64", 9, &[], |_| ()).node("left/att", 9, &[], |_| ()).image("live", 9, &["v1.0.0"]);
+    api.0.unfinished = ["left/amd64", "live/amd64", "gone before"].map(digest).into();
+    assert_eq!(gone(vec![api], &Upkeep::default(), &["left/amd64"]).0, ["left/amd64"]);
 }
 
 #[test]
