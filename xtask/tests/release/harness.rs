@@ -202,6 +202,20 @@ impl Scene {
         }
     }
 
+    /// Every service's every tag of release 1.0.0 names one manifest, and it holds the very image of the content tag. That tag's index may
+    /// be another one after a kill: the builder of the killed run lives on for a moment, and its push may come after the rerun's.
+    #[track_caller]
+    pub fn complete(&self) {
+        for service in SERVICES {
+            let tags = self.tags(service);
+            let content: Vec<&String> = tags.keys().filter(|tag| is_content(tag)).collect();
+            assert_eq!((content.len(), tags.len()), (1, 1 + TAGS.len()), "{service}: {tags:?}");
+            assert!(TAGS.iter().all(|tag| tags.get(*tag) == tags.get(TAGS[0])), "{service}: {tags:?}");
+            let image = |tag: &str| self.manifest(service, tag)["manifests"][0].clone();
+            assert_eq!(image(TAGS[0]), image(content[0]), "{service}: {tags:?}");
+        }
+    }
+
     /// No checkout is left, in its folder or in git's list.
     #[track_caller]
     pub fn no_checkout(&self) {
