@@ -43,6 +43,9 @@ impl Plan {
 pub struct TargetPlan {
     /// What the builder is told.
     pub spec: BuildSpec,
+    /// The same for each platform, where there are several and each is built for itself, with its own caches; the builder is told these
+    /// instead, and their images are joined under the spec's name. Else empty.
+    pub by_platform: Vec<BuildSpec>,
     /// Everything that can change its result.
     pub inputs: Inputs,
     /// Over [`TargetPlan::inputs`].
@@ -51,6 +54,13 @@ pub struct TargetPlan {
     pub tiers: Vec<Tier>,
     /// The steps that take in something else than at the last build; `None` where nothing is known of one.
     pub changes: Option<Vec<StepChange>>,
+}
+
+impl TargetPlan {
+    /// What the builder is called for, one after the other.
+    pub fn builds(&self) -> &[BuildSpec] {
+        if self.by_platform.is_empty() { std::slice::from_ref(&self.spec) } else { &self.by_platform }
+    }
 }
 
 /// One service's part of the plan.

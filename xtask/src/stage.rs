@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod layers;
 pub mod outcome;
 pub mod planning;
+pub mod platforms;
 pub mod project;
 pub mod publication;
 pub mod publish;

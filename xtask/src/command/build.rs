@@ -155,7 +155,12 @@ pub fn commands(session: &Session, buildx: &crate::execute::process::Invocation,
         for tier in &target.tiers {
             let _ = writeln!(text, "#   cache {:<9} {} {}", tier.kind, tier.verdict, tier.place);
         }
-        let _ = writeln!(text, "{}\n", build::command(session, buildx, &target.spec));
+        for spec in target.builds() {
+            let _ = writeln!(text, "{}\n", build::command(session, buildx, spec));
+        }
+        if let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) {
+            let _ = writeln!(text, "# joined as {image}\n");
+        }
     }
     for service in &plan.services {
         if let Decision::Skip { digest, .. } = &service.decision {

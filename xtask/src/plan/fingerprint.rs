@@ -15,7 +15,7 @@
 //! bases      each image from outside, with the digest it is pinned to
 //! arguments  each build argument that is given and can matter, with the first 16 digits of its value's SHA-256
 //! platforms  the platforms, sorted
-//! settings   what else changes the image: attestations, compression, the epoch
+//! settings   what else changes the image: attestations, compression, the epoch, the architecture where no platform is named
 //! ```
 //!
 //! A part's hash is the SHA-256 of its entries, sorted by name, each as name, zero byte, value, zero byte. The value of a file is its git

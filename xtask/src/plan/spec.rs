@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::event::Task;
-use crate::name::{ImageRef, Platform};
+use crate::name::{ImageRef, Platform, Tag};
+use crate::plan::cache::CachePlan;
 
 /// One build of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,28 @@ pub struct BuildSpec {
     pub sbom: Option<String>,
     /// A builder known to buildx.
     pub builder: Option<String>,
+}
+
+impl BuildSpec {
+    /// The same for one of its platforms, with that platform's caches. An image is pushed as a part, to be joined with the others; its tag
+    /// says which, since Docker's own builder cannot push by digest alone.
+    #[must_use]
+    pub fn of_platform(&self, platform: &Platform, cache: CachePlan) -> Self {
+        let mut output = self.output.clone();
+        if let Output::Push { names, .. } = &mut output {
+            for name in names {
+                let part = name.tag().and_then(|tag| format!("{tag}{}", platform.scope_suffix()).parse::<Tag>().ok());
+                *name = part.map_or_else(|| name.without_reference(), |part| name.with_tag(part));
+            }
+        }
+        Self { platforms: vec![platform.clone()], cache_from: cache.from, cache_to: cache.to, output, ..self.clone() }
+    }
+
+    /// The image that the parts of several platforms are joined under.
+    #[must_use]
+    pub fn joined(&self) -> Option<&ImageRef> {
+        if self.platforms.len() > 1 { self.output.names().first() } else { None }
+    }
 }
 
 /// What becomes of a build's result.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::docker::buildx;
 use crate::docker::rawjson::{Failure, Solve, Solved};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Level, Status, Task};
 use crate::execute::process::Invocation;
 use crate::name::Digest;
@@ -17,7 +17,7 @@ use crate::plan::explain::Reason;
 use crate::plan::spec::BuildSpec;
 use crate::plan::steps::StepChange;
 use crate::record::Missed;
-use crate::stage::Session;
+use crate::stage::{Session, platforms};
 
 /// How often a build is asked for whose image the engine could not unpack, the first time included.
 const TRIES: usize = 4;
@@ -66,18 +66,29 @@ pub fn command(session: &Session, buildx: &Invocation, spec: &BuildSpec) -> Invo
 }
 
 fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
-    session.run.folder().join(format!("{}.metadata.json", spec.task))
+    // The builds of one target for several platforms each write one.
+    let platform = if let [one] = spec.platforms.as_slice() { one.scope_suffix() } else { String::new() };
+    session.run.folder().join(format!("{}{platform}.metadata.json", spec.task))
 }
 
 /// Runs one build to its end. A failure is an outcome, not an error: the other builds go on.
 pub fn run(running: Running<'_>, target: &TargetPlan) -> Outcome {
     let (session, spec) = (running.session, &target.spec);
+    let builds = target.builds();
     let (started, begun) = (Instant::now(), SystemTime::now());
     session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
     let message = "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again";
     let lost = || session.events.notice(Level::Info, Some(spec.task.clone()), message, None);
-    let (ended, mut solved) = unpacked(|| call(running, spec), lost);
-    let (status, why) = match ended {
+    let (mut ended, mut solved) = (Ok(Some(0)), Solved::default());
+    for build in builds {
+        let one;
+        (ended, one) = unpacked(|| call(running, build), lost);
+        solved = if builds.len() > 1 { solved.and(one, &build.platforms) } else { one };
+        if !matches!(ended, Ok(Some(0))) {
+            break;
+        }
+    }
+    let (mut status, mut why) = match ended {
         Ok(Some(0)) => (Status::Built, None),
         Ok(code) => (Status::Failed, solved.failure.is_none().then(|| silent(spec, code, &solved))),
         Err(error) if error.is_cancelled() => (Status::Cancelled, None),
@@ -87,7 +98,13 @@ pub fn run(running: Running<'_>, target: &TargetPlan) -> Outcome {
         // A cancelled build has one too: that it was cancelled.
         solved.failure = None;
     }
-    let digest = if status == Status::Built { digest(&metadata_file(session, spec)) } else { None };
+    let mut digest = None;
+    if status == Status::Built {
+        match made(session, target) {
+            Ok(made) => digest = made,
+            Err(error) => (status, why) = (Status::Failed, Some(error.to_string())),
+        }
+    }
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
     let missed = missed(target, &solved);
@@ -142,6 +159,21 @@ fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {
     let said = last.map(|line| format!(": {line}")).unwrap_or_default();
     let how = code.map_or("was ended by a signal".to_owned(), |code| format!("exited with {code}"));
     format!("the build of target {} {how}{said}", spec.target)
+}
+
+/// The image's digest; an image in parts is joined.
+fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
+    let digests = || target.builds().iter().map(|build| digest(&metadata_file(session, build)));
+    let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) else {
+        return Ok(digests().next().flatten());
+    };
+    let parts = target.spec.platforms.iter().cloned().zip(digests());
+    let parts = parts.map(|(platform, digest)| {
+        digest
+            .map(|digest| (platform.clone(), digest))
+            .ok_or_else(|| Error::failed(format!("the builder names no image for {platform}")))
+    });
+    platforms::join(&session.registry, image, &parts.collect::<Result<Vec<_>>>()?).map(Some)
 }
 
 /// The image's digest from buildx's metadata file; none for outputs that make no image.

@@ -208,6 +208,11 @@ pub fn gather(
     let main = MainContext::new(&project.tree, &project.ignore);
     let image_settings = settings(session, engine, request);
     let none = BTreeMap::new();
+    // In a registry, a laptop's image and a server's may not have one name.
+    let mut own_platform = image_settings.clone();
+    if request.pushes() {
+        own_platform.insert("platform".to_owned(), std::env::consts::ARCH.to_owned());
+    }
     let inputs = targets.iter().zip(slices).map(|(target, slice)| {
         Inputs::new(&fingerprint::Facts {
             target: target.name,
@@ -217,7 +222,11 @@ pub fn gather(
             args: &target.args,
             pin: &|image| bases.identity(image),
             platforms: target.platforms,
-            settings: if target.makes_image { &image_settings } else { &none },
+            settings: match (target.makes_image, target.platforms.is_empty()) {
+                (true, true) => &own_platform,
+                (true, false) => &image_settings,
+                (false, _) => &none,
+            },
         })
     });
     inputs.collect()

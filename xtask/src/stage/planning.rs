@@ -205,12 +205,14 @@ impl Planner<'_> {
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &images[at]);
+            divide(&mut target, own, Some(shared), facts.get(&service.target));
             planned.push(ServicePlan { decision: decided[at].clone(), service, target });
         }
         let base = any.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
             let mut base = self.target(Task::Base, base_inputs, cache.unwrap_or_default());
             base.spec.build_args.extend(config.images.build_args.clone());
+            divide(&mut base, shared, None, facts.get(&config.base_target));
             base
         });
         Plan { base: base.filter(|base| self.must_build_base(base)), services: planned, affected: None }
@@ -221,7 +223,7 @@ impl Planner<'_> {
     fn must_build_base(&self, base: &TargetPlan) -> bool {
         let known = self.session.state().find(&base_key(), &base.fingerprint);
         let here = known.is_some_and(|build| build.images.contains(&self.engine.store_id()));
-        !here || self.request.no_cache || !base.spec.cache_to.is_empty()
+        !here || self.request.no_cache || base.builds().iter().any(|build| !build.cache_to.is_empty())
     }
 
     /// A target with the platforms of this run and those that are configured, which name its caches.
@@ -262,7 +264,14 @@ impl Planner<'_> {
             sbom: None,
             builder: self.session.config.builder.clone(),
         };
-        TargetPlan { fingerprint: inputs.fingerprint(), inputs: inputs.clone(), spec, tiers: cache.tiers, changes: None }
+        TargetPlan {
+            fingerprint: inputs.fingerprint(),
+            inputs: inputs.clone(),
+            spec,
+            by_platform: Vec::new(),
+            tiers: cache.tiers,
+            changes: None,
+        }
     }
 
     /// What a service's build has beyond any target's: its arguments, an image, attestations.
@@ -292,6 +301,24 @@ impl Planner<'_> {
             Sbom::Generator(image) => Some(format!("generator={image}")),
             Sbom::Off => None,
         };
+    }
+}
+
+/// Divides a build for several platforms where its parts can be joined again: each has caches of its own, so that none replaces another's
+/// and runs for one of them, on other days or machines, read and write the same.
+fn divide(target: &mut TargetPlan, own: Scoped<'_>, shared: Option<Scoped<'_>>, facts: Option<&Facts>) {
+    let joins = matches!(&target.spec.output, Output::CacheOnly | Output::Push { direct: true, .. });
+    if !joins || target.spec.platforms.len() < 2 {
+        return;
+    }
+    target.tiers.clear();
+    for platform in &target.spec.platforms {
+        let run = std::slice::from_ref(platform);
+        let shared = shared.map(|shared| if shared.run.contains(platform) { Scoped { run, ..shared } } else { shared });
+        let shared: Vec<Scoped<'_>> = shared.into_iter().collect();
+        let cache = facts.map(|facts| resolve(Scoped { run, ..own }, &shared, facts)).unwrap_or_default();
+        target.tiers.extend(cache.tiers.iter().cloned());
+        target.by_platform.push(target.spec.of_platform(platform, cache));
     }
 }
 

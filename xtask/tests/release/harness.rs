@@ -180,7 +180,7 @@ impl Scene {
 
     /// The tags that name a version or float over versions: all but content tags.
     pub fn version_tags(&self, service: &str) -> BTreeMap<String, String> {
-        self.tags(service).into_iter().filter(|(tag, _)| !is_content(tag)).collect()
+        self.tags(service).into_iter().filter(|(tag, _)| !tag.starts_with("in-")).collect()
     }
 
     /// True where an image stands under a content tag.
@@ -192,7 +192,8 @@ impl Scene {
     #[track_caller]
     pub fn whole(&self) {
         for service in SERVICES {
-            let tags = self.tags(service);
+            let mut tags = self.tags(service);
+            tags.retain(|tag, _| !is_part(tag));
             let content: Vec<&String> = tags.iter().filter(|(tag, _)| is_content(tag)).map(|(_, digest)| digest).collect();
             assert_eq!(content.len(), 1, "{service}: {tags:?}");
             for tag in TAGS {
@@ -233,8 +234,14 @@ impl Scene {
     }
 }
 
+/// `in-<fingerprint>`.
 fn is_content(tag: &str) -> bool {
-    tag.starts_with("in-")
+    tag.strip_prefix("in-").is_some_and(|rest| !rest.contains('-'))
+}
+
+/// `in-<fingerprint>-<os>-<arch>`: what one platform's build pushed.
+fn is_part(tag: &str) -> bool {
+    tag.starts_with("in-") && !is_content(tag)
 }
 
 /// How each service ended.

@@ -9,6 +9,7 @@ mod harness;
 mod dies;
 mod looks;
 mod meets;
+mod platforms;
 mod publishes;
 mod signs;
 mod verifies;

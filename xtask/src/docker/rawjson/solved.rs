@@ -8,6 +8,7 @@ use super::failure::{self, Failure};
 use super::vertex::{Kind, Vertex, step_label, union};
 use super::{Solve, wire};
 use crate::event::StepEnd;
+use crate::name::Platform;
 use crate::text;
 
 /// A build's outcome, as far as its progress stream tells it. Whether the build succeeded is its exit code's to say.
@@ -173,6 +174,19 @@ impl Solved {
     #[must_use]
     pub fn first_miss(&self) -> Option<&Step> {
         self.steps.iter().filter(|step| !step.cached && step.started.is_some()).min_by_key(|step| step.started)
+    }
+
+    /// This build and a later one of the same target for another platform, as one.
+    #[must_use]
+    pub fn and(mut self, later: Self, platforms: &[Platform]) -> Self {
+        let platform = platforms.first().map(ToString::to_string);
+        self.steps.extend(later.steps.into_iter().map(|step| Step { platform: platform.clone(), ..step }));
+        self.cached += later.cached;
+        self.phases.extend(later.phases);
+        self.cache_imports.extend(later.cache_imports);
+        self.cache_exports.extend(later.cache_exports);
+        self.warnings.extend(later.warnings.into_iter().filter(|warning| !self.warnings.contains(warning)).collect::<Vec<_>>());
+        Self { failure: later.failure, text: later.text, ..self }
     }
 
     /// How many steps there are.

@@ -317,7 +317,9 @@ impl Repository {
 fn image_tag(tag: &Tag, known: &Known<'_>) -> Fate {
     let text = tag.as_str();
     let hex = |rest: &str, digits: usize| rest.len() >= digits && rest.bytes().all(|b| b.is_ascii_hexdigit());
-    if text.strip_prefix("in-").is_some_and(|rest| hex(rest, 40)) || text.strip_prefix("sha-").is_some_and(|rest| hex(rest, 7)) {
+    // `in-<fingerprint>`, with a platform where it is one part of an image for several.
+    let content = text.strip_prefix("in-").and_then(|rest| rest.split('-').next());
+    if content.is_some_and(|rest| hex(rest, 40)) || text.strip_prefix("sha-").is_some_and(|rest| hex(rest, 7)) {
         return Fate::Spare(None);
     }
     let pull = text.strip_prefix("pr-").and_then(|number| number.parse::<u64>().ok());
