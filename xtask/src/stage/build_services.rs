@@ -24,6 +24,9 @@ use crate::stage::{Session, contexts};
 /// When a context cannot be written, or a success cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
     let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
     let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));

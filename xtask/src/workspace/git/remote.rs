@@ -1,5 +1,7 @@
 //! The repository's address, and the owner and name that can be read in it.
 
+use std::collections::BTreeMap;
+
 use super::Git;
 use crate::error::Result;
 
@@ -40,9 +42,7 @@ impl Git {
     /// # Errors
     /// When git cannot be run.
     pub fn remote_name(&self) -> Result<Option<String>> {
-        let names = self.ask(&["remote"])?.unwrap_or_default();
-        let origin = names.lines().find(|name| *name == "origin");
-        Ok(origin.or(names.lines().next()).map(str::to_owned))
+        Ok(self.remote_url()?.map(|(name, _)| name))
     }
 
     /// The remote's address, taken apart. `None` without a remote, or where the address names no owner.
@@ -50,7 +50,46 @@ impl Git {
     /// # Errors
     /// When git cannot be run.
     pub fn remote(&self) -> Result<Option<Remote>> {
-        let Some(name) = self.remote_name()? else { return Ok(None) };
-        Ok(self.ask(&["remote", "get-url", &name])?.as_deref().and_then(Remote::parse))
+        Ok(self.remote_url()?.and_then(|(_, url)| Remote::parse(&url)))
+    }
+
+    /// The remote with its address. One process instead of `git remote` and `git remote get-url`: every command waits for it.
+    fn remote_url(&self) -> Result<Option<(String, String)>> {
+        let settings = r"^(remote\..+\.url|url\..+\.insteadof)$";
+        let answer = self.ask(&["config", "-z", "--get-regexp", settings])?.unwrap_or_default();
+        Ok(chosen(&answer))
+    }
+}
+
+/// The remote to ask from `git config -z`: `<key>`, a line end, the value, a zero byte, for each. Of several addresses of a remote the
+/// first counts, and the longest matching `insteadOf` is replaced in it, as git does.
+fn chosen(settings: &str) -> Option<(String, String)> {
+    let entries = || settings.split('\0').filter_map(|entry| entry.split_once('\n'));
+    let between = |key: &'_ str, start: &str, end: &str| Some(key.strip_prefix(start)?.strip_suffix(end)?.to_owned());
+    let mut remotes = BTreeMap::new();
+    for (key, url) in entries() {
+        if let Some(name) = between(key, "remote.", ".url") {
+            remotes.entry(name).or_insert_with(|| url.to_owned());
+        }
+    }
+    let (name, url) = remotes.remove_entry("origin").or_else(|| remotes.pop_first())?;
+    let replaced = entries()
+        .filter_map(|(key, short)| Some((between(key, "url.", ".insteadof")?, url.strip_prefix(short)?)))
+        .min_by_key(|(_, rest)| rest.len())
+        .map(|(long, rest)| long + rest);
+    Some((name, replaced.unwrap_or(url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::chosen;
+
+    #[test]
+    fn the_remote_to_ask_is_origin_or_the_first_with_its_shorthand_written_out() {
+        let both = "remote.up.url\nu:x/y\0remote.origin.url\nhub:x/y\0remote.origin.url\nother\0";
+        let short = "url.https://github.com/.insteadof\nhub:\0url.bad:.insteadof\nh\0";
+        assert_eq!(chosen(&format!("{both}{short}")), Some(("origin".into(), "https://github.com/x/y".into())));
+        assert_eq!(chosen("remote.b.c.url\n1\0remote.a.url\n2\0"), Some(("a".into(), "2".into())));
+        assert_eq!(chosen(short), None);
     }
 }
