@@ -73,6 +73,11 @@ impl Forge {
         })
     }
 
+    /// With this repository's own four services, without attestations.
+    pub fn real(layout: Layout) -> Self {
+        Self::new(layout, |repo| repo.write("xtask.toml", CONFIG))
+    }
+
     fn new(layout: Layout, change: impl FnOnce(&Repo)) -> Self {
         let turn = turn();
         shared();

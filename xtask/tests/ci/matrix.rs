@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use xtask::github::workflow::Layout;
 
 use crate::forge::{Forge, SERVICES, output};
-use crate::support::actions_runner::JobRun;
+use crate::support::actions_runner::{ActionsRunner, JobRun};
+use crate::support::engine::fresh_with_node;
 
 const MAIN: &str = "refs/heads/main";
 const NONE: &str = "0000000000000000000000000000000000000000";
@@ -63,4 +64,49 @@ fn the_jobs_publish_everything_or_nothing_and_a_failed_one_is_named_and_can_be_r
     let ran = forge.runner(MAIN).run(&forge.push(NONE));
     assert_eq!(results(&ran), [("plan", "success"), ("update-release", "success")], "nothing is left to build");
     assert_eq!(forge.tags("web")["main"], forge.tags("web")["v1.0.1"]);
+}
+
+/// The steps of a job's build, as its log has them: name, and whether it came from a cache.
+fn steps(job: &JobRun) -> Vec<(&str, bool)> {
+    let lines = job.log.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once(" … "));
+    lines.map(|(name, end)| (name, end == "cached")).collect()
+}
+
+#[test]
+fn on_a_machine_that_shares_nothing_one_changed_line_is_one_job_whose_other_steps_all_come_from_either_tier() {
+    let forge = Forge::real(Layout::Matrix);
+    let ran = forge.runner(MAIN).run(&forge.push(NONE));
+    assert!(ran.iter().all(|job| job.result != "failure"), "{:?}: {}", results(&ran), job(&ran, "plan").log);
+    assert_eq!(output(job(&ran, "plan"), "affected"), json!(["api", "scheduler", "web", "worker"]));
+
+    let second = fresh_with_node("ci-second");
+    for (tier, other) in [("gha", "XTASK_CACHE_REGISTRY"), ("registry", "XTASK_CACHE_GHA")] {
+        second.forget();
+        let before = forge.id("main");
+        let line = forge.origin.read("apps/worker/src/main.ts");
+        let from = if line.contains("'working'") { "'working'" } else { "'at work through gha'" };
+        forge.origin.edit("apps/worker/src/main.ts", from, &format!("'at work through {tier}'"));
+        forge.origin.commit("one line");
+        let mut variables = forge.variables("ci-second");
+        variables.push((other.to_owned(), "false".to_owned()));
+        let runner = ActionsRunner { env: Box::new(move |_| variables.clone()), ..forge.runner(MAIN) };
+        let ran = runner.run(&forge.push(&before));
+        let expected = [
+            ("plan", "success"),
+            ("build-base", "success"),
+            ("build-services (worker)", "success"),
+            ("update-release", "success"),
+        ];
+        assert_eq!(results(&ran), expected, "{}", job(&ran, "plan").log);
+
+        let worker = job(&ran, "build-services (worker)");
+        let (reached, rest): (Vec<_>, Vec<_>) = steps(worker)
+            .into_iter()
+            .partition(|(name, _)| ["[sources ", "build-closure apps/", " /out /app"].iter().any(|part| name.contains(part)));
+        assert!(reached.iter().any(|(_, cached)| !cached), "{tier}: the edit reaches nothing: {}", worker.log);
+        assert!(rest.len() > 5 && rest.iter().all(|(_, cached)| *cached), "{tier}: {rest:#?}");
+        let base = steps(job(&ran, "build-base"));
+        assert!(!base.is_empty() && base.iter().all(|(_, cached)| *cached), "{tier}: {base:#?}");
+        println!("{tier}: worker {} of {} cached, base {} of {}", rest.len(), rest.len() + reached.len(), base.len(), base.len());
+    }
 }

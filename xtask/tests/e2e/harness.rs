@@ -82,9 +82,7 @@ pub fn named_logs(stderr: &str) -> Vec<PathBuf> {
 pub fn second_engine() -> &'static TestEngine {
     static SECOND: OnceLock<TestEngine> = OnceLock::new();
     let engine = SECOND.get_or_init(|| fresh_with_node("second"));
-    docker(engine, &["system", "prune", "--all", "--force"]);
-    let prune = engine.engine.buildx().args(["prune", "--all", "--force"]);
-    prune.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
+    engine.forget();
     engine
 }
 

@@ -92,6 +92,16 @@ impl TestEngine {
         self.engine.registry.unwrap().to_string()
     }
 
+    /// Throws away every image and all of the build cache: what a machine that has never built looks like.
+    pub fn forget(&self) {
+        for call in [
+            self.engine.docker().args(["system", "prune", "--all", "--force"]),
+            self.engine.buildx().args(["prune", "--all", "--force"]),
+        ] {
+            call.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
+        }
+    }
+
     /// Sees to it that these images can be built on, without asking Docker Hub: tests talk to nobody but package registries.
     pub fn stand_ins(&self, images: &[&str]) -> Vec<StandIn> {
         let images: Vec<_> = images.iter().map(|image| image.parse().unwrap()).collect();
