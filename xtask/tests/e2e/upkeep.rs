@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use xtask::docker::attest;
 use xtask::docker::manifest::{Document, Raw};
 use xtask::docker::registry::Registry;
+use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
 use xtask::name::{Digest, ImageRef};
 
@@ -15,7 +16,7 @@ use crate::support::engine::shared;
 use crate::support::image::{TestImage, push_signature};
 use crate::support::registry::{RegistryServer, anonymous};
 use crate::support::repo::Repo;
-use crate::support::skopeo::skopeo;
+use crate::support::tools::SKOPEO;
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -72,7 +73,14 @@ fn every_tag_pulls_and_verifies(registry: &Registry, repository: &ImageRef, dir:
     for tag in &tags {
         let image = repository.with_tag(tag.clone());
         let to = format!("dir:{}", dir.join(tag.as_str()).display());
-        let copy = skopeo().args(["copy", "--all", "--src-tls-verify=false", &format!("docker://{image}"), &to]);
+        let copy = Invocation::new(SKOPEO.path()).args([
+            "--insecure-policy",
+            "copy",
+            "--all",
+            "--src-tls-verify=false",
+            &format!("docker://{image}"),
+            &to,
+        ]);
         copy.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{image}: {error}"));
         let raw = registry.need_manifest(&image).unwrap();
         if matches!(raw.document().unwrap(), Document::Index(_)) && seen.insert(raw.digest().clone()) {

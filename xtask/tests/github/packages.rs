@@ -11,9 +11,10 @@ use crate::support::actions_cache::CacheStore;
 use crate::support::github_api::{PackageVersion, TOKEN};
 use crate::support::image::{TestImage, push_referrer, push_signature};
 use crate::support::registry::{RegistryServer, anonymous};
-use crate::support::skopeo::skopeo;
+use crate::support::tools::SKOPEO;
 use xtask::config::Upkeep;
 use xtask::docker::registry::Registry;
+use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
 use xtask::name::{Digest, ImageRef};
 use xtask::plan::upkeep::{Action, Known, registry::decide};
@@ -120,7 +121,14 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
     server.collect_garbage();
     for tag in registry.tags(&api).unwrap() {
         let to = format!("dir:{}", dir.path().join(tag.as_str()).display());
-        let copy = skopeo().args(["copy", "--all", "--src-tls-verify=false", &format!("docker://{api}:{tag}"), &to]);
+        let copy = Invocation::new(SKOPEO.path()).args([
+            "--insecure-policy",
+            "copy",
+            "--all",
+            "--src-tls-verify=false",
+            &format!("docker://{api}:{tag}"),
+            &to,
+        ]);
         copy.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{tag}: {error}"));
     }
 }

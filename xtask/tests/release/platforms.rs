@@ -6,7 +6,7 @@ use xtask::execute::shutdown::Shutdown;
 
 use crate::harness::{Scene, statuses};
 use crate::support::engine::shared;
-use crate::support::tools::tools;
+use crate::support::tools::SKOPEO;
 
 /// `web` copies files and runs nothing, for two platforms; `api` is built for the engine's own.
 fn scene() -> Scene {
@@ -61,7 +61,7 @@ fn two_platforms_are_one_image_with_caches_of_their_own_and_digests_of_both_in_t
     // Somebody else's program takes the one that is asked for.
     let image = format!("docker://{}/{}/web:1", shared().registry(), scene.namespace);
     for arch in ["amd64", "arm64"] {
-        let skopeo = Invocation::new(tools().join("skopeo")).arg(format!("--override-arch={arch}"));
+        let skopeo = Invocation::new(SKOPEO.path()).arg(format!("--override-arch={arch}"));
         let seen = skopeo.args(["inspect", "--config", "--tls-verify=false", &image]).read(&Shutdown::new()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&seen).unwrap()["architecture"], arch);
     }

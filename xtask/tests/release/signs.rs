@@ -7,17 +7,17 @@ use xtask::name::sha256_hex;
 use crate::harness::{SERVICES, Scene, statuses};
 use crate::support::engine::{environment, shared};
 use crate::support::repo::git;
-use crate::support::tools::tools;
+use crate::support::tools::{COSIGN, SKOPEO, Tool};
 
 const PASSWORD: &str = "only for this test";
 
 /// A scene whose releases are signed with a key pair of its own.
 fn scene() -> Scene {
     let scene = Scene::new().with(|repo| {
-        let path = format!("{}:{}", tools().display(), environment().get("PATH").unwrap());
+        let path = format!("{}:{}", COSIGN.path().parent().unwrap().display(), environment().get("PATH").unwrap());
         repo.env("PATH", path).env("COSIGN_PASSWORD", PASSWORD)
     });
-    tool(&scene, "cosign", &["generate-key-pair"]).read(&Shutdown::new()).unwrap();
+    call(&scene, &COSIGN, &["generate-key-pair"]).read(&Shutdown::new()).unwrap();
     scene.repo.write(".gitignore", "cosign.key\ntarget\n");
     let config = scene.repo.read("xtask.toml") + "[release]\nsign = \"cosign.key\"\npublic-key = \"cosign.pub\"\n";
     scene.repo.write("xtask.toml", &config);
@@ -25,8 +25,8 @@ fn scene() -> Scene {
     scene
 }
 
-fn tool(scene: &Scene, program: &str, args: &[&str]) -> Invocation {
-    let call = Invocation::new(tools().join(program)).args(args.iter().copied());
+fn call(scene: &Scene, tool: &Tool, args: &[&str]) -> Invocation {
+    let call = Invocation::new(tool.path()).args(args.iter().copied());
     call.env("COSIGN_PASSWORD", PASSWORD).dir(scene.repo.path())
 }
 
@@ -44,19 +44,19 @@ fn a_signed_release_is_read_back_by_cosign_skopeo_and_docker_and_one_carried_for
     let first = |part: &str| log.iter().position(|line| line.starts_with("PUT ") && line.contains(part)).unwrap();
     let last = log.iter().rposition(|line| line.starts_with("PUT ") && line.contains("/manifests/sha256-")).unwrap();
     assert!(last < first("/manifests/v1.0.0"), "a tag was put before the last signature: {log:?}");
-    let read = |program: &str, args: &[&str]| tool(&scene, program, args).read(&Shutdown::new()).unwrap();
+    let read = |tool: &Tool, args: &[&str]| call(&scene, tool, args).read(&Shutdown::new()).unwrap();
     let (registry, body) = (shared().registry(), scene.github.body("v1.0.0"));
     for service in SERVICES {
         let digest = scene.tags(service)["v1.0.0"].clone();
         let image = format!("{registry}/{}/{service}", scene.namespace);
         let signed =
-            read("cosign", &["verify", "--insecure-ignore-tlog=true", "--key", "cosign.pub", &format!("{image}@{digest}")]);
+            read(&COSIGN, &["verify", "--insecure-ignore-tlog=true", "--key", "cosign.pub", &format!("{image}@{digest}")]);
         assert!(signed.contains(&digest), "{signed}");
         let inspect = ["--insecure-policy", "inspect", "--tls-verify=false"];
         let tagged = format!("docker://{image}:1.0");
-        let raw = tool(&scene, "skopeo", &[&inspect[..], &["--raw", &tagged]].concat()).run(&Shutdown::new()).unwrap();
+        let raw = call(&scene, &SKOPEO, &[&inspect[..], &["--raw", &tagged]].concat()).run(&Shutdown::new()).unwrap();
         assert_eq!(format!("sha256:{}", sha256_hex(&raw.stdout)), digest, "{service}");
-        let seen = read("skopeo", &[&inspect[..], &["--override-os=linux", &tagged]].concat());
+        let seen = read(&SKOPEO, &[&inspect[..], &["--override-os=linux", &tagged]].concat());
         assert!(seen.contains("\"v1.0.0\"") && seen.contains("\"Digest\""), "{seen}");
         // The very commands of the notes.
         for reference in [format!("{image}:v1.0.0"), format!("{image}@{digest}")] {
@@ -72,7 +72,7 @@ fn a_signed_release_is_read_back_by_cosign_skopeo_and_docker_and_one_carried_for
     let carried = scene.release("v1.0.1").exits(0);
     assert_eq!((statuses(&carried.json()), signatures(&scene)), (["skipped"; 2], 0));
     std::fs::create_dir(scene.repo.path().join("other")).unwrap();
-    let pair = tool(&scene, "cosign", &["generate-key-pair"]).dir(scene.repo.path().join("other"));
+    let pair = call(&scene, &COSIGN, &["generate-key-pair"]).dir(scene.repo.path().join("other"));
     pair.read(&Shutdown::new()).unwrap();
     let stranger = scene.run(&["verify", "v1.0.1", "--allow-stand-ins", "--key", "other/cosign.pub"]).exits(1);
     assert!(stranger.stdout.contains("FAILED  web signature: cosign verify: "), "{}", stranger.stdout);
@@ -87,7 +87,7 @@ fn a_signature_that_cannot_be_made_leaves_no_version_tag_and_the_release_is_comp
         let output = scene.repo.command(&args).env(name, value).output().unwrap();
         crate::support::repo::Ran::new(&args, &output)
     };
-    let without = tools().parent().unwrap().join("nowhere");
+    let without = scene.repo.path().join("nowhere");
     let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", without.display());
     let refused = run("PATH", &path).exits(1);
     assert!(refused.stderr.contains("cosign is not here"), "{}", refused.stderr);

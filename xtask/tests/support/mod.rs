@@ -15,6 +15,5 @@ pub mod image;
 pub mod pnpm;
 pub mod registry;
 pub mod repo;
-pub mod skopeo;
 pub mod token_server;
 pub mod tools;
