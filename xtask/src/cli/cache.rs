@@ -82,7 +82,7 @@ pub struct CachePrune {
 Worth it after suspicious build artifacts, a vulnerability in a base image, or a major dependency update.
 Images and their tags stay.")]
 pub struct CacheClear {
-    /// The services [default: all]
+    /// The services, or the base's target [default: all]
     #[arg(value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Only these tiers, divided by commas [default: all]

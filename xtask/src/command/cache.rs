@@ -52,8 +52,23 @@ impl Opened {
         Ok(Self { session, reporter, services, api })
     }
 
-    fn known<'a>(&self, policy: &'a Upkeep) -> Result<Known<'a>> {
-        upkeep::known(&self.session, &self.services, self.api.as_ref().ok(), policy)
+    /// What is known of services alone: enough to list and to clear.
+    fn services_known<'a>(&self, policy: &'a Upkeep) -> Result<Known<'a>> {
+        upkeep::known(&self.session, &self.services, None, policy)
+    }
+
+    /// Branches and pull requests too, where a tier that knows them is looked into.
+    fn known<'a>(&self, policy: &'a Upkeep, tiers: &[Tier]) -> Result<Known<'a>> {
+        let api = match &self.api {
+            _ if !tiers.is_empty() && tiers.iter().all(|tier| *tier == Tier::Engine) => None,
+            Ok(api) => Some(api),
+            Err(why) => {
+                let message = format!("GitHub is not asked, so no branch and no pull request counts as gone: {why}");
+                self.session.events.notice(Level::Info, None, message, None);
+                None
+            }
+        };
+        upkeep::known(&self.session, &self.services, api, policy)
     }
 
     fn looking(&self) -> Looking<'_> {
@@ -86,7 +101,7 @@ impl Opened {
 
 fn ls(flags: &cli::CacheLs, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let opened = Opened::new(surroundings)?;
-    let known = opened.known(&opened.session.config.cache.upkeep)?;
+    let known = opened.services_known(&opened.session.config.cache.upkeep)?;
     let held = opened.look(&known, &flags.tier)?;
     let hits = overview::last_hits(&Runs::new(&state_dir(&opened.session.home)));
     let scopes = overview::overview(&held, &known, &opened.session.config.base_target, &hits);
@@ -98,7 +113,7 @@ fn ls(flags: &cli::CacheLs, surroundings: &Surroundings<'_>) -> Result<Finished>
 fn prune(flags: &cli::CachePrune, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let opened = Opened::new(surroundings)?;
     let policy = policy(flags, &opened.session.config.cache.upkeep);
-    let known = opened.known(&policy)?;
+    let known = opened.known(&policy, &flags.tier)?;
     let held = opened.look(&known, &flags.tier)?;
     let plan = upkeep::plan(&held, &known);
     let how = How { yes: flags.yes, dry_run: flags.dry_run, json: flags.json };
@@ -118,11 +133,14 @@ fn policy(flags: &cli::CachePrune, configured: &Upkeep) -> Upkeep {
 
 fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let opened = Opened::new(surroundings)?;
-    let known = opened.known(&opened.session.config.cache.upkeep)?;
-    let chosen = select(opened.services.clone(), &flags.services)?;
-    let held = opened.look(&known, &flags.tier)?;
+    let known = opened.services_known(&opened.session.config.cache.upkeep)?;
+    let base = &opened.session.config.base_target;
+    let (bases, services): (Vec<&String>, Vec<&String>) = flags.services.iter().partition(|name| *name == base);
+    let services: Vec<String> = services.into_iter().cloned().collect();
     let named = !flags.services.is_empty();
-    let targets: BTreeSet<String> = chosen.iter().map(|service| service.target.clone()).collect();
+    let chosen = if named && services.is_empty() { Vec::new() } else { select(opened.services.clone(), &services)? };
+    let held = opened.look(&known, &flags.tier)?;
+    let targets: BTreeSet<String> = chosen.iter().map(|service| &service.target).chain(bases).cloned().collect();
     let plan = clear::decide(
         held.gha.as_deref().unwrap_or_default(),
         held.registry.as_deref().unwrap_or_default(),

@@ -62,7 +62,7 @@ pub struct Looking<'a> {
     pub caches: Option<&'a ImageRef>,
     /// What earlier prunes did not come to.
     pub unfinished: Unfinished,
-    /// True where the registry is GitHub's, which lists and deletes through the Packages API.
+    /// True where the prefix's registry is GitHub's, which lists and deletes through the Packages API.
     pub packages: bool,
 }
 
@@ -256,9 +256,15 @@ impl Looking<'_> {
         Ok(Repository { image: image.clone(), holds, nodes, lists_untagged: listed.is_some(), unfinished })
     }
 
+    /// True where the repository is a package of GitHub's: the caches may lie in another registry than the images.
+    fn is_package(&self, image: &ImageRef) -> bool {
+        let beside = self.prefix.is_some_and(|prefix| prefix.registry() == image.registry());
+        if beside { self.packages } else { is_github(image.registry()) }
+    }
+
     /// Every version, tagged or not, where the repository is a package of GitHub's.
     fn listed(&self, image: &ImageRef, packages: &mut BTreeMap<ImageRef, Package>) -> Result<Option<Vec<Listed>>> {
-        let (true, Ok(api)) = (self.packages, self.api) else { return Ok(None) };
+        let (true, Ok(api)) = (self.is_package(image), self.api) else { return Ok(None) };
         let Some((of, name)) = image.repository().split_once('/') else { return Ok(None) };
         let owner = api.repository().owner();
         if !of.eq_ignore_ascii_case(owner) {

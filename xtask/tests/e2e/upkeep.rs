@@ -261,6 +261,8 @@ fn a_cache_is_warmed_listed_and_cleared_and_the_build_after_that_executes_every_
     let cleared = repo.xtask(&["cache", "clear", "api", "--yes", "--json"]).exits(0).json();
     assert_eq!((cleared["removed"].as_u64(), cleared["removals"][0]["name"].as_str()), (Some(1), Some("api")), "{cleared:#}");
     assert_eq!(scopes("registry")["scopes"].as_array().unwrap().len(), 1, "the base's stays");
+    repo.xtask(&["cache", "clear", "base", "--tier", "registry", "--yes"]).exits(0);
+    assert_eq!(scopes("registry")["scopes"], json!([]));
     let fresh = record(repo.xtask(&["build", "api", "--json"]), 0);
     assert_eq!(task(&fresh, "api")["why"], "its caches were cleared");
     let steps = task(&fresh, "api")["steps"].as_array().unwrap();

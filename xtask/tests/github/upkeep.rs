@@ -1,5 +1,7 @@
 //! Caches and packages through the REST API: every page is read, and what is deleted is gone.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
@@ -114,6 +116,44 @@ fn the_actions_caches_are_listed_by_scope_and_pruned_of_what_nobody_can_restore(
     let failed = reader.xtask(&["cache", "clear", "--tier", "gha", "--yes"]).exits(1);
     assert!(failed.stdout.contains("may not do this") && failed.stdout.contains("removed 0 things"), "{}", failed.stdout);
     assert_eq!(store.entries().len(), 3);
+}
+
+/// Runs a command line of `xtask` on a terminal, `script`'s, where somebody types `answer`.
+#[expect(clippy::disallowed_methods, reason = "a test runs the binary as a user would")]
+fn on_a_terminal(repo: &Repo, args: &[&str], answer: &str) -> (Option<i32>, String) {
+    let command = repo.command(args);
+    let words = std::iter::once(command.get_program()).chain(command.get_args()).map(|word| word.to_str().unwrap());
+    let line = words.collect::<Vec<_>>().join(" ");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).current_dir(repo.path());
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            script.env(name, value)
+        } else {
+            script.env_remove(name)
+        };
+    }
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut typed = child.stdin.take().unwrap();
+    typed.write_all(answer.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(typed);
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn on_a_terminal_somebody_is_asked_and_only_a_yes_removes() {
+    let store = CacheStore::default();
+    store.put("refs/pull/8/merge", "index-monorepo-api-1-f921bd05#1", b"x", Duration::from_hours(1));
+    let fake = GithubApi::start("org/repo", store.clone());
+    let repo = Repo::new().env("GITHUB_API_URL", fake.url()).env("GITHUB_REPOSITORY", "org/repo").env("GITHUB_TOKEN", TOKEN);
+    let prune = ["cache", "prune", "--tier", "gha"];
+    let (code, said) = on_a_terminal(&repo, &prune, "n\n");
+    assert!(code == Some(1) && said.contains("Remove 1 thing? [y/N]") && said.contains("nothing was removed"), "{code:?} {said}");
+    assert_eq!(store.entries().len(), 1);
+    let (code, said) = on_a_terminal(&repo, &prune, "y\n");
+    assert!(code == Some(0) && said.contains("removed 1 thing"), "{code:?} {said}");
+    assert!(store.entries().is_empty());
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Looking<'_> {
         for digest in digests.iter().filter(|digest| !needed.contains(*digest)) {
             match held.packages.get(repository) {
                 Some(package) => self.delete_version(package, digest)?,
-                None if self.packages => return Err(no_api(repository, self.api.err())),
+                None if self.is_package(repository) => return Err(no_api(repository, self.api.err())),
                 None => self.delete_manifest(repository, digest)?,
             }
         }
