@@ -9,5 +9,5 @@ mod written;
 
 pub use load::{load, of_text};
 pub use upkeep::Upkeep;
-pub use validated::{Attest, Cache, Config, Images, Release, ServiceConfig, Signing};
+pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Release, ServiceConfig, Signing};
 pub use written::{EngineChoice, Provenance, Sbom, StandIns, Suite, Switch};
