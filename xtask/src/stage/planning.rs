@@ -19,7 +19,7 @@ use crate::plan::spec::{BuildSpec, Output};
 use crate::plan::{Decision, Plan, ServicePlan, TargetPlan, steps};
 use crate::stage::caches;
 use crate::stage::inputs::{self, Bases};
-use crate::stage::project::Project;
+use crate::stage::project::{self, Project};
 use crate::stage::{Session, contexts, since};
 
 /// Makes the plan of a request.
@@ -39,6 +39,9 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     let mut targets = inputs::of_services(session, request, &services, &cut);
     targets.push(inputs::of_base(session, request));
     let slices = targets.iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
+    if project.root != session.home {
+        project::check_copied(project, &slices)?;
+    }
     let bases = inputs::bases(session, project, engine, request, &slices)?;
     if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
         return Err(Error::failed("a release cannot be built on stand-in base images")

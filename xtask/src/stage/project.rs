@@ -1,6 +1,6 @@
 //! Reading the monorepo: its packages, Dockerfile, ignore rules and git's view of it, all at once. Nothing is decided here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::event::Level;
 use crate::stage::Session;
 use crate::workspace::Workspace;
-use crate::workspace::dockerfile::{self, Dockerfile};
+use crate::workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
 use crate::workspace::dockerignore::Ignore;
 use crate::workspace::git::Tree;
 use crate::workspace::lock::Lock;
@@ -93,12 +93,24 @@ pub fn check_complete(project: &Project) -> Result<()> {
         |path: &str| importers.iter().any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
     let kept_out = |path: &str| project.ignore.excludes(path);
     let missing = absent.iter().find(|path| is_root_file(path) || (in_package(path) && !kept_out(path)));
-    match missing {
-        None => Ok(()),
-        Some(path) => {
-            let pattern = path.split('/').take(2).collect::<Vec<_>>().join("/");
-            Err(Error::usage(format!("the sparse checkout leaves out {path}, which the build needs"))
-                .hint(format!("add \"{pattern}\" to `[checkout] patterns` in xtask.toml")))
-        }
-    }
+    missing.map_or(Ok(()), |path| Err(left_out(path, "the build needs")))
+}
+
+/// Checks that a sparse checkout holds what the Dockerfile copies by name: `COPY config/ …` without a file of `config` would make another
+/// image. What `COPY .` takes along nobody can say.
+///
+/// # Errors
+/// Names what the checkout's patterns leave out, and the line that copies it.
+pub fn check_copied(project: &Project, slices: &[Slice<'_>]) -> Result<()> {
+    let absent: Vec<&String> = project.tree.absent().iter().filter(|path| !project.ignore.excludes(path)).collect();
+    let sources: BTreeSet<&ContextSource> =
+        slices.iter().flat_map(Slice::sources).filter(|source| source.pattern != ".").collect();
+    let copied = sources.iter().find_map(|source| absent.iter().find(|path| source.sees(path)).map(|path| (path, source.line)));
+    copied.map_or(Ok(()), |(path, line)| Err(left_out(path, "this line copies").at(project.dockerfile.path(), Some(line))))
+}
+
+fn left_out(path: &str, who: &str) -> Error {
+    let pattern = path.split('/').take(2).collect::<Vec<_>>().join("/");
+    Error::usage(format!("the sparse checkout leaves out {path}, which {who}"))
+        .hint(format!("add \"{pattern}\" to `[checkout] patterns` in xtask.toml"))
 }

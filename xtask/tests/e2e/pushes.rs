@@ -64,6 +64,14 @@ fn a_push_leaves_content_tags_both_attestations_and_a_whole_cache_in_the_registr
         assert_eq!(repository, format!("{}/{}/shop/{service}", pushed.registry, pushed.org));
         let repository = format!("shop/{service}");
         let index = pushed.read(&repository, &format!("manifests/{tag}"));
+        // The branch and the commit name the same image.
+        let tags = pushed.read(&repository, "tags/list");
+        let named: Vec<&str> = tags["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
+        let commit = named.iter().find(|tag| tag.starts_with("sha-")).unwrap_or_else(|| panic!("no commit in {named:?}"));
+        assert_eq!(
+            ["main", *commit].map(|tag| pushed.read(&repository, &format!("manifests/{tag}"))),
+            [index.clone(), index.clone()]
+        );
         assert_eq!(index, pushed.read(&repository, &format!("manifests/{}", entry["digest"].as_str().unwrap())));
 
         let manifests = index["manifests"].as_array().unwrap();

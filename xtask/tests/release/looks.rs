@@ -60,6 +60,29 @@ fn the_notes_alone_can_be_written_later_and_only_of_what_is_published() {
 }
 
 #[test]
+fn what_the_checkouts_patterns_leave_out_and_the_build_needs_is_named_before_anything_is_built() {
+    let scene = Scene::new();
+    scene.repo.write("config/nginx/api.conf", "x");
+    let dockerfile = scene.repo.read("Dockerfile.monorepo-optimized");
+    scene.repo.write("Dockerfile.monorepo-optimized", &dockerfile.replace("AS api\n", "AS api\nCOPY config /config\n"));
+    let config = scene.repo.read("xtask.toml");
+    let refused = |tag: &str, patterns: &str, left_out: &str, pattern: &str| {
+        scene.repo.write("xtask.toml", &format!("{config}[checkout]\npatterns = {patterns}\n"));
+        scene.repo.commit(tag);
+        scene.tag(tag, "");
+        let ran = scene.run(&["release", tag, "--allow-stand-ins"]).exits(2);
+        for said in [format!("the sparse checkout leaves out {left_out}"), format!("add \"{pattern}\" to")] {
+            assert!(ran.stderr.contains(&said), "{said}: {}", ran.stderr);
+        }
+        scene.no_checkout();
+    };
+    let root = "'package.json', '.dockerignore', 'pnpm-*', 'tsconfig*.json', 'Dockerfile*', 'xtask*'";
+    refused("v1.0.0", &format!("[{root}, 'apps', 'packages']"), "config/nginx/api.conf", "config/nginx");
+    refused("v1.0.1", &format!("[{root}, 'apps', 'config']"), "packages/contract/", "packages/contract");
+    assert!(SERVICES.iter().all(|service| scene.tags(service).is_empty()));
+}
+
+#[test]
 fn a_release_goes_by_the_configuration_and_the_pins_of_its_tag() {
     let scene = Scene::new();
     let config = scene.repo.read("xtask.toml");
