@@ -10,6 +10,8 @@ use crate::config::Switch;
 use crate::config::upkeep::Tier;
 use crate::docker::capability::Capabilities;
 use crate::docker::registry::{Access, Registry};
+use crate::execute::retry::Policy;
+use crate::github::caches::{Budget, CacheUsage, DEFAULT_QUOTA_BYTES};
 use crate::github::token::{GhaAccess, Protocol};
 use crate::name::{ImageRef, Tag};
 use crate::plan::cache::{Facts, Probe, Scoped, Writable, cache_image};
@@ -24,22 +26,28 @@ pub struct Target<'a> {
     pub image: Option<&'a ImageRef>,
 }
 
-/// What is known about every target's tiers, by the target's name. A tier that cannot be asked is a fact, not an error.
+/// What is known about every target's tiers, by the target's name. A tier that cannot be asked is a fact, not an error. `layers` is
+/// about how many the build makes.
 pub fn probe(
     session: &Session,
-    registry: &Registry,
     capabilities: Capabilities,
     request: &Request,
     targets: &[Target<'_>],
+    layers: usize,
 ) -> BTreeMap<String, Facts> {
-    let asking = Asking { session, registry, capabilities, request };
-    let gha = asking.gha();
+    let asking = Asking { session, registry: &session.registry, capabilities, request };
+    let mut gha = asking.gha();
     let repository = session.config.cache.repository.as_ref();
     let tags = repository.and_then(|repository| asking.tags(repository, targets));
-    let (writable, found) = rayon::join(
-        || asking.registry_writable(repository),
+    let ((writable, used), found) = rayon::join(
+        || rayon::join(|| asking.registry_writable(repository), || gha.1.as_ref().ok().and_then(|()| asking.gha_used())),
         || -> Vec<(Probe, Probe)> { targets.par_iter().map(|target| asking.target(target, &gha.0, tags.as_ref())).collect() },
     );
+    // Where only one of the two can hold what is built, it has to.
+    if gha.1.is_ok() && writable.is_ok() {
+        let budget = Budget { uploads: layers + targets.len(), bytes: 0, used, quota_bytes: DEFAULT_QUOTA_BYTES };
+        gha.1 = budget.check().map_err(|over| format!("{over}; the registry's cache is written instead"));
+    }
     let facts = targets.iter().zip(found).map(|(target, (in_registry, previous))| {
         let facts = Facts {
             gha: gha.0.clone(),
@@ -92,6 +100,12 @@ impl Asking<'_> {
             Ok(()) => Probe::Found,
         };
         (probe, self.is_for(Tier::Gha).and_then(|()| access.writable()).and_then(|()| self.exportable()))
+    }
+
+    /// What GitHub's caches hold, where it can be asked; it is worth one try and no wait.
+    fn gha_used(&self) -> Option<CacheUsage> {
+        let api = self.session.github().ok()?.ok()?;
+        api.with_policy(Policy::ONCE).cache_usage().ok()
     }
 
     /// A run that warms one tier leaves the others as they are.

@@ -245,7 +245,8 @@ impl Planner<'_> {
             })
             .collect();
         targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
-        caches::probe(self.session, &self.session.registry, self.engine.capabilities, self.request, &targets)
+        let layers = self.project.dockerfile.layers(targets.iter().map(|target| target.scoped.target));
+        caches::probe(self.session, self.engine.capabilities, self.request, &targets, layers)
     }
 
     fn target(&self, task: Task, inputs: &Inputs, cache: CachePlan) -> TargetPlan {

@@ -155,3 +155,22 @@ fn the_schedule_keeps_the_caches_and_a_token_that_cannot_write_costs_nothing_but
     }
     assert_eq!(forge.cache_writes(), 0);
 }
+
+#[test]
+fn a_run_that_would_pass_the_cache_services_budget_writes_the_registrys_cache_instead() {
+    let forge = Forge::small(Layout::Single);
+    let tiers = |forge: &Forge| {
+        let mut command = forge.origin.command(&["build", "web", "--push", "--dry-run"]);
+        command.envs(forge.variables("shared")).envs(forge.runtime(&[(MAIN, 3)], 3_600));
+        let ran = crate::support::repo::Ran::new(&["build"], &command.output().unwrap()).exits(0);
+        let lines = ran.stdout.lines().filter(|line| line.contains("cache gha") || line.contains("cache registry"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(tiers(&forge).iter().any(|line| line.contains("cache gha       used ")), "{:?}", tiers(&forge));
+    let many = "RUN true\n".repeat(201);
+    forge.origin.edit("Dockerfile.monorepo-optimized", "FROM base AS web-build\n", &format!("FROM base AS web-build\n{many}"));
+    let shown = tiers(&forge);
+    let over = "cache gha       read only: about 206 uploads are more than the 200 a minute that GitHub takes; the registry's cache is written instead";
+    assert!(shown.iter().any(|line| line.contains(over)), "{shown:#?}");
+    assert!(shown.iter().any(|line| line.contains("cache registry  write only")), "{shown:#?}");
+}

@@ -95,6 +95,16 @@ impl Dockerfile {
         let slice = self.slice(&Request { target, contexts, args: &BTreeMap::new(), platforms: &[] })?;
         Ok(slice.stages.into_values().collect())
     }
+
+    /// About how many layers building these targets makes: one for each RUN, COPY and ADD of the stages that they reach, each stage
+    /// counted once. A target that is not there counts for nothing.
+    pub fn layers<'a>(&self, targets: impl IntoIterator<Item = &'a str>) -> usize {
+        let none = BTreeSet::new();
+        let reached = targets.into_iter().filter_map(|target| self.reachable(target, &none).ok()).flatten();
+        let stages: BTreeMap<usize, &Stage> = reached.map(|stage| (stage.index, stage)).collect();
+        let makes_layer = |step: &&Instruction| matches!(step.keyword.as_str(), "RUN" | "COPY" | "ADD");
+        stages.values().map(|stage| stage.instructions.iter().filter(makes_layer).count()).sum()
+    }
 }
 
 impl Slice<'_> {
