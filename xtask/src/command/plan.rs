@@ -59,7 +59,7 @@ struct ShownService {
 pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let (session, reporter) = surroundings.session()?;
     let whole = Request::new("plan", into_engine(), &session.config, pool::cores());
-    let request = Request { services: flags.services.clone(), since: flags.since.asked(), ..whole };
+    let request = Request { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
     let (_, _, plan) = pipeline::prepare(&session, &session.home, &request)?;
     reporter.finish();
     if flags.json {

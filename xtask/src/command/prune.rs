@@ -211,7 +211,7 @@ fn full(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, install:
         let item = match content {
             // A package's manifest is in its sources as it is.
             Content::Text(_) if path.ends_with("/package.json") => continue,
-            Content::Text(text) => Item::Text(text.to_string(), false),
+            Content::Text(text) => Item::Text(text.as_str().to_owned(), false),
             Content::Lock => Item::Text(install.lock_text(workspace), false),
             Content::Copy(from) if sources.tree().get(from).is_some() => Item::Copy(from.clone()),
             Content::Stub(_) | Content::Copy(_) => continue,

@@ -54,6 +54,8 @@ pub struct Request {
     pub cache_from: bool,
     /// Why no cache is written, where none is.
     pub no_cache_to: Option<String>,
+    /// Ask the cache tiers. A plan that is only looked at shows none of their answers, and needs no network.
+    pub ask_caches: bool,
     /// The run is for this cache tier alone: it makes no image and writes no other tier.
     pub warms: Option<Tier>,
     /// Platforms, where the command line names them.
@@ -85,6 +87,7 @@ impl Request {
             no_cache: false,
             cache_from: true,
             no_cache_to: None,
+            ask_caches: true,
             warms: None,
             platforms: Vec::new(),
             provenance: config.attest.provenance,

@@ -72,7 +72,7 @@ impl Cut<'_> {
 
     fn install(&self, install: &Install) -> Parts {
         let files = Part::new(Kind::Settings, install.entries(&self.sources));
-        let lock = Part::new(Kind::Lock, self.project.workspace.lock_slice(&install.closure));
+        let lock = Part::new(Kind::Lock, install.lock_slice(&self.project.workspace));
         [("files".to_owned(), files), ("lock".to_owned(), lock)].into()
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use crate::config::pins::Pins;
 use crate::config::{Provenance, Sbom};
 use crate::docker::registry::Registry;
@@ -101,7 +103,7 @@ pub fn of_services<'a>(
     services: &'a [Service],
     cut: &contexts::Cut<'_>,
 ) -> Vec<Target<'a>> {
-    let targets = services.iter().map(|service| Target {
+    let targets = services.par_iter().map(|service| Target {
         name: &service.target,
         args: with_epoch(session, &service.build_args),
         platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
@@ -213,7 +215,7 @@ pub fn gather(
     if request.pushes() {
         own_platform.insert("platform".to_owned(), std::env::consts::ARCH.to_owned());
     }
-    let inputs = targets.iter().zip(slices).map(|(target, slice)| {
+    let inputs = targets.par_iter().zip(slices).map(|(target, slice)| {
         Inputs::new(&fingerprint::Facts {
             target: target.name,
             slice,

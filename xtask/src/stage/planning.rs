@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::config::{Provenance, Sbom};
 use crate::docker::store::ImageStore;
 use crate::engine::{Engine, ca_bundle};
@@ -38,7 +40,7 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     cut.warn(session);
     let mut targets = inputs::of_services(session, request, &services, &cut);
     targets.push(inputs::of_base(session, request));
-    let slices = targets.iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
+    let slices = targets.par_iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
     if project.root != session.home {
         project::check_copied(project, &slices)?;
     }
@@ -198,7 +200,7 @@ impl Planner<'_> {
         let config = &self.session.config;
         let builds: Vec<bool> = decided.iter().map(|decision| matches!(decision, Decision::Build { .. })).collect();
         let any = builds.contains(&true);
-        let facts = if any { self.facts(&services, images, &builds) } else { BTreeMap::new() };
+        let facts = if any && self.request.ask_caches { self.facts(&services, images, &builds) } else { BTreeMap::new() };
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
         for (at, service) in services.into_iter().enumerate() {

@@ -59,7 +59,7 @@ pub fn write(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, dir
 pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Install, folder: &Path) -> Result<Written> {
     let item = |(path, content): (&String, &Content)| {
         let item = match content {
-            Content::Text(text) => Item::Text(text.to_string(), false),
+            Content::Text(text) => Item::Text(text.as_str().to_owned(), false),
             Content::Stub(text) => Item::Text(text.to_string(), true),
             Content::Lock => Item::Text(install.lock_text(workspace), false),
             Content::Copy(from) => Item::Copy(from.clone()),

@@ -151,7 +151,13 @@ impl Tree {
     /// The file at `path`.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&File> {
-        self.files.binary_search_by(|file| (*file.path).cmp(path)).ok().map(|at| &self.files[at])
+        self.place(path).map(|at| &self.files[at])
+    }
+
+    /// Where in [`Tree::files`] the file at `path` is.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<usize> {
+        self.files.binary_search_by(|file| (*file.path).cmp(path)).ok()
     }
 
     /// The files below the folder `folder` (no trailing slash; empty means all).

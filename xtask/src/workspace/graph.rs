@@ -187,25 +187,32 @@ impl Workspace {
         }
     }
 
-    /// The lock entries of a closure, each with the first 16 hexadecimal digits of a SHA-256 over its lines: `snapshots` under
+    /// The lock entries of a cut, each with the first 16 hexadecimal digits of a SHA-256 over its lines: `snapshots` under
     /// their own keys, importers under `importer <folder>`, everything else as `settings`. A lock that could not be scanned
-    /// is one entry, `pnpm-lock.yaml`.
+    /// is one entry, `pnpm-lock.yaml`. Sorted, where the lock is.
     #[must_use]
-    pub fn lock_slice(&self, closure: &Closure) -> BTreeMap<String, String> {
+    pub fn lock_slice(&self, cut: &Cut) -> Vec<(String, String)> {
         let short = |text: &str| sha256_hex(text.as_bytes())[..16].to_owned();
         let lock = match self.lock() {
             super::load::LockState::Scanned(lock) => lock,
-            super::load::LockState::Whole { text, .. } => return BTreeMap::from([(super::load::LOCK.to_owned(), short(text))]),
+            super::load::LockState::Whole { text, .. } => return vec![(super::load::LOCK.to_owned(), short(text))],
         };
-        let cut = self.cut(closure);
-        let mut slice = BTreeMap::from([("settings".to_owned(), short(&lock.cut_settings(&cut)))]);
+        let mut others = BTreeMap::from([("settings".to_owned(), short(&lock.cut_settings(cut)))]);
         for (importer, fields) in &cut.importers {
-            let text = lock.cut_importer(*importer, *fields);
-            slice.insert(format!("importer {}", lock.importer_dir(*importer)), short(&text));
+            let name = ["importer ", lock.importer_dir(*importer)].concat();
+            others.insert(name, lock.importer_hash(*importer, *fields).to_owned());
         }
+        // The lock is sorted already: one pass puts the few others between its many entries.
+        let mut others = others.into_iter().peekable();
+        let mut slice = Vec::with_capacity(cut.snapshots.len());
         for snapshot in kept(&cut.snapshots) {
-            slice.insert(lock.snapshot_key(snapshot).to_owned(), lock.snapshot_hash(snapshot).to_owned());
+            let key = lock.snapshot_key(snapshot);
+            while let Some(other) = others.next_if(|(name, _)| name.as_str() < key) {
+                slice.push(other);
+            }
+            slice.push((key.to_owned(), lock.snapshot_hash(snapshot).to_owned()));
         }
+        slice.extend(others);
         slice
     }
 

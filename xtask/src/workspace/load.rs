@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use super::contents::{Commit, Contents};
 use super::glob::Patterns;
 use super::graph::{self, Links};
 use super::lock::{Lock, Refusal};
 use super::package::{Manifest, Package, discover};
+use super::prune::Text;
 use super::usage::Usage;
 use super::yaml::{self, Yaml};
 use crate::error::{Error, Result, read_text};
@@ -50,7 +51,7 @@ pub struct Workspace {
     links: Vec<Links>,
     usage: OnceLock<Usage>,
     /// For each package its reduced manifest, for building and for production.
-    reduced: Vec<[OnceLock<Arc<str>>; 2]>,
+    reduced: Vec<[OnceLock<Text>; 2]>,
 }
 
 impl Workspace {
@@ -245,7 +246,7 @@ impl Workspace {
         &self.links[id.0 as usize]
     }
 
-    pub(super) fn reduced_cell(&self, id: PackageId, production: bool) -> &OnceLock<Arc<str>> {
+    pub(super) fn reduced_cell(&self, id: PackageId, production: bool) -> &OnceLock<Text> {
         &self.reduced[id.0 as usize][usize::from(production)]
     }
 

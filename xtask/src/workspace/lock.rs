@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use crate::name::hex;
+use crate::name::{hex, sha256_hex};
 
 mod cut;
 mod read;
@@ -131,6 +131,8 @@ pub struct Lock {
     packages: Vec<PackageEntry>,
     snapshots: Vec<Snapshot>,
     hashes: OnceLock<Vec<String>>,
+    /// For each importer, stripped, for production and whole.
+    importer_hashes: OnceLock<Vec<[String; 3]>>,
 }
 
 /// A patch: the package selector it is for, and the hash that marks the snapshots it was put on.
@@ -255,6 +257,23 @@ impl Lock {
             self.snapshots.par_iter().map(|snapshot| self.hash(snapshot)).collect()
         });
         &hashes[snapshot as usize]
+    }
+
+    /// The first 16 hexadecimal digits of the SHA-256 of [`Lock::cut_importer`].
+    #[must_use]
+    pub fn importer_hash(&self, importer: u32, keep: Option<KeepFields>) -> &str {
+        let hashes = self.importer_hashes.get_or_init(|| {
+            use rayon::prelude::*;
+            let all = [None, Some(KeepFields::Production), Some(KeepFields::All)];
+            let of = |at| all.map(|keep| sha256_hex(self.cut_importer(at, keep).as_bytes())[..16].to_owned());
+            (0..u32::try_from(self.importers.len()).unwrap_or(u32::MAX)).into_par_iter().map(of).collect()
+        });
+        let which = match keep {
+            None => 0,
+            Some(KeepFields::Production) => 1,
+            Some(KeepFields::All) => 2,
+        };
+        &hashes[importer as usize][which]
     }
 
     fn hash(&self, snapshot: &Snapshot) -> String {

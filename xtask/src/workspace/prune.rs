@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::git::Mode;
 use super::graph::{Closure, Scope};
 use super::load::{LOCK, LockState, PackageId, Workspace};
 use super::lock::Cut;
@@ -23,11 +22,35 @@ mod settings;
 #[cfg(test)]
 pub(super) mod tests;
 
+/// A text that several contexts share, and what tells it from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Arc<(String, String)>);
+
+impl Text {
+    /// The text and its hash.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        let hash = short_hash(&text);
+        Self(Arc::new((text, hash)))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+}
+
+/// The first 16 hexadecimal digits of a text's SHA-256.
+fn short_hash(text: &str) -> String {
+    sha256_hex(text.as_bytes())[..16].to_owned()
+}
+
 /// What a file of a context holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// This text.
-    Text(Arc<str>),
+    Text(Text),
     /// This text, executable: a command's first line.
     Stub(Arc<str>),
     /// The lock, cut to the closure.
@@ -63,15 +86,20 @@ impl Install {
         }
     }
 
+    /// The lock's entries in this context: see [`Workspace::lock_slice`].
+    #[must_use]
+    pub fn lock_slice(&self, workspace: &Workspace) -> Vec<(String, String)> {
+        workspace.lock_slice(&self.cut)
+    }
+
     /// Every file but the lock, with what tells its content from another: the first 16 hexadecimal digits of a text's
-    /// SHA-256, or git's mode and blob id. Together with [`Workspace::lock_slice`] it describes the context for a fingerprint.
+    /// SHA-256, or git's mode and blob id. Together with [`Install::lock_slice`] it describes the context for a fingerprint.
     #[must_use]
     pub fn entries(&self, sources: &Sources<'_>) -> Vec<(String, String)> {
-        let short = |text: &str| sha256_hex(text.as_bytes())[..16].to_owned();
         let value = |content: &Content| match content {
             Content::Lock => None,
-            Content::Text(text) => Some(short(text)),
-            Content::Stub(text) => Some(format!("stub {}", short(text))),
+            Content::Text(text) => Some(text.0.1.clone()),
+            Content::Stub(text) => Some(format!("stub {}", short_hash(text))),
             Content::Copy(path) => {
                 let file = sources.tree().get(path);
                 Some(file.map_or_else(String::new, |file| format!("{} {}", file.mode.as_str(), file.id)))
@@ -143,8 +171,7 @@ fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Re
         let error = Error::usage(format!("`{name}` has a name that is not UTF-8"));
         return Err(error.hint("rename it; no build context can carry it faithfully"));
     }
-    let mut files = sources.packages(closure).flat_map(|id| sources.of(id));
-    if let Some(file) = files.find(|file| file.mode == Mode::Submodule) {
+    if let Some(file) = sources.submodules().find(|file| in_closure(&file.path)) {
         let error = Error::usage(format!("the submodule `{}` is not checked out", file.path));
         return Err(error.hint(format!("run `git submodule update --init {}`", file.path)));
     }

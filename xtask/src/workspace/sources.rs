@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use super::git::{File, Tree};
+use super::git::{File, Mode, Tree};
 use super::graph::Closure;
 use super::load::{PackageId, Workspace};
 use super::package::join;
@@ -16,7 +16,10 @@ use super::package::join;
 pub struct Sources<'t> {
     tree: &'t Tree,
     by_package: Vec<Vec<&'t File>>,
-    reach: Vec<OnceLock<BTreeSet<String>>>,
+    submodules: Vec<&'t File>,
+    /// What each package's settings reach, by its place in the tree (a reference would tie the type to one lifetime), and whose it is.
+    reach: Vec<OnceLock<Vec<(usize, PackageId)>>>,
+    looks_up: Vec<OnceLock<bool>>,
     root_package: PackageId,
 }
 
@@ -26,6 +29,7 @@ impl<'t> Sources<'t> {
     pub fn new(workspace: &Workspace, tree: &'t Tree, files: impl IntoIterator<Item = &'t File>) -> Self {
         let count = workspace.packages().len();
         let mut by_package = vec![Vec::new(); count];
+        let mut submodules = Vec::new();
         // Neighbours mostly share a folder: the last answer saves most of the look-ups.
         let mut last: Option<(&str, Option<PackageId>)> = None;
         for file in files {
@@ -42,10 +46,11 @@ impl<'t> Sources<'t> {
             last = Some((dir, owner));
             if let Some(id) = owner {
                 by_package[id.0 as usize].push(file);
+                submodules.extend((file.mode == Mode::Submodule).then_some(file));
             }
         }
-        let reach = (0..count).map(|_| OnceLock::new()).collect();
-        Self { tree, by_package, reach, root_package: workspace.root_package() }
+        let (reach, looks_up) = ((0..count).map(|_| OnceLock::new()).collect(), (0..count).map(|_| OnceLock::new()).collect());
+        Self { tree, by_package, submodules, reach, looks_up, root_package: workspace.root_package() }
     }
 
     /// The whole tree the files are from.
@@ -58,6 +63,11 @@ impl<'t> Sources<'t> {
     #[must_use]
     pub fn of(&self, id: PackageId) -> &[&'t File] {
         &self.by_package[id.0 as usize]
+    }
+
+    /// The submodules among the files that are not checked out.
+    pub fn submodules(&self) -> impl Iterator<Item = &'t File> {
+        self.submodules.iter().copied()
     }
 
     /// The packages of a closure whose files are its sources.
@@ -73,14 +83,16 @@ impl<'t> Sources<'t> {
     #[must_use]
     pub fn shared(&self, workspace: &Workspace, closure: &Closure) -> BTreeSet<&'t str> {
         let mut all = BTreeSet::new();
-        let looks_up = self.packages(closure).any(|id| self.looks_up(workspace, id));
+        let looks_up =
+            self.packages(closure).any(|id| *self.looks_up[id.0 as usize].get_or_init(|| self.looks_up(workspace, id)));
         for id in self.packages(closure).chain(looks_up.then_some(self.root_package)) {
-            let reach = self.reach[id.0 as usize].get_or_init(|| self.reached_by(workspace, id));
-            let known = reach.iter().filter_map(|path| self.tree.get(path));
-            all.extend(known.map(|file| &*file.path).filter(|path| {
-                let owner = workspace.owner(path);
-                !closure.packages.contains(&owner) || (owner == self.root_package && !closure.root_files)
-            }));
+            let reach = self.reach[id.0 as usize].get_or_init(|| {
+                let reached = self.reached_by(workspace, id);
+                reached.iter().filter_map(|path| Some((self.tree.place(path)?, workspace.owner(path)))).collect()
+            });
+            let is_shared =
+                |owner: PackageId| !closure.packages.contains(&owner) || (owner == self.root_package && !closure.root_files);
+            all.extend(reach.iter().filter(|(_, owner)| is_shared(*owner)).map(|(at, _)| &*self.tree.files()[*at].path));
         }
         for dir in closure.linked_folders.iter().chain(&closure.copied_folders) {
             all.extend(self.tree.under(dir).iter().map(|file| &*file.path));

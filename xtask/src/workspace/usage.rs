@@ -58,6 +58,9 @@ impl Usage {
     /// Catalog and name of the catalog entries that the closure's manifests or importers, or the settings file, refer to.
     pub(super) fn catalogs(&self, workspace: &Workspace, closure: &Closure) -> BTreeSet<(String, String)> {
         let mut all = self.settings_catalogs.clone();
+        if workspace.scanned().is_some_and(|lock| lock.catalog_entries().next().is_none()) {
+            return all;
+        }
         for id in &closure.packages {
             let with_dev = closure.with_dev(*id);
             let package = workspace.package(*id);

@@ -135,3 +135,28 @@ fn a_release_of_what_was_pushed_builds_nothing_and_its_real_attestations_verify(
     // Not `0 of 50 locked`: the scanner saw what the lock says.
     assert!(found.iter().all(|detail| detail.split(' ').next().unwrap().parse::<usize>().unwrap() > 1), "{found:?}");
 }
+
+/// The manifest of an image for its platform: the index around it holds the provenance, which tells of this very build.
+fn platform_manifest(index: &Value) -> &str {
+    let manifests = index["manifests"].as_array().unwrap();
+    digest(manifests.iter().find(|manifest| manifest["platform"]["os"] == "linux").unwrap_or_else(|| panic!("{index:#}")))
+}
+
+#[test]
+fn two_clones_on_two_engines_make_the_same_images() {
+    let _turn = turn();
+    let pushed = Pushed::get();
+    let _engine = second_engine();
+    // The first engine's images and caches must not help: the second one's images go elsewhere and come from nothing.
+    let repo = pushed.publishing(clone_on("second")).env("XTASK_IMAGES_NAMESPACE", format!("{}/again", pushed.org));
+    let again = record(repo.xtask(&["build", "--push", "--cache-from", "none", "--cache-to", "none", "--json"]), 0);
+    assert_eq!(statuses(&again), ["built"; 4]);
+    for service in SERVICES {
+        let (first, second) = (task(&pushed.record, service), task(&again, service));
+        assert_eq!(first["fingerprint"], second["fingerprint"], "{service}");
+        let tag = first["images"][0].as_str().unwrap().rsplit_once(':').unwrap().1;
+        let first = pushed.read(&format!("shop/{service}"), &format!("manifests/{tag}"));
+        let second = pushed.read(&format!("again/{service}"), &format!("manifests/{tag}"));
+        assert_eq!(platform_manifest(&first), platform_manifest(&second), "{service}: {first:#} {second:#}");
+    }
+}

@@ -33,8 +33,22 @@ impl<'a> Scanner<'a> {
         let patches = self.patches(&sections)?;
         let times = self.section_entries(&sections, Name::Time)?;
         let by_dir = importers.iter().zip(0..).map(|(importer, index)| (importer.dir.clone(), index)).collect();
-        let (text, hashes) = (String::new(), OnceLock::new());
-        Ok(Lock { text, prefix, sections, catalogs, overrides, patches, times, importers, by_dir, packages, snapshots, hashes })
+        let (text, hashes, importer_hashes) = (String::new(), OnceLock::new(), OnceLock::new());
+        Ok(Lock {
+            text,
+            prefix,
+            sections,
+            catalogs,
+            overrides,
+            patches,
+            times,
+            importers,
+            by_dir,
+            packages,
+            snapshots,
+            hashes,
+            importer_hashes,
+        })
     }
 
     fn refuse<T>(&self, at: usize, reason: impl Into<String>) -> Scan<T> {

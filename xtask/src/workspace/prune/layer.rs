@@ -1,7 +1,6 @@
 //! The files of an install layer: manifests, settings, lock, and whatever of the repository these name.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::super::contents::Contents;
 use super::super::git::Mode;
@@ -10,7 +9,7 @@ use super::super::load::{LOCK, PackageId, SETTINGS, Workspace};
 use super::super::lock::Cut;
 use super::super::package::{INSTALL_SCRIPTS, Manifest, Package, join};
 use super::super::sources::{Sources, parent};
-use super::{Content, settings};
+use super::{Content, Text, settings};
 
 /// The files of a closure's install layer.
 pub(super) fn files(workspace: &Workspace, sources: &Sources<'_>, closure: &Closure, cut: &Cut) -> BTreeMap<String, Content> {
@@ -37,8 +36,8 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    fn text(&mut self, path: &str, text: impl Into<Arc<str>>) {
-        self.files.insert(path.to_owned(), Content::Text(text.into()));
+    fn text(&mut self, path: &str, text: Text) {
+        self.files.insert(path.to_owned(), Content::Text(text));
     }
 
     /// Takes a file of the repository as it is, unless something else is already in its place.
@@ -69,11 +68,11 @@ impl Layer<'_> {
         let mut manifest = if strips { manifest.without_dependencies() } else { manifest };
         settings::prune_manifest(&mut manifest, scanned, self.cut);
         let mut named = settings::patch_files(&manifest);
-        self.text("package.json", manifest.emit());
+        self.text("package.json", Text::new(manifest.emit()));
         if let Some(tree) = self.workspace.settings() {
             let tree = settings::prune(tree, self.workspace, self.closure, self.cut);
             named.extend(settings::patch_files_of(&tree));
-            self.text(SETTINGS, tree.emit());
+            self.text(SETTINGS, Text::new(tree.emit()));
         }
         self.files.insert(LOCK.to_owned(), Content::Lock);
         for path in &named {
@@ -182,8 +181,8 @@ fn first_line(contents: &Contents, path: &str) -> String {
 impl Workspace {
     /// The reduced manifest of a package, made once.
     #[must_use]
-    pub fn reduced_manifest(&self, id: PackageId, production: bool) -> Arc<str> {
-        let made = || Manifest::reduced(&self.package(id).manifest, production).emit().into();
-        Arc::clone(self.reduced_cell(id, production).get_or_init(made))
+    pub fn reduced_manifest(&self, id: PackageId, production: bool) -> Text {
+        let made = || Text::new(Manifest::reduced(&self.package(id).manifest, production).emit());
+        self.reduced_cell(id, production).get_or_init(made).clone()
     }
 }

@@ -80,7 +80,8 @@ fn paths(install: &Install) -> Vec<&str> {
 
 fn text(install: &Install, path: &str) -> String {
     match &install.files[path] {
-        Content::Text(text) | Content::Stub(text) => text.to_string(),
+        Content::Text(text) => text.as_str().to_owned(),
+        Content::Stub(text) => text.to_string(),
         other => panic!("{path} is {other:?}"),
     }
 }
@@ -206,7 +207,8 @@ fn a_lock_that_is_not_understood_is_used_whole_and_nothing_is_cut_on_the_other_s
 #[test]
 fn an_edit_changes_the_install_layers_that_read_it_and_no_other() {
     let root = workspace();
-    let lock_of = |planned: &Planned| planned.workspace.lock_slice(&planned.plan.manifests.closure);
+    let lock_of =
+        |planned: &Planned| -> BTreeMap<_, _> { planned.plan.manifests.lock_slice(&planned.workspace).into_iter().collect() };
     let before = plan(root.path(), "api");
     let edit = |path: &str, from: &str, to: &str| {
         let path = root.path().join(path);
