@@ -190,7 +190,7 @@ fn contexts(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
         }
     }
     if before.main != after.main {
-        let empty = Part::new(Kind::Files, []);
+        let empty = Part::new::<String>(Kind::Files, []);
         entries(before.main.as_ref().unwrap_or(&empty), after.main.as_ref().unwrap_or(&empty), &mut found);
     }
     let rank = |reason: &Reason| match reason {
@@ -212,7 +212,7 @@ fn parts(before: &Parts, after: &Parts, found: &mut Vec<Reason>) {
             (Some(part), None) | (None, Some(part)) => match part.kind() {
                 Kind::Files => found.push(Reason::Package { name: name.clone(), change: change(before, after) }),
                 Kind::Lock | Kind::Settings => {
-                    let empty = Part::new(part.kind(), []);
+                    let empty = Part::new::<String>(part.kind(), []);
                     entries(before.unwrap_or(&empty), after.unwrap_or(&empty), found);
                 }
             },
@@ -222,7 +222,9 @@ fn parts(before: &Parts, after: &Parts, found: &mut Vec<Reason>) {
 }
 
 fn entries(before: &Part, after: &Part, found: &mut Vec<Reason>) {
-    let map = |part: &Part| -> BTreeMap<String, String> { part.entries().iter().cloned().collect() };
+    let map = |part: &Part| -> BTreeMap<String, String> {
+        part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    };
     let (old, new) = (map(before), map(after));
     let differing = differing(&old, &new);
     match after.kind() {

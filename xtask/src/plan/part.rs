@@ -35,8 +35,11 @@ struct Content {
     kind: Kind,
     hash: String,
     /// Sorted by name; names are unique.
-    entries: Vec<(String, String)>,
+    entries: Vec<Entry>,
 }
+
+/// A name and its value. What many parts have in common (lock entries) they share.
+pub type Entry = (Arc<str>, Arc<str>);
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Recorded {
@@ -52,14 +55,17 @@ impl From<Recorded> for Part {
 
 impl From<Part> for Recorded {
     fn from(part: Part) -> Self {
-        Self { kind: part.kind(), entries: part.entries().iter().cloned().collect() }
+        Self {
+            kind: part.kind(),
+            entries: part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        }
     }
 }
 
 impl Part {
     /// A part of these entries; of two with one name the last counts.
-    pub fn new(kind: Kind, entries: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut entries: Vec<(String, String)> = entries.into_iter().collect();
+    pub fn new<T: Into<Arc<str>>>(kind: Kind, entries: impl IntoIterator<Item = (T, T)>) -> Self {
+        let mut entries: Vec<Entry> = entries.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         if !entries.is_sorted_by(|a, b| a.0 < b.0) {
             entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
         }
@@ -87,14 +93,14 @@ impl Part {
 
     /// The entries, sorted by name.
     #[must_use]
-    pub fn entries(&self) -> &[(String, String)] {
+    pub fn entries(&self) -> &[Entry] {
         &self.content.entries
     }
 }
 
 /// SHA-256 over each name and value, each ended by a zero byte, which neither can hold: a path, a key and a setting are text, and
 /// zero bytes in them are dropped before.
-fn hash(entries: &[(String, String)]) -> String {
+fn hash(entries: &[Entry]) -> String {
     let size = entries.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
     let mut bytes = Vec::with_capacity(size);
     for (name, value) in entries {

@@ -2,6 +2,7 @@
 //! graph is the union of what the lock links and what the manifests say, as either can lack a link. No I/O here.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::load::{PackageId, Workspace};
 use super::lock::{Cut, Field, KeepFields, Local, Target};
@@ -191,26 +192,23 @@ impl Workspace {
     /// their own keys, importers under `importer <folder>`, everything else as `settings`. A lock that could not be scanned
     /// is one entry, `pnpm-lock.yaml`. Sorted, where the lock is.
     #[must_use]
-    pub fn lock_slice(&self, cut: &Cut) -> Vec<(String, String)> {
-        let short = |text: &str| sha256_hex(text.as_bytes())[..16].to_owned();
+    pub fn lock_slice(&self, cut: &Cut) -> Vec<(Arc<str>, Arc<str>)> {
+        let short = |text: &str| -> Arc<str> { sha256_hex(text.as_bytes())[..16].into() };
         let lock = match self.lock() {
             super::load::LockState::Scanned(lock) => lock,
-            super::load::LockState::Whole { text, .. } => return vec![(super::load::LOCK.to_owned(), short(text))],
+            super::load::LockState::Whole { text, .. } => return vec![(super::load::LOCK.into(), short(text))],
         };
-        let mut others = BTreeMap::from([("settings".to_owned(), short(&lock.cut_settings(cut)))]);
-        for (importer, fields) in &cut.importers {
-            let name = ["importer ", lock.importer_dir(*importer)].concat();
-            others.insert(name, lock.importer_hash(*importer, *fields).to_owned());
-        }
+        let importers = cut.importers.iter().map(|(importer, fields)| lock.importer_entry(*importer, *fields));
+        let others: BTreeMap<_, _> = importers.chain([("settings".into(), short(&lock.cut_settings(cut)))]).collect();
         // The lock is sorted already: one pass puts the few others between its many entries.
         let mut others = others.into_iter().peekable();
         let mut slice = Vec::with_capacity(cut.snapshots.len());
         for snapshot in kept(&cut.snapshots) {
-            let key = lock.snapshot_key(snapshot);
-            while let Some(other) = others.next_if(|(name, _)| name.as_str() < key) {
+            let entry = lock.snapshot_entry(snapshot);
+            while let Some(other) = others.next_if(|(name, _)| *name < entry.0) {
                 slice.push(other);
             }
-            slice.push((key.to_owned(), lock.snapshot_hash(snapshot).to_owned()));
+            slice.push(entry);
         }
         slice.extend(others);
         slice
@@ -229,8 +227,8 @@ impl Workspace {
             text.push_str(&lock.cut_importer(*importer, *fields));
         }
         for snapshot in kept(&cut.snapshots) {
-            text.push_str(lock.snapshot_key(snapshot));
-            text.push_str(lock.snapshot_hash(snapshot));
+            let (key, hash) = lock.snapshot_entry(snapshot);
+            text.extend([&*key, &*hash]);
         }
         sha256_hex(text.as_bytes())
     }

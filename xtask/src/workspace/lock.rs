@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+
+use rayon::prelude::*;
 
 use crate::name::{hex, sha256_hex};
 
@@ -130,9 +132,10 @@ pub struct Lock {
     by_dir: HashMap<String, u32>,
     packages: Vec<PackageEntry>,
     snapshots: Vec<Snapshot>,
-    hashes: OnceLock<Vec<String>>,
-    /// For each importer, stripped, for production and whole.
-    importer_hashes: OnceLock<Vec<[String; 3]>>,
+    /// For each snapshot its key and its hash.
+    entries: OnceLock<Vec<(Arc<str>, Arc<str>)>>,
+    /// For each importer its name and its hashes: stripped, for production and whole.
+    importer_entries: OnceLock<Vec<(Arc<str>, [Arc<str>; 3])>>,
 }
 
 /// A patch: the package selector it is for, and the hash that marks the snapshots it was put on.
@@ -249,31 +252,28 @@ impl Lock {
         self.packages[self.snapshots[snapshot as usize].package as usize].local.as_ref()
     }
 
-    /// The first 16 hexadecimal digits of the SHA-256 over a snapshot's lines and its package's lines.
+    /// A snapshot's key, and the first 16 hexadecimal digits of the SHA-256 over its lines and its package's lines. Made once and shared.
     #[must_use]
-    pub fn snapshot_hash(&self, snapshot: u32) -> &str {
-        let hashes = self.hashes.get_or_init(|| {
-            use rayon::prelude::*;
-            self.snapshots.par_iter().map(|snapshot| self.hash(snapshot)).collect()
+    pub fn snapshot_entry(&self, snapshot: u32) -> (Arc<str>, Arc<str>) {
+        let entries = self.entries.get_or_init(|| {
+            let entry = |snapshot: &Snapshot| (self.text[snapshot.key.clone()].into(), self.hash(snapshot).into());
+            self.snapshots.par_iter().map(entry).collect()
         });
-        &hashes[snapshot as usize]
+        entries[snapshot as usize].clone()
     }
 
-    /// The first 16 hexadecimal digits of the SHA-256 of [`Lock::cut_importer`].
+    /// `importer <folder>`, and the first 16 hexadecimal digits of the SHA-256 of [`Lock::cut_importer`]. Made once and shared.
     #[must_use]
-    pub fn importer_hash(&self, importer: u32, keep: Option<KeepFields>) -> &str {
-        let hashes = self.importer_hashes.get_or_init(|| {
-            use rayon::prelude::*;
-            let all = [None, Some(KeepFields::Production), Some(KeepFields::All)];
-            let of = |at| all.map(|keep| sha256_hex(self.cut_importer(at, keep).as_bytes())[..16].to_owned());
-            (0..u32::try_from(self.importers.len()).unwrap_or(u32::MAX)).into_par_iter().map(of).collect()
+    pub fn importer_entry(&self, importer: u32, keep: Option<KeepFields>) -> (Arc<str>, Arc<str>) {
+        const ALL: [Option<KeepFields>; 3] = [None, Some(KeepFields::Production), Some(KeepFields::All)];
+        let entries = self.importer_entries.get_or_init(|| {
+            let hash = |at, keep| -> Arc<str> { sha256_hex(self.cut_importer(at, keep).as_bytes())[..16].into() };
+            let entry = |at| (["importer ", self.importer_dir(at)].concat().into(), ALL.map(|keep| hash(at, keep)));
+            (0..u32::try_from(self.importers.len()).unwrap_or(u32::MAX)).into_par_iter().map(entry).collect()
         });
-        let which = match keep {
-            None => 0,
-            Some(KeepFields::Production) => 1,
-            Some(KeepFields::All) => 2,
-        };
-        &hashes[importer as usize][which]
+        let (name, hashes) = &entries[importer as usize];
+        let which = ALL.iter().position(|known| *known == keep).unwrap_or(0);
+        (Arc::clone(name), Arc::clone(&hashes[which]))
     }
 
     fn hash(&self, snapshot: &Snapshot) -> String {

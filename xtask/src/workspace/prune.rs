@@ -88,7 +88,7 @@ impl Install {
 
     /// The lock's entries in this context: see [`Workspace::lock_slice`].
     #[must_use]
-    pub fn lock_slice(&self, workspace: &Workspace) -> Vec<(String, String)> {
+    pub fn lock_slice(&self, workspace: &Workspace) -> Vec<(Arc<str>, Arc<str>)> {
         workspace.lock_slice(&self.cut)
     }
 

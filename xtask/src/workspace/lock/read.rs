@@ -33,7 +33,7 @@ impl<'a> Scanner<'a> {
         let patches = self.patches(&sections)?;
         let times = self.section_entries(&sections, Name::Time)?;
         let by_dir = importers.iter().zip(0..).map(|(importer, index)| (importer.dir.clone(), index)).collect();
-        let (text, hashes, importer_hashes) = (String::new(), OnceLock::new(), OnceLock::new());
+        let (text, entries, importer_entries) = (String::new(), OnceLock::new(), OnceLock::new());
         Ok(Lock {
             text,
             prefix,
@@ -46,8 +46,8 @@ impl<'a> Scanner<'a> {
             by_dir,
             packages,
             snapshots,
-            hashes,
-            importer_hashes,
+            entries,
+            importer_entries,
         })
     }
 
