@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::load::{PackageId, Workspace};
-use super::lock::{Cut, Field, KeepFields, Local, Target};
+use super::lock::{Cut, Field, KeepFields, Local, Named, Target};
 use super::package::join;
 use crate::name::sha256_hex;
 
@@ -192,7 +192,7 @@ impl Workspace {
     /// their own keys, importers under `importer <folder>`, everything else as `settings`. A lock that could not be scanned
     /// is one entry, `pnpm-lock.yaml`. Sorted, where the lock is.
     #[must_use]
-    pub fn lock_slice(&self, cut: &Cut) -> Vec<(Arc<str>, Arc<str>)> {
+    pub fn lock_slice(&self, cut: &Cut) -> Vec<Named> {
         let short = |text: &str| -> Arc<str> { sha256_hex(text.as_bytes())[..16].into() };
         let lock = match self.lock() {
             super::load::LockState::Scanned(lock) => lock,

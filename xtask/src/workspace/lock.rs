@@ -117,6 +117,9 @@ struct PackageEntry {
     local: Option<Local>,
 }
 
+/// A name and the hash of what it names, shared by all who have it.
+pub type Named = (Arc<str>, Arc<str>);
+
 /// A scanned lock.
 #[derive(Debug)]
 pub struct Lock {
@@ -132,10 +135,10 @@ pub struct Lock {
     by_dir: HashMap<String, u32>,
     packages: Vec<PackageEntry>,
     snapshots: Vec<Snapshot>,
-    /// For each snapshot its key and its hash.
-    entries: OnceLock<Vec<(Arc<str>, Arc<str>)>>,
-    /// For each importer its name and its hashes: stripped, for production and whole.
-    importer_entries: OnceLock<Vec<(Arc<str>, [Arc<str>; 3])>>,
+    /// For each snapshot.
+    entries: OnceLock<Vec<Named>>,
+    /// For each importer: stripped, for production and whole.
+    importer_entries: OnceLock<Vec<[Named; 3]>>,
 }
 
 /// A patch: the package selector it is for, and the hash that marks the snapshots it was put on.
@@ -254,7 +257,7 @@ impl Lock {
 
     /// A snapshot's key, and the first 16 hexadecimal digits of the SHA-256 over its lines and its package's lines. Made once and shared.
     #[must_use]
-    pub fn snapshot_entry(&self, snapshot: u32) -> (Arc<str>, Arc<str>) {
+    pub fn snapshot_entry(&self, snapshot: u32) -> Named {
         let entries = self.entries.get_or_init(|| {
             let entry = |snapshot: &Snapshot| (self.text[snapshot.key.clone()].into(), self.hash(snapshot).into());
             self.snapshots.par_iter().map(entry).collect()
@@ -264,16 +267,17 @@ impl Lock {
 
     /// `importer <folder>`, and the first 16 hexadecimal digits of the SHA-256 of [`Lock::cut_importer`]. Made once and shared.
     #[must_use]
-    pub fn importer_entry(&self, importer: u32, keep: Option<KeepFields>) -> (Arc<str>, Arc<str>) {
+    pub fn importer_entry(&self, importer: u32, keep: Option<KeepFields>) -> Named {
         const ALL: [Option<KeepFields>; 3] = [None, Some(KeepFields::Production), Some(KeepFields::All)];
         let entries = self.importer_entries.get_or_init(|| {
-            let hash = |at, keep| -> Arc<str> { sha256_hex(self.cut_importer(at, keep).as_bytes())[..16].into() };
-            let entry = |at| (["importer ", self.importer_dir(at)].concat().into(), ALL.map(|keep| hash(at, keep)));
+            let entry = |at| {
+                let name: Arc<str> = ["importer ", self.importer_dir(at)].concat().into();
+                ALL.map(|keep| (Arc::clone(&name), sha256_hex(self.cut_importer(at, keep).as_bytes())[..16].into()))
+            };
             (0..u32::try_from(self.importers.len()).unwrap_or(u32::MAX)).into_par_iter().map(entry).collect()
         });
-        let (name, hashes) = &entries[importer as usize];
         let which = ALL.iter().position(|known| *known == keep).unwrap_or(0);
-        (Arc::clone(name), Arc::clone(&hashes[which]))
+        entries[importer as usize][which].clone()
     }
 
     fn hash(&self, snapshot: &Snapshot) -> String {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::graph::{Closure, Scope};
 use super::load::{LOCK, LockState, PackageId, Workspace};
-use super::lock::Cut;
+use super::lock::{Cut, Named};
 use super::package::INSTALL_SCRIPTS;
 use super::sources::Sources;
 use crate::error::{Error, Result};
@@ -88,7 +88,7 @@ impl Install {
 
     /// The lock's entries in this context: see [`Workspace::lock_slice`].
     #[must_use]
-    pub fn lock_slice(&self, workspace: &Workspace) -> Vec<(Arc<str>, Arc<str>)> {
+    pub fn lock_slice(&self, workspace: &Workspace) -> Vec<Named> {
         workspace.lock_slice(&self.cut)
     }
 
