@@ -21,6 +21,7 @@ use xtask::event::{Event, Events};
 use xtask::execute::http::Http;
 use xtask::execute::shutdown::Shutdown;
 use xtask::name::{Digest, ImageRef, Tag};
+use xtask::stage::platforms;
 use xtask::stage::publish::{self, Item, Journal, Published, Request, Step};
 
 const SERVICES: [&str; 2] = ["api", "web"];
@@ -344,6 +345,33 @@ fn annotations_go_on_a_new_index_over_the_same_images() {
     assert_eq!(published.manifests, index(&repository(&host, "api").with_tag(tag("in-a"))).manifests);
     request.annotations.as_mut().unwrap().insert("org.opencontainers.image.created".to_owned(), "later".to_owned());
     assert_eq!(publish(&request, &registry).unwrap()[0].digest, done[0].digest, "a rerun keeps what is published");
+}
+
+#[test]
+fn parts_of_several_platforms_are_joined_as_they_stand_with_and_without_attestations() {
+    let server = RegistryServer::plain();
+    let (registry, image) = (anonymous(), repository(&server.host(), "api"));
+    let part = |platform: &'static str, attestations| {
+        let part = TestImage { platforms: vec![platform], attestations, ..TestImage::new(platform) };
+        part.push(&registry, &image.with_tag(tag(&format!("in-a-{}", platform.replace('/', "-")))))
+    };
+    let entries = |raw: &Raw| match raw.document().unwrap() {
+        Document::Index(index) => index.manifests,
+        Document::Manifest(_) => panic!("not an index"),
+    };
+    let attested = part("linux/amd64", vec![("https://slsa.dev/provenance/v0.2", json!({"built": "once"}))]);
+    let bare = entries(&part("linux/arm64", Vec::new())).remove(0);
+    // As a builder that attests nothing pushes it: the image itself, whose platform its manifest does not tell.
+    let parts = [("linux/amd64", attested.digest().clone()), ("linux/arm64", bare.digest.clone())];
+    let parts = parts.map(|(platform, digest)| (platform.parse().unwrap(), digest));
+    let target = image.with_tag(tag("in-a"));
+    let digest = platforms::join(&registry, &target, &parts).unwrap();
+    let joined = registry.need_manifest(&target).unwrap();
+    assert_eq!((joined.digest(), entries(&joined)), (&digest, [entries(&attested), vec![bare]].concat()));
+    assert_eq!(platforms::join(&registry, &target, &parts).unwrap(), digest, "equal parts make equal bytes");
+    let gone = [("linux/arm64".parse().unwrap(), Digest::of(b"gone"))];
+    assert!(platforms::join(&registry, &target, &gone).is_err());
+    assert_eq!(registry.need_manifest(&target).unwrap().digest(), &digest, "what stands stays");
 }
 
 #[test]

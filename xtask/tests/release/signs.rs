@@ -102,5 +102,10 @@ fn a_signature_that_cannot_be_made_leaves_no_version_tag_and_the_release_is_comp
 
     let rerun = scene.release("v1.0.0").exits(0);
     assert_eq!((statuses(&rerun.json()), signatures(&scene)), (["skipped"; 2], SERVICES.len()));
+    let verify = |path: &str| {
+        let args = ["verify", "v1.0.0", "--allow-stand-ins"];
+        crate::support::repo::Ran::new(&args, &scene.repo.command(&args).env("PATH", path).output().unwrap()).exits(0).stdout
+    };
+    assert!(verify(&path).contains("unknown web signature: cosign"), "{}", verify(&path));
     scene.run(&["verify", "v1.0.0", "--allow-stand-ins"]).exits(0);
 }
