@@ -150,8 +150,13 @@ fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Res
     );
     let how = How { yes: flags.yes, dry_run: flags.dry_run, json: flags.json };
     let state = opened.session.state();
+    let local = flags.tier.is_empty() || flags.tier.contains(&Tier::Engine);
     carry_out(opened, surroundings, &held, &plan, how, || {
-        if !named {
+        // Other tiers are elsewhere: what is here may go on being used.
+        if !local {
+            return Ok(());
+        }
+        if !named && held.engine.is_ok() {
             return state.forget(None);
         }
         // The engine's build cache knows no services: the next build of these is told to use none of it.

@@ -287,6 +287,8 @@ impl Planner<'_> {
         spec.build_args.extend(service.build_args.clone());
         spec.output = match &self.request.destination {
             Destination::Engine(tags) => Output::Load(named(tags)),
+            // As the base is built: no image, and each platform for itself.
+            Destination::Output(_) if self.request.warms.is_some() => Output::CacheOnly,
             Destination::Output(written) => Output::Other(written.replace("{service}", service.name.as_str())),
             // Version tags are put later, when every service stands.
             Destination::Registry(_) => Output::Push {
