@@ -70,8 +70,8 @@ pub fn workspace(root: &Path, size: Size, seed: u64) {
     write(root, "pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
     write(root, "pnpm-lock.yaml", &lock(&packages, &registry));
     write(root, "tsconfig.base.json", "{ \"compilerOptions\": { \"strict\": true } }\n");
-    write(root, ".gitignore", "node_modules\ndist\n");
-    write(root, ".dockerignore", "**/node_modules\n**/dist\n.git\n");
+    write(root, ".gitignore", "node_modules\ndist\ntarget\n");
+    write(root, ".dockerignore", "**/node_modules\n**/dist\n.git\ntarget\n");
     write(root, "Dockerfile.monorepo-optimized", &dockerfile(size.services, &packages));
     let head = "# Written by `cargo xtask update`. Commit it.\nversion = 1\n\n[images]\n";
     let digest = "0123456789abcdef".repeat(4);
