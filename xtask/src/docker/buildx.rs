@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use crate::name::ImageRef;
 use crate::plan::spec::{BuildSpec, Output};
 
 /// The arguments of `buildx build` for `spec`. The metadata file is written when the build succeeds.
@@ -58,22 +59,26 @@ impl Arguments {
         self.flag(value);
     }
 
+    /// Several names in one `name=` need quoting, because the value itself is a list.
+    fn image(&mut self, names: &[ImageRef], rest: &str) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        self.pair("--output", format!("type=image,\"name={}\",{rest}", names.join(",")));
+    }
+
     fn output(&mut self, output: &Output) {
         match output {
             Output::CacheOnly => self.pair("--output", "type=cacheonly"),
             Output::Other(written) => self.pair("--output", written.clone()),
-            Output::Load(names) => {
+            Output::Load { names, zstd: true } => self.image(names, "compression=zstd,oci-mediatypes=true"),
+            Output::Load { names, zstd: false } => {
                 self.flag("--load");
                 for name in names {
                     self.pair("--tag", name.to_string());
                 }
             }
-            // `--push` also unpacks the image into the local store, which is wasted work; several names in one `name=` need
-            // quoting because the value itself is a list.
+            // `--push` also unpacks the image into the local store, which is wasted work.
             Output::Push { names, direct: true } => {
-                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-                let rest = "push=true,store=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true";
-                self.pair("--output", format!("type=image,\"name={}\",{rest}", names.join(",")));
+                self.image(names, "push=true,store=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true");
             }
             Output::Push { names, direct: false } => {
                 self.flag("--push");
@@ -126,8 +131,15 @@ mod tests {
         assert_eq!(line(Output::CacheOnly), format!("{start} --output type=cacheonly {end}"));
         let names = vec!["ghcr.io/o/r/api:a".parse().unwrap(), "ghcr.io/o/r/api:b".parse().unwrap()];
         assert_eq!(
-            line(Output::Load(names.clone())),
+            line(Output::Load { names: names.clone(), zstd: false }),
             format!("{start} --load --tag ghcr.io/o/r/api:a --tag ghcr.io/o/r/api:b {end}")
+        );
+        assert_eq!(
+            line(Output::Load { names: names.clone(), zstd: true }),
+            format!(
+                "{start} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",compression=zstd,\
+                 oci-mediatypes=true {end}"
+            )
         );
         assert_eq!(
             line(Output::Push { names, direct: true }),

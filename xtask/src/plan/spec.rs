@@ -69,8 +69,13 @@ impl BuildSpec {
 pub enum Output {
     /// Nothing: the build only warms the cache.
     CacheOnly,
-    /// Into the engine's image store under these names.
-    Load(Vec<ImageRef>),
+    /// Into the engine's image store.
+    Load {
+        /// The names.
+        names: Vec<ImageRef>,
+        /// Pack the layers with zstd, where the engine can.
+        zstd: bool,
+    },
     /// To the registry under these names.
     Push {
         /// The names; their repository is where the image lies.
@@ -87,7 +92,7 @@ impl Output {
     /// The names the image will have.
     pub fn names(&self) -> &[ImageRef] {
         match self {
-            Self::Load(names) | Self::Push { names, .. } => names,
+            Self::Load { names, .. } | Self::Push { names, .. } => names,
             Self::CacheOnly | Self::Other(_) => &[],
         }
     }

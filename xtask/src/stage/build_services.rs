@@ -47,9 +47,9 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
 /// Keeps what was built, as the engine knows it: by which id and how large.
 fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcome: &mut Outcome) -> Result<()> {
     let spec = &service.target.spec;
-    if let (Output::Load(names), Some(name)) = (&spec.output, spec.output.names().first())
+    if let Output::Load { names, .. } = &spec.output
+        && let Some(name) = names.first()
         && let Some(image) = store.inspect(name)?
-        && !names.is_empty()
     {
         outcome.digest = Some(image.id);
         outcome.size = Some(image.size);

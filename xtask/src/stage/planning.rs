@@ -286,7 +286,11 @@ impl Planner<'_> {
         let spec = &mut target.spec;
         spec.build_args.extend(service.build_args.clone());
         spec.output = match &self.request.destination {
-            Destination::Engine(tags) => Output::Load(named(tags)),
+            Destination::Engine(tags) => {
+                // Elsewhere the user may have chosen (`docker buildx use`) a builder whose images are not the engine's.
+                let own = self.engine.is_embedded() && spec.builder.is_none();
+                Output::Load { names: named(tags), zstd: own && self.engine.capabilities.load_packed_with_zstd }
+            }
             // As the base is built: no image, and each platform for itself.
             Destination::Output(_) if self.request.warms.is_some() => Output::CacheOnly,
             Destination::Output(written) => Output::Other(written.replace("{service}", service.name.as_str())),
