@@ -7,7 +7,8 @@ use crate::cli;
 use crate::command::build::{commands, conclude};
 use crate::command::{Finished, Surroundings, print};
 use crate::error::Result;
-use crate::pipeline::{self, Preview, Released};
+use crate::pipeline::look::{self, Preview};
+use crate::pipeline::{self, Released};
 use crate::plan::request::{Missing, Release};
 use crate::stage::Session;
 use crate::stage::publish::Step;
@@ -22,9 +23,9 @@ pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Fini
         let (session, reporter) = surroundings.session()?;
         let release = asked(flags, &session);
         let (text, notes) = if flags.notes_only {
-            (String::new(), pipeline::release_notes(&session, &release, flags.dry_run)?)
+            (String::new(), look::notes(&session, &release, flags.dry_run)?)
         } else {
-            let preview = pipeline::preview_release(&session, &release)?;
+            let preview = look::preview(&session, &release)?;
             (announced(&session, &preview), preview.notes)
         };
         reporter.finish();
