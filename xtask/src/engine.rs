@@ -9,7 +9,6 @@ pub mod daemon;
 pub mod existing;
 pub mod hub;
 pub mod layout;
-pub mod lock;
 mod network;
 pub mod packages;
 pub mod process;

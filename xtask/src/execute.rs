@@ -2,6 +2,7 @@
 
 pub mod group;
 pub mod http;
+pub mod lock;
 pub mod pool;
 pub mod process;
 pub mod retry;

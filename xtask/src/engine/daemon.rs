@@ -12,12 +12,12 @@ use serde_json::json;
 use crate::config::Suite;
 use crate::error::{Error, Result, read_text, write_atomically};
 use crate::event::{Event, Events, Status as Ended, Task};
+use crate::execute::lock::Lock;
 use crate::execute::process::Invocation;
 use crate::execute::shutdown::Shutdown;
 
 use super::apt::remove_tree;
 use super::layout::Layout;
-use super::lock::Lock;
 use super::packages::Packages;
 use super::process::ProcessId;
 use super::state::{Served, StandIn, State};
@@ -90,7 +90,8 @@ pub fn up(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: 
 }
 
 fn up_locked(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: &Shutdown) -> Result<State> {
-    let _lock = Lock::wait(&layout.lock(), "another run to start the engine", events, shutdown)?;
+    let _lock =
+        Lock::wait(&layout.lock(), shutdown, || events.doing(&Task::Engine, "waiting for another run to start the engine"))?;
     if let Some(state) = running(layout) {
         return Ok(state);
     }
@@ -242,7 +243,9 @@ fn died(layout: &Layout, program: &str) -> Error {
 /// # Errors
 /// When something it made cannot be removed.
 pub fn down(layout: &Layout, events: &Events, shutdown: &Shutdown) -> Result<()> {
-    let _lock = Lock::wait(&layout.lock(), "another run to start or stop the engine", events, shutdown)?;
+    let _lock = Lock::wait(&layout.lock(), shutdown, || {
+        events.doing(&Task::Engine, "waiting for another run to start or stop the engine");
+    })?;
     let packages = State::load(&layout.state()).map(|state| state.packages);
     let packages = packages.or_else(|| Packages::any(layout.cache()));
     cleanup::stop(layout, packages.as_ref(), STOP_LIMIT, events, shutdown)
@@ -261,7 +264,9 @@ pub fn reset(layout: &Layout, packages_too: bool, events: &Events, shutdown: &Sh
         cleanup::remove_file(&file)?;
     }
     if packages_too {
-        let _lock = Lock::wait(&layout.cache().join("lock"), "another run to fetch the engine", events, shutdown)?;
+        let _lock = Lock::wait(&layout.cache().join("lock"), shutdown, || {
+            events.doing(&Task::Engine, "waiting for another run to fetch the engine");
+        })?;
         for dir in ["packages", "staging", "debs", "apt", "stand-ins"] {
             remove_tree(&layout.cache().join(dir))?;
         }

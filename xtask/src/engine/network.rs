@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::event::{Events, Level, Task};
+use crate::execute::lock::Lock;
 use crate::execute::process::{Invocation, Output};
 use crate::execute::shutdown::Shutdown;
 
 use super::layout::Layout;
-use super::lock::Lock;
 use super::packages::Packages;
 
 /// What the daemon's configuration needs to know of the network.
@@ -33,7 +33,9 @@ fn saved_forwarding() -> PathBuf {
 /// When the kernel refuses the bridge, or no private subnet is free.
 pub fn raise(packages: &Packages, layout: &Layout, events: &Events, shutdown: &Shutdown) -> Result<Network> {
     // Two engines that start at once must not choose one subnet.
-    let _lock = Lock::wait(&Layout::run_root().join("lock"), "another engine's network", events, shutdown)?;
+    let _lock = Lock::wait(&Layout::run_root().join("lock"), shutdown, || {
+        events.doing(&Task::Engine, "waiting for another engine's network");
+    })?;
     lower_locked(packages, layout, shutdown)?;
     let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     let subnet = free_subnet(&routes, layout.id()).ok_or_else(|| {
@@ -69,7 +71,9 @@ pub fn raise(packages: &Packages, layout: &Layout, events: &Events, shutdown: &S
 /// # Errors
 /// When the bridge cannot be removed, or the run is closing.
 pub fn lower(packages: &Packages, layout: &Layout, events: &Events, shutdown: &Shutdown) -> Result<()> {
-    let _lock = Lock::wait(&Layout::run_root().join("lock"), "another engine's network", events, shutdown)?;
+    let _lock = Lock::wait(&Layout::run_root().join("lock"), shutdown, || {
+        events.doing(&Task::Engine, "waiting for another engine's network");
+    })?;
     lower_locked(packages, layout, shutdown)?;
     restore_forwarding(&layout.bridge())
 }

@@ -12,11 +12,11 @@ use crate::config::Suite;
 use crate::docker::capability::Version;
 use crate::error::{Error, Result, read_text, write_atomically};
 use crate::event::{Events, Level, Task};
+use crate::execute::lock::Lock;
 use crate::execute::process::{Invocation, shell};
 use crate::execute::shutdown::Shutdown;
 
 use super::apt::{Apt, Release, remove_tree, require_room};
-use super::lock::Lock;
 use super::sources::Family;
 
 /// What must come from a newer release: the machine's own may lack buildx, or have an engine without the containerd store.
@@ -83,7 +83,9 @@ impl Packages {
         if let Some(found) = Self::find(cache, suite) {
             return Ok(found);
         }
-        let _lock = Lock::wait(&cache.join("lock"), "another run to fetch the engine", events, shutdown)?;
+        let _lock = Lock::wait(&cache.join("lock"), shutdown, || {
+            events.doing(&Task::Engine, "waiting for another run to fetch the engine");
+        })?;
         if let Some(found) = Self::find(cache, suite) {
             return Ok(found);
         }

@@ -14,11 +14,11 @@ use crate::config::StandIns as Policy;
 use crate::error::{Error, Result, read_text};
 use crate::event::{Events, Level, Task};
 use crate::execute::http::{Http, Request};
+use crate::execute::lock::Lock;
 use crate::execute::shutdown::Shutdown;
 use crate::name::{DOCKER_HUB, Digest, ImageRef};
 
 use super::layout::Layout;
-use super::lock::Lock;
 use super::state::{HubVerdict, RECIPES, Served, StandIn};
 use super::{Engine, client, hub};
 
@@ -69,7 +69,7 @@ impl Engine {
     ) -> Result<Vec<StandIn>> {
         let shutdown = http.shutdown();
         let lock = layout.data().join("stand-ins.lock");
-        let _lock = Lock::wait(&lock, "another run to make stand-ins", events, shutdown)?;
+        let _lock = Lock::wait(&lock, shutdown, || events.doing(&Task::Engine, "waiting for another run to make stand-ins"))?;
         let file = layout.served();
         let mut state = Served::load(&file);
         if let Some(served) = already_served(&state, wanted, policy) {
@@ -202,7 +202,9 @@ impl Work<'_> {
     /// The context kept under `key`, or one that `make` fills and describes. It becomes visible whole or not at all.
     fn context(&self, key: &str, make: impl FnOnce(&Path) -> Result<String>) -> Result<Context> {
         let root = self.layout.cache().join("stand-ins");
-        let _lock = Lock::wait(&root.join("lock"), "another run to make a stand-in", self.events, self.shutdown)?;
+        let _lock = Lock::wait(&root.join("lock"), self.shutdown, || {
+            self.events.doing(&Task::Engine, "waiting for another run to make a stand-in");
+        })?;
         let dir = root.join(format!("{key}-{RECIPES}"));
         let label = dir.join("made-of");
         let age = std::fs::metadata(&label).and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());

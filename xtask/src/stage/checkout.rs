@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Events, Status, Task};
+use crate::execute::lock::Lock;
 use crate::name::{ReleaseTag, nearest};
 use crate::stage::Session;
 use crate::workspace::git::Git;
@@ -183,11 +184,15 @@ fn make(git: &Git, folder: &Path, commit: &str, patterns: &[String]) -> Result<C
     // Forced, twice, over git's note of a work tree that was here, was left half made, and is gone. `git worktree prune` would do, and
     // would take away what another release is just adding.
     let add = ["worktree", "add", "--force", "--force", "--quiet", "--detach", "--no-checkout"];
+    // Git refuses to wait where another process is writing the repository's configuration, as setting the patterns does.
+    let common = git.root().join(git.read(&["rev-parse", "--git-common-dir"])?);
+    let alone = Lock::wait(&common.join("xtask.lock"), git.shutdown(), || ())?;
     git.read(&[&add[..], &[&root.to_string_lossy(), commit]].concat())?;
     let inside = git.in_worktree(&root);
     // `--no-cone`: the reference's list has file patterns such as tsconfig*.json.
     let set = inside.command(&["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
     set.read(git.shutdown())?;
+    drop(alone);
     inside.read(&["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
     Ok(Checkout { root, commit: commit.to_owned(), reused: false })
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use xtask::config::Suite;
 use xtask::engine::EngineOptions;
 use xtask::engine::apt::{Apt, Release};
-use xtask::engine::lock::Lock;
 use xtask::event::Events;
+use xtask::execute::lock::Lock;
 use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
 
@@ -37,7 +37,7 @@ impl Tool {
         let cache = EngineOptions::new(&environment(), Suite::Testing).cache_dir.with_file_name("tools");
         let (events, shutdown) = (Events::none(), Shutdown::new());
         // Test binaries of one run, and runs beside each other.
-        let _alone = Lock::wait(&cache.join("lock"), self.name, &events, &shutdown).unwrap();
+        let _alone = Lock::wait(&cache.join("lock"), &shutdown, || ()).unwrap();
         let script = cache.join("bin").join(self.name);
         if !script.is_file() {
             let staging = cache.join("staging");
