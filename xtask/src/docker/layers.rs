@@ -20,7 +20,7 @@ mod waste;
 
 pub use source::{Library, Place};
 pub use summary::{Large, LayerSummary, Line, Since, Summary};
-pub use waste::{Copies, Difference, Package, Waste, Wasted, copies, difference, packages, visible, wasted, wasted_bytes};
+pub use waste::{Copies, Difference, Package, Waste, Wasted, copies, difference, packages, visible, wasted};
 
 /// A manifest of an npm package that is larger is not read.
 const MAX_MANIFEST: u64 = 1 << 20;

@@ -23,6 +23,8 @@ pub struct Request {
     pub platform: Option<Platform>,
     /// Look only there.
     pub place: Option<Place>,
+    /// Compare with the last release too, which is read from the registry.
+    pub compare: bool,
 }
 
 /// An image to be found.
@@ -56,7 +58,11 @@ pub fn look(session: &Session, request: &Request) -> Result<Vec<Summary>> {
             }
             _ => return Err(nowhere(subject, request)),
         };
-        let since = since(session, &library, subject, name, &image, request.platform.as_ref());
+        let since = if request.compare {
+            since(session, &library, subject, name, &image, request.platform.as_ref())
+        } else {
+            Since::None("not asked for".to_owned())
+        };
         let lines = lines(session, &project.dockerfile, subject.target.as_deref(), &image);
         summaries.push(Summary::new(name.familiar(), place, &image, lines, since));
     }

@@ -22,7 +22,7 @@ pub struct Summary {
     pub packed_bytes: u64,
     /// The bytes of all layers' files.
     pub unpacked_bytes: u64,
-    /// The bytes of files that cannot be seen.
+    /// The bytes of files that cannot be seen: what gates hold to a bound.
     pub wasted_bytes: u64,
     /// The bytes of contents that can be seen twice, less one of each.
     pub copied_bytes: u64,

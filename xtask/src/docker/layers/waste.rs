@@ -130,12 +130,6 @@ pub fn wasted(image: &Image) -> Vec<Wasted> {
     lost
 }
 
-/// The bytes of an image that nobody can see, unpacked: put again, replaced or deleted by a later layer. What gates hold to a bound.
-#[must_use]
-pub fn wasted_bytes(image: &Image) -> u64 {
-    settled(image).1.iter().map(|file| file.bytes).sum()
-}
-
 /// Contents of 16 KiB and more that can be seen under several names, costliest first. Hard links cost nothing and are not among them.
 #[must_use]
 pub fn copies(image: &Image) -> Vec<Copies> {
@@ -273,7 +267,7 @@ mod tests {
         assert_eq!(of(Waste::Replaced), ["a/other", "now-a-link"]);
         assert_eq!(of(Waste::Deleted), ["dir/x", "dir/y/z", "gone", "new/old"]);
         assert!(found.iter().all(|w| (w.layer, w.by) == (0, 2)), "{found:?}");
-        assert_eq!(wasted_bytes(&image), 70);
+        assert_eq!(found.iter().map(|w| w.bytes).sum::<u64>(), 70);
         let seen: Vec<&str> = visible(&image).iter().map(|(_, file)| file.path.as_str()).collect();
         assert_eq!(seen, ["a/same", "directory", "kept", "a/other", "new/in-emptied"]);
     }
@@ -286,7 +280,7 @@ mod tests {
         let found = copies(&image);
         assert_eq!((found.len(), found[0].bytes), (1, big));
         assert_eq!(found[0].places, [("a".to_owned(), 0), ("b".to_owned(), 1)]);
-        assert_eq!(wasted_bytes(&image), big);
+        assert_eq!(wasted(&image).iter().map(|w| w.bytes).sum::<u64>(), big);
     }
 
     #[test]

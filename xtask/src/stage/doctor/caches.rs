@@ -23,12 +23,20 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     found
 }
 
-/// The targets that have a cache, as a run without `--platform` names it.
+/// The caches that a run without `--platform` writes: one for each target and, where an engine can push one platform at a time, for each
+/// of its platforms.
 fn targets(checkup: &Checkup) -> Vec<Scoped<'_>> {
+    let engine = checkup.engine.as_ref().ok().and_then(Option::as_ref);
+    let apart = engine.is_none_or(|engine| engine.capabilities.push_without_store);
     let services = checkup.services().iter().map(|service| (service.target.as_str(), service.platforms.as_slice()));
     let base = (checkup.config.base_target.as_str(), checkup.config.images.platforms.as_slice());
     let all = std::iter::once(base).chain(services);
-    all.map(|(target, configured)| Scoped { target, run: configured, configured }).collect()
+    let scoped = all.flat_map(|(target, configured)| {
+        let size = if apart { 1 } else { configured.len().max(1) };
+        let runs = if configured.is_empty() { vec![configured] } else { configured.chunks(size).collect() };
+        runs.into_iter().map(move |run| Scoped { target, run, configured })
+    });
+    scoped.collect()
 }
 
 /// A cache in the registry.
@@ -42,15 +50,15 @@ enum There {
 fn in_registry(checkup: &Checkup) -> Vec<Finding> {
     let tiers = &checkup.config.cache;
     let Some(repository) = tiers.repository.as_ref().filter(|_| tiers.registry == Switch::Auto) else { return Vec::new() };
-    let caches: Vec<(&str, ImageRef)> = targets(checkup)
+    let caches: Vec<(String, ImageRef)> = targets(checkup)
         .into_iter()
-        .filter_map(|scoped| Some((scoped.target, cache_image(repository, &scoped.name())?)))
+        .filter_map(|scoped| Some((scoped.name(), cache_image(repository, &scoped.name())?)))
         .collect();
     // A registry that does not answer is the registry check's finding.
     let states = in_parallel(&caches, |(_, cache)| state(checkup, cache)).into_iter().collect::<Result<Vec<_>>>();
     let Ok(states) = states else { return Vec::new() };
     let named = |wanted: fn(&There) -> bool| -> Vec<&str> {
-        caches.iter().zip(&states).filter(|(_, state)| wanted(state)).map(|((target, _), _)| *target).collect()
+        caches.iter().zip(&states).filter(|(_, state)| wanted(state)).map(|((name, _), _)| name.as_str()).collect()
     };
     let (missing, broken) = (named(|s| matches!(s, There::Missing)), named(|s| matches!(s, There::Broken)));
     let mut found = Vec::new();
