@@ -1,13 +1,17 @@
 //! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
 
+mod gates;
 mod load;
+mod notify;
 pub mod pins;
 mod stats;
 pub mod upkeep;
 mod validated;
 mod written;
 
+pub use gates::{Gate, Gates, Measure};
 pub use load::{load, of_text};
+pub use notify::{Notify, Occasion};
 pub use upkeep::Upkeep;
 pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Release, ServiceConfig, Signing};
 pub use written::{EngineChoice, Provenance, Sbom, StandIns, Suite, Switch};

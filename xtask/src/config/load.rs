@@ -12,7 +12,7 @@ use crate::name::nearest;
 const RESERVED: [&str; 2] = ["XTASK_CACHE_DIR", "XTASK_ENGINE_DATA"];
 
 /// The sections a variable can name.
-const SECTIONS: [&str; 8] = ["images", "base", "cache", "attest", "checkout", "release", "builders", "stats"];
+const SECTIONS: [&str; 10] = ["images", "base", "cache", "attest", "checkout", "release", "builders", "stats", "gates", "notify"];
 
 /// Reads `file` (a missing one counts as empty unless `required`), overlays `XTASK_<SECTION>_<KEY>` variables, and validates.
 /// `remote` is the registry and namespace that the git remote suggests.

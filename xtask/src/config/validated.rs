@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::config::gates::Gates;
+use crate::config::notify::Notify;
 use crate::config::upkeep::{Leftover, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, StandIns, Suite, Switch, Written};
 use crate::error::{Error, Result};
@@ -58,6 +60,10 @@ pub struct Config {
     pub builder: Option<String>,
     /// How many services build at once; `None` takes it from the cores.
     pub jobs: Option<NonZeroUsize>,
+    /// Bounds on builds and images.
+    pub gates: Gates,
+    /// Who is told of what happened.
+    pub notify: Notify,
     /// Where the history of runs is shared, with a tag; `None` where there is no registry.
     pub history: Option<ImageRef>,
 }
@@ -219,6 +225,8 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
         stand_ins: written.builders.stand_ins.unwrap_or_default(),
         builder: written.builders.builder,
         jobs: written.builders.jobs,
+        gates: written.gates.validate()?,
+        notify: written.notify.validate()?,
         history,
     })
 }

@@ -25,6 +25,8 @@ pub struct Written {
     pub release: Release,
     pub builders: Builders,
     pub stats: super::stats::Written,
+    pub gates: super::gates::Written,
+    pub notify: super::notify::Written,
 }
 
 impl Written {
@@ -38,6 +40,8 @@ impl Written {
         self.release.overlay(top.release);
         self.builders.overlay(top.builders);
         self.stats.overlay(top.stats);
+        self.gates.overlay(top.gates);
+        self.notify.overlay(top.notify);
         if !top.service.is_empty() {
             self.service = top.service;
         }

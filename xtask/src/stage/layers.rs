@@ -1,7 +1,8 @@
 //! Looking into images: the services' or any others, in the engine or a registry; which line of the Dockerfile made each layer; and what
 //! changed since the last release. Builds, starts and writes nothing.
 
-use crate::docker::layers::{Image, Library, Line, Place, Since, Summary};
+pub use crate::docker::layers::Place;
+use crate::docker::layers::{Image, Library, Line, Since, Summary};
 use crate::docker::registry::Registry;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
