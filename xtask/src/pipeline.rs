@@ -11,18 +11,20 @@ use crate::plan::Plan;
 use crate::plan::request::{Release, Request};
 use crate::record::RunRecord;
 use crate::stage::checkout::{self, At};
+use crate::stage::notify::{self, Happened};
 use crate::stage::project::{self, Project};
 use crate::stage::publication::{self, Naming, Noted};
 use crate::stage::publish::{self, Item, Published};
 use crate::stage::signing::Signing;
-use crate::stage::{Session, build_base, build_services, configuration, outcome, planning, update_release};
+use crate::stage::{Session, build_base, build_services, configuration, gates, outcome, planning, update_release};
 
 /// Builds the working tree: what changed, or what was named. With a push, the tags are put once every image stands.
 ///
 /// # Errors
 /// Whatever keeps the run from coming to an outcome; a failed build is an outcome.
 pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
-    Ok(build_at(session, &session.home, request)?.record)
+    let built = build_at(session, &session.home, request);
+    Ok(notify::after(session, built, Built::happened)?.record)
 }
 
 /// What a build came to.
@@ -33,13 +35,20 @@ pub struct Built {
     pub published: Vec<Published>,
 }
 
+impl Built {
+    fn happened(&self) -> Happened<'_> {
+        Happened { record: Some(&self.record), released: None }
+    }
+}
+
 /// Builds a commit as CI does: checked out apart, whatever lies in the working tree.
 ///
 /// # Errors
 /// As [`build`]; when the commit cannot be checked out.
 pub fn build_commit(session: &Session, commit: &str, request: &Request) -> Result<Built> {
-    let session = &configuration::at_commit(session, commit)?;
-    checkout::within(session, &At::of_commit(commit), |root| build_at(session, root, request))
+    let at_commit = configuration::at_commit(session, commit)?;
+    let built = checkout::within(&at_commit, &At::of_commit(commit), |root| build_at(&at_commit, root, request));
+    notify::after(session, built, Built::happened)
 }
 
 fn build_at(session: &Session, root: &Path, request: &Request) -> Result<Built> {
@@ -68,6 +77,17 @@ pub struct Released {
 /// # Errors
 /// As the stages'. A failed build is an outcome, and publishes nothing.
 pub fn release(session: &Session, release: &Release) -> Result<Released> {
+    let released = release_tag(session, release);
+    notify::after(session, released, |released| released.happened(release))
+}
+
+impl Released {
+    fn happened<'a>(&'a self, release: &'a Release) -> Happened<'a> {
+        Happened { record: Some(&self.record), released: Some((release.tag.tag.as_str(), &self.published)) }
+    }
+}
+
+fn release_tag(session: &Session, release: &Release) -> Result<Released> {
     let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
     let session = &configuration::at_commit(session, &commit)?;
     let signing = Signing::of(session)?;
@@ -121,6 +141,7 @@ fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, re
         let built = build_services::run(session, project, engine, plan, request)?;
         outcome::add_services(&mut record, built, plan);
     }
+    gates::check(session, request, &mut record);
     Ok(record)
 }
 

@@ -50,6 +50,7 @@ pub fn conclude(surroundings: &Surroundings<'_>, session: &Session, record: &Run
     }
     shown += &summary::table(&record.tasks, paint);
     shown += &summary::misses(&record.tasks, paint);
+    shown += &summary::gates(&record.gates, paint);
     shown += &summary::totals(&record.tasks, record.took(), paint);
     // Nobody reads it where standard error is closed.
     let _ = std::io::stderr().lock().write_all(shown.as_bytes());

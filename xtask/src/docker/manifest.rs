@@ -149,6 +149,14 @@ pub struct Manifest {
     pub subject: Option<Descriptor>,
 }
 
+impl Manifest {
+    /// Bytes to pull.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.layers.iter().fold(self.config.size, |sum, layer| sum.saturating_add(layer.size))
+    }
+}
+
 /// What a manifest's bytes say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {

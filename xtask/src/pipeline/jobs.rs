@@ -11,7 +11,7 @@ use crate::stage::jobs::{self, Collected, PlanFile};
 use crate::stage::project::Project;
 use crate::stage::publication::{self, Naming, Noted};
 use crate::stage::signing::Signing;
-use crate::stage::{Session, build_base, build_services, configuration, outcome};
+use crate::stage::{Session, build_base, build_services, configuration, gates, outcome};
 
 use super::{Released, prepare};
 
@@ -60,6 +60,7 @@ pub fn service(session: &Session, work: &Work<'_>, name: &str, planned: &PlanFil
         let mut record = outcome::begin(session, &request, plan);
         let built = build_services::run(session, project, engine, plan, &request)?;
         outcome::add_services(&mut record, built, plan);
+        gates::check(session, &request, &mut record);
         outcome::end(session, record)
     })
 }

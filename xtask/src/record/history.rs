@@ -70,6 +70,9 @@ pub struct PastTask {
     /// The image's size in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// The bytes the image stores that no container sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasted: Option<u64>,
     /// The steps that ran, with the time each took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ran: Vec<(String, u64)>,
@@ -135,6 +138,7 @@ impl From<&TaskRecord> for PastTask {
             cached: task.cached() as u64,
             total: task.steps.len() as u64,
             size: task.size,
+            wasted: task.wasted,
             ran: ran.map(|step| (step.name.clone(), step.took_ms)).collect(),
             spent: spent.collect(),
             tiers: task.tiers.iter().map(|tier| (tier.tier.clone(), tier.verdict.clone())).collect(),
@@ -239,6 +243,16 @@ impl History {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(Error::io("read", &self.path, error)),
         }
+    }
+
+    /// Reads the newest `count` lines' runs, oldest first, without reading the rest as runs: for the end of every build.
+    ///
+    /// # Errors
+    /// As [`History::read`].
+    pub fn newest(&self, count: usize) -> Result<Vec<PastRun>> {
+        let text = self.text()?;
+        let start = text.trim_end().rmatch_indices('\n').nth(count.saturating_sub(1)).map_or(0, |(at, _)| at);
+        Ok(parse(&text[start..]).runs)
     }
 
     /// Reads every run that can be read.
@@ -364,7 +378,21 @@ pub(crate) mod tests {
                 let (ran, spent, tiers) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
                 let (imports, exports) = (Vec::new(), Vec::new());
                 let status = Status::Skipped;
-                return PastTask { task, status, took: 0, cached: 0, total: 0, size: None, ran, spent, tiers, imports, exports };
+                let (size, wasted) = (None, None);
+                return PastTask {
+                    task,
+                    status,
+                    took: 0,
+                    cached: 0,
+                    total: 0,
+                    size,
+                    wasted,
+                    ran,
+                    spent,
+                    tiers,
+                    imports,
+                    exports,
+                };
             }
             let wobble = u64::from(n % 10) * 100;
             PastTask {
@@ -374,6 +402,7 @@ pub(crate) mod tests {
                 cached: 10,
                 total: 12,
                 size: Some(142_000_000),
+                wasted: None,
                 ran: vec![
                     (format!("[{name}-build 3/4] RUN pnpm --filter {name} build"), 6_000 + wobble),
                     (format!("[{name} 2/2] COPY"), 80),
@@ -411,6 +440,8 @@ pub(crate) mod tests {
             history.append(&run(n)).unwrap();
         }
         assert_eq!(history.read().unwrap().runs, [run(0), run(1), run(2)]);
+        assert_eq!(history.newest(2).unwrap(), [run(1), run(2)]);
+        assert_eq!(history.newest(9).unwrap(), [run(0), run(1), run(2)]);
     }
 
     #[test]

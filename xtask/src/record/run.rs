@@ -62,6 +62,27 @@ pub struct RunRecord {
     /// What it did, in the order of the tasks' beginning.
     #[serde(default)]
     pub tasks: Vec<TaskRecord>,
+    /// The gates that something exceeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateRecord>,
+}
+
+/// A bound of `[gates]` that is exceeded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GateRecord {
+    /// Its key: `build-time`, `hit-rate`, `image-size` or `wasted-bytes`.
+    pub gate: String,
+    /// Whose value it is.
+    pub task: Task,
+    /// The value: milliseconds, a share, or bytes.
+    pub value: f64,
+    /// What it may be at most (a hit rate: at least), in the same unit.
+    pub bound: f64,
+    /// True where that fails the run.
+    pub fails: bool,
+    /// All of it in a line.
+    pub text: String,
 }
 
 /// One task of a run.
@@ -105,6 +126,9 @@ pub struct TaskRecord {
     /// The image's size in bytes: its layers as they are stored, compressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// The bytes it stores that no container sees; none where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wasted: Option<u64>,
     /// Where the image is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
@@ -167,6 +191,7 @@ impl RunRecord {
             since: None,
             unaffected: Vec::new(),
             tasks: Vec::new(),
+            gates: Vec::new(),
         }
     }
 
@@ -195,6 +220,7 @@ impl TaskRecord {
             cache_exports: Vec::new(),
             digest: None,
             size: None,
+            wasted: None,
             images: Vec::new(),
             fingerprint: None,
             warnings: Vec::new(),

@@ -9,7 +9,7 @@ use super::look::Paint;
 use super::plain::{mark, painted_word, word};
 use crate::docker::rawjson::Failure;
 use crate::event::{Status, Task};
-use crate::record::TaskRecord;
+use crate::record::{GateRecord, TaskRecord};
 use crate::text;
 
 /// How many of a failed step's last log lines are shown; the rest is in the log.
@@ -92,6 +92,16 @@ pub fn misses(tasks: &[TaskRecord], paint: Paint) -> String {
     let lines =
         missed.iter().map(|(name, missed)| format!("  {}  {}\n", text::pad(name, width), text::clean(&missed.to_string())));
     format!("{}\n{}", paint.faint("first step that no cache had:"), lines.collect::<String>())
+}
+
+/// The gates that something exceeds, a line each.
+#[must_use]
+pub fn gates(gates: &[GateRecord], paint: Paint) -> String {
+    let line = |gate: &GateRecord| {
+        let word = if gate.fails { paint.bad("gate failed:") } else { paint.warning("gate:") };
+        format!("{word} {}: {}\n", gate.gate, text::clean(&gate.text))
+    };
+    gates.iter().map(line).collect()
 }
 
 /// `3 built, 1 unchanged, 1 failed in 34.2s`.

@@ -15,7 +15,7 @@ use crate::record::ServiceRecord;
 use crate::stage::build::{self, Outcome, Running};
 use crate::stage::planning::image_store;
 use crate::stage::project::Project;
-use crate::stage::{Session, contexts};
+use crate::stage::{Session, contexts, gates};
 
 /// Builds every service that is to be built. One failure stops nobody else, unless the request says so. What succeeded is remembered
 /// at once, so that a run that dies later has not built it in vain.
@@ -53,6 +53,11 @@ fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcom
     {
         outcome.digest = Some(image.id);
         outcome.size = Some(image.size);
+    }
+    if let (Output::Push { names, .. }, Some(digest)) = (&spec.output, &outcome.digest)
+        && let Some(name) = names.first()
+    {
+        outcome.size = gates::size_in_registry(session, &name.with_digest(digest.clone()));
     }
     let record = ServiceRecord {
         fingerprint: service.target.fingerprint.clone(),

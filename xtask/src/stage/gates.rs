@@ -1,7 +1,6 @@
 //! The gates: what a run's builds took and what its images are, against the bounds of `[gates]`. Before anything is published, so that
 //! what a gate stops gets no version tag.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::config::{Gate, Gates, Measure};
@@ -38,6 +37,10 @@ pub fn check(session: &Session, request: &Request, record: &mut RunRecord) {
         }
     };
     record.gates = judge(gates, &record.tasks, &past);
+    if request.no_cache {
+        // Nobody hits a cache that is not to be used.
+        record.gates.retain(|gate| gate.gate != Measure::HitRate.key());
+    }
 }
 
 /// True where no gate forbids to go on.
@@ -122,8 +125,7 @@ fn has(measure: Measure) -> Has {
 
 /// Every bound that is exceeded.
 fn judge(gates: &Gates, tasks: &[TaskRecord], past: &[PastRun]) -> Vec<GateRecord> {
-    let images = || tasks.iter().filter(|task| matches!(task.task, Task::Base | Task::Service(_)));
-    let each = gates.gates.iter().flat_map(|gate| images().map(move |task| (gate, task)));
+    let each = gates.gates.iter().flat_map(|gate| tasks.iter().filter(|task| stands(task)).map(move |task| (gate, task)));
     each.filter_map(|(gate, task)| judge_one(gate, task, past, gates.window)).collect()
 }
 

@@ -9,7 +9,7 @@ use crate::plan::cache::{Kind, Tier, Verdict};
 use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
 use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
-use crate::stage::{Session, build, history};
+use crate::stage::{Session, build, gates, history};
 
 /// A record in which nothing has run yet: skipped services stand in it, the others are marked as not run.
 pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
@@ -126,7 +126,7 @@ fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<Ru
     record.tasks.splice(0..0, before);
     record.tasks.extend(after);
     let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
-    record.outcome = if failed || any(Status::Failed) {
+    record.outcome = if failed || any(Status::Failed) || !gates::pass(&record) {
         Outcome::Failed
     } else if any(Status::Cancelled) || session.shutdown.is_closing() {
         Outcome::Cancelled

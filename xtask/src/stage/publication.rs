@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use semver::Version;
 
-use crate::docker::manifest::{Document, Index, Manifest, PlatformSpec};
+use crate::docker::manifest::{Document, Index, PlatformSpec};
 use crate::docker::registry::{Registry, in_parallel};
 use crate::error::{Error, Result};
 use crate::event::{Level, Status, Task};
@@ -18,7 +18,7 @@ use crate::plan::request::{Destination, Release, Request};
 use crate::plan::{Decision, Plan, ServicePlan};
 use crate::record::RunRecord;
 use crate::stage::publish::{self, Item, Published};
-use crate::stage::{Session, checkout, claims, project, update_release};
+use crate::stage::{Session, checkout, claims, gates, project, update_release};
 
 /// What a release asks of the build.
 pub fn build_request(session: &Session, release: &Release) -> Request {
@@ -121,9 +121,9 @@ pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publi
     Ok((publication, noted))
 }
 
-/// True where every service has an image: built now or before.
+/// True where every service has an image, built now or before, that no gate stops.
 pub fn all_stand(record: &RunRecord) -> bool {
-    record.tasks.iter().all(|task| matches!(task.status, Status::Built | Status::Skipped | Status::Done))
+    gates::pass(record) && record.tasks.iter().all(|task| matches!(task.status, Status::Built | Status::Skipped | Status::Done))
 }
 
 /// An image as the notes name it.
@@ -212,7 +212,7 @@ pub fn sizes(published: &[Published], registry: &Registry) -> Sizes {
     let size = |image: &ImageRef| -> Option<u64> {
         let manifest = registry.manifest(image).ok()??;
         match manifest.document().ok()? {
-            Document::Manifest(manifest) => Some(size(&manifest)),
+            Document::Manifest(manifest) => Some(manifest.size()),
             Document::Index(index) => {
                 let platforms = index_platforms(image, &index, registry).ok()?;
                 Some(platforms.iter().filter_map(|platform| platform.bytes).sum())
@@ -283,15 +283,10 @@ fn index_platforms(image: &ImageRef, index: &Index, registry: &Registry) -> Resu
     for entry in index.images() {
         let Some(platform) = entry.platform.as_ref().and_then(PlatformSpec::name) else { continue };
         let bytes = match registry.need_manifest(&image.with_digest(entry.digest.clone()))?.document()? {
-            Document::Manifest(manifest) => Some(size(&manifest)),
+            Document::Manifest(manifest) => Some(manifest.size()),
             Document::Index(_) => None,
         };
         platforms.push(PlatformNote { platform, digest: Some(entry.digest.clone()), bytes });
     }
     Ok(platforms)
-}
-
-/// Bytes to pull.
-fn size(manifest: &Manifest) -> u64 {
-    manifest.layers.iter().fold(manifest.config.size, |sum, layer| sum.saturating_add(layer.size))
 }

@@ -7,7 +7,15 @@ use crate::record::{RunId, RunRecord};
 use std::time::SystemTime;
 
 fn task(status: Status, took_ms: u64, cached: usize, size: u64) -> TaskRecord {
-    let step = |cached| Step { name: "[x 1/2] RUN y".to_owned(), stage: None, platform: None, cached, took_ms: 0, started: None, error: None };
+    let step = |cached| Step {
+        name: "[x 1/2] RUN y".to_owned(),
+        stage: None,
+        platform: None,
+        cached,
+        took_ms: 0,
+        started: None,
+        error: None,
+    };
     let mut task = TaskRecord::new(Task::Service("api".parse().unwrap()), status);
     (task.took_ms, task.size) = (took_ms, Some(size));
     task.steps = (0..4).map(|at| step(at < cached)).collect();
