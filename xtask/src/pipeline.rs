@@ -24,7 +24,8 @@ use crate::stage::{Session, build_base, build_services, configuration, gates, ou
 /// Whatever keeps the run from coming to an outcome; a failed build is an outcome.
 pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
     let built = build_at(session, &session.home, request);
-    Ok(notify::after(session, built, Built::happened)?.record)
+    notify::after(session, &built, Built::happened);
+    Ok(built?.record)
 }
 
 /// What a build came to.
@@ -48,7 +49,8 @@ impl Built {
 pub fn build_commit(session: &Session, commit: &str, request: &Request) -> Result<Built> {
     let at_commit = configuration::at_commit(session, commit)?;
     let built = checkout::within(&at_commit, &At::of_commit(commit), |root| build_at(&at_commit, root, request));
-    notify::after(session, built, Built::happened)
+    notify::after(&at_commit, &built, Built::happened);
+    built
 }
 
 fn build_at(session: &Session, root: &Path, request: &Request) -> Result<Built> {
@@ -78,7 +80,8 @@ pub struct Released {
 /// As the stages'. A failed build is an outcome, and publishes nothing.
 pub fn release(session: &Session, release: &Release) -> Result<Released> {
     let released = release_tag(session, release);
-    notify::after(session, released, |released| released.happened(release))
+    notify::after(session, &released, |released| released.happened(release));
+    released
 }
 
 impl Released {

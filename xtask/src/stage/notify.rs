@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::{Notify, Occasion};
 use crate::docker::credentials::Secret;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Level, Status};
 use crate::execute::http::{Http, Request, Trouble};
 use crate::execute::process::Invocation;
@@ -59,23 +59,20 @@ struct Message {
     about: Vec<String>,
 }
 
-/// Tells of a result, and hands it back as it is.
-///
-/// # Errors
-/// The result's.
-pub fn after<T>(session: &Session, result: Result<T>, seen: impl FnOnce(&T) -> Happened<'_>) -> Result<T> {
+/// Tells of a result, whatever it is.
+pub fn after<'a, T>(session: &Session, result: &'a Result<T>, seen: impl FnOnce(&'a T) -> Happened<'a>) {
     let notify = &session.config.notify;
     let channels = channels(notify, session);
-    if !channels.is_empty() {
-        let messages = match &result {
-            Err(error) if error.is_cancelled() => Vec::new(),
-            Err(error) => vec![failure(session, None, &error.to_string(), Vec::new())],
-            Ok(value) => messages(session, seen(value)),
-        };
-        let wanted: Vec<Message> = messages.into_iter().filter(|message| notify.on.contains(&message.occasion)).collect();
-        deliver(session, &channels, &wanted);
+    if channels.is_empty() {
+        return;
     }
-    result
+    let messages = match result {
+        Err(error) if error.is_cancelled() => Vec::new(),
+        Err(error) => vec![failure(session, None, &error.to_string(), Vec::new())],
+        Ok(value) => messages(session, seen(value)),
+    };
+    let wanted: Vec<Message> = messages.into_iter().filter(|message| notify.on.contains(&message.occasion)).collect();
+    deliver(session, &channels, &wanted);
 }
 
 fn messages(session: &Session, happened: Happened<'_>) -> Vec<Message> {
@@ -83,7 +80,7 @@ fn messages(session: &Session, happened: Happened<'_>) -> Vec<Message> {
     if let Some(record) = happened.record {
         match record.outcome {
             Outcome::Failed => {
-                messages.push(failure(session, Some(record), &format!("{} failed", record.command), troubles(record)))
+                messages.push(failure(session, Some(record), &format!("{} failed", record.command), troubles(record)));
             }
             Outcome::Succeeded => messages.extend(slow(session, record)),
             Outcome::Cancelled => return messages,

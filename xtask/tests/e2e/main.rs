@@ -10,6 +10,7 @@ mod bad_inputs;
 mod breaks;
 mod builds;
 mod caches;
+mod gates;
 mod init;
 mod layers;
 mod platforms;

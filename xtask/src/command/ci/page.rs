@@ -73,6 +73,9 @@ impl Page {
             let names: Vec<&str> = record.unaffected.iter().map(ServiceName::as_str).collect();
             self.summary.notices.push(format!("not affected, and not built: {}", names.join(", ")));
         }
+        let word = |fails| if fails { "gate failed" } else { "gate" };
+        let gates = record.gates.iter().map(|gate| format!("{}: {}: {}", word(gate.fails), gate.gate, gate.text));
+        self.summary.notices.extend(gates);
         for task in &record.tasks {
             let Task::Service(service) = &task.task else { continue };
             if let Some(digest) = &task.digest {

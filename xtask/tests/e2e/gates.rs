@@ -1,0 +1,63 @@
+//! Gates stop what exceeds them, and whoever is to be told of it is told, without what nobody else may know.
+
+use std::sync::{Arc, Mutex};
+
+use xtask::execute::process::Invocation;
+use xtask::execute::shutdown::Shutdown;
+
+use crate::harness::{clone, turn};
+use crate::support::http::{Request, Response, Server};
+
+const KEY: &str = "only for this test";
+
+/// What OpenSSL makes of it.
+fn hmac(key: &str, body: &[u8]) -> String {
+    let call = Invocation::new("openssl").args(["dgst", "-sha256", "-hmac", key]).stdin(body.to_vec());
+    call.read(&Shutdown::new()).unwrap().rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn an_image_over_its_bound_fails_the_run_and_every_channel_is_told_but_for_secrets() {
+    let _turn = turn();
+    let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let log = seen.clone();
+    let server = Server::start(move |request| {
+        log.lock().unwrap().push(request.clone());
+        // Slack's webhooks answer so where the address is not known any more.
+        Response::status(if request.path.starts_with("/slack") { 410 } else { 204 })
+    });
+    let repo = clone()
+        .env("HOOK_URL", format!("{}/hook/not-for-logs", server.url()))
+        .env("HOOK_KEY", KEY)
+        .env("SLACK_URL", format!("{}/slack/not-for-logs", server.url()));
+    let written = repo.read("xtask.toml");
+    let notify = "[notify]\non = ['failure']\nwebhook-url-env = 'HOOK_URL'\nwebhook-key-env = 'HOOK_KEY'\n\
+                  slack-url-env = 'SLACK_URL'\ncommand = ['sh', '-c', 'cat > told.json; printenv HOOK_URL >&2; sleep 60']\ntimeout = '1s'\n";
+    let gates = "[gates]\nimage-size = '1MB'\nwasted-bytes = { bound = '0', action = 'warn' }\n";
+    repo.write("xtask.toml", &format!("{written}\n{gates}\n{notify}"));
+
+    let ran = repo.xtask(&["build", "api", "--json"]).exits(1);
+    assert!(ran.stderr.contains("gate failed: image-size: api: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("is more than 1.00 MB"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the Slack webhook could not be told: it answered with status 410"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the command could not be told: "), "a command without end is given up: {}", ran.stderr);
+    assert!(!ran.stderr.contains("not-for-logs") && !ran.stderr.contains(KEY), "{}", ran.stderr);
+    let record = ran.json();
+    assert_eq!((&record["outcome"], &record["tasks"][2]["status"]), (&"failed".into(), &"built".into()), "{record:#}");
+    assert_eq!(record["gates"][0]["gate"], "image-size");
+
+    let requests = seen.lock().unwrap().clone();
+    let hook = requests.iter().find(|request| request.path.starts_with("/hook")).unwrap();
+    assert_eq!(hook.header("x-hub-signature-256"), Some(format!("sha256={}", hmac(KEY, &hook.body)).as_str()));
+    let message = hook.json();
+    assert_eq!((&message["occasion"], &message["run"]), (&"failure".into(), &record["id"]));
+    assert!(message["about"][0].as_str().unwrap().starts_with("gate image-size: api: "), "{message:#}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&repo.read("told.json")).unwrap(), message);
+    let slack = requests.iter().find(|request| request.path.starts_with("/slack")).unwrap().json();
+    assert!(slack["text"].as_str().unwrap().contains("build api failed\n• gate image-size"), "{slack:#}");
+
+    // A bound that holds, and nobody to tell of a success.
+    repo.write("xtask.toml", &format!("{written}\n[gates]\nimage-size = '1GB'\n\n{notify}"));
+    repo.xtask(&["build", "api"]).exits(0);
+    assert_eq!(seen.lock().unwrap().len(), requests.len());
+}
