@@ -65,7 +65,7 @@ impl Images {
     }
 }
 
-/// The shared target that is built once, before the services.
+/// The shared target of all services, which has a cache of its own.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Base {

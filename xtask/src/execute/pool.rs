@@ -23,6 +23,15 @@ pub fn each<T: Sync, R: Send>(jobs: usize, items: &[T], job: impl Fn(&T) -> R + 
     Ok(pool.install(|| items.par_iter().with_max_len(1).map(job).collect()))
 }
 
+/// Runs both at once, on threads of their own: like [`each`]'s jobs, they wait for children.
+pub fn both<A, B: Send>(this: impl FnOnce() -> A, that: impl FnOnce() -> B + Send) -> (A, B) {
+    std::thread::scope(|scope| {
+        let that = scope.spawn(that);
+        let this = this();
+        (this, that.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -42,9 +42,7 @@ pub fn base(session: &Session, work: &Work<'_>) -> Result<RunRecord> {
     checked_out(session, work, work.request, |session, _, engine, plan| {
         let mut record = outcome::begin(session, work.request, plan);
         record.tasks.clear();
-        if let Some(base) = &plan.base {
-            outcome::add(&mut record, build_base::run(session, engine, base)?, &base.tiers);
-        }
+        outcome::add_base(&mut record, build_base::run(session, engine, plan)?, plan);
         outcome::end(session, record)
     })
 }

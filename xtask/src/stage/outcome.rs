@@ -48,16 +48,24 @@ fn planning(session: &Session) -> TaskRecord {
     TaskRecord { started: Some(started), took_ms: millis(took), ..TaskRecord::new(Task::Plan, Status::Done) }
 }
 
-/// Enters the outcome of a build that is no service's.
-pub fn add(record: &mut RunRecord, outcome: build::Outcome, tiers: &[Tier]) {
-    let entry = filled(TaskRecord::new(outcome.task.clone(), outcome.status), outcome, tiers);
-    let first_service = record.tasks.iter().position(|task| matches!(task.task, Task::Service(_)));
-    record.tasks.insert(first_service.unwrap_or(record.tasks.len()), entry);
+/// Enters the base's outcome, before the services.
+pub fn add_base(record: &mut RunRecord, outcome: Option<build::Outcome>, plan: &Plan) {
+    if let (Some(outcome), Some(base)) = (outcome, &plan.base) {
+        let entry = filled(TaskRecord::new(outcome.task.clone(), outcome.status), outcome, &base.tiers);
+        let first_service = record.tasks.iter().position(|task| matches!(task.task, Task::Service(_)));
+        record.tasks.insert(first_service.unwrap_or(record.tasks.len()), entry);
+    }
 }
 
-/// Enters the services' outcomes.
+/// Enters the services' outcomes. A step of the base that failed has failed for each of them; it is said once, with the base.
 pub fn add_services(record: &mut RunRecord, outcomes: Vec<build::Outcome>, plan: &Plan) {
+    let base = record.tasks.iter().find(|task| task.task == Task::Base);
+    let broken = base.and_then(|base| base.failure.as_ref()?.step.clone());
     for outcome in outcomes {
+        let failed_at = outcome.solved.failure.as_ref().and_then(|failure| failure.step.as_ref());
+        if broken.is_some() && failed_at == broken.as_ref() {
+            continue;
+        }
         let planned = plan.services.iter().find(|s| outcome.task == Task::Service(s.service.name.clone()));
         let tiers = planned.map_or(&[][..], |service| &service.target.tiers);
         if let Some(entry) = record.tasks.iter_mut().find(|entry| entry.task == outcome.task) {
@@ -94,11 +102,6 @@ fn tier(tier: &Tier) -> TierRecord {
     };
     let kind = if tier.kind == Kind::Previous { "image".to_owned() } else { tier.kind.to_string() };
     TierRecord { tier: kind, verdict: verdict.to_owned(), why }
-}
-
-/// True where the services can be built: the base stands.
-pub fn may_go_on(record: &RunRecord) -> bool {
-    record.tasks.iter().all(|task| !matches!(task.status, Status::Failed | Status::Cancelled))
 }
 
 /// Completes the record, writes it, and appends it to the history.

@@ -35,3 +35,14 @@ fn one_broken_service_does_not_keep_the_others_from_being_built_and_its_error_le
     let mended = repo.xtask(&["build", "--json"]);
     assert_eq!(statuses(&self::record(mended, 0))[3], "built");
 }
+
+#[test]
+fn a_broken_base_is_said_once_and_the_services_are_not_run() {
+    let _turn = turn();
+    let repo = clone();
+    repo.edit("Dockerfile.monorepo-optimized", "ENV CI=true", "RUN echo broken; exit 3\nENV CI=true");
+    let ran = repo.xtask(&["build", "--json"]);
+    assert_eq!(ran.stderr.matches(" failed at [base ").count(), 1, "{}", ran.stderr);
+    assert_eq!(named_logs(&ran.stderr).len(), 1, "{}", ran.stderr);
+    assert_eq!(statuses(&record(ran, 1)), ["not-run"; 4]);
+}
