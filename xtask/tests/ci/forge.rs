@@ -11,34 +11,10 @@ use crate::support::actions_cache::{ActionsCache, CacheStore, READ, WRITE, runti
 use crate::support::actions_runner::{ActionsRunner, Event, JobRun};
 use crate::support::engine::{environment_of, shared};
 use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
-use crate::support::repo::{Repo, git};
+use crate::support::repo::{Repo, SMALL_DOCKERFILE, git};
 
 /// The services of the small repository.
 pub const SERVICES: [&str; 2] = ["api", "web"];
-
-/// Services that take a second: what is built is not the point. A file `broken.ts` breaks one, a file `slow.ts` makes one slow.
-const DOCKERFILE: &str = "\
-ARG NODE_IMAGE=node:24-bookworm-slim
-FROM ${NODE_IMAGE} AS base
-WORKDIR /work
-
-FROM base AS api-build
-COPY apps/api/src /src
-RUN if test -e /src/slow.ts; then sleep 300; fi
-RUN test ! -e /src/broken.ts && mkdir /out && cat /src/*.ts > /out/code
-
-FROM scratch AS api
-COPY --from=api-build /out /
-CMD [\"/code\"]
-
-FROM base AS web-build
-COPY apps/web/src /src
-RUN test ! -e /src/broken.ts && mkdir /out && cat /src/*.ts > /out/code
-
-FROM scratch AS web
-COPY --from=web-build /out /
-CMD [\"/code\"]
-";
 
 const CONFIG: &str = "\
 [images]
@@ -68,7 +44,7 @@ impl Forge {
     /// With the two small services and a workflow of this layout.
     pub fn small(layout: Layout) -> Self {
         Self::new(layout, |repo| {
-            repo.write("Dockerfile.monorepo-optimized", DOCKERFILE);
+            repo.write("Dockerfile.monorepo-optimized", SMALL_DOCKERFILE);
             repo.write("xtask.toml", CONFIG);
         })
     }

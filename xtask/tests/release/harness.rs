@@ -15,36 +15,13 @@ use crate::support::actions_cache::CacheStore;
 use crate::support::engine::{environment_of, shared};
 use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::github_api::{GithubApi, TOKEN};
-use crate::support::repo::{Ran, Repo, git};
+use crate::support::repo::{Ran, Repo, SMALL_DOCKERFILE, git};
 
 /// The services, in the order of every report.
 pub const SERVICES: [&str; 2] = ["api", "web"];
 
 /// The tags of release 1.0.0.
 pub const TAGS: [&str; 5] = ["v1.0.0", "1.0.0", "1.0", "1", "latest"];
-
-/// The monorepo's packages with services that take a second: what is built is not the point here. A file `broken.ts` breaks one.
-const DOCKERFILE: &str = "\
-ARG NODE_IMAGE=node:24-bookworm-slim
-FROM ${NODE_IMAGE} AS base
-WORKDIR /work
-
-FROM base AS api-build
-COPY apps/api/src /src
-RUN test ! -e /src/broken.ts && mkdir /out && cat /src/*.ts > /out/code
-
-FROM scratch AS api
-COPY --from=api-build /out /
-CMD [\"/code\"]
-
-FROM base AS web-build
-COPY apps/web/src /src
-RUN test ! -e /src/broken.ts && mkdir /out && cat /src/*.ts > /out/code
-
-FROM scratch AS web
-COPY --from=web-build /out /
-CMD [\"/code\"]
-";
 
 /// Bills of materials and cache tiers have tests of their own.
 const CONFIG: &str = "\
@@ -94,7 +71,7 @@ impl Scene {
             .env("XTASK_IMAGES_NAMESPACE", &namespace)
             .env("GITHUB_API_URL", github.url())
             .env("GITHUB_REPOSITORY", "org/repo");
-        repo.write("Dockerfile.monorepo-optimized", DOCKERFILE);
+        repo.write("Dockerfile.monorepo-optimized", SMALL_DOCKERFILE);
         repo.write("xtask.toml", CONFIG);
         // The engine's build cache outlives the test, too, and what comes out of it cannot be killed half-way.
         for service in SERVICES {

@@ -150,6 +150,31 @@ impl Ran {
     }
 }
 
+/// A Dockerfile for the monorepo's packages whose services take a second, where what is built is not the point. A file `broken.ts` breaks
+/// one; a file `slow.ts` makes api take long.
+pub const SMALL_DOCKERFILE: &str = "\
+ARG NODE_IMAGE=node:24-bookworm-slim
+FROM ${NODE_IMAGE} AS base
+WORKDIR /work
+
+FROM base AS api-build
+COPY apps/api/src /src
+RUN if test -e /src/slow.ts; then sleep 300; fi
+RUN test ! -e /src/broken.ts && mkdir /out && cat /src/*.ts > /out/code
+
+FROM scratch AS api
+COPY --from=api-build /out /
+CMD [\"/code\"]
+
+FROM base AS web-build
+COPY apps/web/src /src
+RUN test ! -e /src/broken.ts && mkdir /out && cat /src/*.ts > /out/code
+
+FROM scratch AS web
+COPY --from=web-build /out /
+CMD [\"/code\"]
+";
+
 /// Runs git in a folder and returns what it says.
 #[track_caller]
 pub fn git(dir: &Path, args: &[&str]) -> String {
