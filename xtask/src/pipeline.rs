@@ -7,8 +7,6 @@ use std::path::Path;
 
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::event::Status;
-use crate::execute::pool;
 use crate::plan::Plan;
 use crate::plan::request::{Release, Request};
 use crate::record::RunRecord;
@@ -138,16 +136,8 @@ pub fn prepare(session: &Session, root: &Path, request: &Request) -> Result<(Pro
 /// The base and the services that are to be built.
 fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<RunRecord> {
     let mut record = outcome::begin(session, request, plan);
-    let base = || build_base::run(session, engine, plan);
     let services = || build_services::run(session, project, engine, plan, request);
-    let (base, services) = if build_base::goes_first(plan) {
-        let base = base()?;
-        let stands = base.as_ref().is_some_and(|base| base.status == Status::Built);
-        (base, if stands { services()? } else { Vec::new() })
-    } else {
-        let (base, services) = pool::both(base, services);
-        (base?, services?)
-    };
+    let (base, services) = build_base::with(session, engine, plan, services)?;
     outcome::add_base(&mut record, base, plan);
     outcome::add_services(&mut record, services, plan);
     gates::check(session, request, &mut record);

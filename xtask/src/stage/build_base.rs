@@ -5,18 +5,33 @@ use std::time::SystemTime;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::event::Status;
+use crate::execute::pool;
 use crate::plan::Plan;
 use crate::record::ServiceRecord;
 use crate::stage::Session;
 use crate::stage::build::{self, Outcome, Running};
 use crate::stage::planning::base_key;
 
-/// True where the services wait for the base. BuildKit asks a remote cache for a step once: a service that meets a step of the base while
-/// that is being asked for may execute what its own cache has (seen with gha and registry). Where no cache is read, it runs a step
-/// that several want once for all of them, and nobody need wait for what of the base it does not use.
-#[must_use]
-pub fn goes_first(plan: &Plan) -> bool {
-    plan.base.as_ref().is_some_and(|base| !base.spec.cache_from.is_empty())
+/// Builds the base and the services. Where a cache is read, the services wait for the base, and are not built without it: BuildKit asks a
+/// remote cache for a step once, and a service that meets a step of the base while that is being asked for may execute what its own cache
+/// has (seen with gha and registry). Where none is read, the builder runs a step that several want once for all of them, and nobody need
+/// wait for what of the base it does not use.
+///
+/// # Errors
+/// As [`run`]'s and the services'.
+pub fn with(
+    session: &Session,
+    engine: &Engine,
+    plan: &Plan,
+    services: impl FnOnce() -> Result<Vec<Outcome>>,
+) -> Result<(Option<Outcome>, Vec<Outcome>)> {
+    if plan.base.as_ref().is_none_or(|base| base.spec.cache_from.is_empty()) {
+        let (services, base) = pool::both(services, || run(session, engine, plan));
+        return Ok((base?, services?));
+    }
+    let base = run(session, engine, plan)?;
+    let stands = base.as_ref().is_some_and(|base| base.status == Status::Built);
+    Ok((base, if stands { services()? } else { Vec::new() }))
 }
 
 /// Builds the base, where the plan has one, and remembers that this engine has it.
