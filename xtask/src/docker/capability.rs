@@ -41,8 +41,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// What may be asked of a pair of engine and buildx. Each field says which release brought it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What may be asked of a pair of engine and buildx: by default nothing. Each field says which release brought it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Capabilities {
     /// `type=image,push=true,store=false`: BuildKit pushes and nothing is unpacked here. The docker driver of buildx before

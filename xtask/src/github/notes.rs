@@ -195,10 +195,11 @@ fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
-/// Free text for one line of Markdown: no markup, no mention of a person, no line end, at most 200 characters.
+/// Free text for one line of Markdown: no markup, no mention of a person, no line end, cut after 200 characters.
 pub(crate) fn inline(text: &str) -> String {
     let mut safe = String::new();
-    for c in text.trim().chars().take(200) {
+    let mut characters = text.trim().chars();
+    for c in characters.by_ref().take(200) {
         match c {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
@@ -213,6 +214,7 @@ pub(crate) fn inline(text: &str) -> String {
             c => safe.push(c),
         }
     }
+    safe.extend(characters.next().map(|_| '…'));
     safe
 }
 

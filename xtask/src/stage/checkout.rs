@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::event::{Event, Events, Status, Task};
 use crate::execute::lock::Lock;
-use crate::name::{ReleaseTag, nearest};
+use crate::name::{ReleaseTag, Tag, nearest};
 use crate::stage::Session;
 use crate::workspace::git::Git;
 
@@ -31,18 +31,10 @@ pub fn resolve(git: &Git, wanted: &ReleaseTag) -> Result<(ReleaseTag, String)> {
     for name in spellings(wanted) {
         let reference = format!("refs/tags/{name}");
         let theirs = remote.iter().find(|(tag, _)| *tag == name).map(|(_, commit)| commit.clone());
-        let mut ours = git.ask(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
+        let mut ours = tagged(git, &name)?;
         if ours.is_none() && theirs.is_some() {
-            git.read(&[
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--depth=1",
-                "--filter=blob:none",
-                "origin",
-                &format!("{reference}:{reference}"),
-            ])?;
-            ours = git.ask(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")])?;
+            git.fetch_tag("origin", &name)?;
+            ours = tagged(git, &name)?;
         }
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours != theirs => {
@@ -72,6 +64,29 @@ pub fn resolve(git: &Git, wanted: &ReleaseTag) -> Result<(ReleaseTag, String)> {
             short(y)
         ))
         .hint("delete the one that is not meant")),
+    }
+}
+
+/// The commit of a tag that is in this clone.
+fn tagged(git: &Git, name: &str) -> Result<Option<String>> {
+    git.ask(&["rev-parse", "--verify", "--quiet", &format!("refs/tags/{name}^{{commit}}")])
+}
+
+/// The commit of a tag; one that only the remote has is fetched.
+///
+/// # Errors
+/// When neither has it, or the run is stopped.
+pub fn commit_of(git: &Git, tag: &Tag) -> Result<String> {
+    let name = tag.as_str();
+    if let Some(commit) = tagged(git, name)? {
+        return Ok(commit);
+    }
+    let fetched = git.fetch_tag("origin", name);
+    // Another release may have been faster.
+    match (tagged(git, name)?, fetched) {
+        (Some(commit), _) => Ok(commit),
+        (None, Err(error)) => Err(Error::failed(format!("tag {name} is not here and cannot be fetched")).source(error)),
+        (None, Ok(())) => Err(Error::failed(format!("tag {name} is no commit's"))),
     }
 }
 

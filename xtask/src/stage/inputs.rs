@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::config::pins::Pins;
 use crate::config::{Provenance, Sbom};
+use crate::docker::capability::Capabilities;
 use crate::docker::registry::Registry;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -62,7 +63,8 @@ impl Target<'_> {
     }
 }
 
-/// What each image from outside is taken as.
+/// What each image from outside is taken as: by default, nothing is known of any.
+#[derive(Default)]
 pub struct Bases {
     pins: Pins,
     stand_ins: BTreeMap<ImageRef, Digest>,
@@ -201,14 +203,14 @@ pub fn digest_of(registry: &Registry, image: &ImageRef) -> Result<Digest> {
 pub fn gather(
     session: &Session,
     project: &Project,
-    engine: &Engine,
+    capabilities: Capabilities,
     request: &Request,
     targets: &[Target<'_>],
     slices: &[dockerfile::Slice<'_>],
     bases: &Bases,
 ) -> Result<Vec<Inputs>> {
     let main = MainContext::new(&project.tree, &project.ignore);
-    let image_settings = settings(session, engine, request);
+    let image_settings = settings(session, capabilities, request);
     let none = BTreeMap::new();
     // In a registry, a laptop's image and a server's may not have one name.
     let mut own_platform = image_settings.clone();
@@ -235,14 +237,14 @@ pub fn gather(
 }
 
 /// What else changes the image: where it goes decides its compression and whether it is attested.
-fn settings(session: &Session, engine: &Engine, request: &Request) -> BTreeMap<String, String> {
+fn settings(session: &Session, capabilities: Capabilities, request: &Request) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::from([("epoch".to_owned(), epoch(session))]);
     let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
     match &request.destination {
         Destination::Engine(_) => drop(set("output", "engine".to_owned())),
         Destination::Output(output) => drop(set("output", output.clone())),
         Destination::Registry(_) => {
-            set("output", if engine.capabilities.push_without_store { "registry zstd" } else { "registry" }.to_owned());
+            set("output", if capabilities.push_without_store { "registry zstd" } else { "registry" }.to_owned());
             set(
                 "provenance",
                 match request.provenance {

@@ -49,12 +49,12 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
         return Err(Error::failed("a release cannot be built on stand-in base images")
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
-    let mut gathered = inputs::gather(session, project, engine, request, &targets, &slices, &bases)?;
+    let mut gathered = inputs::gather(session, project, engine.capabilities, request, &targets, &slices, &bases)?;
     let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
     let (affected, before) = match &request.since {
         Some(since) => {
             let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
-            let (affected, before) = since::compare(session, engine, request, &bases, since, &after)?;
+            let (affected, before) = since::compare(session, engine.capabilities, request, &bases, since, &after)?;
             (Some(affected), before)
         }
         None => (None, BTreeMap::new()),

@@ -15,10 +15,13 @@ use crate::github::api::Api;
 use crate::github::notes::{self as body, Change, ImageNote, PlatformNote, ReleaseNotes};
 use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
 use crate::plan::request::{Destination, Release, Request};
-use crate::plan::{Decision, Plan, ServicePlan};
+use crate::plan::{Decision, Plan, ServicePlan, explain};
 use crate::record::RunRecord;
 use crate::stage::publish::{self, Item, Published};
-use crate::stage::{Session, checkout, claims, gates, project, update_release};
+use crate::stage::{Session, checkout, claims, gates, project, since, update_release};
+
+/// How many reasons for a rebuild the notes name before they count the rest.
+const NOTED_REASONS: usize = 3;
 
 /// What a release asks of the build.
 pub fn build_request(session: &Session, release: &Release) -> Request {
@@ -168,11 +171,12 @@ pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<
 }
 
 /// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
-fn notes(session: &Session, tag: &ReleaseTag, images: &[Noted], api: Option<&Api>) -> Result<ReleaseNotes> {
+fn notes(session: &Session, tag: &ReleaseTag, release: &Release, images: &[Noted], api: Option<&Api>) -> Result<ReleaseNotes> {
     let registry = &session.registry;
     let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
     let before = api.map(|api| api.release_before(&tag.tag)).transpose()?.flatten();
-    let digests = before.as_ref().map(|release| body::digests(release.body.as_deref().unwrap_or_default()));
+    let previous = before.as_ref().and_then(|release| release.tag_name.parse::<Tag>().ok());
+    let digests = before.map(|release| body::digests(release.body.as_deref().unwrap_or_default()));
     let images = in_parallel(images, |image| {
         let place = image.digest.clone().map(|digest| image.repository.with_digest(digest));
         Ok(ImageNote {
@@ -183,12 +187,16 @@ fn notes(session: &Session, tag: &ReleaseTag, images: &[Noted], api: Option<&Api
             change: digests.as_ref().map(|before| change(registry, image, before)).transpose()?,
         })
     });
+    let mut images = images.into_iter().collect::<Result<Vec<_>>>()?;
+    if let Some(previous) = &previous {
+        say_why(session, release, previous, &tag.tag, &mut images)?;
+    }
     Ok(ReleaseNotes {
         tag: tag.tag.clone(),
         // The templates need not make the release's own tag.
         image_tag: if tags.contains(&tag.tag) { &tag.tag } else { tags.first().unwrap_or(&tag.tag) }.clone(),
-        images: images.into_iter().collect::<Result<_>>()?,
-        previous: before.and_then(|release| release.tag_name.parse().ok()),
+        images,
+        previous,
         details: None,
     })
 }
@@ -202,6 +210,32 @@ fn change(registry: &Registry, image: &Noted, before: &BTreeMap<ServiceName, Dig
     let of = |digest: &Digest| registry.manifest(&image.repository.with_digest(digest.clone()));
     let (Some(new), Some(old)) = (of(new)?, of(old)?) else { return Ok(change) };
     Ok(if publish::images(&new)? == publish::images(&old)? { Change::Unchanged } else { change })
+}
+
+/// Adds to each image that was rebuilt what changed between the two tags' commits. It is read from git alone, so that a rerun on any machine
+/// says the same.
+fn say_why(session: &Session, release: &Release, before: &Tag, tag: &Tag, images: &mut [ImageNote]) -> Result<()> {
+    let rebuilt = images.iter_mut().filter(|image| matches!(image.change, Some(Change::Rebuilt(_))));
+    let rebuilt: Vec<&mut ImageNote> = rebuilt.collect();
+    if rebuilt.is_empty() {
+        return Ok(());
+    }
+    let git = session.git();
+    let both = checkout::commit_of(&git, before).and_then(|old| Ok((old, checkout::commit_of(&git, tag)?)));
+    let affected = match both.and_then(|(old, new)| since::between(session, release, &old, &new)) {
+        Ok(affected) => affected,
+        Err(error) if error.is_cancelled() => return Err(error),
+        Err(error) => {
+            let message = format!("the notes do not say why images were rebuilt: {error}");
+            session.events.notice(Level::Warning, Some(Task::Notes), message, None);
+            return Ok(());
+        }
+    };
+    for image in rebuilt {
+        let why = affected.reasons(&image.service).map(|reasons| explain::summary(&reasons, NOTED_REASONS));
+        image.change = Some(Change::Rebuilt(why));
+    }
+    Ok(())
 }
 
 /// Each published image's bytes to pull, and those of the image that its tags pointed to before, where they are known.
@@ -239,7 +273,7 @@ pub fn write_notes(
     dry_run: bool,
 ) -> Result<update_release::Report> {
     let api = session.github()?;
-    let notes = notes(session, tag, images, api.as_ref().ok())?;
+    let notes = notes(session, tag, release, images, api.as_ref().ok())?;
     let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
     let request = update_release::Request {
         notes: &notes,

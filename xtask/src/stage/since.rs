@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crate::config::pins::Pins;
 use crate::config::{self, Config};
-use crate::engine::Engine;
+use crate::docker::capability::Capabilities;
 use crate::error::{Error, Result};
 use crate::event::Level;
+use crate::execute::pool;
 use crate::name::ServiceName;
 use crate::plan::affected::{Affected, affected};
 use crate::plan::fingerprint::Inputs;
-use crate::plan::request::{Request, Since};
+use crate::plan::request::{Release, Request, Since};
 use crate::plan::services::{Service, discover};
 use crate::stage::inputs::{self, Bases, PINS};
 use crate::stage::project::Project;
@@ -31,7 +32,7 @@ use crate::workspace::package::join;
 /// When git knows no such revision, or a shallow clone cannot be deepened to it.
 pub fn compare(
     session: &Session,
-    engine: &Engine,
+    capabilities: Capabilities,
     request: &Request,
     bases: &Bases,
     since: &Since,
@@ -41,7 +42,7 @@ pub fn compare(
     let commit = commit(&git, since)?;
     let before = Commit::at(&git, &commit)
         .and_then(|commit| read(session, commit))
-        .and_then(|(config, project)| inputs_of(session, engine, request, bases, &config, &project));
+        .and_then(|(config, project)| inputs_of(session, capabilities, request, bases, &config, &project));
     let before = match before {
         Ok(before) => before,
         Err(error) if error.is_cancelled() => return Err(error),
@@ -52,6 +53,21 @@ pub fn compare(
         }
     };
     Ok((Affected { verdicts: affected(&before, after), commit }, before))
+}
+
+/// What of a release differs from an earlier one, each by the configuration and the pins of its own commit. It is the same on every machine:
+/// no engine is asked, and no stand-in counts.
+///
+/// # Errors
+/// When a commit is not here or cannot be read as a monorepo.
+pub fn between(session: &Session, release: &Release, before: &str, after: &str) -> Result<Affected> {
+    let git = session.git();
+    let at = |commit| {
+        let (config, project) = read(session, Commit::at(&git, commit)?)?;
+        let request = release.build(&config, pool::cores());
+        inputs_of(session, Capabilities::default(), &request, &Bases::default(), &config, &project)
+    };
+    Ok(Affected { commit: before.to_owned(), verdicts: affected(&at(before)?, &at(after)?) })
 }
 
 /// The commit to compare with.
@@ -88,7 +104,7 @@ fn read(session: &Session, commit: Commit) -> Result<(Config, Project)> {
 
 fn inputs_of(
     session: &Session,
-    engine: &Engine,
+    capabilities: Capabilities,
     request: &Request,
     bases: &Bases,
     config: &Config,
@@ -103,6 +119,6 @@ fn inputs_of(
     let slices = targets.iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
     let pins = project.workspace.contents().text(PINS);
     let pins = pins.map(|text| Pins::parse(&text, &project.root.join(PINS))).transpose()?.unwrap_or_default();
-    let gathered = inputs::gather(session, project, engine, request, &targets, &slices, &bases.at(pins))?;
+    let gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, &bases.at(pins))?;
     Ok(services.into_iter().map(|service| service.name).zip(gathered).collect())
 }

@@ -2,7 +2,8 @@
 
 use crate::harness::{SERVICES, Scene, TAGS, statuses};
 use crate::support::engine::shared;
-use crate::support::repo::git;
+use crate::support::github_api::TOKEN;
+use crate::support::repo::{Ran, git};
 use xtask::execute::shutdown::Shutdown;
 
 #[test]
@@ -61,6 +62,9 @@ fn an_unchanged_tree_is_carried_forward_and_an_older_release_takes_no_tag_back()
     assert_ne!(web["v1.1.0"], first[1]);
     assert_eq!([&web["latest"], &web["1"], &web["1.1"]], [&web["v1.1.0"]; 3]);
     assert_eq!([&web["1.0"], &web["v1.0.1"]], [&first[1]; 2]);
+    let body = scene.github.body("v1.1.0");
+    assert!(body.contains("**Change since v1.0.1:** rebuilt: file apps/web/src/more.ts added\n"), "{body}");
+    assert!(body.contains("**Change since v1.0.1:** unchanged\n"), "{body}");
 
     let again = scene.release("v1.0.0").exits(0);
     assert_eq!(statuses(&again.json()), ["skipped"; 2]);
@@ -143,4 +147,36 @@ fn with_annotations_each_release_is_an_index_of_its_own_over_the_same_images() {
     assert_eq!(scene.registry.count("PUT", ""), 0, "{:?}", scene.registry.log());
     assert_eq!(scene.github_writes(), 0);
     scene.run(&["verify", "v1.0.1", "--allow-stand-ins"]).exits(0);
+}
+
+#[test]
+fn why_an_image_was_rebuilt_is_told_alike_from_a_clone_that_has_neither_tag_nor_history_of_the_release_before() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.release("v1.0.0").exits(0);
+    scene.repo.edit("Dockerfile.monorepo-optimized", "mkdir /out && cat", "mkdir /out && touch /out/more && cat");
+    let config = scene.repo.read("xtask.toml").replace("sbom = false", "sbom = false\nprovenance = \"min\"");
+    scene.repo.write("xtask.toml", &config);
+    scene.repo.write("apps/web/src/more.ts", "export const more = 1;\n");
+    scene.repo.commit("more");
+    scene.tag("v1.1.0", "");
+    assert_eq!(statuses(&scene.release("v1.1.0").exits(0).json()), ["built"; 2]);
+    let body = scene.github.body("v1.1.0");
+    let line = scene.repo.read("Dockerfile.monorepo-optimized").lines().position(|line| line.contains("/out/more")).unwrap() + 1;
+    let stage = format!("stage api-build changed (Dockerfile line {line})");
+    assert!(body.contains(&format!("**Change since v1.0.0:** rebuilt: {stage}; setting provenance changed\n")), "{body}");
+    let web = "**Change since v1.0.0:** rebuilt: file apps/web/src/more.ts added; setting provenance changed\n";
+    assert!(body.contains(web), "{body}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let clone = dir.path().join("clone");
+    let origin = format!("file://{}", scene.repo.path().display());
+    git(dir.path(), &["clone", "--quiet", "--depth=1", "--branch=v1.1.0", &origin, clone.to_str().unwrap()]);
+    assert_eq!(git(&clone, &["tag", "--list"]), "v1.1.0");
+    scene.github.state().log.clear();
+    let args = ["release", "v1.1.0", "--allow-stand-ins"];
+    let again = scene.repo.command(&args).current_dir(&clone).env("GITHUB_TOKEN", TOKEN).output().unwrap();
+    let again = Ran::new(&args, &again).exits(0);
+    assert!(again.stderr.contains("notes: unchanged"), "{}", again.stderr);
+    assert_eq!((scene.github_writes(), scene.github.body("v1.1.0")), (0, body));
 }

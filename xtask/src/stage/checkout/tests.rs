@@ -63,11 +63,14 @@ fn the_tag_is_found_in_whole_shallow_and_partial_clones_and_only_its_selected_fi
     let dir = tempfile::tempdir().unwrap();
     let origin = origin(dir.path());
     let expected = git(&origin, "rev-parse v1.0.0^{commit}");
-    for (name, flags) in [("whole", ""), ("shallow", "--depth=1 --no-tags"), ("partial", "--filter=blob:none --no-checkout")] {
+    let clones = [("whole", "--no-tags"), ("shallow", "--depth=1 --no-tags"), ("partial", "--filter=blob:none --no-checkout")];
+    for (name, flags) in clones {
         let clone = clone(&origin, flags, name);
         let shutdown = Shutdown::new();
         let (tag, commit) = resolve(&git_at(&clone), &"1.0.0".parse().unwrap()).unwrap();
         assert_eq!((tag.tag.as_str(), &commit), ("v1.0.0", &expected), "{name}");
+        let settings = git(&clone, "config --list");
+        assert!(name != "whole" || !settings.contains("promisor") && !clone.join(".git/shallow").exists(), "{settings}");
         let folder = clone.join("target/checkout");
         let made = sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap();
         assert_eq!(std::fs::read_to_string(made.root.join("apps/api/main.ts")).unwrap(), "one", "{name}");

@@ -117,6 +117,19 @@ impl Git {
         Ok(Some(name))
     }
 
+    /// Fetches one tag. A shallow clone gets its commit alone, with the contents of its files as they are read; a whole one stays whole.
+    ///
+    /// # Errors
+    /// When the remote has no such tag or cannot be asked.
+    pub fn fetch_tag(&self, remote: &str, tag: &str) -> Result<()> {
+        let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+        if self.is_shallow()? {
+            fetch.extend(["--depth=1", "--filter=blob:none"]);
+        }
+        let reference = format!("refs/tags/{tag}:refs/tags/{tag}");
+        self.bytes(&[&fetch[..], &[remote, &reference]].concat()).map(drop)
+    }
+
     fn is_shallow(&self) -> Result<bool> {
         Ok(self.ask(&["rev-parse", "--is-shallow-repository"])?.as_deref() == Some("true"))
     }
