@@ -196,9 +196,11 @@ fn contexts(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
     let rank = |reason: &Reason| match reason {
         Reason::File { .. } => 0,
         Reason::Package { .. } => 1,
-        Reason::Lock { .. } => 2,
-        Reason::Setting { .. } => 3,
-        _ => 4,
+        // An entry whose version stays has mostly changed for the sake of one whose version does not.
+        Reason::Lock { before, after, .. } if before != after => 2,
+        Reason::Lock { .. } => 3,
+        Reason::Setting { .. } => 4,
+        _ => 5,
     };
     found.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
     found.dedup();

@@ -67,7 +67,7 @@ fn each_kind_of_change_reads_as_a_person_would_say_it() {
         part(Kind::Lock, &[("zod@3.23.1", "h"), ("@a/b@1.0.0(react@19.0.0)", "h"), ("same@1.0.0", "other"), ("new@2.0.0", "h")]);
     assert_eq!(
         said(|i| sources(i, "lock", lock)),
-        ["@a/b 1.0.0 changed in the lock", "new 2.0.0 added", "same 1.0.0 changed in the lock", "zod 3.22.0 → 3.23.1"]
+        ["new 2.0.0 added", "zod 3.22.0 → 3.23.1", "@a/b 1.0.0 changed in the lock", "same 1.0.0 changed in the lock"]
     );
     assert_eq!(said(|i| sources(i, "workspace", part(Kind::Settings, &[]))), ["setting overrides removed"]);
     assert_eq!(
