@@ -17,7 +17,7 @@ use crate::pipeline;
 use crate::plan::request::{Destination, Request};
 use crate::plan::services::{Service, select};
 use crate::plan::upkeep::{Known, PrunePlan, Tier, clear};
-use crate::record::{RunRecord, Runs, Unfinished};
+use crate::record::{RunRecord, Runs};
 use crate::report::Reporter;
 use crate::stage::upkeep::{self, Held, Looking, apply, overview};
 use crate::stage::{Session, state_dir};
@@ -72,17 +72,7 @@ impl Opened {
     }
 
     fn looking(&self) -> Looking<'_> {
-        let config = &self.session.config;
-        let prefix = config.images.prefix.as_ref();
-        Looking {
-            registry: &self.session.registry,
-            api: self.api.as_ref().map_err(|why| *why),
-            events: &self.session.events,
-            prefix,
-            caches: config.cache.repository.as_ref(),
-            unfinished: Unfinished::new(&self.session.state_dir()),
-            packages: prefix.is_some_and(|prefix| upkeep::is_github(prefix.registry())),
-        }
+        Looking::of(&self.session, self.api.as_ref().map_err(|why| *why))
     }
 
     /// Looks into the tiers. One that was asked for by name has to be there; of the others it is said why they are left out.

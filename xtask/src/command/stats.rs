@@ -38,12 +38,11 @@ pub fn run(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<Finish
 
 fn share(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<()> {
     let (session, reporter) = surroundings.session()?;
-    let before = history::pull(&session)?;
-    let given = if flags.push { history::push(&session)? } else { 0 };
     let told = if flags.push {
-        format!("{before} runs came from the registry, {given} went there")
+        let moved = history::push(&session)?;
+        format!("{} runs came from the registry, {} went there", moved.came, moved.went)
     } else {
-        format!("{before} runs came from the registry")
+        format!("{} runs came from the registry", history::pull(&session)?)
     };
     session.events.notice(Level::Info, None, told, None);
     reporter.finish();

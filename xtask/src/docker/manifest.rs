@@ -25,6 +25,9 @@ pub const OCI_EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The `accept` header of every manifest request: without it a registry may convert what it holds.
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
+/// The annotation of an index or a manifest that says when it was made (OCI image-spec 1.1, annotations.md).
+pub const CREATED: &str = "org.opencontainers.image.created";
+
 /// The annotation of an index entry that holds attestations; its value is `attestation-manifest`.
 pub const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 /// The annotation that names the manifest an attestation is about.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::attest;
-use super::manifest::{Document, Raw};
+use super::manifest::{CREATED, Document, Raw};
 use super::registry::{Registry, in_parallel};
 use crate::error::Result;
 use crate::name::{Digest, ImageRef, Tag};
@@ -13,9 +13,6 @@ use crate::plan::upkeep::registry::Node;
 
 /// The annotation that BuildKit gives each layer of a cache manifest: when the step was executed.
 const CREATED_AT: &str = "buildkit/createdat";
-
-/// The annotation of an index or a manifest that says when it was made (OCI image-spec, annotations.md).
-const CREATED: &str = "org.opencontainers.image.created";
 
 /// What another source than the registry knows of a manifest: GHCR lists untagged ones too, and when each was pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,27 +1,31 @@
-//! The history of runs: a line for each, and one history for CI and laptops, kept in the registry as an OCI artifact (image-spec 1.1,
-//! "Guidelines for Artifact Usage") whose only layer is the history's text. What a line holds is `record::history`'s to say.
+//! The history of runs: a line for each, and one history for CI and laptops, kept in the registry. How it lies there is `history/shared.rs`'s
+//! to say, what a line holds is `record::history`'s.
+//!
+//! A registry knows no "only if unchanged": whoever puts a tag last wins, and what another put a moment before is gone from it. So each push
+//! stores its lines under a tag of its own first, a *part*, which nobody else writes. Whoever reads the history reads the parts and then the
+//! common tag; whoever pushes puts the whole of that under the common tag. A part that is missing in there, because two pushes met, is read all
+//! the same, and comes in with the next push, whoever's that is.
+//!
+//! A part goes once the common tag has its lines and it is older than [`SETTLING`]. By then no push can be under way that read before the
+//! part was there, so that each one that still puts the common tag has the lines: from the part, or from the common tag, which it read after.
 
-use std::time::Duration;
+mod shared;
 
-use crate::docker::manifest::{Document, OCI_EMPTY, OCI_MANIFEST, Raw};
+use std::time::{Duration, SystemTime};
+
+use self::shared::Shared;
 use crate::error::{Error, Result};
 use crate::event::Level;
 use crate::name::ImageRef;
-use crate::record::history::PastRun;
+use crate::record::history::{PastRun, missing};
 use crate::record::{Keep, RunRecord};
 use crate::stage::Session;
 
 /// How much of the history is kept: about 10 MB.
 const KEEP: Keep = Keep { count: 10_000, age: Duration::from_hours(366 * 24) };
 
-const ARTIFACT: &str = "application/vnd.xtask.history.v1";
-const LINES: &str = "application/vnd.xtask.history.v1+jsonl";
-
-/// The largest history that is read back, in bytes.
-const MAX: u64 = 256 << 20;
-
-/// How often a push begins anew because somebody else's came first.
-const ATTEMPTS: usize = 5;
+/// How long a part stays at least. A push puts the common tag within half of this after it began to read, or leaves it to another.
+const SETTLING: Duration = Duration::from_hours(1);
 
 /// Appends a run. A history that cannot be written is a warning: the run itself went as it went.
 pub fn append(session: &Session, record: &RunRecord) {
@@ -31,50 +35,59 @@ pub fn append(session: &Session, record: &RunRecord) {
     }
 }
 
+/// How many runs a push moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchanged {
+    /// From the registry.
+    pub came: usize,
+    /// Into the registry.
+    pub went: usize,
+}
+
 /// Takes in the runs that the registry's history has and ours has not. Returns how many came.
 ///
 /// # Errors
 /// When there is no registry, it does not answer, or what it holds is no history.
 pub fn pull(session: &Session) -> Result<usize> {
-    let place = place(session)?;
-    match session.registry.manifest(&place)? {
-        Some(raw) => session.history().merge(&lines(session, &place, &raw)?),
-        None => Ok(0),
-    }
+    session.history().merge(&shared::read(session, &place(session)?)?.text())
 }
 
-/// Takes in what the registry has, then puts the whole there. Returns how many runs went.
-///
-/// A registry knows no "only if unchanged": whoever puts a manifest last wins. So the tag is looked at right before and after, and
-/// what came in between is taken in first. Two pushes within milliseconds can still pass each other by; the runs are then
-/// missing there until the next push from the machine that has them.
+/// Takes in what the registry has, then puts there what it has not.
 ///
 /// # Errors
-/// As [`pull`], and when the registry cannot be written, or others never cease to write.
-pub fn push(session: &Session) -> Result<usize> {
-    let (place, history, registry) = (place(session)?, session.history(), &session.registry);
-    for _ in 0..ATTEMPTS {
-        let before = registry.manifest(&place)?;
-        let theirs = before.as_ref().map(|raw| lines(session, &place, raw)).transpose()?.unwrap_or_default();
-        history.merge(&theirs)?;
-        history.prune(KEEP, session.begun)?;
-        let ours = history.lines()?;
-        let news = crate::record::history::missing(&ours, &theirs).len();
-        if news == 0 {
-            return Ok(0);
-        }
-        let raw = upload(session, &place, ours.as_bytes())?;
-        let is = |digest: Option<&crate::name::Digest>| -> Result<bool> {
-            Ok(registry.resolve(&place)?.map(|found| found.digest).as_ref() == digest)
-        };
-        if is(before.as_ref().map(Raw::digest))? {
-            registry.put_manifest(&place, &raw)?;
-            if is(Some(raw.digest()))? {
-                return Ok(news);
-            }
-        }
+/// As [`pull`], and when the registry cannot be written.
+pub fn push(session: &Session) -> Result<Exchanged> {
+    let (place, history, began) = (place(session)?, session.history(), SystemTime::now());
+    let shared = shared::read(session, &place)?;
+    let theirs = shared.text();
+    let came = history.merge(&theirs)?;
+    history.prune(KEEP, session.begun)?;
+    let ours = history.lines()?;
+    let news = missing(&ours, &theirs);
+    if !news.is_empty() {
+        shared::put_part(session, &place, &news)?;
     }
-    Err(Error::failed(format!("others write {place} all the time")).hint("run this again"))
+    let moved = Exchanged { came, went: news.len() };
+    let whole = if missing(&ours, shared.common_text()).is_empty() {
+        shared.common_digest().cloned()
+    } else if began.elapsed().is_ok_and(|took| took > SETTLING / 2) {
+        return Ok(moved);
+    } else {
+        Some(shared::put_common(session, &place, &ours)?)
+    };
+    if session.registry.resolve(&place)?.map(|found| found.digest) == whole {
+        settle(session, &place, &shared);
+    }
+    Ok(moved)
+}
+
+/// Removes the parts that are old enough; the common tag has all that was read. One that stays costs a request at every reading.
+fn settle(session: &Session, place: &ImageRef, shared: &Shared) {
+    let settled = shared.parts_before(session.begun - SETTLING);
+    if let Err(error) = shared::remove(session, place, &settled) {
+        let told = format!("parts of the history that the whole has taken in cannot be removed: {error}");
+        session.events.notice(Level::Info, None, told, error.hint_text().map(str::to_owned));
+    }
 }
 
 fn place(session: &Session) -> Result<ImageRef> {
@@ -82,24 +95,4 @@ fn place(session: &Session) -> Result<ImageRef> {
         Error::usage("there is no registry to share the history through")
             .hint("set `[stats] repository` in xtask.toml, or `[images] registry` and `namespace`")
     })
-}
-
-fn lines(session: &Session, place: &ImageRef, raw: &Raw) -> Result<String> {
-    let foreign = || {
-        Error::failed(format!("{place} holds something else than a history of runs"))
-            .hint("name another place in `[stats] repository` in xtask.toml")
-    };
-    let Document::Manifest(manifest) = raw.document()? else { return Err(foreign()) };
-    let layer = manifest.layers.iter().find(|layer| layer.media_type == LINES).ok_or_else(foreign)?;
-    let bytes = session.registry.blob(place, &layer.digest, layer.size.min(MAX))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn upload(session: &Session, place: &ImageRef, text: &[u8]) -> Result<Raw> {
-    let empty = session.registry.push_blob(place, OCI_EMPTY, b"{}")?;
-    let layer = session.registry.push_blob(place, LINES, text)?;
-    let manifest = serde_json::json!({
-        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": ARTIFACT, "config": empty, "layers": [layer],
-    });
-    Ok(Raw::new(OCI_MANIFEST, manifest.to_string()))
 }

@@ -179,6 +179,23 @@ pub fn running_engine(session: &Session) -> Result<Engine> {
     found.ok_or_else(|| Error::failed("no engine runs here").hint("start Docker, or run `cargo xtask engine up`"))
 }
 
+impl<'a> Looking<'a> {
+    /// A session's.
+    #[must_use]
+    pub fn of(session: &'a Session, api: Result<&'a Api, &'static str>) -> Self {
+        let prefix = session.config.images.prefix.as_ref();
+        Self {
+            registry: &session.registry,
+            api,
+            events: &session.events,
+            prefix,
+            caches: session.config.cache.repository.as_ref(),
+            unfinished: Unfinished::new(&session.state_dir()),
+            packages: prefix.is_some_and(|prefix| is_github(prefix.registry())),
+        }
+    }
+}
+
 impl Looking<'_> {
     fn gha(&self, switch: Switch) -> Looked<Vec<actions::Entry>> {
         if switch == Switch::Off {

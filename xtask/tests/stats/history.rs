@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use xtask::docker::manifest::{OCI_EMPTY, OCI_MANIFEST, Raw};
+use xtask::docker::manifest::{CREATED, Document, OCI_EMPTY, OCI_MANIFEST, Raw};
+use xtask::name::ImageRef;
 
 use crate::support::registry::{RegistryServer, anonymous};
 use crate::support::repo::xtask;
@@ -113,7 +114,7 @@ fn ci_and_laptops_see_one_history_through_the_registry() {
     assert_eq!(ours, theirs);
 
     // Anybody's registry client sees what it is.
-    let image = format!("{}/acme/shop:xtask-history", server.host()).parse().unwrap();
+    let image = shared_under(&server, "xtask-history");
     let manifest: Value = serde_json::from_slice(anonymous().need_manifest(&image).unwrap().bytes()).unwrap();
     assert_eq!(manifest["artifactType"], "application/vnd.xtask.history.v1");
 }
@@ -121,7 +122,7 @@ fn ci_and_laptops_see_one_history_through_the_registry() {
 #[test]
 fn an_image_is_not_taken_for_a_history_and_not_written_over() {
     let server = RegistryServer::plain();
-    let image = format!("{}/acme/shop:xtask-history", server.host()).parse().unwrap();
+    let image = shared_under(&server, "xtask-history");
     let client = anonymous();
     let config = client.push_blob(&image, OCI_EMPTY, b"{}").unwrap();
     let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [config]});
@@ -146,4 +147,91 @@ fn processes_that_write_one_history_at_once_lose_nothing() {
     });
     let read = stats(laptop.path(), &[]);
     assert_eq!((&read["runs"], &read["damaged"]), (&310.into(), &0.into()));
+}
+
+/// How many runs a machine without a history of its own finds in the registry.
+fn runs_in(server: &RegistryServer) -> u64 {
+    let fresh = root(&server.host(), "");
+    xtask(fresh.path(), &["stats", "--pull"]).exits(0);
+    stats(fresh.path(), &[])["runs"].as_u64().unwrap()
+}
+
+#[test]
+fn five_processes_that_push_at_once_lose_nothing() {
+    let server = RegistryServer::plain();
+    for round in 0..4 {
+        let machine = |n: u64| root(&server.host(), &lines(round * 50 + n * 10..round * 50 + n * 10 + 10));
+        let machines: Vec<_> = (0..5).map(machine).collect();
+        std::thread::scope(|scope| {
+            for machine in &machines {
+                scope.spawn(|| xtask(machine.path(), &["stats", "--push"]).exits(0));
+            }
+        });
+        assert_eq!(runs_in(&server), (round + 1) * 50);
+    }
+    // Whoever pushes next, even with nothing of its own, leaves the whole under the common tag.
+    xtask(root(&server.host(), "").path(), &["stats", "--push"]).exits(0);
+    assert_eq!(held(&server, "xtask-history"), 200);
+}
+
+fn shared_under(server: &RegistryServer, tag: &str) -> ImageRef {
+    format!("{}/acme/shop:{tag}", server.host()).parse().unwrap()
+}
+
+fn tags(server: &RegistryServer) -> Vec<String> {
+    let tags = anonymous().tags(&shared_under(server, "xtask-history")).unwrap();
+    tags.iter().map(ToString::to_string).collect()
+}
+
+/// How many lines lie under one tag.
+fn held(server: &RegistryServer, tag: &str) -> usize {
+    let (image, client) = (shared_under(server, tag), anonymous());
+    let Document::Manifest(manifest) = client.need_manifest(&image).unwrap().document().unwrap() else { panic!("an index") };
+    let lines = client.blob(&image, &manifest.layers[0].digest, manifest.layers[0].size).unwrap();
+    String::from_utf8(lines).unwrap().lines().count()
+}
+
+/// Makes every part look as old as this.
+fn age_parts(server: &RegistryServer, age: Duration) {
+    let client = anonymous();
+    for tag in tags(server).iter().filter(|tag| *tag != "xtask-history") {
+        let image = shared_under(server, tag);
+        let mut manifest: Value = serde_json::from_slice(client.need_manifest(&image).unwrap().bytes()).unwrap();
+        manifest["annotations"][CREATED] = humantime::format_rfc3339_millis(SystemTime::now() - age).to_string().into();
+        client.put_manifest(&image, &Raw::new(OCI_MANIFEST, manifest.to_string())).unwrap();
+    }
+}
+
+#[test]
+fn a_push_that_another_overtook_is_read_all_the_same_and_its_part_goes_only_when_the_whole_has_its_lines() {
+    let server = RegistryServer::plain();
+    let machine = |range| root(&server.host(), &lines(range));
+    xtask(machine(0..3).path(), &["stats", "--push"]).exits(0);
+    let (common, client) = (shared_under(&server, "xtask-history"), anonymous());
+    let before = client.need_manifest(&common).unwrap();
+    xtask(machine(3..5).path(), &["stats", "--push"]).exits(0);
+    // As a push leaves it that read before this one and put after it.
+    client.put_manifest(&common, &before).unwrap();
+    assert_eq!((held(&server, "xtask-history"), runs_in(&server)), (3, 5));
+
+    age_parts(&server, Duration::from_mins(59));
+    let third = machine(5..6);
+    xtask(third.path(), &["stats", "--push"]).exits(0);
+    assert_eq!((held(&server, "xtask-history"), tags(&server).len()), (6, 1 + 3), "{:?}", tags(&server));
+    client.put_manifest(&common, &before).unwrap();
+    age_parts(&server, Duration::from_mins(61));
+    assert!(xtask(third.path(), &["stats", "--push"]).exits(0).stderr.contains("0 runs came from the registry, 0 went there"));
+    assert_eq!((held(&server, "xtask-history"), tags(&server)), (6, vec!["xtask-history".to_owned()]));
+    assert_eq!(runs_in(&server), 6);
+}
+
+#[test]
+fn a_registry_that_does_not_delete_keeps_the_parts_and_it_is_said() {
+    let server = RegistryServer::that_does_not_delete();
+    let machine = root(&server.host(), &lines(0..3));
+    xtask(machine.path(), &["stats", "--push"]).exits(0);
+    age_parts(&server, Duration::from_hours(2));
+    let said = xtask(machine.path(), &["stats", "--push"]).exits(0).stderr;
+    assert!(said.contains("cannot be removed") && said.contains("REGISTRY_STORAGE_DELETE_ENABLED"), "{said}");
+    assert_eq!((tags(&server).len(), runs_in(&server)), (2, 3));
 }

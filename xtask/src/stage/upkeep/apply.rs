@@ -109,14 +109,26 @@ impl Looking<'_> {
             now.insert(repository.clone(), after);
         }
         let needed = needed_by_new(before, &now[repository]);
-        for digest in digests.iter().filter(|digest| !needed.contains(*digest)) {
-            match held.packages.get(repository) {
-                Some(package) => self.delete_version(package, digest)?,
-                None if self.is_package(repository) => return Err(no_api(repository, self.api.err())),
-                None => self.delete_manifest(repository, digest)?,
-            }
+        let mut going = digests.iter().filter(|digest| !needed.contains(*digest));
+        going.try_for_each(|digest| self.delete_one(held.packages.get(repository), repository, digest))
+    }
+
+    /// Deletes manifests that nothing but their own tags leads to.
+    ///
+    /// # Errors
+    /// When the registry does not delete, or refuses.
+    pub fn delete_all(&self, repository: &ImageRef, digests: &[Digest]) -> Result<()> {
+        let mut packages = BTreeMap::new();
+        self.listed(repository, &mut packages)?;
+        digests.iter().try_for_each(|digest| self.delete_one(packages.get(repository), repository, digest))
+    }
+
+    fn delete_one(&self, package: Option<&Package>, repository: &ImageRef, digest: &Digest) -> Result<()> {
+        match package {
+            Some(package) => self.delete_version(package, digest),
+            None if self.is_package(repository) => Err(no_api(repository, self.api.err())),
+            None => self.delete_manifest(repository, digest),
         }
-        Ok(())
     }
 
     fn delete_manifest(&self, repository: &ImageRef, digest: &Digest) -> Result<()> {
