@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts its contenders itself and reads the machine's environment")]
 
+mod engine;
 #[path = "../tests/support/generate.rs"]
 mod generate;
 mod measure;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use engine::{BUILDX, Engine, run};
 use generate::Size;
 use measure::{Contender, at_most, side_by_side, verdict};
 use xtask::event::Events;
@@ -32,15 +34,6 @@ fn main() -> ExitCode {
     if wanted("unchanged") && !unchanged() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Engine {
-    packages: PathBuf,
-    docker_host: String,
-    docker_config: PathBuf,
-    registry: String,
-}
-
 /// Each run releases a version of its own of the same tree: every tag of four services is put, nothing is built. True where the promises hold.
 fn unchanged() -> bool {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
@@ -53,14 +46,12 @@ fn unchanged() -> bool {
         command.args(["--engine", "embedded"]).args(args).current_dir(&root).env_remove("GITHUB_TOKEN").env_remove("GH_TOKEN");
         command
     };
-    run(&mut xtask(&["engine", "up"]));
-    let status = xtask(&["engine", "status", "--json"]).output().expect("xtask runs");
-    let engine: Engine = serde_json::from_slice(&status.stdout).expect("the status is JSON");
+    let engine = Engine::up(|| xtask(&[]));
     let versions = Cell::new(0);
     let release = || {
         let tag = format!("v1.0.{}", versions.get());
         let mut command = xtask(&["release", &tag, "--allow-stand-ins"]);
-        command.env("XTASK_IMAGES_REGISTRY", &engine.registry).env("XTASK_IMAGES_NAMESPACE", "bench/release");
+        command.env("XTASK_IMAGES_REGISTRY", engine.says("registry")).env("XTASK_IMAGES_NAMESPACE", "bench/release");
         command
     };
     let next = || {
@@ -72,16 +63,8 @@ fn unchanged() -> bool {
         let _ = std::fs::remove_file(before);
     };
     let bake = || {
-        let mut command = Command::new(engine.packages.join("usr/libexec/docker/cli-plugins/docker-buildx"));
-        command
-            .current_dir(&root)
-            .args(["bake", "--file", "bench/docker-bake.hcl", "--push", "optimized"])
-            .env("DOCKER_HOST", &engine.docker_host)
-            .env("DOCKER_CONFIG", &engine.docker_config)
-            .env("REGISTRY", &engine.registry)
-            .env("CA_FILE", ca_file())
-            // Bake asks before it reads a file outside the context, and nobody is there to answer.
-            .env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
+        let mut command = engine.client(BUILDX, &root);
+        command.args(["bake", "--file", "bench/docker-bake.hcl", "--push", "optimized"]).env("REGISTRY", engine.says("registry"));
         command
     };
     next();
@@ -181,14 +164,4 @@ fn fresh(name: &str) -> PathBuf {
 
 fn git(root: &Path, args: &[&str]) {
     run(Command::new("git").args(args).current_dir(root));
-}
-
-/// The certificate bundle this machine's tools trust, as the contenders' build secret.
-fn ca_file() -> String {
-    ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

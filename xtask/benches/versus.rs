@@ -6,12 +6,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts its contenders itself and reads the machine's environment")]
 
+mod engine;
 mod measure;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use engine::{BUILDX, Engine, ca_file, run};
 use measure::{Contender, at_most, side_by_side, verdict};
 
 const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];
@@ -54,14 +56,6 @@ struct Bench {
     engine: Engine,
 }
 
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Engine {
-    packages: PathBuf,
-    docker_host: String,
-    docker_config: PathBuf,
-}
-
 impl Bench {
     fn new() -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus");
@@ -69,9 +63,7 @@ impl Bench {
             std::fs::remove_dir_all(&root).expect("the old clone can be removed");
         }
         run(Command::new("git").args(["clone", "--quiet", "--local"]).arg(repository()).arg(&root));
-        run(xtask(&root).args(["engine", "up"]));
-        let status = xtask(&root).args(["engine", "status", "--json"]).output().expect("xtask runs");
-        let engine = serde_json::from_slice(&status.stdout).expect("the status is JSON");
+        let engine = Engine::up(|| xtask(&root));
         Self { root, engine }
     }
 
@@ -191,14 +183,14 @@ impl Bench {
     fn bake(&self, group: &str) -> Command {
         let mut command = self.docker();
         command.args(["buildx", "bake", "--file", "bench/docker-bake.hcl", group]);
-        with_ca(command)
+        command
     }
 
     /// The plugin called directly, and no attestation: what `xtask` does for its own builds.
     fn bake_at_its_best(&self, group: &str) -> Command {
         let mut command = self.buildx();
         command.args(["bake", "--file", "bench/docker-bake.hcl", "--load", "--provenance=false", group]);
-        with_ca(command)
+        command
     }
 
     fn bare(&self, target: &str) -> Command {
@@ -213,20 +205,11 @@ impl Bench {
     }
 
     fn buildx(&self) -> Command {
-        self.client(&self.engine.packages.join("usr/libexec/docker/cli-plugins/docker-buildx"))
+        self.engine.client(BUILDX, &self.root)
     }
 
     fn docker(&self) -> Command {
-        self.client(&self.engine.packages.join("usr/bin/docker"))
-    }
-
-    fn client(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
-        command
-            .current_dir(&self.root)
-            .env("DOCKER_HOST", &self.engine.docker_host)
-            .env("DOCKER_CONFIG", &self.engine.docker_config);
-        command
+        self.engine.client("usr/bin/docker", &self.root)
     }
 
     /// Removes every image that a contender made, and the build cache but for what its cache mounts hold.
@@ -263,20 +246,4 @@ fn xtask(root: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(["--engine", "embedded"]).current_dir(root).env("XTASK_ENGINE_DATA", engine_data());
     command
-}
-
-/// The certificate bundle this machine's tools trust, as the contenders' build secret.
-fn ca_file() -> String {
-    ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default()
-}
-
-fn with_ca(mut bake: Command) -> Command {
-    // Bake asks before it reads a file outside the context, and nobody is there to answer.
-    bake.env("CA_FILE", ca_file()).env("BUILDX_BAKE_ENTITLEMENTS_FS", "0");
-    bake
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

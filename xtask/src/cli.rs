@@ -16,7 +16,7 @@ use crate::config::EngineChoice;
 use crate::name::{ImageRef, Platform, ReleaseTag};
 use crate::plan::request;
 
-pub use cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm};
+pub use cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm, Removing};
 pub use ci::{Ci, CiPart, CiWorkflow};
 pub use doctor::Doctor;
 pub use init::Init;

@@ -61,6 +61,14 @@ pub struct CachePrune {
     /// Keep tags of this pattern too, repeatable
     #[arg(long, value_name = "PATTERN")]
     pub protect: Vec<String>,
+    /// How it is carried out
+    #[command(flatten)]
+    pub removing: Removing,
+}
+
+/// How removals are carried out.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Removing {
     /// Do not ask
     #[arg(long, short)]
     pub yes: bool,
@@ -88,15 +96,9 @@ pub struct CacheClear {
     /// Only these tiers, divided by commas [default: all]
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TIER")]
     pub tier: Vec<Tier>,
-    /// Do not ask
-    #[arg(long, short)]
-    pub yes: bool,
-    /// Print what would go, and remove nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Print what goes and what became of it as JSON
-    #[arg(long)]
-    pub json: bool,
+    /// How it is carried out
+    #[command(flatten)]
+    pub removing: Removing,
 }
 
 /// Flags of `cache warm`.

@@ -106,8 +106,7 @@ fn prune(flags: &cli::CachePrune, surroundings: &Surroundings<'_>) -> Result<Fin
     let known = opened.known(&policy, &flags.tier)?;
     let held = opened.look(&known, &flags.tier)?;
     let plan = upkeep::plan(&held, &known);
-    let how = How { yes: flags.yes, dry_run: flags.dry_run, json: flags.json };
-    carry_out(opened, surroundings, &held, &plan, how, || Ok(()))
+    carry_out(opened, surroundings, &held, &plan, flags.removing, || Ok(()))
 }
 
 /// The configuration's policy with what the flags say.
@@ -138,10 +137,9 @@ fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Res
         &known,
         named.then_some(&targets),
     );
-    let how = How { yes: flags.yes, dry_run: flags.dry_run, json: flags.json };
     let state = opened.session.state();
     let local = flags.tier.is_empty() || flags.tier.contains(&Tier::Engine);
-    carry_out(opened, surroundings, &held, &plan, how, || {
+    carry_out(opened, surroundings, &held, &plan, flags.removing, || {
         // Other tiers are elsewhere: what is here may go on being used.
         if !local {
             return Ok(());
@@ -154,21 +152,13 @@ fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Res
     })
 }
 
-/// How a plan is carried out.
-#[derive(Clone, Copy)]
-struct How {
-    yes: bool,
-    dry_run: bool,
-    json: bool,
-}
-
 /// Shows a plan, asks, and carries it out; `then` is done with it, unless this is a dry run.
 fn carry_out(
     opened: Opened,
     surroundings: &Surroundings<'_>,
     held: &Held,
     plan: &PrunePlan,
-    how: How,
+    how: cli::Removing,
     then: impl FnOnce() -> Result<()>,
 ) -> Result<Finished> {
     if !how.json {
@@ -188,7 +178,7 @@ fn carry_out(
 }
 
 /// Asks on a terminal; elsewhere somebody has to have said it.
-fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<()> {
+fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: cli::Removing) -> Result<()> {
     if how.yes {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 //! attestations and signatures of live images look untagged.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -14,8 +15,10 @@ use crate::support::registry::{RegistryServer, anonymous};
 use crate::support::tools::SKOPEO;
 use xtask::config::Upkeep;
 use xtask::docker::registry::Registry;
+use xtask::event::Events;
 use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
+use xtask::github::api::Api;
 use xtask::name::{Digest, ImageRef};
 use xtask::plan::upkeep::{Action, Known, registry::decide};
 use xtask::record::Unfinished;
@@ -31,6 +34,12 @@ fn known(policy: &Upkeep) -> Known<'_> {
         former_branches: BTreeSet::new(),
         release_tags: vec!["v{version}".to_owned(), "latest".to_owned()],
     }
+}
+
+/// Looking at a registry that deletes by itself; notes of what is unfinished lie in `dir`.
+fn looking<'a>(registry: &'a Registry, api: &'a Api, events: &'a Events, prefix: &'a ImageRef, dir: &Path) -> Looking<'a> {
+    let unfinished = Unfinished::new(dir);
+    Looking { registry, api: Ok(api), events, prefix: Some(prefix), caches: None, unfinished, packages: false }
 }
 
 /// What a repository holds, as the Packages API lists it: everything, a month old but for `young`.
@@ -83,15 +92,8 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
     assert_eq!((versions.len(), untagged), (6 * 5 + 3, 26 + 2), "{versions:#?}");
     trial.fake.state().packages.insert("repo/api".into(), versions);
     let (github, events) = trial.api(TOKEN);
-    let looking = Looking {
-        registry: &registry,
-        api: Ok(&github),
-        events: &events,
-        prefix: Some(&prefix),
-        caches: None,
-        unfinished: Unfinished::new(dir.path()),
-        packages: true,
-    };
+    let looking = looking(&registry, &github, &events, &prefix, dir.path());
+    let looking = Looking { packages: true, ..looking };
     let policy = Upkeep::default();
     let mut packages = BTreeMap::new();
     let repositories = looking.repositories(&known(&policy), &mut packages).unwrap();
@@ -141,15 +143,7 @@ fn a_tag_that_is_put_between_the_plan_and_the_deletion_keeps_its_image() {
     let closed = TestImage::new("closed").push(&registry, &api.with_tag("pr-8".parse().unwrap()));
     let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
     let (github, events) = trial.api(TOKEN);
-    let looking = Looking {
-        registry: &registry,
-        api: Ok(&github),
-        events: &events,
-        prefix: Some(&prefix),
-        caches: None,
-        unfinished: Unfinished::new(dir.path()),
-        packages: false,
-    };
+    let looking = looking(&registry, &github, &events, &prefix, dir.path());
     let policy = Upkeep::default();
     let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
     let removals = decide(&repositories, &known(&policy));
@@ -160,4 +154,25 @@ fn a_tag_that_is_put_between_the_plan_and_the_deletion_keeps_its_image() {
     registry.put_manifest(&api.with_tag("v2.0.0".parse().unwrap()), &closed).unwrap();
     looking.delete(&held, &mut BTreeMap::new(), repository, digests).unwrap();
     assert_eq!(server.manifests(api.repository()).len(), 2);
+}
+
+#[test]
+fn parts_of_a_shared_history_are_deleted_there_by_their_number() {
+    let (server, registry) = (RegistryServer::plain(), anonymous());
+    let prefix: ImageRef = format!("{}/org/repo", server.host()).parse().unwrap();
+    let part = |tag: &str| TestImage::new(tag).push(&registry, &prefix.with_tag(tag.parse().unwrap()));
+    let (whole, part) = (part("xtask-history"), part("xtask-history-0123456789abcdef"));
+    let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
+    trial.fake.state().packages.insert("repo".into(), listed(&server, &registry, &prefix, &[]));
+    let (github, events) = trial.api(TOKEN);
+    let looking = Looking { packages: true, ..looking(&registry, &github, &events, &prefix, dir.path()) };
+    looking.delete_all(&prefix, std::slice::from_ref(part.digest())).unwrap();
+    let left = trial.fake.state().packages["repo"].clone();
+    let tagged: Vec<&str> =
+        left.iter().filter(|version| !version.tags.is_empty()).map(|version| version.digest.as_str()).collect();
+    assert_eq!(tagged, [whole.digest().as_str()]);
+    // The registry's own way is not tried where it does not work.
+    let blind = Looking { api: Err("GITHUB_TOKEN is not set"), ..looking };
+    let error = blind.delete_all(&prefix, std::slice::from_ref(whole.digest())).unwrap_err();
+    assert!(error.to_string().contains("only through GitHub's API"), "{error}");
 }

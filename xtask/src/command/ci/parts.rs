@@ -136,9 +136,7 @@ fn upkeep(job: &Job<'_>, reporter: Reporter) -> Result<Finished> {
         max_size: None,
         only: Vec::new(),
         protect: Vec::new(),
-        yes: true,
-        dry_run: false,
-        json: false,
+        removing: cli::Removing { yes: true, dry_run: false, json: false },
     };
     checkout::within(job.session, &At::of_commit(&job.commit), |root| {
         let mut env = job.surroundings.env.clone();
