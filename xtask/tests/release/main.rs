@@ -7,6 +7,7 @@ mod support;
 mod harness;
 
 mod dies;
+mod guarded;
 mod looks;
 mod meets;
 mod platforms;

@@ -70,7 +70,9 @@ fn answer(request: &Request, key: &KeyPair, chain: &str) -> (Response, String) {
     let scopes = form.iter().filter(|(n, _)| n == "scope").flat_map(|(_, value)| value.split(' ')).collect::<Vec<_>>();
     let basic = request.header("authorization").and_then(|value| value.strip_prefix("Basic "));
     let basic = basic.and_then(|value| String::from_utf8(BASE64_STANDARD.decode(value).ok()?).ok());
-    let user = match (basic.as_deref(), field("refresh_token")) {
+    // The OAuth 2 form of the same: buildx asks so.
+    let pair = basic.or_else(|| Some(format!("{}:{}", field("username")?, field("password")?)));
+    let user = match (pair.as_deref(), field("refresh_token")) {
         (Some("writer:right"), _) | (None, Some(IDENTITY)) => Some("writer"),
         (Some("reader:look"), _) => Some("reader"),
         (None, None) => Some("anonymous"),

@@ -1,0 +1,98 @@
+//! A release to a registry that asks for tokens and shows a certificate of a private authority, with every way in which a Docker
+//! configuration keeps credentials. buildx pushes there, our own client puts the tags, and somebody else's reads them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use xtask::execute::process::Invocation;
+use xtask::execute::shutdown::Shutdown;
+
+use crate::harness::{SERVICES, Scene, statuses};
+use crate::support::engine::{NODE, environment, shared};
+use crate::support::registry::{Auth, Authority, RegistryServer};
+use crate::support::token_server::{IDENTITY, TokenServer};
+use crate::support::tools::SKOPEO;
+
+/// A helper program that knows one registry.
+fn helper(dir: &Path, name: &str, host: &str, user: &str, secret: &str) {
+    let file = dir.join(format!("docker-credential-{name}"));
+    let answer = json!({"ServerURL": host, "Username": user, "Secret": secret});
+    let script = format!(
+        "#!/bin/sh\nread host\nif [ \"$host\" = {host} ]; then echo '{answer}'; else echo credentials not found; exit 1; fi\n"
+    );
+    std::fs::write(&file, script).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// The same scene for someone with this Docker configuration, who trusts the authority's certificate and no other.
+fn of_user(scene: Scene, dir: &Path, host: &str, config: &Value, namespace: &str) -> Scene {
+    std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
+    let path = format!("{}:{}", dir.display(), environment().get("PATH").unwrap());
+    scene.with(|repo| {
+        repo.env("DOCKER_CONFIG", dir)
+            .env("PATH", path)
+            .env("SSL_CERT_FILE", dir.join("ca.crt"))
+            .env("XTASK_IMAGES_REGISTRY", host)
+            .env("XTASK_IMAGES_NAMESPACE", namespace)
+    })
+}
+
+fn inspected(dir: &Path, image: &str) -> String {
+    let skopeo = Invocation::new(SKOPEO.path()).args(["inspect", "--raw", "--creds=reader:look", "--cert-dir"]).arg(dir);
+    skopeo.arg(format!("docker://{image}")).read(&Shutdown::new()).unwrap()
+}
+
+#[test]
+fn a_whole_release_goes_through_token_auth_and_a_private_authority_with_every_way_of_keeping_credentials() {
+    // While the certificates of the rest of the world still count.
+    shared().stand_ins(&[NODE]);
+    let (tokens, authority) = (TokenServer::start(), Authority::new());
+    let server = RegistryServer::start(&Auth::Token(&tokens), Some(&authority));
+    let (host, dir) = (server.host(), tempfile::tempdir().unwrap());
+    std::fs::write(dir.path().join("ca.crt"), authority.certificate()).unwrap();
+    helper(dir.path(), "pair", &host, "writer", "right");
+    helper(dir.path(), "identity", &host, "<token>", IDENTITY);
+    let mut scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.tag("v1.0.1", "");
+    let ways = [
+        ("auths", json!({"auths": {&host: {"auth": auth("writer:right")}}})),
+        ("helpers", json!({"credHelpers": {&host: "pair"}})),
+        ("store", json!({"credsStore": "identity"})),
+    ];
+    for (way, config) in &ways {
+        scene = of_user(scene, dir.path(), &host, config, way);
+        let first = scene.release("v1.0.0").exits(0);
+        assert_eq!(statuses(&first.json()), ["built"; 2], "{way}");
+        assert_eq!(statuses(&scene.release("v1.0.1").exits(0).json()), ["skipped"; 2], "{way}");
+        let verified = scene.run(&["verify", "v1.0.0", "--allow-stand-ins"]).exits(0).stdout;
+        for service in SERVICES {
+            assert!(verified.contains(&format!("ok      {service} tags: v1.0.0, 1.0.0 at sha256:")), "{way}: {verified}");
+            let images = ["v1.0.0", "latest"].map(|tag| inspected(dir.path(), &format!("{host}/{way}/{service}:{tag}")));
+            assert!(images[0] == images[1] && images[0].contains("attestation-manifest"), "{way}: {}", images[0]);
+        }
+        // buildx asks in the form of OAuth 2.
+        let (asked, line) = (tokens.asked(), format!("POST writer repository:{way}/web:pull,push 200"));
+        assert!(asked.contains(&line), "{way}: {asked:?}");
+        let shown = first.stderr + &first.stdout;
+        assert!(![IDENTITY, "writer:right", &auth("writer:right")].iter().any(|secret| shown.contains(secret)), "{shown}");
+    }
+
+    let reader = json!({"auths": {&host: {"auth": auth("reader:look")}}});
+    let scene = of_user(scene, dir.path(), &host, &reader, "store");
+    scene.run(&["verify", "v1.0.1", "--allow-stand-ins"]).exits(0);
+    scene.tag("v1.0.2", "");
+    let refused = scene.run(&["release", "v1.0.2", "--allow-stand-ins"]).exits(1);
+    assert!(refused.stderr.contains("nothing was published: we may not push to "), "{}", refused.stderr);
+    std::fs::write(dir.path().join("ca.crt"), Authority::new().certificate()).unwrap();
+    let unknown = scene.run(&["verify", "v1.0.1", "--allow-stand-ins"]).exits(1);
+    assert!(unknown.stderr.contains("name the bundle in SSL_CERT_FILE"), "{}", unknown.stderr);
+}
+
+/// A user and a password as `docker login` keeps them.
+fn auth(pair: &str) -> String {
+    BASE64_STANDARD.encode(pair)
+}
