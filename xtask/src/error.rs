@@ -100,6 +100,19 @@ impl Error {
         self.inner.kind == Kind::Cancelled
     }
 
+    /// The message and its causes, for where the place is shown apart: `message: cause: its cause`.
+    #[must_use]
+    pub fn without_place(&self) -> String {
+        let mut text = self.inner.message.clone();
+        let mut source: Option<&(dyn StdError + 'static)> = self.inner.source.as_deref().map(|e| e as _);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
+
     /// The file and line it concerns.
     #[must_use]
     pub fn place(&self) -> Option<(&Path, Option<usize>)> {
@@ -133,13 +146,7 @@ impl fmt::Display for Error {
             }
             f.write_str(": ")?;
         }
-        f.write_str(&self.inner.message)?;
-        let mut source: Option<&(dyn StdError + 'static)> = self.inner.source.as_deref().map(|e| e as _);
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
+        f.write_str(&self.without_place())
     }
 }
 

@@ -30,7 +30,10 @@ use crate::text;
 pub fn run(action: &cli::Cache, surroundings: &Surroundings<'_>) -> Result<Finished> {
     match action {
         cli::Cache::Ls(flags) => ls(flags, surroundings),
-        cli::Cache::Prune(flags) => prune(flags, surroundings),
+        cli::Cache::Prune(flags) => {
+            let how = How::from(flags.removing);
+            prune(surroundings, &flags.tier, |configured| policy(flags, configured), how).map(|pruned| pruned.finished())
+        }
         cli::Cache::Clear(flags) => clear_caches(flags, surroundings),
         cli::Cache::Warm(flags) => warm(flags, surroundings),
     }
@@ -100,13 +103,40 @@ fn ls(flags: &cli::CacheLs, surroundings: &Surroundings<'_>) -> Result<Finished>
     Ok(Finished::Well)
 }
 
-fn prune(flags: &cli::CachePrune, surroundings: &Surroundings<'_>) -> Result<Finished> {
+/// What pruning came to.
+pub struct Pruned {
+    /// What was to go.
+    pub plan: PrunePlan,
+    /// What became of that.
+    pub applied: apply::Applied,
+    /// Tiers that could not be looked into, with the reason.
+    pub left_out: Vec<(Tier, String)>,
+}
+
+impl Pruned {
+    /// How a command ends that did this.
+    pub fn finished(&self) -> Finished {
+        if self.applied.failed.is_empty() { Finished::Well } else { Finished::Badly }
+    }
+}
+
+/// Removes what nobody needs by the configuration's policy, without asking; the table of it is for standard output, unless that is
+/// somebody else's.
+///
+/// # Errors
+/// As [`run`].
+pub fn upkeep(surroundings: &Surroundings<'_>, print_table: bool) -> Result<Pruned> {
+    let how = How { yes: true, dry_run: false, shown: if print_table { Shown::Table } else { Shown::Nothing } };
+    prune(surroundings, &[], Clone::clone, how)
+}
+
+fn prune(surroundings: &Surroundings<'_>, tiers: &[Tier], policy: impl FnOnce(&Upkeep) -> Upkeep, how: How) -> Result<Pruned> {
     let opened = Opened::new(surroundings)?;
-    let policy = policy(flags, &opened.session.config.cache.upkeep);
-    let known = opened.known(&policy, &flags.tier)?;
-    let held = opened.look(&known, &flags.tier)?;
+    let policy = policy(&opened.session.config.cache.upkeep);
+    let known = opened.known(&policy, tiers)?;
+    let held = opened.look(&known, tiers)?;
     let plan = upkeep::plan(&held, &known);
-    carry_out(opened, surroundings, &held, &plan, flags.removing, || Ok(()))
+    carry_out(opened, surroundings, &held, plan, how, || Ok(()))
 }
 
 /// The configuration's policy with what the flags say.
@@ -137,9 +167,10 @@ fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Res
         &known,
         named.then_some(&targets),
     );
+    let how = How::from(flags.removing);
     let state = opened.session.state();
     let local = flags.tier.is_empty() || flags.tier.contains(&Tier::Engine);
-    carry_out(opened, surroundings, &held, &plan, flags.removing, || {
+    let cleared = carry_out(opened, surroundings, &held, plan, how, || {
         // Other tiers are elsewhere: what is here may go on being used.
         if !local {
             return Ok(());
@@ -149,7 +180,31 @@ fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Res
         }
         // The engine's build cache knows no services: the next build of these is told to use none of it.
         chosen.iter().try_for_each(|service| state.clear(&service.name))
-    })
+    });
+    cleared.map(|cleared| cleared.finished())
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Copy)]
+struct How {
+    yes: bool,
+    dry_run: bool,
+    shown: Shown,
+}
+
+/// What standard output gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Table,
+    Json,
+    Nothing,
+}
+
+impl From<cli::Removing> for How {
+    fn from(asked: cli::Removing) -> Self {
+        let shown = if asked.json { Shown::Json } else { Shown::Table };
+        Self { yes: asked.yes, dry_run: asked.dry_run, shown }
+    }
 }
 
 /// Shows a plan, asks, and carries it out; `then` is done with it, unless this is a dry run.
@@ -157,32 +212,37 @@ fn carry_out(
     opened: Opened,
     surroundings: &Surroundings<'_>,
     held: &Held,
-    plan: &PrunePlan,
-    how: cli::Removing,
+    plan: PrunePlan,
+    how: How,
     then: impl FnOnce() -> Result<()>,
-) -> Result<Finished> {
-    if !how.json {
-        print(&show::plan(plan))?;
+) -> Result<Pruned> {
+    if how.shown == Shown::Table {
+        print(&show::plan(&plan))?;
     }
     let mut applied = apply::Applied::default();
     if !how.dry_run {
         if !plan.removals.is_empty() {
-            agree(surroundings, plan, how)?;
-            applied = apply::apply(&opened.session, &opened.looking(), held, plan)?;
+            agree(surroundings, &plan, how)?;
+            applied = apply::apply(&opened.session, &opened.looking(), held, &plan)?;
         }
         then()?;
     }
     opened.reporter.finish();
-    show::outcome(plan, &applied, how.dry_run, how.json)?;
-    Ok(if applied.failed.is_empty() { Finished::Well } else { Finished::Badly })
+    match how.shown {
+        Shown::Table => show::outcome(&plan, &applied, how.dry_run)?,
+        Shown::Json => show::outcome_json(&plan, &applied, how.dry_run)?,
+        Shown::Nothing => {}
+    }
+    let left_out = held.left_out().into_iter().map(|(tier, why)| (tier, why.to_owned())).collect();
+    Ok(Pruned { plan, applied, left_out })
 }
 
 /// Asks on a terminal; elsewhere somebody has to have said it.
-fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: cli::Removing) -> Result<()> {
+fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<()> {
     if how.yes {
         return Ok(());
     }
-    if how.json || !(surroundings.env.stdin_is_terminal && surroundings.env.stderr_is_terminal) {
+    if how.shown != Shown::Table || !(surroundings.env.stdin_is_terminal && surroundings.env.stderr_is_terminal) {
         return Err(Error::usage("nobody can be asked here whether this is to be removed")
             .hint("say --yes to remove it, or --dry-run to only look"));
     }

@@ -1,12 +1,15 @@
 //! The Markdown job summary of a run, from what the caller gathered. Pure text: nothing is read, and the size limit is kept by
 //! leaving out what matters least.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::event::Status;
 use crate::github::notes::inline;
 use crate::name::{Digest, Tag};
+use crate::record::stats::TierStats;
+use crate::text;
 
 mod of_run;
 
@@ -43,6 +46,8 @@ pub struct Summary {
     pub services: Vec<ServiceRow>,
     /// The cache tiers, in their order of preference.
     pub tiers: Vec<TierRow>,
+    /// What was removed from the caches, and what could not be.
+    pub removed: Vec<RemovedRow>,
     /// The release and its page.
     pub release: Option<(Tag, Option<String>)>,
     /// What else a person should know.
@@ -54,9 +59,9 @@ pub struct Summary {
 pub struct ServiceRow {
     /// Its name.
     pub name: String,
-    /// How it ended.
-    pub status: Status,
-    /// Why it was built, or was not.
+    /// How it ended; `None` where it has still to be built.
+    pub status: Option<Status>,
+    /// Why it is built, or is not.
     pub why: String,
     /// Steps taken from a cache, and all of them; `None` where the builder was not called.
     pub steps: Option<(usize, usize)>,
@@ -73,7 +78,7 @@ pub struct ServiceRow {
 impl ServiceRow {
     /// A service of which no more is known.
     #[must_use]
-    pub fn new(name: &str, status: Status, why: &str) -> Self {
+    pub fn new(name: &str, status: Option<Status>, why: &str) -> Self {
         let (name, why) = (name.to_owned(), why.to_owned());
         Self { name, status, why, steps: None, took: None, bytes: (None, None), digest: None, failure: None }
     }
@@ -84,7 +89,7 @@ impl ServiceRow {
 pub struct Failure {
     /// The step, and the Dockerfile line where it is known.
     pub step: String,
-    /// Its last log lines.
+    /// Its last log lines, and the error.
     pub log: String,
 }
 
@@ -95,12 +100,21 @@ pub struct TierRow {
     pub tier: String,
     /// What was decided about it.
     pub verdict: String,
-    /// Time spent reading from it.
-    pub importing: Duration,
-    /// Time spent writing to it.
-    pub exporting: Duration,
-    /// Time that its hits saved, where earlier runs tell.
-    pub saved: Option<Duration>,
+    /// What it cost, and what it saved as far as earlier runs tell; none where nothing was built.
+    pub cost: Option<TierStats>,
+}
+
+/// Something that was removed from a cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedRow {
+    /// The tier and the place in it.
+    pub place: String,
+    /// Its name there.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Why it went, or why it could not.
+    pub why: String,
 }
 
 /// The summary as Markdown, at most `limit` bytes: logs go first, then rows.
@@ -115,7 +129,7 @@ pub fn render(summary: &Summary, limit: usize) -> String {
         return without_logs;
     }
     // Halving keeps this quick; nobody reads the thousandth row of a table that does not fit a mebibyte.
-    let mut rows = summary.services.len() / 2;
+    let mut rows = summary.services.len().max(summary.removed.len()) / 2;
     while rows > 0 {
         let shorter = page(summary, rows, 0);
         if shorter.len() <= limit {
@@ -123,18 +137,18 @@ pub fn render(summary: &Summary, limit: usize) -> String {
         }
         rows /= 2;
     }
-    let bare = Summary { services: Vec::new(), tiers: Vec::new(), notices: Vec::new(), ..summary.clone() };
+    let bare = Summary { services: Vec::new(), tiers: Vec::new(), removed: Vec::new(), notices: Vec::new(), ..summary.clone() };
     page(&bare, 0, 0)
 }
 
 fn page(summary: &Summary, rows: usize, tail: usize) -> String {
     let mut text = String::new();
     let (sign, word) = match summary.verdict {
-        Verdict::Succeeded => ("✅", "succeeded"),
-        Verdict::Failed => ("❌", "failed"),
-        Verdict::Cancelled => ("🚫", "was cancelled"),
+        Verdict::Succeeded => ("✅", "succeeded in"),
+        Verdict::Failed => ("❌", "failed after"),
+        Verdict::Cancelled => ("🚫", "cancelled after"),
     };
-    line(&mut text, format_args!("## {sign} {} {word} in {}\n", inline(&summary.title), time(summary.took)));
+    line(&mut text, format_args!("## {sign} {}: {word} {}\n", inline(&summary.title), text::duration(summary.took)));
     if let Some((tag, url)) = &summary.release {
         match url {
             Some(url) if url.starts_with("https://") && !url.contains([')', ' ', '\n', '<']) => {
@@ -145,6 +159,7 @@ fn page(summary: &Summary, rows: usize, tail: usize) -> String {
     }
     service_table(&mut text, &summary.services, rows);
     tier_table(&mut text, &summary.tiers);
+    removed_table(&mut text, &summary.removed, rows);
     for notice in &summary.notices {
         line(&mut text, format_args!("> {}\n", inline(notice)));
     }
@@ -164,7 +179,7 @@ fn service_table(text: &mut String, services: &[ServiceRow], rows: usize) {
     text.push_str("| Service | Status | Why | Cached | Time | Size | Digest |\n|---|---|---|---:|---:|---:|---|\n");
     for row in services.iter().take(rows) {
         let steps = row.steps.map(|(cached, total)| format!("{cached}/{total}")).unwrap_or_default();
-        let took = row.took.map(time).unwrap_or_default();
+        let took = row.took.map(text::duration).unwrap_or_default();
         let digest = row.digest.as_ref().map(|digest| format!("`{}`", digest.short())).unwrap_or_default();
         let (name, why) = (inline(&row.name), inline(&row.why));
         line(
@@ -172,9 +187,7 @@ fn service_table(text: &mut String, services: &[ServiceRow], rows: usize) {
             format_args!("| {name} | {} | {why} | {steps} | {took} | {} | {digest} |", status(row.status), size(row.bytes)),
         );
     }
-    if services.len() > rows {
-        line(text, format_args!("\n*and {} more*", services.len() - rows));
-    }
+    more(text, services.len(), rows);
     text.push('\n');
 }
 
@@ -182,14 +195,44 @@ fn tier_table(text: &mut String, tiers: &[TierRow]) {
     if tiers.is_empty() {
         return;
     }
-    text.push_str("| Cache tier | Verdict | Import | Export | Saved |\n|---|---|---:|---:|---:|\n");
-    for tier in tiers {
-        let cost = |spent: Duration| if spent.is_zero() { String::new() } else { time(spent) };
-        let saved = tier.saved.map(time).unwrap_or_default();
+    let saved: Vec<String> = tiers.iter().map(|tier| tier.cost.as_ref().and_then(saved).unwrap_or_default()).collect();
+    // Where no earlier run tells how long a step takes, nobody knows what its hit saved.
+    let known = saved.iter().any(|saved| !saved.is_empty());
+    text.push_str("| Cache tier | Verdict | Reading | Writing |");
+    text.push_str(if known { " Saved |\n|---|---|---:|---:|---:|\n" } else { "\n|---|---|---:|---:|\n" });
+    for (tier, saved) in tiers.iter().zip(saved) {
+        let cost = |of: fn(&TierStats) -> u64| tier.cost.as_ref().map(of).filter(|ms| *ms > 0).map(time).unwrap_or_default();
         let (name, verdict) = (inline(&tier.tier), inline(&tier.verdict));
-        line(text, format_args!("| {name} | {verdict} | {} | {} | {saved} |", cost(tier.importing), cost(tier.exporting)));
+        let saved = if known { format!(" {saved} |") } else { String::new() };
+        let (reading, writing) = (cost(|cost| cost.importing), cost(|cost| cost.exporting));
+        line(text, format_args!("| {name} | {verdict} | {reading} | {writing} |{saved}"));
     }
     text.push('\n');
+}
+
+/// What a tier's hits saved: at least that much where some of them were never seen to run; none where nothing is known.
+fn saved(cost: &TierStats) -> Option<String> {
+    let at_least = if cost.unmeasured > 0 { "≥ " } else { "" };
+    (cost.saved > 0).then(|| format!("{at_least}{}", time(cost.saved)))
+}
+
+fn removed_table(text: &mut String, removed: &[RemovedRow], rows: usize) {
+    if removed.is_empty() {
+        return;
+    }
+    text.push_str("| Where | What | Size | Why |\n|---|---|---:|---|\n");
+    for row in removed.iter().take(rows) {
+        let [place, name, why] = [&row.place, &row.name, &row.why].map(|text| inline(text));
+        line(text, format_args!("| {place} | {name} | {} | {why} |", text::bytes(row.bytes)));
+    }
+    more(text, removed.len(), rows);
+    text.push('\n');
+}
+
+fn more(text: &mut String, all: usize, rows: usize) {
+    if all > rows {
+        line(text, format_args!("\n*and {} more*", all - rows));
+    }
 }
 
 fn failures(text: &mut String, services: &[ServiceRow], tail: usize) {
@@ -209,37 +252,30 @@ fn failures(text: &mut String, services: &[ServiceRow], tail: usize) {
     }
 }
 
-fn status(status: Status) -> &'static str {
+fn status(status: Option<Status>) -> &'static str {
     match status {
-        Status::Built => "✅ built",
-        Status::Skipped => "⏭️ unchanged",
-        Status::Done => "✅ done",
-        Status::Failed => "❌ failed",
-        Status::Cancelled => "🚫 cancelled",
-        Status::NotRun => "◻️ not run",
+        None => "🔜 to be built",
+        Some(Status::Built) => "✅ built",
+        Some(Status::Skipped) => "⏭️ unchanged",
+        Some(Status::Done) => "✅ done",
+        Some(Status::Failed) => "❌ failed",
+        Some(Status::Cancelled) => "🚫 cancelled",
+        Some(Status::NotRun) => "◻️ not run",
     }
 }
 
-/// `0.4 s`, `12 s`, `3 min 04 s`.
-fn time(took: Duration) -> String {
-    let seconds = took.as_secs();
-    match seconds {
-        0..10 => format!("{:.1} s", took.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
-        _ => format!("{} min {:02} s", seconds / 60, seconds % 60),
-    }
+fn time(milliseconds: u64) -> String {
+    text::duration(Duration::from_millis(milliseconds))
 }
 
-/// `45.2 MB`, with the change since the previous release where that is a tenth of a megabyte or more.
+/// `45.1 MB`, with the change since the previous image where there is one.
 fn size((now, before): (Option<u64>, Option<u64>)) -> String {
-    let tenths = |bytes: u64| bytes.saturating_add(50_000) / 100_000;
-    let Some(now) = now.map(tenths) else { return String::new() };
-    let shown = |tenths: u64| format!("{}.{}", tenths / 10, tenths % 10);
-    match before.map(tenths) {
-        Some(before) if before < now => format!("{} MB (+{})", shown(now), shown(now - before)),
-        Some(before) if before > now => format!("{} MB (−{})", shown(now), shown(before - now)),
-        _ => format!("{} MB", shown(now)),
-    }
+    let change = now.zip(before).map(|(now, before)| match now.cmp(&before) {
+        Ordering::Greater => format!(" (+{})", text::bytes(now - before)),
+        Ordering::Less => format!(" (−{})", text::bytes(before - now)),
+        Ordering::Equal => String::new(),
+    });
+    now.map(|now| text::bytes(now) + &change.unwrap_or_default()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -249,7 +285,7 @@ mod tests {
     fn row(name: &str, status: Status) -> ServiceRow {
         ServiceRow {
             name: name.into(),
-            status,
+            status: Some(status),
             why: "packages/ui changed".into(),
             steps: Some((9, 12)),
             took: Some(Duration::from_millis(12_400)),
@@ -263,9 +299,7 @@ mod tests {
         let tier = TierRow {
             tier: "gha".into(),
             verdict: "read only: the runner's token may only read".into(),
-            importing: Duration::from_millis(400),
-            exporting: Duration::ZERO,
-            saved: Some(Duration::from_secs(95)),
+            cost: Some(TierStats { importing: 400, saved: 95_000, unmeasured: 1, ..TierStats::default() }),
         };
         Summary {
             title: "release v1.2.3".into(),
@@ -273,6 +307,7 @@ mod tests {
             took: Duration::from_secs(184),
             services,
             tiers: vec![tier],
+            removed: Vec::new(),
             release: Some(("v1.2.3".parse().unwrap(), Some("https://github.com/org/repo/releases/tag/v1.2.3".into()))),
             notices: vec!["stand-ins <b>were</b> used".into()],
         }
@@ -284,23 +319,49 @@ mod tests {
         (skipped.steps, skipped.took, skipped.bytes) = (None, None, (Some(1_000_000), None));
         let text = render(&summary(vec![row("api", Status::Built), skipped]), LIMIT);
         let expected = "\
-## ✅ release v1.2.3 succeeded in 3 min 04 s
+## ✅ release v1.2.3: succeeded in 3m 04s
 
 Release [v1.2.3](https://github.com/org/repo/releases/tag/v1.2.3)
 
 | Service | Status | Why | Cached | Time | Size | Digest |
 |---|---|---|---:|---:|---:|---|
-| api | ✅ built | packages/ui changed | 9/12 | 12 s | 45.1 MB (+1.1) | `2d711642b726` |
-| web | ⏭️ unchanged | packages/ui changed |  |  | 1.0 MB | `2d711642b726` |
+| api | ✅ built | packages/ui changed | 9/12 | 12.4s | 45.1 MB (+1.12 MB) | `2d711642b726` |
+| web | ⏭️ unchanged | packages/ui changed |  |  | 1.00 MB | `2d711642b726` |
 
-| Cache tier | Verdict | Import | Export | Saved |
+| Cache tier | Verdict | Reading | Writing | Saved |
 |---|---|---:|---:|---:|
-| gha | read only: the runner's token may only read | 0.4 s |  | 1 min 35 s |
+| gha | read only: the runner's token may only read | 0.4s |  | ≥ 1m 35s |
 
 > stand-ins &lt;b&gt;were&lt;/b&gt; used
 
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn without_earlier_runs_nothing_is_said_to_be_saved_and_what_is_to_be_built_is_not_called_missing() {
+        let mut plan = summary(vec![ServiceRow::new("api", None, "never built here")]);
+        plan.tiers[0].cost = Some(TierStats { unmeasured: 9, exporting: 2_000, ..TierStats::default() });
+        let text = render(&plan, LIMIT);
+        assert!(text.contains("| api | 🔜 to be built | never built here |  |  |  |  |"), "{text}");
+        assert!(text.contains("| Cache tier | Verdict | Reading | Writing |\n|---|---|---:|---:|\n| gha |"), "{text}");
+        assert!(text.contains(" |  | 2.0s |\n"), "{text}");
+    }
+
+    #[test]
+    fn what_upkeep_removed_is_listed_and_a_long_list_is_cut() {
+        let removed = |n: u32| RemovedRow {
+            place: "gha: refs/heads/main".into(),
+            name: format!("index-monorepo-api-1-f921bd05#{n}"),
+            bytes: 1_300,
+            why: "a newer export replaced it".into(),
+        };
+        let upkeep = Summary { title: "scheduled".into(), removed: (0..500).map(removed).collect(), ..Summary::default() };
+        let whole = render(&upkeep, LIMIT);
+        let row = "| gha: refs/heads/main | index-monorepo-api-1-f921bd05\\#0 | 1.30 kB | a newer export replaced it |\n";
+        assert!(whole.contains(row) && whole.contains("\\#499 |"), "{whole}");
+        let short = render(&upkeep, 5_000);
+        assert!(short.len() <= 5_000 && short.contains(row) && short.contains("more*"), "{}", short.len());
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub struct StepStats {
 }
 
 /// One cache tier.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TierStats {
     /// `gha`, `registry`, `image`, `inline`, or `local` for the engine's own.
@@ -285,6 +285,12 @@ struct TierSums {
     failed_exports: usize,
 }
 
+/// What each cache tier cost one run and saved it, by how long the steps took when they ran in `past`.
+#[must_use]
+pub fn of_run(run: &PastRun, past: &[PastRun]) -> Vec<TierStats> {
+    tiers(std::slice::from_ref(run), &step_times(past))
+}
+
 /// A build's hits are ascribed to the first tier that it used, in the order of preference; to the engine's own cache where it
 /// used none. BuildKit does not tell which source a hit came from, so on a machine whose engine keeps its cache this
 /// flatters the tier; CI's machines start empty.
@@ -340,13 +346,9 @@ fn imported_from(task: &PastTask, name: &str) -> &'static str {
     }
 }
 
-/// Whose tier an export belongs to, by BuildKit's name for the kind of cache.
+/// Whose tier an export belongs to, by the kind of cache.
 fn exported_to(name: &str) -> &'static str {
-    match name {
-        name if name.starts_with("GitHub") || name.starts_with("gha") => "gha",
-        name if name.starts_with("inline") => "inline",
-        _ => "registry",
-    }
+    ["gha", "inline"].into_iter().find(|kind| *kind == name).unwrap_or("registry")
 }
 
 fn medians<'a>(times: &StepTimes<'a>) -> BTreeMap<&'a Task, BTreeMap<&'a str, u64>> {

@@ -90,12 +90,25 @@ impl Annotation<'_> {
 #[must_use]
 pub fn error_command(error: &Error, root: &Path) -> String {
     let hint = error.hint_text().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    let message = format!("{error}{hint}");
-    let place = error.place().and_then(|(file, line)| {
-        let inside = if file.is_absolute() { file.strip_prefix(root).ok()? } else { file };
-        Some((of_checkout(inside), line))
-    });
-    Annotation { severity: Severity::Error, title: Some("cargo xtask"), place, message: &message }.command()
+    let place = place_in(error, root);
+    // Beside its place a message need not name it.
+    let message = if place.is_some() { error.without_place() } else { error.to_string() };
+    Annotation { severity: Severity::Error, title: Some("cargo xtask"), place, message: &(message + &hint) }.command()
+}
+
+/// An error in a line, its file named as the repository at `root` has it: `Dockerfile:12: there is no instruction …`.
+#[must_use]
+pub fn error_line(error: &Error, root: &Path) -> String {
+    let Some((file, line)) = place_in(error, root) else { return error.to_string() };
+    let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+    format!("{}{line}: {}", file.display(), error.without_place())
+}
+
+/// The place that an error concerns, where it is in the repository.
+fn place_in<'a>(error: &'a Error, root: &Path) -> Option<(&'a Path, Option<usize>)> {
+    let (file, line) = error.place()?;
+    let inside = if file.is_absolute() { file.strip_prefix(root).ok()? } else { file };
+    Some((of_checkout(inside), line))
 }
 
 /// A file of a sparse checkout of ours (`target/xtask/checkout/<what>/<commit>/…`), as the repository has it.
@@ -173,11 +186,12 @@ mod tests {
         let error = Error::usage("unknown key `regsitry`").at("/repo/xtask.toml", Some(3)).hint("did you mean `registry`?");
         assert_eq!(
             error_command(&error, Path::new("/repo")),
-            "::error file=xtask.toml,line=3,title=cargo xtask::/repo/xtask.toml:3: unknown key `regsitry`%0Ahint: did you mean `registry`?"
+            "::error file=xtask.toml,line=3,title=cargo xtask::unknown key `regsitry`%0Ahint: did you mean `registry`?"
         );
-        assert!(error_command(&error, Path::new("/other")).starts_with("::error title=cargo xtask::"));
-        let error = Error::usage("x").at("/repo/target/xtask/checkout/ci/0123456789ab/docker/Dockerfile", None);
-        assert!(error_command(&error, Path::new("/repo")).starts_with("::error file=docker/Dockerfile,title="));
+        assert!(error_command(&error, Path::new("/other")).starts_with("::error title=cargo xtask::/repo/xtask.toml:3: "));
+        let error = Error::usage("x").at("/repo/target/xtask/checkout/ci/0123456789ab/docker/Dockerfile", Some(7));
+        assert_eq!(error_line(&error, Path::new("/repo")), "docker/Dockerfile:7: x");
+        assert!(error_command(&error, Path::new("/repo")).starts_with("::error file=docker/Dockerfile,line=7,title="));
     }
 
     #[test]

@@ -108,9 +108,12 @@ pub fn gates(gates: &[GateRecord], paint: Paint) -> String {
 #[must_use]
 pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {
     let order = [Status::Built, Status::Skipped, Status::Failed, Status::Cancelled, Status::NotRun];
-    let services = || tasks.iter().filter(|task| matches!(task.task, Task::Service(_)));
+    let of = |is: fn(&Task) -> bool| tasks.iter().filter(move |task| is(&task.task)).collect::<Vec<_>>();
+    let services = of(|task| matches!(task, Task::Service(_)));
+    // A run of the base alone has no services to count.
+    let counted = if services.is_empty() { of(|task| *task == Task::Base) } else { services };
     let counts = order.iter().filter_map(|status| {
-        let count = services().filter(|task| task.status == *status).count();
+        let count = counted.iter().filter(|task| task.status == *status).count();
         (count > 0).then(|| painted_word(*status, &format!("{count} {}", word(*status)), paint))
     });
     let counts: Vec<String> = counts.collect();

@@ -34,8 +34,12 @@ fn a_push_builds_pushes_and_writes_caches_and_the_next_one_only_what_changed() {
     let scopes: Vec<String> = forge.cache.store().scopes().into_iter().collect();
     assert_eq!(scopes, ["monorepo-api", "monorepo-base", "monorepo-web"]);
     assert_eq!(forge.tags("../cache").keys().collect::<Vec<_>>(), ["api", "base", "web"]);
-    for part in ["## ✅ push to main succeeded in ", "| api | ✅ built | ", "| gha | used", "| Cache tier |"] {
+    for part in ["## ✅ push to main: succeeded in ", "| api | ✅ built | ", "| Cache tier | Verdict | Reading | Writing |"] {
         assert!(first.summary.contains(part), "no {part:?} in {}", first.summary);
+    }
+    for tier in ["gha", "registry"] {
+        let row = first.summary.lines().find(|line| line.starts_with(&format!("| {tier} | "))).unwrap();
+        assert!(row.ends_with("s |"), "nothing is said of what writing {tier} took: {row}");
     }
 
     let before = forge.id("main");
@@ -68,7 +72,7 @@ fn requests_and_queues_build_what_they_change_push_nothing_and_write_no_cache_wh
     let ours = only(&ran, "check", "success");
     assert_eq!(output(ours, "affected"), json!(["web"]), "{}", ours.log);
     assert!(ours.log.contains("caches are read: a pull request only reads caches"), "{}", ours.log);
-    assert!(ours.summary.contains("| gha | read-only: a pull request only reads caches |"), "{}", ours.summary);
+    assert!(ours.summary.contains("| gha | read only: a pull request only reads caches |"), "{}", ours.summary);
     assert!(ours.summary.contains("> not affected, and not built: api"), "{}", ours.summary);
 
     git(forge.origin.path(), &["checkout", "--quiet", "feature"]);
@@ -118,10 +122,37 @@ fn a_release_and_a_dispatch_publish_the_tag_with_notes_and_one_broken_service_is
     let line = 1 + forge.origin.read("Dockerfile.monorepo-optimized").lines().position(|l| l.contains("web/src")).unwrap() + 1;
     let annotation = format!("::error file=Dockerfile.monorepo-optimized,line={line},title=web failed at [web-build ");
     assert!(broken.log.contains(&annotation), "no {annotation} in {}", broken.log);
-    for part in ["## ❌ release v2.0.0 published failed in ", "| web | ❌ failed |", "### web: \\[web-build "] {
+    for part in ["## ❌ release v2.0.0 published: failed after ", "| web | ❌ failed |", "### web: \\[web-build "] {
         assert!(broken.summary.contains(part), "no {part:?} in {}", broken.summary);
     }
     assert!(!forge.tags("api").contains_key("v2.0.0") && !forge.github.body("v2.0.0").contains("sha256:"));
+}
+
+#[test]
+fn a_wrong_line_of_the_configuration_or_the_dockerfile_is_shown_beside_it_and_in_the_summary() {
+    let forge = Forge::small(Layout::Single);
+    let wrong = [
+        ("xtask.toml", "[images]\n", "[images]\nregsitry = 'x'\n", "xtask.toml,line=2", "unknown key `regsitry`"),
+        (
+            "Dockerfile.monorepo-optimized",
+            "CMD ",
+            "CMDD ",
+            "Dockerfile.monorepo-optimized,line=12",
+            "there is no instruction `CMDD`",
+        ),
+    ];
+    for (file, right, wrong, place, message) in wrong {
+        let before = forge.origin.read(file);
+        forge.origin.edit(file, right, wrong);
+        forge.origin.commit("a slip");
+        let ran = forge.runner(MAIN).run(&forge.push(NONE));
+        let failed = only(&ran, "images", "failure");
+        let annotation = format!("::error file={place},title=cargo xtask::{message}%0Ahint: did you mean `");
+        assert!(failed.log.contains(&annotation), "no {annotation} in {}", failed.log);
+        let line = format!("> {}: {}", place.replace(",line=", ":"), message.replace('`', "\\`"));
+        assert!(failed.summary.contains(&line), "no {line} in {}", failed.summary);
+        forge.origin.write(file, &before);
+    }
 }
 
 #[test]
@@ -136,14 +167,18 @@ fn the_schedule_keeps_the_caches_and_a_token_that_cannot_write_costs_nothing_but
     let kept = only(&ran, "upkeep", "success");
     let left: Vec<u64> = forge.cache.store().entries().iter().map(|entry| entry.id).collect();
     assert!(left.len() == 1 && !left.contains(&old), "{left:?}: {}", kept.log);
+    let row = "| gha: refs/heads/main | index-monorepo-api-1-f921bd05\\#1 | 1 B | a newer export replaced it |";
+    for part in ["## ✅ scheduled: succeeded in ", row, "> removed 1 thing, 1 B"] {
+        assert!(kept.summary.contains(part), "no {part:?} in {}", kept.summary);
+    }
 
     let tokens = [
         (
             forge.runtime(&[(MAIN, 3)], -60),
             "gha cache: the runner's token expired 6",
-            "| gha | left-out: the runner's token expired",
+            "| gha | left out: the runner's token expired",
         ),
-        (Vec::new(), "gha cache: no step has exported ACTIONS_RUNTIME_TOKEN", "| gha | left-out: no step has exported"),
+        (Vec::new(), "gha cache: no step has exported ACTIONS_RUNTIME_TOKEN", "| gha | left out: no step has exported"),
     ];
     for (number, (runtime, line, row)) in tokens.into_iter().enumerate() {
         forge.change("api", &format!("change {number}"));

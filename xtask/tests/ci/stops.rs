@@ -43,7 +43,7 @@ fn a_cancelled_job_ends_before_the_runner_loses_patience_says_so_and_the_next_on
     assert!(took < Duration::from_millis(7_500), "{took:?}: the runner would have sent SIGTERM: {}", log());
     assert_eq!(ended.code(), Some(130), "{}", log());
     let summary = std::fs::read_to_string(&step.summary).unwrap();
-    for part in ["## 🚫 push to main was cancelled in ", "| api | 🚫 cancelled |", "| web | ✅ built |"] {
+    for part in ["## 🚫 push to main: cancelled after ", "| api | 🚫 cancelled |", "| web | ✅ built |"] {
         assert!(summary.contains(part), "no {part:?} in {summary}: {}", log());
     }
     assert!(!forge.tags("web").contains_key("main"), "half of a version is published: {:?}", forge.tags("web"));

@@ -86,7 +86,20 @@ pub fn plan(plan: &PrunePlan) -> String {
 }
 
 /// What became of it.
-pub fn outcome(plan: &PrunePlan, applied: &Applied, dry_run: bool, json: bool) -> Result<()> {
+pub fn outcome(plan: &PrunePlan, applied: &Applied, dry_run: bool) -> Result<()> {
+    let mut shown = String::new();
+    for (removal, error) in &applied.failed {
+        let hint = error.hint_text().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+        let _ = writeln!(shown, "not removed: {} {}: {error}{hint}", removal.place, removal.name);
+    }
+    if !dry_run && !plan.removals.is_empty() {
+        let _ = writeln!(shown, "removed {}, {}", text::counted(applied.done, "thing"), text::bytes(applied.bytes));
+    }
+    print(&shown)
+}
+
+/// The plan and what became of it, for programs.
+pub fn outcome_json(plan: &PrunePlan, applied: &Applied, dry_run: bool) -> Result<()> {
     #[derive(Serialize)]
     #[serde(rename_all = "kebab-case")]
     struct Shown<'a> {
@@ -105,29 +118,18 @@ pub fn outcome(plan: &PrunePlan, applied: &Applied, dry_run: bool, json: bool) -
         name: &'a str,
         error: String,
     }
-    if json {
-        let failed = applied.failed.iter().map(|(removal, error)| Failed {
-            place: &removal.place,
-            name: &removal.name,
-            error: error.to_string(),
-        });
-        return print_json(&Shown {
-            version: VERSION,
-            dry_run,
-            removals: &plan.removals,
-            bytes: plan.bytes(),
-            removed: applied.done,
-            freed_bytes: applied.bytes,
-            failed: failed.collect(),
-        });
-    }
-    let mut shown = String::new();
-    for (removal, error) in &applied.failed {
-        let hint = error.hint_text().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-        let _ = writeln!(shown, "not removed: {} {}: {error}{hint}", removal.place, removal.name);
-    }
-    if !dry_run && !plan.removals.is_empty() {
-        let _ = writeln!(shown, "removed {}, {}", text::counted(applied.done, "thing"), text::bytes(applied.bytes));
-    }
-    print(&shown)
+    let failed = applied.failed.iter().map(|(removal, error)| Failed {
+        place: &removal.place,
+        name: &removal.name,
+        error: error.to_string(),
+    });
+    print_json(&Shown {
+        version: VERSION,
+        dry_run,
+        removals: &plan.removals,
+        bytes: plan.bytes(),
+        removed: applied.done,
+        freed_bytes: applied.bytes,
+        failed: failed.collect(),
+    })
 }

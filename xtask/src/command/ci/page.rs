@@ -5,19 +5,24 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cli::CiPart;
+use crate::command::cache::Pruned;
 use crate::command::{Finished, Surroundings};
 use crate::error::{Error, Result};
 use crate::event::{Status, Task};
 use crate::github::actions::Runner;
 use crate::github::results;
-use crate::github::summary::{self, LIMIT, ServiceRow, Summary, Verdict};
+use crate::github::summary::{self, LIMIT, RemovedRow, ServiceRow, Summary, Verdict};
 use crate::github::trigger::{Action, CiPlan};
 use crate::name::{Digest, ServiceName, Tag};
+use crate::record::stats::TierStats;
 use crate::record::{RunRecord, TaskRecord};
+use crate::report::commands::error_line;
 use crate::stage::jobs::{Collected, PlanFile};
 use crate::stage::publication::Sizes;
 use crate::stage::publish::Published;
 use crate::stage::update_release::{Outcome, Report};
+use crate::stage::upkeep::apply;
+use crate::text;
 
 /// The step outputs.
 #[derive(Debug, Default, Serialize)]
@@ -62,13 +67,13 @@ impl Page {
         Self { summary, outputs: Outputs::default() }
     }
 
-    /// Takes in what was built.
-    pub(super) fn run(&mut self, record: &RunRecord) {
+    /// Takes in what was built, and what the caches cost.
+    pub(super) fn run(&mut self, record: &RunRecord, costs: &[TierStats]) {
         // The rest is a means to an end: of interest only where it failed.
         let is_image = |task: &TaskRecord| matches!(task.task, Task::Base | Task::Service(_));
         let shown = record.tasks.iter().filter(|task| is_image(task) || task.status == Status::Failed);
         self.summary.services = shown.map(summary::row).collect();
-        self.summary.tiers = summary::tiers(&record.tasks);
+        self.summary.tiers = summary::tiers(&record.tasks, costs);
         if !record.unaffected.is_empty() {
             let names: Vec<&str> = record.unaffected.iter().map(ServiceName::as_str).collect();
             self.summary.notices.push(format!("not affected, and not built: {}", names.join(", ")));
@@ -85,6 +90,27 @@ impl Page {
                 self.outputs.affected.push(service.clone());
             }
         }
+    }
+
+    /// Takes in what upkeep removed.
+    pub(super) fn pruned(&mut self, pruned: &Pruned) {
+        let rows = pruned.plan.removals.iter().map(|removal| {
+            let failed = pruned.applied.failed.iter().find(|(failed, _)| failed == removal);
+            RemovedRow {
+                place: format!("{}: {}", removal.tier.as_str(), removal.place),
+                name: removal.name.clone(),
+                bytes: removal.bytes,
+                why: failed.map_or_else(|| removal.why.clone(), |(_, error)| format!("not removed: {error}")),
+            }
+        });
+        self.summary.removed = rows.collect();
+        let apply::Applied { done, bytes, .. } = pruned.applied;
+        self.summary.notices.push(match pruned.plan.removals.as_slice() {
+            [] => "there was nothing to remove".to_owned(),
+            _ => format!("removed {}, {}", text::counted(done, "thing"), text::bytes(bytes)),
+        });
+        let left_out = pruned.left_out.iter().map(|(tier, why)| format!("{} is left out: {why}", tier.as_str()));
+        self.summary.notices.extend(left_out);
     }
 
     /// Takes in what must be built.
@@ -150,7 +176,7 @@ impl Page {
             Ok(Finished::Badly) => Verdict::Failed,
             Err(error) if error.is_cancelled() => Verdict::Cancelled,
             Err(error) => {
-                self.summary.notices.push(error.to_string());
+                self.summary.notices.push(error_line(error, &surroundings.env.cwd));
                 self.summary.notices.extend(error.hint_text().map(|hint| format!("hint: {hint}")));
                 Verdict::Failed
             }
@@ -163,21 +189,21 @@ impl Page {
 /// The services as the plan and the results have them.
 fn rows(file: &PlanFile, collected: Option<&Collected>) -> Vec<ServiceRow> {
     let rows = file.services.iter().map(|(name, planned)| {
-        let row = ServiceRow::new(name.as_str(), Status::Skipped, &planned.why);
+        let row = ServiceRow::new(name.as_str(), Some(Status::Skipped), &planned.why);
         match (collected.and_then(|collected| collected.get(name)), &planned.present) {
             (Some(results::Collected::Built(image)), _) => ServiceRow {
-                status: Status::Built,
+                status: Some(Status::Built),
                 steps: Some(image.steps).filter(|steps| steps.1 > 0),
                 took: Some(std::time::Duration::from_millis(image.milliseconds)),
                 bytes: (image.bytes, None),
                 digest: Some(image.digest.clone()),
                 ..row
             },
-            (Some(results::Collected::Checked), _) => ServiceRow { status: Status::Built, ..row },
+            (Some(results::Collected::Checked), _) => ServiceRow { status: Some(Status::Built), ..row },
             (Some(results::Collected::Present(digest)), _) | (None, Some(digest)) => {
                 ServiceRow { digest: Some(digest.clone()), ..row }
             }
-            (None, None) => ServiceRow { status: Status::NotRun, ..row },
+            (None, None) => ServiceRow { status: None, ..row },
         }
     });
     rows.collect()

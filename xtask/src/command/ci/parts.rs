@@ -1,6 +1,5 @@
 //! The parts of the work: all of it in one job, or each in a job of its own.
 
-use crate::cli::{self, CachePrune};
 use crate::command::build::conclude;
 use crate::command::cache;
 use crate::command::ci::page::Page;
@@ -13,9 +12,12 @@ use crate::github::results;
 use crate::github::trigger::Action;
 use crate::pipeline::jobs::{self as pipeline_jobs, Work};
 use crate::pipeline::{self, Released};
-use crate::record::RunRecord;
+use crate::record::history::PastRun;
+use crate::record::stats::{self, TierStats};
+use crate::record::{Outcome, RunRecord};
 use crate::report::{Reporter, commands};
 use crate::stage::checkout::{self, At};
+use crate::stage::history;
 use crate::stage::jobs::{self, PlanFile};
 use crate::stage::publication;
 
@@ -27,11 +29,22 @@ impl Job<'_> {
     /// The end of a part that built: annotations, the table, the page.
     fn built(&self, reporter: Reporter, page: &mut Page, record: &RunRecord) -> Result<Finished> {
         reporter.finish();
-        page.run(record);
+        page.run(record, &self.costs(record));
         if self.surroundings.env.flag("GITHUB_ACTIONS") {
             say(&commands::findings(&record.tasks, self.session.config.images.dockerfile.as_ref()));
         }
         conclude(self.surroundings, self.session, record, false)
+    }
+
+    /// What the cache tiers cost this run and saved it. A runner starts without a history of its own; the one in the registry, where CI
+    /// keeps one, says how long the steps take that came from a cache.
+    fn costs(&self, record: &RunRecord) -> Vec<TierStats> {
+        if self.surroundings.env.is_ci() && record.outcome != Outcome::Cancelled {
+            // Without it the summary only does not say what was saved.
+            let _ = history::pull(self.session);
+        }
+        let past = self.session.history().read().unwrap_or_default();
+        stats::of_run(&PastRun::from(record), &past.runs)
     }
 
     /// The end of a part that published.
@@ -47,7 +60,7 @@ impl Job<'_> {
 /// Everything, in one job.
 pub(super) fn all(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
     if job.understood.action == Action::Upkeep {
-        return upkeep(job, reporter);
+        return upkeep(job, reporter, page);
     }
     let released = if let Some(release) = &job.release {
         pipeline::release(job.session, release)?
@@ -127,20 +140,13 @@ fn planned(job: &Job<'_>) -> Result<PlanFile> {
 
 /// Removes what nobody needs from the caches, as `cargo xtask cache prune` does, by the services of the commit: the job's own working
 /// tree holds none.
-fn upkeep(job: &Job<'_>, reporter: Reporter) -> Result<Finished> {
+fn upkeep(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
     reporter.finish();
-    let flags = CachePrune {
-        tier: Vec::new(),
-        max_age: None,
-        max_count: None,
-        max_size: None,
-        only: Vec::new(),
-        protect: Vec::new(),
-        removing: cli::Removing { yes: true, dry_run: false, json: false },
-    };
     checkout::within(job.session, &At::of_commit(&job.commit), |root| {
         let mut env = job.surroundings.env.clone();
         root.clone_into(&mut env.cwd);
-        cache::run(&cli::Cache::Prune(flags), &job.surroundings.with(&env))
+        let pruned = cache::upkeep(&job.surroundings.with(&env), !job.flags.json)?;
+        page.pruned(&pruned);
+        Ok(pruned.finished())
     })
 }

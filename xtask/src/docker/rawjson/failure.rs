@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::solved::Solved;
 use super::step::StepState;
 use super::vertex::{Kind, Vertex};
 
@@ -73,12 +72,6 @@ fn culprit(vertices: &[Vertex]) -> Option<&Vertex> {
         Kind::CacheImport => 4,
     };
     vertices.iter().filter(failed).filter(|vertex| vertex.kind != Kind::CacheImport).min_by_key(rank)
-}
-
-/// True where what failed is the writing of a cache.
-pub(super) fn is_cache_export(solved: &Solved) -> bool {
-    let name = solved.failure.as_ref().and_then(|failure| failure.step.as_deref());
-    name.is_some_and(|name| name.starts_with("exporting cache to "))
 }
 
 /// The text after the last `ERROR: `, to the end, on one line.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::failure::{self, Failure};
-use super::vertex::{Kind, Vertex, step_label, union};
+use super::vertex::{Vertex, read_cache, step_label, union, written_cache};
 use super::{Solve, wire};
 use crate::event::StepEnd;
 use crate::name::Platform;
@@ -127,7 +127,7 @@ pub struct Phase {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct CacheTransfer {
-    /// The reference or kind, as BuildKit names it: `localhost:5000/cache:api`, `gha:123`, `registry`.
+    /// Of one that was read what BuildKit calls it: `localhost:5000/cache:api`, `gha:123`. Of one that was written its kind: `registry`, `gha`.
     pub name: String,
     /// How long it took, in milliseconds.
     pub took_ms: u64,
@@ -201,13 +201,6 @@ impl Solved {
         let of_kind = self.phases.iter().filter(|phase| phase.kind == kind);
         union(of_kind.filter_map(|p| Some((p.started, p.started.checked_add(Duration::from_millis(p.took_ms))?))).collect())
     }
-
-    /// True where nothing failed but writing a cache: the image is then already made and, where asked, pushed, although the
-    /// exit code is 1 and there is no metadata file.
-    #[must_use]
-    pub fn only_cache_export_failed(&self) -> bool {
-        self.failure.is_some() && self.steps.iter().all(|step| step.error.is_none()) && failure::is_cache_export(self)
-    }
 }
 
 impl Solve {
@@ -221,15 +214,14 @@ impl Solve {
             vertex.flush();
         }
         let steps: Vec<Step> = self.steps.iter().map(|step| Step::of(step, &self.vertices)).collect();
-        let transfers = |kind, prefix: &str| {
-            let vertices = self.vertices.iter().filter(move |vertex| vertex.kind == kind);
-            vertices.map(|vertex| transfer(vertex, prefix)).collect::<Vec<_>>()
+        let transfers = |cache: fn(&str) -> Option<&str>| {
+            self.vertices.iter().filter_map(|vertex| Some(transfer(vertex, cache(&vertex.name)?))).collect()
         };
         let mut solved = Solved {
             cached: steps.iter().filter(|step| step.cached).count(),
             phases: self.vertices.iter().flat_map(Vertex::timeline).map(phase).collect(),
-            cache_imports: transfers(Kind::CacheImport, "importing cache manifest from "),
-            cache_exports: transfers(Kind::CacheExport, "exporting cache to "),
+            cache_imports: transfers(read_cache),
+            cache_exports: transfers(written_cache),
             steps,
             warnings: std::mem::take(&mut self.warnings),
             failure: None,
@@ -247,13 +239,9 @@ impl Solve {
     }
 }
 
-fn transfer(vertex: &Vertex, prefix: &str) -> CacheTransfer {
+fn transfer(vertex: &Vertex, cache: &str) -> CacheTransfer {
     let runs = vertex.runs.iter().filter_map(|(start, end)| Some((*start, (*end)?))).collect();
-    CacheTransfer {
-        name: text::clean(vertex.name.trim_start_matches(prefix)),
-        took_ms: millis(union(runs)),
-        error: vertex.error.clone(),
-    }
+    CacheTransfer { name: text::clean(cache), took_ms: millis(union(runs)), error: vertex.error.clone() }
 }
 
 fn phase((kind, started, ended): (PhaseKind, SystemTime, SystemTime)) -> Phase {

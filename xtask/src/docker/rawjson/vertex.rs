@@ -36,10 +36,10 @@ pub(super) enum Kind {
 
 /// Tells what a vertex is by its name.
 pub(super) fn kind_of(name: &str) -> Kind {
-    if name.starts_with("importing cache manifest from ") {
+    if read_cache(name).is_some() {
         return Kind::CacheImport;
     }
-    if name.starts_with("exporting cache to ") {
+    if written_cache(name).is_some() {
         return Kind::CacheExport;
     }
     if name.starts_with("exporting to ") || name.starts_with("importing to ") || name.starts_with("pushing ") {
@@ -54,6 +54,20 @@ pub(super) fn kind_of(name: &str) -> Kind {
         Some((_, instruction)) if instruction.starts_with("FROM ") => Kind::Base,
         Some(_) => Kind::Step,
         None => Kind::Other,
+    }
+}
+
+/// The cache that a vertex reads.
+pub(super) fn read_cache(name: &str) -> Option<&str> {
+    name.strip_prefix("importing cache manifest from ")
+}
+
+/// The kind of cache that a vertex writes. Each of BuildKit's exporters has words of its own (`cache/remotecache/*`: `Name()`).
+pub(super) fn written_cache(name: &str) -> Option<&str> {
+    match name {
+        "exporting to GitHub Actions Cache" => Some("gha"),
+        "exporting inline cache" => Some("inline"),
+        _ => name.strip_prefix("exporting cache to "),
     }
 }
 
@@ -241,7 +255,9 @@ mod tests {
             ("[internal] load build context", Kind::Transfer),
             ("[context src] load from client", Kind::Transfer),
             ("importing cache manifest from gha:1234", Kind::CacheImport),
-            ("exporting cache to GitHub Actions Cache", Kind::CacheExport),
+            ("exporting cache to registry", Kind::CacheExport),
+            ("exporting to GitHub Actions Cache", Kind::CacheExport),
+            ("exporting inline cache", Kind::CacheExport),
             ("exporting to docker image format", Kind::Export),
             ("[auth] library/node:pull token for registry-1.docker.io", Kind::Other),
             ("[a b/c] RUN x", Kind::Other),
