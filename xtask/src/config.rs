@@ -13,5 +13,5 @@ pub use gates::{Gate, Gates, Measure};
 pub use load::{load, of_text};
 pub use notify::{Notify, Occasion};
 pub use upkeep::Upkeep;
-pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Release, ServiceConfig, Signing};
+pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Keyless, Release, ServiceConfig, Signing};
 pub use written::{EngineChoice, Provenance, Sbom, StandIns, Suite, Switch};

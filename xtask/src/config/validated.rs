@@ -149,14 +149,8 @@ pub struct Release {
 pub enum Signing {
     /// Nobody.
     Off,
-    /// Whom an OpenID issuer vouches for. Both are regular expressions; where they are not given, any workflow of the git remote's
-    /// repository.
-    Keyless {
-        /// Who signs.
-        identity: Option<String>,
-        /// Who vouches.
-        issuer: Option<String>,
-    },
+    /// Whom an OpenID issuer vouches for.
+    Keyless(Keyless),
     /// A key pair, each half as cosign takes it: a file relative to the repository's root, `env://…`, or a key service's URL.
     Key {
         /// Signs.
@@ -164,6 +158,19 @@ pub enum Signing {
         /// Checks.
         public: String,
     },
+}
+
+/// What is said of keyless signatures; what is not said is the public instance's, of any workflow of the git remote's repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keyless {
+    /// Who signs, a regular expression.
+    pub identity: Option<String>,
+    /// Who vouches, a regular expression.
+    pub issuer: Option<String>,
+    /// The file that names a private instance's services, relative to the repository's root, as the next.
+    pub signing_config: Option<String>,
+    /// The file with their keys and certificates.
+    pub trusted_root: Option<String>,
 }
 
 /// Makes the configuration; `remote` is the registry and namespace that the git remote suggests.
@@ -232,12 +239,17 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
 }
 
 fn signing(release: &written::Release) -> Result<Signing> {
-    let (public, identity, issuer) = (&release.public_key, &release.identity, &release.issuer);
+    let public = &release.public_key;
+    let keyless = Keyless {
+        identity: release.identity.clone(),
+        issuer: release.issuer.clone(),
+        signing_config: release.signing_config.clone(),
+        trusted_root: release.trusted_root.clone(),
+    };
+    let nothing_keyless = keyless == Keyless::default();
     let odd = match &release.sign {
-        Some(Sign::Keyless) if public.is_none() => {
-            return Ok(Signing::Keyless { identity: identity.clone(), issuer: issuer.clone() });
-        }
-        Some(Sign::Key(private)) if identity.is_none() && issuer.is_none() => {
+        Some(Sign::Keyless) if public.is_none() => return Ok(Signing::Keyless(keyless)),
+        Some(Sign::Key(private)) if nothing_keyless => {
             // A key service answers for both halves.
             let service = private.contains("://") && !private.starts_with("env://");
             let public = public.clone().or_else(|| service.then(|| private.clone()));
@@ -246,10 +258,12 @@ fn signing(release: &written::Release) -> Result<Signing> {
                     .hint("set `public-key` to the file with the public key")
             });
         }
-        Some(Sign::Off) | None if public.is_none() && identity.is_none() && issuer.is_none() => return Ok(Signing::Off),
+        Some(Sign::Off) | None if public.is_none() && nothing_keyless => return Ok(Signing::Off),
         Some(Sign::Keyless) => "`public-key` means nothing with sign = \"keyless\"",
-        Some(Sign::Key(_)) => "`identity` and `issuer` mean nothing where `sign` names a key",
-        Some(Sign::Off) | None => "`public-key`, `identity` and `issuer` mean nothing without `sign`",
+        Some(Sign::Key(_)) => "`identity`, `issuer`, `signing-config` and `trusted-root` mean nothing where `sign` names a key",
+        Some(Sign::Off) | None => {
+            "`public-key`, `identity`, `issuer`, `signing-config` and `trusted-root` mean nothing without `sign`"
+        }
     };
     Err(Error::usage(format!("[release] {odd}")).hint("leave them out, or change `sign`"))
 }

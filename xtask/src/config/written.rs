@@ -244,11 +244,13 @@ pub struct Release {
     pub public_key: Option<String>,
     pub identity: Option<String>,
     pub issuer: Option<String>,
+    pub signing_config: Option<String>,
+    pub trusted_root: Option<String>,
 }
 
 impl Release {
     fn overlay(&mut self, top: Self) {
-        overlay!(self, top, tags, annotate, sign, public_key, identity, issuer);
+        overlay!(self, top, tags, annotate, sign, public_key, identity, issuer, signing_config, trusted_root);
     }
 }
 

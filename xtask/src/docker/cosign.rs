@@ -22,6 +22,10 @@ pub enum Signer {
         identity: String,
         /// For example `https://token.actions.githubusercontent.com`.
         issuer: String,
+        /// The file with the services of a private instance; `None`: those that cosign knows, the public instance's.
+        signing_config: Option<String>,
+        /// The file with their keys and certificates.
+        trusted_root: Option<String>,
     },
 }
 
@@ -65,7 +69,10 @@ impl Cosign {
                 vec!["sign", "--yes", "--use-signing-config=false", "--tlog-upload=false", "--key", key]
             }
             Signer::Key(key) => vec!["sign", "--yes", "--tlog-upload=false", "--key", key],
-            Signer::Keyless { .. } => vec!["sign", "--yes"],
+            Signer::Keyless { signing_config, trusted_root, .. } => {
+                let files = [("--signing-config", signing_config), ("--trusted-root", trusted_root)];
+                [&["sign", "--yes"][..], &given(&files)].concat()
+            }
         };
         self.run(&words, image, digest)
     }
@@ -83,8 +90,9 @@ impl Cosign {
     pub fn verify(&self, image: &ImageRef, digest: &Digest, signer: &Signer) -> Result<()> {
         let words = match signer {
             Signer::Key(key) => vec!["verify", "--insecure-ignore-tlog=true", "--key", key],
-            Signer::Keyless { identity, issuer } => {
-                vec!["verify", "--certificate-identity-regexp", identity, "--certificate-oidc-issuer-regexp", issuer]
+            Signer::Keyless { identity, issuer, trusted_root, .. } => {
+                let who = ["verify", "--certificate-identity-regexp", identity, "--certificate-oidc-issuer-regexp", issuer];
+                [&who[..], &given(&[("--trusted-root", trusted_root)])].concat()
             }
         };
         self.run(&words, image, digest)
@@ -108,6 +116,11 @@ impl Cosign {
     }
 }
 
+/// The flags that have a value.
+fn given<'a>(flags: &[(&'a str, &'a Option<String>)]) -> Vec<&'a str> {
+    flags.iter().filter_map(|(flag, value)| Some([*flag, value.as_deref()?])).flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,12 +141,14 @@ mod tests {
         let digest = Digest::of(b"");
         assert!(cosign.is_there());
         cosign.sign(&image, &digest, &Signer::Key("k.key".to_owned())).unwrap();
-        let keyless = Signer::Keyless { identity: "https://i/.*".to_owned(), issuer: "https://t".to_owned() };
+        let [identity, issuer, config] = ["https://i/.*", "https://t", "c.json"].map(str::to_owned);
+        let keyless = Signer::Keyless { identity, issuer, signing_config: Some(config), trusted_root: None };
+        cosign.sign(&image, &digest, &keyless).unwrap();
         let error = cosign.verify(&image, &digest, &keyless).unwrap_err();
         assert_eq!(error.to_string(), "cosign verify: no signatures found");
         let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
         let expected = format!(
-            "version\nsign --help\nsign --yes --tlog-upload=false --key k.key ghcr.io/o/r/api@{digest}\nverify --certificate-identity-regexp https://i/.* --certificate-oidc-issuer-regexp https://t ghcr.io/o/r/api@{digest}\n"
+            "version\nsign --help\nsign --yes --tlog-upload=false --key k.key ghcr.io/o/r/api@{digest}\nsign --yes --signing-config c.json ghcr.io/o/r/api@{digest}\nverify --certificate-identity-regexp https://i/.* --certificate-oidc-issuer-regexp https://t ghcr.io/o/r/api@{digest}\n"
         );
         assert_eq!(calls, expected);
         let absent = Cosign::new(Invocation::new(dir.path().join("none")), &Shutdown::new());

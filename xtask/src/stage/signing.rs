@@ -1,7 +1,7 @@
 //! Signing what a release publishes, by cosign: after every image stands, before the first version tag is put. So a tag never names an
 //! unsigned image, and a signature that cannot be made leaves every tag as it was.
 
-use crate::config::Signing as Configured;
+use crate::config::{Keyless, Signing as Configured};
 use crate::docker::cosign::{Cosign, Signer};
 use crate::docker::registry::in_parallel;
 use crate::error::{Error, Result};
@@ -12,6 +12,9 @@ use crate::stage::publish::{self, ServicePlan};
 
 /// GitHub's issuer of identities for workflows, as a regular expression.
 const GITHUB_ISSUER: &str = r"^https://token\.actions\.githubusercontent\.com$";
+
+/// From which of these variables cosign takes an identity in GitHub Actions. Where there is none it would wait for somebody with a browser.
+const IDENTITY: [&str; 2] = ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SIGSTORE_ID_TOKEN"];
 
 /// The command that signs and checks.
 pub fn cosign(session: &Session) -> Cosign {
@@ -26,13 +29,11 @@ pub fn expected(session: &Session) -> Result<Option<Signer>> {
     match &session.config.release.signing {
         Configured::Off => Ok(None),
         Configured::Key { public, .. } => Ok(Some(Signer::Key(public.clone()))),
-        Configured::Keyless { identity, issuer } => {
-            let identity = match identity {
-                Some(identity) => identity.clone(),
-                None => repository(session)?,
-            };
-            let issuer = issuer.clone().unwrap_or_else(|| GITHUB_ISSUER.to_owned());
-            Ok(Some(Signer::Keyless { identity, issuer }))
+        Configured::Keyless(said) => {
+            let Keyless { identity, issuer, signing_config, trusted_root } = said.clone();
+            let identity = identity.map_or_else(|| repository(session), Ok)?;
+            let issuer = issuer.unwrap_or_else(|| GITHUB_ISSUER.to_owned());
+            Ok(Some(Signer::Keyless { identity, issuer, signing_config, trusted_root }))
         }
     }
 }
@@ -68,6 +69,10 @@ impl Signing {
         }
         let signs = match &session.config.release.signing {
             Configured::Key { private, .. } => Signer::Key(private.clone()),
+            _ if session.env.flag("GITHUB_ACTIONS") && !IDENTITY.iter().any(|name| session.env.get(name).is_some()) => {
+                return Err(Error::failed("[release] sign = \"keyless\", and this job has no identity to sign with")
+                    .hint("give it the permission `id-token: write`; nothing was built or published"));
+            }
             _ => expected.clone(),
         };
         Ok(Some(Self { cosign, signs, expected }))

@@ -6,17 +6,21 @@ use xtask::name::sha256_hex;
 
 use crate::harness::{SERVICES, Scene, statuses};
 use crate::support::engine::{environment, shared};
-use crate::support::repo::git;
+use crate::support::repo::{Ran, git};
+use crate::support::sigstore::{ISSUER, Sigstore};
 use crate::support::tools::{COSIGN, SKOPEO, Tool};
 
 const PASSWORD: &str = "only for this test";
 
+/// A scene with cosign on the path.
+fn with_cosign() -> Scene {
+    let path = format!("{}:{}", COSIGN.path().parent().unwrap().display(), environment().get("PATH").unwrap());
+    Scene::new().with(|repo| repo.env("PATH", path))
+}
+
 /// A scene whose releases are signed with a key pair of its own.
 fn scene() -> Scene {
-    let scene = Scene::new().with(|repo| {
-        let path = format!("{}:{}", COSIGN.path().parent().unwrap().display(), environment().get("PATH").unwrap());
-        repo.env("PATH", path).env("COSIGN_PASSWORD", PASSWORD)
-    });
+    let scene = with_cosign().with(|repo| repo.env("COSIGN_PASSWORD", PASSWORD));
     call(&scene, &COSIGN, &["generate-key-pair"]).read(&Shutdown::new()).unwrap();
     scene.repo.write(".gitignore", "cosign.key\ntarget\n");
     let config = scene.repo.read("xtask.toml") + "[release]\nsign = \"cosign.key\"\npublic-key = \"cosign.pub\"\n";
@@ -85,7 +89,7 @@ fn a_signature_that_cannot_be_made_leaves_no_version_tag_and_the_release_is_comp
     let run = |name: &str, value: &str| {
         let args = ["release", "v1.0.0", "--allow-stand-ins"];
         let output = scene.repo.command(&args).env(name, value).output().unwrap();
-        crate::support::repo::Ran::new(&args, &output)
+        Ran::new(&args, &output)
     };
     let without = scene.repo.path().join("nowhere");
     let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", without.display());
@@ -104,8 +108,57 @@ fn a_signature_that_cannot_be_made_leaves_no_version_tag_and_the_release_is_comp
     assert_eq!((statuses(&rerun.json()), signatures(&scene)), (["skipped"; 2], SERVICES.len()));
     let verify = |path: &str| {
         let args = ["verify", "v1.0.0", "--allow-stand-ins"];
-        crate::support::repo::Ran::new(&args, &scene.repo.command(&args).env("PATH", path).output().unwrap()).exits(0).stdout
+        Ran::new(&args, &scene.repo.command(&args).env("PATH", path).output().unwrap()).exits(0).stdout
     };
     assert!(verify(&path).contains("unknown web signature: cosign"), "{}", verify(&path));
     scene.run(&["verify", "v1.0.0", "--allow-stand-ins"]).exits(0);
+}
+
+#[test]
+fn a_keyless_release_is_signed_by_the_workflow_and_verify_takes_no_other_identity_issuer_or_instance() {
+    const WORKFLOW: &str = "https://github.com/org/repo/.github/workflows/release.yml@refs/tags/v1.0.0";
+    let sigstore = Sigstore::start(WORKFLOW);
+    let scene = with_cosign().with(|repo| sigstore.job().into_iter().fold(repo, |repo, (name, value)| repo.env(name, value)));
+    let config = r#"[release]
+sign = "keyless"
+identity = '^https://github\.com/org/repo/'
+signing-config = "sigstore/signing-config.json"
+trusted-root = "sigstore/trusted-root.json"
+"#;
+    scene.repo.write("xtask.toml", &(scene.repo.read("xtask.toml") + config));
+    scene.repo.write("sigstore/signing-config.json", &sigstore.signing_config());
+    scene.repo.write("sigstore/trusted-root.json", &sigstore.trusted_root());
+    scene.repo.write("sigstore/another.json", &Sigstore::start(WORKFLOW).trusted_root());
+    scene.repo.commit("sign");
+    scene.tag("v1.0.0", "");
+    let args = ["release", "v1.0.0", "--allow-stand-ins"];
+    let mut unknown = scene.repo.command(&args);
+    unknown.env("GITHUB_ACTIONS", "true").env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "");
+    let refused = Ran::new(&args, &unknown.output().unwrap()).exits(1).stderr;
+    assert!(refused.contains("`id-token: write`"), "{refused}");
+    assert!(SERVICES.iter().all(|service| scene.tags(service).is_empty()), "something was built in vain");
+
+    scene.release("v1.0.0").exits(0);
+    assert_eq!(signatures(&scene), SERVICES.len());
+    let digest = &scene.tags("web")["v1.0.0"];
+    let image = format!("{}/{}/web@{digest}", shared().registry(), scene.namespace);
+    let root = ["--trusted-root", "sigstore/trusted-root.json"];
+    let who = ["--certificate-identity", WORKFLOW, "--certificate-oidc-issuer", ISSUER];
+    let seen = call(&scene, &COSIGN, &[&["verify"], &root[..], &who, &[&image]].concat()).read(&Shutdown::new()).unwrap();
+    assert!(seen.contains(digest), "{seen}");
+
+    let verify = |name: &str, value: &str| {
+        let args = ["verify", "v1.0.0", "--allow-stand-ins"];
+        Ran::new(&args, &scene.repo.command(&args).env(name, value).output().unwrap())
+    };
+    let good = verify("XTASK_RELEASE_ISSUER", &format!("^{ISSUER}$")).exits(0).stdout;
+    assert!(good.contains("ok      web signature: by ^https://github\\.com/org/repo/\n"), "{good}");
+    for (name, other) in [
+        ("XTASK_RELEASE_IDENTITY", "^https://github\\.com/org/other/"),
+        ("XTASK_RELEASE_ISSUER", "^https://gitlab\\.com$"),
+        ("XTASK_RELEASE_TRUSTED_ROOT", "sigstore/another.json"),
+    ] {
+        let refused = verify(name, other).exits(1).stdout;
+        assert!(refused.contains("FAILED  web signature: cosign verify: "), "{name}={other}: {refused}");
+    }
 }

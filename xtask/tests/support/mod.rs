@@ -15,5 +15,6 @@ pub mod image;
 pub mod pnpm;
 pub mod registry;
 pub mod repo;
+pub mod sigstore;
 pub mod token_server;
 pub mod tools;

@@ -1,0 +1,271 @@
+//! A private Sigstore instance for cosign: the runner's identity service, a certificate authority with its certificate log, and a
+//! transparency log, each in the part of its published API that signing an image takes. What they sign, cosign checks in full.
+
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey as _,
+};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use xtask::name::{hex, sha256_hex};
+
+use super::http::{Request, Response, Server};
+
+/// Who vouches for a workflow's identity.
+pub const ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+/// What the runner gives a job with `id-token: write`.
+const REQUEST_TOKEN: &str = "of-this-job-only";
+
+/// A running instance.
+pub struct Sigstore {
+    server: Server,
+    trusted_root: Value,
+}
+
+/// The keys, and what happened.
+struct Instance {
+    authority: CertifiedIssuer<'static, KeyPair>,
+    certificate_log: KeyPair,
+    entry_log: KeyPair,
+    identity: String,
+    entries: Mutex<i64>,
+}
+
+impl Sigstore {
+    /// Starts one on whose runner everything is run by `workflow`, a URL with a git reference.
+    pub fn start(workflow: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name.push(DnType::CommonName, "a private instance");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = || KeyPair::generate().expect("a key");
+        let instance = Instance {
+            authority: CertifiedIssuer::self_signed(params, key()).expect("a certificate"),
+            certificate_log: key(),
+            entry_log: key(),
+            identity: workflow.to_owned(),
+            entries: Mutex::new(0),
+        };
+        let logs = [&instance.certificate_log, &instance.entry_log].map(trusted_log);
+        let trusted_root = json!({
+            "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+            "certificateAuthorities": [{
+                "subject": {"commonName": "a private instance"},
+                "certChain": {"certificates": [{"rawBytes": BASE64_STANDARD.encode(instance.authority.der())}]},
+                "validFor": {"start": EPOCH},
+            }],
+            "ctlogs": [logs[0]],
+            "tlogs": [logs[1]],
+        });
+        Self { server: Server::start(move |request| instance.answer(request)), trusted_root }
+    }
+
+    /// The file that tells cosign whom to trust.
+    pub fn trusted_root(&self) -> String {
+        self.trusted_root.to_string()
+    }
+
+    /// The file that tells cosign whom to ask.
+    pub fn signing_config(&self) -> String {
+        let service = json!({
+            "url": self.server.url(), "majorApiVersion": 1, "operator": "tests", "validFor": {"start": EPOCH},
+        });
+        let config = json!({
+            "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+            "caUrls": [service], "rekorTlogUrls": [service], "rekorTlogConfig": {"selector": "ANY"},
+        });
+        config.to_string()
+    }
+
+    /// The variables of a job with `id-token: write`.
+    pub fn job(&self) -> [(&'static str, String); 2] {
+        let url = format!("{}/identity?api-version=2.0", self.server.url());
+        [("ACTIONS_ID_TOKEN_REQUEST_URL", url), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN.to_owned())]
+    }
+}
+
+/// Since when everything is valid.
+const EPOCH: &str = "2020-01-01T00:00:00Z";
+
+/// A log as a trusted root names it.
+fn trusted_log(key: &KeyPair) -> Value {
+    json!({
+        "baseUrl": "https://log.test",
+        "hashAlgorithm": "SHA2_256",
+        "publicKey": {
+            "rawBytes": BASE64_STANDARD.encode(key.subject_public_key_info()),
+            "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+            "validFor": {"start": EPOCH},
+        },
+        "logId": {"keyId": BASE64_STANDARD.encode(key_id(key))},
+    })
+}
+
+/// By which a log is known: the digest of its public key.
+fn key_id(key: &KeyPair) -> [u8; 32] {
+    Sha256::digest(key.subject_public_key_info()).into()
+}
+
+fn signature(key: &KeyPair, message: &[u8]) -> Vec<u8> {
+    key.sign(message).expect("a signature")
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
+}
+
+impl Instance {
+    fn answer(&self, request: &Request) -> Response {
+        let bearer = request.header("authorization").and_then(|value| value.split_once(' ')).map(|(_, token)| token);
+        match (request.method.as_str(), request.path.as_str()) {
+            ("GET", "/identity") if bearer == Some(REQUEST_TOKEN) && request.param("audience") == Some("sigstore") => {
+                Response::json(200, &json!({"value": self.token()}))
+            }
+            ("POST", "/api/v2/signingCert") if bearer.is_some_and(|token| self.vouches_for(token)) => {
+                self.certificate(&request.json())
+            }
+            ("GET", "/identity") | ("POST", "/api/v2/signingCert") => Response::json(401, &json!({"message": "who are you?"})),
+            ("POST", "/api/v1/log/entries") => self.entry(&request.json()),
+            _ => Response::status(404),
+        }
+    }
+
+    /// An identity token. Issuer and authority are one process here, so the token's signature is the authority's own.
+    fn token(&self) -> String {
+        let claims = json!({
+            "iss": ISSUER, "aud": "sigstore", "sub": "repo:org/repo", "exp": now().as_secs() + 300, "job_workflow_ref": self.identity,
+        });
+        let encode = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", encode(&json!({"typ": "JWT", "alg": "HS256"})), encode(&claims));
+        let seal = BASE64_URL_SAFE_NO_PAD.encode(self.seal(&signed));
+        format!("{signed}.{seal}")
+    }
+
+    fn vouches_for(&self, token: &str) -> bool {
+        let (signed, seal) = token.rsplit_once('.').unwrap_or_default();
+        BASE64_URL_SAFE_NO_PAD.decode(seal).is_ok_and(|seal| seal == self.seal(signed))
+    }
+
+    fn seal(&self, text: &str) -> [u8; 32] {
+        Sha256::new().chain_update(self.entry_log.serialize_der()).chain_update(text).finalize().into()
+    }
+
+    /// Fulcio's answer: a certificate of ten minutes over the key in the request, with the timestamp of the certificate log in it.
+    fn certificate(&self, request: &Value) -> Response {
+        let pem = request["publicKeyRequest"]["publicKey"]["content"].as_str().expect("a public key");
+        let info = BASE64_STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).expect("PEM");
+        let key = ForeignKey(info[info.len() - POINT..].to_vec());
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.serial_number = Some(SerialNumber::from(now().as_secs()));
+        let now = SystemTime::now();
+        params.not_before = (now - Duration::from_secs(5)).into();
+        params.not_after = (now + Duration::from_mins(10)).into();
+        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(self.identity.clone()).expect("a URL"))];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        let issuer = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57264, 1, 1], ISSUER.into());
+        let issuer_utf8 = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57264, 1, 8], der(0x0c, ISSUER.as_bytes()));
+        params.custom_extensions = vec![issuer, issuer_utf8];
+        let unlogged = params.signed_by(&key, &self.authority).expect("a certificate");
+        let timestamp = self.certificate_timestamp(to_be_signed(unlogged.der()));
+        params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2], timestamp));
+        let leaf = params.signed_by(&key, &self.authority).expect("a certificate").pem();
+        let chain = json!({"certificates": [leaf, self.authority.pem()]});
+        Response::json(200, &json!({"signedCertificateEmbeddedSct": {"chain": chain}}))
+    }
+
+    /// The list of one signed timestamp over a certificate that has none yet (RFC 6962, sections 3.2 and 3.3).
+    fn certificate_timestamp(&self, certificate: &[u8]) -> Vec<u8> {
+        let time = u64::try_from(now().as_millis()).expect("soon enough").to_be_bytes();
+        let issuer = Sha256::digest(self.authority.key().subject_public_key_info());
+        let length = u32::try_from(certificate.len()).expect("a small one").to_be_bytes();
+        let signed = [&[0, 0][..], &time, &[0, 1], &issuer, &length[1..], certificate, &[0, 0]].concat();
+        let signature = with_length(&signature(&self.certificate_log, &signed));
+        let timestamp = [&[0][..], &key_id(&self.certificate_log), &time, &[0, 0], &[4, 3], &signature].concat();
+        der(0x04, &with_length(&with_length(&timestamp)))
+    }
+
+    /// Rekor's answer: the entry as it is kept, a promise, and a proof. Each entry is the only one of a tree of its own.
+    fn entry(&self, proposed: &Value) -> Response {
+        let envelope = proposed["spec"]["proposedContent"]["envelope"].as_str().expect("an envelope");
+        let content: Value = serde_json::from_str(envelope).expect("JSON");
+        let payload = BASE64_STANDARD.decode(content["payload"].as_str().expect("a payload")).expect("base64");
+        let hash = |bytes: &[u8]| json!({"algorithm": "sha256", "value": sha256_hex(bytes)});
+        let signed = json!({
+            "signature": content["signatures"][0]["sig"], "verifier": proposed["spec"]["proposedContent"]["verifiers"][0],
+        });
+        let spec = json!({"envelopeHash": hash(envelope.as_bytes()), "payloadHash": hash(&payload), "signatures": [signed]});
+        let body = json!({"apiVersion": "0.0.1", "kind": "dsse", "spec": spec}).to_string();
+        let mut entries = self.entries.lock().expect("no panic");
+        let mut entry = json!({
+            "body": BASE64_STANDARD.encode(&body), "integratedTime": now().as_secs(), "logID": hex(&key_id(&self.entry_log)),
+            "logIndex": *entries,
+        });
+        *entries += 1;
+        // The keys are sorted, as the promise wants them.
+        let promise = BASE64_STANDARD.encode(signature(&self.entry_log, entry.to_string().as_bytes()));
+        let root = Sha256::new().chain_update([0]).chain_update(&body).finalize();
+        entry["verification"] = json!({
+            "signedEntryTimestamp": promise,
+            "inclusionProof": {
+                "checkpoint": self.checkpoint(&root), "hashes": [], "logIndex": 0, "rootHash": hex(&root), "treeSize": 1,
+            },
+        });
+        let id = hex(&root);
+        let answer = Response::json(201, &json!({id.clone(): entry}));
+        answer.header("etag", &id).header("location", format!("/api/v1/log/entries/{id}"))
+    }
+
+    /// A signed note of a tree of one leaf.
+    fn checkpoint(&self, root: &[u8]) -> String {
+        let note = format!("log.test - 1\n1\n{}\n", BASE64_STANDARD.encode(root));
+        let signed = [&key_id(&self.entry_log)[..4], &signature(&self.entry_log, note.as_bytes())].concat();
+        format!("{note}\n— log.test {}\n", BASE64_STANDARD.encode(signed))
+    }
+}
+
+/// Bytes of an uncompressed point on P-256.
+const POINT: usize = 65;
+
+/// Someone else's public key.
+struct ForeignKey(Vec<u8>);
+
+impl PublicKeyData for ForeignKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &rcgen::PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// A value in DER, of less than 64 KiB.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).expect("a short one").to_be_bytes();
+    match content.len() {
+        0..0x80 => [&[tag, length[1]][..], content].concat(),
+        0x80..0x100 => [&[tag, 0x81, length[1]][..], content].concat(),
+        _ => [&[tag, 0x82, length[0], length[1]][..], content].concat(),
+    }
+}
+
+/// What of a certificate is signed: the first value in its sequence. Both are longer than 255 bytes.
+fn to_be_signed(certificate: &[u8]) -> &[u8] {
+    let inner = &certificate[4..];
+    let length = usize::from(u16::from_be_bytes([inner[2], inner[3]]));
+    &inner[..4 + length]
+}
+
+/// Bytes after their number, as TLS writes them.
+fn with_length(bytes: &[u8]) -> Vec<u8> {
+    [&u16::try_from(bytes.len()).expect("a short one").to_be_bytes()[..], bytes].concat()
+}
