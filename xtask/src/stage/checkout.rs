@@ -138,12 +138,16 @@ fn short(commit: &str) -> &str {
 }
 
 /// Does `work` in a sparse checkout of a tag's commit, which is removed again whatever came of it, unless it is to be kept. Each purpose
-/// and each tag has a folder of its own: another tag's release of the same commit, or a dry run, must not take this one's away.
+/// and each tag has a folder of its own: another tag's release of the same commit, or a dry run, must not take this one's away. Whoever
+/// wants the same one waits.
 ///
 /// # Errors
 /// As [`sparse`], and as `work`.
 pub fn within<T>(session: &Session, at: &At<'_>, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let folder = session.state_dir().join(at.purpose).join(at.name);
+    let lock = session.state_dir().join("locks").join(format!("{}-{}", at.purpose, at.name));
+    let waiting = || session.events.doing(&Task::Checkout, "waiting for another run that uses the same one");
+    let _alone = Lock::wait(&lock, &session.shutdown, waiting)?;
     let patterns = &session.config.checkout_patterns;
     let made = sparse(&session.git(), &folder, at.commit, patterns, &session.events)?;
     let done = work(&made.root);

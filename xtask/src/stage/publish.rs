@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ use crate::name::{Digest, ImageRef, ServiceName, Tag};
 
 mod annotate;
 mod journal;
+mod late;
 mod plan;
 mod rollback;
 
@@ -198,12 +199,17 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
     }
 }
 
+/// How long a tag that is on its way when the run is stopped is waited for. Left alone, it could come after all others were put back.
+const PUT_LIMIT: Duration = Duration::from_millis(800);
+
 /// Exact tags of every service first, floating ones after: nobody follows `latest` to a version that is not whole.
 fn put_all(plan: &Plan, registry: &Registry, events: &Events, changes: usize) -> Result<Vec<Published>> {
     let done = AtomicU64::new(0);
     let news: Vec<&ServicePlan> = plan.services.iter().filter(|service| service.new).collect();
     all(in_parallel(&news, |service| registry.put_manifest(&service.source.without_reference(), &service.manifest)))?;
     let mut published = published(plan);
+    let late = late::Late::after(registry.shutdown(), PUT_LIMIT);
+    let putting = registry.clone().under(late.switch());
     for floating in [false, true] {
         let mut work = Vec::new();
         for (at, service) in plan.services.iter().enumerate() {
@@ -212,12 +218,13 @@ fn put_all(plan: &Plan, registry: &Registry, events: &Events, changes: usize) ->
             work.extend(wanted.map(|(tag_at, tag)| (at, tag_at, service, tag)));
         }
         let outcomes = in_parallel(&work, |(_, _, service, tag)| {
+            registry.shutdown().check()?;
             let target = service.source.with_tag(tag.tag.clone());
             if floating && let Some(newer) = plan::overtaken(registry, plan.version.as_ref(), &target)? {
                 return Ok(Step::HeldBy(newer));
             }
             events.doing(&Task::Publish, format!("{}:{}", service.service, tag.tag));
-            put_one(registry, &target, &service.manifest)?;
+            put_one(&putting, &target, &service.manifest)?;
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             events.emit(Event::Amount { task: Task::Publish, done, total: changes as u64 });
             Ok(tag.step.clone())
@@ -226,6 +233,8 @@ fn put_all(plan: &Plan, registry: &Registry, events: &Events, changes: usize) ->
             published[*at].tags[*tag_at].step = step;
         }
     }
+    // Stopped while the last ones were on their way: whoever stops a run wants the tags as they were.
+    registry.shutdown().check()?;
     Ok(published)
 }
 

@@ -1,10 +1,12 @@
 //! `cargo xtask verify` on what a release really published.
 
+use std::process::Stdio;
+
 use crate::harness::{SERVICES, Scene};
-use crate::support::repo::git;
+use crate::support::repo::{Ran, git};
 
 #[test]
-fn a_release_verifies_and_what_was_changed_behind_its_back_is_found() {
+fn a_release_verifies_also_several_times_at_once_and_what_was_changed_behind_its_back_is_found() {
     let scene = Scene::new();
     scene.tag("v1.0.0", "");
     scene.release("v1.0.0").exits(0);
@@ -20,6 +22,13 @@ fn a_release_verifies_and_what_was_changed_behind_its_back_is_found() {
         assert!(good.contains(&format!("{service} notes: they name this digest")), "{good}");
     }
     assert_eq!(good.matches(&format!(" source: {commit}\n")).count(), SERVICES.len(), "{good}");
+
+    let args = ["verify", "v1.0.0", "--allow-stand-ins"];
+    let at_once = [(); 4].map(|()| scene.repo.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    for child in at_once {
+        Ran::new(&args, &child.wait_with_output().unwrap()).exits(0);
+    }
+    scene.no_checkout();
 
     let strict = scene.run(&["verify", "v1.0.0", "--json"]).exits(1);
     let materials = strict.json()["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "materials").count();

@@ -1,49 +1,32 @@
 //! Taking back what a failed or stopped publication put: every tag to where the journal says it was.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::journal::Entry;
+use super::late::Late;
 use super::{Journal, Plan, Step, TagPlan};
 use crate::docker::registry::{Deletion, Registry, in_parallel};
 use crate::error::{Error, Result};
 use crate::event::{Events, Level, Task};
 use crate::execute::retry::Policy;
-use crate::execute::shutdown::Shutdown;
 use crate::name::{Digest, ImageRef};
 
 /// How long putting tags back may take once the run is stopped: a person who pressed Ctrl-C waits three seconds at most.
 const ROLLBACK_LIMIT: Duration = Duration::from_secs(2);
-
-/// How often the run's stop switch is looked at.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Puts the tags back and returns the error to report: the one that led here, with what became of the tags as its hint. The journal
 /// goes where everything is as before; else it stays, so that a rerun completes the publication.
 pub(super) fn run(plan: &Plan, journal: &Journal, registry: &Registry, events: &Events, error: Error) -> Error {
     events.doing(&Task::Publish, "putting the tags back");
     let stopped = error.is_cancelled();
-    // The run's own switch may be thrown already, and would refuse every request; this one follows it with a little delay.
-    let switch = Shutdown::new();
-    let (finished, watched) = channel::<()>();
-    let (own, follower) = (registry.shutdown().clone(), switch.clone());
-    let watch = std::thread::spawn(move || {
-        let mut closing_since = None;
-        while matches!(watched.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout)) {
-            if own.is_closing() && closing_since.get_or_insert_with(Instant::now).elapsed() > ROLLBACK_LIMIT {
-                follower.kill();
-                return;
-            }
-        }
-    });
-    let registry = registry.clone().under(&switch);
+    // The run's own switch may be thrown already, and would refuse every request.
+    let late = Late::after(registry.shutdown(), ROLLBACK_LIMIT);
+    let registry = registry.clone().under(late.switch());
     let registry = if stopped { registry.policy(Policy::ONCE) } else { registry };
     let entries: Vec<_> = journal.services.values().collect();
     // One tag of a repository after the other: distribution 2.8 loses track of a tag that moves while it deletes a manifest.
     let left: Vec<String> = in_parallel(&entries, |entry| put_all_back(&registry, entry)).into_iter().flatten().collect();
-    // The watch may be gone; then nobody receives.
-    let _ = finished.send(());
-    let _ = watch.join();
+    drop(late);
     if left.is_empty() {
         let removed = std::fs::remove_file(&plan.journal);
         let whole = format!("no tag of {} has moved; run this again", plan.name);
