@@ -24,54 +24,49 @@ use crate::stage::{Session, build_base, build_services, configuration, gates, ou
 /// Whatever keeps the run from coming to an outcome; a failed build is an outcome.
 pub fn build(session: &Session, request: &Request) -> Result<RunRecord> {
     let built = build_at(session, &session.home, request);
-    notify::after(session, &built, Built::happened);
+    notify::after(session, &built, |built| built.happened(None));
     Ok(built?.record)
-}
-
-/// What a build came to.
-pub struct Built {
-    /// The run.
-    pub record: RunRecord,
-    /// What was published; empty where nothing is pushed, or a service failed.
-    pub published: Vec<Published>,
-}
-
-impl Built {
-    fn happened(&self) -> Happened<'_> {
-        Happened { record: Some(&self.record), released: None }
-    }
 }
 
 /// Builds a commit as CI does: checked out apart, whatever lies in the working tree.
 ///
 /// # Errors
 /// As [`build`]; when the commit cannot be checked out.
-pub fn build_commit(session: &Session, commit: &str, request: &Request) -> Result<Built> {
+pub fn build_commit(session: &Session, commit: &str, request: &Request) -> Result<Released> {
     let at_commit = configuration::at_commit(session, commit)?;
     let built = checkout::within(&at_commit, &At::of_commit(commit), |root| build_at(&at_commit, root, request));
-    notify::after(&at_commit, &built, Built::happened);
+    notify::after(&at_commit, &built, |built| built.happened(None));
     built
 }
 
-fn build_at(session: &Session, root: &Path, request: &Request) -> Result<Built> {
+fn build_at(session: &Session, root: &Path, request: &Request) -> Result<Released> {
     let (project, engine, plan) = prepare(session, root, request)?;
     let record = images(session, &project, &engine, &plan, request)?;
-    let Some(naming) = Naming::of_branch(&request.destination).filter(|_| publication::all_stand(&record)) else {
-        return Ok(Built { record: outcome::end(session, record)?, published: Vec::new() });
-    };
-    let put = || publish(session, publication::items(&plan, &naming), &naming, None);
-    let (record, published) = outcome::end_after(session, record, put)?;
-    Ok(Built { record, published })
+    match Naming::of_branch(&request.destination).filter(|_| publication::all_stand(&record)) {
+        Some(naming) => put(session, record, publication::items(&plan, &naming), &naming, None),
+        None => Ok(Released::nothing(outcome::end(session, record)?)),
+    }
 }
 
-/// What a release came to.
+/// What a run came to.
 pub struct Released {
     /// The run.
     pub record: RunRecord,
-    /// What was published; empty where a service failed.
+    /// What was published; empty where nothing is pushed, or a service failed.
     pub published: Vec<Published>,
-    /// What became of the notes.
+    /// What became of a release's notes.
     pub notes: Option<update_release::Report>,
+}
+
+impl Released {
+    fn nothing(record: RunRecord) -> Self {
+        Self { record, published: Vec::new(), notes: None }
+    }
+
+    fn happened<'a>(&'a self, release: Option<&'a Release>) -> Happened<'a> {
+        let released = release.map(|release| (release.tag.tag.as_str(), self.published.as_slice()));
+        Happened { record: Some(&self.record), released }
+    }
 }
 
 /// Releases a tag: its commit checked out, every service built or carried forward, all version tags or none, then the notes.
@@ -80,21 +75,16 @@ pub struct Released {
 /// As the stages'. A failed build is an outcome, and publishes nothing.
 pub fn release(session: &Session, release: &Release) -> Result<Released> {
     let released = release_tag(session, release);
-    notify::after(session, &released, |released| released.happened(release));
+    notify::after(session, &released, |released| released.happened(Some(release)));
     released
-}
-
-impl Released {
-    fn happened<'a>(&'a self, release: &'a Release) -> Happened<'a> {
-        Happened { record: Some(&self.record), released: Some((release.tag.tag.as_str(), &self.published)) }
-    }
 }
 
 fn release_tag(session: &Session, release: &Release) -> Result<Released> {
     let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
     let session = &configuration::at_commit(session, &commit)?;
-    let signing = Signing::of(session)?;
-    let _alone = publication::enter(session, &tag)?;
+    let version = Version::new(session, Release { tag, ..release.clone() }, &commit)?;
+    let tag = &version.release.tag;
+    let _alone = publication::enter(session, tag)?;
     let at = At { purpose: "checkout", name: tag.tag.as_str(), commit: &commit, keep: release.keep_checkout };
     checkout::within(session, &at, |root| {
         let request = publication::build_request(session, release);
@@ -102,17 +92,24 @@ fn release_tag(session: &Session, release: &Release) -> Result<Released> {
         let mut record = images(session, &project, &engine, &plan, &request)?;
         (record.commit, record.reference) = (Some(commit.clone()), Some(tag.tag.to_string()));
         if !publication::all_stand(&record) {
-            return Ok(Released { record: outcome::end(session, record)?, published: Vec::new(), notes: None });
+            return Ok(Released::nothing(outcome::end(session, record)?));
         }
-        let (record, (published, report)) = outcome::end_after(session, record, || {
-            let naming = Naming::of_release(session, &tag, &commit, release)?;
-            let published = publish(session, publication::items(&plan, &naming), &naming, signing.as_ref())?;
-            let noted: Vec<Noted> = published.iter().map(Noted::from).collect();
-            let report = publication::write_notes(session, &tag, release, &noted, false)?;
-            Ok((published, report))
-        })?;
-        Ok(Released { record, published, notes: Some(report) })
+        put(session, record, publication::items(&plan, &version.naming), &version.naming, Some(&version))
     })
+}
+
+/// A version that is to be published, with all that can be refused before anything is built.
+struct Version {
+    release: Release,
+    naming: Naming,
+    signing: Option<Signing>,
+}
+
+impl Version {
+    fn new(session: &Session, release: Release, commit: &str) -> Result<Self> {
+        let (signing, naming) = (Signing::of(session)?, Naming::of_release(session, &release.tag, commit, &release)?);
+        Ok(Self { release, naming, signing })
+    }
 }
 
 /// What every pipeline starts with: the monorepo read, an engine found, the plan made.
@@ -144,7 +141,18 @@ fn images(session: &Session, project: &Project, engine: &Engine, plan: &Plan, re
     Ok(record)
 }
 
-/// Every tag of every service, or none; what is to be signed is signed before.
+/// Every tag of every service, or none; what is to be signed is signed before, and a version gets its notes after.
+fn put(session: &Session, record: RunRecord, items: Vec<Item>, naming: &Naming, version: Option<&Version>) -> Result<Released> {
+    let (record, (published, notes)) = outcome::end_after(session, record, || {
+        let published = publish(session, items, naming, version.and_then(|version| version.signing.as_ref()))?;
+        let images: Vec<Noted> = published.iter().map(Noted::from).collect();
+        let write = |version: &Version| publication::write_notes(session, &version.release.tag, &version.release, &images, false);
+        let notes = version.map(write).transpose()?;
+        Ok((published, notes))
+    })?;
+    Ok(Released { record, published, notes })
+}
+
 fn publish(session: &Session, items: Vec<Item>, naming: &Naming, signing: Option<&Signing>) -> Result<Vec<Published>> {
     if items.is_empty() {
         return Ok(Vec::new());

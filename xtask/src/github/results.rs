@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, read_text, write_atomically};
-use crate::name::{Digest, Fingerprint, ImageRef, ServiceName, Tag, sha256_hex};
+use crate::name::{Digest, Fingerprint, ServiceName, Tag, sha256_hex};
+use crate::record::TaskRecord;
 
 /// Grows when a field's meaning changes; another version is refused.
 const VERSION: u32 = 1;
@@ -38,7 +39,7 @@ pub struct Planned {
 }
 
 /// What a service's job hands on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ServiceFile {
     /// The commit that was built.
@@ -49,37 +50,8 @@ pub struct ServiceFile {
     pub fingerprint: Fingerprint,
     /// Which attempt of the run this is, from 1; a later one replaces an earlier one.
     pub attempt: u32,
-    /// What came of it.
-    pub outcome: Outcome,
-}
-
-/// What came of a service's job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// Its image is in the registry.
-    Built(Image),
-    /// It builds, and the event asks for no push.
-    Checked,
-    /// It failed, with what to show.
-    Failed(String),
-}
-
-/// An image that a job pushed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Image {
-    /// Where it is, under its content tag.
-    pub image: ImageRef,
-    /// Its digest.
-    pub digest: Digest,
-    /// Steps taken from a cache, and all of them.
-    pub steps: (usize, usize),
-    /// How long the job's build took, in milliseconds; a whole number, because a fraction need not survive JSON to the last digit, and
-    /// the checksum would differ.
-    pub milliseconds: u64,
-    /// Its compressed size, where known.
-    pub bytes: Option<u64>,
+    /// What came of it, as the job's own record has it.
+    pub task: TaskRecord,
 }
 
 /// What is on disk: the content and its own checksum, so that a cut or edited file is told from a whole one.
@@ -183,51 +155,21 @@ impl ServiceFile {
     }
 }
 
-/// Reads every service's file under `dir` (an artifact may have a folder of its own) and holds them against the plan: the images of all
-/// its services, those that were present included.
+/// Reads every service's file under `dir` (an artifact may have a folder of its own) and holds it against the plan. Of several attempts
+/// the latest counts.
 ///
 /// # Errors
-/// A file that is not whole or not of this plan; services without a file or with a failure, all of them named.
-pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, Collected>> {
-    let mut latest: BTreeMap<ServiceName, (PathBuf, ServiceFile)> = BTreeMap::new();
+/// A file that is not whole or not of this plan.
+pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, ServiceFile>> {
+    let mut latest: BTreeMap<ServiceName, ServiceFile> = BTreeMap::new();
     for path in files(dir)? {
         let file: ServiceFile = unseal(&path)?;
-        plan.fits(&file.service, &file.commit, &file.fingerprint).map_err(|error| error.at(path.clone(), None))?;
-        let newer = latest.get(&file.service).is_none_or(|(_, there)| file.attempt > there.attempt);
-        if newer {
-            latest.insert(file.service.clone(), (path, file));
+        plan.fits(&file.service, &file.commit, &file.fingerprint).map_err(|error| error.at(path, None))?;
+        if latest.get(&file.service).is_none_or(|there| file.attempt > there.attempt) {
+            latest.insert(file.service.clone(), file);
         }
     }
-    let (mut images, mut missing, mut failed) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for (name, planned) in &plan.services {
-        match (latest.remove(name).map(|(_, file)| file.outcome), &planned.present) {
-            (Some(Outcome::Built(image)), _) => _ = images.insert(name.clone(), Collected::Built(image)),
-            (Some(Outcome::Checked), _) => _ = images.insert(name.clone(), Collected::Checked),
-            (Some(Outcome::Failed(why)), _) => failed.push(format!("{name}: {why}")),
-            (None, Some(digest)) => _ = images.insert(name.clone(), Collected::Present(digest.clone())),
-            (None, None) => missing.push(name.as_str()),
-        }
-    }
-    if missing.is_empty() && failed.is_empty() {
-        return Ok(images);
-    }
-    let mut parts = failed;
-    if !missing.is_empty() {
-        parts.push(format!("no result of {}", missing.join(", ")));
-    }
-    Err(Error::failed(format!("nothing is published: {}", parts.join("; ")))
-        .hint("re-run the failed jobs of this workflow run; the finished ones need not run again"))
-}
-
-/// An image of a complete run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Collected {
-    /// A job of this run pushed it.
-    Built(Image),
-    /// It was there before.
-    Present(Digest),
-    /// It builds, and nothing was pushed.
-    Checked,
+    Ok(latest)
 }
 
 /// The results below `dir`, at most one folder deep, sorted. A link is not followed: artifacts come from other jobs.

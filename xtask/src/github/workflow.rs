@@ -46,7 +46,8 @@ pub struct Drift {
 }
 
 const WORKFLOW: &str = ".github/workflows/images.yml";
-const ACTION: &str = ".github/actions/xtask/action.yml";
+/// The job that the workflow's own jobs call.
+const JOB: &str = ".github/workflows/xtask.yml";
 
 /// Each action at the commit that its release's tag pointed to in the action's own repository when it was looked up.
 const PINS: [(&str, &str); 7] = [
@@ -58,16 +59,6 @@ const PINS: [(&str, &str); 7] = [
     ("%setup-buildx%", "docker/setup-buildx-action@37fe631027851001ddb9b187196cc803df7f5f0e # v4.3.0"),
     ("%login%", "docker/login-action@4907a6ddec9925e35a0a9e82d7399ccc52663121 # v4.1.0"),
 ];
-
-/// What another registry than GHCR needs: an action is not given secrets unless they are handed to it.
-const INPUTS: &str = "inputs:
-  username:
-    description: The registry's user
-    required: true
-  password:
-    description: The registry's password
-    required: true
-";
 
 /// The files, whole. Equal options make equal bytes.
 ///
@@ -87,26 +78,43 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
         Layout::Single => ("single", include_str!("workflow/single.yml")),
         Layout::Matrix => ("matrix", include_str!("workflow/matrix.yml")),
     };
-    let workflow = [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat();
     let ghcr = options.registry == "ghcr.io";
-    let mut boot = include_str!("workflow/boot.yml").to_owned();
-    if !ghcr {
-        boot.push_str(
-            "  with:\n    username: ${{ secrets.REGISTRY_USERNAME }}\n    password: ${{ secrets.REGISTRY_PASSWORD }}\n",
-        );
+    let (username, password) = if ghcr {
+        ("${{ github.actor }}", "${{ github.token }}")
+    } else {
+        ("${{ secrets.username }}", "${{ secrets.password }}")
+    };
+    let sections: Vec<&str> = std::iter::once(layout).chain((!ghcr).then_some("secrets")).collect();
+    let files = [
+        (WORKFLOW, [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat()),
+        (JOB, include_str!("workflow/job.yml").to_owned()),
+    ];
+    let call = only(include_str!("workflow/call.yml"), &sections);
+    let filled = |text: &str| {
+        let text = indented(&only(text, &sections), "%call%", &call)
+            .replace("%layout%", layout)
+            .replace("%branch%", &quoted(&options.branch))
+            .replace("%registry%", &quoted(&options.registry))
+            .replace("%username%", username)
+            .replace("%password%", password);
+        PINS.iter().fold(text, |text, (mark, pin)| text.replace(mark, pin))
+    };
+    Ok(files.map(|(path, text)| Generated { path, content: filled(&text) }).into())
+}
+
+/// Leaves out what stands between `%begin NAME%` and `%end%` of a section that is not asked for.
+fn only(text: &str, sections: &[&str]) -> String {
+    let mut made = String::new();
+    let mut wanted = true;
+    for line in text.split_inclusive('\n') {
+        match line.trim().strip_prefix("%begin ").and_then(|name| name.strip_suffix('%')) {
+            Some(name) => wanted = sections.contains(&name),
+            None if line.trim() == "%end%" => wanted = true,
+            None if wanted => made.push_str(line),
+            None => {}
+        }
     }
-    let workflow = indented(&workflow, "%boot%", &boot).replace("%layout%", layout).replace("%branch%", &quoted(&options.branch));
-    let (username, password) =
-        if ghcr { ("${{ github.actor }}", "${{ github.token }}") } else { ("${{ inputs.username }}", "${{ inputs.password }}") };
-    let action = include_str!("workflow/action.yml")
-        // A fork's pull request has no secrets, and builds without them.
-        .replace("%guard%", if ghcr { "" } else { "      if: inputs.password != ''\n" })
-        .replace("%inputs%", if ghcr { "" } else { INPUTS })
-        .replace("%registry%", &quoted(&options.registry))
-        .replace("%username%", username)
-        .replace("%password%", password);
-    let pinned = |text: String| PINS.iter().fold(text, |text, (mark, pin)| text.replace(mark, pin));
-    Ok(vec![Generated { path: WORKFLOW, content: pinned(workflow) }, Generated { path: ACTION, content: pinned(action) }])
+    made
 }
 
 /// Text that YAML could take for a number, or with a colon, in quotes; words as they are. `plain` has kept quotes out.

@@ -7,13 +7,13 @@ use crate::plan::Plan;
 use crate::plan::request::{Release, Request};
 use crate::record::RunRecord;
 use crate::stage::checkout::{self, At};
-use crate::stage::jobs::{self, Collected, PlanFile};
+use crate::stage::jobs::{self, PlanFile};
+use crate::stage::notify::{self, Happened};
 use crate::stage::project::Project;
-use crate::stage::publication::{self, Naming, Noted};
-use crate::stage::signing::Signing;
+use crate::stage::publication::{self, Naming};
 use crate::stage::{Session, build_base, build_services, configuration, gates, outcome};
 
-use super::{Released, prepare};
+use super::{Released, Version, prepare, put};
 
 /// What all jobs of one run have in common.
 pub struct Work<'a> {
@@ -23,6 +23,8 @@ pub struct Work<'a> {
     pub release: Option<&'a Release>,
     /// What is asked for.
     pub request: &'a Request,
+    /// Which attempt at the run this is, from 1.
+    pub attempt: u32,
 }
 
 /// What must be built, and what stands already.
@@ -31,7 +33,10 @@ pub struct Work<'a> {
 /// As the stages'.
 pub fn plan(session: &Session, work: &Work<'_>) -> Result<PlanFile> {
     let tag = work.release.map(|release| release.tag.tag.clone());
-    checked_out(session, work, work.request, |_, _, _, plan| Ok(jobs::plan_file(plan, work.commit, tag)))
+    let planned = checked_out(session, work, work.request, |_, _, _, plan| Ok(jobs::plan_file(plan, work.commit, tag)));
+    // No other job is run where this one fails: it is told here or nowhere.
+    notify::after(session, &planned, |_| Happened::default());
+    planned
 }
 
 /// The base alone, for its cache: the services' jobs wait for it.
@@ -43,7 +48,7 @@ pub fn base(session: &Session, work: &Work<'_>) -> Result<RunRecord> {
         let mut record = outcome::begin(session, work.request, plan);
         record.tasks.clear();
         outcome::add_base(&mut record, build_base::run(session, engine, plan)?, plan);
-        outcome::end(session, record)
+        outcome::end_job(session, record)
     })
 }
 
@@ -59,31 +64,38 @@ pub fn service(session: &Session, work: &Work<'_>, name: &str, planned: &PlanFil
         let built = build_services::run(session, project, engine, plan, &request)?;
         outcome::add_services(&mut record, built, plan);
         gates::check(session, &request, &mut record);
-        outcome::end(session, record)
+        outcome::end_job(session, record)
     })
 }
 
-/// Publishes what the services' jobs built and what stood before: every tag, or none. Then a release's notes.
+/// Publishes what the services' jobs built and what stood before: every tag, or none. Then a release's notes. This is the job that ends
+/// the run: it is told and remembered as if one job had done all of it.
 ///
 /// # Errors
-/// As the stages'.
-pub fn publish(session: &Session, work: &Work<'_>, planned: &PlanFile, collected: &Collected) -> Result<Released> {
+/// As the stages'. A service that failed, or left no result, is an outcome, and publishes nothing.
+pub fn publish(session: &Session, work: &Work<'_>, planned: &PlanFile) -> Result<Released> {
     let session = &configuration::at_commit(session, work.commit)?;
-    let record = RunRecord::new(session.run.id.clone(), session.begun, work.request.command.clone());
-    let put = |naming: &Naming, signing: Option<&Signing>| {
-        super::publish(session, jobs::items(session, planned, collected, &naming.tags)?, naming, signing)
-    };
-    let (published, notes) = if let Some(release) = work.release {
-        let signing = Signing::of(session)?;
-        let _alone = publication::enter(session, &release.tag)?;
-        let published = put(&Naming::of_release(session, &release.tag, work.commit, release)?, signing.as_ref())?;
-        let noted: Vec<Noted> = published.iter().map(Noted::from).collect();
-        let report = publication::write_notes(session, &release.tag, release, &noted, false)?;
-        (published, Some(report))
-    } else {
-        (Naming::of_branch(&work.request.destination).map_or(Ok(Vec::new()), |naming| put(&naming, None))?, None)
-    };
-    Ok(Released { record, published, notes })
+    let released = publish_all(session, work, planned);
+    notify::after(session, &released, |released| released.happened(work.release));
+    released
+}
+
+fn publish_all(session: &Session, work: &Work<'_>, planned: &PlanFile) -> Result<Released> {
+    let version = work.release.map(|release| Version::new(session, release.clone(), work.commit)).transpose()?;
+    let _alone = version.as_ref().map(|version| publication::enter(session, &version.release.tag)).transpose()?;
+    let mut record = jobs::collect(session, work.request, planned, work.attempt)?;
+    if let Some(version) = &version {
+        (record.commit, record.reference) = (Some(work.commit.to_owned()), Some(version.release.tag.tag.to_string()));
+    }
+    gates::check(session, work.request, &mut record);
+    let branch = Naming::of_branch(&work.request.destination);
+    match version.as_ref().map(|version| &version.naming).or(branch.as_ref()).filter(|_| publication::all_stand(&record)) {
+        Some(naming) => {
+            let items = jobs::items(session, planned, &record, &naming.tags)?;
+            put(session, record, items, naming, version.as_ref())
+        }
+        None => Ok(Released::nothing(outcome::end(session, record)?)),
+    }
 }
 
 /// Does `what` with the commit checked out and the plan made, by the commit's own configuration.

@@ -1,21 +1,19 @@
 //! Between a plan and the files by which the jobs of a matrix tell each other of it. Reads and writes them; builds nothing.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use crate::error::{Error, Result};
-use crate::event::Status;
-use crate::github::results::{self, Image, Outcome, Planned};
+use crate::event::{Status, Task};
+use crate::github::results::{self, Planned};
 use crate::name::{ImageRef, ServiceName, Tag};
+use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
 use crate::record::{RunRecord, TaskRecord};
-use crate::stage::Session;
 use crate::stage::publish::Item;
+use crate::stage::{Session, outcome};
 
 pub use crate::github::results::{PlanFile, ServiceFile};
-
-/// The images of a complete run, by service.
-pub type Collected = BTreeMap<ServiceName, results::Collected>;
 
 /// Where the files lie, in every job.
 pub fn folder(session: &Session) -> PathBuf {
@@ -48,60 +46,90 @@ pub fn check(planned: &PlanFile, plan: &Plan, commit: &str) -> Result<()> {
 /// # Errors
 /// When the plan has no such service.
 pub fn service_file(planned: &PlanFile, name: &str, attempt: u32, run: Result<&RunRecord, &Error>) -> Result<ServiceFile> {
-    let (service, entry) = planned.services.iter().find(|(service, _)| service.as_str() == name).ok_or_else(|| {
+    let (service, plan) = planned.services.iter().find(|(service, _)| service.as_str() == name).ok_or_else(|| {
         Error::usage(format!("`{name}` is not in the plan")).hint("the matrix of `cargo xtask ci plan` names the services")
     })?;
-    let outcome = match run {
-        Ok(run) => {
-            run.tasks.iter().find_map(|task| of_task(task, name)).unwrap_or_else(|| Outcome::Failed("it was not run".to_owned()))
-        }
-        Err(error) => Outcome::Failed(error.to_string()),
+    let task = match run {
+        Ok(run) => run.tasks.iter().find(|ran| ran.task == Task::Service(service.clone())).cloned(),
+        Err(error) if error.is_cancelled() => Some(entry(service, Status::Cancelled, "")),
+        Err(error) => Some(entry(service, Status::Failed, &error.to_string())),
     };
     Ok(ServiceFile {
         commit: planned.commit.clone(),
         service: service.clone(),
-        fingerprint: entry.fingerprint.clone(),
+        fingerprint: plan.fingerprint.clone(),
         attempt,
-        outcome,
+        task: task.unwrap_or_else(|| entry(service, Status::Failed, "it was not run")),
     })
 }
 
-fn of_task(task: &TaskRecord, name: &str) -> Option<Outcome> {
-    if task.task.to_string() != name {
-        return None;
+/// What the services' jobs left, as the record of one attempt at a run: what an earlier one built was there before, as was a service
+/// without a file, unless it should have one.
+///
+/// # Errors
+/// As [`results::collect`]; when there is no registry, and something was there.
+pub fn collect(session: &Session, request: &Request, planned: &PlanFile, attempt: u32) -> Result<RunRecord> {
+    let mut files = results::collect(planned, &folder(session))?;
+    let mut record = outcome::empty(session, request);
+    for (service, plan) in &planned.services {
+        record.tasks.push(match (files.remove(service), &plan.present) {
+            (Some(file), _) if file.attempt < attempt && file.task.status == Status::Built => TaskRecord {
+                digest: file.task.digest,
+                size: file.task.size,
+                images: file.task.images,
+                ..entry(service, Status::Skipped, &format!("attempt {} built it", file.attempt))
+            },
+            (Some(file), _) => file.task,
+            (None, Some(digest)) => TaskRecord {
+                digest: Some(digest.clone()),
+                images: vec![source(session, service, plan)?.to_string()],
+                ..entry(service, Status::Skipped, &plan.why)
+            },
+            (None, None) => entry(service, Status::Failed, "its job left no result"),
+        });
     }
-    let image = task.images.first().and_then(|image| image.parse::<ImageRef>().ok());
-    Some(match (task.status, image, &task.digest) {
-        (Status::Built | Status::Skipped, Some(image), Some(digest)) => Outcome::Built(Image {
-            image,
-            digest: digest.clone(),
-            steps: (task.cached(), task.steps.len()),
-            milliseconds: task.took_ms,
-            bytes: task.size,
-        }),
-        (Status::Built | Status::Skipped, ..) => Outcome::Checked,
-        (Status::Cancelled | Status::NotRun, ..) => Outcome::Failed("it was cancelled".to_owned()),
-        _ => {
-            let failure = task.failure.as_ref();
-            let step = failure.and_then(|failure| failure.step.as_deref()).map(|step| format!("{step}: ")).unwrap_or_default();
-            Outcome::Failed(format!("{step}{}", failure.map_or(&task.why, |failure| &failure.message)))
-        }
-    })
+    // The run began when the first of them did.
+    record.started = record.tasks.iter().filter_map(|task| task.started).fold(session.begun, SystemTime::min);
+    Ok(record)
+}
+
+fn entry(service: &ServiceName, status: Status, why: &str) -> TaskRecord {
+    TaskRecord { why: why.to_owned(), ..TaskRecord::new(Task::Service(service.clone()), status) }
+}
+
+/// Where a service's image stands. From our own configuration, not from a file: what is published lies in our repository.
+fn source(session: &Session, service: &ServiceName, plan: &Planned) -> Result<ImageRef> {
+    Ok(session.config.images.image(service)?.with_tag(plan.fingerprint.content_tag()))
+}
+
+/// What keeps a run from being published, all of it in a line; `None` where nothing does.
+pub fn trouble(record: &RunRecord) -> Option<String> {
+    let services = record.tasks.iter().filter(|task| matches!(task.task, Task::Service(_)));
+    let of_task = |task: &TaskRecord| {
+        let what = match (task.status, &task.failure) {
+            (Status::Built | Status::Skipped, _) => return None,
+            (Status::Cancelled | Status::NotRun, _) => "it was cancelled".to_owned(),
+            (_, Some(failure)) => {
+                let step = failure.step.as_deref().map(|step| format!("{step}: ")).unwrap_or_default();
+                format!("{step}{}", failure.message)
+            }
+            (_, None) => task.why.clone(),
+        };
+        Some(format!("{}: {what}", task.task))
+    };
+    let gates = record.gates.iter().filter(|gate| gate.fails).map(|gate| format!("gate {}: {}", gate.gate, gate.text));
+    let troubles: Vec<String> = services.filter_map(of_task).chain(gates).collect();
+    (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
 /// What is to be published of a complete run.
 ///
 /// # Errors
 /// When there is no registry.
-pub fn items(session: &Session, planned: &PlanFile, collected: &Collected, tags: &[Tag]) -> Result<Vec<Item>> {
-    let item = |(service, entry): (&ServiceName, &Planned)| {
-        let digest = match collected.get(service) {
-            Some(results::Collected::Built(image)) => Some(image.digest.clone()),
-            Some(results::Collected::Present(digest)) => Some(digest.clone()),
-            Some(results::Collected::Checked) | None => None,
-        };
-        // From our own configuration, not from the file: what is published lies in our repository.
-        let source = session.config.images.image(service)?.with_tag(entry.fingerprint.content_tag());
+pub fn items(session: &Session, planned: &PlanFile, record: &RunRecord, tags: &[Tag]) -> Result<Vec<Item>> {
+    let item = |(service, plan): (&ServiceName, &Planned)| {
+        let task = record.tasks.iter().find(|task| task.task == Task::Service(service.clone()));
+        let (source, digest) = (source(session, service, plan)?, task.and_then(|task| task.digest.clone()));
         Ok(Item { service: service.clone(), source, digest, tags: tags.to_vec() })
     };
     planned.services.iter().map(item).collect()

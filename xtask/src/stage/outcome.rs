@@ -11,10 +11,15 @@ use crate::plan::{Decision, Plan};
 use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
 use crate::stage::{Session, build, gates, history};
 
+/// A record without tasks.
+pub fn empty(session: &Session, request: &Request) -> RunRecord {
+    let record = RunRecord::new(session.run.id.clone(), session.begun, request.command.clone());
+    RunRecord { ci: session.env.is_ci(), ..record }
+}
+
 /// A record in which nothing has run yet: skipped services stand in it, the others are marked as not run.
 pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
-    let mut record = RunRecord::new(session.run.id.clone(), session.begun, request.command.clone());
-    record.ci = session.env.is_ci();
+    let mut record = empty(session, request);
     if let Some(affected) = plan.affected.as_ref().filter(|_| !request.unaffected_too) {
         record.since = Some(affected.commit.clone());
         record.unaffected = affected.unaffected().cloned().collect();
@@ -109,6 +114,16 @@ fn tier(tier: &Tier) -> TierRecord {
 /// # Errors
 /// When it cannot be written.
 pub fn end(session: &Session, record: RunRecord) -> Result<RunRecord> {
+    let record = complete(session, record, false)?;
+    history::append(session, &record);
+    Ok(record)
+}
+
+/// The same for a job of a run that has several: the history takes the run as a whole, from the job that publishes.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn end_job(session: &Session, record: RunRecord) -> Result<RunRecord> {
     complete(session, record, false)
 }
 
@@ -120,6 +135,7 @@ pub fn end_after<T>(session: &Session, record: RunRecord, work: impl FnOnce() ->
     let done = work();
     let failed = done.as_ref().is_err_and(|error| !error.is_cancelled());
     let record = complete(session, record, failed)?;
+    history::append(session, &record);
     Ok((record, done?))
 }
 
@@ -139,9 +155,10 @@ fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<Ru
     if record.commit.is_none() {
         (record.commit, record.reference) = head(session);
     }
-    record.took_ms = millis(session.started.elapsed());
+    // What other machines did began before this command.
+    let before = session.begun.duration_since(record.started).unwrap_or_default();
+    record.took_ms = millis(before + session.started.elapsed());
     session.run.write(&record)?;
-    history::append(session, &record);
     Ok(record)
 }
 

@@ -1,11 +1,15 @@
 //! The layout of one runner a service: files instead of memory between the jobs, caches instead of layers.
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::{Value, json};
 use xtask::github::workflow::Layout;
 
 use crate::forge::{Forge, SERVICES, output};
 use crate::support::actions_runner::{ActionsRunner, JobRun};
 use crate::support::engine::fresh_with_node;
+use crate::support::http::{Response, Server};
+use crate::support::repo::Ran;
 
 const MAIN: &str = "refs/heads/main";
 const NONE: &str = "0000000000000000000000000000000000000000";
@@ -20,13 +24,34 @@ fn job<'a>(ran: &'a [JobRun], name: &str) -> &'a JobRun {
     ran.iter().find(|job| job.name == name).unwrap_or_else(|| panic!("there is no {name}: {:?}", results(ran)))
 }
 
+/// Builds web only where the build secret `ca` says so: what is amiss is the runner's, and no input of the image.
+const MOODY: &str = "RUN --mount=type=secret,id=ca grep -q trusted /run/secrets/ca";
+
 #[test]
-fn the_jobs_publish_everything_or_nothing_and_a_failed_one_is_named_and_can_be_run_again() {
+fn a_failed_job_stops_the_publication_and_run_again_alone_it_goes_through_with_what_the_others_did() {
     let forge = Forge::small(Layout::Matrix);
-    forge.origin.write("apps/web/src/broken.ts", "");
-    forge.origin.commit("break web");
-    let runner = forge.runner("refs/tags/v1.0.0");
-    let ran = runner.run(&forge.release("v1.0.0"));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let hook = Server::start(move |request| {
+        log.lock().unwrap().push(request.json());
+        Response::status(204)
+    });
+    let config = forge.origin.read("xtask.toml");
+    let notify = "[notify]\non = ['failure', 'release']\nwebhook-url-env = 'HOOK_URL'\n";
+    forge.origin.write("xtask.toml", &format!("{config}{notify}"));
+    let copied = "COPY apps/web/src /src\n";
+    forge.origin.edit("Dockerfile.monorepo-optimized", copied, &format!("{copied}{MOODY}\n"));
+    forge.origin.commit("a build that asks the runner");
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(ca.path(), "expired").unwrap();
+    let mut variables = forge.variables("shared");
+    variables.push(("NODE_EXTRA_CA_CERTS".to_owned(), ca.path().to_str().unwrap().to_owned()));
+    variables.push(("HOOK_URL".to_owned(), hook.url()));
+    let runner = ActionsRunner { env: Box::new(move |_| variables.clone()), ..forge.runner("refs/tags/v1.0.0") };
+    let event = forge.release("v1.0.0");
+    let mut run = runner.begin(&event);
+
+    let first = run.attempt(|_| true);
     let expected = [
         ("plan", "success"),
         ("build-base", "success"),
@@ -34,36 +59,80 @@ fn the_jobs_publish_everything_or_nothing_and_a_failed_one_is_named_and_can_be_r
         ("build-services (web)", "failure"),
         ("update-release", "failure"),
     ];
-    assert_eq!(results(&ran), expected, "{}", job(&ran, "update-release").log);
-    let plan = job(&ran, "plan");
+    assert_eq!(results(&first), expected, "{}", job(&first, "update-release").log);
+    let plan = job(&first, "plan");
     let matrix: Value = serde_json::from_str(&plan.stdout).unwrap();
     assert_eq!((&matrix, &output(plan, "matrix")), (&json!({"service": SERVICES}), &json!({"service": SERVICES})));
-    let refused = job(&ran, "update-release");
+    let refused = job(&first, "update-release");
     assert!(refused.log.contains("nothing is published: web: [web-build "), "{}", refused.log);
     assert!(refused.summary.contains("> nothing is published: web: "), "{}", refused.summary);
     for service in SERVICES {
         assert!(!forge.tags(service).contains_key("v1.0.0"), "{:?}", forge.tags(service));
     }
 
-    std::fs::remove_file(forge.origin.path().join("apps/web/src/broken.ts")).unwrap();
-    forge.origin.commit("mend web");
-    let ran = forge.runner("refs/tags/v1.0.1").run(&forge.release("v1.0.1"));
+    std::fs::write(ca.path(), "trusted").unwrap();
+    let second = run.attempt(|job| job.result == "failure");
+    let expected = expected.map(|(name, _)| (name, "success"));
+    assert_eq!(results(&second), expected, "{}", job(&second, "update-release").log);
+    for kept in ["plan", "build-base", "build-services (api)"] {
+        assert_eq!(job(&first, kept).log, job(&second, kept).log, "{kept} was run again");
+    }
+    let published = job(&second, "update-release");
+    for service in SERVICES {
+        let tags = forge.tags(service);
+        assert_eq!(output(published, "digests")[service], tags["v1.0.0"]);
+        assert!(forge.github.body("v1.0.0").contains(&tags["latest"]), "{}", forge.github.body("v1.0.0"));
+    }
+    for part in ["| api | ⏭️ unchanged | attempt 1 built it |", "| web | ✅ built | ", "Release [v1.0.0]"] {
+        assert!(published.summary.contains(part), "no {part:?} in {}", published.summary);
+    }
+
+    // Each attempt is one run to whoever is told and to the history, whatever jobs it had.
+    let told = told.lock().unwrap().clone();
+    let occasions: Vec<_> = told.iter().map(|message| (&message["occasion"], &message["command"])).collect();
+    let command = json!("release v1.0.0");
+    assert_eq!(occasions, [(&json!("failure"), &command), (&json!("release"), &command)], "{told:#?}");
+    assert!(told[0]["about"][0].as_str().unwrap().starts_with("web at [web-build "), "{told:#?}");
+    let mut stats = forge.origin.command(&["stats", "--pull", "--json"]);
+    stats.envs(forge.variables("shared"));
+    let stats = Ran::new(&["stats"], &stats.output().unwrap()).exits(0).json();
+    assert_eq!((&stats["runs"], &stats["failed"]), (&json!(2), &json!(1)), "{stats:#}");
+    let counts = |of: &Value| (of["service"].clone(), of["built"]["count"].clone(), of["failed"].clone());
+    let services: Vec<_> = stats["services"].as_array().unwrap().iter().map(counts).collect();
+    for service in [(json!("api"), json!(1), json!(0)), (json!("web"), json!(1), json!(1))] {
+        assert!(services.contains(&service), "{service:?} is not in {services:?}");
+    }
+}
+
+#[test]
+fn what_stands_needs_no_job_and_no_gate_lets_it_pass_for_that() {
+    let forge = Forge::small(Layout::Matrix);
+    let runner = forge.runner(MAIN);
+    let ran = runner.run(&forge.push(NONE));
+    assert!(ran.iter().all(|job| job.result != "failure"), "{:?}", results(&ran));
+
+    let before = forge.id("main");
+    forge.change("web", "second");
+    let ran = runner.run(&forge.push(&before));
     let expected =
         [("plan", "success"), ("build-base", "success"), ("build-services (web)", "success"), ("update-release", "success")];
     assert_eq!(results(&ran), expected, "{}", job(&ran, "update-release").log);
-    for service in SERVICES {
-        let tags = forge.tags(service);
-        assert_eq!(output(job(&ran, "update-release"), "digests")[service], tags["v1.0.1"]);
-        assert!(forge.github.body("v1.0.1").contains(&tags["latest"]), "{}", forge.github.body("v1.0.1"));
-    }
-    for part in ["| api | ⏭️ unchanged | ", "| web | ✅ built | ", "Release [v1.0.1]"] {
+    for part in ["| api | ⏭️ unchanged | ", "| web | ✅ built | "] {
         let summary = &job(&ran, "update-release").summary;
         assert!(summary.contains(part), "no {part:?} in {summary}");
     }
-
-    let ran = forge.runner(MAIN).run(&forge.push(NONE));
+    let ran = runner.run(&forge.push(&before));
     assert_eq!(results(&ran), [("plan", "success"), ("update-release", "success")], "nothing is left to build");
-    assert_eq!(forge.tags("web")["main"], forge.tags("web")["v1.0.1"]);
+    let tags = SERVICES.map(|service| forge.tags(service));
+
+    let config = forge.origin.read("xtask.toml");
+    forge.origin.write("xtask.toml", &format!("{config}[gates]\nimage-size = '1B'\n"));
+    forge.origin.commit("a bound");
+    let ran = runner.run(&forge.push(&before));
+    assert_eq!(results(&ran), [("plan", "success"), ("update-release", "failure")]);
+    let stopped = job(&ran, "update-release");
+    assert!(stopped.summary.contains("gate failed: image-size: api: "), "{}", stopped.summary);
+    assert_eq!(SERVICES.map(|service| forge.tags(service)), tags);
 }
 
 /// The steps of a job's build, as its log has them: name, and whether it came from a cache.

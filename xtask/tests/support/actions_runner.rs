@@ -26,6 +26,7 @@ pub struct Event {
 }
 
 /// How one job ended.
+#[derive(Clone)]
 pub struct JobRun {
     /// Its name in the workflow, with the matrix's value in parentheses.
     pub name: String,
@@ -68,12 +69,18 @@ pub struct Step {
     pub summary: PathBuf,
 }
 
-/// What the runs of one workflow run share.
-struct Run<'a> {
+/// The job that every job of our workflow calls.
+const CALLED: &str = "./.github/workflows/xtask.yml";
+
+/// What the jobs of one workflow run share: its artifacts, and over its attempts what came of each job.
+pub struct Run<'a> {
     runner: &'a ActionsRunner,
     event: &'a Event,
-    dir: tempfile::TempDir,
+    workflow: Yaml,
+    called: Yaml,
+    artifacts: tempfile::TempDir,
     attempt: u32,
+    ran: BTreeMap<String, Vec<JobRun>>,
     needs: Map<String, Value>,
 }
 
@@ -88,35 +95,25 @@ fn text<'a>(yaml: &'a Yaml, key: &str) -> Option<&'a str> {
 impl ActionsRunner {
     /// Runs every job of the workflow as `event` starts it.
     pub fn run(&self, event: &Event) -> Vec<JobRun> {
-        let file = git(&self.origin, &["show", &format!("{}:.github/workflows/images.yml", event.sha)]);
-        let workflow = document(&file);
-        assert!(workflow.get("on").and_then(|on| on.get(event.name)).is_some(), "{} starts nothing", event.name);
-        let mut run = Run { runner: self, event, dir: tempfile::tempdir().unwrap(), attempt: 1, needs: Map::new() };
-        let mut ran = Vec::new();
-        for (name, job) in workflow.get("jobs").expect("there are jobs").entries() {
-            let jobs = run.job(name, job);
-            let result = if jobs.iter().any(|job| job.result == "failure") { "failure" } else { jobs[0].result };
-            let contexts = run.contexts(&json!({}), jobs[0].outputs.iter());
-            let declared = job.get("outputs").map(Yaml::entries).unwrap_or_default();
-            let outputs: Map<String, Value> =
-                declared.iter().map(|(name, value)| (name.clone(), expand(value.as_str().unwrap(), &contexts).into())).collect();
-            run.needs.insert(name.clone(), json!({"result": result, "outputs": outputs}));
-            ran.extend(jobs);
-        }
-        ran
+        self.begin(event).attempt(|_| true)
     }
-}
 
-impl ActionsRunner {
+    /// A run of the workflow that `event` starts, none of its jobs begun.
+    pub fn begin<'a>(&'a self, event: &'a Event) -> Run<'a> {
+        let file =
+            |path: &str| document(&git(&self.origin, &["show", &format!("{}:{}", event.sha, path.trim_start_matches("./"))]));
+        let (workflow, called) = (file(".github/workflows/images.yml"), file(CALLED));
+        assert!(workflow.get("on").and_then(|on| on.get(event.name)).is_some(), "{} starts nothing", event.name);
+        let artifacts = tempfile::tempdir().unwrap();
+        Run { runner: self, event, workflow, called, artifacts, attempt: 0, ran: BTreeMap::new(), needs: Map::new() }
+    }
+
     /// The steps of the job `images` before `cargo xtask ci` done in `dir`, and that one made ready.
     pub fn prepare(&self, event: &Event, dir: &Path) -> Step {
-        let file = git(&self.origin, &["show", &format!("{}:.github/workflows/images.yml", event.sha)]);
-        let workflow = document(&file);
-        let run = Run { runner: self, event, dir: tempfile::tempdir().unwrap(), attempt: 1, needs: Map::new() };
+        let run = self.begin(event);
         let mut work = Work::new(&run, JobRun::new("images", "success"), json!({}), dir.to_owned());
-        let steps = workflow.get("jobs").and_then(|jobs| jobs.get("images")?.get("steps")).unwrap().items();
-        let (last, before) = steps.split_last().expect("the job has steps");
-        work.list(before, &Value::Null);
+        let (last, before) = run.called_job().get("steps").unwrap().items().split_last().expect("the job has steps");
+        work.list(before);
         let (script, summary) = (dir.join("temp/script"), dir.join("temp/summary"));
         std::fs::write(&script, text(last, "run").expect("the last step is a shell line")).unwrap();
         std::fs::write(&summary, "").unwrap();
@@ -127,34 +124,73 @@ impl ActionsRunner {
 }
 
 impl Run<'_> {
-    fn contexts<'s>(&self, matrix: &Value, outputs: impl Iterator<Item = (&'s String, &'s String)>) -> Value {
+    /// The next attempt: the jobs that `again` chooses by their last result, and those that need one of them, as "Re-run failed jobs"
+    /// has it. The others stay as they are. All jobs, in the workflow's order.
+    pub fn attempt(&mut self, again: impl Fn(&JobRun) -> bool) -> Vec<JobRun> {
+        self.attempt += 1;
+        let mut anew: Vec<String> = Vec::new();
+        let jobs = self.workflow.get("jobs").expect("there are jobs").clone();
+        for (name, job) in jobs.entries() {
+            let before = self.ran.remove(name).unwrap_or_default();
+            let follows = needs(job).iter().any(|need| anew.iter().any(|job| job == need));
+            let (rerun, kept): (Vec<_>, Vec<_>) = before.into_iter().partition(|job| follows || again(job));
+            let jobs = if rerun.is_empty() && !kept.is_empty() {
+                kept
+            } else {
+                anew.push(name.clone());
+                let chosen: Vec<&str> = kept.iter().map(|job| job.name.as_str()).collect();
+                let ran = self.job(name, job, &chosen);
+                kept.into_iter().chain(ran).collect()
+            };
+            self.note(name, &jobs);
+            self.ran.insert(name.clone(), jobs);
+        }
+        jobs.entries().iter().flat_map(|(name, _)| self.ran[name].clone()).collect()
+    }
+
+    /// What the jobs to come see of one.
+    fn note(&mut self, name: &str, jobs: &[JobRun]) {
+        let result = if jobs.iter().any(|job| job.result == "failure") { "failure" } else { jobs[0].result };
+        let declared = |yaml: Option<&Yaml>, contexts: &Value| -> Map<String, Value> {
+            let entries = yaml.map(Yaml::entries).unwrap_or_default();
+            let value = |yaml: &Yaml| yaml.as_str().or_else(|| text(yaml, "value")).unwrap_or_default().to_owned();
+            entries.iter().map(|(name, yaml)| (name.clone(), expand(&value(yaml), contexts).into())).collect()
+        };
+        let steps = self.contexts(&json!({}), &json!({}), jobs[0].outputs.iter());
+        let outputs = declared(self.called_job().get("outputs"), &steps);
+        let call = self.called.get("on").and_then(|on| on.get("workflow_call")?.get("outputs"));
+        let outputs = declared(call, &json!({"jobs": {"xtask": {"outputs": outputs}}}));
+        self.needs.insert(name.to_owned(), json!({"result": result, "outputs": outputs}));
+    }
+
+    fn called_job(&self) -> &Yaml {
+        let jobs = self.called.get("jobs").map(Yaml::entries).unwrap_or_default();
+        assert_eq!(jobs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["xtask"]);
+        &jobs[0].1
+    }
+
+    fn contexts<'s>(&self, matrix: &Value, inputs: &Value, outputs: impl Iterator<Item = (&'s String, &'s String)>) -> Value {
         let mut steps = json!({});
         for (name, value) in outputs {
             let (step, name) = name.split_once('.').expect("a step's name and its output's");
             steps[step]["outputs"][name] = value.clone().into();
         }
-        let payload = &self.event.payload;
         json!({
             "github": {
-                "event_name": self.event.name, "event": payload, "token": self.runner.token, "actor": "octocat",
+                "event_name": self.event.name, "event": self.event.payload, "token": self.runner.token, "actor": "octocat",
                 "ref": self.event.git_ref, "workflow": "Images",
             },
-            "needs": self.needs, "steps": steps, "matrix": matrix, "inputs": payload["inputs"],
+            "needs": self.needs, "steps": steps, "matrix": matrix, "inputs": inputs,
             "runner": {"os": "Linux", "arch": "X64"},
             "status": {"cancelled": false, "success": true, "failure": false},
         })
     }
 
-    /// A job, once for each value of its matrix.
-    fn job(&mut self, name: &str, job: &Yaml) -> Vec<JobRun> {
-        let needs: Vec<&str> = match job.get("needs") {
-            Some(Yaml::List(all)) => all.iter().filter_map(Yaml::as_str).collect(),
-            Some(one) => one.as_str().into_iter().collect(),
-            None => Vec::new(),
-        };
-        let well = needs.iter().all(|need| self.needs[*need]["result"] == "success");
+    /// A job, once for each value of its matrix but those that are not to run again.
+    fn job(&self, name: &str, job: &Yaml, kept: &[&str]) -> Vec<JobRun> {
+        let well = needs(job).iter().all(|need| self.needs[*need]["result"] == "success");
         let condition = text(job, "if");
-        let contexts = self.contexts(&json!({}), std::iter::empty());
+        let contexts = self.contexts(&json!({}), &self.event.payload["inputs"], std::iter::empty());
         let may = condition.is_none_or(|condition| truthy(&evaluate(condition, &contexts)));
         // A condition without a status function has `success() &&` before it.
         let asks = condition.is_some_and(|condition| condition.contains("cancelled()"));
@@ -163,20 +199,36 @@ impl Run<'_> {
         }
         let matrix = job.get("strategy").and_then(|strategy| text(strategy, "matrix"));
         let Some(matrix) = matrix.map(|matrix| evaluate(matrix, &contexts)) else {
-            return vec![self.steps(name, job, &json!({}))];
+            return vec![self.call(name, job, &json!({}))];
         };
         let services = matrix["service"].as_array().expect("the matrix has services");
         assert!(!services.is_empty(), "GitHub refuses an empty matrix");
-        services.iter().map(|service| self.steps(name, job, &json!({"service": service}))).collect()
+        let named = services.iter().map(|service| (format!("{name} ({})", service.as_str().unwrap()), service));
+        let wanted = named.filter(|(shown, _)| !kept.contains(&shown.as_str()));
+        wanted.map(|(shown, service)| self.call(&shown, job, &json!({"service": service}))).collect()
     }
 
-    fn steps(&self, name: &str, job: &Yaml, matrix: &Value) -> JobRun {
+    /// Calls the job that all jobs call, with this one's inputs.
+    fn call(&self, name: &str, job: &Yaml, matrix: &Value) -> JobRun {
         assert!(job.get("permissions").is_some(), "{name} says nothing of its permissions");
-        let shown = matrix["service"].as_str().map_or(name.to_owned(), |service| format!("{name} ({service})"));
+        assert_eq!(text(job, "uses"), Some(CALLED), "{name}");
+        let contexts = self.contexts(matrix, &json!({}), std::iter::empty());
+        let given = job.get("with").map(Yaml::entries).unwrap_or_default();
+        let inputs: Map<String, Value> =
+            given.iter().map(|(name, value)| (name.clone(), expand(value.as_str().unwrap(), &contexts).into())).collect();
         let dir = tempfile::tempdir().unwrap();
-        let mut work = Work::new(self, JobRun::new(&shown, "success"), matrix.clone(), dir.path().to_owned());
-        work.list(job.get("steps").expect("a job has steps").items(), &Value::Null);
+        let mut work = Work::new(self, JobRun::new(name, "success"), inputs.into(), dir.path().to_owned());
+        work.list(self.called_job().get("steps").expect("a job has steps").items());
         work.job
+    }
+}
+
+/// The jobs that a job waits for.
+fn needs(job: &Yaml) -> Vec<&str> {
+    match job.get("needs") {
+        Some(Yaml::List(all)) => all.iter().filter_map(Yaml::as_str).collect(),
+        Some(one) => one.as_str().into_iter().collect(),
+        None => Vec::new(),
     }
 }
 
@@ -197,14 +249,14 @@ impl JobRun {
 struct Work<'a> {
     run: &'a Run<'a>,
     job: JobRun,
-    matrix: Value,
+    inputs: Value,
     dir: PathBuf,
     exported: Vec<(String, String)>,
     number: usize,
 }
 
 impl<'a> Work<'a> {
-    fn new(run: &'a Run<'a>, job: JobRun, matrix: Value, dir: PathBuf) -> Self {
+    fn new(run: &'a Run<'a>, job: JobRun, inputs: Value, dir: PathBuf) -> Self {
         for folder in ["work", "temp", "bin"] {
             std::fs::create_dir(dir.join(folder)).unwrap();
         }
@@ -214,19 +266,16 @@ impl<'a> Work<'a> {
         let path = dir.join("bin/cargo");
         std::fs::write(&path, cargo).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Self { run, job, matrix, dir, exported: Vec::new(), number: 0 }
+        Self { run, job, inputs, dir, exported: Vec::new(), number: 0 }
     }
 
     fn workspace(&self) -> PathBuf {
         self.dir.join("work")
     }
 
-    fn list(&mut self, steps: &[Yaml], inputs: &Value) {
+    fn list(&mut self, steps: &[Yaml]) {
         for step in steps {
-            let mut contexts = self.run.contexts(&self.matrix, self.job.outputs.iter());
-            if !inputs.is_null() {
-                contexts["inputs"] = inputs.clone();
-            }
+            let contexts = self.run.contexts(&json!({}), &self.inputs, self.job.outputs.iter());
             let failed = self.job.result == "failure";
             let may = match text(step, "if") {
                 Some(condition) => truthy(&evaluate(condition, &contexts)) && (!failed || condition.contains("cancelled()")),
@@ -260,11 +309,6 @@ impl<'a> Work<'a> {
         let get = |name: &str| with.get(name).map(String::as_str).unwrap_or_default();
         match action.split('@').next().unwrap_or_default() {
             "actions/checkout" => self.checkout(with),
-            "./.github/actions/xtask" => {
-                let file = std::fs::read_to_string(self.workspace().join(".github/actions/xtask/action.yml")).unwrap();
-                let action = document(&file);
-                self.list(action.get("runs").and_then(|runs| runs.get("steps")).unwrap().items(), &json!(with));
-            }
             "actions/cache" => _ = self.job.outputs.insert(format!("{id}.cache-hit"), "true".to_owned()),
             "docker/setup-buildx-action" => _ = self.job.outputs.insert(format!("{id}.name"), "builder-1".to_owned()),
             "docker/login-action" => assert!(!get("password").is_empty(), "Username and password required"),
@@ -274,27 +318,22 @@ impl<'a> Work<'a> {
                 self.exported.extend(wanted.collect::<Vec<_>>());
             }
             "actions/upload-artifact" => {
-                let (from, to) = (self.workspace().join(get("path")), self.artifacts().join(get("name")));
+                let (from, to) = (self.workspace().join(get("path")), self.run.artifacts.path().join(get("name")));
                 std::fs::create_dir_all(&to).unwrap();
                 assert!(from.is_file(), "nothing to upload at {}: {}", from.display(), self.job.log);
                 std::fs::copy(&from, to.join(from.file_name().unwrap())).unwrap();
             }
-            "actions/download-artifact" => self.download(get("name"), get("pattern"), get("path")),
+            "actions/download-artifact" => self.download(get("pattern"), get("path")),
             other => panic!("the action {other} is not known"),
         }
     }
 
-    fn artifacts(&self) -> PathBuf {
-        self.run.dir.path().join("artifacts")
-    }
-
-    fn download(&self, name: &str, pattern: &str, path: &str) {
+    /// The artifacts of every attempt, all into one folder.
+    fn download(&self, pattern: &str, path: &str) {
         let to = self.workspace().join(path);
         std::fs::create_dir_all(&to).unwrap();
-        let wanted =
-            |artifact: &str| artifact == name || (!pattern.is_empty() && artifact.starts_with(pattern.trim_end_matches('*')));
-        for artifact in std::fs::read_dir(self.artifacts()).unwrap().flatten() {
-            if wanted(artifact.file_name().to_str().unwrap()) {
+        for artifact in std::fs::read_dir(self.run.artifacts.path()).unwrap().flatten() {
+            if artifact.file_name().to_str().unwrap().starts_with(pattern.trim_end_matches('*')) {
                 for file in std::fs::read_dir(artifact.path()).unwrap().flatten() {
                     std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
                 }

@@ -1,6 +1,7 @@
 //! What a job tells of itself: step outputs, and the job summary.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -10,14 +11,14 @@ use crate::command::{Finished, Surroundings};
 use crate::error::{Error, Result};
 use crate::event::{Status, Task};
 use crate::github::actions::Runner;
-use crate::github::results;
+use crate::github::results::Planned;
 use crate::github::summary::{self, LIMIT, RemovedRow, ServiceRow, Summary, Verdict};
 use crate::github::trigger::{Action, CiPlan};
 use crate::name::{Digest, ServiceName, Tag};
 use crate::record::stats::TierStats;
 use crate::record::{RunRecord, TaskRecord};
 use crate::report::commands::error_line;
-use crate::stage::jobs::{Collected, PlanFile};
+use crate::stage::jobs::PlanFile;
 use crate::stage::publication::Sizes;
 use crate::stage::publish::Published;
 use crate::stage::update_release::{Outcome, Report};
@@ -37,6 +38,9 @@ pub(super) struct Outputs {
     /// What the plan's job hands to GitHub: `{"service":["api"]}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     matrix: Option<serde_json::Value>,
+    /// The file that a job leaves for the next ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) result: Option<PathBuf>,
 }
 
 /// The page of one job.
@@ -121,14 +125,11 @@ impl Page {
             self.outputs.digests.extend(planned.present.clone().map(|digest| (service.clone(), digest)));
         }
         self.outputs.matrix = Some(file.matrix());
-        self.summary.services = rows(file, None);
-    }
-
-    /// Takes in what the services' jobs left; `None` where it is not complete.
-    pub(super) fn collected(&mut self, file: &PlanFile, collected: Option<&Collected>) {
-        self.planned(file);
-        self.outputs.matrix = None;
-        self.summary.services = rows(file, collected);
+        let row = |(name, planned): (&ServiceName, &Planned)| {
+            let status = planned.present.is_some().then_some(Status::Skipped);
+            ServiceRow { digest: planned.present.clone(), ..ServiceRow::new(name.as_str(), status, &planned.why) }
+        };
+        self.summary.services = file.services.iter().map(row).collect();
     }
 
     /// Takes in what was published.
@@ -171,6 +172,9 @@ impl Page {
         if let Some(matrix) = &self.outputs.matrix {
             runner.set_output("matrix", &matrix.to_string())?;
         }
+        if let Some(result) = &self.outputs.result {
+            runner.set_output("result", &result.to_string_lossy())?;
+        }
         self.summary.verdict = match done {
             Ok(Finished::Well) => Verdict::Succeeded,
             Ok(Finished::Badly) => Verdict::Failed,
@@ -184,27 +188,4 @@ impl Page {
         self.summary.took = surroundings.elapsed();
         runner.add_summary(&summary::render(&self.summary, LIMIT))
     }
-}
-
-/// The services as the plan and the results have them.
-fn rows(file: &PlanFile, collected: Option<&Collected>) -> Vec<ServiceRow> {
-    let rows = file.services.iter().map(|(name, planned)| {
-        let row = ServiceRow::new(name.as_str(), Some(Status::Skipped), &planned.why);
-        match (collected.and_then(|collected| collected.get(name)), &planned.present) {
-            (Some(results::Collected::Built(image)), _) => ServiceRow {
-                status: Some(Status::Built),
-                steps: Some(image.steps).filter(|steps| steps.1 > 0),
-                took: Some(std::time::Duration::from_millis(image.milliseconds)),
-                bytes: (image.bytes, None),
-                digest: Some(image.digest.clone()),
-                ..row
-            },
-            (Some(results::Collected::Checked), _) => ServiceRow { status: Some(Status::Built), ..row },
-            (Some(results::Collected::Present(digest)), _) | (None, Some(digest)) => {
-                ServiceRow { digest: Some(digest.clone()), ..row }
-            }
-            (None, None) => ServiceRow { status: None, ..row },
-        }
-    });
-    rows.collect()
 }

@@ -8,22 +8,21 @@ use crate::command::release;
 use crate::command::{Finished, print};
 use crate::error::{Error, Result};
 use crate::event::Level;
-use crate::github::results;
 use crate::github::trigger::Action;
 use crate::pipeline::jobs::{self as pipeline_jobs, Work};
 use crate::pipeline::{self, Released};
 use crate::record::history::PastRun;
 use crate::record::stats::{self, TierStats};
 use crate::record::{Outcome, RunRecord};
-use crate::report::{Reporter, commands};
+use crate::report::{Reporter, commands, summary};
 use crate::stage::checkout::{self, At};
-use crate::stage::history;
 use crate::stage::jobs::{self, PlanFile};
-use crate::stage::publication;
+use crate::stage::{history, publication};
 
 impl Job<'_> {
     fn work(&self) -> Work<'_> {
-        Work { commit: &self.commit, release: self.release.as_ref(), request: &self.request }
+        let attempt = self.surroundings.env.get("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.parse().ok()).unwrap_or(1);
+        Work { commit: &self.commit, release: self.release.as_ref(), request: &self.request, attempt }
     }
 
     /// The end of a part that built: annotations, the table, the page.
@@ -47,6 +46,17 @@ impl Job<'_> {
         stats::of_run(&PastRun::from(record), &past.runs)
     }
 
+    /// The run's line in the history that everybody shares, where this job may write there: a runner keeps nothing.
+    fn remembered<T>(&self, run: Result<T>) -> Result<T> {
+        let cancelled = run.as_ref().is_err_and(Error::is_cancelled);
+        let shares = !cancelled && self.understood.pushes() && self.session.config.history.is_some();
+        if shares && let Err(error) = history::push(self.session) {
+            let hint = "the next run shares it, where this machine is kept".to_owned();
+            self.session.events.notice(Level::Warning, None, format!("the history is not shared: {error}"), Some(hint));
+        }
+        run
+    }
+
     /// The end of a part that published.
     fn published(&self, page: &mut Page, released: &Released) -> Result<()> {
         page.published(&released.published, &publication::sizes(&released.published, &self.session.registry));
@@ -62,12 +72,10 @@ pub(super) fn all(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<
     if job.understood.action == Action::Upkeep {
         return upkeep(job, reporter, page);
     }
-    let released = if let Some(release) = &job.release {
-        pipeline::release(job.session, release)?
-    } else {
-        let built = pipeline::build_commit(job.session, &job.commit, &job.request)?;
-        Released { record: built.record, published: built.published, notes: None }
-    };
+    let released = job.remembered(match &job.release {
+        Some(release) => pipeline::release(job.session, release),
+        None => pipeline::build_commit(job.session, &job.commit, &job.request),
+    })?;
     let finished = job.built(reporter, page, &released.record)?;
     job.published(page, &released)?;
     Ok(finished)
@@ -76,7 +84,7 @@ pub(super) fn all(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<
 /// What must be built, for the jobs to come.
 pub(super) fn plan(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
     let file = pipeline_jobs::plan(job.session, &job.work())?;
-    file.write(&jobs::folder(job.session))?;
+    page.outputs.result = Some(file.write(&jobs::folder(job.session))?);
     reporter.finish();
     page.planned(&file);
     if !job.flags.json {
@@ -95,27 +103,30 @@ pub(super) fn base(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result
 pub(super) fn service(job: &Job<'_>, reporter: Reporter, page: &mut Page, name: &str) -> Result<Finished> {
     let folder = jobs::folder(job.session);
     let planned = planned(job)?;
-    let attempt = job.surroundings.env.get("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.parse().ok()).unwrap_or(1);
-    let run = pipeline_jobs::service(job.session, &job.work(), name, &planned);
-    jobs::service_file(&planned, name, attempt, run.as_ref())?.write(&folder)?;
+    let work = job.work();
+    let run = pipeline_jobs::service(job.session, &work, name, &planned);
+    page.outputs.result = Some(jobs::service_file(&planned, name, work.attempt, run.as_ref())?.write(&folder)?);
     job.built(reporter, page, &run?)
 }
 
 /// What the services' jobs left, published.
 pub(super) fn publish(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
     let planned = planned(job)?;
-    let collected = results::collect(&planned, &jobs::folder(job.session));
-    page.collected(&planned, collected.as_ref().ok());
-    let collected = collected?;
     if !job.understood.pushes() {
         job.session.events.notice(Level::Info, None, "nothing is published: the event asks for no push", None);
-        reporter.finish();
-        return Ok(Finished::Well);
     }
-    let released = pipeline_jobs::publish(job.session, &job.work(), &planned, &collected)?;
+    let released = job.remembered(pipeline_jobs::publish(job.session, &job.work(), &planned))?;
     reporter.finish();
+    page.run(&released.record, &job.costs(&released.record));
+    let paint = job.surroundings.look().paint;
+    // What a failed step said is in its own job's log.
+    say(&[summary::table(&released.record.tasks, paint) + summary::gates(&released.record.gates, paint).trim_end()]);
     job.published(page, &released)?;
-    Ok(Finished::Well)
+    match jobs::trouble(&released.record) {
+        None => Ok(Finished::Well),
+        Some(trouble) => Err(Error::failed(format!("nothing is published: {trouble}"))
+            .hint("re-run the failed jobs of this workflow run; the finished ones need not run again")),
+    }
 }
 
 /// The plan that the first job left, which must be of this event.

@@ -1,6 +1,7 @@
 //! Result files: complete or refused.
 
 use super::*;
+use crate::event::{Status, Task};
 
 fn name(text: &str) -> ServiceName {
     text.parse().unwrap()
@@ -14,52 +15,32 @@ fn plan() -> PlanFile {
     PlanFile { commit: "c".repeat(40), tag: Some("v1.2.3".parse().unwrap()), services: services.into() }
 }
 
-fn result(service: &str, attempt: u32, outcome: Outcome) -> ServiceFile {
+fn result(service: &str, attempt: u32, status: Status) -> ServiceFile {
     let fingerprint = Fingerprint::of(service.as_bytes());
-    ServiceFile { commit: "c".repeat(40), service: name(service), fingerprint, attempt, outcome }
-}
-
-fn built(service: &str) -> Outcome {
-    Outcome::Built(Image {
-        image: format!("ghcr.io/org/repo/{service}:in-1").parse().unwrap(),
-        digest: Digest::of(service.as_bytes()),
-        steps: (3, 12),
-        milliseconds: 1_250,
-        bytes: Some(7),
-    })
+    let task = TaskRecord { took_ms: 1_250, ..TaskRecord::new(Task::Service(name(service)), status) };
+    ServiceFile { commit: "c".repeat(40), service: name(service), fingerprint, attempt, task }
 }
 
 #[test]
-fn a_complete_run_is_every_planned_service_built_or_present() {
+fn every_result_is_found_whatever_folder_its_artifact_has() {
     let dir = tempfile::tempdir().unwrap();
     let plan = plan();
     plan.write(dir.path()).unwrap();
     assert_eq!(PlanFile::read(dir.path()).unwrap(), plan);
     assert_eq!((plan.matrix().to_string().as_str(), plan.must_build()), (r#"{"service":["api","web"]}"#, true));
-    result("api", 1, built("api")).write(&dir.path().join("digest-api")).unwrap();
-    result("web", 1, built("web")).write(dir.path()).unwrap();
-    let images = collect(&plan, dir.path()).unwrap();
-    assert_eq!(images.len(), 3);
-    assert_eq!(images[&name("worker")], Collected::Present(Digest::of(b"old")));
-    assert!(matches!(&images[&name("api")], Collected::Built(image) if image.digest == Digest::of(b"api")));
-}
-
-#[test]
-fn missing_and_failed_services_are_all_named_and_block() {
-    let dir = tempfile::tempdir().unwrap();
-    result("api", 1, Outcome::Failed("exit code 1 in line 12".into())).write(dir.path()).unwrap();
-    let error = collect(&plan(), dir.path()).unwrap_err();
-    assert_eq!(error.to_string(), "nothing is published: api: exit code 1 in line 12; no result of web");
-    assert!(error.hint_text().is_some_and(|hint| hint.contains("re-run")));
+    let (api, web) = (result("api", 1, Status::Built), result("web", 1, Status::Failed));
+    api.write(&dir.path().join("digest-api")).unwrap();
+    web.write(dir.path()).unwrap();
+    assert_eq!(collect(&plan, dir.path()).unwrap(), BTreeMap::from([(name("api"), api), (name("web"), web)]));
 }
 
 #[test]
 fn a_rerun_job_replaces_what_the_first_attempt_said() {
     let dir = tempfile::tempdir().unwrap();
-    result("api", 1, Outcome::Failed("no luck".into())).write(&dir.path().join("a")).unwrap();
-    result("api", 2, built("api")).write(&dir.path().join("b")).unwrap();
-    result("web", 1, built("web")).write(&dir.path().join("c")).unwrap();
-    assert!(collect(&plan(), dir.path()).is_ok());
+    for (folder, attempt, status) in [("a", 1, Status::Failed), ("b", 10, Status::Built), ("c", 9, Status::Failed)] {
+        result("api", attempt, status).write(&dir.path().join(folder)).unwrap();
+    }
+    assert_eq!(collect(&plan(), dir.path()).unwrap()[&name("api")].task.status, Status::Built);
 }
 
 #[test]
@@ -71,15 +52,15 @@ fn results_of_another_commit_plan_or_input_are_refused() {
         assert!(error.contains(why) && error.starts_with(path.to_str().unwrap()), "{error}");
         std::fs::remove_file(path).unwrap();
     };
-    refused(ServiceFile { commit: "d".repeat(40), ..result("api", 1, built("api")) }, "a result of commit dddd");
-    refused(ServiceFile { fingerprint: Fingerprint::of(b"x"), ..result("api", 1, built("api")) }, "other inputs");
-    refused(result("other", 1, built("other")), "the plan does not have");
+    refused(ServiceFile { commit: "d".repeat(40), ..result("api", 1, Status::Built) }, "a result of commit dddd");
+    refused(ServiceFile { fingerprint: Fingerprint::of(b"x"), ..result("api", 1, Status::Built) }, "other inputs");
+    refused(result("other", 1, Status::Built), "the plan does not have");
 }
 
 #[test]
 fn a_file_that_is_not_whole_is_refused_wherever_it_was_cut_or_changed() {
     let dir = tempfile::tempdir().unwrap();
-    let path = result("api", 1, built("api")).write(dir.path()).unwrap();
+    let path = result("api", 1, Status::Built).write(dir.path()).unwrap();
     let whole = std::fs::read(&path).unwrap();
     for cut in 0..whole.len() - 1 {
         std::fs::write(&path, &whole[..cut]).unwrap();
