@@ -19,8 +19,8 @@ use crate::docker::rawjson::PhaseKind;
 use crate::error::{Error, Result, write_atomically};
 use crate::event::{Status, Task};
 
-/// The version of the lines this code writes; it reads every version up to it.
-pub const VERSION: u32 = 1;
+/// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches.
+pub const VERSION: u32 = 2;
 
 /// A run in the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -122,6 +122,7 @@ impl From<&TaskRecord> for PastTask {
             PhaseKind::Pull,
             PhaseKind::Transfer,
             PhaseKind::CacheImport,
+            PhaseKind::CacheFetch,
             PhaseKind::Export,
             PhaseKind::Push,
             PhaseKind::CacheExport,

@@ -13,7 +13,7 @@ use crate::record::runs::RunId;
 use crate::text;
 
 /// The version this code writes. A reader takes every version up to its own; a higher one is left alone.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -118,17 +118,17 @@ pub struct StepStats {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TierStats {
-    /// `gha`, `registry`, `image`, `inline`, or `local` for the engine's own.
+    /// `gha`, `registry`, `previous`, `inline`, or `local` for the engine's own.
     pub tier: String,
     /// How often each verdict was given.
     pub verdicts: BTreeMap<String, usize>,
-    /// The share of steps that came from a cache in builds that used this tier first.
+    /// The share of steps that came from a cache, in builds whose hits are ascribed to this tier.
     pub hit_rate: Option<f64>,
-    /// Time spent reading this tier.
+    /// Time spent reading this tier: its manifests, and its layers as far as they were needed.
     pub importing: u64,
     /// Time spent writing this tier. Where the export runs beside something else this is more than was waited for.
     pub exporting: u64,
-    /// What the cached steps of builds that used this tier first take when they run, by their medians: an estimate.
+    /// What the cached steps of builds whose hits are ascribed to this tier take when they run, by their medians: an estimate.
     pub saved: u64,
     /// How many of those cached steps never ran in this history, so that what they would take is not known and not in `saved`.
     pub unmeasured: u64,
@@ -291,9 +291,6 @@ pub fn of_run(run: &PastRun, past: &[PastRun]) -> Vec<TierStats> {
     tiers(std::slice::from_ref(run), &step_times(past))
 }
 
-/// A build's hits are ascribed to the first tier that it used, in the order of preference; to the engine's own cache where it
-/// used none. BuildKit does not tell which source a hit came from, so on a machine whose engine keeps its cache this
-/// flatters the tier; CI's machines start empty.
 fn tiers(runs: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
     let mut sums: BTreeMap<&str, TierSums> = BTreeMap::new();
     let medians = medians(steps);
@@ -302,8 +299,8 @@ fn tiers(runs: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
         for (tier, verdict) in &task.tiers {
             *sums.entry(tier).or_default().verdicts.entry(verdict.clone()).or_default() += 1;
         }
-        let first = ["gha", "registry", "image", "inline"].into_iter().find(|tier| reads(task, tier));
-        let sum = sums.entry(first.filter(|_| run.ci || !task.imports.is_empty()).unwrap_or("local")).or_default();
+        let sum = sums.entry(ascribed(run, task)).or_default();
+        sum.importing = sum.importing.saturating_add(fetched(task));
         sum.cached += task.cached;
         sum.total += task.total;
         let (saved, unmeasured) = saved(task, medians.get(&task.task));
@@ -332,6 +329,19 @@ fn tiers(runs: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
     stats.collect()
 }
 
+/// The tier that a build's hits came from, as far as BuildKit tells: the first in the order of preference that it read, where the engine
+/// had to fetch layers for cached steps in this run, which it need not for steps of its own; else the engine's. The run is asked and not
+/// the build: what others build on is cached without that anybody needs its layers. A CI machine starts empty.
+fn ascribed(run: &PastRun, task: &PastTask) -> &'static str {
+    let read = |tier: &&str| task.imports.iter().any(|(name, _, worked)| *worked && imported_from(task, name) == *tier);
+    let first = ["gha", "registry", "previous"].into_iter().find(read);
+    first.filter(|_| run.ci || run.tasks.iter().any(|task| fetched(task) > 0)).unwrap_or("local")
+}
+
+fn fetched(task: &PastTask) -> u64 {
+    task.spent.get(&PhaseKind::CacheFetch).copied().unwrap_or(0)
+}
+
 fn reads(task: &PastTask, tier: &str) -> bool {
     task.tiers.get(tier).is_some_and(|verdict| ["used", "read-only"].contains(&verdict.as_str()))
 }
@@ -341,7 +351,7 @@ fn reads(task: &PastTask, tier: &str) -> bool {
 fn imported_from(task: &PastTask, name: &str) -> &'static str {
     match name {
         name if name.starts_with("gha") => "gha",
-        _ if reads(task, "image") && !reads(task, "registry") => "image",
+        _ if reads(task, "previous") && !reads(task, "registry") => "previous",
         _ => "registry",
     }
 }
@@ -415,11 +425,37 @@ mod tests {
         let stats = of(&Read { runs, damaged: 0, newer: 0 });
         let tier = |name: &str| stats.tiers.iter().find(|tier| tier.tier == name).unwrap();
         assert_eq!(tier("registry").verdicts, BTreeMap::from([("used".to_owned(), 40)]));
-        assert_eq!((tier("registry").importing, tier("registry").exporting), (40 * 210, 40 * 1_500));
+        assert_eq!((tier("registry").importing, tier("registry").exporting), (40 * (210 + 90), 40 * 1_500));
         let step = stats.steps.iter().find(|step| step.name.contains("api build")).unwrap();
         assert_eq!(tier("registry").saved, step.ran.median + 80);
         assert_eq!(tier("registry").unmeasured, 39 * 10 + 10, "ten steps of each build were never seen to run");
         assert_eq!(tier("gha").verdicts, BTreeMap::from([("left-out".to_owned(), 40)]));
+    }
+
+    #[test]
+    fn hits_are_ascribed_to_a_cache_elsewhere_only_where_layers_had_to_be_fetched_or_the_machine_started_empty() {
+        let hit_by = |ci: bool, change: fn(&mut PastTask)| -> Vec<String> {
+            let mut run = PastRun { ci, ..run(0) };
+            run.tasks.iter_mut().for_each(change);
+            let tiers = of(&Read { runs: vec![run], damaged: 0, newer: 0 }).tiers;
+            tiers.into_iter().filter(|tier| tier.hit_rate.is_some()).map(|tier| tier.tier).collect()
+        };
+        let unfetched = |task: &mut PastTask| {
+            task.spent.remove(&PhaseKind::CacheFetch);
+        };
+        assert_eq!(hit_by(false, |_| ()), ["registry"]);
+        assert_eq!(hit_by(false, unfetched), ["local"]);
+        assert_eq!(hit_by(true, unfetched), ["registry"]);
+        assert_eq!(
+            hit_by(true, |task| task.imports.iter_mut().for_each(|import| import.2 = false)),
+            ["local"],
+            "it was not read"
+        );
+        assert_eq!(
+            hit_by(true, |task| task.imports.push(("gha:1".to_owned(), 5, true))),
+            ["gha"],
+            "what is preferred comes first"
+        );
     }
 
     #[test]

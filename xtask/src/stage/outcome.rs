@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::error::Result;
 use crate::event::{Level, Status, Task};
 use crate::name::ServiceName;
-use crate::plan::cache::{Kind, Tier, Verdict};
+use crate::plan::cache::{Tier, Verdict};
 use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
 use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
@@ -105,8 +105,7 @@ fn tier(tier: &Tier) -> TierRecord {
         Verdict::Unreachable(_) => "unreachable",
         Verdict::LeftOut(_) => "left-out",
     };
-    let kind = if tier.kind == Kind::Previous { "image".to_owned() } else { tier.kind.to_string() };
-    TierRecord { tier: kind, verdict: verdict.to_owned(), why }
+    TierRecord { tier: tier.kind.to_string(), verdict: verdict.to_owned(), why }
 }
 
 /// Completes the record, writes it, and appends it to the history.

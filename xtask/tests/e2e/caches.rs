@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use crate::harness::{clone, clone_on, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
 use crate::support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
 use crate::support::repo::Repo;
@@ -64,4 +66,18 @@ fn scopes_of_the_actions_cache_do_not_overwrite_each_other_and_a_read_only_token
     assert!(log[calls..].iter().all(|call| !call.starts_with("CreateCacheEntry")), "{:#?}", &log[calls..]);
     let tiers = task(&read, "api")["tiers"].as_array().unwrap();
     assert!(tiers.iter().any(|tier| tier["tier"] == "gha" && tier["verdict"] == "read-only"), "{tiers:#?}");
+
+    // That the hits came from there is told by the layers that had to be fetched: none the next time, when the engine has them.
+    let fetches = |record: &Value| {
+        let phases = task(record, "api")["phases"].as_array().unwrap();
+        phases.iter().filter(|phase| phase["kind"] == "cache-fetch").count()
+    };
+    let ascribed = || -> Vec<String> {
+        let stats = reader.xtask(&["stats", "--json"]).exits(0).json();
+        let tiers = stats["tiers"].as_array().unwrap().iter().filter(|tier| tier["hit-rate"].is_number());
+        tiers.map(|tier| tier["tier"].as_str().unwrap().to_owned()).collect()
+    };
+    assert!(fetches(&read) > 0 && ascribed() == ["gha"], "{:?} {read:#}", ascribed());
+    let again = record(reader.xtask(&["build", "api", "--force", "--json"]), 0);
+    assert_eq!((fetches(&again), ascribed()), (0, vec!["gha".to_owned(), "local".to_owned()]), "{again:#}");
 }

@@ -42,7 +42,7 @@ pub fn line(n: u64) -> String {
             "task": {"service": name}, "status": "built", "took": took, "cached": 10, "total": 12, "size": 142_000_000,
             "ran": [[format!("[{name}-build 3/4] RUN pnpm --filter {name} build"), took - 3_000], [format!("[{name} 2/2] COPY"), 80]],
             "spent": {"transfer": 120, "export": 900, "cache-export": 1_500},
-            "tiers": {"registry": "used", "gha": "left-out", "image": "left-out", "inline": "left-out"},
+            "tiers": {"registry": "used", "gha": "left-out", "previous": "left-out", "inline": "left-out"},
             "imports": [[format!("ghcr.io/acme/cache:{name}"), 210, true]], "exports": [["registry", 1_500, true]],
         })
     };

@@ -102,6 +102,8 @@ pub enum PhaseKind {
     Transfer,
     /// Reading caches' manifests.
     CacheImport,
+    /// Fetching and unpacking layers of steps that a cache had, where a later step or the image needed them.
+    CacheFetch,
     /// Making the image, loading or pushing it included.
     Export,
     /// The part of the export that went to a registry.

@@ -92,7 +92,7 @@ pub(super) struct Vertex {
     pub(super) error: Option<String>,
     /// When it ran: start and, once it is known, end.
     pub(super) runs: Vec<(SystemTime, Option<SystemTime>)>,
-    /// The same for the phases of an export, by their name.
+    /// The same for the phases of an export, or the layers that a step's cache brought, by their name.
     pub(super) phases: Vec<(String, SystemTime, Option<SystemTime>)>,
     amounts: HashMap<String, (u64, u64)>,
     partial: Vec<u8>,
@@ -130,7 +130,7 @@ impl Vertex {
     /// Takes in a status; a phase that begins is returned by its name.
     pub(super) fn status(&mut self, status: &wire::VertexStatus) -> Option<String> {
         let started = status.started?;
-        if !matches!(self.kind, Kind::Export | Kind::CacheExport) {
+        if !matches!(self.kind, Kind::Export | Kind::CacheExport | Kind::Step) {
             return None;
         }
         if let Some((_, _, end)) = self.phases.iter_mut().find(|(id, start, _)| *id == status.id && *start == started) {
@@ -138,7 +138,7 @@ impl Vertex {
             return None;
         }
         self.phases.push((status.id.clone(), started, status.completed));
-        Some(phase_title(&status.id))
+        (self.kind != Kind::Step).then(|| phase_title(&status.id))
     }
 
     /// The bytes done and to do over all of its parts, where this status has any.
@@ -204,12 +204,22 @@ impl Vertex {
             Kind::CacheImport => PhaseKind::CacheImport,
             Kind::CacheExport => PhaseKind::CacheExport,
             Kind::Export => PhaseKind::Export,
-            Kind::Step | Kind::Other => return Vec::new(),
+            Kind::Step => return self.fetches(),
+            Kind::Other => return Vec::new(),
         };
         let runs = self.runs.iter().filter_map(|(start, end)| Some((kind, *start, (*end)?)));
         let pushes = self.phases.iter().filter(|(id, ..)| self.kind == Kind::Export && id.starts_with("pushing "));
         let pushes = pushes.filter_map(|(_, start, end)| Some((PhaseKind::Push, *start, (*end)?)));
         runs.chain(pushes).collect()
+    }
+
+    /// The layers that a cached step had to be brought: BuildKit tells of them on the step, by their digests. The engine's own cache has
+    /// its layers unpacked, so that these came from a cache elsewhere. A step that runs may unpack its base image, which is no cache.
+    fn fetches(&self) -> Vec<(PhaseKind, SystemTime, SystemTime)> {
+        let is_layer = |id: &str| id.trim_start_matches("extracting ").starts_with("sha256:");
+        let layers = self.phases.iter().filter(|(id, ..)| self.cached && is_layer(id));
+        let stretches = merged(layers.filter_map(|(_, start, end)| Some((*start, (*end)?))).collect());
+        stretches.into_iter().map(|(start, end)| (PhaseKind::CacheFetch, start, end)).collect()
     }
 }
 
@@ -229,16 +239,21 @@ fn image_name(reference: &str) -> &str {
 }
 
 /// How long the union of these stretches is.
-pub(super) fn union(mut stretches: Vec<(SystemTime, SystemTime)>) -> Duration {
+pub(super) fn union(stretches: Vec<(SystemTime, SystemTime)>) -> Duration {
+    merged(stretches).into_iter().map(|(start, end)| end.duration_since(start).unwrap_or_default()).sum()
+}
+
+/// The union of these stretches, in order, each as long as it goes on.
+fn merged(mut stretches: Vec<(SystemTime, SystemTime)>) -> Vec<(SystemTime, SystemTime)> {
     stretches.sort_unstable();
-    let mut sum = Duration::ZERO;
-    let mut covered: Option<SystemTime> = None;
+    let mut merged: Vec<(SystemTime, SystemTime)> = Vec::new();
     for (start, end) in stretches {
-        let from = covered.map_or(start, |covered| covered.max(start));
-        sum += end.duration_since(from).unwrap_or_default();
-        covered = Some(covered.map_or(end, |covered| covered.max(end)));
+        match merged.last_mut().filter(|(_, last)| start <= *last) {
+            Some((_, last)) => *last = end.max(*last),
+            None => merged.push((start, end)),
+        }
     }
-    sum
+    merged
 }
 
 #[cfg(test)]

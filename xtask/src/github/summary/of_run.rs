@@ -36,7 +36,7 @@ pub fn tiers(tasks: &[TaskRecord], costs: &[TierStats]) -> Vec<TierRow> {
     let with_services = tasks.iter().any(|task| matches!(task.task, Task::Service(_)) && !task.tiers.is_empty());
     for (task, tier) in tasks.iter().flat_map(|task| task.tiers.iter().map(move |tier| (task, tier))) {
         // The base makes no image: what is kept with images is the services' alone.
-        if with_services && task.task == Task::Base && ["image", "inline"].contains(&tier.tier.as_str()) {
+        if with_services && task.task == Task::Base && ["previous", "inline"].contains(&tier.tier.as_str()) {
             continue;
         }
         if !order.contains(&tier.tier.as_str()) {

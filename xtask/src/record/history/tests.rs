@@ -29,7 +29,12 @@ pub(crate) fn run(n: u32) -> PastRun {
                 (format!("[{name}-build 3/4] RUN pnpm --filter {name} build"), 6_000 + wobble),
                 (format!("[{name} 2/2] COPY"), 80),
             ],
-            spent: BTreeMap::from([(PhaseKind::Transfer, 120), (PhaseKind::Export, 900), (PhaseKind::CacheExport, 1_500)]),
+            spent: BTreeMap::from([
+                (PhaseKind::Transfer, 120),
+                (PhaseKind::CacheFetch, 90),
+                (PhaseKind::Export, 900),
+                (PhaseKind::CacheExport, 1_500),
+            ]),
             tiers: BTreeMap::from([("registry".to_owned(), "used".to_owned()), ("gha".to_owned(), "left-out".to_owned())]),
             imports: vec![(format!("ghcr.io/acme/cache:{name}"), 210, true)],
             exports: vec![("registry".to_owned(), 1_500, true)],
@@ -83,7 +88,7 @@ fn a_truncated_last_line_costs_itself_only() {
 fn lines_of_a_newer_version_are_passed_over_and_survive_pruning_byte_for_byte() {
     let (_dir, history) = history();
     let newer = r#"{"v":99,"id":"20990101T000000000-1","shape": {"new": true}}"#;
-    let alike = serde_json::to_string(&PastRun { v: 2, ..run(9) }).unwrap();
+    let alike = serde_json::to_string(&PastRun { v: VERSION + 1, ..run(9) }).unwrap();
     std::fs::write(&history.path, format!("not json\n{newer}\n{alike}\n")).unwrap();
     (0..5).for_each(|n| history.append(&run(n)).unwrap());
     let read = history.read().unwrap();

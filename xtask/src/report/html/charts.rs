@@ -23,7 +23,7 @@ pub(super) fn phase_class(kind: PhaseKind) -> &'static str {
     match kind {
         PhaseKind::Pull => "pull",
         PhaseKind::Transfer => "transfer",
-        PhaseKind::CacheImport | PhaseKind::CacheExport => "cache",
+        PhaseKind::CacheImport | PhaseKind::CacheFetch | PhaseKind::CacheExport => "cache",
         PhaseKind::Export => "export",
         PhaseKind::Push => "push",
     }

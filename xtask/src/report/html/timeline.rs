@@ -88,6 +88,7 @@ pub(super) fn title(kind: PhaseKind) -> &'static str {
         PhaseKind::Pull => "pulling the base image",
         PhaseKind::Transfer => "sending the context",
         PhaseKind::CacheImport => "reading a cache",
+        PhaseKind::CacheFetch => "fetching layers from a cache",
         PhaseKind::Export => "making the image",
         PhaseKind::Push => "pushing",
         PhaseKind::CacheExport => "writing a cache",
