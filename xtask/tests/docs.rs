@@ -1,4 +1,4 @@
-//! The documentation, held to the program: every command line in it parses, every key in its tables exists and none is left out,
+//! The documentation, and what the program itself advises, held to the program: every command line in them parses, every key in its tables exists and none is left out,
 //! every link leads somewhere. What the sentences say is for a reader to check.
 
 use std::collections::BTreeSet;
@@ -42,19 +42,65 @@ fn commands(text: &str) -> Vec<String> {
     found.iter().map(|line| line.split_whitespace().take_while(ends).collect::<Vec<_>>().join(" ")).collect()
 }
 
+/// Fails where the program would not take a command line, but for these reasons.
+fn is_taken(command: &str, whence: &Path, but: &[ErrorKind]) {
+    let words = command.split(' ').map(|word| word.trim_matches(['\'', '"']));
+    if let Err(error) = Cli::try_parse_from(["cargo xtask"].into_iter().chain(words)) {
+        assert!(but.contains(&error.kind()), "{}: cargo xtask {command}\n{error}", whence.display());
+    }
+}
+
 #[test]
 fn every_command_line_in_the_documentation_is_one_the_program_takes() {
     let mut seen = 0;
     for (path, text) in documents() {
         for command in commands(&text) {
             seen += 1;
-            let words = command.split(' ').map(|word| word.trim_matches(['\'', '"']));
-            if let Err(error) = Cli::try_parse_from(["cargo xtask"].into_iter().chain(words)) {
-                assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{}: cargo xtask {command}\n{error}", path.display());
-            }
+            is_taken(&command, &path, &[ErrorKind::DisplayHelp]);
         }
     }
     assert!(seen > 20, "only {seen} command lines were found");
+}
+
+/// Every file of Rust below a folder.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Source text with each placeholder, `{…}` or `<…>`, filled in by what any argument may be: a tag, a name and a file alike.
+fn filled_in(text: &str) -> String {
+    let mut pieces = text.split(['{', '<']);
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |filled, piece| filled + "v1.2.3" + piece.split_once(['}', '>']).map_or("", |(_, rest)| rest))
+}
+
+#[test]
+fn every_command_that_a_hint_or_an_advice_names_is_one_the_program_takes() {
+    let mut files = Vec::new();
+    sources(&root().join("xtask/src"), &mut files);
+    let mut seen = BTreeSet::new();
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code: String =
+            text.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| line.trim().to_owned() + "\n").collect();
+        // A backslash at a line's end joins a string's lines.
+        for named in code.replace("\\\n", "").split("`cargo xtask ").skip(1).filter_map(|rest| rest.split('`').next()) {
+            let named = filled_in(named);
+            // A verb may be spoken of without its arguments.
+            is_taken(&named, &path, &[ErrorKind::DisplayHelp, ErrorKind::MissingRequiredArgument]);
+            seen.insert(named);
+        }
+    }
+    for advised in ["stats --html stats.html", "plan --explain v1.2.3", "layers v1.2.3", "cache warm"] {
+        assert!(seen.contains(advised), "{advised} is not among {seen:#?}");
+    }
 }
 
 /// The keys that a document accepts, from the error about one that cannot be meant.
