@@ -116,11 +116,17 @@ fn checkouts() {
         sparse(&partial);
     });
     row("blob-less clone and a release's checkout", took, bytes(&partial));
+    let shallow = fresh("checkout-shallow");
+    let took = timed(|| {
+        run(Command::new("git").args(["clone", "--quiet", "--depth=1", "--no-checkout", &url]).arg(&shallow));
+        sparse(&shallow);
+    });
+    row("shallow clone and a release's checkout", took, bytes(&shallow));
     let before = bytes(&full);
     let took = timed(|| sparse(&full));
     row("a release's checkout in a clone that is there", took, bytes(&full) - before);
     // Half a gigabyte that nobody looks at again.
-    for folder in ["checkout-origin", "checkout-full", "checkout-partial"] {
+    for folder in ["checkout-origin", "checkout-full", "checkout-partial", "checkout-shallow"] {
         fresh(folder);
     }
 }

@@ -98,10 +98,14 @@ fn compared(notes: &Report) -> String {
     format!("# the notes\n{}{end}\n# what changes in them\n{diff}", notes.body)
 }
 
-/// The images and the tags that were put.
+/// The images and the tags that name them.
 fn put(released: &Released) -> Vec<String> {
     let lines = released.published.iter().map(|published| {
-        let tags: Vec<&str> = published.tags.iter().map(|tag| tag.tag.as_str()).collect();
+        let tags = published.tags.iter().map(|tag| match &tag.step {
+            Step::Create | Step::Move | Step::Keep => tag.tag.to_string(),
+            Step::HeldBy(newer) => format!("{} stays with {newer}", tag.tag),
+        });
+        let tags: Vec<String> = tags.collect();
         format!("{}@{}: {}", published.repository, published.digest, tags.join(", "))
     });
     lines.collect()

@@ -7,6 +7,7 @@ mod support;
 mod harness;
 
 mod dies;
+mod faults;
 mod guarded;
 mod looks;
 mod meets;

@@ -69,6 +69,7 @@ fn an_unchanged_tree_is_carried_forward_and_an_older_release_takes_no_tag_back()
     let again = scene.release("v1.0.0").exits(0);
     assert_eq!(statuses(&again.json()), ["skipped"; 2]);
     assert_eq!(scene.version_tags("web"), web);
+    assert!(again.stderr.contains(": v1.0.0, 1.0.0, 1.0, 1 stays with 1.1.0, latest stays with 1.1.0\n"));
     assert_eq!(scene.registry.count("PUT", ""), 0, "{:?}", scene.registry.log());
 }
 

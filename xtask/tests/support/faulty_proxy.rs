@@ -92,6 +92,12 @@ impl FaultyProxy {
         *self.dark.lock().unwrap() = Some(Box::new(gone));
     }
 
+    /// The faults that no request has met yet, as `METHOD part`.
+    pub fn still_to_come(&self) -> Vec<String> {
+        let rules = self.rules.lock().unwrap();
+        rules.iter().filter(|rule| rule.left > 0).map(|rule| format!("{} {}", rule.method, rule.part)).collect()
+    }
+
     /// No more faults, and what was asked so far is forgotten.
     pub fn heal(&self) {
         self.rules.lock().unwrap().clear();
