@@ -57,7 +57,7 @@ pub struct TargetPlan {
 }
 
 impl TargetPlan {
-    /// What the builder is called for, one after the other.
+    /// What the builder is called for, in any order.
     pub fn builds(&self) -> &[BuildSpec] {
         if self.by_platform.is_empty() { std::slice::from_ref(&self.spec) } else { &self.by_platform }
     }

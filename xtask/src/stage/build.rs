@@ -1,7 +1,8 @@
-//! One build: the command line run, its progress turned into events, its outcome read back. Who is built, and
-//! whether, was decided before.
+//! One target's build, or those of its platforms: command lines run, their progress turned into events, the outcome read back. Who is
+//! built, and whether, was decided before.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
@@ -71,24 +72,116 @@ fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
     session.run.folder().join(format!("{}{platform}.metadata.json", spec.task))
 }
 
-/// Runs one build to its end. A failure is an outcome, not an error: the other builds go on.
-pub fn run(running: Running<'_>, target: &TargetPlan) -> Outcome {
-    let (session, spec) = (running.session, &target.spec);
-    let builds = target.builds();
-    let (started, begun) = (Instant::now(), SystemTime::now());
-    session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
-    let message = "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again";
-    let lost = || session.events.notice(Level::Info, Some(spec.task.clone()), message, None);
-    let (mut ended, mut solved) = (Ok(Some(0)), Solved::default());
-    for build in builds {
-        let one;
-        (ended, one) = unpacked(|| call(running, build), lost);
-        solved = if builds.len() > 1 { solved.and(one, &build.platforms) } else { one };
-        if !matches!(ended, Ok(Some(0))) {
-            break;
+/// A target's builds: one, or one a platform. These may run side by side; whichever ends last concludes.
+pub struct Job<'a> {
+    running: Running<'a>,
+    target: &'a TargetPlan,
+    begun: OnceLock<(Instant, SystemTime)>,
+    builds: Mutex<Vec<State>>,
+}
+
+/// Where one of the builds stands.
+#[derive(Default)]
+struct State {
+    ended: Option<Ended>,
+    cached: usize,
+    total: usize,
+}
+
+impl<'a> Job<'a> {
+    /// The builds of a target, none of them begun.
+    pub fn of(running: Running<'a>, target: &'a TargetPlan) -> Self {
+        let builds = target.builds().iter().map(|_| State::default()).collect();
+        Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds) }
+    }
+
+    /// How many there are.
+    pub fn builds(&self) -> usize {
+        self.target.builds().len()
+    }
+
+    /// Runs all of them, one after the other. A failure is an outcome, not an error: other targets go on.
+    pub fn run_all(&self) -> Option<Outcome> {
+        (0..self.builds()).filter_map(|at| self.run(at)).last()
+    }
+
+    /// Runs one of them to its end, unless another has failed: then it is left out. The outcome of all goes to whoever ends last.
+    pub fn run(&self, at: usize) -> Option<Outcome> {
+        let (session, spec) = (self.running.session, &self.target.spec);
+        let (started, begun) = *self.begun.get_or_init(|| {
+            session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
+            (Instant::now(), SystemTime::now())
+        });
+        let hopeless = self.lock().iter().any(|build| build.ended.as_ref().is_some_and(|(code, _)| rank(code) > 0));
+        let message = "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again";
+        let lost = || session.events.notice(Level::Info, Some(spec.task.clone()), message, None);
+        let ended = if hopeless { (Ok(Some(0)), Solved::default()) } else { unpacked(|| self.call(at), lost) };
+        let ended = {
+            let mut builds = self.lock();
+            builds[at].ended = Some(ended);
+            if builds.iter().any(|build| build.ended.is_none()) {
+                return None;
+            }
+            builds.iter_mut().filter_map(|build| build.ended.take()).collect()
+        };
+        Some(conclude(session, self.target, begun, started, ended))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<State>> {
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, at: usize) -> Ended {
+        let (Running { session, buildx }, spec) = (self.running, &self.target.builds()[at]);
+        let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
+        let call = command(session, buildx, spec);
+        session.events.emit(Event::Log { task: spec.task.clone(), line: format!("$ {call}") });
+        let emit = |event| session.events.emit(self.as_one(at, event));
+        let ended = call.stream(&session.shutdown, |line| solve.line(line).into_iter().for_each(emit));
+        (ended, solve.finish())
+    }
+
+    /// An event of one of several builds as the task's: its step named with the platform, as BuildKit does, and counted with the others'.
+    fn as_one(&self, at: usize, event: Event) -> Event {
+        let platform = self.target.builds()[at].platforms.first().filter(|_| self.builds() > 1);
+        let Some(platform) = platform else { return event };
+        let named = |name: &str| name.replacen('[', &format!("[{platform} "), 1);
+        match event {
+            Event::StepStarted { task, name } => Event::StepStarted { task, name: named(&name) },
+            Event::StepEnded { task, name, end, took, cached, total } => {
+                let mut builds = self.lock();
+                (builds[at].cached, builds[at].total) = (cached, total);
+                let sum = |of: fn(&State) -> usize| builds.iter().map(of).sum();
+                let (cached, total) = (sum(|build| build.cached), sum(|build| build.total));
+                Event::StepEnded { task, name: named(&name), end, took, cached, total }
+            }
+            other => other,
         }
     }
-    let (mut status, mut why) = match ended {
+}
+
+/// 0 for a build that succeeded, 1 for one that was cancelled, 2 for one that failed.
+fn rank(code: &Result<Option<i32>>) -> u8 {
+    match code {
+        Ok(Some(0)) => 0,
+        Err(error) if error.is_cancelled() => 1,
+        _ => 2,
+    }
+}
+
+/// The outcome of a target whose builds all ended, in their order.
+fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: Instant, ended: Vec<Ended>) -> Outcome {
+    let spec = &target.spec;
+    let mut parts: Vec<_> = ended.into_iter().zip(target.builds()).collect();
+    // What went wrong is the last one's to tell.
+    parts.sort_by_key(|((code, _), _)| rank(code));
+    let (mut code, mut solved) = (Ok(Some(0)), Solved::default());
+    let alone = parts.len() == 1;
+    for ((one_code, one), build) in parts {
+        code = one_code;
+        solved = if alone { one } else { solved.and(one, &build.platforms) };
+    }
+    let (mut status, mut why) = match code {
         Ok(Some(0)) => (Status::Built, None),
         Ok(code) => (Status::Failed, solved.failure.is_none().then(|| silent(spec, code, &solved))),
         Err(error) if error.is_cancelled() => (Status::Cancelled, None),
@@ -143,15 +236,6 @@ fn unpacked(mut call: impl FnMut() -> Ended, lost: impl Fn()) -> Ended {
         (ended, solved) = (again, Solved { steps: solved.steps, cached: solved.cached, phases: solved.phases, ..outcome });
     }
     (ended, solved)
-}
-
-fn call(running: Running<'_>, spec: &BuildSpec) -> Ended {
-    let Running { session, buildx } = running;
-    let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
-    let call = command(session, buildx, spec);
-    session.events.emit(Event::Log { task: spec.task.clone(), line: format!("$ {call}") });
-    let ended = call.stream(&session.shutdown, |line| solve.line(line).into_iter().for_each(|event| session.events.emit(event)));
-    (ended, solve.finish())
 }
 
 fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {

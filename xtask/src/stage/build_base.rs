@@ -9,7 +9,7 @@ use crate::execute::pool;
 use crate::plan::Plan;
 use crate::record::ServiceRecord;
 use crate::stage::Session;
-use crate::stage::build::{self, Outcome, Running};
+use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::base_key;
 
 /// Builds the base and the services. Where a cache is read, the services wait for the base, and are not built without it: BuildKit asks a
@@ -40,7 +40,8 @@ pub fn with(
 /// When it cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option<Outcome>> {
     let Some(base) = &plan.base else { return Ok(None) };
-    let outcome = build::run(Running::of(session, &engine.buildx()), base);
+    let buildx = engine.buildx();
+    let Some(outcome) = Job::of(Running::of(session, &buildx), base).run_all() else { return Ok(None) };
     if outcome.status == Status::Built {
         let record = ServiceRecord {
             fingerprint: base.fingerprint.clone(),

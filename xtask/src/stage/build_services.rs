@@ -1,5 +1,6 @@
-//! The build-services stage: one builder process a service, several at once, each with an outcome of its own.
+//! The build-services stage: one builder process a service and platform, several at once, each service with an outcome of its own.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::docker::store::ImageStore;
@@ -12,7 +13,7 @@ use crate::plan::services::Service;
 use crate::plan::spec::Output;
 use crate::plan::{Plan, ServicePlan};
 use crate::record::ServiceRecord;
-use crate::stage::build::{self, Outcome, Running};
+use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::image_store;
 use crate::stage::project::Project;
 use crate::stage::{Session, contexts, gates};
@@ -30,18 +31,42 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
     let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
-    let outcomes = pool::each(request.jobs.get(), &services, |service| -> Result<Outcome> {
-        cut.write(session, &service.service.name)?;
-        let mut outcome = build::run(Running::of(session, &buildx), &service.target);
+    let running = Running::of(session, &buildx);
+    let each =
+        services.into_iter().map(|service| Work { service, job: Job::of(running, &service.target), written: Mutex::default() });
+    let each: Vec<Work<'_>> = each.collect();
+    let calls: Vec<(&Work<'_>, usize)> = each.iter().flat_map(|work| (0..work.job.builds()).map(move |at| (work, at))).collect();
+    let outcomes = pool::each(request.jobs.get(), &calls, |(work, at)| -> Result<Option<Outcome>> {
+        work.write(|| cut.write(session, &work.service.service.name))?;
+        let Some(mut outcome) = work.job.run(*at) else { return Ok(None) };
         if outcome.status == Status::Built {
-            remember(session, &store, service, &mut outcome)?;
+            remember(session, &store, work.service, &mut outcome)?;
         }
         if request.fail_fast && outcome.status == Status::Failed {
             session.shutdown.close();
         }
-        Ok(outcome)
+        Ok(Some(outcome))
     })?;
-    outcomes.into_iter().collect()
+    outcomes.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// A service's builds, and whether its contexts are written.
+struct Work<'a> {
+    service: &'a ServicePlan,
+    job: Job<'a>,
+    written: Mutex<bool>,
+}
+
+impl Work<'_> {
+    /// Writes the contexts before the first of the builds; the others wait for that.
+    fn write(&self, write: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*written {
+            write()?;
+            *written = true;
+        }
+        Ok(())
+    }
 }
 
 /// Keeps what was built, as the engine knows it: by which id and how large.
