@@ -4,10 +4,19 @@ use serde_json::json;
 use xtask::github::workflow::Layout;
 
 use crate::forge::{Forge, SERVICES};
+use crate::support::github_api::TOKEN;
 use crate::support::repo::{Ran, git};
 
-/// Runs `xtask ci` in a whole clone, as these systems have one, with these variables and no others of any CI system.
+/// Runs `xtask ci` in a whole clone, as these systems have one, with these variables and no others of any CI system. What it is told to
+/// release has its notes in a file, and nothing else has.
 fn ci(forge: &Forge, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let (ran, notes) = ci_with_notes(forge, args, variables);
+    assert_eq!(notes, variables.iter().any(|(name, _)| *name == "CI_COMMIT_TAG"), "{}", ran.stderr);
+    ran
+}
+
+/// The same, and whether notes are in a file.
+fn ci_with_notes(forge: &Forge, args: &[&str], variables: &[(&str, &str)]) -> (Ran, bool) {
     let dir = tempfile::tempdir().unwrap();
     let clone = dir.path().join("clone");
     git(dir.path(), &["clone", "--quiet", &format!("file://{}", forge.origin.path().display()), "clone"]);
@@ -15,9 +24,9 @@ fn ci(forge: &Forge, args: &[&str], variables: &[(&str, &str)]) -> Ran {
     let outside = forge.variables("shared").into_iter().filter(|(name, _)| !name.starts_with("GITHUB_"));
     command.current_dir(&clone).envs(outside).envs(variables.iter().copied());
     let ran = Ran::new(args, &command.output().unwrap());
-    let notes = clone.join("target/xtask/release/v1.0.0.md");
-    assert_eq!(notes.is_file(), variables.iter().any(|(name, _)| *name == "CI_COMMIT_TAG"), "{}", ran.stderr);
-    ran
+    let notes = std::fs::read_dir(clone.join("target/xtask/release")).into_iter().flatten().flatten();
+    let are_there = notes.into_iter().any(|file| file.path().extension().is_some_and(|extension| extension == "md"));
+    (ran, are_there)
 }
 
 #[test]
@@ -74,4 +83,36 @@ fn a_recorded_event_is_replayed_on_a_laptop_and_one_that_asks_for_nothing_does_n
     assert!(nothing.stderr.contains("nothing: `nightly` is not a release tag"), "{}", nothing.stderr);
     std::fs::write(file.path(), "{").unwrap();
     assert!(ci(&forge, &["--event", path], &[]).exits(2).stderr.contains(path));
+}
+
+#[test]
+fn a_version_tag_pushed_to_github_is_released_with_its_notes_on_its_page_or_else_in_a_file() {
+    let forge = Forge::small(Layout::Single);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let api = forge.github.url();
+    let job = [("GITHUB_API_URL", api.as_str()), ("GITHUB_REPOSITORY", "org/repo"), ("GITHUB_TOKEN", TOKEN)];
+    let pushed = |tag: &str| {
+        git(forge.origin.path(), &["tag", tag]);
+        let before = "0".repeat(40);
+        let payload = json!({"ref": format!("refs/tags/{tag}"), "before": before, "after": forge.id(tag), "created": true});
+        std::fs::write(file.path(), payload.to_string()).unwrap();
+        let (ran, notes) = ci_with_notes(&forge, &["--event", file.path().to_str().unwrap()], &job);
+        let ran = ran.exits(0);
+        assert!(ran.stderr.starts_with(&format!("tag {tag} pushed: release {tag}\n")), "{}", ran.stderr);
+        (ran.json(), notes)
+    };
+    let (first, notes) = pushed("v1.0.0");
+    assert!(notes, "there is no release to write to: {first:#}");
+    assert_eq!((&first["understood"]["trigger"]["event"], &first["outputs"]["affected"]), (&json!("tag-push"), &json!(SERVICES)));
+    for service in SERVICES {
+        let tags = forge.tags(service);
+        assert_eq!([&tags["v1.0.0"], &tags["1.0"], &tags["latest"]], [first["outputs"]["digests"][service].as_str().unwrap(); 3]);
+    }
+
+    forge.github.release("v1.1.0", "By hand.");
+    let (second, notes) = pushed("v1.1.0");
+    assert!(!notes, "{second:#}");
+    assert_eq!(second["outputs"]["affected"], json!([]));
+    let body = forge.github.body("v1.1.0");
+    assert!(body.starts_with("By hand.") && body.contains(&forge.tags("web")["v1.1.0"]), "{body}");
 }
