@@ -2,15 +2,18 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use support::image::TestImage;
 use support::registry::{RegistryServer, anonymous};
 use xtask::config::pins::Pins;
 use xtask::docker::registry::Registry;
+use xtask::error::Error;
+use xtask::github::notes::Listed;
 use xtask::name::{Digest, ImageRef, Tag};
-use xtask::stage::verify::{Check, Report, Request, Service, Verdict, verify};
+use xtask::plan::affected::{Affected, Verdict as Affects};
+use xtask::stage::verify::{Check, Finding, Noted, Report, Request, Service, Verdict, verify};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const BUILDER: &str = "https://github.com/org/repo/";
@@ -101,19 +104,26 @@ impl Scene {
         self.verify_as_is(change)
     }
 
+    /// What is found in what was pushed last, where the notes name this digest and say to pull these.
+    fn noted(&self, digest: &Digest, pulls: &[String]) -> Report {
+        let listed = Listed { digest: digest.clone(), pulls: pulls.to_vec() };
+        self.verify_as_is(|request| request.services[0].noted = Noted::Here(listed))
+    }
+
     fn verify_as_is(&self, change: impl FnOnce(&mut Request<'_>)) -> Report {
         let locked = [("hono", "4.6.0"), ("fsevents", "2.3.3")].map(|(name, version)| (name.to_owned(), version.to_owned()));
         let service = Service {
             name: "api".parse().unwrap(),
             repository: self.repository.clone(),
             tags: ["v1.2.3", "latest"].map(|tag| tag.parse::<Tag>().unwrap()).to_vec(),
-            noted: None,
+            noted: Noted::Nowhere("GitHub was not asked".to_owned()),
             packages: Some(BTreeSet::from(locked)),
         };
         let mut request = Request {
             version: "1.2.3".parse().unwrap(),
             services: vec![service],
             commit: Some(COMMIT.to_owned()),
+            changes: &|_| Err(Error::failed("git does not know it")),
             builder: Some(BUILDER.to_owned()),
             pins: &self.pins,
             unpinned: vec!["docker/buildkit-syft-scanner:stable-1".parse().unwrap()],
@@ -141,6 +151,7 @@ fn a_release_as_it_should_be_passes_every_check() {
     let checks: Vec<Check> = report.findings.iter().map(|finding| finding.check).collect();
     let expected = [
         Check::Tags,
+        Check::Notes,
         Check::Subject,
         Check::Provenance,
         Check::Source,
@@ -150,13 +161,15 @@ fn a_release_as_it_should_be_passes_every_check() {
         Check::Packages,
     ];
     assert_eq!(checks, expected);
-    assert!(report.findings.iter().all(|finding| finding.verdict == Verdict::Passed), "{report:#?}");
+    let passed = |finding: &Finding| finding.verdict == Verdict::Passed || finding.check == Check::Notes;
+    assert!(report.findings.iter().all(passed), "{report:#?}");
+    assert_eq!(of(&report, Check::Notes), (Verdict::Unknown, "GitHub was not asked"));
     assert_eq!(of(&report, Check::Packages).1, "1 of 2 locked; not in the image: fsevents@2.3.3");
     let digest = report.digests.values().next().unwrap().clone();
-    let noted = scene.verify_as_is(|request| request.services[0].noted = Some(digest.clone()));
+    let noted = scene.noted(&digest, &[format!("{}:v1.2.3", scene.repository), format!("{}@{digest}", scene.repository)]);
     assert_eq!(of(&noted, Check::Notes).0, Verdict::Passed);
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!(json["findings"][1]["platform"], "linux/amd64");
+    assert_eq!(json["findings"][2]["platform"], "linux/amd64");
     assert_eq!(report.findings[0].to_string(), format!("ok      api tags: v1.2.3, latest at {digest}"));
 }
 
@@ -180,8 +193,8 @@ fn each_thing_that_is_wrong_is_found_and_named() {
 
     let report = scene.verify(slsa(&base_digest(), &format!("{COMMIT}-dirty")), |_| ());
     assert_eq!(of(&report, Check::Source).0, Verdict::Failed);
-    let report = scene.verify(slsa(&base_digest(), "another-commit"), |_| ());
-    assert!(matches!(of(&report, Check::Source), (Verdict::Unknown, detail) if detail.contains("carried forward")));
+    let report = scene.verify(Scene::good(), |request| request.builder = None);
+    assert!(matches!(of(&report, Check::Builder), (Verdict::Unknown, detail) if detail.starts_with(BUILDER)));
     let report = scene.verify(Scene::good(), |request| request.builder = Some("https://github.com/evil/".to_owned()));
     assert_eq!(of(&report, Check::Builder).0, Verdict::Failed);
 
@@ -202,8 +215,37 @@ fn each_thing_that_is_wrong_is_found_and_named() {
     assert_eq!((of(&report, Check::Provenance).0, of(&report, Check::Sbom).0), (Verdict::Failed, Verdict::Failed));
     let report = scene.verify(Vec::new(), |request| (request.want_provenance, request.want_sbom) = (false, false));
     assert!(report.is_good());
-    let report = scene.verify(Scene::good(), |request| request.services[0].noted = Some(other));
-    assert_eq!(of(&report, Check::Notes).0, Verdict::Failed);
+    let digest = scene.verify(Scene::good(), |_| ()).digests.values().next().unwrap().clone();
+    assert!(matches!(of(&scene.noted(&other, &[]), Check::Notes), (Verdict::Failed, detail) if detail.contains(other.as_str())));
+    for pull in [format!("{}:v1.2.2", scene.repository), format!("ghcr.io/evil/api@{digest}"), "--all".to_owned()] {
+        let detail = format!("they say to pull {pull}");
+        assert_eq!(of(&scene.noted(&digest, &[pull]), Check::Notes), (Verdict::Failed, detail.as_str()));
+    }
+    let report = scene.verify_as_is(|request| request.services[0].noted = Noted::Others);
+    assert_eq!(of(&report, Check::Notes), (Verdict::Failed, "they do not list it"));
+}
+
+#[test]
+fn an_image_of_an_earlier_commit_has_to_be_what_the_releases_commit_would_make() {
+    let scene = Scene::new();
+    let built = "f".repeat(40);
+    let earlier = vec![Scene::good().remove(0), ("https://slsa.dev/provenance/v0.2", provenance(&base_digest(), &built))];
+    let found = |verdict: Affects| {
+        let changes = move |commit: &str| {
+            assert_eq!(commit, "f".repeat(40));
+            Ok(Affected { commit: commit.to_owned(), verdicts: BTreeMap::from([("api".parse().unwrap(), verdict.clone())]) })
+        };
+        let report = scene.verify(earlier.clone(), |request| request.changes = Box::leak(Box::new(changes)));
+        let (verdict, detail) = of(&report, Check::Source);
+        (verdict, detail.to_owned())
+    };
+    let carried = format!("built from {built} and carried forward to {COMMIT}");
+    assert_eq!(found(Affects::Unchanged), (Verdict::Passed, carried.clone()));
+    let (verdict, detail) = found(Affects::New);
+    assert!(verdict == Verdict::Failed && detail.starts_with(&format!("{carried}, where it would be another: ")), "{detail}");
+    let report = scene.verify(earlier.clone(), |_| ());
+    let detail = format!("{carried}; what changed cannot be told: git does not know it");
+    assert_eq!(of(&report, Check::Source), (Verdict::Unknown, detail.as_str()));
 }
 
 #[test]

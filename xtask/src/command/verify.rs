@@ -40,7 +40,8 @@ pub fn run(flags: &cli::Verify, surroundings: &Surroundings<'_>) -> Result<Finis
     }
     let signer = flags.key.as_ref().map(|key| Signer::Key(if key.contains("://") { key.clone() } else { here(&session, key) }));
     let expected = Expected { builder: flags.builder.clone(), stand_ins: flags.allow_stand_ins, signer, cosign };
-    let report = verify::verify(&claims.request(expected)?, &session.registry)?;
+    let changes = claims.changes(&session);
+    let report = verify::verify(&claims.request(expected, &changes)?, &session.registry)?;
     reporter.finish();
     if flags.json {
         print_json(&Shown { version: VERSION, good: report.is_good(), report: &report })?;

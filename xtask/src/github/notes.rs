@@ -24,6 +24,7 @@ pub const BODY_LIMIT: usize = 125_000;
 
 const TITLE: &str = "## 🐳 Docker Images";
 const SERVICE: &str = "### 📦 ";
+const PULL: &str = "docker pull ";
 const DIGEST: &str = "**Image Digest:** `";
 
 /// What a release's notes say.
@@ -131,9 +132,9 @@ impl ReleaseNotes {
     fn image(&self, text: &mut String, image: &ImageNote, form: Form) {
         let name = image.image.without_reference();
         put(text, format_args!("{SERVICE}{}\n```bash\n# Pull by version tag\n", image.service));
-        put(text, format_args!("docker pull {name}:{}\n\n# Pull by digest (immutable)\n", self.image_tag));
+        put(text, format_args!("{PULL}{name}:{}\n\n# Pull by digest (immutable)\n", self.image_tag));
         let digest = image.digest_text();
-        put(text, format_args!("docker pull {name}@{digest}\n```\n\n{DIGEST}{digest}`\n\n"));
+        put(text, format_args!("{PULL}{name}@{digest}\n```\n\n{DIGEST}{digest}`\n\n"));
         if form == Form::Short {
             return;
         }
@@ -224,24 +225,44 @@ fn link(url: &str) -> String {
     url.chars().map(|c| if bad(c) { "%20".to_owned() } else { c.to_string() }).collect()
 }
 
-/// The services and digests that a body's section names, in whichever form it was written; empty where there is none. Lines
-/// that are not ours are passed over.
+/// What a body's section says of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The image's digest.
+    pub digest: Digest,
+    /// The images that it tells people to pull, as they stand there.
+    pub pulls: Vec<String>,
+}
+
+/// The services that a body's section lists, in whichever form it was written; empty where there is none. Lines that are not ours are
+/// passed over.
 #[must_use]
-pub fn digests(body: &str) -> BTreeMap<ServiceName, Digest> {
+pub fn listed(body: &str) -> BTreeMap<ServiceName, Listed> {
     let mut found = BTreeMap::new();
-    let mut service = None;
+    let (mut service, mut pulls) = (None, Vec::new());
     for line in merge::section_of(body).unwrap_or_default().lines() {
         if let Some(name) = line.strip_prefix(SERVICE) {
-            service = name.trim().parse::<ServiceName>().ok();
+            (service, pulls) = (name.trim().parse::<ServiceName>().ok(), Vec::new());
+        } else if let Some(image) = line.strip_prefix(PULL) {
+            pulls.push(image.trim_end().to_owned());
         } else if let Some(digest) = line.strip_prefix(DIGEST) {
             let digest = digest.trim_end().trim_end_matches('`').parse().ok();
-            found.extend(service.take().zip(digest));
+            let listed = digest.map(|digest| Listed { digest, pulls: std::mem::take(&mut pulls) });
+            found.extend(service.take().zip(listed));
         } else if let Some((name, image)) = line.strip_prefix("- **").and_then(|rest| rest.split_once("** `")) {
-            let digest = image.split_once('@').and_then(|(_, digest)| digest.trim_end().trim_end_matches('`').parse().ok());
-            found.extend(name.parse().ok().zip(digest));
+            let image = image.trim_end().trim_end_matches('`');
+            let digest = image.split_once('@').and_then(|(_, digest)| digest.parse().ok());
+            let listed = digest.map(|digest| Listed { digest, pulls: vec![image.to_owned()] });
+            found.extend(name.parse().ok().zip(listed));
         }
     }
     found
+}
+
+/// The digests of [`listed`].
+#[must_use]
+pub fn digests(body: &str) -> BTreeMap<ServiceName, Digest> {
+    listed(body).into_iter().map(|(service, listed)| (service, listed.digest)).collect()
 }
 
 /// What became of each image since a release whose body is `previous`: by digest, which is all that its notes tell.

@@ -2,20 +2,23 @@
 //! is checked in `verify.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use crate::config::pins::Pins;
 use crate::config::{Attest, Config, Provenance, Sbom};
 use crate::docker::cosign::{Cosign, Signer};
 use crate::error::{Error, Result};
-use crate::github::notes;
-use crate::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
+use crate::github::notes::{self, Listed};
+use crate::name::{ImageRef, ReleaseTag, ServiceName, Tag};
 use crate::plan;
+use crate::plan::affected::Affected;
 use crate::plan::services::discover;
 use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
-use crate::stage::verify::{Request, Service};
-use crate::stage::{Session, configuration, inputs, publish, signing};
+use crate::stage::verify::{Noted, Request, Service};
+use crate::stage::{Session, configuration, inputs, publish, signing, since};
 use crate::workspace::Workspace;
+use crate::workspace::git::is_full_id;
 use crate::workspace::graph::Scope;
 
 /// A release's claims.
@@ -79,7 +82,10 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
     let services = services(config, project)?.into_iter().map(|(service, repository)| Service {
         repository,
         tags: tags.clone(),
-        noted: noted.get(&service.name).cloned(),
+        noted: match &noted {
+            Ok(listed) => listed.get(&service.name).map_or(Noted::Others, |listed| Noted::Here(listed.clone())),
+            Err(why) => Noted::Nowhere(why.clone()),
+        },
         packages: locked(&project.workspace, &service.package),
         name: service.name,
     });
@@ -95,11 +101,15 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
     })
 }
 
-/// The digests that the release's notes name; none where GitHub cannot be asked or there is no release.
-fn noted(session: &Session, tag: &Tag) -> Result<BTreeMap<ServiceName, Digest>> {
-    let Ok(api) = session.github()? else { return Ok(BTreeMap::new()) };
-    let release = api.release_of(tag)?;
-    Ok(release.and_then(|release| release.body).map(|body| notes::digests(&body)).unwrap_or_default())
+/// The images that the release's notes list; the inner error is a fragment that says why none are known.
+fn noted(session: &Session, tag: &Tag) -> Result<Result<BTreeMap<ServiceName, Listed>, String>> {
+    let api = match session.github()? {
+        Ok(api) => api,
+        Err(why) => return Ok(Err(format!("GitHub was not asked: {why}"))),
+    };
+    let Some(release) = api.release_of(tag)? else { return Ok(Err(format!("{} has no release {tag}", api.repository()))) };
+    let listed = notes::listed(release.body.as_deref().unwrap_or_default());
+    Ok(if listed.is_empty() { Err("they list no image".to_owned()) } else { Ok(listed) })
 }
 
 /// Name and version of every package of the lock that running a service takes; `None` where the lock could not be scanned.
@@ -123,11 +133,37 @@ impl Claims {
         self.signer.is_some()
     }
 
-    /// The request to the verify stage.
+    /// What of the release differs from an earlier commit, read once for each.
+    ///
+    /// # Errors
+    /// Of the function: when that is no commit's id, or the commit cannot be had.
+    pub fn changes(&self, session: &Session) -> impl Fn(&str) -> Result<Affected> + Sync {
+        let release = plan::request::Release::new(self.tag.clone());
+        let known = Mutex::new(BTreeMap::<String, Affected>::new());
+        move |built| {
+            if !is_full_id(built) {
+                return Err(Error::failed(format!("`{built}` is no commit")));
+            }
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(affected) = known.get(built) {
+                return Ok(affected.clone());
+            }
+            let before = session.git().at_hand(built)?;
+            let affected = since::between(session, &release, &before, &self.commit)?;
+            known.insert(built.to_owned(), affected.clone());
+            Ok(affected)
+        }
+    }
+
+    /// The request to the verify stage, with what [`Claims::changes`] makes.
     ///
     /// # Errors
     /// When the scanner's name is no image's.
-    pub fn request(&self, expected: Expected) -> Result<Request<'_>> {
+    pub fn request<'a>(
+        &'a self,
+        expected: Expected,
+        changes: &'a (dyn Fn(&str) -> Result<Affected> + Sync),
+    ) -> Result<Request<'a>> {
         let scanner = match &self.attest.sbom {
             Sbom::On => Some(inputs::SCANNER.parse()?),
             Sbom::Generator(image) => Some(image.clone()),
@@ -138,6 +174,7 @@ impl Claims {
             version: self.tag.version.clone(),
             services: self.services.clone(),
             commit: Some(self.commit.clone()),
+            changes,
             builder: expected.builder,
             pins: &self.pins,
             unpinned: bases.chain(scanner).collect(),

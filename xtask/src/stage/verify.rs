@@ -13,7 +13,10 @@ use crate::docker::cosign::{Cosign, Signer};
 use crate::docker::manifest::Raw;
 use crate::docker::registry::{Registry, in_parallel};
 use crate::error::{Error, Result};
+use crate::github::notes::Listed;
 use crate::name::{Digest, ImageRef, Platform, ServiceName, Tag};
+use crate::plan::affected::Affected;
+use crate::plan::explain;
 use crate::stage::publish;
 
 /// How many names a finding lists before it counts the rest.
@@ -28,10 +31,21 @@ pub struct Service {
     pub repository: ImageRef,
     /// The release's tags.
     pub tags: Vec<Tag>,
-    /// The digest in the release notes, where notes are known.
-    pub noted: Option<Digest>,
+    /// What the release notes say of it.
+    pub noted: Noted,
     /// What its production closure installs from the lock, name and version; `None` checks no packages.
     pub packages: Option<BTreeSet<(String, String)>>,
+}
+
+/// What a release's notes say of a service.
+#[derive(Debug, Clone)]
+pub enum Noted {
+    /// They could not be read, or list no image at all: why, as a fragment.
+    Nowhere(String),
+    /// They list others.
+    Others,
+    /// This.
+    Here(Listed),
 }
 
 /// What is checked.
@@ -42,6 +56,8 @@ pub struct Request<'a> {
     pub services: Vec<Service>,
     /// The commit of the release's tag.
     pub commit: Option<String>,
+    /// What differs between the commit that an image was built from and the release's.
+    pub changes: &'a (dyn Fn(&str) -> Result<Affected> + Sync),
     /// What the builder's id must begin with, for example `https://github.com/org/repo/`; `None` accepts any.
     pub builder: Option<String>,
     /// `xtask.lock` at that commit.
@@ -64,13 +80,13 @@ pub struct Request<'a> {
 pub enum Check {
     /// Every tag of the release is there and they agree.
     Tags,
-    /// The release notes name the digest.
+    /// The release notes name this digest and these tags.
     Notes,
     /// Provenance is attested.
     Provenance,
     /// The statements are about this very image.
     Subject,
-    /// It was built from the release's commit.
+    /// It was built from the release's commit, or from one in which what goes into it is the same.
     Source,
     /// It was built where it should be.
     Builder,
@@ -225,9 +241,20 @@ impl<'a> Checks<'a> {
     }
 
     fn notes(&mut self, digest: &Digest) {
-        if let Some(noted) = &self.service.noted {
-            let detail = if noted == digest { "they name this digest".to_owned() } else { format!("they name {noted}") };
-            self.holds(Check::Notes, noted == digest, detail);
+        let listed = match &self.service.noted {
+            Noted::Nowhere(why) => return self.found(Check::Notes, Verdict::Unknown, why.clone()),
+            Noted::Others => return self.found(Check::Notes, Verdict::Failed, "they do not list it"),
+            Noted::Here(listed) => listed,
+        };
+        if listed.digest != *digest {
+            return self.found(Check::Notes, Verdict::Failed, format!("they name {}", listed.digest));
+        }
+        let repository = &self.service.repository;
+        let tagged = self.service.tags.iter().map(|tag| repository.with_tag(tag.clone()));
+        let known: Vec<String> = tagged.chain([repository.with_digest(digest.clone())]).map(|image| image.to_string()).collect();
+        match listed.pulls.iter().find(|image| !known.contains(image)) {
+            Some(other) => self.found(Check::Notes, Verdict::Failed, format!("they say to pull {other}")),
+            None => self.found(Check::Notes, Verdict::Passed, "they name this digest"),
         }
     }
 
@@ -269,19 +296,29 @@ impl<'a> Checks<'a> {
                 self.found(Check::Source, Verdict::Failed, format!("built from {commit} with uncommitted changes"));
             }
             Some(built) if built == commit => self.found(Check::Source, Verdict::Passed, built.clone()),
-            // An image whose inputs did not change is carried forward from the commit that built it.
-            Some(built) => {
-                self.found(Check::Source, Verdict::Unknown, format!("built from {built} and carried forward to {commit}"));
+            Some(built) => self.carried(built, commit),
+        }
+    }
+
+    /// An image is carried forward from the commit that built it to one in which nothing of what goes into it changed.
+    fn carried(&mut self, built: &str, commit: &str) {
+        let carried = format!("built from {built} and carried forward to {commit}");
+        match (self.request.changes)(built).map(|affected| affected.reasons(&self.service.name)) {
+            Ok(None) => self.found(Check::Source, Verdict::Passed, carried),
+            Ok(Some(reasons)) => {
+                let why = explain::summary(&reasons, LISTED);
+                self.found(Check::Source, Verdict::Failed, format!("{carried}, where it would be another: {why}"));
             }
+            Err(error) => self.found(Check::Source, Verdict::Unknown, format!("{carried}; what changed cannot be told: {error}")),
         }
     }
 
     fn builder(&mut self, provenance: &Provenance) {
-        let Some(wanted) = &self.request.builder else { return };
-        if provenance.builder.is_empty() {
-            return self.found(Check::Builder, Verdict::Failed, format!("built outside of CI, not by {wanted}"));
+        let builder = if provenance.builder.is_empty() { "outside of CI" } else { &provenance.builder };
+        match &self.request.builder {
+            None => self.found(Check::Builder, Verdict::Unknown, format!("{builder}; --builder says which it has to be")),
+            Some(wanted) => self.holds(Check::Builder, provenance.builder.starts_with(wanted.as_str()), builder),
         }
-        self.holds(Check::Builder, provenance.builder.starts_with(wanted.as_str()), provenance.builder.clone());
     }
 
     fn materials(&mut self, provenance: &Provenance) {

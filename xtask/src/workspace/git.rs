@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::execute::process::{Invocation, Output};
 use crate::execute::shutdown::Shutdown;
 
+pub use history::is_full_id;
 pub use remote::Remote;
 
 /// A file's kind, as git keeps it.

@@ -121,9 +121,15 @@ impl Scene {
     /// Makes a tag name an image's manifest for one platform instead of its index, as someone who pushes by hand might.
     pub fn tamper(&self, service: &str, tag: &str) {
         let index = self.manifest(service, tag);
-        let (_, manifest) = self.get(&format!("{service}/manifests/{}", index["manifests"][0]["digest"].as_str().unwrap()));
+        self.point(service, tag, index["manifests"][0]["digest"].as_str().unwrap());
+    }
+
+    /// Makes a tag name what another tag or a digest names.
+    pub fn point(&self, service: &str, tag: &str, to: &str) {
+        let (_, manifest) = self.get(&format!("{service}/manifests/{to}"));
+        let kind = serde_json::from_slice::<Value>(&manifest).unwrap()["mediaType"].as_str().unwrap().to_owned();
         let url = format!("http://{}/v2/{}/{service}/manifests/{tag}", shared().registry(), self.namespace);
-        let put = self.agent.put(&url).header("content-type", "application/vnd.oci.image.manifest.v1+json");
+        let put = self.agent.put(&url).header("content-type", kind);
         assert_eq!(put.send(&manifest[..]).unwrap().status().as_u16(), 201);
     }
 

@@ -45,3 +45,33 @@ fn a_release_verifies_also_several_times_at_once_and_what_was_changed_behind_its
     assert!(bad.stdout.contains("FAILED  api tags: the tags disagree"), "{}", bad.stdout);
     assert!(bad.stderr.contains("v1.0.0 does not verify: 2 of "), "{}", bad.stderr);
 }
+
+#[test]
+fn an_image_that_is_carried_forward_verifies_and_one_that_is_put_under_the_tag_of_other_sources_does_not() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.release("v1.0.0").exits(0);
+    scene.repo.write("README.md", "of no image\n");
+    scene.repo.commit("read me");
+    scene.tag("v1.0.1", "");
+    scene.release("v1.0.1").exits(0);
+    scene.repo.write("apps/web/src/new.ts", "export const other = 1;\n");
+    scene.repo.commit("another web");
+    scene.tag("v1.0.2", "");
+    for service in SERVICES {
+        scene.point(service, "v1.0.2", "v1.0.1");
+    }
+    let commit = |tag: &str| git(scene.repo.path(), &["rev-parse", tag]);
+    let carried = |service: &str, to: &str| {
+        format!("{service} linux/amd64 source: built from {} and carried forward to {}", commit("v1.0.0"), commit(to))
+    };
+    let verify = |tag: &str| scene.run(&["verify", tag, "--allow-stand-ins"]);
+    let good = verify("v1.0.1").exits(0).stdout;
+    assert!(SERVICES.iter().all(|service| good.contains(&format!("ok      {}\n", carried(service, "v1.0.1")))), "{good}");
+    let bad = verify("v1.0.2").exits(1).stdout;
+    assert!(bad.contains(&format!("ok      {}\n", carried("api", "v1.0.2"))), "{bad}");
+    assert!(bad.contains(&format!("FAILED  {}, where it would be another: ", carried("web", "v1.0.2"))), "{bad}");
+    for said in ["web tags: missing: 1.0.2", "unknown web notes: they list no image"] {
+        assert!(bad.contains(said), "{said}: {bad}");
+    }
+}

@@ -201,7 +201,8 @@ impl Git {
     }
 }
 
-fn is_full_id(revision: &str) -> bool {
+/// True for what can be nothing but an object's whole id.
+pub fn is_full_id(revision: &str) -> bool {
     matches!(revision.len(), 40 | 64) && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
