@@ -286,6 +286,9 @@ pub struct Release {
     /// Release images that are built on stand-ins for their base images
     #[arg(long)]
     pub allow_stand_ins: bool,
+    /// Fail where another run is releasing this tag, instead of stopping that and taking over
+    #[arg(long)]
+    pub no_cancel: bool,
     /// Leave the sparse checkout in place
     #[arg(long)]
     pub keep_checkout: bool,

@@ -84,7 +84,7 @@ fn release_tag(session: &Session, release: &Release) -> Result<Released> {
     let session = &configuration::at_commit(session, &commit)?;
     let version = Version::new(session, Release { tag, ..release.clone() }, &commit)?;
     let tag = &version.release.tag;
-    let _alone = publication::enter(session, tag)?;
+    let _alone = publication::enter(session, &version.release)?;
     let at = At { purpose: "checkout", name: tag.tag.as_str(), commit: &commit, keep: release.keep_checkout };
     checkout::within(session, &at, |root| {
         let request = publication::build_request(session, release);

@@ -97,26 +97,25 @@ pub fn into_engine() -> Destination {
     Destination::Engine(vec!["dev".parse().expect("`dev` is a tag")])
 }
 
-/// The tags of the working tree: its branch's, and the commit's unless it differs from that.
+/// The tags of the working tree: its branch's, where it is on one, and the commit's unless it differs from that.
 fn tags_of_tree(session: &Session) -> Result<Vec<Tag>> {
     let git = session.git();
     let commit = git.resolve("HEAD")?;
-    let branch = git.branch()?.unwrap_or_else(|| "detached".to_owned());
     // A working tree that differs from the commit has no right to its name.
     let clean = git.worktree()?.dirty().is_empty();
-    branch_tags(&branch, clean.then_some(commit.as_str()))
+    branch_tags(git.branch()?.as_deref(), clean.then_some(commit.as_str()))
 }
 
 /// The branch, as far as a tag can say it, and `sha-<commit>`.
 ///
 /// # Errors
 /// When nothing of the branch's name can stand in a tag.
-pub fn branch_tags(branch: &str, commit: Option<&str>) -> Result<Vec<Tag>> {
-    let plain: String =
-        branch.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).take(128).collect();
-    let branch = plain.trim_start_matches(['.', '-']).parse()?;
+pub fn branch_tags(branch: Option<&str>, commit: Option<&str>) -> Result<Vec<Tag>> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let branch = branch.map(|branch| branch.chars().map(plain).take(128).collect::<String>());
+    let branch = branch.map(|plain| plain.trim_start_matches(['.', '-']).parse()).transpose()?;
     let commit = commit.and_then(|commit| commit.get(..12)).map(|short| format!("sha-{short}").parse()).transpose()?;
-    Ok([Some(branch), commit].into_iter().flatten().collect())
+    Ok([branch, commit].into_iter().flatten().collect())
 }
 
 fn provenance(text: &str) -> Result<Provenance> {

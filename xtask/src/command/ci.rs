@@ -151,7 +151,7 @@ impl<'a> Job<'a> {
         };
         let destination = match (&understood.action, &understood.trigger) {
             (Action::Build { push: true, .. }, Trigger::Push { branch, .. }) => {
-                Destination::Registry(branch_tags(branch, Some(&commit))?)
+                Destination::Registry(branch_tags(Some(branch), Some(&commit))?)
             }
             // Nothing is kept: the builder's cheapest output.
             _ => Destination::Output("type=cacheonly".to_owned()),

@@ -63,6 +63,7 @@ fn asked(flags: &cli::Release, session: &Session) -> Release {
         missing: if flags.create { Missing::Create } else { Missing::Fail },
         move_tags: flags.move_tags,
         allow_stand_ins: flags.allow_stand_ins,
+        cancel_earlier: !flags.no_cancel,
         keep_checkout: flags.keep_checkout,
         notes_file: flags.notes_file.as_ref().map(|file| session.env.cwd.join(file)),
         ..Release::new(flags.tag.clone())

@@ -82,7 +82,7 @@ pub fn publish(session: &Session, work: &Work<'_>, planned: &PlanFile) -> Result
 
 fn publish_all(session: &Session, work: &Work<'_>, planned: &PlanFile) -> Result<Released> {
     let version = work.release.map(|release| Version::new(session, release.clone(), work.commit)).transpose()?;
-    let _alone = version.as_ref().map(|version| publication::enter(session, &version.release.tag)).transpose()?;
+    let _alone = version.as_ref().map(|version| publication::enter(session, &version.release)).transpose()?;
     let mut record = jobs::collect(session, work.request, planned, work.attempt)?;
     if let Some(version) = &version {
         (record.commit, record.reference) = (Some(work.commit.to_owned()), Some(version.release.tag.tag.to_string()));

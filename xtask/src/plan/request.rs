@@ -128,6 +128,8 @@ pub struct Release {
     pub move_tags: bool,
     /// Release images that are built on stand-ins.
     pub allow_stand_ins: bool,
+    /// Stop an earlier run that is releasing this tag; else that is an error.
+    pub cancel_earlier: bool,
     /// Leave the sparse checkout in place.
     pub keep_checkout: bool,
     /// Where the notes are written too.
@@ -143,6 +145,7 @@ impl Release {
             missing: Missing::Fail,
             move_tags: false,
             allow_stand_ins: false,
+            cancel_earlier: true,
             keep_checkout: false,
             notes_file: None,
         }

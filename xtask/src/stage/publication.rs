@@ -294,10 +294,11 @@ pub fn write_notes(
 /// Makes this run the only one that releases the tag: an earlier one is stopped and taken over from.
 ///
 /// # Errors
-/// When it does not end in time.
-pub fn enter(session: &Session, tag: &ReleaseTag) -> Result<Group> {
+/// When it does not end in time, or is not to be stopped.
+pub fn enter(session: &Session, release: &Release) -> Result<Group> {
+    let tag = &release.tag;
     let lock = session.state_dir().join("release").join(format!("{}.lock", tag.tag));
-    let group = Group::enter(&lock, true, &session.shutdown)?;
+    let group = Group::enter(&lock, release.cancel_earlier, &session.shutdown)?;
     if let Some(earlier) = group.stopped() {
         let message = format!("stopped the earlier release of {} (process {earlier}) and took over", tag.tag);
         session.events.notice(Level::Info, None, message, None);

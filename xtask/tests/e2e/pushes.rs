@@ -109,6 +109,30 @@ fn a_push_leaves_content_tags_both_attestations_and_a_whole_cache_in_the_registr
 }
 
 #[test]
+fn a_changed_tree_takes_its_branchs_tag_alone_and_a_detached_one_its_commits() {
+    let _turn = turn();
+    let repo = Pushed::get().publishing(clone());
+    let tags = || -> BTreeSet<String> {
+        let listed = Pushed::get().read("shop/web", "tags/list");
+        listed["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()).collect()
+    };
+    git(repo.path(), &["switch", "--quiet", "--create", "docs/read-me"]);
+    // Of no image: nothing is built.
+    repo.write("README.md", "read me\n");
+    repo.commit("read me");
+    repo.write("README.md", "not committed\n");
+    let before = tags();
+    let push = || {
+        assert_eq!(statuses(&record(repo.xtask(&["build", "--push", "--json"]), 0)), ["skipped"; 4]);
+        tags().difference(&before).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(push(), ["docs-read-me"]);
+    git(repo.path(), &["switch", "--quiet", "--detach", "--discard-changes"]);
+    let commit = format!("sha-{}", &git(repo.path(), &["rev-parse", "HEAD"])[..12]);
+    assert_eq!(push(), ["docs-read-me", commit.as_str()]);
+}
+
+#[test]
 fn an_engine_without_state_takes_every_unchanged_step_from_the_registrys_cache() {
     let _turn = turn();
     let pushed = Pushed::get();
