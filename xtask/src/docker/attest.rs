@@ -123,27 +123,64 @@ pub fn read(registry: &Registry, image: &ImageRef, raw: &Raw) -> Result<Vec<Atte
     Ok(all)
 }
 
-/// When an image was built, by the first provenance among its attestations that says so. Bills of materials, which are large, are not
-/// read. `attestation` is an attestation's manifest in the image's repository.
-///
-/// # Errors
-/// When a statement cannot be read or is malformed.
-pub fn built_at(registry: &Registry, image: &ImageRef, attestation: &Manifest) -> Result<Option<SystemTime>> {
-    let is_provenance = |layer: &&Descriptor| {
-        layer.media_type == IN_TOTO
-            && layer.annotations.get(PREDICATE_TYPE).is_some_and(|kind| kind.starts_with("https://slsa.dev/provenance/"))
-    };
-    for layer in attestation.layers.iter().filter(is_provenance) {
+/// SLSA provenance as it stands in an image's attestation, of either version.
+#[derive(Debug)]
+pub struct Predicate(Value);
+
+impl From<Value> for Predicate {
+    fn from(predicate: Value) -> Self {
+        Self(predicate)
+    }
+}
+
+impl Predicate {
+    /// The first provenance of an attestation; bills of materials, which are large, are not read. `attestation` is an attestation's
+    /// manifest in the image's repository.
+    ///
+    /// # Errors
+    /// When a statement cannot be read or is malformed.
+    pub fn read(registry: &Registry, image: &ImageRef, attestation: &Manifest) -> Result<Option<Self>> {
+        let is_provenance = |layer: &&Descriptor| {
+            layer.media_type == IN_TOTO
+                && layer.annotations.get(PREDICATE_TYPE).is_some_and(|kind| kind.starts_with("https://slsa.dev/provenance/"))
+        };
+        let Some(layer) = attestation.layers.iter().find(is_provenance) else { return Ok(None) };
         let bytes = registry.blob(image, &layer.digest, MAX_STATEMENT.min(layer.size))?;
         let malformed = |e| Error::failed(format!("statement {} of {image} is malformed", layer.digest)).source(e);
-        let predicate = serde_json::from_slice::<Statement>(&bytes).map_err(malformed)?.predicate;
-        let (old, new) = (&predicate["metadata"]["buildFinishedOn"], &predicate["runDetails"]["metadata"]["finishedOn"]);
-        let said = old.as_str().or(new.as_str()).and_then(|time| humantime::parse_rfc3339_weak(time).ok());
-        if said.is_some() {
-            return Ok(said);
-        }
+        let statement: Statement = serde_json::from_slice(&bytes).map_err(malformed)?;
+        Ok(Some(statement.predicate.into()))
     }
-    Ok(None)
+
+    /// When the image was built.
+    #[must_use]
+    pub fn built_at(&self) -> Option<SystemTime> {
+        let time = self.either("/metadata/buildFinishedOn", "/runDetails/metadata/finishedOn").as_str()?;
+        humantime::parse_rfc3339_weak(time).ok()
+    }
+
+    /// What BuildKit adds in its own words; null where another built it.
+    #[must_use]
+    pub fn buildkit_metadata(&self) -> &Value {
+        let old = format!("/metadata/{}", BUILDKIT_METADATA.replace('/', "~1"));
+        self.either(&old, "/runDetails/metadata/buildkit_metadata")
+    }
+
+    /// The steps of the build; null with `mode=min`.
+    #[must_use]
+    pub fn build_config(&self) -> &Value {
+        self.either("/buildConfig", "/buildDefinition/internalParameters/buildConfig")
+    }
+
+    /// `target`, `build-arg:…` and the like; empty with `mode=min`.
+    #[must_use]
+    pub fn arguments(&self) -> BTreeMap<String, String> {
+        arguments(self.either("/invocation/parameters/args", "/buildDefinition/externalParameters/request/args"))
+    }
+
+    /// What version 0.2 has at one place and version 1 at another.
+    fn either(&self, old: &str, new: &str) -> &Value {
+        self.0.pointer(old).or_else(|| self.0.pointer(new)).unwrap_or(&Value::Null)
+    }
 }
 
 impl Attested {

@@ -14,10 +14,12 @@ use super::tarball::{Kind, Tar, unpacked};
 use crate::error::{Error, Result};
 use crate::name::Digest;
 
+mod origin;
 mod source;
 mod summary;
 mod waste;
 
+pub use origin::BuiltFrom;
 pub use source::{Library, Place};
 pub use summary::{Large, LayerSummary, Line, Since, Summary};
 pub use waste::{Copies, Difference, Package, Waste, Wasted, copies, difference, packages, visible, wasted};
@@ -156,6 +158,8 @@ pub struct Image {
     pub platform: String,
     /// Its layers, lowest first.
     pub layers: Vec<Layer>,
+    /// The Dockerfile that it was built of, where its provenance tells.
+    pub built_from: Option<BuiltFrom>,
 }
 
 impl Image {
@@ -214,6 +218,7 @@ impl Config {
             layers: layers.collect(),
             history: self.history.into_iter().map(|step| step.created_by).collect(),
             platform: format!("{}/{}", self.os, self.architecture),
+            built_from: None,
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use super::attest;
+use super::attest::Predicate;
 use super::manifest::{CREATED, Document, Raw};
 use super::registry::{Registry, in_parallel};
 use crate::error::Result;
@@ -165,7 +165,8 @@ impl Reading<'_> {
             Document::Index(index) => {
                 for (_, entry) in index.attestations() {
                     if let Some(Found { document: Document::Manifest(manifest), .. }) = self.found.get(&entry.digest)
-                        && let Some(time) = attest::built_at(self.registry, self.image, manifest)?
+                        && let Some(provenance) = Predicate::read(self.registry, self.image, manifest)?
+                        && let Some(time) = provenance.built_at()
                     {
                         return Ok(Some(time));
                     }

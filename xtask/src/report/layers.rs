@@ -66,7 +66,12 @@ fn layers_by_size(image: &Summary, paint: Paint) -> String {
     let rows: Vec<Vec<String>> = layers
         .iter()
         .map(|layer| {
-            let step = layer.line.as_ref().map_or_else(|| layer.made_by.clone(), |line| line.text.clone());
+            let step = match &layer.line {
+                // Of what the base image brings its own history says more.
+                Some(line) if line.text.starts_with("FROM ") => format!("{}: {}", line.text, layer.made_by),
+                Some(line) => line.text.clone(),
+                None => layer.made_by.clone(),
+            };
             vec![
                 bytes(layer.packed_bytes),
                 bytes(layer.unpacked_bytes),

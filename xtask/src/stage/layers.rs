@@ -1,8 +1,11 @@
 //! Looking into images: the services' or any others, in the engine or a registry; which line of the Dockerfile made each layer; and what
 //! changed since the last release. Builds, starts and writes nothing.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 pub use crate::docker::layers::Place;
-use crate::docker::layers::{Image, Library, Line, Since, Summary};
+use crate::docker::layers::{BuiltFrom, Image, Library, Line, Since, Summary};
 use crate::docker::registry::Registry;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -11,7 +14,7 @@ use crate::plan::services::{Service, discover, select};
 use crate::stage::Session;
 use crate::stage::planning::image_store;
 use crate::stage::project::{self, Project};
-use crate::workspace::dockerfile::{Dockerfile, Instruction};
+use crate::workspace::dockerfile::{self, Dockerfile, Origin};
 
 /// What is to be looked into.
 #[derive(Debug, Clone, Default)]
@@ -34,8 +37,8 @@ struct Subject {
     in_engine: ImageRef,
     /// What it is called in its registry; `None` for a name that no registry has.
     in_registry: Option<ImageRef>,
-    /// The Dockerfile's target that it is made of.
-    target: Option<String>,
+    /// The service that it is an image of.
+    service: Option<Service>,
     /// Where its releases are.
     releases: Option<ImageRef>,
 }
@@ -64,7 +67,7 @@ pub fn look(session: &Session, request: &Request) -> Result<Vec<Summary>> {
         } else {
             Since::None("not asked for".to_owned())
         };
-        let lines = lines(session, &project.dockerfile, subject.target.as_deref(), &image);
+        let lines = lines(session, &project.dockerfile, subject.service.as_ref(), &image);
         summaries.push(Summary::new(name.familiar(), place, &image, lines, since));
     }
     Ok(summaries)
@@ -80,7 +83,7 @@ fn subjects(session: &Session, project: &Project, request: &Request) -> Result<V
         Ok(Subject {
             in_engine: tagged("dev")?,
             in_registry: if known { Some(tagged("latest")?) } else { None },
-            target: Some(service.target.clone()),
+            service: Some(service.clone()),
             releases: known.then_some(image),
         })
     };
@@ -94,8 +97,8 @@ fn subjects(session: &Session, project: &Project, request: &Request) -> Result<V
         let image: ImageRef = name.parse()?;
         let bare = image.without_reference();
         let is_its = |service: &&Service| session.config.images.image(&service.name).is_ok_and(|its| its == bare);
-        let target = services.iter().find(is_its).map(|service| service.target.clone());
-        Ok(Subject { in_engine: image.clone(), in_registry: Some(image), target, releases: Some(bare) })
+        let service = services.iter().find(is_its).cloned();
+        Ok(Subject { in_engine: image.clone(), in_registry: Some(image), service, releases: Some(bare) })
     };
     request.subjects.iter().map(of_name).collect()
 }
@@ -161,127 +164,35 @@ fn last_release(registry: &Registry, repository: &ImageRef, own: Option<&Tag>) -
     Ok(before.max_by_key(|release| (release.version.pre.is_empty(), release.version.clone(), release.tag.clone())).map(|r| r.tag))
 }
 
-/// The Dockerfile's line of each layer.
-fn lines(session: &Session, dockerfile: &Dockerfile, target: Option<&str>, image: &Image) -> Vec<Option<Line>> {
-    let chain = target.map(|target| chain(dockerfile, target)).unwrap_or_default();
-    let steps = matched(&image.history, &chain);
-    let line = |step: &Instruction| Line {
-        file: session.config.images.dockerfile.clone(),
-        line: step.line,
-        text: [std::slice::from_ref(&step.keyword), &step.flags, std::slice::from_ref(&step.args)].concat().join(" "),
-    };
-    image.layers.iter().map(|layer| steps.get(layer.step?).copied().flatten().map(line)).collect()
+/// The Dockerfile's line of each layer: as the image's provenance has them, of the Dockerfile that it was built of; else by its history,
+/// found in the Dockerfile as it is now.
+fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, image: &Image) -> Vec<Option<Line>> {
+    let now = &session.config.images.dockerfile;
+    if let Some(built_from) = &image.built_from
+        && let Some(origins) = of_provenance(built_from, &image.platform)
+    {
+        let is_ours = Path::new(now).file_name().is_some_and(|name| *name == *built_from.file);
+        return lines_of(if is_ours { now } else { &built_from.file }, origins);
+    }
+    let none = || vec![None; image.layers.len()];
+    let Some(service) = service else { return none() };
+    let (contexts, args, platforms) = (BTreeSet::new(), &service.build_args, &service.platforms[..]);
+    let request = dockerfile::Request { target: &service.target, contexts: &contexts, args, platforms };
+    let Ok(lineage) = dockerfile.lineage(&request) else { return none() };
+    let steps = lineage.of_history(&image.history);
+    lines_of(now, image.layers.iter().map(|layer| steps.get(layer.step?).cloned().flatten()).collect())
 }
 
-/// The instructions that make a target's image, first to last: those of the stages it starts from, then its own.
-fn chain<'d>(dockerfile: &'d Dockerfile, target: &str) -> Vec<&'d Instruction> {
-    let mut chain = Vec::new();
-    let mut stages = dockerfile.stages();
-    let mut wanted = target.to_ascii_lowercase();
-    while let Some(at) = stages.iter().rposition(|stage| stage.name() == Some(&wanted)) {
-        let mut whole: Vec<&Instruction> = stages[at].instructions().iter().collect();
-        whole.append(&mut chain);
-        chain = whole;
-        wanted = stages[at].base().to_ascii_lowercase();
-        // FROM sees only what stands before it.
-        stages = &stages[..at];
-    }
-    chain
+fn of_provenance(built_from: &BuiltFrom, platform: &str) -> Option<Vec<Option<Origin>>> {
+    let dockerfile = Dockerfile::parse(Path::new(&built_from.file), &built_from.text).ok()?;
+    let target = built_from.target.as_deref().or_else(|| dockerfile.stages().last()?.name())?;
+    let (contexts, platforms): (_, Vec<Platform>) = (BTreeSet::new(), platform.parse().into_iter().collect());
+    let request = dockerfile::Request { target, contexts: &contexts, args: &built_from.args, platforms: &platforms };
+    let lineage = dockerfile.lineage(&request).ok()?;
+    Some(built_from.lines.iter().map(|lines| lineage.of_lines(lines)).collect())
 }
 
-/// For each step of an image's history the instruction that made it. Both lists are walked from their ends: the beginning of the history
-/// is the base image's, and an instruction that was added or edited since the build has no step.
-fn matched<'d>(history: &[String], chain: &[&'d Instruction]) -> Vec<Option<&'d Instruction>> {
-    let mut left = chain.len();
-    let mut found: Vec<Option<&Instruction>> = history
-        .iter()
-        .rev()
-        .map(|step| {
-            let at = chain[..left].iter().rposition(|instruction| made(step, instruction))?;
-            left = at;
-            Some(chain[at])
-        })
-        .collect();
-    found.reverse();
-    found
-}
-
-/// Whether an instruction can have made a step. BuildKit writes `KEYWORD args # buildkit`, flags left out and variables replaced, and RUN as
-/// `RUN |1 ARG=value /bin/sh -c command`; the classic builder `/bin/sh -c #(nop)  KEYWORD args`.
-fn made(step: &str, instruction: &Instruction) -> bool {
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let step = step.trim_end_matches("# buildkit").trim();
-    let step = match step.strip_prefix("/bin/sh -c") {
-        Some(rest) => rest.trim().strip_prefix("#(nop)").map_or_else(|| format!("RUN {rest}"), |rest| rest.trim().to_owned()),
-        None => step.to_owned(),
-    };
-    let (step, wanted) = (words(&step), words(&instruction.args));
-    if step.first().is_none_or(|keyword| *keyword != instruction.keyword) {
-        return false;
-    }
-    let free = instruction.args.contains('$') || instruction.args.starts_with(['[', '<']);
-    match instruction.keyword.as_str() {
-        "RUN" if !instruction.args.starts_with(['[', '<']) => step.join(" ").ends_with(&wanted.join(" ")),
-        "COPY" | "ADD" | "WORKDIR" if !free => match (step.last(), wanted.last()) {
-            (Some(made), Some(written)) => {
-                made.trim_end_matches('/').ends_with(written.trim_start_matches("./").trim_end_matches('/'))
-            }
-            _ => false,
-        },
-        _ => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-
-    const DOCKERFILE: &str = "ARG NODE=node:24\nFROM ${NODE} AS base\nARG V=1\nRUN npm i \\\n  pnpm@$V\n\nFROM base AS Runtime\nENV A=1\n\
-        WORKDIR app\nCOPY --link --from=x . .\n\nFROM runtime AS api\nCOPY --link --from=base /out/ /app/\nRUN [\"node\"]\nCOPY a b /app\n\
-        CMD [\"node\"]\n";
-
-    fn numbers(history: &[&str], target: &str) -> Vec<Option<usize>> {
-        let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), DOCKERFILE).unwrap();
-        let history: Vec<String> = history.iter().map(|step| (*step).to_owned()).collect();
-        matched(&history, &chain(&dockerfile, target)).into_iter().map(|found| found.map(|step| step.line)).collect()
-    }
-
-    #[test]
-    fn each_step_of_a_history_is_traced_to_the_line_that_made_it() {
-        let base = ["RUN /bin/sh -c apt-get update # buildkit", "CMD [\"node\"]"];
-        let own = [
-            "ARG V=1",
-            "RUN |1 V=1 /bin/sh -c npm i   pnpm@$V # buildkit",
-            "ENV A=1",
-            "WORKDIR /app",
-            "COPY . . # buildkit",
-            "COPY /out/ /app/ # buildkit",
-            "RUN node # buildkit",
-            "COPY a b /app # buildkit",
-            "CMD [\"node\"]",
-        ];
-        let lines = [3, 4, 8, 9, 10, 13, 14, 15, 16].map(Some);
-        assert_eq!(numbers(&[&base[..], &own[..]].concat(), "api"), [&[None, None], &lines[..]].concat());
-        assert_eq!(numbers(&own[..5], "runtime"), lines[..5]);
-        assert_eq!(numbers(&["x"], "nothing-of-that-name"), [None]);
-    }
-
-    #[test]
-    fn an_instruction_that_the_image_does_not_have_shifts_no_other() {
-        let without_run =
-            ["ENV A=1", "WORKDIR /app", "COPY . . # buildkit", "COPY /out/ /app/ # buildkit", "COPY a b /app # buildkit"];
-        assert_eq!(numbers(&without_run, "api"), [8, 9, 10, 13, 15].map(Some));
-        let other = ["COPY . . # buildkit", "COPY /elsewhere /opt # buildkit", "COPY a b /app # buildkit"];
-        assert_eq!(numbers(&other, "api"), [Some(10), None, Some(15)]);
-    }
-
-    #[test]
-    fn the_classic_builders_words_are_understood() {
-        let classic =
-            ["/bin/sh -c #(nop)  ENV A=1", "/bin/sh -c #(nop) COPY dir:12 in /app ", "/bin/sh -c #(nop)  CMD [\"node\"]"];
-        assert_eq!(numbers(&classic, "api"), [8, 15, 16].map(Some));
-        assert_eq!(numbers(&["/bin/sh -c npm i   pnpm@$V"], "base"), [Some(4)]);
-    }
+fn lines_of(file: &str, origins: Vec<Option<Origin>>) -> Vec<Option<Line>> {
+    let line = |origin: Origin| Line { file: file.to_owned(), line: origin.line, text: origin.text };
+    origins.into_iter().map(|origin| origin.map(line)).collect()
 }

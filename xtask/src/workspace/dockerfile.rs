@@ -2,6 +2,7 @@
 //! is read as BuildKit's frontend reads it, far enough to be trusted with "this stage cannot have changed". Text comes in;
 //! no file is read but by [`load`] and [`ignore_file`].
 
+mod lineage;
 mod lines;
 mod slice;
 mod step;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result, read_text};
 use crate::name::nearest;
 
+pub use lineage::{Lineage, Origin};
 pub use lines::Heredoc;
 pub use slice::{BaseImage, ContextSource, Request, Slice, StageText};
 pub use step::StepInputs;
@@ -46,12 +48,6 @@ impl Stage {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
-    }
-
-    /// What FROM names, as written.
-    #[must_use]
-    pub fn base(&self) -> &str {
-        &self.base
     }
 
     /// The line of its FROM, from 1.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 
-use super::{Config, Image, Listing};
+use super::{BuiltFrom, Config, Image, Listing};
+use crate::docker::attest::Predicate;
 use crate::docker::manifest::{Descriptor, Document, Manifest};
 use crate::docker::registry::{Registry, in_parallel};
 use crate::docker::store::ImageStore;
@@ -41,7 +42,7 @@ impl Library {
     /// # Errors
     /// When the registry cannot be reached or refuses, or something of the image is missing, corrupt or in a format that is not known.
     pub fn from_registry(&self, registry: &Registry, image: &ImageRef, platform: Option<&Platform>) -> Result<Option<Image>> {
-        let Some(manifest) = manifest(registry, image, platform)? else { return Ok(None) };
+        let Some((manifest, attestation)) = manifest(registry, image, platform)? else { return Ok(None) };
         let what = image.to_string();
         let config = registry.blob(image, &manifest.config.digest, MAX_DOCUMENT)?;
         let config = Config::parse(&config, &what)?;
@@ -61,7 +62,10 @@ impl Library {
             Ok((layer.size, listing))
         });
         let layers = read.into_iter().collect::<Result<Vec<_>>>()?;
-        config.image(layers, &what).map(Some)
+        // Only a help: what cannot be read of it keeps nobody from looking at the image.
+        let provenance = attestation.and_then(|attestation| Predicate::read(registry, image, &attestation).ok().flatten());
+        let built_from = provenance.and_then(|provenance| BuiltFrom::of(&provenance, layers.len()));
+        Ok(Some(Image { built_from, ..config.image(layers, &what)? }))
     }
 
     /// Images of an engine, in order; `None` where it has none of that name. They come as one stream in which what they share is once.
@@ -110,10 +114,13 @@ impl Library {
     }
 }
 
-fn manifest(registry: &Registry, image: &ImageRef, platform: Option<&Platform>) -> Result<Option<Box<Manifest>>> {
+/// The manifest of an image, and that of its attestation where there is one.
+type Attested = (Box<Manifest>, Option<Box<Manifest>>);
+
+fn manifest(registry: &Registry, image: &ImageRef, platform: Option<&Platform>) -> Result<Option<Attested>> {
     let Some(raw) = registry.manifest(image)? else { return Ok(None) };
     let index = match raw.document()? {
-        Document::Manifest(manifest) => return Ok(Some(manifest)),
+        Document::Manifest(manifest) => return Ok(Some((manifest, None))),
         Document::Index(index) => index,
     };
     let name = |entry: &Descriptor| entry.platform.as_ref().and_then(super::super::manifest::PlatformSpec::name);
@@ -125,11 +132,15 @@ fn manifest(registry: &Registry, image: &ImageRef, platform: Option<&Platform>) 
         let there: Vec<String> = index.images().filter_map(name).map(|name| name.to_string()).collect();
         return Err(Error::failed(format!("{image} has no such platform")).hint(format!("it has {}", there.join(", "))));
     };
-    let place = image.without_reference().with_digest(entry.digest.clone());
-    match registry.need_manifest(&place)?.document()? {
-        Document::Manifest(manifest) => Ok(Some(manifest)),
-        Document::Index(_) => Err(Error::failed(format!("{place} is an index within an index"))),
-    }
+    let of = |entry: &Descriptor| {
+        let place = image.without_reference().with_digest(entry.digest.clone());
+        match registry.need_manifest(&place)?.document()? {
+            Document::Manifest(manifest) => Ok(manifest),
+            Document::Index(_) => Err(Error::failed(format!("{place} is an index within an index"))),
+        }
+    };
+    let attestation = index.attestations().find(|(about, _)| *about == entry.digest.as_str());
+    Ok(Some((of(entry)?, attestation.and_then(|(_, attestation)| of(attestation).ok()))))
 }
 
 /// An entry of the archive's `manifest.json`, the format of `docker save` (moby, `image/tarexport`).

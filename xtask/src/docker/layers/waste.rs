@@ -242,7 +242,7 @@ mod tests {
             step: None,
             listing: Arc::new(listing),
         });
-        Image { history: Vec::new(), platform: "linux/amd64".to_owned(), layers: layers.collect() }
+        Image { history: Vec::new(), platform: "linux/amd64".to_owned(), layers: layers.collect(), built_from: None }
     }
 
     fn layer(files: Vec<File>) -> Listing {

@@ -24,7 +24,7 @@ pub struct StepInputs {
     pub args: BTreeSet<String>,
 }
 
-impl Slice<'_> {
+impl<'d> Slice<'d> {
     /// Every step that BuildKit counts, but FROM.
     #[must_use]
     pub fn steps(&self) -> Vec<StepInputs> {
@@ -73,7 +73,7 @@ impl Slice<'_> {
     }
 
     /// The stages that a stage starts from: more than one where platforms differ.
-    fn parents<'s>(&'s self, stage: &'s Stage) -> impl Iterator<Item = &'s Stage> {
+    pub(super) fn parents<'s>(&'s self, stage: &'s Stage) -> impl Iterator<Item = &'d Stage> + use<'s, 'd> {
         let before = |from: &'s String| self.stages.range(..stage.index).rev().find(|(_, s)| s.name.as_deref() == Some(from));
         self.froms[&stage.index].iter().filter_map(before).map(|(_, stage)| *stage)
     }
