@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
 
@@ -52,7 +53,7 @@ fn an_image_over_its_bound_fails_the_run_and_every_channel_is_told_but_for_secre
     let message = hook.json();
     assert_eq!((&message["occasion"], &message["run"]), (&"failure".into(), &record["id"]));
     assert!(message["about"][0].as_str().unwrap().starts_with("gate image-size: api: "), "{message:#}");
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&repo.read("told.json")).unwrap(), message);
+    assert_eq!(serde_json::from_str::<Value>(&repo.read("told.json")).unwrap(), message);
     let slack = requests.iter().find(|request| request.path.starts_with("/slack")).unwrap().json();
     assert!(slack["text"].as_str().unwrap().contains("build api failed\n• gate image-size"), "{slack:#}");
 
@@ -60,4 +61,49 @@ fn an_image_over_its_bound_fails_the_run_and_every_channel_is_told_but_for_secre
     repo.write("xtask.toml", &format!("{written}\n[gates]\nimage-size = '1GB'\n\n{notify}"));
     repo.xtask(&["build", "api"]).exits(0);
     assert_eq!(seen.lock().unwrap().len(), requests.len());
+}
+
+#[test]
+fn a_build_that_is_slower_than_its_median_is_told_and_a_hook_that_never_answers_holds_up_nothing() {
+    let _turn = turn();
+    let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
+    let log = seen.clone();
+    let hook = Server::start(move |request| {
+        log.lock().unwrap().push(request.clone());
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        Response::status(204)
+    });
+    let repo = clone().env("HOOK_URL", format!("{}/not-for-logs", hook.url())).env("SLACK_URL", "not-for-logs");
+    let notify =
+        "[notify]\nwebhook-url-env = 'HOOK_URL'\nslack-url-env = 'SLACK_URL'\ncommand = ['not-a-program']\ntimeout = '1s'\n";
+    let gates = "[gates]\nbuild-time = { of-median = 2, action = 'warn' }\n";
+    repo.write("xtask.toml", &format!("{}\n{notify}\n{gates}", repo.read("xtask.toml")));
+    repo.xtask(&["build", "api"]).exits(0);
+    assert!(seen.lock().unwrap().is_empty(), "the first build has no median");
+
+    // Five builds of a millisecond.
+    let history = repo.read("target/xtask/history.jsonl");
+    let mut run: Value = serde_json::from_str(history.lines().last().unwrap()).unwrap();
+    let api = run["tasks"].as_array().unwrap().iter().position(|task| task["task"]["service"] == "api").unwrap();
+    run["tasks"][api]["took"] = 1.into();
+    let past = (1..=5).map(|n| {
+        run["id"] = format!("20260101T00000000{n}-{n:04}").into();
+        format!("{run}\n")
+    });
+    let past: String = past.collect();
+    repo.write("target/xtask/history.jsonl", &past);
+    repo.write("apps/api/src/slower.ts", "export const slower = true;\n");
+    let began = std::time::Instant::now();
+    let ran = repo.xtask(&["build", "api"]).exits(0);
+    assert!(began.elapsed().as_secs() < 50, "the hook was waited for: {:?}", began.elapsed());
+    for told in
+        ["gate: build-time: api: ", "the webhook could not be told: it did not answer in time", "the command could not be told: "]
+    {
+        assert!(ran.stderr.contains(told), "no {told:?} in {}", ran.stderr);
+    }
+    assert!(ran.stderr.contains("the Slack webhook could not be told: its variable does not hold a URL"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("not-for-logs"), "{}", ran.stderr);
+    let told = seen.lock().unwrap()[0].json();
+    assert_eq!(told["occasion"], "slow");
+    assert!(told["about"][0].as_str().unwrap().ends_with(" times its median of 0.0s"), "{told:#}");
 }
