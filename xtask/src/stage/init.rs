@@ -26,7 +26,7 @@ pub enum Change {
     Write(String),
     /// It is there, and gets lines that it lacks: its new text, and what was added.
     Add(String, String),
-    /// A folder is copied from here.
+    /// The crate is copied from this folder.
     Copy(PathBuf),
     /// It is there and stays as it is.
     Keep,
@@ -69,6 +69,7 @@ pub fn plan(root: &Path) -> Result<Adoption> {
     let mut steps = vec![
         step("xtask", if root.join("xtask/Cargo.toml").is_file() { Change::Keep } else { Change::Copy(crate_folder()?) }),
         step("Cargo.toml", edit::manifest(text("Cargo.toml")?.as_deref())),
+        step("Cargo.lock", lock(root)?),
         step(".cargo/config.toml", edit::alias(text(".cargo/config.toml")?.as_deref())),
         step(".gitignore", edit::ignored(text(".gitignore")?.as_deref())),
         made(root, "xtask.toml", || SETTINGS.to_owned()),
@@ -88,8 +89,7 @@ pub fn apply(adoption: &Adoption) -> Result<()> {
         let path = adoption.root.join(&step.path);
         match &step.change {
             Change::Write(text) | Change::Add(text, _) => write_atomically(&path, text.as_bytes())?,
-            // The manifest comes last, because it says that the folder is whole.
-            Change::Copy(from) => copy(from, &path)?,
+            Change::Copy(from) => copy_crate(from, &path)?,
             Change::Keep | Change::ByHand(_) => {}
         }
     }
@@ -124,19 +124,37 @@ fn crate_folder() -> Result<PathBuf> {
         .hint("copy the folder `xtask` there by hand, and run this again"))
 }
 
-/// A folder with all below it but what compiling makes; `Cargo.toml` comes last.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).map_err(|e| Error::io("create", to, e))?;
-    let listed = std::fs::read_dir(from).map_err(|e| Error::io("list", from, e))?;
-    let mut entries = listed.collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::io("list", from, e))?;
-    entries.sort_by_key(|entry| (entry.file_name() == "Cargo.toml", entry.file_name()));
-    for entry in entries.into_iter().filter(|entry| entry.file_name() != "target") {
-        let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if from.is_dir() {
-            copy(&from, &to)?;
-        } else {
-            std::fs::copy(&from, &to).map_err(|e| Error::io("copy", &from, e))?;
+/// The versions that the tool was tested with. A lock that is there gets what it lacks from cargo.
+fn lock(root: &Path) -> Result<Change> {
+    let ours = Path::new(CRATE).join("../Cargo.lock");
+    if root.join("Cargo.lock").exists() || !ours.is_file() { Ok(Change::Keep) } else { read_text(&ours).map(Change::Write) }
+}
+
+/// What the program is compiled of, and its unit tests. Tests and benchmarks that run it are about the repository that it comes from:
+/// they build its services. The manifest comes last, because it says that the folder is whole.
+fn copy_crate(from: &Path, to: &Path) -> Result<()> {
+    for entry in listed(from)? {
+        let name = entry.file_name();
+        if entry.path().is_file() && name != "Cargo.toml" {
+            copy(&entry.path(), &to.join(name))?;
         }
     }
-    Ok(())
+    copy(&from.join("src"), &to.join("src"))?;
+    let manifest = edit::without_its_tests(&read_text(&from.join("Cargo.toml"))?);
+    write_atomically(&to.join("Cargo.toml"), manifest.as_bytes())
+}
+
+/// A file, or a folder with all below it.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if !from.is_dir() {
+        let folder = to.parent().unwrap_or(to);
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        return std::fs::copy(from, to).map(drop).map_err(|e| Error::io("copy", from, e));
+    }
+    listed(from)?.iter().try_for_each(|entry| copy(&entry.path(), &to.join(entry.file_name())))
+}
+
+fn listed(folder: &Path) -> Result<Vec<std::fs::DirEntry>> {
+    let entries = std::fs::read_dir(folder).map_err(|e| Error::io("list", folder, e))?;
+    entries.collect::<std::io::Result<Vec<_>>>().map_err(|e| Error::io("list", folder, e))
 }

@@ -71,6 +71,7 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     for line in [
         "copy         xtask",
         "change       Cargo.toml: add the member `xtask`",
+        "write        Cargo.lock",
         "write        .cargo/config.toml",
         "change       .gitignore: add `target/`",
         "write        Dockerfile.monorepo-optimized",
@@ -83,6 +84,11 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     let metadata: Value = serde_json::from_str(&cargo.read(&Shutdown::new()).unwrap()).unwrap();
     let members: Vec<&str> = metadata["packages"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect();
     assert!(members.contains(&"native") && members.contains(&"xtask"), "{members:?}");
+    // What `cargo test` finds there says nothing of this repository.
+    let tool = metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == "xtask").unwrap();
+    let targets: Vec<&str> = tool["targets"].as_array().unwrap().iter().map(|t| t["kind"][0].as_str().unwrap()).collect();
+    assert_eq!(targets, ["lib", "bin"]);
+    assert!(!root.join("xtask/tests").exists() && !root.join("xtask/benches").exists());
 
     let data = environment_of("shared").get("XTASK_ENGINE_DATA").unwrap().to_owned();
     let run = |args: &[&str]| {

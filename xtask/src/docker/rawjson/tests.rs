@@ -29,19 +29,19 @@ fn logs(events: &[Event]) -> Vec<&str> {
     events.iter().filter_map(|event| if let Event::Log { line, .. } = event { Some(line.as_str()) } else { None }).collect()
 }
 
-const CACHED: &str = include_str!("../../../tests/fixtures/rawjson/all-cached.jsonl");
-const LINK: &str = include_str!("../../../tests/fixtures/rawjson/copy-link.jsonl");
-const FAILING: &str = include_str!("../../../tests/fixtures/rawjson/failing-step.jsonl");
-const FAILING_0_13: &str = include_str!("../../../tests/fixtures/rawjson/buildx-0.13-failing-step.txt");
-const SHARED: &str = include_str!("../../../tests/fixtures/rawjson/shared-step.jsonl");
-const IMPORT_MISS: &str = include_str!("../../../tests/fixtures/rawjson/cache-import-miss.jsonl");
-const PUSH: &str = include_str!("../../../tests/fixtures/rawjson/push-and-cache-export.jsonl");
-const EXPORT_IGNORED: &str = include_str!("../../../tests/fixtures/rawjson/cache-export-ignored.jsonl");
-const EXPORT_FAILED: &str = include_str!("../../../tests/fixtures/rawjson/cache-export-failed.jsonl");
-const MISSING_FILE: &str = include_str!("../../../tests/fixtures/rawjson/missing-file.jsonl");
-const WARNINGS: &str = include_str!("../../../tests/fixtures/rawjson/warnings.jsonl");
-const NO_IMAGE: &str = include_str!("../../../tests/fixtures/rawjson/no-image.jsonl");
-const NO_TARGET: &str = include_str!("../../../tests/fixtures/rawjson/no-target.jsonl");
+const CACHED: &str = include_str!("fixtures/all-cached.jsonl");
+const LINK: &str = include_str!("fixtures/copy-link.jsonl");
+const FAILING: &str = include_str!("fixtures/failing-step.jsonl");
+const FAILING_0_13: &str = include_str!("fixtures/buildx-0.13-failing-step.txt");
+const SHARED: &str = include_str!("fixtures/shared-step.jsonl");
+const IMPORT_MISS: &str = include_str!("fixtures/cache-import-miss.jsonl");
+const PUSH: &str = include_str!("fixtures/push-and-cache-export.jsonl");
+const EXPORT_IGNORED: &str = include_str!("fixtures/cache-export-ignored.jsonl");
+const EXPORT_FAILED: &str = include_str!("fixtures/cache-export-failed.jsonl");
+const MISSING_FILE: &str = include_str!("fixtures/missing-file.jsonl");
+const WARNINGS: &str = include_str!("fixtures/warnings.jsonl");
+const NO_IMAGE: &str = include_str!("fixtures/no-image.jsonl");
+const NO_TARGET: &str = include_str!("fixtures/no-target.jsonl");
 
 #[test]
 fn a_fully_cached_build_has_every_step_cached_and_none_started() {

@@ -23,7 +23,7 @@ fn tasks() -> Vec<TaskRecord> {
     api.why = "apps/api/src/main.ts changed".to_owned();
     let mut web = service("web", Status::Skipped);
     web.why = "unchanged since 2 hours".to_owned();
-    let stream = include_str!("../../../tests/fixtures/rawjson/failing-step.jsonl");
+    let stream = include_str!("../../docker/rawjson/fixtures/failing-step.jsonl");
     let mut solve = Solve::new(Task::Base);
     stream.lines().for_each(|line| drop(solve.line(line)));
     let mut worker = service("worker", Status::Failed).with_solved(solve.finish());

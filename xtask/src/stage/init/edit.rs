@@ -27,6 +27,18 @@ pub(super) fn manifest(existing: Option<&str>) -> Change {
     if has(&edited) == Some(true) { Change::Add(edited, "the member `xtask`".to_owned()) } else { by_hand() }
 }
 
+/// The crate's manifest without what only its tests and benchmarks need, which stay where it comes from.
+pub(super) fn without_its_tests(manifest: &str) -> String {
+    let mut kept = true;
+    let lines = manifest.split_inclusive('\n').filter(|line| {
+        if line.starts_with('[') {
+            kept = !matches!(line.trim(), "[[bench]]" | "[[test]]" | "[dev-dependencies]");
+        }
+        kept
+    });
+    lines.collect()
+}
+
 /// Cargo's settings, with the alias that makes `cargo xtask` of the program.
 pub(super) fn alias(existing: Option<&str>) -> Change {
     const LINE: &str = "xtask = \"run --quiet --package xtask --\"\n";
@@ -82,6 +94,12 @@ mod tests {
         for strange in ["[workspace", "[workspace]\nresolver = '2'\n", "# members = [\n[workspace]\nmembers = ['a']\n"] {
             assert!(matches!(manifest(Some(strange)), Change::ByHand(_)), "{strange}");
         }
+    }
+
+    #[test]
+    fn the_crates_manifest_loses_what_only_its_tests_need() {
+        let manifest = "[package]\n\n[[bench]]\nname = \"x\"\n\n[dependencies]\na = \"1\"\n\n[dev-dependencies]\nb = \"1\"\n\n[lints]\nc = 1\n";
+        assert_eq!(without_its_tests(manifest), "[package]\n\n[dependencies]\na = \"1\"\n\n[lints]\nc = 1\n");
     }
 
     #[test]
