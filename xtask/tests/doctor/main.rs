@@ -63,6 +63,23 @@ fn every_finding_is_documented_and_reached_by_something_that_is_broken() {
 }
 
 #[test]
+fn every_row_of_the_troubleshooting_tables_names_findings_that_there_are() {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md")).unwrap();
+    let (tables, _) = text.split_once("## A service fails").unwrap();
+    let rows: Vec<Vec<&str>> = tables
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| check "))
+        .map(|row| row.split(" | ").nth(1).unwrap().split('`').skip(1).step_by(2).collect())
+        .collect();
+    let known = in_sources();
+    // The reference has three symptoms with four solutions each.
+    assert!(rows.len() >= 12, "{rows:?}");
+    for codes in rows {
+        assert!(!codes.is_empty() && codes.iter().all(|code| known.contains(*code)), "{codes:?}");
+    }
+}
+
+#[test]
 fn a_healthy_repository_with_engine_and_registry_is_told_so_within_two_seconds() {
     let repository = Repository::new();
     let engine = environment_of("shared").get("XTASK_ENGINE_DATA").unwrap().to_owned();
