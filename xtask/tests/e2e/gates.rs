@@ -70,7 +70,7 @@ fn a_build_that_is_slower_than_its_median_is_told_and_a_hook_that_never_answers_
     let log = seen.clone();
     let hook = Server::start(move |request| {
         log.lock().unwrap().push(request.clone());
-        std::thread::sleep(std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_mins(1));
         Response::status(204)
     });
     let repo = clone().env("HOOK_URL", format!("{}/not-for-logs", hook.url())).env("SLACK_URL", "not-for-logs");
