@@ -17,10 +17,10 @@ use crate::pipeline;
 use crate::plan::request::{Destination, Request};
 use crate::plan::services::{Service, select};
 use crate::plan::upkeep::{Known, PrunePlan, Tier, clear};
-use crate::record::{RunRecord, Runs};
+use crate::record::RunRecord;
 use crate::report::Reporter;
+use crate::stage::Session;
 use crate::stage::upkeep::{self, Held, Looking, apply, overview};
-use crate::stage::{Session, state_dir};
 use crate::text;
 
 /// Does what `action` says.
@@ -96,8 +96,8 @@ fn ls(flags: &cli::CacheLs, surroundings: &Surroundings<'_>) -> Result<Finished>
     let opened = Opened::new(surroundings)?;
     let known = opened.services_known(&opened.session.config.cache.upkeep)?;
     let held = opened.look(&known, &flags.tier)?;
-    let hits = overview::last_hits(&Runs::new(&state_dir(&opened.session.home)));
-    let scopes = overview::overview(&held, &known, &opened.session.config.base_target, &hits);
+    let past = opened.session.history().read()?.runs;
+    let scopes = overview::overview(&held, &known, &opened.session.config.base_target, &overview::last_hits(&past));
     opened.reporter.finish();
     show::scopes(&scopes, &held, known.now, flags.json)?;
     Ok(Finished::Well)
@@ -134,7 +134,8 @@ fn prune(surroundings: &Surroundings<'_>, tiers: &[Tier], policy: impl FnOnce(&U
     let opened = Opened::new(surroundings)?;
     let policy = policy(&opened.session.config.cache.upkeep);
     let known = opened.known(&policy, tiers)?;
-    let held = opened.look(&known, tiers)?;
+    let mut held = opened.look(&known, tiers)?;
+    held.count_hits(&overview::last_hits(&opened.session.history().read()?.runs));
     let plan = upkeep::plan(&held, &known);
     carry_out(opened, surroundings, &held, plan, how, || Ok(()))
 }

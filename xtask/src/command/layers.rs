@@ -30,7 +30,7 @@ pub fn run(flags: &cli::Layers, surroundings: &Surroundings<'_>) -> Result<Finis
         cli::Store::Registry => Place::Registry,
     });
     let (subjects, tag, platform) = (flags.subjects.clone(), flags.tag.clone(), flags.platform.clone());
-    let images = layers::look(&session, &Request { subjects, tag, platform, place, compare: true })?;
+    let images = layers::look(&session, &Request { subjects, tag, platform, place, compare: true, partial: false })?;
     reporter.finish();
     if flags.json {
         print_json(&Shown { version: VERSION, images })?;

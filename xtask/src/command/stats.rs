@@ -62,9 +62,14 @@ fn chosen(runs: &Runs, id: Option<&str>) -> Result<Option<RunRecord>> {
 /// What fills the services' images, where they can be looked into from here; a page without it is still a page.
 fn layer_sizes(surroundings: &Surroundings<'_>) -> Result<Vec<ImageLayers>> {
     let (session, reporter) = surroundings.session()?;
-    let looked = layers::look(&session, &layers::Request::default());
-    if let Err(error) = &looked {
-        session.events.notice(Level::Info, None, format!("the page has no layer sizes: {error}"), None);
+    let looked = layers::look(&session, &layers::Request { partial: true, ..layers::Request::default() });
+    let why = match &looked {
+        Ok(found) if found.is_empty() => Some("no service's image is in the engine or the registry".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = why {
+        session.events.notice(Level::Info, None, format!("the page has no layer sizes: {why}"), None);
     }
     reporter.finish();
     Ok(looked.unwrap_or_default().iter().map(layers_of).collect())

@@ -19,7 +19,7 @@ use crate::docker::rawjson::PhaseKind;
 use crate::error::{Error, Result, write_atomically};
 use crate::event::{Status, Task};
 
-/// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches.
+/// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took.
 pub const VERSION: u32 = 2;
 
 /// A run in the history.
@@ -123,6 +123,7 @@ impl From<&TaskRecord> for PastTask {
             PhaseKind::Transfer,
             PhaseKind::CacheImport,
             PhaseKind::CacheFetch,
+            PhaseKind::Sbom,
             PhaseKind::Export,
             PhaseKind::Push,
             PhaseKind::CacheExport,

@@ -104,8 +104,9 @@ fn steps(steps: &[StepStats]) -> String {
 fn tiers(tiers: &[TierStats]) -> String {
     let rows = tiers.iter().map(|tier| {
         let verdicts: Vec<String> = tier.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).collect();
-        let has_builds = tier.hit_rate.is_some();
-        let of_builds = |ms| if has_builds { time(ms) } else { String::new() };
+        // A tier that was only written, or read in vain, has costs and no hits.
+        let shown = tier.hit_rate.is_some() || tier.importing + tier.exporting > 0;
+        let of_builds = |ms| if shown { time(ms) } else { String::new() };
         vec![
             tier.tier.clone(),
             tier.hit_rate.map(percent).unwrap_or_default(),

@@ -29,6 +29,8 @@ pub struct Request {
     pub place: Option<Place>,
     /// Compare with the last release too, which is read from the registry.
     pub compare: bool,
+    /// Pass over images that are nowhere.
+    pub partial: bool,
 }
 
 /// An image to be found.
@@ -46,7 +48,7 @@ struct Subject {
 /// Looks into images, in the order of the request.
 ///
 /// # Errors
-/// A name that is no service's and no image's, an image that is nowhere, or one that cannot be read.
+/// A name that is no service's and no image's, an image that is nowhere and not to be passed over, or one that cannot be read.
 pub fn look(session: &Session, request: &Request) -> Result<Vec<Summary>> {
     let project = project::load(session, &session.home)?;
     let subjects = subjects(session, &project, request)?;
@@ -57,9 +59,13 @@ pub fn look(session: &Session, request: &Request) -> Result<Vec<Summary>> {
         let (name, place, image) = match (image.take(), &subject.in_registry) {
             (Some(image), _) => (&subject.in_engine, Place::Engine, image),
             (None, Some(name)) if request.place != Some(Place::Engine) => {
-                let image = library.from_registry(&session.registry, name, request.platform.as_ref())?;
-                (name, Place::Registry, image.ok_or_else(|| nowhere(subject, request))?)
+                match library.from_registry(&session.registry, name, request.platform.as_ref())? {
+                    Some(image) => (name, Place::Registry, image),
+                    None if request.partial => continue,
+                    None => return Err(nowhere(subject, request)),
+                }
             }
+            _ if request.partial => continue,
             _ => return Err(nowhere(subject, request)),
         };
         let since = if request.compare {

@@ -5,6 +5,7 @@ pub mod apply;
 pub mod overview;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use crate::config::{Switch, Upkeep};
 use crate::docker::reach::{self, Listed};
@@ -127,6 +128,19 @@ impl Held {
             (Tier::Engine, self.engine.as_ref().err()),
         ];
         why.into_iter().filter_map(|(tier, why)| Some((tier, why?.as_str()))).collect()
+    }
+
+    /// Makes caches of the registry as young as their last hit, which a registry does not know: when a step was executed says nothing of
+    /// whether builds still find it.
+    pub fn count_hits(&mut self, hits: &BTreeMap<&str, SystemTime>) {
+        let all = self.registry.iter_mut().flatten();
+        for repository in all.filter(|repository| matches!(repository.holds, Holds::Caches { .. })) {
+            let image = &repository.image;
+            for node in repository.nodes.values_mut() {
+                let hit = node.tags.iter().filter_map(|tag| hits.get(format!("{image}:{tag}").as_str())).max();
+                node.time = node.time.max(hit.copied());
+            }
+        }
     }
 }
 

@@ -66,7 +66,7 @@ fn culprit(vertices: &[Vertex]) -> Option<&Vertex> {
     let failed = |vertex: &&Vertex| vertex.error.as_ref().is_some_and(|error| !error.contains("context canceled"));
     let rank = |vertex: &&Vertex| match vertex.kind {
         Kind::Step => 0,
-        Kind::Base | Kind::Transfer | Kind::Export => 1,
+        Kind::Base | Kind::Transfer | Kind::Sbom | Kind::Export => 1,
         Kind::Other => 2,
         Kind::CacheExport => 3,
         Kind::CacheImport => 4,

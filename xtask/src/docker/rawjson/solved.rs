@@ -104,6 +104,8 @@ pub enum PhaseKind {
     CacheImport,
     /// Fetching and unpacking layers of steps that a cache had, where a later step or the image needed them.
     CacheFetch,
+    /// Listing what the image holds, for its bill of materials.
+    Sbom,
     /// Making the image, loading or pushing it included.
     Export,
     /// The part of the export that went to a registry.

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     CacheExport,
     /// Making, loading or pushing the image.
     Export,
+    /// Listing what the image holds.
+    Sbom,
     /// Everything else: metadata, tokens, provenance.
     #[default]
     Other,
@@ -53,6 +55,7 @@ pub(super) fn kind_of(name: &str) -> Kind {
     match step_label(name) {
         Some((_, instruction)) if instruction.starts_with("FROM ") => Kind::Base,
         Some(_) => Kind::Step,
+        None if name.contains("] generating sbom using ") => Kind::Sbom,
         None => Kind::Other,
     }
 }
@@ -192,6 +195,7 @@ impl Vertex {
             }
             Kind::Transfer => Some("sending the context".to_owned()),
             Kind::CacheImport | Kind::CacheExport | Kind::Export => Some(self.name.clone()),
+            Kind::Sbom => Some("listing what the image holds".to_owned()),
             Kind::Step | Kind::Other => None,
         }
     }
@@ -204,6 +208,7 @@ impl Vertex {
             Kind::CacheImport => PhaseKind::CacheImport,
             Kind::CacheExport => PhaseKind::CacheExport,
             Kind::Export => PhaseKind::Export,
+            Kind::Sbom => PhaseKind::Sbom,
             Kind::Step => return self.fetches(),
             Kind::Other => return Vec::new(),
         };
@@ -270,6 +275,7 @@ mod tests {
             ("[internal] load build context", Kind::Transfer),
             ("[context src] load from client", Kind::Transfer),
             ("importing cache manifest from gha:1234", Kind::CacheImport),
+            ("[linux/amd64] generating sbom using docker.io/docker/buildkit-syft-scanner:stable-1", Kind::Sbom),
             ("exporting cache to registry", Kind::CacheExport),
             ("exporting to GitHub Actions Cache", Kind::CacheExport),
             ("exporting inline cache", Kind::CacheExport),

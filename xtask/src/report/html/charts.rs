@@ -24,7 +24,7 @@ pub(super) fn phase_class(kind: PhaseKind) -> &'static str {
         PhaseKind::Pull => "pull",
         PhaseKind::Transfer => "transfer",
         PhaseKind::CacheImport | PhaseKind::CacheFetch | PhaseKind::CacheExport => "cache",
-        PhaseKind::Export => "export",
+        PhaseKind::Sbom | PhaseKind::Export => "export",
         PhaseKind::Push => "push",
     }
 }

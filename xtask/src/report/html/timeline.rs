@@ -89,6 +89,7 @@ pub(super) fn title(kind: PhaseKind) -> &'static str {
         PhaseKind::Transfer => "sending the context",
         PhaseKind::CacheImport => "reading a cache",
         PhaseKind::CacheFetch => "fetching layers from a cache",
+        PhaseKind::Sbom => "listing what the image holds",
         PhaseKind::Export => "making the image",
         PhaseKind::Push => "pushing",
         PhaseKind::CacheExport => "writing a cache",

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Held;
 use crate::plan::upkeep::registry::{Holds, Repository};
 use crate::plan::upkeep::{Known, Tier, actions, target_of};
-use crate::record::Runs;
+use crate::record::history::PastRun;
 
 /// One scope of a tier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,16 +30,16 @@ pub struct Scope {
     /// When it was last written.
     #[serde(with = "crate::time::rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub written: Option<SystemTime>,
-    /// When it was last read: in the registry, by a run whose record is kept here.
+    /// When it was last read: in the registry, by a run of the history.
     #[serde(with = "crate::time::rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub used: Option<SystemTime>,
     /// The services whose builds read it; none where no service does.
     pub users: Vec<String>,
 }
 
-/// Sums up what is held. `hits` is when each cache reference was last read by a run here.
+/// Sums up what is held. `hits` is when each cache reference was last read, as far as the history knows.
 #[must_use]
-pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<String, SystemTime>) -> Vec<Scope> {
+pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<&str, SystemTime>) -> Vec<Scope> {
     let users = |target: &str| -> Vec<String> {
         match target {
             _ if target == base => known.services.iter().filter(|name| *name != base).cloned().collect(),
@@ -65,15 +65,14 @@ pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<Stri
     scopes
 }
 
-/// When each cache reference was last read without an error by a run whose record is kept, by BuildKit's name for it.
+/// When each cache reference was last read without an error by a run that the history knows, by BuildKit's name for it.
 #[must_use]
-pub fn last_hits(runs: &Runs) -> BTreeMap<String, SystemTime> {
+pub fn last_hits(history: &[PastRun]) -> BTreeMap<&str, SystemTime> {
     let mut hits = BTreeMap::new();
-    for record in runs.list().iter().filter_map(|run| run.read().ok()) {
-        let imports = record.tasks.iter().flat_map(|task| &task.cache_imports).filter(|import| import.error.is_none());
-        for import in imports {
-            let last = hits.entry(import.name.clone()).or_insert(record.started);
-            *last = record.started.max(*last);
+    for run in history {
+        for (name, ..) in run.tasks.iter().flat_map(|task| &task.imports).filter(|(.., worked)| *worked) {
+            let last = hits.entry(name.as_str()).or_insert(run.started);
+            *last = run.started.max(*last);
         }
     }
     hits
@@ -122,7 +121,7 @@ fn of_images(repository: &Repository, users: Vec<String>) -> Scope {
 fn of_caches(
     repository: &Repository,
     known: &Known<'_>,
-    hits: &BTreeMap<String, SystemTime>,
+    hits: &BTreeMap<&str, SystemTime>,
     users: &dyn Fn(&str) -> Vec<String>,
 ) -> Vec<Scope> {
     let tagged = repository.nodes.iter().flat_map(|(digest, node)| node.tags.iter().map(move |tag| (digest, node, tag)));
@@ -132,10 +131,39 @@ fn of_caches(
             count: node.blobs.len().saturating_sub(1),
             bytes: repository.bytes(std::iter::once(digest)),
             written: node.time,
-            used: hits.get(&name).copied(),
+            used: hits.get(name.as_str()).copied(),
             users: users(target_of(tag.as_str(), &known.services)),
             ..empty(Tier::Registry, &name, "layer")
         }
     });
     scope.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::upkeep::registry::Node;
+    use crate::record::history::tests::run;
+
+    #[test]
+    fn a_cache_is_as_young_as_the_last_run_that_read_it() {
+        let past = [run(0), run(4), run(8)];
+        let hits = last_hits(&past);
+        assert_eq!(hits["ghcr.io/acme/cache:api"], run(8).started);
+        let node = |tag: &str| Node { tags: vec![tag.parse().unwrap()], time: Some(run(1).started), ..Node::default() };
+        let nodes = ["api", "other"].map(|tag| (crate::name::Digest::of(tag.as_bytes()), node(tag)));
+        let caches = Repository {
+            image: "ghcr.io/acme/cache".parse().unwrap(),
+            holds: Holds::Caches { ours: std::collections::BTreeSet::new() },
+            nodes: nodes.into(),
+            lists_untagged: false,
+            unfinished: std::collections::BTreeSet::new(),
+        };
+        let mut held =
+            Held { gha: Err(String::new()), registry: Ok(vec![caches]), engine: Err(String::new()), packages: BTreeMap::new() };
+        held.count_hits(&hits);
+        let times: BTreeMap<String, Option<SystemTime>> =
+            held.registry.unwrap()[0].nodes.values().map(|node| (node.tags[0].to_string(), node.time)).collect();
+        assert_eq!((times["api"], times["other"]), (Some(run(8).started), Some(run(1).started)));
+    }
 }
