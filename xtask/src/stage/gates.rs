@@ -11,7 +11,7 @@ use crate::plan::request::{Destination, Request};
 use crate::record::history::{PastRun, PastTask};
 use crate::record::rolling::{Usual, usual};
 use crate::record::{GateRecord, RunRecord, TaskRecord};
-use crate::stage::{Session, layers};
+use crate::stage::{Session, history, layers};
 use crate::text;
 
 /// How many runs back a median is looked for.
@@ -29,13 +29,12 @@ pub fn check(session: &Session, request: &Request, record: &mut RunRecord) {
     if gates.of(Measure::WastedBytes).is_some() {
         fill_waste(session, request, record);
     }
-    let past = match session.history().newest(RUNS) {
-        Ok(past) => past,
-        Err(error) => {
-            session.events.notice(Level::Warning, None, format!("the gates go by no median: {error}"), None);
-            Vec::new()
-        }
-    };
+    let by_median = gates.gates.iter().any(|gate| gate.of_median.is_some());
+    let past = if by_median { history::newest(session, RUNS) } else { Ok(Vec::new()) };
+    let past = past.unwrap_or_else(|error| {
+        session.events.notice(Level::Warning, None, format!("the gates go by no median: {error}"), None);
+        Vec::new()
+    });
     record.gates = judge(gates, &record.tasks, &past);
     if request.no_cache {
         // Nobody hits a cache that is not to be used.

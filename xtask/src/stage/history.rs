@@ -35,6 +35,19 @@ pub fn append(session: &Session, record: &RunRecord) {
     }
 }
 
+/// The newest `count` runs, oldest first, for whoever goes by what is usual. A CI runner starts with none, and takes in the registry's.
+///
+/// # Errors
+/// When the history cannot be read, here or there.
+pub fn newest(session: &Session, count: usize) -> Result<Vec<PastRun>> {
+    let history = session.history();
+    let is_ours = |run: &PastRun| run.id == session.run.id;
+    if session.env.is_ci() && session.config.history.is_some() && history.newest(2)?.iter().all(is_ours) {
+        pull(session)?;
+    }
+    history.newest(count)
+}
+
 /// How many runs a push moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exchanged {

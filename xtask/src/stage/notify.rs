@@ -17,8 +17,8 @@ use crate::execute::shutdown::Shutdown;
 use crate::name::hex;
 use crate::record::rolling::usual;
 use crate::record::{Outcome, RunId, RunRecord};
-use crate::stage::Session;
 use crate::stage::publish::Published;
+use crate::stage::{Session, history};
 use crate::text;
 
 /// The version of the message: raised when a field changes its meaning or goes.
@@ -112,7 +112,7 @@ fn troubles(record: &RunRecord) -> Vec<String> {
 /// The builds that took much longer than they use to.
 fn slow(session: &Session, record: &RunRecord) -> Option<Message> {
     let factor = session.config.notify.slower_than;
-    let past = session.history().newest(RUNS).unwrap_or_default();
+    let past = history::newest(session, RUNS).unwrap_or_default();
     let past: Vec<_> = past.into_iter().filter(|run| run.id != record.id).collect();
     let built = record.tasks.iter().filter(|task| task.status == Status::Built);
     let about = built.filter_map(|task| {

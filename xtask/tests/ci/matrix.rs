@@ -133,6 +133,26 @@ fn what_stands_needs_no_job_and_no_gate_lets_it_pass_for_that() {
     let stopped = job(&ran, "update-release");
     assert!(stopped.summary.contains("gate failed: image-size: api: "), "{}", stopped.summary);
     assert_eq!(SERVICES.map(|service| forge.tags(service)), tags);
+
+    // A runner remembers nothing; what is usual it has from the registry.
+    let past = |number: u8| {
+        let task = json!({"task": {"service": "web"}, "status": "built", "took": 1});
+        let (id, started) = (format!("20260101T00000{number}Z-{number}"), format!("2026-01-01T00:00:0{number}Z"));
+        let run =
+            json!({"v": 1, "id": id, "started": started, "took": 1, "command": "ci", "outcome": "succeeded", "tasks": [task]});
+        run.to_string()
+    };
+    let lines: Vec<String> = (1..=5).map(past).collect();
+    forge.origin.write("target/xtask/history.jsonl", &(lines.join("\n") + "\n"));
+    let mut shared = forge.origin.command(&["stats", "--push"]);
+    shared.envs(forge.variables("shared"));
+    Ran::new(&["stats"], &shared.output().unwrap()).exits(0);
+    forge.origin.write("xtask.toml", &format!("{config}[gates]\nbuild-time = {{ of-median = 2 }}\n"));
+    forge.change("web", "third");
+    let ran = runner.run(&forge.push(&before));
+    let slow = job(&ran, "build-services (web)");
+    assert!(slow.result == "failure" && slow.summary.contains(", the median of "), "{}\n{}", slow.summary, slow.log);
+    assert_eq!(job(&ran, "update-release").result, "failure");
 }
 
 /// The steps of a job's build, as its log has them: name, and whether it came from a cache.

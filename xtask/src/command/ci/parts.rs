@@ -120,7 +120,10 @@ pub(super) fn publish(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Res
     page.run(&released.record, &job.costs(&released.record));
     let paint = job.surroundings.look().paint;
     // What a failed step said is in its own job's log.
-    say(&[summary::table(&released.record.tasks, paint) + summary::gates(&released.record.gates, paint).trim_end()]);
+    let shown = summary::table(&released.record.tasks, paint) + &summary::gates(&released.record.gates, paint);
+    if !shown.is_empty() {
+        say(&[shown.trim_end().to_owned()]);
+    }
     job.published(page, &released)?;
     match jobs::trouble(&released.record) {
         None => Ok(Finished::Well),
