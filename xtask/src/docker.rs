@@ -3,6 +3,7 @@
 pub mod attest;
 pub mod buildx;
 pub mod capability;
+pub mod containerd;
 pub mod cosign;
 pub mod credentials;
 pub mod layers;

@@ -169,6 +169,12 @@ impl Engine {
         self.client(&self.buildx)
     }
 
+    /// The socket of the containerd that keeps its images, where it is known.
+    #[must_use]
+    pub fn containerd(&self) -> Option<PathBuf> {
+        self.layout.as_ref().map(Layout::containerd_socket)
+    }
+
     fn client(&self, program: &Path) -> Invocation {
         let mut call = Invocation::new(program);
         if let Some(host) = &self.docker_host {

@@ -8,10 +8,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::engine::{NODE, TestEngine, environment_of, fresh, fresh_with_node, shared};
 use xtask::config::Suite;
+use xtask::docker::containerd;
+use xtask::docker::store::ImageStore;
 use xtask::engine::{Engine, EngineOptions, ca_bundle, daemon};
 use xtask::event::Events;
 use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
+use xtask::name::{Digest, ImageRef};
 
 const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
 
@@ -111,6 +114,27 @@ fn a_running_engine_is_found_at_once_and_started_only_once() {
 }
 
 /// What the machine still knows of an engine.
+#[test]
+fn containerd_lists_what_the_engine_answers_for() {
+    let engine = &shared().engine;
+    let store = || ImageStore::new(engine.docker_host.as_deref(), engine.docker(), &Shutdown::new());
+    let name = |at: usize| -> ImageRef { format!("engine-test/{}/listed-{at}:1", "long".repeat(55)).parse().unwrap() };
+    // Two zero blocks: a tar archive without entries.
+    let import = engine.docker().args(["import", "-", &name(0).to_string()]).stdin(vec![0; 1024]);
+    let digest: Digest = run(&import).parse().unwrap();
+    // More than one HTTP/2 frame of them.
+    let names: Vec<ImageRef> = (0..60).map(name).collect();
+    names[1..].iter().for_each(|other| store().tag(&names[0], other).unwrap());
+    let listed = containerd::images(&engine.containerd().unwrap()).unwrap();
+    assert!(names.iter().all(|name| listed.get(&name.to_string()) == Some(&digest.to_string())), "{listed:?}");
+    let asked = [names[0].clone(), names[59].clone(), "engine-test/never-made:1".parse().unwrap()];
+    let one_by_one = store().ids(&asked).unwrap();
+    assert_eq!(one_by_one, [Some(digest.clone()), Some(digest.clone()), None]);
+    assert_eq!(store().with_containerd(engine.containerd()).ids(&asked).unwrap(), one_by_one);
+    run(&engine.docker().args(["image", "rm", "--force", &digest.to_string()]));
+    assert_eq!(store().with_containerd(engine.containerd()).ids(&names).unwrap(), vec![None; 60]);
+}
+
 fn traces(test: &TestEngine) -> Vec<String> {
     let layout = test.layout();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -3,7 +3,8 @@
 //! client where the engine is elsewhere. Building and pulling are not done here.
 //!
 //! Measured on engine 28.5 with containerd's store: the list of all images takes 8 ms an image, since it adds up sizes on disk;
-//! `/images/X/json` 11 ms; `/images/X/history`, whose first entry carries the digest, 4 ms; a name that is not there 0.4 ms.
+//! `/images/X/json` 11 ms; `/images/X/history`, whose first entry carries the digest, 4 ms; a name that is not there 0.4 ms. All of
+//! them together cost 2 ms where the engine's containerd can be asked.
 
 mod build_cache;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
+use super::containerd;
 use super::registry::in_parallel;
 use super::socket::Socket;
 use crate::error::{Error, Result};
@@ -43,6 +45,7 @@ pub struct LocalImage {
 #[derive(Clone)]
 pub struct ImageStore {
     reach: Reach,
+    containerd: Option<PathBuf>,
     shutdown: Shutdown,
 }
 
@@ -97,14 +100,26 @@ impl ImageStore {
             Some(socket) => Reach::Socket(PathBuf::from(socket)),
             None => Reach::Client(client),
         };
-        Self { reach, shutdown: shutdown.clone() }
+        Self { reach, containerd: None, shutdown: shutdown.clone() }
     }
 
-    /// The ids of many images at once, in order; `None` where the store has none of that name. About 4 ms an image and core.
+    /// The same, knowing the socket of the containerd that keeps the engine's images.
+    #[must_use]
+    pub fn with_containerd(self, socket: Option<PathBuf>) -> Self {
+        Self { containerd: socket, ..self }
+    }
+
+    /// The ids of many images at once, in order; `None` where the store has none of that name. Without containerd about 4 ms of
+    /// processor time an image.
     ///
     /// # Errors
     /// When the engine cannot be reached or answers nonsense.
     pub fn ids(&self, images: &[ImageRef]) -> Result<Vec<Option<Digest>>> {
+        // It is only the quicker way: what it does not answer, the engine does. It lists tags; whether an image has a digest it does not say.
+        let containerd = self.containerd.as_deref().filter(|_| images.iter().all(|image| image.digest().is_none()));
+        if let Some(known) = containerd.and_then(|socket| containerd::images(socket).ok()) {
+            return Ok(images.iter().map(|image| known.get(&image.to_string())?.parse().ok()).collect());
+        }
         match &self.reach {
             Reach::Socket(socket) => in_parallel(images, |image| history_id(socket, image)).into_iter().collect(),
             Reach::Client(client) => {

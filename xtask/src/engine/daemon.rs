@@ -169,7 +169,7 @@ fn start_dockerd(
     let config = json!({
         "hosts": [format!("unix://{}", layout.socket().display())],
         "data-root": layout.docker_root(),
-        "exec-root": run.join("exec"),
+        "exec-root": layout.exec_root(),
         "pidfile": run.join("dockerd.pid"),
         "features": {"containerd-snapshotter": true},
         "bridge": layout.bridge(),

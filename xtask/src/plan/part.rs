@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::name::sha256_hex;
@@ -75,8 +76,13 @@ impl Part {
 
     /// A part of files.
     pub fn files<'f>(files: impl IntoIterator<Item = &'f File>) -> Self {
-        let value = |file: &File| [file.mode.as_str(), " ", file.id.as_str()].concat();
-        Self::new(Kind::Files, files.into_iter().map(|file| (file.path.to_string(), value(file))))
+        let mut value = String::new();
+        let entries = files.into_iter().map(|file| -> Entry {
+            value.clear();
+            value.extend([file.mode.as_str(), " ", file.id.as_str()]);
+            (Arc::from(&*file.path), Arc::from(value.as_str()))
+        });
+        Self::new(Kind::Files, entries)
     }
 
     /// What the entries are.
@@ -112,6 +118,9 @@ fn hash(entries: &[Entry]) -> String {
     sha256_hex(&bytes)
 }
 
+/// So many files are matched against the ignore file by one thread at a time: enough of one folder that its parents are looked at once.
+const PIECE: usize = 4_096;
+
 /// The main build context as Docker's ignore file leaves it, and the parts of it that targets see.
 pub struct MainContext<'t> {
     tree: &'t Tree,
@@ -133,8 +142,12 @@ impl<'t> MainContext<'t> {
     pub fn kept(&self) -> impl Iterator<Item = &'t File> {
         let files = self.tree.files();
         let kept = self.kept.get_or_init(|| {
-            let mut walker = self.ignore.walker();
-            (0..files.len()).filter(|at| !walker.excludes(&files[*at].path)).collect()
+            let pieces = files.par_chunks(PIECE).enumerate().map(|(piece, files)| {
+                let mut walker = self.ignore.walker();
+                let kept = (piece * PIECE..).zip(files).filter(|(_, file)| !walker.excludes(&file.path));
+                kept.map(|(at, _)| at).collect::<Vec<usize>>()
+            });
+            pieces.flatten_iter().collect()
         });
         kept.iter().map(|at| &files[*at])
     }

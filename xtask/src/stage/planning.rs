@@ -62,12 +62,15 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     let is_wanted = |service: &Service| {
         request.unaffected_too || affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some())
     };
-    let all = services.into_iter().zip(images).zip(gathered.into_iter().zip(&slices));
-    let chosen = all.filter(|((service, _), _)| is_wanted(service));
-    let ((services, images), (inputs, chosen_slices)): ((Vec<_>, Vec<_>), (Vec<_>, Vec<_>)) = chosen.unzip();
+    let all = services.into_par_iter().zip(images).zip(gathered.into_par_iter().zip(&slices));
+    let chosen = all.filter(|((service, _), _)| is_wanted(service)).map(|((service, image), (inputs, slice))| {
+        let fingerprint = inputs.fingerprint();
+        (Candidate { service, image, inputs, fingerprint }, slice)
+    });
+    let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
     let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref() };
-    let decided = planner.decide(&services, &images, &inputs)?;
-    let mut plan = planner.assemble(services, &images, &decided, &inputs, &base_inputs, &cut);
+    let decided = planner.decide(&candidates)?;
+    let mut plan = planner.assemble(candidates, decided, base_inputs, &cut);
     for (service, slice) in plan.services.iter_mut().zip(chosen_slices).filter(|(service, _)| service.is_built()) {
         let name = &service.service.name;
         let known = last_inputs(session, name).or_else(|| before.get(name).cloned());
@@ -101,6 +104,15 @@ pub fn base_key() -> ServiceName {
 /// An image that is already where it belongs: its digest and, where known, its size in bytes.
 type Standing = (Digest, Option<u64>);
 
+/// What is known of a service before it is decided on.
+struct Candidate {
+    service: Service,
+    /// The image's name without tag.
+    image: ImageRef,
+    inputs: Inputs,
+    fingerprint: Fingerprint,
+}
+
 struct Planner<'a> {
     session: &'a Session,
     project: &'a Project,
@@ -112,33 +124,24 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Build or skip, for each service in its order. Every place is asked at once.
-    fn decide(&self, services: &[Service], images: &[ImageRef], inputs: &[Inputs]) -> Result<Vec<Decision>> {
-        let fingerprints: Vec<Fingerprint> = inputs.iter().map(Inputs::fingerprint).collect();
+    fn decide(&self, candidates: &[Candidate]) -> Result<Vec<Decision>> {
         let standing = match &self.request.destination {
-            Destination::Output(_) => vec![None; services.len()],
-            Destination::Engine(tags) => self.standing_in_engine(services, images, &fingerprints, tags)?,
-            Destination::Registry(_) => self.standing_in_registry(images, &fingerprints)?,
+            Destination::Output(_) => vec![None; candidates.len()],
+            Destination::Engine(tags) => self.standing_in_engine(candidates, tags)?,
+            Destination::Registry(_) => self.standing_in_registry(candidates)?,
         };
         let state = self.session.state();
-        let decisions =
-            services.iter().zip(inputs).zip(standing).zip(&fingerprints).map(|(((service, inputs), standing), fingerprint)| {
-                match standing {
-                    Some((digest, size)) if !self.request.force && !state.is_cleared(&service.name) => {
-                        Decision::Skip { digest, size }
-                    }
-                    _ => Decision::Build { reasons: self.reasons(&state, service, inputs, fingerprint) },
-                }
-            });
+        let decisions = candidates.iter().zip(standing).map(|(candidate, standing)| match standing {
+            Some((digest, size)) if !self.request.force && !state.is_cleared(&candidate.service.name) => {
+                Decision::Skip { digest, size }
+            }
+            _ => Decision::Build { reasons: self.reasons(&state, candidate) },
+        });
         Ok(decisions.collect())
     }
 
-    fn reasons(
-        &self,
-        state: &crate::record::State,
-        service: &Service,
-        inputs: &Inputs,
-        fingerprint: &Fingerprint,
-    ) -> Vec<Reason> {
+    fn reasons(&self, state: &crate::record::State, candidate: &Candidate) -> Vec<Reason> {
+        let Candidate { service, inputs, fingerprint, .. } = candidate;
         if let Some(reasons) = self.affected.and_then(|affected| affected.reasons(&service.name)) {
             return reasons;
         }
@@ -162,60 +165,57 @@ impl Planner<'_> {
     }
 
     /// An image stands in the engine when a build of these inputs is remembered and each of its names still is that image.
-    fn standing_in_engine(
-        &self,
-        services: &[Service],
-        images: &[ImageRef],
-        fingerprints: &[Fingerprint],
-        tags: &[Tag],
-    ) -> Result<Vec<Option<Standing>>> {
+    fn standing_in_engine(&self, candidates: &[Candidate], tags: &[Tag]) -> Result<Vec<Option<Standing>>> {
         let state = self.session.state();
-        let names: Vec<ImageRef> = images.iter().flat_map(|image| tags.iter().map(|tag| image.with_tag(tag.clone()))).collect();
+        let named = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).collect::<Vec<_>>();
+        let names: Vec<ImageRef> = candidates.iter().flat_map(named).collect();
         let ids = image_store(self.session, self.engine).ids(&names)?;
-        let standing =
-            services.iter().zip(fingerprints).zip(ids.chunks(tags.len().max(1))).map(|((service, fingerprint), ids)| {
-                let build = state.find(&service.name, fingerprint)?;
-                let digest = build.digest?;
-                ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some((digest, build.size))
-            });
+        let standing = candidates.par_iter().zip(ids.par_chunks(tags.len().max(1))).map(|(candidate, ids)| {
+            let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
+            let digest = build.digest?;
+            ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some((digest, build.size))
+        });
         Ok(standing.collect())
     }
 
     /// An image stands in the registry when its content tag does: that holds for every machine.
-    fn standing_in_registry(&self, images: &[ImageRef], fingerprints: &[Fingerprint]) -> Result<Vec<Option<Standing>>> {
-        let names: Vec<ImageRef> = images.iter().zip(fingerprints).map(|(image, f)| image.with_tag(f.content_tag())).collect();
+    fn standing_in_registry(&self, candidates: &[Candidate]) -> Result<Vec<Option<Standing>>> {
+        let named = |candidate: &Candidate| candidate.image.with_tag(candidate.fingerprint.content_tag());
+        let names: Vec<ImageRef> = candidates.iter().map(named).collect();
         let found = self.session.registry.resolve_all(&names).into_iter().collect::<Result<Vec<_>>>()?;
         Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
     }
 
     fn assemble(
         &self,
-        services: Vec<Service>,
-        images: &[ImageRef],
-        decided: &[Decision],
-        inputs: &[Inputs],
-        base_inputs: &Inputs,
+        candidates: Vec<Candidate>,
+        decided: Vec<Decision>,
+        base_inputs: Inputs,
         cut: &contexts::Cut<'_>,
     ) -> Plan {
         let config = &self.session.config;
-        let builds: Vec<bool> = decided.iter().map(|decision| matches!(decision, Decision::Build { .. })).collect();
-        let any = builds.contains(&true);
-        let facts = if any && self.request.ask_caches { self.facts(&services, images, &builds) } else { BTreeMap::new() };
+        let is_built = |decision: &Decision| matches!(decision, Decision::Build { .. });
+        let built: Vec<&Candidate> =
+            candidates.iter().zip(&decided).filter(|(_, decision)| is_built(decision)).map(|(candidate, _)| candidate).collect();
+        let any = !built.is_empty();
+        let facts = if any && self.request.ask_caches { self.facts(&built) } else { BTreeMap::new() };
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
-        for (at, service) in services.into_iter().enumerate() {
+        for (candidate, decision) in candidates.into_iter().zip(decided) {
+            let Candidate { service, image, inputs, fingerprint } = candidate;
             let own = self.scoped(&service.target, &service.platforms);
             let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
-            let mut target = self.target(Task::Service(service.name.clone()), &inputs[at], cache.unwrap_or_default());
+            let mut target = self.target(Task::Service(service.name.clone()), inputs, fingerprint, cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
-            self.finish_service(&mut target, &service, &images[at]);
+            self.finish_service(&mut target, &service, &image);
             divide(&mut target, own, Some(shared), facts.get(&service.target));
-            planned.push(ServicePlan { decision: decided[at].clone(), service, target });
+            planned.push(ServicePlan { decision, service, target });
         }
         let base = any.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
-            let mut base = self.target(Task::Base, base_inputs, cache.unwrap_or_default());
+            let fingerprint = base_inputs.fingerprint();
+            let mut base = self.target(Task::Base, base_inputs, fingerprint, cache.unwrap_or_default());
             base.spec.build_args.extend(config.images.build_args.clone());
             divide(&mut base, shared, None, facts.get(&config.base_target));
             base
@@ -237,28 +237,26 @@ impl Planner<'_> {
         Scoped { target, run, configured }
     }
 
-    fn facts(&self, services: &[Service], images: &[ImageRef], builds: &[bool]) -> BTreeMap<String, Facts> {
+    fn facts(&self, built: &[&Candidate]) -> BTreeMap<String, Facts> {
         let config = &self.session.config;
-        let chosen = services.iter().zip(images).zip(builds).filter(|(_, builds)| **builds);
-        let mut targets: Vec<caches::Target<'_>> = chosen
-            .map(|((service, image), _)| caches::Target {
-                scoped: self.scoped(&service.target, &service.platforms),
-                image: Some(image),
-            })
-            .collect();
+        let targets = built.iter().map(|Candidate { service, image, .. }| caches::Target {
+            scoped: self.scoped(&service.target, &service.platforms),
+            image: Some(image),
+        });
+        let mut targets: Vec<caches::Target<'_>> = targets.collect();
         targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
         let layers = self.project.dockerfile.layers(targets.iter().map(|target| target.scoped.target));
         caches::probe(self.session, self.engine.capabilities, self.request, &targets, layers)
     }
 
-    fn target(&self, task: Task, inputs: &Inputs, cache: CachePlan) -> TargetPlan {
+    fn target(&self, task: Task, inputs: Inputs, fingerprint: Fingerprint, cache: CachePlan) -> TargetPlan {
         let secrets = ca_bundle(&self.session.env).map(|file| ("ca".to_owned(), file));
         let spec = BuildSpec {
             task,
             dockerfile: self.project.root.join(&self.session.config.images.dockerfile),
             context: self.project.root.clone(),
             target: inputs.target.clone(),
-            contexts: self.bases.contexts(inputs),
+            contexts: self.bases.contexts(&inputs),
             build_args: BTreeMap::from([(inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session))]),
             secrets: secrets.into_iter().collect(),
             platforms: inputs.platforms.iter().cloned().collect(),
@@ -270,14 +268,7 @@ impl Planner<'_> {
             sbom: None,
             builder: self.session.config.builder.clone(),
         };
-        TargetPlan {
-            fingerprint: inputs.fingerprint(),
-            inputs: inputs.clone(),
-            spec,
-            by_platform: Vec::new(),
-            tiers: cache.tiers,
-            changes: None,
-        }
+        TargetPlan { inputs, fingerprint, spec, by_platform: Vec::new(), tiers: cache.tiers, changes: None }
     }
 
     /// What a service's build has beyond any target's: its arguments, an image, attestations.
@@ -337,5 +328,5 @@ fn divide(target: &mut TargetPlan, own: Scoped<'_>, shared: Option<Scoped<'_>>, 
 /// The image store of an engine.
 pub fn image_store(session: &Session, engine: &Engine) -> ImageStore {
     let host = engine.docker_host.as_deref().or(session.env.get("DOCKER_HOST"));
-    ImageStore::new(host, engine.docker(), &session.shutdown)
+    ImageStore::new(host, engine.docker(), &session.shutdown).with_containerd(engine.containerd())
 }

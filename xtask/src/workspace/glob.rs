@@ -140,6 +140,10 @@ fn class(pattern: &[char], c: char) -> Option<(bool, &[char])> {
 /// Writes a folder's name so that as a pattern it matches only itself.
 #[must_use]
 pub fn escape(dir: &str) -> String {
+    // Mostly there is nothing to escape, and this is asked for each package of each closure.
+    if dir.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.')) {
+        return dir.to_owned();
+    }
     let mut out = String::with_capacity(dir.len());
     for c in dir.chars() {
         if "*?[]{}()!\\|".contains(c) {

@@ -172,6 +172,10 @@ impl Package {
     /// The path of `file` in the package, relative to the workspace root.
     #[must_use]
     pub fn path(&self, file: &str) -> String {
+        // Mostly it is a plain name: this is asked for each package of each closure.
+        if self.dir != "." && !file.contains('/') && !file.starts_with('.') && !file.is_empty() {
+            return [&self.dir, "/", file].concat();
+        }
         join(&self.dir, file).unwrap_or_else(|| file.to_owned())
     }
 }

@@ -24,7 +24,7 @@ pub(super) mod tests;
 
 /// A text that several contexts share, and what tells it from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Text(Arc<(String, String)>);
+pub struct Text(Arc<(String, Arc<str>)>);
 
 impl Text {
     /// The text and its hash.
@@ -42,8 +42,8 @@ impl Text {
 }
 
 /// The first 16 hexadecimal digits of a text's SHA-256.
-fn short_hash(text: &str) -> String {
-    sha256_hex(text.as_bytes())[..16].to_owned()
+fn short_hash(text: &str) -> Arc<str> {
+    sha256_hex(text.as_bytes())[..16].into()
 }
 
 /// What a file of a context holds.
@@ -95,17 +95,19 @@ impl Install {
     /// Every file but the lock, with what tells its content from another: the first 16 hexadecimal digits of a text's
     /// SHA-256, or git's mode and blob id. Together with [`Install::lock_slice`] it describes the context for a fingerprint.
     #[must_use]
-    pub fn entries(&self, sources: &Sources<'_>) -> Vec<(String, String)> {
-        let value = |content: &Content| match content {
-            Content::Lock => None,
-            Content::Text(text) => Some(text.0.1.clone()),
-            Content::Stub(text) => Some(format!("stub {}", short_hash(text))),
-            Content::Copy(path) => {
-                let file = sources.tree().get(path);
-                Some(file.map_or_else(String::new, |file| format!("{} {}", file.mode.as_str(), file.id)))
+    pub fn entries(&self, sources: &Sources<'_>) -> Vec<Named> {
+        let value = |content: &Content| -> Option<Arc<str>> {
+            match content {
+                Content::Lock => None,
+                Content::Text(text) => Some(Arc::clone(&text.0.1)),
+                Content::Stub(text) => Some(format!("stub {}", short_hash(text)).into()),
+                Content::Copy(path) => {
+                    let file = sources.tree().get(path);
+                    Some(file.map_or_else(String::new, |file| format!("{} {}", file.mode.as_str(), file.id)).into())
+                }
             }
         };
-        self.files.iter().filter_map(|(path, content)| Some((path.clone(), value(content)?))).collect()
+        self.files.iter().filter_map(|(path, content)| Some((path.as_str().into(), value(content)?))).collect()
     }
 }
 

@@ -167,8 +167,12 @@ pub fn parent(path: &str) -> &str {
     path.rfind('/').map_or(".", |at| &path[..at])
 }
 
-/// Reads JSON with comments and trailing commas, as TypeScript's settings files are written.
+/// Reads JSON with comments and trailing commas, as TypeScript's settings files may be written.
 fn json_with_comments(text: &str) -> Option<Value> {
+    // Most have neither.
+    if let Ok(value) = serde_json::from_str(text) {
+        return Some(value);
+    }
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.trim_start_matches('\u{feff}');
     while let Some(c) = rest.chars().next() {

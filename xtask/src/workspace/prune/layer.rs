@@ -36,8 +36,8 @@ struct Layer<'a> {
 }
 
 impl Layer<'_> {
-    fn text(&mut self, path: &str, text: Text) {
-        self.files.insert(path.to_owned(), Content::Text(text));
+    fn text(&mut self, path: impl Into<String>, text: Text) {
+        self.files.insert(path.into(), Content::Text(text));
     }
 
     /// Takes a file of the repository as it is, unless something else is already in its place.
@@ -109,7 +109,7 @@ impl Layer<'_> {
             return;
         }
         let production = self.workspace.scanned().is_some() && !self.closure.with_dev(id);
-        self.text(&package.path("package.json"), self.workspace.reduced_manifest(id, production));
+        self.text(package.path("package.json"), self.workspace.reduced_manifest(id, production));
         self.commands(id);
         self.install_scripts(package);
     }

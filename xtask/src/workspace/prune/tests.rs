@@ -60,7 +60,7 @@ struct Planned {
     workspace: Workspace,
     plan: PrunePlan,
     sources: Vec<String>,
-    entries: Vec<(String, String)>,
+    entries: Vec<Named>,
 }
 
 fn plan(root: &Path, package: &str) -> Planned {
