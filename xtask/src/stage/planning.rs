@@ -186,13 +186,7 @@ impl Planner<'_> {
         Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
     }
 
-    fn assemble(
-        &self,
-        candidates: Vec<Candidate>,
-        decided: Vec<Decision>,
-        base_inputs: Inputs,
-        cut: &contexts::Cut<'_>,
-    ) -> Plan {
+    fn assemble(&self, candidates: Vec<Candidate>, decided: Vec<Decision>, base_inputs: Inputs, cut: &contexts::Cut<'_>) -> Plan {
         let config = &self.session.config;
         let is_built = |decision: &Decision| matches!(decision, Decision::Build { .. });
         let built: Vec<&Candidate> =

@@ -237,7 +237,7 @@ fn an_edit_changes_the_install_layers_that_read_it_and_no_other() {
     edit("packages/copied/index.js", "\n", "\n\n");
     let after = plan(root.path(), "api");
     let changed: Vec<&str> =
-        after.entries.iter().zip(&before.entries).filter(|(a, b)| a != b).map(|((path, _), _)| path.as_str()).collect();
+        after.entries.iter().zip(&before.entries).filter(|(a, b)| a != b).map(|((path, _), _)| &**path).collect();
     assert_eq!(changed, ["packages/copied/index.js", "patches/ms.patch", "pnpm-workspace.yaml"]);
     let (old, new) = (lock_of(&before), lock_of(&after));
     let changed: Vec<&str> = new.iter().filter(|(key, hash)| old.get(*key) != Some(hash)).map(|(key, _)| &**key).collect();
