@@ -1,6 +1,7 @@
 //! What planning costs as a workspace grows: `cargo bench --bench scale [-- PACKAGES…]`, by default 10, 100 and 1,000 packages of 100 files
 //! each, a fifth of them services. The workspaces are made from a seed and kept under `target/tmp`. `xtask plan` is the whole command
-//! with nothing changed: every service's last build is recorded, and its image (an empty one) stands in the embedded engine.
+//! with nothing changed: every service's last build is recorded, and its image (an empty one) stands in the embedded engine. The exit code is 1
+//! where what is promised of 1,000 packages does not hold.
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts its contender itself")]
 
@@ -9,7 +10,7 @@ mod generate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use generate::Size;
@@ -25,7 +26,11 @@ use xtask::workspace::git::Git;
 /// Each figure is the median of this many.
 const RUNS: usize = 5;
 
-fn main() {
+/// What is promised of 1,000 packages: a plan in this time, with so many MB.
+const PROMISED: (usize, Duration, u64) = (1_000, Duration::from_millis(500), 100);
+
+fn main() -> ExitCode {
+    let mut holds = true;
     let wanted: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     let sizes = if wanted.is_empty() { vec![10, 100, 1_000] } else { wanted };
     println!("| packages | services | files | git's view s | Dockerfile slices s | parts s | `xtask plan` s | its memory MB |");
@@ -44,7 +49,10 @@ fn main() {
         let planning = median(|| memory = plan(&root));
         let seconds = [listing, slicing, hashing, planning].map(|time| format!("{:.3}", time.as_secs_f64())).join(" | ");
         println!("| {packages} | {} | {} | {seconds} | {memory} |", size.services, tree.files().len());
+        holds &= packages != PROMISED.0 || (planning <= PROMISED.1 && memory <= PROMISED.2);
     }
+    println!("\n{} {} packages in {:?} and {} MB", if holds { "pass" } else { "FAIL" }, PROMISED.0, PROMISED.1, PROMISED.2);
+    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The workspace of that size, made where it is not there yet.

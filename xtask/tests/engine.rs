@@ -131,7 +131,7 @@ fn containerd_lists_what_the_engine_answers_for() {
     let one_by_one = store().ids(&asked).unwrap();
     assert_eq!(one_by_one, [Some(digest.clone()), Some(digest.clone()), None]);
     assert_eq!(store().with_containerd(engine.containerd()).ids(&asked).unwrap(), one_by_one);
-    run(&engine.docker().args(["image", "rm", "--force", &digest.to_string()]));
+    run(&engine.docker().args(["image", "rm", "--force", digest.as_ref()]));
     assert_eq!(store().with_containerd(engine.containerd()).ids(&names).unwrap(), vec![None; 60]);
 }
 

@@ -101,15 +101,16 @@ fn described(report: &PruneReport) -> String {
 /// An unknown package, a missing or malformed file, a link that leaves the repository, and whatever cannot be read or written.
 pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport> {
     let root = &options.workspace;
-    let workspace = Workspace::load(root)?;
+    let git = Git::at(root, shutdown);
+    let (workspace, index) = rayon::join(|| Workspace::load(root), || git.index());
+    let workspace = workspace?;
     let target = workspace.find(&options.package)?;
     let out = refuse_source_folders(&workspace, &options.out)?;
     let closure = workspace.closure(target, Scope { production: false, root: options.docker });
-    let git = Git::at(root, shutdown);
     // Git need not look into the folders of packages that are left out: on a large workspace that is most of its time. Where the
     // lock is used whole, every package is in the install layer.
     let whole = closure.root_files || workspace.scanned().is_none();
-    let tree = if whole { git.worktree()? } else { git.names(&relevant(&workspace, &closure)?)? };
+    let tree = if whole { git.worktree()? } else { git.names(index, &relevant(&workspace, &closure)?)? };
     let ignore = ignore(root)?;
     let sources = sources(&workspace, &tree, &ignore, out.as_deref());
     let mut plan = PrunePlan::new(&workspace, &sources, target, options.docker)?;
@@ -189,8 +190,12 @@ fn refuse_source_folders(workspace: &Workspace, out: &Path) -> Result<Option<Str
 /// `json/`, `full/` and the lock.
 fn write_docker(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, out: &Path) -> Result<Written> {
     let install = &plan.manifests;
-    let mut written = write_install(workspace, sources, install, &out.join("json"))?;
-    written += write_files(workspace, sources, &full(workspace, sources, plan, install), &out.join("full"))?;
+    let (json, full) = rayon::join(
+        || write_install(workspace, sources, install, &out.join("json")),
+        || write_files(workspace, sources, &full(workspace, sources, plan, install), &out.join("full")),
+    );
+    let mut written = json?;
+    written += full?;
     let lock = install.lock_text(workspace);
     let path = out.join("pnpm-lock.yaml");
     let same = std::fs::read(&path).is_ok_and(|there| there == lock.as_bytes());

@@ -167,8 +167,8 @@ impl Planner<'_> {
     /// An image stands in the engine when a build of these inputs is remembered and each of its names still is that image.
     fn standing_in_engine(&self, candidates: &[Candidate], tags: &[Tag]) -> Result<Vec<Option<Standing>>> {
         let state = self.session.state();
-        let named = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).collect::<Vec<_>>();
-        let names: Vec<ImageRef> = candidates.iter().flat_map(named).collect();
+        let tagged = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).collect::<Vec<_>>();
+        let names: Vec<ImageRef> = candidates.iter().flat_map(tagged).collect();
         let ids = image_store(self.session, self.engine).ids(&names)?;
         let standing = candidates.par_iter().zip(ids.par_chunks(tags.len().max(1))).map(|(candidate, ids)| {
             let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
@@ -180,8 +180,8 @@ impl Planner<'_> {
 
     /// An image stands in the registry when its content tag does: that holds for every machine.
     fn standing_in_registry(&self, candidates: &[Candidate]) -> Result<Vec<Option<Standing>>> {
-        let named = |candidate: &Candidate| candidate.image.with_tag(candidate.fingerprint.content_tag());
-        let names: Vec<ImageRef> = candidates.iter().map(named).collect();
+        let tagged = |candidate: &Candidate| candidate.image.with_tag(candidate.fingerprint.content_tag());
+        let names: Vec<ImageRef> = candidates.iter().map(tagged).collect();
         let found = self.session.registry.resolve_all(&names).into_iter().collect::<Result<Vec<_>>>()?;
         Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
     }
@@ -204,7 +204,7 @@ impl Planner<'_> {
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
             divide(&mut target, own, Some(shared), facts.get(&service.target));
-            planned.push(ServicePlan { decision, service, target });
+            planned.push(ServicePlan { service, decision, target });
         }
         let base = any.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));

@@ -2,7 +2,7 @@
 //! the same is not touched, and one whose content differs gets a new time, which no other content has: see [`own_time`]. Files are copies, made by the kernel where it can
 //! share blocks: a hard link would share its mode with the source, and modes are normalised here (0644, 0755).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
@@ -132,8 +132,11 @@ impl<'a> Sync<'a> {
             make_folder(self.folder)?;
         }
         // `.` is made above: a path that ends in it cannot be created.
-        for dir in dirs.iter().filter(|dir| **dir != "." && !there.contains(**dir)) {
-            make_folder(&self.folder.join(dir))?;
+        let missing = dirs.iter().filter(|dir| **dir != "." && !there.contains(**dir));
+        let mut levels: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        missing.for_each(|dir| levels.entry(dir.matches('/').count()).or_default().push(dir));
+        for level in levels.values() {
+            level.par_iter().try_for_each(|dir| make_folder(&self.folder.join(dir)))?;
         }
         let one = |(path, item): &(String, Item)| self.one(path, item, there.contains(path.as_str()));
         let changed = items.par_iter().map(one).collect::<Result<Vec<bool>>>()?;

@@ -21,6 +21,7 @@ use crate::execute::process::{Invocation, Output};
 use crate::execute::shutdown::Shutdown;
 
 pub use history::is_full_id;
+pub use listing::Index;
 pub use remote::Remote;
 
 /// A file's kind, as git keeps it.

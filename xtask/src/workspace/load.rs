@@ -37,6 +37,15 @@ pub enum LockState {
     },
 }
 
+impl LockState {
+    fn of(text: String) -> Self {
+        match Lock::scan(text.clone()) {
+            Ok(lock) => Self::Scanned(Box::new(lock)),
+            Err(refusal) => Self::Whole { text, refusal },
+        }
+    }
+}
+
 /// A pnpm workspace.
 #[derive(Debug)]
 pub struct Workspace {
@@ -61,9 +70,12 @@ impl Workspace {
     /// When there is no root `package.json` or no lock, a file cannot be read or is malformed, or every package has a lock of its own.
     pub fn load(root: &Path) -> Result<Self> {
         let settings = read_if_there(&root.join(SETTINGS))?.map(|text| parse_settings(root, &text)).transpose()?;
-        let packages = discover(root, &patterns(settings.as_ref()))?;
-        let npmrc = read_if_there(&root.join(".npmrc"))?;
-        Self::assemble(Contents::Disk(root.to_owned()), root, settings, packages, npmrc, read_if_there(&root.join(LOCK))?)
+        let (packages, lock) = rayon::join(
+            || discover(root, &patterns(settings.as_ref())),
+            || read_if_there(&root.join(LOCK)).map(|text| text.map(LockState::of)),
+        );
+        let (packages, npmrc) = (packages?, read_if_there(&root.join(".npmrc"))?);
+        Self::assemble(Contents::Disk(root.to_owned()), root, settings, packages, npmrc, lock?)
     }
 
     /// The workspace as it is in a commit.
@@ -88,7 +100,7 @@ impl Workspace {
             }
         }
         packages.sort_by(|a, b| a.dir.cmp(&b.dir));
-        let (npmrc, lock) = (commit.text(".npmrc"), commit.text(LOCK));
+        let (npmrc, lock) = (commit.text(".npmrc"), commit.text(LOCK).map(LockState::of));
         Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, lock)
     }
 
@@ -98,20 +110,16 @@ impl Workspace {
         settings: Option<Yaml>,
         packages: Vec<Package>,
         npmrc: Option<String>,
-        lock: Option<String>,
+        lock: Option<LockState>,
     ) -> Result<Self> {
         if !packages.iter().any(|package| package.dir == ".") {
             return Err(Error::usage("no package.json at the workspace root").at(root.join("package.json"), None));
         }
         refuse_split_locks(root, settings.as_ref(), npmrc.as_deref())?;
-        let text = lock.ok_or_else(|| {
+        let lock = lock.ok_or_else(|| {
             let hint = "run `pnpm install --lockfile-only` and commit the lock; without it no install can be reproduced";
             Error::usage("there is no pnpm lock file").at(root.join(LOCK), None).hint(hint)
         })?;
-        let lock = match Lock::scan(text.clone()) {
-            Ok(lock) => LockState::Scanned(Box::new(lock)),
-            Err(refusal) => LockState::Whole { text, refusal },
-        };
         let ids = || (0..).map(PackageId);
         let by_dir: HashMap<_, _> = packages.iter().map(|package| package.dir.clone()).zip(ids()).collect();
         let names = packages.iter().zip(ids()).filter_map(|(package, id)| Some((package.manifest.name.clone()?, id)));

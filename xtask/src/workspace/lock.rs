@@ -177,7 +177,7 @@ impl Lock {
     /// # Errors
     /// A [`Refusal`] for another lock version, an unknown key, or a spelling that pnpm does not write.
     pub fn scan(text: String) -> Result<Self, Refusal> {
-        let lock = Scanner { text: &text }.scan()?;
+        let lock = Scanner::new(&text).scan()?;
         Ok(Self { text, ..lock })
     }
 

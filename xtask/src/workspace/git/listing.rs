@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
+use std::io::ErrorKind;
+
+use rayon::prelude::*;
 
 use super::hash::{self, Format};
 use super::{File, Git, Mode, NOT_A_REPOSITORY, ObjectId, Tree};
@@ -28,35 +31,32 @@ impl Git {
         }
     }
 
+    /// What the index holds, for [`Git::names`]: it can be asked for before anything is known of the workspace.
+    ///
+    /// # Errors
+    /// When there is no repository, or git refuses.
+    pub fn index(&self) -> Result<Index> {
+        self.bytes(&["ls-files", "--stage", "-v", "-z"]).and_then(|answer| parse_index(&answer)).map(Index)
+    }
+
     /// The names in the work tree, for who copies files and hashes none: tracked files, and below `folders` (files or folders, relative)
     /// untracked ones that are not ignored, less what is gone from there. Elsewhere nothing is looked at but the index. An untracked file
     /// counts as a plain one, its id is all zeros. Where there is no repository it is [`Git::worktree`].
     ///
     /// # Errors
     /// As [`Git::worktree`].
-    pub fn names(&self, folders: &[String]) -> Result<Tree> {
-        let asked = |what: &[&'static str]| {
-            let mut args = vec!["--literal-pathspecs", "ls-files", "-z"];
-            args.extend(what);
-            args.push("--");
-            args.extend(folders.iter().map(String::as_str));
-            self.bytes(&args)
-        };
-        let (index, deleted, untracked) = std::thread::scope(|scope| {
-            let deleted = scope.spawn(|| asked(&["--deleted"]));
-            let untracked = scope.spawn(|| asked(&["--others", "--exclude-standard"]));
-            let index = self.bytes(&["ls-files", "--stage", "-v", "-z"]);
-            (index, joined(deleted), joined(untracked))
-        });
-        let (Ok(index), Ok(deleted), Ok(untracked)) = (index, deleted, untracked) else { return self.worktree() };
-        let mut listing = parse_index(&index)?;
-        if !listing.unsure.is_empty() || listing.tree.files.is_empty() {
+    pub fn names(&self, index: Result<Index>, folders: &[String]) -> Result<Tree> {
+        let mut others = vec!["--literal-pathspecs", "ls-files", "-z", "--others", "--exclude-standard", "--"];
+        others.extend(folders.iter().map(String::as_str));
+        // An empty list would mean everything.
+        let untracked = if folders.is_empty() { Ok(Vec::new()) } else { self.bytes(&others) };
+        let (Ok(Index(Listing { mut tree, unsure, .. })), Ok(untracked)) = (index, untracked) else { return self.worktree() };
+        if !unsure.is_empty() || tree.files.is_empty() {
             // Conflicts, and files that git was told not to look at: the long way is the right one.
             return self.worktree();
         }
-        let deleted: BTreeSet<&[u8]> = deleted.split(|b| *b == 0).collect();
-        listing.tree.files.retain(|file| !deleted.contains(file.path.as_bytes()) || listing.tree.absent.contains(&*file.path));
-        let mut tree = listing.tree;
+        let gone: BTreeSet<Box<str>> = folders.par_iter().flat_map_iter(|folder| self.gone(&tree, folder)).collect();
+        tree.files.retain(|file| !gone.contains(&file.path));
         let mut nested = Vec::new();
         for name in records(&untracked) {
             match std::str::from_utf8(name) {
@@ -77,6 +77,17 @@ impl Git {
     pub fn commit(&self, revision: &str) -> Result<Tree> {
         let commit = self.resolve(revision)?;
         self.commit_at(&commit, 0)
+    }
+
+    /// The files of `tree` at or below `folder` that are not on disk and should be.
+    fn gone(&self, tree: &Tree, folder: &str) -> Vec<Box<str>> {
+        let is_gone = |file: &&File| {
+            let found = self.root.join(&*file.path).symlink_metadata();
+            found.is_err_and(|e| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+        };
+        let files = tree.get(folder).into_iter().chain(tree.under(folder));
+        let gone = files.filter(|file| !tree.absent.contains(&*file.path)).filter(is_gone);
+        gone.map(|file| file.path.clone()).collect()
     }
 
     fn folder(&self, why: &str) -> Result<Tree> {
@@ -213,6 +224,9 @@ fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> 
 
 /// A path that differs from the index: `None` where it is gone, `Some(None)` where its mode must be looked up on disk.
 type Differences = BTreeMap<String, Option<Option<Mode>>>;
+
+/// See [`Git::index`].
+pub struct Index(Listing);
 
 struct Listing {
     tree: Tree,

@@ -287,19 +287,21 @@ fn an_address_gives_owner_and_name() {
 
 #[test]
 fn names_below_folders_are_those_of_the_work_tree() {
+    let names =
+        |git: &Git, folders: &[&str]| git.names(git.index(), &folders.iter().map(ToString::to_string).collect::<Vec<_>>());
     let repo = Repo::new();
     repo.write(".gitignore", "*.log\n").write("a/x.ts", "x").write("a/gone.ts", "x").write("b/y.ts", "y").write("b/gone.ts", "y");
     repo.commit("first");
     repo.write("a/new *.ts", "n").write("a/new.log", "n").write("b/new.ts", "n").write("a/x.ts", "edited");
     fs::remove_file(repo.path("a/gone.ts")).unwrap();
     fs::remove_file(repo.path("b/gone.ts")).unwrap();
-    let found = repo.ask().names(&["a".to_owned(), ".gitignore".to_owned()]).unwrap();
+    let found = names(&repo.ask(), &["a", ".gitignore"]).unwrap();
     // Below `b` only the index was asked.
     assert_eq!(paths(&found), [".gitignore", "a/new *.ts", "a/x.ts", "b/gone.ts", "b/y.ts"]);
-    let everywhere = repo.ask().names(&["a".to_owned(), "b".to_owned(), ".gitignore".to_owned()]).unwrap();
+    let everywhere = names(&repo.ask(), &["a", "b", ".gitignore"]).unwrap();
     assert_eq!(paths(&everywhere), paths(&repo.ask().worktree().unwrap()));
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("x"), "x").unwrap();
-    let found = Git::at(outside.path(), &Shutdown::new()).names(&["x".to_owned()]).unwrap();
+    let found = names(&Git::at(outside.path(), &Shutdown::new()), &["x"]).unwrap();
     assert_eq!((paths(&found), found.outside_git().is_some()), (vec!["x"], true));
 }

@@ -3,19 +3,26 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::scan::{Entry, entries, line_number};
+use rayon::prelude::*;
+
+use super::scan::{Entry, Lines, line_number};
 use super::{
     Catalog, Dependency, Field, Importer, Local, Lock, Name, PackageEntry, Part, Patch, Refusal, Section, Snapshot, Span, Target,
 };
 use crate::workspace::package::join;
 
 pub(super) struct Scanner<'a> {
-    pub(super) text: &'a str,
+    text: &'a str,
+    lines: Lines<'a>,
 }
 
 type Scan<T> = Result<T, Refusal>;
 
 impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, lines: Lines::new(text) }
+    }
+
     /// The lock, less its text, which this borrows.
     pub(super) fn scan(&self) -> Scan<Lock> {
         if let Some(at) = self.text.find('\r') {
@@ -78,7 +85,7 @@ impl<'a> Scanner<'a> {
     fn sections(&self, from: usize) -> Scan<Vec<Section>> {
         let mut sections = Vec::new();
         let mut version = None;
-        for entry in entries(self.text, from..self.text.len(), 0)? {
+        for entry in self.lines.entries(from..self.text.len(), 0)? {
             let name = match self.key(&entry) {
                 "lockfileVersion" => {
                     version = Some(&self.text[entry.value.clone()]);
@@ -112,7 +119,7 @@ impl<'a> Scanner<'a> {
 
     fn section_entries(&self, sections: &[Section], name: Name) -> Scan<Vec<Entry>> {
         let mut found = sections.iter().filter(|section| section.name == name);
-        let all = found.next().map_or(Ok(Vec::new()), |section| entries(self.text, section.body.clone(), 2));
+        let all = found.next().map_or(Ok(Vec::new()), |section| self.lines.entries(section.body.clone(), 2));
         match found.next() {
             Some(again) => self.refuse(again.lines.start, "a key that stands twice"),
             None => all,
@@ -136,7 +143,7 @@ impl<'a> Scanner<'a> {
             .map(|entry| {
                 let mut hash = entry.value.clone();
                 if hash.is_empty() {
-                    let fields = entries(self.text, entry.body.clone(), 4)?;
+                    let fields = self.lines.entries(entry.body.clone(), 4)?;
                     let Some(field) = fields.into_iter().find(|field| self.key(field) == "hash") else {
                         return self.refuse(entry.lines.start, "a patch without a hash");
                     };
@@ -170,16 +177,17 @@ impl<'a> Scanner<'a> {
 
     fn snapshots(&self, raw: &[Entry], keys: &HashMap<&str, u32>, packages: &[PackageEntry]) -> Scan<Vec<Snapshot>> {
         let by_key: HashMap<&str, u32> = packages.iter().map(|package| &self.text[package.key.clone()]).zip(0..).collect();
-        raw.iter()
-            .map(|entry| {
-                let key = self.key(entry);
-                let Some(&package) = by_key.get(without_suffix(key)) else {
-                    return self.refuse(entry.lines.start, format!("snapshot `{key}` has no package"));
-                };
-                let targets = self.snapshot_targets(entry, keys)?;
-                Ok(Snapshot { key: entry.key.clone(), lines: entry.lines.clone(), package, targets })
-            })
-            .collect()
+        let snapshot = |entry: &Entry| {
+            let key = self.key(entry);
+            let Some(&package) = by_key.get(without_suffix(key)) else {
+                return self.refuse(entry.lines.start, format!("snapshot `{key}` has no package"));
+            };
+            let targets = self.snapshot_targets(entry, keys)?;
+            Ok(Snapshot { key: entry.key.clone(), lines: entry.lines.clone(), package, targets })
+        };
+        // Of several refusals the first is told, whichever thread comes upon one first.
+        let snapshots: Vec<Scan<Snapshot>> = raw.par_iter().map(snapshot).collect();
+        snapshots.into_iter().collect()
     }
 
     fn snapshot_targets(&self, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Vec<(Span, Target)>> {
@@ -187,7 +195,7 @@ impl<'a> Scanner<'a> {
         for field in self.fields(entry)? {
             match self.key(&field) {
                 "dependencies" | "optionalDependencies" => {
-                    for dependency in entries(self.text, field.body.clone(), 6)? {
+                    for dependency in self.lines.entries(field.body.clone(), 6)? {
                         let target = self.target(self.key(&dependency), &dependency.value, ".", keys);
                         targets.push((dependency.key, target));
                     }
@@ -202,7 +210,7 @@ impl<'a> Scanner<'a> {
     /// The keys below an entry, none where it is `{}`.
     fn fields(&self, entry: &Entry) -> Scan<Vec<Entry>> {
         match &self.text[entry.value.clone()] {
-            "" => entries(self.text, entry.body.clone(), 4),
+            "" => self.lines.entries(entry.body.clone(), 4),
             "{}" => Ok(Vec::new()),
             _ => self.refuse(entry.lines.start, "a value where a mapping is expected"),
         }
@@ -210,7 +218,8 @@ impl<'a> Scanner<'a> {
 
     fn importers(&self, sections: &[Section], keys: &HashMap<&str, u32>) -> Scan<Vec<Importer>> {
         let raw = self.section_entries(sections, Name::Importers)?;
-        raw.iter().map(|entry| self.importer(entry, keys)).collect()
+        let importers: Vec<Scan<Importer>> = raw.par_iter().map(|entry| self.importer(entry, keys)).collect();
+        importers.into_iter().collect()
     }
 
     fn importer(&self, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Importer> {
@@ -224,7 +233,7 @@ impl<'a> Scanner<'a> {
                 "dependenciesMeta" | "publishDirectory" | "linkDirectory" => Field::Other,
                 other => return self.refuse(field.lines.start, format!("unknown key `{other}` in an importer")),
             };
-            let raw = if kind == Field::Other { Vec::new() } else { entries(self.text, field.body.clone(), 6)? };
+            let raw = if kind == Field::Other { Vec::new() } else { self.lines.entries(field.body.clone(), 6)? };
             let dependencies = raw.iter().map(|dependency| self.dependency(&dir, dependency, keys)).collect::<Scan<_>>()?;
             parts.push(Part { field: kind, lines: field.lines, dependencies });
         }
@@ -234,7 +243,7 @@ impl<'a> Scanner<'a> {
     fn dependency(&self, dir: &str, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Dependency> {
         let alias = self.key(entry);
         let (mut specifier, mut version) = (None, None);
-        for field in entries(self.text, entry.body.clone(), 8)? {
+        for field in self.lines.entries(entry.body.clone(), 8)? {
             match self.key(&field) {
                 "specifier" => specifier = Some(self.text[field.value].to_owned()),
                 "version" => version = Some(field.value),

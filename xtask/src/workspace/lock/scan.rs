@@ -24,37 +24,82 @@ fn refuse<T>(text: &str, at: usize, reason: &str) -> Result<T, Refusal> {
     Err(Refusal { line: line_number(text, at), reason: reason.to_owned() })
 }
 
-/// Splits `range`, which holds whole lines, into the entries whose keys are indented by `indent` spaces. Deeper lines
-/// belong to the entry above; a shallower one is refused.
-///
-/// A key too long for one line is written as `? key`, and its value starts on the next line behind `: `, which counts as
-/// two more spaces (YAML 1.2, compact mappings).
-pub(super) fn entries(text: &str, range: Span, indent: usize) -> Result<Vec<Entry>, Refusal> {
-    let mut all: Vec<Entry> = Vec::new();
-    let mut at = range.start;
-    while at < range.end {
-        let end = text[at..range.end].find('\n').map_or(range.end, |length| at + length + 1);
-        let line = text[at..end].strip_suffix('\n').unwrap_or(&text[at..end]);
-        let spaces = line.bytes().take_while(|byte| *byte == b' ').count();
-        let rest = &line[spaces..];
-        let depth = if rest.starts_with(": ") { spaces + 2 } else { spaces };
-        if rest.is_empty() {
-            // A blank line separates entries, or belongs to a text block; either way it is only kept between lines.
-        } else if depth == indent {
-            all.push(entry(text, at + depth, at..end)?);
-        } else if depth < indent {
-            return refuse(text, at, "a line that is indented too little");
-        } else {
-            let Some(last) = all.last_mut() else { return refuse(text, at, "a line that belongs to no key") };
-            if last.lines.end == last.body.start && rest.starts_with(": ") && depth == indent + 2 {
-                explicit_value(text, last, at + depth, end)?;
+/// A lock's text by lines, each looked at once: what it takes to walk over those that are too deep to matter.
+pub(super) struct Lines<'a> {
+    pub(super) text: &'a str,
+    /// Where each line starts, and the text's end.
+    starts: Vec<usize>,
+    /// How far each is indented; [`BLANK`] for one of nothing but spaces.
+    depths: Vec<usize>,
+}
+
+/// Deeper than any line.
+const BLANK: usize = usize::MAX;
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let bytes = text.as_bytes();
+        let (mut starts, mut depths) = (Vec::with_capacity(text.len() / 32), Vec::with_capacity(text.len() / 32));
+        let mut at = 0;
+        while at < text.len() {
+            let end = text[at..].find('\n').map_or(text.len(), |length| at + length + 1);
+            let mut key = at;
+            while key < end && bytes[key] == b' ' {
+                key += 1;
             }
-            last.lines.end = end;
-            last.body.end = end;
+            let depth = match &bytes[key..end] {
+                b"" | b"\n" => BLANK,
+                [b':', b' ', ..] => key - at + 2,
+                _ => key - at,
+            };
+            starts.push(at);
+            depths.push(depth);
+            at = end;
         }
-        at = end;
+        starts.push(text.len());
+        Self { text, starts, depths }
     }
-    Ok(all)
+
+    /// Splits `range`, which holds whole lines, into the entries whose keys are indented by `indent` spaces. Deeper lines
+    /// belong to the entry above; a shallower one is refused. A blank line separates entries, or belongs to a text block; either way it
+    /// is only kept between lines.
+    ///
+    /// A key too long for one line is written as `? key`, and its value starts on the next line behind `: `, which counts as
+    /// two more spaces (YAML 1.2, compact mappings).
+    pub(super) fn entries(&self, range: Span, indent: usize) -> Result<Vec<Entry>, Refusal> {
+        let text = self.text;
+        let mut line = self.starts.partition_point(|start| *start < range.start);
+        let end = self.starts.partition_point(|start| *start < range.end);
+        let mut all = Vec::new();
+        while line < end {
+            let (at, depth) = (self.starts[line], self.depths[line]);
+            line += 1;
+            if depth == BLANK {
+                continue;
+            }
+            if depth != indent {
+                let too = if depth < indent { "is indented too little" } else { "belongs to no key" };
+                return refuse(text, at, &format!("a line that {too}"));
+            }
+            let (first, mut last) = (line, line);
+            while line < end && self.depths[line] > indent {
+                line += 1;
+                if self.depths[line - 1] != BLANK {
+                    last = line;
+                }
+            }
+            let mut entry = entry(text, at + depth, at..self.starts[first])?;
+            if first < last {
+                let start = self.starts[first];
+                (entry.lines.end, entry.body.end) = (self.starts[last], self.starts[last]);
+                if self.depths[first] == indent + 2 && text[start + indent..].starts_with(": ") {
+                    explicit_value(text, &mut entry, start + indent + 2, self.starts[first + 1])?;
+                }
+            }
+            all.push(entry);
+        }
+        Ok(all)
+    }
 }
 
 /// Reads the line of a key. `at` is where the key starts; the entry's lines start with the line itself.
@@ -103,17 +148,13 @@ fn explicit_value(text: &str, entry: &mut Entry, at: usize, end: usize) -> Resul
 /// have none, and a range of bytes could not stand for them.
 fn scalar(text: &str, start: usize, end: usize) -> Result<Span, Refusal> {
     let scalar = &text[start..end];
-    for quote in ['\'', '"'] {
-        if let Some(inner) = scalar.strip_prefix(quote) {
-            return match inner.strip_suffix(quote) {
-                Some(inner) if !inner.contains([quote, '\\']) => Ok(start + 1..end - 1),
-                _ => refuse(text, start, "a quoted text with an escape in it"),
-            };
-        }
-    }
-    match scalar.bytes().next() {
+    match scalar.as_bytes().first() {
+        Some(quote @ (b'\'' | b'"')) => match scalar[1..].strip_suffix(char::from(*quote)) {
+            Some(inner) if !inner.contains([char::from(*quote), '\\']) => Ok(start + 1..end - 1),
+            _ => refuse(text, start, "a quoted text with an escape in it"),
+        },
         Some(b'&' | b'*' | b'!' | b'|' | b'>') => refuse(text, start, "an anchor, alias, tag or text block"),
-        _ if scalar.match_indices('#').any(|(at, _)| scalar[..at].ends_with(' ')) => refuse(text, start, "a comment"),
+        _ if scalar.contains(" #") => refuse(text, start, "a comment"),
         _ => Ok(start..end),
     }
 }
