@@ -127,7 +127,8 @@ fn a_changed_tree_takes_its_branchs_tag_alone_and_a_detached_one_its_commits() {
         tags().difference(&before).cloned().collect::<Vec<_>>()
     };
     assert_eq!(push(), ["docs-read-me"]);
-    git(repo.path(), &["switch", "--quiet", "--detach", "--discard-changes"]);
+    git(repo.path(), &["restore", "README.md"]);
+    git(repo.path(), &["switch", "--quiet", "--detach"]);
     let commit = format!("sha-{}", &git(repo.path(), &["rev-parse", "HEAD"])[..12]);
     assert_eq!(push(), ["docs-read-me", commit.as_str()]);
 }
