@@ -180,6 +180,10 @@ fn digests_are_read_back_from_every_form_but_the_pointer() {
     for form in [Form::Full, Form::Short, Form::List] {
         let body = format!("intro\r\n{}\r\n", notes().section(form).replace('\n', "\r\n"));
         assert_eq!(digests(&body), expected, "{form:?}");
+        let pulls = &listed(&body)[&"api".parse().unwrap()].pulls;
+        let by_digest = format!("ghcr.io/org/repo/api@{}", Digest::of(&[1]));
+        let by_tag = (form != Form::List).then(|| "ghcr.io/org/repo/api:v1.2.3".to_owned());
+        assert_eq!(*pulls, by_tag.into_iter().chain([by_digest]).collect::<Vec<_>>(), "{form:?}");
     }
     assert!(digests(&notes().section(Form::Pointer)).is_empty());
     assert!(digests("### 📦 api\n**Image Digest:** `sha256:1`\n").is_empty());
