@@ -38,6 +38,8 @@ impl fmt::Display for Change {
 pub enum Reason {
     /// The user asked for it (`--force`).
     Forced,
+    /// A cache is to be filled with it (`cache warm`).
+    Warming,
     /// The user asked for every step to be executed (`--no-cache`).
     NoCache,
     /// Nothing that a step takes in differs, and no cache that was read has it.
@@ -86,6 +88,7 @@ impl fmt::Display for Reason {
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
         match self {
             Self::Forced => f.write_str("asked for with --force"),
+            Self::Warming => f.write_str("a cache is filled with it"),
             Self::NoCache => f.write_str("asked for with --no-cache"),
             Self::NotCached => f.write_str("unchanged, and in no cache that was read"),
             Self::Cleared => f.write_str("its caches were cleared"),

@@ -145,6 +145,9 @@ impl Planner<'_> {
         if let Some(reasons) = self.affected.and_then(|affected| affected.reasons(&service.name)) {
             return reasons;
         }
+        if self.request.warms.is_some() {
+            return vec![Reason::Warming];
+        }
         if self.request.force {
             return vec![Reason::Forced];
         }
