@@ -37,12 +37,13 @@ fn environment() -> Result<Env, Error> {
     Ok(env)
 }
 
-/// The first signal stops the run in order; a second one, or a run that does not come to its end, ends it at once.
+/// The first signal stops the run in order; the same one again, or a run that does not come to its end, ends it at once. Another one says
+/// the same with more weight, as Actions does with SIGTERM after SIGINT: the run is on its way out already, and tells what became of it.
 fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
         let mut pending = signals.forever();
-        if pending.next().is_some() {
+        if let Some(first) = pending.next() {
             let second = shutdown.clone();
             std::thread::spawn(move || {
                 shutdown.close();
@@ -50,9 +51,10 @@ fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
                 std::thread::sleep(GRACE);
                 std::process::exit(130);
             });
-            pending.next();
-            second.kill();
-            std::process::exit(130);
+            if pending.any(|signal| signal == first) {
+                second.kill();
+                std::process::exit(130);
+            }
         }
     });
     Ok(())

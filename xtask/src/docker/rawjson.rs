@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::event::{Event, StepEnd, Task};
 use crate::text;
 
-pub use failure::{Excerpt, Failure};
+pub use failure::{Excerpt, Failure, Lost};
 pub use solved::{CacheTransfer, Phase, PhaseKind, Solved, Step, Warning};
 
 use framing::{Frame, Framing};

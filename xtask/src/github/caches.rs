@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::error::{Error, Result};
 use crate::github::api::Api;
 use crate::name::Digest;
+use crate::text;
 
 /// How many uploads a minute GitHub takes from a repository; more get 429.
 pub const UPLOADS_PER_MINUTE: usize = 200;
@@ -224,10 +225,9 @@ pub fn replaced_indexes(entries: &[CacheEntry]) -> Vec<&CacheEntry> {
 /// What a run is about to write to the gha tier, against what GitHub takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Entries that will be uploaded: a layer each, and one index for each target and platform.
+    /// Entries that will be uploaded within a minute or so, by every job of the run: a layer each, and one index for each target and
+    /// platform.
     pub uploads: usize,
-    /// Bytes that will be uploaded, as far as an earlier run tells; 0 where none does.
-    pub bytes: u64,
     /// What is there already, where it could be asked.
     pub used: Option<CacheUsage>,
     /// What may be there.
@@ -239,8 +239,8 @@ pub struct Budget {
 pub enum OverBudget {
     /// More uploads than a minute takes: BuildKit would wait them out, on the critical path of every target.
     Uploads(usize),
-    /// It would push out entries that others use.
-    Bytes(u64),
+    /// There is no room: it would push out entries that others use.
+    Full(u64),
 }
 
 impl Budget {
@@ -252,8 +252,10 @@ impl Budget {
         if self.uploads > UPLOADS_PER_MINUTE {
             return Err(OverBudget::Uploads(self.uploads));
         }
-        let after = self.used.map_or(0, |used| used.bytes).saturating_add(self.bytes);
-        if after > self.quota_bytes { Err(OverBudget::Bytes(after)) } else { Ok(()) }
+        match self.used {
+            Some(used) if used.bytes >= self.quota_bytes => Err(OverBudget::Full(used.bytes)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -263,7 +265,7 @@ impl fmt::Display for OverBudget {
             Self::Uploads(uploads) => {
                 write!(f, "about {uploads} uploads are more than the {UPLOADS_PER_MINUTE} a minute that GitHub takes")
             }
-            Self::Bytes(bytes) => write!(f, "it would hold {} MB, more than its quota", bytes / 1_000_000),
+            Self::Full(bytes) => write!(f, "it is full: it holds {}", text::bytes(*bytes)),
         }
     }
 }
@@ -314,12 +316,12 @@ mod tests {
 
     #[test]
     fn a_budget_that_would_be_passed_is_named() {
-        let used = Some(CacheUsage { bytes: 9 << 30, count: 1 });
-        let budget = Budget { uploads: 200, bytes: 1 << 30, used, quota_bytes: DEFAULT_QUOTA_BYTES };
+        let holding = |bytes| Some(CacheUsage { bytes, count: 1 });
+        let budget = Budget { uploads: 200, used: holding((10 << 30) - 1), quota_bytes: DEFAULT_QUOTA_BYTES };
         assert_eq!(budget.check(), Ok(()));
         assert_eq!(Budget { uploads: 201, ..budget }.check(), Err(OverBudget::Uploads(201)));
-        let over = Budget { bytes: (1 << 30) + 1, ..budget }.check().unwrap_err();
-        assert_eq!(over.to_string(), "it would hold 10737 MB, more than its quota");
+        let over = Budget { used: holding(10 << 30), ..budget }.check().unwrap_err();
+        assert_eq!(over.to_string(), "it is full: it holds 10.7 GB");
         assert_eq!(Budget { used: None, ..budget }.check(), Ok(()));
     }
 

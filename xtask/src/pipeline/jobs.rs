@@ -57,7 +57,8 @@ pub fn base(session: &Session, work: &Work<'_>) -> Result<RunRecord> {
 /// # Errors
 /// As the stages'; when its inputs are not those that were planned. A failed build is an outcome.
 pub fn service(session: &Session, work: &Work<'_>, name: &str, planned: &PlanFile) -> Result<RunRecord> {
-    let request = Request { services: vec![name.to_owned()], since: None, ..work.request.clone() };
+    let beside = planned.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.clone()).collect();
+    let request = Request { services: vec![name.to_owned()], since: None, beside, ..work.request.clone() };
     checked_out(session, work, &request, |session, project, engine, plan| {
         jobs::check(planned, plan, work.commit)?;
         let mut record = outcome::begin(session, &request, plan);

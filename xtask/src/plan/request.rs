@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::upkeep::Tier;
 use crate::config::{Config, Provenance, Sbom};
-use crate::name::{Platform, ReleaseTag, Tag};
+use crate::name::{Platform, ReleaseTag, ServiceName, Tag};
 
 /// Where the images of a run go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Request {
     pub services: Vec<String>,
     /// Only services that a change since then affects.
     pub since: Option<Since>,
+    /// Services that other machines build at the same time, for the same run: GitHub counts their uploads together.
+    pub beside: Vec<ServiceName>,
     /// Plan the others too, and skip them where their images stand: the change only says why the affected ones are built.
     pub unaffected_too: bool,
     /// Where the images go.
@@ -79,6 +81,7 @@ impl Request {
             command: command.into(),
             services: Vec::new(),
             since: None,
+            beside: Vec::new(),
             unaffected_too: false,
             destination,
             jobs: config.jobs.unwrap_or(jobs),

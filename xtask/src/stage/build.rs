@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Deserialize;
 
 use crate::docker::buildx;
-use crate::docker::rawjson::{Failure, Solve, Solved};
+use crate::docker::rawjson::{Failure, Lost, Solve, Solved};
 use crate::error::{Error, Result};
 use crate::event::{Event, Level, Status, Task};
 use crate::execute::process::Invocation;
@@ -20,7 +20,7 @@ use crate::plan::steps::StepChange;
 use crate::record::Missed;
 use crate::stage::{Session, platforms};
 
-/// How often a build is asked for whose image the engine could not unpack, the first time included.
+/// How often a build is asked for of which the engine lost a layer, the first time included.
 const TRIES: usize = 4;
 
 /// How one build ended.
@@ -113,9 +113,8 @@ impl<'a> Job<'a> {
             (Instant::now(), SystemTime::now())
         });
         let hopeless = self.lock().iter().any(|build| build.ended.as_ref().is_some_and(|(code, _)| rank(code) > 0));
-        let message = "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again";
-        let lost = || session.events.notice(Level::Info, Some(spec.task.clone()), message, None);
-        let ended = if hopeless { (Ok(Some(0)), Solved::default()) } else { unpacked(|| self.call(at), lost) };
+        let tell = |lost: Lost| session.events.notice(Level::Info, Some(spec.task.clone()), lost.to_string(), None);
+        let ended = if hopeless { (Ok(Some(0)), Solved::default()) } else { insisting(|anew| self.call(at, anew), tell) };
         let ended = {
             let mut builds = self.lock();
             builds[at].ended = Some(ended);
@@ -131,10 +130,10 @@ impl<'a> Job<'a> {
         self.builds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn call(&self, at: usize) -> Ended {
+    fn call(&self, at: usize, anew: bool) -> Ended {
         let (Running { session, buildx }, spec) = (self.running, &self.target.builds()[at]);
         let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
-        let call = command(session, buildx, spec);
+        let call = command(session, buildx, &BuildSpec { no_cache: spec.no_cache || anew, ..spec.clone() });
         session.events.emit(Event::Log { task: spec.task.clone(), line: format!("$ {call}") });
         let emit = |event| session.events.emit(self.as_one(at, event));
         let ended = call.stream(&session.shutdown, |line| solve.line(line).into_iter().for_each(emit));
@@ -198,6 +197,13 @@ fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: 
             Err(error) => (status, why) = (Status::Failed, Some(error.to_string())),
         }
     }
+    if status == Status::Built {
+        for (cache, error) in solved.cache_exports.iter().filter_map(|cache| Some((&cache.name, cache.error.as_ref()?))) {
+            let message = format!("the {cache} cache could not be written: {error}");
+            let hint = "the build is not affected; the next one misses what is not there".to_owned();
+            session.events.notice(Level::Warning, Some(spec.task.clone()), message, Some(hint));
+        }
+    }
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
     let missed = missed(target, &solved);
@@ -223,17 +229,22 @@ fn missed(target: &TargetPlan, solved: &Solved) -> Option<Missed> {
 /// What one start of the builder came to: its exit code, and what its progress stream told.
 type Ended = (Result<Option<i32>>, Solved);
 
-/// Calls the builder until the engine could unpack what it built, at most [`TRIES`] times.
-fn unpacked(mut call: impl FnMut() -> Ended, lost: impl Fn()) -> Ended {
-    let (mut ended, mut solved) = call();
+/// Calls the builder until the engine loses no layer on the way, at most [`TRIES`] times; without its cache once that has lost one.
+fn insisting(mut call: impl FnMut(bool) -> Ended, tell: impl Fn(Lost)) -> Ended {
+    let (mut ended, mut solved) = call(false);
+    let mut anew = false;
     for _ in 1..TRIES {
-        if !solved.failure.as_ref().is_some_and(Failure::is_lost_snapshot) {
-            break;
-        }
-        lost();
-        let (again, outcome) = call();
-        // Which steps were run is what the first call tells: for the others, all are cached.
-        (ended, solved) = (again, Solved { steps: solved.steps, cached: solved.cached, phases: solved.phases, ..outcome });
+        let Some(lost) = solved.failure.as_ref().and_then(Failure::lost) else { break };
+        tell(lost);
+        anew |= lost == Lost::Cached;
+        let (again, outcome) = call(anew);
+        let came_through = solved.steps.iter().all(|step| step.error.is_none());
+        solved = match solved {
+            // Which steps were run is what the first call tells: for the others, all are cached.
+            Solved { steps, cached, phases, .. } if came_through => Solved { steps, cached, phases, ..outcome },
+            _ => outcome,
+        };
+        ended = again;
     }
     (ended, solved)
 }
@@ -274,10 +285,15 @@ fn digest(metadata: &Path) -> Option<Digest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::docker::rawjson::Step;
 
     /// As engine 28.5 says it.
     const LOST: &str = "failed to prepare extraction snapshot \"extract-292467999-KHrT sha256:2c49\": parent snapshot \
                         sha256:b222 does not exist: not found";
+
+    /// As engine 28.5 says it of a step that a cancelled build was at.
+    const LET_GO: &str = "failed to commit 1uko to rxm3 during finalize: failed to stat active key during commit: snapshot 1uko \
+                          does not exist: not found";
 
     fn failed(message: &str, cached: usize) -> Ended {
         let failure = Failure { step: None, message: message.to_owned(), log: Vec::new(), source: None };
@@ -287,9 +303,21 @@ mod tests {
     #[test]
     fn a_layer_lost_while_unpacking_is_asked_for_again_and_the_steps_are_those_that_were_run() {
         let mut calls = vec![(Ok(Some(0)), Solved { cached: 12, ..Solved::default() }), failed(LOST, 10), failed(LOST, 9)];
-        let (ended, solved) = unpacked(|| calls.pop().unwrap(), || ());
+        let (ended, solved) = insisting(|anew| (assert!(!anew), calls.pop().unwrap()).1, |_| ());
         assert_eq!((ended.unwrap(), solved.cached, solved.failure), (Some(0), 9, None));
         assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn a_step_whose_layer_the_cache_lost_is_executed_anew_with_all_others_and_the_steps_are_those_of_then() {
+        let (code, mut lost) = failed(LET_GO, 6);
+        let error = Some(LET_GO.to_owned());
+        let name = "[web-build 2/2] RUN tsc".to_owned();
+        lost.steps.push(Step { name, stage: None, platform: None, cached: false, took_ms: 1, started: None, error });
+        let mut calls = vec![(Ok(Some(0)), Solved { cached: 1, ..Solved::default() }), (code, lost)];
+        let mut asked = Vec::new();
+        let (ended, solved) = insisting(|anew| (asked.push(anew), calls.pop().unwrap()).1, |_| ());
+        assert_eq!((ended.unwrap(), solved.cached, solved.steps.len(), asked), (Some(0), 1, 0, vec![false, true]));
     }
 
     #[test]
@@ -297,7 +325,7 @@ mod tests {
         for (message, expected) in [("process \"/bin/sh -c tsc\" did not complete successfully: exit code: 2", 1), (LOST, TRIES)]
         {
             let mut calls = 0;
-            let (ended, solved) = unpacked(|| (calls += 1, failed(message, 0)).1, || ());
+            let (ended, solved) = insisting(|_| (calls += 1, failed(message, 0)).1, |_| ());
             assert_eq!((calls, ended.unwrap(), solved.failure.unwrap().message.as_str()), (expected, Some(1), message));
         }
     }

@@ -26,14 +26,14 @@ pub struct Target<'a> {
     pub image: Option<&'a ImageRef>,
 }
 
-/// What is known about every target's tiers, by the target's name. A tier that cannot be asked is a fact, not an error. `layers` is
-/// about how many the build makes.
+/// What is known about every target's tiers, by the target's name. A tier that cannot be asked is a fact, not an error. `uploads` is about
+/// how many entries the whole run would write to GitHub's cache.
 pub fn probe(
     session: &Session,
     capabilities: Capabilities,
     request: &Request,
     targets: &[Target<'_>],
-    layers: usize,
+    uploads: usize,
 ) -> BTreeMap<String, Facts> {
     let asking = Asking { session, registry: &session.registry, capabilities, request };
     let mut gha = asking.gha();
@@ -45,7 +45,7 @@ pub fn probe(
     );
     // Where only one of the two can hold what is built, it has to.
     if gha.1.is_ok() && writable.is_ok() {
-        let budget = Budget { uploads: layers + targets.len(), bytes: 0, used, quota_bytes: DEFAULT_QUOTA_BYTES };
+        let budget = Budget { uploads, used, quota_bytes: DEFAULT_QUOTA_BYTES };
         gha.1 = budget.check().map_err(|over| format!("{over}; the registry's cache is written instead"));
     }
     let facts = targets.iter().zip(found).map(|(target, (in_registry, previous))| {

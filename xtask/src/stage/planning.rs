@@ -1,7 +1,7 @@
 //! The planning stage: what goes into each image, whether it stands already, which caches can be used; in the end one plan.
 //! Asks; builds nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
@@ -34,7 +34,10 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     if !names.contains(&config.base_target.as_str()) {
         return Err(no_target(&config.base_target, &config.images.dockerfile, &names));
     }
-    let services = select(discover(config, &project.packages(), &names)?, &request.services)?;
+    let all = discover(config, &project.packages(), &names)?;
+    let beside =
+        all.iter().filter(|service| request.beside.contains(&service.name)).map(|service| service.target.clone()).collect();
+    let services = select(all, &request.services)?;
     let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
     let cut = contexts::plan(project, &services)?;
     cut.warn(session);
@@ -68,7 +71,7 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
         (Candidate { service, image, inputs, fingerprint }, slice)
     });
     let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
-    let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref() };
+    let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref(), beside };
     let decided = planner.decide(&candidates)?;
     let mut plan = planner.assemble(candidates, decided, base_inputs, &cut);
     for (service, slice) in plan.services.iter_mut().zip(chosen_slices).filter(|(service, _)| service.is_built()) {
@@ -120,6 +123,8 @@ struct Planner<'a> {
     request: &'a Request,
     bases: &'a Bases,
     affected: Option<&'a Affected>,
+    /// Targets that other machines build at the same time.
+    beside: Vec<String>,
 }
 
 impl Planner<'_> {
@@ -242,8 +247,12 @@ impl Planner<'_> {
         });
         let mut targets: Vec<caches::Target<'_>> = targets.collect();
         targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
-        let layers = self.project.dockerfile.layers(targets.iter().map(|target| target.scoped.target));
-        caches::probe(self.session, self.engine.capabilities, self.request, &targets, layers)
+        let built: BTreeSet<&str> =
+            targets.iter().map(|target| target.scoped.target).chain(self.beside.iter().map(String::as_str)).collect();
+        // A layer each, and an index for each target; all of it for each platform.
+        let platforms = targets.iter().map(|target| target.scoped.run.len()).max().unwrap_or(1).max(1);
+        let uploads = (self.project.dockerfile.layers(built.iter().copied()) + built.len()) * platforms;
+        caches::probe(self.session, self.engine.capabilities, self.request, &targets, uploads)
     }
 
     fn target(&self, task: Task, inputs: Inputs, fingerprint: Fingerprint, cache: CachePlan) -> TargetPlan {

@@ -105,6 +105,25 @@ fn a_failed_job_stops_the_publication_and_run_again_alone_it_goes_through_with_w
 }
 
 #[test]
+fn what_all_jobs_of_a_run_would_upload_in_the_same_minute_counts_for_each_of_them() {
+    let forge = Forge::small(Layout::Matrix);
+    forge.origin.write("apps/web/src/broken.ts", "");
+    // Counted, and never come to.
+    let many = format!("{}\nFROM scratch AS web\n", "RUN true\n".repeat(201));
+    forge.origin.edit("Dockerfile.monorepo-optimized", "\nFROM scratch AS web\n", &many);
+    forge.origin.commit("a long web that breaks at once");
+    let ran = forge.runner(MAIN).run(&forge.push(NONE));
+    let api = &job(&ran, "build-services (api)").summary;
+    let over = "| gha | read only: about 211 uploads are more than the 200 a minute that GitHub takes; the registry's cache is written instead |";
+    assert!(api.contains("| api | ✅ built |") && api.contains(over), "{api}");
+    assert!(
+        forge.cache.store().scopes().is_empty() && forge.tags("../cache").contains_key("api"),
+        "{:?}",
+        forge.tags("../cache")
+    );
+}
+
+#[test]
 fn what_stands_needs_no_job_and_no_gate_lets_it_pass_for_that() {
     let forge = Forge::small(Layout::Matrix);
     let runner = forge.runner(MAIN);

@@ -5,21 +5,10 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{clone, statuses, turn};
+use crate::support::marked::{MARK, marked};
 
 fn read(file: &Path) -> String {
     std::fs::read_to_string(file).unwrap()
-}
-
-/// A variable that every process of one run inherits.
-const MARK: &str = "E2E_RUN";
-
-/// The processes that carry `mark`, with their command lines.
-fn marked(mark: &str) -> Vec<String> {
-    let entry = format!("{MARK}={mark}");
-    let folders = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let carries = |environ: &[u8]| environ.split(|byte| *byte == 0).any(|one| one == entry.as_bytes());
-    let mine = folders.filter(|dir| std::fs::read(dir.join("environ")).is_ok_and(|environ| carries(&environ)));
-    mine.map(|dir| std::fs::read_to_string(dir.join("cmdline")).unwrap_or_default().replace('\0', " ")).collect()
 }
 
 /// Waits until the run's display shows `text`.

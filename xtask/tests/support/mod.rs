@@ -12,6 +12,7 @@ pub mod generate;
 pub mod github_api;
 pub mod http;
 pub mod image;
+pub mod marked;
 pub mod pnpm;
 pub mod registry;
 pub mod repo;

@@ -1,5 +1,7 @@
 //! Why a build failed: the vertex that gave the error, the end of its log, and the text that follows the stream.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::step::StepState;
@@ -23,12 +25,35 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// True where the engine's garbage collector took a layer's snapshot while the image was being unpacked above it, as
-    /// happens now and then where images are loaded side by side (moby/buildkit#6521, containerd/containerd#10835; seen in
-    /// about one of ten parallel loads on engine 28.5). Every step stands, so asking again costs the unpacking only.
+    /// Which layer's snapshot the engine lost while it was in use, where that is why.
     #[must_use]
-    pub fn is_lost_snapshot(&self) -> bool {
-        self.message.contains("failed to prepare extraction snapshot") && self.message.contains("does not exist: not found")
+    pub fn lost(&self) -> Option<Lost> {
+        let said = |doing: &str| self.message.contains(doing) && self.message.contains("does not exist: not found");
+        if said("failed to prepare extraction snapshot") {
+            return Some(Lost::Unpacking);
+        }
+        said("during finalize: failed to stat active key during commit").then_some(Lost::Cached)
+    }
+}
+
+/// A snapshot that the engine lost. Neither is anybody's mistake, and both are got over by asking again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// The garbage collector took it while an image was unpacked above it, as happens where images are loaded side by side
+    /// (moby/buildkit#6521, containerd/containerd#10835; seen in about one of ten parallel loads on engine 28.5). Every step stands.
+    Unpacking,
+    /// It is of a step in the cache that a cancelled build had just done (moby/buildkit#6808; seen in about one of three builds that
+    /// were cancelled at such a moment). Until the engine is started anew, whoever takes that step from the cache fails.
+    Cached,
+}
+
+/// What was lost, and what is done about it.
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unpacking => "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again",
+            Self::Cached => "the engine lost a layer of its cache (moby/buildkit#6808): executing every step anew",
+        })
     }
 }
 
