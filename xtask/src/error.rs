@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Who must act, which is what decides the process's exit code.
@@ -161,15 +162,30 @@ pub fn read_text(path: &Path) -> Result<String> {
 }
 
 /// Replaces `path` with `bytes` in one step (temporary file beside it, then rename), so that a crash leaves the old
-/// content or the new, never a part. Parent folders are created.
+/// content or the new, never a part. Parent folders are created. The file keeps its mode, and a new one gets what any new file gets.
 ///
 /// # Errors
 /// When the folder cannot be made, written or renamed into.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, std::fs::metadata(path).map_or(0o666, |there| there.permissions().mode() & 0o777))
+}
+
+/// The same for a file that nobody but its owner may read, not even for the moment before it has its name.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, 0o600)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     use std::io::Write as _;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(|e| Error::io("write into", parent, e))?;
+    // Less the process's umask, as for any file.
+    let mode = std::fs::Permissions::from_mode(mode);
+    let mut file =
+        tempfile::Builder::new().permissions(mode).tempfile_in(parent).map_err(|e| Error::io("write into", parent, e))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(|e| Error::io("write", path, e))?;
     file.persist(path).map_err(|e| Error::io("replace", path, e.error))?;
     Ok(())
@@ -198,5 +214,12 @@ mod tests {
         write_atomically(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        let plain = dir.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), mode(&plain), "as any new file's");
+        write_private(&plain, b"secret").unwrap();
+        write_atomically(&plain, b"still secret").unwrap();
+        assert_eq!(mode(&plain), 0o600);
     }
 }

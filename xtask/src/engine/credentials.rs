@@ -47,8 +47,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     let private = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(parent, private).map_err(|e| Error::io("protect", parent, e))?;
-    // Files of this crate's `write_atomically` are made with mode 0600 by tempfile.
-    crate::error::write_atomically(path, bytes)
+    crate::error::write_private(path, bytes)
 }
 
 #[cfg(test)]
