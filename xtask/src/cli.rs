@@ -192,7 +192,7 @@ pub struct Build {
     /// Build services whose inputs are unchanged too
     #[arg(long)]
     pub force: bool,
-    /// Execute every step, cached or not
+    /// Build services whose inputs are unchanged too, and execute every step, cached or not
     #[arg(long)]
     pub no_cache: bool,
     /// Use no cache source; `none` is the only value

@@ -136,11 +136,12 @@ impl Planner<'_> {
             Destination::Registry(_) => self.standing_in_registry(candidates)?,
         };
         let state = self.session.state();
-        let decisions = candidates.iter().zip(standing).map(|(candidate, standing)| match standing {
-            Some((digest, size)) if !self.request.force && !state.is_cleared(&candidate.service.name) => {
-                Decision::Skip { digest, size }
+        let decisions = candidates.iter().zip(standing).map(|(candidate, standing)| {
+            let wanted = self.request.force || self.request.no_cache || state.is_cleared(&candidate.service.name);
+            match standing {
+                Some((digest, size)) if !wanted => Decision::Skip { digest, size },
+                _ => Decision::Build { reasons: self.reasons(&state, candidate) },
             }
-            _ => Decision::Build { reasons: self.reasons(&state, candidate) },
         });
         Ok(decisions.collect())
     }
@@ -155,6 +156,9 @@ impl Planner<'_> {
         }
         if self.request.force {
             return vec![Reason::Forced];
+        }
+        if self.request.no_cache {
+            return vec![Reason::NoCache];
         }
         if state.is_cleared(&service.name) {
             return vec![Reason::Cleared];
