@@ -61,6 +61,9 @@ fn a_fresh_clone_ends_with_four_images_that_work_and_then_only_what_changed_is_b
         assert_eq!(task(&second, service)["digest"], task(&first, service)["digest"]);
     }
 
+    let anew = repo.xtask(&["build", "api", "--no-cache", "--dry-run"]).exits(0).stdout;
+    assert!(anew.contains("--target api") && anew.contains(" --no-cache "), "what stands is not built anew: {anew}");
+
     // Never seen by this engine, which is kept between runs of the tests.
     let edited = format!("'at work since {}'", UNIX_EPOCH.elapsed().unwrap().as_nanos());
     repo.edit("apps/worker/src/main.ts", "'working'", &edited);
