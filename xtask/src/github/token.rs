@@ -12,7 +12,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
 use crate::env::Env;
-use crate::name::sha256_hex;
 
 const READ: u64 = 1;
 const WRITE: u64 = 2;
@@ -132,12 +131,6 @@ impl GhaAccess {
             Self::Expired(_) | Self::Absent(_) => Err(self.to_string()),
         }
     }
-
-    /// The git ref that entries are written under, which [`index_prefix`] takes.
-    #[must_use]
-    pub fn written_ref(&self) -> &str {
-        if let Self::Write { write, .. } = self { write } else { "" }
-    }
 }
 
 /// One line for a person.
@@ -163,13 +156,6 @@ impl Protocol {
             (None, None) => None,
         }
     }
-}
-
-/// The key prefix under which BuildKit keeps a cache scope's index for what `git_ref` wrote; `#N` follows, growing with each
-/// export (`cache/remotecache/gha/gha.go`).
-#[must_use]
-pub fn index_prefix(scope: &str, git_ref: &str) -> String {
-    format!("index-{scope}-1-{}#", &sha256_hex(git_ref.as_bytes())[..8])
 }
 
 #[cfg(test)]
@@ -241,9 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_found_under_the_key_that_buildkit_gave_it() {
-        // As a real export on refs/heads/main wrote it.
-        assert_eq!(index_prefix("xg-api", "refs/heads/main"), "index-xg-api-1-f921bd05#");
+    fn the_protocol_is_the_newest_that_has_a_url() {
         let env = env(&claims("[]"));
         assert_eq!(Protocol::detect(&env), Some(Protocol::V2));
         assert_eq!(Protocol::detect(&env.with("ACTIONS_RESULTS_URL", "").with("ACTIONS_CACHE_URL", "u")), Some(Protocol::V1));

@@ -77,6 +77,15 @@ fn a_recorded_event_is_replayed_on_a_laptop_and_one_that_asks_for_nothing_does_n
     assert_eq!(replayed["understood"]["trigger"]["event"], "pull-request");
     assert_eq!(ci(&forge, &["plan", "--event", path], &[]).exits(0).json()["outputs"]["matrix"], json!({"service": ["api"]}));
 
+    let head = forge.id("feature");
+    let push =
+        json!({"ref": "refs/heads/feature", "before": forge.id("main"), "after": head, "repository": {"default_branch": "main"}});
+    std::fs::write(file.path(), push.to_string()).unwrap();
+    let pushed = ci(&forge, &["--event", path], &[]).exits(0);
+    assert_eq!(pushed.json()["outputs"]["affected"], json!(["api"]), "{}", pushed.stderr);
+    assert!(pushed.stderr.contains("push nothing\ncaches are read: only the default branch"), "{}", pushed.stderr);
+    assert_eq!(pushed.json()["outputs"]["tags"], json!([]));
+
     std::fs::write(file.path(), json!({"ref": "refs/tags/nightly", "before": "", "after": forge.id("main")}).to_string())
         .unwrap();
     let nothing = ci(&forge, &["--event", path], &[]).exits(0);
