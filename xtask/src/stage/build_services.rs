@@ -1,7 +1,8 @@
 //! The build-services stage: one builder process a service and platform, several at once, each service with an outcome of its own.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
+
+use rayon::prelude::*;
 
 use crate::docker::store::ImageStore;
 use crate::engine::Engine;
@@ -32,15 +33,17 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
     let running = Running::of(session, &buildx);
-    let each =
-        services.into_iter().map(|service| Work { service, job: Job::of(running, &service.target), written: Mutex::default() });
-    let each: Vec<Work<'_>> = each.collect();
-    let calls: Vec<(&Work<'_>, usize)> = each.iter().flat_map(|work| (0..work.job.builds()).map(move |at| (work, at))).collect();
-    let outcomes = pool::each(request.jobs.get(), &calls, |(work, at)| -> Result<Option<Outcome>> {
-        work.write(|| cut.write(session, &work.service.service.name))?;
-        let Some(mut outcome) = work.job.run(*at) else { return Ok(None) };
+    // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
+    // that a service would wait for another's whole build.
+    services.par_iter().try_for_each(|service| cut.write(session, &service.service.name))?;
+    let jobs: Vec<(&ServicePlan, Job<'_>)> =
+        services.into_iter().map(|service| (service, Job::of(running, &service.target))).collect();
+    let calls: Vec<(&(&ServicePlan, Job<'_>), usize)> =
+        jobs.iter().flat_map(|job| (0..job.1.builds()).map(move |at| (job, at))).collect();
+    let outcomes = pool::each(request.jobs.get(), &calls, |((service, job), at)| -> Result<Option<Outcome>> {
+        let Some(mut outcome) = job.run(*at) else { return Ok(None) };
         if outcome.status == Status::Built {
-            remember(session, &store, work.service, &mut outcome)?;
+            remember(session, &store, service, &mut outcome)?;
         }
         if request.fail_fast && outcome.status == Status::Failed {
             session.shutdown.close();
@@ -48,25 +51,6 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
         Ok(Some(outcome))
     })?;
     outcomes.into_iter().filter_map(Result::transpose).collect()
-}
-
-/// A service's builds, and whether its contexts are written.
-struct Work<'a> {
-    service: &'a ServicePlan,
-    job: Job<'a>,
-    written: Mutex<bool>,
-}
-
-impl Work<'_> {
-    /// Writes the contexts before the first of the builds; the others wait for that.
-    fn write(&self, write: impl FnOnce() -> Result<()>) -> Result<()> {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*written {
-            write()?;
-            *written = true;
-        }
-        Ok(())
-    }
 }
 
 /// Keeps what was built, as the engine knows it: by which id and how large.
