@@ -1,10 +1,11 @@
 //! What is in an image, for a person: layers by size, waste, large files and packages, changes. Pure text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::look::Paint;
 use super::summary::aligned;
-use crate::docker::layers::{Difference, LayerSummary, Place, Since, Summary, Waste};
+use crate::docker::layers::{Difference, LayerSummary, Place, Since, Summary, Waste, Wasted};
 use crate::text::{bytes, clean, fit};
 
 /// Longer steps are cut: they are RUN lines of many commands.
@@ -23,14 +24,16 @@ pub fn text(image: &Summary, top: usize, paint: Paint) -> String {
     text += &layers_by_size(image, paint);
     let _ =
         writeln!(text, "\nwasted: {}", if image.wasted.is_empty() { "nothing".to_owned() } else { bytes(image.wasted_bytes) });
-    list(&mut text, top, &image.wasted, |file| {
-        let (of, by) = (line(image, file.layer), line(image, file.by));
-        let what = match file.why {
+    list(&mut text, top, &by_lines(&image.wasted), |files| {
+        let first = files[0];
+        let (of, by) = (line(image, first.layer), line(image, first.by));
+        let what = match first.why {
             Waste::Repeated => format!("put by {of}, and again, the same, by {by}"),
             Waste::Replaced => format!("put by {of}, replaced by {by}"),
             Waste::Deleted => format!("put by {of}, deleted by {by}"),
         };
-        (file.bytes, format!("{}: {what}", clean(&file.path)))
+        let more = if files.len() > 1 { format!(" and {} more", files.len() - 1) } else { String::new() };
+        (files.iter().map(|file| file.bytes).sum(), format!("{}{more}: {what}", clean(&first.path)))
     });
     if !image.copies.is_empty() {
         let _ = writeln!(text, "\nthere twice: {}", bytes(image.copied_bytes));
@@ -85,6 +88,17 @@ fn layers_by_size(image: &Summary, paint: Paint) -> String {
         3 => paint.faint(cell),
         _ => cell.to_owned(),
     })
+}
+
+/// Wasted files by the two steps that waste them, costliest first: a line that deletes a folder of the base image would hide all else.
+fn by_lines(wasted: &[Wasted]) -> Vec<Vec<&Wasted>> {
+    let mut groups: BTreeMap<(usize, usize, Waste), Vec<&Wasted>> = BTreeMap::new();
+    for file in wasted {
+        groups.entry((file.layer, file.by, file.why)).or_default().push(file);
+    }
+    let mut groups: Vec<Vec<&Wasted>> = groups.into_values().collect();
+    groups.sort_by_key(|files| std::cmp::Reverse(files.iter().map(|file| file.bytes).sum::<u64>()));
+    groups
 }
 
 /// How a layer is called: by its line, else by its number.

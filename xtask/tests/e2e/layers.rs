@@ -25,7 +25,10 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
     let released = repo.read(DOCKERFILE);
     let told = repo.xtask(&["layers", "web", "--tag", "v1.0.0", "--json"]).exits(0).json();
     let web = &told["images"][0];
-    assert_eq!((&web["place"], &web["wasted-bytes"]), (&json!("registry"), &json!(0)), "{web:#}");
+    assert_eq!(web["place"], "registry", "{web:#}");
+    // The package managers of the base image, and nothing of ours.
+    let wasted = web["wasted"].as_array().unwrap();
+    assert!(!wasted.is_empty() && wasted.iter().all(|file| file["why"] == "deleted"), "{wasted:#?}");
     let packages = web["packages"].as_array().unwrap();
     assert!(packages.iter().any(|package| package["name"] == "hono" && package["version"] != ""), "{packages:#?}");
 
@@ -45,8 +48,9 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
         let line = |layer: &Value| image["layers"][usize::try_from(layer.as_u64().unwrap()).unwrap()]["line"]["line"].clone();
         assert_eq!(found["why"], "repeated");
         assert_eq!(json!([line(&found["layer"]), line(&found["by"])]), json!(lines(&dockerfile, &copy(service))), "{service}");
-        // Every layer comes from a line of the Dockerfile, for the image is built from nothing.
-        assert!(image["layers"].as_array().unwrap().iter().all(|layer| layer["line"]["file"] == DOCKERFILE), "{image:#}");
+        // Removing the package managers, making a folder and three copies; what is below is the base image's.
+        let mut ours = image["layers"].as_array().unwrap().iter().rev().take(5);
+        assert!(ours.all(|layer| layer["line"]["file"] == DOCKERFILE), "{image:#}");
     }
 
     // Lines have moved since the release, whose own Dockerfile is in its provenance.
@@ -57,10 +61,9 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
 
     let text = repo.xtask(&["layers", "web"]).exits(0).stdout;
     let [first, second] = lines(&dockerfile, &copy("web"))[..] else { panic!("{dockerfile}") };
-    assert!(
-        text.contains(&format!("apps/web/dist/main.js: put by line {first}, and again, the same, by line {second}")),
-        "{text}"
-    );
+    let doubled =
+        text.lines().find(|line| line.ends_with(&format!("put by line {first}, and again, the same, by line {second}")));
+    assert!(doubled.is_some_and(|line| line.contains(" app/") && line.contains("/dist/")), "{text}");
     assert!(text.contains("/web:v1.0.0: +") && text.contains("app/apps/web/dist/page.js (changed)"), "{text}");
 }
 

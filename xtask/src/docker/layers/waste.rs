@@ -12,7 +12,7 @@ use super::{File, Image};
 const MIN_COPY: u64 = 16 << 10;
 
 /// Why bytes are wasted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Waste {
     /// A later layer puts the file again, with the same content.
