@@ -183,7 +183,7 @@ pub struct Build {
     /// Only what a change affects
     #[command(flatten)]
     pub since: Since,
-    /// How many services build at once [default: from the cores]
+    /// How many services build at once [default: twice the cores]
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
     /// Stop the other services when one fails
@@ -268,7 +268,7 @@ pub struct Release {
     /// The tag: a semantic version, with or without `v`
     #[arg(value_name = "TAG")]
     pub tag: ReleaseTag,
-    /// How many services build at once [default: from the cores]
+    /// How many services build at once [default: twice the cores]
     #[arg(long, short, value_name = "N")]
     pub jobs: Option<NonZeroUsize>,
     /// Make the GitHub release where there is none

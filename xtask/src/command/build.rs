@@ -74,7 +74,7 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         None if flags.tags.is_empty() => into_engine(),
         None => Destination::Engine(flags.tags.clone()),
     };
-    let plain = Request::new(command_line(flags), destination, config, pool::cores());
+    let plain = Request::new(command_line(flags), destination, config, pool::builds_at_once());
     Ok(Request {
         services: flags.services.clone(),
         since: flags.since.asked(),

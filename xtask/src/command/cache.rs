@@ -266,7 +266,7 @@ fn warm(flags: &cli::CacheWarm, surroundings: &Surroundings<'_>) -> Result<Finis
         force: true,
         no_cache_to: (flags.tier == Tier::Engine).then(|| "the engine keeps its own".to_owned()),
         warms: Some(flags.tier),
-        ..Request::new(format!("cache warm --tier {}", flags.tier.as_str()), destination, &session.config, pool::cores())
+        ..Request::new(format!("cache warm --tier {}", flags.tier.as_str()), destination, &session.config, pool::builds_at_once())
     };
     if flags.dry_run {
         let (_, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;

@@ -14,7 +14,7 @@ use crate::command::{Finished, Surroundings, print_json};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::event::Level;
-use crate::execute::pool::cores;
+use crate::execute::pool::builds_at_once;
 use crate::github::actions::{Runner, git_credentials};
 use crate::github::token::GhaAccess;
 use crate::github::trigger::{self, Action, CacheUse, CiPlan, System, Trigger};
@@ -162,8 +162,8 @@ impl<'a> Job<'a> {
         };
         let command = flags.part.as_ref().map_or_else(|| "ci".to_owned(), |part| format!("ci {}", page::word(part)));
         let plain = match &release {
-            Some(release) => release.build(&session.config, cores()),
-            None => Request::new(command, destination, &session.config, cores()),
+            Some(release) => release.build(&session.config, builds_at_once()),
+            None => Request::new(command, destination, &session.config, builds_at_once()),
         };
         let request = Request {
             locked: true,

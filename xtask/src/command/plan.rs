@@ -59,7 +59,7 @@ struct ShownService {
 /// As the planning stage's.
 pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let (session, reporter) = surroundings.session()?;
-    let whole = Request::new("plan", into_engine(), &session.config, pool::cores());
+    let whole = Request::new("plan", into_engine(), &session.config, pool::builds_at_once());
     let request = Request { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
     // They live as long as the process: taking hundreds of thousands of small things apart would cost a twentieth of a second.
     let prepared = ManuallyDrop::new(pipeline::prepare(&session, &session.home, &request)?);

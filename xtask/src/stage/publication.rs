@@ -25,7 +25,7 @@ const NOTED_REASONS: usize = 3;
 
 /// What a release asks of the build.
 pub fn build_request(session: &Session, release: &Release) -> Request {
-    release.build(&session.config, pool::cores())
+    release.build(&session.config, pool::builds_at_once())
 }
 
 /// What a publication is called and which tags it puts.

@@ -64,7 +64,7 @@ pub fn between(session: &Session, release: &Release, before: &str, after: &str) 
     let git = session.git();
     let at = |commit| {
         let (config, project) = read(session, Commit::at(&git, commit)?)?;
-        let request = release.build(&config, pool::cores());
+        let request = release.build(&config, pool::builds_at_once());
         inputs_of(session, Capabilities::default(), &request, &Bases::default(), &config, &project)
     };
     Ok(Affected { commit: before.to_owned(), verdicts: affected(&at(before)?, &at(after)?) })
