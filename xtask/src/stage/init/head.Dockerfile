@@ -28,8 +28,10 @@ set -eu
 state=/var/lib/install-state
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 cp -R /manifests/. .
-# The store is a mount of its own, which no hard link can leave: copy at once. A stalled download is given up and
-# tried again after 15 seconds instead of 60. Without `--fail-if-no-match` an install of nothing succeeds, and is cached.
+# The store is a mount of its own, which no hard link can leave: copy at once. Installs that run at once have one each:
+# pnpm names unfinished files after its process id, which is the same in every container, so that two that fetch one
+# package into one store can leave half of it. A stalled download is given up and tried again after 15 seconds instead
+# of 60. Without `--fail-if-no-match` an install of nothing succeeds, and is cached.
 install() {
   pnpm install --frozen-lockfile --prefer-offline --store-dir /pnpm/store --config.package-import-method=copy \
     --fetch-timeout=15000 --reporter=append-only --fail-if-no-match --filter "$1..." $2
