@@ -33,39 +33,36 @@ fn main() -> ExitCode {
         value
     });
     let wanted = |scenario: &str| args.is_empty() || args.iter().any(|arg| arg == scenario);
-    let bench = Bench::new();
     let mut all_hold = true;
-    if wanted("nothing") {
-        all_hold &= bench.nothing(runs.unwrap_or(9));
-    }
-    if wanted("one-line") {
-        all_hold &= bench.one_line(runs.unwrap_or(3));
-    }
-    if wanted("one-dependency") {
-        all_hold &= bench.one_dependency();
+    if ["nothing", "one-line", "one-dependency"].into_iter().any(wanted) {
+        let bench = Bench::new(on_disk());
+        all_hold &= !wanted("nothing") || bench.nothing(runs.unwrap_or(9));
+        all_hold &= !wanted("one-line") || bench.one_line(runs.unwrap_or(3));
+        all_hold &= !wanted("one-dependency") || bench.one_dependency();
     }
     if wanted("cold") {
-        all_hold &= bench.cold(runs.unwrap_or(3));
+        all_hold &= Bench::new(in_memory()).cold(runs.unwrap_or(3));
     }
     if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The clone everything runs in, and the engine it runs on.
+/// The clone everything runs in, and the engine it runs on with its data.
 struct Bench {
     root: PathBuf,
+    data: PathBuf,
     engine: Engine,
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(data: PathBuf) -> Self {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus");
         if root.exists() {
             std::fs::remove_dir_all(&root).expect("the old clone can be removed");
         }
         run(Command::new("git").args(["clone", "--quiet", "--local"]).arg(repository()).arg(&root));
-        let engine = Engine::up(|| xtask(&root));
-        println!("the engine's data: {}", engine_data().display());
-        Self { root, engine }
+        let engine = Engine::up(|| xtask(&root, &data));
+        println!("\nthe engine's data: {}", data.display());
+        Self { root, data, engine }
     }
 
     /// No input changed: the built binary, the command as typed, and bake on the same Dockerfile and targets. Both leave four images in
@@ -163,7 +160,7 @@ impl Bench {
     }
 
     fn build(&self) -> Command {
-        let mut command = xtask(&self.root);
+        let mut command = xtask(&self.root, &self.data);
         command.arg("build");
         command
     }
@@ -176,7 +173,7 @@ impl Bench {
             "xtask",
             "--",
         ]);
-        command.args(args).current_dir(&self.root).env("XTASK_ENGINE_DATA", engine_data());
+        command.args(args).current_dir(&self.root).env("XTASK_ENGINE_DATA", &self.data);
         command
     }
 
@@ -230,8 +227,8 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        // Memory is not a place to leave gigabytes in.
-        run(xtask(&self.root).args(["engine", "reset"]));
+        // Neither memory nor a build folder is a place to leave gigabytes in.
+        run(xtask(&self.root, &self.data).args(["engine", "reset"]));
     }
 }
 
@@ -239,22 +236,22 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
 }
 
-/// The data of the benchmark's own engine: in memory, where there are 6 GB of it to spare. `cold` deletes thousands of files before each
-/// run, and ext4 takes long to make files while it remembers the deleted ones (minutes; `recently_deleted` in Linux' fs/ext4/ialloc.c):
-/// whoever makes most files would pay most for what no cold machine has.
-fn engine_data() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let free = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-    let dir = if free >= 6_000_000_000 || memory.join("xtask-versus").exists() {
-        memory
-    } else {
-        Path::new(env!("CARGO_TARGET_TMPDIR"))
-    };
-    dir.join("xtask-versus")
+/// Where an engine's data usually are.
+fn on_disk() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus-engine")
 }
 
-fn xtask(root: &Path) -> Command {
+/// In memory, where there are 6 GB of it to spare. `cold` deletes thousands of files before each run, and ext4 takes long to make files
+/// while it remembers the deleted ones (minutes; `recently_deleted` in Linux' fs/ext4/ialloc.c): whoever makes most files would pay most
+/// for what no cold machine has.
+fn in_memory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let free = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+    if free >= 6_000_000_000 { memory.join("xtask-versus") } else { on_disk() }
+}
+
+fn xtask(root: &Path, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["--engine", "embedded"]).current_dir(root).env("XTASK_ENGINE_DATA", engine_data());
+    command.args(["--engine", "embedded"]).current_dir(root).env("XTASK_ENGINE_DATA", data);
     command
 }
