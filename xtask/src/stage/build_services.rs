@@ -36,11 +36,10 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.
     services.par_iter().try_for_each(|service| cut.write(session, &service.service.name))?;
-    let jobs: Vec<(&ServicePlan, Job<'_>)> =
-        services.into_iter().map(|service| (service, Job::of(running, &service.target))).collect();
-    let calls: Vec<(&(&ServicePlan, Job<'_>), usize)> =
-        jobs.iter().flat_map(|job| (0..job.1.builds()).map(move |at| (job, at))).collect();
-    let outcomes = pool::each(request.jobs.get(), &calls, |((service, job), at)| -> Result<Option<Outcome>> {
+    let jobs: Vec<Job<'_>> = services.iter().map(|service| Job::of(running, &service.target)).collect();
+    let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
+    let calls: Vec<(&ServicePlan, &Job<'_>, usize)> = all.collect();
+    let outcomes = pool::each(request.jobs.get(), &calls, |(service, job, at)| -> Result<Option<Outcome>> {
         let Some(mut outcome) = job.run(*at) else { return Ok(None) };
         if outcome.status == Status::Built {
             remember(session, &store, service, &mut outcome)?;
