@@ -50,12 +50,18 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
 }
 
 impl Cut<'_> {
-    /// Tells the user what is odd about the closures.
+    /// Tells the user what is odd about the closures; what is true of several services, once.
     pub fn warn(&self, session: &Session) {
+        let mut found: BTreeMap<&str, Vec<&ServiceName>> = BTreeMap::new();
         for (service, plan) in &self.plans {
-            for warning in &plan.warnings {
-                session.events.notice(Level::Warning, Some(Task::Service(service.clone())), warning.clone(), None);
-            }
+            plan.warnings.iter().for_each(|warning| found.entry(warning).or_default().push(service));
+        }
+        for (warning, services) in found {
+            let (task, text) = match services[..] {
+                [service] => (Some(Task::Service(service.clone())), warning.to_owned()),
+                _ => (None, format!("{warning} ({} services)", services.len())),
+            };
+            session.events.notice(Level::Warning, task, text, None);
         }
     }
 
