@@ -12,10 +12,11 @@ use crate::stage::Session;
 use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::base_key;
 
-/// Builds the base and the services. Where a cache is read, the services wait for the base, and are not built without it: BuildKit asks a
-/// remote cache for a step once, and a service that meets a step of the base while that is being asked for may execute what its own cache
-/// has (seen with gha and registry). Where none is read, the builder runs a step that several want once for all of them, and nobody need
-/// wait for what of the base it does not use.
+/// Builds the base and the services. Where a cache is read or written, the services wait for the base, and are not built without it:
+/// BuildKit asks a remote cache for a step once, and a service that meets a step of the base while that is being asked for may execute
+/// what its own cache has (seen with gha and registry); and a service's cache that was written beside the base's lacked steps (seen with
+/// registry). Elsewhere the builder runs a step that several want once for all of them, and nobody need wait for what of the base it does
+/// not use.
 ///
 /// # Errors
 /// As [`run`]'s and the services'.
@@ -25,7 +26,7 @@ pub fn with(
     plan: &Plan,
     services: impl FnOnce() -> Result<Vec<Outcome>>,
 ) -> Result<(Option<Outcome>, Vec<Outcome>)> {
-    if plan.base.as_ref().is_none_or(|base| base.spec.cache_from.is_empty()) {
+    if plan.base.as_ref().is_none_or(|base| base.spec.cache_from.is_empty() && base.spec.cache_to.is_empty()) {
         let (services, base) = pool::both(services, || run(session, engine, plan));
         return Ok((base?, services?));
     }

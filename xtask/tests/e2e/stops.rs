@@ -27,7 +27,7 @@ fn an_interrupt_ends_a_build_within_three_seconds_leaves_no_process_and_the_next
     let repo = clone();
     let mark = repo.path().display().to_string();
     let shown = tempfile::NamedTempFile::new().unwrap();
-    let mut command = repo.command(&["build", "--no-cache", "--progress", "plain"]);
+    let mut command = repo.command(&["build", "--no-cache", "--jobs", "2", "--progress", "plain"]);
     let mut child = command.env(MARK, &mark).stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
     wait_for(shown.path(), &mut child, "web-build 1/2] RUN");
     assert!(marked(&mark).len() > 1, "no builder runs: {:?}", marked(&mark));
