@@ -167,7 +167,16 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// # Errors
 /// When the folder cannot be made, written or renamed into.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes, std::fs::metadata(path).map_or(0o666, |there| there.permissions().mode() & 0o777))
+    replace(path, bytes, mode_of(path), true)
+}
+
+/// The same for what can be made again, like a copy of something: nobody waits for the disk. A crash of the whole machine
+/// may leave the file empty.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_derived(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace(path, bytes, mode_of(path), false)
 }
 
 /// The same for a file that nobody but its owner may read, not even for the moment before it has its name.
@@ -175,10 +184,15 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`write_atomically`].
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
-    replace(path, bytes, 0o600)
+    replace(path, bytes, 0o600, true)
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+/// A file's mode, or that of any new file, which the umask then narrows.
+fn mode_of(path: &Path) -> u32 {
+    std::fs::metadata(path).map_or(0o666, |there| there.permissions().mode() & 0o777)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> Result<()> {
     use std::io::Write as _;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
@@ -186,7 +200,9 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mode = std::fs::Permissions::from_mode(mode);
     let mut file =
         tempfile::Builder::new().permissions(mode).tempfile_in(parent).map_err(|e| Error::io("write into", parent, e))?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_data()).map_err(|e| Error::io("write", path, e))?;
+    file.write_all(bytes)
+        .and_then(|()| if durable { file.as_file().sync_data() } else { Ok(()) })
+        .map_err(|e| Error::io("write", path, e))?;
     file.persist(path).map_err(|e| Error::io("replace", path, e.error))?;
     Ok(())
 }

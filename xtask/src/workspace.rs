@@ -8,12 +8,10 @@ pub mod git;
 pub mod glob;
 pub mod graph;
 pub mod load;
-pub mod lock;
 pub mod package;
 pub mod prune;
 pub mod sources;
 mod usage;
-pub mod yaml;
 
 pub use graph::{Closure, Scope};
 pub use load::{PackageId, Workspace};

@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::error::{Error, Result, read_text, write_atomically};
+use crate::error::{Error, Result, read_text, write_derived};
 use crate::execute::shutdown::Shutdown;
 use crate::workspace::context::{self, Item, Written, write_files, write_install, write_sources};
 use crate::workspace::dockerignore::Ignore;
-use crate::workspace::git::{Git, Tree};
-use crate::workspace::package::join;
+use crate::workspace::git::{File, Git, Tree};
 use crate::workspace::prune::{Content, Install};
 use crate::workspace::sources::parent;
 use crate::workspace::{Closure, PackageId, PrunePlan, Scope, Sources, Workspace};
+use pnpm::join;
 
 /// What is to be pruned, and where to.
 #[derive(Debug, Clone)]
@@ -102,8 +102,12 @@ fn described(report: &PruneReport) -> String {
 pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport> {
     let root = &options.workspace;
     let git = Git::at(root, shutdown);
-    let (workspace, index) = rayon::join(|| Workspace::load(root), || git.index());
-    let workspace = workspace?;
+    // A thread of its own: waiting for git, it would keep one of rayon's from the lock.
+    let (workspace, index) = std::thread::scope(|scope| {
+        let index = scope.spawn(|| git.index());
+        (Workspace::load(root), index.join())
+    });
+    let (workspace, index) = (workspace?, index.unwrap_or_else(|_| Err(Error::failed("a thread that ran git ended badly"))));
     let target = workspace.find(&options.package)?;
     let out = refuse_source_folders(&workspace, &options.out)?;
     let closure = workspace.closure(target, Scope { production: false, root: options.docker });
@@ -112,7 +116,7 @@ pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport>
     let whole = closure.root_files || workspace.scanned().is_none();
     let tree = if whole { git.worktree()? } else { git.names(index, &relevant(&workspace, &closure)?)? };
     let ignore = ignore(root)?;
-    let sources = sources(&workspace, &tree, &ignore, out.as_deref());
+    let sources = sources(&workspace, &tree, whole, &closure, &ignore, out.as_deref());
     let mut plan = PrunePlan::new(&workspace, &sources, target, options.docker)?;
     if options.production {
         plan = plan.production_only(&workspace, &sources);
@@ -139,18 +143,20 @@ fn relevant(workspace: &Workspace, closure: &Closure) -> Result<Vec<String>> {
             dir = parent(dir);
         }
     }
-    let (mut found, mut open) = (Vec::new(), vec![".".to_owned()]);
-    while let Some(dir) = open.pop() {
+    // With each folder that holds packages, whether its other files can matter: those of a package that is left out cannot.
+    let (mut found, mut open) = (Vec::new(), vec![(".".to_owned(), true)]);
+    while let Some((dir, matters)) = open.pop() {
         let folder = workspace.root().join(&dir);
         for entry in std::fs::read_dir(&folder).map_err(|e| Error::io("read", &folder, e))? {
             let name = entry.map_err(|e| Error::io("read", &folder, e))?.file_name();
             let name = name.to_str().filter(|name| !matches!(*name, ".git" | "node_modules"));
             let Some(path) = name.and_then(|name| join(&dir, name)) else { continue };
-            match workspace.by_dir(&path) {
+            let package = workspace.by_dir(&path);
+            match package {
                 Some(id) if closure.packages.contains(&id) => found.push(path),
-                _ if above.contains(path.as_str()) => open.push(path),
-                Some(_) => {}
-                None => found.push(path),
+                _ if above.contains(path.as_str()) => open.push((path, matters && package.is_none())),
+                None if matters => found.push(path),
+                _ => {}
             }
         }
     }
@@ -163,12 +169,29 @@ fn ignore(root: &Path) -> Result<Ignore> {
     Ignore::parse(&text).map_err(|e| e.at(path, None))
 }
 
-/// The sources as the ignore file leaves them, without what an earlier run has written into the workspace.
-fn sources<'t>(workspace: &Workspace, tree: &'t Tree, ignore: &Ignore, out: Option<&str>) -> Sources<'t> {
+/// The sources as the ignore file leaves them, without what an earlier run has written into the workspace. Whose package is left
+/// out is not looked at, but where `whole` says that every package matters.
+fn sources<'t>(
+    workspace: &Workspace,
+    tree: &'t Tree,
+    whole: bool,
+    closure: &Closure,
+    ignore: &Ignore,
+    out: Option<&str>,
+) -> Sources<'t> {
+    let mut files: Vec<&File> = if whole {
+        tree.files().iter().collect()
+    } else {
+        let below = closure.packages.iter().flat_map(|id| tree.under(&workspace.package(*id).dir));
+        tree.files().iter().filter(|file| !file.path.contains('/')).chain(below).collect()
+    };
+    // A package may lie in another's folder.
+    files.sort_by_key(|file| &file.path);
+    files.dedup_by_key(|file| &file.path);
     let mut walker = ignore.walker();
     let written = |path: &str| out.is_some_and(|out| Path::new(path).starts_with(out));
-    let kept = tree.files().iter().filter(|file| !walker.excludes(&file.path) && !written(&file.path));
-    Sources::new(workspace, tree, kept)
+    files.retain(|file| !walker.excludes(&file.path) && !written(&file.path));
+    Sources::new(workspace, tree, files)
 }
 
 /// The output folder relative to the workspace, where it lies within. A package's own folder, or one that holds packages, would
@@ -200,28 +223,33 @@ fn write_docker(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, 
     let path = out.join("pnpm-lock.yaml");
     let same = std::fs::read(&path).is_ok_and(|there| there == lock.as_bytes());
     if !same {
-        write_atomically(&path, lock.as_bytes())?;
+        write_derived(&path, lock.as_bytes())?;
     }
     written += Written { files: 1, changed: usize::from(!same), removed: 0 };
     Ok(written)
 }
 
 /// Sources, and from the install layer what is not a package's: settings, lock, patches, the root's manifest.
-fn full(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, install: &Install) -> Vec<(String, Item)> {
-    let copy = |path: &str| (path.to_owned(), Item::Copy(path.to_owned()));
-    let mut items: BTreeMap<String, Item> = plan.source_paths(sources).map(copy).collect();
+fn full<'a>(
+    workspace: &'a Workspace,
+    sources: &'a Sources<'_>,
+    plan: &'a PrunePlan,
+    install: &'a Install,
+) -> Vec<(&'a str, Item<'a>)> {
+    let copy = |path: &'a str| (path, Item::Copy(path));
+    let mut items: BTreeMap<&str, Item<'_>> = plan.source_paths(sources).map(copy).collect();
     let at_root = ["turbo.json", "turbo.jsonc", ".gitignore", ".npmrc"].into_iter();
     items.extend(at_root.filter(|path| sources.tree().get(path).is_some()).map(copy));
     for (path, content) in &install.files {
         let item = match content {
             // A package's manifest is in its sources as it is.
             Content::Text(_) if path.ends_with("/package.json") => continue,
-            Content::Text(text) => Item::Text(text.as_str().to_owned(), false),
+            Content::Text(text) => Item::Text(text.as_str(), false),
             Content::Lock => Item::Text(install.lock_text(workspace), false),
-            Content::Copy(from) if sources.tree().get(from).is_some() => Item::Copy(from.clone()),
+            Content::Copy(from) if sources.tree().get(from).is_some() => Item::Copy(from),
             Content::Stub(_) | Content::Copy(_) => continue,
         };
-        items.insert(path.clone(), item);
+        items.insert(path, item);
     }
     items.into_iter().collect()
 }

@@ -139,7 +139,9 @@ fn copy_crate(from: &Path, to: &Path) -> Result<()> {
             copy(&entry.path(), &to.join(name))?;
         }
     }
-    copy(&from.join("src"), &to.join("src"))?;
+    for folder in ["src", "pnpm"] {
+        copy(&from.join(folder), &to.join(folder))?;
+    }
     let manifest = edit::without_its_tests(&read_text(&from.join("Cargo.toml"))?);
     write_atomically(&to.join("Cargo.toml"), manifest.as_bytes())
 }

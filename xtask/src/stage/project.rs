@@ -11,7 +11,7 @@ use crate::workspace::Workspace;
 use crate::workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
 use crate::workspace::dockerignore::Ignore;
 use crate::workspace::git::Tree;
-use crate::workspace::lock::Lock;
+use pnpm::lock::Lock;
 
 /// A monorepo as it is on disk.
 pub struct Project {

@@ -23,7 +23,7 @@ use crate::workspace::contents::Commit;
 use crate::workspace::dockerfile::Dockerfile;
 use crate::workspace::dockerignore::Ignore;
 use crate::workspace::git::Git;
-use crate::workspace::package::join;
+use pnpm::join;
 
 /// Compares the services of now, whose inputs are `after`, with those of the revision that `since` means, whose inputs are returned too. Where that revision cannot
 /// be read as a monorepo, every service counts as new, and a warning says why: building too much is better than guessing.

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::git::{Git, Mode, ObjectId, Tree};
 use super::load::{LOCK, SETTINGS};
-use super::package::join;
 use super::sources::parent;
 use crate::error::Result;
+use pnpm::join;
 
 /// Symbolic links that lead to symbolic links are followed this often, as Linux does.
 const MAX_LINKS: usize = 40;

@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rayon::prelude::*;
 
 use super::load::Workspace;
-use super::package::join;
 use super::prune::{Content, Install, PrunePlan};
 use super::sources::{Sources, parent};
-use crate::error::{Error, Result, write_atomically};
+use crate::error::{Error, Result, write_derived};
 use crate::name::sha256_hex;
+use pnpm::join;
 
 #[cfg(test)]
 mod tests;
@@ -57,17 +57,16 @@ pub fn write(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, dir
 /// # Errors
 /// As [`write`].
 pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Install, folder: &Path) -> Result<Written> {
-    let item = |(path, content): (&String, &Content)| {
+    let items = install.files.iter().map(|(path, content)| {
         let item = match content {
-            Content::Text(text) => Item::Text(text.as_str().to_owned(), false),
-            Content::Stub(text) => Item::Text(text.to_string(), true),
+            Content::Text(text) => Item::Text(text.as_str(), false),
+            Content::Stub(text) => Item::Text(text, true),
             Content::Lock => Item::Text(install.lock_text(workspace), false),
-            Content::Copy(from) => Item::Copy(from.clone()),
+            Content::Copy(from) => Item::Copy(from),
         };
-        (path.clone(), item)
-    };
-    let items: Vec<_> = install.files.iter().map(item).collect();
-    Sync::new(workspace, sources, folder).run(&items)
+        (path.as_str(), item)
+    });
+    Sync::new(workspace, sources, folder).run(&items.collect::<Vec<_>>())
 }
 
 /// Writes a plan's sources into `folder`.
@@ -75,7 +74,7 @@ pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Ins
 /// # Errors
 /// As [`write`].
 pub fn write_sources(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, folder: &Path) -> Result<Written> {
-    let items = plan.source_paths(sources).map(|path| (path.to_owned(), Item::Copy(path.to_owned())));
+    let items = plan.source_paths(sources).map(|path| (path, Item::Copy(path)));
     Sync::new(workspace, sources, folder).run(&items.collect::<Vec<_>>())
 }
 
@@ -83,17 +82,17 @@ pub fn write_sources(workspace: &Workspace, sources: &Sources<'_>, plan: &PruneP
 ///
 /// # Errors
 /// As [`write`].
-pub fn write_files(workspace: &Workspace, sources: &Sources<'_>, items: &[(String, Item)], folder: &Path) -> Result<Written> {
+pub fn write_files(workspace: &Workspace, sources: &Sources<'_>, items: &[(&str, Item<'_>)], folder: &Path) -> Result<Written> {
     Sync::new(workspace, sources, folder).run(items)
 }
 
 /// What a file is to hold.
-#[derive(Debug, Clone)]
-pub enum Item {
+#[derive(Debug, Clone, Copy)]
+pub enum Item<'a> {
     /// This text; whether it is executable.
-    Text(String, bool),
+    Text(&'a str, bool),
     /// The repository's file at this path.
-    Copy(String),
+    Copy(&'a str),
 }
 
 /// What was known of a source file when its copy was made; while all of it holds, the copy does too.
@@ -124,9 +123,9 @@ impl<'a> Sync<'a> {
         Self { root: workspace.root(), sources, folder, known, stamps: Mutex::new(Vec::new()) }
     }
 
-    fn run(self, items: &[(String, Item)]) -> Result<Written> {
+    fn run(self, items: &[(&str, Item<'_>)]) -> Result<Written> {
         self.refuse_detours(items)?;
-        let dirs = folders(items.iter().map(|(path, _)| path.as_str()));
+        let dirs = folders(items.iter().map(|(path, _)| *path));
         let (there, removed) = self.remove_stale(items, &dirs)?;
         if !there.contains(".") {
             make_folder(self.folder)?;
@@ -138,20 +137,20 @@ impl<'a> Sync<'a> {
         for level in levels.values() {
             level.par_iter().try_for_each(|dir| make_folder(&self.folder.join(dir)))?;
         }
-        let one = |(path, item): &(String, Item)| self.one(path, item, there.contains(path.as_str()));
+        let one = |(path, item): &(&str, Item<'_>)| self.one(path, *item, there.contains(*path));
         let changed = items.par_iter().map(one).collect::<Result<Vec<bool>>>()?;
         let mut stamps = self.stamps.into_inner().unwrap_or_default();
         stamps.sort_by(|a, b| a.0.cmp(&b.0));
         let changed = changed.into_iter().filter(|changed| *changed).count();
         if changed + removed > 0 || stamps.len() != self.known.len() {
-            write_atomically(&stamp_path(self.folder), emit_stamps(&stamps).as_bytes())?;
+            write_derived(&stamp_path(self.folder), emit_stamps(&stamps).as_bytes())?;
         }
         Ok(Written { files: items.len(), changed, removed })
     }
 
     /// A folder that became a link since git saw it could lead a copy out of the repository.
-    fn refuse_detours(&self, items: &[(String, Item)]) -> Result<()> {
-        let copied = items.iter().filter_map(|(_, item)| if let Item::Copy(from) = item { Some(from.as_str()) } else { None });
+    fn refuse_detours(&self, items: &[(&str, Item<'_>)]) -> Result<()> {
+        let copied = items.iter().filter_map(|(_, item)| if let Item::Copy(from) = item { Some(*from) } else { None });
         let is_link = |dir: &&str| fs::symlink_metadata(self.root.join(dir)).is_ok_and(|found| found.is_symlink());
         match folders(copied).into_iter().filter(|dir| *dir != ".").find(is_link) {
             Some(dir) => {
@@ -162,10 +161,10 @@ impl<'a> Sync<'a> {
     }
 
     /// Brings one file up to date; true where something had to be written. `there` says that something is in its place.
-    fn one(&self, path: &str, item: &Item, there: bool) -> Result<bool> {
+    fn one(&self, path: &str, item: Item<'_>, there: bool) -> Result<bool> {
         let to = self.folder.join(path);
         match item {
-            Item::Text(text, executable) => put_text(&to, text, *executable, there),
+            Item::Text(text, executable) => put_text(&to, text, executable, there),
             Item::Copy(from) => {
                 let source = self.root.join(from);
                 let found = fs::symlink_metadata(&source).map_err(|e| self.not_readable(from, &source, e))?;
@@ -216,13 +215,13 @@ impl<'a> Sync<'a> {
     }
 
     /// Removes what is not wanted. Returns the folders and files that remain, `.` among them, and how many went.
-    fn remove_stale(&self, items: &[(String, Item)], dirs: &BTreeSet<&str>) -> Result<(HashSet<String>, usize)> {
+    fn remove_stale(&self, items: &[(&str, Item<'_>)], dirs: &BTreeSet<&str>) -> Result<(HashSet<String>, usize)> {
         let mut there = HashSet::new();
         if !fs::symlink_metadata(self.folder).is_ok_and(|found| found.is_dir()) {
             clear(self.folder)?;
             return Ok((there, 0));
         }
-        let wanted: HashSet<&str> = items.iter().map(|(path, _)| path.as_str()).collect();
+        let wanted: HashSet<&str> = items.iter().map(|(path, _)| *path).collect();
         let mut removed = 0;
         let mut open = vec![String::from(".")];
         while let Some(dir) = open.pop() {

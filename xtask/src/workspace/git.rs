@@ -8,6 +8,7 @@
 mod hash;
 mod history;
 mod listing;
+mod names;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,7 @@ use crate::execute::process::{Invocation, Output};
 use crate::execute::shutdown::Shutdown;
 
 pub use history::is_full_id;
-pub use listing::Index;
+pub use names::Index;
 pub use remote::Remote;
 
 /// A file's kind, as git keeps it.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::load::{PackageId, Workspace};
-use super::lock::{Cut, Field, KeepFields, Local, Named, Target};
-use super::package::join;
 use crate::name::sha256_hex;
+use pnpm::join;
+use pnpm::lock::{Cut, Field, KeepFields, Local, Named, Target};
 
 /// What a package leads to directly. The flag says that only its development dependencies do.
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ impl Workspace {
     /// The closure of a package.
     #[must_use]
     pub fn closure(&self, target: PackageId, scope: Scope) -> Closure {
-        let count = self.scanned().map_or(0, super::lock::Lock::snapshot_count);
+        let count = self.scanned().map_or(0, pnpm::lock::Lock::snapshot_count);
         let closure = Closure {
             target,
             scope,

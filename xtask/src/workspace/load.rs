@@ -7,12 +7,12 @@ use std::sync::OnceLock;
 use super::contents::{Commit, Contents};
 use super::glob::Patterns;
 use super::graph::{self, Links};
-use super::lock::{Lock, Refusal};
 use super::package::{Manifest, Package, discover};
 use super::prune::Text;
 use super::usage::Usage;
-use super::yaml::{self, Yaml};
 use crate::error::{Error, Result, read_text};
+use pnpm::lock::{Lock, Refusal};
+use pnpm::yaml::{self, Yaml};
 
 /// The workspace's settings file.
 pub const SETTINGS: &str = "pnpm-workspace.yaml";

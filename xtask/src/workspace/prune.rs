@@ -7,15 +7,15 @@
 //! in either case: such a package has to be installed again after its build, or commit a file that imports the built one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::graph::{Closure, Scope};
 use super::load::{LOCK, LockState, PackageId, Workspace};
-use super::lock::{Cut, Named};
 use super::package::INSTALL_SCRIPTS;
 use super::sources::Sources;
 use crate::error::{Error, Result};
 use crate::name::sha256_hex;
+use pnpm::lock::{Cut, Named};
 
 mod layer;
 mod settings;
@@ -67,6 +67,7 @@ pub struct Install {
     /// The files by their path in the context.
     pub files: BTreeMap<String, Content>,
     cut: Cut,
+    lock: OnceLock<String>,
 }
 
 impl Install {
@@ -74,15 +75,15 @@ impl Install {
         let closure = workspace.closure(target, scope);
         let cut = workspace.cut(&closure);
         let files = layer::files(workspace, sources, &closure, &cut);
-        Self { closure, files, cut }
+        Self { closure, files, cut, lock: OnceLock::new() }
     }
 
-    /// The text of the lock in this context.
+    /// The text of the lock in this context, made once.
     #[must_use]
-    pub fn lock_text(&self, workspace: &Workspace) -> String {
+    pub fn lock_text<'a>(&'a self, workspace: &'a Workspace) -> &'a str {
         match workspace.lock() {
-            LockState::Scanned(lock) => lock.cut(&self.cut),
-            LockState::Whole { text, .. } => text.clone(),
+            LockState::Scanned(lock) => self.lock.get_or_init(|| lock.cut(&self.cut)),
+            LockState::Whole { text, .. } => text,
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::git::{File, Mode, Tree};
 use super::graph::Closure;
 use super::load::{PackageId, Workspace};
-use super::package::join;
+use pnpm::join;
 
 /// The files of a workspace by package.
 pub struct Sources<'t> {

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::graph::Closure;
 use super::load::{PackageId, Workspace};
-use super::lock::{Field, Lock};
-use super::yaml::Yaml;
+use pnpm::lock::{Field, Lock};
+use pnpm::yaml::Yaml;
 
 /// The users of one override or patch.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use pnpm::yaml::{Yaml, parse};
 use serde_json::{Map, Value, json};
-use xtask::workspace::yaml::{Yaml, parse};
 
 use super::expression::{evaluate, expand, truthy};
 use super::repo::git;

@@ -2,9 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
-use std::io::ErrorKind;
-
-use rayon::prelude::*;
 
 use super::hash::{self, Format};
 use super::{File, Git, Mode, NOT_A_REPOSITORY, ObjectId, Tree};
@@ -31,45 +28,6 @@ impl Git {
         }
     }
 
-    /// What the index holds, for [`Git::names`]: it can be asked for before anything is known of the workspace.
-    ///
-    /// # Errors
-    /// When there is no repository, or git refuses.
-    pub fn index(&self) -> Result<Index> {
-        self.bytes(&["ls-files", "--stage", "-v", "-z"]).and_then(|answer| parse_index(&answer)).map(Index)
-    }
-
-    /// The names in the work tree, for who copies files and hashes none: tracked files, and below `folders` (files or folders, relative)
-    /// untracked ones that are not ignored, less what is gone from there. Elsewhere nothing is looked at but the index. An untracked file
-    /// counts as a plain one, its id is all zeros. Where there is no repository it is [`Git::worktree`].
-    ///
-    /// # Errors
-    /// As [`Git::worktree`].
-    pub fn names(&self, index: Result<Index>, folders: &[String]) -> Result<Tree> {
-        let mut others = vec!["--literal-pathspecs", "ls-files", "-z", "--others", "--exclude-standard", "--"];
-        others.extend(folders.iter().map(String::as_str));
-        // An empty list would mean everything.
-        let untracked = if folders.is_empty() { Ok(Vec::new()) } else { self.bytes(&others) };
-        let (Ok(Index(Listing { mut tree, unsure, .. })), Ok(untracked)) = (index, untracked) else { return self.worktree() };
-        if !unsure.is_empty() || tree.files.is_empty() {
-            // Conflicts, and files that git was told not to look at: the long way is the right one.
-            return self.worktree();
-        }
-        let gone: BTreeSet<Box<str>> = folders.par_iter().flat_map_iter(|folder| self.gone(&tree, folder)).collect();
-        tree.files.retain(|file| !gone.contains(&file.path));
-        let mut nested = Vec::new();
-        for name in records(&untracked) {
-            match std::str::from_utf8(name) {
-                Ok(folder) if folder.ends_with('/') => nested.push(folder.trim_end_matches('/').to_owned()),
-                Ok(path) => tree.files.extend(File::new(path, false, &"0".repeat(40))),
-                Err(_) => tree.odd.push(String::from_utf8_lossy(name).into_owned()),
-            }
-        }
-        self.take_in_submodules(&mut tree, nested, 0)?;
-        tree.files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(tree)
-    }
-
     /// The tree of a commit, named in any way git understands. Submodules that are checked out, and have the commit, are taken in.
     ///
     /// # Errors
@@ -77,17 +35,6 @@ impl Git {
     pub fn commit(&self, revision: &str) -> Result<Tree> {
         let commit = self.resolve(revision)?;
         self.commit_at(&commit, 0)
-    }
-
-    /// The files of `tree` at or below `folder` that are not on disk and should be.
-    fn gone(&self, tree: &Tree, folder: &str) -> Vec<Box<str>> {
-        let is_gone = |file: &&File| {
-            let found = self.root.join(&*file.path).symlink_metadata();
-            found.is_err_and(|e| matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
-        };
-        let files = tree.get(folder).into_iter().chain(tree.under(folder));
-        let gone = files.filter(|file| !tree.absent.contains(&*file.path)).filter(is_gone);
-        gone.map(|file| file.path.clone()).collect()
     }
 
     fn folder(&self, why: &str) -> Result<Tree> {
@@ -142,7 +89,7 @@ impl Git {
     }
 
     /// Puts the files of checked-out submodules, and of repositories that lie untracked in the work tree, in their place.
-    fn take_in_submodules(&self, tree: &mut Tree, mut nested: Vec<String>, depth: usize) -> Result<()> {
+    pub(super) fn take_in_submodules(&self, tree: &mut Tree, mut nested: Vec<String>, depth: usize) -> Result<()> {
         nested.extend(tree.files.iter().filter(|f| f.mode == Mode::Submodule).map(|f| f.path.to_string()));
         for folder in nested {
             let root = self.root.join(&folder);
@@ -225,14 +172,11 @@ fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> 
 /// A path that differs from the index: `None` where it is gone, `Some(None)` where its mode must be looked up on disk.
 type Differences = BTreeMap<String, Option<Option<Mode>>>;
 
-/// See [`Git::index`].
-pub struct Index(Listing);
-
-struct Listing {
-    tree: Tree,
+pub(super) struct Listing {
+    pub(super) tree: Tree,
     format: Format,
     /// Paths that must be looked at on disk whatever `diff-files` says.
-    unsure: BTreeSet<String>,
+    pub(super) unsure: BTreeSet<String>,
 }
 
 impl Listing {
@@ -274,7 +218,7 @@ fn parse_differences(answer: &[u8]) -> Result<Differences> {
 
 /// `ls-files --stage -v -z`: `<tag> <mode> <id> <stage>`, a tab, the path, a zero byte. Tag `S` is left out by a sparse checkout; a
 /// lower-case tag is assumed unchanged, which is the user's word and not git's, so such a file is hashed.
-fn parse_index(answer: &[u8]) -> Result<Listing> {
+pub(super) fn parse_index(answer: &[u8]) -> Result<Listing> {
     let mut listing = Listing { tree: Tree::default(), format: Format::Sha1, unsure: BTreeSet::new() };
     listing.tree.files.reserve(answer.len() / 100);
     for record in records(answer) {
@@ -315,7 +259,7 @@ fn split_head(head: &[u8]) -> Option<(u8, Mode, ObjectId, u8)> {
 
 /// What stands between zero bytes. The search is the standard library's, which is optimised in a debug build too: ten megabytes byte by
 /// byte would cost a tenth of a second.
-fn records(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn records(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = answer;
     std::iter::from_fn(move || {
         let record = CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes);

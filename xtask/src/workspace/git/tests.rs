@@ -300,6 +300,22 @@ fn names_below_folders_are_those_of_the_work_tree() {
     assert_eq!(paths(&found), [".gitignore", "a/new *.ts", "a/x.ts", "b/gone.ts", "b/y.ts"]);
     let everywhere = names(&repo.ask(), &["a", "b", ".gitignore"]).unwrap();
     assert_eq!(paths(&everywhere), paths(&repo.ask().worktree().unwrap()));
+    // What git alone can say: folders in the place of files and the other way round, ignored folders, repositories within,
+    // names that are not UTF-8.
+    repo.write("a/file", "x").write("a/folder/x", "x").write("a/kept/x", "x").write("a/.gitignore", "dist/\n").commit("second");
+    fs::remove_file(repo.path("a/file")).unwrap();
+    fs::remove_dir_all(repo.path("a/folder")).unwrap();
+    repo.write("a/file/below", "x").write("a/folder", "x").write("a/dist/out.js", "x").write("a/new/deep/y", "x");
+    repo.write("a/inner/z", "x").git(&["init", "--quiet", "a/inner"]);
+    fs::write(repo.path("a/kept").join(std::ffi::OsStr::from_bytes(b"odd\xff")), "x").unwrap();
+    let (found, expected) = (names(&repo.ask(), &["a", "b", ".gitignore"]).unwrap(), repo.ask().worktree().unwrap());
+    assert_eq!((paths(&found), found.odd_names()), (paths(&expected), expected.odd_names()));
+    assert_eq!(found.odd_names().len(), 1);
+    // More than a command line should hold.
+    for at in 0..1_100 {
+        repo.write(&format!("a/many{at}"), "x");
+    }
+    assert_eq!(paths(&names(&repo.ask(), &["a", "b", ".gitignore"]).unwrap()), paths(&repo.ask().worktree().unwrap()));
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("x"), "x").unwrap();
     let found = names(&Git::at(outside.path(), &Shutdown::new()), &["x"]).unwrap();

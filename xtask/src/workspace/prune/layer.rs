@@ -6,10 +6,11 @@ use super::super::contents::Contents;
 use super::super::git::Mode;
 use super::super::graph::Closure;
 use super::super::load::{LOCK, PackageId, SETTINGS, Workspace};
-use super::super::lock::Cut;
-use super::super::package::{INSTALL_SCRIPTS, Manifest, Package, join};
+use super::super::package::{INSTALL_SCRIPTS, Manifest, Package};
 use super::super::sources::{Sources, parent};
 use super::{Content, Text, settings};
+use pnpm::join;
+use pnpm::lock::Cut;
 
 /// The files of a closure's install layer.
 pub(super) fn files(workspace: &Workspace, sources: &Sources<'_>, closure: &Closure, cut: &Cut) -> BTreeMap<String, Content> {

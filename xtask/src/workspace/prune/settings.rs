@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use super::super::glob::escape;
 use super::super::graph::Closure;
 use super::super::load::Workspace;
-use super::super::lock::{Cut, Lock};
-use super::super::package::{Manifest, join};
-use super::super::yaml::Yaml;
+use super::super::package::Manifest;
+use pnpm::join;
+use pnpm::lock::{Cut, Lock};
+use pnpm::yaml::Yaml;
 
 /// What becomes of a lock's overrides and patches: for each selector, its value in the lock where it is kept.
 fn overrides<'l>(lock: &'l Lock, cut: &Cut) -> BTreeMap<&'l str, Option<&'l str>> {

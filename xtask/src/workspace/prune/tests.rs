@@ -7,7 +7,7 @@ use super::*;
 use crate::execute::shutdown::Shutdown;
 use crate::workspace::contents::Commit;
 use crate::workspace::git::{Git, Tree};
-use crate::workspace::yaml::{self, Yaml};
+use pnpm::yaml::{self, Yaml};
 
 const LOCK_TEXT: &str = include_str!("lock.yaml");
 
@@ -144,7 +144,7 @@ fn settings_lock_and_files_are_cut_on_every_side_at_once() {
     let root = workspace();
     let Planned { plan, workspace, .. } = plan(root.path(), "api");
     let settings = yaml::parse(&text(&plan.manifests, "pnpm-workspace.yaml")).unwrap().remove(0);
-    let lock = yaml::parse(&plan.manifests.lock_text(&workspace)).unwrap().remove(0);
+    let lock = yaml::parse(plan.manifests.lock_text(&workspace)).unwrap().remove(0);
     let keys = |tree: &Yaml, section: &str| -> BTreeSet<String> {
         tree.get(section).map_or(&[][..], Yaml::entries).iter().map(|(key, _)| key.clone()).collect()
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::read::without_suffix;
 use super::*;
-use crate::workspace::yaml::{self, Yaml};
+use crate::yaml::{self, Yaml};
 
 /// Two documents, every section, every kind of reference, a key too long for one line, a text block.
 fn sample() -> String {

@@ -1,5 +1,9 @@
 //! The line rules of a pnpm lock: which lines make an entry, where its key and value are. Nothing here knows what a key means.
 
+use std::ops::Range;
+
+use memchr::{memchr, memchr_iter};
+
 use super::{Refusal, Span};
 
 /// A `key:` at some depth with everything below it.
@@ -13,6 +17,8 @@ pub(super) struct Entry {
     pub(super) lines: Span,
     /// Its lines below the key, in the same way.
     pub(super) body: Span,
+    /// The same lines, by number.
+    pub(super) below: Range<usize>,
 }
 
 /// The line, counted from 1, that the byte `at` is in.
@@ -29,47 +35,50 @@ pub(super) struct Lines<'a> {
     pub(super) text: &'a str,
     /// Where each line starts, and the text's end.
     starts: Vec<usize>,
-    /// How far each is indented; [`BLANK`] for one of nothing but spaces.
-    depths: Vec<usize>,
+    /// How far each is indented, [`DEEP`] at most; [`BLANK`] for one of nothing but spaces.
+    depths: Vec<u8>,
 }
 
 /// Deeper than any line.
-const BLANK: usize = usize::MAX;
+const BLANK: u8 = u8::MAX;
+/// Deeper than any that is looked at.
+const DEEP: usize = 254;
 
 impl<'a> Lines<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let bytes = text.as_bytes();
-        let (mut starts, mut depths) = (Vec::with_capacity(text.len() / 32), Vec::with_capacity(text.len() / 32));
+        let (mut starts, mut depths) = (Vec::with_capacity(text.len() / 28), Vec::with_capacity(text.len() / 28));
         let mut at = 0;
-        while at < text.len() {
-            let end = text[at..].find('\n').map_or(text.len(), |length| at + length + 1);
-            let mut key = at;
-            while key < end && bytes[key] == b' ' {
-                key += 1;
-            }
-            let depth = match &bytes[key..end] {
-                b"" | b"\n" => BLANK,
-                [b':', b' ', ..] => key - at + 2,
-                _ => key - at,
-            };
+        while at < bytes.len() {
+            let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length + 1);
+            let line = &bytes[at..end];
+            let key = line.iter().position(|byte| *byte != b' ').unwrap_or(line.len());
             starts.push(at);
-            depths.push(depth);
+            depths.push(match &line[key..] {
+                b"" | b"\n" => BLANK,
+                [b':', b' ', ..] => shallow(key + 2),
+                _ => shallow(key),
+            });
             at = end;
         }
-        starts.push(text.len());
+        starts.push(bytes.len());
         Self { text, starts, depths }
     }
 
-    /// Splits `range`, which holds whole lines, into the entries whose keys are indented by `indent` spaces. Deeper lines
+    /// The lines from the one that starts at the byte `from`, by number.
+    pub(super) fn from(&self, from: usize) -> Range<usize> {
+        self.starts.partition_point(|start| *start < from)..self.depths.len()
+    }
+
+    /// Splits `lines`, given by number, into the entries whose keys are indented by `indent` spaces. Deeper lines
     /// belong to the entry above; a shallower one is refused. A blank line separates entries, or belongs to a text block; either way it
     /// is only kept between lines.
     ///
     /// A key too long for one line is written as `? key`, and its value starts on the next line behind `: `, which counts as
     /// two more spaces (YAML 1.2, compact mappings).
-    pub(super) fn entries(&self, range: Span, indent: usize) -> Result<Vec<Entry>, Refusal> {
+    pub(super) fn entries(&self, lines: Range<usize>, indent: u8) -> Result<Vec<Entry>, Refusal> {
         let text = self.text;
-        let mut line = self.starts.partition_point(|start| *start < range.start);
-        let end = self.starts.partition_point(|start| *start < range.end);
+        let Range { start: mut line, end } = lines;
         let mut all = Vec::new();
         while line < end {
             let (at, depth) = (self.starts[line], self.depths[line]);
@@ -88,12 +97,13 @@ impl<'a> Lines<'a> {
                     last = line;
                 }
             }
-            let mut entry = entry(text, at + depth, at..self.starts[first])?;
+            let mut entry = entry(text, at + usize::from(depth), at..self.starts[first], first..last)?;
             if first < last {
                 let start = self.starts[first];
                 (entry.lines.end, entry.body.end) = (self.starts[last], self.starts[last]);
-                if self.depths[first] == indent + 2 && text[start + indent..].starts_with(": ") {
-                    explicit_value(text, &mut entry, start + indent + 2, self.starts[first + 1])?;
+                let value = start + usize::from(indent);
+                if self.depths[first] == indent + 2 && text[value..].starts_with(": ") {
+                    explicit_value(text, &mut entry, value + 2, self.starts[first + 1])?;
                 }
             }
             all.push(entry);
@@ -102,13 +112,18 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// A depth as it is kept.
+fn shallow(depth: usize) -> u8 {
+    u8::try_from(depth.min(DEEP)).unwrap_or(BLANK)
+}
+
 /// Reads the line of a key. `at` is where the key starts; the entry's lines start with the line itself.
-fn entry(text: &str, at: usize, lines: Span) -> Result<Entry, Refusal> {
+fn entry(text: &str, at: usize, lines: Span, below: Range<usize>) -> Result<Entry, Refusal> {
     let line = text[at..lines.end].trim_end_matches('\n');
     let body = lines.end..lines.end;
     if line.starts_with("? ") {
         let key = scalar(text, at + 2, at + line.len())?;
-        return Ok(Entry { key, value: lines.end..lines.end, lines, body });
+        return Ok(Entry { key, value: lines.end..lines.end, lines, body, below });
     }
     let colon = match line.bytes().next() {
         Some(quote @ (b'\'' | b'"')) => match line[1..].find(quote as char) {
@@ -125,7 +140,7 @@ fn entry(text: &str, at: usize, lines: Span) -> Result<Entry, Refusal> {
     };
     let beside = line[colon + 1..].trim_start();
     let value = scalar(text, at + line.len() - beside.len(), at + line.len())?;
-    Ok(Entry { key: scalar(text, at, at + colon)?, value, lines, body })
+    Ok(Entry { key: scalar(text, at, at + colon)?, value, lines, body, below })
 }
 
 /// Where a plain key ends: before the first colon that a blank or the line's end follows. (Searching for two characters at once
@@ -154,7 +169,9 @@ fn scalar(text: &str, start: usize, end: usize) -> Result<Span, Refusal> {
             _ => refuse(text, start, "a quoted text with an escape in it"),
         },
         Some(b'&' | b'*' | b'!' | b'|' | b'>') => refuse(text, start, "an anchor, alias, tag or text block"),
-        _ if scalar.contains(" #") => refuse(text, start, "a comment"),
+        _ if memchr_iter(b'#', scalar.as_bytes()).any(|at| at > 0 && scalar.as_bytes()[at - 1] == b' ') => {
+            refuse(text, start, "a comment")
+        }
         _ => Ok(start..end),
     }
 }

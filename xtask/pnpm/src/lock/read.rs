@@ -1,15 +1,16 @@
 //! Reading a lock: what each entry means, by the line rules of [`super::scan`]. What is not known is refused.
 
-use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use memchr::{memchr, memmem};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
 use super::scan::{Entry, Lines, line_number};
 use super::{
     Catalog, Dependency, Field, Importer, Local, Lock, Name, PackageEntry, Part, Patch, Refusal, Section, Snapshot, Span, Target,
 };
-use crate::workspace::package::join;
+use crate::join;
 
 pub(super) struct Scanner<'a> {
     text: &'a str,
@@ -25,14 +26,14 @@ impl<'a> Scanner<'a> {
 
     /// The lock, less its text, which this borrows.
     pub(super) fn scan(&self) -> Scan<Lock> {
-        if let Some(at) = self.text.find('\r') {
+        if let Some(at) = memchr(b'\r', self.text.as_bytes()) {
             return self.refuse(at, "carriage returns");
         }
         let prefix = self.prefix()?;
         let sections = self.sections(prefix.end)?;
-        let packages = self.packages(&sections)?;
-        let raw = self.section_entries(&sections, Name::Snapshots)?;
-        let keys: HashMap<&str, u32> = raw.iter().map(|entry| self.key(entry)).zip(0..).collect();
+        let (packages, raw) = rayon::join(|| self.packages(&sections), || self.section_entries(&sections, Name::Snapshots));
+        let (packages, raw) = (packages?, raw?);
+        let keys: FxHashMap<&str, u32> = raw.iter().map(|entry| self.key(entry)).zip(0..).collect();
         let snapshots = self.snapshots(&raw, &keys, &packages)?;
         let importers = self.importers(&sections, &keys)?;
         let catalogs = self.catalogs(&sections)?;
@@ -69,14 +70,14 @@ impl<'a> Scanner<'a> {
     /// pnpm 11 and later may put a document of their own (`configDependencies`, `packageManagerDependencies`) before the main one.
     fn prefix(&self) -> Scan<Span> {
         if !self.text.starts_with("---\n") {
-            return match self.text.find("\n---") {
+            return match memmem::find(self.text.as_bytes(), b"\n---") {
                 Some(at) => self.refuse(at + 1, "a second document after an unmarked first one"),
                 None => Ok(0..0),
             };
         }
-        let Some(second) = self.text.find("\n---\n") else { return Ok(0..4) };
+        let Some(second) = memmem::find(self.text.as_bytes(), b"\n---\n") else { return Ok(0..4) };
         let end = second + 5;
-        match self.text[end..].find("\n---") {
+        match memmem::find(&self.text.as_bytes()[end..], b"\n---") {
             Some(third) => self.refuse(end + third + 1, "a third document"),
             None => Ok(0..end),
         }
@@ -85,7 +86,7 @@ impl<'a> Scanner<'a> {
     fn sections(&self, from: usize) -> Scan<Vec<Section>> {
         let mut sections = Vec::new();
         let mut version = None;
-        for entry in self.lines.entries(from..self.text.len(), 0)? {
+        for entry in self.lines.entries(self.lines.from(from), 0)? {
             let name = match self.key(&entry) {
                 "lockfileVersion" => {
                     version = Some(&self.text[entry.value.clone()]);
@@ -108,7 +109,7 @@ impl<'a> Scanner<'a> {
             if name != Name::Kept && !entry.value.is_empty() && &self.text[entry.value.clone()] != "{}" {
                 return self.refuse(entry.lines.start, "a value beside a key that has lines of its own");
             }
-            sections.push(Section { name, lines: entry.lines, body: entry.body });
+            sections.push(Section { name, lines: entry.lines, body: entry.body, below: entry.below });
         }
         match version {
             Some("9.0") => Ok(sections),
@@ -119,7 +120,7 @@ impl<'a> Scanner<'a> {
 
     fn section_entries(&self, sections: &[Section], name: Name) -> Scan<Vec<Entry>> {
         let mut found = sections.iter().filter(|section| section.name == name);
-        let all = found.next().map_or(Ok(Vec::new()), |section| self.lines.entries(section.body.clone(), 2));
+        let all = found.next().map_or(Ok(Vec::new()), |section| self.lines.entries(section.below.clone(), 2));
         match found.next() {
             Some(again) => self.refuse(again.lines.start, "a key that stands twice"),
             None => all,
@@ -143,7 +144,7 @@ impl<'a> Scanner<'a> {
             .map(|entry| {
                 let mut hash = entry.value.clone();
                 if hash.is_empty() {
-                    let fields = self.lines.entries(entry.body.clone(), 4)?;
+                    let fields = self.lines.entries(entry.below.clone(), 4)?;
                     let Some(field) = fields.into_iter().find(|field| self.key(field) == "hash") else {
                         return self.refuse(entry.lines.start, "a patch without a hash");
                     };
@@ -175,8 +176,8 @@ impl<'a> Scanner<'a> {
         Ok(if is_folder { Local::Folder(path) } else { Local::Tarball(path) })
     }
 
-    fn snapshots(&self, raw: &[Entry], keys: &HashMap<&str, u32>, packages: &[PackageEntry]) -> Scan<Vec<Snapshot>> {
-        let by_key: HashMap<&str, u32> = packages.iter().map(|package| &self.text[package.key.clone()]).zip(0..).collect();
+    fn snapshots(&self, raw: &[Entry], keys: &FxHashMap<&str, u32>, packages: &[PackageEntry]) -> Scan<Vec<Snapshot>> {
+        let by_key: FxHashMap<&str, u32> = packages.iter().map(|package| &self.text[package.key.clone()]).zip(0..).collect();
         let snapshot = |entry: &Entry| {
             let key = self.key(entry);
             let Some(&package) = by_key.get(without_suffix(key)) else {
@@ -190,13 +191,13 @@ impl<'a> Scanner<'a> {
         snapshots.into_iter().collect()
     }
 
-    fn snapshot_targets(&self, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Vec<(Span, Target)>> {
-        let mut targets = Vec::new();
+    fn snapshot_targets(&self, entry: &Entry, keys: &FxHashMap<&str, u32>) -> Scan<Vec<(Span, Target)>> {
+        let (mut targets, mut buffer) = (Vec::new(), String::new());
         for field in self.fields(entry)? {
             match self.key(&field) {
                 "dependencies" | "optionalDependencies" => {
-                    for dependency in self.lines.entries(field.body.clone(), 6)? {
-                        let target = self.target(self.key(&dependency), &dependency.value, ".", keys);
+                    for dependency in self.lines.entries(field.below.clone(), 6)? {
+                        let target = self.target(self.key(&dependency), &dependency.value, ".", keys, &mut buffer);
                         targets.push((dependency.key, target));
                     }
                 }
@@ -210,19 +211,19 @@ impl<'a> Scanner<'a> {
     /// The keys below an entry, none where it is `{}`.
     fn fields(&self, entry: &Entry) -> Scan<Vec<Entry>> {
         match &self.text[entry.value.clone()] {
-            "" => self.lines.entries(entry.body.clone(), 4),
+            "" => self.lines.entries(entry.below.clone(), 4),
             "{}" => Ok(Vec::new()),
             _ => self.refuse(entry.lines.start, "a value where a mapping is expected"),
         }
     }
 
-    fn importers(&self, sections: &[Section], keys: &HashMap<&str, u32>) -> Scan<Vec<Importer>> {
+    fn importers(&self, sections: &[Section], keys: &FxHashMap<&str, u32>) -> Scan<Vec<Importer>> {
         let raw = self.section_entries(sections, Name::Importers)?;
         let importers: Vec<Scan<Importer>> = raw.par_iter().map(|entry| self.importer(entry, keys)).collect();
         importers.into_iter().collect()
     }
 
-    fn importer(&self, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Importer> {
+    fn importer(&self, entry: &Entry, keys: &FxHashMap<&str, u32>) -> Scan<Importer> {
         let dir = self.key(entry).to_owned();
         let mut parts = Vec::new();
         for field in self.fields(entry)? {
@@ -233,17 +234,17 @@ impl<'a> Scanner<'a> {
                 "dependenciesMeta" | "publishDirectory" | "linkDirectory" => Field::Other,
                 other => return self.refuse(field.lines.start, format!("unknown key `{other}` in an importer")),
             };
-            let raw = if kind == Field::Other { Vec::new() } else { self.lines.entries(field.body.clone(), 6)? };
+            let raw = if kind == Field::Other { Vec::new() } else { self.lines.entries(field.below.clone(), 6)? };
             let dependencies = raw.iter().map(|dependency| self.dependency(&dir, dependency, keys)).collect::<Scan<_>>()?;
             parts.push(Part { field: kind, lines: field.lines, dependencies });
         }
         Ok(Importer { dir, key: entry.key.clone(), lines: entry.lines.clone(), parts })
     }
 
-    fn dependency(&self, dir: &str, entry: &Entry, keys: &HashMap<&str, u32>) -> Scan<Dependency> {
+    fn dependency(&self, dir: &str, entry: &Entry, keys: &FxHashMap<&str, u32>) -> Scan<Dependency> {
         let alias = self.key(entry);
         let (mut specifier, mut version) = (None, None);
-        for field in self.lines.entries(entry.body.clone(), 8)? {
+        for field in self.lines.entries(entry.below.clone(), 8)? {
             match self.key(&field) {
                 "specifier" => specifier = Some(self.text[field.value].to_owned()),
                 "version" => version = Some(field.value),
@@ -253,24 +254,27 @@ impl<'a> Scanner<'a> {
         let (Some(specifier), Some(version)) = (specifier, version) else {
             return self.refuse(entry.lines.start, format!("dependency `{alias}` without specifier or version"));
         };
-        Ok(Dependency { alias: alias.to_owned(), specifier, target: self.target(alias, &version, dir, keys) })
+        Ok(Dependency { alias: alias.to_owned(), specifier, target: self.target(alias, &version, dir, keys, &mut String::new()) })
     }
 
     /// pnpm's `refToRelative`: a reference that starts with `@`, or has an `@` before the first `:` or `(`, is a whole key.
     /// `link:` is relative to the importer, in snapshots to the root.
-    fn target(&self, alias: &str, reference: &Span, dir: &str, keys: &HashMap<&str, u32>) -> Target {
+    fn target(&self, alias: &str, reference: &Span, dir: &str, keys: &FxHashMap<&str, u32>, buffer: &mut String) -> Target {
         let text = &self.text[reference.clone()];
         if let Some(path) = text.strip_prefix("link:") {
             return join(dir, path).map_or_else(|| Target::Outside(path.to_owned()), Target::Link);
         }
         let stop = text.find([':', '(']).unwrap_or(text.len());
         let is_key = text.find('@').is_some_and(|at| at == 0 || at < stop);
-        // Not `format!`: this runs for every reference of the lock.
-        let key = if is_key { text.to_owned() } else { [alias, "@", text].concat() };
-        match keys.get(key.as_str()) {
-            Some(index) => Target::Snapshot(*index),
-            None => Target::Missing(key),
-        }
+        let key = if is_key {
+            text
+        } else {
+            // Not `format!`, and not a text of its own: this runs for every reference of the lock.
+            buffer.clear();
+            buffer.extend([alias, "@", text]);
+            buffer
+        };
+        keys.get(key).map_or_else(|| Target::Missing(key.to_owned()), |index| Target::Snapshot(*index))
     }
 }
 

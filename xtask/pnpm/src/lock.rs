@@ -7,8 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
-
-use crate::name::{hex, sha256_hex};
+use sha2::{Digest as _, Sha256};
 
 mod cut;
 mod read;
@@ -156,6 +155,8 @@ struct Section {
     lines: Span,
     /// The lines below the key; empty where the value stands beside it.
     body: Span,
+    /// The same lines, by number.
+    below: Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,7 +260,7 @@ impl Lock {
     #[must_use]
     pub fn snapshot_entry(&self, snapshot: u32) -> Named {
         let entries = self.entries.get_or_init(|| {
-            let entry = |snapshot: &Snapshot| (self.text[snapshot.key.clone()].into(), self.hash(snapshot).into());
+            let entry = |snapshot: &Snapshot| (self.text[snapshot.key.clone()].into(), self.hash(snapshot));
             self.snapshots.par_iter().map(entry).collect()
         });
         entries[snapshot as usize].clone()
@@ -272,7 +273,7 @@ impl Lock {
         let entries = self.importer_entries.get_or_init(|| {
             let entry = |at| {
                 let name: Arc<str> = ["importer ", self.importer_dir(at)].concat().into();
-                ALL.map(|keep| (Arc::clone(&name), sha256_hex(self.cut_importer(at, keep).as_bytes())[..16].into()))
+                ALL.map(|keep| (Arc::clone(&name), short_hash(&[&self.cut_importer(at, keep)])))
             };
             (0..u32::try_from(self.importers.len()).unwrap_or(u32::MAX)).into_par_iter().map(entry).collect()
         });
@@ -280,15 +281,21 @@ impl Lock {
         entries[importer as usize][which].clone()
     }
 
-    fn hash(&self, snapshot: &Snapshot) -> String {
-        use sha2::Digest as _;
+    fn hash(&self, snapshot: &Snapshot) -> Arc<str> {
         let package = &self.packages[snapshot.package as usize];
-        let mut hasher = sha2::Sha256::new();
-        hasher.update(&self.text[snapshot.lines.clone()]);
-        hasher.update(b"\0");
-        hasher.update(&self.text[package.lines.clone()]);
-        hex(&hasher.finalize()[..8])
+        short_hash(&[&self.text[snapshot.lines.clone()], "\0", &self.text[package.lines.clone()]])
     }
+}
+
+/// The first 16 hexadecimal digits of the SHA-256 over `texts`, one after another.
+fn short_hash(texts: &[&str]) -> Arc<str> {
+    let mut hasher = Sha256::new();
+    for text in texts {
+        hasher.update(text);
+    }
+    let digest = hasher.finalize();
+    let start = digest.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
+    format!("{start:016x}").into()
 }
 
 #[cfg(test)]
