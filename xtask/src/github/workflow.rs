@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Signing;
 use crate::error::{Error, Result, write_atomically};
 use crate::github::notes::diff;
 
@@ -25,6 +26,8 @@ pub struct Options {
     pub branch: String,
     /// The registry's host. GHCR takes the workflow's own token; any other one the secrets `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`.
     pub registry: String,
+    /// Who signs releases: cosign is installed where they are published, and keyless the job may ask for a token that names it.
+    pub signing: Signing,
 }
 
 /// A file and what it must hold.
@@ -50,13 +53,14 @@ const WORKFLOW: &str = ".github/workflows/images.yml";
 const JOB: &str = ".github/workflows/xtask.yml";
 
 /// Each action at the commit that its release's tag pointed to in the action's own repository when it was looked up.
-const PINS: [(&str, &str); 7] = [
+const PINS: [(&str, &str); 8] = [
     ("%checkout%", "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1"),
     ("%cache%", "actions/cache@27d5ce7f107fe9357f9df03efb73ab90386fccae # v5.0.5"),
     ("%github-script%", "actions/github-script@ed597411d8f924073f98dfc5c65a23a2325f34cd # v8.0.0"),
     ("%upload%", "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0"),
     ("%download%", "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c # v8.0.1"),
     ("%setup-buildx%", "docker/setup-buildx-action@37fe631027851001ddb9b187196cc803df7f5f0e # v4.3.0"),
+    ("%cosign%", "sigstore/cosign-installer@6f9f17788090df1f26f669e9d70d6ae9567deba6 # v4.1.2"),
     ("%login%", "docker/login-action@4907a6ddec9925e35a0a9e82d7399ccc52663121 # v4.1.0"),
 ];
 
@@ -84,7 +88,12 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     } else {
         ("${{ secrets.username }}", "${{ secrets.password }}")
     };
-    let sections: Vec<&str> = std::iter::once(layout).chain((!ghcr).then_some("secrets")).collect();
+    let signing: &[&str] = match options.signing {
+        Signing::Off => &[],
+        Signing::Keyless(_) => &["signed", "keyless"],
+        Signing::Key { .. } => &["signed"],
+    };
+    let sections: Vec<&str> = [&[layout][..], signing, if ghcr { &[][..] } else { &["secrets"] }].concat();
     let files = [
         (WORKFLOW, [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat()),
         (JOB, include_str!("workflow/job.yml").to_owned()),
@@ -208,9 +217,10 @@ pub fn written(root: &Path) -> Result<Option<Written>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Keyless;
 
     fn options(layout: Layout) -> Options {
-        Options { layout, branch: "main".into(), registry: "ghcr.io".into() }
+        Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off }
     }
 
     fn texts(options: &Options) -> String {
@@ -241,6 +251,25 @@ mod tests {
             assert!(text.contains("\npermissions: {}\n"));
             let check = text.split("\n  check:\n").nth(1).unwrap().split("\n  upkeep:\n").next().unwrap();
             assert!(!check.contains(": write"), "{check}");
+        }
+    }
+
+    #[test]
+    fn only_the_job_that_publishes_may_ask_for_a_token_and_only_to_sign_keyless() {
+        for (layout, job) in [(Layout::Single, "images"), (Layout::Matrix, "update-release")] {
+            let text = |signing| texts(&Options { signing, ..options(layout) });
+            let asks = "id-token: write # signs what is published";
+            let off = text(Signing::Off);
+            assert!(!off.contains("id-token") && !off.contains("cosign"), "{off}");
+            let key = text(Signing::Key { private: "env://KEY".into(), public: "cosign.pub".into() });
+            assert!(!key.contains("id-token") && key.matches("sigstore/cosign-installer@").count() == 1, "{key}");
+            let keyless = text(Signing::Keyless(Keyless::default()));
+            let publishes = keyless.split(&format!("\n  {job}:\n")).nth(1).unwrap();
+            assert!(
+                publishes.split("\n\n").next().unwrap().contains(asks) && keyless.matches("id-token").count() == 1,
+                "{keyless}"
+            );
+            assert_eq!(keyless.matches("sigstore/cosign-installer@").count(), 1);
         }
     }
 

