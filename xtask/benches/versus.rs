@@ -168,11 +168,8 @@ impl Bench {
     /// The command as a user types it: what the alias `xtask` stands for, on the sources that this benchmark was compiled from.
     fn typed(&self, args: &[&str]) -> Command {
         let mut command = Command::new("cargo");
-        command.args(["run", "--quiet", "--manifest-path"]).arg(repository().join("Cargo.toml")).args([
-            "--package",
-            "xtask",
-            "--",
-        ]);
+        command.args(["run", "--quiet", "--manifest-path"]).arg(repository().join("xtask/launcher/Cargo.toml"));
+        command.arg("--target-dir").arg(repository().join("target/launcher")).arg("--");
         command.args(args).current_dir(&self.root).env("XTASK_ENGINE_DATA", &self.data);
         command
     }

@@ -70,7 +70,7 @@ pub fn plan(root: &Path) -> Result<Adoption> {
         step("xtask", if root.join("xtask/Cargo.toml").is_file() { Change::Keep } else { Change::Copy(crate_folder()?) }),
         step("Cargo.toml", edit::manifest(text("Cargo.toml")?.as_deref())),
         step("Cargo.lock", lock(root)?),
-        step(".cargo/config.toml", edit::alias(text(".cargo/config.toml")?.as_deref())),
+        step(".cargo/config.toml", edit::aliases(text(".cargo/config.toml")?.as_deref())),
         step(".gitignore", edit::ignored(text(".gitignore")?.as_deref())),
         made(root, "xtask.toml", || SETTINGS.to_owned()),
         made(root, ".dockerignore", || include_str!("init/dockerignore").to_owned()),
@@ -139,21 +139,22 @@ fn copy_crate(from: &Path, to: &Path) -> Result<()> {
             copy(&entry.path(), &to.join(name))?;
         }
     }
-    for folder in ["src", "pnpm"] {
+    for folder in ["src", "pnpm", "launcher"] {
         copy(&from.join(folder), &to.join(folder))?;
     }
     let manifest = edit::without_its_tests(&read_text(&from.join("Cargo.toml"))?);
     write_atomically(&to.join("Cargo.toml"), manifest.as_bytes())
 }
 
-/// A file, or a folder with all below it.
+/// A file, or a folder with all below it that is not cargo's own.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if !from.is_dir() {
         let folder = to.parent().unwrap_or(to);
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
         return std::fs::copy(from, to).map(drop).map_err(|e| Error::io("copy", from, e));
     }
-    listed(from)?.iter().try_for_each(|entry| copy(&entry.path(), &to.join(entry.file_name())))
+    let mut entries = listed(from)?.into_iter().filter(|entry| entry.file_name() != "target");
+    entries.try_for_each(|entry| copy(&entry.path(), &to.join(entry.file_name())))
 }
 
 fn listed(folder: &Path) -> Result<Vec<std::fs::DirEntry>> {
