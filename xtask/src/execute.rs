@@ -7,3 +7,4 @@ pub mod pool;
 pub mod process;
 pub mod retry;
 pub mod shutdown;
+pub mod started;
