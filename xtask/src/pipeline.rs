@@ -40,8 +40,11 @@ pub fn build_commit(session: &Session, commit: &str, request: &Request) -> Resul
 }
 
 fn build_at(session: &Session, root: &Path, request: &Request) -> Result<Released> {
+    // Answered while the monorepo is read: the record names the commit that was built on, whatever is committed meanwhile.
+    let head = session.git().head();
     let (project, engine, plan) = prepare(session, root, request)?;
-    let record = images(session, &project, &engine, &plan, request)?;
+    let mut record = images(session, &project, &engine, &plan, request)?;
+    (record.commit, record.reference) = outcome::name(session, head);
     match Naming::of_branch(&request.destination).filter(|_| publication::all_stand(&record)) {
         Some(naming) => put(session, record, publication::items(&plan, &naming), &naming, None),
         None => Ok(Released::nothing(outcome::end(session, record)?)),

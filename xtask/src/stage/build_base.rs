@@ -26,7 +26,8 @@ pub fn with(
     plan: &Plan,
     services: impl FnOnce() -> Result<Vec<Outcome>>,
 ) -> Result<(Option<Outcome>, Vec<Outcome>)> {
-    if plan.base.as_ref().is_none_or(|base| base.spec.cache_from.is_empty() && base.spec.cache_to.is_empty()) {
+    let Some(base) = &plan.base else { return Ok((None, services()?)) };
+    if base.spec.cache_from.is_empty() && base.spec.cache_to.is_empty() {
         let (services, base) = pool::both(services, || run(session, engine, plan));
         return Ok((base?, services?));
     }

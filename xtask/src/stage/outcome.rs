@@ -10,6 +10,7 @@ use crate::plan::request::Request;
 use crate::plan::{Decision, Plan};
 use crate::record::{Outcome, RunRecord, TaskRecord, TierRecord};
 use crate::stage::{Session, build, gates, history};
+use crate::workspace::git::Head;
 
 /// A record without tasks.
 pub fn empty(session: &Session, request: &Request) -> RunRecord {
@@ -152,7 +153,7 @@ fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<Ru
         Outcome::Succeeded
     };
     if record.commit.is_none() {
-        (record.commit, record.reference) = head(session);
+        (record.commit, record.reference) = name(session, session.git().head());
     }
     // What other machines did began before this command.
     let before = session.begun.duration_since(record.started).unwrap_or_default();
@@ -162,9 +163,9 @@ fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<Ru
 }
 
 /// The commit and, where it has a name, the branch. CI checks out a commit and says the name beside it.
-fn head(session: &Session) -> (Option<String>, Option<String>) {
+pub fn name(session: &Session, head: Result<Head>) -> (Option<String>, Option<String>) {
     // A run that is being stopped starts no child, and a folder without git has neither: the record does without.
-    let (commit, branch) = session.git().head().unwrap_or_default();
+    let (commit, branch) = head.and_then(Head::read).unwrap_or_default();
     (commit, session.env.get("GITHUB_REF_NAME").map(str::to_owned).or(branch))
 }
 

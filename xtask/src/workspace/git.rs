@@ -20,8 +20,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::execute::process::{Invocation, Output};
 use crate::execute::shutdown::Shutdown;
+use crate::execute::started::Started;
 
-pub use history::is_full_id;
+pub use history::{Head, is_full_id};
 pub use names::Index;
 pub use remote::Remote;
 
@@ -310,11 +311,15 @@ impl Git {
         git.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").args(args)
     }
 
+    /// Starts a command whose answer is read later.
+    fn start(&self, args: &[&str]) -> Result<Question> {
+        let command = self.command(args);
+        Ok(Question { started: command.start(&self.shutdown)?, command })
+    }
+
     /// Runs to the end; a non-zero exit is an error with a hint for the refusals we know.
     fn bytes(&self, args: &[&str]) -> Result<Vec<u8>> {
-        let command = self.command(args);
-        let output = command.run(&self.shutdown)?;
-        if output.success() { Ok(output.stdout) } else { Err(refusal(&command, &output)) }
+        self.start(args)?.bytes()
     }
 
     /// What git says, without the trailing line end.
@@ -330,7 +335,26 @@ impl Git {
     /// # Errors
     /// When git cannot be run.
     pub fn ask(&self, args: &[&str]) -> Result<Option<String>> {
-        let output = self.command(args).run(&self.shutdown)?;
+        self.start(args)?.answer()
+    }
+}
+
+/// A question that git answers while its asker does something else.
+struct Question {
+    command: Invocation,
+    started: Started,
+}
+
+impl Question {
+    /// See [`Git::bytes`].
+    fn bytes(self) -> Result<Vec<u8>> {
+        let output = self.started.finish()?;
+        if output.success() { Ok(output.stdout) } else { Err(refusal(&self.command, &output)) }
+    }
+
+    /// See [`Git::ask`].
+    fn answer(self) -> Result<Option<String>> {
+        let output = self.started.finish()?;
         Ok(output.success().then(|| output.text()))
     }
 }

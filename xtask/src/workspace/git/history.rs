@@ -3,11 +3,26 @@
 
 use std::collections::BTreeSet;
 
-use super::Git;
+use super::{Git, Question};
 use crate::error::{Error, Result, read_text};
 
 /// How many commits each attempt fetches beyond the last; after these, everything.
 const DEEPEN: [&str; 3] = ["100", "1000", "10000"];
+
+/// See [`Git::head`]: the answer to read.
+pub struct Head(Question);
+
+impl Head {
+    /// The commit and its branch, each where there is one.
+    ///
+    /// # Errors
+    /// When git ended badly, or the run is closing.
+    pub fn read(self) -> Result<(Option<String>, Option<String>)> {
+        let said = self.0.answer()?.unwrap_or_default();
+        let mut lines = said.lines().map(str::to_owned);
+        Ok((lines.next(), lines.next().filter(|branch| branch != "HEAD")))
+    }
+}
 
 impl Git {
     /// The branch that is checked out; `None` where none is.
@@ -18,14 +33,12 @@ impl Git {
         self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])
     }
 
-    /// The commit that is checked out and its branch, each where there is one, in one question.
+    /// Asks for the commit that is checked out and its branch, in one question.
     ///
     /// # Errors
     /// When git cannot be asked.
-    pub fn head(&self) -> Result<(Option<String>, Option<String>)> {
-        let said = self.ask(&["rev-parse", "HEAD", "--abbrev-ref", "HEAD"])?.unwrap_or_default();
-        let mut lines = said.lines().map(str::to_owned);
-        Ok((lines.next(), lines.next().filter(|branch| branch != "HEAD")))
+    pub fn head(&self) -> Result<Head> {
+        self.start(&["rev-parse", "HEAD", "--abbrev-ref", "HEAD"]).map(Head)
     }
 
     /// The full id of the commit that `revision` names.

@@ -45,16 +45,11 @@ impl Git {
     }
 
     fn worktree_at(&self, depth: usize) -> Result<Tree> {
-        let (index, differs, untracked) = std::thread::scope(|scope| {
-            let differs = scope
-                .spawn(|| self.bytes(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"]));
-            let untracked = scope.spawn(|| self.bytes(&["ls-files", "--others", "--exclude-standard", "-z"]));
-            // The quickest answer is read while the others are on their way.
-            let index = self.bytes(&["ls-files", "--stage", "-v", "-z"]).and_then(|answer| parse_index(&answer));
-            (index, joined(differs), joined(untracked))
-        });
-        let (mut listing, differs, untracked) = (index?, differs?, untracked?);
-        let mut differs = parse_differences(&differs)?;
+        let differs = self.start(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"])?;
+        let untracked = self.start(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+        // The quickest answer is read while the others are on their way.
+        let mut listing = parse_index(&self.bytes(&["ls-files", "--stage", "-v", "-z"])?)?;
+        let (mut differs, untracked) = (parse_differences(&differs.bytes()?)?, untracked.bytes()?);
         let mut nested = Vec::new();
         for name in records(&untracked) {
             match std::str::from_utf8(name) {
@@ -163,10 +158,6 @@ fn next_blob<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let content = rest.get(end + 1..end + 1 + size)?;
     *rest = rest.get(end + 2 + size..)?;
     Some(content)
-}
-
-fn joined<T>(handle: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    handle.join().unwrap_or_else(|_| Err(Error::failed("a thread that ran git ended badly")))
 }
 
 /// A path that differs from the index: `None` where it is gone, `Some(None)` where its mode must be looked up on disk.
