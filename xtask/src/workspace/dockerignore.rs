@@ -12,6 +12,8 @@ use crate::error::{Error, Result, read_text};
 #[derive(Debug, Clone, Default)]
 pub struct Ignore {
     patterns: Vec<Pattern>,
+    /// How many patterns there are up to the last exception: what a later one matches is left out for good, with all below it.
+    revocable: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -80,7 +82,8 @@ impl Ignore {
             })?;
             patterns.push(Pattern { exception, shape });
         }
-        Ok(Self { patterns })
+        let revocable = patterns.iter().rposition(|pattern| pattern.exception).map_or(0, |at| at + 1);
+        Ok(Self { patterns, revocable })
     }
 
     /// Reads and parses the ignore file at `path`.
@@ -115,6 +118,9 @@ impl Ignore {
     /// One step of the walk (`MatchesUsingParentResults`): whether `path` is left out, and which patterns matched it, given which
     /// matched its parent.
     fn step(&self, path: &str, parent: Option<&[bool]>) -> (bool, Vec<bool>) {
+        if let Some(parent) = parent.filter(|parent| parent[self.revocable..].contains(&true)) {
+            return (true, parent.to_vec());
+        }
         let mut excluded = false;
         let mut matches = vec![false; self.patterns.len()];
         for (at, pattern) in self.patterns.iter().enumerate() {
