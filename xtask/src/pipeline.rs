@@ -40,9 +40,10 @@ pub fn build_commit(session: &Session, commit: &str, request: &Request) -> Resul
 }
 
 fn build_at(session: &Session, root: &Path, request: &Request) -> Result<Released> {
-    // Answered while the monorepo is read: the record names the commit that was built on, whatever is committed meanwhile.
+    let (project, engine) = look(session, root)?;
+    // Answered while the plan is made: the record names the commit that was built on, whatever is committed meanwhile.
     let head = session.git().head();
-    let (project, engine, plan) = prepare(session, root, request)?;
+    let plan = planning::plan(session, &project, &engine, request)?;
     let mut record = images(session, &project, &engine, &plan, request)?;
     (record.commit, record.reference) = outcome::name(session, head);
     match Naming::of_branch(&request.destination).filter(|_| publication::all_stand(&record)) {
@@ -120,6 +121,12 @@ impl Version {
 /// # Errors
 /// As the stages'.
 pub fn prepare(session: &Session, root: &Path, request: &Request) -> Result<(Project, Engine, Plan)> {
+    let (project, engine) = look(session, root)?;
+    let plan = planning::plan(session, &project, &engine, request)?;
+    Ok((project, engine, plan))
+}
+
+fn look(session: &Session, root: &Path) -> Result<(Project, Engine)> {
     let (project, engine) = rayon::join(
         || project::load(session, root),
         || Engine::find(&session.env, session.config.engine, session.config.suite, &session.events, &session.shutdown),
@@ -129,8 +136,7 @@ pub fn prepare(session: &Session, root: &Path, request: &Request) -> Result<(Pro
     if root != session.home {
         project::check_complete(&project)?;
     }
-    let plan = planning::plan(session, &project, &engine, request)?;
-    Ok((project, engine, plan))
+    Ok((project, engine))
 }
 
 /// The base and the services that are to be built.
