@@ -49,7 +49,8 @@ fn find() -> Result<PathBuf, String> {
     let started = SystemTime::now();
     let tool = build(root, &cargo)?;
     // What changed since, or in the tick before, cargo may not have seen.
-    if let Some((inputs, _)) = inputs(&tool, root, &cargo).filter(|(_, newest)| *newest + TICK < started) {
+    let settled = |newest: SystemTime| started.duration_since(newest).is_ok_and(|age| age > TICK);
+    if let Some((inputs, _)) = inputs(&tool, root, &cargo).filter(|(_, newest)| settled(*newest)) {
         // Two may write at once, and a stamp that cannot be written only means that cargo is asked again.
         let written = stamp.with_extension(std::process::id().to_string());
         let _ = fs::write(&written, inputs).and_then(|()| fs::rename(&written, &stamp));
