@@ -32,7 +32,8 @@ use crate::execute::http::{Http, Limits};
 use crate::execute::shutdown::Shutdown;
 use crate::record::{Ended, Keep, Run, Runs};
 use crate::report::{Look, Progress, Reporter, commands, error};
-use crate::stage::{Session, configuration, state_dir};
+use crate::stage::project::Ahead;
+use crate::stage::{self, Session, configuration, state_dir};
 use crate::workspace::git::Git;
 
 /// How many runs' records and logs are kept, and for how long.
@@ -149,6 +150,11 @@ impl Surroundings<'_> {
         Ok(config)
     }
 
+    /// Begins to look at the working tree: git does while the run begins.
+    pub fn look_ahead(&self) -> Ahead {
+        self.home().map_or_else(|_| Ahead::default(), |home| Ahead::look(&stage::git(&home, self.env, self.shutdown)))
+    }
+
     /// Begins a run that builds nothing: its display and its logs, which the next such run replaces.
     ///
     /// # Errors
@@ -197,6 +203,7 @@ impl Surroundings<'_> {
             begun: self.begun,
             started: self.started,
             raw,
+            ahead: Ahead::default(),
         };
         Ok((session, reporter))
     }

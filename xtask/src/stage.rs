@@ -41,6 +41,7 @@ use crate::execute::shutdown::Shutdown;
 use crate::github::actions::git_credentials;
 use crate::github::api::{Api, Place, Repository};
 use crate::record;
+use crate::stage::project::Ahead;
 use crate::workspace::git::Git;
 
 /// One run of a command: what every stage needs and none may change.
@@ -60,6 +61,8 @@ pub struct Session {
     pub http: Http,
     /// The client for registries, with the user's credentials: one, so that tokens are fetched once.
     pub registry: Registry,
+    /// What git was asked as the command began.
+    pub ahead: Ahead,
     /// This run's folder: logs, metadata, record.
     pub run: record::Run,
     /// What has ended so far that is no build.
@@ -91,7 +94,7 @@ impl Session {
 
     /// Git for the repository, with the credentials of an Actions job.
     pub fn git(&self) -> Git {
-        Git::at(&self.home, &self.shutdown).with_vars(git_credentials(&self.env))
+        git(&self.home, &self.env, &self.shutdown)
     }
 
     /// What is known of earlier builds.
@@ -103,6 +106,11 @@ impl Session {
     pub fn history(&self) -> record::History {
         record::History::new(&self.state_dir())
     }
+}
+
+/// See [`Session::git`].
+pub fn git(home: &Path, env: &Env, shutdown: &Shutdown) -> Git {
+    Git::at(home, shutdown).with_vars(git_credentials(env))
 }
 
 /// `target/xtask` of a repository: git ignores it, and `cargo clean` takes it away.

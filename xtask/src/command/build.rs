@@ -21,7 +21,9 @@ use crate::stage::{Session, build, contexts};
 /// # Errors
 /// Whatever keeps the run from coming to an outcome.
 pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let ahead = surroundings.look_ahead();
     let (session, reporter) = if flags.dry_run { surroundings.session()? } else { surroundings.build_session()? };
+    let session = Session { ahead, ..session };
     let request = request(flags, &session)?;
     if flags.dry_run {
         let (project, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;

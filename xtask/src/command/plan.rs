@@ -16,6 +16,7 @@ use crate::pipeline;
 use crate::plan::explain::{Reason, summary};
 use crate::plan::request::Request;
 use crate::plan::{Decision, Plan, ServicePlan};
+use crate::stage::Session;
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -58,7 +59,9 @@ struct ShownService {
 /// # Errors
 /// As the planning stage's.
 pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let ahead = surroundings.look_ahead();
     let (session, reporter) = surroundings.session()?;
+    let session = Session { ahead, ..session };
     let whole = Request::new("plan", into_engine(), &session.config, pool::builds_at_once());
     let request = Request { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
     // They live as long as the process: taking hundreds of thousands of small things apart would cost a twentieth of a second.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::event::Level;
@@ -10,7 +10,7 @@ use crate::stage::Session;
 use crate::workspace::Workspace;
 use crate::workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
 use crate::workspace::dockerignore::Ignore;
-use crate::workspace::git::Tree;
+use crate::workspace::git::{Git, Looking, Tree};
 use pnpm::lock::Lock;
 
 /// A monorepo as it is on disk.
@@ -34,14 +34,31 @@ impl Project {
     }
 }
 
+/// A look at the working tree that was begun with the command, before its configuration was known. Whoever loads the project first takes it.
+#[derive(Clone, Default)]
+pub struct Ahead(Arc<Mutex<Option<Looking>>>);
+
+impl Ahead {
+    /// Begins it. Where git cannot be asked, whoever needs the answer will be told.
+    pub fn look(git: &Git) -> Self {
+        Self(Arc::new(Mutex::new(git.look().ok())))
+    }
+
+    fn take(&self) -> Option<Looking> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Reads the monorepo at `root`.
 ///
 /// # Errors
 /// A missing or malformed file, with its place; git failures.
 pub fn load(session: &Session, root: &Path) -> Result<Project> {
     let dockerfile_path = root.join(&session.config.images.dockerfile);
+    let git = session.git().in_worktree(root);
+    let looking = session.ahead.take().filter(|_| root == session.home);
     let (tree, (workspace, files)) = rayon::join(
-        || session.git().in_worktree(root).worktree(),
+        || git.worktree_from(looking.map_or_else(|| git.look(), Ok)),
         || rayon::join(|| Workspace::load(root), || docker_files(&dockerfile_path, root)),
     );
     // The files' errors first: they are nearer to the user than git's.

@@ -23,6 +23,7 @@ use crate::execute::shutdown::Shutdown;
 use crate::execute::started::Started;
 
 pub use history::{Head, is_full_id};
+pub use listing::Looking;
 pub use names::Index;
 pub use remote::Remote;
 

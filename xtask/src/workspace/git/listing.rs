@@ -4,11 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 
 use super::hash::{self, Format};
-use super::{File, Git, Mode, NOT_A_REPOSITORY, ObjectId, Tree};
+use super::{File, Git, Mode, NOT_A_REPOSITORY, ObjectId, Question, Tree};
 use crate::error::{Error, Result};
 
 /// Submodules within submodules are followed this deep.
 const MAX_DEPTH: usize = 8;
+
+/// See [`Git::look`]: three answers on their way.
+pub struct Looking {
+    differs: Question,
+    untracked: Question,
+    index: Question,
+}
 
 impl Git {
     /// The work tree: tracked files as they are on disk, and untracked files that are not ignored. Clean files are not read.
@@ -18,7 +25,27 @@ impl Git {
     /// # Errors
     /// When git refuses (ownership, a bare or damaged repository), or a dirty file cannot be read.
     pub fn worktree(&self) -> Result<Tree> {
-        match self.worktree_at(0) {
+        self.worktree_from(self.look())
+    }
+
+    /// Begins to look at the work tree, for who has something else to do until it is read.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn look(&self) -> Result<Looking> {
+        Ok(Looking {
+            differs: self.start(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"])?,
+            untracked: self.start(&["ls-files", "--others", "--exclude-standard", "-z"])?,
+            index: self.start(&["ls-files", "--stage", "-v", "-z"])?,
+        })
+    }
+
+    /// As [`Git::worktree`], of what [`Git::look`] began.
+    ///
+    /// # Errors
+    /// As [`Git::worktree`].
+    pub fn worktree_from(&self, looking: Result<Looking>) -> Result<Tree> {
+        match looking.and_then(|looking| self.read_worktree(looking, 0)) {
             // A copy below some other repository, which ignores it.
             Ok(tree) if tree.files.is_empty() && tree.odd.is_empty() => self.folder("git keeps no file of this folder"),
             Ok(tree) => Ok(tree),
@@ -44,12 +71,10 @@ impl Git {
         Ok(Tree { odd, outside_git: Some(why.to_owned()), ..Tree::from_files(files) })
     }
 
-    fn worktree_at(&self, depth: usize) -> Result<Tree> {
-        let differs = self.start(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"])?;
-        let untracked = self.start(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+    fn read_worktree(&self, looking: Looking, depth: usize) -> Result<Tree> {
         // The quickest answer is read while the others are on their way.
-        let mut listing = parse_index(&self.bytes(&["ls-files", "--stage", "-v", "-z"])?)?;
-        let (mut differs, untracked) = (parse_differences(&differs.bytes()?)?, untracked.bytes()?);
+        let mut listing = parse_index(&looking.index.bytes()?)?;
+        let (mut differs, untracked) = (parse_differences(&looking.differs.bytes()?)?, looking.untracked.bytes()?);
         let mut nested = Vec::new();
         for name in records(&untracked) {
             match std::str::from_utf8(name) {
@@ -89,7 +114,8 @@ impl Git {
         for folder in nested {
             let root = self.root.join(&folder);
             if depth < MAX_DEPTH && root.join(".git").exists() {
-                let inner = self.in_worktree(root).worktree_at(depth + 1)?;
+                let inner = self.in_worktree(root);
+                let inner = inner.read_worktree(inner.look()?, depth + 1)?;
                 replace_submodule(tree, &folder, inner);
             }
         }
