@@ -22,6 +22,9 @@ use crate::event::{Status, Task};
 /// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took.
 pub const VERSION: u32 = 2;
 
+/// How much of a history is read to tell how many lines it has: a hundred or two.
+const START_BYTES: u64 = 64 << 10;
+
 /// A run in the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -265,16 +268,23 @@ impl History {
         Ok(parse(&self.text()?))
     }
 
-    /// Prunes once the history is a tenth beyond `keep`: reading all of it at the end of every run would cost more than it gives.
+    /// Prunes once the history is a tenth beyond `keep`, as far as its start tells: reading all of it at the end of every run would cost
+    /// more than it gives.
     ///
     /// # Errors
     /// As [`History::prune`].
     pub fn tidy(&self, keep: Keep, now: SystemTime) -> Result<()> {
-        let text = self.text()?;
+        let io = |e| Error::io("read", &self.path, e);
+        let file = File::open(&self.path).map_err(io)?;
+        let size = usize::try_from(file.metadata().map_err(io)?.len()).unwrap_or(usize::MAX);
+        let mut start = Vec::new();
+        file.take(START_BYTES).read_to_end(&mut start).map_err(io)?;
+        let text = String::from_utf8_lossy(&start);
         let oldest = now.checked_sub(keep.age + keep.age / 10);
         let first = text.lines().find_map(|line| if let Line::Run(run) = read_line(line) { Some(run.started) } else { None });
         let is_old = first.zip(oldest).is_some_and(|(first, oldest)| first < oldest);
-        if is_old || text.lines().count() > keep.count + keep.count / 10 {
+        let lines = text.lines().count().saturating_mul(size) / start.len().max(1);
+        if is_old || lines > keep.count + keep.count / 10 {
             self.prune(keep, now)?;
         }
         Ok(())
