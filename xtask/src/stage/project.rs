@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
 use crate::event::Level;
@@ -36,16 +37,19 @@ impl Project {
 
 /// A look at the working tree that was begun with the command, before its configuration was known. Whoever loads the project first takes it.
 #[derive(Clone, Default)]
-pub struct Ahead(Arc<Mutex<Option<Looking>>>);
+pub struct Ahead(Arc<Mutex<Option<JoinHandle<Result<Looking>>>>>);
 
 impl Ahead {
-    /// Begins it. Where git cannot be asked, whoever needs the answer will be told.
+    /// Begins it, on a thread of its own: who starts a child waits until that runs, which takes milliseconds where the processors are busy.
+    /// Where git cannot be asked, whoever needs the answer will be told.
     pub fn look(git: &Git) -> Self {
-        Self(Arc::new(Mutex::new(git.look().ok())))
+        let git = git.clone();
+        Self(Arc::new(Mutex::new(Some(thread::spawn(move || git.look())))))
     }
 
     fn take(&self) -> Option<Looking> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        begun.join().ok()?.ok()
     }
 }
 
