@@ -34,8 +34,9 @@ impl Git {
     /// When git cannot be asked.
     pub fn look(&self) -> Result<Looking> {
         Ok(Looking {
-            differs: self.start(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"])?,
+            // The one that takes longest first.
             untracked: self.start(&["ls-files", "--others", "--exclude-standard", "-z"])?,
+            differs: self.start(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"])?,
             index: self.start(&["ls-files", "--stage", "-v", "-z"])?,
         })
     }
