@@ -160,6 +160,12 @@ impl Inputs {
         Fingerprint::of(&serde_json::to_vec(&described).expect("maps with text keys serialise"))
     }
 
+    /// True where the file at `path`, relative to the repository's root, is part of it.
+    #[must_use]
+    pub fn count_on(&self, path: &str) -> bool {
+        self.contexts.values().flat_map(BTreeMap::values).chain(&self.main).any(|part| part.names(path))
+    }
+
     /// The form that is recorded after a build.
     #[must_use]
     pub fn to_record(&self) -> serde_json::Value {

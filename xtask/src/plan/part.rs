@@ -102,6 +102,12 @@ impl Part {
     pub fn entries(&self) -> &[Entry] {
         &self.content.entries
     }
+
+    /// True where one of the entries has this name.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.entries().binary_search_by(|(known, _)| (**known).cmp(name)).is_ok()
+    }
 }
 
 /// SHA-256 over each name and value, each ended by a zero byte, which neither can hold: a path, a key and a setting are text, and

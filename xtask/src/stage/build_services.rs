@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::error::Result;
 use crate::event::Status;
 use crate::execute::pool;
+use crate::plan::fingerprint::Inputs;
 use crate::plan::request::Request;
 use crate::plan::services::Service;
 use crate::plan::spec::Output;
@@ -16,14 +17,14 @@ use crate::plan::{Plan, ServicePlan};
 use crate::record::ServiceRecord;
 use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::image_store;
-use crate::stage::project::Project;
+use crate::stage::project::{self, Project};
 use crate::stage::{Session, contexts, gates};
 
 /// Builds every service that is to be built. One failure stops nobody else, unless the request says so. What succeeded is remembered
 /// at once, so that a run that dies later has not built it in vain.
 ///
 /// # Errors
-/// When a context cannot be written, or a success cannot be remembered; a failed build is an outcome.
+/// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
     if services.is_empty() {
@@ -36,6 +37,8 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.
     services.par_iter().try_for_each(|service| cut.write(session, &service.service.name))?;
+    let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).collect();
+    project::check_unchanged(session, project, &inputs)?;
     let jobs: Vec<Job<'_>> = services.iter().map(|service| Job::of(running, &service.target)).collect();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
     let calls: Vec<(&ServicePlan, &Job<'_>, usize)> = all.collect();

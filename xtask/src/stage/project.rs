@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::error::{Error, Result};
 use crate::event::Level;
+use crate::plan::fingerprint::Inputs;
 use crate::stage::Session;
 use crate::workspace::Workspace;
 use crate::workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
@@ -50,6 +51,22 @@ impl Ahead {
     fn take(&self) -> Option<Looking> {
         let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         begun.join().ok()?.ok()
+    }
+}
+
+/// Refuses to go on where a file that one of the images is made of was edited since the monorepo was read: an image is known by the
+/// fingerprint of what was read, also to whoever meets its content tag in the registry.
+///
+/// # Errors
+/// The first such file; git failures.
+pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
+    let now = session.git().in_worktree(&project.root).worktree()?;
+    let changed = project.tree.changed(&now);
+    let counts = |path: &&String| **path == session.config.images.dockerfile || images.iter().any(|inputs| inputs.count_on(path));
+    match changed.keys().find(counts) {
+        Some(path) => Err(Error::failed(format!("`{path}` was edited while the run was under way"))
+            .hint("run this again: the image would be taken for one without that edit")),
+        None => Ok(()),
     }
 }
 

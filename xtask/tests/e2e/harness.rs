@@ -1,7 +1,9 @@
 //! What these tests share: a clone that builds on a given engine, the turn to build, and reading what a run reports.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use xtask::execute::process::Invocation;
@@ -101,4 +103,19 @@ pub fn unchanged_steps_are_cached(record: &Value, edited: &str) {
         }
     }
     assert!(taken > 3 * SERVICES.len(), "only {taken} steps were looked at");
+}
+
+/// What a file holds.
+pub fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
+
+/// Waits until the run's display shows `text`.
+pub fn wait_for(shown: &Path, child: &mut Child, text: &str) {
+    let until = Instant::now() + Duration::from_mins(2);
+    while !read(shown).contains(text) {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none() && Instant::now() < until, "no {text:?} ({ended:?}): {}", read(shown));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

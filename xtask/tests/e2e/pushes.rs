@@ -1,12 +1,15 @@
 //! Pushes to a real registry, read back over plain HTTP, and the caches they leave for an engine that knows nothing.
 
 use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::harness::{SERVICES, clone, clone_on, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
+use crate::harness::{
+    SERVICES, clone, clone_on, read, record, second_engine, statuses, task, turn, unchanged_steps_are_cached, wait_for,
+};
 use crate::support::engine::shared;
 use crate::support::repo::{Repo, git};
 
@@ -131,6 +134,25 @@ fn a_changed_tree_takes_its_branchs_tag_alone_and_a_detached_one_its_commits() {
     git(repo.path(), &["switch", "--quiet", "--detach"]);
     let commit = format!("sha-{}", &git(repo.path(), &["rev-parse", "HEAD"])[..12]);
     assert_eq!(push(), ["docs-read-me", commit.as_str()]);
+}
+
+#[test]
+fn a_file_edited_while_the_base_is_built_goes_into_no_image_of_the_plan_before() {
+    let _turn = turn();
+    let pushed = Pushed::get();
+    let repo = pushed.publishing(clone()).env("XTASK_IMAGES_NAMESPACE", format!("{}/edited", pushed.org));
+    // The base goes first, where caches are read: long enough to edit something.
+    repo.edit("Dockerfile.monorepo-optimized", " AS base\n", &format!(" AS base\nRUN sleep 5 # {}\n", pushed.org));
+    let shown = tempfile::NamedTempFile::new().unwrap();
+    let mut command = repo.command(&["build", "worker", "--push", "--progress", "plain"]);
+    let mut child = command.stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
+    wait_for(shown.path(), &mut child, "target base");
+    repo.edit("apps/worker/src/main.ts", "'working'", "'not in the plan'");
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{}", read(shown.path()));
+    let told = read(shown.path());
+    assert!(told.contains("`apps/worker/src/main.ts` was edited while the run was under way"), "{told}");
+    let url = format!("http://{}/v2/{}/edited/worker/tags/list", pushed.registry, pushed.org);
+    assert!(matches!(ureq::get(&url).call(), Err(ureq::Error::StatusCode(404))), "something was pushed: {told}");
 }
 
 #[test]

@@ -1,25 +1,10 @@
 //! Ctrl-C: everything ends at once, nothing is left, and the next run works.
 
-use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::harness::{clone, statuses, turn};
+use crate::harness::{clone, read, statuses, turn, wait_for};
 use crate::support::marked::{MARK, marked};
-
-fn read(file: &Path) -> String {
-    std::fs::read_to_string(file).unwrap()
-}
-
-/// Waits until the run's display shows `text`.
-fn wait_for(shown: &Path, child: &mut Child, text: &str) {
-    let until = Instant::now() + Duration::from_mins(2);
-    while !read(shown).contains(text) {
-        let ended = child.try_wait().unwrap();
-        assert!(ended.is_none() && Instant::now() < until, "no {text:?} ({ended:?}): {}", read(shown));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 #[test]
 fn an_interrupt_ends_a_build_within_three_seconds_leaves_no_process_and_the_next_build_works() {
