@@ -27,9 +27,6 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// Before each run: what the one before left the engine to do (it collects garbage after every build) is not the next one's.
-const REST: Duration = Duration::from_millis(500);
-
 /// Runs the contenders in turn, A B C A B C …, `runs` times after `warm_ups` uncounted rounds. Prints the medians, the mean CPU time
 /// of the command and its children (not of a daemon it asks), and the ratio of each median to the first. Returns the medians.
 pub fn side_by_side(title: &str, warm_ups: usize, runs: usize, contenders: &mut [Contender<'_>]) -> Vec<Duration> {
@@ -39,7 +36,6 @@ pub fn side_by_side(title: &str, warm_ups: usize, runs: usize, contenders: &mut 
     for round in 0..warm_ups + runs {
         for (at, contender) in contenders.iter_mut().enumerate() {
             (contender.prepare)();
-            std::thread::sleep(REST);
             let before = cpu_of_children();
             let took = timed(&contender.name, (contender.command)());
             if round >= warm_ups {
