@@ -288,7 +288,8 @@ impl Lock {
 }
 
 /// The first 16 hexadecimal digits of the SHA-256 over `texts`, one after another.
-fn short_hash(texts: &[&str]) -> Arc<str> {
+#[must_use]
+pub fn short_hash(texts: &[&str]) -> Arc<str> {
     let mut hasher = Sha256::new();
     for text in texts {
         hasher.update(text);

@@ -14,8 +14,7 @@ use super::load::{LOCK, LockState, PackageId, Workspace};
 use super::package::INSTALL_SCRIPTS;
 use super::sources::Sources;
 use crate::error::{Error, Result};
-use crate::name::sha256_hex;
-use pnpm::lock::{Cut, Named};
+use pnpm::lock::{Cut, Named, short_hash};
 
 mod layer;
 mod settings;
@@ -30,7 +29,7 @@ impl Text {
     /// The text and its hash.
     #[must_use]
     pub fn new(text: String) -> Self {
-        let hash = short_hash(&text);
+        let hash = short_hash(&[&text]);
         Self(Arc::new((text, hash)))
     }
 
@@ -39,11 +38,6 @@ impl Text {
     pub fn as_str(&self) -> &str {
         &self.0.0
     }
-}
-
-/// The first 16 hexadecimal digits of a text's SHA-256.
-fn short_hash(text: &str) -> Arc<str> {
-    sha256_hex(text.as_bytes())[..16].into()
 }
 
 /// What a file of a context holds.
@@ -101,7 +95,7 @@ impl Install {
             match content {
                 Content::Lock => None,
                 Content::Text(text) => Some(Arc::clone(&text.0.1)),
-                Content::Stub(text) => Some(format!("stub {}", short_hash(text)).into()),
+                Content::Stub(text) => Some(format!("stub {}", short_hash(&[text])).into()),
                 Content::Copy(path) => {
                     let file = sources.tree().get(path);
                     Some(file.map_or_else(String::new, |file| format!("{} {}", file.mode.as_str(), file.id)).into())

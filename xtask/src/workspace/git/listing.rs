@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// Submodules within submodules are followed this deep.
 const MAX_DEPTH: usize = 8;
 
+/// What asks for the index: see [`parse_index`].
+pub(super) const INDEX: [&str; 4] = ["ls-files", "--stage", "-v", "-z"];
+
 /// See [`Git::look`]: three answers on their way.
 pub struct Looking {
     differs: Question,
@@ -37,7 +40,7 @@ impl Git {
             // The one that takes longest first.
             untracked: self.start(&["ls-files", "--others", "--exclude-standard", "-z"])?,
             differs: self.start(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"])?,
-            index: self.start(&["ls-files", "--stage", "-v", "-z"])?,
+            index: self.start(&INDEX)?,
         })
     }
 
@@ -76,14 +79,8 @@ impl Git {
         // The quickest answer is read while the others are on their way.
         let mut listing = parse_index(&looking.index.bytes()?)?;
         let (mut differs, untracked) = (parse_differences(&looking.differs.bytes()?)?, looking.untracked.bytes()?);
-        let mut nested = Vec::new();
-        for name in records(&untracked) {
-            match std::str::from_utf8(name) {
-                Ok(folder) if folder.ends_with('/') => nested.push(folder.trim_end_matches('/').to_owned()),
-                Ok(path) => drop(differs.insert(path.to_owned(), Some(None))),
-                Err(_) => listing.tree.odd.push(String::from_utf8_lossy(name).into_owned()),
-            }
-        }
+        let (paths, nested) = parse_untracked(&untracked, &mut listing.tree.odd);
+        differs.extend(paths.into_iter().map(|path| (path.to_owned(), Some(None))));
         self.take_in_dirty(&mut listing, differs)?;
         self.take_in_submodules(&mut listing.tree, nested, depth)?;
         listing.tree.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -187,6 +184,20 @@ fn next_blob<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(content)
 }
 
+/// The untracked files of an `ls-files --others -z`, and the folders of repositories within, which it does not look into. Names that are not
+/// UTF-8 go to `odd`.
+pub(super) fn parse_untracked<'a>(answer: &'a [u8], odd: &mut Vec<String>) -> (Vec<&'a str>, Vec<String>) {
+    let (mut paths, mut nested) = (Vec::new(), Vec::new());
+    for name in records(answer) {
+        match std::str::from_utf8(name) {
+            Ok(folder) if folder.ends_with('/') => nested.push(folder.trim_end_matches('/').to_owned()),
+            Ok(path) => paths.push(path),
+            Err(_) => odd.push(String::from_utf8_lossy(name).into_owned()),
+        }
+    }
+    (paths, nested)
+}
+
 /// A path that differs from the index: `None` where it is gone, `Some(None)` where its mode must be looked up on disk.
 type Differences = BTreeMap<String, Option<Option<Mode>>>;
 
@@ -277,7 +288,7 @@ fn split_head(head: &[u8]) -> Option<(u8, Mode, ObjectId, u8)> {
 
 /// What stands between zero bytes. The search is the standard library's, which is optimised in a debug build too: ten megabytes byte by
 /// byte would cost a tenth of a second.
-pub(super) fn records(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn records(answer: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = answer;
     std::iter::from_fn(move || {
         let record = CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes);

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::listing::{Listing, parse_index, records};
+use super::listing::{INDEX, Listing, parse_index, parse_untracked};
 use super::{File, Git, Mode, Tree};
 use crate::error::{Error, Result};
 
@@ -32,7 +32,7 @@ impl Git {
     /// # Errors
     /// When there is no repository, or git refuses.
     pub fn index(&self) -> Result<Index> {
-        self.bytes(&["ls-files", "--stage", "-v", "-z"]).and_then(|answer| parse_index(&answer)).map(Index)
+        self.bytes(&INDEX).and_then(|answer| parse_index(&answer)).map(Index)
     }
 
     /// The names in the work tree: tracked files, and below `folders` (files or folders, relative) untracked ones that are not ignored,
@@ -58,14 +58,8 @@ impl Git {
         if !gone.is_empty() {
             tree.files.retain(|file| !gone.contains(&file.path));
         }
-        let mut nested = Vec::new();
-        for name in records(&untracked) {
-            match std::str::from_utf8(name) {
-                Ok(folder) if folder.ends_with('/') => nested.push(folder.trim_end_matches('/').to_owned()),
-                Ok(path) => tree.files.extend(File::new(path, false, &"0".repeat(40))),
-                Err(_) => tree.odd.push(String::from_utf8_lossy(name).into_owned()),
-            }
-        }
+        let (paths, nested) = parse_untracked(&untracked, &mut tree.odd);
+        tree.files.extend(paths.into_iter().filter_map(|path| File::new(path, false, &"0".repeat(40))));
         self.take_in_submodules(&mut tree, nested, 0)?;
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
