@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 use engine::{BUILDX, Engine, run};
 use generate::Size;
 use measure::{Contender, at_most, side_by_side, verdict};
-use xtask::event::Events;
-use xtask::execute::shutdown::Shutdown;
-use xtask::stage::checkout;
-use xtask::workspace::git::Git;
+use monoship::stage::checkout;
+use monoship_core::event::Events;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_workspace::git::Git;
 
 fn main() -> ExitCode {
     // cargo adds `--bench`.
@@ -134,7 +134,7 @@ fn checkouts() {
 fn sparse(clone: &Path) {
     let git = Git::at(clone, &Shutdown::new());
     let (_, commit) = checkout::resolve(&git, &"v1.0.0".parse().expect("it is a release's tag")).expect("the tag is there");
-    let patterns = xtask::config::DEFAULT_PATTERNS.map(str::to_owned);
+    let patterns = monoship_plan::config::DEFAULT_PATTERNS.map(str::to_owned);
     checkout::sparse(&git, &clone.join("target/checkout"), &commit, &patterns, &Events::none()).expect("it is checked out");
 }
 

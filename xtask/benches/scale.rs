@@ -14,14 +14,14 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use generate::Size;
-use xtask::docker::store::ImageStore;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::{Fingerprint, ImageRef, ServiceName};
-use xtask::plan::part::Part;
-use xtask::record::{ServiceRecord, State};
-use xtask::workspace::dockerfile::{self, Request};
-use xtask::workspace::git::Git;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{Fingerprint, ImageRef, ServiceName};
+use monoship_docker::store::ImageStore;
+use monoship_plan::part::Part;
+use monoship_report::record::{ServiceRecord, State};
+use monoship_workspace::dockerfile::{self, Request};
+use monoship_workspace::git::Git;
 
 /// Each figure is the median of this many.
 const RUNS: usize = 5;

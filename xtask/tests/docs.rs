@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
-use xtask::cli::Cli;
-use xtask::config;
-use xtask::env::Env;
+use monoship::cli::Cli;
+use monoship_core::env::Env;
+use monoship_plan::config;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

@@ -5,16 +5,17 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use monoship_core::event::Events;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{Digest, ImageRef};
+use monoship_docker::containerd;
+use monoship_docker::engine::{Engine, ca_bundle};
+use monoship_docker::store::ImageStore;
+use monoship_engine::{EngineOptions, daemon, standin};
+use monoship_plan::config::Suite;
 use serde_json::Value;
 use support::engine::{NODE, TestEngine, environment_of, fresh, fresh_with_node, shared};
-use xtask::config::Suite;
-use xtask::docker::containerd;
-use xtask::docker::store::ImageStore;
-use xtask::engine::{Engine, EngineOptions, ca_bundle, daemon};
-use xtask::event::Events;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::{Digest, ImageRef};
 
 const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
 
@@ -97,7 +98,7 @@ fn the_fallback_suite_does_the_same_beside_the_first_engine() {
 #[test]
 fn a_running_engine_is_found_at_once_and_started_only_once() {
     let test = fresh("once", Suite::Testing);
-    let up = || Engine::up(&test.options, &Events::none(), &Shutdown::new()).unwrap();
+    let up = || monoship_engine::up(&test.options, &Events::none(), &Shutdown::new()).unwrap();
     let began = Instant::now();
     up();
     let took = began.elapsed();
@@ -190,7 +191,7 @@ fn a_killed_engine_is_cleaned_up_and_the_next_one_works() {
         assert!(!building.join().unwrap().unwrap().success());
     });
     assert!(!daemon::status(&test.layout()).running);
-    let engine = Engine::up(&test.options, &Events::none(), &Shutdown::new()).unwrap();
+    let engine = monoship_engine::up(&test.options, &Events::none(), &Shutdown::new()).unwrap();
     assert!(!processes(&test).iter().any(|line| line.contains("sleep 7654")), "the orphaned build step was ended");
     run(&build(&engine, context(&networked()).path()));
     daemon::down(&test.layout(), &Events::none(), &Shutdown::new()).unwrap();
@@ -223,9 +224,9 @@ fn a_container_that_runs_does_not_keep_an_engine_from_going() {
 #[test]
 fn an_image_nobody_can_make_is_named_with_what_to_do() {
     let test = shared();
-    let http = xtask::execute::http::Http::new(
+    let http = monoship_core::execute::http::Http::new(
         &support::engine::environment(),
-        xtask::execute::http::Limits::STANDARD,
+        monoship_core::execute::http::Limits::STANDARD,
         &Shutdown::new(),
     );
     for (image, why) in [
@@ -234,8 +235,8 @@ fn an_image_nobody_can_make_is_named_with_what_to_do() {
         (format!("node:24-slim@sha256:{}", "0".repeat(64)), "pinned to a digest"),
     ] {
         let images = [image.parse().unwrap()];
-        let policy = xtask::config::StandIns::Always;
-        let error = test.engine.ensure_stand_ins(&images, policy, &Events::none(), &http).unwrap_err();
+        let policy = monoship_plan::config::StandIns::Always;
+        let error = standin::ensure(&test.engine, &images, policy, &Events::none(), &http).unwrap_err();
         assert!(error.to_string().contains(&image) && error.to_string().contains(why), "{error}");
         assert!(error.hint_text().unwrap().contains("docker load"), "{error:?}");
     }
@@ -248,7 +249,7 @@ fn a_full_disk_is_named_while_fetching_and_nothing_half_done_is_used() {
     std::fs::create_dir(&small).unwrap();
     run(&Invocation::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&small));
     let options = EngineOptions { cache_dir: small.join("cache"), ..EngineOptions::new(&environment_of("full"), Suite::Testing) };
-    let started = Engine::up(&options, &Events::none(), &Shutdown::new());
+    let started = monoship_engine::up(&options, &Events::none(), &Shutdown::new());
     let unpacked = small.join("cache/packages/testing").exists();
     run(&Invocation::new("umount").arg(&small));
     let error = started.unwrap_err();

@@ -7,22 +7,22 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use monoship::stage::platforms;
+use monoship::stage::publish::{self, Item, Journal, Published, Request, Step};
+use monoship_core::env::Env;
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Event, Events};
+use monoship_core::execute::http::Http;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_docker::credentials::Credentials;
+use monoship_docker::manifest::{Document, Raw};
+use monoship_docker::registry::{Options, Registry};
 use serde_json::json;
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::image::TestImage;
 use support::registry::{Auth, QUICK, RegistryServer, SHORT, anonymous, client};
 use support::token_server::TokenServer;
-use xtask::docker::credentials::Credentials;
-use xtask::docker::manifest::{Document, Raw};
-use xtask::docker::registry::{Options, Registry};
-use xtask::env::Env;
-use xtask::error::{Error, Result};
-use xtask::event::{Event, Events};
-use xtask::execute::http::Http;
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::{Digest, ImageRef, Tag};
-use xtask::stage::platforms;
-use xtask::stage::publish::{self, Item, Journal, Published, Request, Step};
 
 const SERVICES: [&str; 2] = ["api", "web"];
 

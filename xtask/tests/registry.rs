@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use monoship_core::env::Env;
+use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_docker::manifest::{Document, OCI_INDEX, OCI_MANIFEST, Raw};
+use monoship_docker::reach;
+use monoship_docker::registry::{Access, Deletion, Registry};
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::http::{Response, Server};
 use support::image::TestImage;
 use support::registry::{Auth, Authority, RegistryServer, anonymous, client};
 use support::token_server::{IDENTITY, TokenServer};
-use xtask::docker::manifest::{Document, OCI_INDEX, OCI_MANIFEST, Raw};
-use xtask::docker::reach;
-use xtask::docker::registry::{Access, Deletion, Registry};
-use xtask::env::Env;
-use xtask::name::{Digest, ImageRef, Tag};
 
 fn image(host: &str, rest: &str) -> ImageRef {
     format!("{host}/{rest}").parse().unwrap()

@@ -6,15 +6,15 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{Fingerprint, ImageRef};
+use monoship_plan::config::pins::Pins;
+use monoship_plan::fingerprint::{Facts, Inputs, Parts};
+use monoship_plan::part::{MainContext, Part};
+use monoship_workspace::dockerfile::{self, Request};
+use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::git::Git;
 use support::generate::{self, Size};
-use xtask::config::pins::Pins;
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::{Fingerprint, ImageRef};
-use xtask::plan::fingerprint::{Facts, Inputs, Parts};
-use xtask::plan::part::{MainContext, Part};
-use xtask::workspace::dockerfile::{self, Request};
-use xtask::workspace::dockerignore::Ignore;
-use xtask::workspace::git::Git;
 
 const SIZE: Size = Size { packages: 20, services: 4, files: 200 };
 

@@ -4,16 +4,16 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use monoship::stage::verify::{Check, Finding, Noted, Report, Request, Service, Verdict, verify};
+use monoship_core::error::Error;
+use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_docker::registry::Registry;
+use monoship_github::notes::Listed;
+use monoship_plan::affected::{Affected, Verdict as Affects};
+use monoship_plan::config::pins::Pins;
 use serde_json::{Value, json};
 use support::image::TestImage;
 use support::registry::{RegistryServer, anonymous};
-use xtask::config::pins::Pins;
-use xtask::docker::registry::Registry;
-use xtask::error::Error;
-use xtask::github::notes::Listed;
-use xtask::name::{Digest, ImageRef, Tag};
-use xtask::plan::affected::{Affected, Verdict as Affects};
-use xtask::stage::verify::{Check, Finding, Noted, Report, Request, Service, Verdict, verify};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const BUILDER: &str = "https://github.com/org/repo/";

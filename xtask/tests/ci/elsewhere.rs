@@ -1,7 +1,7 @@
 //! Other CI systems, and none: the same command, told by other variables; and a GitHub event replayed where GitHub is not.
 
+use monoship_github::workflow::Layout;
 use serde_json::json;
-use xtask::github::workflow::Layout;
 
 use crate::forge::{Forge, SERVICES};
 use crate::support::github_api::TOKEN;

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use monoship_github::workflow::Signing;
+use monoship_github::workflow::{Layout, Options, write};
 use serde_json::{Value, json};
-use xtask::config::Signing;
-use xtask::github::workflow::{Layout, Options, write};
 
 use crate::support::actions_cache::{ActionsCache, CacheStore, READ, WRITE, runtime_token};
 use crate::support::actions_runner::{ActionsRunner, Event, JobRun};

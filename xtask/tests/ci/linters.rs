@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use xtask::config::{Keyless, Signing};
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
-use xtask::github::workflow::{Layout, Options, check, write};
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_github::workflow::Signing;
+use monoship_github::workflow::{Layout, Options, check, write};
 
 use crate::support::repo::{here, target_dir};
 
@@ -63,7 +63,7 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
         call.arg(root.join(".github")).run(&Shutdown::new()).unwrap()
     };
     for layout in [Layout::Single, Layout::Matrix] {
-        for (registry, signing) in [("ghcr.io", Signing::Off), ("registry.example.org", Signing::Keyless(Keyless::default()))] {
+        for (registry, signing) in [("ghcr.io", Signing::Off), ("registry.example.org", Signing::Keyless)] {
             let dir = tempfile::tempdir().unwrap();
             write(dir.path(), &options(layout, registry, signing)).unwrap();
             assert_eq!(actionlint(dir.path()), "[]\n[]", "{layout:?} at {registry}");

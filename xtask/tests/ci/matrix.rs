@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use monoship_github::workflow::Layout;
 use serde_json::{Value, json};
-use xtask::github::workflow::Layout;
 
 use crate::forge::{Forge, SERVICES, output};
 use crate::support::actions_runner::{ActionsRunner, JobRun};

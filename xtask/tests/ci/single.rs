@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use monoship_github::workflow::Layout;
 use serde_json::json;
-use xtask::github::workflow::Layout;
 
 use crate::forge::{Forge, SERVICES, only, output};
 use crate::support::actions_runner::Event;

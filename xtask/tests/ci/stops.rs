@@ -6,8 +6,8 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use monoship_github::workflow::Layout;
 use rustix::process::{Pid, Signal, kill_process};
-use xtask::github::workflow::Layout;
 
 use crate::forge::{Forge, only};
 use crate::support::marked::{MARK, marked};

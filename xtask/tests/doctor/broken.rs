@@ -1,11 +1,11 @@
 //! Each thing that can be broken in a repository or on its machine, with the finding it must give.
 
-use xtask::error::Error;
-use xtask::event::{Status, Task};
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
-use xtask::record::{Outcome, RunRecord, Runs, TaskRecord};
-use xtask::stage::doctor::{Checkup, Finding};
+use monoship::stage::doctor::{Checkup, Finding};
+use monoship_core::error::Error;
+use monoship_core::event::{Status, Task};
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_report::record::{Outcome, RunRecord, Runs, TaskRecord};
 
 use crate::repository::{DOCKERFILE, Repository, examined_at};
 
@@ -97,7 +97,7 @@ pub const CASES: &[Case] = &[
     ("cache-errors", || {
         after(|task| {
             let error = Some("403 Forbidden".to_owned());
-            task.cache_exports.push(xtask::docker::rawjson::CacheTransfer { name: "registry".to_owned(), took_ms: 1, error });
+            task.cache_exports.push(monoship_docker::rawjson::CacheTransfer { name: "registry".to_owned(), took_ms: 1, error });
         })
     }),
     ("last-run-failed", || after(|task| task.status = Status::Failed)),

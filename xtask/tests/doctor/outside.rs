@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use monoship::stage::doctor::Finding;
+use monoship_core::name::Digest;
+use monoship_docker::manifest::OCI_MANIFEST;
 use serde_json::json;
-use xtask::docker::manifest::OCI_MANIFEST;
-use xtask::name::Digest;
-use xtask::stage::doctor::Finding;
 
 use crate::broken::Case;
 use crate::repository::Repository;

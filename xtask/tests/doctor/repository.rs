@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use xtask::config;
-use xtask::env::Env;
-use xtask::execute::shutdown::Shutdown;
-use xtask::stage::doctor::{Checkup, Finding};
+use monoship::stage::doctor::{Checkup, Finding};
+use monoship_core::env::Env;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_plan::config;
 
 use crate::support::repo::{Ran, git};
 

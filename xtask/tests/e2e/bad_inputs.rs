@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
 
 use crate::harness::clone;
 use crate::support::repo::{Ran, Repo};

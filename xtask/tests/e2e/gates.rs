@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
 use serde_json::Value;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
 
 use crate::harness::{clone, turn};
 use crate::support::http::{Request, Response, Server};

@@ -5,9 +5,9 @@ use std::process::Child;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
 
 use crate::support::engine::{TestEngine, environment_of, fresh_with_node, shared};
 use crate::support::repo::{Ran, Repo};

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
 use serde_json::Value;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
 
 use crate::harness::{docker, turn};
 use crate::support::engine::{environment_of, shared};

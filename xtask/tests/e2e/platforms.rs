@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::{ImageRef, Platform};
-use xtask::plan::cache::{CachePlan, Facts, Probe, Scoped, resolve};
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{ImageRef, Platform};
+use monoship_plan::cache::{CachePlan, Facts, Probe, Scoped, resolve};
 
 use crate::harness::{second_engine, turn};
 use crate::support::engine::{NODE, TestEngine, shared};

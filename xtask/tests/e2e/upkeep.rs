@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{Digest, ImageRef};
+use monoship_docker::attest;
+use monoship_docker::manifest::{Document, Raw};
+use monoship_docker::registry::Registry;
 use serde_json::{Value, json};
-use xtask::docker::attest;
-use xtask::docker::manifest::{Document, Raw};
-use xtask::docker::registry::Registry;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::{Digest, ImageRef};
 
 use crate::harness::{clone, clone_on, docker, record, second_engine, task, turn};
 use crate::support::engine::shared;

@@ -13,16 +13,16 @@ use crate::support::github_api::{PackageVersion, TOKEN};
 use crate::support::image::{TestImage, push_referrer, push_signature};
 use crate::support::registry::{RegistryServer, anonymous};
 use crate::support::tools::SKOPEO;
-use xtask::config::Upkeep;
-use xtask::docker::registry::Registry;
-use xtask::event::Events;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
-use xtask::github::api::Api;
-use xtask::name::{Digest, ImageRef};
-use xtask::plan::upkeep::{Action, Known, registry::decide};
-use xtask::record::Unfinished;
-use xtask::stage::upkeep::{Held, Looking};
+use monoship::stage::upkeep::{Held, Looking};
+use monoship_core::event::Events;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{Digest, ImageRef};
+use monoship_docker::registry::Registry;
+use monoship_github::api::Api;
+use monoship_plan::config::Upkeep;
+use monoship_plan::upkeep::{Action, Known, registry::decide};
+use monoship_report::record::Unfinished;
 
 fn known(policy: &Upkeep) -> Known<'_> {
     Known {

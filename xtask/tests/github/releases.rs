@@ -7,17 +7,17 @@ use std::time::Duration;
 use crate::support::actions_cache::CacheStore;
 use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
 use crate::support::http::{Break, Response};
-use xtask::env::Env;
-use xtask::error::Result;
-use xtask::event::{Event, Events};
-use xtask::execute::http::{Http, Limits};
-use xtask::execute::retry::Policy;
-use xtask::execute::shutdown::Shutdown;
-use xtask::github::api::{Api, Place};
-use xtask::github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
-use xtask::name::Digest;
-use xtask::plan::request::Missing;
-use xtask::stage::update_release::{Outcome, Report, Request, update_release};
+use monoship::stage::update_release::{Outcome, Report, Request, update_release};
+use monoship_core::env::Env;
+use monoship_core::error::Result;
+use monoship_core::event::{Event, Events};
+use monoship_core::execute::http::{Http, Limits};
+use monoship_core::execute::retry::Policy;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::Digest;
+use monoship_github::api::{Api, Place};
+use monoship_github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
+use monoship_plan::request::Missing;
 
 const QUICK: Policy =
     Policy { attempts: 3, first: Duration::from_millis(1), ceiling: Duration::from_millis(2), patience: Duration::from_secs(2) };
@@ -30,7 +30,7 @@ fn notes(byte: u8) -> ReleaseNotes {
         platforms: Vec::new(),
         change: None,
     };
-    let tag: xtask::name::Tag = "v1.2.3".parse().unwrap();
+    let tag: monoship_core::name::Tag = "v1.2.3".parse().unwrap();
     ReleaseNotes { tag: tag.clone(), image_tag: tag, images: vec![image], previous: None, details: None }
 }
 

@@ -10,9 +10,9 @@ use crate::releases::Trial;
 use crate::support::actions_cache::CacheStore;
 use crate::support::github_api::{GithubApi, PackageVersion, READ_TOKEN, TOKEN};
 use crate::support::repo::Repo;
-use xtask::github::caches::{CacheKey, Filter};
-use xtask::github::packages::Owner;
-use xtask::name::Digest;
+use monoship_core::name::Digest;
+use monoship_github::caches::{CacheKey, Filter};
+use monoship_github::packages::Owner;
 
 #[test]
 fn caches_are_listed_to_the_last_page_and_by_ref_and_key() {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use xtask::config::Signing;
-use xtask::github::workflow::{Layout, Options, check, generate, write, written as there};
+use monoship_github::workflow::Signing;
+use monoship_github::workflow::{Layout, Options, check, generate, write, written as there};
 
 #[test]
 fn written_workflow_files_do_not_drift_and_an_edit_to_one_is_found() {

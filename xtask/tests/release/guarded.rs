@@ -6,9 +6,9 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
 
 use crate::harness::{SERVICES, Scene, statuses};
 use crate::support::engine::{NODE, environment, shared};

@@ -8,8 +8,8 @@ use std::process::{Child, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use monoship_core::name::sha256_hex;
 use serde_json::{Value, json};
-use xtask::name::sha256_hex;
 
 use crate::support::actions_cache::CacheStore;
 use crate::support::engine::{environment_of, shared};

@@ -1,8 +1,8 @@
 //! A service for several platforms whose steps need no emulation: each is built for itself, and they are published as one image.
 
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
 use serde_json::Value;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
 
 use crate::harness::{Scene, statuses};
 use crate::support::engine::shared;

@@ -4,7 +4,7 @@ use crate::harness::{SERVICES, Scene, TAGS, statuses};
 use crate::support::engine::shared;
 use crate::support::github_api::TOKEN;
 use crate::support::repo::{Ran, git};
-use xtask::execute::shutdown::Shutdown;
+use monoship_core::execute::shutdown::Shutdown;
 
 #[test]
 fn every_tag_is_the_image_of_the_content_tag_the_notes_say_so_and_a_rerun_writes_nothing() {

@@ -1,8 +1,8 @@
 //! A signed release, read back by programs that are not ours: cosign, skopeo and docker.
 
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::sha256_hex;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::sha256_hex;
 
 use crate::harness::{SERVICES, Scene, statuses};
 use crate::support::engine::{environment, shared};

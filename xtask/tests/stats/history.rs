@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
+use monoship_core::name::ImageRef;
+use monoship_docker::manifest::{CREATED, Document, OCI_EMPTY, OCI_MANIFEST, Raw};
 use serde_json::{Value, json};
-use xtask::docker::manifest::{CREATED, Document, OCI_EMPTY, OCI_MANIFEST, Raw};
-use xtask::name::ImageRef;
 
 use crate::support::registry::{RegistryServer, anonymous};
 use crate::support::repo::xtask;

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use monoship_core::event::{Status, Task};
+use monoship_docker::rawjson::{Phase, PhaseKind, Step};
+use monoship_report::record::{RunRecord, Runs, TaskRecord};
 use serde::Deserialize;
-use xtask::docker::rawjson::{Phase, PhaseKind, Step};
-use xtask::event::{Status, Task};
-use xtask::record::{RunRecord, Runs, TaskRecord};
 
 use crate::history::{line, root};
 use crate::support::browser::{Scheme, document};

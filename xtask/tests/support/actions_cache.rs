@@ -11,8 +11,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use monoship_core::name::sha256_hex;
 use serde_json::{Value, json};
-use xtask::name::sha256_hex;
 
 use super::http::{Request, Response, Server};
 

@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use xtask::config::StandIns;
-use xtask::config::Suite;
-use xtask::engine::layout::Layout;
-use xtask::engine::state::StandIn;
-use xtask::engine::{Engine, EngineOptions, daemon};
-use xtask::env::Env;
-use xtask::event::Events;
-use xtask::execute::http::{Http, Limits};
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
+use monoship_core::env::Env;
+use monoship_core::event::Events;
+use monoship_core::execute::http::{Http, Limits};
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_docker::engine::Engine;
+use monoship_engine::layout::Layout;
+use monoship_engine::state::StandIn;
+use monoship_engine::{EngineOptions, daemon, standin};
+use monoship_plan::config::StandIns;
+use monoship_plan::config::Suite;
 
 /// The base image that tests build on.
 pub const NODE: &str = "node:24-bookworm-slim";
@@ -78,7 +79,7 @@ fn start(name: &str, suite: Suite) -> TestEngine {
     let options = EngineOptions::new(&environment_of(name), suite);
     // Before the engine, so that there is no moment in which a killed test would leave it behind.
     let used = Use::begin(&options);
-    let engine = Engine::up(&options, &Events::none(), &Shutdown::new()).unwrap();
+    let engine = monoship_engine::up(&options, &Events::none(), &Shutdown::new()).unwrap();
     TestEngine { engine, options, _use: used }
 }
 
@@ -106,7 +107,7 @@ impl TestEngine {
     pub fn stand_ins(&self, images: &[&str]) -> Vec<StandIn> {
         let images: Vec<_> = images.iter().map(|image| image.parse().unwrap()).collect();
         let http = Http::new(&environment(), Limits::STANDARD, &Shutdown::new());
-        self.engine.ensure_stand_ins(&images, StandIns::Always, &Events::none(), &http).unwrap()
+        standin::ensure(&self.engine, &images, StandIns::Always, &Events::none(), &http).unwrap()
     }
 }
 

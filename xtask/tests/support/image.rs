@@ -1,9 +1,9 @@
 //! Small images for registries, made as BuildKit makes them: an index of platform manifests, each with its attestations.
 
+use monoship_core::name::{Digest, ImageRef};
+use monoship_docker::manifest::{Descriptor, OCI_INDEX, OCI_MANIFEST, Raw};
+use monoship_docker::registry::Registry;
 use serde_json::{Value, json};
-use xtask::docker::manifest::{Descriptor, OCI_INDEX, OCI_MANIFEST, Raw};
-use xtask::docker::registry::Registry;
-use xtask::name::{Digest, ImageRef};
 
 /// What in-toto attestations lie under.
 pub const IN_TOTO: &str = "application/vnd.in-toto+json";

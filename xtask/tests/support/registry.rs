@@ -8,18 +8,18 @@ use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use monoship_core::env::Env;
+use monoship_core::event::Events;
+use monoship_core::execute::http::{Http, Limits};
+use monoship_core::execute::retry::Policy;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::Digest;
+use monoship_docker::credentials::Credentials;
+use monoship_docker::registry::{Options, Registry};
+use monoship_engine::EngineOptions;
+use monoship_engine::packages::Packages;
+use monoship_plan::config::Suite;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use xtask::config::Suite;
-use xtask::docker::credentials::Credentials;
-use xtask::docker::registry::{Options, Registry};
-use xtask::engine::EngineOptions;
-use xtask::engine::packages::Packages;
-use xtask::env::Env;
-use xtask::event::Events;
-use xtask::execute::http::{Http, Limits};
-use xtask::execute::retry::Policy;
-use xtask::execute::shutdown::Shutdown;
-use xtask::name::Digest;
 
 use super::token_server::TokenServer;
 

@@ -4,13 +4,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use xtask::config::Suite;
-use xtask::engine::EngineOptions;
-use xtask::engine::apt::{Apt, Release};
-use xtask::event::Events;
-use xtask::execute::lock::Lock;
-use xtask::execute::process::Invocation;
-use xtask::execute::shutdown::Shutdown;
+use monoship_core::event::Events;
+use monoship_core::execute::lock::Lock;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_engine::EngineOptions;
+use monoship_engine::apt::{Apt, Release};
+use monoship_plan::config::Suite;
 
 use super::engine::environment;
 

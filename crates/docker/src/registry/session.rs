@@ -1,0 +1,222 @@
+//! What is known of one registry host during a run: where it is reached, what proof it asks for, and the tokens it was shown.
+//!
+//! Token flow: distribution `docs/spec/auth/token.md` (GET with basic auth) and `oauth.md` (POST with an identity token).
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::challenge::{self, Challenge};
+use crate::credentials::{Credential, Credentials, Secret};
+use monoship_core::error::Error;
+use monoship_core::execute::http::{Head, Http, Request, Response, Trouble, authority, is_loopback};
+use monoship_core::execute::retry::Failed;
+use monoship_core::name::DOCKER_HUB;
+
+/// Where Docker Hub's registry answers; its name is not its address.
+const HUB_HOST: &str = "registry-1.docker.io";
+
+/// A token's life where its server does not say: the specification's minute.
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+
+/// A token this close to its end is not used: the request may be long.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// What the registry made of us.
+pub(super) enum Proof {
+    /// Send this header, or none.
+    Header(Option<Secret>),
+    /// The token server would not have it; the reason, fit to be shown.
+    Refused(String),
+}
+
+/// One registry host.
+pub(super) struct Session {
+    host: String,
+    /// Listed by the user as reachable without TLS.
+    insecure: bool,
+    state: Mutex<State>,
+    /// Held while finding out where the host is reached, so that parallel requests ask once.
+    probing: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    base: Option<String>,
+    challenge: Option<Challenge>,
+    /// By scope.
+    tokens: HashMap<String, (Secret, Instant)>,
+}
+
+/// Both names are in use; a server may send either or both.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<Secret>,
+    access_token: Option<Secret>,
+    expires_in: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn new(host: &str, insecure: bool) -> Self {
+        Self { host: host.to_owned(), insecure, state: Mutex::default(), probing: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The registry's root URL, `https://host` without a slash.
+    ///
+    /// Docker reaches registries on loopback, and those its daemon was told of, without TLS where they have none. Loopback is
+    /// asked in the clear first, which costs a millisecond and saves loading the machine's certificates; nothing secret is sent.
+    pub(super) fn base(&self, http: &Http) -> Result<String, Failed> {
+        let _guard = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(base) = self.state().base.clone() {
+            return Ok(base);
+        }
+        let host = if self.host == DOCKER_HUB { HUB_HOST } else { &self.host };
+        let (plain, secure) = (format!("http://{host}"), format!("https://{host}"));
+        let loopback = is_loopback(host_name(host));
+        if !loopback && !self.insecure {
+            self.state().base = Some(secure.clone());
+            return Ok(secure);
+        }
+        let (first, second) = if loopback { (plain, secure) } else { (secure, plain) };
+        let base = match http.send(Request::get(format!("{first}/v2/"))) {
+            // Go's servers say in the clear that they wanted TLS.
+            Ok(response) if response.status == 400 => second,
+            Ok(response) => {
+                self.learn(&response);
+                first
+            }
+            Err(error) if matches!(error.trouble, Trouble::Unreachable) => return Err(error.into()),
+            Err(_) => match http.send(Request::get(format!("{second}/v2/"))) {
+                Ok(_) => second,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        self.state().base = Some(base.clone());
+        Ok(base)
+    }
+
+    /// Takes note of what a 401 asks for.
+    pub(super) fn learn(&self, head: &Head) {
+        if head.status == 401
+            && let Some(challenge) = challenge::parse(head.headers("www-authenticate"))
+        {
+            self.state().challenge = Some(challenge);
+        }
+    }
+
+    /// Forgets the token for a scope: the registry did not take it.
+    pub(super) fn forget(&self, scope: &str) {
+        self.state().tokens.remove(scope);
+    }
+
+    /// What to send along for `scope`: nothing where the registry never asked.
+    pub(super) fn proof(&self, http: &Http, credentials: &Credentials, scope: &str) -> Result<Proof, Failed> {
+        let challenge = self.state().challenge.clone();
+        match challenge {
+            None => Ok(Proof::Header(None)),
+            Some(Challenge::Basic) => {
+                let credential = credentials.of(&self.host)?;
+                Ok(Proof::Header(credential.and_then(|credential| credential.basic_header())))
+            }
+            Some(Challenge::Bearer { realm, service, scope: asked }) => {
+                // The catalog and the version check have no scope of ours: ask for what the registry said.
+                let scope = if scope.is_empty() { asked.unwrap_or_default() } else { scope.to_owned() };
+                let known =
+                    self.state().tokens.get(&scope).filter(|(_, end)| *end > Instant::now()).map(|(token, _)| token.clone());
+                if let Some(token) = known {
+                    return Ok(Proof::Header(Some(token)));
+                }
+                self.fetch(http, credentials, &realm, service.as_deref(), &scope)
+            }
+        }
+    }
+
+    /// A token server is asked with a password: by https, on this machine, or as openly as the registry itself is reached.
+    fn may_send_credentials_to(&self, realm: &str) -> bool {
+        let Some((scheme, authority)) = authority(realm) else { return false };
+        let open = self.state().base.as_deref().is_some_and(|base| base.starts_with("http:"));
+        scheme == "https" || (scheme == "http" && (open || is_loopback(host_name(&authority))))
+    }
+
+    fn fetch(
+        &self,
+        http: &Http,
+        credentials: &Credentials,
+        realm: &str,
+        service: Option<&str>,
+        scope: &str,
+    ) -> Result<Proof, Failed> {
+        if !self.may_send_credentials_to(realm) {
+            let error = Error::failed(format!("{} sends us to `{realm}` for a token, which is not https", self.host));
+            return Err(error.hint("credentials are not sent there; mend the registry's token realm").into());
+        }
+        let credential = credentials.of(&self.host)?;
+        let response = http.send(token_request(realm, service, scope, credential.as_ref()))?;
+        if matches!(response.status, 400 | 401 | 403) {
+            return Ok(Proof::Refused(match &credential {
+                Some(Credential::Basic { user, .. }) => format!("its token server refuses `{user}` ({})", response.status),
+                Some(Credential::Identity(_)) => format!("its token server refuses our identity token ({})", response.status),
+                None => format!("its token server refuses anonymous users ({})", response.status),
+            }));
+        }
+        if !response.is_success() {
+            let error = Error::failed(format!("{}'s token server answered {} ({})", self.host, response.status, response.url()));
+            return Err(Failed { again: response.again(), error });
+        }
+        let (header, life) = read_token(&response)?;
+        self.state().tokens.insert(scope.to_owned(), (header.clone(), Instant::now() + life.saturating_sub(MARGIN)));
+        Ok(Proof::Header(Some(header)))
+    }
+}
+
+/// An authority without its port; an IPv6 address keeps its brackets.
+fn host_name(authority: &str) -> &str {
+    let port = authority.rsplit_once(':').filter(|(name, port)| !port.contains(']') && !name.is_empty());
+    port.map_or(authority, |(name, _)| name)
+}
+
+fn token_request(realm: &str, service: Option<&str>, scope: &str, credential: Option<&Credential>) -> Request {
+    // Several scopes are separated by a space, and sent as a parameter each (by GET) or as one (by POST).
+    let service = service.map(|service| ("service", service));
+    if let Some(Credential::Identity(token)) = credential {
+        let fields =
+            [("grant_type", "refresh_token"), ("client_id", "xtask"), ("refresh_token", token.expose()), ("scope", scope)];
+        let form = encode(fields.into_iter().chain(service));
+        return Request::new("POST", realm).header("content-type", "application/x-www-form-urlencoded").body(form.into_bytes());
+    }
+    let scopes = scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope));
+    let query = encode(service.into_iter().chain(scopes));
+    let separator = if realm.contains('?') { '&' } else { '?' };
+    let request = Request::get(format!("{realm}{separator}{query}"));
+    match credential.and_then(Credential::basic_header) {
+        Some(header) => request.header("authorization", header.expose()),
+        None => request,
+    }
+}
+
+fn read_token(response: &Response) -> Result<(Secret, Duration), Failed> {
+    let nonsense = || Error::failed(format!("{} answered without a token", response.url()));
+    // serde would quote what it stumbles over.
+    let answer: TokenAnswer = serde_json::from_slice(&response.body).map_err(|_| nonsense())?;
+    let token = answer.token.or(answer.access_token).filter(|token| !token.expose().is_empty()).ok_or_else(nonsense)?;
+    let life = answer.expires_in.map_or(DEFAULT_LIFE, |seconds| Duration::from_secs(seconds).max(DEFAULT_LIFE));
+    Ok((Secret::new(format!("Bearer {}", token.expose())), life.min(Duration::from_hours(24))))
+}
+
+/// `a=b&c=d`, percent-encoded.
+fn encode<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs = pairs.map(|(name, value)| format!("{name}={}", percent(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+/// Percent-encodes all but RFC 3986's unreserved characters.
+pub(super) fn percent(text: &str) -> String {
+    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

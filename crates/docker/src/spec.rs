@@ -1,0 +1,98 @@
+//! What one `docker buildx build` is told, as data: what `--dry-run` prints and what is executed are made from this one value.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use monoship_core::event::Task;
+use monoship_core::name::{ImageRef, Platform, Tag};
+
+/// One build of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildSpec {
+    /// Whose build this is.
+    pub task: Task,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
+    /// The main context.
+    pub context: PathBuf,
+    /// The target stage.
+    pub target: String,
+    /// Named contexts: each overrides the Dockerfile stage, or the image, of its name.
+    pub contexts: BTreeMap<String, String>,
+    /// Build arguments. They are recorded in provenance, so none is a secret.
+    pub build_args: BTreeMap<String, String>,
+    /// Build secrets: id and file.
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// The platforms; empty means the engine's own.
+    pub platforms: Vec<Platform>,
+    /// `--cache-from` values, in order of preference.
+    pub cache_from: Vec<String>,
+    /// `--cache-to` values.
+    pub cache_to: Vec<String>,
+    /// Execute every step, cached or not.
+    pub no_cache: bool,
+    /// What becomes of the result.
+    pub output: Output,
+    /// The value of `--provenance`; `None` turns it off.
+    pub provenance: Option<String>,
+    /// The value of `--sbom`; `None` turns it off.
+    pub sbom: Option<String>,
+    /// A builder known to buildx.
+    pub builder: Option<String>,
+}
+
+impl BuildSpec {
+    /// The same for one of its platforms, with that platform's caches. An image is pushed as a part, to be joined with the others; its tag
+    /// says which, since Docker's own builder cannot push by digest alone.
+    #[must_use]
+    pub fn of_platform(&self, platform: &Platform, cache_from: Vec<String>, cache_to: Vec<String>) -> Self {
+        let mut output = self.output.clone();
+        if let Output::Push { names, .. } = &mut output {
+            for name in names {
+                let part = name.tag().and_then(|tag| format!("{tag}{}", platform.scope_suffix()).parse::<Tag>().ok());
+                *name = part.map_or_else(|| name.without_reference(), |part| name.with_tag(part));
+            }
+        }
+        Self { platforms: vec![platform.clone()], cache_from, cache_to, output, ..self.clone() }
+    }
+
+    /// The image that the parts of several platforms are joined under.
+    #[must_use]
+    pub fn joined(&self) -> Option<&ImageRef> {
+        if self.platforms.len() > 1 { self.output.names().first() } else { None }
+    }
+}
+
+/// What becomes of a build's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Nothing: the build only warms the cache.
+    CacheOnly,
+    /// Into the engine's image store.
+    Load {
+        /// The names.
+        names: Vec<ImageRef>,
+        /// Pack the layers with zstd, where the engine can.
+        zstd: bool,
+    },
+    /// To the registry under these names.
+    Push {
+        /// The names; their repository is where the image lies.
+        names: Vec<ImageRef>,
+        /// Push straight from the builder's content store, zstd-compressed, layer times clamped to the epoch. Where the engine
+        /// cannot, it pushes through its image store.
+        direct: bool,
+    },
+    /// A buildx output as the user wrote it.
+    Other(String),
+}
+
+impl Output {
+    /// The names the image will have.
+    pub fn names(&self) -> &[ImageRef] {
+        match self {
+            Self::Load { names, .. } | Self::Push { names, .. } => names,
+            Self::CacheOnly | Self::Other(_) => &[],
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Releases by GitHub's REST API (docs.github.com/rest/releases/releases). What goes into a body is `notes.rs`'s business.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::api::Api;
+use monoship_core::error::{Error, Result};
+use monoship_core::name::Tag;
+
+/// How many of the newest releases are looked through for a draft or a predecessor.
+const LOOK_BACK: usize = 300;
+
+/// A release.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Release {
+    /// GitHub's number for it.
+    pub id: u64,
+    /// Its tag, as written: it need not be an image tag.
+    pub tag_name: String,
+    /// Null where it was made without notes.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// Not published: found by listing only.
+    #[serde(default)]
+    pub draft: bool,
+    /// Marked as a pre-release.
+    #[serde(default)]
+    pub prerelease: bool,
+    /// Cannot be changed any more.
+    #[serde(default)]
+    pub immutable: bool,
+    /// Its page.
+    #[serde(default)]
+    pub html_url: String,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Done; the release as GitHub has it now.
+    Done(Release),
+    /// Refused by validation (422), with what GitHub says.
+    Refused(String),
+    /// The release is gone, or was never there (404).
+    Gone,
+}
+
+impl Api {
+    /// The release of a tag: the published one, else the newest draft of that tag.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub fn release_of(&self, tag: &Tag) -> Result<Option<Release>> {
+        if let Some(release) = self.get(&format!("releases/tags/{tag}"))? {
+            return Ok(Some(release));
+        }
+        let releases = self.newest_releases()?;
+        Ok(releases.into_iter().find(|release| release.draft && release.tag_name == tag.as_str()))
+    }
+
+    /// The newest releases, newest first, drafts included where the token may see them; at most 300.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub fn newest_releases(&self) -> Result<Vec<Release>> {
+        let mut found = Vec::new();
+        self.pages("releases?per_page=100", |page: Vec<Release>| {
+            found.extend(page);
+            found.len() < LOOK_BACK
+        })?;
+        Ok(found)
+    }
+
+    /// The published release that comes before `tag` in semver's order; pre-releases count only for a pre-release.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub fn release_before(&self, tag: &Tag) -> Result<Option<Release>> {
+        let version = |tag: &str| semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok();
+        let Some(this) = version(tag.as_str()) else { return Ok(None) };
+        let releases = self.newest_releases()?.into_iter().filter(|release| !release.draft);
+        let versions = releases.filter_map(|release| Some((version(&release.tag_name)?, release)));
+        let before = versions.filter(|(v, _)| *v < this && (v.pre.is_empty() || !this.pre.is_empty()));
+        Ok(before.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, release)| release))
+    }
+
+    /// Replaces a release's body.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub fn write_body(&self, id: u64, body: &str) -> Result<Change> {
+        let answer = self.call("PATCH", &format!("releases/{id}"), Some(&json!({"body": body})))?;
+        match answer.status() {
+            200 => answer.json().map(Change::Done),
+            404 => Ok(Change::Gone),
+            422 => Ok(Change::Refused(answer.problem())),
+            _ => Err(answer.unexpected("a change of the release")),
+        }
+    }
+
+    /// Publishes a release of an existing tag. `Refused` where there is one already, also when our own first try succeeded and
+    /// only its answer was lost.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub fn create_release(&self, tag: &Tag, body: &str, prerelease: bool) -> Result<Change> {
+        let request = json!({"tag_name": tag, "name": tag, "body": body, "prerelease": prerelease, "draft": false});
+        let answer = self.call("POST", "releases", Some(&request))?;
+        match answer.status() {
+            200 | 201 => answer.json().map(Change::Done),
+            422 => Ok(Change::Refused(answer.problem())),
+            // Not ours to see: a token without access to a repository is told that it is not there.
+            404 => Err(Error::failed(format!("GitHub does not know the repository {}", self.repository()))
+                .hint("check GITHUB_REPOSITORY, and that the token may write its releases (`contents: write`)")),
+            _ => Err(answer.unexpected("the new release")),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! Why this run was started, and what that asks for: GitHub's event, GitLab's variables, or a bare shell, as one [`CiPlan`].
+//! Nothing here builds; `command/ci` carries the plan out.
+//!
+//! Sources: docs.github.com "events that trigger workflows" and "webhook events and payloads"; docs.gitlab.com "predefined
+//! CI/CD variables".
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use monoship_core::env::Env;
+use monoship_core::error::{Error, Result, read_text};
+use monoship_core::name::Tag;
+
+mod event;
+mod gitlab;
+
+/// A commit id: 40 or 64 lower-case hexadecimal digits, not all zero (which is how an event says "none").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CommitId(String);
+
+impl CommitId {
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CommitId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        if matches!(text.len(), 40 | 64) && text.bytes().all(hex) && text.bytes().any(|b| b != b'0') {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::failed(format!("`{text}` is not a commit id")))
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Which CI system runs us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum System {
+    /// GitHub Actions.
+    Github,
+    /// GitLab CI.
+    Gitlab,
+    /// A shell, or a system that we know nothing of.
+    Shell,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+#[expect(missing_docs, reason = "the fields are named after what they hold, and each variant's text says the rest")]
+pub enum Trigger {
+    /// A release was published.
+    Release { tag: Tag, prerelease: bool },
+    /// Someone pressed the button; with a tag it is a release.
+    Dispatch { tag: Option<Tag>, branch: Option<String> },
+    /// A tag was pushed.
+    TagPush { tag: String },
+    /// Commits were pushed to a branch.
+    Push { branch: String, default: bool, before: Option<CommitId> },
+    /// A pull or merge request was opened or changed.
+    PullRequest { number: u64, base: String, fork: bool },
+    /// A merge queue, or train, checks a candidate.
+    MergeQueue { base: String },
+    /// The clock.
+    Schedule,
+    /// Nobody said.
+    Unknown,
+}
+
+/// From where changes are counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Since {
+    /// From this commit.
+    Commit(CommitId),
+    /// From where HEAD's history left this commit's.
+    MergeBase(CommitId),
+}
+
+impl Since {
+    /// The commit that must be there to count from.
+    #[must_use]
+    pub fn commit(&self) -> &CommitId {
+        match self {
+            Self::Commit(commit) | Self::MergeBase(commit) => commit,
+        }
+    }
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
+#[expect(missing_docs, reason = "the fields are named after what they hold, and each variant's text says the rest")]
+pub enum Action {
+    /// Release this tag. `release_must_exist`: the event is about a GitHub release, so a missing one is an error; otherwise its notes
+    /// go to a file.
+    Release { tag: Tag, prerelease: bool, release_must_exist: bool },
+    /// Build what changed `since` (everything, where that is `None`), push it or not.
+    Build { since: Option<Since>, push: bool },
+    /// Cache upkeep.
+    Upkeep,
+    /// Nothing, because of this.
+    Nothing { why: String },
+}
+
+/// What a run may do with caches, as far as the trigger decides. What the tokens allow comes on top.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CacheUse {
+    /// Read and written.
+    ReadWrite,
+    /// Read only, because of this.
+    Read(String),
+}
+
+/// The plan of a CI run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CiPlan {
+    /// Which system.
+    pub system: System,
+    /// What happened.
+    pub trigger: Trigger,
+    /// What to do.
+    pub action: Action,
+    /// What may be done with caches.
+    pub cache: CacheUse,
+    /// The commit to build, where the system names it; else HEAD.
+    pub commit: Option<CommitId>,
+    /// False where secrets are withheld (a fork): a missing credential is then no error.
+    pub trusted: bool,
+}
+
+impl CiPlan {
+    /// Reads the environment, or the event in `file` (replayed, as if GitHub had sent it).
+    ///
+    /// # Errors
+    /// An event file that cannot be read or understood; an event that must not be built (`pull_request_target`), that we do not know,
+    /// or that names a tag which is none.
+    pub fn detect(env: &Env, file: Option<&Path>) -> Result<Self> {
+        let path = file.map(|file| env.cwd.join(file));
+        let actions = env.flag("GITHUB_ACTIONS") || env.get("GITHUB_EVENT_NAME").is_some();
+        let path = path.or_else(|| env.get("GITHUB_EVENT_PATH").filter(|_| actions).map(|path| env.cwd.join(path)));
+        match path {
+            Some(path) => {
+                let text = read_text(&path)?;
+                // A replayed file says itself what it is; the surrounding run's name is another event's.
+                let name = if file.is_some() { None } else { env.get("GITHUB_EVENT_NAME") };
+                event::plan(&text, name, env).map_err(|error| error.at(path, None))
+            }
+            None if actions => Err(Error::usage("GITHUB_EVENT_PATH is not set")
+                .hint("in a container job, pass it in; on a laptop, give the event with `--event FILE`")),
+            None if env.flag("GITLAB_CI") || env.get("CI_COMMIT_TAG").is_some() => gitlab::plan(env),
+            None => Ok(Self::of(System::Shell, Trigger::Unknown, None, true)),
+        }
+    }
+
+    /// What a trigger asks for. `trusted` is false where secrets are withheld.
+    fn of(system: System, trigger: Trigger, commit: Option<CommitId>, trusted: bool) -> Self {
+        let nothing_pushed = |since| Action::Build { since, push: false };
+        let (action, cache) = match &trigger {
+            Trigger::Release { tag, prerelease } => {
+                (Action::Release { tag: tag.clone(), prerelease: *prerelease, release_must_exist: true }, CacheUse::ReadWrite)
+            }
+            Trigger::Dispatch { tag: Some(tag), .. } => {
+                let prerelease = version(tag.as_str()).is_some_and(|version| !version.pre.is_empty());
+                (Action::Release { tag: tag.clone(), prerelease, release_must_exist: true }, CacheUse::ReadWrite)
+            }
+            Trigger::Dispatch { tag: None, .. } | Trigger::Unknown => (nothing_pushed(None), CacheUse::ReadWrite),
+            Trigger::TagPush { tag } => (tag_push(tag), CacheUse::ReadWrite),
+            Trigger::Push { default, before, .. } => {
+                // The gha tier keeps branches apart by itself; the registry tier is one for all of them.
+                let cache = if *default {
+                    CacheUse::ReadWrite
+                } else {
+                    CacheUse::Read("only the default branch and releases write caches".to_owned())
+                };
+                (Action::Build { since: before.clone().map(Since::Commit), push: *default }, cache)
+            }
+            Trigger::PullRequest { fork, .. } => {
+                let who = if *fork { "a fork's pull request" } else { "a pull request" };
+                (nothing_pushed(None), CacheUse::Read(format!("{who} only reads caches")))
+            }
+            Trigger::MergeQueue { .. } => (nothing_pushed(None), CacheUse::Read("a merge queue only reads caches".to_owned())),
+            Trigger::Schedule => (Action::Upkeep, CacheUse::ReadWrite),
+        };
+        Self { system, trigger, action, cache, commit, trusted }
+    }
+
+    /// The same, counting changes from `since`.
+    fn since(mut self, since: Option<Since>) -> Self {
+        if let Action::Build { since: place, .. } = &mut self.action {
+            *place = since;
+        }
+        self
+    }
+
+    /// True where images are pushed.
+    #[must_use]
+    pub fn pushes(&self) -> bool {
+        matches!(self.action, Action::Release { .. } | Action::Build { push: true, .. })
+    }
+
+    /// The lines that tell a person what was understood.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let action = match &self.action {
+            Action::Release { tag, .. } => format!("release {tag}"),
+            Action::Build { since, push } => {
+                let what = match since {
+                    None => "every service".to_owned(),
+                    Some(Since::Commit(commit)) => format!("what changed since {commit:.12}"),
+                    Some(Since::MergeBase(commit)) => format!("what changed since the merge base with {commit:.12}"),
+                };
+                format!("build {what}, {}", if *push { "push it" } else { "push nothing" })
+            }
+            Action::Upkeep => "cache upkeep".to_owned(),
+            Action::Nothing { why } => format!("nothing: {why}"),
+        };
+        let cache = match &self.cache {
+            CacheUse::ReadWrite => "caches are read and written".to_owned(),
+            CacheUse::Read(why) => format!("caches are read: {why}"),
+        };
+        vec![format!("{}: {action}", self.trigger), cache]
+    }
+}
+
+/// The version of a release tag, with or without `v`.
+fn version(tag: &str) -> Option<semver::Version> {
+    semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
+}
+
+fn tag_push(tag: &str) -> Action {
+    match (version(tag), tag.parse::<Tag>()) {
+        (Some(version), Ok(tag)) => Action::Release { tag, prerelease: !version.pre.is_empty(), release_must_exist: false },
+        _ => Action::Nothing { why: format!("`{}` is not a release tag such as v1.2.3", tag.escape_debug()) },
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Release { tag, .. } => write!(f, "release {tag} published"),
+            Self::Dispatch { tag: Some(tag), .. } => write!(f, "dispatched for {tag}"),
+            Self::Dispatch { branch: Some(branch), .. } => write!(f, "dispatched on {}", branch.escape_debug()),
+            Self::Dispatch { .. } => f.write_str("dispatched"),
+            Self::TagPush { tag } => write!(f, "tag {} pushed", tag.escape_debug()),
+            Self::Push { branch, .. } => write!(f, "push to {}", branch.escape_debug()),
+            Self::PullRequest { number, fork, .. } => {
+                write!(f, "pull request {number}{}", if *fork { " from a fork" } else { "" })
+            }
+            Self::MergeQueue { base } => write!(f, "merge queue into {}", base.escape_debug()),
+            Self::Schedule => f.write_str("scheduled"),
+            Self::Unknown => f.write_str("no event"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! The workflow files that `cargo xtask ci workflow` writes: triggers, permissions, concurrency and calls. What a call does is Rust,
+//! not YAML. The parts lie beside this file as YAML; here they are put together, written, and compared.
+
+use std::path::{Path, PathBuf};
+
+use crate::notes::diff;
+use monoship_core::error::{Error, Result, write_atomically};
+
+/// How the work is spread over runners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Layout {
+    /// One job on one runner, all services in parallel there.
+    #[default]
+    Single,
+    /// Plan, base, one runner a service, publish.
+    Matrix,
+}
+
+/// Who signs releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// Nobody.
+    Off,
+    /// Whom an OpenID issuer vouches for: the job may ask for a token that names it.
+    Keyless,
+    /// A private key.
+    Key,
+}
+
+/// What the files depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The layout.
+    pub layout: Layout,
+    /// The default branch, whose pushes are built and pushed.
+    pub branch: String,
+    /// The registry's host. GHCR takes the workflow's own token; any other one the secrets `REGISTRY_USERNAME` and `REGISTRY_PASSWORD`.
+    pub registry: String,
+    /// Who signs releases: cosign is installed where they are published, and keyless the job may ask for a token that names it.
+    pub signing: Signing,
+}
+
+/// A file and what it must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    /// From the repository's root.
+    pub path: &'static str,
+    /// The whole content.
+    pub content: String,
+}
+
+/// A file that is not as it would be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// From the repository's root.
+    pub path: &'static str,
+    /// The difference from what is there to what would be written; `None` where nothing is there.
+    pub diff: Option<String>,
+}
+
+const WORKFLOW: &str = ".github/workflows/images.yml";
+/// The job that the workflow's own jobs call.
+const JOB: &str = ".github/workflows/xtask.yml";
+
+/// Each action at the commit that its release's tag pointed to in the action's own repository when it was looked up.
+const PINS: [(&str, &str); 8] = [
+    ("%checkout%", "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1"),
+    ("%cache%", "actions/cache@27d5ce7f107fe9357f9df03efb73ab90386fccae # v5.0.5"),
+    ("%github-script%", "actions/github-script@ed597411d8f924073f98dfc5c65a23a2325f34cd # v8.0.0"),
+    ("%upload%", "actions/upload-artifact@bbbca2ddaa5d8feaa63e36b76fdaad77386f024f # v7.0.0"),
+    ("%download%", "actions/download-artifact@3e5f45b2cfb9172054b4087a40e8e0b5a5461e7c # v8.0.1"),
+    ("%setup-buildx%", "docker/setup-buildx-action@37fe631027851001ddb9b187196cc803df7f5f0e # v4.3.0"),
+    ("%cosign%", "sigstore/cosign-installer@6f9f17788090df1f26f669e9d70d6ae9567deba6 # v4.1.2"),
+    ("%login%", "docker/login-action@4907a6ddec9925e35a0a9e82d7399ccc52663121 # v4.1.0"),
+];
+
+/// The files, whole. Equal options make equal bytes.
+///
+/// # Errors
+/// A branch or registry that cannot stand in YAML as it is.
+pub fn generate(options: &Options) -> Result<Vec<Generated>> {
+    let plain = |text: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
+        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed) && !text.ends_with(':')
+    };
+    for (what, text) in [("branch", &options.branch), ("registry", &options.registry)] {
+        if !plain(text) {
+            return Err(Error::usage(format!("the {what} `{text}` cannot be written into a workflow")));
+        }
+    }
+    let (layout, jobs) = match options.layout {
+        Layout::Single => ("single", include_str!("workflow/single.yml")),
+        Layout::Matrix => ("matrix", include_str!("workflow/matrix.yml")),
+    };
+    let ghcr = options.registry == "ghcr.io";
+    let (username, password) = if ghcr {
+        ("${{ github.actor }}", "${{ github.token }}")
+    } else {
+        ("${{ secrets.username }}", "${{ secrets.password }}")
+    };
+    let signing: &[&str] = match options.signing {
+        Signing::Off => &[],
+        Signing::Keyless => &["signed", "keyless"],
+        Signing::Key => &["signed"],
+    };
+    let sections: Vec<&str> = [&[layout][..], signing, if ghcr { &[][..] } else { &["secrets"] }].concat();
+    let files = [
+        (WORKFLOW, [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat()),
+        (JOB, include_str!("workflow/job.yml").to_owned()),
+    ];
+    let call = only(include_str!("workflow/call.yml"), &sections);
+    let filled = |text: &str| {
+        let text = indented(&only(text, &sections), "%call%", &call)
+            .replace("%layout%", layout)
+            .replace("%branch%", &quoted(&options.branch))
+            .replace("%registry%", &quoted(&options.registry))
+            .replace("%username%", username)
+            .replace("%password%", password);
+        PINS.iter().fold(text, |text, (mark, pin)| text.replace(mark, pin))
+    };
+    Ok(files.map(|(path, text)| Generated { path, content: filled(&text) }).into())
+}
+
+/// Leaves out what stands between `%begin NAME%` and `%end%` of a section that is not asked for.
+fn only(text: &str, sections: &[&str]) -> String {
+    let mut made = String::new();
+    let mut wanted = true;
+    for line in text.split_inclusive('\n') {
+        match line.trim().strip_prefix("%begin ").and_then(|name| name.strip_suffix('%')) {
+            Some(name) => wanted = sections.contains(&name),
+            None if line.trim() == "%end%" => wanted = true,
+            None if wanted => made.push_str(line),
+            None => {}
+        }
+    }
+    made
+}
+
+/// Text that YAML could take for a number, or with a colon, in quotes; words as they are. `plain` has kept quotes out.
+fn quoted(text: &str) -> String {
+    let word = text.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.contains(':');
+    let keyword =
+        matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n");
+    if word && !keyword { text.to_owned() } else { format!("\"{text}\"") }
+}
+
+/// Replaces a line that is only `mark` by `block`, each of its lines indented as the mark was.
+fn indented(text: &str, mark: &str, block: &str) -> String {
+    let mut made = String::new();
+    for line in text.split_inclusive('\n') {
+        if line.trim() == mark {
+            let indent = &line[..line.len() - line.trim_start().len()];
+            for part in block.split_inclusive('\n') {
+                made.push_str(indent);
+                made.push_str(part);
+            }
+        } else {
+            made.push_str(line);
+        }
+    }
+    made
+}
+
+/// Writes the files that differ below `root`, and returns their paths.
+///
+/// # Errors
+/// As [`generate`]; a file that cannot be read or written.
+pub fn write(root: &Path, options: &Options) -> Result<Vec<PathBuf>> {
+    let drifted = check(root, options)?;
+    let files = generate(options)?;
+    let mut written = Vec::new();
+    for file in files.iter().filter(|file| drifted.iter().any(|drift| drift.path == file.path)) {
+        write_atomically(&root.join(file.path), file.content.as_bytes())?;
+        written.push(PathBuf::from(file.path));
+    }
+    Ok(written)
+}
+
+/// The files below `root` that are not as they would be written.
+///
+/// # Errors
+/// As [`generate`]; a file that is there and cannot be read.
+pub fn check(root: &Path, options: &Options) -> Result<Vec<Drift>> {
+    let mut drifted = Vec::new();
+    for file in generate(options)? {
+        let path = root.join(file.path);
+        match std::fs::read(&path) {
+            Ok(bytes) if bytes == file.content.as_bytes() => {}
+            Ok(bytes) => {
+                let there = String::from_utf8_lossy(&bytes);
+                drifted.push(Drift { path: file.path, diff: Some(diff(&there, &file.content)) });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => drifted.push(Drift { path: file.path, diff: None }),
+            Err(error) => return Err(Error::io("read", &path, error)),
+        }
+    }
+    Ok(drifted)
+}
+
+/// What the workflow that is there was written with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Its layout.
+    pub layout: Layout,
+    /// The branch whose pushes it builds.
+    pub branch: String,
+}
+
+/// What the workflow that is there was written with, by its first line and its trigger; `None` where there is none of ours.
+///
+/// # Errors
+/// A file that is there and cannot be read.
+pub fn written(root: &Path) -> Result<Option<Written>> {
+    let path = root.join(WORKFLOW);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", &path, error)),
+    };
+    let first = text.lines().next().unwrap_or_default();
+    let layouts = [("--layout single`", Layout::Single), ("--layout matrix`", Layout::Matrix)];
+    let layout = layouts.into_iter().find(|(mark, _)| first.contains(mark)).map(|(_, layout)| layout);
+    let branch = text.lines().find_map(|line| line.trim().strip_prefix("branches: [")?.strip_suffix(']'));
+    Ok(layout.zip(branch).map(|(layout, branch)| Written { layout, branch: branch.trim_matches('"').to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(layout: Layout) -> Options {
+        Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off }
+    }
+
+    fn texts(options: &Options) -> String {
+        generate(options).unwrap().into_iter().map(|file| file.content).collect()
+    }
+
+    #[test]
+    fn every_part_is_filled_in_and_every_action_pinned_by_commit() {
+        for layout in [Layout::Single, Layout::Matrix] {
+            for registry in ["ghcr.io", "127.0.0.1:5000"] {
+                let text = texts(&Options { registry: registry.into(), ..options(layout) });
+                assert!(!text.contains('%'), "{text}");
+                let uses = text.lines().filter_map(|line| line.trim_start_matches(['-', ' ']).strip_prefix("uses: "));
+                for used in uses.filter(|used| !used.starts_with("./")) {
+                    let (_, pin) = used.split_once('@').unwrap();
+                    let (commit, version) = pin.split_once(" # v").unwrap();
+                    assert!(commit.len() == 40 && commit.bytes().all(|b| b.is_ascii_hexdigit()) && !version.is_empty(), "{used}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_s_concurrency_group_and_least_permissions_are_there() {
+        for layout in [Layout::Single, Layout::Matrix] {
+            let text = texts(&options(layout));
+            assert!(text.contains("  group: ${{ github.workflow }}-${{ github.event.release.tag_name || "));
+            assert!(text.contains("\npermissions: {}\n"));
+            let check = text.split("\n  check:\n").nth(1).unwrap().split("\n  upkeep:\n").next().unwrap();
+            assert!(!check.contains(": write"), "{check}");
+        }
+    }
+
+    #[test]
+    fn only_the_job_that_publishes_may_ask_for_a_token_and_only_to_sign_keyless() {
+        for (layout, job) in [(Layout::Single, "images"), (Layout::Matrix, "update-release")] {
+            let text = |signing| texts(&Options { signing, ..options(layout) });
+            let asks = "id-token: write # signs what is published";
+            let off = text(Signing::Off);
+            assert!(!off.contains("id-token") && !off.contains("cosign"), "{off}");
+            let key = text(Signing::Key);
+            assert!(!key.contains("id-token") && key.matches("sigstore/cosign-installer@").count() == 1, "{key}");
+            let keyless = text(Signing::Keyless);
+            let publishes = keyless.split(&format!("\n  {job}:\n")).nth(1).unwrap();
+            assert!(
+                publishes.split("\n\n").next().unwrap().contains(asks) && keyless.matches("id-token").count() == 1,
+                "{keyless}"
+            );
+            assert_eq!(keyless.matches("sigstore/cosign-installer@").count(), 1);
+        }
+    }
+
+    #[test]
+    fn no_run_line_takes_an_expression_that_someone_else_could_have_written() {
+        for layout in [Layout::Single, Layout::Matrix] {
+            let text = texts(&options(layout));
+            let runs: Vec<&str> = text.lines().filter(|line| line.contains("run: ")).collect();
+            assert!(!runs.is_empty() && runs.iter().all(|run| !run.contains("${{")), "{runs:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_not_drift_and_what_was_changed_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(written(dir.path()).unwrap(), None);
+        let options = options(Layout::Matrix);
+        assert!(check(dir.path(), &options).unwrap().iter().all(|drift| drift.diff.is_none()));
+        assert_eq!(write(dir.path(), &options).unwrap().len(), 2);
+        assert_eq!((write(dir.path(), &options).unwrap(), check(dir.path(), &options).unwrap()), (vec![], vec![]));
+        assert_eq!(written(dir.path()).unwrap(), Some(Written { layout: Layout::Matrix, branch: "main".into() }));
+        let path = dir.path().join(WORKFLOW);
+        let changed = std::fs::read_to_string(&path).unwrap().replace("permissions: {}", "permissions: write-all");
+        std::fs::write(&path, changed).unwrap();
+        let drift = check(dir.path(), &options).unwrap();
+        assert!(drift[0].diff.as_ref().unwrap().contains("- permissions: write-all\n+ permissions: {}\n"), "{drift:?}");
+        assert_eq!(write(dir.path(), &options).unwrap(), [PathBuf::from(WORKFLOW)]);
+    }
+
+    #[test]
+    fn a_branch_or_registry_that_would_change_the_yaml_is_refused() {
+        for bad in ["", "a b", "a\n", "a]", "${{x}}", "'", "-x", "a:"] {
+            let branch = Options { branch: bad.into(), ..options(Layout::Single) };
+            let registry = Options { registry: bad.into(), ..options(Layout::Single) };
+            assert!(generate(&branch).is_err() && generate(&registry).is_err(), "{bad}");
+        }
+        let text = texts(&Options { branch: "1.0".into(), ..options(Layout::Single) });
+        assert!(text.contains("branches: [\"1.0\"]"));
+    }
+}

@@ -1,0 +1,247 @@
+//! One file a verb: each reads its flags, composes stages, and prints what was asked for.
+
+pub mod build;
+pub mod cache;
+pub mod ci;
+pub mod doctor;
+#[cfg(feature = "embedded-engine")]
+pub mod engine;
+pub mod init;
+pub mod layers;
+pub mod plan;
+pub mod prune;
+pub mod release;
+pub mod stats;
+pub mod update;
+pub mod verify;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use clap::CommandFactory as _;
+use serde::Serialize;
+
+use crate::cli::{self, Cli, Global, Verb};
+use crate::stage::project::Ahead;
+use crate::stage::{self, Session, configuration, state_dir};
+use monoship_core::env::Env;
+use monoship_core::error::{Error, Result};
+use monoship_core::execute::http::{Http, Limits};
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_docker::credentials::Credentials;
+use monoship_docker::registry::{Options, Registry};
+use monoship_plan::config::{self, Config, Suite};
+use monoship_report::record::{Ended, Keep, Run, Runs};
+use monoship_report::{Look, Progress, Reporter, commands, error};
+use monoship_workspace::git::Git;
+
+/// How many runs' records and logs are kept, and for how long.
+const KEEP: Keep = Keep { count: 50, age: Duration::from_hours(30 * 24) };
+
+/// How a command came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// Everything that was asked for stands.
+    Well,
+    /// A service, a check or a gate failed, and that has been said.
+    Badly,
+}
+
+/// What every verb has to work with.
+pub struct Surroundings<'a> {
+    global: &'a Global,
+    /// The environment.
+    pub env: &'a Env,
+    /// The stop switch.
+    pub shutdown: &'a Shutdown,
+    begun: SystemTime,
+    started: Instant,
+}
+
+/// Does what the command line says.
+pub fn run(cli: &Cli, env: &Env, shutdown: &Shutdown) -> ExitCode {
+    let surroundings = Surroundings { global: &cli.global, env, shutdown, begun: SystemTime::now(), started: Instant::now() };
+    match verb(&cli.verb, &surroundings) {
+        Ok(Finished::Well) => ExitCode::SUCCESS,
+        Ok(Finished::Badly) => ExitCode::from(1),
+        Err(error) => failed(&error, env),
+    }
+}
+
+fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    match verb {
+        Verb::Build(flags) => build::run(flags, surroundings),
+        Verb::Plan(flags) => plan::run(flags, surroundings),
+        Verb::Update(flags) => update::run(flags, surroundings),
+        Verb::Ci(flags) => ci::run(flags, surroundings),
+        Verb::Release(flags) => release::run(flags, surroundings),
+        Verb::Verify(flags) => verify::run(flags, surroundings),
+        Verb::Stats(flags) => stats::run(flags, surroundings),
+        #[cfg(feature = "embedded-engine")]
+        Verb::Engine { action } => {
+            // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
+            // look and to stop.
+            let home = surroundings.home().ok().filter(|_| matches!(action, cli::Engine::Up));
+            let suite = home.map(|home| surroundings.config(&home)).transpose()?.map_or(Suite::Testing, |config| config.suite);
+            let reporter = Reporter::start(surroundings.look(), std::io::stderr());
+            engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
+            Ok(Finished::Well)
+        }
+        Verb::Init(flags) => init::run(flags, surroundings),
+        Verb::Doctor(flags) => doctor::run(flags, surroundings),
+        Verb::Layers(flags) => layers::run(flags, surroundings),
+        Verb::Cache { action } => cache::run(action, surroundings),
+        Verb::Prune(flags) => prune::run(flags, surroundings),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "cargo-xtask", &mut script);
+            print(&String::from_utf8_lossy(&script))?;
+            Ok(Finished::Well)
+        }
+    }
+}
+
+impl Surroundings<'_> {
+    /// How standard error looks.
+    pub fn look(&self) -> Look {
+        let asked = match self.global.progress {
+            cli::Progress::Auto => Progress::Auto,
+            cli::Progress::Plain => Progress::Plain,
+            cli::Progress::Quiet => Progress::Quiet,
+            cli::Progress::Rawjson => Progress::RawJson,
+        };
+        Look::choose(asked, self.env)
+    }
+
+    /// The same command elsewhere, or under other variables.
+    pub fn with<'b>(&'b self, env: &'b Env) -> Surroundings<'b> {
+        Surroundings { env, ..*self }
+    }
+
+    /// How long the command has run.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The root of the monorepo that the working folder is in.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn home(&self) -> Result<PathBuf> {
+        let is_root = |dir: &&Path| ["xtask.toml", "pnpm-workspace.yaml"].iter().any(|file| dir.join(file).is_file());
+        let found = self.env.cwd.ancestors().find(is_root).map(Path::to_owned);
+        found.ok_or_else(|| {
+            Error::usage(format!("{} is not in a pnpm workspace", self.env.cwd.display()))
+                .hint("run this in a repository with a pnpm-workspace.yaml")
+        })
+    }
+
+    /// The configuration: file, variables, then flags.
+    ///
+    /// # Errors
+    /// As [`config::load`].
+    pub fn config(&self, home: &Path) -> Result<Config> {
+        let file = self.global.config.as_ref().map_or_else(|| home.join(configuration::FILE), |file| self.env.cwd.join(file));
+        let suggested = || configuration::suggested(&Git::at(home, self.shutdown));
+        let mut config = config::load(&file, self.global.config.is_some(), self.env, suggested)?;
+        if let Some(engine) = self.global.engine {
+            config.engine = engine;
+        }
+        Ok(config)
+    }
+
+    /// Begins to look at the working tree: git does while the run begins.
+    pub fn look_ahead(&self) -> Ahead {
+        self.home().map_or_else(|_| Ahead::default(), |home| Ahead::look(&stage::git(&home, self.env, self.shutdown)))
+    }
+
+    /// Begins a run that builds nothing: its display and its logs, which the next such run replaces.
+    ///
+    /// # Errors
+    /// When the configuration or the folder cannot be used.
+    pub fn session(&self) -> Result<(Session, Reporter)> {
+        self.session_in(|runs| runs.aside(self.begun))
+    }
+
+    /// Begins a run that builds: its folder is kept, and the oldest go.
+    ///
+    /// # Errors
+    /// When the configuration or the folder cannot be used.
+    pub fn build_session(&self) -> Result<(Session, Reporter)> {
+        self.session_in(|runs| {
+            let run = runs.begin(self.begun)?;
+            runs.prune(KEEP, self.begun)?;
+            Ok(run)
+        })
+    }
+
+    fn session_in(&self, begin: impl FnOnce(&Runs) -> Result<Run>) -> Result<(Session, Reporter)> {
+        let home = self.home()?;
+        let config = self.config(&home)?;
+        let run = begin(&Runs::new(&state_dir(&home)))?;
+        let reporter = Reporter::start(self.look(), std::io::stderr());
+        let (shown, logs, ended) = (reporter.events(), run.logs(false), Ended::default());
+        let noted = ended.clone();
+        let events = monoship_core::event::Events::new(move |event| {
+            logs.event(&event);
+            noted.event(&event);
+            shown.emit(event);
+        });
+        let raw = self.global.progress == cli::Progress::Rawjson;
+        let http = Http::new(self.env, Limits::STANDARD, self.shutdown);
+        let credentials = Credentials::new(self.env, self.shutdown);
+        let session = Session {
+            registry: Registry::new(&http, &credentials, Options::default()),
+            http,
+            env: self.env.clone(),
+            config,
+            home,
+            events,
+            shutdown: self.shutdown.clone(),
+            run,
+            ended,
+            begun: self.begun,
+            started: self.started,
+            raw,
+            ahead: Ahead::default(),
+        };
+        Ok((session, reporter))
+    }
+}
+
+/// Shows an error and gives its exit code.
+pub fn failed(error: &Error, env: &Env) -> ExitCode {
+    let mut text = error::text(error, Look::choose(Progress::Auto, env).paint);
+    if env.flag("GITHUB_ACTIONS") && !error.is_cancelled() {
+        text.push_str(&commands::error_command(error, &env.cwd));
+        text.push('\n');
+    }
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    ExitCode::from(error.exit_code())
+}
+
+/// Writes a value to standard output as JSON, for `--json`.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed("cannot write JSON").source(e))?;
+    print(&(text + "\n"))
+}
+
+/// Writes data to standard output. A reader that has gone (`| head`) is no failure.
+///
+/// # Errors
+/// When it cannot be written for another reason.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::failed("cannot write to standard output").source(error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,173 @@
+//! `cargo xtask build`: flags to a request, the pipeline, and its outcome on the screen or as JSON.
+
+use std::io::Write as _;
+
+use crate::cli;
+use crate::command::{Finished, Surroundings, print, print_json};
+use crate::pipeline;
+use crate::stage::{Session, build, contexts};
+use monoship_core::error::{Error, Result};
+use monoship_core::execute::pool;
+use monoship_core::name::{ImageRef, Tag};
+use monoship_plan::config::{Provenance, Sbom};
+use monoship_plan::request::{Destination, Request, Since};
+use monoship_plan::services::Service;
+use monoship_plan::{Decision, Plan};
+use monoship_report::record::{Outcome, RunRecord};
+use monoship_report::summary;
+
+/// Builds.
+///
+/// # Errors
+/// Whatever keeps the run from coming to an outcome.
+pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let ahead = surroundings.look_ahead();
+    let (session, reporter) = if flags.dry_run { surroundings.session()? } else { surroundings.build_session()? };
+    let session = Session { ahead, ..session };
+    let request = request(flags, &session)?;
+    if flags.dry_run {
+        let (project, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
+        // The folders that the commands name, so that each of them can be run as it stands.
+        let services: Vec<Service> = plan.to_build().map(|planned| planned.service.clone()).collect();
+        let cut = contexts::plan(&project, &services)?;
+        services.iter().try_for_each(|service| cut.write(&session, &service.name))?;
+        reporter.finish();
+        print(&commands(&session, &engine.buildx(), &plan))?;
+        return Ok(Finished::Well);
+    }
+    let record = pipeline::build(&session, &request)?;
+    reporter.finish();
+    conclude(surroundings, &session, &record, flags.json)
+}
+
+/// The end of every run that builds: the table, the failures, and the data where it is asked for.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn conclude(surroundings: &Surroundings<'_>, session: &Session, record: &RunRecord, json: bool) -> Result<Finished> {
+    let paint = surroundings.look().paint;
+    let mut shown = summary::failures(&record.tasks, |task| session.run.log_path(task), paint);
+    if !shown.is_empty() {
+        shown.push('\n');
+    }
+    shown += &summary::table(&record.tasks, paint);
+    shown += &summary::misses(&record.tasks, paint);
+    shown += &summary::gates(&record.gates, paint);
+    shown += &summary::totals(&record.tasks, record.took(), paint);
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().lock().write_all(shown.as_bytes());
+    if json {
+        print_json(record)?;
+    }
+    match record.outcome {
+        Outcome::Succeeded => Ok(Finished::Well),
+        Outcome::Failed => Ok(Finished::Badly),
+        Outcome::Cancelled => Err(Error::cancelled()),
+    }
+}
+
+/// What the flags and the configuration ask for.
+fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
+    let config = &session.config;
+    let destination = match &flags.output {
+        Some(output) => Destination::Output(output.clone()),
+        None if flags.push && flags.tags.is_empty() => Destination::Registry(tags_of_tree(session)?),
+        None if flags.push => Destination::Registry(flags.tags.clone()),
+        None if flags.tags.is_empty() => into_engine(),
+        None => Destination::Engine(flags.tags.clone()),
+    };
+    let plain = Request::new(command_line(flags), destination, config, pool::builds_at_once());
+    Ok(Request {
+        services: flags.services.clone(),
+        since: flags.since.asked(),
+        jobs: flags.jobs.unwrap_or(plain.jobs),
+        fail_fast: flags.fail_fast,
+        force: flags.force,
+        no_cache: flags.no_cache,
+        cache_from: flags.cache_from.is_none(),
+        no_cache_to: flags.cache_to.map(|_| "--cache-to none".to_owned()),
+        platforms: flags.platforms.clone(),
+        provenance: flags.provenance.as_deref().map_or(Ok(config.attest.provenance), provenance)?,
+        sbom: flags.sbom.as_deref().map_or(Ok(config.attest.sbom.clone()), sbom)?,
+        locked: flags.locked,
+        ..plain
+    })
+}
+
+/// Where a build goes that names no destination: into the engine, as `dev`.
+pub fn into_engine() -> Destination {
+    Destination::Engine(vec!["dev".parse().expect("`dev` is a tag")])
+}
+
+/// The tags of the working tree: its branch's, where it is on one, and the commit's unless it differs from that.
+fn tags_of_tree(session: &Session) -> Result<Vec<Tag>> {
+    let git = session.git();
+    let commit = git.resolve("HEAD")?;
+    // A working tree that differs from the commit has no right to its name.
+    let clean = git.worktree()?.dirty().is_empty();
+    branch_tags(git.branch()?.as_deref(), clean.then_some(commit.as_str()))
+}
+
+/// The branch, as far as a tag can say it, and `sha-<commit>`.
+///
+/// # Errors
+/// When nothing of the branch's name can stand in a tag.
+pub fn branch_tags(branch: Option<&str>, commit: Option<&str>) -> Result<Vec<Tag>> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let branch = branch.map(|branch| branch.chars().map(plain).take(128).collect::<String>());
+    let branch = branch.map(|plain| plain.trim_start_matches(['.', '-']).parse()).transpose()?;
+    let commit = commit.and_then(|commit| commit.get(..12)).map(|short| format!("sha-{short}").parse()).transpose()?;
+    Ok([branch, commit].into_iter().flatten().collect())
+}
+
+fn provenance(text: &str) -> Result<Provenance> {
+    let value = if text == "false" { toml::Value::Boolean(false) } else { toml::Value::String(text.to_owned()) };
+    value.try_into().map_err(|e: toml::de::Error| Error::usage(format!("--provenance {text}: {}", e.message())))
+}
+
+fn sbom(text: &str) -> Result<Sbom> {
+    match text {
+        "true" => Ok(Sbom::On),
+        "false" => Ok(Sbom::Off),
+        image => image.parse::<ImageRef>().map(Sbom::Generator),
+    }
+}
+
+/// The services and the flags that decide what is made; for the record.
+fn command_line(flags: &cli::Build) -> String {
+    let mut words = vec!["build".to_owned()];
+    words.extend(flags.services.clone());
+    words.extend(match flags.since.asked() {
+        Some(Since::Revision(revision)) => vec!["--since".to_owned(), revision],
+        Some(_) => vec!["--affected".to_owned()],
+        None => Vec::new(),
+    });
+    let switches =
+        [(flags.push, "--push"), (flags.force, "--force"), (flags.no_cache, "--no-cache"), (flags.fail_fast, "--fail-fast")];
+    words.extend(switches.iter().filter(|(on, _)| *on).map(|(_, word)| (*word).to_owned()));
+    words.join(" ")
+}
+
+/// The plan as the very commands that would run, with every cache tier's verdict as a comment.
+pub fn commands(session: &Session, buildx: &monoship_core::execute::process::Invocation, plan: &Plan) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for target in plan.base.iter().chain(plan.to_build().map(|service| &service.target)) {
+        let _ = writeln!(text, "# {}", target.spec.task);
+        for tier in &target.tiers {
+            let _ = writeln!(text, "#   cache {:<9} {} {}", tier.kind, tier.verdict, tier.place);
+        }
+        for spec in target.builds() {
+            let _ = writeln!(text, "{}\n", build::command(session, buildx, spec));
+        }
+        if let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) {
+            let _ = writeln!(text, "# joined as {image}\n");
+        }
+    }
+    for service in &plan.services {
+        if let Decision::Skip { digest, .. } = &service.decision {
+            let _ = writeln!(text, "# {}: nothing to build, {digest} stands", service.service.name);
+        }
+    }
+    text
+}

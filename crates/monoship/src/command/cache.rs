@@ -1,0 +1,296 @@
+//! `cargo xtask cache`: what the tiers hold, what of it goes, and filling them.
+
+mod show;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+
+use crate::cli;
+use crate::command::build::{commands, conclude};
+use crate::command::{Finished, Surroundings, print};
+use crate::pipeline;
+use crate::stage::Session;
+use crate::stage::upkeep::{self, Held, Looking, apply, overview};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::Level;
+use monoship_core::execute::pool;
+use monoship_core::text;
+use monoship_github::api::Api;
+use monoship_plan::config::Upkeep;
+use monoship_plan::request::{Destination, Request};
+use monoship_plan::services::{Service, select};
+use monoship_plan::upkeep::{Known, PrunePlan, Tier, clear};
+use monoship_report::Reporter;
+use monoship_report::record::RunRecord;
+
+/// Does what `action` says.
+///
+/// # Errors
+/// When the monorepo cannot be read, a tier that was asked for by name cannot be looked into, or nobody agrees to what goes.
+pub fn run(action: &cli::Cache, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    match action {
+        cli::Cache::Ls(flags) => ls(flags, surroundings),
+        cli::Cache::Prune(flags) => {
+            let how = How::from(flags.removing);
+            prune(surroundings, &flags.tier, |configured| policy(flags, configured), how).map(|pruned| pruned.finished())
+        }
+        cli::Cache::Clear(flags) => clear_caches(flags, surroundings),
+        cli::Cache::Warm(flags) => warm(flags, surroundings),
+    }
+}
+
+/// What every action but `warm` begins with.
+struct Opened {
+    session: Session,
+    reporter: Reporter,
+    services: Vec<Service>,
+    api: Result<Api, &'static str>,
+}
+
+impl Opened {
+    fn new(surroundings: &Surroundings<'_>) -> Result<Self> {
+        let (session, reporter) = surroundings.session()?;
+        let services = upkeep::services(&session)?;
+        let api = session.github()?;
+        Ok(Self { session, reporter, services, api })
+    }
+
+    /// What is known of services alone: enough to list and to clear.
+    fn services_known<'a>(&self, policy: &'a Upkeep) -> Result<Known<'a>> {
+        upkeep::known(&self.session, &self.services, None, policy)
+    }
+
+    /// Branches and pull requests too, where a tier that knows them is looked into.
+    fn known<'a>(&self, policy: &'a Upkeep, tiers: &[Tier]) -> Result<Known<'a>> {
+        let api = match &self.api {
+            _ if !tiers.is_empty() && tiers.iter().all(|tier| *tier == Tier::Engine) => None,
+            Ok(api) => Some(api),
+            Err(why) => {
+                let message = format!("GitHub is not asked, so no branch and no pull request counts as gone: {why}");
+                self.session.events.notice(Level::Info, None, message, None);
+                None
+            }
+        };
+        upkeep::known(&self.session, &self.services, api, policy)
+    }
+
+    fn looking(&self) -> Looking<'_> {
+        Looking::of(&self.session, self.api.as_ref().map_err(|why| *why))
+    }
+
+    /// Looks into the tiers. One that was asked for by name has to be there; of the others it is said why they are left out.
+    fn look(&self, known: &Known<'_>, asked: &[Tier]) -> Result<Held> {
+        let tiers = if asked.is_empty() { &Tier::ALL[..] } else { asked };
+        let held = upkeep::look(&self.session, &self.looking(), known, tiers);
+        for (tier, why) in held.left_out().into_iter().filter(|(tier, _)| tiers.contains(tier)) {
+            if !asked.is_empty() {
+                return Err(Error::failed(format!("the tier {} cannot be looked into: {why}", tier.as_str())));
+            }
+            self.session.events.notice(Level::Info, None, format!("{} is left out: {why}", tier.as_str()), None);
+        }
+        Ok(held)
+    }
+}
+
+fn ls(flags: &cli::CacheLs, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let opened = Opened::new(surroundings)?;
+    let known = opened.services_known(&opened.session.config.cache.upkeep)?;
+    let held = opened.look(&known, &flags.tier)?;
+    let past = opened.session.history().read()?.runs;
+    let scopes = overview::overview(&held, &known, &opened.session.config.base_target, &overview::last_hits(&past));
+    opened.reporter.finish();
+    show::scopes(&scopes, &held, known.now, flags.json)?;
+    Ok(Finished::Well)
+}
+
+/// What pruning came to.
+pub struct Pruned {
+    /// What was to go.
+    pub plan: PrunePlan,
+    /// What became of that.
+    pub applied: apply::Applied,
+    /// Tiers that could not be looked into, with the reason.
+    pub left_out: Vec<(Tier, String)>,
+}
+
+impl Pruned {
+    /// How a command ends that did this.
+    pub fn finished(&self) -> Finished {
+        if self.applied.failed.is_empty() { Finished::Well } else { Finished::Badly }
+    }
+}
+
+/// Removes what nobody needs by the configuration's policy, without asking; the table of it is for standard output, unless that is
+/// somebody else's.
+///
+/// # Errors
+/// As [`run`].
+pub fn upkeep(surroundings: &Surroundings<'_>, print_table: bool) -> Result<Pruned> {
+    let how = How { yes: true, dry_run: false, shown: if print_table { Shown::Table } else { Shown::Nothing } };
+    prune(surroundings, &[], Clone::clone, how)
+}
+
+fn prune(surroundings: &Surroundings<'_>, tiers: &[Tier], policy: impl FnOnce(&Upkeep) -> Upkeep, how: How) -> Result<Pruned> {
+    let opened = Opened::new(surroundings)?;
+    let policy = policy(&opened.session.config.cache.upkeep);
+    let known = opened.known(&policy, tiers)?;
+    let mut held = opened.look(&known, tiers)?;
+    held.count_hits(&overview::last_hits(&opened.session.history().read()?.runs));
+    let plan = upkeep::plan(&held, &known);
+    carry_out(opened, surroundings, &held, plan, how, || Ok(()))
+}
+
+/// The configuration's policy with what the flags say.
+fn policy(flags: &cli::CachePrune, configured: &Upkeep) -> Upkeep {
+    Upkeep {
+        max_age: flags.max_age.or(configured.max_age),
+        max_count: flags.max_count.or(configured.max_count),
+        max_size: flags.max_size.or(configured.max_size),
+        protect: configured.protect.iter().chain(&flags.protect).cloned().collect(),
+        leftovers: if flags.only.is_empty() { configured.leftovers.clone() } else { flags.only.clone() },
+    }
+}
+
+fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let opened = Opened::new(surroundings)?;
+    let known = opened.services_known(&opened.session.config.cache.upkeep)?;
+    let base = &opened.session.config.base_target;
+    let (bases, services): (Vec<&String>, Vec<&String>) = flags.services.iter().partition(|name| *name == base);
+    let services: Vec<String> = services.into_iter().cloned().collect();
+    let named = !flags.services.is_empty();
+    let chosen = if named && services.is_empty() { Vec::new() } else { select(opened.services.clone(), &services)? };
+    let held = opened.look(&known, &flags.tier)?;
+    let targets: BTreeSet<String> = chosen.iter().map(|service| &service.target).chain(bases).cloned().collect();
+    let plan = clear::decide(
+        held.gha.as_deref().unwrap_or_default(),
+        held.registry.as_deref().unwrap_or_default(),
+        held.engine.as_ref().ok().map(|(name, records)| (name.as_str(), records.as_slice())),
+        &known,
+        named.then_some(&targets),
+    );
+    let how = How::from(flags.removing);
+    let state = opened.session.state();
+    let local = flags.tier.is_empty() || flags.tier.contains(&Tier::Engine);
+    let cleared = carry_out(opened, surroundings, &held, plan, how, || {
+        // Other tiers are elsewhere: what is here may go on being used.
+        if !local {
+            return Ok(());
+        }
+        if !named && held.engine.is_ok() {
+            return state.forget(None);
+        }
+        // The engine's build cache knows no services: the next build of these is told to use none of it.
+        chosen.iter().try_for_each(|service| state.clear(&service.name))
+    });
+    cleared.map(|cleared| cleared.finished())
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Copy)]
+struct How {
+    yes: bool,
+    dry_run: bool,
+    shown: Shown,
+}
+
+/// What standard output gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Table,
+    Json,
+    Nothing,
+}
+
+impl From<cli::Removing> for How {
+    fn from(asked: cli::Removing) -> Self {
+        let shown = if asked.json { Shown::Json } else { Shown::Table };
+        Self { yes: asked.yes, dry_run: asked.dry_run, shown }
+    }
+}
+
+/// Shows a plan, asks, and carries it out; `then` is done with it, unless this is a dry run.
+fn carry_out(
+    opened: Opened,
+    surroundings: &Surroundings<'_>,
+    held: &Held,
+    plan: PrunePlan,
+    how: How,
+    then: impl FnOnce() -> Result<()>,
+) -> Result<Pruned> {
+    if how.shown == Shown::Table {
+        print(&show::plan(&plan))?;
+    }
+    let mut applied = apply::Applied::default();
+    if !how.dry_run {
+        if !plan.removals.is_empty() {
+            agree(surroundings, &plan, how)?;
+            applied = apply::apply(&opened.session, &opened.looking(), held, &plan)?;
+        }
+        then()?;
+    }
+    opened.reporter.finish();
+    match how.shown {
+        Shown::Table => show::outcome(&plan, &applied, how.dry_run)?,
+        Shown::Json => show::outcome_json(&plan, &applied, how.dry_run)?,
+        Shown::Nothing => {}
+    }
+    let left_out = held.left_out().into_iter().map(|(tier, why)| (tier, why.to_owned())).collect();
+    Ok(Pruned { plan, applied, left_out })
+}
+
+/// Asks on a terminal; elsewhere somebody has to have said it.
+fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<()> {
+    if how.yes {
+        return Ok(());
+    }
+    if how.shown != Shown::Table || !(surroundings.env.stdin_is_terminal && surroundings.env.stderr_is_terminal) {
+        return Err(Error::usage("nobody can be asked here whether this is to be removed")
+            .hint("say --yes to remove it, or --dry-run to only look"));
+    }
+    let mut asking = std::io::stderr().lock();
+    let _ = write!(asking, "Remove {}? [y/N] ", text::counted(plan.removals.len(), "thing"));
+    let _ = asking.flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(|e| Error::failed("cannot read the answer").source(e))?;
+    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(Error::failed("nothing was removed: that was not a yes"))
+}
+
+fn warm(flags: &cli::CacheWarm, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.build_session()?;
+    let destination = Destination::Output("type=cacheonly".to_owned());
+    let request = Request {
+        services: flags.services.clone(),
+        force: true,
+        no_cache_to: (flags.tier == Tier::Engine).then(|| "the engine keeps its own".to_owned()),
+        warms: Some(flags.tier),
+        ..Request::new(format!("cache warm --tier {}", flags.tier.as_str()), destination, &session.config, pool::builds_at_once())
+    };
+    if flags.dry_run {
+        let (_, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
+        reporter.finish();
+        print(&commands(&session, &engine.buildx(), &plan))?;
+        return Ok(Finished::Well);
+    }
+    let record = pipeline::build(&session, &request)?;
+    reporter.finish();
+    let finished = conclude(surroundings, &session, &record, flags.json)?;
+    match unwritten(&record, flags.tier) {
+        Some(why) if finished == Finished::Well => {
+            Err(Error::failed(format!("the tier {} was not filled: {why}", flags.tier.as_str()))
+                .hint("`cargo xtask cache warm --dry-run` shows the tiers' verdicts"))
+        }
+        _ => Ok(finished),
+    }
+}
+
+/// Why the tier that was to be filled is not: a build does not fail for a cache, but here it is the whole point.
+fn unwritten(record: &RunRecord, tier: Tier) -> Option<String> {
+    let mut exports = record.tasks.iter().flat_map(|task| &task.cache_exports);
+    let failed = exports.find_map(|export| export.error.clone());
+    let tiers = record.tasks.iter().flat_map(|task| &task.tiers).filter(|verdict| verdict.tier == tier.as_str());
+    let mut unwritten = tiers.filter(|verdict| !matches!(verdict.verdict.as_str(), "used" | "write-only"));
+    failed.or_else(|| unwritten.next().map(|verdict| format!("{}: {}", verdict.verdict, verdict.why)))
+}

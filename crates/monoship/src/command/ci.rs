@@ -1,0 +1,182 @@
+//! `cargo xtask ci`: the event is read, what it asks for is done by the same pipelines as on a laptop, and the CI system is told of it.
+
+mod page;
+mod parts;
+mod workflow;
+
+use std::io::Write as _;
+
+use serde::Serialize;
+
+use crate::cli::{self, CiPart};
+use crate::command::build::branch_tags;
+use crate::command::{Finished, Surroundings, print_json};
+use crate::stage::Session;
+use crate::stage::checkout::{self, At};
+use monoship_core::env::Env;
+use monoship_core::error::{Error, Result};
+use monoship_core::event::Level;
+use monoship_core::execute::pool::builds_at_once;
+use monoship_core::name::ReleaseTag;
+use monoship_github::actions::{Runner, git_credentials};
+use monoship_github::token::GhaAccess;
+use monoship_github::trigger::{self, Action, CacheUse, CiPlan, System, Trigger};
+use monoship_plan::request::{Destination, Missing, Release, Request, Since};
+use monoship_report::commands::mask;
+
+use page::{Outputs, Page};
+
+/// The version of what `--json` prints: raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown<'a> {
+    version: u32,
+    understood: &'a CiPlan,
+    outputs: &'a Outputs,
+}
+
+/// Does what the event asks for, or a part of it.
+///
+/// # Errors
+/// An event that cannot be understood or must not be built; whatever keeps the work from coming to an outcome.
+pub fn run(flags: &cli::Ci, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    if let Some(CiPart::Workflow(flags)) = &flags.part {
+        return workflow::run(flags, surroundings);
+    }
+    let env = surroundings.env;
+    let runner = Runner::from_env(env);
+    let understood = CiPlan::detect(env, flags.event.as_deref())?;
+    begin(env, &runner, &understood);
+    let mut page = Page::new(&understood, flags.part.as_ref());
+    let done = match &understood.action {
+        Action::Nothing { .. } => Ok(Finished::Well),
+        _ => work(flags, surroundings, &understood, &mut page),
+    };
+    page.tell(&runner, done.as_ref(), surroundings)?;
+    if flags.json && done.is_ok() {
+        print_json(&Shown { version: VERSION, understood: &understood, outputs: &page.outputs })?;
+    }
+    done
+}
+
+fn work(flags: &cli::Ci, surroundings: &Surroundings<'_>, understood: &CiPlan, page: &mut Page) -> Result<Finished> {
+    if understood.action == Action::Upkeep && flags.part.is_some() {
+        return Err(Error::usage(format!("{} has no parts", understood.trigger)).hint("run `cargo xtask ci`"));
+    }
+    let (session, reporter) = match flags.part {
+        Some(CiPart::Plan | CiPart::Publish) => surroundings.session()?,
+        _ => surroundings.build_session()?,
+    };
+    let job = Job::new(flags, surroundings, understood, &session)?;
+    match &flags.part {
+        None => parts::all(&job, reporter, page),
+        Some(CiPart::Plan) => parts::plan(&job, reporter, page),
+        Some(CiPart::Base) => parts::base(&job, reporter, page),
+        Some(CiPart::Service { name }) => parts::service(&job, reporter, page, name),
+        Some(CiPart::Publish) => parts::publish(&job, reporter, page),
+        Some(CiPart::Workflow(flags)) => workflow::run(flags, surroundings),
+    }
+}
+
+/// Says what was understood. Secrets are masked first: those of the environment, and the one that git is handed, which only we know.
+fn begin(env: &Env, runner: &Runner, understood: &CiPlan) {
+    let mut lines = Vec::new();
+    if runner.is_on() {
+        let named = ["GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN"].into_iter().filter_map(|name| env.get(name));
+        let made =
+            git_credentials(env).into_iter().filter_map(|(_, value)| Some(value.strip_prefix("AUTHORIZATION: ")?.to_owned()));
+        lines.extend(named.map(str::to_owned).chain(made).flat_map(|secret| mask(&secret)));
+    }
+    lines.extend(understood.lines());
+    if understood.system == System::Github {
+        lines.push(format!("gha cache: {}", GhaAccess::detect(env, std::time::SystemTime::now())));
+    }
+    say(&lines);
+}
+
+/// Lines for a person, or for the runner.
+fn say(lines: &[String]) {
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().lock().write_all((lines.join("\n") + "\n").as_bytes());
+}
+
+/// The commit that changes are counted from; none where it cannot be had, so that every service counts as affected.
+fn compared_with(session: &Session, since: &trigger::Since, commit: &str) -> Result<Option<Since>> {
+    let git = session.git();
+    let found = match since {
+        trigger::Since::Commit(before) => git.at_hand(before.as_str()),
+        // The histories part where the built commit's does, which a replayed event's need not be HEAD.
+        trigger::Since::MergeBase(base) if git.resolve("HEAD")? == commit => git.merge_base(base.as_str()),
+        trigger::Since::MergeBase(base) => {
+            checkout::within(session, &At::of_commit(commit), |root| git.in_worktree(root).merge_base(base.as_str()))
+        }
+    };
+    match found {
+        Ok(commit) => Ok(Some(Since::Revision(commit))),
+        Err(error) if error.is_cancelled() => Err(error),
+        Err(error) => {
+            let hint = "every service counts as affected".to_owned();
+            session.events.notice(Level::Warning, None, format!("changes cannot be counted: {error}"), Some(hint));
+            Ok(None)
+        }
+    }
+}
+
+/// A job: what is asked for, as every part of the work needs it.
+struct Job<'a> {
+    flags: &'a cli::Ci,
+    surroundings: &'a Surroundings<'a>,
+    understood: &'a CiPlan,
+    session: &'a Session,
+    /// The commit that is built.
+    commit: String,
+    release: Option<Release>,
+    request: Request,
+}
+
+impl<'a> Job<'a> {
+    fn new(flags: &'a cli::Ci, surroundings: &'a Surroundings<'a>, understood: &'a CiPlan, session: &'a Session) -> Result<Self> {
+        let git = session.git();
+        let head = || understood.commit.as_ref().map_or_else(|| git.resolve("HEAD"), |commit| Ok(commit.to_string()));
+        let (release, commit) = match &understood.action {
+            Action::Release { tag, release_must_exist, .. } => {
+                let (tag, commit) = checkout::resolve(&git, &tag.as_str().parse::<ReleaseTag>()?)?;
+                let missing = if *release_must_exist { Missing::Fail } else { Missing::ToFile };
+                (Some(Release { missing, allow_stand_ins: flags.allow_stand_ins, ..Release::new(tag) }), commit)
+            }
+            _ => (None, head()?),
+        };
+        let destination = match (&understood.action, &understood.trigger) {
+            (Action::Build { push: true, .. }, Trigger::Push { branch, .. }) => {
+                Destination::Registry(branch_tags(Some(branch), Some(&commit))?)
+            }
+            // Nothing is kept: the builder's cheapest output.
+            _ => Destination::Output("type=cacheonly".to_owned()),
+        };
+        let since = match &understood.action {
+            Action::Build { since: Some(since), .. } => compared_with(session, since, &commit)?,
+            _ => None,
+        };
+        let command = flags.part.as_ref().map_or_else(|| "ci".to_owned(), |part| format!("ci {}", page::word(part)));
+        let plain = match &release {
+            Some(release) => release.build(&session.config, builds_at_once()),
+            None => Request::new(command, destination, &session.config, builds_at_once()),
+        };
+        let request = Request {
+            locked: true,
+            // What is pushed must be whole: there the registry says what is missing, and the change only says why.
+            unaffected_too: understood.pushes(),
+            since,
+            allow_stand_ins: flags.allow_stand_ins,
+            no_cache_to: match &understood.cache {
+                CacheUse::ReadWrite => None,
+                CacheUse::Read(why) => Some(why.clone()),
+            },
+            ..plain
+        };
+        Ok(Self { flags, surroundings, understood, session, commit, release, request })
+    }
+}

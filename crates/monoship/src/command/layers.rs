@@ -1,0 +1,43 @@
+//! `cargo xtask layers`: what is in images, which lines made it, and what of it is waste.
+
+use serde::Serialize;
+
+use crate::cli;
+use crate::command::{Finished, Surroundings, print, print_json};
+use crate::stage::layers::{self, Request};
+use monoship_core::error::Result;
+use monoship_docker::layers::{Place, Summary};
+use monoship_report::{Paint, colour};
+
+/// The version of what `--json` prints: raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown {
+    version: u32,
+    images: Vec<Summary>,
+}
+
+/// Looks.
+///
+/// # Errors
+/// As the stage's.
+pub fn run(flags: &cli::Layers, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let place = flags.from.map(|from| match from {
+        cli::Store::Engine => Place::Engine,
+        cli::Store::Registry => Place::Registry,
+    });
+    let (subjects, tag, platform) = (flags.subjects.clone(), flags.tag.clone(), flags.platform.clone());
+    let images = layers::look(&session, &Request { subjects, tag, platform, place, compare: true, partial: false })?;
+    reporter.finish();
+    if flags.json {
+        print_json(&Shown { version: VERSION, images })?;
+    } else {
+        let paint = Paint { colour: colour(surroundings.env, surroundings.env.stdout_is_terminal) };
+        let texts: Vec<String> = images.iter().map(|image| monoship_report::layers::text(image, flags.top, paint)).collect();
+        print(&texts.join("\n"))?;
+    }
+    Ok(Finished::Well)
+}

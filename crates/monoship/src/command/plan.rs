@@ -1,0 +1,133 @@
+//! `cargo xtask plan`: what a build would do, and why, without doing it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::mem::ManuallyDrop;
+
+use serde::Serialize;
+
+use crate::cli;
+use crate::command::build::into_engine;
+use crate::command::{Finished, Surroundings, print, print_json};
+use crate::pipeline;
+use crate::stage::Session;
+use monoship_core::error::Result;
+use monoship_core::execute::pool;
+use monoship_core::name::{Digest, Fingerprint, ServiceName};
+use monoship_plan::explain::{Reason, summary};
+use monoship_plan::request::Request;
+use monoship_plan::{Decision, Plan, ServicePlan};
+
+/// The version of what `--json` prints: raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// The plan as data.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown {
+    version: u32,
+    services: Vec<ShownService>,
+    /// With `--since` or `--affected`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<ShownSince>,
+}
+
+/// What was compared with, and the services that are not in the plan.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ShownSince {
+    commit: String,
+    unaffected: Vec<ServiceName>,
+    deleted: Vec<ServiceName>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ShownService {
+    service: ServiceName,
+    /// `build` or `skip`.
+    action: &'static str,
+    fingerprint: Fingerprint,
+    /// Why it is built, or what affects it since the revision; else empty for a skipped one.
+    reasons: Vec<Reason>,
+    /// The standing image's digest; null for one that is built.
+    digest: Option<Digest>,
+}
+
+/// Plans.
+///
+/// # Errors
+/// As the planning stage's.
+pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let ahead = surroundings.look_ahead();
+    let (session, reporter) = surroundings.session()?;
+    let session = Session { ahead, ..session };
+    let whole = Request::new("plan", into_engine(), &session.config, pool::builds_at_once());
+    let request = Request { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
+    // They live as long as the process: taking hundreds of thousands of small things apart would cost a twentieth of a second.
+    let prepared = ManuallyDrop::new(pipeline::prepare(&session, &session.home, &request)?);
+    let (_, _, plan) = &*prepared;
+    reporter.finish();
+    if flags.json {
+        print_json(&shown(plan))?;
+    } else {
+        print(&text(plan, flags.explain))?;
+    }
+    Ok(Finished::Well)
+}
+
+fn shown(plan: &Plan) -> Shown {
+    let services = plan.services.iter().map(|service| {
+        let (action, reasons, digest) = match &service.decision {
+            Decision::Build { reasons } => ("build", reasons.clone(), None),
+            Decision::Skip { digest, .. } => ("skip", affecting(plan, service), Some(digest.clone())),
+        };
+        let fingerprint = service.target.fingerprint.clone();
+        ShownService { service: service.service.name.clone(), action, fingerprint, reasons, digest }
+    });
+    let since = plan.affected.as_ref().map(|affected| ShownSince {
+        commit: affected.commit.clone(),
+        unaffected: affected.unaffected().cloned().collect(),
+        deleted: affected.deleted().cloned().collect(),
+    });
+    Shown { version: VERSION, services: services.collect(), since }
+}
+
+/// What affects a service since the revision that is compared with; empty without one.
+fn affecting(plan: &Plan, service: &ServicePlan) -> Vec<Reason> {
+    plan.affected.as_ref().and_then(|affected| affected.reasons(&service.service.name)).unwrap_or_default()
+}
+
+/// One line a service, those that are not in the plan included; with `explain` every reason on a line of its own.
+fn text(plan: &Plan, explain: bool) -> String {
+    let mut lines: BTreeMap<&ServiceName, (&str, String, Vec<Reason>)> = BTreeMap::new();
+    for service in &plan.services {
+        let (action, reasons) = match &service.decision {
+            Decision::Build { reasons } => ("build", reasons.clone()),
+            Decision::Skip { .. } => ("skip", affecting(plan, service)),
+        };
+        let why = if reasons.is_empty() { service.decision.why() } else { summary(&reasons, 2) };
+        let every = if explain { reasons } else { Vec::new() };
+        lines.insert(&service.service.name, (action, why, every));
+    }
+    if let Some(affected) = &plan.affected {
+        let since = &affected.commit;
+        let outside = |action, why: &str| (action, format!("{why} since {since:.12}"), Vec::new());
+        lines.extend(affected.unaffected().map(|name| (name, outside("skip", "not affected"))));
+        lines.extend(affected.deleted().map(|name| (name, outside("gone", "deleted"))));
+    }
+    let width = lines.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, (action, why, every)) in lines {
+        let name = name.as_str();
+        if every.is_empty() {
+            let _ = writeln!(text, "{name:width$}  {action:<5}  {why}");
+            continue;
+        }
+        let _ = writeln!(text, "{name:width$}  {action}");
+        for reason in every {
+            let _ = writeln!(text, "{:width$}    {reason}", "");
+        }
+    }
+    text
+}

@@ -1,0 +1,33 @@
+//! `cargo xtask update`: moves the pins of base images in `xtask.lock` to what their tags point to now.
+
+use crate::cli;
+use crate::command::{Finished, Surroundings, print};
+use crate::stage::inputs::{PINS, digest_of, external_images};
+use crate::stage::project;
+use monoship_core::error::Result;
+use monoship_plan::config::pins::Pins;
+
+/// Moves pins.
+///
+/// # Errors
+/// When no `FROM` names the image, a tag cannot be resolved, or the file cannot be written.
+pub fn run(flags: &cli::Update, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let project = project::load(&session, &session.home)?;
+    let images = external_images(&session, &project)?;
+    let path = session.home.join(PINS);
+    let mut pins = Pins::load(&path)?;
+    let moved = pins.update(&images, flags.image.as_ref(), &|image| digest_of(&session.registry, image))?;
+    pins.save(&path)?;
+    reporter.finish();
+    let mut text = String::new();
+    for pin in &moved {
+        let before = pin.before.as_ref().map_or_else(|| "not pinned".to_owned(), |digest| digest.short().to_owned());
+        text += &[&pin.image.to_string(), "  ", &before, " → ", pin.after.short(), "\n"].concat();
+    }
+    if moved.is_empty() {
+        text.push_str("every pin is up to date\n");
+    }
+    print(&text)?;
+    Ok(Finished::Well)
+}

@@ -1,0 +1,268 @@
+//! The checkout stage: a sparse, linked work tree of a tag's commit. A release builds this, never the working tree.
+
+use std::path::{Path, PathBuf};
+
+use crate::stage::Session;
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Event, Events, Status, Task};
+use monoship_core::execute::lock::Lock;
+use monoship_core::name::{ReleaseTag, Tag, nearest};
+use monoship_workspace::git::Git;
+
+/// A checkout that holds what the build needs of one commit.
+#[derive(Debug, Clone)]
+pub struct Checkout {
+    /// Where it lies.
+    pub root: PathBuf,
+    /// The full commit id.
+    pub commit: String,
+    /// True where an earlier run left it and it was right.
+    pub reused: bool,
+}
+
+/// Finds the commit of a release tag. `v1.2.3` and `1.2.3` name the same release; where both exist they must agree. With a
+/// remote, its tag must be the same: a tag that moved is refused, and one that only the remote has is fetched.
+///
+/// # Errors
+/// An unknown, moved or ambiguous tag, each with the reason; git failures.
+pub fn resolve(git: &Git, wanted: &ReleaseTag) -> Result<(ReleaseTag, String)> {
+    let remote = remote_tags(git, wanted)?;
+    let mut found = Vec::new();
+    for name in spellings(wanted) {
+        let reference = format!("refs/tags/{name}");
+        let theirs = remote.iter().find(|(tag, _)| *tag == name).map(|(_, commit)| commit.clone());
+        let mut ours = tagged(git, &name)?;
+        if ours.is_none() && theirs.is_some() {
+            git.fetch_tag("origin", &name)?;
+            ours = tagged(git, &name)?;
+        }
+        match (ours, theirs) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                return Err(Error::failed(format!(
+                    "tag {name} has moved: it is {} here and {} at origin",
+                    short(&ours),
+                    short(&theirs)
+                ))
+                .hint(format!(
+                    "`git fetch --force origin {reference}:{reference}` takes theirs; a published tag should never move"
+                )));
+            }
+            (Some(commit), _) => found.push((name.parse()?, commit)),
+            (None, _) => {}
+        }
+    }
+    match found.as_slice() {
+        [] => Err(unknown(git, wanted)?),
+        [one] => Ok(one.clone()),
+        [first, second, ..] if first.1 == second.1 => Ok(first.clone()),
+        [(a, x), (b, y), ..] => Err(Error::failed(format!(
+            "release {} is ambiguous: tag {} is {} and tag {} is {}",
+            wanted.version,
+            a.tag,
+            short(x),
+            b.tag,
+            short(y)
+        ))
+        .hint("delete the one that is not meant")),
+    }
+}
+
+/// The commit of a tag that is in this clone.
+fn tagged(git: &Git, name: &str) -> Result<Option<String>> {
+    git.ask(&["rev-parse", "--verify", "--quiet", &format!("refs/tags/{name}^{{commit}}")])
+}
+
+/// The commit of a tag; one that only the remote has is fetched.
+///
+/// # Errors
+/// When neither has it, or the run is stopped.
+pub fn commit_of(git: &Git, tag: &Tag) -> Result<String> {
+    let name = tag.as_str();
+    if let Some(commit) = tagged(git, name)? {
+        return Ok(commit);
+    }
+    let fetched = git.fetch_tag("origin", name);
+    // Another release may have been faster.
+    match (tagged(git, name)?, fetched) {
+        (Some(commit), _) => Ok(commit),
+        (None, Err(error)) => Err(Error::failed(format!("tag {name} is not here and cannot be fetched")).source(error)),
+        (None, Ok(())) => Err(Error::failed(format!("tag {name} is no commit's"))),
+    }
+}
+
+/// When a commit was made, as RFC 3339.
+///
+/// # Errors
+/// When git does not know it.
+pub fn committed(git: &Git, commit: &str) -> Result<String> {
+    git.read(&["show", "--no-patch", "--format=%cI", commit])
+}
+
+/// The tag as written first, then its other spelling.
+fn spellings(wanted: &ReleaseTag) -> [String; 2] {
+    let (bare, with_v) = (wanted.version.to_string(), format!("v{}", wanted.version));
+    if wanted.tag.as_str() == bare { [bare, with_v] } else { [with_v, bare] }
+}
+
+/// The commits of both spellings at the remote; empty where there is no remote, or it cannot be reached: then the local tag is
+/// all there is to go by.
+fn remote_tags(git: &Git, wanted: &ReleaseTag) -> Result<Vec<(String, String)>> {
+    if git.ask(&["remote", "get-url", "origin"])?.is_none() {
+        return Ok(Vec::new());
+    }
+    let patterns = spellings(wanted).map(|name| format!("refs/tags/{name}*"));
+    let listed = git.ask(&["ls-remote", "--tags", "origin", &patterns[0], &patterns[1]])?.unwrap_or_default();
+    let mut tags: Vec<(String, String)> = Vec::new();
+    for line in listed.lines() {
+        let Some((id, name)) = line.split_once("\trefs/tags/") else { continue };
+        // `name^{}` is the commit of an annotated tag and follows its `name`.
+        match name.strip_suffix("^{}") {
+            Some(name) => tags.iter_mut().filter(|(tag, _)| tag == name).for_each(|(_, commit)| id.clone_into(commit)),
+            None => tags.push((name.to_owned(), id.to_owned())),
+        }
+    }
+    Ok(tags)
+}
+
+fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
+    let all = git.read(&["tag", "--list"])?;
+    let error = Error::failed(format!("there is no tag {}", wanted.tag));
+    Ok(match nearest(wanted.tag.as_str(), all.lines()) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(format!("make it first: `git tag {} && git push origin {}`", wanted.tag, wanted.tag)),
+    })
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+/// Does `work` in a sparse checkout of a tag's commit, which is removed again whatever came of it, unless it is to be kept. Each purpose
+/// and each tag has a folder of its own: another tag's release of the same commit, or a dry run, must not take this one's away. Whoever
+/// wants the same one waits.
+///
+/// # Errors
+/// As [`sparse`], and as `work`.
+pub fn within<T>(session: &Session, at: &At<'_>, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let folder = session.state_dir().join(at.purpose).join(at.name);
+    let lock = session.state_dir().join("locks").join(format!("{}-{}", at.purpose, at.name));
+    let waiting = || session.events.doing(&Task::Checkout, "waiting for another run that uses the same one");
+    let _alone = Lock::wait(&lock, &session.shutdown, waiting)?;
+    let patterns = &session.config.checkout_patterns;
+    let made = sparse(&session.git(), &folder, at.commit, patterns, &session.events)?;
+    let done = work(&made.root);
+    if at.keep {
+        return done;
+    }
+    let removed = remove(&made.root);
+    // Another commit's checkout may lie in it.
+    let _ = std::fs::remove_dir(&folder);
+    done.and_then(|done| removed.map(|()| done))
+}
+
+/// Which checkout, and for what.
+pub struct At<'a> {
+    /// The folder under the state folder.
+    pub purpose: &'a str,
+    /// The tag, or what else it is for.
+    pub name: &'a str,
+    /// Its commit.
+    pub commit: &'a str,
+    /// Leave it in place.
+    pub keep: bool,
+}
+
+impl<'a> At<'a> {
+    /// A commit that CI builds.
+    pub fn of_commit(commit: &'a str) -> Self {
+        Self { purpose: "checkout", name: "ci", commit, keep: false }
+    }
+}
+
+/// Makes (or reuses) a sparse linked work tree of `commit` under `folder`, which holds what `patterns` select. In a partial
+/// clone only those files' contents are fetched; in a whole one nothing is.
+///
+/// # Errors
+/// When git cannot make it; a folder that is in the way and not a work tree of this repository.
+pub fn sparse(git: &Git, folder: &Path, commit: &str, patterns: &[String], events: &Events) -> Result<Checkout> {
+    let started = std::time::Instant::now();
+    events.emit(Event::Started { task: Task::Checkout, title: format!("sparse checkout of {}", short(commit)) });
+    let made = make(git, folder, commit, patterns);
+    let status = if made.is_ok() { Status::Done } else { Status::Failed };
+    events.emit(Event::Ended { task: Task::Checkout, status, took: started.elapsed(), digest: None });
+    made
+}
+
+fn make(git: &Git, folder: &Path, commit: &str, patterns: &[String]) -> Result<Checkout> {
+    let root = folder.join(short(commit));
+    if is_right(&git.in_worktree(&root), commit, patterns)? {
+        return Ok(Checkout { root, commit: commit.to_owned(), reused: true });
+    }
+    remove(&root)?;
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    // Forced, twice, over git's note of a work tree that was here, was left half made, and is gone. `git worktree prune` would do, and
+    // would take away what another release is just adding.
+    let add = ["worktree", "add", "--force", "--force", "--quiet", "--detach", "--no-checkout"];
+    // Git refuses to wait where another process is writing the repository's configuration, as setting the patterns does.
+    let common = git.root().join(git.read(&["rev-parse", "--git-common-dir"])?);
+    let alone = Lock::wait(&common.join("xtask.lock"), git.shutdown(), || ())?;
+    git.read(&[&add[..], &[&root.to_string_lossy(), commit]].concat())?;
+    let inside = git.in_worktree(&root);
+    // `--no-cone`: the reference's list has file patterns such as tsconfig*.json.
+    let set = inside.command(&["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
+    set.read(git.shutdown())?;
+    drop(alone);
+    inside.read(&["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
+    Ok(Checkout { root, commit: commit.to_owned(), reused: false })
+}
+
+/// Patterns are of the repository's root: `apps` must not select every folder of that name.
+fn anchored(patterns: &[String]) -> String {
+    let lines = patterns.iter().map(|p| match p.strip_prefix('!') {
+        Some(rest) => format!("!/{}\n", rest.trim_start_matches('/')),
+        None => format!("/{}\n", p.trim_start_matches('/')),
+    });
+    lines.collect()
+}
+
+fn is_right(git: &Git, commit: &str, patterns: &[String]) -> Result<bool> {
+    if !git.root().join(".git").is_file() {
+        return Ok(false);
+    }
+    let head = git.ask(&["rev-parse", "HEAD"])?;
+    let sparse = git.ask(&["sparse-checkout", "list"])?;
+    let clean = git.ask(&["status", "--porcelain", "--untracked-files=all", "--ignored"])?;
+    Ok(head.as_deref() == Some(commit)
+        && sparse.as_deref() == Some(anchored(patterns).trim_end())
+        && clean.as_deref() == Some(""))
+}
+
+/// Removes a checkout and git's note of it. A folder that is not there is fine. No command of git's is called for it: a run that is
+/// being stopped may start none, and has to clean up too.
+///
+/// # Errors
+/// When it cannot be removed, or is something else than a linked work tree.
+pub fn remove(root: &Path) -> Result<()> {
+    if !root.exists() {
+        return Ok(());
+    }
+    // `gitdir: <repository>/.git/worktrees/<name>`
+    let link = std::fs::read_to_string(root.join(".git")).ok();
+    // A run that died while making it may have left an empty folder.
+    let empty = || std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    if link.is_none() && !empty() {
+        return Err(Error::failed("is in the way of the sparse checkout and is not one").at(root, None).hint("move it away"));
+    }
+    let note = link.as_deref().and_then(|link| link.strip_prefix("gitdir: ")).map(|path| Path::new(path.trim_end()));
+    let note = note.filter(|note| note.parent().and_then(Path::file_name).is_some_and(|name| name == "worktrees"));
+    for folder in [Some(root), note].into_iter().flatten() {
+        match std::fs::remove_dir_all(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", folder, error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

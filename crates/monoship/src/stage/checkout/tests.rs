@@ -1,0 +1,129 @@
+//! The checkout against real repositories: whole, shallow and partial clones.
+
+use super::*;
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+
+/// A repository with two folders and a tag, as `origin` of what a test clones.
+fn origin(dir: &Path) -> PathBuf {
+    let root = dir.join("origin");
+    std::fs::create_dir_all(root.join("apps/api")).unwrap();
+    std::fs::create_dir_all(root.join("docs/apps")).unwrap();
+    std::fs::write(root.join("apps/api/main.ts"), "one").unwrap();
+    std::fs::write(root.join("docs/apps/big"), "x".repeat(1000)).unwrap();
+    std::fs::write(root.join("package.json"), "{}").unwrap();
+    git(&root, "init --quiet --initial-branch=main");
+    git(&root, "config uploadpack.allowFilter true");
+    git(&root, "config uploadpack.allowAnySHA1InWant true");
+    commit(&root);
+    git(&root, "tag v1.0.0");
+    std::fs::write(root.join("apps/api/main.ts"), "two").unwrap();
+    commit(&root);
+    git(&root, "tag -a -m annotated v1.1.0");
+    root
+}
+
+fn git_at(root: &Path) -> Git {
+    Git::at(root, &Shutdown::new())
+}
+
+fn git(dir: &Path, args: &str) -> String {
+    let invocation = Invocation::new("git").args(args.split(' ')).dir(dir);
+    invocation.read(&Shutdown::new()).unwrap()
+}
+
+fn commit(dir: &Path) {
+    git(dir, "add --all");
+    git(dir, "-c user.name=t -c user.email=t@example.org commit --quiet --message=m");
+}
+
+fn clone(origin: &Path, flags: &str, name: &str) -> PathBuf {
+    let into = origin.parent().unwrap().join(name);
+    let flags = if flags.is_empty() { String::new() } else { format!("{flags} ") };
+    git(origin.parent().unwrap(), &format!("clone --quiet {flags}file://{} {}", origin.display(), into.display()));
+    into
+}
+
+fn patterns() -> Vec<String> {
+    vec!["package.json".into(), "apps".into()]
+}
+
+#[test]
+fn a_release_tag_is_a_version_that_an_image_can_carry() {
+    for good in ["v1.2.3", "1.2.3", "v1.2.3-rc.1"] {
+        assert!(good.parse::<ReleaseTag>().is_ok(), "{good}");
+    }
+    for bad in ["1.2", "latest", "v1.2.3+build", "", "v1.2.3/x", "--upload-pack=x"] {
+        assert_eq!(bad.parse::<ReleaseTag>().unwrap_err().exit_code(), 2, "{bad}");
+    }
+}
+
+#[test]
+fn the_tag_is_found_in_whole_shallow_and_partial_clones_and_only_its_selected_files_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    let expected = git(&origin, "rev-parse v1.0.0^{commit}");
+    let clones = [("whole", "--no-tags"), ("shallow", "--depth=1 --no-tags"), ("partial", "--filter=blob:none --no-checkout")];
+    for (name, flags) in clones {
+        let clone = clone(&origin, flags, name);
+        let shutdown = Shutdown::new();
+        let (tag, commit) = resolve(&git_at(&clone), &"1.0.0".parse().unwrap()).unwrap();
+        assert_eq!((tag.tag.as_str(), &commit), ("v1.0.0", &expected), "{name}");
+        let settings = git(&clone, "config --list");
+        assert!(name != "whole" || !settings.contains("promisor") && !clone.join(".git/shallow").exists(), "{settings}");
+        let folder = clone.join("target/checkout");
+        let made = sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap();
+        assert_eq!(std::fs::read_to_string(made.root.join("apps/api/main.ts")).unwrap(), "one", "{name}");
+        assert!(!made.root.join("docs").exists(), "{name}: a folder named apps below another was selected");
+        assert!(!made.reused);
+        assert!(sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap().reused, "{name}");
+        std::fs::write(made.root.join("apps/api/extra.ts"), "dirt").unwrap();
+        assert!(
+            !sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap().reused,
+            "{name}: dirt was reused"
+        );
+        assert!(!made.root.join("apps/api/extra.ts").exists());
+        let tree = Git::at(&made.root, &shutdown).worktree().unwrap();
+        let missing: Vec<&str> = tree.absent().iter().map(String::as_str).filter(|path| path.starts_with("docs/")).collect();
+        assert_eq!(missing, ["docs/apps/big"], "{name}");
+        remove(&made.root).unwrap();
+        assert!(!made.root.exists());
+        assert_eq!(git(&clone, "worktree list").lines().count(), 1, "{name}: git still knows the removed work tree");
+        // `cargo clean` takes the folder and not git's note of it; a killed run may have left the note locked.
+        let again = sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap();
+        git(&clone, &format!("worktree lock {}", again.root.display()));
+        std::fs::remove_dir_all(&again.root).unwrap();
+        let again = sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap();
+        assert!(!again.reused && again.root.join("package.json").exists(), "{name}");
+    }
+}
+
+#[test]
+fn an_unknown_a_moved_and_an_ambiguous_tag_are_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    let clone = clone(&origin, "", "clone");
+    let refused = |tag: &str| {
+        let error = resolve(&git_at(&clone), &tag.parse().unwrap()).unwrap_err();
+        format!("{error}; {}", error.hint_text().unwrap_or_default())
+    };
+    assert_eq!(refused("v1.0.1"), "there is no tag v1.0.1; did you mean v1.0.0?");
+    assert!(resolve(&git_at(&clone), &"v1.1.0".parse().unwrap()).is_ok(), "an annotated tag is its commit");
+    git(&origin, "tag --force v1.0.0 main");
+    assert!(refused("v1.0.0").starts_with("tag v1.0.0 has moved: it is "), "{}", refused("v1.0.0"));
+    git(&clone, "tag 1.1.0 main~1");
+    assert!(refused("1.1.0").starts_with("release 1.1.0 is ambiguous: "), "{}", refused("1.1.0"));
+}
+
+#[test]
+fn a_folder_that_is_no_checkout_is_never_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    let commit = git(&origin, "rev-parse HEAD");
+    let in_the_way = dir.path().join("checkout").join(&commit[..12]);
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    std::fs::write(in_the_way.join("precious"), "mine").unwrap();
+    let error = sparse(&git_at(&origin), &dir.path().join("checkout"), &commit, &patterns(), &Events::none()).unwrap_err();
+    assert!(error.to_string().contains("is in the way"), "{error}");
+    assert!(in_the_way.join("precious").exists());
+}

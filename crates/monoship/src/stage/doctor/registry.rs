@@ -1,0 +1,103 @@
+//! Registries: does each answer, and what may we do with each repository? Pushing is tried with an upload that is cancelled, deleting
+//! with a digest that is nobody's: neither leaves anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Checkup, Finding, Severity};
+use monoship_core::error::Result;
+use monoship_core::name::{Digest, ImageRef};
+use monoship_docker::registry::{Access, Deletion, in_parallel};
+use monoship_plan::config::Switch;
+
+/// What may be done with a repository.
+struct Rights {
+    pull: Result<Access>,
+    push: Result<Access>,
+    delete: Result<Deletion>,
+}
+
+pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
+    let config = &checkup.config;
+    let Some(prefix) = &config.images.prefix else {
+        let fix = "set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote";
+        return vec![Finding::note("no-registry", "no registry is configured: images stay in the engine", fix)];
+    };
+    let mut repositories: BTreeSet<ImageRef> =
+        checkup.services().iter().filter_map(|service| config.images.image(&service.name).ok()).collect();
+    repositories.extend(config.cache.repository.clone().filter(|_| config.cache.registry == Switch::Auto));
+    if repositories.is_empty() {
+        repositories.insert(prefix.clone());
+    }
+    let repositories: Vec<ImageRef> = repositories.into_iter().collect();
+    let rights = in_parallel(&repositories, |repository| Rights {
+        pull: checkup.registry.can_pull(repository),
+        push: checkup.registry.can_push(repository),
+        delete: checkup.registry.delete_manifest(repository, &Digest::of(b"nobody's: may we delete?")),
+    });
+    // Repositories of which the same is found share a line.
+    let mut lines: BTreeMap<(Severity, &'static str, String, String), Vec<String>> = BTreeMap::new();
+    for (repository, rights) in repositories.iter().zip(&rights) {
+        let findings = judged(repository, rights);
+        for finding in findings {
+            let key = (finding.severity, finding.code, finding.what, finding.fix.unwrap_or_default());
+            lines.entry(key).or_default().push(repository.repository().to_owned());
+        }
+    }
+    let is_of_host = |code: &str| matches!(code, "registry-unreachable" | "credentials-unreadable");
+    let found = lines.into_iter().rev().map(|((severity, code, what, fix), names)| {
+        let what = if is_of_host(code) { what } else { format!("{}: {what}", names.join(", ")) };
+        Finding::new(severity, code, what, fix)
+    });
+    found.collect()
+}
+
+fn judged(repository: &ImageRef, rights: &Rights) -> Vec<Finding> {
+    let host = repository.registry();
+    let login = format!("`docker login {host}` as someone who may; in a workflow give the job `packages: write`");
+    let mut found = Vec::new();
+    match &rights.pull {
+        // An error with a place is about a file: the user's Docker configuration.
+        Err(error) if error.place().is_some() => {
+            return vec![Finding::error(Severity::Problem, "credentials-unreadable", error, "mend the file, or log in anew")];
+        }
+        Err(error) => {
+            let what = format!("{host} does not answer: {error}");
+            let fix = error.hint_text().unwrap_or("check the host's name and the network");
+            return vec![Finding::problem("registry-unreachable", what, fix)];
+        }
+        Ok(Access::Denied(why)) => {
+            found.push(Finding::problem("registry-pull-denied", format!("{host} does not let us pull: {why}"), &login));
+        }
+        Ok(Access::Granted) => {}
+    }
+    match &rights.push {
+        Ok(Access::Granted) => {}
+        Ok(Access::Denied(why)) => {
+            found.push(Finding::warning("registry-push-denied", format!("{host} does not let us push: {why}"), &login));
+        }
+        Err(error) => found.push(Finding::error(
+            Severity::Warning,
+            "registry-push-denied",
+            error,
+            "run it again; the registry answers other questions",
+        )),
+    }
+    match &rights.delete {
+        Ok(Deletion::Unsupported) => found.push(Finding::note(
+            "registry-keeps-all",
+            format!("{host} deletes nothing by its registry API"),
+            "GHCR deletes by GitHub's Packages API; a registry of your own wants REGISTRY_STORAGE_DELETE_ENABLED=true",
+        )),
+        Ok(Deletion::Deleted | Deletion::Absent) => {}
+        Err(_) if !matches!(rights.push, Ok(Access::Granted)) => {}
+        Err(error) => found.push(Finding::note(
+            "registry-delete-denied",
+            format!("{host} does not let us delete: {error}"),
+            "only pruning needs it: log in as someone who may",
+        )),
+    }
+    if found.is_empty() {
+        found.push(Finding::good(format!("{host} lets us pull, push and delete")));
+    }
+    found
+}

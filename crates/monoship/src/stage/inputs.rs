@@ -1,0 +1,268 @@
+//! What goes into each image: the base images pinned, the contexts cut, the inputs gathered. Whether anything is built is decided later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use crate::stage::engine as engines;
+use crate::stage::project::Project;
+use crate::stage::{Session, contexts};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::Level;
+use monoship_core::name::{Digest, ImageRef, Platform};
+use monoship_docker::capability::Capabilities;
+use monoship_docker::engine::Engine;
+use monoship_docker::registry::Registry;
+use monoship_plan::config::pins::Pins;
+use monoship_plan::config::{Provenance, Sbom};
+use monoship_plan::fingerprint::{self, Inputs, Parts};
+use monoship_plan::part::MainContext;
+use monoship_plan::request::{Destination, Request};
+use monoship_plan::services::{Service, discover};
+use monoship_workspace::dockerfile;
+
+/// When no `SOURCE_DATE_EPOCH` is given, image times are clamped to this moment (1980-01-01, in seconds since 1970): constant, so that
+/// equal inputs make equal images whatever commit they are part of.
+const EPOCH: &str = "315532800";
+
+/// The argument that BuildKit's exporters read the epoch from.
+pub const EPOCH_ARGUMENT: &str = "SOURCE_DATE_EPOCH";
+
+/// What BuildKit runs for `--sbom=true`.
+pub const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
+
+/// The file of pins, beside `xtask.toml`.
+pub const PINS: &str = "xtask.lock";
+
+/// One Dockerfile target as it will be built.
+pub struct Target<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The build arguments.
+    pub args: BTreeMap<String, String>,
+    /// The platforms; empty means the engine's own.
+    pub platforms: &'a [Platform],
+    /// The named contexts' content; each replaces the stage of its name.
+    pub contexts: BTreeMap<String, Parts>,
+    /// Whether an image is made of it, with the request's output and attestations.
+    pub makes_image: bool,
+}
+
+impl Target<'_> {
+    /// What of the Dockerfile it reaches.
+    ///
+    /// # Errors
+    /// When it cannot be cut out.
+    pub fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
+        let contexts: BTreeSet<String> = self.contexts.keys().cloned().collect();
+        project.dockerfile.slice(&dockerfile::Request {
+            target: self.name,
+            contexts: &contexts,
+            args: &self.args,
+            platforms: self.platforms,
+        })
+    }
+}
+
+/// What each image from outside is taken as: by default, nothing is known of any.
+#[derive(Default)]
+pub struct Bases {
+    pins: Pins,
+    stand_ins: BTreeMap<ImageRef, Digest>,
+    /// What an image counts as that is neither. Of now there is none such.
+    otherwise: Option<&'static str>,
+}
+
+impl Bases {
+    /// What tells one content of an image from another.
+    fn identity(&self, image: &ImageRef) -> Option<String> {
+        let stand_in = self.stand_ins.get(image).map(|digest| format!("stand-in {digest}"));
+        let pinned = || self.pins.get(image).map(ToString::to_string);
+        stand_in.or_else(pinned).or_else(|| self.otherwise.map(str::to_owned))
+    }
+
+    /// The same at another revision, whose pins these are: what was not pinned then can have been anything.
+    #[must_use]
+    pub fn at(&self, pins: Pins) -> Self {
+        Self { pins, stand_ins: self.stand_ins.clone(), otherwise: Some("not pinned") }
+    }
+
+    /// The named contexts that hold the images of `inputs` to their pins: `--build-context node:24=docker-image://node:24@sha256:…`.
+    pub fn contexts(&self, inputs: &Inputs) -> BTreeMap<String, String> {
+        let held = inputs.bases.keys().filter(|image| !self.stand_ins.contains_key(image) && image.digest().is_none());
+        held.filter_map(|image| Some((image.to_string(), format!("docker-image://{}", self.pins.pinned(image)?)))).collect()
+    }
+
+    /// True where an image is not the real one.
+    pub fn has_stand_ins(&self) -> bool {
+        !self.stand_ins.is_empty()
+    }
+}
+
+/// The targets of services, in their order.
+pub fn of_services<'a>(
+    session: &Session,
+    request: &'a Request,
+    services: &'a [Service],
+    cut: &contexts::Cut<'_>,
+) -> Vec<Target<'a>> {
+    let targets = services.par_iter().map(|service| Target {
+        name: &service.target,
+        args: with_epoch(session, &service.build_args),
+        platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
+        contexts: cut.parts(&service.name),
+        makes_image: true,
+    });
+    targets.collect()
+}
+
+/// The target of the shared base.
+pub fn of_base<'a>(session: &'a Session, request: &'a Request) -> Target<'a> {
+    let config = &session.config;
+    Target {
+        name: &config.base_target,
+        args: with_epoch(session, &config.images.build_args),
+        platforms: if request.platforms.is_empty() { &config.images.platforms } else { &request.platforms },
+        contexts: BTreeMap::new(),
+        makes_image: false,
+    }
+}
+
+fn with_epoch(session: &Session, args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut args = args.clone();
+    args.insert(EPOCH_ARGUMENT.to_owned(), epoch(session));
+    args
+}
+
+/// The epoch that image times are clamped to.
+pub fn epoch(session: &Session) -> String {
+    session.env.get(EPOCH_ARGUMENT).unwrap_or(EPOCH).to_owned()
+}
+
+/// Every image from outside that a service or the base starts from, whatever is built.
+///
+/// # Errors
+/// When a target cannot be cut out of the Dockerfile.
+pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
+    let config = &session.config;
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let mut images = BTreeSet::new();
+    let (no_contexts, args) = (BTreeSet::new(), config.images.build_args.clone());
+    let services = discover(config, &project.packages(), &names)?;
+    for target in services.iter().map(|service| service.target.as_str()).chain([config.base_target.as_str()]) {
+        let request = dockerfile::Request { target, contexts: &no_contexts, args: &args, platforms: &config.images.platforms };
+        images.extend(project.dockerfile.slice(&request)?.images().map(|base| base.image));
+    }
+    Ok(images)
+}
+
+/// Makes sure that every image the targets start from can be had and is pinned: on the embedded engine without Docker Hub by
+/// stand-ins, which are never pinned; otherwise by `xtask.lock`, into which a new image's digest is written once.
+///
+/// # Errors
+/// When an image can neither be had nor pinned, or is not pinned and the request is `--locked`.
+pub fn bases(
+    session: &Session,
+    project: &Project,
+    engine: &Engine,
+    request: &Request,
+    slices: &[dockerfile::Slice<'_>],
+) -> Result<Bases> {
+    let images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).collect();
+    let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
+    if request.pushes() && request.sbom == Sbom::On {
+        wanted.push(SCANNER.parse()?);
+    }
+    let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
+    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().collect();
+    let path = project.root.join(PINS);
+    let mut pins = Pins::load(&path)?;
+    let real = images.iter().filter(|image| !stand_ins.contains_key(image));
+    let moved = pins.ensure(real, request.locked, &|image| digest_of(&session.registry, image))?;
+    if !moved.is_empty() {
+        pins.save(&path)?;
+        let names: Vec<String> = moved.iter().map(|pin| pin.image.to_string()).collect();
+        let message = format!("pinned {} in {PINS}", names.join(", "));
+        session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
+    }
+    Ok(Bases { pins, stand_ins, otherwise: None })
+}
+
+/// What an image's tag points to now, for a pin.
+///
+/// # Errors
+/// When there is no such image, or its registry does not answer.
+pub fn digest_of(registry: &Registry, image: &ImageRef) -> Result<Digest> {
+    let found = registry.resolve(image)?.map(|descriptor| descriptor.digest);
+    found.ok_or_else(|| Error::failed(format!("there is no image `{image}`")).hint("check the FROM line"))
+}
+
+/// The inputs of each target, in their order.
+///
+/// # Errors
+/// When a target cannot be cut out of the Dockerfile.
+pub fn gather(
+    session: &Session,
+    project: &Project,
+    capabilities: Capabilities,
+    request: &Request,
+    targets: &[Target<'_>],
+    slices: &[dockerfile::Slice<'_>],
+    bases: &Bases,
+) -> Result<Vec<Inputs>> {
+    let main = MainContext::new(&project.tree, &project.ignore);
+    let image_settings = settings(session, capabilities, request);
+    let none = BTreeMap::new();
+    // In a registry, a laptop's image and a server's may not have one name.
+    let mut own_platform = image_settings.clone();
+    if request.pushes() {
+        own_platform.insert("platform".to_owned(), std::env::consts::ARCH.to_owned());
+    }
+    let inputs = targets.par_iter().zip(slices).map(|(target, slice)| {
+        Inputs::new(&fingerprint::Facts {
+            target: target.name,
+            slice,
+            contexts: &target.contexts,
+            main: &main,
+            args: &target.args,
+            pin: &|image| bases.identity(image),
+            platforms: target.platforms,
+            settings: match (target.makes_image, target.platforms.is_empty()) {
+                (true, true) => &own_platform,
+                (true, false) => &image_settings,
+                (false, _) => &none,
+            },
+        })
+    });
+    inputs.collect()
+}
+
+/// What else changes the image: where it goes decides its compression and whether it is attested.
+fn settings(session: &Session, capabilities: Capabilities, request: &Request) -> BTreeMap<String, String> {
+    let mut settings = BTreeMap::from([("epoch".to_owned(), epoch(session))]);
+    let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
+    match &request.destination {
+        Destination::Engine(_) => drop(set("output", "engine".to_owned())),
+        Destination::Output(output) => drop(set("output", output.clone())),
+        Destination::Registry(_) => {
+            set("output", if capabilities.push_without_store { "registry zstd" } else { "registry" }.to_owned());
+            set(
+                "provenance",
+                match request.provenance {
+                    Provenance::Max => "max".to_owned(),
+                    Provenance::Min => "min".to_owned(),
+                    Provenance::Off => "off".to_owned(),
+                },
+            );
+            set(
+                "sbom",
+                match &request.sbom {
+                    Sbom::On => "on".to_owned(),
+                    Sbom::Generator(image) => image.to_string(),
+                    Sbom::Off => "off".to_owned(),
+                },
+            );
+        }
+    }
+    settings
+}

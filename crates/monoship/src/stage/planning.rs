@@ -1,0 +1,342 @@
+//! The planning stage: what goes into each image, whether it stands already, which caches can be used; in the end one plan.
+//! Asks; builds nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use crate::stage::caches;
+use crate::stage::inputs::{self, Bases};
+use crate::stage::project::{self, Project};
+use crate::stage::{Session, contexts, since};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::Task;
+use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName, Tag};
+use monoship_docker::engine::{Engine, ca_bundle};
+use monoship_docker::spec::{BuildSpec, Output};
+use monoship_docker::store::ImageStore;
+use monoship_plan::affected::Affected;
+use monoship_plan::cache::{CachePlan, Facts, Scoped, resolve};
+use monoship_plan::config::{Provenance, Sbom};
+use monoship_plan::explain::{Reason, explain};
+use monoship_plan::fingerprint::Inputs;
+use monoship_plan::request::{Destination, Request};
+use monoship_plan::services::{Service, discover, no_target, select};
+use monoship_plan::{Decision, Plan, ServicePlan, TargetPlan, steps};
+
+/// Makes the plan of a request.
+///
+/// # Errors
+/// Unknown services or targets, a push without a registry, and whatever cannot be read or asked.
+pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Request) -> Result<Plan> {
+    let config = &session.config;
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    if !names.contains(&config.base_target.as_str()) {
+        return Err(no_target(&config.base_target, &config.images.dockerfile, &names));
+    }
+    let all = discover(config, &project.packages(), &names)?;
+    let beside =
+        all.iter().filter(|service| request.beside.contains(&service.name)).map(|service| service.target.clone()).collect();
+    let services = select(all, &request.services)?;
+    let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
+    let cut = contexts::plan(project, &services)?;
+    cut.warn(session);
+    let mut targets = inputs::of_services(session, request, &services, &cut);
+    targets.push(inputs::of_base(session, request));
+    let slices = targets.par_iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
+    if project.root != session.home {
+        project::check_copied(project, &slices)?;
+    }
+    let bases = inputs::bases(session, project, engine, request, &slices)?;
+    if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
+        return Err(Error::failed("a release cannot be built on stand-in base images")
+            .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
+    }
+    let mut gathered = inputs::gather(session, project, engine.capabilities, request, &targets, &slices, &bases)?;
+    let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
+    let (affected, before) = match &request.since {
+        Some(since) => {
+            let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
+            let (affected, before) = since::compare(session, engine.capabilities, request, &bases, since, &after)?;
+            (Some(affected), before)
+        }
+        None => (None, BTreeMap::new()),
+    };
+    let is_wanted = |service: &Service| {
+        request.unaffected_too || affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some())
+    };
+    let all = services.into_par_iter().zip(images).zip(gathered.into_par_iter().zip(&slices));
+    let chosen = all.filter(|((service, _), _)| is_wanted(service)).map(|((service, image), (inputs, slice))| {
+        let fingerprint = inputs.fingerprint();
+        (Candidate { service, image, inputs, fingerprint }, slice)
+    });
+    let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
+    let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref(), beside };
+    let decided = planner.decide(&candidates)?;
+    let mut plan = planner.assemble(candidates, decided, base_inputs, &cut);
+    for (service, slice) in plan.services.iter_mut().zip(chosen_slices).filter(|(service, _)| service.is_built()) {
+        let name = &service.service.name;
+        let known = last_inputs(session, name).or_else(|| before.get(name).cloned());
+        service.target.changes = known.map(|known| steps::changes(slice, &known, &service.target.inputs));
+    }
+    if let (Some(base), Some(slice)) = (&mut plan.base, slices.last()) {
+        base.changes = last_inputs(session, &base_key()).map(|known| steps::changes(slice, &known, &base.inputs));
+    }
+    Ok(Plan { affected, ..plan })
+}
+
+/// What went into the newest build, where that is known.
+fn last_inputs(session: &Session, service: &ServiceName) -> Option<Inputs> {
+    session.state().inputs(service).and_then(|(_, recorded)| Inputs::from_record(recorded))
+}
+
+/// The image's name without tag.
+fn image(session: &Session, request: &Request, service: &Service) -> Result<ImageRef> {
+    if request.pushes() && session.config.images.prefix.is_none() {
+        return Err(Error::usage("there is no registry to push to")
+            .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
+    }
+    session.config.images.image(&service.name)
+}
+
+/// Under which name the base's builds are remembered: no service can be called so, for lack of a Dockerfile target like it.
+pub fn base_key() -> ServiceName {
+    "base.target".parse().expect("it is a path component")
+}
+
+/// An image that is already where it belongs: its digest and, where known, its size in bytes.
+type Standing = (Digest, Option<u64>);
+
+/// What is known of a service before it is decided on.
+struct Candidate {
+    service: Service,
+    /// The image's name without tag.
+    image: ImageRef,
+    inputs: Inputs,
+    fingerprint: Fingerprint,
+}
+
+struct Planner<'a> {
+    session: &'a Session,
+    project: &'a Project,
+    engine: &'a Engine,
+    request: &'a Request,
+    bases: &'a Bases,
+    affected: Option<&'a Affected>,
+    /// Targets that other machines build at the same time.
+    beside: Vec<String>,
+}
+
+impl Planner<'_> {
+    /// Build or skip, for each service in its order. Every place is asked at once.
+    fn decide(&self, candidates: &[Candidate]) -> Result<Vec<Decision>> {
+        let standing = match &self.request.destination {
+            Destination::Output(_) => vec![None; candidates.len()],
+            Destination::Engine(tags) => self.standing_in_engine(candidates, tags)?,
+            Destination::Registry(_) => self.standing_in_registry(candidates)?,
+        };
+        let state = self.session.state();
+        let decisions = candidates.iter().zip(standing).map(|(candidate, standing)| {
+            let wanted = self.request.force || self.request.no_cache || state.is_cleared(&candidate.service.name);
+            match standing {
+                Some((digest, size)) if !wanted => Decision::Skip { digest, size },
+                _ => Decision::Build { reasons: self.reasons(&state, candidate) },
+            }
+        });
+        Ok(decisions.collect())
+    }
+
+    fn reasons(&self, state: &monoship_report::record::State, candidate: &Candidate) -> Vec<Reason> {
+        let Candidate { service, inputs, fingerprint, .. } = candidate;
+        if let Some(reasons) = self.affected.and_then(|affected| affected.reasons(&service.name)) {
+            return reasons;
+        }
+        if self.request.warms.is_some() {
+            return vec![Reason::Warming];
+        }
+        if self.request.force {
+            return vec![Reason::Forced];
+        }
+        if self.request.no_cache {
+            return vec![Reason::NoCache];
+        }
+        if state.is_cleared(&service.name) {
+            return vec![Reason::Cleared];
+        }
+        let Some((before, recorded)) = state.inputs(&service.name) else { return vec![Reason::NeverBuilt] };
+        if before == *fingerprint || state.find(&service.name, fingerprint).is_some() {
+            let place = match &self.request.destination {
+                Destination::Engine(_) => "the engine".to_owned(),
+                Destination::Registry(_) => "the registry".to_owned(),
+                Destination::Output(output) => output.clone(),
+            };
+            return vec![Reason::ImageGone { place }];
+        }
+        let reasons = Inputs::from_record(recorded).map(|before| explain(&before, inputs)).unwrap_or_default();
+        if reasons.is_empty() { vec![Reason::RecordUnreadable] } else { reasons }
+    }
+
+    /// An image stands in the engine when a build of these inputs is remembered and each of its names still is that image.
+    fn standing_in_engine(&self, candidates: &[Candidate], tags: &[Tag]) -> Result<Vec<Option<Standing>>> {
+        let state = self.session.state();
+        let tagged = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).collect::<Vec<_>>();
+        let names: Vec<ImageRef> = candidates.iter().flat_map(tagged).collect();
+        let ids = image_store(self.session, self.engine).ids(&names)?;
+        let standing = candidates.par_iter().zip(ids.par_chunks(tags.len().max(1))).map(|(candidate, ids)| {
+            let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
+            let digest = build.digest?;
+            ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some((digest, build.size))
+        });
+        Ok(standing.collect())
+    }
+
+    /// An image stands in the registry when its content tag does: that holds for every machine.
+    fn standing_in_registry(&self, candidates: &[Candidate]) -> Result<Vec<Option<Standing>>> {
+        let tagged = |candidate: &Candidate| candidate.image.with_tag(candidate.fingerprint.content_tag());
+        let names: Vec<ImageRef> = candidates.iter().map(tagged).collect();
+        let found = self.session.registry.resolve_all(&names).into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
+    }
+
+    fn assemble(&self, candidates: Vec<Candidate>, decided: Vec<Decision>, base_inputs: Inputs, cut: &contexts::Cut<'_>) -> Plan {
+        let config = &self.session.config;
+        let is_built = |decision: &Decision| matches!(decision, Decision::Build { .. });
+        let built: Vec<&Candidate> =
+            candidates.iter().zip(&decided).filter(|(_, decision)| is_built(decision)).map(|(candidate, _)| candidate).collect();
+        let any = !built.is_empty();
+        let facts = if any && self.request.ask_caches { self.facts(&built) } else { BTreeMap::new() };
+        let shared = self.scoped(&config.base_target, &config.images.platforms);
+        let mut planned = Vec::new();
+        for (candidate, decision) in candidates.into_iter().zip(decided) {
+            let Candidate { service, image, inputs, fingerprint } = candidate;
+            let own = self.scoped(&service.target, &service.platforms);
+            let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
+            let mut target = self.target(Task::Service(service.name.clone()), inputs, fingerprint, cache.unwrap_or_default());
+            target.spec.contexts.extend(cut.folders(self.session, &service.name));
+            target.spec.no_cache |= self.session.state().is_cleared(&service.name);
+            self.finish_service(&mut target, &service, &image);
+            divide(&mut target, own, Some(shared), facts.get(&service.target));
+            planned.push(ServicePlan { service, decision, target });
+        }
+        let base = any.then(|| {
+            let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
+            let fingerprint = base_inputs.fingerprint();
+            let mut base = self.target(Task::Base, base_inputs, fingerprint, cache.unwrap_or_default());
+            base.spec.build_args.extend(config.images.build_args.clone());
+            divide(&mut base, shared, None, facts.get(&config.base_target));
+            base
+        });
+        Plan { base: base.filter(|base| self.must_build_base(base)), services: planned, affected: None }
+    }
+
+    /// A base that this engine has built is in its cache, and what of it was thrown away the services build themselves: calling the
+    /// builder for it again would only cost the start of a process.
+    fn must_build_base(&self, base: &TargetPlan) -> bool {
+        let known = self.session.state().find(&base_key(), &base.fingerprint);
+        let here = known.is_some_and(|build| build.images.contains(&self.engine.store_id()));
+        !here || self.request.no_cache || base.builds().iter().any(|build| !build.cache_to.is_empty())
+    }
+
+    /// A target with the platforms of this run and those that are configured, which name its caches.
+    fn scoped<'a>(&'a self, target: &'a str, configured: &'a [Platform]) -> Scoped<'a> {
+        let run = if self.request.platforms.is_empty() { configured } else { &self.request.platforms };
+        Scoped { target, run, configured }
+    }
+
+    fn facts(&self, built: &[&Candidate]) -> BTreeMap<String, Facts> {
+        let config = &self.session.config;
+        let targets = built.iter().map(|Candidate { service, image, .. }| caches::Target {
+            scoped: self.scoped(&service.target, &service.platforms),
+            image: Some(image),
+        });
+        let mut targets: Vec<caches::Target<'_>> = targets.collect();
+        targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
+        let built: BTreeSet<&str> =
+            targets.iter().map(|target| target.scoped.target).chain(self.beside.iter().map(String::as_str)).collect();
+        // A layer each, and an index for each target; all of it for each platform.
+        let platforms = targets.iter().map(|target| target.scoped.run.len()).max().unwrap_or(1).max(1);
+        let uploads = (self.project.dockerfile.layers(built.iter().copied()) + built.len()) * platforms;
+        caches::probe(self.session, self.engine.capabilities, self.request, &targets, uploads)
+    }
+
+    fn target(&self, task: Task, inputs: Inputs, fingerprint: Fingerprint, cache: CachePlan) -> TargetPlan {
+        let secrets = ca_bundle(&self.session.env).map(|file| ("ca".to_owned(), file));
+        let spec = BuildSpec {
+            task,
+            dockerfile: self.project.root.join(&self.session.config.images.dockerfile),
+            context: self.project.root.clone(),
+            target: inputs.target.clone(),
+            contexts: self.bases.contexts(&inputs),
+            build_args: BTreeMap::from([(inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session))]),
+            secrets: secrets.into_iter().collect(),
+            platforms: inputs.platforms.iter().cloned().collect(),
+            cache_from: cache.from,
+            cache_to: cache.to,
+            no_cache: self.request.no_cache,
+            output: Output::CacheOnly,
+            provenance: None,
+            sbom: None,
+            builder: self.session.config.builder.clone(),
+        };
+        TargetPlan { inputs, fingerprint, spec, by_platform: Vec::new(), tiers: cache.tiers, changes: None }
+    }
+
+    /// What a service's build has beyond any target's: its arguments, an image, attestations.
+    fn finish_service(&self, target: &mut TargetPlan, service: &Service, image: &ImageRef) {
+        let named = |tags: &[Tag]| tags.iter().map(|tag| image.with_tag(tag.clone())).collect();
+        let spec = &mut target.spec;
+        spec.build_args.extend(service.build_args.clone());
+        spec.output = match &self.request.destination {
+            Destination::Engine(tags) => {
+                // Elsewhere the user may have chosen (`docker buildx use`) a builder whose images are not the engine's.
+                let own = self.engine.is_embedded() && spec.builder.is_none();
+                Output::Load { names: named(tags), zstd: own && self.engine.capabilities.load_packed_with_zstd }
+            }
+            // As the base is built: no image, and each platform for itself.
+            Destination::Output(_) if self.request.warms.is_some() => Output::CacheOnly,
+            Destination::Output(written) => Output::Other(written.replace("{service}", service.name.as_str())),
+            // Version tags are put later, when every service stands.
+            Destination::Registry(_) => Output::Push {
+                names: named(&[target.fingerprint.content_tag()]),
+                direct: self.engine.capabilities.push_without_store,
+            },
+        };
+        if !self.request.pushes() {
+            return;
+        }
+        spec.provenance = match self.request.provenance {
+            Provenance::Max => Some("mode=max".to_owned()),
+            Provenance::Min => Some("mode=min".to_owned()),
+            Provenance::Off => None,
+        };
+        spec.sbom = match &self.request.sbom {
+            Sbom::On => Some("true".to_owned()),
+            Sbom::Generator(image) => Some(format!("generator={image}")),
+            Sbom::Off => None,
+        };
+    }
+}
+
+/// Divides a build for several platforms where its parts can be joined again: each has caches of its own, so that none replaces another's
+/// and runs for one of them, on other days or machines, read and write the same.
+fn divide(target: &mut TargetPlan, own: Scoped<'_>, shared: Option<Scoped<'_>>, facts: Option<&Facts>) {
+    let joins = matches!(&target.spec.output, Output::CacheOnly | Output::Push { direct: true, .. });
+    if !joins || target.spec.platforms.len() < 2 {
+        return;
+    }
+    target.tiers.clear();
+    for platform in &target.spec.platforms {
+        let run = std::slice::from_ref(platform);
+        let shared = shared.map(|shared| if shared.run.contains(platform) { Scoped { run, ..shared } } else { shared });
+        let shared: Vec<Scoped<'_>> = shared.into_iter().collect();
+        let cache = facts.map(|facts| resolve(Scoped { run, ..own }, &shared, facts)).unwrap_or_default();
+        target.tiers.extend(cache.tiers.iter().cloned());
+        target.by_platform.push(target.spec.of_platform(platform, cache.from, cache.to));
+    }
+}
+
+/// The image store of an engine.
+pub fn image_store(session: &Session, engine: &Engine) -> ImageStore {
+    let host = engine.docker_host.as_deref().or(session.env.get("DOCKER_HOST"));
+    ImageStore::new(host, engine.docker(), &session.shutdown).with_containerd(engine.containerd())
+}

@@ -1,0 +1,154 @@
+//! Reading the monorepo: its packages, Dockerfile, ignore rules and git's view of it, all at once. Nothing is decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crate::stage::Session;
+use monoship_core::error::{Error, Result};
+use monoship_core::event::Level;
+use monoship_plan::fingerprint::Inputs;
+use monoship_workspace::Workspace;
+use monoship_workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
+use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::git::{Git, Looking, Tree};
+use pnpm::lock::Lock;
+
+/// A monorepo as it is on disk.
+pub struct Project {
+    /// Its root: the working tree, or a release's checkout.
+    pub root: PathBuf,
+    /// Its packages, their graph and their lock.
+    pub workspace: Workspace,
+    /// The Dockerfile.
+    pub dockerfile: Dockerfile,
+    /// What the main context leaves out.
+    pub ignore: Ignore,
+    /// Git's view of it.
+    pub tree: Arc<Tree>,
+}
+
+impl Project {
+    /// The packages' folders with their names.
+    pub fn packages(&self) -> BTreeMap<String, String> {
+        self.workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).collect()
+    }
+}
+
+/// A look at the working tree that was begun with the command, before its configuration was known. Whoever loads the project first takes it.
+#[derive(Clone, Default)]
+pub struct Ahead(Arc<Mutex<Option<JoinHandle<Result<Looking>>>>>);
+
+impl Ahead {
+    /// Begins it, on a thread of its own: who starts a child waits until that runs, which takes milliseconds where the processors are busy.
+    /// Where git cannot be asked, whoever needs the answer will be told.
+    pub fn look(git: &Git) -> Self {
+        let git = git.clone();
+        Self(Arc::new(Mutex::new(Some(thread::spawn(move || git.look())))))
+    }
+
+    fn take(&self) -> Option<Looking> {
+        let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        begun.join().ok()?.ok()
+    }
+}
+
+/// Refuses to go on where a file that one of the images is made of was edited since the monorepo was read: an image is known by the
+/// fingerprint of what was read, also to whoever meets its content tag in the registry.
+///
+/// # Errors
+/// The first such file; git failures.
+pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
+    let now = session.git().in_worktree(&project.root).worktree()?;
+    let changed = project.tree.changed(&now);
+    let counts = |path: &&String| **path == session.config.images.dockerfile || images.iter().any(|inputs| inputs.count_on(path));
+    match changed.keys().find(counts) {
+        Some(path) => Err(Error::failed(format!("`{path}` was edited while the run was under way"))
+            .hint("run this again: the image would be taken for one without that edit")),
+        None => Ok(()),
+    }
+}
+
+/// Reads the monorepo at `root`.
+///
+/// # Errors
+/// A missing or malformed file, with its place; git failures.
+pub fn load(session: &Session, root: &Path) -> Result<Project> {
+    let dockerfile_path = root.join(&session.config.images.dockerfile);
+    let git = session.git().in_worktree(root);
+    let looking = session.ahead.take().filter(|_| root == session.home);
+    let (tree, (workspace, files)) = rayon::join(
+        || git.worktree_from(looking.map_or_else(|| git.look(), Ok)),
+        || rayon::join(|| Workspace::load(root), || docker_files(&dockerfile_path, root)),
+    );
+    // The files' errors first: they are nearer to the user than git's.
+    let (dockerfile, ignore) = files?;
+    let (workspace, tree) = (workspace?, tree?);
+    if let Some(why) = tree.outside_git() {
+        let hint = "every file is read on each run; in a git repository only changed ones are".to_owned();
+        session.events.notice(Level::Warning, None, why, Some(hint));
+    }
+    Ok(Project { root: root.to_owned(), workspace, dockerfile, ignore, tree: Arc::new(tree) })
+}
+
+fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> {
+    let ignore = match dockerfile::ignore_file(dockerfile, root) {
+        Some(path) => Ignore::load(&path)?,
+        None => Ignore::default(),
+    };
+    Ok((dockerfile::load(dockerfile)?, ignore))
+}
+
+/// Files at the root that a build reads beside its packages, where the commit has them.
+const ROOT_FILES: [&str; 9] = [
+    ".dockerignore",
+    ".npmrc",
+    ".pnpmfile.cjs",
+    "package.json",
+    "pnpm-lock.yaml",
+    "pnpm-workspace.yaml",
+    "tsconfig.base.json",
+    "tsconfig.json",
+    "xtask.lock",
+];
+
+/// Checks that a sparse checkout holds what the build needs: the Dockerfile and root files, and every package that the lock links.
+///
+/// # Errors
+/// Names what the checkout's patterns leave out.
+pub fn check_complete(project: &Project) -> Result<()> {
+    let absent = project.tree.absent();
+    if absent.is_empty() {
+        return Ok(());
+    }
+    let folders = |lock: &'_ Lock| {
+        (0..u32::try_from(lock.importer_count()).unwrap_or(u32::MAX)).map(|at| lock.importer_dir(at).to_owned()).collect()
+    };
+    let importers: Vec<String> = project.workspace.scanned().map(folders).unwrap_or_default();
+    let is_root_file = |path: &str| ROOT_FILES.contains(&path) || path.starts_with("patches/");
+    let in_package =
+        |path: &str| importers.iter().any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
+    let kept_out = |path: &str| project.ignore.excludes(path);
+    let missing = absent.iter().find(|path| is_root_file(path) || (in_package(path) && !kept_out(path)));
+    missing.map_or(Ok(()), |path| Err(left_out(path, "the build needs")))
+}
+
+/// Checks that a sparse checkout holds what the Dockerfile copies by name: `COPY config/ …` without a file of `config` would make another
+/// image. What `COPY .` takes along nobody can say.
+///
+/// # Errors
+/// Names what the checkout's patterns leave out, and the line that copies it.
+pub fn check_copied(project: &Project, slices: &[Slice<'_>]) -> Result<()> {
+    let absent: Vec<&String> = project.tree.absent().iter().filter(|path| !project.ignore.excludes(path)).collect();
+    let sources: BTreeSet<&ContextSource> =
+        slices.iter().flat_map(Slice::sources).filter(|source| source.pattern != ".").collect();
+    let copied = sources.iter().find_map(|source| absent.iter().find(|path| source.sees(path)).map(|path| (path, source.line)));
+    copied.map_or(Ok(()), |(path, line)| Err(left_out(path, "this line copies").at(project.dockerfile.path(), Some(line))))
+}
+
+fn left_out(path: &str, who: &str) -> Error {
+    let pattern = path.split('/').take(2).collect::<Vec<_>>().join("/");
+    Error::usage(format!("the sparse checkout leaves out {path}, which {who}"))
+        .hint(format!("add \"{pattern}\" to `[checkout] patterns` in xtask.toml"))
+}

@@ -1,0 +1,83 @@
+//! What a publication is about to change, written before it does: enough to finish it, or to take it back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Plan, TagPlan};
+use monoship_core::error::{Error, Result, write_atomically};
+use monoship_core::name::{Digest, ImageRef, ServiceName};
+
+/// The format's number; a file with another one is not ours to read.
+const SCHEMA: u32 = 1;
+
+/// The journal of one publication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Journal {
+    schema: u32,
+    /// What is published.
+    pub name: String,
+    /// True once every tag was put and read back.
+    pub complete: bool,
+    /// By service.
+    pub services: BTreeMap<ServiceName, Entry>,
+}
+
+/// One service's part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Entry {
+    /// Where the image stands, content tag included: the same tag means the same inputs.
+    pub source: ImageRef,
+    /// What the tags shall point to.
+    pub digest: Digest,
+    /// The tags, and where they pointed.
+    pub tags: Vec<TagPlan>,
+}
+
+impl Journal {
+    pub(super) fn of(plan: &Plan) -> Self {
+        let services = plan.services.iter().map(|service| {
+            let entry =
+                Entry { source: service.source.clone(), digest: service.manifest.digest().clone(), tags: service.tags.clone() };
+            (service.service.clone(), entry)
+        });
+        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, services: services.collect() }
+    }
+
+    /// The journal in `path`; `None` where there is none. One that cannot be read is an error: taking it for none could leave half a
+    /// release behind.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read or understood.
+    pub fn load(path: &Path) -> Result<Option<Self>> {
+        let text = match std::fs::read(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", path, error)),
+        };
+        let hint = "it says what an interrupted publication had begun; delete it to begin anew from what the registry holds";
+        let journal: Self = serde_json::from_slice(&text).map_err(|error| {
+            let line = error.line();
+            Error::failed("the publication's journal is malformed").source(error).at(path, Some(line)).hint(hint)
+        })?;
+        if journal.schema != SCHEMA {
+            return Err(Error::failed(format!("the journal has format {}, and this program knows {SCHEMA}", journal.schema))
+                .at(path, None)
+                .hint(hint));
+        }
+        Ok(Some(journal))
+    }
+
+    pub(super) fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_vec_pretty(self).map_err(|e| Error::failed("cannot write the journal").source(e))?;
+        write_atomically(path, &text)
+    }
+
+    pub(super) fn complete(&mut self, path: &Path) -> Result<()> {
+        self.complete = true;
+        self.save(path)
+    }
+}

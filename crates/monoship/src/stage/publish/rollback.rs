@@ -1,0 +1,73 @@
+//! Taking back what a failed or stopped publication put: every tag to where the journal says it was.
+
+use std::time::Duration;
+
+use super::journal::Entry;
+use super::late::Late;
+use super::{Journal, Plan, Step, TagPlan};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Events, Level, Task};
+use monoship_core::execute::retry::Policy;
+use monoship_core::name::{Digest, ImageRef};
+use monoship_docker::registry::{Deletion, Registry, in_parallel};
+
+/// How long putting tags back may take once the run is stopped: a person who pressed Ctrl-C waits three seconds at most.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(2);
+
+/// Puts the tags back and returns the error to report: the one that led here, with what became of the tags as its hint. The journal
+/// goes where everything is as before; else it stays, so that a rerun completes the publication.
+pub(super) fn run(plan: &Plan, journal: &Journal, registry: &Registry, events: &Events, error: Error) -> Error {
+    events.doing(&Task::Publish, "putting the tags back");
+    let stopped = error.is_cancelled();
+    // The run's own switch may be thrown already, and would refuse every request.
+    let late = Late::after(registry.shutdown(), ROLLBACK_LIMIT);
+    let registry = registry.clone().under(late.switch());
+    let registry = if stopped { registry.policy(Policy::ONCE) } else { registry };
+    let entries: Vec<_> = journal.services.values().collect();
+    // One tag of a repository after the other: distribution 2.8 loses track of a tag that moves while it deletes a manifest.
+    let left: Vec<String> = in_parallel(&entries, |entry| put_all_back(&registry, entry)).into_iter().flatten().collect();
+    drop(late);
+    if left.is_empty() {
+        let removed = std::fs::remove_file(&plan.journal);
+        let whole = format!("no tag of {} has moved; run this again", plan.name);
+        let hint = if removed.is_ok() { whole } else { format!("{whole} (the journal {} stays)", plan.journal.display()) };
+        return if stopped || error.hint_text().is_some() { notice(events, error, hint) } else { error.hint(hint) };
+    }
+    let hint = format!("{} is half published; run this again to complete it. Not put back: {}", plan.name, left.join("; "));
+    if stopped { notice(events, error, hint) } else { error.hint(hint) }
+}
+
+/// A cancellation has no words of its own, and a hint of the failure itself is worth more than ours.
+fn notice(events: &Events, error: Error, hint: String) -> Error {
+    events.notice(Level::Warning, Some(Task::Publish), hint, None);
+    error
+}
+
+/// Puts one service's tags back; returns those that it could not, each with the reason.
+fn put_all_back(registry: &Registry, entry: &Entry) -> Vec<String> {
+    // By where it was, not by this run's steps: a resumed run takes back what the interrupted one put, too.
+    let moved = |tag: &&TagPlan| tag.before.as_ref() != Some(&entry.digest) && !matches!(tag.step, Step::HeldBy(_));
+    let mut left = Vec::new();
+    // Floating tags come last in the list: they are the first to go.
+    for tag in entry.tags.iter().rev().filter(moved) {
+        let target = entry.source.with_tag(tag.tag.clone());
+        match put_back(registry, &target, &entry.digest, tag) {
+            Ok(Deletion::Deleted | Deletion::Absent) => {}
+            Ok(Deletion::Unsupported) => left.push(format!("{target} (the registry does not take tags away)")),
+            Err(error) => left.push(format!("{target} ({error})")),
+        }
+    }
+    left
+}
+
+/// `Absent` where the tag never came to point to ours.
+fn put_back(registry: &Registry, target: &ImageRef, ours: &Digest, tag: &TagPlan) -> Result<Deletion> {
+    let now = registry.resolve(target)?.map(|found| found.digest);
+    if now == tag.before || now.as_ref() != Some(ours) {
+        return Ok(Deletion::Absent);
+    }
+    let Some(before) = &tag.before else { return registry.remove_tag(target, &tag.tag) };
+    let old = registry.need_manifest(&target.without_reference().with_digest(before.clone()))?;
+    registry.put_manifest(target, &old)?;
+    Ok(Deletion::Deleted)
+}

@@ -1,0 +1,18 @@
+//! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
+
+mod gates;
+mod load;
+mod notify;
+pub mod pins;
+mod stats;
+pub mod upkeep;
+mod validated;
+mod written;
+
+pub use gates::{Gate, Gates, Measure};
+pub use load::{load, of_text};
+pub use monoship_docker::engine::{StandIns, Suite};
+pub use notify::{Notify, Occasion};
+pub use upkeep::Upkeep;
+pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Keyless, Release, ServiceConfig, Signing};
+pub use written::{EngineChoice, Provenance, Sbom, Switch};

@@ -1,0 +1,163 @@
+//! Reading `xtask.toml` and the `XTASK_*` variables that overrule it, with errors that show file, line and nearest key.
+
+use std::path::Path;
+
+use crate::config::validated::{Config, validate};
+use crate::config::written::Written;
+use monoship_core::env::Env;
+use monoship_core::error::{Error, Result, read_text};
+use monoship_core::name::nearest;
+
+/// Variables that start with `XTASK_` and are not keys of the file.
+const RESERVED: [&str; 2] = ["XTASK_CACHE_DIR", "XTASK_ENGINE_DATA"];
+
+/// The sections a variable can name.
+const SECTIONS: [&str; 10] = ["images", "base", "cache", "attest", "checkout", "release", "builders", "stats", "gates", "notify"];
+
+/// Reads `file` (a missing one counts as empty unless `required`), overlays `XTASK_<SECTION>_<KEY>` variables, and validates.
+/// `remote` is the registry and namespace that the git remote suggests.
+///
+/// # Errors
+/// Malformed TOML, an unknown key, a value of the wrong type or meaning: with file, line, value and, where one is near, the key that was meant.
+pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Result<Option<(String, String)>>) -> Result<Config> {
+    let text = match std::fs::exists(file) {
+        Ok(false) if !required => None,
+        Ok(false) => {
+            return Err(Error::usage(format!("there is no {}", file.display()))
+                .hint("give another `--config`, or make it: an empty file works too"));
+        }
+        _ => Some(read_text(file)?),
+    };
+    of_text(file, text.as_deref(), env, remote)
+}
+
+/// The same of a text that is at hand: the file of another revision. `file` is for errors only.
+///
+/// # Errors
+/// As [`load`].
+pub fn of_text(
+    file: &Path,
+    text: Option<&str>,
+    env: &Env,
+    remote: impl FnOnce() -> Result<Option<(String, String)>>,
+) -> Result<Config> {
+    let mut written = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
+    for (name, value) in env.vars().filter(|(name, _)| name.starts_with("XTASK_") && !RESERVED.contains(name)) {
+        written.overlay(from_variable(name, value)?);
+    }
+    // Git is asked only where the answer counts.
+    let named = written.images.registry.is_some() && written.images.namespace.is_some();
+    let remote = if named { None } else { remote()? };
+    validate(written, remote).map(|config| Config { file: file.to_owned(), ..config }).map_err(|e| e.at(file, None))
+}
+
+fn parse(file: &Path, text: &str) -> Result<Written> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        explained(error.message()).at(file, line)
+    })
+}
+
+/// `XTASK_CACHE_GHA=false` as the document `[cache] gha = false`. A value that is not TOML is a string.
+fn from_variable(name: &str, value: &str) -> Result<Written> {
+    let lower = name["XTASK_".len()..].to_ascii_lowercase();
+    let (section, key) = lower.split_once('_').unwrap_or((&lower, ""));
+    if !SECTIONS.contains(&section) || key.is_empty() {
+        let meant = nearest(section, SECTIONS).map(|near| format!("did you mean `XTASK_{}_…`?", near.to_ascii_uppercase()));
+        let hint = meant.unwrap_or_else(|| "a variable is XTASK_<SECTION>_<KEY>, for example XTASK_IMAGES_REGISTRY".to_owned());
+        return Err(Error::usage(format!("variable {name} names no key of xtask.toml")).hint(hint));
+    }
+    let key = key.replace('_', "-");
+    let quoted = format!("[{section}]\n{key} = {}\n", toml::Value::String(value.to_owned()));
+    // A line end could smuggle in a second key, so such a value is only ever a string.
+    let bare = (!value.contains('\n')).then(|| toml::from_str(&format!("[{section}]\n{key} = {value}\n")).ok()).flatten();
+    bare.map_or_else(|| toml::from_str(&quoted), Ok).map_err(|error| {
+        let error = explained(error.message());
+        let shown = Error::usage(format!("variable {name}: {error}"));
+        match error.hint_text() {
+            Some(hint) => shown.hint(hint),
+            None => shown,
+        }
+    })
+}
+
+/// Turns serde's message for an unknown key into ours, with the nearest known one.
+fn explained(message: &str) -> Error {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    if message.starts_with("unknown field")
+        && let Some(unknown) = quoted.next()
+    {
+        let known: Vec<&str> = quoted.collect();
+        let hint = match nearest(unknown, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known keys here: {}", known.join(", ")),
+        };
+        return Error::usage(format!("unknown key `{unknown}`")).hint(hint);
+    }
+    Error::usage(message.trim_end().replace('\n', "; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Provenance, Switch};
+
+    fn load_text(text: &str, vars: &[(&str, &str)]) -> Result<Config> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("xtask.toml");
+        std::fs::write(&file, text).unwrap();
+        let env = Env::new(dir.path(), vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        load(&file, true, &env, || Ok(Some(("ghcr.io".to_owned(), "org/repo".to_owned()))))
+    }
+
+    fn error(text: &str) -> (String, String) {
+        let error = load_text(text, &[]).unwrap_err();
+        let shown = error.to_string();
+        (shown[shown.find("xtask.toml").unwrap()..].to_owned(), error.hint_text().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn an_empty_file_has_the_names_of_the_git_remote() {
+        let config = load_text("", &[]).unwrap();
+        assert_eq!(config.images.prefix.unwrap().to_string(), "ghcr.io/org/repo");
+        assert_eq!(config.cache.repository.unwrap().to_string(), "ghcr.io/org/cache");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_one() {
+        let (shown, hint) = error("[images]\nregistry = 'ghcr.io'\nnamepsace = 'a/b'\n");
+        assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:3: unknown key `namepsace`", "did you mean `namespace`?"));
+        let (shown, hint) = error("[chache]\ngha = true\n");
+        assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:1: unknown key `chache`", "did you mean `cache`?"));
+    }
+
+    #[test]
+    fn malformed_toml_and_wrong_values_name_their_line() {
+        assert!(error("[images\n").0.starts_with("xtask.toml:1: "));
+        assert!(error("\n[images]\nplatforms = ['amd64']\n").0.starts_with("xtask.toml:3: `amd64` is not a platform"));
+        assert!(error("[[service]]\nname = 'a/b'\n").0.starts_with("xtask.toml:2: `a/b` is not a service name"));
+        assert!(error("[cache]\ngha = 3\n").0.contains("expected true, false or \"auto\", found 3"));
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        assert!(error("[[service]]\nname = 'a'\n[[service]]\nname = 'a'\n").0.contains("configured twice"));
+        assert!(error("[images]\nbuild-args = { NPM_TOKEN = 'x' }\n").1.contains("build secret"));
+        assert!(error("[images]\nregistry = 'no host'\n").0.contains("not an image reference"));
+        assert!(error("[release]\nsign = 'cosign.key'\n").1.contains("`public-key`"));
+        assert!(error("[release]\nsign = true\n").0.contains("expected \"keyless\", a key or false, found true"));
+        assert!(error("[release]\nidentity = 'x'\n").0.contains("mean nothing without `sign`"));
+        assert!(error("[cache]\nrepository = 'ghcr.io/o/cache:x'\n").0.contains("has a tag"));
+    }
+
+    #[test]
+    fn a_variable_overrules_the_file_and_a_wrong_one_is_named() {
+        let vars = [("XTASK_CACHE_GHA", "false"), ("XTASK_ATTEST_PROVENANCE", "min"), ("XTASK_IMAGES_NAMESPACE", "x/y")];
+        let config = load_text("[cache]\ngha = true\n[images]\nnamespace = 'a/b'\n", &vars).unwrap();
+        assert_eq!((config.cache.gha, config.attest.provenance), (Switch::Off, Provenance::Min));
+        assert_eq!(config.images.prefix.unwrap().repository(), "x/y");
+        let wrong = load_text("", &[("XTASK_CACHE_GHAA", "1")]).unwrap_err();
+        assert_eq!(wrong.hint_text(), Some("did you mean `gha`?"), "{wrong}");
+        assert!(load_text("", &[("XTASK_IMAEGS_X", "1")]).unwrap_err().hint_text().unwrap().contains("XTASK_IMAGES_"));
+    }
+}

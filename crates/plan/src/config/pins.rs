@@ -1,0 +1,255 @@
+//! `xtask.lock`: the digest of each image that a Dockerfile starts from, as `Cargo.lock` does for crates. It is committed; it holds nothing
+//! that two machines could disagree on. Who asks a registry is the caller.
+//!
+//! ```toml
+//! # Written by `cargo xtask update`. Commit it.
+//! version = 1
+//!
+//! [images]
+//! "docker.io/library/node:24-slim" = "sha256:…"
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use monoship_core::error::{Error, Result, read_text, write_atomically};
+use monoship_core::name::{Digest, ImageRef, nearest};
+
+/// The version this code reads and writes.
+const VERSION: u32 = 1;
+
+/// The pinned images. Keys are full references (registry, repository, tag) without a digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pins {
+    images: BTreeMap<ImageRef, Digest>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    version: u32,
+    #[serde(default)]
+    images: BTreeMap<String, String>,
+}
+
+/// A pin that was made or moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The image.
+    pub image: ImageRef,
+    /// Its digest before; `None` where it was not pinned.
+    pub before: Option<Digest>,
+    /// Its digest now.
+    pub after: Digest,
+}
+
+/// Finds the digest that an image's tag has at its registry.
+pub type Resolve<'a> = &'a dyn Fn(&ImageRef) -> Result<Digest>;
+
+impl Pins {
+    /// Reads the file; one that is not there is empty.
+    ///
+    /// # Errors
+    /// When it cannot be read, is malformed, or is of a newer version.
+    pub fn load(path: &Path) -> Result<Self> {
+        if path.exists() { Self::parse(&read_text(path)?, path) } else { Ok(Self::default()) }
+    }
+
+    /// Reads a text; `path` is for errors only.
+    ///
+    /// # Errors
+    /// As [`Pins::load`], but for the reading.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let hint = "undo the edit, or delete the file and run `cargo xtask update`";
+        let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+        let written: Written = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| line_of(span.start));
+            Error::usage(error.message().to_owned()).at(path, line).hint(hint)
+        })?;
+        if written.version != VERSION {
+            let error = Error::usage(format!("this is version {} of the file; {VERSION} is known here", written.version));
+            return Err(error.at(path, None).hint("update the `xtask` crate of this repository"));
+        }
+        let mut pins = Self::default();
+        for (image, digest) in written.images {
+            let line = text.find(&format!("\"{image}\"")).map(line_of);
+            let wrong = |error: Error| Error::usage(error.to_string()).at(path, line).hint(hint);
+            let parsed: ImageRef = image.parse().map_err(wrong)?;
+            if parsed.digest().is_some() {
+                return Err(wrong(Error::usage(format!("`{image}` has a digest in its name"))));
+            }
+            pins.images.insert(parsed, digest.parse().map_err(wrong)?);
+        }
+        Ok(pins)
+    }
+
+    /// The file's text: sorted, one image a line, so that two branches seldom conflict.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!("# Written by `cargo xtask update`. Commit it.\nversion = {VERSION}\n\n[images]\n");
+        for (image, digest) in &self.images {
+            // A reference holds no character that TOML would escape: `ImageRef` saw to that.
+            text.extend(["\"", &image.to_string(), "\" = \"", digest.as_str(), "\"\n"]);
+        }
+        text
+    }
+
+    /// Writes the file in one step, where its text differs from what is there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = self.to_text();
+        if std::fs::read_to_string(path).is_ok_and(|there| there == text) {
+            return Ok(());
+        }
+        write_atomically(path, text.as_bytes())
+    }
+
+    /// The digest an image is pinned to: its own, where it is written with one.
+    #[must_use]
+    pub fn get<'p>(&'p self, image: &'p ImageRef) -> Option<&'p Digest> {
+        image.digest().or_else(|| self.images.get(image))
+    }
+
+    /// The image at its pinned digest, as a build takes it.
+    #[must_use]
+    pub fn pinned(&self, image: &ImageRef) -> Option<ImageRef> {
+        self.get(image).map(|digest| image.with_digest(digest.clone()))
+    }
+
+    /// Every pin.
+    pub fn iter(&self) -> impl Iterator<Item = (&ImageRef, &Digest)> {
+        self.images.iter()
+    }
+
+    /// Pins those of `images` that are not pinned; images written with a digest need none. With `locked` nothing is resolved, and
+    /// one that is missing is an error.
+    ///
+    /// # Errors
+    /// Under `locked`, when a pin is missing; otherwise when one cannot be resolved. Pins made before that stay.
+    pub fn ensure<'i>(
+        &mut self,
+        images: impl IntoIterator<Item = &'i ImageRef>,
+        locked: bool,
+        resolve: Resolve<'_>,
+    ) -> Result<Vec<Moved>> {
+        let wanted: BTreeSet<&ImageRef> = images.into_iter().collect();
+        let missing: Vec<&ImageRef> = wanted.into_iter().filter(|image| self.get(image).is_none()).collect();
+        if locked && let Some(first) = missing.first() {
+            let more = if missing.len() > 1 { format!(" (and {} more)", missing.len() - 1) } else { String::new() };
+            return Err(Error::usage(format!("`{first}`{more} is not pinned in xtask.lock, and --locked forbids to pin it now"))
+                .hint("run `cargo xtask update` on your machine and commit xtask.lock"));
+        }
+        missing.into_iter().map(|image| self.pin(image, resolve)).collect()
+    }
+
+    /// Resolves every image of `images` again, or the one of them that `only` names; pins of images that are no longer used go.
+    /// Returns what moved.
+    ///
+    /// # Errors
+    /// When `only` is none of them, or one cannot be resolved.
+    pub fn update(&mut self, images: &BTreeSet<ImageRef>, only: Option<&ImageRef>, resolve: Resolve<'_>) -> Result<Vec<Moved>> {
+        if let Some(only) = only.filter(|only| !images.contains(only)) {
+            let names: Vec<String> = images.iter().map(ToString::to_string).collect();
+            let error = Error::usage(format!("no `FROM` names `{only}`"));
+            return Err(match nearest(&only.to_string(), names.iter().map(String::as_str)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("the Dockerfile starts from {}", names.join(", "))),
+            });
+        }
+        self.images.retain(|image, _| images.contains(image));
+        let chosen = images.iter().filter(|image| image.digest().is_none() && only.is_none_or(|only| only == *image));
+        let mut moved = Vec::new();
+        for image in chosen {
+            let pin = self.pin(image, resolve)?;
+            if pin.before.as_ref() != Some(&pin.after) {
+                moved.push(pin);
+            }
+        }
+        Ok(moved)
+    }
+
+    fn pin(&mut self, image: &ImageRef, resolve: Resolve<'_>) -> Result<Moved> {
+        let after = resolve(image)?;
+        let before = self.images.insert(image.clone(), after.clone());
+        Ok(Moved { image: image.clone(), before, after })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(text: &str) -> ImageRef {
+        text.parse().unwrap()
+    }
+
+    fn resolved(image: &ImageRef) -> Result<Digest> {
+        if image.repository() == "library/gone" { Err(Error::failed("no such image")) } else { Ok(Digest::of(b"now")) }
+    }
+
+    #[test]
+    fn pins_are_written_sorted_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("xtask.lock");
+        let mut pins = Pins::load(&path).unwrap();
+        pins.ensure([&image("node:24"), &image("alpine"), &image("node:24")], false, &resolved).unwrap();
+        pins.save(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let digest = Digest::of(b"now");
+        let lines =
+            format!("[images]\n\"docker.io/library/alpine\" = \"{digest}\"\n\"docker.io/library/node:24\" = \"{digest}\"\n");
+        assert!(text.ends_with(&lines), "{text}");
+        assert_eq!(Pins::load(&path).unwrap(), pins);
+        assert_eq!(pins.pinned(&image("node:24")).unwrap().to_string(), format!("docker.io/library/node:24@{digest}"));
+    }
+
+    #[test]
+    fn locked_refuses_to_pin_and_says_how_to() {
+        let mut pins = Pins::default();
+        let own = image("node:24").with_digest(Digest::of(b"own"));
+        assert_eq!(pins.ensure([&own], true, &resolved).unwrap(), []);
+        let error = pins.ensure([&image("node:24"), &image("alpine")], true, &resolved).unwrap_err();
+        assert!(error.to_string().starts_with("`docker.io/library/alpine` (and 1 more) is not pinned"), "{error}");
+        assert!(error.hint_text().unwrap().contains("cargo xtask update"));
+        assert_eq!(pins, Pins::default());
+    }
+
+    #[test]
+    fn an_update_moves_what_moved_and_drops_what_is_no_longer_used() {
+        let old = Digest::of(b"then");
+        let mut pins = Pins { images: ["node:24", "alpine", "unused"].map(|name| (image(name), old.clone())).into() };
+        let used = BTreeSet::from([image("node:24"), image("alpine")]);
+        let moved = pins.update(&used, Some(&image("alpine")), &resolved).unwrap();
+        assert_eq!(moved, [Moved { image: image("alpine"), before: Some(old.clone()), after: Digest::of(b"now") }]);
+        assert_eq!(pins.get(&image("node:24")), Some(&old));
+        assert_eq!(pins.iter().count(), 2);
+        assert_eq!(pins.update(&used, None, &resolved).unwrap().len(), 1, "only node moved this time");
+        let error = pins.update(&used, Some(&image("node:22")), &resolved).unwrap_err();
+        assert_eq!(error.hint_text(), Some("did you mean `docker.io/library/node:24`?"));
+        assert!(pins.update(&BTreeSet::from([image("gone")]), None, &resolved).is_err());
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_at_its_line() {
+        let good = format!("version = 1\n[images]\n\"node\" = \"{}\"\n", Digest::of(b""));
+        let path = Path::new("xtask.lock");
+        assert!(Pins::parse(&good, path).is_ok());
+        let cases = [
+            (good.replace("sha256:", "sha256:x"), Some(3)),
+            (good.replace("\"node\"", "\"No De\""), Some(3)),
+            (good.replace("[images]", "[image]"), Some(2)),
+            (good.replace("version = 1", "version = 2"), None),
+            (good.replace("version = 1\n", ""), Some(1)),
+            ("<<<<<<< HEAD\n".to_owned() + &good, Some(1)),
+        ];
+        for (text, line) in cases {
+            let error = Pins::parse(&text, path).unwrap_err();
+            assert_eq!(error.place(), Some((path, line)), "{text}: {error}");
+            assert!(error.hint_text().is_some());
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The configuration as validated: every default in place, every value checked. Later layers take this and never look back at the file.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::config::gates::Gates;
+use crate::config::notify::Notify;
+use crate::config::upkeep::{Leftover, Upkeep};
+use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, Switch, Written};
+use monoship_core::error::{Error, Result};
+use monoship_core::name::{ImageRef, Platform, ServiceName};
+use monoship_docker::engine::{StandIns, Suite};
+
+/// The sparse-checkout patterns of the reference workflow, and of `cargo xtask` itself.
+pub const DEFAULT_PATTERNS: [&str; 13] = [
+    ".github",
+    "Dockerfile.monorepo-optimized",
+    "pnpm-lock.yaml",
+    "pnpm-workspace.yaml",
+    "package.json",
+    "tsconfig*.json",
+    "apps",
+    "packages",
+    "xtask*",
+    ".dockerignore",
+    ".npmrc",
+    ".pnpmfile.cjs",
+    "patches",
+];
+
+/// The version tags of a release. `{version}` is the tag without `v`; a pre-release gets only the first two.
+pub const DEFAULT_TAGS: [&str; 5] = ["v{version}", "{version}", "{major}.{minor}", "{major}", "latest"];
+
+/// The whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file it was read from, which may be missing.
+    pub file: PathBuf,
+    /// Where images go and how they are made.
+    pub images: Images,
+    /// The Dockerfile target of the shared base image.
+    pub base_target: String,
+    /// Services that are configured by name; empty where the defaults find them all.
+    pub services: Vec<ServiceConfig>,
+    /// The cache tiers.
+    pub cache: Cache,
+    /// Attestations of pushed images.
+    pub attest: Attest,
+    /// The sparse-checkout patterns.
+    pub checkout_patterns: Vec<String>,
+    /// What a release publishes.
+    pub release: Release,
+    /// Which engine to use.
+    pub engine: EngineChoice,
+    /// Where the embedded engine's packages come from.
+    pub suite: Suite,
+    /// When it makes stand-ins.
+    pub stand_ins: StandIns,
+    /// A builder that buildx knows by this name.
+    pub builder: Option<String>,
+    /// How many services build at once; `None` takes it from the cores.
+    pub jobs: Option<NonZeroUsize>,
+    /// Bounds on builds and images.
+    pub gates: Gates,
+    /// Who is told of what happened.
+    pub notify: Notify,
+    /// Where the history of runs is shared, with a tag; `None` where there is no registry.
+    pub history: Option<ImageRef>,
+}
+
+/// Where images go and how they are made.
+#[derive(Debug, Clone)]
+pub struct Images {
+    /// `registry/namespace`, where images are pushed; `None` where neither the file nor the git remote says it.
+    pub prefix: Option<ImageRef>,
+    /// The Dockerfile, relative to the repository's root.
+    pub dockerfile: String,
+    /// The platforms to build; empty means the engine's own.
+    pub platforms: Vec<Platform>,
+    /// Build arguments of every target.
+    pub build_args: BTreeMap<String, String>,
+}
+
+impl Images {
+    /// A service's image, without tag; a local name, which nothing can be pushed to, where there is no registry.
+    ///
+    /// # Errors
+    /// When prefix and name together are no image's name.
+    pub fn image(&self, service: &ServiceName) -> Result<ImageRef> {
+        let prefix = self.prefix.as_ref().map_or_else(|| "local".to_owned(), ToString::to_string);
+        format!("{prefix}/{service}").parse()
+    }
+}
+
+/// A service as configured.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its Dockerfile target; the name unless said otherwise.
+    pub target: String,
+    /// Its package: a folder or a package name; `apps/<name>` unless said otherwise.
+    pub package: String,
+    /// Its platforms, where they differ from the images'.
+    pub platforms: Option<Vec<Platform>>,
+    /// Build arguments of this service alone.
+    pub build_args: BTreeMap<String, String>,
+}
+
+/// The cache tiers, in their order of preference.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// GitHub's cache service.
+    pub gha: Switch,
+    /// A cache manifest in the registry.
+    pub registry: Switch,
+    /// The image that was pushed last.
+    pub previous: Switch,
+    /// Cache metadata inside the image.
+    pub inline: Switch,
+    /// The registry tier's repository; one tag a target.
+    pub repository: Option<ImageRef>,
+    /// What `cache prune` goes by.
+    pub upkeep: Upkeep,
+}
+
+/// Attestations of pushed images.
+#[derive(Debug, Clone)]
+pub struct Attest {
+    /// How much provenance.
+    pub provenance: Provenance,
+    /// Whether, and by whom, a bill of materials.
+    pub sbom: Sbom,
+}
+
+/// What a release publishes.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Tag templates with `{version}`, `{major}`, `{minor}` and `{patch}`.
+    pub tags: Vec<String>,
+    /// Put version, revision and time as annotations on a new index over the same platform manifests.
+    pub annotate: bool,
+    /// Who signs.
+    pub signing: Signing,
+}
+
+/// Who signs a release, by cosign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signing {
+    /// Nobody.
+    Off,
+    /// Whom an OpenID issuer vouches for.
+    Keyless(Keyless),
+    /// A key pair, each half as cosign takes it: a file relative to the repository's root, `env://…`, or a key service's URL.
+    Key {
+        /// Signs.
+        private: String,
+        /// Checks.
+        public: String,
+    },
+}
+
+/// What is said of keyless signatures; what is not said is the public instance's, of any workflow of the git remote's repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keyless {
+    /// Who signs, a regular expression.
+    pub identity: Option<String>,
+    /// Who vouches, a regular expression.
+    pub issuer: Option<String>,
+    /// The file that names a private instance's services, relative to the repository's root, as the next.
+    pub signing_config: Option<String>,
+    /// The file with their keys and certificates.
+    pub trusted_root: Option<String>,
+}
+
+/// Makes the configuration; `remote` is the registry and namespace that the git remote suggests.
+///
+/// # Errors
+/// A value that is well-formed TOML and still cannot be meant. The caller adds the file.
+pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Config> {
+    let prefix = image_prefix(&written.images, remote)?;
+    let repository = match written.cache.repository {
+        Some(repository) if repository.tag().is_some() || repository.digest().is_some() => {
+            return Err(Error::usage(format!("[cache] repository `{repository}` has a tag"))
+                .hint("leave it out: each target's cache gets a tag of its own"));
+        }
+        Some(repository) => Some(repository),
+        None => prefix.as_ref().and_then(default_cache_repository),
+    };
+    let history = written.stats.validate(prefix.as_ref())?;
+    let base_target = written.base.target.unwrap_or_else(|| "base".to_owned());
+    target_name(&base_target)?;
+    let services = services(written.service)?;
+    let build_args = written.images.build_args.unwrap_or_default();
+    for name in services.iter().flat_map(|s| s.build_args.keys()).chain(build_args.keys()) {
+        argument_name(name)?;
+    }
+    let signing = signing(&written.release)?;
+    let tags = written.release.tags.unwrap_or_else(|| DEFAULT_TAGS.map(str::to_owned).to_vec());
+    Ok(Config {
+        file: PathBuf::new(),
+        images: Images {
+            prefix,
+            dockerfile: written.images.dockerfile.unwrap_or_else(|| "Dockerfile.monorepo-optimized".to_owned()),
+            platforms: written.images.platforms.unwrap_or_default(),
+            build_args,
+        },
+        base_target,
+        services,
+        cache: Cache {
+            gha: written.cache.gha.unwrap_or(Switch::Auto),
+            registry: written.cache.registry.unwrap_or(Switch::Auto),
+            previous: written.cache.previous.unwrap_or(Switch::Auto),
+            inline: written.cache.inline.unwrap_or(Switch::Auto),
+            repository,
+            upkeep: Upkeep {
+                max_age: written.cache.max_age,
+                max_count: written.cache.max_count,
+                max_size: written.cache.max_size,
+                protect: written.cache.protect.unwrap_or_default(),
+                leftovers: written.cache.prune.unwrap_or_else(|| Leftover::ALL.to_vec()),
+            },
+        },
+        attest: Attest {
+            provenance: written.attest.provenance.unwrap_or(Provenance::Max),
+            sbom: written.attest.sbom.unwrap_or(Sbom::On),
+        },
+        checkout_patterns: written.checkout.patterns.unwrap_or_else(|| DEFAULT_PATTERNS.map(str::to_owned).to_vec()),
+        release: Release { tags, annotate: written.release.annotate.unwrap_or(false), signing },
+        engine: written.builders.engine.unwrap_or(EngineChoice::Auto),
+        suite: written.builders.suite.unwrap_or(Suite::Testing),
+        stand_ins: written.builders.stand_ins.unwrap_or_default(),
+        builder: written.builders.builder,
+        jobs: written.builders.jobs,
+        gates: written.gates.validate()?,
+        notify: written.notify.validate()?,
+        history,
+    })
+}
+
+fn signing(release: &written::Release) -> Result<Signing> {
+    let public = &release.public_key;
+    let keyless = Keyless {
+        identity: release.identity.clone(),
+        issuer: release.issuer.clone(),
+        signing_config: release.signing_config.clone(),
+        trusted_root: release.trusted_root.clone(),
+    };
+    let nothing_keyless = keyless == Keyless::default();
+    let odd = match &release.sign {
+        Some(Sign::Keyless) if public.is_none() => return Ok(Signing::Keyless(keyless)),
+        Some(Sign::Key(private)) if nothing_keyless => {
+            // A key service answers for both halves.
+            let service = private.contains("://") && !private.starts_with("env://");
+            let public = public.clone().or_else(|| service.then(|| private.clone()));
+            return public.map(|public| Signing::Key { private: private.clone(), public }).ok_or_else(|| {
+                Error::usage("[release] sign names a key, and nothing says how to check it")
+                    .hint("set `public-key` to the file with the public key")
+            });
+        }
+        Some(Sign::Off) | None if public.is_none() && nothing_keyless => return Ok(Signing::Off),
+        Some(Sign::Keyless) => "`public-key` means nothing with sign = \"keyless\"",
+        Some(Sign::Key(_)) => "`identity`, `issuer`, `signing-config` and `trusted-root` mean nothing where `sign` names a key",
+        Some(Sign::Off) | None => {
+            "`public-key`, `identity`, `issuer`, `signing-config` and `trusted-root` mean nothing without `sign`"
+        }
+    };
+    Err(Error::usage(format!("[release] {odd}")).hint("leave them out, or change `sign`"))
+}
+
+fn image_prefix(images: &written::Images, remote: Option<(String, String)>) -> Result<Option<ImageRef>> {
+    let (remote_registry, remote_namespace) = remote.unzip();
+    let registry = images.registry.clone().or(remote_registry);
+    let namespace = images.namespace.clone().or(remote_namespace);
+    let (Some(registry), Some(namespace)) = (registry, namespace) else {
+        return Ok(None);
+    };
+    let prefix: ImageRef = format!("{registry}/{namespace}").parse()?;
+    if prefix.registry() != registry || prefix.tag().is_some() || prefix.digest().is_some() {
+        return Err(Error::usage(format!(
+            "[images] registry = \"{registry}\", namespace = \"{namespace}\" do not make an image name"
+        ))
+        .hint("the registry is a host such as `ghcr.io` or `127.0.0.1:5000`, the namespace a path such as `org/repo`"));
+    }
+    Ok(Some(prefix))
+}
+
+/// `<registry>/<org>/cache`, as the reference has it.
+fn default_cache_repository(prefix: &ImageRef) -> Option<ImageRef> {
+    let org = prefix.repository().split('/').next()?;
+    format!("{}/{org}/cache", prefix.registry()).parse().ok()
+}
+
+fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut services = Vec::new();
+    for service in written {
+        if !seen.insert(service.name.clone()) {
+            return Err(Error::usage(format!("service `{}` is configured twice", service.name)));
+        }
+        let target = service.target.unwrap_or_else(|| service.name.to_string());
+        target_name(&target)?;
+        services.push(ServiceConfig {
+            target,
+            package: service.package.unwrap_or_else(|| format!("apps/{}", service.name)),
+            platforms: service.platforms,
+            build_args: service.build_args,
+            name: service.name,
+        });
+    }
+    Ok(services)
+}
+
+fn target_name(name: &str) -> Result<()> {
+    let word = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(word) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{name}` is not a Dockerfile target"))
+        .hint("a target is a stage name: a letter, then letters, digits, `-`, `_` and `.`"))
+}
+
+fn argument_name(name: &str) -> Result<()> {
+    let secret = ["TOKEN", "SECRET", "PASSWORD", "PRIVATE_KEY", "CREDENTIAL"];
+    if secret.iter().any(|word| name.to_ascii_uppercase().contains(word)) {
+        return Err(Error::usage(format!("build argument `{name}` looks like a secret"))
+            .hint("build arguments are recorded in the image's provenance; mount it as a build secret instead"));
+    }
+    if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{name}` is not a build argument's name")))
+}

@@ -1,0 +1,286 @@
+//! `xtask.toml` as it is written: every key optional, unknown ones refused. What it means is decided in `validated.rs`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use monoship_docker::engine::{StandIns, Suite};
+
+use crate::config::upkeep::{Age, Leftover, Size};
+use monoship_core::name::{ImageRef, Platform, ServiceName};
+
+/// Overlays `$other`'s fields that are set over `$self`'s.
+macro_rules! overlay {
+    ($self:ident, $other:ident, $($field:ident),+) => { $( if $other.$field.is_some() { $self.$field = $other.$field; } )+ };
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Written {
+    pub images: Images,
+    pub base: Base,
+    pub service: Vec<Service>,
+    pub cache: Cache,
+    pub attest: Attest,
+    pub checkout: Checkout,
+    pub release: Release,
+    pub builders: Builders,
+    pub stats: super::stats::Written,
+    pub gates: super::gates::Written,
+    pub notify: super::notify::Written,
+}
+
+impl Written {
+    /// Every key `top` sets wins over ours; services are taken as a whole list.
+    pub fn overlay(&mut self, top: Self) {
+        self.images.overlay(top.images);
+        self.base.overlay(top.base);
+        self.cache.overlay(top.cache);
+        self.attest.overlay(top.attest);
+        self.checkout.overlay(top.checkout);
+        self.release.overlay(top.release);
+        self.builders.overlay(top.builders);
+        self.stats.overlay(top.stats);
+        self.gates.overlay(top.gates);
+        self.notify.overlay(top.notify);
+        if !top.service.is_empty() {
+            self.service = top.service;
+        }
+    }
+}
+
+/// Where images go and what they are called: `<registry>/<namespace>/<service>`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Images {
+    pub registry: Option<String>,
+    pub namespace: Option<String>,
+    pub dockerfile: Option<String>,
+    pub platforms: Option<Vec<Platform>>,
+    pub build_args: Option<BTreeMap<String, String>>,
+}
+
+impl Images {
+    fn overlay(&mut self, top: Self) {
+        overlay!(self, top, registry, namespace, dockerfile, platforms, build_args);
+    }
+}
+
+/// The shared target of all services, which has a cache of its own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Base {
+    pub target: Option<String>,
+}
+
+impl Base {
+    fn overlay(&mut self, top: Self) {
+        overlay!(self, top, target);
+    }
+}
+
+/// One service, where the defaults do not say it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Service {
+    pub name: ServiceName,
+    pub target: Option<String>,
+    pub package: Option<String>,
+    pub platforms: Option<Vec<Platform>>,
+    #[serde(default)]
+    pub build_args: BTreeMap<String, String>,
+}
+
+/// A cache tier: on where it can work, or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Switch {
+    /// On where it can work.
+    Auto,
+    /// Never.
+    Off,
+}
+
+impl TryFrom<toml::Value> for Switch {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::Boolean(true) => Ok(Self::Auto),
+            toml::Value::Boolean(false) => Ok(Self::Off),
+            toml::Value::String(text) if text == "auto" => Ok(Self::Auto),
+            other => Err(format!("expected true, false or \"auto\", found {other}")),
+        }
+    }
+}
+
+/// The cache tiers.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Cache {
+    pub gha: Option<Switch>,
+    pub registry: Option<Switch>,
+    pub previous: Option<Switch>,
+    pub inline: Option<Switch>,
+    pub repository: Option<ImageRef>,
+    pub max_age: Option<Age>,
+    pub max_count: Option<usize>,
+    pub max_size: Option<Size>,
+    pub protect: Option<Vec<String>>,
+    pub prune: Option<Vec<Leftover>>,
+}
+
+impl Cache {
+    fn overlay(&mut self, top: Self) {
+        overlay!(self, top, gha, registry, previous, inline, repository, max_age, max_count, max_size, protect, prune);
+    }
+}
+
+/// How much provenance a pushed image carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Provenance {
+    /// Everything, build arguments included.
+    Max,
+    /// Builder, materials and times.
+    Min,
+    /// None.
+    Off,
+}
+
+impl TryFrom<toml::Value> for Provenance {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match &value {
+            toml::Value::Boolean(true) => Ok(Self::Max),
+            toml::Value::Boolean(false) => Ok(Self::Off),
+            toml::Value::String(text) if text == "max" => Ok(Self::Max),
+            toml::Value::String(text) if text == "min" => Ok(Self::Min),
+            other => Err(format!("expected \"max\", \"min\", true or false, found {other}")),
+        }
+    }
+}
+
+/// Whether a pushed image carries a software bill of materials, and who makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Sbom {
+    /// By BuildKit's default generator.
+    On,
+    /// By this generator image.
+    Generator(ImageRef),
+    /// None.
+    Off,
+}
+
+impl TryFrom<toml::Value> for Sbom {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match &value {
+            toml::Value::Boolean(true) => Ok(Self::On),
+            toml::Value::Boolean(false) => Ok(Self::Off),
+            toml::Value::String(image) => image.parse().map(Self::Generator).map_err(|e| e.to_string()),
+            other => Err(format!("expected true, false or a generator image, found {other}")),
+        }
+    }
+}
+
+/// Attestations of pushed images.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Attest {
+    pub provenance: Option<Provenance>,
+    pub sbom: Option<Sbom>,
+}
+
+impl Attest {
+    fn overlay(&mut self, top: Self) {
+        overlay!(self, top, provenance, sbom);
+    }
+}
+
+/// The sparse checkout of a release.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Checkout {
+    pub patterns: Option<Vec<String>>,
+}
+
+impl Checkout {
+    fn overlay(&mut self, top: Self) {
+        overlay!(self, top, patterns);
+    }
+}
+
+/// Whether a release is signed, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Sign {
+    /// Not at all.
+    Off,
+    /// By whom an OpenID issuer vouches for.
+    Keyless,
+    /// By this private key, as cosign takes it.
+    Key(String),
+}
+
+impl TryFrom<toml::Value> for Sign {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::Boolean(false) => Ok(Self::Off),
+            toml::Value::String(text) if text == "keyless" => Ok(Self::Keyless),
+            toml::Value::String(key) if !key.is_empty() && !key.starts_with('-') => Ok(Self::Key(key)),
+            other => Err(format!("expected \"keyless\", a key or false, found {other}")),
+        }
+    }
+}
+
+/// What a release publishes.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Release {
+    pub tags: Option<Vec<String>>,
+    pub annotate: Option<bool>,
+    pub sign: Option<Sign>,
+    pub public_key: Option<String>,
+    pub identity: Option<String>,
+    pub issuer: Option<String>,
+    pub signing_config: Option<String>,
+    pub trusted_root: Option<String>,
+}
+
+impl Release {
+    fn overlay(&mut self, top: Self) {
+        overlay!(self, top, tags, annotate, sign, public_key, identity, issuer, signing_config, trusted_root);
+    }
+}
+
+/// Which engine to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineChoice {
+    /// The Docker that is there when it answers, else the embedded engine.
+    Auto,
+    /// Only the Docker that is there.
+    Docker,
+    /// Only the embedded engine.
+    Embedded,
+}
+
+/// The engine, the builder and how many services build at once.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Builders {
+    pub engine: Option<EngineChoice>,
+    pub suite: Option<Suite>,
+    pub stand_ins: Option<StandIns>,
+    pub builder: Option<String>,
+    pub jobs: Option<std::num::NonZeroUsize>,
+}
+
+impl Builders {
+    fn overlay(&mut self, top: Self) {
+        overlay!(self, top, engine, suite, stand_ins, builder, jobs);
+    }
+}

@@ -1,0 +1,299 @@
+//! Why a service is built: what differs between the inputs of its last build and those of now, in words and as data.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint::{Inputs, Parts, StageInput};
+use super::part::{Kind, Part};
+use monoship_core::name::ImageRef;
+
+/// What became of something with a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+    /// It differs.
+    Changed,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+        })
+    }
+}
+
+/// One reason to build. As JSON an object whose `reason` tells the kind; the names are stable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each variant's text says what its fields are")]
+pub enum Reason {
+    /// The user asked for it (`--force`).
+    Forced,
+    /// A cache is to be filled with it (`cache warm`).
+    Warming,
+    /// The user asked for every step to be executed (`--no-cache`).
+    NoCache,
+    /// Nothing that a step takes in differs, and no cache that was read has it.
+    NotCached,
+    /// Its caches were cleared (`cache clear`).
+    Cleared,
+    /// There is no record of a build.
+    NeverBuilt,
+    /// The revision that is compared with has no such service.
+    New { since: String },
+    /// It was built, and the image is not where it was put (`place`: the engine, or the registry's name).
+    ImageGone { place: String },
+    /// The record was written by another version of the format, or cannot be read: nothing finer can be said.
+    RecordUnreadable,
+    /// Another stage is built now.
+    Target { before: String, after: String },
+    /// A file, by its path in the workspace.
+    File { path: String, change: Change },
+    /// A package joined or left the closure.
+    Package { name: String, change: Change },
+    /// An entry of the lock; `before` and `after` are versions (several, divided by a comma and a blank, where there are several).
+    Lock { name: String, before: Option<String>, after: Option<String> },
+    /// A setting of the workspace, the lock, the output or the attestations.
+    Setting { name: String, change: Change },
+    /// A named build context is given now and was not, or the other way round.
+    Context { name: String, change: Change },
+    /// A stage of the Dockerfile; `line` is that of the first step that differs, where it is still there.
+    Stage { name: String, change: Change, line: Option<usize> },
+    /// The `# syntax=` line.
+    Syntax { before: Option<String>, after: Option<String> },
+    /// A base image; `before` and `after` are digests.
+    Base { image: ImageRef, before: Option<String>, after: Option<String> },
+    /// A build argument. Its value is never shown.
+    Argument { name: String, change: Change },
+    /// A platform.
+    Platform { name: String, change: Change },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A stand-in's has a word before it.
+        let short = |digest: &str| match digest.find("sha256:").and_then(|at| digest.get(..at + 19)) {
+            Some(head) => format!("{head}…"),
+            None => digest.to_owned(),
+        };
+        let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+        match self {
+            Self::Forced => f.write_str("asked for with --force"),
+            Self::Warming => f.write_str("a cache is filled with it"),
+            Self::NoCache => f.write_str("asked for with --no-cache"),
+            Self::NotCached => f.write_str("unchanged, and in no cache that was read"),
+            Self::Cleared => f.write_str("its caches were cleared"),
+            Self::NeverBuilt => f.write_str("never built here"),
+            Self::New { since } => write!(f, "new since {since:.12}"),
+            Self::ImageGone { place } => write!(f, "image is gone from {place}"),
+            Self::RecordUnreadable => f.write_str("the record of its last build is of another version"),
+            Self::Target { before, after } => write!(f, "target {before} → {after}"),
+            Self::File { path, change } => write!(f, "file {path} {change}"),
+            Self::Package { name, change } => write!(f, "package {name} {change}"),
+            Self::Lock { name, before: Some(before), after: Some(after) } if before == after => {
+                write!(f, "{name} {after} changed in the lock")
+            }
+            Self::Lock { name, before: Some(before), after: Some(after) } => write!(f, "{name} {before} → {after}"),
+            Self::Lock { name, before, after } => {
+                let change = if after.is_some() { "added" } else { "removed" };
+                write!(f, "{name} {} {change}", word(&after.clone().or_else(|| before.clone())))
+            }
+            Self::Setting { name, change } => write!(f, "setting {name} {change}"),
+            Self::Context { name, change } => write!(f, "build context {name} {change}"),
+            Self::Stage { name, change, line: Some(line) } => write!(f, "stage {name} {change} (Dockerfile line {line})"),
+            Self::Stage { name, change, line: None } => write!(f, "stage {name} {change}"),
+            Self::Syntax { before, after } => write!(f, "Dockerfile syntax {} → {}", word(before), word(after)),
+            Self::Base { image, before: Some(before), after: Some(after) } => {
+                write!(f, "base {} moved {} → {}", image.familiar(), short(before), short(after))
+            }
+            Self::Base { image, after, .. } => {
+                write!(f, "base {} {}", image.familiar(), if after.is_some() { "added" } else { "removed" })
+            }
+            Self::Argument { name, change } => write!(f, "build argument {name} {change}"),
+            Self::Platform { name, change } => write!(f, "platform {name} {change}"),
+        }
+    }
+}
+
+/// The first `most` reasons on one line, and how many more there are.
+#[must_use]
+pub fn summary(reasons: &[Reason], most: usize) -> String {
+    let mut text = reasons.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if reasons.len() > most {
+        text.extend(["; and ", &(reasons.len() - most).to_string(), " more"]);
+    }
+    text
+}
+
+/// Everything that differs between the inputs of a build and those of now: what a person most likely did comes first. Empty where
+/// their fingerprints are equal.
+#[must_use]
+pub fn explain(before: &Inputs, after: &Inputs) -> Vec<Reason> {
+    if before.schema != after.schema {
+        return vec![Reason::RecordUnreadable];
+    }
+    let mut reasons = Vec::new();
+    if before.target != after.target {
+        reasons.push(Reason::Target { before: before.target.clone(), after: after.target.clone() });
+    }
+    contexts(before, after, &mut reasons);
+    stages(before, after, &mut reasons);
+    if before.syntax != after.syntax {
+        reasons.push(Reason::Syntax { before: before.syntax.clone(), after: after.syntax.clone() });
+    }
+    for (image, (before, after)) in differing(&before.bases, &after.bases) {
+        reasons.push(Reason::Base { image: image.clone(), before: before.cloned(), after: after.cloned() });
+    }
+    for (name, (before, after)) in differing(&before.arguments, &after.arguments) {
+        reasons.push(Reason::Argument { name: name.clone(), change: change(before, after) });
+    }
+    let gone = before.platforms.difference(&after.platforms).map(|platform| (platform, Change::Removed));
+    let new = after.platforms.difference(&before.platforms).map(|platform| (platform, Change::Added));
+    reasons.extend(gone.chain(new).map(|(platform, change)| Reason::Platform { name: platform.to_string(), change }));
+    for (name, (before, after)) in differing(&before.settings, &after.settings) {
+        reasons.push(Reason::Setting { name: name.clone(), change: change(before, after) });
+    }
+    reasons
+}
+
+/// What differs between two maps, with what each has.
+fn differing<'m, K: Ord, V: PartialEq>(
+    before: &'m BTreeMap<K, V>,
+    after: &'m BTreeMap<K, V>,
+) -> BTreeMap<&'m K, (Option<&'m V>, Option<&'m V>)> {
+    let keys = before.keys().chain(after.keys());
+    let pairs = keys.map(|key| (key, (before.get(key), after.get(key))));
+    pairs.filter(|(_, (before, after))| before != after).collect()
+}
+
+fn change<T>(before: Option<&T>, after: Option<&T>) -> Change {
+    match (before, after) {
+        (None, _) => Change::Added,
+        (_, None) => Change::Removed,
+        _ => Change::Changed,
+    }
+}
+
+/// A file can be in several contexts (a manifest among the sources and among the manifests), and is one reason.
+fn contexts(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
+    let mut found = Vec::new();
+    for (name, (before, after)) in differing(&before.contexts, &after.contexts) {
+        match (before, after) {
+            (Some(before), Some(after)) => parts(before, after, &mut found),
+            (before, after) => found.push(Reason::Context { name: name.clone(), change: change(before, after) }),
+        }
+    }
+    if before.main != after.main {
+        let empty = Part::new::<String>(Kind::Files, []);
+        entries(before.main.as_ref().unwrap_or(&empty), after.main.as_ref().unwrap_or(&empty), &mut found);
+    }
+    let rank = |reason: &Reason| match reason {
+        Reason::File { .. } => 0,
+        Reason::Package { .. } => 1,
+        // An entry whose version stays has mostly changed for the sake of one whose version does not.
+        Reason::Lock { before, after, .. } if before != after => 2,
+        Reason::Lock { .. } => 3,
+        Reason::Setting { .. } => 4,
+        _ => 5,
+    };
+    found.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
+    found.dedup();
+    reasons.append(&mut found);
+}
+
+fn parts(before: &Parts, after: &Parts, found: &mut Vec<Reason>) {
+    for (name, (before, after)) in differing(before, after) {
+        match (before, after) {
+            (Some(before), Some(after)) => entries(before, after, found),
+            (Some(part), None) | (None, Some(part)) => match part.kind() {
+                Kind::Files => found.push(Reason::Package { name: name.clone(), change: change(before, after) }),
+                Kind::Lock | Kind::Settings => {
+                    let empty = Part::new::<String>(part.kind(), []);
+                    entries(before.unwrap_or(&empty), after.unwrap_or(&empty), found);
+                }
+            },
+            (None, None) => {}
+        }
+    }
+}
+
+fn entries(before: &Part, after: &Part, found: &mut Vec<Reason>) {
+    let map = |part: &Part| -> BTreeMap<String, String> {
+        part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    };
+    let (old, new) = (map(before), map(after));
+    let differing = differing(&old, &new);
+    match after.kind() {
+        Kind::Files => found.extend(
+            differing.into_iter().map(|(path, (old, new))| Reason::File { path: path.clone(), change: change(old, new) }),
+        ),
+        Kind::Settings => found.extend(
+            differing.into_iter().map(|(name, (old, new))| Reason::Setting { name: name.clone(), change: change(old, new) }),
+        ),
+        Kind::Lock => found.extend(versions(&differing)),
+    }
+}
+
+/// Puts together what is one bump: `zod@3.22.0` gone and `zod@3.23.1` come. Peers in the key are left out of the version.
+fn versions(differing: &BTreeMap<&String, (Option<&String>, Option<&String>)>) -> Vec<Reason> {
+    let mut by_name: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+    for (key, (before, after)) in differing {
+        let (name, version) = split_key(key);
+        let (old, new) = by_name.entry(name).or_default();
+        if before.is_some() && !old.contains(&version) {
+            old.push(version);
+        }
+        if after.is_some() && !new.contains(&version) {
+            new.push(version);
+        }
+    }
+    let text = |versions: Vec<&str>| (!versions.is_empty()).then(|| versions.join(", "));
+    let reasons = by_name.into_iter();
+    reasons.map(|(name, (old, new))| Reason::Lock { name: name.to_owned(), before: text(old), after: text(new) }).collect()
+}
+
+/// `@scope/name@1.2.3(peer@4)` is `@scope/name` and `1.2.3`.
+fn split_key(key: &str) -> (&str, &str) {
+    let plain = key.split_once('(').map_or(key, |(plain, _)| plain);
+    match plain.get(1..).and_then(|rest| rest.find('@')) {
+        Some(at) => (&plain[..=at], &plain[at + 2..]),
+        None => (plain, ""),
+    }
+}
+
+fn stages(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
+    let steps = |stages: &BTreeMap<String, StageInput>| -> BTreeMap<String, Vec<String>> {
+        stages.iter().map(|(name, stage)| (name.clone(), stage.steps.clone())).collect()
+    };
+    let (old, new) = (steps(&before.stages), steps(&after.stages));
+    let mut found: Vec<Reason> = differing(&old, &new)
+        .into_iter()
+        .map(|(name, (old, new))| {
+            let lines = after.stages.get(name).map(|stage| stage.lines.as_slice()).unwrap_or_default();
+            let line = first_difference(old, new).and_then(|at| lines.get(at).or(lines.last())).copied();
+            Reason::Stage { name: name.clone(), change: change(old, new), line }
+        })
+        .collect();
+    // By place in the file, which is how one reads it.
+    found.sort_by_key(|reason| if let Reason::Stage { line, .. } = reason { *line } else { None });
+    reasons.append(&mut found);
+}
+
+fn first_difference(old: Option<&Vec<String>>, new: Option<&Vec<String>>) -> Option<usize> {
+    let new = new?;
+    let Some(old) = old else { return Some(0) };
+    let same = old.iter().zip(new).take_while(|(a, b)| a == b).count();
+    Some(same)
+}
+
+#[cfg(test)]
+mod tests;

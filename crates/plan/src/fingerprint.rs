@@ -1,0 +1,212 @@
+//! What goes into a service's image, as a versioned structure, and its fingerprint. No I/O: trees, slices and parts come in.
+//!
+//! # The format, version 1
+//!
+//! A fingerprint is the SHA-256 of this JSON object, written without blanks, its keys in this order, the keys of every map sorted:
+//!
+//! ```text
+//! schema     1
+//! target     the target stage
+//! syntax     the value of `# syntax=`, or null
+//! stages     for each reached stage its name (`#n` for the n-th without one) and the hashes of its steps, FROM first: the first
+//!            16 hexadecimal digits of the SHA-256 of the step's canonical text (see `workspace::dockerfile::Slice::texts`)
+//! contexts   for each named build context that a reached step uses: the hash of each of its parts, by the part's name
+//! main       the hash of the files of the main context that reached steps can see, or null where they see none
+//! bases      each image from outside, with the digest it is pinned to
+//! arguments  each build argument that is given and can matter, with the first 16 digits of its value's SHA-256
+//! platforms  the platforms, sorted
+//! settings   what else changes the image: attestations, compression, the epoch, the architecture where no platform is named
+//! ```
+//!
+//! A part's hash is the SHA-256 of its entries, sorted by name, each as name, zero byte, value, zero byte. The value of a file is its git
+//! mode, a blank, and its blob id. So a fingerprint holds no time, no absolute path, no line number, and nothing of what the target does
+//! not reach. What is recorded after a build is the whole structure, entries included, so that the next plan can say what differs; values
+//! of build arguments are in neither.
+//!
+//! The `base` target's fingerprint is made by the same function.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::part::{MainContext, Part};
+use monoship_core::error::{Error, Result};
+use monoship_core::name::{Fingerprint, ImageRef, Platform, sha256_hex};
+use monoship_workspace::dockerfile::{Slice, StageText};
+
+#[cfg(test)]
+mod tests;
+
+/// The format's version. Raise it whenever equal inputs may come to mean another image: every service is then built once.
+pub const SCHEMA: u32 = 1;
+
+/// A build context's parts by name: for sources, one for each package of the closure.
+pub type Parts = BTreeMap<String, Part>;
+
+/// Everything that can change one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Inputs {
+    /// See [`SCHEMA`].
+    pub schema: u32,
+    /// The target stage.
+    pub target: String,
+    /// The value of `# syntax=`.
+    pub syntax: Option<String>,
+    /// The reached stages, by name.
+    pub stages: BTreeMap<String, StageInput>,
+    /// The named contexts that are used.
+    pub contexts: BTreeMap<String, Parts>,
+    /// What is seen of the main context.
+    pub main: Option<Part>,
+    /// Images from outside and what they are pinned to.
+    pub bases: BTreeMap<ImageRef, String>,
+    /// Build arguments and hashes of their values: a value must not get into a record.
+    pub arguments: BTreeMap<String, String>,
+    /// The platforms.
+    pub platforms: BTreeSet<Platform>,
+    /// Attestation and output settings that change the image.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// A stage: a hash for each step. The lines are those of the current Dockerfile, for messages; they are not recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StageInput {
+    /// 16 hexadecimal digits for each step, FROM first.
+    pub steps: Vec<String>,
+    /// The line of each step, from 1; empty in what was read from a record.
+    #[serde(skip)]
+    pub lines: Vec<usize>,
+}
+
+/// What [`Inputs::new`] is made from.
+pub struct Facts<'a> {
+    /// The target stage.
+    pub target: &'a str,
+    /// What it reaches; made with the same contexts, arguments and platforms as are given here.
+    pub slice: &'a Slice<'a>,
+    /// Every named context that will be given. Those the target does not use are left out.
+    pub contexts: &'a BTreeMap<String, Parts>,
+    /// The main context.
+    pub main: &'a MainContext<'a>,
+    /// The build arguments that will be given. Those the target cannot see are left out.
+    pub args: &'a BTreeMap<String, String>,
+    /// What an image is pinned to: a digest, or what tells one stand-in from another.
+    pub pin: &'a dyn Fn(&ImageRef) -> Option<String>,
+    /// The platforms that will be built.
+    pub platforms: &'a [Platform],
+    /// Attestation and output settings that change the image.
+    pub settings: &'a BTreeMap<String, String>,
+}
+
+impl Inputs {
+    /// Gathers what goes into one image.
+    ///
+    /// # Errors
+    /// When an image is not pinned, or a context that the target uses was not given.
+    pub fn new(facts: &Facts<'_>) -> Result<Self> {
+        let mut contexts = BTreeMap::new();
+        for name in facts.slice.contexts() {
+            let parts = facts.contexts.get(name).ok_or_else(|| {
+                Error::failed(format!(
+                    "the target `{}` uses the build context `{name}`, whose content is not known",
+                    facts.target
+                ))
+            })?;
+            contexts.insert(name.clone(), parts.clone());
+        }
+        let mut bases = BTreeMap::new();
+        for base in facts.slice.images() {
+            let own = base.image.digest().map(ToString::to_string);
+            let pinned = own.or_else(|| (facts.pin)(&base.image)).ok_or_else(|| {
+                Error::usage(format!("`{}` is not pinned", base.image))
+                    .hint("run `cargo xtask update`, which writes its digest to xtask.lock")
+            })?;
+            bases.insert(base.image, pinned);
+        }
+        Ok(Self {
+            schema: SCHEMA,
+            target: facts.target.to_owned(),
+            syntax: facts.slice.syntax().map(str::to_owned),
+            stages: facts.slice.texts().into_iter().map(stage_input).collect(),
+            contexts,
+            main: facts.main.seen_by(facts.slice),
+            bases,
+            arguments: arguments(facts),
+            platforms: facts.platforms.iter().cloned().collect(),
+            settings: facts.settings.clone(),
+        })
+    }
+
+    /// The fingerprint: see the module's text.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let hashes = |parts: &Parts| -> BTreeMap<String, String> {
+            parts.iter().map(|(name, part)| (name.clone(), part.hash().to_owned())).collect()
+        };
+        let described = Hashed {
+            schema: self.schema,
+            target: &self.target,
+            syntax: self.syntax.as_deref(),
+            stages: &self.stages,
+            contexts: self.contexts.iter().map(|(name, parts)| (name.as_str(), hashes(parts))).collect(),
+            main: self.main.as_ref().map(Part::hash),
+            bases: &self.bases,
+            arguments: &self.arguments,
+            platforms: &self.platforms,
+            settings: &self.settings,
+        };
+        Fingerprint::of(&serde_json::to_vec(&described).expect("maps with text keys serialise"))
+    }
+
+    /// True where the file at `path`, relative to the repository's root, is part of it.
+    #[must_use]
+    pub fn count_on(&self, path: &str) -> bool {
+        self.contexts.values().flat_map(BTreeMap::values).chain(&self.main).any(|part| part.names(path))
+    }
+
+    /// The form that is recorded after a build.
+    #[must_use]
+    pub fn to_record(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("maps with text keys serialise")
+    }
+
+    /// Reads what [`Inputs::to_record`] made. `None` for what it did not: a plan that cannot read the last record says less, and no
+    /// more than that is lost.
+    #[must_use]
+    pub fn from_record(record: serde_json::Value) -> Option<Self> {
+        serde_json::from_value(record).ok()
+    }
+}
+
+/// The part of [`Inputs`] that is hashed. The order of its fields is the format.
+#[derive(Serialize)]
+struct Hashed<'a> {
+    schema: u32,
+    target: &'a str,
+    syntax: Option<&'a str>,
+    stages: &'a BTreeMap<String, StageInput>,
+    contexts: BTreeMap<&'a str, BTreeMap<String, String>>,
+    main: Option<&'a str>,
+    bases: &'a BTreeMap<ImageRef, String>,
+    arguments: &'a BTreeMap<String, String>,
+    platforms: &'a BTreeSet<Platform>,
+    settings: &'a BTreeMap<String, String>,
+}
+
+fn short_hash(text: &str) -> String {
+    sha256_hex(text.as_bytes())[..16].to_owned()
+}
+
+fn stage_input(stage: StageText) -> (String, StageInput) {
+    let (steps, lines) = stage.steps.iter().map(|(text, line)| (short_hash(text), *line)).unzip();
+    (stage.name, StageInput { steps, lines })
+}
+
+/// The arguments that can matter: declared in a reached stage or read by a reached FROM, and those BuildKit itself listens to.
+fn arguments(facts: &Facts<'_>) -> BTreeMap<String, String> {
+    let counts = |name: &str| facts.slice.args().contains(name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH";
+    let given = facts.args.iter().filter(|(name, _)| counts(name));
+    given.map(|(name, value)| (name.clone(), short_hash(value))).collect()
+}

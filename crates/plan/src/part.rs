@@ -1,0 +1,175 @@
+//! A named part of what goes into a build: a package's files, a lock's slice, a few settings. It is hashed once and shared by every
+//! service that it goes into, so that 200 services over 1,000 packages cost 1,000 parts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use monoship_core::name::sha256_hex;
+use monoship_workspace::dockerfile::{ContextSource, Slice};
+use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::git::{File, Tree};
+
+/// What a part's entries are, which is how a change among them reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Path and `<mode> <blob id>`.
+    Files,
+    /// A lock's snapshot key (`zod@3.23.1`, peers included) and a hash of what the lock says of it.
+    Lock,
+    /// Anything else with a name: a workspace setting and its value or its hash.
+    Settings,
+}
+
+/// A part: sorted entries, and their hash. Cloning is cheap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Recorded", into = "Recorded")]
+pub struct Part {
+    content: Arc<Content>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Content {
+    kind: Kind,
+    hash: String,
+    /// Sorted by name; names are unique.
+    entries: Vec<Entry>,
+}
+
+/// A name and its value. What many parts have in common (lock entries) they share.
+pub type Entry = (Arc<str>, Arc<str>);
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Recorded {
+    kind: Kind,
+    entries: BTreeMap<String, String>,
+}
+
+impl From<Recorded> for Part {
+    fn from(recorded: Recorded) -> Self {
+        Self::new(recorded.kind, recorded.entries)
+    }
+}
+
+impl From<Part> for Recorded {
+    fn from(part: Part) -> Self {
+        Self {
+            kind: part.kind(),
+            entries: part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        }
+    }
+}
+
+impl Part {
+    /// A part of these entries; of two with one name the last counts.
+    pub fn new<T: Into<Arc<str>>>(kind: Kind, entries: impl IntoIterator<Item = (T, T)>) -> Self {
+        let mut entries: Vec<Entry> = entries.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        if !entries.is_sorted_by(|a, b| a.0 < b.0) {
+            entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
+        }
+        let hash = hash(&entries);
+        Self { content: Arc::new(Content { kind, hash, entries }) }
+    }
+
+    /// A part of files.
+    pub fn files<'f>(files: impl IntoIterator<Item = &'f File>) -> Self {
+        let mut value = String::new();
+        let entries = files.into_iter().map(|file| -> Entry {
+            value.clear();
+            value.extend([file.mode.as_str(), " ", file.id.as_str()]);
+            (Arc::from(&*file.path), Arc::from(value.as_str()))
+        });
+        Self::new(Kind::Files, entries)
+    }
+
+    /// What the entries are.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.content.kind
+    }
+
+    /// 64 hexadecimal digits over the entries.
+    #[must_use]
+    pub fn hash(&self) -> &str {
+        &self.content.hash
+    }
+
+    /// The entries, sorted by name.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.content.entries
+    }
+
+    /// True where one of the entries has this name.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.entries().binary_search_by(|(known, _)| (**known).cmp(name)).is_ok()
+    }
+}
+
+/// SHA-256 over each name and value, each ended by a zero byte, which neither can hold: a path, a key and a setting are text, and
+/// zero bytes in them are dropped before.
+fn hash(entries: &[Entry]) -> String {
+    let size = entries.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    let mut bytes = Vec::with_capacity(size);
+    for (name, value) in entries {
+        for text in [name, value] {
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.push(0);
+        }
+    }
+    sha256_hex(&bytes)
+}
+
+/// So many files are matched against the ignore file by one thread at a time: enough of one folder that its parents are looked at once.
+const PIECE: usize = 4_096;
+
+/// The main build context as Docker's ignore file leaves it, and the parts of it that targets see.
+pub struct MainContext<'t> {
+    tree: &'t Tree,
+    ignore: &'t Ignore,
+    /// Places in the tree, not references to it: these would tie the type to one lifetime.
+    kept: OnceLock<Vec<usize>>,
+    /// Targets mostly see the same paths (`COPY . .`): each distinct set is cut once.
+    parts: Mutex<BTreeMap<BTreeSet<String>, Part>>,
+}
+
+impl<'t> MainContext<'t> {
+    /// The files of `tree` that `ignore` leaves in.
+    #[must_use]
+    pub fn new(tree: &'t Tree, ignore: &'t Ignore) -> Self {
+        Self { tree, ignore, kept: OnceLock::new(), parts: Mutex::default() }
+    }
+
+    /// The files, where a target sees any; computed when first asked for.
+    pub fn kept(&self) -> impl Iterator<Item = &'t File> {
+        let files = self.tree.files();
+        let kept = self.kept.get_or_init(|| {
+            let pieces = files.par_chunks(PIECE).enumerate().map(|(piece, files)| {
+                let mut walker = self.ignore.walker();
+                let kept = (piece * PIECE..).zip(files).filter(|(_, file)| !walker.excludes(&file.path));
+                kept.map(|(at, _)| at).collect::<Vec<usize>>()
+            });
+            pieces.flatten_iter().collect()
+        });
+        kept.iter().map(|at| &files[*at])
+    }
+
+    /// What the steps of `slice` can see of the context; `None` where no step looks at it.
+    pub fn seen_by(&self, slice: &Slice<'_>) -> Option<Part> {
+        if slice.sources().is_empty() {
+            return None;
+        }
+        let patterns: BTreeSet<String> = slice.sources().iter().map(|source| source.pattern.clone()).collect();
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let cut = || {
+            let sources: Vec<ContextSource> =
+                patterns.iter().map(|pattern| ContextSource { pattern: pattern.clone(), line: 0 }).collect();
+            Part::files(self.kept().filter(|file| sources.iter().any(|source| source.sees(&file.path))))
+        };
+        Some(parts.entry(patterns.clone()).or_insert_with(cut).clone())
+    }
+}

@@ -1,0 +1,163 @@
+//! Which services there are: the defaults' discovery and the configuration's entries become one list. No I/O.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Config, ServiceConfig};
+use monoship_core::error::{Error, Result};
+use monoship_core::name::{Platform, ServiceName, nearest};
+
+/// A service that can be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// Its name: the last part of its image's name.
+    pub name: ServiceName,
+    /// Its Dockerfile target.
+    pub target: String,
+    /// Its package's folder, relative to the repository's root.
+    pub package: String,
+    /// Its platforms; empty means the engine's own.
+    pub platforms: Vec<Platform>,
+    /// Its build arguments, those of every target included.
+    pub build_args: BTreeMap<String, String>,
+}
+
+/// The folder in which the defaults look for services.
+const APPS: &str = "apps/";
+
+/// Every `apps/*` package with a Dockerfile target of its folder's name, and every configured service. A configured one of
+/// the same name says what differs. `packages` are folders with their package names, `targets` the Dockerfile's stages.
+///
+/// # Errors
+/// A configured service whose package or target is not there; no service at all.
+pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &[&str]) -> Result<Vec<Service>> {
+    let mut services = BTreeMap::new();
+    for folder in packages.keys().filter_map(|dir| dir.strip_prefix(APPS)) {
+        if let Ok(name) = folder.parse::<ServiceName>()
+            && targets.contains(&folder)
+        {
+            let service = Service {
+                target: folder.to_owned(),
+                package: format!("{APPS}{folder}"),
+                platforms: config.images.platforms.clone(),
+                build_args: config.images.build_args.clone(),
+                name: name.clone(),
+            };
+            services.insert(name, service);
+        }
+    }
+    for configured in &config.services {
+        services.insert(configured.name.clone(), of_configuration(configured, config, packages, targets)?);
+    }
+    if services.is_empty() {
+        return Err(Error::usage("there is no service").at(&config.images.dockerfile, None).hint(
+            "a service is a folder apps/<name> with a package.json and a Dockerfile target <name>, or a [[service]] in xtask.toml",
+        ));
+    }
+    Ok(services.into_values().collect())
+}
+
+fn of_configuration(
+    written: &ServiceConfig,
+    config: &Config,
+    packages: &BTreeMap<String, String>,
+    targets: &[&str],
+) -> Result<Service> {
+    let trimmed = written.package.trim_start_matches("./").trim_end_matches('/');
+    let folder = packages.iter().find(|(dir, name)| *dir == trimmed || *name == trimmed).map(|(dir, _)| dir.clone());
+    let Some(package) = folder else {
+        let error = Error::usage(format!("service `{}`: there is no package `{}`", written.name, written.package));
+        let known = packages.keys().chain(packages.values()).map(String::as_str);
+        return Err(match nearest(trimmed, known) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("a package is a folder with a package.json that pnpm-workspace.yaml names"),
+        });
+    };
+    if !targets.contains(&written.target.as_str()) {
+        return Err(no_target(&written.target, &config.images.dockerfile, targets));
+    }
+    let mut build_args = config.images.build_args.clone();
+    build_args.extend(written.build_args.clone());
+    Ok(Service {
+        name: written.name.clone(),
+        target: written.target.clone(),
+        package,
+        platforms: written.platforms.clone().unwrap_or_else(|| config.images.platforms.clone()),
+        build_args,
+    })
+}
+
+/// The error for a target that the Dockerfile does not have.
+pub fn no_target(target: &str, dockerfile: &str, targets: &[&str]) -> Error {
+    let error = Error::usage(format!("there is no target `{target}`")).at(dockerfile, None);
+    match nearest(target, targets.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("its targets are {}", targets.join(", "))),
+    }
+}
+
+/// The services that a command line names; all of them where it names none. The order is the list's.
+///
+/// # Errors
+/// A name that is no service's, with the nearest one.
+pub fn select(all: Vec<Service>, wanted: &[String]) -> Result<Vec<Service>> {
+    for name in wanted {
+        if !all.iter().any(|service| service.name.as_str() == name) {
+            let names: Vec<&str> = all.iter().map(|service| service.name.as_str()).collect();
+            let error = Error::usage(format!("there is no service `{name}`"));
+            return Err(match nearest(name, names.iter().copied()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("the services are {}", names.join(", "))),
+            });
+        }
+    }
+    Ok(all.into_iter().filter(|service| wanted.is_empty() || wanted.iter().any(|name| name == service.name.as_str())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monoship_core::env::Env;
+
+    fn config(text: &str) -> Config {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("xtask.toml");
+        std::fs::write(&file, text).unwrap();
+        crate::config::load(&file, true, &Env::new("/", []), || Ok(None)).unwrap()
+    }
+
+    fn packages() -> BTreeMap<String, String> {
+        let pairs =
+            [("apps/api", "@m/api"), ("apps/web", "@m/web"), ("apps/docs", "@m/docs"), ("packages/contract", "@m/contract")];
+        pairs.map(|(dir, name)| (dir.to_owned(), name.to_owned())).into()
+    }
+
+    const TARGETS: [&str; 4] = ["base", "api", "web", "contract"];
+
+    fn names(services: &[Service]) -> Vec<String> {
+        services.iter().map(|s| format!("{}={}@{}", s.name, s.target, s.package)).collect()
+    }
+
+    #[test]
+    fn an_app_with_a_target_of_its_name_is_a_service_without_a_word_of_configuration() {
+        let services = discover(&config(""), &packages(), &TARGETS).unwrap();
+        assert_eq!(names(&services), ["api=api@apps/api", "web=web@apps/web"]);
+    }
+
+    #[test]
+    fn a_configured_service_may_differ_in_everything() {
+        let text = "[images]\nbuild-args = { A = '1' }\n[[service]]\nname = 'contracts'\ntarget = 'contract'\npackage = '@m/contract'\nbuild-args = { B = '2' }\n";
+        let services = discover(&config(text), &packages(), &TARGETS).unwrap();
+        assert_eq!(names(&services), ["api=api@apps/api", "contracts=contract@packages/contract", "web=web@apps/web"]);
+        assert_eq!(services[1].build_args.len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_with_the_nearest_that_is() {
+        let hint = |text: &str| discover(&config(text), &packages(), &TARGETS).unwrap_err().hint_text().unwrap().to_owned();
+        assert_eq!(hint("[[service]]\nname = 'x'\ntarget = 'wbe'\npackage = 'apps/web'\n"), "did you mean `web`?");
+        assert_eq!(hint("[[service]]\nname = 'x'\ntarget = 'web'\npackage = 'apps/wbe'\n"), "did you mean `apps/web`?");
+        let services = discover(&config(""), &packages(), &TARGETS).unwrap();
+        let error = select(services, &["aip".to_owned()]).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.hint_text()), ("there is no service `aip`", Some("did you mean `api`?")));
+    }
+}

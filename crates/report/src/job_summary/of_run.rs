@@ -1,0 +1,110 @@
+//! From a run's record to the rows of its summary.
+
+use std::collections::BTreeMap;
+
+use super::{Failure, ServiceRow, TierRow};
+use crate::record::TaskRecord;
+use crate::record::stats::TierStats;
+use monoship_core::event::{Status, Task};
+use monoship_core::text;
+
+/// The row of one task.
+#[must_use]
+pub fn row(task: &TaskRecord) -> ServiceRow {
+    let ran = !matches!(task.status, Status::Skipped | Status::NotRun);
+    let failure = task.failure.as_ref().map(|failure| {
+        let line = failure.source.as_ref().map(|source| format!(" ({}:{})", source.file, source.line)).unwrap_or_default();
+        let step = failure.step.as_deref().unwrap_or("the build");
+        let said = failure.log.iter().map(String::as_str).chain([failure.message.as_str()]);
+        Failure { step: format!("{step}{line}"), log: said.collect::<Vec<_>>().join("\n") }
+    });
+    ServiceRow {
+        steps: (!task.steps.is_empty()).then(|| (task.cached(), task.steps.len())),
+        took: ran.then(|| task.took()),
+        bytes: (task.size, None),
+        digest: task.digest.clone(),
+        failure,
+        ..ServiceRow::new(&task.task.to_string(), Some(task.status), &task.why)
+    }
+}
+
+/// The cache tiers over all tasks of a run, in their order of preference, with what each cost.
+#[must_use]
+pub fn tiers(tasks: &[TaskRecord], costs: &[TierStats]) -> Vec<TierRow> {
+    let mut order: Vec<&str> = Vec::new();
+    let mut verdicts: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+    let with_services = tasks.iter().any(|task| matches!(task.task, Task::Service(_)) && !task.tiers.is_empty());
+    for (task, tier) in tasks.iter().flat_map(|task| task.tiers.iter().map(move |tier| (task, tier))) {
+        // The base makes no image: what is kept with images is the services' alone.
+        if with_services && task.task == Task::Base && ["previous", "inline"].contains(&tier.tier.as_str()) {
+            continue;
+        }
+        if !order.contains(&tier.tier.as_str()) {
+            order.push(&tier.tier);
+        }
+        let word = tier.verdict.replace('-', " ");
+        let said = if tier.why.is_empty() { word } else { format!("{word}: {}", tier.why) };
+        *verdicts.entry(&tier.tier).or_default().entry(said).or_default() += 1;
+    }
+    let rows = order.into_iter().map(|tier| {
+        let cost = costs.iter().find(|cost| cost.tier == tier).cloned();
+        let failed = cost.as_ref().map(|cost| cost.failed_exports).filter(|failed| *failed > 0);
+        let failed = failed.map(|failed| format!("; writing it failed for {}", text::counted(failed, "target")));
+        TierRow { tier: tier.to_owned(), verdict: verdict(&verdicts[tier]) + &failed.unwrap_or_default(), cost }
+    });
+    rows.collect()
+}
+
+/// One verdict as it is; of several each with how many targets it is of.
+fn verdict(said: &BTreeMap<String, usize>) -> String {
+    match said.iter().next() {
+        Some((only, _)) if said.len() == 1 => only.clone(),
+        _ => said.iter().map(|(verdict, count)| format!("{verdict} ({count})")).collect::<Vec<_>>().join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::history::PastRun;
+    use crate::record::stats::of_run;
+    use crate::record::{RunRecord, TierRecord};
+    use monoship_docker::rawjson::CacheTransfer;
+    use std::time::SystemTime;
+
+    fn tier(tier: &str, verdict: &str, why: &str) -> TierRecord {
+        TierRecord { tier: tier.into(), verdict: verdict.into(), why: why.into() }
+    }
+
+    #[test]
+    fn tiers_are_summed_over_the_targets_and_each_verdict_is_told() {
+        let moved =
+            |name: &str, error: Option<&str>| CacheTransfer { name: name.into(), took_ms: 400, error: error.map(str::to_owned) };
+        let task = |task, registry| TaskRecord {
+            tiers: vec![tier("gha", "read-only", "the token may only read"), registry, tier("inline", "left-out", "x")],
+            cache_imports: vec![moved("gha:123", None), moved("127.0.0.1:5000/cache:api", None)],
+            cache_exports: vec![moved("gha", None), moved("registry", Some("denied"))],
+            ..TaskRecord::new(task, Status::Built)
+        };
+        let mut run = RunRecord::new("20260101T000000000-abcd".parse().unwrap(), SystemTime::UNIX_EPOCH, "ci");
+        run.tasks = vec![
+            task(Task::Base, tier("registry", "used", "")),
+            task(Task::Service("api".parse().unwrap()), tier("registry", "write-only", "nothing is there yet")),
+        ];
+        let rows = tiers(&run.tasks, &of_run(&PastRun::from(&run), &[]));
+        let shown: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                let cost = row.cost.as_ref().unwrap();
+                (row.tier.as_str(), row.verdict.as_str(), cost.importing, cost.exporting)
+            })
+            .collect();
+        let registry = "used (1); write only: nothing is there yet (1); writing it failed for 2 targets";
+        let expected = [
+            ("gha", "read only: the token may only read", 800, 800),
+            ("registry", registry, 800, 800),
+            ("inline", "left out: x", 0, 0),
+        ];
+        assert_eq!(shown, expected);
+    }
+}

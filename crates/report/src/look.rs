@@ -1,0 +1,168 @@
+//! How output looks: which display, and whether with colour. Pure functions of the flags and the environment.
+
+use monoship_core::env::Env;
+
+/// What `--progress` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Progress {
+    /// Live on a terminal, plain elsewhere.
+    #[default]
+    Auto,
+    /// Prefixed lines.
+    Plain,
+    /// Problems only.
+    Quiet,
+    /// The builder's own progress stream with the task's name.
+    RawJson,
+}
+
+/// Which display is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Redrawn in place.
+    Live,
+    /// Prefixed lines.
+    Plain,
+    /// A foldable group for each task, as GitHub Actions shows them.
+    Grouped,
+    /// Problems only.
+    Quiet,
+    /// JSON lines.
+    RawJson,
+}
+
+/// How standard error looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Which display.
+    pub mode: Mode,
+    /// In which colours.
+    pub paint: Paint,
+}
+
+impl Look {
+    /// Decides from what was asked for and where standard error goes. A display that redraws itself is of no use in a pipe, on
+    /// a terminal without cursor movement, or in a CI log, even where CI gives it a terminal.
+    #[must_use]
+    pub fn choose(asked: Progress, env: &Env) -> Self {
+        let mode = match asked {
+            Progress::Auto if env.stderr_is_terminal && !env.is_ci() && !is_dumb(env) => Mode::Live,
+            Progress::Auto if env.flag("GITHUB_ACTIONS") => Mode::Grouped,
+            Progress::Auto | Progress::Plain => Mode::Plain,
+            Progress::Quiet => Mode::Quiet,
+            Progress::RawJson => Mode::RawJson,
+        };
+        Self { mode, paint: Paint { colour: colour(env, env.stderr_is_terminal) } }
+    }
+}
+
+/// Whether a stream is coloured: `NO_COLOR` forbids it, `CLICOLOR_FORCE` (or `FORCE_COLOR`) demands it, otherwise a terminal
+/// gets it unless `CLICOLOR=0` (the conventions of no-color.org and bixense.com/clicolors).
+#[must_use]
+pub fn colour(env: &Env, is_terminal: bool) -> bool {
+    if env.get("NO_COLOR").is_some() {
+        return false;
+    }
+    let forced = env.flag("CLICOLOR_FORCE") || env.flag("FORCE_COLOR");
+    forced || (is_terminal && !is_dumb(env) && env.get("CLICOLOR") != Some("0"))
+}
+
+fn is_dumb(env: &Env) -> bool {
+    env.get("TERM") == Some("dumb")
+}
+
+/// Puts text into colour, or leaves it alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paint {
+    /// Whether to do it.
+    pub colour: bool,
+}
+
+impl Paint {
+    /// Text as it is.
+    pub const PLAIN: Self = Self { colour: false };
+
+    /// What went well.
+    #[must_use]
+    pub fn good(self, text: &str) -> String {
+        self.sgr("32", text)
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn bad(self, text: &str) -> String {
+        self.sgr("1;31", text)
+    }
+
+    /// What to look at.
+    #[must_use]
+    pub fn warning(self, text: &str) -> String {
+        self.sgr("1;33", text)
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn hint(self, text: &str) -> String {
+        self.sgr("1;36", text)
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn strong(self, text: &str) -> String {
+        self.sgr("1", text)
+    }
+
+    /// What may be overlooked.
+    #[must_use]
+    pub fn faint(self, text: &str) -> String {
+        self.sgr("2", text)
+    }
+
+    fn sgr(self, code: &str, text: &str) -> String {
+        if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(terminal: bool, vars: &[(&str, &str)]) -> Env {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let mut env = Env::new("/", vars);
+        env.stderr_is_terminal = terminal;
+        env
+    }
+
+    #[test]
+    fn the_display_is_live_only_on_a_terminal_that_a_person_looks_at() {
+        let mode = |asked, env| Look::choose(asked, &env).mode;
+        assert_eq!(mode(Progress::Auto, env(true, &[])), Mode::Live);
+        assert_eq!(mode(Progress::Auto, env(false, &[])), Mode::Plain);
+        assert_eq!(mode(Progress::Auto, env(true, &[("CI", "true")])), Mode::Plain);
+        assert_eq!(mode(Progress::Auto, env(true, &[("CI", "false")])), Mode::Live);
+        assert_eq!(mode(Progress::Auto, env(true, &[("TERM", "dumb")])), Mode::Plain);
+        assert_eq!(mode(Progress::Auto, env(true, &[("GITHUB_ACTIONS", "true")])), Mode::Grouped);
+        assert_eq!(mode(Progress::Plain, env(true, &[])), Mode::Plain);
+        assert_eq!(mode(Progress::Quiet, env(true, &[])), Mode::Quiet);
+        assert_eq!(mode(Progress::RawJson, env(false, &[])), Mode::RawJson);
+    }
+
+    #[test]
+    fn colour_obeys_no_color_then_force_then_the_terminal() {
+        assert!(colour(&env(true, &[]), true));
+        assert!(!colour(&env(false, &[]), false));
+        assert!(!colour(&env(true, &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]), true));
+        assert!(colour(&env(true, &[("NO_COLOR", "")]), true), "an empty NO_COLOR is not set");
+        assert!(colour(&env(false, &[("CLICOLOR_FORCE", "1")]), false));
+        assert!(!colour(&env(false, &[("CLICOLOR_FORCE", "0")]), false));
+        assert!(!colour(&env(true, &[("CLICOLOR", "0")]), true));
+        assert!(!colour(&env(true, &[("TERM", "dumb")]), true));
+    }
+
+    #[test]
+    fn without_colour_text_stays_as_it_is() {
+        assert_eq!(Paint::PLAIN.bad("error"), "error");
+        assert_eq!(Paint { colour: true }.bad("error"), "\x1b[1;31merror\x1b[0m");
+    }
+}

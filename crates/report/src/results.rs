@@ -1,0 +1,197 @@
+//! The small files by which the jobs of a matrix tell each other what they did: the plan's, which says what a complete run is,
+//! and one for each service. They are complete or refused: an artifact may be cut, old, of another commit, or missing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::record::TaskRecord;
+use monoship_core::error::{Error, Result, read_text, write_atomically};
+use monoship_core::name::{Digest, Fingerprint, ServiceName, Tag, sha256_hex};
+
+/// Grows when a field's meaning changes; another version is refused.
+const VERSION: u32 = 1;
+
+/// What `ci plan` hands on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PlanFile {
+    /// The commit that is built.
+    pub commit: String,
+    /// The version to publish, for a release.
+    pub tag: Option<Tag>,
+    /// Every service that a complete run has, built or not.
+    pub services: BTreeMap<ServiceName, Planned>,
+}
+
+/// One service of the plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Planned {
+    /// Its inputs.
+    pub fingerprint: Fingerprint,
+    /// The image that is there already; `None` where a job must build it.
+    pub present: Option<Digest>,
+    /// Why it is built, or is not.
+    pub why: String,
+}
+
+/// What a service's job hands on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServiceFile {
+    /// The commit that was built.
+    pub commit: String,
+    /// The service.
+    pub service: ServiceName,
+    /// Its inputs, as the job saw them: they must be the plan's.
+    pub fingerprint: Fingerprint,
+    /// Which attempt of the run this is, from 1; a later one replaces an earlier one.
+    pub attempt: u32,
+    /// What came of it, as the job's own record has it.
+    pub task: TaskRecord,
+}
+
+/// What is on disk: the content and its own checksum, so that a cut or edited file is told from a whole one.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Sealed {
+    version: u32,
+    sha256: String,
+    content: serde_json::Value,
+}
+
+fn seal(content: &impl Serialize) -> Vec<u8> {
+    // A `Value`'s maps are sorted: the checksum is over the same bytes at both ends, whatever the file's white space.
+    let content = serde_json::to_value(content).expect("our own types serialise");
+    let sealed = Sealed { version: VERSION, sha256: sha256_hex(content.to_string().as_bytes()), content };
+    let mut bytes = serde_json::to_vec_pretty(&sealed).expect("our own types serialise");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn unseal<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let refused = |why: &str| {
+        Error::failed(format!("this result is not whole: {why}")).at(path, None).hint("run the job that made it again")
+    };
+    let text = read_text(path)?;
+    let sealed: Sealed = serde_json::from_str(&text).map_err(|e| refused("it is not JSON of a result").source(e))?;
+    if sealed.version != VERSION {
+        return Err(refused(&format!("it has version {}, and this xtask reads {VERSION}", sealed.version))
+            .hint("all jobs of a run must use the same commit's xtask"));
+    }
+    if sealed.sha256 != sha256_hex(sealed.content.to_string().as_bytes()) {
+        return Err(refused("its checksum differs"));
+    }
+    serde_json::from_value(sealed.content).map_err(|e| refused("it lacks something").source(e))
+}
+
+impl PlanFile {
+    /// The file's name in the results' folder.
+    pub const NAME: &'static str = "plan.json";
+
+    /// Writes it into `dir`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf> {
+        let path = dir.join(Self::NAME);
+        write_atomically(&path, &seal(self))?;
+        Ok(path)
+    }
+
+    /// Reads it from `dir`.
+    ///
+    /// # Errors
+    /// When it is missing or not whole.
+    pub fn read(dir: &Path) -> Result<Self> {
+        unseal(&dir.join(Self::NAME))
+    }
+
+    /// The matrix of the jobs that must build: `{"service":["api","web"]}`. GitHub refuses an empty matrix, so the jobs are to be
+    /// skipped where [`PlanFile::must_build`] says no.
+    #[must_use]
+    pub fn matrix(&self) -> serde_json::Value {
+        let names = self.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.as_str());
+        serde_json::json!({"service": names.collect::<Vec<_>>()})
+    }
+
+    /// Checks that a service's job has built, or is about to build, what was planned.
+    ///
+    /// # Errors
+    /// A service that is not in the plan, another commit, other inputs.
+    pub fn fits(&self, service: &ServiceName, commit: &str, fingerprint: &Fingerprint) -> Result<()> {
+        let Some(planned) = self.services.get(service) else {
+            return Err(Error::failed(format!("a result of `{service}`, which the plan does not have")));
+        };
+        if commit != self.commit {
+            return Err(Error::failed(format!("a result of commit {commit}, and the plan is of {}", self.commit)));
+        }
+        if *fingerprint != planned.fingerprint {
+            return Err(Error::failed(format!("`{service}` was built from other inputs than were planned"))
+                .hint("the plan's job and this one saw different files; are generated files committed?"));
+        }
+        Ok(())
+    }
+
+    /// True where at least one service must be built.
+    #[must_use]
+    pub fn must_build(&self) -> bool {
+        self.services.values().any(|planned| planned.present.is_none())
+    }
+}
+
+impl ServiceFile {
+    /// Writes it into `dir`, as `<service>.json`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn write(&self, dir: &Path) -> Result<PathBuf> {
+        let path = dir.join(format!("{}.json", self.service));
+        write_atomically(&path, &seal(self))?;
+        Ok(path)
+    }
+}
+
+/// Reads every service's file under `dir` (an artifact may have a folder of its own) and holds it against the plan. Of several attempts
+/// the latest counts.
+///
+/// # Errors
+/// A file that is not whole or not of this plan.
+pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, ServiceFile>> {
+    let mut latest: BTreeMap<ServiceName, ServiceFile> = BTreeMap::new();
+    for path in files(dir)? {
+        let file: ServiceFile = unseal(&path)?;
+        plan.fits(&file.service, &file.commit, &file.fingerprint).map_err(|error| error.at(path, None))?;
+        if latest.get(&file.service).is_none_or(|there| file.attempt > there.attempt) {
+            latest.insert(file.service.clone(), file);
+        }
+    }
+    Ok(latest)
+}
+
+/// The results below `dir`, at most one folder deep, sorted. A link is not followed: artifacts come from other jobs.
+fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![(dir.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let entries = std::fs::read_dir(&folder).map_err(|e| Error::io("list", &folder, e))?;
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("list", &folder, e))?;
+            let kind = entry.file_type().map_err(|e| Error::io("look at", &entry.path(), e))?;
+            let path = entry.path();
+            if kind.is_dir() && depth == 0 {
+                folders.push((path, 1));
+            } else if kind.is_file() && path.extension().is_some_and(|e| e == "json") && !path.ends_with(PlanFile::NAME) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

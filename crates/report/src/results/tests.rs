@@ -1,0 +1,78 @@
+//! Result files: complete or refused.
+
+use super::*;
+use monoship_core::event::{Status, Task};
+
+fn name(text: &str) -> ServiceName {
+    text.parse().unwrap()
+}
+
+fn plan() -> PlanFile {
+    let planned = |text: &str, present: Option<Digest>| {
+        (name(text), Planned { fingerprint: Fingerprint::of(text.as_bytes()), present, why: "because".into() })
+    };
+    let services = [planned("api", None), planned("web", None), planned("worker", Some(Digest::of(b"old")))];
+    PlanFile { commit: "c".repeat(40), tag: Some("v1.2.3".parse().unwrap()), services: services.into() }
+}
+
+fn result(service: &str, attempt: u32, status: Status) -> ServiceFile {
+    let fingerprint = Fingerprint::of(service.as_bytes());
+    let task = TaskRecord { took_ms: 1_250, ..TaskRecord::new(Task::Service(name(service)), status) };
+    ServiceFile { commit: "c".repeat(40), service: name(service), fingerprint, attempt, task }
+}
+
+#[test]
+fn every_result_is_found_whatever_folder_its_artifact_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = plan();
+    plan.write(dir.path()).unwrap();
+    assert_eq!(PlanFile::read(dir.path()).unwrap(), plan);
+    assert_eq!((plan.matrix().to_string().as_str(), plan.must_build()), (r#"{"service":["api","web"]}"#, true));
+    let (api, web) = (result("api", 1, Status::Built), result("web", 1, Status::Failed));
+    api.write(&dir.path().join("digest-api")).unwrap();
+    web.write(dir.path()).unwrap();
+    assert_eq!(collect(&plan, dir.path()).unwrap(), BTreeMap::from([(name("api"), api), (name("web"), web)]));
+}
+
+#[test]
+fn a_rerun_job_replaces_what_the_first_attempt_said() {
+    let dir = tempfile::tempdir().unwrap();
+    for (folder, attempt, status) in [("a", 1, Status::Failed), ("b", 10, Status::Built), ("c", 9, Status::Failed)] {
+        result("api", attempt, status).write(&dir.path().join(folder)).unwrap();
+    }
+    assert_eq!(collect(&plan(), dir.path()).unwrap()[&name("api")].task.status, Status::Built);
+}
+
+#[test]
+fn results_of_another_commit_plan_or_input_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = |file: ServiceFile, why: &str| {
+        let path = file.write(dir.path()).unwrap();
+        let error = collect(&plan(), dir.path()).unwrap_err().to_string();
+        assert!(error.contains(why) && error.starts_with(path.to_str().unwrap()), "{error}");
+        std::fs::remove_file(path).unwrap();
+    };
+    refused(ServiceFile { commit: "d".repeat(40), ..result("api", 1, Status::Built) }, "a result of commit dddd");
+    refused(ServiceFile { fingerprint: Fingerprint::of(b"x"), ..result("api", 1, Status::Built) }, "other inputs");
+    refused(result("other", 1, Status::Built), "the plan does not have");
+}
+
+#[test]
+fn a_file_that_is_not_whole_is_refused_wherever_it_was_cut_or_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = result("api", 1, Status::Built).write(dir.path()).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for cut in 0..whole.len() - 1 {
+        std::fs::write(&path, &whole[..cut]).unwrap();
+        let error = collect(&plan(), dir.path()).unwrap_err().to_string();
+        assert!(error.contains("not whole"), "{cut}: {error}");
+    }
+    let text = String::from_utf8(whole).unwrap();
+    for (from, to, why) in [("\"attempt\": 1", "\"attempt\": 2", "checksum"), ("\"version\": 1", "\"version\": 2", "version 2")] {
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        let error = collect(&plan(), dir.path()).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(PlanFile::read(dir.path()).unwrap_err().to_string().contains("plan.json"));
+}

@@ -1,0 +1,172 @@
+//! The end of a run: a table of what became of each task, and for every failure what failed, what it said, the place in the
+//! Dockerfile, and where the whole log lies.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::look::Paint;
+use super::plain::{mark, painted_word, word};
+use crate::record::{GateRecord, TaskRecord};
+use monoship_core::event::{Status, Task};
+use monoship_core::text;
+use monoship_docker::rawjson::Failure;
+
+/// How many of a failed step's last log lines are shown; the rest is in the log.
+const LOG_LINES: usize = 20;
+
+/// A table's cells, aligned; the last column is not padded. A column that is empty all the way down is left out. `right` says
+/// which columns hold numbers; `paint` colours a padded cell by its row (counted without the head) and column.
+#[must_use]
+pub fn aligned(head: &[&str], rows: &[Vec<String>], right: &[usize], paint: impl Fn(usize, usize, &str) -> String) -> String {
+    let cell = |row: usize, column: usize| rows[row].get(column).map_or("", String::as_str);
+    let used: Vec<usize> = (0..head.len()).filter(|column| (0..rows.len()).any(|row| !cell(row, *column).is_empty())).collect();
+    let widths: Vec<usize> = used
+        .iter()
+        .map(|column| {
+            (0..rows.len()).map(|row| text::width(cell(row, *column))).max().unwrap_or(0).max(text::width(head[*column]))
+        })
+        .collect();
+    let mut table = String::new();
+    let padded = |place: usize, content: &str| {
+        if right.contains(&used[place]) {
+            text::pad_left(content, widths[place])
+        } else if place + 1 == used.len() {
+            content.to_owned()
+        } else {
+            text::pad(content, widths[place])
+        }
+    };
+    let heads: Vec<String> = (0..used.len()).map(|place| padded(place, head[used[place]])).collect();
+    let _ = writeln!(table, "{}", heads.join("  ").trim_end());
+    for row in 0..rows.len() {
+        let cells = (0..used.len()).map(|place| paint(row, used[place], &padded(place, cell(row, used[place]))));
+        let _ = writeln!(table, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    table
+}
+
+/// The outcome table: one row for each image and for whatever else did not simply succeed.
+#[must_use]
+pub fn table(tasks: &[TaskRecord], paint: Paint) -> String {
+    let shown: Vec<&TaskRecord> = tasks.iter().filter(|task| is_shown(task)).collect();
+    if shown.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<Vec<String>> = shown.iter().map(|task| row(task)).collect();
+    let head = ["service", "status", "cached", "time", "size", "digest", "why"];
+    aligned(&head, &rows, &[2, 3, 4], |row, column, cell| match column {
+        0 => paint.strong(cell),
+        1 => painted_word(shown[row].status, cell, paint),
+        5 | 6 => paint.faint(cell),
+        _ => cell.to_owned(),
+    })
+}
+
+/// What makes no image is a means to an end: it is of interest only where it failed.
+fn is_shown(task: &TaskRecord) -> bool {
+    matches!(task.task, Task::Base | Task::Service(_)) || !matches!(task.status, Status::Done | Status::Skipped)
+}
+
+fn row(task: &TaskRecord) -> Vec<String> {
+    let ran = !matches!(task.status, Status::Skipped | Status::NotRun);
+    vec![
+        task.task.to_string(),
+        word(task.status).to_owned(),
+        if task.steps.is_empty() { String::new() } else { format!("{}/{}", task.cached(), task.steps.len()) },
+        if ran { text::duration(task.took()) } else { String::new() },
+        task.size.map(text::bytes).unwrap_or_default(),
+        task.digest.as_ref().map(|digest| format!("sha256:{}", digest.short())).unwrap_or_default(),
+        text::clean(&task.why),
+    ]
+}
+
+/// For each task that executed something, the first step that no cache had, and what of its inputs explains it.
+#[must_use]
+pub fn misses(tasks: &[TaskRecord], paint: Paint) -> String {
+    let missed: Vec<_> = tasks.iter().filter_map(|task| Some((task.task.to_string(), task.missed.as_ref()?))).collect();
+    if missed.is_empty() {
+        return String::new();
+    }
+    let width = missed.iter().map(|(name, _)| text::width(name)).max().unwrap_or(0);
+    let lines =
+        missed.iter().map(|(name, missed)| format!("  {}  {}\n", text::pad(name, width), text::clean(&missed.to_string())));
+    format!("{}\n{}", paint.faint("first step that no cache had:"), lines.collect::<String>())
+}
+
+/// The gates that something exceeds, a line each.
+#[must_use]
+pub fn gates(gates: &[GateRecord], paint: Paint) -> String {
+    let line = |gate: &GateRecord| {
+        let word = if gate.fails { paint.bad("gate failed:") } else { paint.warning("gate:") };
+        format!("{word} {}: {}\n", gate.gate, text::clean(&gate.text))
+    };
+    gates.iter().map(line).collect()
+}
+
+/// `3 built, 1 unchanged, 1 failed in 34.2s`.
+#[must_use]
+pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {
+    let order = [Status::Built, Status::Skipped, Status::Failed, Status::Cancelled, Status::NotRun];
+    let of = |is: fn(&Task) -> bool| tasks.iter().filter(move |task| is(&task.task)).collect::<Vec<_>>();
+    let services = of(|task| matches!(task, Task::Service(_)));
+    // A run of the base alone has no services to count.
+    let counted = if services.is_empty() { of(|task| *task == Task::Base) } else { services };
+    let counts = order.iter().filter_map(|status| {
+        let count = counted.iter().filter(|task| task.status == *status).count();
+        (count > 0).then(|| painted_word(*status, &format!("{count} {}", word(*status)), paint))
+    });
+    let counts: Vec<String> = counts.collect();
+    let counts = if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") };
+    format!("{counts} in {}\n", text::duration(took))
+}
+
+/// Everything there is to say of each task that failed. `log` names a task's whole log.
+#[must_use]
+pub fn failures(tasks: &[TaskRecord], log: impl Fn(&Task) -> PathBuf, paint: Paint) -> String {
+    let failed = tasks.iter().filter(|task| task.status == Status::Failed);
+    let shown: Vec<String> = failed.map(|task| failure(task, &log(&task.task), paint)).collect();
+    shown.join("\n")
+}
+
+fn failure(task: &TaskRecord, log: &std::path::Path, paint: Paint) -> String {
+    let mut shown = format!("{} {}", mark(Status::Failed, paint), paint.strong(&task.task.to_string()));
+    match &task.failure {
+        Some(failure) => shown.push_str(&details(failure, paint)),
+        None if task.why.is_empty() => shown.push_str(" failed\n"),
+        None => drop(writeln!(shown, " failed: {}", text::clean(&task.why))),
+    }
+    let _ = writeln!(shown, "  {} {}", paint.faint("whole log:"), log.display());
+    shown
+}
+
+fn details(failure: &Failure, paint: Paint) -> String {
+    let mut shown = match &failure.step {
+        Some(step) => format!(" failed at {}: {}\n", text::clean(step), short_message(&failure.message)),
+        None => format!(" failed: {}\n", text::clean(&failure.message)),
+    };
+    let from = failure.log.len().saturating_sub(LOG_LINES);
+    if from > 0 {
+        let _ = writeln!(shown, "  {} {}", paint.faint("│"), paint.faint(&format!("… {from} lines before these")));
+    }
+    for line in &failure.log[from..] {
+        let _ = writeln!(shown, "  {} {}", paint.faint("│"), text::clean(line));
+    }
+    if let Some(source) = &failure.source {
+        let _ = writeln!(shown, "  {}", paint.strong(&format!("{}:{}", text::clean(&source.file), source.line)));
+        for line in &source.lines {
+            let line = text::clean(line);
+            let _ = writeln!(shown, "  {}", if line.contains("| >>>") { paint.bad(&line) } else { line });
+        }
+    }
+    shown
+}
+
+/// BuildKit repeats the whole command in its message, and the step's name has it already.
+fn short_message(message: &str) -> String {
+    let end = message.starts_with("process \"").then(|| message.rsplit_once("did not complete successfully: ")).flatten();
+    text::clean(end.map_or(message, |(_, end)| end))
+}
+
+#[cfg(test)]
+mod tests;

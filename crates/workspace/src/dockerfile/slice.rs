@@ -1,0 +1,234 @@
+//! The part of a Dockerfile that one target reaches, and what that part needs from outside. Named build contexts replace stages
+//! and images of their name, as in BuildKit's `dockerfile2llb`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::walk::Walk;
+use super::{Dockerfile, Instruction, Stage, words};
+use monoship_core::error::Result;
+use monoship_core::name::{ImageRef, Platform};
+
+/// What is to be built.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The target stage.
+    pub target: &'a str,
+    /// The named build contexts that will be given; each replaces the stage or image of its name.
+    pub contexts: &'a BTreeSet<String>,
+    /// The build arguments that will be given.
+    pub args: &'a BTreeMap<String, String>,
+    /// The platforms that will be built. With none, `TARGETARCH` and its like are not set.
+    pub platforms: &'a [Platform],
+}
+
+/// What one target reaches.
+#[derive(Debug)]
+pub struct Slice<'d> {
+    pub(super) file: &'d Dockerfile,
+    pub(super) stages: BTreeMap<usize, &'d Stage>,
+    /// For each stage what its FROM reads with variables replaced; one for each distinct result among the platforms.
+    pub(super) froms: BTreeMap<usize, BTreeSet<String>>,
+    pub(super) images: BTreeMap<ImageRef, usize>,
+    pub(super) contexts: BTreeSet<String>,
+    pub(super) sources: BTreeSet<ContextSource>,
+    pub(super) args: BTreeSet<String>,
+    pub(super) globals: BTreeMap<String, String>,
+}
+
+/// An image from outside that a target starts from or copies from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseImage {
+    /// The image, variables replaced.
+    pub image: ImageRef,
+    /// The line that names it first, from 1.
+    pub line: usize,
+}
+
+/// A path of the main context that an instruction can see.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContextSource {
+    /// The path, relative to the context and clean; `.` is the whole of it. May hold `*`, `?`, `[…]` and, under `--parents`, `**`.
+    pub pattern: String,
+    /// The line of the instruction, from 1.
+    pub line: usize,
+}
+
+/// A stage in a form that only changes when what it does changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageText {
+    /// Its name, or `#n` for the n-th reached stage without one.
+    pub name: String,
+    /// Its FROM and its instructions, each with its line (from 1). The lines are for people, no part of the form.
+    pub steps: Vec<(String, usize)>,
+}
+
+impl Dockerfile {
+    /// The part that `request` reaches.
+    ///
+    /// # Errors
+    /// When the target is not there, an image's name cannot be worked out, or a substitution is malformed.
+    pub fn slice(&self, request: &Request<'_>) -> Result<Slice<'_>> {
+        self.target(request.target)?;
+        let mut slice = Slice {
+            file: self,
+            stages: BTreeMap::new(),
+            froms: BTreeMap::new(),
+            images: BTreeMap::new(),
+            contexts: BTreeSet::new(),
+            sources: BTreeSet::new(),
+            args: BTreeSet::new(),
+            globals: BTreeMap::new(),
+        };
+        let unset = [None];
+        let some: Vec<Option<&Platform>> = request.platforms.iter().map(Some).collect();
+        for platform in if some.is_empty() { &unset[..] } else { &some[..] } {
+            Walk::new(self, request, *platform, &mut slice)?.run()?;
+        }
+        Ok(slice)
+    }
+
+    /// The stages a target reaches, in file order; `contexts` replace stages of their name.
+    ///
+    /// # Errors
+    /// As [`Dockerfile::slice`].
+    pub fn reachable(&self, target: &str, contexts: &BTreeSet<String>) -> Result<Vec<&Stage>> {
+        let slice = self.slice(&Request { target, contexts, args: &BTreeMap::new(), platforms: &[] })?;
+        Ok(slice.stages.into_values().collect())
+    }
+
+    /// About how many layers building these targets makes: one for each RUN, COPY and ADD of the stages that they reach, each stage
+    /// counted once. A target that is not there counts for nothing.
+    pub fn layers<'a>(&self, targets: impl IntoIterator<Item = &'a str>) -> usize {
+        let none = BTreeSet::new();
+        let reached = targets.into_iter().filter_map(|target| self.reachable(target, &none).ok()).flatten();
+        let stages: BTreeMap<usize, &Stage> = reached.map(|stage| (stage.index, stage)).collect();
+        let makes_layer = |step: &&Instruction| matches!(step.keyword.as_str(), "RUN" | "COPY" | "ADD");
+        stages.values().map(|stage| stage.instructions.iter().filter(makes_layer).count()).sum()
+    }
+}
+
+impl Slice<'_> {
+    /// The stages, in file order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.stages.values().copied()
+    }
+
+    /// The images it starts or copies from, sorted.
+    pub fn images(&self) -> impl Iterator<Item = BaseImage> {
+        self.images.iter().map(|(image, line)| BaseImage { image: image.clone(), line: *line })
+    }
+
+    /// The frontend image of `# syntax=`, where the file names one.
+    #[must_use]
+    pub fn syntax(&self) -> Option<&str> {
+        self.file.syntax()
+    }
+
+    /// The named contexts it uses, of those that were given.
+    #[must_use]
+    pub fn contexts(&self) -> &BTreeSet<String> {
+        &self.contexts
+    }
+
+    /// The paths of the main context it can see. `--exclude` is not taken into account: the answer may be too large, never too small.
+    #[must_use]
+    pub fn sources(&self) -> &BTreeSet<ContextSource> {
+        &self.sources
+    }
+
+    /// The build arguments that can change it: those its stages declare, and those its FROM lines read.
+    #[must_use]
+    pub fn args(&self) -> &BTreeSet<String> {
+        &self.args
+    }
+
+    /// True where a step can see the file at `path` of the main context (relative, with slashes).
+    #[must_use]
+    pub fn sees(&self, path: &str) -> bool {
+        self.sources.iter().any(|source| source.sees(path))
+    }
+
+    /// The canonical text: the same whatever comments, blank lines, unreached stages or line numbers do. Blanks within a RUN are
+    /// kept as BuildKit sees them, because they are in its cache key and in the image's history.
+    #[must_use]
+    pub fn texts(&self) -> Vec<StageText> {
+        let names = self.names();
+        self.stages.iter().map(|(index, stage)| self.text(stage, &names[index], &names)).collect()
+    }
+
+    /// The stages' names in [`Slice::texts`], by their place in the file.
+    pub(super) fn names(&self) -> BTreeMap<usize, String> {
+        let mut nameless = 0;
+        let named = self.stages.iter().map(|(index, stage)| {
+            let name = stage.name.clone().unwrap_or_else(|| {
+                nameless += 1;
+                format!("#{nameless}")
+            });
+            (*index, name)
+        });
+        named.collect()
+    }
+
+    fn text(&self, stage: &Stage, name: &str, names: &BTreeMap<usize, String>) -> StageText {
+        let platform = stage.platform.as_ref().map(|p| format!(" --platform={p}")).unwrap_or_default();
+        let froms = self.froms[&stage.index].iter().map(|from| (format!("FROM{platform} {from}"), stage.line));
+        let steps = stage.instructions.iter().map(|step| (self.step_text(step, names), step.line));
+        StageText { name: name.to_owned(), steps: froms.chain(steps).collect() }
+    }
+
+    fn step_text(&self, step: &Instruction, names: &BTreeMap<usize, String>) -> String {
+        let mut text = step.keyword.clone();
+        for flag in &step.flags {
+            let by_number = flag.strip_prefix("--from=").and_then(|from| names.get(&from.parse().ok()?));
+            text.push(' ');
+            text.push_str(&by_number.map_or_else(|| flag.clone(), |name| format!("--from={name}")));
+        }
+        match step.keyword.as_str() {
+            "ARG" => {
+                for (name, default) in step.declared(self.file.escape) {
+                    let default = default.or_else(|| self.globals.get(&name).cloned());
+                    text.push_str(&default.map_or_else(|| format!(" {name}"), |value| format!(" {name}={value}")));
+                }
+            }
+            "RUN" | "CMD" | "ENTRYPOINT" | "HEALTHCHECK" | "SHELL" | "ONBUILD" => {
+                text.push(' ');
+                text.push_str(&step.args);
+            }
+            _ => {
+                for word in words::quoted_words(&step.args, self.file.escape) {
+                    text.push(' ');
+                    text.push_str(&word);
+                }
+            }
+        }
+        for heredoc in &step.heredocs {
+            // Lengths keep two documents apart from one that holds the other's end.
+            text.extend(["\n", &heredoc.content.len().to_string(), ":", &heredoc.content]);
+        }
+        text
+    }
+}
+
+impl ContextSource {
+    /// True where the pattern matches `path` or one of its parent folders.
+    #[must_use]
+    pub fn sees(&self, path: &str) -> bool {
+        if self.pattern == "." {
+            return true;
+        }
+        let pattern: Vec<&str> = self.pattern.split('/').collect();
+        let path: Vec<&str> = path.split('/').collect();
+        prefix_matches(&pattern, &path)
+    }
+}
+
+fn prefix_matches(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern, path) {
+        ([], _) => true,
+        (_, []) => false,
+        (["**", rest @ ..], _) => (0..=path.len()).any(|n| prefix_matches(rest, &path[n..])),
+        ([part, rest @ ..], [name, more @ ..]) => {
+            crate::dockerignore::path_match(part, name).unwrap_or(true) && prefix_matches(rest, more)
+        }
+    }
+}

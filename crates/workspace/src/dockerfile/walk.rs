@@ -1,0 +1,312 @@
+//! The walk that finds what a target reaches: from stage to stage by FROM, `--from=` and `--mount=…from=`, with the values of ARG
+//! and ENV in force at each step. Its findings go into a [`Slice`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::slice::{ContextSource, Request, Slice};
+use super::{Dockerfile, Instruction, Stage, words};
+use monoship_core::error::{Error, Result};
+use monoship_core::name::{ImageRef, Platform};
+
+/// Where a step takes files from.
+pub(super) enum Origin {
+    /// A stage, a named context or an image.
+    Named(String),
+    /// Paths of the main context.
+    Main(Vec<String>),
+}
+
+/// The values in force at one point of a stage.
+#[derive(Debug, Clone, Default)]
+struct Scope {
+    env: BTreeMap<String, String>,
+    args: BTreeMap<String, String>,
+}
+
+impl Scope {
+    fn value(&self, name: &str) -> Option<String> {
+        self.env.get(name).or_else(|| self.args.get(name)).cloned()
+    }
+}
+
+/// One pass over what the target reaches, for one platform.
+pub(super) struct Walk<'d, 'r, 's> {
+    file: &'d Dockerfile,
+    request: &'r Request<'r>,
+    platform: BTreeMap<&'static str, String>,
+    globals: BTreeMap<String, String>,
+    slice: &'s mut Slice<'d>,
+    done: BTreeSet<usize>,
+    open: Vec<&'d Stage>,
+}
+
+impl<'d, 'r, 's> Walk<'d, 'r, 's> {
+    pub(super) fn new(
+        file: &'d Dockerfile,
+        request: &'r Request<'r>,
+        platform: Option<&Platform>,
+        slice: &'s mut Slice<'d>,
+    ) -> Result<Self> {
+        let mut parts = platform.map(Platform::as_str).unwrap_or_default().split('/');
+        let mut known = BTreeMap::new();
+        if let (Some(platform), Some(os), Some(arch)) = (platform, parts.next(), parts.next()) {
+            known.insert("TARGETPLATFORM", platform.to_string());
+            known.insert("TARGETOS", os.to_owned());
+            known.insert("TARGETARCH", arch.to_owned());
+            known.insert("TARGETVARIANT", parts.next().unwrap_or_default().to_owned());
+        }
+        let mut walk =
+            Self { file, request, platform: known, globals: BTreeMap::new(), slice, done: BTreeSet::new(), open: Vec::new() };
+        walk.read_globals()?;
+        Ok(walk)
+    }
+
+    fn read_globals(&mut self) -> Result<()> {
+        for instruction in &self.file.globals {
+            for (name, default) in instruction.declared(self.file.escape) {
+                let given = self.request.args.get(&name).cloned();
+                let default = default.map(|default| self.expand_global(&default, instruction.line)).transpose()?;
+                if let Some(default) = &default {
+                    self.slice.globals.insert(name.clone(), default.clone());
+                }
+                if let Some(value) = given.or(default) {
+                    self.globals.insert(name, value);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces what is known before the first stage; the rest stays as written.
+    fn expand_global(&self, text: &str, line: usize) -> Result<String> {
+        let known = |name: &str| self.globals.get(name).or_else(|| self.platform.get(name)).cloned();
+        words::expand(text, self.file.escape, true, &known).map_err(|what| self.fault(line, what))
+    }
+
+    fn fault(&self, line: usize, what: impl Into<String>) -> Error {
+        Error::usage(what).at(&self.file.path, Some(line))
+    }
+
+    pub(super) fn run(&mut self) -> Result<()> {
+        let target = self.file.target(self.request.target)?;
+        self.open.push(target);
+        while let Some(stage) = self.open.pop() {
+            if self.done.insert(stage.index) {
+                self.visit(stage)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, stage: &'d Stage) -> Result<()> {
+        if let Some(name) = stage.name.as_ref().filter(|name| self.request.contexts.contains(*name)) {
+            self.slice.contexts.insert(name.clone());
+            return Ok(());
+        }
+        self.slice.stages.insert(stage.index, stage);
+        let base = self.expand_global(&stage.base, stage.line)?;
+        self.note_from_args(stage);
+        let parent = self.file.stages[..stage.index].iter().rev().find(|s| s.name.as_deref() == Some(base.as_str()));
+        self.slice.froms.entry(stage.index).or_default().insert(base.clone());
+        match parent {
+            Some(parent) => self.open.push(parent),
+            None => self.outside(&base, stage.line)?,
+        }
+        let mut scope = self.inherited(stage)?;
+        for instruction in &stage.instructions {
+            self.step(instruction, stage, &mut scope)?;
+        }
+        Ok(())
+    }
+
+    /// The ENV and ARG values a stage gets from the stages it starts from.
+    fn inherited(&self, stage: &Stage) -> Result<Scope> {
+        let base = self.expand_global(&stage.base, stage.line)?;
+        let replaced = |s: &&Stage| s.name.as_ref().is_some_and(|name| self.request.contexts.contains(name));
+        let named = |s: &&Stage| s.name.as_deref() == Some(base.as_str());
+        let Some(parent) = self.file.stages[..stage.index].iter().rev().find(named).filter(|s| !replaced(s)) else {
+            return Ok(Scope::default());
+        };
+        let mut scope = self.inherited(parent)?;
+        for instruction in &parent.instructions {
+            self.assign(instruction, &mut scope);
+        }
+        Ok(scope)
+    }
+
+    fn note_from_args(&mut self, stage: &Stage) {
+        let escape = self.file.escape;
+        let seen = std::cell::RefCell::new(BTreeSet::new());
+        let note = |name: &str| {
+            seen.borrow_mut().insert(name.to_owned());
+            None
+        };
+        // A malformed substitution has been reported by whoever needed its value.
+        for text in [Some(&stage.base), stage.platform.as_ref()].into_iter().flatten() {
+            let _ = words::expand(text, escape, true, &note);
+        }
+        // What a default reads counts too; defaults only read ARGs above them, so one pass upwards finds all.
+        for instruction in self.file.globals.iter().rev() {
+            for (name, default) in instruction.declared(escape) {
+                let read = seen.borrow().contains(&name);
+                if let (true, Some(default)) = (read, default) {
+                    let _ = words::expand(&default, escape, true, &note);
+                }
+            }
+        }
+        self.slice.args.extend(seen.into_inner());
+    }
+
+    /// A name that is no stage: a named context, `scratch`, or an image.
+    fn outside(&mut self, name: &str, line: usize) -> Result<()> {
+        let familiar = name.strip_suffix(":latest").unwrap_or(name);
+        if let Some(context) = [name, familiar].into_iter().find(|name| self.request.contexts.contains(*name)) {
+            self.slice.contexts.insert(context.to_owned());
+            return Ok(());
+        }
+        if name == "scratch" {
+            return Ok(());
+        }
+        if name.contains('$') || name.is_empty() {
+            return Err(self
+                .fault(line, format!("what `{name}` names depends on a variable that has no value here"))
+                .hint("give the `ARG` a default before the first `FROM`, or set it in the service's `build-args`"));
+        }
+        let image: ImageRef = name.parse().map_err(|e: Error| self.fault(line, e.to_string()))?;
+        let first = self.slice.images.entry(image).or_insert(line);
+        *first = line.min(*first);
+        Ok(())
+    }
+
+    fn step(&mut self, instruction: &Instruction, stage: &'d Stage, scope: &mut Scope) -> Result<()> {
+        self.assign(instruction, scope);
+        let escape = self.file.escape;
+        let Some(inner) = instruction.inner(escape) else { return Ok(()) };
+        if inner.keyword == "ARG" {
+            self.slice.args.extend(inner.declared(escape).into_iter().map(|(name, _)| name));
+        }
+        for origin in origins(&inner) {
+            match origin {
+                Origin::Named(from) => self.from(&from, stage, instruction.line)?,
+                Origin::Main(paths) => {
+                    for path in paths {
+                        let pattern = self.main_path(&path, scope);
+                        self.slice.sources.insert(ContextSource { pattern, line: instruction.line });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `--from=` takes a stage's number, a stage's name (any stage), a named context or an image.
+    fn from(&mut self, from: &str, stage: &'d Stage, line: usize) -> Result<()> {
+        let lower = from.to_ascii_lowercase();
+        let found = match from.parse::<usize>() {
+            Ok(number) => {
+                Some(self.file.stages.get(number).ok_or_else(|| self.fault(line, format!("there is no stage {number}")))?)
+            }
+            Err(_) => self.file.stages.iter().rev().find(|s| s.name.as_deref() == Some(&lower)),
+        };
+        match found {
+            Some(found) if found.index == stage.index => Err(self.fault(line, "a stage cannot copy from itself")),
+            Some(found) => {
+                self.open.push(found);
+                Ok(())
+            }
+            None => self.outside(from, line),
+        }
+    }
+
+    /// What ENV and ARG set. ENV wins over ARG.
+    fn assign(&self, instruction: &Instruction, scope: &mut Scope) {
+        let escape = self.file.escape;
+        let value = |text: &str, scope: &Scope| words::expand(text, escape, true, &|name| scope.value(name)).ok();
+        match instruction.keyword.as_str() {
+            "ARG" => {
+                for (name, default) in instruction.declared(escape) {
+                    let given = self.request.args.get(&name).cloned();
+                    let inherited = || self.globals.get(&name).or_else(|| self.platform.get(name.as_str())).cloned();
+                    let default = || default.as_deref().map_or_else(inherited, |text| value(text, scope));
+                    if let Some(value) = given.or_else(default) {
+                        scope.args.insert(name, value);
+                    }
+                }
+            }
+            "ENV" => {
+                let pairs = words::quoted_words(&instruction.args, escape);
+                if pairs.first().is_some_and(|word| !word.contains('=')) {
+                    let (name, rest) = words::split_keyword(&instruction.args);
+                    scope.env.extend(value(rest, scope).map(|value| (name.to_owned(), value)));
+                    return;
+                }
+                let before = scope.clone();
+                for (name, text) in pairs.iter().filter_map(|word| word.split_once('=')) {
+                    scope.env.extend(value(text, &before).map(|value| (name.to_owned(), value)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A source path, clean and relative. A variable without a value (the base image may set it) makes it the whole context.
+    fn main_path(&self, path: &str, scope: &Scope) -> String {
+        let escape = self.file.escape;
+        let known = |name: &str| scope.value(name);
+        match words::expand(path, escape, true, &known) {
+            Ok(path) if !path.contains('$') => clean(&path),
+            _ => ".".to_owned(),
+        }
+    }
+}
+
+/// The path without `.`, `..` that would leave the context, doubled, leading and trailing slashes. `.` for the context itself.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
+}
+
+pub(super) fn origins(instruction: &Instruction) -> Vec<Origin> {
+    match instruction.keyword.as_str() {
+        "COPY" | "ADD" => {
+            if let Some(from) = instruction.flag("from") {
+                return vec![Origin::Named(from.to_owned())];
+            }
+            vec![Origin::Main(copied(instruction))]
+        }
+        "RUN" => instruction.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")).filter_map(mount).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The sources of a COPY or ADD without `--from`: all words but the last, less heredocs and addresses.
+fn copied(instruction: &Instruction) -> Vec<String> {
+    let mut words =
+        words::json_list(&instruction.args).unwrap_or_else(|| instruction.args.split_whitespace().map(str::to_owned).collect());
+    words.pop();
+    let remote = |word: &String| ["http://", "https://", "git@", "ssh://", "git://"].iter().any(|p| word.starts_with(p));
+    words.retain(|word| !(word.starts_with("<<") || instruction.keyword == "ADD" && remote(word)));
+    words
+}
+
+/// What a `--mount` reads: a bind without `from` sees the main context, anything with `from` sees that.
+fn mount(text: &str) -> Option<Origin> {
+    let mut fields = BTreeMap::new();
+    for field in text.split(',') {
+        let (key, value) = field.trim_matches('"').split_once('=').unwrap_or((field, ""));
+        fields.insert(key.to_ascii_lowercase(), value.to_owned());
+    }
+    if let Some(from) = fields.remove("from").filter(|from| !from.is_empty()) {
+        return Some(Origin::Named(from));
+    }
+    let bind = fields.get("type").is_none_or(|kind| kind.eq_ignore_ascii_case("bind"));
+    let source = fields.remove("source").or_else(|| fields.remove("src")).unwrap_or_else(|| ".".to_owned());
+    bind.then(|| Origin::Main(vec![source]))
+}

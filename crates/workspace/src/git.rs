@@ -1,0 +1,376 @@
+//! Git's view of a workspace: which files there are, with the mode and blob id of each, without reading what is clean. The
+//! commands run here; what the answers mean for a service is decided in `plan`.
+//!
+//! Three commands run side by side for the work tree (measured at 100,000 clean files on two cores, each beside the others:
+//! `ls-files -s` 0.04 s, `diff-files` 0.25 s, `ls-files -o` 0.22 s; `git status`, which also compares the index with HEAD, 0.3 to
+//! 0.5 s). Reading `.git/index` ourselves would save the smallest of these and would have to know split and sparse indexes.
+
+mod hash;
+mod history;
+mod listing;
+mod names;
+mod remote;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use monoship_core::error::{Error, Result};
+use monoship_core::execute::process::{Invocation, Output};
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::execute::started::Started;
+
+pub use history::{Head, is_full_id};
+pub use listing::Looking;
+pub use names::Index;
+pub use remote::Remote;
+
+/// A file's kind, as git keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// 100644
+    Plain,
+    /// 100755
+    Executable,
+    /// 120000; the blob holds the target.
+    Symlink,
+    /// 160000: a submodule that is not checked out; the id is its commit.
+    Submodule,
+}
+
+impl Mode {
+    /// Git's six octal digits.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "100644",
+            Self::Executable => "100755",
+            Self::Symlink => "120000",
+            Self::Submodule => "160000",
+        }
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            b"100644" | b"100664" => Some(Self::Plain),
+            b"100755" => Some(Self::Executable),
+            b"120000" => Some(Self::Symlink),
+            b"160000" => Some(Self::Submodule),
+            _ => None,
+        }
+    }
+}
+
+/// An object id in hexadecimal: 40 digits, or 64 in a repository that uses SHA-256.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectId {
+    // Kept as text: 100,000 ids are copied out of git's answer and most are never looked at.
+    hex: [u8; 64],
+    len: u8,
+}
+
+impl ObjectId {
+    /// The hexadecimal digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.hex[..usize::from(self.len)]).unwrap_or_default()
+    }
+
+    fn parse(text: &[u8]) -> Option<Self> {
+        let len = u8::try_from(text.len()).ok().filter(|len| matches!(len, 40 | 64))?;
+        let mut hex = [0; 64];
+        hex[..text.len()].copy_from_slice(text);
+        text.is_ascii().then_some(Self { hex, len })
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One file: its path relative to the workspace, with slashes, its mode and its blob id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Relative to the workspace's root, with slashes.
+    pub path: Box<str>,
+    /// Its kind.
+    pub mode: Mode,
+    /// The id of its content (of its target, for a symlink; of its commit, for a submodule).
+    pub id: ObjectId,
+}
+
+impl File {
+    /// A plain or executable file, for trees that do not come from git. `None` where `id` is no object id.
+    #[must_use]
+    pub fn new(path: &str, executable: bool, id: &str) -> Option<Self> {
+        let mode = if executable { Mode::Executable } else { Mode::Plain };
+        Some(Self { path: path.into(), mode, id: ObjectId::parse(id.as_bytes())? })
+    }
+}
+
+/// Every file of a workspace at one moment, sorted by path (bytewise). Ignored files are not in it.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    files: Vec<File>,
+    dirty: BTreeSet<String>,
+    absent: BTreeSet<String>,
+    odd: Vec<String>,
+    outside_git: Option<String>,
+}
+
+/// What became of a path between two trees. A rename is a deletion and an addition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Only the later tree has it.
+    Added,
+    /// Only the earlier tree has it.
+    Deleted,
+    /// Its content or its mode differ.
+    Modified,
+}
+
+impl Tree {
+    /// A tree of the files given, for tests and for plans that come from elsewhere.
+    #[must_use]
+    pub fn from_files(mut files: Vec<File>) -> Self {
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Self { files, ..Self::default() }
+    }
+
+    /// All files.
+    #[must_use]
+    pub fn files(&self) -> &[File] {
+        &self.files
+    }
+
+    /// The file at `path`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&File> {
+        self.place(path).map(|at| &self.files[at])
+    }
+
+    /// Where in [`Tree::files`] the file at `path` is.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<usize> {
+        self.files.binary_search_by(|file| (*file.path).cmp(path)).ok()
+    }
+
+    /// The files below the folder `folder` (no trailing slash; empty means all).
+    #[must_use]
+    pub fn under(&self, folder: &str) -> &[File] {
+        if folder.is_empty() {
+            return &self.files;
+        }
+        let start = format!("{folder}/");
+        let from = self.files.partition_point(|file| *file.path < *start);
+        let below = self.files[from..].partition_point(|file| file.path.starts_with(&start));
+        &self.files[from..from + below]
+    }
+
+    /// Paths whose content differs from the index, and untracked ones. Empty for a commit.
+    #[must_use]
+    pub fn dirty(&self) -> &BTreeSet<String> {
+        &self.dirty
+    }
+
+    /// Files that a sparse checkout left out of the work tree. They are in [`Tree::files`], but not on disk.
+    #[must_use]
+    pub fn absent(&self) -> &BTreeSet<String> {
+        &self.absent
+    }
+
+    /// Names that are not UTF-8, made readable. They are not in [`Tree::files`]; whoever needs their folder must refuse.
+    #[must_use]
+    pub fn odd_names(&self) -> &[String] {
+        &self.odd
+    }
+
+    /// Why git was not asked, where the folder was hashed instead: something to tell the user.
+    #[must_use]
+    pub fn outside_git(&self) -> Option<&str> {
+        self.outside_git.as_deref()
+    }
+
+    /// What changed from `self` to `later`.
+    #[must_use]
+    pub fn changed(&self, later: &Self) -> BTreeMap<String, Change> {
+        let mut out = BTreeMap::new();
+        let (mut old, mut new) = (self.files.iter().peekable(), later.files.iter().peekable());
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return out,
+                (Some(_), None) => std::cmp::Ordering::Less,
+                (None, Some(_)) => std::cmp::Ordering::Greater,
+                (Some(a), Some(b)) => a.path.cmp(&b.path),
+            };
+            let before = if order.is_le() { old.next() } else { None };
+            let after = if order.is_ge() { new.next() } else { None };
+            let (path, change) = match (before, after) {
+                (Some(a), Some(b)) if a == b => continue,
+                (Some(a), Some(_)) => (&a.path, Change::Modified),
+                (Some(a), None) => (&a.path, Change::Deleted),
+                (None, Some(b)) => (&b.path, Change::Added),
+                (None, None) => return out,
+            };
+            out.insert(path.to_string(), change);
+        }
+    }
+}
+
+/// Git, asked about one folder. Nothing is read from the user's environment but `PATH`, and no optional lock is taken.
+#[derive(Clone)]
+pub struct Git {
+    root: PathBuf,
+    shutdown: Shutdown,
+    /// Credentials, for a remote that is asked for what a shallow or partial clone lacks.
+    vars: Vec<(String, String)>,
+}
+
+/// Variables that would point git somewhere else, as a hook's environment has them (`git rev-parse --local-env-vars`, and the
+/// pathspec switches).
+const FOREIGN: [&str; 18] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_CEILING_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_EXTERNAL_DIFF",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_GRAFT_FILE",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_NAMESPACE",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+impl fmt::Debug for Git {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Git").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl Git {
+    /// Git for the workspace whose root is `root`. That may be a folder within the repository.
+    pub fn at(root: impl Into<PathBuf>, shutdown: &Shutdown) -> Self {
+        Self { root: root.into(), shutdown: shutdown.clone(), vars: Vec::new() }
+    }
+
+    /// The same with these variables for every command: a job whose checkout kept no credentials hands its own on so.
+    #[must_use]
+    pub fn with_vars(self, vars: Vec<(String, String)>) -> Self {
+        Self { vars, ..self }
+    }
+
+    /// The same for another work tree of the repository.
+    #[must_use]
+    pub fn in_worktree(&self, root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), ..self.clone() }
+    }
+
+    /// The workspace's root.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The stop switch of its commands.
+    #[must_use]
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
+    /// A git command that user settings (hooks, file system monitors, quoting, colours, languages) do not change.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Invocation {
+        let settings = ["core.quotePath=false", "core.fsmonitor=false", "core.hooksPath=/dev/null", "submodule.recurse=false"];
+        let mut git = Invocation::new("git").arg("--no-optional-locks").dir(&self.root);
+        for setting in settings {
+            git = git.args(["-c", setting]);
+        }
+        for name in FOREIGN {
+            git = git.env_remove(name);
+        }
+        for (name, value) in &self.vars {
+            git = git.env(name, value);
+        }
+        git.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").args(args)
+    }
+
+    /// Starts a command whose answer is read later.
+    fn start(&self, args: &[&str]) -> Result<Question> {
+        let command = self.command(args);
+        Ok(Question { started: command.start(&self.shutdown)?, command })
+    }
+
+    /// Runs to the end; a non-zero exit is an error with a hint for the refusals we know.
+    fn bytes(&self, args: &[&str]) -> Result<Vec<u8>> {
+        self.start(args)?.bytes()
+    }
+
+    /// What git says, without the trailing line end.
+    ///
+    /// # Errors
+    /// When git exits non-zero, with a hint for the refusals we know, or cannot be run.
+    pub fn read(&self, args: &[&str]) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.bytes(args)?).trim_end().to_owned())
+    }
+
+    /// The same, or `None` where git exits non-zero: for questions whose answer may be "no".
+    ///
+    /// # Errors
+    /// When git cannot be run.
+    pub fn ask(&self, args: &[&str]) -> Result<Option<String>> {
+        self.start(args)?.answer()
+    }
+}
+
+/// A question that git answers while its asker does something else.
+struct Question {
+    command: Invocation,
+    started: Started,
+}
+
+impl Question {
+    /// See [`Git::bytes`].
+    fn bytes(self) -> Result<Vec<u8>> {
+        let output = self.started.finish()?;
+        if output.success() { Ok(output.stdout) } else { Err(refusal(&self.command, &output)) }
+    }
+
+    /// See [`Git::ask`].
+    fn answer(self) -> Result<Option<String>> {
+        let output = self.started.finish()?;
+        Ok(output.success().then(|| output.text()))
+    }
+}
+
+const NOT_A_REPOSITORY: &str = "not a git repository";
+
+fn refusal(command: &Invocation, output: &Output) -> Error {
+    let said = output.error_tail();
+    let error = command.failure(output.code, &said);
+    if said.contains("dubious ownership") {
+        return error
+            .hint("the repository belongs to another user; run `git config --global --add safe.directory` with its path");
+    }
+    if said.contains(NOT_A_REPOSITORY) {
+        return error.hint("this needs a git repository; run it inside one");
+    }
+    error
+}

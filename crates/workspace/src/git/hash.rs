@@ -1,0 +1,134 @@
+//! Blob ids computed by us, for files git has no current id for, and the walk of a folder that is in no repository. No git
+//! command runs here.
+//!
+//! Content is hashed as it lies on disk. Where a clean filter applies (line ends, LFS) that is not the id git would give, so such
+//! a file counts as changed while it is dirty: one build too many, never one too few.
+
+use std::fs::{self, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{File, Mode, ObjectId};
+use monoship_core::error::{Error, Result};
+use monoship_core::name::hex;
+
+/// Folders that hold no source where git is not there to say so.
+const NEVER_SOURCE: [&str; 2] = [".git", "node_modules"];
+
+/// The hash a repository uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// The usual one.
+    Sha1,
+    /// `extensions.objectFormat = sha256`.
+    Sha256,
+}
+
+/// Hashes the files at `paths` (relative to `root`), in parallel. What has vanished, or is no file, is left out.
+pub fn files(root: &Path, paths: &[(String, Option<Mode>)], format: Format) -> Result<Vec<File>> {
+    let hashed = paths.par_iter().map(|(path, mode)| file(root, path, *mode, format));
+    Ok(hashed.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+fn file(root: &Path, path: &str, mode: Option<Mode>, format: Format) -> Result<Option<File>> {
+    let full = root.join(path);
+    let hashed = fs::symlink_metadata(&full).and_then(|meta| blob(&full, &meta, format));
+    match hashed {
+        Ok(Some((seen, id))) => Ok(Some(File { path: path.into(), mode: mode.unwrap_or(seen), id })),
+        Ok(None) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(Error::io("read", &full, error)),
+    }
+}
+
+/// The mode and blob id of one file; `None` for what git does not keep (folders, sockets, pipes).
+fn blob(path: &Path, meta: &Metadata, format: Format) -> io::Result<Option<(Mode, ObjectId)>> {
+    if meta.is_symlink() {
+        let target = fs::read_link(path)?.into_os_string().into_vec();
+        let mut hasher = Hasher::new(format, target.len() as u64);
+        hasher.update(&target);
+        return Ok(hasher.finish().map(|id| (Mode::Symlink, id)));
+    }
+    if !meta.is_file() {
+        return Ok(None);
+    }
+    let mode = if meta.permissions().mode() & 0o100 == 0 { Mode::Plain } else { Mode::Executable };
+    let mut reader = fs::File::open(path)?;
+    let mut hasher = Hasher::new(format, meta.len());
+    let mut buffer = vec![0; 64 * 1024];
+    let mut seen = 0;
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => break,
+            n => {
+                seen += n as u64;
+                hasher.update(&buffer[..n]);
+            }
+        }
+    }
+    if seen != meta.len() {
+        return Err(io::Error::other("it changed while it was read; run this again"));
+    }
+    Ok(hasher.finish().map(|id| (mode, id)))
+}
+
+enum Hasher {
+    Sha1(sha1::Sha1),
+    Sha256(sha2::Sha256),
+}
+
+impl Hasher {
+    /// Git hashes `blob <length>`, a zero byte, and the content.
+    fn new(format: Format, length: u64) -> Self {
+        let mut hasher = match format {
+            Format::Sha1 => Self::Sha1(sha1::Digest::new()),
+            Format::Sha256 => Self::Sha256(sha2::Digest::new()),
+        };
+        hasher.update(format!("blob {length}\0").as_bytes());
+        hasher
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha1(hasher) => sha1::Digest::update(hasher, bytes),
+            Self::Sha256(hasher) => sha2::Digest::update(hasher, bytes),
+        }
+    }
+
+    fn finish(self) -> Option<ObjectId> {
+        let text = match self {
+            Self::Sha1(hasher) => hex(&sha1::Digest::finalize(hasher)),
+            Self::Sha256(hasher) => hex(&sha2::Digest::finalize(hasher)),
+        };
+        ObjectId::parse(text.as_bytes())
+    }
+}
+
+/// Every file below `root`, but [`NEVER_SOURCE`]: their paths, and the names that are not UTF-8 made readable.
+pub fn walk(root: &Path) -> Result<(Vec<String>, Vec<String>)> {
+    let (mut paths, mut odd) = (Vec::new(), Vec::new());
+    let mut folders = vec![PathBuf::new()];
+    while let Some(folder) = folders.pop() {
+        let full = root.join(&folder);
+        for entry in fs::read_dir(&full).map_err(|e| Error::io("read", &full, e))? {
+            let entry = entry.map_err(|e| Error::io("read", &full, e))?;
+            let kind = entry.file_type().map_err(|e| Error::io("read", &entry.path(), e))?;
+            let path = folder.join(entry.file_name());
+            if NEVER_SOURCE.iter().any(|name| entry.file_name().as_bytes() == name.as_bytes()) {
+                continue;
+            }
+            if kind.is_dir() {
+                folders.push(path);
+            } else if let Some(text) = path.to_str() {
+                paths.push(text.to_owned());
+            } else {
+                odd.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    Ok((paths, odd))
+}

@@ -1,0 +1,234 @@
+//! Commits: naming them, the default branch, and the point where two lines of history part. A shallow clone is deepened until what
+//! was asked for is certain.
+
+use std::collections::BTreeSet;
+
+use super::{Git, Question};
+use monoship_core::error::{Error, Result, read_text};
+
+/// How many commits each attempt fetches beyond the last; after these, everything.
+const DEEPEN: [&str; 3] = ["100", "1000", "10000"];
+
+/// See [`Git::head`]: the answer to read.
+pub struct Head(Question);
+
+impl Head {
+    /// The commit and its branch, each where there is one.
+    ///
+    /// # Errors
+    /// When git ended badly, or the run is closing.
+    pub fn read(self) -> Result<(Option<String>, Option<String>)> {
+        let said = self.0.answer()?.unwrap_or_default();
+        let mut lines = said.lines().map(str::to_owned);
+        Ok((lines.next(), lines.next().filter(|branch| branch != "HEAD")))
+    }
+}
+
+impl Git {
+    /// The branch that is checked out; `None` where none is.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn branch(&self) -> Result<Option<String>> {
+        self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])
+    }
+
+    /// Asks for the commit that is checked out and its branch, in one question.
+    ///
+    /// # Errors
+    /// When git cannot be asked.
+    pub fn head(&self) -> Result<Head> {
+        self.start(&["rev-parse", "HEAD", "--abbrev-ref", "HEAD"]).map(Head)
+    }
+
+    /// The full id of the commit that `revision` names.
+    ///
+    /// # Errors
+    /// When there is none, or its name could be taken for an option.
+    pub fn resolve(&self, revision: &str) -> Result<String> {
+        self.find(revision)?.ok_or_else(|| {
+            Error::usage(format!("git knows no commit `{revision}`"))
+                .hint("check its spelling; in a shallow or single-branch clone, fetch it first (`git fetch origin <branch>`)")
+        })
+    }
+
+    fn find(&self, revision: &str) -> Result<Option<String>> {
+        if revision.is_empty() || revision.starts_with('-') {
+            return Err(Error::usage(format!("`{revision}` is not a revision")));
+        }
+        self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{revision}^{{commit}}")])
+    }
+
+    /// The full id of the commit that `revision` names. One that is given by its id is fetched where it is not here, and a shallow
+    /// clone that lacks what is named otherwise is deepened.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be fetched.
+    pub fn at_hand(&self, revision: &str) -> Result<String> {
+        if let Some(commit) = self.find(revision)? {
+            return Ok(commit);
+        }
+        let shallow = self.is_shallow()?;
+        if is_full_id(revision)
+            && let Some(remote) = self.remote_name()?
+        {
+            let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+            // Its tree is enough to compare with; a whole clone must not become a shallow one for it.
+            fetch.extend(shallow.then_some("--depth=1"));
+            if self.ask(&[&fetch[..], &[&remote, revision]].concat())?.is_some() {
+                return self.resolve(revision);
+            }
+        }
+        if shallow {
+            for step in steps() {
+                self.fetch(&step, revision)?;
+                if let Some(commit) = self.find(revision)? {
+                    return Ok(commit);
+                }
+            }
+        }
+        self.resolve(revision)
+    }
+
+    /// The default branch, as a revision: what the remote's HEAD is known to point to, else its `main` or `master`, else ours. A clone
+    /// of one other branch asks the remote.
+    ///
+    /// # Errors
+    /// When none can be found.
+    pub fn default_branch(&self) -> Result<String> {
+        let remote = self.remote_name()?;
+        let mut names = vec!["main".to_owned(), "master".to_owned()];
+        if let Some(remote) = &remote {
+            if let Some(head) = self.ask(&["symbolic-ref", "--quiet", "--short", &format!("refs/remotes/{remote}/HEAD")])? {
+                return Ok(head);
+            }
+            names.splice(0..0, [format!("{remote}/main"), format!("{remote}/master")]);
+        }
+        // A clone of one branch knows nothing of the others.
+        let remote_first = remote.as_deref().map(|remote| self.fetched_default(remote)).transpose()?.flatten();
+        let known = || names.iter().find(|name| matches!(self.find(name), Ok(Some(_)))).cloned();
+        remote_first.or_else(known).ok_or_else(|| {
+            Error::usage("git does not know which branch is the default one")
+                .hint("name it with `--since`, or run `git remote set-head origin --auto`")
+        })
+    }
+
+    /// The remote's default branch as the remote names it, fetched where it is not here. `None` where it cannot be asked.
+    fn fetched_default(&self, remote: &str) -> Result<Option<String>> {
+        let told = self.ask(&["ls-remote", "--symref", remote, "HEAD"])?.unwrap_or_default();
+        let Some(branch) = told.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD")) else {
+            return Ok(None);
+        };
+        let name = format!("{remote}/{branch}");
+        if self.find(&name)?.is_none() {
+            let spec = format!("+refs/heads/{branch}:refs/remotes/{name}");
+            let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+            // One commit, where the rest of the history is not here either.
+            fetch.extend(self.is_shallow()?.then_some("--depth=1"));
+            self.bytes(&[&fetch[..], &[remote, &spec]].concat())?;
+        }
+        Ok(Some(name))
+    }
+
+    /// Fetches one tag. A shallow clone gets its commit alone, with the contents of its files as they are read; a whole one stays whole.
+    ///
+    /// # Errors
+    /// When the remote has no such tag or cannot be asked.
+    pub fn fetch_tag(&self, remote: &str, tag: &str) -> Result<()> {
+        let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+        if self.is_shallow()? {
+            fetch.extend(["--depth=1", "--filter=blob:none"]);
+        }
+        let reference = format!("refs/tags/{tag}:refs/tags/{tag}");
+        self.bytes(&[&fetch[..], &[remote, &reference]].concat()).map(drop)
+    }
+
+    fn is_shallow(&self) -> Result<bool> {
+        Ok(self.ask(&["rev-parse", "--is-shallow-repository"])?.as_deref() == Some("true"))
+    }
+
+    /// True where the object is here (a partial clone may fetch it).
+    pub(super) fn has(&self, id: &str) -> Result<bool> {
+        Ok(self.ask(&["cat-file", "-e", id])?.is_some())
+    }
+
+    /// The commit where the history of `revision` and of HEAD part: what "since `revision`" compares with. In a shallow clone
+    /// the history is fetched until the answer is certain.
+    ///
+    /// # Errors
+    /// When there is no such commit, the two share no history, or a shallow clone cannot be deepened.
+    pub fn merge_base(&self, revision: &str) -> Result<String> {
+        if !self.is_shallow()? {
+            let commit = self.resolve(revision)?;
+            return self.parting(&commit)?.ok_or_else(|| {
+                Error::usage(format!("`{revision}` and HEAD share no history")).hint("name a revision of this line of history")
+            });
+        }
+        if let Some(base) = self.certain_base(revision)? {
+            return Ok(base);
+        }
+        for step in steps() {
+            self.fetch(&step, revision)?;
+            if let Some(base) = self.certain_base(revision)? {
+                return Ok(base);
+            }
+        }
+        self.resolve(revision)?;
+        Err(too_shallow(revision, None))
+    }
+
+    /// Fetches more history of what is checked out and of `revision`. What CI checks out (a pull request's merge commit) is on no
+    /// branch, and a clone of one branch fetches no other: both are asked for by name, and where the remote refuses
+    /// that, whatever the clone is set up to fetch.
+    fn fetch(&self, depth: &str, revision: &str) -> Result<()> {
+        let remote = self.remote_name()?.ok_or_else(|| too_shallow(revision, None))?;
+        let head = self.resolve("HEAD")?;
+        let wanted = match revision.strip_prefix(&format!("{remote}/")) {
+            Some(branch) => Some(format!("+refs/heads/{branch}:refs/remotes/{revision}")),
+            None => is_full_id(revision).then(|| revision.to_owned()),
+        };
+        let all = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", depth, &remote];
+        let mut named = all.to_vec();
+        named.push(&head);
+        named.extend(wanted.as_deref());
+        if self.ask(&named)?.is_some() {
+            return Ok(());
+        }
+        self.bytes(&all).map(drop).map_err(|error| if error.is_cancelled() { error } else { too_shallow(revision, Some(error)) })
+    }
+
+    fn parting(&self, commit: &str) -> Result<Option<String>> {
+        let base = self.ask(&["merge-base", commit, "HEAD"])?;
+        Ok(base.and_then(|text| text.lines().next().map(str::to_owned)))
+    }
+
+    /// The parting point of a shallow clone, where no path that leads to it was cut: a cut could hide a later one.
+    fn certain_base(&self, revision: &str) -> Result<Option<String>> {
+        let Some(commit) = self.find(revision)? else { return Ok(None) };
+        let Some(base) = self.parting(&commit)? else { return Ok(None) };
+        let since = self.read(&["rev-list", &commit, "HEAD", "--not", &base])?;
+        let file = self.root.join(self.read(&["rev-parse", "--git-path", "shallow"])?);
+        let cut = if file.exists() { read_text(&file)? } else { String::new() };
+        let cut: BTreeSet<&str> = cut.lines().collect();
+        Ok((!since.lines().any(|commit| cut.contains(commit))).then_some(base))
+    }
+}
+
+/// True for what can be nothing but an object's whole id.
+pub fn is_full_id(revision: &str) -> bool {
+    matches!(revision.len(), 40 | 64) && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// How far each attempt to deepen a clone goes.
+fn steps() -> impl Iterator<Item = String> {
+    DEEPEN.iter().map(|n| format!("--deepen={n}")).chain(["--unshallow".to_owned()])
+}
+
+fn too_shallow(revision: &str, cause: Option<Error>) -> Error {
+    let error = Error::failed(format!("this clone is too shallow to know what changed since `{revision}`"))
+        .hint("run `git fetch --unshallow`; in GitHub Actions give the checkout step `fetch-depth: 0`");
+    match cause {
+        Some(cause) => error.source(cause),
+        None => error,
+    }
+}

@@ -1,0 +1,328 @@
+//! What leads where: from package to package, from package to lock entry; and the closure of it all from one package. The
+//! graph is the union of what the lock links and what the manifests say, as either can lack a link. No I/O here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::load::{PackageId, Workspace};
+use monoship_core::name::sha256_hex;
+use pnpm::join;
+use pnpm::lock::{Cut, Field, KeepFields, Local, Named, Target};
+
+/// What a package leads to directly. The flag says that only its development dependencies do.
+#[derive(Debug, Default)]
+pub(super) struct Links {
+    packages: BTreeMap<PackageId, bool>,
+    snapshots: Vec<(u32, bool)>,
+    folders: Vec<(String, bool)>,
+    outside: Vec<(String, bool)>,
+    missing: Vec<(String, bool)>,
+}
+
+impl Links {
+    fn package(&mut self, id: PackageId, dev: bool) {
+        self.packages.entry(id).and_modify(|only_dev| *only_dev &= dev).or_insert(dev);
+    }
+
+    /// A folder that is linked to: a package's, a folder within a package's (what it publishes), or one of its own.
+    fn folder(&mut self, workspace: &Workspace, dir: String, dev: bool) {
+        match package_of(workspace, &dir) {
+            Some(id) => self.package(id, dev),
+            None => self.folders.push((dir, dev)),
+        }
+    }
+}
+
+/// The package that a linked folder is, or lies in; none where only the root's folder holds it.
+fn package_of(workspace: &Workspace, dir: &str) -> Option<PackageId> {
+    let id = workspace.owner(dir);
+    (id != workspace.root_package() || dir == ".").then_some(id)
+}
+
+/// The links of every package.
+pub(super) fn links(workspace: &Workspace) -> Vec<Links> {
+    workspace.ids().map(|id| package_links(workspace, id)).collect()
+}
+
+fn package_links(workspace: &Workspace, id: PackageId) -> Links {
+    let package = workspace.package(id);
+    let mut links = Links::default();
+    let mut locked = BTreeSet::new();
+    let lock = workspace.scanned();
+    if let Some((lock, importer)) = lock.and_then(|lock| Some((lock, lock.importer(&package.dir)?))) {
+        for (field, dependency) in lock.dependencies(importer) {
+            let dev = field == Field::Development;
+            locked.insert(dependency.alias.as_str());
+            match &dependency.target {
+                Target::Snapshot(snapshot) => links.snapshots.push((*snapshot, dev)),
+                Target::Link(dir) => links.folder(workspace, dir.clone(), dev),
+                Target::Outside(path) => links.outside.push((path.clone(), dev)),
+                Target::Missing(key) => links.missing.push((key.clone(), dev)),
+            }
+        }
+    }
+    for (name, specifier, dev) in package.manifest.all_dependencies() {
+        if let Some(rest) = specifier.strip_prefix("workspace:") {
+            if rest.starts_with('.') {
+                if let Some(dir) = join(&package.dir, rest) {
+                    links.folder(workspace, dir, dev);
+                }
+            } else {
+                // `workspace:other@^1` is an alias; the range alone has no `@` past its start.
+                let real = rest.rfind('@').filter(|at| *at > 0).map_or(name, |at| &rest[..at]);
+                workspace.by_name(real).into_iter().for_each(|id| links.package(id, dev));
+            }
+        } else if let Some(path) = specifier.strip_prefix("link:").or_else(|| specifier.strip_prefix("file:")) {
+            let dir = join(&package.dir, path).filter(|dir| workspace.by_dir(dir).is_some());
+            dir.and_then(|dir| workspace.by_dir(&dir)).into_iter().for_each(|id| links.package(id, dev));
+        } else if !locked.contains(name) {
+            workspace.by_name(name).into_iter().for_each(|id| links.package(id, dev));
+        }
+    }
+    links
+}
+
+/// How far a closure goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// Without development dependencies.
+    pub production: bool,
+    /// With the root package's own dependencies, as an unfiltered `pnpm install` in the pruned workspace installs them.
+    pub root: bool,
+}
+
+impl Scope {
+    /// What it takes to build a package: `pnpm install --filter "package..."`.
+    pub const BUILD: Self = Self { production: false, root: false };
+    /// What it takes to run it: `pnpm install --prod --filter "package..."`.
+    pub const PRODUCTION: Self = Self { production: true, root: false };
+}
+
+/// A package and everything it leads to.
+#[derive(Debug, Clone)]
+pub struct Closure {
+    /// The package it was taken from.
+    pub target: PackageId,
+    /// How far it goes.
+    pub scope: Scope,
+    /// The packages, the target among them; the root only where it is a target or someone's dependency, or `scope.root` is set.
+    pub packages: BTreeSet<PackageId>,
+    /// True where the root package is in for what it is, and not only for its dependencies: its files are then sources.
+    pub root_files: bool,
+    /// Those of them that an install copies into `node_modules` (`injected`, `file:`), and so needs with their content.
+    pub injected: BTreeSet<PackageId>,
+    /// For each lock entry (`snapshots`), whether it is in; empty where the lock could not be scanned.
+    pub snapshots: Vec<bool>,
+    /// Folders outside every package that are linked to.
+    pub linked_folders: BTreeSet<String>,
+    /// Folders outside every package that are copied into `node_modules`.
+    pub copied_folders: BTreeSet<String>,
+    /// Tarballs in the repository.
+    pub tarballs: BTreeSet<String>,
+    /// Links that leave the repository, as written.
+    pub outside: BTreeSet<String>,
+    /// Lock entries that something refers to and the lock lacks.
+    pub missing: BTreeSet<String>,
+}
+
+impl Closure {
+    /// True where a package's development dependencies are in.
+    #[must_use]
+    pub fn with_dev(&self, id: PackageId) -> bool {
+        !self.scope.production || self.injected.contains(&id)
+    }
+}
+
+impl Workspace {
+    /// The closure of a package.
+    #[must_use]
+    pub fn closure(&self, target: PackageId, scope: Scope) -> Closure {
+        let count = self.scanned().map_or(0, pnpm::lock::Lock::snapshot_count);
+        let closure = Closure {
+            target,
+            scope,
+            packages: BTreeSet::new(),
+            root_files: false,
+            injected: BTreeSet::new(),
+            snapshots: vec![false; count],
+            linked_folders: BTreeSet::new(),
+            copied_folders: BTreeSet::new(),
+            tarballs: BTreeSet::new(),
+            outside: BTreeSet::new(),
+            missing: BTreeSet::new(),
+        };
+        let mut walk = Walk { workspace: self, closure, packages: vec![target], snapshots: Vec::new() };
+        walk.run();
+        walk.closure.root_files = walk.closure.packages.contains(&self.root_package());
+        if scope.root {
+            walk.packages.push(self.root_package());
+            walk.run();
+        }
+        walk.closure
+    }
+
+    /// The packages that lead to `id`, itself included: whoever must be built again when it changes.
+    #[must_use]
+    pub fn dependents(&self, id: PackageId) -> BTreeSet<PackageId> {
+        let reaches = |from: &PackageId| self.closure(*from, Scope::BUILD).packages.contains(&id);
+        self.ids().filter(reaches).collect()
+    }
+
+    /// What of the lock a closure keeps.
+    #[must_use]
+    pub fn cut(&self, closure: &Closure) -> Cut {
+        let Some(lock) = self.scanned() else { return Cut::default() };
+        let mut importers = BTreeMap::new();
+        importers.extend(lock.importer(".").map(|root| (root, None)));
+        for id in &closure.packages {
+            let fields = if closure.with_dev(*id) { KeepFields::All } else { KeepFields::Production };
+            importers.extend(lock.importer(&self.package(*id).dir).map(|importer| (importer, Some(fields))));
+        }
+        let usage = self.usage();
+        Cut {
+            importers,
+            snapshots: closure.snapshots.clone(),
+            catalogs: usage.catalogs(self, closure),
+            overrides: usage.overrides(closure),
+            patches: usage.patches(closure),
+        }
+    }
+
+    /// The lock entries of a cut, each with the first 16 hexadecimal digits of a SHA-256 over its lines: `snapshots` under
+    /// their own keys, importers under `importer <folder>`, everything else as `settings`. A lock that could not be scanned
+    /// is one entry, `pnpm-lock.yaml`. Sorted, where the lock is.
+    #[must_use]
+    pub fn lock_slice(&self, cut: &Cut) -> Vec<Named> {
+        let short = |text: &str| -> Arc<str> { sha256_hex(text.as_bytes())[..16].into() };
+        let lock = match self.lock() {
+            super::load::LockState::Scanned(lock) => lock,
+            super::load::LockState::Whole { text, .. } => return vec![(super::load::LOCK.into(), short(text))],
+        };
+        let importers = cut.importers.iter().map(|(importer, fields)| lock.importer_entry(*importer, *fields));
+        let others: BTreeMap<_, _> = importers.chain([("settings".into(), short(&lock.cut_settings(cut)))]).collect();
+        // The lock is sorted already: one pass puts the few others between its many entries.
+        let mut others = others.into_iter().peekable();
+        let mut slice = Vec::with_capacity(cut.snapshots.len());
+        for snapshot in kept(&cut.snapshots) {
+            let entry = lock.snapshot_entry(snapshot);
+            while let Some(other) = others.next_if(|(name, _)| *name < entry.0) {
+                slice.push(other);
+            }
+            slice.push(entry);
+        }
+        slice.extend(others);
+        slice
+    }
+
+    /// One SHA-256, in hexadecimal, over what [`Workspace::lock_slice`] lists, without building the list.
+    #[must_use]
+    pub fn lock_digest(&self, closure: &Closure) -> String {
+        let lock = match self.lock() {
+            super::load::LockState::Scanned(lock) => lock,
+            super::load::LockState::Whole { text, .. } => return sha256_hex(text.as_bytes()),
+        };
+        let cut = self.cut(closure);
+        let mut text = lock.cut_settings(&cut);
+        for (importer, fields) in &cut.importers {
+            text.push_str(&lock.cut_importer(*importer, *fields));
+        }
+        for snapshot in kept(&cut.snapshots) {
+            let (key, hash) = lock.snapshot_entry(snapshot);
+            text.extend([&*key, &*hash]);
+        }
+        sha256_hex(text.as_bytes())
+    }
+}
+
+/// The indices that are set.
+pub(super) fn kept(flags: &[bool]) -> impl Iterator<Item = u32> {
+    flags.iter().zip(0..).filter(|(keep, _)| **keep).map(|(_, index)| index)
+}
+
+struct Walk<'a> {
+    workspace: &'a Workspace,
+    closure: Closure,
+    packages: Vec<PackageId>,
+    snapshots: Vec<u32>,
+}
+
+impl Walk<'_> {
+    fn run(&mut self) {
+        loop {
+            if let Some(id) = self.packages.pop() {
+                self.package(id);
+            } else if let Some(snapshot) = self.snapshots.pop() {
+                self.snapshot(snapshot);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn package(&mut self, id: PackageId) {
+        if !self.closure.packages.insert(id) {
+            return;
+        }
+        self.follow(id);
+    }
+
+    fn follow(&mut self, id: PackageId) {
+        let workspace = self.workspace;
+        let links = workspace.links(id);
+        let with_dev = self.closure.with_dev(id);
+        let wanted = |dev: bool| with_dev || !dev;
+        self.packages.extend(links.packages.iter().filter(|(_, dev)| wanted(**dev)).map(|(id, _)| *id));
+        self.snapshots.extend(links.snapshots.iter().filter(|(_, dev)| wanted(*dev)).map(|(snapshot, _)| *snapshot));
+        let folders = links.folders.iter().filter(|(_, dev)| wanted(*dev));
+        self.closure.linked_folders.extend(folders.map(|(dir, _)| dir.clone()));
+        let outside = links.outside.iter().filter(|(_, dev)| wanted(*dev));
+        self.closure.outside.extend(outside.map(|(path, _)| path.clone()));
+        let missing = links.missing.iter().filter(|(_, dev)| wanted(*dev));
+        self.closure.missing.extend(missing.map(|(key, _)| key.clone()));
+    }
+
+    fn snapshot(&mut self, snapshot: u32) {
+        if std::mem::replace(&mut self.closure.snapshots[snapshot as usize], true) {
+            return;
+        }
+        let workspace = self.workspace;
+        let Some(lock) = workspace.scanned() else { return };
+        match lock.local(snapshot) {
+            None => {}
+            Some(Local::Tarball(path)) => {
+                self.closure.tarballs.insert(path.clone());
+            }
+            Some(Local::Folder(dir)) => match package_of(workspace, dir) {
+                Some(id) => self.inject(id),
+                None => {
+                    self.closure.copied_folders.insert(dir.clone());
+                }
+            },
+        }
+        for (_, target) in lock.targets(snapshot) {
+            match target {
+                Target::Snapshot(next) => self.snapshots.push(*next),
+                Target::Link(dir) => match package_of(workspace, dir) {
+                    Some(id) => self.packages.push(id),
+                    None => {
+                        self.closure.linked_folders.insert(dir.clone());
+                    }
+                },
+                Target::Outside(path) => {
+                    self.closure.outside.insert(path.clone());
+                }
+                Target::Missing(key) => {
+                    self.closure.missing.insert(key.clone());
+                }
+            }
+        }
+    }
+
+    /// An injected package is copied with its manifest as it is, so its importer keeps its development dependencies.
+    fn inject(&mut self, id: PackageId) {
+        if self.closure.injected.insert(id) {
+            self.closure.packages.insert(id);
+            self.follow(id);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The workspace as a value: its packages, its settings file, its lock, and what leads from one to the other. Reads files once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::contents::{Commit, Contents};
+use super::glob::Patterns;
+use super::graph::{self, Links};
+use super::package::{Manifest, Package, discover};
+use super::prune::Text;
+use super::usage::Usage;
+use monoship_core::error::{Error, Result, read_text};
+use pnpm::lock::{Lock, Refusal};
+use pnpm::yaml::{self, Yaml};
+
+/// The workspace's settings file.
+pub const SETTINGS: &str = "pnpm-workspace.yaml";
+/// The workspace's lock file.
+pub const LOCK: &str = "pnpm-lock.yaml";
+
+/// A package's place in [`Workspace::packages`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackageId(pub(super) u32);
+
+/// The lock file as far as it is understood.
+#[derive(Debug)]
+pub enum LockState {
+    /// It can be cut.
+    Scanned(Box<Lock>),
+    /// It holds something the scanner does not know, and is only ever used whole.
+    Whole {
+        /// Its text.
+        text: String,
+        /// What was not understood, and where.
+        refusal: Refusal,
+    },
+}
+
+impl LockState {
+    fn of(text: String) -> Self {
+        match Lock::scan(text.clone()) {
+            Ok(lock) => Self::Scanned(Box::new(lock)),
+            Err(refusal) => Self::Whole { text, refusal },
+        }
+    }
+}
+
+/// A pnpm workspace.
+#[derive(Debug)]
+pub struct Workspace {
+    root: PathBuf,
+    contents: Contents,
+    packages: Vec<Package>,
+    by_dir: HashMap<String, PackageId>,
+    by_name: HashMap<String, PackageId>,
+    settings: Option<Yaml>,
+    npmrc: Option<String>,
+    lock: LockState,
+    links: Vec<Links>,
+    usage: OnceLock<Usage>,
+    /// For each package its reduced manifest, for building and for production.
+    reduced: Vec<[OnceLock<Text>; 2]>,
+}
+
+impl Workspace {
+    /// Reads the workspace at `root`: settings, manifests, lock. A folder without `pnpm-workspace.yaml` is a workspace of one package.
+    ///
+    /// # Errors
+    /// When there is no root `package.json` or no lock, a file cannot be read or is malformed, or every package has a lock of its own.
+    pub fn load(root: &Path) -> Result<Self> {
+        let settings = read_if_there(&root.join(SETTINGS))?.map(|text| parse_settings(root, &text)).transpose()?;
+        let (packages, lock) = rayon::join(
+            || discover(root, &patterns(settings.as_ref())),
+            || read_if_there(&root.join(LOCK)).map(|text| text.map(LockState::of)),
+        );
+        let (packages, npmrc) = (packages?, read_if_there(&root.join(".npmrc"))?);
+        Self::assemble(Contents::Disk(root.to_owned()), root, settings, packages, npmrc, lock?)
+    }
+
+    /// The workspace as it is in a commit.
+    ///
+    /// # Errors
+    /// As [`Workspace::load`].
+    pub fn of_commit(commit: Commit) -> Result<Self> {
+        let root = commit.root().to_owned();
+        let settings = commit.text(SETTINGS).map(|text| parse_settings(&root, &text)).transpose()?;
+        let wanted = patterns(settings.as_ref());
+        let mut packages = Vec::new();
+        for file in commit.tree().files() {
+            let Some(dir) = file.path.strip_suffix("package.json") else { continue };
+            let dependency = dir.split('/').any(|part| matches!(part, "node_modules" | "bower_components"));
+            let dir = match dir.strip_suffix('/') {
+                Some(dir) if !dependency && wanted.wants(dir) => dir,
+                None if dir.is_empty() => ".",
+                _ => continue,
+            };
+            if let Some(text) = commit.text(&file.path) {
+                packages.push(Package { dir: dir.to_owned(), manifest: Manifest::parse(&text, &root.join(&*file.path))? });
+            }
+        }
+        packages.sort_by(|a, b| a.dir.cmp(&b.dir));
+        let (npmrc, lock) = (commit.text(".npmrc"), commit.text(LOCK).map(LockState::of));
+        Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, lock)
+    }
+
+    fn assemble(
+        contents: Contents,
+        root: &Path,
+        settings: Option<Yaml>,
+        packages: Vec<Package>,
+        npmrc: Option<String>,
+        lock: Option<LockState>,
+    ) -> Result<Self> {
+        if !packages.iter().any(|package| package.dir == ".") {
+            return Err(Error::usage("no package.json at the workspace root").at(root.join("package.json"), None));
+        }
+        refuse_split_locks(root, settings.as_ref(), npmrc.as_deref())?;
+        let lock = lock.ok_or_else(|| {
+            let hint = "run `pnpm install --lockfile-only` and commit the lock; without it no install can be reproduced";
+            Error::usage("there is no pnpm lock file").at(root.join(LOCK), None).hint(hint)
+        })?;
+        let ids = || (0..).map(PackageId);
+        let by_dir: HashMap<_, _> = packages.iter().map(|package| package.dir.clone()).zip(ids()).collect();
+        let names = packages.iter().zip(ids()).filter_map(|(package, id)| Some((package.manifest.name.clone()?, id)));
+        let by_name: HashMap<_, _> = names.collect();
+        let (usage, links) = (OnceLock::new(), Vec::new());
+        let reduced = packages.iter().map(|_| Default::default()).collect();
+        let root = root.to_owned();
+        let mut workspace = Self { root, contents, packages, by_dir, by_name, settings, npmrc, lock, links, usage, reduced };
+        workspace.links = graph::links(&workspace);
+        Ok(workspace)
+    }
+
+    /// The folder it was read from.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What its files hold.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// The packages, by folder.
+    #[must_use]
+    pub fn packages(&self) -> &[Package] {
+        &self.packages
+    }
+
+    /// Every package's place, in the order of [`Workspace::packages`].
+    pub fn ids(&self) -> impl Iterator<Item = PackageId> + use<> {
+        (0..u32::try_from(self.packages.len()).unwrap_or(u32::MAX)).map(PackageId)
+    }
+
+    /// A package by its place.
+    #[must_use]
+    pub fn package(&self, id: PackageId) -> &Package {
+        &self.packages[id.0 as usize]
+    }
+
+    /// The package of a folder (relative, `.` for the root).
+    #[must_use]
+    pub fn by_dir(&self, dir: &str) -> Option<PackageId> {
+        self.by_dir.get(dir).copied()
+    }
+
+    /// The package of a name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<PackageId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The root package.
+    #[must_use]
+    pub fn root_package(&self) -> PackageId {
+        self.by_dir["."]
+    }
+
+    /// The package that a file or folder belongs to: the one with the longest folder that holds it; the root's where no other's does.
+    #[must_use]
+    pub fn owner(&self, path: &str) -> PackageId {
+        let mut dir = path;
+        loop {
+            if let Some(id) = self.by_dir(dir) {
+                return id;
+            }
+            match dir.rfind('/') {
+                Some(at) => dir = &dir[..at],
+                None => return self.root_package(),
+            }
+        }
+    }
+
+    /// A package by name, by folder, or by the last part of its folder where only one has it.
+    ///
+    /// # Errors
+    /// When there is none, or more than one; the hint names the nearest.
+    pub fn find(&self, text: &str) -> Result<PackageId> {
+        let text = text.trim_end_matches('/').trim_start_matches("./");
+        if let Some(id) = self.by_name(text).or_else(|| self.by_dir(text)) {
+            return Ok(id);
+        }
+        let last = |dir: &str| dir.rsplit('/').next().unwrap_or(dir) == text;
+        let found: Vec<PackageId> = self.ids().filter(|id| last(&self.package(*id).dir)).collect();
+        match found[..] {
+            [id] => Ok(id),
+            [] => Err(self.unknown(text)),
+            _ => {
+                let dirs: Vec<&str> = found.iter().map(|id| self.package(*id).dir.as_str()).collect();
+                Err(Error::usage(format!("more than one package is called `{text}`"))
+                    .hint(format!("name one of {}", dirs.join(", "))))
+            }
+        }
+    }
+
+    fn unknown(&self, text: &str) -> Error {
+        let names = self.packages.iter().flat_map(|package| [package.name(), package.dir.as_str()]);
+        let near = names.map(|name| (strsim::damerau_levenshtein(name, text), name)).min().filter(|(far, _)| *far <= 3);
+        let hint = near.map_or_else(
+            || format!("`packages:` in {SETTINGS} says where packages are"),
+            |(_, name)| format!("did you mean `{name}`?"),
+        );
+        Error::usage(format!("no package `{text}` in this workspace")).at(self.root.join(SETTINGS), None).hint(hint)
+    }
+
+    /// The settings file, where there is one.
+    #[must_use]
+    pub fn settings(&self) -> Option<&Yaml> {
+        self.settings.as_ref()
+    }
+
+    /// The text of the root's `.npmrc`, where there is one.
+    #[must_use]
+    pub fn npmrc(&self) -> Option<&str> {
+        self.npmrc.as_deref()
+    }
+
+    /// The lock.
+    #[must_use]
+    pub fn lock(&self) -> &LockState {
+        &self.lock
+    }
+
+    /// The lock, where it can be cut.
+    #[must_use]
+    pub fn scanned(&self) -> Option<&Lock> {
+        if let LockState::Scanned(lock) = &self.lock { Some(lock) } else { None }
+    }
+
+    pub(super) fn links(&self, id: PackageId) -> &Links {
+        &self.links[id.0 as usize]
+    }
+
+    pub(super) fn reduced_cell(&self, id: PackageId, production: bool) -> &OnceLock<Text> {
+        &self.reduced[id.0 as usize][usize::from(production)]
+    }
+
+    pub(super) fn usage(&self) -> &Usage {
+        self.usage.get_or_init(|| Usage::new(self))
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>> {
+    if path.exists() { read_text(path).map(Some) } else { Ok(None) }
+}
+
+fn parse_settings(root: &Path, text: &str) -> Result<Yaml> {
+    let path = root.join(SETTINGS);
+    let mut documents = yaml::parse(text).map_err(|e| Error::usage(e.message).at(&path, Some(e.line)))?;
+    match documents.len() {
+        0 => Ok(Yaml::Map(Vec::new())),
+        1 => Ok(documents.remove(0)),
+        _ => Err(Error::usage("more than one YAML document").at(&path, None)),
+    }
+}
+
+/// Without `packages:` the root is the only package, as pnpm 10 and later read it.
+fn patterns(settings: Option<&Yaml>) -> Patterns {
+    let items = settings.and_then(|tree| tree.get("packages")).map_or(&[][..], Yaml::items);
+    Patterns::new(items.iter().filter_map(Yaml::as_str))
+}
+
+fn refuse_split_locks(root: &Path, settings: Option<&Yaml>, npmrc: Option<&str>) -> Result<()> {
+    let off = |value: &str| value.trim() == "false";
+    let in_settings = settings.and_then(|tree| tree.get("sharedWorkspaceLockfile")).and_then(Yaml::as_str).is_some_and(off);
+    let lines = npmrc.unwrap_or_default().lines().filter_map(|line| line.split_once('='));
+    let in_npmrc = lines.filter(|(key, _)| key.trim() == "shared-workspace-lockfile").any(|(_, value)| off(value));
+    if in_settings || in_npmrc {
+        let file = if in_settings { SETTINGS } else { ".npmrc" };
+        let error =
+            Error::usage("every package has a lock of its own (`sharedWorkspaceLockfile: false`)").at(root.join(file), None);
+        return Err(error.hint("only a workspace with one shared lock can be cut; remove the setting and run `pnpm install`"));
+    }
+    Ok(())
+}

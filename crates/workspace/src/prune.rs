@@ -1,0 +1,206 @@
+//! What of a workspace one package needs, as plain data: the files of its install layer and of its production install, and its
+//! sources. Nothing is written here; `context` writes what a plan says.
+//!
+//! The install layer holds what `pnpm install --frozen-lockfile` reads and nothing else, so that an edit to a source leaves it
+//! alone. Commands (`bin` files) are in it as stubs of their first line: pnpm links only commands that are there, and reads no more
+//! of them than the `#!` line. A command that a build makes is not there in a full checkout either, and pnpm 10 does not link it
+//! in either case: such a package has to be installed again after its build, or commit a file that imports the built one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+
+use super::graph::{Closure, Scope};
+use super::load::{LOCK, LockState, PackageId, Workspace};
+use super::package::INSTALL_SCRIPTS;
+use super::sources::Sources;
+use monoship_core::error::{Error, Result};
+use pnpm::lock::{Cut, Named, short_hash};
+
+mod layer;
+mod settings;
+#[cfg(test)]
+pub(super) mod tests;
+
+/// A text that several contexts share, and what tells it from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(Arc<(String, Arc<str>)>);
+
+impl Text {
+    /// The text and its hash.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        let hash = short_hash(&[&text]);
+        Self(Arc::new((text, hash)))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+}
+
+/// What a file of a context holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// This text.
+    Text(Text),
+    /// This text, executable: a command's first line.
+    Stub(Arc<str>),
+    /// The lock, cut to the closure.
+    Lock,
+    /// The repository's file at this path.
+    Copy(String),
+}
+
+/// The files of one install.
+#[derive(Debug, Clone)]
+pub struct Install {
+    /// What is installed.
+    pub closure: Closure,
+    /// The files by their path in the context.
+    pub files: BTreeMap<String, Content>,
+    cut: Cut,
+    lock: OnceLock<String>,
+}
+
+impl Install {
+    fn new(workspace: &Workspace, sources: &Sources<'_>, target: PackageId, scope: Scope) -> Self {
+        let closure = workspace.closure(target, scope);
+        let cut = workspace.cut(&closure);
+        let files = layer::files(workspace, sources, &closure, &cut);
+        Self { closure, files, cut, lock: OnceLock::new() }
+    }
+
+    /// The text of the lock in this context, made once.
+    #[must_use]
+    pub fn lock_text<'a>(&'a self, workspace: &'a Workspace) -> &'a str {
+        match workspace.lock() {
+            LockState::Scanned(lock) => self.lock.get_or_init(|| lock.cut(&self.cut)),
+            LockState::Whole { text, .. } => text,
+        }
+    }
+
+    /// The lock's entries in this context: see [`Workspace::lock_slice`].
+    #[must_use]
+    pub fn lock_slice(&self, workspace: &Workspace) -> Vec<Named> {
+        workspace.lock_slice(&self.cut)
+    }
+
+    /// Every file but the lock, with what tells its content from another: the first 16 hexadecimal digits of a text's
+    /// SHA-256, or git's mode and blob id. Together with [`Install::lock_slice`] it describes the context for a fingerprint.
+    #[must_use]
+    pub fn entries(&self, sources: &Sources<'_>) -> Vec<Named> {
+        let value = |content: &Content| -> Option<Arc<str>> {
+            match content {
+                Content::Lock => None,
+                Content::Text(text) => Some(Arc::clone(&text.0.1)),
+                Content::Stub(text) => Some(format!("stub {}", short_hash(&[text])).into()),
+                Content::Copy(path) => {
+                    let file = sources.tree().get(path);
+                    Some(file.map_or_else(String::new, |file| format!("{} {}", file.mode.as_str(), file.id)).into())
+                }
+            }
+        };
+        self.files.iter().filter_map(|(path, content)| Some((path.as_str().into(), value(content)?))).collect()
+    }
+}
+
+/// What a package needs.
+#[derive(Debug)]
+pub struct PrunePlan {
+    /// The package.
+    pub target: PackageId,
+    /// What it takes to build it: the install layer, development dependencies included.
+    pub manifests: Install,
+    /// What it takes to run it.
+    pub production: Install,
+    /// The files outside the closure's packages that are sources too; the packages' own are in [`Sources::of`].
+    pub shared: BTreeSet<String>,
+    /// What the user should know; each a sentence without a full stop.
+    pub warnings: Vec<String>,
+}
+
+impl PrunePlan {
+    /// Plans the contexts of a package. With `root`, the root package's own dependencies are installed too.
+    ///
+    /// # Errors
+    /// When a package of the closure holds a file whose name is not UTF-8, or a submodule that is not checked out, or the install
+    /// needs a file that git does not have.
+    pub fn new(workspace: &Workspace, sources: &Sources<'_>, target: PackageId, root: bool) -> Result<Self> {
+        // A lock that cannot be cut cannot be rid of development dependencies either.
+        let production = workspace.scanned().is_some();
+        let manifests = Install::new(workspace, sources, target, Scope { production: false, root });
+        let production = Install::new(workspace, sources, target, Scope { production, root });
+        refuse(workspace, sources, &manifests)?;
+        let mut plan = Self { target, manifests, production, shared: BTreeSet::new(), warnings: Vec::new() };
+        plan.shared = plan.shared(workspace, sources);
+        plan.warnings = warnings(workspace, &plan.manifests);
+        Ok(plan)
+    }
+
+    /// The same with the production closure in both installs and for the sources.
+    #[must_use]
+    pub fn production_only(mut self, workspace: &Workspace, sources: &Sources<'_>) -> Self {
+        self.manifests = self.production.clone();
+        self.shared = self.shared(workspace, sources);
+        self
+    }
+
+    fn shared(&self, workspace: &Workspace, sources: &Sources<'_>) -> BTreeSet<String> {
+        sources.shared(workspace, &self.manifests.closure).into_iter().map(str::to_owned).collect()
+    }
+
+    /// The paths of the sources, sorted within each package.
+    pub fn source_paths<'a>(&'a self, sources: &'a Sources<'_>) -> impl Iterator<Item = &'a str> {
+        let own = sources.packages(&self.manifests.closure).flat_map(|id| sources.of(id)).map(|file| &*file.path);
+        own.chain(self.shared.iter().map(String::as_str))
+    }
+}
+
+fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Result<()> {
+    let closure = &install.closure;
+    let in_closure = |path: &str| {
+        let owner = workspace.owner(path);
+        closure.packages.contains(&owner) && (owner != workspace.root_package() || closure.root_files)
+    };
+    if let Some(name) = sources.tree().odd_names().iter().find(|name| in_closure(name)) {
+        let error = Error::usage(format!("`{name}` has a name that is not UTF-8"));
+        return Err(error.hint("rename it; no build context can carry it faithfully"));
+    }
+    if let Some(file) = sources.submodules().find(|file| in_closure(&file.path)) {
+        let error = Error::usage(format!("the submodule `{}` is not checked out", file.path));
+        return Err(error.hint(format!("run `git submodule update --init {}`", file.path)));
+    }
+    let lacks = |content: &Content| matches!(content, Content::Copy(from) if sources.tree().get(from).is_none());
+    match install.files.iter().find(|(_, content)| lacks(content)) {
+        Some((path, _)) => Err(Error::usage(format!("the install needs `{path}`, which git does not have"))
+            .hint("commit it, or see whether .gitignore names it")),
+        None => Ok(()),
+    }
+}
+
+fn warnings(workspace: &Workspace, install: &Install) -> Vec<String> {
+    let closure = &install.closure;
+    let mut all = Vec::new();
+    if let LockState::Whole { refusal, .. } = workspace.lock() {
+        let (line, reason) = (refusal.line, &refusal.reason);
+        all.push(format!("{LOCK}:{line}: {reason}: the lock is used whole, so any change to it rebuilds this"));
+    }
+    for path in &closure.outside {
+        all.push(format!("the link to `{path}` leaves the repository and will lead nowhere"));
+    }
+    for key in &closure.missing {
+        all.push(format!("{LOCK} refers to `{key}` and has no such entry; `pnpm install` mends it"));
+    }
+    for id in closure.packages.iter().filter(|id| !closure.injected.contains(id) && **id != workspace.root_package()) {
+        let package = workspace.package(*id);
+        if let Some(script) = INSTALL_SCRIPTS.iter().find(|script| package.manifest.scripts.contains_key(**script)) {
+            let dir = &package.dir;
+            all.push(format!(
+                "{dir}: its `{script}` script runs at install, when of its sources only files that the script names are there"
+            ));
+        }
+    }
+    all
+}

@@ -1,0 +1,304 @@
+//! Plans of a workspace that has one of everything, its lock made by pnpm.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::*;
+use crate::contents::Commit;
+use crate::git::{Git, Tree};
+use monoship_core::execute::shutdown::Shutdown;
+use pnpm::yaml::{self, Yaml};
+
+const LOCK_TEXT: &str = include_str!("lock.yaml");
+
+/// A workspace with two services, a library, a tool only used for development, an injected package, patches and overrides.
+pub(in super::super) fn workspace() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in [
+        ("package.json", r#"{"name": "root", "devDependencies": {"eslint": "9.0.0"}, "scripts": {"prepare": "husky"}}"#),
+        ("pnpm-workspace.yaml", include_str!("settings.yaml")),
+        ("pnpm-lock.yaml", LOCK_TEXT),
+        (".npmrc", "strict-peer-dependencies=false\n"),
+        (".pnpmfile.cjs", "module.exports = require('./scripts/hooks')\n"),
+        ("scripts/hooks.js", "module.exports = {}\n"),
+        ("scripts/unrelated.js", "\n"),
+        ("patches/ms.patch", "patch of ms\n"),
+        ("patches/qs.patch", "patch of qs\n"),
+        ("tsconfig.json", r#"{"references": [{"path": "apps/api"}, {"path": "apps/web"}]}"#),
+        ("config/base.json", r#"{"extends": "./strict"} // comment"#),
+        ("config/strict.json", "{}"),
+        ("types/global.d.ts", "declare const x: 1\n"),
+        ("apps/api/package.json", include_str!("api.json")),
+        ("apps/api/tsconfig.json", r#"{"extends": "../../config/base", "include": ["src", "../../types/**/*.d.ts",],}"#),
+        ("apps/api/src/main.ts", "export {}\n"),
+        ("apps/api/scripts/setup.js", "\n"),
+        ("apps/api/node_modules/ms/index.js", "\n"),
+        ("apps/web/package.json", r#"{"name": "web", "dependencies": {"qs": "6.0.0", "lib": "workspace:*"}}"#),
+        ("apps/web/index.js", "\n"),
+        (
+            "packages/lib/package.json",
+            r#"{"name": "lib", "dependencies": {"zod": "catalog:"}, "devDependencies": {"tool": "workspace:*"}}"#,
+        ),
+        ("packages/lib/index.js", "\n"),
+        ("packages/tool/package.json", r#"{"name": "tool", "bin": {"tool": "bin/tool.js", "built": "dist/x.js"}}"#),
+        ("packages/tool/bin/tool.js", "#!/usr/bin/env node\nconsole.log('long')\n"),
+        ("packages/copied/package.json", r#"{"name": "copied", "version": "1.0.0", "scripts": {"build": "tsc"}}"#),
+        ("packages/copied/index.js", "\n"),
+    ] {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+pub(in super::super) fn tree(root: &Path) -> Tree {
+    Git::at(root, &Shutdown::new()).worktree().unwrap()
+}
+
+struct Planned {
+    workspace: Workspace,
+    plan: PrunePlan,
+    sources: Vec<String>,
+    entries: Vec<Named>,
+}
+
+fn plan(root: &Path, package: &str) -> Planned {
+    let workspace = Workspace::load(root).unwrap();
+    let tree = tree(root);
+    let sources = Sources::new(&workspace, &tree, tree.files());
+    let target = workspace.find(package).unwrap();
+    let plan = PrunePlan::new(&workspace, &sources, target, false).unwrap();
+    let paths = plan.source_paths(&sources).map(str::to_owned).collect();
+    let entries = plan.manifests.entries(&sources);
+    Planned { sources: paths, entries, plan, workspace }
+}
+
+fn paths(install: &Install) -> Vec<&str> {
+    install.files.keys().map(String::as_str).collect()
+}
+
+fn text(install: &Install, path: &str) -> String {
+    match &install.files[path] {
+        Content::Text(text) => text.as_str().to_owned(),
+        Content::Stub(text) => text.to_string(),
+        other => panic!("{path} is {other:?}"),
+    }
+}
+
+#[test]
+fn each_context_holds_what_the_package_needs_and_nothing_else() {
+    let root = workspace();
+    let Planned { plan, sources, .. } = plan(root.path(), "api");
+    let expected = [
+        ".npmrc",
+        ".pnpmfile.cjs",
+        "apps/api/package.json",
+        "apps/api/scripts/setup.js",
+        "package.json",
+        "packages/copied/index.js",
+        "packages/copied/package.json",
+        "packages/lib/package.json",
+        "packages/tool/bin/tool.js",
+        "packages/tool/package.json",
+        "patches/ms.patch",
+        "pnpm-lock.yaml",
+        "pnpm-workspace.yaml",
+        "scripts/hooks.js",
+    ];
+    assert_eq!(paths(&plan.manifests), expected);
+    let in_production: Vec<&str> = expected.into_iter().filter(|path| !path.starts_with("packages/tool")).collect();
+    assert_eq!(paths(&plan.production), in_production);
+    assert_eq!(
+        sources,
+        [
+            "apps/api/package.json",
+            "apps/api/scripts/setup.js",
+            "apps/api/src/main.ts",
+            "apps/api/tsconfig.json",
+            "packages/copied/index.js",
+            "packages/copied/package.json",
+            "packages/lib/index.js",
+            "packages/lib/package.json",
+            "packages/tool/bin/tool.js",
+            "packages/tool/package.json",
+            "config/base.json",
+            "config/strict.json",
+            "types/global.d.ts",
+        ]
+    );
+    assert_eq!(plan.warnings.len(), 1, "{:?}", plan.warnings);
+    assert!(plan.warnings[0].contains("`postinstall`"));
+}
+
+#[test]
+fn commands_are_stubs_of_their_first_line_and_injected_packages_whole() {
+    let root = workspace();
+    let Planned { plan, .. } = plan(root.path(), "api");
+    assert_eq!(plan.manifests.files["packages/tool/bin/tool.js"], Content::Stub("#!/usr/bin/env node\n".into()));
+    assert_eq!(plan.manifests.files["packages/copied/package.json"], Content::Copy("packages/copied/package.json".into()));
+}
+
+#[test]
+fn settings_lock_and_files_are_cut_on_every_side_at_once() {
+    let root = workspace();
+    let Planned { plan, workspace, .. } = plan(root.path(), "api");
+    let settings = yaml::parse(&text(&plan.manifests, "pnpm-workspace.yaml")).unwrap().remove(0);
+    let lock = yaml::parse(plan.manifests.lock_text(&workspace)).unwrap().remove(0);
+    let keys = |tree: &Yaml, section: &str| -> BTreeSet<String> {
+        tree.get(section).map_or(&[][..], Yaml::entries).iter().map(|(key, _)| key.clone()).collect()
+    };
+    for section in ["overrides", "patchedDependencies"] {
+        assert_eq!(keys(&settings, section), keys(&lock, section), "{section}");
+    }
+    assert_eq!(keys(&settings, "overrides"), BTreeSet::from(["ms".to_owned()]));
+    // `$eslint` and the like lead to what is cut off: the lock's value stands for it.
+    assert_eq!(settings.get("overrides").unwrap().get("ms"), Some(&Yaml::string("2.1.3")));
+    assert_eq!(keys(&settings, "catalog"), BTreeSet::from(["zod".to_owned()]));
+    assert_eq!(keys(lock.get("catalogs").unwrap(), "default"), BTreeSet::from(["zod".to_owned()]));
+    let dirs: Vec<&str> = settings.get("packages").unwrap().items().iter().filter_map(Yaml::as_str).collect();
+    assert_eq!(dirs, ["apps/api", "packages/copied", "packages/lib", "packages/tool"]);
+    assert_eq!(settings.get("nodeLinker").and_then(Yaml::as_str), Some("isolated"));
+    let importers = keys(&lock, "importers");
+    assert_eq!(importers, [".", "apps/api", "packages/copied", "packages/lib", "packages/tool"].map(str::to_owned).into());
+    let manifest: serde_json::Value = serde_json::from_str(&text(&plan.manifests, "package.json")).unwrap();
+    assert_eq!(manifest, serde_json::json!({"name": "root"}));
+    assert_eq!(lock.get("importers").unwrap().get("."), Some(&Yaml::Map(Vec::new())));
+}
+
+#[test]
+fn production_has_no_development_dependency_in_manifest_or_lock() {
+    let root = workspace();
+    let Planned { plan, workspace, .. } = plan(root.path(), "api");
+    let lock = plan.production.lock_text(&workspace);
+    assert!(!lock.contains("devDependencies") && !lock.contains("typescript") && lock.contains("zod@3.22.0"), "{lock}");
+    assert!(!text(&plan.production, "apps/api/package.json").contains("typescript"));
+    assert!(plan.manifests.lock_text(&workspace).contains("typescript@5.9.3"));
+}
+
+#[test]
+fn with_the_root_its_dependencies_are_in() {
+    let root = workspace();
+    let workspace = Workspace::load(root.path()).unwrap();
+    let tree = tree(root.path());
+    let sources = Sources::new(&workspace, &tree, tree.files());
+    let plan = PrunePlan::new(&workspace, &sources, workspace.find("web").unwrap(), true).unwrap();
+    assert!(plan.manifests.lock_text(&workspace).contains("eslint@9.0.0"));
+    assert!(text(&plan.manifests, "package.json").contains("eslint"));
+    assert!(!plan.source_paths(&sources).any(|path| path == "scripts/unrelated.js"), "the root's files are not sources");
+}
+
+#[test]
+fn a_lock_that_is_not_understood_is_used_whole_and_nothing_is_cut_on_the_other_side() {
+    let root = workspace();
+    let odd = format!("{LOCK_TEXT}\nnovelty: 1\n");
+    std::fs::write(root.path().join("pnpm-lock.yaml"), &odd).unwrap();
+    let Planned { plan, workspace, .. } = plan(root.path(), "api");
+    assert_eq!(plan.manifests.lock_text(&workspace), odd);
+    assert_eq!(paths(&plan.manifests), paths(&plan.production));
+    for path in ["apps/web/package.json", "patches/qs.patch", "patches/ms.patch"] {
+        assert!(plan.manifests.files.contains_key(path), "{path}");
+    }
+    let settings = yaml::parse(&text(&plan.manifests, "pnpm-workspace.yaml")).unwrap().remove(0);
+    assert_eq!(&settings, workspace.settings().unwrap());
+    assert!(plan.warnings.iter().any(|warning| warning.contains("unknown key `novelty`")), "{:?}", plan.warnings);
+}
+
+#[test]
+fn an_edit_changes_the_install_layers_that_read_it_and_no_other() {
+    let root = workspace();
+    let lock_of =
+        |planned: &Planned| -> BTreeMap<_, _> { planned.plan.manifests.lock_slice(&planned.workspace).into_iter().collect() };
+    let before = plan(root.path(), "api");
+    let edit = |path: &str, from: &str, to: &str| {
+        let path = root.path().join(path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{path:?} {from}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    };
+    // Nothing here is read by an install of `api`: another service, scripts, sources, a comment, an entry of another closure.
+    edit("apps/web/package.json", "\"6.0.0\"", "\"6.0.1\"");
+    edit("packages/tool/bin/tool.js", "long", "longer");
+    edit("apps/api/package.json", "tsc -b", "tsc -b --force");
+    edit("pnpm-workspace.yaml", "# a comment", "# another comment");
+    edit("pnpm-lock.yaml", "sha512-qs", "sha512-other");
+    edit("pnpm-lock.yaml", "sha512-eslint", "sha512-other");
+    let after = plan(root.path(), "api");
+    assert_eq!(after.entries, before.entries);
+    assert_eq!(lock_of(&after), lock_of(&before));
+    assert_eq!(
+        after.workspace.lock_digest(&after.plan.manifests.closure),
+        before.workspace.lock_digest(&before.plan.manifests.closure)
+    );
+    // And each of these is.
+    edit("pnpm-lock.yaml", "sha512-zod", "sha512-other");
+    edit("patches/ms.patch", "patch", "better patch");
+    edit("pnpm-workspace.yaml", "nodeLinker: isolated", "nodeLinker: hoisted");
+    edit("packages/copied/index.js", "\n", "\n\n");
+    let after = plan(root.path(), "api");
+    let changed: Vec<&str> =
+        after.entries.iter().zip(&before.entries).filter(|(a, b)| a != b).map(|((path, _), _)| &**path).collect();
+    assert_eq!(changed, ["packages/copied/index.js", "patches/ms.patch", "pnpm-workspace.yaml"]);
+    let (old, new) = (lock_of(&before), lock_of(&after));
+    let changed: Vec<&str> = new.iter().filter(|(key, hash)| old.get(*key) != Some(hash)).map(|(key, _)| &**key).collect();
+    assert_eq!(changed, ["zod@3.22.0"]);
+}
+
+#[test]
+fn a_file_the_install_needs_and_git_lacks_is_an_error_that_names_it() {
+    let root = workspace();
+    std::fs::remove_file(root.path().join("patches/ms.patch")).unwrap();
+    let workspace = Workspace::load(root.path()).unwrap();
+    let tree = tree(root.path());
+    let sources = Sources::new(&workspace, &tree, tree.files());
+    let error = PrunePlan::new(&workspace, &sources, workspace.find("api").unwrap(), false).unwrap_err();
+    assert!(error.to_string().contains("patches/ms.patch"), "{error}");
+    // Who does not need it is not stopped by it.
+    PrunePlan::new(&workspace, &sources, workspace.find("web").unwrap(), false).unwrap();
+}
+
+#[test]
+fn an_unknown_package_is_an_error_that_offers_the_nearest() {
+    let root = workspace();
+    let workspace = Workspace::load(root.path()).unwrap();
+    assert_eq!(workspace.find("apps/api/").unwrap(), workspace.find("api").unwrap());
+    let error = workspace.find("wep").unwrap_err();
+    assert_eq!(error.hint_text(), Some("did you mean `web`?"));
+    std::fs::remove_file(root.path().join("pnpm-lock.yaml")).unwrap();
+    let error = Workspace::load(root.path()).unwrap_err();
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("--lockfile-only")), "{error}");
+}
+
+#[test]
+fn the_workspace_of_another_revision_reads_as_the_one_on_disk() {
+    let root = workspace();
+    // A command that is a link: its first line is that of the file it leads to.
+    std::os::unix::fs::symlink("../bin/tool.js", root.path().join("packages/tool/bin/linked.js")).unwrap();
+    let manifest = r#"{"name": "tool", "bin": {"tool": "bin/tool.js", "linked": "bin/linked.js"}}"#;
+    std::fs::write(root.path().join("packages/tool/package.json"), manifest).unwrap();
+    let git = Git::at(root.path(), &Shutdown::new());
+    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgSign=false"];
+    git.read(&["init", "--quiet"]).unwrap();
+    git.read(&["add", "--all"]).unwrap();
+    git.read(&[&identity[..], &["commit", "--quiet", "--message", "one"]].concat()).unwrap();
+    let on_disk = Workspace::load(root.path()).unwrap();
+    let described = |workspace: &Workspace| {
+        let tree = git.commit("HEAD").unwrap();
+        let sources = Sources::new(workspace, &tree, tree.files());
+        let of = |id| {
+            let plan = PrunePlan::new(workspace, &sources, id, false).unwrap();
+            let lock = workspace.lock_digest(&workspace.closure(id, Scope::BUILD));
+            let paths: Vec<String> = plan.source_paths(&sources).map(str::to_owned).collect();
+            (workspace.package(id).dir.clone(), lock, plan.manifests.entries(&sources), paths)
+        };
+        workspace.ids().map(of).collect::<Vec<_>>()
+    };
+    let before = described(&on_disk);
+    assert!(before.iter().any(|(.., paths)| paths.iter().any(|path| path == "config/strict.json")), "settings were followed");
+    // What is on disk now is not looked at any more.
+    for path in ["packages/tool/bin/tool.js", "config/base.json", "scripts/hooks.js", "apps/api/package.json", "pnpm-lock.yaml"] {
+        std::fs::write(root.path().join(path), "{}").unwrap();
+    }
+    let of_commit = Workspace::of_commit(Commit::at(&git, "HEAD").unwrap()).unwrap();
+    assert_eq!(described(&of_commit), before);
+}
