@@ -50,6 +50,7 @@ fn freed(records: &[&Record]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::SystemTime;
     use crate::config::Upkeep;
     use crate::config::upkeep::{Age, Size};
     use std::time::Duration;
