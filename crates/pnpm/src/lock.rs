@@ -2,6 +2,7 @@
 //! that a cut copies bytes and never writes YAML. What the scanner does not know it refuses, and the caller keeps the
 //! whole file. `scan` holds the line rules, `read` what entries mean, `cut` the cutting. No I/O here.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -10,10 +11,13 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 mod cut;
+mod documents;
 mod read;
 mod scan;
 
 pub use cut::{Cut, KeepFields};
+use documents::Ends;
+pub use documents::conflict;
 use read::Scanner;
 use scan::Entry;
 
@@ -122,9 +126,11 @@ pub type Named = (Arc<str>, Arc<str>);
 /// A scanned lock.
 #[derive(Debug)]
 pub struct Lock {
+    /// With line feeds, however its lines end on disk.
     text: String,
-    /// Everything before the main document.
-    prefix: Span,
+    ends: Ends,
+    /// The lock itself; what stands before and behind it is kept as it is.
+    main: Span,
     sections: Vec<Section>,
     catalogs: Vec<Catalog>,
     overrides: Vec<Entry>,
@@ -178,14 +184,13 @@ impl Lock {
     /// # Errors
     /// A [`Refusal`] for another lock version, an unknown key, or a spelling that pnpm does not write.
     pub fn scan(text: String) -> Result<Self, Refusal> {
-        let lock = Scanner::new(&text).scan()?;
-        Ok(Self { text, ..lock })
-    }
-
-    /// The whole text.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
+        let (plain, ends) = Ends::take(&text)?;
+        let lock = Scanner::new(&plain).scan()?;
+        let text = match plain {
+            Cow::Owned(plain) => plain,
+            Cow::Borrowed(_) => text,
+        };
+        Ok(Self { text, ends, ..lock })
     }
 
     /// The importer of a package's folder (`.` for the root), where the lock has one.

@@ -50,10 +50,10 @@ fn freed(records: &[&Record]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::SystemTime;
     use crate::config::Upkeep;
     use crate::config::upkeep::{Age, Size};
     use std::time::Duration;
+    use std::time::SystemTime;
 
     #[test]
     fn the_oldest_records_that_no_build_uses_go_until_both_bounds_are_kept() {

@@ -34,7 +34,7 @@ impl Lock {
     pub fn cut(&self, cut: &Cut) -> String {
         let packages = self.kept_packages(cut);
         let mut out = String::with_capacity(self.text.len() / 2);
-        out.push_str(&self.text[self.prefix.clone()]);
+        out.push_str(&self.text[..self.main.start]);
         let mut first = true;
         for section in &self.sections {
             let body = self.section(section, cut, &packages);
@@ -47,7 +47,8 @@ impl Lock {
             first = false;
             out.push_str(&body);
         }
-        out
+        out.push_str(&self.text[self.main.end..]);
+        self.ends.put(out)
     }
 
     /// Everything of the cut lock but its importers, packages and snapshots: what every install from it depends on.
@@ -55,9 +56,10 @@ impl Lock {
     pub fn cut_settings(&self, cut: &Cut) -> String {
         let entries = [Name::Importers, Name::Packages, Name::Snapshots, Name::Time];
         let sections = self.sections.iter().filter(|section| !entries.contains(&section.name));
-        let mut out = self.text[self.prefix.clone()].to_owned();
+        let mut out = self.text[..self.main.start].to_owned();
         sections.for_each(|section| out.push_str(&self.section(section, cut, &[])));
-        out
+        out.push_str(&self.text[self.main.end..]);
+        self.ends.put(out)
     }
 
     /// An importer as the cut keeps it.

@@ -2,10 +2,10 @@
 
 use std::sync::OnceLock;
 
-use memchr::{memchr, memmem};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+use super::documents::{self, Ends};
 use super::scan::{Entry, Lines, line_number};
 use super::{
     Catalog, Dependency, Field, Importer, Local, Lock, Name, PackageEntry, Part, Patch, Refusal, Section, Snapshot, Span, Target,
@@ -26,11 +26,8 @@ impl<'a> Scanner<'a> {
 
     /// The lock, less its text, which this borrows.
     pub(super) fn scan(&self) -> Scan<Lock> {
-        if let Some(at) = memchr(b'\r', self.text.as_bytes()) {
-            return self.refuse(at, "carriage returns");
-        }
-        let prefix = self.prefix()?;
-        let sections = self.sections(prefix.end)?;
+        let main = documents::main(self.text)?;
+        let sections = self.sections(&main)?;
         let (packages, raw) = rayon::join(|| self.packages(&sections), || self.section_entries(&sections, Name::Snapshots));
         let (packages, raw) = (packages?, raw?);
         let keys: FxHashMap<&str, u32> = raw.iter().map(|entry| self.key(entry)).zip(0..).collect();
@@ -41,10 +38,12 @@ impl<'a> Scanner<'a> {
         let patches = self.patches(&sections)?;
         let times = self.section_entries(&sections, Name::Time)?;
         let by_dir = importers.iter().zip(0..).map(|(importer, index)| (importer.dir.clone(), index)).collect();
-        let (text, entries, importer_entries) = (String::new(), OnceLock::new(), OnceLock::new());
+        let (text, ends) = (String::new(), Ends::Feed);
+        let (entries, importer_entries) = (OnceLock::new(), OnceLock::new());
         Ok(Lock {
             text,
-            prefix,
+            ends,
+            main,
             sections,
             catalogs,
             overrides,
@@ -67,26 +66,10 @@ impl<'a> Scanner<'a> {
         &self.text[entry.key.clone()]
     }
 
-    /// pnpm 11 and later may put a document of their own (`configDependencies`, `packageManagerDependencies`) before the main one.
-    fn prefix(&self) -> Scan<Span> {
-        if !self.text.starts_with("---\n") {
-            return match memmem::find(self.text.as_bytes(), b"\n---") {
-                Some(at) => self.refuse(at + 1, "a second document after an unmarked first one"),
-                None => Ok(0..0),
-            };
-        }
-        let Some(second) = memmem::find(self.text.as_bytes(), b"\n---\n") else { return Ok(0..4) };
-        let end = second + 5;
-        match memmem::find(&self.text.as_bytes()[end..], b"\n---") {
-            Some(third) => self.refuse(end + third + 1, "a third document"),
-            None => Ok(0..end),
-        }
-    }
-
-    fn sections(&self, from: usize) -> Scan<Vec<Section>> {
+    fn sections(&self, main: &Span) -> Scan<Vec<Section>> {
         let mut sections = Vec::new();
         let mut version = None;
-        for entry in self.lines.entries(self.lines.from(from), 0)? {
+        for entry in self.lines.entries(self.lines.within(main), 0)? {
             let name = match self.key(&entry) {
                 "lockfileVersion" => {
                     version = Some(&self.text[entry.value.clone()]);
@@ -113,8 +96,8 @@ impl<'a> Scanner<'a> {
         }
         match version {
             Some("9.0") => Ok(sections),
-            Some(other) => self.refuse(from, format!("lockfileVersion `{other}`")),
-            None => self.refuse(from, "no lockfileVersion"),
+            Some(other) => self.refuse(main.start, format!("lockfileVersion `{other}`")),
+            None => self.refuse(main.start, "no lockfileVersion"),
         }
     }
 

@@ -65,9 +65,10 @@ impl<'a> Lines<'a> {
         Self { text, starts, depths }
     }
 
-    /// The lines from the one that starts at the byte `from`, by number.
-    pub(super) fn from(&self, from: usize) -> Range<usize> {
-        self.starts.partition_point(|start| *start < from)..self.depths.len()
+    /// The lines that start within `span`, by number.
+    pub(super) fn within(&self, span: &Span) -> Range<usize> {
+        let first_from = |at: usize| self.starts[..self.depths.len()].partition_point(|start| *start < at);
+        first_from(span.start)..first_from(span.end)
     }
 
     /// Splits `lines`, given by number, into the entries whose keys are indented by `indent` spaces. Deeper lines

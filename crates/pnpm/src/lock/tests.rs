@@ -146,13 +146,56 @@ fn what_the_scanner_does_not_know_is_refused_with_its_line() {
         ("  a@1.0.0: {}", "  'a''b@1': {}", 18, "a key with an escape in it"),
         ("      a:\n", "      a: &x\n", 7, "an anchor, alias, tag or text block"),
         ("importers:\n\n  .:", "importers:\n\n .:", 5, "a line that is indented too little"),
-        ("version: 1.0.0\n", "version: 1.0.0\r\n", 9, "carriage returns"),
+        ("version: 1.0.0\n", "version: 1.0\r.0\n", 9, "a carriage return within a line"),
+        ("lockfileVersion", "--- {}\nlockfileVersion", 1, "a document that begins beside its mark"),
         ("snapshots:", "packages:", 16, "a key that stands twice"),
         ("lockfileVersion", "---\na: 1\n---\nb: 1\n---\nlockfileVersion", 5, "a third document"),
     ] {
         let refusal = Lock::scan(base.replacen(from, to, 1)).unwrap_err();
         assert_eq!((refusal.line, refusal.reason.as_str()), (line, reason), "{to}");
     }
+}
+
+#[test]
+fn a_lock_beside_other_documents_is_cut_and_these_are_kept_byte_for_byte() {
+    let main = "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n\n  apps/a: {}\n\n  apps/b: {}\n";
+    let own = "lockfileVersion: '9.0'\n\nimporters:\n\n  .:\n    configDependencies:\n      p:\n        specifier: 1.0.0\n";
+    let forms = [
+        ("alone", String::new(), ""),
+        ("marked", "---\n".into(), ""),
+        ("two, both marked", format!("---\n{own}\n---\n"), ""),
+        ("the first unmarked", "pnpmfileChecksum: sha256-x\n---\n".into(), ""),
+        ("ended by dots", format!("---\n{own}...\n---\n"), ""),
+        ("marks with a comment", format!("--- # theirs\n{own}--- # ours\n"), ""),
+        ("comments before", "# by hand\n\n# twice\n".into(), ""),
+        ("a directive", "%YAML 1.2\n---\n".into(), ""),
+        ("a byte order mark", format!("\u{feff}---\n{own}\n---\n"), ""),
+        ("nothing in the first", "---\n# nothing\n---\n".into(), ""),
+        ("nothing behind", format!("---\n{own}\n---\n"), "---\n"),
+        ("dots behind", String::new(), "...\n"),
+    ];
+    for (name, before, behind) in forms {
+        for ends in ["\n", "\r\n"] {
+            let file = |main: &str| format!("{before}{main}{behind}").replace('\n', ends);
+            let lock = scan(&file(main));
+            assert_eq!(lock.cut(&everything(&lock)), file(main), "{name} {ends:?}");
+            let mut cut = everything(&lock);
+            cut.importers.remove(&lock.importer("apps/a").unwrap());
+            assert_eq!(lock.cut(&cut), file(&main.replace("  apps/a: {}\n\n", "")), "{name} {ends:?}");
+        }
+    }
+    // A few lines with a carriage return are no other content; what is handed on is then one.
+    let mixed = scan(&main.replacen('\n', "\r\n", 2));
+    assert_eq!(mixed.cut(&everything(&mixed)), main);
+    let (feeds, returns) = (scan(main), scan(&main.replace('\n', "\r\n")));
+    assert_ne!(feeds.cut_settings(&everything(&feeds)), returns.cut_settings(&everything(&returns)), "other bytes hash alike");
+}
+
+#[test]
+fn the_marks_of_an_unfinished_merge_are_known_by_their_line() {
+    assert_eq!(conflict("a: 1\n<<<<<<< HEAD\nb: 1\n=======\nb: 2\n>>>>>>> other\n"), Some(2));
+    assert_eq!(conflict("a: 1\n=======\n>>>>>>> other\n"), Some(3));
+    assert_eq!(conflict("a: '<<<<<<< HEAD'\nb: <<<<<<<<\n"), None);
 }
 
 #[test]
