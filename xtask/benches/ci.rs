@@ -100,14 +100,9 @@ impl Bench {
         let url = format!("file://{}", self.origin.display());
         let clone = ["clone", "--quiet", "--depth=2", "--filter=blob:none", "--sparse"];
         run(Command::new("git").args(clone).arg(&url).arg(&root));
-        git(&root, &["sparse-checkout", "set", ".cargo", "xtask"]);
-        let touch = "find .cargo Cargo.* xtask -exec touch --no-create --date=@1 {} +";
+        git(&root, &["sparse-checkout", "set", ".cargo", "crates", "examples", "xtask"]);
+        let touch = "git ls-files -z -- .cargo 'Cargo.*' crates examples xtask | xargs -0 touch --no-create --date=@1";
         run(Command::new("sh").args(["-c", touch]).current_dir(&root));
-        // The alias names the launcher's folder, so that one is put in its place; cargo is told of the other.
-        let launcher = self.folder.join("launcher");
-        std::fs::create_dir_all(&launcher).expect("the launcher's cache can be made");
-        std::fs::create_dir(root.join("target")).expect("a checkout has no target");
-        std::os::unix::fs::symlink(launcher, root.join("target/launcher")).expect("it can be linked");
         root
     }
 

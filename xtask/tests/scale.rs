@@ -6,9 +6,9 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use monoship::stage::configuration;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Fingerprint, ImageRef};
-use monoship_plan::config::pins::Pins;
 use monoship_plan::fingerprint::{Facts, Inputs, Parts};
 use monoship_plan::part::{MainContext, Part};
 use monoship_workspace::dockerfile::{self, Request};
@@ -53,7 +53,7 @@ fn fingerprints(root: &Path) -> BTreeMap<String, Fingerprint> {
     let file = dockerfile::load(&path).unwrap();
     let ignore = dockerfile::ignore_file(&path, root).unwrap();
     let ignore = Ignore::parse(&std::fs::read_to_string(ignore).unwrap()).unwrap();
-    let pins = Pins::load(&root.join("xtask.lock")).unwrap();
+    let pins = configuration::pins(&root.join("xtask.lock")).unwrap();
     let main = MainContext::new(&tree, &ignore);
     let services = file.targets().filter(|name| tree.get(&format!("apps/{name}/package.json")).is_some());
     let inputs = |name: &str| {

@@ -69,10 +69,9 @@ impl Scene {
         let server = RegistryServer::plain();
         let repository = format!("{}/org/repo/api", server.host()).parse().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("xtask.lock");
         let text = format!("version = 1\n[images]\n\"docker.io/library/node:24-slim\" = \"{}\"\n", base_digest());
-        std::fs::write(&file, text).unwrap();
-        Self { _server: server, registry: anonymous(), repository, pins: Pins::load(&file).unwrap(), dir }
+        let pins = Pins::parse(&text, "xtask.lock".as_ref()).unwrap();
+        Self { _server: server, registry: anonymous(), repository, pins, dir }
     }
 
     fn tag(&self, text: &str) -> ImageRef {

@@ -32,7 +32,7 @@ use monoship_core::execute::http::{Http, Limits};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
-use monoship_plan::config::{self, Config, Suite};
+use monoship_plan::config::{Config, Suite};
 use monoship_report::record::{Ended, Keep, Run, Runs};
 use monoship_report::{Look, Progress, Reporter, commands, error};
 use monoship_workspace::git::Git;
@@ -141,11 +141,11 @@ impl Surroundings<'_> {
     /// The configuration: file, variables, then flags.
     ///
     /// # Errors
-    /// As [`config::load`].
+    /// As [`configuration::load`].
     pub fn config(&self, home: &Path) -> Result<Config> {
         let file = self.global.config.as_ref().map_or_else(|| home.join(configuration::FILE), |file| self.env.cwd.join(file));
         let suggested = || configuration::suggested(&Git::at(home, self.shutdown));
-        let mut config = config::load(&file, self.global.config.is_some(), self.env, suggested)?;
+        let mut config = configuration::load(&file, self.global.config.is_some(), self.env, suggested)?;
         if let Some(engine) = self.global.engine {
             config.engine = engine;
         }

@@ -10,7 +10,7 @@ mod validated;
 mod written;
 
 pub use gates::{Gate, Gates, Measure};
-pub use load::{load, of_text};
+pub use load::of_text;
 pub use monoship_docker::engine::{StandIns, Suite};
 pub use notify::{Notify, Occasion};
 pub use upkeep::Upkeep;

@@ -119,10 +119,7 @@ mod tests {
     use monoship_core::env::Env;
 
     fn config(text: &str) -> Config {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("xtask.toml");
-        std::fs::write(&file, text).unwrap();
-        crate::config::load(&file, true, &Env::new("/", []), || Ok(None)).unwrap()
+        crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), || Ok(None)).unwrap()
     }
 
     fn packages() -> BTreeMap<String, String> {

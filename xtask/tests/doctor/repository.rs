@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use monoship::stage::configuration;
 use monoship::stage::doctor::{Checkup, Finding};
 use monoship_core::env::Env;
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_plan::config;
 
 use crate::support::repo::{Ran, git};
 
@@ -130,6 +130,6 @@ impl Repository {
 
 /// What the doctor finds in any folder.
 pub fn examined_at(dir: &Path, env: &Env) -> Vec<Finding> {
-    let config = config::load(&dir.join("xtask.toml"), false, env, || Ok(None));
+    let config = configuration::load(&dir.join("xtask.toml"), false, env, || Ok(None));
     Checkup::new(env, Ok(dir.to_owned()), Some(config), &Shutdown::new()).unwrap().findings()
 }

@@ -2,10 +2,10 @@
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
+use crate::stage::configuration;
 use crate::stage::inputs::{PINS, digest_of, external_images};
 use crate::stage::project;
 use monoship_core::error::Result;
-use monoship_plan::config::pins::Pins;
 
 /// Moves pins.
 ///
@@ -16,9 +16,9 @@ pub fn run(flags: &cli::Update, surroundings: &Surroundings<'_>) -> Result<Finis
     let project = project::load(&session, &session.home)?;
     let images = external_images(&session, &project)?;
     let path = session.home.join(PINS);
-    let mut pins = Pins::load(&path)?;
+    let mut pins = configuration::pins(&path)?;
     let moved = pins.update(&images, flags.image.as_ref(), &|image| digest_of(&session.registry, image))?;
-    pins.save(&path)?;
+    configuration::save_pins(&pins, &path)?;
     reporter.finish();
     let mut text = String::new();
     for pin in &moved {

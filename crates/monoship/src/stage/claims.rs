@@ -91,7 +91,7 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
     });
     Ok(Claims {
         services: services.collect(),
-        pins: Pins::load(&project.root.join(inputs::PINS))?,
+        pins: configuration::pins(&project.root.join(inputs::PINS))?,
         base_images: inputs::external_images(session, project)?,
         own_packages: project.packages().into_values().collect(),
         attest: config.attest.clone(),

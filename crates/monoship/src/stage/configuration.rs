@@ -1,14 +1,54 @@
-//! Whose `xtask.toml` a run goes by: the working tree's or, for what concerns a release, its commit's.
+//! Whose `xtask.toml` a run goes by: the working tree's or, for what concerns a release, its commit's. And `xtask.lock`. What the files say
+//! is understood where no file is read.
 
 use std::path::Path;
 
 use crate::stage::Session;
-use monoship_core::error::Result;
-use monoship_plan::config;
+use monoship_core::env::Env;
+use monoship_core::error::{Error, Result, read_text, write_atomically};
+use monoship_plan::config::pins::Pins;
+use monoship_plan::config::{self, Config};
 use monoship_workspace::git::Git;
 
 /// The file, at the repository's root.
 pub const FILE: &str = "xtask.toml";
+
+/// Reads the configuration from `file`, which counts as empty where it is missing and not `required`. `remote` is the registry and namespace
+/// that the git remote suggests.
+///
+/// # Errors
+/// When it cannot be read; as [`config::of_text`].
+pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Result<Option<(String, String)>>) -> Result<Config> {
+    let text = match std::fs::exists(file) {
+        Ok(false) if !required => None,
+        Ok(false) => {
+            return Err(Error::usage(format!("there is no {}", file.display()))
+                .hint("give another `--config`, or make it: an empty file works too"));
+        }
+        _ => Some(read_text(file)?),
+    };
+    config::of_text(file, text.as_deref(), env, remote)
+}
+
+/// Reads the pinned images; of a file that is not there, none.
+///
+/// # Errors
+/// When it cannot be read; as [`Pins::parse`].
+pub fn pins(file: &Path) -> Result<Pins> {
+    if file.exists() { Pins::parse(&read_text(file)?, file) } else { Ok(Pins::default()) }
+}
+
+/// Writes them in one step, where the text differs from what is there.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_pins(pins: &Pins, file: &Path) -> Result<()> {
+    let text = pins.to_text();
+    if std::fs::read_to_string(file).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    write_atomically(file, text.as_bytes())
+}
 
 /// The same run by the configuration of a commit. Which engine builds stays the machine's choice, and a file that the command line names
 /// holds for every commit.

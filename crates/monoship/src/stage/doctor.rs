@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::stage::configuration;
 use crate::stage::engine as engines;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
@@ -31,7 +32,7 @@ use monoship_docker::credentials::Credentials;
 use monoship_docker::engine::Engine;
 use monoship_docker::registry::{Options, Registry, in_parallel};
 use monoship_github::api::{Api, Place};
-use monoship_plan::config::{self, Config};
+use monoship_plan::config::Config;
 use monoship_plan::services::{Service, discover};
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, ignore_file, load};
@@ -155,7 +156,7 @@ impl Checkup {
             Some(Ok(config)) => (config, None),
             failed => {
                 let nowhere = Path::new("/nonexistent/xtask.toml");
-                (config::load(nowhere, false, &Env::default(), || Ok(None))?, failed.and_then(Result::err))
+                (configuration::load(nowhere, false, &Env::default(), || Ok(None))?, failed.and_then(Result::err))
             }
         };
         let http = Http::new(env, LIMITS, shutdown);

@@ -70,7 +70,7 @@ pub fn plan(root: &Path) -> Result<Adoption> {
         step("xtask", if root.join("xtask/Cargo.toml").is_file() { Change::Keep } else { Change::Copy(crate_folder()?) }),
         step("Cargo.toml", edit::manifest(text("Cargo.toml")?.as_deref())),
         step("Cargo.lock", lock(root)?),
-        step(".cargo/config.toml", edit::aliases(text(".cargo/config.toml")?.as_deref())),
+        step(".cargo/config.toml", edit::alias(text(".cargo/config.toml")?.as_deref())),
         step(".gitignore", edit::ignored(text(".gitignore")?.as_deref())),
         made(root, "xtask.toml", || SETTINGS.to_owned()),
         made(root, ".dockerignore", || include_str!("init/dockerignore").to_owned()),
@@ -139,7 +139,7 @@ fn copy_crate(from: &Path, to: &Path) -> Result<()> {
             copy(&entry.path(), &to.join(name))?;
         }
     }
-    for folder in ["src", "pnpm", "launcher"] {
+    for folder in ["src"] {
         copy(&from.join(folder), &to.join(folder))?;
     }
     let manifest = edit::without_its_tests(&read_text(&from.join("Cargo.toml"))?);

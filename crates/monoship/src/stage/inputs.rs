@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::stage::engine as engines;
 use crate::stage::project::Project;
-use crate::stage::{Session, contexts};
+use crate::stage::{Session, configuration, contexts};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef, Platform};
@@ -176,11 +176,11 @@ pub fn bases(
     let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
     let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().collect();
     let path = project.root.join(PINS);
-    let mut pins = Pins::load(&path)?;
+    let mut pins = configuration::pins(&path)?;
     let real = images.iter().filter(|image| !stand_ins.contains_key(image));
     let moved = pins.ensure(real, request.locked, &|image| digest_of(&session.registry, image))?;
     if !moved.is_empty() {
-        pins.save(&path)?;
+        configuration::save_pins(&pins, &path)?;
         let names: Vec<String> = moved.iter().map(|pin| pin.image.to_string()).collect();
         let message = format!("pinned {} in {PINS}", names.join(", "));
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));

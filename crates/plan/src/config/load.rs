@@ -1,11 +1,11 @@
-//! Reading `xtask.toml` and the `XTASK_*` variables that overrule it, with errors that show file, line and nearest key.
+//! Understanding `xtask.toml` and the `XTASK_*` variables that overrule it, with errors that show file, line and nearest key.
 
 use std::path::Path;
 
 use crate::config::validated::{Config, validate};
 use crate::config::written::Written;
 use monoship_core::env::Env;
-use monoship_core::error::{Error, Result, read_text};
+use monoship_core::error::{Error, Result};
 use monoship_core::name::nearest;
 
 /// Variables that start with `XTASK_` and are not keys of the file.
@@ -14,27 +14,11 @@ const RESERVED: [&str; 2] = ["XTASK_CACHE_DIR", "XTASK_ENGINE_DATA"];
 /// The sections a variable can name.
 const SECTIONS: [&str; 10] = ["images", "base", "cache", "attest", "checkout", "release", "builders", "stats", "gates", "notify"];
 
-/// Reads `file` (a missing one counts as empty unless `required`), overlays `XTASK_<SECTION>_<KEY>` variables, and validates.
-/// `remote` is the registry and namespace that the git remote suggests.
+/// Understands the text of a file, none where it is missing, overlays `XTASK_<SECTION>_<KEY>` variables, and validates. `file` is for errors
+/// only; `remote` is the registry and namespace that the git remote suggests.
 ///
 /// # Errors
 /// Malformed TOML, an unknown key, a value of the wrong type or meaning: with file, line, value and, where one is near, the key that was meant.
-pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Result<Option<(String, String)>>) -> Result<Config> {
-    let text = match std::fs::exists(file) {
-        Ok(false) if !required => None,
-        Ok(false) => {
-            return Err(Error::usage(format!("there is no {}", file.display()))
-                .hint("give another `--config`, or make it: an empty file works too"));
-        }
-        _ => Some(read_text(file)?),
-    };
-    of_text(file, text.as_deref(), env, remote)
-}
-
-/// The same of a text that is at hand: the file of another revision. `file` is for errors only.
-///
-/// # Errors
-/// As [`load`].
 pub fn of_text(
     file: &Path,
     text: Option<&str>,
@@ -103,11 +87,8 @@ mod tests {
     use crate::config::{Provenance, Switch};
 
     fn load_text(text: &str, vars: &[(&str, &str)]) -> Result<Config> {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("xtask.toml");
-        std::fs::write(&file, text).unwrap();
-        let env = Env::new(dir.path(), vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
-        load(&file, true, &env, || Ok(Some(("ghcr.io".to_owned(), "org/repo".to_owned()))))
+        let env = Env::new("/", vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+        of_text(Path::new("/xtask.toml"), Some(text), &env, || Ok(Some(("ghcr.io".to_owned(), "org/repo".to_owned()))))
     }
 
     fn error(text: &str) -> (String, String) {

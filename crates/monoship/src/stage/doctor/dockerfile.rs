@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Checkup, Finding, Monorepo, Severity};
+use crate::stage::configuration;
 use crate::stage::inputs::PINS;
-use monoship_plan::config::pins::Pins;
 use monoship_plan::services::no_target;
 use monoship_workspace::dockerfile::{Dockerfile, Request, Stage};
 
@@ -76,7 +76,7 @@ fn inline_argument(checkup: &Checkup, dockerfile: &Dockerfile) -> Option<Finding
 }
 
 fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> Option<Finding> {
-    let pins = match Pins::load(&monorepo.root.join(PINS)) {
+    let pins = match configuration::pins(&monorepo.root.join(PINS)) {
         Ok(pins) => pins,
         Err(error) => {
             return Some(Finding::error(

@@ -39,44 +39,28 @@ pub(super) fn without_its_tests(manifest: &str) -> String {
     lines.collect()
 }
 
-/// What makes `cargo xtask` of the program, each under its name.
-const ALIASES: [(&str, &str); 2] = [
-    (
-        "xtask",
-        "# From the repository's root: cargo takes the paths from the current folder.\n\
-         xtask = \"run --quiet --manifest-path xtask/launcher/Cargo.toml --target-dir target/launcher --\"\n",
-    ),
-    (
-        "xt",
-        "# The same in any folder, without the launcher: cargo looks at every package first.\n\
-         xt = \"run --quiet --package xtask --\"\n",
-    ),
-];
+/// What makes `cargo xtask` of the program.
+const ALIAS: &str = "# Quiet, or cargo says two lines each time; but with its bar where it compiles, which takes a minute the first time.\n\
+     xtask = \"run --quiet --config term.progress.when='always' --config term.progress.width=80 --package xtask --\"\n";
 
-/// Cargo's settings, with our aliases; one that is there stays as it is.
-pub(super) fn aliases(existing: Option<&str>) -> Change {
-    let lines = |aliases: &[(&str, &str)]| aliases.iter().map(|(_, lines)| *lines).collect::<String>();
-    let Some(text) = existing else { return Change::Write(format!("[alias]\n{}", lines(&ALIASES))) };
-    let missing = |text: &str| -> Option<Vec<(&str, &str)>> {
+/// Cargo's settings, with our alias; one that is there stays as it is.
+pub(super) fn alias(existing: Option<&str>) -> Change {
+    let Some(text) = existing else { return Change::Write(format!("[alias]\n{ALIAS}")) };
+    let has = |text: &str| -> Option<bool> {
         let table: toml::Table = toml::from_str(text).ok()?;
-        let has = |name: &str| table.get("alias").is_some_and(|alias| alias.get(name).is_some());
-        Some(ALIASES.into_iter().filter(|(name, _)| !has(name)).collect())
+        Some(table.get("alias").is_some_and(|alias| alias.get("xtask").is_some()))
     };
-    let by_hand = || Change::ByHand(format!("add to its [alias]:\n{}", lines(&ALIASES).trim_end()));
-    let Some(added) = missing(text) else { return by_hand() };
-    if added.is_empty() {
-        return Change::Keep;
+    let by_hand = || Change::ByHand(format!("add to its [alias]:\n{}", ALIAS.trim_end()));
+    match has(text) {
+        Some(true) => return Change::Keep,
+        None => return by_hand(),
+        Some(false) => {}
     }
     let edited = match text.find("[alias]\n").map(|at| text.split_at(at + "[alias]\n".len())) {
-        Some((head, tail)) => format!("{head}{}{tail}", lines(&added)),
-        None => format!("{}\n[alias]\n{}", ended(text), lines(&added)),
+        Some((head, tail)) => format!("{head}{ALIAS}{tail}"),
+        None => format!("{}\n[alias]\n{ALIAS}", ended(text)),
     };
-    let names: Vec<String> = added.iter().map(|(name, _)| format!("`{name}`")).collect();
-    if missing(&edited).is_some_and(|still| still.is_empty()) {
-        Change::Add(edited, format!("the alias {}", names.join(" and ")))
-    } else {
-        by_hand()
-    }
+    if has(&edited) == Some(true) { Change::Add(edited, "the alias `xtask`".to_owned()) } else { by_hand() }
 }
 
 /// Git's ignore file, with Cargo's folder, in which all of our state lies too.
@@ -122,19 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn cargos_settings_get_each_alias_once_and_keep_one_that_is_there() {
-        let Change::Write(fresh) = aliases(None) else { panic!() };
-        assert_eq!(aliases(Some(&fresh)), Change::Keep);
-        let build = added(aliases(Some("[build]\njobs = 2")));
+    fn cargos_settings_get_the_alias_once_and_keep_one_that_is_there() {
+        let Change::Write(fresh) = alias(None) else { panic!() };
+        assert_eq!(alias(Some(&fresh)), Change::Keep);
+        let build = added(alias(Some("[build]\njobs = 2")));
         assert_eq!(build, format!("[build]\njobs = 2\n\n{fresh}"));
-        assert_eq!(aliases(Some(&build)), Change::Keep);
-        let other = added(aliases(Some("[alias]\nb = \"build\"\n")));
+        assert_eq!(alias(Some(&build)), Change::Keep);
+        let other = added(alias(Some("[alias]\nb = \"build\"\n")));
         assert_eq!(other, format!("{fresh}b = \"build\"\n"));
-        let own = "[alias]\nxtask = \"run --package xtask --\"\n";
-        let Change::Add(kept, what) = aliases(Some(own)) else { panic!() };
-        assert!(kept.ends_with("\nxt = \"run --quiet --package xtask --\"\nxtask = \"run --package xtask --\"\n"), "{kept}");
-        assert_eq!(what, "the alias `xt`");
-        assert!(matches!(aliases(Some("[alias")), Change::ByHand(_)));
+        assert_eq!(alias(Some("[alias]\nxtask = \"run --package xtask --\"\n")), Change::Keep);
+        assert!(matches!(alias(Some("[alias")), Change::ByHand(_)));
     }
 
     #[test]
