@@ -117,8 +117,9 @@ fn documented() -> Vec<(String, BTreeSet<String>)> {
     let sections = text.split("\n### ").skip(1).filter(|section| section.starts_with("`["));
     let read = |section: &str| {
         let header = section[1..].split('`').next().unwrap().to_owned();
-        let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter_map(|line| line.strip_prefix("| `"));
-        (header, rows.map(|row| row.split('`').next().unwrap().to_owned()).collect())
+        let rows = section.lines().take_while(|line| !line.starts_with("## ")).filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|row| row.split(" | ").next());
+        (header, cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect())
     };
     sections.map(read).collect()
 }

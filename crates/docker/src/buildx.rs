@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::spec::{BuildSpec, Output};
+use crate::spec::{BuildSpec, Output, SecretValue};
 use monoship_core::name::ImageRef;
 
 /// The arguments of `buildx build` for `spec`. The metadata file is written when the build succeeds.
@@ -21,8 +21,21 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
     for (name, value) in &spec.build_args {
         args.pair("--build-arg", format!("{name}={value}"));
     }
-    for (id, file) in &spec.secrets {
-        args.pair("--secret", format!("id={id},src={}", file.display()));
+    for (id, value) in &spec.secrets {
+        let source = match value {
+            SecretValue::File(file) => format!("src={}", file.display()),
+            SecretValue::Env(name) => format!("env={name}"),
+            SecretValue::Command(_) => format!("env={}", SecretValue::variable(id)),
+        };
+        args.pair("--secret", format!("id={id},{source}"));
+    }
+    for (flag, value) in &spec.options {
+        args.pair(flag, value);
+    }
+    if matches!(spec.output, Output::Load { .. } | Output::Push { .. }) {
+        for (name, value) in &spec.annotations {
+            args.pair("--annotation", format!("{name}={value}"));
+        }
     }
     if !spec.platforms.is_empty() {
         let platforms: Vec<&str> = spec.platforms.iter().map(AsRef::as_ref).collect();
@@ -105,7 +118,13 @@ mod tests {
             target: "api".into(),
             contexts: BTreeMap::from([("sources".into(), "ctx/sources".into())]),
             build_args: BTreeMap::from([("A".into(), "1 2".into())]),
-            secrets: BTreeMap::from([("ca".into(), "/ca.pem".into())]),
+            secrets: BTreeMap::from([
+                ("ca".into(), SecretValue::File("/ca.pem".into())),
+                ("gh".into(), SecretValue::Command(vec!["gh".into(), "auth".into(), "token".into()])),
+                ("npm".into(), SecretValue::Env("NPM_TOKEN".into())),
+            ]),
+            options: vec![("--ssh", "default".into()), ("--network", "none".into())],
+            annotations: BTreeMap::from([("a".into(), "b".into())]),
             platforms: vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()],
             cache_from: vec!["type=gha,scope=s".into()],
             cache_to: vec![],
@@ -125,26 +144,28 @@ mod tests {
     #[test]
     fn a_build_is_told_everything_and_nothing_twice() {
         let start = "build --file Dockerfile --target api --build-context sources=ctx/sources --build-arg A=1 2 \
-                     --secret id=ca,src=/ca.pem --platform linux/amd64,linux/arm64 --cache-from type=gha,scope=s \
+                     --secret id=ca,src=/ca.pem --secret id=gh,env=XTASK_BUILD_SECRET_GH --secret id=npm,env=NPM_TOKEN \
+                     --ssh default --network none --platform linux/amd64,linux/arm64 --cache-from type=gha,scope=s \
                      --provenance=false --sbom=true";
+        let noted = start.replace(" --platform", " --annotation a=b --platform");
         let end = "--metadata-file m.json --progress rawjson .";
         assert_eq!(line(Output::CacheOnly), format!("{start} --output type=cacheonly {end}"));
         let names = vec!["ghcr.io/o/r/api:a".parse().unwrap(), "ghcr.io/o/r/api:b".parse().unwrap()];
         assert_eq!(
             line(Output::Load { names: names.clone(), zstd: false }),
-            format!("{start} --load --tag ghcr.io/o/r/api:a --tag ghcr.io/o/r/api:b {end}")
+            format!("{noted} --load --tag ghcr.io/o/r/api:a --tag ghcr.io/o/r/api:b {end}")
         );
         assert_eq!(
             line(Output::Load { names: names.clone(), zstd: true }),
             format!(
-                "{start} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",compression=zstd,\
+                "{noted} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",compression=zstd,\
                  oci-mediatypes=true {end}"
             )
         );
         assert_eq!(
             line(Output::Push { names, direct: true }),
             format!(
-                "{start} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",push=true,store=false,\
+                "{noted} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",push=true,store=false,\
                  compression=zstd,oci-mediatypes=true,rewrite-timestamp=true {end}"
             )
         );

@@ -21,8 +21,12 @@ pub struct BuildSpec {
     pub contexts: BTreeMap<String, String>,
     /// Build arguments. They are recorded in provenance, so none is a secret.
     pub build_args: BTreeMap<String, String>,
-    /// Build secrets: id and file.
-    pub secrets: BTreeMap<String, PathBuf>,
+    /// Build secrets, by id.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// Flags that take a value and change nothing else here: `--ssh`, `--allow`, `--add-host`, `--network`, limits, `--label`.
+    pub options: Vec<(&'static str, String)>,
+    /// Annotations of an image's manifest; they mean nothing where no image is made.
+    pub annotations: BTreeMap<String, String>,
     /// The platforms; empty means the engine's own.
     pub platforms: Vec<Platform>,
     /// `--cache-from` values, in order of preference.
@@ -60,6 +64,26 @@ impl BuildSpec {
     #[must_use]
     pub fn joined(&self) -> Option<&ImageRef> {
         if self.platforms.len() > 1 { self.output.names().first() } else { None }
+    }
+}
+
+/// Where the builder takes a secret's value from. The value itself is in no command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretValue {
+    /// A file.
+    File(PathBuf),
+    /// A variable that is there.
+    Env(String),
+    /// What this program prints, by way of a variable that the builder's process alone has: see [`SecretValue::variable`].
+    Command(Vec<String>),
+}
+
+impl SecretValue {
+    /// The variable that holds what a program printed for the secret `id`.
+    #[must_use]
+    pub fn variable(id: &str) -> String {
+        let word = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+        format!("XTASK_BUILD_SECRET_{}", id.chars().map(word).collect::<String>())
     }
 }
 

@@ -200,6 +200,7 @@ impl Surroundings<'_> {
             home,
             events,
             shutdown: self.shutdown.clone(),
+            secrets: stage::given::Secrets::default(),
             run,
             ended,
             begun: self.begun,

@@ -11,6 +11,7 @@ pub mod contexts;
 pub mod doctor;
 pub mod engine;
 pub mod gates;
+pub mod given;
 pub mod history;
 pub mod init;
 pub mod inputs;
@@ -64,6 +65,8 @@ pub struct Session {
     pub registry: Registry,
     /// What git was asked as the command began.
     pub ahead: Ahead,
+    /// What programs printed that print build secrets.
+    pub secrets: given::Secrets,
     /// This run's folder: logs, metadata, record.
     pub run: record::Run,
     /// What has ended so far that is no build.

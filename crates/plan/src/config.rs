@@ -1,6 +1,7 @@
 //! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
 
 mod gates;
+pub mod given;
 mod load;
 mod notify;
 pub mod pins;

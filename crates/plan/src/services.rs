@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::given::Given;
 use crate::config::{Config, ServiceConfig};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Platform, ServiceName, nearest};
@@ -19,6 +20,8 @@ pub struct Service {
     pub platforms: Vec<Platform>,
     /// Its build arguments, those of every target included.
     pub build_args: BTreeMap<String, String>,
+    /// What else its build is given, what every target is given included.
+    pub given: Given,
 }
 
 /// The folder in which the defaults look for services.
@@ -40,6 +43,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
                 package: format!("{APPS}{folder}"),
                 platforms: config.images.platforms.clone(),
                 build_args: config.images.build_args.clone(),
+                given: config.images.given.clone(),
                 name: name.clone(),
             };
             services.insert(name, service);
@@ -83,6 +87,7 @@ fn of_configuration(
         package,
         platforms: written.platforms.clone().unwrap_or_else(|| config.images.platforms.clone()),
         build_args,
+        given: config.images.given.with(&written.given),
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod lineage;
 mod lines;
+mod mounts;
 mod slice;
 mod step;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use monoship_core::name::nearest;
 
 pub use lineage::{Lineage, Origin};
 pub use lines::Heredoc;
-pub use slice::{BaseImage, ContextSource, Request, Slice, StageText};
+pub use slice::{BaseImage, ContextSource, Mounted, Request, Slice, StageText};
 pub use step::StepInputs;
 
 /// A Dockerfile, parsed.

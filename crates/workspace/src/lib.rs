@@ -4,6 +4,7 @@ pub mod contents;
 pub mod context;
 pub mod dockerfile;
 pub mod dockerignore;
+pub mod folder;
 pub mod git;
 pub mod glob;
 pub mod graph;

@@ -22,9 +22,25 @@ pub struct Invocation {
     args: Vec<OsString>,
     /// `None` takes the variable away from the child.
     env: Vec<(OsString, Option<OsString>)>,
+    secrets: Vec<SecretVariable>,
     dir: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     timeout: Option<Duration>,
+}
+
+/// A variable whose value is shown nowhere.
+#[derive(Clone, PartialEq, Eq)]
+struct SecretVariable {
+    name: OsString,
+    /// What a shell would take the value from.
+    shown: String,
+    value: Option<OsString>,
+}
+
+impl fmt::Debug for SecretVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.name.to_string_lossy(), self.shown)
+    }
 }
 
 /// What a finished child left: its exit code (`None` where a signal ended it) and both streams.
@@ -67,7 +83,15 @@ impl Output {
 impl Invocation {
     /// A command without arguments; `program` is looked up on the child's PATH unless it has a slash.
     pub fn new(program: impl Into<OsString>) -> Self {
-        Self { program: program.into(), args: Vec::new(), env: Vec::new(), dir: None, stdin: None, timeout: None }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            secrets: Vec::new(),
+            dir: None,
+            stdin: None,
+            timeout: None,
+        }
     }
 
     /// Adds one argument.
@@ -88,6 +112,15 @@ impl Invocation {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Sets a variable for the child whose value is neither displayed nor in any debug output: `command`, which a shell takes it from, is
+    /// displayed in its place. Without a value nothing is set: the invocation is only to be shown.
+    #[must_use]
+    pub fn secret_env(mut self, name: impl Into<OsString>, command: &Self, value: Option<OsString>) -> Self {
+        // Quotes within `$(…)` stand for themselves, whatever is around it.
+        self.secrets.push(SecretVariable { name: name.into(), shown: format!("\"$({command})\""), value });
         self
     }
 
@@ -151,6 +184,11 @@ impl Invocation {
                 Some(value) => expression.env(name, value),
                 None => expression.env_remove(name),
             };
+        }
+        for secret in &self.secrets {
+            if let Some(value) = &secret.value {
+                expression = expression.env(&secret.name, value);
+            }
         }
         if let Some(dir) = &self.dir {
             expression = expression.dir(dir);
@@ -322,6 +360,7 @@ impl From<xshell::Cmd<'_>> for Invocation {
             program: command.get_program().to_owned(),
             args: command.get_args().map(OsStr::to_owned).collect(),
             env: command.get_envs().map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned))).collect(),
+            secrets: Vec::new(),
             dir: command.get_current_dir().map(Path::to_owned),
             stdin: None,
             timeout: None,
@@ -336,6 +375,9 @@ impl fmt::Display for Invocation {
             if let Some(value) = value {
                 write!(f, "{}={} ", name.to_string_lossy(), quoted(value))?;
             }
+        }
+        for secret in &self.secrets {
+            write!(f, "{secret:?} ")?;
         }
         f.write_str(&quoted(&self.program))?;
         for arg in &self.args {
@@ -367,6 +409,15 @@ mod tests {
         let line = Invocation::new("printf").args(["%s|", "a b", "it's", "", "x=1"]).env("A", "1 2").to_string();
         assert_eq!(line, r"A='1 2' printf %s'|' 'a b' 'it'\''s' '' x=1".replace("%s'|'", "'%s|'"));
         assert_eq!(sh(&line).read(&Shutdown::new()).unwrap(), "a b|it's||x=1|");
+    }
+
+    #[test]
+    fn a_secret_variable_reaches_the_child_and_nothing_that_is_shown() {
+        let command = Invocation::new("gh").args(["auth", "token"]);
+        let call = sh("printf %s \"$T\"").secret_env("T", &command, Some("s3cret".into()));
+        assert_eq!(call.read(&Shutdown::new()).unwrap(), "s3cret");
+        let shown = format!("{call} {call:?}");
+        assert!(shown.starts_with("T=\"$(gh auth token)\" sh -c ") && !shown.contains("s3cret"), "{shown}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
-use crate::stage::{Session, platforms};
+use crate::stage::{Session, given, platforms};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::Invocation;
@@ -63,7 +63,7 @@ impl<'a> Running<'a> {
 
 /// The command line of a build, as run and as `--dry-run` prints it.
 pub fn command(session: &Session, buildx: &Invocation, spec: &BuildSpec) -> Invocation {
-    buildx.clone().args(buildx::build_arguments(spec, &metadata_file(session, spec)))
+    given::with_secrets(session, spec, buildx.clone().args(buildx::build_arguments(spec, &metadata_file(session, spec))))
 }
 
 fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {

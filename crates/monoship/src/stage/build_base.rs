@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use crate::stage::Session;
 use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::base_key;
+use crate::stage::{Session, given};
 use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
@@ -27,6 +27,7 @@ pub fn with(
     services: impl FnOnce() -> Result<Vec<Outcome>>,
 ) -> Result<(Option<Outcome>, Vec<Outcome>)> {
     let Some(base) = &plan.base else { return Ok((None, services()?)) };
+    given::fetch(session, base.builds().iter().chain(plan.to_build().flat_map(|service| service.target.builds())))?;
     if base.spec.cache_from.is_empty() && base.spec.cache_to.is_empty() {
         let (services, base) = pool::both(services, || run(session, engine, plan));
         return Ok((base?, services?));
@@ -42,6 +43,7 @@ pub fn with(
 /// When it cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option<Outcome>> {
     let Some(base) = &plan.base else { return Ok(None) };
+    given::fetch(session, base.builds())?;
     let buildx = engine.buildx();
     let Some(outcome) = Job::of(Running::of(session, &buildx), base).run_all() else { return Ok(None) };
     if outcome.status == Status::Built {

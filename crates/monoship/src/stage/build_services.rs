@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::image_store;
 use crate::stage::project::{self, Project};
-use crate::stage::{Session, contexts, gates};
+use crate::stage::{Session, contexts, gates, given};
 use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
@@ -30,6 +30,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     if services.is_empty() {
         return Ok(Vec::new());
     }
+    given::fetch(session, services.iter().flat_map(|service| service.target.builds()))?;
     let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
     let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));

@@ -6,13 +6,14 @@ use rayon::prelude::*;
 
 use crate::stage::engine as engines;
 use crate::stage::project::Project;
-use crate::stage::{Session, configuration, contexts};
+use crate::stage::{Session, configuration, contexts, given};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef, Platform};
 use monoship_docker::capability::Capabilities;
 use monoship_docker::engine::Engine;
 use monoship_docker::registry::Registry;
+use monoship_plan::config::given::Given;
 use monoship_plan::config::pins::Pins;
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::fingerprint::{self, Inputs, Parts};
@@ -44,6 +45,8 @@ pub struct Target<'a> {
     pub platforms: &'a [Platform],
     /// The named contexts' content; each replaces the stage of its name.
     pub contexts: BTreeMap<String, Parts>,
+    /// What else its build is given, contexts among it.
+    pub given: &'a Given,
     /// Whether an image is made of it, with the request's output and attestations.
     pub makes_image: bool,
 }
@@ -54,7 +57,7 @@ impl Target<'_> {
     /// # Errors
     /// When it cannot be cut out.
     pub fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
-        let contexts: BTreeSet<String> = self.contexts.keys().cloned().collect();
+        let contexts: BTreeSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().collect();
         project.dockerfile.slice(&dockerfile::Request {
             target: self.name,
             contexts: &contexts,
@@ -93,6 +96,11 @@ impl Bases {
         held.filter_map(|image| Some((image.to_string(), format!("docker-image://{}", self.pins.pinned(image)?)))).collect()
     }
 
+    /// An image that stands as a context of its own, as the builder takes it.
+    pub fn pinned(&self, image: &ImageRef) -> Option<String> {
+        self.pins.pinned(image).map(|pinned| format!("docker-image://{pinned}"))
+    }
+
     /// True where an image is not the real one.
     pub fn has_stand_ins(&self) -> bool {
         !self.stand_ins.is_empty()
@@ -111,6 +119,7 @@ pub fn of_services<'a>(
         args: with_epoch(session, &service.build_args),
         platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
         contexts: cut.parts(&service.name),
+        given: &service.given,
         makes_image: true,
     });
     targets.collect()
@@ -124,6 +133,7 @@ pub fn of_base<'a>(session: &'a Session, request: &'a Request) -> Target<'a> {
         args: with_epoch(session, &config.images.build_args),
         platforms: if request.platforms.is_empty() { &config.images.platforms } else { &request.platforms },
         contexts: BTreeMap::new(),
+        given: &config.images.given,
         makes_image: false,
     }
 }
@@ -147,11 +157,15 @@ pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<
     let config = &session.config;
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let mut images = BTreeSet::new();
-    let (no_contexts, args) = (BTreeSet::new(), config.images.build_args.clone());
+    let args = config.images.build_args.clone();
     let services = discover(config, &project.packages(), &names)?;
-    for target in services.iter().map(|service| service.target.as_str()).chain([config.base_target.as_str()]) {
-        let request = dockerfile::Request { target, contexts: &no_contexts, args: &args, platforms: &config.images.platforms };
-        images.extend(project.dockerfile.slice(&request)?.images().map(|base| base.image));
+    let targets = services.iter().map(|service| (service.target.as_str(), &service.given));
+    for (target, given) in targets.chain([(config.base_target.as_str(), &config.images.given)]) {
+        let contexts = given.contexts.keys().cloned().collect();
+        let request = dockerfile::Request { target, contexts: &contexts, args: &args, platforms: &config.images.platforms };
+        let slice = project.dockerfile.slice(&request)?;
+        images.extend(slice.images().map(|base| base.image));
+        images.extend(given::images(given, &slice).cloned());
     }
     Ok(images)
 }
@@ -166,9 +180,11 @@ pub fn bases(
     project: &Project,
     engine: &Engine,
     request: &Request,
+    targets: &[Target<'_>],
     slices: &[dockerfile::Slice<'_>],
 ) -> Result<Bases> {
-    let images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).collect();
+    let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).collect();
+    images.extend(targets.iter().zip(slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
     let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
     if request.pushes() && request.sbom == Sbom::On {
         wanted.push(SCANNER.parse()?);
@@ -212,26 +228,31 @@ pub fn gather(
 ) -> Result<Vec<Inputs>> {
     let main = MainContext::new(&project.tree, &project.ignore);
     let image_settings = settings(session, capabilities, request);
-    let none = BTreeMap::new();
+    let none = BTreeMap::<String, String>::new();
+    let configured = given::Contexts::read(session, project, bases, targets.iter().map(|target| target.given).zip(slices))?;
     // In a registry, a laptop's image and a server's may not have one name.
     let mut own_platform = image_settings.clone();
     if request.pushes() {
         own_platform.insert("platform".to_owned(), std::env::consts::ARCH.to_owned());
     }
     let inputs = targets.par_iter().zip(slices).map(|(target, slice)| {
+        let mut contexts = target.contexts.clone();
+        contexts.extend(configured.of(target.given, slice));
+        let mut settings = match (target.makes_image, target.platforms.is_empty()) {
+            (true, true) => own_platform.clone(),
+            (true, false) => image_settings.clone(),
+            (false, _) => none.clone(),
+        };
+        settings.extend(given::settings(session, target.given, slice, target.makes_image));
         Inputs::new(&fingerprint::Facts {
             target: target.name,
             slice,
-            contexts: &target.contexts,
+            contexts: &contexts,
             main: &main,
             args: &target.args,
             pin: &|image| bases.identity(image),
             platforms: target.platforms,
-            settings: match (target.makes_image, target.platforms.is_empty()) {
-                (true, true) => &own_platform,
-                (true, false) => &image_settings,
-                (false, _) => &none,
-            },
+            settings: &settings,
         })
     });
     inputs.collect()

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use crate::stage::caches;
 use crate::stage::inputs::{self, Bases};
 use crate::stage::project::{self, Project};
-use crate::stage::{Session, contexts, since};
+use crate::stage::{Session, contexts, given, since};
 use monoship_core::error::{Error, Result};
-use monoship_core::event::Task;
+use monoship_core::event::{Level, Task};
 use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName, Tag};
 use monoship_docker::engine::{Engine, ca_bundle};
-use monoship_docker::spec::{BuildSpec, Output};
+use monoship_docker::spec::{BuildSpec, Output, SecretValue};
 use monoship_docker::store::ImageStore;
 use monoship_plan::affected::Affected;
 use monoship_plan::cache::{CachePlan, Facts, Scoped, resolve};
@@ -47,13 +47,19 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     if project.root != session.home {
         project::check_copied(project, &slices)?;
     }
-    let bases = inputs::bases(session, project, engine, request, &slices)?;
+    let bases = inputs::bases(session, project, engine, request, &targets, &slices)?;
     if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
         return Err(Error::failed("a release cannot be built on stand-in base images")
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
     let mut gathered = inputs::gather(session, project, engine.capabilities, request, &targets, &slices, &bases)?;
     let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
+    let looked_up = targets.iter().zip(&slices).map(|(target, slice)| given::resolve(session, project, &bases, target, slice));
+    let mut looked_up: Vec<given::Resolved> = looked_up.collect();
+    let base_given = looked_up.pop().unwrap_or_default();
+    if request.services.is_empty() {
+        given::warn_unused(session, targets.iter().map(|target| target.given).zip(&slices));
+    }
     let (affected, before) = match &request.since {
         Some(since) => {
             let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
@@ -65,15 +71,16 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     let is_wanted = |service: &Service| {
         request.unaffected_too || affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some())
     };
-    let all = services.into_par_iter().zip(images).zip(gathered.into_par_iter().zip(&slices));
-    let chosen = all.filter(|((service, _), _)| is_wanted(service)).map(|((service, image), (inputs, slice))| {
+    let all = services.into_par_iter().zip(images).zip(looked_up).zip(gathered.into_par_iter().zip(&slices));
+    let chosen = all.filter(|(((service, _), _), _)| is_wanted(service)).map(|(((service, image), given), (inputs, slice))| {
         let fingerprint = inputs.fingerprint();
-        (Candidate { service, image, inputs, fingerprint }, slice)
+        (Candidate { service, image, inputs, fingerprint, given }, slice)
     });
     let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
     let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref(), beside };
     let decided = planner.decide(&candidates)?;
-    let mut plan = planner.assemble(candidates, decided, base_inputs, &cut);
+    planner.check_given(&candidates, &decided)?;
+    let mut plan = planner.assemble(candidates, decided, (base_inputs, base_given), &cut);
     for (service, slice) in plan.services.iter_mut().zip(chosen_slices).filter(|(service, _)| service.is_built()) {
         let name = &service.service.name;
         let known = last_inputs(session, name).or_else(|| before.get(name).cloned());
@@ -114,6 +121,7 @@ struct Candidate {
     image: ImageRef,
     inputs: Inputs,
     fingerprint: Fingerprint,
+    given: given::Resolved,
 }
 
 struct Planner<'a> {
@@ -144,6 +152,22 @@ impl Planner<'_> {
             }
         });
         Ok(decisions.collect())
+    }
+
+    /// Refuses a build that lacks what a step of it demands; a plan that is only looked at says so.
+    fn check_given(&self, candidates: &[Candidate], decided: &[Decision]) -> Result<()> {
+        let built = candidates.iter().zip(decided).filter(|(_, decision)| matches!(decision, Decision::Build { .. }));
+        let mut told = BTreeSet::new();
+        for missing in built.flat_map(|(candidate, _)| &candidate.given.missing) {
+            let error = missing.error(&self.session.config.images.dockerfile);
+            if self.request.ask_caches {
+                return Err(error);
+            }
+            if told.insert(error.to_string()) {
+                self.session.events.notice(Level::Warning, None, error.to_string(), error.hint_text().map(str::to_owned));
+            }
+        }
+        Ok(())
     }
 
     fn reasons(&self, state: &monoship_report::record::State, candidate: &Candidate) -> Vec<Reason> {
@@ -198,7 +222,13 @@ impl Planner<'_> {
         Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
     }
 
-    fn assemble(&self, candidates: Vec<Candidate>, decided: Vec<Decision>, base_inputs: Inputs, cut: &contexts::Cut<'_>) -> Plan {
+    fn assemble(
+        &self,
+        candidates: Vec<Candidate>,
+        decided: Vec<Decision>,
+        base: (Inputs, given::Resolved),
+        cut: &contexts::Cut<'_>,
+    ) -> Plan {
         let config = &self.session.config;
         let is_built = |decision: &Decision| matches!(decision, Decision::Build { .. });
         let built: Vec<&Candidate> =
@@ -208,10 +238,10 @@ impl Planner<'_> {
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
         for (candidate, decision) in candidates.into_iter().zip(decided) {
-            let Candidate { service, image, inputs, fingerprint } = candidate;
+            let Candidate { service, image, inputs, given, .. } = candidate;
             let own = self.scoped(&service.target, &service.platforms);
             let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
-            let mut target = self.target(Task::Service(service.name.clone()), inputs, fingerprint, cache.unwrap_or_default());
+            let mut target = self.target(Task::Service(service.name.clone()), inputs, given, cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
@@ -220,8 +250,7 @@ impl Planner<'_> {
         }
         let base = any.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
-            let fingerprint = base_inputs.fingerprint();
-            let mut base = self.target(Task::Base, base_inputs, fingerprint, cache.unwrap_or_default());
+            let mut base = self.target(Task::Base, base.0, base.1, cache.unwrap_or_default());
             base.spec.build_args.extend(config.images.build_args.clone());
             divide(&mut base, shared, None, facts.get(&config.base_target));
             base
@@ -259,16 +288,24 @@ impl Planner<'_> {
         caches::probe(self.session, self.engine.capabilities, self.request, &targets, uploads)
     }
 
-    fn target(&self, task: Task, inputs: Inputs, fingerprint: Fingerprint, cache: CachePlan) -> TargetPlan {
-        let secrets = ca_bundle(&self.session.env).map(|file| ("ca".to_owned(), file));
+    fn target(&self, task: Task, inputs: Inputs, given: given::Resolved, cache: CachePlan) -> TargetPlan {
+        let mut secrets = given.secrets;
+        if let Some(file) = ca_bundle(&self.session.env) {
+            secrets.entry("ca".to_owned()).or_insert(SecretValue::File(file));
+        }
+        let mut contexts = self.bases.contexts(&inputs);
+        contexts.extend(given.contexts);
+        let fingerprint = inputs.fingerprint();
         let spec = BuildSpec {
             task,
             dockerfile: self.project.root.join(&self.session.config.images.dockerfile),
             context: self.project.root.clone(),
             target: inputs.target.clone(),
-            contexts: self.bases.contexts(&inputs),
+            contexts,
             build_args: BTreeMap::from([(inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session))]),
-            secrets: secrets.into_iter().collect(),
+            secrets,
+            options: given.options,
+            annotations: given.annotations,
             platforms: inputs.platforms.iter().cloned().collect(),
             cache_from: cache.from,
             cache_to: cache.to,

@@ -1,10 +1,11 @@
 //! The configuration as validated: every default in place, every value checked. Later layers take this and never look back at the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::gates::Gates;
+use crate::config::given::Given;
 use crate::config::notify::Notify;
 use crate::config::upkeep::{Leftover, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, Switch, Written};
@@ -80,6 +81,10 @@ pub struct Images {
     pub platforms: Vec<Platform>,
     /// Build arguments of every target.
     pub build_args: BTreeMap<String, String>,
+    /// What else every target's build is given.
+    pub given: Given,
+    /// Folders of apps, and targets, that look like services and are none.
+    pub not_services: BTreeSet<String>,
 }
 
 impl Images {
@@ -106,6 +111,8 @@ pub struct ServiceConfig {
     pub platforms: Option<Vec<Platform>>,
     /// Build arguments of this service alone.
     pub build_args: BTreeMap<String, String>,
+    /// What else its build is given.
+    pub given: Given,
 }
 
 /// The cache tiers, in their order of preference.
@@ -178,7 +185,7 @@ pub struct Keyless {
 ///
 /// # Errors
 /// A value that is well-formed TOML and still cannot be meant. The caller adds the file.
-pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Config> {
+pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Result<Config> {
     let prefix = image_prefix(&written.images, remote)?;
     let repository = match written.cache.repository {
         Some(repository) if repository.tag().is_some() || repository.digest().is_some() => {
@@ -192,6 +199,7 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
     let base_target = written.base.target.unwrap_or_else(|| "base".to_owned());
     target_name(&base_target)?;
     let services = services(written.service)?;
+    let given = written.images.take_given().validate()?;
     let build_args = written.images.build_args.unwrap_or_default();
     for name in services.iter().flat_map(|s| s.build_args.keys()).chain(build_args.keys()) {
         argument_name(name)?;
@@ -205,6 +213,8 @@ pub fn validate(written: Written, remote: Option<(String, String)>) -> Result<Co
             dockerfile: written.images.dockerfile.unwrap_or_else(|| "Dockerfile.monorepo-optimized".to_owned()),
             platforms: written.images.platforms.unwrap_or_default(),
             build_args,
+            given,
+            not_services: written.images.not_services.unwrap_or_default().into_iter().collect(),
         },
         base_target,
         services,
@@ -295,7 +305,8 @@ fn default_cache_repository(prefix: &ImageRef) -> Option<ImageRef> {
 fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
     let mut seen = std::collections::BTreeSet::new();
     let mut services = Vec::new();
-    for service in written {
+    for mut service in written {
+        let given = service.take_given().validate()?;
         if !seen.insert(service.name.clone()) {
             return Err(Error::usage(format!("service `{}` is configured twice", service.name)));
         }
@@ -306,6 +317,7 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
             package: service.package.unwrap_or_else(|| format!("apps/{}", service.name)),
             platforms: service.platforms,
             build_args: service.build_args,
+            given,
             name: service.name,
         });
     }
@@ -325,7 +337,7 @@ fn argument_name(name: &str) -> Result<()> {
     let secret = ["TOKEN", "SECRET", "PASSWORD", "PRIVATE_KEY", "CREDENTIAL"];
     if secret.iter().any(|word| name.to_ascii_uppercase().contains(word)) {
         return Err(Error::usage(format!("build argument `{name}` looks like a secret"))
-            .hint("build arguments are recorded in the image's provenance; mount it as a build secret instead"));
+            .hint("build arguments are recorded in the image's provenance; mount it as a build secret: `secrets` in `[images]` or the `[[service]]`"));
     }
     if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

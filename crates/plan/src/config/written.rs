@@ -6,12 +6,64 @@ use serde::Deserialize;
 
 use monoship_docker::engine::{StandIns, Suite};
 
+use crate::config::given;
 use crate::config::upkeep::{Age, Leftover, Size};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
 
 /// Overlays `$other`'s fields that are set over `$self`'s.
 macro_rules! overlay {
     ($self:ident, $other:ident, $($field:ident),+) => { $( if $other.$field.is_some() { $self.$field = $other.$field; } )+ };
+}
+
+/// Gives a section the keys of [`given::Written`] beside its own: `flatten` would take unknown keys in silence.
+macro_rules! with_given {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $kind:ty,)+ }) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $kind,)+
+            #[serde(default)]
+            pub secrets: Option<Vec<given::Secret>>,
+            #[serde(default)]
+            pub ssh: Option<Vec<given::Ssh>>,
+            #[serde(default)]
+            pub contexts: Option<BTreeMap<String, given::ContextSource>>,
+            #[serde(default)]
+            pub allow: Option<Vec<given::Entitlement>>,
+            #[serde(default)]
+            pub add_hosts: Option<Vec<given::Host>>,
+            #[serde(default)]
+            pub network: Option<given::Network>,
+            #[serde(default)]
+            pub shm_size: Option<given::ShmSize>,
+            #[serde(default)]
+            pub ulimits: Option<Vec<given::Limit>>,
+            #[serde(default)]
+            pub cgroup_parent: Option<String>,
+            #[serde(default)]
+            pub labels: Option<BTreeMap<String, String>>,
+            #[serde(default)]
+            pub annotations: Option<BTreeMap<String, String>>,
+        }
+
+        impl $name {
+            /// What builds are given, taken out.
+            pub(super) fn take_given(&mut self) -> given::Written {
+                given::Written {
+                    secrets: self.secrets.take(),
+                    ssh: self.ssh.take(),
+                    contexts: self.contexts.take(),
+                    allow: self.allow.take(),
+                    add_hosts: self.add_hosts.take(),
+                    network: self.network.take(),
+                    shm_size: self.shm_size.take(),
+                    ulimits: self.ulimits.take(),
+                    cgroup_parent: self.cgroup_parent.take(),
+                    labels: self.labels.take(),
+                    annotations: self.annotations.take(),
+                }
+            }
+        }
+    };
 }
 
 /// The whole file.
@@ -50,20 +102,25 @@ impl Written {
     }
 }
 
-/// Where images go and what they are called: `<registry>/<namespace>/<service>`.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Images {
-    pub registry: Option<String>,
-    pub namespace: Option<String>,
-    pub dockerfile: Option<String>,
-    pub platforms: Option<Vec<Platform>>,
-    pub build_args: Option<BTreeMap<String, String>>,
+with_given! {
+    /// Where images go and what they are called: `<registry>/<namespace>/<service>`.
+    #[derive(Debug, Clone, Default, Deserialize)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+    pub struct Images {
+        pub registry: Option<String>,
+        pub namespace: Option<String>,
+        pub dockerfile: Option<String>,
+        pub platforms: Option<Vec<Platform>>,
+        pub build_args: Option<BTreeMap<String, String>>,
+        pub not_services: Option<Vec<String>>,
+    }
 }
 
 impl Images {
     fn overlay(&mut self, top: Self) {
-        overlay!(self, top, registry, namespace, dockerfile, platforms, build_args);
+        overlay!(self, top, registry, namespace, dockerfile, platforms, build_args, not_services);
+        overlay!(self, top, secrets, ssh, contexts, allow, add_hosts, network, shm_size, ulimits, cgroup_parent, labels);
+        overlay!(self, top, annotations);
     }
 }
 
@@ -80,16 +137,18 @@ impl Base {
     }
 }
 
-/// One service, where the defaults do not say it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Service {
-    pub name: ServiceName,
-    pub target: Option<String>,
-    pub package: Option<String>,
-    pub platforms: Option<Vec<Platform>>,
-    #[serde(default)]
-    pub build_args: BTreeMap<String, String>,
+with_given! {
+    /// One service, where the defaults do not say it.
+    #[derive(Debug, Clone, Deserialize)]
+    #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+    pub struct Service {
+        pub name: ServiceName,
+        pub target: Option<String>,
+        pub package: Option<String>,
+        pub platforms: Option<Vec<Platform>>,
+        #[serde(default)]
+        pub build_args: BTreeMap<String, String>,
+    }
 }
 
 /// A cache tier: on where it can work, or never.

@@ -33,6 +33,17 @@ pub struct Slice<'d> {
     pub(super) sources: BTreeSet<ContextSource>,
     pub(super) args: BTreeSet<String>,
     pub(super) globals: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, Mounted>,
+    pub(super) agents: BTreeMap<String, Mounted>,
+}
+
+/// A secret or an SSH agent that a RUN mounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mounted {
+    /// The step fails without it.
+    pub required: bool,
+    /// The first line that mounts it so, from 1.
+    pub line: usize,
 }
 
 /// An image from outside that a target starts from or copies from.
@@ -78,6 +89,8 @@ impl Dockerfile {
             sources: BTreeSet::new(),
             args: BTreeSet::new(),
             globals: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            agents: BTreeMap::new(),
         };
         let unset = [None];
         let some: Vec<Option<&Platform>> = request.platforms.iter().map(Some).collect();
@@ -134,6 +147,18 @@ impl Slice<'_> {
     #[must_use]
     pub fn sources(&self) -> &BTreeSet<ContextSource> {
         &self.sources
+    }
+
+    /// The secrets its steps mount, by id.
+    #[must_use]
+    pub fn secrets(&self) -> &BTreeMap<String, Mounted> {
+        &self.secrets
+    }
+
+    /// The SSH agents its steps mount, by id.
+    #[must_use]
+    pub fn agents(&self) -> &BTreeMap<String, Mounted> {
+        &self.agents
     }
 
     /// The build arguments that can change it: those its stages declare, and those its FROM lines read.

@@ -185,6 +185,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         if inner.keyword == "ARG" {
             self.slice.args.extend(inner.declared(escape).into_iter().map(|(name, _)| name));
         }
+        super::mounts::note(&inner, instruction.line, self.slice);
         for origin in origins(&inner) {
             match origin {
                 Origin::Named(from) => self.from(&from, stage, instruction.line)?,
