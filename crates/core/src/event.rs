@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::name::{Digest, ServiceName};
+use crate::name::{Digest, ServiceName, StageName};
 
 /// Something a run works on that has a line of its own in the progress display.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,10 +27,36 @@ pub enum Task {
     Publish,
     /// The release's notes.
     Notes,
+    /// A stage that the team added: over the whole run, or for one service's image.
+    #[serde(untagged)]
+    Stage(Stage),
+}
+
+/// A stage of a team's own, as a task.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stage {
+    /// What the team calls it.
+    pub stage: StageName,
+    /// Whose image it works on; none where it is the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.service {
+            Some(service) => write!(f, "{}@{service}", self.stage),
+            None => self.stage.fmt(f),
+        }
+    }
 }
 
 impl std::fmt::Display for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Self::Stage(stage) = self {
+            return f.pad(&stage.to_string());
+        }
         f.pad(match self {
             Self::Engine => "engine",
             Self::Checkout => "checkout",
@@ -39,6 +65,7 @@ impl std::fmt::Display for Task {
             Self::Service(name) => name.as_str(),
             Self::Publish => "publish",
             Self::Notes => "notes",
+            Self::Stage(_) => unreachable!("shown above"),
         })
     }
 }

@@ -69,6 +69,30 @@ fn is_path_component(text: &str) -> bool {
     ends && separators.into_iter().all(|s| matches!(s, "." | "_" | "__") || s.bytes().all(|b| b == b'-'))
 }
 
+/// A stage that a team adds to the pipeline, and what its log is called. The grammar is a service's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StageName(String);
+validated!(StageName);
+
+/// What the pipeline's own stages are called in displays and logs.
+const OWN_STAGES: [&str; 6] = ["engine", "checkout", "plan", "base", "publish", "notes"];
+
+impl FromStr for StageName {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if OWN_STAGES.contains(&text) {
+            return Err(Error::usage(format!("a stage cannot be called `{text}`: one of the pipeline's own is"))
+                .hint("choose another name"));
+        }
+        if text.len() <= 64 && is_path_component(text) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::usage(format!("`{text}` is not a stage's name"))
+            .hint("use lower-case letters, digits, and `.`, `_` or `-` between them"))
+    }
+}
+
 /// An image tag: a letter, digit or `_`, then up to 127 of these, `.` and `-` (distribution's `reference` grammar).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -100,6 +100,12 @@ impl Capabilities {
         }
     }
 
+    /// For a plan where no engine answers: an engine and a plugin of today.
+    #[must_use]
+    pub fn current() -> Self {
+        Self::from_versions(Version::new(28, 5, 2), Version::new(0, 29, 1))
+    }
+
     /// For a builder that is not the engine's own (remote, kubernetes, docker-container): BuildKit itself exports, its
     /// version is not known without a round trip, and builders of the last two years do all this.
     #[must_use]

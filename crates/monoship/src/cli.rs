@@ -98,6 +98,7 @@ pub enum Verb {
     /// Check everything a run needs, and say how to mend what is wrong
     Doctor(Doctor),
     /// Start, stop and look at the embedded engine
+    #[cfg(feature = "embedded-engine")]
     Engine {
         /// What to do with it.
         #[command(subcommand)]
@@ -332,6 +333,7 @@ pub enum NoTier {
 }
 
 /// What to do with the embedded engine.
+#[cfg(feature = "embedded-engine")]
 #[derive(Debug, Clone, Subcommand)]
 pub enum Engine {
     /// Start it, fetching its packages the first time

@@ -18,21 +18,29 @@ pub mod verify;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use clap::CommandFactory as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use serde::Serialize;
 
+use crate::app::{self, App};
 use crate::cli::{self, Cli, Global, Verb};
+use crate::context::Context;
+use crate::job::Job;
+use crate::service::lay_over;
 use crate::stage::project::Ahead;
 use crate::stage::{self, Session, configuration, state_dir};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
+use monoship_core::event::{Stage, Task};
 use monoship_core::execute::http::{Http, Limits};
+use monoship_core::execute::pool;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
-use monoship_plan::config::{Config, Suite};
+use monoship_plan::config::Config;
+use monoship_plan::request::Request;
 use monoship_report::record::{Ended, Keep, Run, Runs};
 use monoship_report::{Look, Progress, Reporter, commands, error};
 use monoship_workspace::git::Git;
@@ -49,8 +57,45 @@ pub enum Finished {
     Badly,
 }
 
+/// What a command line says: one of the library's verbs, or one of the team's own.
+pub enum Line {
+    /// The library's.
+    Library(Box<Cli>),
+    /// The team's, by its place in the list, with its arguments.
+    Own(usize, Global, Vec<String>),
+}
+
+/// The command line's definition, the team's own verbs included: for parsing, help and completion.
+pub fn definition(app: &App) -> clap::Command {
+    let mut command = Cli::command();
+    for verb in &app.verbs {
+        let rest = clap::Arg::new("args").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).value_name("ARGS");
+        command = command.subcommand(clap::Command::new(verb.name).about(verb.about).arg(rest));
+    }
+    command
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// What clap says of it; `--help` and `--version` are such errors too.
+pub fn parse(app: &App, line: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Line, clap::Error> {
+    let matches = definition(app).try_get_matches_from(line)?;
+    let own = matches.subcommand().and_then(|(name, rest)| Some((app.verbs.iter().position(|verb| verb.name == name)?, rest)));
+    match own {
+        Some((at, rest)) => {
+            let args = rest.get_many::<String>("args").unwrap_or_default().cloned().collect();
+            Ok(Line::Own(at, Global::from_arg_matches(&matches)?, args))
+        }
+        None => Cli::from_arg_matches(&matches).map(|cli| Line::Library(Box::new(cli))),
+    }
+}
+
 /// What every verb has to work with.
+#[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
+    /// The repository's program.
+    pub app: &'a App,
     global: &'a Global,
     /// The environment.
     pub env: &'a Env,
@@ -61,13 +106,32 @@ pub struct Surroundings<'a> {
 }
 
 /// Does what the command line says.
-pub fn run(cli: &Cli, env: &Env, shutdown: &Shutdown) -> ExitCode {
-    let surroundings = Surroundings { global: &cli.global, env, shutdown, begun: SystemTime::now(), started: Instant::now() };
-    match verb(&cli.verb, &surroundings) {
+pub fn run(app: &App, line: &Line, env: &Env, shutdown: &Shutdown) -> ExitCode {
+    let global = match line {
+        Line::Library(cli) => &cli.global,
+        Line::Own(_, global, _) => global,
+    };
+    let surroundings = Surroundings { app, global, env, shutdown, begun: SystemTime::now(), started: Instant::now() };
+    let done = match line {
+        Line::Library(cli) => verb(&cli.verb, &surroundings),
+        Line::Own(at, _, args) => own_verb(&app.verbs[*at], args, &surroundings),
+    };
+    match done {
         Ok(Finished::Well) => ExitCode::SUCCESS,
         Ok(Finished::Badly) => ExitCode::from(1),
         Err(error) => failed(&error, env),
     }
+}
+
+fn own_verb(verb: &app::Verb, args: &[String], surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let request = Request::new(verb.name, build::into_engine(), &session.config, pool::builds_at_once());
+    let task = Task::Stage(Stage { stage: verb.name.parse()?, service: None });
+    let events = session.events.clone();
+    let cx = Context::new(session, Job::build(request)).for_task(task.clone());
+    events.during(&task, verb.about, || (verb.run)(&cx, args))?;
+    reporter.finish();
+    Ok(Finished::Well)
 }
 
 fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
@@ -84,7 +148,10 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
             // look and to stop.
             let home = surroundings.home().ok().filter(|_| matches!(action, cli::Engine::Up));
-            let suite = home.map(|home| surroundings.config(&home)).transpose()?.map_or(Suite::Testing, |config| config.suite);
+            let suite = home
+                .map(|home| surroundings.config(&home))
+                .transpose()?
+                .map_or(monoship_plan::config::Suite::Testing, |config| config.suite);
             let reporter = Reporter::start(surroundings.look(), std::io::stderr());
             engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
             Ok(Finished::Well)
@@ -96,7 +163,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
         Verb::Prune(flags) => prune::run(flags, surroundings),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "cargo-xtask", &mut script);
+            clap_complete::generate(*shell, &mut definition(surroundings.app), "cargo-xtask", &mut script);
             print(&String::from_utf8_lossy(&script))?;
             Ok(Finished::Well)
         }
@@ -149,6 +216,7 @@ impl Surroundings<'_> {
         if let Some(engine) = self.global.engine {
             config.engine = engine;
         }
+        lay_over(&mut config, &self.app.overlay.services)?;
         Ok(config)
     }
 
@@ -207,6 +275,7 @@ impl Surroundings<'_> {
             started: self.started,
             raw,
             ahead: Ahead::default(),
+            overlay: Arc::clone(&self.app.overlay),
         };
         Ok((session, reporter))
     }

@@ -31,18 +31,22 @@ pub mod upkeep;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use crate::app::Overlay;
 use crate::stage::project::Ahead;
 use monoship_core::env::Env;
 use monoship_core::error::Result;
 use monoship_core::event::Events;
 use monoship_core::execute::http::Http;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::{ReleaseTag, Tag};
 use monoship_docker::registry::Registry;
 use monoship_github::actions::git_credentials;
 use monoship_github::api::{Api, Place, Repository};
 use monoship_plan::config::Config;
+use monoship_plan::tags::Release;
 use monoship_report::record;
 use monoship_workspace::git::Git;
 
@@ -77,6 +81,8 @@ pub struct Session {
     pub started: Instant,
     /// Emit the builder's stream as it comes.
     pub raw: bool,
+    /// What the team's code says over the configuration.
+    pub(crate) overlay: Arc<Overlay>,
 }
 
 impl Session {
@@ -99,6 +105,22 @@ impl Session {
     /// Git for the repository, with the credentials of an Actions job.
     pub fn git(&self) -> Git {
         git(&self.home, &self.env, &self.shutdown)
+    }
+
+    /// The tags that a release gets: by the templates of `[release] tags`, and by the rules that the team's code adds.
+    ///
+    /// # Errors
+    /// When a template or a rule makes no tag; when git does not say when the tag's commit was made.
+    pub fn release_tags(&self, tag: &ReleaseTag) -> Result<Vec<Tag>> {
+        let Some(rules) = &self.overlay.tags else { return publish::tags_of(&self.config.release.tags, &tag.version) };
+        let mut tags =
+            if rules.uses_templates() { publish::tags_of(&self.config.release.tags, &tag.version)? } else { Vec::new() };
+        if rules.has_rules() {
+            let committed = checkout::committed(&self.git(), &format!("refs/tags/{}^{{commit}}", tag.tag))?;
+            tags.extend(rules.of(&Release { tag: tag.clone(), committed })?);
+        }
+        tags.dedup();
+        Ok(tags)
     }
 
     /// What is known of earlier builds.

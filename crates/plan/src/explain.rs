@@ -52,6 +52,8 @@ pub enum Reason {
     New { since: String },
     /// It was built, and the image is not where it was put (`place`: the engine, or the registry's name).
     ImageGone { place: String },
+    /// It was built before, and nobody answers who could say whether it still stands: for a plan alone.
+    NoEngine,
     /// The record was written by another version of the format, or cannot be read: nothing finer can be said.
     RecordUnreadable,
     /// Another stage is built now.
@@ -94,6 +96,7 @@ impl fmt::Display for Reason {
             Self::Cleared => f.write_str("its caches were cleared"),
             Self::NeverBuilt => f.write_str("never built here"),
             Self::New { since } => write!(f, "new since {since:.12}"),
+            Self::NoEngine => write!(f, "no engine here to say whether the image still stands"),
             Self::ImageGone { place } => write!(f, "image is gone from {place}"),
             Self::RecordUnreadable => f.write_str("the record of its last build is of another version"),
             Self::Target { before, after } => write!(f, "target {before} → {after}"),

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::config::Upkeep;
 use crate::config::upkeep::Leftover;
+use crate::tags::Tags;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_core::text;
 
@@ -34,6 +35,8 @@ pub struct Known<'a> {
     pub former_branches: BTreeSet<String>,
     /// The templates of release tags.
     pub release_tags: Vec<String>,
+    /// The rules for release tags beside the templates.
+    pub tag_rules: Tags,
 }
 
 impl Known<'_> {

@@ -52,6 +52,9 @@ pub struct ServiceFile {
     pub attempt: u32,
     /// What came of it, as the job's own record has it.
     pub task: TaskRecord,
+    /// What the team's own stages came to for its image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<TaskRecord>,
 }
 
 /// What is on disk: the content and its own checksum, so that a cut or edited file is told from a whole one.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::look::Paint;
 use super::plain::{mark, painted_word, word};
 use crate::record::{GateRecord, TaskRecord};
-use monoship_core::event::{Status, Task};
+use monoship_core::event::{Stage, Status, Task};
+use monoship_core::name::StageName;
 use monoship_core::text;
 use monoship_docker::rawjson::Failure;
 
@@ -53,19 +54,69 @@ pub fn table(tasks: &[TaskRecord], paint: Paint) -> String {
     if shown.is_empty() {
         return String::new();
     }
-    let rows: Vec<Vec<String>> = shown.iter().map(|task| row(task)).collect();
-    let head = ["service", "status", "cached", "time", "size", "digest", "why"];
-    aligned(&head, &rows, &[2, 3, 4], |row, column, cell| match column {
+    let stages = stages(tasks);
+    let result = |task: &TaskRecord, stage: &StageName| stage_of(tasks, task, stage).map(|found| found.status);
+    let rows: Vec<Vec<String>> = shown
+        .iter()
+        .map(|task| {
+            let mut cells = row(task);
+            let results = stages.iter().map(|stage| result(task, stage).map(|status| stage_word(status).to_owned()));
+            cells.splice(2..2, results.map(Option::unwrap_or_default));
+            cells
+        })
+        .collect();
+    let mut head = vec!["service", "status", "cached", "time", "size", "digest", "why"];
+    head.splice(2..2, stages.iter().map(|stage| stage.as_str()));
+    let after = 2 + stages.len();
+    aligned(&head, &rows, &[after, after + 1, after + 2], |row, column, cell| match column {
         0 => paint.strong(cell),
         1 => painted_word(shown[row].status, cell, paint),
-        5 | 6 => paint.faint(cell),
+        at if at < after => result(shown[row], &stages[at - 2]).map_or_else(|| cell.to_owned(), |s| painted_word(s, cell, paint)),
+        at if at >= after + 3 => paint.faint(cell),
         _ => cell.to_owned(),
     })
 }
 
-/// What makes no image is a means to an end: it is of interest only where it failed.
+/// The stages that a team added for each image, in the order in which they were run: a column each.
+fn stages(tasks: &[TaskRecord]) -> Vec<StageName> {
+    let mut stages: Vec<StageName> = Vec::new();
+    for task in tasks {
+        if let Task::Stage(Stage { stage, service: Some(_) }) = &task.task
+            && !stages.contains(stage)
+        {
+            stages.push(stage.clone());
+        }
+    }
+    stages
+}
+
+/// What a stage came to for a service.
+#[must_use]
+pub fn stage_of<'t>(tasks: &'t [TaskRecord], service: &TaskRecord, stage: &StageName) -> Option<&'t TaskRecord> {
+    let Task::Service(service) = &service.task else { return None };
+    let is_it =
+        |task: &&TaskRecord| matches!(&task.task, Task::Stage(at) if at.stage == *stage && at.service.as_ref() == Some(service));
+    tasks.iter().find(is_it)
+}
+
+/// How a stage ended, in a table's cell.
+#[must_use]
+pub fn stage_word(status: Status) -> &'static str {
+    match status {
+        Status::Done | Status::Built => "passed",
+        Status::Skipped => "passed before",
+        other => word(other),
+    }
+}
+
+/// What makes no image is a means to an end: it is of interest only where it failed. A stage for an image has a column; one of the run's
+/// own is shown.
 fn is_shown(task: &TaskRecord) -> bool {
-    matches!(task.task, Task::Base | Task::Service(_)) || !matches!(task.status, Status::Done | Status::Skipped)
+    match &task.task {
+        Task::Base | Task::Service(_) | Task::Stage(Stage { service: None, .. }) => true,
+        Task::Stage(_) => false,
+        _ => !matches!(task.status, Status::Done | Status::Skipped),
+    }
 }
 
 fn row(task: &TaskRecord) -> Vec<String> {
@@ -124,7 +175,15 @@ pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {
 /// Everything there is to say of each task that failed. `log` names a task's whole log.
 #[must_use]
 pub fn failures(tasks: &[TaskRecord], log: impl Fn(&Task) -> PathBuf, paint: Paint) -> String {
-    let failed = tasks.iter().filter(|task| task.status == Status::Failed);
+    // A service whose image a stage refused: the stage has said why.
+    let by_stage = |service: &TaskRecord| {
+        let refused = |task: &TaskRecord| {
+            matches!(&task.task, Task::Stage(at) if task.status == Status::Failed
+            && at.service.as_ref().is_some_and(|name| service.task == Task::Service(name.clone())))
+        };
+        service.failure.is_none() && tasks.iter().any(refused)
+    };
+    let failed = tasks.iter().filter(|task| task.status == Status::Failed && !by_stage(task));
     let shown: Vec<String> = failed.map(|task| failure(task, &log(&task.task), paint)).collect();
     shown.join("\n")
 }

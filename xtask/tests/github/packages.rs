@@ -33,6 +33,7 @@ fn known(policy: &Upkeep) -> Known<'_> {
         branches: Some(BTreeSet::from(["main".to_owned()])),
         former_branches: BTreeSet::new(),
         release_tags: vec!["v{version}".to_owned(), "latest".to_owned()],
+        tag_rules: monoship_plan::tags::Tags::default(),
     }
 }
 

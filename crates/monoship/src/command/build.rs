@@ -4,15 +4,17 @@ use std::io::Write as _;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::pipeline;
-use crate::stage::{Session, build, contexts};
+use crate::job::Job;
+use crate::run::{self, Ran};
+use crate::stage::{Session, build};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool;
+use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, Tag};
+use monoship_docker::engine::Engine;
+use monoship_plan::Decision;
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::request::{Destination, Request, Since};
-use monoship_plan::services::Service;
-use monoship_plan::{Decision, Plan};
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::summary;
 
@@ -24,20 +26,16 @@ pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finish
     let ahead = surroundings.look_ahead();
     let (session, reporter) = if flags.dry_run { surroundings.session()? } else { surroundings.build_session()? };
     let session = Session { ahead, ..session };
-    let request = request(flags, &session)?;
+    let job = Job::build(request(flags, &session)?);
     if flags.dry_run {
-        let (project, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
-        // The folders that the commands name, so that each of them can be run as it stands.
-        let services: Vec<Service> = plan.to_build().map(|planned| planned.service.clone()).collect();
-        let cut = contexts::plan(&project, &services)?;
-        services.iter().try_for_each(|service| cut.write(&session, &service.name))?;
+        let ran = run::run(surroundings.app, session, job.look())?;
         reporter.finish();
-        print(&commands(&session, &engine.buildx(), &plan))?;
+        print(&commands(&ran))?;
         return Ok(Finished::Well);
     }
-    let record = pipeline::build(&session, &request)?;
+    let ran = run::run(surroundings.app, session, job)?;
     reporter.finish();
-    conclude(surroundings, &session, &record, flags.json)
+    conclude(surroundings, &ran.session, ran.record(), flags.json)
 }
 
 /// The end of every run that builds: the table, the failures, and the data where it is asked for.
@@ -148,17 +146,20 @@ fn command_line(flags: &cli::Build) -> String {
     words.join(" ")
 }
 
-/// The plan as the very commands that would run, with every cache tier's verdict as a comment.
-pub fn commands(session: &Session, buildx: &monoship_core::execute::process::Invocation, plan: &Plan) -> String {
+/// A look as the very commands that would run, with every cache tier's verdict as a comment, then the team's stages.
+pub(crate) fn commands(ran: &Ran) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
+    let Some(plan) = ran.progress.plan.as_ref().and_then(|planned| planned.here()) else { return text };
+    // Without an engine, the client's name stands for whichever will be there.
+    let buildx = ran.progress.engine.as_ref().map_or_else(|| Invocation::new("docker").arg("buildx"), Engine::buildx);
     for target in plan.base.iter().chain(plan.to_build().map(|service| &service.target)) {
         let _ = writeln!(text, "# {}", target.spec.task);
         for tier in &target.tiers {
             let _ = writeln!(text, "#   cache {:<9} {} {}", tier.kind, tier.verdict, tier.place);
         }
         for spec in target.builds() {
-            let _ = writeln!(text, "{}\n", build::command(session, buildx, spec));
+            let _ = writeln!(text, "{}\n", build::command(&ran.session, &buildx, spec));
         }
         if let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) {
             let _ = writeln!(text, "# joined as {image}\n");
@@ -168,6 +169,9 @@ pub fn commands(session: &Session, buildx: &monoship_core::execute::process::Inv
         if let Decision::Skip { digest, .. } = &service.decision {
             let _ = writeln!(text, "# {}: nothing to build, {digest} stands", service.service.name);
         }
+    }
+    for stage in &ran.progress.would {
+        let _ = writeln!(text, "{stage}");
     }
     text
 }

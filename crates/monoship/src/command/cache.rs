@@ -8,7 +8,8 @@ use std::io::Write as _;
 use crate::cli;
 use crate::command::build::{commands, conclude};
 use crate::command::{Finished, Surroundings, print};
-use crate::pipeline;
+use crate::job::Job;
+use crate::run;
 use crate::stage::Session;
 use crate::stage::upkeep::{self, Held, Looking, apply, overview};
 use monoship_core::error::{Error, Result};
@@ -269,15 +270,15 @@ fn warm(flags: &cli::CacheWarm, surroundings: &Surroundings<'_>) -> Result<Finis
         ..Request::new(format!("cache warm --tier {}", flags.tier.as_str()), destination, &session.config, pool::builds_at_once())
     };
     if flags.dry_run {
-        let (_, engine, plan) = pipeline::prepare(&session, &session.home, &request)?;
+        let ran = run::run(surroundings.app, session, Job::build(request).look())?;
         reporter.finish();
-        print(&commands(&session, &engine.buildx(), &plan))?;
+        print(&commands(&ran))?;
         return Ok(Finished::Well);
     }
-    let record = pipeline::build(&session, &request)?;
+    let ran = run::run(surroundings.app, session, Job::build(request))?;
     reporter.finish();
-    let finished = conclude(surroundings, &session, &record, flags.json)?;
-    match unwritten(&record, flags.tier) {
+    let finished = conclude(surroundings, &ran.session, ran.record(), flags.json)?;
+    match unwritten(ran.record(), flags.tier) {
         Some(why) if finished == Finished::Well => {
             Err(Error::failed(format!("the tier {} was not filled: {why}", flags.tier.as_str()))
                 .hint("`cargo xtask cache warm --dry-run` shows the tiers' verdicts"))

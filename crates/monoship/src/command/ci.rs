@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: the event is read, what it asks for is done by the same pipelines as on a laptop, and the CI system is told of it.
+//! `cargo xtask ci`: the event is read, what it asks for is done by the same pipeline as on a laptop, and the CI system is told of it.
 
 mod page;
 mod parts;
@@ -70,13 +70,13 @@ fn work(flags: &cli::Ci, surroundings: &Surroundings<'_>, understood: &CiPlan, p
         Some(CiPart::Plan | CiPart::Publish) => surroundings.session()?,
         _ => surroundings.build_session()?,
     };
-    let job = Job::new(flags, surroundings, understood, &session)?;
+    let event = Event::new(flags, surroundings, understood, &session)?;
     match &flags.part {
-        None => parts::all(&job, reporter, page),
-        Some(CiPart::Plan) => parts::plan(&job, reporter, page),
-        Some(CiPart::Base) => parts::base(&job, reporter, page),
-        Some(CiPart::Service { name }) => parts::service(&job, reporter, page, name),
-        Some(CiPart::Publish) => parts::publish(&job, reporter, page),
+        None => parts::all(&event, reporter, page),
+        Some(CiPart::Plan) => parts::plan(&event, reporter, page),
+        Some(CiPart::Base) => parts::base(&event, reporter, page),
+        Some(CiPart::Service { name }) => parts::service(&event, reporter, page, name),
+        Some(CiPart::Publish) => parts::publish(&event, reporter, page),
         Some(CiPart::Workflow(flags)) => workflow::run(flags, surroundings),
     }
 }
@@ -125,8 +125,8 @@ fn compared_with(session: &Session, since: &trigger::Since, commit: &str) -> Res
     }
 }
 
-/// A job: what is asked for, as every part of the work needs it.
-struct Job<'a> {
+/// An event: what it asks for, as every part of the work needs it.
+struct Event<'a> {
     flags: &'a cli::Ci,
     surroundings: &'a Surroundings<'a>,
     understood: &'a CiPlan,
@@ -137,7 +137,7 @@ struct Job<'a> {
     request: Request,
 }
 
-impl<'a> Job<'a> {
+impl<'a> Event<'a> {
     fn new(flags: &'a cli::Ci, surroundings: &'a Surroundings<'a>, understood: &'a CiPlan, session: &'a Session) -> Result<Self> {
         let git = session.git();
         let head = || understood.commit.as_ref().map_or_else(|| git.resolve("HEAD"), |commit| Ok(commit.to_string()));

@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::cli;
 use crate::command::build::into_engine;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::pipeline;
+use crate::job::Job;
+use crate::run;
 use crate::stage::Session;
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
 use monoship_plan::explain::{Reason, summary};
@@ -65,8 +66,9 @@ pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finishe
     let whole = Request::new("plan", into_engine(), &session.config, pool::builds_at_once());
     let request = Request { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
     // They live as long as the process: taking hundreds of thousands of small things apart would cost a twentieth of a second.
-    let prepared = ManuallyDrop::new(pipeline::prepare(&session, &session.home, &request)?);
-    let (_, _, plan) = &*prepared;
+    let ran = ManuallyDrop::new(run::run(surroundings.app, session, Job::build(request).look())?);
+    let plan = ran.progress.plan.as_ref().and_then(|planned| planned.here());
+    let plan = plan.ok_or_else(|| Error::failed("this pipeline makes no plan").hint("call `stages::plan` in it"))?;
     reporter.finish();
     if flags.json {
         print_json(&shown(plan))?;

@@ -6,12 +6,15 @@ use std::io::Write as _;
 use crate::cli;
 use crate::command::build::{commands, conclude};
 use crate::command::{Finished, Surroundings, print};
-use crate::pipeline::look::{self, Preview};
-use crate::pipeline::{self, Released};
+use crate::context::Progress;
+use crate::job::Job;
+use crate::run::{self, Ran};
 use crate::stage::Session;
+use crate::stage::publication;
 use crate::stage::publish::Step;
 use crate::stage::update_release::{Outcome, Report};
 use monoship_core::error::Result;
+use monoship_core::execute::pool;
 use monoship_plan::request::{Missing, Release};
 
 /// Releases, or does the part of it that the flags ask for.
@@ -19,37 +22,54 @@ use monoship_plan::request::{Missing, Release};
 /// # Errors
 /// Whatever keeps the run from coming to an outcome.
 pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    if flags.notes_only || flags.dry_run {
+    if flags.notes_only {
+        return notes_only(flags, surroundings);
+    }
+    if flags.dry_run {
         let (session, reporter) = surroundings.session()?;
-        let release = asked(flags, &session);
-        let (text, notes) = if flags.notes_only {
-            (String::new(), look::notes(&session, &release, flags.dry_run)?)
-        } else {
-            let preview = look::preview(&session, &release)?;
-            (announced(&session, &preview), preview.notes)
-        };
+        let job = job(asked(flags, &session), &session).look();
+        let ran = run::run(surroundings.app, session, job)?;
         reporter.finish();
-        let shown = if flags.dry_run { text + &compared(&notes) } else { text };
-        print(&shown)?;
-        say(&[], Some(&notes));
-        if !flags.dry_run && matches!(notes.outcome, Outcome::NotDone { .. }) {
-            print(&notes.body)?;
-        }
+        let notes = ran.progress.notes.as_ref();
+        print(&(announced(&ran) + &notes.map(compared).unwrap_or_default()))?;
+        say(&[], notes);
         return Ok(Finished::Well);
     }
     let (session, reporter) = surroundings.build_session()?;
-    let released = pipeline::release(&session, &asked(flags, &session))?;
+    let job = job(asked(flags, &session), &session);
+    let ran = run::run(surroundings.app, session, job)?;
     reporter.finish();
-    let finished = conclude(surroundings, &session, &released.record, flags.json)?;
-    told(&released, flags.json)?;
+    let finished = conclude(surroundings, &ran.session, ran.record(), flags.json)?;
+    told(&ran.progress, flags.json)?;
     Ok(finished)
+}
+
+/// The job of a release: every service, attested, on pinned bases, to the registry.
+fn job(release: Release, session: &Session) -> Job {
+    let request = release.build(&session.config, pool::builds_at_once());
+    Job { release: Some(release), ..Job::build(request) }
+}
+
+/// The notes of a release whose images stand, and nothing else.
+fn notes_only(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let (session, reporter) = surroundings.session()?;
+    let notes = publication::notes_alone(&session, &asked(flags, &session), flags.dry_run)?;
+    reporter.finish();
+    if flags.dry_run {
+        print(&compared(&notes))?;
+    }
+    say(&[], Some(&notes));
+    if !flags.dry_run && matches!(notes.outcome, Outcome::NotDone { .. }) {
+        print(&notes.body)?;
+    }
+    Ok(Finished::Well)
 }
 
 /// Says which tags were put, and what became of the notes; notes that GitHub could not take go to standard output, unless that is JSON.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn told(released: &Released, json: bool) -> Result<()> {
+pub(crate) fn told(released: &Progress, json: bool) -> Result<()> {
     if let Some(notes) = released.notes.as_ref().filter(|notes| matches!(notes.outcome, Outcome::NotDone { .. }) && !json) {
         print(&notes.body)?;
     }
@@ -71,12 +91,17 @@ fn asked(flags: &cli::Release, session: &Session) -> Release {
 }
 
 /// The commands that would run, and the tags that would be put.
-fn announced(session: &Session, preview: &Preview) -> String {
-    let mut text = format!("# release {} of commit {}\n", preview.tag.tag, preview.commit);
-    text += &commands(session, &preview.engine.buildx(), &preview.plan);
-    for service in &preview.plan.services {
+fn announced(ran: &Ran) -> String {
+    let Some(planned) = &ran.progress.plan else { return String::new() };
+    let tree = &planned.ready.tree;
+    let tag = tree.version.as_ref().map(|version| version.release.tag.tag.to_string()).unwrap_or_default();
+    let mut text = format!("# release {tag} of commit {}\n", tree.commit.as_deref().unwrap_or("unknown"));
+    text += &commands(ran);
+    let publication = ran.progress.publication.as_ref();
+    for service in planned.here().into_iter().flat_map(|plan| &plan.services) {
         let name = &service.service.name;
-        let Some(standing) = preview.publication.services.iter().find(|standing| standing.service == *name) else {
+        let standing = publication.and_then(|publication| publication.services.iter().find(|one| one.service == *name));
+        let Some(standing) = standing else {
             let _ = writeln!(text, "# {name}: every tag, once it is built");
             continue;
         };
@@ -100,7 +125,7 @@ fn compared(notes: &Report) -> String {
 }
 
 /// The images and the tags that name them.
-fn put(released: &Released) -> Vec<String> {
+fn put(released: &Progress) -> Vec<String> {
     let lines = released.published.iter().map(|published| {
         let tags = published.tags.iter().map(|tag| match &tag.step {
             Step::Create | Step::Move | Step::Keep => tag.tag.to_string(),

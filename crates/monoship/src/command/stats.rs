@@ -1,14 +1,15 @@
 //! `cargo xtask stats`: what the history of runs says, in a terminal, as JSON, or as a page.
 
+#[cfg(feature = "html")]
+mod page;
+
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::stage::{history, layers, state_dir};
-use monoship_core::error::{Result, write_atomically};
-use monoship_core::event::{Level, Status};
-use monoship_docker::layers::Summary;
-use monoship_report::html::{self, ImageLayers, Page};
+use crate::stage::{history, state_dir};
+use monoship_core::error::Result;
+use monoship_core::event::Level;
+use monoship_report::record::History;
 use monoship_report::record::stats;
-use monoship_report::record::{History, RunRecord, Runs};
 use monoship_report::{Paint, colour, stats as shown};
 
 /// Tells.
@@ -23,10 +24,7 @@ pub fn run(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<Finish
     let read = History::new(&root).read()?;
     let stats = stats::of(&read);
     if let Some(file) = &flags.html {
-        let run = chosen(&Runs::new(&root), flags.run.as_deref())?;
-        let layers = layer_sizes(surroundings)?;
-        let page = html::page(&Page { run: run.as_ref(), stats: &stats, history: &read.runs, layers: &layers });
-        write_atomically(&surroundings.env.cwd.join(file), page.as_bytes())?;
+        page::write(surroundings, &root, flags, &stats, &read.runs, &surroundings.env.cwd.join(file))?;
     }
     if flags.json {
         print_json(&stats)?;
@@ -49,37 +47,20 @@ fn share(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The run whose timeline is drawn: the one that was asked for, else the newest that built something, else the newest.
-fn chosen(runs: &Runs, id: Option<&str>) -> Result<Option<RunRecord>> {
-    if let Some(id) = id {
-        return runs.find(&id.parse()?)?.read().map(Some);
-    }
-    let built = |record: &RunRecord| record.tasks.iter().any(|task| task.status == Status::Built);
-    let newest = runs.list().into_iter().filter_map(|run| run.read().ok()).find(built);
-    Ok(newest.or_else(|| runs.latest().map(|(_, record)| record)))
-}
+/// Without the feature `html`.
+#[cfg(not(feature = "html"))]
+mod page {
+    use std::path::Path;
 
-/// What fills the services' images, where they can be looked into from here; a page without it is still a page.
-fn layer_sizes(surroundings: &Surroundings<'_>) -> Result<Vec<ImageLayers>> {
-    let (session, reporter) = surroundings.session()?;
-    let looked = layers::look(&session, &layers::Request { partial: true, ..layers::Request::default() });
-    let why = match &looked {
-        Ok(found) if found.is_empty() => Some("no service's image is in the engine or the registry".to_owned()),
-        Ok(_) => None,
-        Err(error) => Some(error.to_string()),
-    };
-    if let Some(why) = why {
-        session.events.notice(Level::Info, None, format!("the page has no layer sizes: {why}"), None);
-    }
-    reporter.finish();
-    Ok(looked.unwrap_or_default().iter().map(layers_of).collect())
-}
+    use monoship_core::error::{Error, Result};
+    use monoship_report::record::history::PastRun;
+    use monoship_report::record::stats::Stats;
 
-fn layers_of(image: &Summary) -> ImageLayers {
-    let name = image.image.rsplit('/').next().unwrap_or_default();
-    let layers = image.layers.iter().map(|layer| {
-        let step = layer.line.as_ref().map_or(&layer.made_by, |line| &line.text);
-        (step.clone(), layer.packed_bytes)
-    });
-    ImageLayers { service: name.split([':', '@']).next().unwrap_or_default().to_owned(), layers: layers.collect() }
+    use crate::cli;
+    use crate::command::Surroundings;
+
+    pub fn write(_: &Surroundings<'_>, _: &Path, _: &cli::Stats, _: &Stats, _: &[PastRun], _: &Path) -> Result<()> {
+        Err(Error::usage("this program was built without the page")
+            .hint("turn on the feature `html` of `monoship` in xtask/Cargo.toml"))
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::stage::Session;
 use monoship_core::error::{Error, Result};
-use monoship_core::event::{Event, Events, Status, Task};
+use monoship_core::event::{Event, Events, Level, Status, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::name::{ReleaseTag, Tag, nearest};
 use monoship_workspace::git::Git;
@@ -144,20 +144,66 @@ fn short(commit: &str) -> &str {
 /// # Errors
 /// As [`sparse`], and as `work`.
 pub fn within<T>(session: &Session, at: &At<'_>, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let held = hold(session, at)?;
+    let done = work(held.root());
+    let removed = held.remove();
+    done.and_then(|done| removed.map(|()| done))
+}
+
+/// A checkout that is removed with this value.
+pub struct Held {
+    root: PathBuf,
+    folder: PathBuf,
+    keep: bool,
+    events: Events,
+    _alone: Lock,
+}
+
+impl Held {
+    /// Where it lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Removes it now.
+    ///
+    /// # Errors
+    /// As [`remove`].
+    pub fn remove(mut self) -> Result<()> {
+        self.take_away()
+    }
+
+    fn take_away(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.keep, true) {
+            return Ok(());
+        }
+        remove(&self.root)?;
+        // Another commit's checkout may lie in it.
+        let _ = std::fs::remove_dir(&self.folder);
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(error) = self.take_away() {
+            self.events.notice(Level::Warning, Some(Task::Checkout), error.to_string(), error.hint_text().map(str::to_owned));
+        }
+    }
+}
+
+/// Makes the checkout that [`within`] works in, for who cannot put what is done into one function.
+///
+/// # Errors
+/// As [`sparse`].
+pub fn hold(session: &Session, at: &At<'_>) -> Result<Held> {
     let folder = session.state_dir().join(at.purpose).join(at.name);
     let lock = session.state_dir().join("locks").join(format!("{}-{}", at.purpose, at.name));
     let waiting = || session.events.doing(&Task::Checkout, "waiting for another run that uses the same one");
-    let _alone = Lock::wait(&lock, &session.shutdown, waiting)?;
+    let alone = Lock::wait(&lock, &session.shutdown, waiting)?;
     let patterns = &session.config.checkout_patterns;
     let made = sparse(&session.git(), &folder, at.commit, patterns, &session.events)?;
-    let done = work(&made.root);
-    if at.keep {
-        return done;
-    }
-    let removed = remove(&made.root);
-    // Another commit's checkout may lie in it.
-    let _ = std::fs::remove_dir(&folder);
-    done.and_then(|done| removed.map(|()| done))
+    Ok(Held { root: made.root, folder, keep: at.keep, events: session.events.clone(), _alone: alone })
 }
 
 /// Which checkout, and for what.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
 use crate::stage::verify::{Noted, Request, Service};
-use crate::stage::{Session, configuration, inputs, publish, signing, since};
+use crate::stage::{Session, configuration, inputs, signing, since};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
 use monoship_docker::cosign::{Cosign, Signer};
@@ -77,7 +77,7 @@ pub fn services(config: &Config, project: &Project) -> Result<Vec<(monoship_plan
 
 fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) -> Result<Claims> {
     let config = &session.config;
-    let tags = publish::tags_of(&config.release.tags, &tag.version)?;
+    let tags = session.release_tags(tag)?;
     let noted = noted(session, &tag.tag)?;
     let services = services(config, project)?.into_iter().map(|(service, repository)| Service {
         repository,

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::service::lay_over;
 use crate::stage::Session;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
@@ -66,6 +67,7 @@ pub fn at_commit(session: &Session, commit: &str) -> Result<Session> {
     let mut config = config::of_text(Path::new(&name), text.as_deref(), &session.env, || suggested(&git))?;
     config.file.clone_from(&session.config.file);
     config.engine = session.config.engine;
+    lay_over(&mut config, &session.overlay.services)?;
     Ok(Session { config, ..session.clone() })
 }
 

@@ -38,7 +38,6 @@ pub struct Cut<'p> {
 pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let main = MainContext::new(&project.tree, &project.ignore);
     let sources = Sources::new(&project.workspace, &project.tree, main.kept());
-    let stages: BTreeSet<&str> = project.dockerfile.targets().collect();
     let plans = services.par_iter().map(|service| {
         let package = project.workspace.find(&service.package)?;
         Ok((service.name.clone(), PrunePlan::new(&project.workspace, &sources, package, false)?))
@@ -46,7 +45,13 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let plans: BTreeMap<ServiceName, PrunePlan> = plans.collect::<Result<_>>()?;
     let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).collect();
     let packages = wanted.into_par_iter().map(|id| (id, Part::files(sources.of(id).iter().copied()))).collect();
-    Ok(Cut { project, packages, plans, sources, names: NAMES.into_iter().filter(|name| stages.contains(name)).collect() })
+    Ok(Cut { project, packages, plans, sources, names: replaced(project) })
+}
+
+/// The stages of this Dockerfile that pruned contexts replace.
+pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
+    let stages: BTreeSet<&str> = project.dockerfile.targets().collect();
+    NAMES.into_iter().filter(|name| stages.contains(name)).collect()
 }
 
 impl Cut<'_> {

@@ -55,6 +55,11 @@ pub fn stand_ins(
     if engine.is_embedded() { embedded::stand_ins(engine, images, policy, events, http) } else { Ok(Vec::new()) }
 }
 
+/// The stand-ins that this engine serves now.
+pub fn served(engine: &Engine) -> Vec<(ImageRef, Digest)> {
+    embedded::served(engine)
+}
+
 /// Where the embedded engine keeps things, or would: packages, then data.
 pub fn folders(env: &Env, suite: Suite) -> Option<(PathBuf, PathBuf)> {
     embedded::folders(env, suite)
@@ -87,6 +92,10 @@ mod embedded {
         Ok(served.into_iter().map(|served| (served.image, served.digest)).collect())
     }
 
+    pub fn served(engine: &Engine) -> Vec<(ImageRef, Digest)> {
+        standin::served(engine).into_iter().map(|served| (served.image, served.digest)).collect()
+    }
+
     pub fn folders(env: &Env, suite: Suite) -> Option<(PathBuf, PathBuf)> {
         let options = EngineOptions::new(env, suite);
         Some((options.cache_dir, options.data_dir))
@@ -109,6 +118,10 @@ mod embedded {
 
     pub fn stand_ins(_: &Engine, _: &[ImageRef], _: StandIns, _: &Events, _: &Http) -> Result<Vec<(ImageRef, Digest)>> {
         Ok(Vec::new())
+    }
+
+    pub fn served(_: &Engine) -> Vec<(ImageRef, Digest)> {
+        Vec::new()
     }
 
     pub fn folders(_: &Env, _: Suite) -> Option<(PathBuf, PathBuf)> {

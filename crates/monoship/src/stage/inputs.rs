@@ -18,8 +18,8 @@ use monoship_plan::config::pins::Pins;
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::fingerprint::{self, Inputs, Parts};
 use monoship_plan::part::MainContext;
-use monoship_plan::request::{Destination, Request};
-use monoship_plan::services::{Service, discover};
+use monoship_plan::request::{Destination, Request as BuildRequest};
+use monoship_plan::services::{Service, discover, select};
 use monoship_workspace::dockerfile;
 
 /// When no `SOURCE_DATE_EPOCH` is given, image times are clamped to this moment (1980-01-01, in seconds since 1970): constant, so that
@@ -110,23 +110,31 @@ impl Bases {
 /// The targets of services, in their order.
 pub fn of_services<'a>(
     session: &Session,
-    request: &'a Request,
+    request: &'a BuildRequest,
     services: &'a [Service],
     cut: &contexts::Cut<'_>,
 ) -> Vec<Target<'a>> {
-    let targets = services.par_iter().map(|service| Target {
+    services.par_iter().map(|service| of_service(session, request, service, cut.parts(&service.name))).collect()
+}
+
+fn of_service<'a>(
+    session: &Session,
+    request: &'a BuildRequest,
+    service: &'a Service,
+    contexts: BTreeMap<String, Parts>,
+) -> Target<'a> {
+    Target {
         name: &service.target,
         args: with_epoch(session, &service.build_args),
         platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
-        contexts: cut.parts(&service.name),
+        contexts,
         given: &service.given,
         makes_image: true,
-    });
-    targets.collect()
+    }
 }
 
 /// The target of the shared base.
-pub fn of_base<'a>(session: &'a Session, request: &'a Request) -> Target<'a> {
+pub fn of_base<'a>(session: &'a Session, request: &'a BuildRequest) -> Target<'a> {
     let config = &session.config;
     Target {
         name: &config.base_target,
@@ -170,21 +178,54 @@ pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<
     Ok(images)
 }
 
+/// The images from outside that the request's services and the base start from.
+///
+/// # Errors
+/// Unknown services or targets; when a target cannot be cut out of the Dockerfile.
+pub fn base_images(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let services = select(discover(&session.config, &project.packages(), &names)?, &request.services)?;
+    let contexts = contexts::replaced(project);
+    let replaced = || contexts.iter().map(|name| ((*name).to_owned(), Parts::new())).collect();
+    let mut targets: Vec<Target<'_>> = services.iter().map(|service| of_service(session, request, service, replaced())).collect();
+    targets.push(of_base(session, request));
+    let slices = targets.par_iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
+    let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).collect();
+    images.extend(targets.iter().zip(&slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
+    Ok(images)
+}
+
+/// What is known of those images without making or writing anything: pins, and the stand-ins that the engine serves now. Of one that is
+/// neither it is said what a build does about it.
+///
+/// # Errors
+/// When `xtask.lock` cannot be read.
+pub fn known_bases(session: &Session, project: &Project, engine: Option<&Engine>, images: &BTreeSet<ImageRef>) -> Result<Bases> {
+    let served = engine.map(engines::served).unwrap_or_default();
+    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| images.contains(image)).collect();
+    let pins = configuration::pins(&project.root.join(PINS))?;
+    let is_open = |image: &&ImageRef| !stand_ins.contains_key(*image) && image.digest().is_none() && pins.get(image).is_none();
+    let open: Vec<String> = images.iter().filter(is_open).map(ToString::to_string).collect();
+    if !open.is_empty() {
+        let message =
+            format!("{} is not in {PINS}: a build pins it, and until then nothing stands that is built on it", open.join(", "));
+        session.events.notice(Level::Info, None, message, None);
+    }
+    Ok(Bases { pins, stand_ins, otherwise: Some("not pinned") })
+}
+
 /// Makes sure that every image the targets start from can be had and is pinned: on the embedded engine without Docker Hub by
 /// stand-ins, which are never pinned; otherwise by `xtask.lock`, into which a new image's digest is written once.
 ///
 /// # Errors
 /// When an image can neither be had nor pinned, or is not pinned and the request is `--locked`.
-pub fn bases(
+pub fn ensure_bases(
     session: &Session,
     project: &Project,
     engine: &Engine,
-    request: &Request,
-    targets: &[Target<'_>],
-    slices: &[dockerfile::Slice<'_>],
+    request: &BuildRequest,
+    images: &BTreeSet<ImageRef>,
 ) -> Result<Bases> {
-    let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).collect();
-    images.extend(targets.iter().zip(slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
     let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
     if request.pushes() && request.sbom == Sbom::On {
         wanted.push(SCANNER.parse()?);
@@ -221,7 +262,7 @@ pub fn gather(
     session: &Session,
     project: &Project,
     capabilities: Capabilities,
-    request: &Request,
+    request: &BuildRequest,
     targets: &[Target<'_>],
     slices: &[dockerfile::Slice<'_>],
     bases: &Bases,
@@ -259,7 +300,7 @@ pub fn gather(
 }
 
 /// What else changes the image: where it goes decides its compression and whether it is attested.
-fn settings(session: &Session, capabilities: Capabilities, request: &Request) -> BTreeMap<String, String> {
+fn settings(session: &Session, capabilities: Capabilities, request: &BuildRequest) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::from([("epoch".to_owned(), epoch(session))]);
     let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
     match &request.destination {

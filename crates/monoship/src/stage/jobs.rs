@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::stage::publish::Item;
 use crate::stage::{Session, outcome};
+use crate::stages::Image;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{ImageRef, ServiceName, Tag};
@@ -59,6 +60,7 @@ pub fn service_file(planned: &PlanFile, name: &str, attempt: u32, run: Result<&R
         service: service.clone(),
         fingerprint: plan.fingerprint.clone(),
         attempt,
+        stages: run.map(stages_of).unwrap_or_default(),
         task: task.unwrap_or_else(|| entry(service, Status::Failed, "it was not run")),
     })
 }
@@ -68,9 +70,10 @@ pub fn service_file(planned: &PlanFile, name: &str, attempt: u32, run: Result<&R
 ///
 /// # Errors
 /// As [`results::collect`]; when there is no registry, and something was there.
-pub fn collect(session: &Session, request: &Request, planned: &PlanFile, attempt: u32) -> Result<RunRecord> {
+pub fn collect(session: &Session, request: &Request, planned: &PlanFile, attempt: u32) -> Result<(RunRecord, Vec<TaskRecord>)> {
     let mut files = results::collect(planned, &folder(session))?;
     let mut record = outcome::empty(session, request);
+    let stages = files.values().flat_map(|file| file.stages.clone()).collect();
     for (service, plan) in &planned.services {
         record.tasks.push(match (files.remove(service), &plan.present) {
             (Some(file), _) if file.attempt < attempt && file.task.status == Status::Built => TaskRecord {
@@ -90,7 +93,13 @@ pub fn collect(session: &Session, request: &Request, planned: &PlanFile, attempt
     }
     // The run began when the first of them did.
     record.started = record.tasks.iter().filter_map(|task| task.started).fold(session.begun, SystemTime::min);
-    Ok(record)
+    Ok((record, stages))
+}
+
+/// What a team's stages came to for the service's image.
+fn stages_of(run: &RunRecord) -> Vec<TaskRecord> {
+    let of_image = |task: &&TaskRecord| matches!(&task.task, Task::Stage(stage) if stage.service.is_some());
+    run.tasks.iter().filter(of_image).cloned().collect()
 }
 
 fn entry(service: &ServiceName, status: Status, why: &str) -> TaskRecord {
@@ -126,10 +135,10 @@ pub fn trouble(record: &RunRecord) -> Option<String> {
 ///
 /// # Errors
 /// When there is no registry.
-pub fn items(session: &Session, planned: &PlanFile, record: &RunRecord, tags: &[Tag]) -> Result<Vec<Item>> {
+pub fn items(session: &Session, planned: &PlanFile, images: &[Image], tags: &[Tag]) -> Result<Vec<Item>> {
     let item = |(service, plan): (&ServiceName, &Planned)| {
-        let task = record.tasks.iter().find(|task| task.task == Task::Service(service.clone()));
-        let (source, digest) = (source(session, service, plan)?, task.and_then(|task| task.digest.clone()));
+        let image = images.iter().find(|image| image.service == *service);
+        let (source, digest) = (source(session, service, plan)?, image.and_then(|image| image.digest.clone()));
         Ok(Item { service: service.clone(), source, digest, tags: tags.to_vec() })
     };
     planned.services.iter().map(item).collect()

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::context::Context;
 use crate::stage::publish::Published;
 use crate::stage::{Session, history};
 use monoship_core::error::Result;
@@ -37,10 +38,10 @@ pub struct Happened<'a> {
     pub released: Option<(&'a str, &'a [Published])>,
 }
 
-/// A message.
+/// What a run came to, for somebody who is told of it. As JSON it is what `[notify] webhook-url` sends.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-struct Message {
+pub struct Message {
     version: u32,
     occasion: Occasion,
     /// All of it in a line, for people.
@@ -59,11 +60,44 @@ struct Message {
     about: Vec<String>,
 }
 
-/// Tells of a result, whatever it is.
-pub fn after<'a, T>(session: &Session, result: &'a Result<T>, seen: impl FnOnce(&'a T) -> Happened<'a>) {
+impl Message {
+    /// All of it in a line.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it is about, a line each: services with the step that failed, gates, or images with their digest.
+    #[must_use]
+    pub fn about(&self) -> &[String] {
+        &self.about
+    }
+
+    /// True where the run failed.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.occasion == Occasion::Failure
+    }
+
+    /// True where a release was published.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
+        self.occasion == Occasion::Release
+    }
+
+    /// The message as JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("text and numbers are JSON")
+    }
+}
+
+/// Tells of a result, whatever it is, by the configuration of what was built.
+pub fn after<'a, T>(cx: &Context, own: &[Box<dyn Notifier>], result: &'a Result<T>, seen: impl FnOnce(&'a T) -> Happened<'a>) {
+    let session = &cx.progress().session.clone().unwrap_or_else(|| cx.session().clone());
     let notify = &session.config.notify;
     let channels = channels(notify, session);
-    if channels.is_empty() {
+    if channels.is_empty() && own.is_empty() {
         return;
     }
     let messages = match result {
@@ -71,8 +105,42 @@ pub fn after<'a, T>(session: &Session, result: &'a Result<T>, seen: impl FnOnce(
         Err(error) => vec![failure(session, None, &error.to_string(), Vec::new())],
         Ok(value) => messages(session, seen(value)),
     };
-    let wanted: Vec<Message> = messages.into_iter().filter(|message| notify.on.contains(&message.occasion)).collect();
+    let wanted: Vec<&Message> = messages.iter().filter(|message| notify.on.contains(&message.occasion)).collect();
     deliver(session, &channels, &wanted);
+    for (notifier, message) in own.iter().flat_map(|notifier| messages.iter().map(move |message| (notifier, message))) {
+        if let Err(error) = notifier.notify(cx, message) {
+            session.events.notice(
+                Level::Warning,
+                None,
+                format!("a notifier failed: {error}"),
+                error.hint_text().map(str::to_owned),
+            );
+        }
+    }
+}
+
+/// Somebody else who is told, in Rust: a pager, a dashboard, a chat.
+///
+/// ```no_run
+/// use monoship::{Context, Message, Notifier, Result};
+///
+/// struct Pager;
+///
+/// impl Notifier for Pager {
+///     fn notify(&self, cx: &Context, message: &Message) -> Result<()> {
+///         if message.is_failure() {
+///             cx.command("page").arg(message.text()).run()?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Notifier: Send + Sync {
+    /// Takes a message. What goes wrong is a warning, never the run's failure.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being told.
+    fn notify(&self, cx: &Context, message: &Message) -> Result<()>;
 }
 
 fn messages(session: &Session, happened: Happened<'_>) -> Vec<Message> {
@@ -175,7 +243,7 @@ fn channels(notify: &Notify, session: &Session) -> Vec<Channel> {
 }
 
 /// Every message to every channel, all at once.
-fn deliver(session: &Session, channels: &[Channel], messages: &[Message]) {
+fn deliver(session: &Session, channels: &[Channel], messages: &[&Message]) {
     std::thread::scope(|scope| {
         for channel in channels {
             scope.spawn(move || {

@@ -109,41 +109,27 @@ fn tier(tier: &Tier) -> TierRecord {
     TierRecord { tier: tier.kind.to_string(), verdict: verdict.to_owned(), why }
 }
 
-/// Completes the record, writes it, and appends it to the history.
+/// Appends a complete record to the history.
+pub fn remember(session: &Session, record: &RunRecord) {
+    history::append(session, record);
+}
+
+/// Completes the record and writes it.
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn end(session: &Session, record: RunRecord) -> Result<RunRecord> {
-    let record = complete(session, record, false)?;
-    history::append(session, &record);
-    Ok(record)
-}
-
-/// The same for a job of a run that has several: the history takes the run as a whole, from the job that publishes.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn end_job(session: &Session, record: RunRecord) -> Result<RunRecord> {
-    complete(session, record, false)
-}
-
-/// The same after `work`, whose failure is the run's: it is in the record too.
-///
-/// # Errors
-/// As [`end`], and the work's.
-pub fn end_after<T>(session: &Session, record: RunRecord, work: impl FnOnce() -> Result<T>) -> Result<(RunRecord, T)> {
-    let done = work();
-    let failed = done.as_ref().is_err_and(|error| !error.is_cancelled());
-    let record = complete(session, record, failed)?;
-    history::append(session, &record);
-    Ok((record, done?))
-}
-
-fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<RunRecord> {
+pub fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<RunRecord> {
     let (before, after): (Vec<_>, Vec<_>) =
         session.ended.tasks().into_iter().partition(|task| matches!(task.task, Task::Engine | Task::Checkout));
     record.tasks.splice(0..0, before);
-    record.tasks.extend(after);
+    let of_run = |task: &TaskRecord| matches!(&task.task, Task::Stage(stage) if stage.service.is_none());
+    let (stages, tasks): (Vec<_>, Vec<_>) = record.tasks.into_iter().partition(of_run);
+    record.tasks = tasks.into_iter().chain(after).collect();
+    // A stage of the run's own stands where it was done: before what began later.
+    for stage in stages {
+        let later = record.tasks.iter().position(|task| task.started > stage.started);
+        record.tasks.insert(later.unwrap_or(record.tasks.len()), stage);
+    }
     let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
     record.outcome = if failed || any(Status::Failed) || !gates::pass(&record) {
         Outcome::Failed

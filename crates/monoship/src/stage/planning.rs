@@ -9,9 +9,11 @@ use crate::stage::caches;
 use crate::stage::inputs::{self, Bases};
 use crate::stage::project::{self, Project};
 use crate::stage::{Session, contexts, given, since};
+use crate::stages::Ground;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
 use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName, Tag};
+use monoship_docker::capability::Capabilities;
 use monoship_docker::engine::{Engine, ca_bundle};
 use monoship_docker::spec::{BuildSpec, Output, SecretValue};
 use monoship_docker::store::ImageStore;
@@ -28,8 +30,11 @@ use monoship_plan::{Decision, Plan, ServicePlan, TargetPlan, steps};
 ///
 /// # Errors
 /// Unknown services or targets, a push without a registry, and whatever cannot be read or asked.
-pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Request) -> Result<Plan> {
-    let config = &session.config;
+pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: bool) -> Result<Plan> {
+    let Ground { project, engine, bases } = ground;
+    let (engine, config) = (engine.as_ref(), &session.config);
+    // Without an engine it is planned for one of today.
+    let capabilities = engine.map_or_else(Capabilities::current, |engine| engine.capabilities);
     let names: Vec<&str> = project.dockerfile.targets().collect();
     if !names.contains(&config.base_target.as_str()) {
         return Err(no_target(&config.base_target, &config.images.dockerfile, &names));
@@ -47,14 +52,13 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     if project.root != session.home {
         project::check_copied(project, &slices)?;
     }
-    let bases = inputs::bases(session, project, engine, request, &targets, &slices)?;
     if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
         return Err(Error::failed("a release cannot be built on stand-in base images")
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
-    let mut gathered = inputs::gather(session, project, engine.capabilities, request, &targets, &slices, &bases)?;
+    let mut gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, bases)?;
     let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
-    let looked_up = targets.iter().zip(&slices).map(|(target, slice)| given::resolve(session, project, &bases, target, slice));
+    let looked_up = targets.iter().zip(&slices).map(|(target, slice)| given::resolve(session, project, bases, target, slice));
     let mut looked_up: Vec<given::Resolved> = looked_up.collect();
     let base_given = looked_up.pop().unwrap_or_default();
     if request.services.is_empty() {
@@ -63,7 +67,7 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
     let (affected, before) = match &request.since {
         Some(since) => {
             let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
-            let (affected, before) = since::compare(session, engine.capabilities, request, &bases, since, &after)?;
+            let (affected, before) = since::compare(session, capabilities, request, bases, since, &after)?;
             (Some(affected), before)
         }
         None => (None, BTreeMap::new()),
@@ -77,7 +81,8 @@ pub fn plan(session: &Session, project: &Project, engine: &Engine, request: &Req
         (Candidate { service, image, inputs, fingerprint, given }, slice)
     });
     let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
-    let planner = Planner { session, project, engine, request, bases: &bases, affected: affected.as_ref(), beside };
+    let affected_by = affected.as_ref();
+    let planner = Planner { session, project, engine, capabilities, request, bases, affected: affected_by, beside, look };
     let decided = planner.decide(&candidates)?;
     planner.check_given(&candidates, &decided)?;
     let mut plan = planner.assemble(candidates, decided, (base_inputs, base_given), &cut);
@@ -127,12 +132,15 @@ struct Candidate {
 struct Planner<'a> {
     session: &'a Session,
     project: &'a Project,
-    engine: &'a Engine,
+    engine: Option<&'a Engine>,
+    capabilities: Capabilities,
     request: &'a Request,
     bases: &'a Bases,
     affected: Option<&'a Affected>,
     /// Targets that other machines build at the same time.
     beside: Vec<String>,
+    /// Nobody is to be kept from an answer by who does not give theirs.
+    look: bool,
 }
 
 impl Planner<'_> {
@@ -190,6 +198,7 @@ impl Planner<'_> {
         let Some((before, recorded)) = state.inputs(&service.name) else { return vec![Reason::NeverBuilt] };
         if before == *fingerprint || state.find(&service.name, fingerprint).is_some() {
             let place = match &self.request.destination {
+                Destination::Engine(_) if self.engine.is_none() => return vec![Reason::NoEngine],
                 Destination::Engine(_) => "the engine".to_owned(),
                 Destination::Registry(_) => "the registry".to_owned(),
                 Destination::Output(output) => output.clone(),
@@ -205,7 +214,8 @@ impl Planner<'_> {
         let state = self.session.state();
         let tagged = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).collect::<Vec<_>>();
         let names: Vec<ImageRef> = candidates.iter().flat_map(tagged).collect();
-        let ids = image_store(self.session, self.engine).ids(&names)?;
+        let Some(engine) = self.engine else { return Ok(vec![None; candidates.len()]) };
+        let ids = image_store(self.session, engine).ids(&names)?;
         let standing = candidates.par_iter().zip(ids.par_chunks(tags.len().max(1))).map(|(candidate, ids)| {
             let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
             let digest = build.digest?;
@@ -218,7 +228,15 @@ impl Planner<'_> {
     fn standing_in_registry(&self, candidates: &[Candidate]) -> Result<Vec<Option<Standing>>> {
         let tagged = |candidate: &Candidate| candidate.image.with_tag(candidate.fingerprint.content_tag());
         let names: Vec<ImageRef> = candidates.iter().map(tagged).collect();
-        let found = self.session.registry.resolve_all(&names).into_iter().collect::<Result<Vec<_>>>()?;
+        let found = self.session.registry.resolve_all(&names).into_iter().collect::<Result<Vec<_>>>();
+        let found = match found {
+            Err(error) if self.look && !error.is_cancelled() => {
+                let message = format!("what stands in the registry is not known: {error}");
+                self.session.events.notice(Level::Info, None, message, None);
+                return Ok(vec![None; candidates.len()]);
+            }
+            found => found?,
+        };
         Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
     }
 
@@ -262,7 +280,7 @@ impl Planner<'_> {
     /// builder for it again would only cost the start of a process.
     fn must_build_base(&self, base: &TargetPlan) -> bool {
         let known = self.session.state().find(&base_key(), &base.fingerprint);
-        let here = known.is_some_and(|build| build.images.contains(&self.engine.store_id()));
+        let here = known.zip(self.engine).is_some_and(|(build, engine)| build.images.contains(&engine.store_id()));
         !here || self.request.no_cache || base.builds().iter().any(|build| !build.cache_to.is_empty())
     }
 
@@ -285,7 +303,7 @@ impl Planner<'_> {
         // A layer each, and an index for each target; all of it for each platform.
         let platforms = targets.iter().map(|target| target.scoped.run.len()).max().unwrap_or(1).max(1);
         let uploads = (self.project.dockerfile.layers(built.iter().copied()) + built.len()) * platforms;
-        caches::probe(self.session, self.engine.capabilities, self.request, &targets, uploads)
+        caches::probe(self.session, self.capabilities, self.request, &targets, uploads)
     }
 
     fn target(&self, task: Task, inputs: Inputs, given: given::Resolved, cache: CachePlan) -> TargetPlan {
@@ -326,17 +344,16 @@ impl Planner<'_> {
         spec.output = match &self.request.destination {
             Destination::Engine(tags) => {
                 // Elsewhere the user may have chosen (`docker buildx use`) a builder whose images are not the engine's.
-                let own = self.engine.is_embedded() && spec.builder.is_none();
-                Output::Load { names: named(tags), zstd: own && self.engine.capabilities.load_packed_with_zstd }
+                let own = self.engine.is_some_and(Engine::is_embedded) && spec.builder.is_none();
+                Output::Load { names: named(tags), zstd: own && self.capabilities.load_packed_with_zstd }
             }
             // As the base is built: no image, and each platform for itself.
             Destination::Output(_) if self.request.warms.is_some() => Output::CacheOnly,
             Destination::Output(written) => Output::Other(written.replace("{service}", service.name.as_str())),
             // Version tags are put later, when every service stands.
-            Destination::Registry(_) => Output::Push {
-                names: named(&[target.fingerprint.content_tag()]),
-                direct: self.engine.capabilities.push_without_store,
-            },
+            Destination::Registry(_) => {
+                Output::Push { names: named(&[target.fingerprint.content_tag()]), direct: self.capabilities.push_without_store }
+            }
         };
         if !self.request.pushes() {
             return;

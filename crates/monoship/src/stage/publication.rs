@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use semver::Version;
 
+use crate::stage::checkout::At;
 use crate::stage::publish::{self, Item, Published};
-use crate::stage::{Session, checkout, claims, gates, project, since, update_release};
+use crate::stage::{Session, checkout, claims, configuration, gates, project, since, update_release};
+use crate::stages::Image;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::execute::group::Group;
@@ -57,7 +59,7 @@ impl Naming {
     pub fn of_release(session: &Session, tag: &ReleaseTag, commit: &str, release: &Release) -> Result<Self> {
         Ok(Self {
             name: tag.tag.to_string(),
-            tags: publish::tags_of(&session.config.release.tags, &tag.version)?,
+            tags: session.release_tags(tag)?,
             move_tags: release.move_tags,
             annotations: annotations(session, &tag.version, commit)?,
             version: Some(tag.version.clone()),
@@ -81,9 +83,13 @@ pub fn journal(session: &Session, name: &str) -> PathBuf {
     session.state_dir().join("publish").join(format!("{name}.json"))
 }
 
-/// Every service of a plan, under its content tag.
-pub fn items(plan: &Plan, naming: &Naming) -> Vec<Item> {
-    plan.services.iter().filter_map(|service| item(service, naming)).collect()
+/// Every service of a plan, under its content tag, as the digest that was built or found: whatever the tag points to meanwhile.
+pub fn items(plan: &Plan, images: &[Image], naming: &Naming) -> Vec<Item> {
+    let with_digest = |service: &ServicePlan| {
+        let image = images.iter().find(|image| image.service == service.service.name);
+        Some(Item { digest: image.and_then(|image| image.digest.clone()), ..item(service, naming)? })
+    };
+    plan.services.iter().filter_map(with_digest).collect()
 }
 
 /// The request to the publish stage.
@@ -124,6 +130,18 @@ pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publi
     Ok((publication, noted))
 }
 
+/// Writes the notes of a release whose images stand, and touches nothing else.
+///
+/// # Errors
+/// A service without an image of that version; as [`write_notes`].
+pub fn notes_alone(session: &Session, release: &Release, dry_run: bool) -> Result<update_release::Report> {
+    let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
+    let session = &configuration::at_commit(session, &commit)?;
+    let at = At { purpose: "notes", name: tag.tag.as_str(), commit: &commit, keep: false };
+    let noted = checkout::within(session, &at, |root| standing(session, &tag, root))?;
+    write_notes(session, &tag, release, &noted, dry_run)
+}
+
 /// True where every service has an image, built now or before, that no gate stops.
 pub fn all_stand(record: &RunRecord) -> bool {
     gates::pass(record) && record.tasks.iter().all(|task| matches!(task.status, Status::Built | Status::Skipped | Status::Done))
@@ -151,7 +169,7 @@ impl From<&Published> for Noted {
 /// # Errors
 /// A service whose image is not there; what keeps the commit from being read.
 pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<Noted>> {
-    let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
+    let tags = session.release_tags(tag)?;
     let name = tags.first().unwrap_or(&tag.tag);
     let services = claims::services(&session.config, &project::load(session, root)?)?;
     let targets: Vec<ImageRef> = services.iter().map(|(_, repository)| repository.with_tag(name.clone())).collect();
@@ -173,7 +191,7 @@ pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<
 /// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
 fn notes(session: &Session, tag: &ReleaseTag, release: &Release, images: &[Noted], api: Option<&Api>) -> Result<ReleaseNotes> {
     let registry = &session.registry;
-    let tags = publish::tags_of(&session.config.release.tags, &tag.version)?;
+    let tags = session.release_tags(tag)?;
     let before = api.map(|api| api.release_before(&tag.tag)).transpose()?.flatten();
     let previous = before.as_ref().and_then(|release| release.tag_name.parse::<Tag>().ok());
     let digests = before.map(|release| body::digests(release.body.as_deref().unwrap_or_default()));

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::service::lay_over;
 use crate::stage::inputs::{self, Bases, PINS};
 use crate::stage::project::Project;
 use crate::stage::{Session, contexts};
@@ -85,7 +86,7 @@ pub fn commit(git: &Git, since: &Since) -> Result<String> {
 /// The monorepo as it is in a commit, with its configuration.
 fn read(session: &Session, commit: Commit) -> Result<(Config, Project)> {
     let root = &session.home;
-    let config = match session.config.file.strip_prefix(root) {
+    let mut config = match session.config.file.strip_prefix(root) {
         Ok(file) => {
             let text = commit.text(&file.to_string_lossy());
             config::of_text(&session.config.file, text.as_deref(), &session.env, || Ok(None))?
@@ -93,6 +94,7 @@ fn read(session: &Session, commit: Commit) -> Result<(Config, Project)> {
         // A file from elsewhere is no part of any revision.
         Err(_) => session.config.clone(),
     };
+    lay_over(&mut config, &session.overlay.services)?;
     let name = join(".", &config.images.dockerfile).unwrap_or_default();
     let text = commit.text(&name).ok_or_else(|| Error::usage("there is no Dockerfile").at(&config.images.dockerfile, None))?;
     let dockerfile = Dockerfile::parse(&root.join(&name), &text)?;

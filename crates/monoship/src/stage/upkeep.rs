@@ -98,6 +98,7 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
     });
     let branches = api.and_then(|api| asked("branches", api.branches()));
     let former = api.and_then(|api| asked("branches of closed pull requests", api.closed_pull_branches()));
+    let rules = session.overlay.tags.clone().unwrap_or_default();
     Ok(Known {
         now: session.begun,
         policy,
@@ -105,7 +106,8 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         pulls: pulls.map(|all| all.iter().filter_map(|number| number.parse().ok()).collect()),
         branches: branches.map(|all| all.into_iter().collect()),
         former_branches: former.into_iter().flatten().map(|branch| branch_tag(&branch)).collect(),
-        release_tags: session.config.release.tags.clone(),
+        release_tags: if rules.uses_templates() { session.config.release.tags.clone() } else { Vec::new() },
+        tag_rules: rules,
     })
 }
 

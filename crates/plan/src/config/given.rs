@@ -388,7 +388,7 @@ mod tests {
 
     fn secret(text: &str) -> Result<Secret, String> {
         let document: toml::Table = toml::from_str(&format!("s = {text}")).unwrap();
-        document["s"].clone().try_into()
+        document["s"].clone().try_into().map_err(|error: toml::de::Error| error.message().to_owned())
     }
 
     #[test]

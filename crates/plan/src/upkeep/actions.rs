@@ -138,6 +138,7 @@ mod tests {
             branches: Some(names(&["main"])),
             former_branches: names(&[]),
             release_tags: Vec::new(),
+            tag_rules: crate::tags::Tags::default(),
         }
     }
 

@@ -76,6 +76,7 @@ mod tests {
                 branches: None,
                 former_branches: std::collections::BTreeSet::new(),
                 release_tags: Vec::new(),
+                tag_rules: crate::tags::Tags::default(),
             };
             decide("the engine", &records, &known).into_iter().map(|removal| (removal.name, removal.bytes)).collect::<Vec<_>>()
         };

@@ -296,7 +296,10 @@ fn image_tag(tag: &Tag, known: &Known<'_>) -> Fate {
             _ => Fate::Keep,
         };
     }
-    let is_release = known.release_tags.iter().any(|template| matches(template, text));
+    if let Some(why) = known.tag_rules.retired(tag, known.now) {
+        return Fate::Drop(why);
+    }
+    let is_release = known.tag_rules.own(tag) || known.release_tags.iter().any(|template| matches(template, text));
     let exists = known.branches.as_ref().is_none_or(|branches| branches.iter().any(|branch| branch_tag(branch) == text));
     let was_branch = known.former_branches.contains(text);
     if !is_release && !exists && was_branch && known.drops(Leftover::GoneBranches) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::record::{RunRecord, TaskRecord};
-use monoship_core::event::Task;
+use monoship_core::event::{Stage, Task};
 use monoship_docker::rawjson::PhaseKind;
 
 /// Two stretches that are no further apart than this follow each other: BuildKit takes a few milliseconds between steps.
@@ -129,8 +129,10 @@ fn rank(task: &Task) -> u8 {
         Task::Plan => 2,
         Task::Base => 3,
         Task::Service(_) => 4,
-        Task::Publish => 5,
-        Task::Notes => 6,
+        Task::Stage(Stage { service: Some(_), .. }) => 5,
+        Task::Publish => 6,
+        Task::Notes => 7,
+        Task::Stage(_) => 8,
     }
 }
 

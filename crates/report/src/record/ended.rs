@@ -14,10 +14,10 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Notes a task that is over. Builds have outcomes that say more; they are left out.
+    /// Notes a task that is over. Builds and a team's stages have outcomes that say more; they are left out.
     pub fn event(&self, event: &Event) {
         let Event::Ended { task, status, took, .. } = event else { return };
-        if matches!(task, Task::Base | Task::Service(_)) {
+        if matches!(task, Task::Base | Task::Service(_) | Task::Stage(_)) {
             return;
         }
         let mut record = TaskRecord::new(task.clone(), *status);

@@ -1,28 +1,38 @@
 //! The parts of the work: all of it in one job, or each in a job of its own.
 
+use std::sync::Arc;
+
 use crate::command::build::conclude;
 use crate::command::cache;
 use crate::command::ci::page::Page;
-use crate::command::ci::{Job, say};
+use crate::command::ci::{Event, say};
 use crate::command::release;
 use crate::command::{Finished, print};
-use crate::pipeline::jobs::{self as pipeline_jobs, Work};
-use crate::pipeline::{self, Released};
+use crate::context::Progress;
+use crate::job::{Job, Part};
+use crate::run::{self, Ran};
 use crate::stage::checkout::{self, At};
 use crate::stage::jobs::{self, PlanFile};
 use crate::stage::{history, publication};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_github::trigger::Action;
+use monoship_plan::request::Request;
 use monoship_report::record::history::PastRun;
 use monoship_report::record::stats::{self, TierStats};
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::{Reporter, commands, summary};
 
-impl Job<'_> {
-    fn work(&self) -> Work<'_> {
+impl Event<'_> {
+    /// The pipeline's job for this part of the work.
+    fn job(&self, part: Part) -> Job {
         let attempt = self.surroundings.env.get("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.parse().ok()).unwrap_or(1);
-        Work { commit: &self.commit, release: self.release.as_ref(), request: &self.request, attempt }
+        let (request, commit, release) = (self.request.clone(), Some(self.commit.clone()), self.release.clone());
+        Job { request, commit, release, part, attempt }
+    }
+
+    fn run(&self, job: Job) -> Result<Ran> {
+        run::run(self.surroundings.app, self.session.clone(), job)
     }
 
     /// The end of a part that built: annotations, the table, the page.
@@ -58,74 +68,83 @@ impl Job<'_> {
     }
 
     /// The end of a part that published.
-    fn published(&self, page: &mut Page, released: &Released) -> Result<()> {
-        page.published(&released.published, &publication::sizes(&released.published, &self.session.registry));
-        if let (Some(release), Some(notes)) = (&self.release, &released.notes) {
+    fn published(&self, page: &mut Page, ran: &Ran) -> Result<()> {
+        let Progress { published, notes, .. } = &ran.progress;
+        page.published(published, &publication::sizes(published, &self.session.registry));
+        if let (Some(release), Some(notes)) = (&self.release, notes) {
             page.release(&release.tag.tag, notes);
         }
-        release::told(released, self.flags.json)
+        release::told(&ran.progress, self.flags.json)
     }
 }
 
 /// Everything, in one job.
-pub(super) fn all(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
-    if job.understood.action == Action::Upkeep {
-        return upkeep(job, reporter, page);
+pub(super) fn all(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
+    if event.understood.action == Action::Upkeep {
+        return upkeep(event, reporter, page);
     }
-    let released = job.remembered(match &job.release {
-        Some(release) => pipeline::release(job.session, release),
-        None => pipeline::build_commit(job.session, &job.commit, &job.request),
-    })?;
-    let finished = job.built(reporter, page, &released.record)?;
-    job.published(page, &released)?;
+    let ran = event.remembered(event.run(event.job(Part::Whole)))?;
+    let finished = event.built(reporter, page, ran.record())?;
+    event.published(page, &ran)?;
     Ok(finished)
 }
 
 /// What must be built, for the jobs to come.
-pub(super) fn plan(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
-    let file = pipeline_jobs::plan(job.session, &job.work())?;
-    page.outputs.result = Some(file.write(&jobs::folder(job.session))?);
+pub(super) fn plan(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
+    let ran = event.run(event.job(Part::Plan))?;
+    let made = ran.progress.plan.as_ref().and_then(|planned| planned.here());
+    let made = made.ok_or_else(|| Error::failed("this pipeline makes no plan").hint("call `stages::plan` in it"))?;
+    let tag = event.release.as_ref().map(|release| release.tag.tag.clone());
+    let file = jobs::plan_file(made, &event.commit, tag);
+    page.outputs.result = Some(file.write(&jobs::folder(event.session))?);
     reporter.finish();
     page.planned(&file);
-    if !job.flags.json {
+    if !event.flags.json {
         print(&format!("{}\n", file.matrix()))?;
     }
     Ok(Finished::Well)
 }
 
 /// The base, for its cache.
-pub(super) fn base(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
-    let record = pipeline_jobs::base(job.session, &job.work())?;
-    job.built(reporter, page, &record)
+pub(super) fn base(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
+    let ran = event.run(event.job(Part::Base))?;
+    event.built(reporter, page, ran.record())
 }
 
-/// One service. Its result is written whatever happens, so that `publish` can say what is wrong.
-pub(super) fn service(job: &Job<'_>, reporter: Reporter, page: &mut Page, name: &str) -> Result<Finished> {
-    let folder = jobs::folder(job.session);
-    let planned = planned(job)?;
-    let work = job.work();
-    let run = pipeline_jobs::service(job.session, &work, name, &planned);
-    page.outputs.result = Some(jobs::service_file(&planned, name, work.attempt, run.as_ref())?.write(&folder)?);
-    job.built(reporter, page, &run?)
+/// One service, without the base: its cache has that. Where the image stands by now (another attempt pushed it), nothing is built. The
+/// result is written whatever happens, so that `publish` can say what is wrong.
+pub(super) fn service(event: &Event<'_>, reporter: Reporter, page: &mut Page, name: &str) -> Result<Finished> {
+    let folder = jobs::folder(event.session);
+    let planned = Arc::new(planned(event)?);
+    let beside = planned.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.clone()).collect();
+    let part = Part::Service(name.parse()?, Arc::clone(&planned));
+    let mut job = event.job(part);
+    job.request = Request { services: vec![name.to_owned()], since: None, beside, ..job.request };
+    let attempt = job.attempt;
+    let ran = event.run(job);
+    let record = ran.as_ref().map(Ran::record);
+    page.outputs.result = Some(jobs::service_file(&planned, name, attempt, record)?.write(&folder)?);
+    event.built(reporter, page, ran?.record())
 }
 
 /// What the services' jobs left, published.
-pub(super) fn publish(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
-    let planned = planned(job)?;
-    if !job.understood.pushes() {
-        job.session.events.notice(Level::Info, None, "nothing is published: the event asks for no push", None);
+pub(super) fn publish(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
+    let planned = planned(event)?;
+    if !event.understood.pushes() {
+        event.session.events.notice(Level::Info, None, "nothing is published: the event asks for no push", None);
     }
-    let released = job.remembered(pipeline_jobs::publish(job.session, &job.work(), &planned))?;
+    let ran = event.remembered(event.run(event.job(Part::Publish(Arc::new(planned)))))?;
     reporter.finish();
-    page.run(&released.record, &job.costs(&released.record));
-    let paint = job.surroundings.look().paint;
+    let record = ran.record();
+    page.run(record, &event.costs(record));
+    let paint = event.surroundings.look().paint;
     // What a failed step said is in its own job's log.
-    let shown = summary::table(&released.record.tasks, paint) + &summary::gates(&released.record.gates, paint);
+    let shown = summary::table(&record.tasks, paint) + &summary::gates(&record.gates, paint);
     if !shown.is_empty() {
         say(&[shown.trim_end().to_owned()]);
     }
-    job.published(page, &released)?;
-    match jobs::trouble(&released.record) {
+    event.published(page, &ran)?;
+    match jobs::trouble(record) {
         None => Ok(Finished::Well),
         Some(trouble) => Err(Error::failed(format!("nothing is published: {trouble}"))
             .hint("re-run the failed jobs of this workflow run; the finished ones need not run again")),
@@ -133,11 +152,11 @@ pub(super) fn publish(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Res
 }
 
 /// The plan that the first job left, which must be of this event.
-fn planned(job: &Job<'_>) -> Result<PlanFile> {
-    let folder = jobs::folder(job.session);
+fn planned(event: &Event<'_>) -> Result<PlanFile> {
+    let folder = jobs::folder(event.session);
     let planned = PlanFile::read(&folder)?;
-    let tag = job.release.as_ref().map(|release| &release.tag.tag);
-    if planned.commit == job.commit && planned.tag.as_ref() == tag {
+    let tag = event.release.as_ref().map(|release| &release.tag.tag);
+    if planned.commit == event.commit && planned.tag.as_ref() == tag {
         return Ok(planned);
     }
     let name = |tag: Option<&monoship_core::name::Tag>| tag.map(|tag| format!("{tag} at ")).unwrap_or_default();
@@ -146,7 +165,7 @@ fn planned(job: &Job<'_>) -> Result<PlanFile> {
         name(planned.tag.as_ref()),
         planned.commit,
         name(tag),
-        job.commit
+        event.commit
     ))
     .at(folder.join(PlanFile::NAME), None)
     .hint("it was left by another run: `cargo xtask ci plan` makes it anew"))
@@ -154,12 +173,12 @@ fn planned(job: &Job<'_>) -> Result<PlanFile> {
 
 /// Removes what nobody needs from the caches, as `cargo xtask cache prune` does, by the services of the commit: the job's own working
 /// tree holds none.
-fn upkeep(job: &Job<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
+fn upkeep(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
     reporter.finish();
-    checkout::within(job.session, &At::of_commit(&job.commit), |root| {
-        let mut env = job.surroundings.env.clone();
+    checkout::within(event.session, &At::of_commit(&event.commit), |root| {
+        let mut env = event.surroundings.env.clone();
         root.clone_into(&mut env.cwd);
-        let pruned = cache::upkeep(&job.surroundings.with(&env), !job.flags.json)?;
+        let pruned = cache::upkeep(&event.surroundings.with(&env), !event.flags.json)?;
         page.pruned(&pruned);
         Ok(pruned.finished())
     })

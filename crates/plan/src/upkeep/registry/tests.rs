@@ -26,6 +26,7 @@ fn known(policy: &Upkeep) -> Known<'_> {
         branches: Some(names(&["main", "feat/x"])),
         former_branches: names(&["feat-old", "main"]),
         release_tags: RELEASE_TAGS.map(str::to_owned).to_vec(),
+        tag_rules: crate::tags::Tags::default(),
     }
 }
 

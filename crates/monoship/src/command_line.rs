@@ -1,0 +1,98 @@
+//! A command as a team's stage runs it: logged with the stage, ended with the run, its secrets out of sight.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use monoship_core::error::Result;
+use monoship_core::event::Event;
+use monoship_core::execute::process::Invocation;
+
+use crate::context::Context;
+
+/// A command that is to be run; made by [`Context::command`] and [`Context::docker`].
+///
+/// ```no_run
+/// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+/// let version = cx.command("node").args(["--version"]).read()?;
+/// cx.say(format!("node {version}"));
+/// # Ok(()) }
+/// ```
+#[must_use = "a command does nothing until it is run or read"]
+pub struct Command<'a> {
+    cx: &'a Context,
+    call: Invocation,
+}
+
+impl<'a> Command<'a> {
+    pub(crate) fn new(cx: &'a Context, call: Invocation) -> Self {
+        Self { cx, call }
+    }
+
+    /// Adds an argument.
+    pub fn arg(self, arg: impl Into<OsString>) -> Self {
+        Self { call: self.call.arg(arg), ..self }
+    }
+
+    /// Adds arguments.
+    pub fn args<A: Into<OsString>>(self, args: impl IntoIterator<Item = A>) -> Self {
+        Self { call: self.call.args(args), ..self }
+    }
+
+    /// Sets a variable. What is set here is shown where the command is: give a secret by standard input or a file.
+    pub fn env(self, name: &str, value: &str) -> Self {
+        Self { call: self.call.env(name, value), ..self }
+    }
+
+    /// Runs it in this folder.
+    pub fn dir(self, dir: impl Into<PathBuf>) -> Self {
+        Self { call: self.call.dir(dir), ..self }
+    }
+
+    /// Hands it these bytes on standard input.
+    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
+        Self { call: self.call.stdin(bytes), ..self }
+    }
+
+    /// Ends it after this time, which is then an error.
+    pub fn timeout(self, limit: Duration) -> Self {
+        Self { call: self.call.timeout(limit), ..self }
+    }
+
+    pub(crate) fn into_call(self) -> Invocation {
+        self.call
+    }
+
+    /// Runs it; its lines go to the log as they come.
+    ///
+    /// # Errors
+    /// When it cannot be started, fails, takes too long, or the run is stopped. The error quotes its last lines.
+    pub fn run(self) -> Result<()> {
+        let session = self.cx.session();
+        let mut last = std::collections::VecDeque::new();
+        self.note();
+        let code = self.call.stream(&session.shutdown, |line| {
+            self.cx.log(line);
+            last.push_back(line.to_owned());
+            if last.len() > 5 {
+                last.pop_front();
+            }
+        })?;
+        if code == Some(0) { Ok(()) } else { Err(self.call.failure(code, last.make_contiguous().join("\n").trim())) }
+    }
+
+    /// Runs it and returns what it wrote to standard output, without white space at the ends.
+    ///
+    /// # Errors
+    /// As [`Command::run`].
+    pub fn read(self) -> Result<String> {
+        self.note();
+        self.call.read(&self.cx.session().shutdown).map(|text| text.trim().to_owned())
+    }
+
+    fn note(&self) {
+        if let Some(task) = self.cx.task() {
+            self.cx.session().events.emit(Event::Log { task: task.clone(), line: format!("$ {}", self.call) });
+        }
+    }
+}

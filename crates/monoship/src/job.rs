@@ -1,0 +1,87 @@
+//! What one call of the program does with the pipeline: all of it, a look at it, or one of the jobs it is cut into on several machines.
+//! Where a job's border lies is said here and nowhere else.
+
+use std::sync::Arc;
+
+use monoship_core::name::ServiceName;
+use monoship_plan::request::{Release, Request};
+use monoship_report::results::PlanFile;
+
+/// What is asked of the pipeline.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    /// What is built, and where it goes.
+    pub request: Request,
+    /// The commit that is built, checked out apart; none for the working tree, and for a release whose tag has still to be looked up.
+    pub commit: Option<String>,
+    /// The release, where there is one.
+    pub release: Option<Release>,
+    /// Which part of the pipeline.
+    pub part: Part,
+    /// Which attempt at the run this is, from 1.
+    pub attempt: u32,
+}
+
+/// Which part of the pipeline a job does.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// None: the plan is made without effects, and every later stage says what it would do.
+    Look,
+    /// Up to the plan, which goes into a file for the other jobs.
+    Plan,
+    /// The base, for its cache.
+    Base,
+    /// One service, by the plan that the first job made.
+    Service(ServiceName, Arc<PlanFile>),
+    /// What follows the services, by what their jobs left.
+    Publish(Arc<PlanFile>),
+}
+
+impl Job {
+    /// A build of the working tree.
+    pub fn build(request: Request) -> Self {
+        Self { request, commit: None, release: None, part: Part::Whole, attempt: 1 }
+    }
+
+    /// The same, but only looked at.
+    pub fn look(self) -> Self {
+        Self { part: Part::Look, ..self }
+    }
+
+    /// True where nothing may be started, fetched, made or written.
+    pub fn only_looks(&self) -> bool {
+        matches!(self.part, Part::Look)
+    }
+
+    /// True where the monorepo is read and planned here: the last job goes by the first one's plan.
+    pub fn plans(&self) -> bool {
+        !matches!(self.part, Part::Publish(_))
+    }
+
+    /// True for the job that a stage after the plan and before the base belongs to.
+    pub fn owns_plan(&self) -> bool {
+        matches!(self.part, Part::Whole | Part::Plan)
+    }
+
+    /// True where the base is built.
+    pub fn builds_base(&self) -> bool {
+        matches!(self.part, Part::Whole | Part::Base)
+    }
+
+    /// True where services are built.
+    pub fn builds_services(&self) -> bool {
+        matches!(self.part, Part::Whole | Part::Service(..))
+    }
+
+    /// True where images are at hand, built here or by other jobs: what works on each of them is done or taken over.
+    pub fn has_images(&self) -> bool {
+        matches!(self.part, Part::Whole | Part::Service(..) | Part::Publish(_))
+    }
+
+    /// True for the job that ends the run: what works on all images, publishes and follows that is done here.
+    pub fn ends_run(&self) -> bool {
+        matches!(self.part, Part::Whole | Part::Publish(_))
+    }
+}

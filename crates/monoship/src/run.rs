@@ -1,0 +1,73 @@
+//! One run of a pipeline, from the first stage to the record, the history and who is told.
+
+use monoship_core::error::Result;
+use monoship_report::record::RunRecord;
+
+use crate::app::App;
+use crate::context::{Context, Progress};
+use crate::job::{Job, Part};
+use crate::stage::notify::{self, Happened};
+use crate::stage::{Session, outcome};
+
+/// What a run came to.
+pub(crate) struct Ran {
+    /// The run by the configuration of what was built.
+    pub session: Session,
+    /// What there is to tell; the record is complete.
+    pub progress: Progress,
+}
+
+impl Ran {
+    /// The record of a run that builds.
+    pub fn record(&self) -> &RunRecord {
+        self.progress.record.as_ref().expect("a run that builds has a record from the plan on")
+    }
+}
+
+/// Runs the pipeline as far as the job goes. A failed build, gate or stage is an outcome, in the record; it is written down and told in the
+/// same way as a success.
+///
+/// # Errors
+/// Whatever keeps the run from coming to an outcome.
+pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
+    let cx = Context::new(session, job);
+    let done = app.pipeline(&cx);
+    let progress = std::mem::take(&mut *cx.progress());
+    let session = progress.session.clone().unwrap_or_else(|| cx.session().clone());
+    let ran = finish(session, cx.job(), progress, done);
+    match &cx.job().part {
+        Part::Whole | Part::Publish(_) => tell(app, &cx, &ran),
+        // No other job is run where this one fails: it is told here or nowhere.
+        Part::Plan => notify::after(&cx, &app.notifiers, &ran, |_| Happened::default()),
+        Part::Look | Part::Base | Part::Service(..) => {}
+    }
+    ran
+}
+
+fn tell(app: &App, cx: &Context, ran: &Result<Ran>) {
+    notify::after(cx, &app.notifiers, ran, |ran| {
+        let release = cx.release().map(|tag| (tag, ran.progress.published.as_slice()));
+        Happened { record: ran.progress.record.as_ref(), released: release }
+    });
+}
+
+/// Completes the record. What went wrong and stands in it is the run's outcome; what does not is its error too.
+fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>) -> Result<Ran> {
+    let failed = done.as_ref().is_err_and(|error| !error.is_cancelled());
+    if let Some(mut record) = progress.record.take() {
+        if let Some(head) = progress.head.take() {
+            (record.commit, record.reference) = outcome::name(&session, head);
+        } else if record.reference.is_none() {
+            record.reference = session.env.get("GITHUB_REF_NAME").map(str::to_owned);
+        }
+        let record = outcome::complete(&session, record, failed)?;
+        if job.ends_run() {
+            outcome::remember(&session, &record);
+        }
+        progress.record = Some(record);
+    }
+    match done {
+        Err(error) if error.is_cancelled() || !progress.told => Err(error),
+        _ => Ok(Ran { session, progress }),
+    }
+}

@@ -1,0 +1,211 @@
+//! The images: the shared base, then the services.
+
+use std::sync::Arc;
+
+use monoship_core::error::Result;
+use monoship_core::event::{Status, Task};
+use monoship_core::execute::pool;
+use monoship_core::name::{Digest, ImageRef, ServiceName};
+use monoship_plan::Decision;
+use monoship_report::record::RunRecord;
+
+use crate::context::Context;
+use crate::job::Part;
+use crate::stage::build::Outcome;
+use crate::stage::{build_base as base_step, build_services as services_step, gates, jobs, outcome};
+
+use super::Plan;
+use super::plan::{Planned, Work};
+
+/// The shared layers.
+pub struct Base {
+    state: State,
+}
+
+enum State {
+    /// Built, or not needed.
+    Stands,
+    /// Its build failed: the services are not begun.
+    Failed,
+    /// Nothing is read from or written to a cache, so that nobody need wait for it: it is built beside the services, which share its steps.
+    Beside,
+}
+
+/// Builds the shared base, once, with a cache of its own.
+///
+/// Where a cache is read or written, the services wait for it: BuildKit asks a remote cache for a step once, and a service that meets a step
+/// of the base while that is being asked for may execute what its own cache has. Elsewhere it is built beside the services.
+///
+/// # Errors
+/// When the builder cannot be started. A build that fails is no error: its failure is in the record, and no service is begun.
+pub fn build_base(cx: &Context, plan: &Plan) -> Result<Base> {
+    let planned = &plan.inner;
+    let (Some(made), Some(ground)) = (planned.here(), &planned.ready.ground) else { return Ok(Base { state: State::Stands }) };
+    let (Some(base), Some(engine)) = (&made.base, &ground.engine) else { return Ok(Base { state: State::Stands }) };
+    if !cx.job().builds_base() {
+        return Ok(Base { state: State::Stands });
+    }
+    let caches = !(base.spec.cache_from.is_empty() && base.spec.cache_to.is_empty());
+    if !caches && cx.job().builds_services() {
+        return Ok(Base { state: State::Beside });
+    }
+    let built = base_step::run(planned.session(), engine, made)?;
+    let stands = built.as_ref().is_some_and(|base| base.status == Status::Built);
+    with_record(cx, |record| outcome::add_base(record, built, made));
+    Ok(Base { state: if stands { State::Stands } else { State::Failed } })
+}
+
+fn with_record(cx: &Context, change: impl FnOnce(&mut RunRecord)) {
+    if let Some(record) = &mut cx.progress().record {
+        change(record);
+    }
+}
+
+/// The images of a run, one a service: those that were built, those that stand from before, and those that failed.
+#[must_use = "images are published by `stages::publish`"]
+pub struct Images {
+    pub(crate) images: Vec<Image>,
+    pub(crate) plan: Arc<Planned>,
+}
+
+/// One service's image.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub(crate) service: ServiceName,
+    pub(crate) name: Option<ImageRef>,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) status: Status,
+}
+
+impl Images {
+    /// The images that stand, built now or before.
+    pub fn standing(&self) -> impl Iterator<Item = &Image> {
+        self.images.iter().filter(|image| image.stands())
+    }
+
+    /// True where every service has an image that nothing refused.
+    #[must_use]
+    pub fn all_stand(&self) -> bool {
+        self.images.iter().all(Image::stands)
+    }
+}
+
+impl Image {
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.service.as_str()
+    }
+
+    /// Under which name it can be had: by its digest in the registry, or by its tag in the engine. None for an image that was not kept, as
+    /// in a check build.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        let by_digest = self.digest.as_ref().filter(|_| name.registry() != "local" && self.is_in_registry());
+        Some(by_digest.map_or_else(|| name.to_string(), |digest| name.with_digest(digest.clone()).to_string()))
+    }
+
+    /// Its digest, `sha256:…`, where it is known: the manifest's in a registry, the image's id in an engine.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_ref().map(Digest::as_str)
+    }
+
+    /// True where it was built in this run.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.status == Status::Built
+    }
+
+    /// True where it stands and nothing has refused it.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        matches!(self.status, Status::Built | Status::Skipped)
+    }
+
+    fn is_in_registry(&self) -> bool {
+        self.name.as_ref().and_then(ImageRef::tag).is_some_and(|tag| tag.as_str().starts_with("in-"))
+    }
+}
+
+/// Builds every service that the plan says, several at once. One failure stops nobody else, unless `--fail-fast` was said.
+///
+/// # Errors
+/// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered. A build that fails is
+/// no error: the others go on, and [`publish`](super::publish) refuses.
+pub fn build_services(cx: &Context, plan: &Plan, base: &Base) -> Result<Images> {
+    let planned = Arc::clone(&plan.inner);
+    let job = cx.job();
+    match &planned.work {
+        Work::Here(made) if job.builds_services() => build(cx, &planned, made, base)?,
+        Work::Elsewhere(file) => {
+            let (record, tried) = jobs::collect(planned.session(), &job.request, file, job.attempt)?;
+            let mut progress = cx.progress();
+            (progress.record, progress.tried) = (Some(record), tried);
+        }
+        Work::Here(made) => return Ok(Images { images: foreseen(made), plan: Arc::clone(&planned) }),
+    }
+    if let Some(record) = &mut cx.progress().record {
+        if let Some(version) = &planned.ready.tree.version {
+            record.reference = Some(version.release.tag.tag.to_string());
+        }
+        record.commit = record.commit.take().or_else(|| planned.ready.tree.commit.clone());
+    }
+    let mut record = cx.progress().record.take();
+    if let Some(record) = &mut record {
+        gates::check(planned.session(), &job.request, record);
+    }
+    let images = record.as_ref().map(of_record).unwrap_or_default();
+    cx.progress().record = record;
+    Ok(Images { images, plan: planned })
+}
+
+fn build(cx: &Context, planned: &Planned, made: &monoship_plan::Plan, base: &Base) -> Result<()> {
+    let (session, request) = (planned.session(), &cx.job().request);
+    let Some(ground) = &planned.ready.ground else { return Ok(()) };
+    let Some(engine) = &ground.engine else { return Ok(()) };
+    let services = || services_step::run(session, &ground.project, engine, made, request);
+    let (base, services): (Option<Outcome>, Vec<Outcome>) = match base.state {
+        State::Failed => return Ok(()),
+        State::Stands => (None, services()?),
+        State::Beside => {
+            let (services, base) = pool::both(services, || base_step::run(session, engine, made));
+            (base?, services?)
+        }
+    };
+    with_record(cx, |record| {
+        outcome::add_base(record, base, made);
+        outcome::add_services(record, services, made);
+    });
+    Ok(())
+}
+
+/// The images that a plan speaks of, for a run that builds none of them.
+fn foreseen(plan: &monoship_plan::Plan) -> Vec<Image> {
+    let images = plan.services.iter().map(|service| {
+        let (status, digest) = match &service.decision {
+            Decision::Build { .. } => (Status::NotRun, None),
+            Decision::Skip { digest, .. } => (Status::Skipped, Some(digest.clone())),
+        };
+        Image { service: service.service.name.clone(), name: service.target.spec.output.names().first().cloned(), digest, status }
+    });
+    images.collect()
+}
+
+fn of_record(record: &RunRecord) -> Vec<Image> {
+    let images = record.tasks.iter().filter_map(|task| {
+        let Task::Service(service) = &task.task else { return None };
+        let name = task.images.first().and_then(|name| name.parse().ok());
+        Some(Image { service: service.clone(), name, digest: task.digest.clone(), status: task.status })
+    });
+    images.collect()
+}
+
+/// The service that this job is of, in a matrix.
+pub(super) fn alone(part: &Part) -> Option<&ServiceName> {
+    match part {
+        Part::Service(name, _) => Some(name),
+        _ => None,
+    }
+}

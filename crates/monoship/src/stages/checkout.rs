@@ -1,0 +1,126 @@
+//! Which files a run builds: the working tree, or a commit's, checked out apart.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use monoship_core::error::Result;
+use monoship_core::execute::group::Group;
+use monoship_plan::request::Release;
+
+use crate::context::Context;
+use crate::job::Job;
+use crate::stage::checkout::{self as steps, At, Held};
+use crate::stage::publication::{self, Naming};
+use crate::stage::signing::Signing;
+use crate::stage::{Session, configuration};
+
+/// The files that are built. A checkout is removed with the last value that was made from it.
+#[derive(Clone)]
+pub struct Tree {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    /// The run, by the configuration of these files.
+    pub session: Session,
+    /// Where they lie; none in the job that only publishes.
+    pub root: Option<PathBuf>,
+    /// The commit, where it is one's.
+    pub commit: Option<String>,
+    /// What is released, where this run publishes it.
+    pub version: Option<Version>,
+    // In this order: the checkout is gone before the next run of the same release may begin.
+    _held: Option<Held>,
+    _alone: Option<Group>,
+}
+
+/// A version that is to be published, with all that can be refused before anything is built.
+pub(crate) struct Version {
+    pub release: Release,
+    pub naming: Naming,
+    pub signing: Option<Signing>,
+}
+
+impl Tree {
+    /// The folder of the files; none in the job of a matrix that only publishes.
+    #[must_use]
+    pub fn root(&self) -> Option<&std::path::Path> {
+        self.inner.root.as_deref()
+    }
+
+    /// The commit's full id; none for a working tree.
+    #[must_use]
+    pub fn commit(&self) -> Option<&str> {
+        self.inner.commit.as_deref()
+    }
+}
+
+/// The files to build: on a laptop the working tree as it is; for a release, and in CI, a sparse checkout of the commit. What is in
+/// `xtask.toml` of that commit holds from here on.
+///
+/// ```no_run
+/// # fn pipeline(cx: &monoship::Context) -> monoship::Result<()> {
+/// let tree = monoship::stages::checkout(cx)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// A tag that is not there, has moved or is ambiguous; a commit that cannot be checked out; a release that could not be published,
+/// because the tools to sign it are missing or another run is at it.
+pub fn checkout(cx: &Context) -> Result<Tree> {
+    let (job, session) = (cx.job(), cx.session());
+    let (release, commit) = match (&job.release, &job.commit) {
+        (Some(release), None) => {
+            let (tag, commit) = steps::resolve(&session.git(), &release.tag)?;
+            (Some(Release { tag, ..release.clone() }), Some(commit))
+        }
+        (release, commit) => (release.clone(), commit.clone()),
+    };
+    let Some(commit) = commit else {
+        // Answered while the plan is made: the record names the commit that was built on, whatever is committed meanwhile.
+        cx.progress().head = Some(session.git().head());
+        return Ok(tree(cx, Inner::of_working_tree(session)));
+    };
+    let session = configuration::at_commit(session, &commit)?;
+    let version = match release {
+        Some(release) if job.ends_run() || job.only_looks() => Some(Version::new(&session, release, &commit, job)?),
+        _ => None,
+    };
+    let alone = version.as_ref().filter(|_| job.ends_run());
+    let alone = alone.map(|version| publication::enter(&session, &version.release)).transpose()?;
+    let held = if job.plans() { Some(hold(&session, job, version.as_ref(), &commit)?) } else { None };
+    let root = held.as_ref().map(|held| held.root().to_owned());
+    Ok(tree(cx, Inner { session, root, commit: Some(commit), version, _held: held, _alone: alone }))
+}
+
+fn tree(cx: &Context, inner: Inner) -> Tree {
+    cx.progress().session = Some(inner.session.clone());
+    Tree { inner: Arc::new(inner) }
+}
+
+/// Each purpose and each tag has a folder of its own: another tag's release of the same commit, or a look, must not take this one's away.
+fn hold(session: &Session, job: &Job, version: Option<&Version>, commit: &str) -> Result<Held> {
+    let at = match version {
+        Some(version) => {
+            let purpose = if job.only_looks() { "dry-run" } else { "checkout" };
+            At { purpose, name: version.release.tag.tag.as_str(), commit, keep: version.release.keep_checkout }
+        }
+        None => At::of_commit(commit),
+    };
+    steps::hold(session, &at)
+}
+
+impl Inner {
+    fn of_working_tree(session: &Session) -> Self {
+        let (session, root) = (session.clone(), Some(session.home.clone()));
+        Self { session, root, commit: None, version: None, _held: None, _alone: None }
+    }
+}
+
+impl Version {
+    fn new(session: &Session, release: Release, commit: &str, job: &Job) -> Result<Self> {
+        let signing = if job.only_looks() { None } else { Signing::of(session)? };
+        let naming = Naming::of_release(session, &release.tag, commit, &release)?;
+        Ok(Self { release, naming, signing })
+    }
+}

@@ -1,0 +1,280 @@
+//! Stages of a team's own: for each image, or for the run. They have a line in the display, a log, an entry in the record and the summary, and a
+//! place in a look and in the jobs of a matrix.
+
+use std::time::{Instant, SystemTime};
+
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Event, Level, Stage, Status, Task};
+use monoship_core::execute::pool;
+use monoship_core::name::StageName;
+use monoship_docker::spec::{BuildSpec, Output};
+use monoship_plan::request::Destination;
+use monoship_report::record::{Passed, TaskRecord};
+
+use crate::context::Context;
+use crate::stage::{build, planning};
+
+use super::build::alone;
+use super::plan::Planned;
+use super::{Base, Image, Images, Plan, Published, Ready, Tree};
+
+impl Context {
+    /// Runs `work` for each image that stands, several at once: a smoke test, a scan, a size check. An image that it refuses is published
+    /// under no tag, nor is any other of the run, and the run fails.
+    ///
+    /// What passed is remembered by the image's digest: an unchanged image is not tried again, and one that failed is tried again by
+    /// the next run. `--force` tries all again, as a stage's new name does, where what it looks at has changed.
+    ///
+    /// In a matrix each image is tried by its service's job. In a check build, which keeps no image, it is loaded into the engine first.
+    ///
+    /// ```no_run
+    /// use monoship::{Context, Image, Images, Result};
+    ///
+    /// fn smoke(cx: &Context, image: &Image) -> Result<()> {
+    ///     cx.start(image, &[])?.exec(&["node", "--version"]).map(drop)
+    /// }
+    ///
+    /// fn tested(cx: &Context, images: Images) -> Result<Images> {
+    ///     cx.each("smoke", images, smoke)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// A name that is no stage's; a run that is stopped. That an image is refused is no error here: the others are tried too.
+    pub fn each(&self, name: &str, images: Images, work: impl Fn(&Context, &Image) -> Result<()> + Sync) -> Result<Images> {
+        let stage: StageName = name.parse()?;
+        let job = self.job();
+        if job.only_looks() {
+            let names: Vec<&str> = images.images.iter().map(Image::service).collect();
+            self.would(name, &names.join(", "));
+            return Ok(images);
+        }
+        if !job.has_images() {
+            return Ok(images);
+        }
+        let Images { mut images, plan } = images;
+        let tried = pool::each(job.request.jobs.get(), &images, |image| {
+            let task = Task::Stage(Stage { stage: stage.clone(), service: Some(image.service.clone()) });
+            let by_its_job = self.progress().tried.iter().find(|tried| tried.task == task).cloned();
+            let belongs = image.stands() && alone(&job.part).is_none_or(|name| *name == image.service);
+            by_its_job.or_else(|| belongs.then(|| try_one(self, &plan, &stage, task, image, &work)))
+        })?;
+        self.session().shutdown.check()?;
+        for (image, tried) in images.iter_mut().zip(tried) {
+            if let Some(tried) = tried {
+                image.status = if tried.status == Status::Failed { Status::Failed } else { image.status };
+                enter(self, tried);
+            }
+        }
+        Ok(Images { images, plan })
+    }
+
+    /// Runs `work` once, as a stage of the run: a deployment, an announcement, a check of the plan. What it takes decides whether and where:
+    /// it is done by the job that made the input, and not at all where the input is empty, as [`Published`] is in a run that
+    /// publishes nothing.
+    ///
+    /// ```no_run
+    /// use monoship::{Context, Published, Result};
+    ///
+    /// fn deployed(cx: &Context, published: &Published) -> Result<()> {
+    ///     cx.stage("deploy", published, |published| {
+    ///         for image in published.images() {
+    ///             cx.command("kubectl").args(["set", "image", "deployment", &image.reference()]).run()?;
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// The work's; the record has it too. A name that is no stage's.
+    pub fn stage<I: Input>(&self, name: &str, input: &I, work: impl FnOnce(&I) -> Result<()>) -> Result<()> {
+        let stage: StageName = name.parse()?;
+        if self.job().only_looks() {
+            self.would(name, input.when());
+            return Ok(());
+        }
+        let job = self.job();
+        let owns = match input.owner() {
+            Owner::Plan => job.owns_plan(),
+            Owner::Base => job.builds_base(),
+            Owner::End => job.ends_run(),
+        };
+        if !owns || input.is_empty() {
+            return Ok(());
+        }
+        let task = Task::Stage(Stage { stage, service: None });
+        let (tried, done) = during(self, task, "for the run", |_| work(input));
+        enter(self, tried);
+        if done.is_err() {
+            self.progress().told = true;
+        }
+        done
+    }
+}
+
+/// Does a stage's work between its two events, with a context whose output goes to its log.
+fn during(cx: &Context, task: Task, title: &str, work: impl FnOnce(&Context) -> Result<()>) -> (TaskRecord, Result<()>) {
+    let (events, started, begun) = (&cx.session().events, Instant::now(), SystemTime::now());
+    events.emit(Event::Started { task: task.clone(), title: title.to_owned() });
+    let done = work(&cx.for_task(task.clone()));
+    let (status, why) = match &done {
+        Ok(()) => (Status::Done, String::new()),
+        Err(error) if error.is_cancelled() => (Status::Cancelled, String::new()),
+        Err(error) => (Status::Failed, error.to_string()),
+    };
+    let took = started.elapsed();
+    if !why.is_empty() {
+        events.emit(Event::Log { task: task.clone(), line: why.clone() });
+    }
+    events.emit(Event::Ended { task: task.clone(), status, took, digest: None });
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    (TaskRecord { why, started: Some(begun), took_ms, ..TaskRecord::new(task, status) }, done)
+}
+
+/// Enters what a stage came to. A service whose image was refused has failed.
+fn enter(cx: &Context, tried: TaskRecord) {
+    let mut progress = cx.progress();
+    let Some(record) = &mut progress.record else { return };
+    if let (Task::Stage(Stage { stage, service: Some(service) }), Status::Failed) = (&tried.task, tried.status) {
+        let of_service = Task::Service(service.clone());
+        for task in record.tasks.iter_mut().filter(|task| task.task == of_service) {
+            (task.status, task.why) = (Status::Failed, format!("{stage} failed"));
+        }
+    }
+    record.tasks.push(tried);
+}
+
+/// Tries one image, unless it is known that it passes.
+fn try_one(
+    cx: &Context,
+    plan: &Planned,
+    stage: &StageName,
+    task: Task,
+    image: &Image,
+    work: &(impl Fn(&Context, &Image) -> Result<()> + Sync),
+) -> TaskRecord {
+    let (job, session) = (cx.job(), plan.session());
+    let passed = Passed::new(&session.state_dir(), stage);
+    let anew = job.request.force || job.request.no_cache;
+    if !anew && image.digest.as_ref().is_some_and(|digest| passed.has(digest)) {
+        let entry = TaskRecord::new(task, Status::Skipped);
+        return TaskRecord { why: "this image passed before".to_owned(), digest: image.digest.clone(), ..entry };
+    }
+    let mut digest = image.digest.clone();
+    let (tried, done) = during(cx, task, &format!("image of {}", image.service), |cx| {
+        let loaded = loaded(cx, plan, image)?;
+        digest.clone_from(&loaded.digest);
+        work(cx, &loaded)
+    });
+    let remembered = match (&digest, done) {
+        (Some(digest), Ok(())) => passed.remember(digest),
+        (Some(digest), Err(_)) => passed.forget(digest),
+        (None, _) => Ok(()),
+    };
+    if let Err(error) = remembered {
+        let message = format!("what {stage} came to for {} is not remembered: {error}", image.service);
+        session.events.notice(Level::Warning, None, message, Some("the next run tries it again".to_owned()));
+    }
+    TaskRecord { digest, ..tried }
+}
+
+/// The image itself, or, where the build kept none, the same loaded into the engine as `:check`: every step comes from the engine's cache.
+fn loaded(cx: &Context, plan: &Planned, image: &Image) -> Result<Image> {
+    if image.name.is_some() {
+        return Ok(image.clone());
+    }
+    let (session, request) = (plan.session(), &cx.job().request);
+    let check = matches!(&request.destination, Destination::Output(output) if output == "type=cacheonly");
+    let target = plan.here().and_then(|made| made.services.iter().find(|service| service.service.name == image.service));
+    let (Some(service), Some(engine), true) = (target, plan.engine(), check) else {
+        return Err(Error::failed("this run keeps no image that could be tried").hint("build it into the engine or a registry"));
+    };
+    let name = session.config.images.image(&image.service)?.with_tag("check".parse()?);
+    let spec = BuildSpec {
+        output: Output::Load { names: vec![name.clone()], zstd: false },
+        platforms: Vec::new(),
+        cache_to: Vec::new(),
+        no_cache: false,
+        ..service.target.spec.clone()
+    };
+    let call = build::command(session, &engine.buildx(), &spec);
+    cx.log(&format!("$ {call}"));
+    let code = call.stream(&session.shutdown, |_| ())?;
+    if code != Some(0) {
+        return Err(Error::failed("the image could not be loaded into the engine").hint(format!("run `{call}`")));
+    }
+    let id = planning::image_store(session, engine).inspect(&name)?.map(|image| image.id);
+    Ok(Image { name: Some(name), digest: id, ..image.clone() })
+}
+
+/// What a stage of the run may take: what the stage before it made.
+pub trait Input: sealed::Sealed {
+    /// True where there is nothing to work on.
+    #[doc(hidden)]
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// In words, when the work is done, for a look.
+    #[doc(hidden)]
+    fn when(&self) -> &'static str {
+        ""
+    }
+}
+
+use sealed::Owner;
+
+mod sealed {
+    /// The job of a matrix that has something at hand.
+    #[derive(Clone, Copy)]
+    pub enum Owner {
+        /// The first one.
+        Plan,
+        /// The base's.
+        Base,
+        /// The one that ends the run.
+        End,
+    }
+
+    pub trait Sealed {
+        fn owner(&self) -> Owner;
+    }
+}
+
+macro_rules! owned {
+    ($($input:ty => $owner:ident),*) => {$(
+        impl sealed::Sealed for $input {
+            fn owner(&self) -> Owner {
+                Owner::$owner
+            }
+        }
+    )*};
+}
+
+owned!(Tree => Plan, Ready => Plan, Plan => Plan, Base => Base, Images => End, Published => End);
+
+impl Input for Tree {}
+impl Input for Ready {}
+impl Input for Plan {}
+impl Input for Base {}
+
+impl Input for Images {
+    fn is_empty(&self) -> bool {
+        !self.all_stand()
+    }
+
+    fn when(&self) -> &'static str {
+        "once every image stands"
+    }
+}
+
+impl Input for Published {
+    fn is_empty(&self) -> bool {
+        Published::is_empty(self)
+    }
+
+    fn when(&self) -> &'static str {
+        "once the images are published"
+    }
+}

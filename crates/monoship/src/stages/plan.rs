@@ -1,0 +1,200 @@
+//! What is built, and why. Getting ready may start an engine, make stand-ins and pin base images, and says so; the plan itself has no
+//! effect, and a run that only looks has none at all.
+
+use std::sync::Arc;
+
+use monoship_core::error::{Error, Result};
+use monoship_core::event::Level;
+use monoship_docker::engine::Engine;
+use monoship_plan::request::Destination;
+use monoship_report::results::PlanFile;
+
+use crate::context::Context;
+use crate::job::Part;
+use crate::stage::engine as engines;
+use crate::stage::inputs::{self, Bases};
+use crate::stage::project::{self, Project};
+use crate::stage::{Session, jobs, outcome, planning};
+
+use super::Tree;
+use super::checkout;
+
+/// The monorepo, the engine, and the base images that services start from.
+#[derive(Clone)]
+pub struct Ready {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub tree: Arc<checkout::Inner>,
+    /// What was read; none in the job that goes by another one's plan.
+    pub ground: Option<Ground>,
+}
+
+/// What a plan is made from.
+pub(crate) struct Ground {
+    pub project: Project,
+    /// None where nobody answers, and the run only looks.
+    pub engine: Option<Engine>,
+    pub bases: Bases,
+}
+
+impl Inner {
+    pub fn session(&self) -> &Session {
+        &self.tree.session
+    }
+}
+
+/// Reads the monorepo and gets ready what only a build may touch: the engine is started, base images that are new to `xtask.lock` are
+/// pinned there, and where Docker Hub cannot be reached the embedded engine makes stand-ins. A run that only looks does none of that, and
+/// goes on with what is there.
+///
+/// ```no_run
+/// # fn pipeline(cx: &monoship::Context) -> monoship::Result<()> {
+/// # use monoship::stages;
+/// let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// A file of the monorepo that is missing or malformed, with its place; no engine; a base image that can neither be had nor pinned.
+pub fn prepare(cx: &Context, tree: &Tree) -> Result<Ready> {
+    let tree = Arc::clone(&tree.inner);
+    let ground = match &tree.root {
+        Some(root) if cx.job().plans() => Some(ground(cx, &tree.session, root)?),
+        _ => None,
+    };
+    Ok(Ready { inner: Arc::new(Inner { tree, ground }) })
+}
+
+fn ground(cx: &Context, session: &Session, root: &std::path::Path) -> Result<Ground> {
+    let request = &cx.job().request;
+    let (project, engine) = rayon::join(|| project::load(session, root), || engine(cx, session));
+    // The monorepo's errors first: they are nearer to the user.
+    let (project, engine) = (project?, engine?);
+    if root != session.home {
+        project::check_complete(&project)?;
+    }
+    let images = inputs::base_images(session, &project, request)?;
+    let bases = match &engine {
+        Some(engine) if !cx.only_looks() => inputs::ensure_bases(session, &project, engine, request, &images)?,
+        _ => inputs::known_bases(session, &project, engine.as_ref(), &images)?,
+    };
+    cx.progress().engine.clone_from(&engine);
+    Ok(Ground { project, engine, bases })
+}
+
+/// The engine, started where it has to be; for a look the one that runs, if there is one.
+fn engine(cx: &Context, session: &Session) -> Result<Option<Engine>> {
+    let (choice, suite) = (session.config.engine, session.config.suite);
+    if !cx.only_looks() {
+        return engines::find(&session.env, choice, suite, &session.events, &session.shutdown).map(Some);
+    }
+    let found = engines::running(&session.env, choice, suite, &session.shutdown);
+    let (engine, why) = match found {
+        Err(error) if error.is_cancelled() => return Err(error),
+        Err(error) => (None, format!("no engine here: {error}")),
+        Ok(None) => (None, "no engine here: what stands in it is not known".to_owned()),
+        Ok(engine) => return Ok(engine),
+    };
+    if matches!(cx.job().request.destination, Destination::Engine(_)) {
+        session.events.notice(Level::Info, None, why, None);
+    }
+    Ok(engine)
+}
+
+/// What is built, and why: data. Nothing is changed by making it.
+#[derive(Clone)]
+pub struct Plan {
+    pub(crate) inner: Arc<Planned>,
+}
+
+pub(crate) struct Planned {
+    pub ready: Arc<Inner>,
+    pub work: Work,
+}
+
+/// What a plan consists of.
+pub(crate) enum Work {
+    /// Made here.
+    Here(Box<monoship_plan::Plan>),
+    /// Made by the first job of a matrix, and read from its file.
+    Elsewhere(Arc<PlanFile>),
+}
+
+impl Plan {
+    /// The services that are built, by name.
+    pub fn to_build(&self) -> impl Iterator<Item = &str> {
+        let (here, elsewhere) = match &self.inner.work {
+            Work::Here(plan) => (Some(plan.to_build().map(|service| service.service.name.as_str())), None),
+            Work::Elsewhere(file) => {
+                let missing = file.services.iter().filter(|(_, planned)| planned.present.is_none());
+                (None, Some(missing.map(|(name, _)| name.as_str())))
+            }
+        };
+        here.into_iter().flatten().chain(elsewhere.into_iter().flatten())
+    }
+}
+
+impl Planned {
+    pub fn session(&self) -> &Session {
+        self.ready.session()
+    }
+
+    /// The engine, where there is one.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.ready.ground.as_ref()?.engine.as_ref()
+    }
+
+    /// The plan, where it was made here.
+    pub fn here(&self) -> Option<&monoship_plan::Plan> {
+        match &self.work {
+            Work::Here(plan) => Some(plan),
+            Work::Elsewhere(_) => None,
+        }
+    }
+}
+
+/// Makes the plan: which services are built and why, with every cache tier's verdict. It asks (git, the engine, registries) and changes
+/// nothing; what nobody can answer is built, and said.
+///
+/// ```no_run
+/// # fn pipeline(cx: &monoship::Context) -> monoship::Result<()> {
+/// # use monoship::stages;
+/// let plan = stages::plan(cx, &stages::prepare(cx, &stages::checkout(cx)?)?)?;
+/// for service in plan.to_build() {
+///     cx.say(format!("{service} is built"));
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Unknown services or targets, a push without a registry, and, but in a look, whatever cannot be asked.
+pub fn plan(cx: &Context, ready: &Ready) -> Result<Plan> {
+    let ready = Arc::clone(&ready.inner);
+    let job = cx.job();
+    let work = match (&ready.ground, &job.part) {
+        (Some(ground), _) => Work::Here(Box::new(made(cx, &ready, ground)?)),
+        (None, Part::Publish(file)) => Work::Elsewhere(Arc::clone(file)),
+        (None, _) => return Err(Error::failed("nothing was made ready")),
+    };
+    let planned = Arc::new(Planned { ready, work });
+    cx.progress().plan = Some(Arc::clone(&planned));
+    Ok(Plan { inner: planned })
+}
+
+fn made(cx: &Context, ready: &Inner, ground: &Ground) -> Result<monoship_plan::Plan> {
+    let (job, session) = (cx.job(), ready.session());
+    let plan = planning::plan(session, ground, &job.request, job.only_looks())?;
+    if let (Part::Service(_, file), Some(commit)) = (&job.part, &ready.tree.commit) {
+        jobs::check(file, &plan, commit)?;
+    }
+    if job.builds_base() || job.builds_services() {
+        let mut record = outcome::begin(session, &job.request, &plan);
+        if matches!(job.part, Part::Base) {
+            record.tasks.clear();
+        }
+        cx.progress().record = Some(record);
+    }
+    Ok(plan)
+}

@@ -1,0 +1,135 @@
+//! The end of a run that pushes: every tag of every service or none, and the release's notes.
+
+use std::sync::Arc;
+
+use monoship_core::error::{Error, Result};
+
+use crate::context::Context;
+use crate::stage::publication::{self, Naming, Noted};
+use crate::stage::publish::{self as steps, Item};
+use crate::stage::{Session, jobs};
+
+use super::Images;
+use super::build::Image as Built;
+use super::checkout::Version;
+use super::plan::{Planned, Work};
+
+/// What a run published; empty where it publishes nothing.
+pub struct Published {
+    images: Vec<Image>,
+    /// What the notes would name, in a look.
+    foreseen: Vec<Noted>,
+    plan: Arc<Planned>,
+}
+
+/// One service's image, published.
+#[derive(Debug, Clone)]
+pub struct Image {
+    published: steps::Published,
+}
+
+impl Published {
+    fn nothing(plan: Arc<Planned>) -> Self {
+        Self { images: Vec::new(), foreseen: Vec::new(), plan }
+    }
+
+    /// True where nothing was published: a build without `--push`, a job of a matrix before the last one, a look.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// The images, one a service.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        self.images.iter()
+    }
+}
+
+impl Image {
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.published.service.as_str()
+    }
+
+    /// The image by its digest: `ghcr.io/acme/shop/api@sha256:…`.
+    #[must_use]
+    pub fn reference(&self) -> String {
+        self.published.repository.with_digest(self.published.digest.clone()).to_string()
+    }
+
+    /// The tags that point to it now.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        let here = self.published.tags.iter().filter(|tag| !matches!(tag.step, steps::Step::HeldBy(_)));
+        here.map(|tag| tag.tag.as_str())
+    }
+}
+
+/// Puts every tag of every service, or none: a release's version tags, or a branch's with `build --push`. Images were pushed under content
+/// tags before; here they get their names, as byte-identical manifests of the digests that this run has built or has proof of. Where
+/// nothing is pushed it passes on an empty value.
+///
+/// # Errors
+/// Where an image is missing, because a build, a gate or a stage failed; a tag that is refused. Then no tag has moved, or each is put back.
+pub fn publish(cx: &Context, images: Images) -> Result<Published> {
+    let Images { images, plan } = images;
+    let (job, session) = (cx.job(), plan.session());
+    let version = plan.ready.tree.version.as_ref();
+    let branch = Naming::of_branch(&job.request.destination);
+    let naming = version.map(|version| &version.naming).or(branch.as_ref());
+    if job.only_looks() {
+        let (Some(made), Some(version)) = (plan.here(), version) else { return Ok(Published::nothing(plan)) };
+        let (publication, foreseen) = publication::preview(session, made, &version.naming)?;
+        cx.progress().publication = Some(publication);
+        return Ok(Published { foreseen, ..Published::nothing(plan) });
+    }
+    if !job.ends_run() {
+        return Ok(Published::nothing(plan));
+    }
+    let stands = cx.progress().record.as_ref().is_some_and(publication::all_stand);
+    if !stands {
+        cx.progress().told = true;
+        return Err(Error::failed("nothing is published: not every service has an image"));
+    }
+    let Some(naming) = naming else { return Ok(Published::nothing(plan)) };
+    let published = put(session, items(session, &plan, &images, naming)?, naming, version)?;
+    cx.progress().published.clone_from(&published);
+    let images = published.into_iter().map(|published| Image { published }).collect();
+    Ok(Published { images, ..Published::nothing(plan) })
+}
+
+/// What is to be published: of each image the digest that was built or found, under which its content tag was seen.
+fn items(session: &Session, plan: &Planned, images: &[Built], naming: &Naming) -> Result<Vec<Item>> {
+    match &plan.work {
+        Work::Here(made) => Ok(publication::items(made, images, naming)),
+        Work::Elsewhere(file) => jobs::items(session, file, images, &naming.tags),
+    }
+}
+
+/// What is to be signed is signed before the first tag is put.
+fn put(session: &Session, items: Vec<Item>, naming: &Naming, version: Option<&Version>) -> Result<Vec<steps::Published>> {
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let publication = steps::plan(&publication::request(session, items, naming), &session.registry)?;
+    if let Some(signing) = version.and_then(|version| version.signing.as_ref()) {
+        signing.sign(session, &publication)?;
+    }
+    steps::run(&publication, &session.registry, &session.events)
+}
+
+/// Writes the notes of a release: what was published, with tags and digests, between two marker comments. Where nothing is released it
+/// does nothing; a look makes them and writes none.
+///
+/// # Errors
+/// When an image cannot be read back, or GitHub does not answer. The images and their tags stand.
+pub fn update_release(cx: &Context, published: &Published) -> Result<()> {
+    let plan = &published.plan;
+    let look = cx.only_looks();
+    let Some(version) = plan.ready.tree.version.as_ref().filter(|_| look || !published.is_empty()) else { return Ok(()) };
+    let put: Vec<Noted> = published.images.iter().map(|image| Noted::from(&image.published)).collect();
+    let images = if look { &published.foreseen } else { &put };
+    let notes = publication::write_notes(plan.session(), &version.release.tag, &version.release, images, look)?;
+    cx.progress().notes = Some(notes);
+    Ok(())
+}

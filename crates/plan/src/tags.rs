@@ -1,0 +1,223 @@
+//! Which tags a release gets, and which tags are a release's: upkeep and branch builds go by the inverse. No I/O.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use monoship_core::error::{Error, Result};
+use monoship_core::name::{ReleaseTag, Tag};
+
+/// A release, as far as its tags may depend on it. All of it is the same on every machine and in every rerun.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The git tag and the version that it names.
+    pub tag: ReleaseTag,
+    /// When its commit was made, as RFC 3339: `2026-11-28T20:59:16+00:00`.
+    pub committed: String,
+}
+
+impl Release {
+    /// The version without `v`: `1.2.3`.
+    #[must_use]
+    pub fn version(&self) -> String {
+        self.tag.version.to_string()
+    }
+
+    /// The day on which its commit was made, `2026-11-28`.
+    #[must_use]
+    pub fn day(&self) -> &str {
+        self.committed.get(..10).unwrap_or(&self.committed)
+    }
+
+    /// True for a version such as `1.2.3-rc.1`.
+    #[must_use]
+    pub fn is_prerelease(&self) -> bool {
+        !self.tag.version.pre.is_empty()
+    }
+}
+
+/// A rule for tags of a team's own, and its inverse.
+///
+/// ```
+/// use monoship_core::name::Tag;
+/// use monoship_plan::tags::{Release, TagRule};
+///
+/// /// `2026.11.28`, the day of the release's commit.
+/// struct Calendar;
+///
+/// impl TagRule for Calendar {
+///     fn tags(&self, release: &Release) -> Vec<String> {
+///         vec![release.day().replace('-', ".")]
+///     }
+///
+///     fn owns(&self, tag: &Tag) -> bool {
+///         let parts: Vec<&str> = tag.as_str().split('.').collect();
+///         parts.len() == 3 && parts[0].len() == 4 && parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()))
+///     }
+/// }
+/// ```
+pub trait TagRule: Send + Sync {
+    /// The tags that a release gets from this rule. Equal releases get equal tags.
+    fn tags(&self, release: &Release) -> Vec<String>;
+
+    /// True for every tag that this rule has made or may make. No branch takes such a tag, and `cache prune` knows it for a release's.
+    fn owns(&self, tag: &Tag) -> bool;
+
+    /// Why a tag of this rule is not needed any more; by default each is, for ever. `cache prune` removes what no other tag keeps.
+    fn retired(&self, tag: &Tag, now: SystemTime) -> Option<String> {
+        let _ = (tag, now);
+        None
+    }
+}
+
+/// The rules by which a release gets its tags.
+///
+/// ```
+/// # use monoship_plan::tags::{Release, TagRule, Tags};
+/// # use monoship_core::name::Tag;
+/// # struct Calendar;
+/// # impl TagRule for Calendar {
+/// #     fn tags(&self, _: &Release) -> Vec<String> { Vec::new() }
+/// #     fn owns(&self, _: &Tag) -> bool { false }
+/// # }
+/// let both = Tags::semver().and(Calendar);
+/// let alone = Tags::none().and(Calendar);
+/// ```
+#[derive(Clone)]
+pub struct Tags {
+    templates: bool,
+    rules: Vec<Arc<dyn TagRule>>,
+}
+
+impl Default for Tags {
+    fn default() -> Self {
+        Self::semver()
+    }
+}
+
+impl fmt::Debug for Tags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tags {{ templates: {}, rules: {} }}", self.templates, self.rules.len())
+    }
+}
+
+impl Tags {
+    /// The templates of `[release] tags`, by default `v1.2.3`, `1.2.3`, `1.2`, `1` and `latest`.
+    #[must_use]
+    pub fn semver() -> Self {
+        Self { templates: true, rules: Vec::new() }
+    }
+
+    /// No rule at all, to begin with.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { templates: false, rules: Vec::new() }
+    }
+
+    /// Adds a rule.
+    #[must_use]
+    pub fn and(mut self, rule: impl TagRule + 'static) -> Self {
+        self.rules.push(Arc::new(rule));
+        self
+    }
+
+    /// True where the templates of `[release] tags` count.
+    #[must_use]
+    pub fn uses_templates(&self) -> bool {
+        self.templates
+    }
+
+    /// True where there is a rule beside the templates.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// What the rules beside the templates make of a release.
+    ///
+    /// # Errors
+    /// When a rule makes what is no tag, or does not know its own: a tag that it would not recognise would be taken for a branch's.
+    pub fn of(&self, release: &Release) -> Result<Vec<Tag>> {
+        let mut tags = Vec::new();
+        for rule in &self.rules {
+            for text in rule.tags(release) {
+                let tag: Tag = text.parse()?;
+                if !rule.owns(&tag) {
+                    return Err(
+                        Error::usage(format!("a tag rule makes `{tag}` and does not own it")).hint("mend the rule's `owns`")
+                    );
+                }
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+        }
+        Ok(tags)
+    }
+
+    /// True for a tag that one of these rules has made or may make.
+    #[must_use]
+    pub fn own(&self, tag: &Tag) -> bool {
+        self.rules.iter().any(|rule| rule.owns(tag))
+    }
+
+    /// Why a tag is not needed any more by the rules that own it.
+    #[must_use]
+    pub fn retired(&self, tag: &Tag, now: SystemTime) -> Option<String> {
+        let mut owners = self.rules.iter().filter(|rule| rule.owns(tag)).peekable();
+        owners.peek()?;
+        owners.map(|rule| rule.retired(tag, now)).collect::<Option<Vec<_>>>()?.into_iter().next()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Days;
+
+    impl TagRule for Days {
+        fn tags(&self, release: &Release) -> Vec<String> {
+            vec![format!("day-{}", release.day())]
+        }
+        fn owns(&self, tag: &Tag) -> bool {
+            tag.as_str().starts_with("day-")
+        }
+        fn retired(&self, tag: &Tag, _: SystemTime) -> Option<String> {
+            (tag.as_str() < "day-2026").then(|| "of another year".to_owned())
+        }
+    }
+
+    struct Forgetful;
+
+    impl TagRule for Forgetful {
+        fn tags(&self, _: &Release) -> Vec<String> {
+            vec!["edge".to_owned()]
+        }
+        fn owns(&self, _: &Tag) -> bool {
+            false
+        }
+    }
+
+    fn release() -> Release {
+        Release { tag: "v1.2.3".parse().unwrap(), committed: "2026-11-28T20:59:16+00:00".to_owned() }
+    }
+
+    #[test]
+    fn a_rule_makes_tags_and_knows_them_again() {
+        let tags = Tags::semver().and(Days);
+        assert_eq!(tags.of(&release()).unwrap(), ["day-2026-11-28".parse().unwrap()]);
+        assert!(tags.own(&"day-2020-01-01".parse().unwrap()) && !tags.own(&"main".parse().unwrap()));
+        let retired = |tag: &str| tags.retired(&tag.parse().unwrap(), SystemTime::UNIX_EPOCH);
+        assert_eq!(
+            (retired("day-2020-01-01").as_deref(), retired("day-2026-01-01"), retired("main")),
+            (Some("of another year"), None, None)
+        );
+    }
+
+    #[test]
+    fn a_rule_that_does_not_know_its_own_tag_is_refused() {
+        let error = Tags::none().and(Forgetful).of(&release()).unwrap_err();
+        assert!(error.to_string().contains("makes `edge` and does not own it"), "{error}");
+    }
+}
