@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::manifest::{Descriptor, Document, Manifest, Raw};
 use super::registry::Registry;
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::http::percent_decode;
 use monoship_core::name::{Digest, ImageRef, Platform};
 
 /// A statement larger than this is not read: a bill of materials with every file of an image has some tens of megabytes.
@@ -73,7 +74,7 @@ impl Material {
     #[must_use]
     pub fn image(&self) -> Option<ImageRef> {
         let name = self.uri.strip_prefix("pkg:docker/")?.split('?').next()?;
-        let name = unescape(name);
+        let name = percent_decode(name);
         let text = match name.rsplit_once('@') {
             Some((name, version)) if !version.contains(':') => format!("{name}:{version}"),
             Some((name, _)) => name.to_owned(),
@@ -319,26 +320,6 @@ impl Sbom {
         }
         self.npm.sort();
     }
-}
-
-/// Percent-decoding; what is malformed stays as it is.
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok()).and_then(|two| u8::from_str_radix(two, 16).ok());
-        match hex {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

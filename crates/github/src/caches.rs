@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::api::Api;
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::http::percent_encode;
 use monoship_core::name::Digest;
 use monoship_core::text;
 
@@ -73,7 +74,8 @@ impl Api {
         struct Page {
             actions_caches: Vec<CacheEntry>,
         }
-        let parameter = |name: &str, value: Option<&str>| value.map(|v| format!("&{name}={}", encode(v))).unwrap_or_default();
+        let parameter =
+            |name: &str, value: Option<&str>| value.map(|v| format!("&{name}={}", percent_encode(v))).unwrap_or_default();
         let path = format!("actions/caches?per_page=100{}{}", parameter("key", filter.key), parameter("ref", filter.git_ref));
         let mut found = Vec::new();
         self.pages(&path, |page: Page| {
@@ -159,13 +161,6 @@ impl Api {
         })?;
         Ok(found)
     }
-}
-
-/// Percent-encodes a query value: everything but RFC 3986's unreserved characters.
-#[must_use]
-pub fn encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// What a key of BuildKit's gha exporter names (`cache/remotecache/gha/gha.go`).
@@ -324,10 +319,5 @@ mod tests {
         let over = Budget { used: holding(10 << 30), ..budget }.check().unwrap_err();
         assert_eq!(over.to_string(), "it is full: it holds 10.7 GB");
         assert_eq!(Budget { used: None, ..budget }.check(), Ok(()));
-    }
-
-    #[test]
-    fn a_query_value_is_encoded() {
-        assert_eq!(encode("refs/heads/ä&b=1"), "refs%2Fheads%2F%C3%A4%26b%3D1");
     }
 }

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use crate::api::Api;
-use crate::caches::encode;
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::http::percent_encode;
 use monoship_core::name::{Digest, Tag};
 
 /// Whose packages they are: GitHub has a path for each.
@@ -69,7 +69,7 @@ impl Api {
             Owner::Organization => "orgs",
             Owner::User => "users",
         };
-        format!("/{kind}/{}/packages/container/{}", self.repository().owner(), encode(package))
+        format!("/{kind}/{}/packages/container/{}", self.repository().owner(), percent_encode(package))
     }
 
     /// The names of the repository owner's container packages, `repo/api` for `ghcr.io/<owner>/repo/api`.

@@ -52,6 +52,22 @@ impl Limits {
         Self { connect: Duration::from_secs(10), idle: Duration::from_mins(1), whole: Duration::from_mins(5) };
 }
 
+/// All but RFC 3986's unreserved characters.
+const RESERVED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Percent-encodes what stands in a path segment or a query's value: everything but RFC 3986's unreserved characters.
+#[must_use]
+pub fn percent_encode(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, RESERVED).to_string()
+}
+
+/// The text that was percent-encoded; what is malformed stays as it is, and bytes that are not UTF-8 are replaced.
+#[must_use]
+pub fn percent_decode(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
 /// The client. Cloning is cheap and shares its connections.
 #[derive(Clone)]
 pub struct Http {

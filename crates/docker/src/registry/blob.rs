@@ -8,7 +8,7 @@ use sha2::Digest as _;
 use super::{Call, Registry, corrupt};
 use crate::manifest::{Descriptor, Document, Raw};
 use monoship_core::error::{Error, Result};
-use monoship_core::execute::http::{Request, Stream, resolve};
+use monoship_core::execute::http::{Request, Stream, percent_encode, resolve};
 use monoship_core::execute::retry::{Again, Failed};
 use monoship_core::name::{Digest, ImageRef, hex};
 
@@ -142,7 +142,7 @@ impl Registry {
             sent += piece.len();
         }
         let separator = if location.contains('?') { '&' } else { '?' };
-        let end = format!("{location}{separator}digest={}", super::session::percent(digest.as_str()));
+        let end = format!("{location}{separator}digest={}", percent_encode(digest.as_str()));
         let last = last.cloned().unwrap_or_else(|| Arc::from(&b""[..]));
         self.upload_step(&call, &[201, 204], || {
             let request = Request::new("PUT", &end).header("content-type", "application/octet-stream");
@@ -174,7 +174,7 @@ impl Registry {
         let mut call = Call::push(to);
         call.scope = format!("{} repository:{}:pull", call.scope, from.repository());
         self.retrying(|| {
-            let (digest, source) = (super::session::percent(digest.as_str()), super::session::percent(from.repository()));
+            let (digest, source) = (percent_encode(digest.as_str()), percent_encode(from.repository()));
             let url = self.url(to, &format!("blobs/uploads/?mount={digest}&from={source}"))?;
             Ok(self.must(&call, &[201, 202], || Request::new("POST", &url).body(Vec::new()))?.status == 201)
         })

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::challenge::{self, Challenge};
 use crate::credentials::{Credential, Credentials, Secret};
 use monoship_core::error::Error;
-use monoship_core::execute::http::{Head, Http, Request, Response, Trouble, authority, is_loopback};
+use monoship_core::execute::http::{Head, Http, Request, Response, Trouble, authority, is_loopback, percent_encode};
 use monoship_core::execute::retry::Failed;
 use monoship_core::name::DOCKER_HUB;
 
@@ -211,12 +211,6 @@ fn read_token(response: &Response) -> Result<(Secret, Duration), Failed> {
 
 /// `a=b&c=d`, percent-encoded.
 fn encode<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let pairs = pairs.map(|(name, value)| format!("{name}={}", percent(value)));
+    let pairs = pairs.map(|(name, value)| format!("{name}={}", percent_encode(value)));
     pairs.collect::<Vec<_>>().join("&")
-}
-
-/// Percent-encodes all but RFC 3986's unreserved characters.
-pub(super) fn percent(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -170,3 +170,14 @@ fn locations_are_resolved_as_browsers_do_and_never_down_to_plain_http() {
         assert_eq!(resolve(base, location).ok().as_deref(), expected, "{location}");
     }
 }
+
+#[test]
+fn all_but_unreserved_characters_are_percent_encoded_and_come_back() {
+    for (plain, encoded) in
+        [("refs/heads/ä&b=1", "refs%2Fheads%2F%C3%A4%26b%3D1"), ("a-b.c_d~9", "a-b.c_d~9"), ("%2F +", "%252F%20%2B")]
+    {
+        assert_eq!(percent_encode(plain), encoded);
+        assert_eq!(percent_decode(encoded), plain);
+    }
+    assert_eq!(percent_decode("%zz%4"), "%zz%4");
+}
