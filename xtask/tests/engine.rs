@@ -9,7 +9,6 @@ use monoship_core::event::Events;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_docker::containerd;
 use monoship_docker::engine::{Engine, ca_bundle};
 use monoship_docker::store::ImageStore;
 use monoship_engine::{EngineOptions, daemon, standin};
@@ -114,28 +113,39 @@ fn a_running_engine_is_found_at_once_and_started_only_once() {
     assert_eq!(daemons, 1);
 }
 
-/// What the machine still knows of an engine.
 #[test]
-fn containerd_lists_what_the_engine_answers_for() {
+fn one_question_finds_each_image_by_each_of_its_names() {
     let engine = &shared().engine;
     let store = || ImageStore::new(engine.docker_host.as_deref(), engine.docker(), &Shutdown::new());
+    // The client's way to the same engine, as to one that is elsewhere.
+    let by_client = || ImageStore::new(Some("ssh://is-not-a-socket"), engine.docker(), &Shutdown::new());
     let name = |at: usize| -> ImageRef { format!("engine-test/{}/listed-{at}:1", "long".repeat(55)).parse().unwrap() };
     // Two zero blocks: a tar archive without entries.
     let import = engine.docker().args(["import", "-", &name(0).to_string()]).stdin(vec![0; 1024]);
     let digest: Digest = run(&import).parse().unwrap();
-    // More than one HTTP/2 frame of them.
-    let names: Vec<ImageRef> = (0..60).map(name).collect();
+    let mut names: Vec<ImageRef> = (0..60).map(name).collect();
+    // Docker Hub's short names, a host with a port, and no tag at all.
+    names.extend(
+        ["listed:1", "docker.io/library/listed:2", "127.0.0.1:5000/a/b:1", "engine-test/listed"]
+            .map(|name| name.parse().unwrap()),
+    );
     names[1..].iter().for_each(|other| store().tag(&names[0], other).unwrap());
-    let listed = containerd::images(&engine.containerd().unwrap()).unwrap();
-    assert!(names.iter().all(|name| listed.get(&name.to_string()) == Some(&digest.to_string())), "{listed:?}");
-    let asked = [names[0].clone(), names[59].clone(), "engine-test/never-made:1".parse().unwrap()];
-    let one_by_one = store().ids(&asked).unwrap();
-    assert_eq!(one_by_one, [Some(digest.clone()), Some(digest.clone()), None]);
-    assert_eq!(store().with_containerd(engine.containerd()).ids(&asked).unwrap(), one_by_one);
+    names.push(names[0].without_reference().with_digest(digest.clone()));
+    let there = vec![Some(digest.clone()); names.len()];
+    assert_eq!(store().ids(&names).unwrap(), there);
+    assert_eq!(by_client().ids(&names).unwrap(), there);
+    let other_digest = names[0].without_reference().with_digest(Digest::of(b"another"));
+    let strangers = ["engine-test/never-made:1", "listed:3", "listed"].map(|name| name.parse().unwrap());
+    let asked = [&strangers[..], &[other_digest]].concat();
+    assert_eq!((store().ids(&asked).unwrap(), by_client().ids(&asked).unwrap()), (vec![None; 4], vec![None; 4]));
+    assert_eq!(by_client().inspect(&names[0]).unwrap(), store().inspect(&names[0]).unwrap());
+    assert_eq!(by_client().inspect(&asked[0]).unwrap(), None);
+    assert!(!by_client().remove(&asked[0]).unwrap());
     run(&engine.docker().args(["image", "rm", "--force", digest.as_ref()]));
-    assert_eq!(store().with_containerd(engine.containerd()).ids(&names).unwrap(), vec![None; 60]);
+    assert_eq!(store().ids(&names).unwrap(), vec![None; names.len()]);
 }
 
+/// What the machine still knows of an engine.
 fn traces(test: &TestEngine) -> Vec<String> {
     let layout = test.layout();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -45,8 +45,6 @@ pub struct Own {
     pub data: PathBuf,
     /// Tells it from any other embedded engine on the machine.
     pub id: String,
-    /// The socket of the containerd that keeps its images.
-    pub containerd: PathBuf,
 }
 
 impl Engine {
@@ -66,12 +64,6 @@ impl Engine {
     #[must_use]
     pub fn buildx(&self) -> Invocation {
         self.client(&self.buildx)
-    }
-
-    /// The socket of the containerd that keeps its images, where it is known.
-    #[must_use]
-    pub fn containerd(&self) -> Option<PathBuf> {
-        self.own.as_ref().map(|own| own.containerd.clone())
     }
 
     fn client(&self, program: &Path) -> Invocation {

@@ -3,7 +3,6 @@
 pub mod attest;
 pub mod buildx;
 pub mod capability;
-pub mod containerd;
 pub mod cosign;
 pub mod credentials;
 pub mod engine;

@@ -1,24 +1,19 @@
 //! The engine's image store: which images are there, tagging, removing. Over the engine's unix socket (Docker Engine API 1.24 and
 //! later, unversioned paths), because the skip check asks on every run and starting the `docker` client costs 50 ms; through the
 //! client where the engine is elsewhere. Building and pulling are not done here.
-//!
-//! Measured on engine 28.5 with containerd's store: the list of all images takes 8 ms an image, since it adds up sizes on disk;
-//! `/images/X/json` 11 ms; `/images/X/history`, whose first entry carries the digest, 4 ms; a name that is not there 0.4 ms. All of
-//! them together cost 2 ms where the engine's containerd can be asked.
 
 mod build_cache;
 pub use build_cache::Record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
-use super::containerd;
-use super::registry::in_parallel;
 use super::socket::Socket;
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::http::percent_encode;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
@@ -46,7 +41,6 @@ pub struct LocalImage {
 #[derive(Clone)]
 pub struct ImageStore {
     reach: Reach,
-    containerd: Option<PathBuf>,
     shutdown: Shutdown,
 }
 
@@ -74,10 +68,24 @@ struct ImageConfig {
     labels: Option<BTreeMap<String, String>>,
 }
 
+/// An image of the engine's list.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Layer {
-    id: String,
+struct Listed {
+    id: Digest,
+    repo_tags: Option<Vec<String>>,
+    repo_digests: Option<Vec<String>>,
+}
+
+/// A line of the client's list: one name of an image.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ListedByClient {
+    #[serde(rename = "ID")]
+    id: Digest,
+    repository: String,
+    tag: String,
+    digest: String,
 }
 
 impl From<Inspected> for LocalImage {
@@ -101,33 +109,24 @@ impl ImageStore {
             Some(socket) => Reach::Socket(PathBuf::from(socket)),
             None => Reach::Client(client),
         };
-        Self { reach, containerd: None, shutdown: shutdown.clone() }
+        Self { reach, shutdown: shutdown.clone() }
     }
 
-    /// The same, knowing the socket of the containerd that keeps the engine's images.
-    #[must_use]
-    pub fn with_containerd(self, socket: Option<PathBuf>) -> Self {
-        Self { containerd: socket, ..self }
-    }
-
-    /// The ids of many images at once, in order; `None` where the store has none of that name. Without containerd about 4 ms of
-    /// processor time an image.
+    /// The ids of many images, in order; `None` where the store has none of that name. All of them are one question: the engine lists
+    /// the images that bear these names. It adds up the size of each image that it lists, which is most of what the question costs.
     ///
     /// # Errors
     /// When the engine cannot be reached or answers nonsense.
     pub fn ids(&self, images: &[ImageRef]) -> Result<Vec<Option<Digest>>> {
-        // It is only the quicker way: what it does not answer, the engine does. It lists tags; whether an image has a digest it does not say.
-        let containerd = self.containerd.as_deref().filter(|_| images.iter().all(|image| image.digest().is_none()));
-        if let Some(known) = containerd.and_then(|socket| containerd::images(socket).ok()) {
-            return Ok(images.iter().map(|image| known.get(&image.to_string())?.parse().ok()).collect());
+        if images.is_empty() {
+            return Ok(Vec::new());
         }
-        match &self.reach {
-            Reach::Socket(socket) => in_parallel(images, |image| history_id(socket, image)).into_iter().collect(),
-            Reach::Client(client) => {
-                let found = self.inspect_by_client(client, images)?;
-                Ok(found.into_iter().map(|image| image.map(|image| image.id)).collect())
-            }
-        }
+        let patterns: BTreeSet<String> = images.iter().map(pattern).collect();
+        let known = match &self.reach {
+            Reach::Socket(socket) => list(socket, &patterns)?,
+            Reach::Client(client) => self.list_by_client(client, &patterns)?,
+        };
+        Ok(images.iter().map(|image| known.get(&listed_name(image)).cloned()).collect())
     }
 
     /// One image; `None` where the store has none of that name.
@@ -140,7 +139,7 @@ impl ImageStore {
                 let found: Option<Inspected> = at(socket).get_json(&format!("/images/{image}/json"))?;
                 Ok(found.map(Into::into))
             }
-            Reach::Client(client) => Ok(self.inspect_by_client(client, std::slice::from_ref(image))?.pop().flatten()),
+            Reach::Client(client) => self.inspect_by_client(client, image),
         }
     }
 
@@ -178,7 +177,7 @@ impl ImageStore {
                 }
             }
             Reach::Client(client) => {
-                if self.inspect(image)?.is_none() {
+                if self.ids(std::slice::from_ref(image))? == [None] {
                     return Ok(false);
                 }
                 let words = ["image".to_owned(), "rm".to_owned(), image.to_string()];
@@ -201,50 +200,58 @@ impl ImageStore {
         at(socket).download(&path, "hand out its images")
     }
 
-    /// One start of the client for all images: it prints what it finds and complains about the rest.
-    fn inspect_by_client(&self, client: &Invocation, images: &[ImageRef]) -> Result<Vec<Option<LocalImage>>> {
-        if images.is_empty() {
-            return Ok(Vec::new());
+    /// Whether there is one is asked of the list: the inspection says only in words that there is none.
+    fn inspect_by_client(&self, client: &Invocation, image: &ImageRef) -> Result<Option<LocalImage>> {
+        if self.ids(std::slice::from_ref(image))? == [None] {
+            return Ok(None);
         }
-        let invocation =
-            client.clone().args(["image", "inspect", "--format", "{{json .}}"]).args(images.iter().map(ToString::to_string));
-        let invocation = invocation.timeout(LIMIT.saturating_mul(3));
-        let output = invocation.run(&self.shutdown)?;
-        let said = output.error_tail();
-        // The client shortens Docker Hub's names.
-        let missing = |image: &ImageRef| {
-            let (full, short) = (image.to_string(), image.familiar());
-            let about = |line: &str| line.ends_with(&format!(": {short}")) || line.ends_with(&format!(": {full}"));
-            said.lines().any(|line| line.contains("No such image") && about(line))
-        };
-        let text = output.text();
-        let mut answers = text.lines().filter(|line| !line.is_empty());
-        let mut found = Vec::new();
-        for image in images {
-            if missing(image) {
-                found.push(None);
-                continue;
-            }
-            let Some(line) = answers.next() else { return Err(invocation.failure(output.code, &said)) };
-            let inspected: Inspected = serde_json::from_str(line)
-                .map_err(|e| Error::failed(format!("the client's answer about {image} is unexpected JSON")).source(e))?;
-            found.push(Some(inspected.into()));
-        }
-        Ok(found)
+        let call = client.clone().args(["image", "inspect", "--format", "{{json .}}"]).arg(image.to_string()).timeout(LIMIT);
+        let inspected: Inspected = serde_json::from_str(&call.read(&self.shutdown)?)
+            .map_err(|e| Error::failed(format!("the client's answer about {image} is unexpected JSON")).source(e))?;
+        Ok(Some(inspected.into()))
     }
+
+    /// One start of the client for all images.
+    fn list_by_client(&self, client: &Invocation, patterns: &BTreeSet<String>) -> Result<HashMap<String, Digest>> {
+        let call = client.clone().args(["image", "ls", "--no-trunc", "--digests", "--format", "{{json .}}"]);
+        let call = call.args(patterns.iter().map(|pattern| format!("--filter=reference={pattern}")));
+        let text = call.timeout(LIMIT.saturating_mul(3)).read(&self.shutdown)?;
+        let mut known = HashMap::new();
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let listed: ListedByClient = serde_json::from_str(line)
+                .map_err(|e| Error::failed("the client's list of images is unexpected JSON").source(e))?;
+            known.insert(format!("{}:{}", listed.repository, listed.tag), listed.id.clone());
+            known.insert(format!("{}@{}", listed.repository, listed.digest), listed.id);
+        }
+        Ok(known)
+    }
+}
+
+/// What the filter `reference` finds an image by (Go's `path.Match` on the short form of its name): all of its tagged name, or for
+/// a digest, which the filter does not know, its repository.
+fn pattern(image: &ImageRef) -> String {
+    if image.digest().is_some() { image.without_reference().familiar() } else { listed_name(image) }
+}
+
+/// An image's name as the engine's list writes it: short, with the digest in place of a tag where it has one.
+fn listed_name(image: &ImageRef) -> String {
+    let separator = if image.digest().is_some() { '@' } else { ':' };
+    format!("{}{separator}{}", image.without_reference().familiar(), image.reference())
+}
+
+/// The images that bear one of these names, by every name they have.
+fn list(socket: &Path, patterns: &BTreeSet<String>) -> Result<HashMap<String, Digest>> {
+    let filters = serde_json::json!({ "reference": patterns }).to_string();
+    let listed: Option<Vec<Listed>> = at(socket).get_json(&format!("/images/json?filters={}", percent_encode(&filters)))?;
+    let names = |image: Listed| {
+        let names = [image.repo_tags, image.repo_digests].into_iter().flatten().flatten();
+        names.map(move |name| (name, image.id.clone()))
+    };
+    Ok(listed.unwrap_or_default().into_iter().flat_map(names).collect())
 }
 
 fn at(path: &Path) -> Socket<'_> {
     Socket { path, patience: LIMIT }
-}
-
-fn history_id(socket: &Path, image: &ImageRef) -> Result<Option<Digest>> {
-    let Some(layers) = at(socket).get_json::<Vec<Layer>>(&format!("/images/{image}/history"))? else { return Ok(None) };
-    // An image without any history has no first entry either; then the longer question is asked.
-    match layers.first().and_then(|layer| layer.id.parse().ok()) {
-        Some(digest) => Ok(Some(digest)),
-        None => Ok(at(socket).get_json::<Inspected>(&format!("/images/{image}/json"))?.map(|found| found.id)),
-    }
 }
 
 #[cfg(test)]
@@ -281,16 +288,25 @@ mod tests {
     }
 
     #[test]
-    fn ids_come_in_order_and_an_image_that_is_not_there_is_no_error() {
+    fn one_question_gives_the_ids_in_order_and_an_image_that_is_not_there_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
-        let store = engine(dir.path(), |asked| match asked {
-            "GET /images/docker.io/library/a:1/history" => (200, format!(r#"[{{"Id":"{ID}"}},{{"Id":"<missing>"}}]"#)),
-            "GET /images/docker.io/library/old:1/history" => (200, r#"[{"Id":"<missing>"}]"#.to_owned()),
-            "GET /images/docker.io/library/old:1/json" => (200, format!(r#"{{"Id":"{ID}"}}"#)),
-            _ => (404, r#"{"message":"No such image"}"#.to_owned()),
+        let (asked, questions) = std::sync::mpsc::channel();
+        let store = engine(dir.path(), move |question| {
+            asked.send(question.to_owned()).unwrap();
+            let of_two = format!(r#"{{"Id":"{ID}","RepoTags":["a:1","r.example/x/c:2"],"RepoDigests":["a@{ID}"]}}"#);
+            match question.split_once('?') {
+                Some(("GET /images/json", _)) => (200, format!(r#"[{of_two},{{"Id":"{ID}","RepoTags":null}}]"#)),
+                _ => (404, r#"{"message":"No such image"}"#.to_owned()),
+            }
         });
-        let id = Some(ID.parse().unwrap());
-        assert_eq!(store.ids(&[image("a:1"), image("b:1"), image("old:1")]).unwrap(), [id.clone(), None, id]);
+        let id: Option<Digest> = Some(ID.parse().unwrap());
+        let of_digest = format!("a@{ID}");
+        let images = ["docker.io/library/a:1", "b:1", "r.example/x/c:2", "r.example/x/c", &of_digest].map(image);
+        assert_eq!(store.ids(&images).unwrap(), [id.clone(), None, id.clone(), None, id]);
+        let filters = percent_encode(r#"{"reference":["a","a:1","b:1","r.example/x/c:2","r.example/x/c:latest"]}"#);
+        assert_eq!(questions.try_iter().collect::<Vec<_>>(), [format!("GET /images/json?filters={filters}")]);
+        assert_eq!(store.ids(&[]).unwrap(), []);
+        assert_eq!(questions.try_iter().count(), 0, "nothing to ask, nothing asked");
         assert_eq!(store.inspect(&image("b:1")).unwrap(), None);
         assert!(!store.remove(&image("b:1")).unwrap());
     }
@@ -338,15 +354,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let client = dir.path().join("docker");
         let script = format!(
-            "#!/bin/sh\necho \"$*\" >> {0}/calls\necho '{{\"Id\":\"{ID}\",\"Size\":3}}'\necho 'Error response from daemon: No such image: b:1' >&2\nexit 1\n",
+            "#!/bin/sh\necho \"$*\" >> {0}/calls\ncase $2 in\n\
+             ls) echo '{{\"ID\":\"{ID}\",\"Repository\":\"a\",\"Tag\":\"1\",\"Digest\":\"<none>\"}}' ;;\n\
+             inspect) echo '{{\"Id\":\"{ID}\",\"Size\":3}}' ;;\nesac\n",
             dir.path().display()
         );
         std::fs::write(&client, script).unwrap();
         std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o755)).unwrap();
         let store = ImageStore::new(Some("ssh://build@host"), Invocation::new(&client), &Shutdown::new());
+        let calls = || std::fs::read_to_string(dir.path().join("calls")).unwrap();
         assert_eq!(store.ids(&[image("b:1"), image("a:1")]).unwrap(), [None, Some(ID.parse().unwrap())]);
-        let calls = std::fs::read_to_string(dir.path().join("calls")).unwrap();
-        assert_eq!(calls, "image inspect --format {{json .}} docker.io/library/b:1 docker.io/library/a:1\n");
-        assert!(store.ids(&[image("a:1"), image("c:1")]).is_err(), "one answer for two images");
+        let list = "image ls --no-trunc --digests --format {{json .}}";
+        assert_eq!(calls(), format!("{list} --filter=reference=a:1 --filter=reference=b:1\n"));
+        assert_eq!(store.inspect(&image("a:1")).unwrap().unwrap().size, 3);
+        assert_eq!(store.inspect(&image("b:1")).unwrap(), None);
+        assert!(!store.remove(&image("b:1")).unwrap());
+        assert_eq!(
+            calls().lines().filter(|call| !call.starts_with(list)).count(),
+            1,
+            "what is not there is not inspected or removed"
+        );
     }
 }

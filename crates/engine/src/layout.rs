@@ -76,12 +76,6 @@ impl Layout {
         self.run().join("exec")
     }
 
-    /// The socket of the containerd that the daemon starts.
-    #[must_use]
-    pub fn containerd_socket(&self) -> PathBuf {
-        self.exec_root().join("containerd/containerd.sock")
-    }
-
     /// The bridge; an interface name holds at most 15 bytes.
     #[must_use]
     pub fn bridge(&self) -> String {

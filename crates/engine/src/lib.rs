@@ -86,12 +86,7 @@ pub fn up(options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Resu
 
 fn embedded(layout: &Layout, state: &State) -> Engine {
     let packages = &state.packages;
-    let own = Own {
-        cache: layout.cache().to_owned(),
-        data: layout.data().to_owned(),
-        id: layout.id().to_owned(),
-        containerd: layout.containerd_socket(),
-    };
+    let own = Own { cache: layout.cache().to_owned(), data: layout.data().to_owned(), id: layout.id().to_owned() };
     Engine {
         docker: packages.docker(),
         buildx: packages.buildx(),

@@ -392,5 +392,5 @@ fn divide(target: &mut TargetPlan, own: Scoped<'_>, shared: Option<Scoped<'_>>, 
 /// The image store of an engine.
 pub fn image_store(session: &Session, engine: &Engine) -> ImageStore {
     let host = engine.docker_host.as_deref().or(session.env.get("DOCKER_HOST"));
-    ImageStore::new(host, engine.docker(), &session.shutdown).with_containerd(engine.containerd())
+    ImageStore::new(host, engine.docker(), &session.shutdown)
 }
