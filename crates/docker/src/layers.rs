@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use sha2::Digest as _;
 
-use super::tarball::{Kind, Tar, unpacked};
+use super::tarball::{self, Entry, Kind, unpacked};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::Digest;
 
@@ -69,47 +69,44 @@ impl Listing {
     /// When the stream breaks off, is corrupt or is no layer.
     pub fn read(input: impl Read) -> std::io::Result<Self> {
         let mut buffered = BufReader::with_capacity(64 << 10, input);
-        let listing = {
-            let mut tar = Tar::new(BufReader::with_capacity(64 << 10, unpacked(&mut buffered)?));
-            Self::of(&mut tar)?
-        };
+        let mut listing = Self::default();
+        tarball::visit(BufReader::with_capacity(64 << 10, unpacked(&mut buffered)?), |entry, content| {
+            listing.take(entry, content)
+        })?;
         // To the last byte: only there a registry's blob is known to be whole.
         std::io::copy(&mut buffered, &mut std::io::sink())?;
         Ok(listing)
     }
 
-    fn of(tar: &mut Tar<impl Read>) -> std::io::Result<Self> {
-        let mut listing = Self::default();
-        while let Some(entry) = tar.next()? {
-            let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
-            if name == ".wh..wh..opq" {
-                listing.emptied.push(folder.to_owned());
-            } else if let Some(gone) = name.strip_prefix(".wh.") {
-                listing.removed.push(if folder.is_empty() { gone.to_owned() } else { format!("{folder}/{gone}") });
-            } else {
-                match entry.kind {
-                    Kind::File => {
-                        let is_manifest = name == "package.json" && is_package(folder) && entry.size <= MAX_MANIFEST;
-                        let (content, kept) = hashed(tar, is_manifest)?;
-                        if let Some(version) = is_manifest.then(|| version(&kept)).flatten() {
-                            listing.versions.insert(folder.to_owned(), version);
-                        }
-                        listing.files.push(File { path: entry.path, size: entry.size, content });
+    fn take(&mut self, entry: Entry, content: &mut dyn Read) -> std::io::Result<()> {
+        let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+        if name == ".wh..wh..opq" {
+            self.emptied.push(folder.to_owned());
+        } else if let Some(gone) = name.strip_prefix(".wh.") {
+            self.removed.push(if folder.is_empty() { gone.to_owned() } else { format!("{folder}/{gone}") });
+        } else {
+            match entry.kind {
+                Kind::File => {
+                    let is_manifest = name == "package.json" && is_package(folder) && entry.size <= MAX_MANIFEST;
+                    let (content, kept) = hashed(content, is_manifest)?;
+                    if let Some(version) = is_manifest.then(|| version(&kept)).flatten() {
+                        self.versions.insert(folder.to_owned(), version);
                     }
-                    Kind::HardLink | Kind::Other => listing.others.push(entry.path),
-                    Kind::Folder => {}
+                    self.files.push(File { path: entry.path, size: entry.size, content });
                 }
-            }
-            if listing.files.len() + listing.others.len() > MAX_FILES {
-                return Err(std::io::Error::other(format!("the layer has more than {MAX_FILES} files")));
+                Kind::HardLink | Kind::Other => self.others.push(entry.path),
+                Kind::Folder => {}
             }
         }
-        Ok(listing)
+        if self.files.len() + self.others.len() > MAX_FILES {
+            return Err(std::io::Error::other(format!("the layer has more than {MAX_FILES} files")));
+        }
+        Ok(())
     }
 }
 
 /// The digest of what is left of an entry, and its bytes where they are wanted.
-fn hashed(input: &mut impl Read, keep: bool) -> std::io::Result<([u8; 32], Vec<u8>)> {
+fn hashed(input: &mut dyn Read, keep: bool) -> std::io::Result<([u8; 32], Vec<u8>)> {
     let (mut hasher, mut kept, mut buffer) = (sha2::Sha256::new(), Vec::new(), vec![0; 32 << 10]);
     loop {
         let count = input.read(&mut buffer)?;

@@ -1,16 +1,21 @@
 //! Tar archives and packed streams as they come, one entry after the other, never on disk. What an entry means is not known here.
 //!
-//! Formats: POSIX.1-2017 `pax` (ustar with extended headers), GNU tar's long names and base-256 numbers; RFC 1952 (gzip), RFC 8878 (zstd).
+//! Tar is the tar crate's to read; what it leaves to its caller is here: content that breaks off, and bounds on what is read into memory.
+//! Packed streams: RFC 1952 (gzip), RFC 8878 (zstd). ruzstd reads one frame, and images hold several: the adapter for that is ours.
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read};
+use std::rc::Rc;
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+use tar::EntryType;
 
-const BLOCK: usize = 512;
+/// More than the headers of any honest entry take, long names included. The tar crate reads those into memory whatever they claim.
+const MAX_HEADERS: u64 = 4 << 20;
 
-/// Longer than any path; an extended header that claims more is not read into memory.
-const MAX_EXTENDED: u64 = 1 << 20;
+/// A sparse file's holes cost nothing in the archive and everything to whoever reads them.
+const MAX_SPARSE: u64 = 16 << 30;
 
 /// What an entry is, as far as we tell entries apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,164 +43,86 @@ pub struct Entry {
     pub target: String,
 }
 
-/// An archive that is being read. After [`Tar::next`], reading gives the entry's content.
-pub struct Tar<R> {
+/// Hands each entry of an archive to `visit`, with its content, which need not be read. `input` is not compressed.
+///
+/// # Errors
+/// When the input breaks off or is no archive, a header is longer than it can honestly be, and the visitor's.
+pub fn visit<R: Read>(input: R, mut visit: impl FnMut(Entry, &mut dyn Read) -> io::Result<()>) -> io::Result<()> {
+    let left = Rc::new(Cell::new(MAX_HEADERS));
+    let mut archive = tar::Archive::new(Limited { input, left: Rc::clone(&left) });
+    for found in archive.entries().map_err(malformed)? {
+        let mut found = found.map_err(malformed)?;
+        let kind = match found.header().entry_type() {
+            EntryType::XGlobalHeader => continue,
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
+            EntryType::Link => Kind::HardLink,
+            EntryType::Directory => Kind::Folder,
+            _ => Kind::Other,
+        };
+        let length = found.size();
+        if found.header().entry_type() == EntryType::GNUSparse && length > MAX_SPARSE {
+            return Err(malformed(io::Error::other("a sparse file is too large")));
+        }
+        let entry = Entry {
+            path: clean(&found.path_bytes()),
+            kind,
+            size: if kind == Kind::File { length } else { 0 },
+            target: found.link_name_bytes().map(|target| clean(&target)).unwrap_or_default(),
+        };
+        left.set(u64::MAX);
+        let mut content = Whole { content: &mut found, left: length };
+        visit(entry, &mut content)?;
+        io::copy(&mut content, &mut io::sink())?;
+        left.set(MAX_HEADERS);
+    }
+    Ok(())
+}
+
+/// An input that gives only so many bytes more.
+struct Limited<R> {
     input: R,
-    /// Bytes of the entry's content that were not read yet.
-    left: u64,
-    /// Zeros that fill its last block.
-    padding: u64,
+    left: Rc<Cell<u64>>,
 }
 
-impl<R: Read> Tar<R> {
-    /// Reads from `input`, which is not compressed.
-    pub fn new(input: R) -> Self {
-        Self { input, left: 0, padding: 0 }
-    }
-
-    /// The next entry; what was not read of the one before is passed over. `None` at the end.
-    ///
-    /// # Errors
-    /// When the input breaks off or is no archive.
-    pub fn next(&mut self) -> io::Result<Option<Entry>> {
-        let (mut path, mut size, mut target) = (None, None, None);
-        loop {
-            let Some(block) = self.header()? else { return Ok(None) };
-            let (kind, length) = (block[156], number(&block[124..136])?);
-            match kind {
-                b'L' => path = Some(text(&self.extended(length)?)),
-                b'K' => target = Some(text(&self.extended(length)?)),
-                b'x' => {
-                    for (key, value) in records(&self.extended(length)?)? {
-                        match key.as_str() {
-                            "path" => path = Some(value),
-                            "linkpath" => target = Some(value),
-                            "size" => size = Some(value.parse().map_err(|_| malformed("a size that is no number"))?),
-                            _ => {}
-                        }
-                    }
-                }
-                // Global headers hold nothing that we read.
-                b'g' => drop(self.extended(length)?),
-                _ => {
-                    let kind = match kind {
-                        b'0' | 0 | b'7' => Kind::File,
-                        b'1' => Kind::HardLink,
-                        b'5' => Kind::Folder,
-                        _ => Kind::Other,
-                    };
-                    let size = if kind == Kind::File { size.unwrap_or(length) } else { 0 };
-                    self.open(if kind == Kind::File { size } else { length });
-                    let path = path.unwrap_or_else(|| name(&block));
-                    let target = target.unwrap_or_else(|| text(&block[157..257]));
-                    return Ok(Some(Entry { path: clean(&path), kind, size, target: clean(&target) }));
-                }
-            }
-        }
-    }
-
-    fn open(&mut self, length: u64) {
-        self.left = length;
-        self.padding = length.next_multiple_of(BLOCK as u64) - length;
-    }
-
-    /// The next header block, `None` at the archive's end or the input's.
-    fn header(&mut self) -> io::Result<Option<[u8; BLOCK]>> {
-        let rest = self.left + self.padding;
-        if io::copy(&mut (&mut self.input).take(rest), &mut io::sink())? < rest {
-            return Err(malformed("an entry breaks off"));
-        }
-        (self.left, self.padding) = (0, 0);
-        let mut block = [0; BLOCK];
-        let mut filled = 0;
-        while filled < BLOCK {
-            match self.input.read(&mut block[filled..])? {
-                0 if filled == 0 => return Ok(None),
-                0 => return Err(malformed("a header breaks off")),
-                count => filled += count,
-            }
-        }
-        if block.iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
-        // The checksum counts its own field as blanks.
-        let sum: u64 =
-            block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) }).sum();
-        if number(&block[148..156])? == sum { Ok(Some(block)) } else { Err(malformed("a header's checksum is wrong")) }
-    }
-
-    fn extended(&mut self, length: u64) -> io::Result<Vec<u8>> {
-        if length > MAX_EXTENDED {
-            return Err(malformed("an extended header is too long"));
-        }
-        self.open(length);
-        let mut bytes = Vec::new();
-        self.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-}
-
-impl<R: Read> Read for Tar<R> {
+impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        if most == 0 {
-            return Ok(0);
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 && !buffer.is_empty() {
+            return Err(io::Error::other("a header is too long"));
         }
         let count = self.input.read(&mut buffer[..most])?;
-        if count == 0 {
-            return Err(malformed("an entry breaks off"));
-        }
-        self.left -= count as u64;
+        self.left.set(self.left.get() - count as u64);
         Ok(count)
     }
 }
 
-fn malformed(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not a whole tar archive: {what}"))
+/// An entry's content; to the tar crate, one that breaks off merely ends.
+struct Whole<R> {
+    content: R,
+    left: u64,
 }
 
-/// Octal digits, or big-endian binary where the first bit is set (GNU).
-fn number(field: &[u8]) -> io::Result<u64> {
-    if field[0] & 0x80 != 0 {
-        let (first, rest) = (u64::from(field[0] & 0x7f), &field[1..]);
-        let add = |sum: u64, byte: &u8| sum.checked_mul(256)?.checked_add(u64::from(*byte));
-        return rest.iter().try_fold(first, add).ok_or_else(|| malformed("a number is too large"));
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.content.read(buffer)?;
+        if count == 0 && self.left > 0 && !buffer.is_empty() {
+            return Err(malformed(io::Error::other("an entry breaks off")));
+        }
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
     }
-    let digits = field.iter().copied().filter(|byte| !matches!(byte, b' ' | 0));
-    digits.into_iter().try_fold(0_u64, |sum, byte| match byte {
-        b'0'..=b'7' => Ok(sum.saturating_mul(8).saturating_add(u64::from(byte - b'0'))),
-        _ => Err(malformed("a number is none")),
-    })
 }
 
-/// Up to the first zero.
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
-}
-
-fn name(block: &[u8; BLOCK]) -> String {
-    let (name, prefix) = (text(&block[..100]), text(&block[345..500]));
-    // GNU's own format keeps other things where ustar keeps the prefix.
-    if prefix.is_empty() || &block[257..263] != b"ustar\0" { name } else { format!("{prefix}/{name}") }
-}
-
-fn clean(path: &str) -> String {
-    path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
-}
-
-/// The records of a pax header: `<length> <key>=<value>\n`, the length counting all of it.
-fn records(mut bytes: &[u8]) -> io::Result<Vec<(String, String)>> {
-    let wrong = || malformed("an extended header cannot be read");
-    let mut found = Vec::new();
-    while !bytes.is_empty() {
-        let blank = bytes.iter().position(|byte| *byte == b' ').ok_or_else(wrong)?;
-        let length: usize = text(&bytes[..blank]).parse().map_err(|_| wrong())?;
-        let record = bytes.get(blank + 1..length.checked_sub(1).ok_or_else(wrong)?).ok_or_else(wrong)?;
-        let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
-        found.push((text(&record[..equals]), String::from_utf8_lossy(&record[equals + 1..]).into_owned()));
-        bytes = bytes.get(length..).ok_or_else(wrong)?;
+/// The tar crate's own errors are of the kind "other"; those of the input keep theirs.
+fn malformed(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::Other {
+        return error;
     }
-    Ok(found)
+    io::Error::new(io::ErrorKind::InvalidData, format!("not a whole tar archive: {error}"))
+}
+
+fn clean(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
 }
 
 /// The stream's content, unpacked where its first bytes say that it is packed with gzip or zstd.
@@ -282,14 +209,14 @@ mod tests {
     }
 
     fn listed(bytes: &[u8]) -> io::Result<Vec<(String, Kind, String)>> {
-        let mut tar = Tar::new(bytes);
         let mut found = Vec::new();
-        while let Some(entry) = tar.next()? {
-            let mut content = String::new();
-            tar.read_to_string(&mut content)?;
-            assert_eq!(content.len() as u64, entry.size, "{entry:?}");
-            found.push((entry.path, entry.kind, if entry.kind == Kind::File { content } else { entry.target }));
-        }
+        visit(bytes, |entry, content| {
+            let mut text = String::new();
+            content.read_to_string(&mut text)?;
+            assert_eq!(text.len() as u64, entry.size, "{entry:?}");
+            found.push((entry.path, entry.kind, if entry.kind == Kind::File { text } else { entry.target }));
+            Ok(())
+        })?;
         found.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(found)
     }
@@ -327,6 +254,86 @@ mod tests {
         }
         assert!(listed(&[b'x'; 1_024]).unwrap_err().to_string().contains("not a whole tar archive"));
         assert!(listed(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn content_that_nobody_reads_is_passed_over_and_must_be_there_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        std::fs::write(dir.path().join("in/one"), "z".repeat(2_000)).unwrap();
+        std::fs::write(dir.path().join("in/two"), "y").unwrap();
+        let whole = packed(dir.path(), "gnu");
+        let count = |bytes: &[u8]| {
+            let mut files = 0;
+            visit(bytes, |entry, _| {
+                files += u32::from(entry.kind == Kind::File);
+                Ok(())
+            })
+            .map(|()| files)
+        };
+        assert_eq!(count(&whole).unwrap(), 2);
+        let cut = whole.iter().position(|byte| *byte == b'z').unwrap();
+        assert!(count(&whole[..cut + 900]).unwrap_err().to_string().contains("an entry breaks off"));
+        let stop = visit(whole.as_slice(), |_, _| Err(io::Error::other("enough")));
+        assert_eq!(stop.unwrap_err().to_string(), "enough", "the visitor's own errors stay as they are");
+    }
+
+    #[test]
+    fn a_sparse_file_has_its_holes() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        let file = std::fs::File::create(dir.path().join("in/holes")).unwrap();
+        file.set_len(1 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"end", (1 << 20) - 3).unwrap();
+        let archive = dir.path().join("a.tar");
+        let tar = Invocation::new("tar").args(["--create", "--sparse", "--format", "gnu", "--file"]).arg(&archive);
+        tar.dir(dir.path().join("in")).arg("holes").read(&Shutdown::new()).unwrap();
+        let bytes = std::fs::read(archive).unwrap();
+        assert!(bytes.len() < 1 << 19, "tar packed the holes: {} bytes", bytes.len());
+        let (path, kind, content) = listed(&bytes).unwrap().remove(0);
+        assert_eq!((path.as_str(), kind, content.len()), ("holes", Kind::File, 1 << 20));
+        assert!(content.ends_with("\0end") && content.starts_with("\0\0"));
+    }
+
+    /// A header of that kind which claims that much content.
+    fn header(kind: EntryType, size: u64) -> tar::Header {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_path("x").unwrap();
+        header.set_size(size);
+        header.set_cksum();
+        header
+    }
+
+    #[test]
+    fn a_header_that_claims_gigabytes_is_refused_before_they_are_read() {
+        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
+            let left = Rc::new(Cell::new(u64::MAX));
+            let content = Limited { input: io::repeat(b'a').take(1 << 34), left: Rc::clone(&left) };
+            let header = header(kind, 1 << 34);
+            let error = visit(header.as_bytes().chain(content), |_, _| Ok(())).unwrap_err().to_string();
+            assert!(error.contains("a header is too long"), "{error}");
+            assert!(u64::MAX - left.get() <= MAX_HEADERS, "{} bytes were read", u64::MAX - left.get());
+        }
+        // A file may be as long as it is.
+        let file = header(EntryType::Regular, 3 * MAX_HEADERS);
+        let archive = file.as_bytes().chain(io::repeat(0).take(3 * MAX_HEADERS));
+        visit(archive, |entry, _| {
+            assert_eq!(entry.size, 3 * MAX_HEADERS);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_sparse_file_of_nothing_but_an_endless_hole_is_refused() {
+        let mut bomb = header(EntryType::GNUSparse, 0);
+        let gnu = bomb.as_gnu_mut().unwrap();
+        gnu.set_real_size(1 << 50);
+        (gnu.sparse[0].offset, gnu.sparse[0].numbytes) = (gnu.realsize, *b"00000000000\0");
+        bomb.set_cksum();
+        let error = visit(bomb.as_bytes().as_slice(), |_, _| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("sparse"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::attest::Predicate;
 use crate::manifest::{Descriptor, Document, Manifest};
 use crate::registry::{Registry, in_parallel};
 use crate::store::ImageStore;
-use crate::tarball::{Kind, Tar};
+use crate::tarball::{self, Kind};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform};
 
@@ -162,17 +162,17 @@ struct Export {
 
 impl Export {
     fn read(stream: impl Read) -> std::io::Result<Self> {
-        let mut tar = Tar::new(std::io::BufReader::with_capacity(64 << 10, stream));
         let mut export = Self { images: Vec::new(), documents: HashMap::new(), layers: HashMap::new() };
         let mut aliases = BTreeMap::new();
-        while let Some(entry) = tar.next()? {
+        tarball::visit(std::io::BufReader::with_capacity(64 << 10, stream), |entry, content| {
             match entry.kind {
-                Kind::File => export.take(entry.path, entry.size, &mut tar)?,
+                Kind::File => export.take(entry.path, entry.size, content)?,
                 // Older engines write a layer once and point to it from where else it belongs.
                 Kind::Other if !entry.target.is_empty() => drop(aliases.insert(entry.path, entry.target)),
                 _ => {}
             }
-        }
+            Ok(())
+        })?;
         for (path, target) in aliases {
             let name = target.trim_start_matches("../");
             if let Some(layer) = export.layers.get(name).cloned() {
@@ -185,7 +185,7 @@ impl Export {
     }
 
     /// A blob is a document where it begins as JSON does, and a layer otherwise.
-    fn take(&mut self, path: String, size: u64, content: &mut impl Read) -> std::io::Result<()> {
+    fn take(&mut self, path: String, size: u64, content: &mut dyn Read) -> std::io::Result<()> {
         let mut first = [0];
         let count = content.read(&mut first)?;
         let mut whole = first[..count].chain(content);
