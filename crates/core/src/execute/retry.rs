@@ -165,31 +165,16 @@ fn random() -> f64 {
     f64::from(u32::try_from(bits).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
 }
 
-/// Reads a `retry-after` value: seconds, or an HTTP date (RFC 9110 §10.2.3 and §5.6.7, the preferred form), which is turned
-/// into the time from `now`. `None` for anything else.
+/// Reads a `retry-after` value: seconds, or an HTTP date, which is turned into the time from `now` (RFC 9110 §10.2.3). `None` for
+/// anything else.
 #[must_use]
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = http_date(value)?;
+    let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
-}
-
-/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, the preferred form of an HTTP date.
-#[must_use]
-pub fn http_date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (_, rest) = text.split_once(", ")?;
-    let mut words = rest.split(' ');
-    let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
-    let month = MONTHS.iter().position(|name| *name == month)? + 1;
-    if words.next() != Some("GMT") || day.len() != 2 || year.len() != 4 {
-        return None;
-    }
-    // humantime reads RFC 3339, which has the same fields: no calendar of our own.
-    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
 }
 
 #[cfg(test)]
@@ -277,6 +262,9 @@ mod tests {
             (" 0 ", Some(0)),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(37)),
             ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            // The obsolete forms, which a recipient must read (RFC 9110 §5.6.7).
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(37)),
+            ("Sun Nov  6 08:49:37 1994", Some(37)),
             ("-1", None),
             ("soon", None),
             ("Sun, 31 Foo 1994 08:49:37 GMT", None),

@@ -177,23 +177,29 @@ impl Fence {
     }
 }
 
-/// What changes from `old` to `new`, as lines with `-`, `+` and up to three of context; empty where nothing does. One hunk: the
-/// section is one place.
+/// What changes from `old` to `new`, as lines with `-`, `+` and up to three of context; places apart from each other have a line
+/// with `…` between them. Empty where nothing changes.
 #[must_use]
 pub fn diff(old: &str, new: &str) -> String {
     const CONTEXT: usize = 3;
-    if old == new {
-        return String::new();
-    }
     let lines = |text: &'_ str| text.split('\n').map(|line| line.replace('\r', "␍")).collect::<Vec<_>>();
     let (old, new) = (lines(old), lines(new));
-    let same = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let room = old.len().min(new.len()) - same;
-    let tail = old.iter().rev().zip(new.iter().rev()).take(room).take_while(|(a, b)| a == b).count();
-    let mut shown = Vec::new();
-    shown.extend(old[same.saturating_sub(CONTEXT)..same].iter().map(|line| format!("  {line}")));
-    shown.extend(old[same..old.len() - tail].iter().map(|line| format!("- {line}")));
-    shown.extend(new[same..new.len() - tail].iter().map(|line| format!("+ {line}")));
-    shown.extend(old[old.len() - tail..].iter().take(CONTEXT).map(|line| format!("  {line}")));
-    shown.join("\n") + "\n"
+    let places = similar::group_diff_ops(similar::capture_diff_slices(similar::Algorithm::Myers, &old, &new), CONTEXT);
+    let mut shown = String::new();
+    for (at, place) in places.iter().enumerate() {
+        if at > 0 {
+            shown.push_str("…\n");
+        }
+        for change in place.iter().flat_map(|op| op.iter_changes(&old, &new)) {
+            let sign = match change.tag() {
+                similar::ChangeTag::Equal => ' ',
+                similar::ChangeTag::Delete => '-',
+                similar::ChangeTag::Insert => '+',
+            };
+            shown.extend([sign, ' ']);
+            shown.push_str(&change.value());
+            shown.push('\n');
+        }
+    }
+    shown
 }

@@ -198,6 +198,8 @@ fn a_difference_shows_what_goes_and_what_comes() {
     assert_eq!(diff("a", "a"), "");
     assert_eq!(diff("1\n2\n3\n4\nold\n5\n", "1\n2\n3\n4\nnew\r\n5\n"), "  2\n  3\n  4\n- old\n+ new␍\n  5\n  \n");
     assert_eq!(diff("", "new"), "- \n+ new\n");
+    let (old, new) = ("a\n1\n2\n3\n4\n5\n6\n7\n8\nb", "A\n1\n2\n3\n4\n5\n6\n7\n8\nb\nc");
+    assert_eq!(diff(old, new), "- a\n+ A\n  1\n  2\n  3\n…\n  7\n  8\n  b\n+ c\n", "what did not change is not shown as changed");
     assert_eq!(diff("a\na\n", "a\na\na\n"), "  a\n  a\n+ a\n  \n");
 }
 

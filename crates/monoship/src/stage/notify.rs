@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 use crate::context::Context;
 use crate::stage::publish::Published;
@@ -317,16 +318,9 @@ fn slack_text(message: &Message) -> String {
 
 /// HMAC-SHA-256 in hexadecimal digits (RFC 2104).
 fn hmac_sha256(key: &[u8], text: &[u8]) -> String {
-    const BLOCK: usize = 64;
-    let mut padded = [0_u8; BLOCK];
-    if key.len() > BLOCK {
-        padded[..32].copy_from_slice(&Sha256::digest(key));
-    } else {
-        padded[..key.len()].copy_from_slice(key);
-    }
-    let with = |pad: u8| padded.map(|byte| byte ^ pad);
-    let inner = Sha256::new().chain_update(with(0x36)).chain_update(text).finalize();
-    hex(&Sha256::new().chain_update(with(0x5c)).chain_update(inner).finalize())
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text);
+    hex(&mac.finalize().into_bytes())
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Checkup, Finding};
 use monoship_core::execute::http::{Request, is_loopback};
-use monoship_core::execute::retry::http_date;
 
 /// Servers' own clocks and the way to them differ by less.
 const TOLERATED: Duration = Duration::from_secs(30);
@@ -45,7 +44,7 @@ fn urls(checkup: &Checkup) -> Vec<String> {
 fn off(checkup: &Checkup, url: &str) -> Option<Duration> {
     let began = Instant::now();
     let response = checkup.http.send(Request::new("HEAD", url)).ok()?;
-    let theirs = http_date(response.header("date")?)?;
+    let theirs = httpdate::parse_http_date(response.header("date")?).ok()?;
     // Somewhere between question and answer, and cut to the second.
     let ours = SystemTime::now() - began.elapsed() / 2;
     Some(ours.duration_since(theirs).unwrap_or_else(|e| e.duration()))
