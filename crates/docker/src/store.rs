@@ -220,8 +220,9 @@ impl ImageStore {
         for line in text.lines().filter(|line| !line.is_empty()) {
             let listed: ListedByClient = serde_json::from_str(line)
                 .map_err(|e| Error::failed("the client's list of images is unexpected JSON").source(e))?;
-            known.insert(format!("{}:{}", listed.repository, listed.tag), listed.id.clone());
-            known.insert(format!("{}@{}", listed.repository, listed.digest), listed.id);
+            let name = |separator, reference| format!("{}{separator}{reference}", listed.repository);
+            learn(&mut known, name(':', listed.tag.as_str()), &listed.id);
+            learn(&mut known, name('@', listed.digest.as_str()), &listed.id);
         }
         Ok(known)
     }
@@ -243,11 +244,21 @@ fn listed_name(image: &ImageRef) -> String {
 fn list(socket: &Path, patterns: &BTreeSet<String>) -> Result<HashMap<String, Digest>> {
     let filters = serde_json::json!({ "reference": patterns }).to_string();
     let listed: Option<Vec<Listed>> = at(socket).get_json(&format!("/images/json?filters={}", percent_encode(&filters)))?;
-    let names = |image: Listed| {
-        let names = [image.repo_tags, image.repo_digests].into_iter().flatten().flatten();
-        names.map(move |name| (name, image.id.clone()))
-    };
-    Ok(listed.unwrap_or_default().into_iter().flat_map(names).collect())
+    let mut known = HashMap::new();
+    for image in listed.unwrap_or_default() {
+        for name in [image.repo_tags, image.repo_digests].into_iter().flatten().flatten() {
+            learn(&mut known, name, &image.id);
+        }
+    }
+    Ok(known)
+}
+
+/// Of an image with several names the list tells one by its digest alone (engine 28.5); the others follow from their tags.
+fn learn(known: &mut HashMap<String, Digest>, name: String, id: &Digest) {
+    if let Some((repository, _)) = name.rsplit_once(':').filter(|(repository, _)| !repository.contains('@')) {
+        known.insert(format!("{repository}@{id}"), id.clone());
+    }
+    known.insert(name, id.clone());
 }
 
 fn at(path: &Path) -> Socket<'_> {
