@@ -3,9 +3,12 @@
 //!
 //! Moby turns a pattern into a Go regular expression. Where that leaks (a class in a class, `\d`, a `*` between brackets) the
 //! pattern is refused rather than guessed at.
+//!
+//! Not the `ignore` crate: it reads `.gitignore`, and what BuildKit's sender leaves out decides fingerprints.
 
 use std::path::Path;
 
+use crate::matching::{Char, matches};
 use monoship_core::error::{Error, Result, read_text};
 
 /// The patterns of an ignore file, in order; the last one that matches a path decides.
@@ -30,30 +33,11 @@ enum Shape {
     Prefix(String),
     Suffix(String),
     Tokens {
-        tokens: Vec<Token>,
+        tokens: Vec<Char>,
         /// The longest run of plain characters, which every path that matches holds: hardly any path does, and searching for it is
         /// a hundred times as fast as matching.
         needle: String,
     },
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Char(char),
-    /// `?`: one character, not a slash.
-    One,
-    /// `*`: any number of characters, none a slash.
-    Star,
-    /// `**` before more: nothing, or anything that ends in a slash.
-    Folders,
-    /// `**` at the end.
-    Rest,
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
-    /// A `^` outside brackets, which moby does not escape: the start of the path.
-    Start,
 }
 
 impl Ignore {
@@ -211,29 +195,29 @@ impl Shape {
                 '*' if chars.next_if_eq(&'*').is_some() => {
                     chars.next_if_eq(&'/');
                     if chars.peek().is_none() {
-                        tokens.push(Token::Rest);
+                        tokens.push(Char::Rest);
                         kind = if kind == Kind::Exact { Kind::Prefix } else { Kind::Tokens };
                     } else {
-                        tokens.push(Token::Folders);
+                        tokens.push(Char::Folders);
                         kind = Kind::Tokens;
                     }
                     if first {
                         kind = Kind::Suffix;
                     }
                 }
-                '*' => (kind, ()) = (Kind::Tokens, tokens.push(Token::Star)),
-                '?' => (kind, ()) = (Kind::Tokens, tokens.push(Token::One)),
+                '*' => (kind, ()) = (Kind::Tokens, tokens.push(Char::Star)),
+                '?' => (kind, ()) = (Kind::Tokens, tokens.push(Char::One)),
                 '\\' => {
                     let escaped = chars.next().ok_or("a backslash ends it")?;
                     if escaped.is_alphanumeric() || !escaped.is_ascii() {
                         return Err(format!("`\\{escaped}` means something else to each tool that reads it"));
                     }
-                    (kind, ()) = (Kind::Tokens, tokens.push(Token::Char(escaped)));
+                    (kind, ()) = (Kind::Tokens, tokens.push(Char::Is(escaped)));
                 }
                 '[' => (kind, ()) = (Kind::Tokens, tokens.push(class(&mut chars)?)),
-                ']' => (kind, ()) = (Kind::Tokens, tokens.push(Token::Char(']'))),
-                '^' => tokens.push(Token::Start),
-                c => tokens.push(Token::Char(c)),
+                ']' => (kind, ()) = (Kind::Tokens, tokens.push(Char::Is(']'))),
+                '^' => tokens.push(Char::Start),
+                c => tokens.push(Char::Is(c)),
             }
             first = false;
         }
@@ -251,69 +235,26 @@ impl Shape {
             Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
             Self::Suffix(suffix) => path.ends_with(suffix.as_str()) || suffix.strip_prefix('/') == Some(path),
             Self::Tokens { tokens, needle } => {
-                path.contains(needle.as_str()) && tokens_match(tokens, &path.chars().collect::<Vec<char>>())
+                path.contains(needle.as_str()) && matches(tokens, &path.chars().collect::<Vec<char>>())
             }
         }
     }
 }
 
 /// The longest run of characters that stand for themselves.
-fn longest_run(tokens: &[Token]) -> String {
-    let plain = |token: &Token| if let Token::Char(c) = token { Some(*c) } else { None };
+fn longest_run(tokens: &[Char]) -> String {
+    let plain = |token: &Char| if let Char::Is(c) = token { Some(*c) } else { None };
     let runs = tokens.split(|token| plain(token).is_none()).map(|run| run.iter().filter_map(plain).collect::<String>());
     runs.max_by_key(String::len).unwrap_or_default()
 }
 
-/// Whether the tokens match the whole path. Works on the set of positions reached so far, so that no pattern is slow.
-fn tokens_match(tokens: &[Token], path: &[char]) -> bool {
-    let mut reached = vec![false; path.len() + 1];
-    reached[0] = true;
-    for token in tokens {
-        let mut next = vec![false; path.len() + 1];
-        for from in (0..=path.len()).filter(|at| reached[*at]) {
-            match token {
-                Token::Start => next[from] |= from == 0,
-                Token::Folders => {
-                    next[from] = true;
-                    let line = path[from..].iter().take_while(|c| **c != '\n');
-                    line.enumerate().filter(|(_, c)| **c == '/').for_each(|(at, _)| next[from + at + 1] = true);
-                }
-                Token::Star | Token::Rest => {
-                    next[from] = true;
-                    let stop = if *token == Token::Star { '/' } else { '\n' };
-                    let run = path[from..].iter().take_while(|c| **c != stop).count();
-                    next[from..=from + run].fill(true);
-                }
-                one => {
-                    if path.get(from).is_some_and(|c| one.takes(*c)) {
-                        next[from + 1] = true;
-                    }
-                }
-            }
-        }
-        reached = next;
-    }
-    reached[path.len()]
-}
-
-impl Token {
-    fn takes(&self, c: char) -> bool {
-        match self {
-            Self::Char(wanted) => c == *wanted,
-            Self::One => c != '/',
-            Self::Class { negated, ranges } => ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated,
-            Self::Star | Self::Folders | Self::Rest | Self::Start => false,
-        }
-    }
-}
-
 /// A class, after its `[`.
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Token, String> {
+fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Char, String> {
     let negated = chars.next_if_eq(&'^').is_some();
     let mut ranges = Vec::new();
     loop {
         if !ranges.is_empty() && chars.next_if_eq(&']').is_some() {
-            return Ok(Token::Class { negated, ranges });
+            return Ok(Char::Class { negated, ranges });
         }
         let low = class_char(chars)?;
         let high = if chars.next_if_eq(&'-').is_some() { class_char(chars)? } else { low };
@@ -359,15 +300,15 @@ pub fn path_match(pattern: &str, name: &str) -> Result<bool, String> {
     let mut chars = pattern.chars().peekable();
     while let Some(c) = chars.next() {
         tokens.push(match c {
-            '*' => Token::Star,
-            '?' => Token::One,
+            '*' => Char::Star,
+            '?' => Char::One,
             '[' => class(&mut chars)?,
-            '\\' => Token::Char(chars.next().ok_or("a backslash ends it")?),
-            c => Token::Char(c),
+            '\\' => Char::Is(chars.next().ok_or("a backslash ends it")?),
+            c => Char::Is(c),
         });
     }
     let name: Vec<char> = name.chars().collect();
-    Ok(tokens_match(&tokens, &name))
+    Ok(matches(&tokens, &name))
 }
 
 #[cfg(test)]

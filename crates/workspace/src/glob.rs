@@ -1,12 +1,14 @@
 //! The patterns of `packages:` in `pnpm-workspace.yaml`, as pnpm hands them to its glob library: `*`, `?`, `[…]`, `{a,b}` within
 //! a path component, `**` for any number of them; none matches a leading dot unless it is written. No I/O here.
 
+use crate::matching::{Char, Count, Token, matches};
+
 /// A list of patterns, negative ones included: a folder is wanted where a positive pattern matches and no negative does,
 /// whatever their order.
 #[derive(Debug, Clone, Default)]
 pub struct Patterns {
-    positive: Vec<Vec<String>>,
-    negative: Vec<Vec<String>>,
+    positive: Vec<Vec<Component>>,
+    negative: Vec<Vec<Component>>,
 }
 
 impl Patterns {
@@ -19,8 +21,11 @@ impl Patterns {
                 None => (&mut all.positive, pattern),
             };
             for plain in expand(pattern) {
-                let parts = plain.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned);
-                list.push(parts.collect());
+                let parts = plain.split('/').filter(|part| !matches!(*part, "" | "."));
+                let mut parts: Vec<Component> = parts.map(Component::read).collect();
+                // Two `**` side by side say no more than one, and would make whoever walks by them come twice.
+                parts.dedup_by(|a, b| a.is_any() && b.is_any());
+                list.push(parts);
             }
         }
         all
@@ -28,7 +33,7 @@ impl Patterns {
 
     /// The positive patterns, as path components.
     #[must_use]
-    pub fn positive(&self) -> &[Vec<String>] {
+    pub fn positive(&self) -> &[Vec<Component>] {
         &self.positive
     }
 
@@ -36,14 +41,14 @@ impl Patterns {
     #[must_use]
     pub fn wants(&self, dir: &str) -> bool {
         let path: Vec<&str> = dir.split('/').collect();
-        self.positive.iter().any(|pattern| matches(pattern, &path, false)) && !self.rejects(dir)
+        self.positive.iter().any(|pattern| whole(pattern, &path, false)) && !self.rejects(dir)
     }
 
     /// True where a negative pattern matches the folder `dir` (relative, `/` between components).
     #[must_use]
     pub fn rejects(&self, dir: &str) -> bool {
         let path: Vec<&str> = dir.split('/').filter(|part| *part != ".").collect();
-        self.negative.iter().any(|pattern| matches(pattern, &path, true))
+        self.negative.iter().any(|pattern| whole(pattern, &path, true))
     }
 }
 
@@ -78,63 +83,96 @@ fn expand(pattern: &str) -> Vec<String> {
 }
 
 /// True where `pattern` matches the whole of `path`. `dot` lets wildcards match a leading dot, as ignore patterns do.
-fn matches(pattern: &[String], path: &[&str], dot: bool) -> bool {
-    match (pattern.split_first(), path.split_first()) {
-        (None, None) => true,
-        (Some((first, rest)), _) if first == "**" => {
-            matches(rest, path, dot)
-                || path.split_first().is_some_and(|(name, below)| (dot || !name.starts_with('.')) && matches(pattern, below, dot))
+fn whole(pattern: &[Component], path: &[&str], dot: bool) -> bool {
+    let pattern: Vec<Within<'_>> = pattern.iter().map(|component| Within { component, dot }).collect();
+    matches(&pattern, path)
+}
+
+/// One component of a pattern.
+#[derive(Debug, Clone)]
+pub struct Component {
+    text: String,
+    tokens: Vec<Char>,
+}
+
+impl Component {
+    /// Reads a component, which has no slash in it.
+    #[must_use]
+    pub fn read(text: &str) -> Self {
+        let mut tokens = Vec::new();
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            tokens.push(match c {
+                '*' => Char::Star,
+                '?' => Char::One,
+                '\\' => Char::Is(chars.next().unwrap_or('\\')),
+                '[' => match class(chars.as_str()) {
+                    Some((class, rest)) => {
+                        chars = rest.chars();
+                        class
+                    }
+                    None => Char::Is('['),
+                },
+                c => Char::Is(c),
+            });
         }
-        (Some((first, rest)), Some((name, below))) => component(first, name, dot) && matches(rest, below, dot),
-        _ => false,
+        Self { text: text.to_owned(), tokens }
+    }
+
+    /// True for `**`, which stands for any number of folders.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.text == "**"
+    }
+
+    /// The one name it matches, where nothing in it is special.
+    #[must_use]
+    pub fn plain(&self) -> Option<&str> {
+        (!self.text.contains(['*', '?', '[', '\\'])).then_some(&self.text)
+    }
+
+    /// True where it matches a folder's name. `dot` lets wildcards match a leading dot.
+    #[must_use]
+    pub fn matches(&self, name: &str, dot: bool) -> bool {
+        if name.starts_with('.') && !self.text.starts_with('.') && !dot {
+            return false;
+        }
+        matches(&self.tokens, &name.chars().collect::<Vec<char>>())
     }
 }
 
-/// True where one component of a pattern matches a folder's name.
-#[must_use]
-pub fn component(pattern: &str, name: &str, dot: bool) -> bool {
-    if name.starts_with('.') && !pattern.starts_with('.') && !dot {
-        return false;
-    }
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    characters(&pattern, &name)
+/// A component as it is to be taken: with leading dots, or not.
+struct Within<'a> {
+    component: &'a Component,
+    dot: bool,
 }
 
-fn characters(pattern: &[char], name: &[char]) -> bool {
-    match (pattern.first(), name.first()) {
-        (None, None) => true,
-        (Some('*'), _) => characters(&pattern[1..], name) || (!name.is_empty() && characters(pattern, &name[1..])),
-        (Some('?'), Some(_)) => characters(&pattern[1..], &name[1..]),
-        (Some('\\'), Some(c)) if pattern.get(1) == Some(c) => characters(&pattern[2..], &name[1..]),
-        (Some('['), Some(c)) => match class(&pattern[1..], *c) {
-            Some((hit, rest)) => hit && characters(rest, &name[1..]),
-            None => *c == '[' && characters(&pattern[1..], &name[1..]),
-        },
-        (Some(p), Some(c)) => p == c && characters(&pattern[1..], &name[1..]),
-        _ => false,
+impl Token<&str> for Within<'_> {
+    fn count(&self) -> Count {
+        if self.component.is_any() { Count::Many } else { Count::One }
+    }
+
+    fn takes(&self, name: &&str) -> bool {
+        self.component.matches(name, self.dot)
     }
 }
 
-/// Reads `abc]`, `a-z]`, `!a]`; what follows the bracket is returned. None where it is not closed.
-fn class(pattern: &[char], c: char) -> Option<(bool, &[char])> {
-    let end = pattern.iter().skip(1).position(|p| *p == ']')? + 1;
-    let (inner, rest) = (&pattern[..end], &pattern[end + 1..]);
-    let (negated, inner) = match inner {
-        ['!' | '^', inner @ ..] => (true, inner),
-        inner => (false, inner),
+/// Reads `abc]`, `a-z]`, `!a]`, after the `[`; what follows the bracket is returned. None where it is not closed.
+fn class(text: &str) -> Option<(Char, &str)> {
+    let (end, _) = text.char_indices().skip(1).find(|(_, c)| *c == ']')?;
+    let (inner, rest) = (&text[..end], &text[end + 1..]);
+    let (negated, inner) = match inner.strip_prefix(['!', '^']) {
+        Some(inner) => (true, inner),
+        None => (false, inner),
     };
-    let mut hit = false;
-    let mut at = 0;
-    while at < inner.len() {
-        if let [low, '-', high, ..] = inner[at..] {
-            hit |= (low..=high).contains(&c);
-            at += 3;
-        } else {
-            hit |= inner[at] == c;
-            at += 1;
-        }
+    let mut inner: &[char] = &inner.chars().collect::<Vec<char>>();
+    let mut ranges = Vec::new();
+    while let [low, after @ ..] = inner {
+        let (high, rest) = if let ['-', high, rest @ ..] = after { (high, rest) } else { (low, after) };
+        ranges.push((*low, *high));
+        inner = rest;
     }
-    Some((hit != negated, rest))
+    Some((Char::Class { negated, ranges }, rest))
 }
 
 /// Writes a folder's name so that as a pattern it matches only itself.
@@ -178,6 +216,12 @@ mod tests {
             (&["web-?[a-c]"], "web-1b", true),
             (&["web-?[!a-c]"], "web-1b", false),
             (&["unclosed["], "unclosed[", true),
+            (&["a/**/**/b"], "a/b", true),
+            (&["a/**/b/**"], "a/x/b", true),
+            (&["a/**/b"], "a/.x/b", false),
+            (&["**", "!**/.*/**"], "a/.x/b", false),
+            (&["[]a]"], "]", true),
+            (&["\\*"], "x", false),
         ] {
             assert_eq!(wanted(patterns, dir), expected, "{patterns:?} {dir}");
         }

@@ -9,6 +9,7 @@ pub mod git;
 pub mod glob;
 pub mod graph;
 pub mod load;
+mod matching;
 pub mod package;
 pub mod prune;
 pub mod sources;

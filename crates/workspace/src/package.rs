@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::glob::{self, Patterns};
+use super::glob::{Component, Patterns};
 use monoship_core::error::{Error, Result, read_text};
 
 /// The fields of a `package.json` that `pnpm install --frozen-lockfile` reads; a reduced manifest is this struct, written again.
@@ -214,20 +214,20 @@ fn read(root: &Path, dir: String) -> Result<Option<Package>> {
 }
 
 /// Collects the folders below `dir` that the remaining components of a pattern lead to.
-fn walk(root: &Path, dir: &str, pattern: &[String], found: &mut BTreeSet<String>) -> Result<()> {
+fn walk(root: &Path, dir: &str, pattern: &[Component], found: &mut BTreeSet<String>) -> Result<()> {
     let Some((first, rest)) = pattern.split_first() else {
         found.insert(dir.to_owned());
         return Ok(());
     };
-    let any = first == "**";
+    let any = first.is_any();
     if any {
         walk(root, dir, rest, found)?;
-    } else if !first.contains(['*', '?', '[', '\\']) {
-        let below = join(dir, first).filter(|below| root.join(below).is_dir());
+    } else if let Some(name) = first.plain() {
+        let below = join(dir, name).filter(|below| root.join(below).is_dir());
         return below.map_or(Ok(()), |below| walk(root, &below, rest, found));
     }
     for name in folders(&root.join(dir))? {
-        if glob::component(if any { "*" } else { first }, &name, false) {
+        if first.matches(&name, false) {
             let below = join(dir, &name).unwrap_or(name);
             walk(root, &below, if any { pattern } else { rest }, found)?;
         }

@@ -9,7 +9,7 @@ use crate::config::upkeep::Leftover;
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::text;
 use monoship_docker::reach::Node;
-use monoship_workspace::glob;
+use monoship_workspace::glob::Component;
 
 /// What is younger may belong to a push that is under way: children come before their index, the index before its tag.
 const UNDER_WAY: Duration = Duration::from_hours(24);
@@ -148,7 +148,7 @@ impl Repository {
     }
 
     fn of_tag(&self, tag: &Tag, time: Option<SystemTime>, known: &Known<'_>) -> Fate {
-        if known.policy.protect.iter().any(|pattern| glob::component(pattern, tag.as_str(), true)) {
+        if known.policy.protect.iter().any(|pattern| Component::read(pattern).matches(tag.as_str(), true)) {
             return Fate::Keep;
         }
         match &self.holds {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::walk::Walk;
 use super::{Dockerfile, Instruction, Stage, words};
+use crate::dockerignore::path_match;
+use crate::matching::{Count, Token, ends};
 use monoship_core::error::Result;
 use monoship_core::name::{ImageRef, Platform};
 
@@ -241,19 +243,43 @@ impl ContextSource {
         if self.pattern == "." {
             return true;
         }
-        let pattern: Vec<&str> = self.pattern.split('/').collect();
+        let pattern: Vec<Component<'_>> = self.pattern.split('/').map(Component::read).collect();
         let path: Vec<&str> = path.split('/').collect();
-        prefix_matches(&pattern, &path)
+        // `**` at the end stands for something: `a/**` does not see `a` itself.
+        match pattern.split_last() {
+            Some((Component::Any, parents)) => ends(parents, &path)[..path.len()].contains(&true),
+            _ => ends(&pattern, &path).contains(&true),
+        }
     }
 }
 
-fn prefix_matches(pattern: &[&str], path: &[&str]) -> bool {
-    match (pattern, path) {
-        ([], _) => true,
-        (_, []) => false,
-        (["**", rest @ ..], _) => (0..=path.len()).any(|n| prefix_matches(rest, &path[n..])),
-        ([part, rest @ ..], [name, more @ ..]) => {
-            crate::dockerignore::path_match(part, name).unwrap_or(true) && prefix_matches(rest, more)
+/// One component of a source's pattern.
+enum Component<'a> {
+    /// `**`: any number of them.
+    Any,
+    /// One, as Go's `filepath.Match` has it.
+    One(&'a str),
+}
+
+impl<'a> Component<'a> {
+    fn read(text: &'a str) -> Self {
+        if text == "**" { Self::Any } else { Self::One(text) }
+    }
+}
+
+impl Token<&str> for Component<'_> {
+    fn count(&self) -> Count {
+        match self {
+            Self::Any => Count::Many,
+            Self::One(_) => Count::One,
+        }
+    }
+
+    fn takes(&self, name: &&str) -> bool {
+        match self {
+            Self::Any => true,
+            // A pattern that is malformed could mean anything.
+            Self::One(pattern) => path_match(pattern, name).unwrap_or(true),
         }
     }
 }

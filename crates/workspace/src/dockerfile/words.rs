@@ -4,6 +4,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::matching::{Char, ends};
+
 /// The keyword and what follows it, blanks between them taken off.
 pub fn split_keyword(text: &str) -> (&str, &str) {
     let text = text.trim();
@@ -249,20 +251,19 @@ impl Expander<'_> {
         let Some(value) = value else {
             return Ok(if self.keep_unset { format!("${{{name}}}") } else { String::new() });
         };
-        let chars: Vec<char> = value.chars().collect();
-        let pattern: Vec<char> = pattern.chars().collect();
+        let mut chars: Vec<char> = value.chars().collect();
+        let mut pattern = shell_pattern(&pattern);
         Ok(match operator {
             '#' => {
-                let lengths = 0..=chars.len();
-                let fits = |n: &usize| glob(&pattern, &chars[..*n]);
-                let cut = if doubled { lengths.rev().find(fits) } else { lengths.into_iter().find(fits) };
-                chars[cut.unwrap_or(0)..].iter().collect()
+                let cut = length(&ends(&pattern, &chars), doubled).unwrap_or(0);
+                chars[cut..].iter().collect()
             }
             '%' => {
-                let starts = 0..=chars.len();
-                let fits = |n: &usize| glob(&pattern, &chars[*n..]);
-                let cut = if doubled { starts.into_iter().find(fits) } else { starts.rev().find(fits) };
-                chars[..cut.unwrap_or(chars.len())].iter().collect()
+                // From the back: the text and the pattern turned round.
+                pattern.reverse();
+                chars.reverse();
+                let cut = length(&ends(&pattern, &chars), doubled).unwrap_or(0);
+                chars[cut..].iter().rev().collect()
             }
             _ => replaced(&chars, &pattern, &replacement, doubled),
         })
@@ -281,15 +282,20 @@ impl Expander<'_> {
     }
 }
 
-fn replaced(value: &[char], pattern: &[char], replacement: &str, all: bool) -> String {
+/// The shortest or the longest of the lengths that are possible.
+fn length(possible: &[bool], longest: bool) -> Option<usize> {
+    if longest { possible.iter().rposition(|is| *is) } else { possible.iter().position(|is| *is) }
+}
+
+fn replaced(value: &[char], pattern: &[Char], replacement: &str, all: bool) -> String {
     let mut out = String::new();
     let mut at = 0;
     let mut go_on = true;
     while at < value.len() {
-        let hit = if go_on { (at + 1..=value.len()).rev().find(|end| glob(pattern, &value[at..*end])) } else { None };
-        if let Some(end) = hit {
+        let hit = if go_on { length(&ends(pattern, &value[at..]), true).filter(|taken| *taken > 0) } else { None };
+        if let Some(taken) = hit {
             out.push_str(replacement);
-            (at, go_on) = (end, all);
+            (at, go_on) = (at + taken, all);
         } else {
             out.push(value[at]);
             at += 1;
@@ -299,11 +305,16 @@ fn replaced(value: &[char], pattern: &[char], replacement: &str, all: bool) -> S
 }
 
 /// The shell's `*` and `?`; a backslash takes the next character as it is.
-fn glob(pattern: &[char], text: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['*', rest @ ..] => (0..=text.len()).any(|n| glob(rest, &text[n..])),
-        ['?', rest @ ..] => !text.is_empty() && glob(rest, &text[1..]),
-        ['\\', c, rest @ ..] | [c, rest @ ..] => text.first() == Some(c) && glob(rest, &text[1..]),
+fn shell_pattern(text: &str) -> Vec<Char> {
+    let mut chars = text.chars();
+    let mut tokens = Vec::new();
+    while let Some(c) = chars.next() {
+        tokens.push(match c {
+            '*' => Char::All,
+            '?' => Char::Each,
+            '\\' => Char::Is(chars.next().unwrap_or('\\')),
+            c => Char::Is(c),
+        });
     }
+    tokens
 }
