@@ -96,7 +96,7 @@ fn settle(root: &Path) {
     let store = ImageStore::new(Some(host), Invocation::new("docker"), &Shutdown::new());
     let empty: ImageRef = empty.parse().expect("it is a name");
     let digest = store.ids(std::slice::from_ref(&empty)).expect("the engine answers").remove(0).expect("it was just made");
-    let state = State::new(&root.join("target/xtask"));
+    let state = State::new(&root.join("target/xtask"), &Shutdown::new());
     for planned in plan["services"].as_array().expect("there are services") {
         let service: ServiceName = planned["service"].as_str().expect("it has a name").parse().expect("it is one");
         let image: ImageRef = format!("ghcr.io/org/bulk/{service}:dev").parse().expect("it is a name");

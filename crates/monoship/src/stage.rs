@@ -125,12 +125,12 @@ impl Session {
 
     /// What is known of earlier builds.
     pub fn state(&self) -> record::State {
-        record::State::new(&self.state_dir())
+        record::State::new(&self.state_dir(), &self.shutdown)
     }
 
     /// The runs there were.
     pub fn history(&self) -> record::History {
-        record::History::new(&self.state_dir())
+        record::History::new(&self.state_dir(), &self.shutdown)
     }
 }
 

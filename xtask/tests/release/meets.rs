@@ -20,7 +20,7 @@ fn a_second_release_of_a_tag_stops_the_first_and_completes_it() {
     let (mut first, first_shown) = scene.begin("v1.0.0");
     until("the first release puts a tag", || scene.registry.count("PUT", "/manifests/v1.0.0 Hang") > 0);
     let refused = scene.run(&["release", "v1.0.0", "--allow-stand-ins", "--no-cancel"]).exits(1).stderr;
-    assert!(refused.contains(&format!("another run (process {}) is at it", first.id())), "{refused}");
+    assert!(refused.contains(&format!("process {} is already releasing this tag", first.id())), "{refused}");
     let (mut second, second_shown) = scene.begin("v1.0.0");
     let ended = wait(&mut second, second_shown.as_file());
     assert_eq!(ended.code(), Some(0), "{}", shown(&second_shown));

@@ -1,24 +1,23 @@
 //! Concurrency groups: at most one run of a group at a time; a later one stops the earlier and takes over. As `concurrency:` with
 //! `cancel-in-progress` does for workflows, but on any machine.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::error::{Error, Result};
+use crate::execute::lock::Lock;
+use crate::execute::retry;
 use crate::execute::shutdown::Shutdown;
 
 /// How long the earlier run gets to end after SIGTERM. It promises three seconds for its children; the rest is for a slow machine.
 const TAKEOVER: Duration = Duration::from_secs(15);
 
-/// Membership of a group, for as long as this value lives. The lock is the operating system's, so that a process that died,
-/// however it died, holds nothing.
+/// Membership of a group, for as long as this value lives.
 #[derive(Debug)]
 pub struct Group {
-    file: File,
+    lock: Lock,
     stopped: Option<i32>,
 }
 
@@ -28,30 +27,21 @@ impl Group {
     /// # Errors
     /// When the group is taken and `cancel` is false, when the earlier run does not end in time, or the file cannot be used.
     pub fn enter(file: &Path, cancel: bool, shutdown: &Shutdown) -> Result<Self> {
-        let parent = file.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        let open = File::options().read(true).write(true).create(true).truncate(false).open(file);
-        let mut lock = open.map_err(|e| Error::io("open", file, e))?;
-        if try_lock(&lock, file)? {
-            return Self::claimed(lock, file, None);
+        if let Some(lock) = Lock::take_free(file)? {
+            return Self::claimed(lock, None);
         }
-        let holder = holder(&mut lock, file)?;
+        let holder = holder(file, shutdown)?;
         if !cancel {
-            return Err(Error::failed(format!("another run (process {holder}) is at it"))
+            return Err(Error::failed(format!("process {holder} is already releasing this tag"))
                 .at(file, None)
                 .hint("wait for it, or let this one take over"));
         }
         if let Some(pid) = Pid::from_raw(holder) {
-            // It may have ended since we read its id; then the lock is free and the loop below sees it.
+            // It may have ended since we read its id; then the lock is free.
             let _ = kill_process(pid, Signal::TERM);
         }
-        let deadline = Instant::now() + TAKEOVER;
-        while Instant::now() < deadline {
-            shutdown.check()?;
-            if try_lock(&lock, file)? {
-                return Self::claimed(lock, file, Some(holder));
-            }
-            std::thread::sleep(Duration::from_millis(20));
+        if let Some(lock) = Lock::wait_at_most(file, TAKEOVER, shutdown)? {
+            return Self::claimed(lock, Some(holder));
         }
         let seconds = TAKEOVER.as_secs();
         Err(Error::failed(format!("the earlier run (process {holder}) did not end within {seconds} s of SIGTERM"))
@@ -65,38 +55,23 @@ impl Group {
     }
 
     /// Writes who we are into the locked file.
-    fn claimed(mut file: File, path: &Path, stopped: Option<i32>) -> Result<Self> {
-        let write = |file: &mut File| {
-            file.set_len(0)?;
-            file.rewind()?;
-            write!(file, "{}", std::process::id())?;
-            file.flush()
-        };
-        write(&mut file).map_err(|e| Error::io("write", path, e))?;
-        Ok(Self { file, stopped })
+    fn claimed(mut lock: Lock, stopped: Option<i32>) -> Result<Self> {
+        lock.write(&std::process::id().to_string())?;
+        Ok(Self { lock, stopped })
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Closing the file frees the lock in any case.
-        let _ = self.file.set_len(0);
-    }
-}
-
-fn try_lock(file: &File, path: &Path) -> Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
-        Err(std::fs::TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+        // Who reads it would take us for the next holder; the lock itself is free in any case.
+        let _ = self.lock.write("");
     }
 }
 
 /// Who holds the lock. The holder writes its id right after it has the lock, so an empty file is a moment old at most.
-fn holder(file: &mut File, path: &Path) -> Result<i32> {
+fn holder(path: &Path, shutdown: &Shutdown) -> Result<i32> {
     for _ in 0..50 {
-        let mut text = String::new();
-        file.rewind().and_then(|()| file.read_to_string(&mut text)).map_err(|e| Error::io("read", path, e))?;
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
         // Never a process group or ourselves: only a plain id of another process may be signalled.
         if let Ok(pid) = text.trim().parse::<i32>()
             && pid > 1
@@ -104,9 +79,9 @@ fn holder(file: &mut File, path: &Path) -> Result<i32> {
         {
             return Ok(pid);
         }
-        std::thread::sleep(Duration::from_millis(20));
+        retry::sleep(Duration::from_millis(20), shutdown)?;
     }
-    Err(Error::failed("the lock is held by a process that does not say who it is").at(PathBuf::from(path), None))
+    Err(Error::failed("the lock is held by a process that does not say who it is").at(path, None))
 }
 
 #[cfg(test)]

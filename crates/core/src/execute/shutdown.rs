@@ -25,6 +25,12 @@ struct State {
     groups: BTreeSet<i32>,
 }
 
+impl std::fmt::Debug for Shutdown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shutdown").field("closing", &self.is_closing()).finish_non_exhaustive()
+    }
+}
+
 impl Shutdown {
     /// A switch that nothing has thrown yet.
     #[must_use]

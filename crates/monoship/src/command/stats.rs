@@ -21,7 +21,7 @@ pub fn run(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<Finish
         share(flags, surroundings)?;
     }
     let root = state_dir(&surroundings.home()?);
-    let read = History::new(&root).read()?;
+    let read = History::new(&root, surroundings.shutdown).read()?;
     let stats = stats::of(&read);
     if let Some(file) = &flags.html {
         page::write(surroundings, &root, flags, &stats, &read.runs, &surroundings.env.cwd.join(file))?;

@@ -17,6 +17,8 @@ use super::run::{Outcome, RunRecord, TaskRecord};
 use super::runs::{Keep, RunId};
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::event::{Status, Task};
+use monoship_core::execute::lock::Lock;
+use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::rawjson::PhaseKind;
 
 /// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took.
@@ -168,13 +170,14 @@ pub struct Read {
 #[derive(Debug, Clone)]
 pub struct History {
     path: PathBuf,
+    shutdown: Shutdown,
 }
 
 impl History {
-    /// The history under `root`, which is `target/xtask`.
+    /// The history under `root`, which is `target/xtask`. A run that is closing waits for no other that writes it.
     #[must_use]
-    pub fn new(root: &Path) -> Self {
-        Self { path: root.join("history.jsonl") }
+    pub fn new(root: &Path, shutdown: &Shutdown) -> Self {
+        Self { path: root.join("history.jsonl"), shutdown: shutdown.clone() }
     }
 
     /// Appends a run. Safe against another process doing the same; a line that an earlier crash cut short is closed first.
@@ -220,13 +223,8 @@ impl History {
     }
 
     /// The lock is a file of its own, because pruning replaces the history itself.
-    fn lock(&self) -> Result<File> {
-        let path = self.path.with_extension("lock");
-        let parent = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        let file = File::options().create(true).append(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
-        file.lock().map_err(|e| Error::io("lock", &path, e))?;
-        Ok(file)
+    fn lock(&self) -> Result<Lock> {
+        Lock::wait(&self.path.with_extension("lock"), &self.shutdown, || ())
     }
 
     /// The history for sharing it: every line but damaged ones.

@@ -2,7 +2,6 @@
 //! newest build for "why is it built again?". One small file for each service, so that two runs do not wait for each other and
 //! a plan reads only what it asks for; the inputs, which are large, lie beside it.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::runs::RunId;
 use monoship_core::error::{Error, Result, write_atomically};
+use monoship_core::execute::lock::Lock;
+use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
 
 /// The version this code writes and reads.
@@ -58,13 +59,14 @@ struct WentIn {
 #[derive(Debug, Clone)]
 pub struct State {
     folder: PathBuf,
+    shutdown: Shutdown,
 }
 
 impl State {
-    /// The state under `root`, which is `target/xtask`.
+    /// The state under `root`, which is `target/xtask`. A run that is closing waits for no other that changes it.
     #[must_use]
-    pub fn new(root: &Path) -> Self {
-        Self { folder: root.join("state") }
+    pub fn new(root: &Path, shutdown: &Shutdown) -> Self {
+        Self { folder: root.join("state"), shutdown: shutdown.clone() }
     }
 
     fn path(&self, service: &ServiceName, ending: &str) -> PathBuf {
@@ -148,12 +150,9 @@ impl State {
         })
     }
 
-    /// Runs `change` while no other process changes the state. The lock goes with the process, however it ends.
+    /// Runs `change` while no other process changes the state.
     fn locked<T>(&self, change: impl FnOnce() -> Result<T>) -> Result<T> {
-        std::fs::create_dir_all(&self.folder).map_err(|e| Error::io("create", &self.folder, e))?;
-        let path = self.folder.join("lock");
-        let file = File::options().create(true).append(true).open(&path).map_err(|e| Error::io("open", &path, e))?;
-        file.lock().map_err(|e| Error::io("lock", &path, e))?;
+        let _lock = Lock::wait(&self.folder.join("lock"), &self.shutdown, || ())?;
         change()
     }
 }
@@ -193,7 +192,7 @@ mod tests {
     #[test]
     fn a_build_is_found_by_its_fingerprint_also_after_others() {
         let dir = tempfile::tempdir().unwrap();
-        let state = State::new(dir.path());
+        let state = State::new(dir.path(), &Shutdown::new());
         assert_eq!(state.latest(&api()), None);
         for (of, image) in [("main", "a"), ("branch", "a"), ("main", "b"), ("main", "a")] {
             state.remember(&api(), build(of, image), serde_json::json!({ "of": of })).unwrap();
@@ -211,7 +210,7 @@ mod tests {
     #[test]
     fn what_was_cleared_stays_so_until_a_build_succeeds() {
         let dir = tempfile::tempdir().unwrap();
-        let state = State::new(dir.path());
+        let state = State::new(dir.path(), &Shutdown::new());
         state.remember(&api(), build("x", "a"), serde_json::Value::Null).unwrap();
         assert!(!state.is_cleared(&api()));
         state.clear(&api()).unwrap();
@@ -223,7 +222,7 @@ mod tests {
     #[test]
     fn a_damaged_or_newer_state_means_nothing_is_known_and_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let state = State::new(dir.path());
+        let state = State::new(dir.path(), &Shutdown::new());
         for damaged in ["", "{\"version\":1,\"builds\":[{", "{\"version\":2,\"builds\":[]}", "\u{0}\u{0}"] {
             std::fs::create_dir_all(&state.folder).unwrap();
             std::fs::write(state.path(&api(), "json"), damaged).unwrap();
@@ -236,7 +235,7 @@ mod tests {
     #[test]
     fn two_writers_lose_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let state = State::new(dir.path());
+        let state = State::new(dir.path(), &Shutdown::new());
         std::thread::scope(|scope| {
             for writer in 0..4 {
                 let state = &state;
@@ -247,9 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_closing_does_not_wait_for_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let shutdown = Shutdown::new();
+        let state = State::new(dir.path(), &shutdown);
+        state.remember(&api(), build("x", "a"), serde_json::Value::Null).unwrap();
+        let held = Lock::wait(&state.folder.join("lock"), &Shutdown::new(), || ()).unwrap();
+        shutdown.close();
+        assert!(state.remember(&api(), build("y", "a"), serde_json::Value::Null).unwrap_err().is_cancelled());
+        drop(held);
+        state.remember(&api(), build("y", "a"), serde_json::Value::Null).unwrap();
+        assert_eq!(state.builds(&api()).len(), 2);
+    }
+
+    #[test]
     fn two_hundred_services_are_looked_up_in_well_under_a_tenth_of_a_second() {
         let dir = tempfile::tempdir().unwrap();
-        let state = State::new(dir.path());
+        let state = State::new(dir.path(), &Shutdown::new());
         std::fs::create_dir_all(&state.folder).unwrap();
         let names: Vec<ServiceName> = (0..200).map(|n| format!("s{n}").parse().unwrap()).collect();
         let builds: Vec<_> = (0..REMEMBERED).map(|n| build(&n.to_string(), "a")).collect();

@@ -55,7 +55,7 @@ pub(crate) fn run(n: u32) -> PastRun {
 
 fn history() -> (tempfile::TempDir, History) {
     let dir = tempfile::tempdir().unwrap();
-    let history = History::new(dir.path());
+    let history = History::new(dir.path(), &Shutdown::new());
     (dir, history)
 }
 
