@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use monoship::stage::platforms;
-use monoship::stage::publish::{self, Item, Journal, Published, Request, Step};
+use monoship::stage::publish::{self, Item, Journal, Order, Published, Request, Step};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events};
@@ -18,6 +18,7 @@ use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::credentials::Credentials;
 use monoship_docker::manifest::{Document, Raw};
 use monoship_docker::registry::{Options, Registry};
+use monoship_plan::templates::TagTemplates;
 use serde_json::json;
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::image::TestImage;
@@ -51,8 +52,8 @@ fn build_with(registry: &Registry, host: &str, content: &str, provenance: &serde
 /// A release of `version` with the default tags, of what was built as `content`.
 fn release(host: &str, version: &str, content: &str, dir: &Path) -> Request {
     let parsed: semver::Version = version.parse().unwrap();
-    let templates = ["v{version}", "{version}", "{major}.{minor}", "{major}", "latest"].map(str::to_owned);
-    let tags = publish::tags_of(&templates, &parsed).unwrap();
+    let templates = TagTemplates::parse(&["v{version}", "{version}", "{major}.{minor}", "{major}", "latest"]).unwrap();
+    let tags = templates.made_of(&parsed, true).unwrap();
     let items = SERVICES.iter().map(|service| Item {
         service: service.parse().unwrap(),
         source: repository(host, service).with_tag(tag(&format!("in-{content}"))),
@@ -61,7 +62,7 @@ fn release(host: &str, version: &str, content: &str, dir: &Path) -> Request {
     });
     Request {
         name: format!("v{version}"),
-        version: Some(parsed),
+        order: Some(Order { templates, version: parsed, unreleased: BTreeSet::new() }),
         items: items.collect(),
         journal: dir.join(format!("release/v{version}.json")),
         move_tags: false,
@@ -167,7 +168,7 @@ fn a_branchs_tags_move_freely() {
     for content in ["a", "b"] {
         let images = build(&registry, &host, content);
         let mut request = release(&host, "1.2.3", content, dir.path());
-        (request.name, request.version, request.journal) = ("main".to_owned(), None, dir.path().join("main.json"));
+        (request.name, request.order, request.journal) = ("main".to_owned(), None, dir.path().join("main.json"));
         request.items.iter_mut().for_each(|item| item.tags = vec![tag("main"), tag("sha-0123abc")]);
         publish(&request, &registry).unwrap();
         assert_eq!(state(&registry, &host), expected(&["main", "sha-0123abc"], &images));

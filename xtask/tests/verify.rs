@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use monoship::stage::publish::Order;
 use monoship::stage::verify::{Check, Finding, Noted, Report, Request, Service, Verdict, verify};
 use monoship_core::error::Error;
 use monoship_core::name::{Digest, ImageRef, Tag};
@@ -11,6 +12,7 @@ use monoship_docker::registry::Registry;
 use monoship_github::notes::Listed;
 use monoship_plan::affected::{Affected, Verdict as Affects};
 use monoship_plan::config::pins::Pins;
+use monoship_plan::templates::TagTemplates;
 use serde_json::{Value, json};
 use support::image::TestImage;
 use support::registry::{RegistryServer, anonymous};
@@ -119,7 +121,11 @@ impl Scene {
             packages: Some(BTreeSet::from(locked)),
         };
         let mut request = Request {
-            version: "1.2.3".parse().unwrap(),
+            order: Order {
+                templates: TagTemplates::parse(&["v{version}", "{version}", "latest"]).unwrap(),
+                version: "1.2.3".parse().unwrap(),
+                unreleased: BTreeSet::new(),
+            },
             services: vec![service],
             commit: Some(COMMIT.to_owned()),
             changes: &|_| Err(Error::failed("git does not know it")),

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+mod tag;
+
+pub use self::tag::Tag;
+
 /// Implements what every validated string newtype has: parsing, serde through the parser, display, ordering.
 macro_rules! validated {
     ($name:ident) => {
@@ -41,6 +45,7 @@ macro_rules! validated {
         }
     };
 }
+use validated;
 
 /// A service: one path component of an image reference, which also serves as Dockerfile target, cache scope, folder and
 /// file name. Lower-case letters and digits, single `.`, one or two `_`, any run of `-` between them; at most 64 bytes.
@@ -90,24 +95,6 @@ impl FromStr for StageName {
         }
         Err(Error::usage(format!("`{text}` is not a stage's name"))
             .hint("use lower-case letters, digits, and `.`, `_` or `-` between them"))
-    }
-}
-
-/// An image tag: a letter, digit or `_`, then up to 127 of these, `.` and `-` (distribution's `reference` grammar).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Tag(String);
-validated!(Tag);
-
-impl FromStr for Tag {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Self> {
-        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if (1..=128).contains(&text.len()) && text.starts_with(word) && text.chars().all(|c| word(c) || c == '.' || c == '-') {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(Error::usage(format!("`{text}` is not an image tag"))
-            .hint("a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two"))
     }
 }
 
@@ -190,7 +177,7 @@ impl Fingerprint {
     /// The tag under which an image with these inputs is kept: `in-` and the first 40 digits.
     #[must_use]
     pub fn content_tag(&self) -> Tag {
-        Tag(format!("in-{}", &self.0[..40]))
+        Tag::of_inputs(&self.0)
     }
 }
 

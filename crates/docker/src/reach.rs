@@ -75,19 +75,13 @@ impl Node {
     /// `sha256-<hex>` with or without an ending such as `.sig`.
     #[must_use]
     pub fn about(&self) -> Option<Digest> {
-        self.subject.clone().or_else(|| self.tags.iter().find_map(referrer_tag))
+        self.subject.clone().or_else(|| self.tags.iter().find_map(Tag::about))
     }
 
     /// The tags that mean an image or a cache.
     pub fn own_tags(&self) -> impl Iterator<Item = &Tag> {
-        self.tags.iter().filter(|tag| referrer_tag(tag).is_none())
+        self.tags.iter().filter(|tag| tag.about().is_none())
     }
-}
-
-/// The subject in a tag of the referrers tag schema (OCI distribution-spec 1.1) or of cosign.
-fn referrer_tag(tag: &Tag) -> Option<Digest> {
-    let hex = tag.as_str().strip_prefix("sha256-")?.split('.').next()?;
-    format!("sha256:{hex}").parse().ok()
 }
 
 struct Reading<'a> {

@@ -3,7 +3,8 @@
 //!
 //! Blobs are in `registry/blob.rs`, listings and rights in `registry/list.rs`, the token flow in `registry/session.rs`. No policy on what to publish or delete lives here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -12,15 +13,18 @@ use super::credentials::Credentials;
 use super::manifest::{ACCEPT, Descriptor, Raw};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Http, Request, Response, authority};
-use monoship_core::execute::retry::{Failed, Policy, Wait};
+use monoship_core::execute::retry::{Again, Failed, Policy, Wait};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef, Tag};
 
+pub mod answers;
 mod blob;
 mod challenge;
 mod list;
 mod session;
 
+use self::answers::Ask;
+pub use self::answers::Verdict;
 pub use self::blob::Blob;
 use self::session::{Proof, Session};
 
@@ -58,6 +62,8 @@ struct Inner {
     credentials: Credentials,
     insecure: Vec<String>,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
+    /// Hosts that answer even those who may write that a tag which is not there is not for them.
+    hiding: Mutex<BTreeSet<String>>,
 }
 
 /// What may be done to a repository.
@@ -66,7 +72,36 @@ pub enum Access {
     /// It may.
     Granted,
     /// The registry refuses, for this reason.
-    Denied(String),
+    Denied(Refusal),
+}
+
+/// A registry's no, which asking again would not change: what it means, and its own words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// What it means, by [`answers`].
+    pub verdict: Verdict,
+    /// What the registry says, fit to be shown, with the status.
+    pub said: String,
+}
+
+impl Refusal {
+    /// The error of a write to this image that was refused so.
+    #[must_use]
+    pub fn to_write(&self, image: &ImageRef) -> Error {
+        Call::push(image).refused(self)
+    }
+}
+
+/// A fragment.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.verdict {
+            Verdict::NoRepository | Verdict::Immutable | Verdict::TooMuch | Verdict::ReadOnly | Verdict::InUse => {
+                write!(f, "{}: {}", self.verdict, self.said)
+            }
+            _ => f.write_str(&self.said),
+        }
+    }
 }
 
 /// What became of a deletion.
@@ -81,11 +116,10 @@ pub enum Deletion {
     Unsupported,
 }
 
-/// An answer whose status the caller expected, or a refusal.
+/// An answer whose status the caller expected, or one that is no success and does not pass.
 enum Answer {
     Got(Response),
-    /// 401 after showing what we have, 403, or the token server's refusal.
-    Denied(String),
+    Not(Refusal),
 }
 
 /// A request's place: whom it goes to and what it needs.
@@ -95,26 +129,49 @@ struct Call<'a> {
     scope: String,
     /// What it does, for errors: "read", "write to", "delete from".
     doing: &'static str,
+    /// What it asks for, as the answer is judged.
+    ask: Ask,
 }
 
 impl<'a> Call<'a> {
-    fn new(image: &'a ImageRef, actions: &str, doing: &'static str) -> Self {
-        Self { image, scope: format!("repository:{}:{actions}", image.repository()), doing }
+    fn new(image: &'a ImageRef, actions: &str, doing: &'static str, ask: Ask) -> Self {
+        Self { image, scope: format!("repository:{}:{actions}", image.repository()), doing, ask }
     }
 
     fn pull(image: &'a ImageRef) -> Self {
-        Self::new(image, "pull", "read")
+        Self::new(image, "pull", "read", Ask::Manifest)
     }
 
     fn push(image: &'a ImageRef) -> Self {
-        Self::new(image, "pull,push", "write to")
+        Self::new(image, "pull,push", "write to", Ask::Upload)
     }
 
-    fn denied(&self, reason: &str) -> Error {
+    fn asking(self, ask: Ask) -> Self {
+        Self { ask, ..self }
+    }
+
+    /// The same with the right to write, which is told what others are not.
+    fn as_writer(&self) -> Self {
+        Self { doing: self.doing, ..Self::new(self.image, "pull,push", "read", self.ask) }
+    }
+
+    fn refused(&self, refusal: &Refusal) -> Error {
         let host = self.image.registry();
-        let repository = self.image.repository();
-        Error::failed(format!("{host} does not let us {} {repository}: {reason}", self.doing))
-            .hint(format!("log in with `docker login {host}` as someone who may, or check the token's permissions"))
+        let place = self.image.without_reference();
+        match refusal.verdict {
+            Verdict::Denied | Verdict::AbsentOrDenied => {
+                let also = if self.doing == "read" { "; where there is no such image, this is said too" } else { "" };
+                Error::failed(format!("{host} does not let us {} {}: {}", self.doing, self.image.repository(), refusal.said))
+                    .hint(format!("log in with `docker login {host}` as someone who may, or check the token's permissions{also}"))
+            }
+            verdict => {
+                let error = Error::failed(format!("cannot {} {place}: {refusal}", self.doing));
+                match verdict.way_out(host) {
+                    Some(way_out) => error.hint(way_out),
+                    None => error,
+                }
+            }
+        }
     }
 }
 
@@ -122,7 +179,12 @@ impl Registry {
     /// A client with these credentials.
     #[must_use]
     pub fn new(http: &Http, credentials: &Credentials, options: Options) -> Self {
-        let inner = Inner { credentials: credentials.clone(), insecure: options.insecure, sessions: Mutex::default() };
+        let inner = Inner {
+            credentials: credentials.clone(),
+            insecure: options.insecure,
+            sessions: Mutex::default(),
+            hiding: Mutex::default(),
+        };
         Self { http: http.clone(), inner: Arc::new(inner), policy: options.policy, on_wait: Arc::new(|_| ()) }
     }
 
@@ -170,7 +232,7 @@ impl Registry {
     }
 
     /// One try: sends what `make` makes with proof for the call's scope; a 401 buys a fresh token once. A status in `expected`
-    /// is returned, another one is a failure that quotes the registry.
+    /// is returned; another one is a failure where it may pass, else a refusal.
     fn ask(&self, call: &Call<'_>, expected: &[u16], make: impl Fn() -> Request) -> Result<Answer, Failed> {
         let session = self.session(call.image.registry());
         let base = session.base(&self.http)?;
@@ -182,7 +244,9 @@ impl Registry {
                 match session.proof(&self.http, &self.inner.credentials, &call.scope)? {
                     Proof::Header(Some(header)) => request = request.header("authorization", header.expose()),
                     Proof::Header(None) => {}
-                    Proof::Refused(reason) => return Ok(Answer::Denied(reason)),
+                    Proof::Refused(said) => {
+                        return Ok(Answer::Not(Refusal { verdict: answers::judge(call.ask, 403, &[], ""), said }));
+                    }
                 }
             }
             let response = self.http.send(request)?;
@@ -193,8 +257,7 @@ impl Registry {
                     session.forget(&call.scope);
                     fresh = true;
                 }
-                401 | 403 => return Ok(Answer::Denied(reason(&response))),
-                _ => return Err(unexpected(call, &response)),
+                _ => return judged(call, &response).map(Answer::Not),
             }
         }
     }
@@ -203,7 +266,7 @@ impl Registry {
     fn must(&self, call: &Call<'_>, expected: &[u16], make: impl Fn() -> Request) -> Result<Response, Failed> {
         match self.ask(call, expected, make)? {
             Answer::Got(response) => Ok(response),
-            Answer::Denied(reason) => Err(call.denied(&reason).into()),
+            Answer::Not(refusal) => Err(call.refused(&refusal).into()),
         }
     }
 
@@ -212,14 +275,7 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached, refuses, or answers without a digest.
     pub fn resolve(&self, image: &ImageRef) -> Result<Option<Descriptor>> {
-        let call = Call::pull(image);
-        let head = self.retrying(|| {
-            let url = self.url(image, &format!("manifests/{}", image.reference()))?;
-            self.must(&call, &[200, 404], || Request::new("HEAD", &url).header("accept", ACCEPT))
-        })?;
-        if head.status == 404 {
-            return Ok(None);
-        }
+        let Some(head) = self.find(image, "HEAD", |head| Ok(head))? else { return Ok(None) };
         let digest = head.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         let size = head.header("content-length").and_then(|text| text.parse().ok());
         let (Some(digest), Some(size)) = (digest, size) else {
@@ -242,22 +298,59 @@ impl Registry {
     /// # Errors
     /// As [`Registry::resolve`], and when the bytes are not what the digest says.
     pub fn manifest(&self, image: &ImageRef) -> Result<Option<Raw>> {
-        let call = Call::pull(image);
-        self.retrying(|| {
-            let url = self.url(image, &format!("manifests/{}", image.reference()))?;
-            let response = self.must(&call, &[200, 404], || Request::get(&url).header("accept", ACCEPT))?;
-            if response.status == 404 {
-                return Ok(None);
-            }
+        self.find(image, "GET", |response| {
             let promised = image.digest().cloned().or_else(|| response.header("docker-content-digest")?.parse().ok());
             let media_type =
                 response.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
             let raw = Raw::new(media_type, response.body);
             match promised {
                 Some(digest) if digest != *raw.digest() => Err(corrupt(&format!("manifest {image}"), &digest, raw.digest())),
-                _ => Ok(Some(raw)),
+                _ => Ok(raw),
             }
         })
+    }
+
+    /// What `read` makes of the manifest's answer; `None` where there is no such manifest or repository.
+    ///
+    /// Docker Hub and Quay do not tell those who only read whether a repository is not theirs to see or not there yet, and tell those who may
+    /// write. Artifactory does not even tell these, of a tag; its list of tags does.
+    fn find<T>(&self, image: &ImageRef, method: &'static str, read: impl Fn(Response) -> Result<T, Failed>) -> Result<Option<T>> {
+        let ask = |call: &Call<'_>| {
+            self.retrying(|| {
+                let url = self.url(image, &format!("manifests/{}", image.reference()))?;
+                match self.ask(call, &[200], || Request::new(method, &url).header("accept", ACCEPT))? {
+                    Answer::Got(response) => read(response).map(Ok),
+                    Answer::Not(refusal) => Ok(Err(refusal)),
+                }
+            })
+        };
+        let call = Call::pull(image);
+        let refusal = match ask(&call)? {
+            Ok(found) => return Ok(Some(found)),
+            Err(Refusal { verdict: Verdict::Absent, .. }) => return Ok(None),
+            Err(refusal) if refusal.verdict == Verdict::AbsentOrDenied => refusal,
+            Err(refusal) => return Err(call.refused(&refusal)),
+        };
+        if self.session(image.registry()).asks_for_tokens() {
+            match ask(&call.as_writer())? {
+                Ok(found) => return Ok(Some(found)),
+                Err(Refusal { verdict: Verdict::Absent, .. }) => return Ok(None),
+                Err(_) => {}
+            }
+        }
+        if image.digest().is_none() && self.lists_no_such_tag(image)? {
+            let mut hiding = self.inner.hiding.lock().unwrap_or_else(PoisonError::into_inner);
+            hiding.insert(image.registry().to_owned());
+            return Ok(None);
+        }
+        Err(call.refused(&refusal))
+    }
+
+    /// True for a host that was seen to refuse, to everybody, what is not there: a builder cannot push a tag to it, because builders ask
+    /// for the tag first.
+    #[must_use]
+    pub fn hides_missing(&self, host: &str) -> bool {
+        self.inner.hiding.lock().unwrap_or_else(PoisonError::into_inner).contains(host)
     }
 
     /// The manifest, which has to be there.
@@ -275,21 +368,37 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached, refuses, or made other content of it.
     pub fn put_manifest(&self, image: &ImageRef, raw: &Raw) -> Result<()> {
-        let call = Call::push(image);
+        match self.try_put_manifest(image, raw)? {
+            None => Ok(()),
+            Some(refusal) => Err(refusal.to_write(image)),
+        }
+    }
+
+    /// [`Registry::put_manifest`] for who goes on after a refusal: the inner value is one that asking again would not change. Nothing was
+    /// put then.
+    ///
+    /// # Errors
+    /// As there, less what is refused for good.
+    pub fn try_put_manifest(&self, image: &ImageRef, raw: &Raw) -> Result<Option<Refusal>> {
+        let call = Call::push(image).asking(Ask::PutTag);
         let reference = image.tag().map_or(raw.digest().as_str(), Tag::as_str);
         let body: Arc<[u8]> = raw.bytes().into();
         self.retrying(|| {
             let url = self.url(image, &format!("manifests/{reference}"))?;
-            let response = self.must(&call, &[200, 201, 202], || {
+            let answer = self.ask(&call, &[200, 201, 202], || {
                 Request::new("PUT", &url).header("content-type", raw.media_type()).body(Arc::clone(&body))
             })?;
+            let response = match answer {
+                Answer::Got(response) => response,
+                Answer::Not(refusal) => return Ok(Some(refusal)),
+            };
             match response.header("docker-content-digest") {
                 Some(made) if made != raw.digest().as_str() => Err(Failed::for_good(Error::failed(format!(
                     "{} stored {image} as {made} instead of {}",
                     image.registry(),
                     raw.digest()
                 )))),
-                _ => Ok(()),
+                _ => Ok(None),
             }
         })
     }
@@ -312,16 +421,17 @@ impl Registry {
     }
 
     fn delete(&self, image: &ImageRef, path: &str) -> Result<Deletion> {
-        let call = Call::new(image, "delete,pull,push", "delete from");
-        let status = self.retrying(|| {
+        let call = Call::new(image, "delete,pull,push", "delete from", Ask::Delete);
+        let answer = self.retrying(|| {
             let url = self.url(image, path)?;
-            Ok(self.must(&call, &[200, 202, 204, 400, 404, 405, 415, 501], || Request::new("DELETE", &url))?.status)
+            self.ask(&call, &[200, 202, 204], || Request::new("DELETE", &url))
         })?;
-        Ok(match status {
-            404 => Deletion::Absent,
-            400 | 405 | 415 | 501 => Deletion::Unsupported,
-            _ => Deletion::Deleted,
-        })
+        match answer {
+            Answer::Got(_) => Ok(Deletion::Deleted),
+            Answer::Not(Refusal { verdict: Verdict::Absent, .. }) => Ok(Deletion::Absent),
+            Answer::Not(Refusal { verdict: Verdict::Unsupported, .. }) => Ok(Deletion::Unsupported),
+            Answer::Not(refusal) => Err(call.refused(&refusal)),
+        }
     }
 }
 
@@ -344,8 +454,23 @@ pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync)
     taken.map(|result| result.expect("every index was handed out once")).collect()
 }
 
-/// What a registry says in `{"errors":[{"code","message"}]}`, else the start of what it said.
-fn reason(response: &Response) -> String {
+/// What an answer that is no success means: a refusal, or a failure that may pass.
+fn judged(call: &Call<'_>, response: &Response) -> Result<Refusal, Failed> {
+    let (codes, said) = words(response);
+    let verdict = answers::judge(call.ask, response.status, &codes, &String::from_utf8_lossy(&response.body));
+    if verdict != Verdict::Passing {
+        return Ok(Refusal { verdict, said });
+    }
+    let error = Error::failed(format!("cannot {} {}: {said}", call.doing, call.image.without_reference()));
+    let again = match response.again() {
+        Again::Never => Again::Backoff,
+        again => again,
+    };
+    Err(Failed { again, error })
+}
+
+/// The codes, and what a registry says in `{"errors":[{"code","message"}]}`, else the start of what it said.
+fn words(response: &Response) -> (Vec<String>, String) {
     #[derive(Deserialize)]
     struct Body {
         errors: Vec<Item>,
@@ -356,21 +481,20 @@ fn reason(response: &Response) -> String {
         #[serde(default)]
         message: String,
     }
-    let said = match serde_json::from_slice::<Body>(&response.body) {
-        Ok(body) => body.errors.iter().map(|item| format!("{}: {}", item.code, item.message)).collect::<Vec<_>>().join("; "),
-        Err(_) => response.excerpt(QUOTED),
+    let (codes, said) = match serde_json::from_slice::<Body>(&response.body) {
+        Ok(body) => {
+            let said: Vec<String> = body.errors.iter().map(|item| format!("{}: {}", item.code, item.message)).collect();
+            (body.errors.into_iter().map(|item| item.code).collect(), said.join("; "))
+        }
+        Err(_) => (Vec::new(), response.excerpt(QUOTED)),
     };
     let said: String = said.chars().filter(|c| !c.is_control()).take(QUOTED).collect();
-    if said.is_empty() { format!("status {}", response.status) } else { format!("{said} (status {})", response.status) }
-}
-
-fn unexpected(call: &Call<'_>, response: &Response) -> Failed {
-    let error = Error::failed(format!("cannot {} {}: {}", call.doing, call.image.without_reference(), reason(response)));
-    Failed { again: response.again(), error }
+    let status = response.status;
+    (codes, if said.is_empty() { format!("status {status}") } else { format!("{said} (status {status})") })
 }
 
 /// Content that is not what its digest says: a broken transfer passes, a broken store does not, and we cannot tell them apart.
 fn corrupt(what: &str, promised: &Digest, got: &Digest) -> Failed {
     let error = Error::failed(format!("{what} is corrupt: it should be {promised} and is {got}"));
-    Failed { again: monoship_core::execute::retry::Again::Backoff, error }
+    Failed { again: Again::Backoff, error }
 }

@@ -201,7 +201,8 @@ impl Api {
         &self.place.repository
     }
 
-    /// Calls `path` (from the repository's root where it begins without a slash, else from the API's) with an optional JSON body.
+    /// Calls `path` (from the repository's root where it begins without a slash, else from the API's; the repository itself where it is
+    /// empty) with an optional JSON body.
     /// Transient failures and rate limits are waited for.
     ///
     /// # Errors
@@ -210,6 +211,7 @@ impl Api {
     pub fn call(&self, method: &'static str, path: &str, body: Option<&Value>) -> Result<Answer> {
         let url = match path.strip_prefix('/') {
             Some(path) => format!("{}/{path}", self.place.base),
+            None if path.is_empty() => format!("{}/repos/{}", self.place.base, self.place.repository),
             None => format!("{}/repos/{}/{path}", self.place.base, self.place.repository),
         };
         self.call_url(method, &url, body)
@@ -279,7 +281,7 @@ impl Api {
                 return Err(answer.unexpected(path));
             }
             let more = page(answer.json()?);
-            let next = answer.response.header("link").and_then(next_page);
+            let next = answer.response.next_page().map(str::to_owned);
             let (true, Some(next)) = (more, next) else { return Ok(()) };
             if !next.starts_with(&format!("{}/", self.place.base)) {
                 return Err(Error::failed(format!("GitHub's list of {path} goes on at another server")));
@@ -306,13 +308,6 @@ fn rate_limit(head: &Head, said: &str, now: SystemTime) -> Again {
         return Again::After(SECONDARY_WAIT);
     }
     Again::Never
-}
-
-/// The target of `rel="next"` in a `Link` header (RFC 8288).
-fn next_page(link: &str) -> Option<String> {
-    let next = link.split(',').find(|part| part.split(';').skip(1).any(|parameter| parameter.trim() == "rel=\"next\""))?;
-    let (url, _) = next.trim().strip_prefix('<')?.split_once('>')?;
-    Some(url.to_owned())
 }
 
 #[cfg(test)]
@@ -354,13 +349,5 @@ mod tests {
         for bad in ["", "a", "a/b/c", "../b", "a/..", "a/b?x", "a b/c", "a/b#"] {
             assert!(bad.parse::<Repository>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_next_page_is_the_one_named_so() {
-        let link =
-            r#"<https://h/x?page=1>; rel="prev", <https://h/x?page=3>; title="a"; rel="next", <https://h/x?page=9>; rel="last""#;
-        assert_eq!(next_page(link).as_deref(), Some("https://h/x?page=3"));
-        assert_eq!(next_page(r#"<https://h/x?page=1>; rel="prev""#), None);
     }
 }

@@ -15,9 +15,6 @@ use monoship_core::text;
 /// How many uploads a minute GitHub takes from a repository; more get 429.
 pub const UPLOADS_PER_MINUTE: usize = 200;
 
-/// What a repository's caches may hold unless its settings say otherwise; past it the least recently used go.
-pub const DEFAULT_QUOTA_BYTES: u64 = 10 << 30;
-
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct CacheEntry {
@@ -106,6 +103,20 @@ impl Api {
         self.get("actions/cache/usage")?.ok_or_else(|| Error::failed(format!("GitHub does not know {}", self.repository())))
     }
 
+    /// How much all entries may come to; past it the least recently used go. Without settings it is 10 GB, and whoever pays may have much
+    /// more. GitHub tells only those who administrate the repository: `None` where it does not tell us.
+    ///
+    /// # Errors
+    /// As [`Api::call`]; a token without that right is refused (403).
+    pub fn cache_limit(&self) -> Result<Option<u64>> {
+        #[derive(Deserialize)]
+        struct Limit {
+            max_cache_size_gb: Option<u64>,
+        }
+        let limit: Option<Limit> = self.get("actions/cache/storage-limit")?;
+        Ok(limit.and_then(|limit| limit.max_cache_size_gb).map(|gigabytes| gigabytes.saturating_mul(1 << 30)))
+    }
+
     /// The numbers of open pull requests; a cache of `refs/pull/N/merge` with another N serves nobody.
     ///
     /// # Errors
@@ -123,7 +134,8 @@ impl Api {
         Ok(found)
     }
 
-    /// The branches that the latest closed pull requests came from, whether they are still there or not: a thousand at most.
+    /// The branches of this repository that the latest closed pull requests came from, whether they are still there or not: a thousand at
+    /// most. A fork's branches are not ours, whatever their names: anybody can open and close a pull request from one.
     ///
     /// # Errors
     /// As [`Api::call`].
@@ -136,11 +148,20 @@ impl Api {
         struct Head {
             #[serde(rename = "ref")]
             branch: String,
+            /// Null where the fork was deleted.
+            repo: Option<Source>,
         }
-        let mut found = Vec::new();
+        #[derive(Deserialize)]
+        struct Source {
+            full_name: String,
+        }
+        let own = self.repository().to_string();
+        let ours = |head: &Head| head.repo.as_ref().is_some_and(|repo| repo.full_name.eq_ignore_ascii_case(&own));
+        let (mut found, mut seen) = (Vec::new(), 0);
         self.pages("pulls?state=closed&sort=updated&direction=desc&per_page=100", |page: Vec<Pull>| {
-            found.extend(page.into_iter().map(|pull| pull.head.branch));
-            found.len() < 1_000
+            seen += page.len();
+            found.extend(page.into_iter().map(|pull| pull.head).filter(ours).map(|head| head.branch));
+            seen < 1_000
         })?;
         Ok(found)
     }
@@ -226,8 +247,8 @@ pub struct Budget {
     pub uploads: usize,
     /// What is there already, where it could be asked.
     pub used: Option<CacheUsage>,
-    /// What may be there.
-    pub quota_bytes: u64,
+    /// What may be there, where GitHub tells; what it does not tell is not guessed.
+    pub quota_bytes: Option<u64>,
 }
 
 /// Why the gha tier should not be written this time.
@@ -236,7 +257,12 @@ pub enum OverBudget {
     /// More uploads than a minute takes: BuildKit would wait them out, on the critical path of every target.
     Uploads(usize),
     /// There is no room: it would push out entries that others use.
-    Full(u64),
+    Full {
+        /// What it holds, in bytes.
+        used: u64,
+        /// What it may hold, in bytes.
+        quota: u64,
+    },
 }
 
 impl Budget {
@@ -248,8 +274,8 @@ impl Budget {
         if self.uploads > UPLOADS_PER_MINUTE {
             return Err(OverBudget::Uploads(self.uploads));
         }
-        match self.used {
-            Some(used) if used.bytes >= self.quota_bytes => Err(OverBudget::Full(used.bytes)),
+        match (self.used, self.quota_bytes) {
+            (Some(used), Some(quota)) if used.bytes >= quota => Err(OverBudget::Full { used: used.bytes, quota }),
             _ => Ok(()),
         }
     }
@@ -261,7 +287,7 @@ impl fmt::Display for OverBudget {
             Self::Uploads(uploads) => {
                 write!(f, "about {uploads} uploads are more than the {UPLOADS_PER_MINUTE} a minute that GitHub takes")
             }
-            Self::Full(bytes) => write!(f, "it is full: it holds {}", text::bytes(*bytes)),
+            Self::Full { used, quota } => write!(f, "it is full: it holds {} of {}", text::bytes(*used), text::bytes(*quota)),
         }
     }
 }
@@ -313,11 +339,17 @@ mod tests {
     #[test]
     fn a_budget_that_would_be_passed_is_named() {
         let holding = |bytes| Some(CacheUsage { bytes, count: 1 });
-        let budget = Budget { uploads: 200, used: holding((10 << 30) - 1), quota_bytes: DEFAULT_QUOTA_BYTES };
+        let budget = Budget { uploads: 200, used: holding((10 << 30) - 1), quota_bytes: Some(10 << 30) };
         assert_eq!(budget.check(), Ok(()));
         assert_eq!(Budget { uploads: 201, ..budget }.check(), Err(OverBudget::Uploads(201)));
         let over = Budget { used: holding(10 << 30), ..budget }.check().unwrap_err();
-        assert_eq!(over.to_string(), "it is full: it holds 10.7 GB");
+        assert_eq!(over.to_string(), "it is full: it holds 10.7 GB of 10.7 GB");
+        assert_eq!(Budget { used: holding(12 << 30), quota_bytes: Some(50 << 30), ..budget }.check(), Ok(()));
+        assert_eq!(
+            Budget { used: holding(12 << 30), quota_bytes: None, ..budget }.check(),
+            Ok(()),
+            "nobody said how much it may hold"
+        );
         assert_eq!(Budget { used: None, ..budget }.check(), Ok(()));
     }
 }

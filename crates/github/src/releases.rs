@@ -34,6 +34,19 @@ pub struct Release {
     pub html_url: String,
 }
 
+impl Release {
+    /// True for one that is published, and not as a pre-release.
+    #[must_use]
+    pub fn is_released(&self) -> bool {
+        !self.draft && !self.prerelease
+    }
+}
+
+/// The version of a tag, with or without `v`.
+fn version(tag: &str) -> Option<semver::Version> {
+    semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
+}
+
 /// What came of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -76,12 +89,18 @@ impl Api {
     /// # Errors
     /// As [`Api::call`].
     pub fn release_before(&self, tag: &Tag) -> Result<Option<Release>> {
-        let version = |tag: &str| semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok();
         let Some(this) = version(tag.as_str()) else { return Ok(None) };
         let releases = self.newest_releases()?.into_iter().filter(|release| !release.draft);
         let versions = releases.filter_map(|release| Some((version(&release.tag_name)?, release)));
         let before = versions.filter(|(v, _)| *v < this && (v.pre.is_empty() || !this.pre.is_empty()));
         Ok(before.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, release)| release))
+    }
+
+    /// True where a newer version is released already.
+    fn is_overtaken(&self, tag: &Tag) -> Result<bool> {
+        let Some(this) = version(tag.as_str()) else { return Ok(false) };
+        let released = self.newest_releases()?.into_iter().filter(Release::is_released);
+        Ok(released.filter_map(|release| version(&release.tag_name)).any(|other| other.pre.is_empty() && other > this))
     }
 
     /// Replaces a release's body.
@@ -99,12 +118,17 @@ impl Api {
     }
 
     /// Publishes a release of an existing tag. `Refused` where there is one already, also when our own first try succeeded and
-    /// only its answer was lost.
+    /// only its answer was lost. GitHub would call any new release its latest one: a pre-release is not, nor one that comes after a newer
+    /// version (a backport).
     ///
     /// # Errors
     /// As [`Api::call`].
     pub fn create_release(&self, tag: &Tag, body: &str, prerelease: bool) -> Result<Change> {
-        let request = json!({"tag_name": tag, "name": tag, "body": body, "prerelease": prerelease, "draft": false});
+        let latest = !prerelease && !self.is_overtaken(tag)?;
+        let request = json!({
+            "tag_name": tag, "name": tag, "body": body, "prerelease": prerelease, "draft": false,
+            "make_latest": if latest { "true" } else { "false" },
+        });
         let answer = self.call("POST", "releases", Some(&request))?;
         match answer.status() {
             200 | 201 => answer.json().map(Change::Done),

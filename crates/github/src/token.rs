@@ -126,6 +126,10 @@ impl GhaAccess {
     /// The reason, a fragment.
     pub fn writable(&self) -> Result<(), String> {
         match self {
+            // GitHub shows a ref's entries to that ref and to those that come from it; nothing comes from a tag.
+            Self::Write { write, .. } if write.starts_with("refs/tags/") => {
+                Err(format!("what is written under {} is read by no other run", write.escape_debug()))
+            }
             Self::Write { .. } => Ok(()),
             Self::Read { .. } => Err("the runner's token may only read".to_owned()),
             Self::Expired(_) | Self::Absent(_) => Err(self.to_string()),
@@ -138,6 +142,7 @@ impl fmt::Display for GhaAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |refs: &[String]| refs.iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
         match self {
+            Self::Write { read, .. } if self.writable().is_err() => write!(f, "reads {}, writes nothing for a tag", list(read)),
             Self::Write { write, read } => write!(f, "writes {}, reads {}", write.escape_debug(), list(read)),
             Self::Read { read } => write!(f, "reads {}, writes nothing", list(read)),
             Self::Expired(since) => write!(f, "the runner's token expired {} s ago", since.as_secs()),
@@ -187,6 +192,15 @@ mod tests {
         assert_eq!(made, GhaAccess::Write { write: "refs/heads/x".into(), read });
         assert_eq!((made.readable(), made.writable()), (Ok(()), Ok(())));
         assert_eq!(made.to_string(), "writes refs/heads/x, reads refs/heads/x, refs/heads/main");
+    }
+
+    #[test]
+    fn a_tag_s_run_reads_what_branches_wrote_and_writes_nothing_that_only_it_could_read() {
+        let both = r#"[{"Scope":"refs/tags/v1.0.0","Permission":3},{"Scope":"refs/heads/main","Permission":1}]"#;
+        let made = access(&claims(both));
+        assert_eq!(made.readable(), Ok(()));
+        assert_eq!(made.writable(), Err("what is written under refs/tags/v1.0.0 is read by no other run".into()));
+        assert_eq!(made.to_string(), "reads refs/tags/v1.0.0, refs/heads/main, writes nothing for a tag");
     }
 
     #[test]

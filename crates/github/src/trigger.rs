@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, read_text};
-use monoship_core::name::Tag;
+use monoship_core::name::{ReleaseTag, Tag};
 
 mod event;
 mod gitlab;
@@ -63,10 +63,10 @@ pub enum System {
 #[serde(rename_all = "kebab-case", tag = "event")]
 #[expect(missing_docs, reason = "the fields are named after what they hold, and each variant's text says the rest")]
 pub enum Trigger {
-    /// A release was published.
-    Release { tag: Tag, prerelease: bool },
-    /// Someone pressed the button; with a tag it is a release.
-    Dispatch { tag: Option<Tag>, branch: Option<String> },
+    /// A release was published, as a pre-release or not, or a pre-release was made a release.
+    Release { tag: String, prerelease: bool },
+    /// Someone pressed the button, or another workflow calls; with a tag it is a release.
+    Dispatch { tag: Option<String>, branch: Option<String> },
     /// A tag was pushed.
     TagPush { tag: String },
     /// Commits were pushed to a branch.
@@ -106,9 +106,10 @@ impl Since {
 #[serde(rename_all = "kebab-case", tag = "action")]
 #[expect(missing_docs, reason = "the fields are named after what they hold, and each variant's text says the rest")]
 pub enum Action {
-    /// Release this tag. `release_must_exist`: the event is about a GitHub release, so a missing one is an error; otherwise its notes
-    /// go to a file.
-    Release { tag: Tag, prerelease: bool, release_must_exist: bool },
+    /// Release this tag. `prerelease`: marked so by GitHub, whatever its number, so that nothing that floats moves; `None` where the event
+    /// does not say. `release_must_exist`: the event is about a GitHub release, so a missing one is an error; otherwise its notes go to
+    /// a file.
+    Release { tag: Tag, prerelease: Option<bool>, release_must_exist: bool },
     /// Build what changed `since` (everything, where that is `None`), push it or not.
     Build { since: Option<Since>, push: bool },
     /// Cache upkeep.
@@ -146,12 +147,17 @@ pub struct CiPlan {
 }
 
 impl CiPlan {
-    /// Reads the environment, or the event in `file` (replayed, as if GitHub had sent it).
+    /// Reads the environment, or the event in `file` (replayed, as if GitHub had sent it). `tag` is what a caller asks to release,
+    /// whatever event it was started by: a release that a bot makes with a job's own token starts no workflow.
     ///
     /// # Errors
     /// An event file that cannot be read or understood; an event that must not be built (`pull_request_target`), that we do not know,
     /// or that names a tag which is none.
-    pub fn detect(env: &Env, file: Option<&Path>) -> Result<Self> {
+    pub fn detect(env: &Env, file: Option<&Path>, tag: Option<&str>) -> Result<Self> {
+        if let Some(tag) = tag.filter(|tag| !tag.trim().is_empty()) {
+            let actions = env.flag("GITHUB_ACTIONS");
+            return Self::called_for(if actions { System::Github } else { System::Shell }, tag, None);
+        }
         let path = file.map(|file| env.cwd.join(file));
         let actions = env.flag("GITHUB_ACTIONS") || env.get("GITHUB_EVENT_NAME").is_some();
         let path = path.or_else(|| env.get("GITHUB_EVENT_PATH").filter(|_| actions).map(|path| env.cwd.join(path)));
@@ -173,15 +179,10 @@ impl CiPlan {
     fn of(system: System, trigger: Trigger, commit: Option<CommitId>, trusted: bool) -> Self {
         let nothing_pushed = |since| Action::Build { since, push: false };
         let (action, cache) = match &trigger {
-            Trigger::Release { tag, prerelease } => {
-                (Action::Release { tag: tag.clone(), prerelease: *prerelease, release_must_exist: true }, CacheUse::ReadWrite)
-            }
-            Trigger::Dispatch { tag: Some(tag), .. } => {
-                let prerelease = version(tag.as_str()).is_some_and(|version| !version.pre.is_empty());
-                (Action::Release { tag: tag.clone(), prerelease, release_must_exist: true }, CacheUse::ReadWrite)
-            }
+            Trigger::Release { tag, prerelease } => (release(tag, Some(*prerelease), true), CacheUse::ReadWrite),
+            Trigger::Dispatch { tag: Some(tag), .. } => (release(tag, None, true), CacheUse::ReadWrite),
             Trigger::Dispatch { tag: None, .. } | Trigger::Unknown => (nothing_pushed(None), CacheUse::ReadWrite),
-            Trigger::TagPush { tag } => (tag_push(tag), CacheUse::ReadWrite),
+            Trigger::TagPush { tag } => (release(tag, None, false), CacheUse::ReadWrite),
             Trigger::Push { default, before, .. } => {
                 // The gha tier keeps branches apart by itself; the registry tier is one for all of them.
                 let cache = if *default {
@@ -199,6 +200,18 @@ impl CiPlan {
             Trigger::Schedule => (Action::Upkeep, CacheUse::ReadWrite),
         };
         Self { system, trigger, action, cache, commit, trusted }
+    }
+
+    /// What someone asks for who names a tag.
+    ///
+    /// # Errors
+    /// A tag that is nobody's: neither a release's nor a package's.
+    fn called_for(system: System, tag: &str, branch: Option<String>) -> Result<Self> {
+        let tag = tag.trim();
+        if package_of(tag).is_none() {
+            tag.parse::<ReleaseTag>()?;
+        }
+        Ok(Self::of(system, Trigger::Dispatch { tag: Some(tag.to_owned()), branch }, None, true))
     }
 
     /// The same, counting changes from `since`.
@@ -219,6 +232,7 @@ impl CiPlan {
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let action = match &self.action {
+            Action::Release { tag, prerelease: Some(true), .. } => format!("release {tag}, a pre-release: its exact tags alone"),
             Action::Release { tag, .. } => format!("release {tag}"),
             Action::Build { since, push } => {
                 let what = match since {
@@ -244,18 +258,38 @@ fn version(tag: &str) -> Option<semver::Version> {
     semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()
 }
 
-fn tag_push(tag: &str) -> Action {
-    match (version(tag), tag.parse::<Tag>()) {
-        (Some(version), Ok(tag)) => Action::Release { tag, prerelease: !version.pre.is_empty(), release_must_exist: false },
-        _ => Action::Nothing { why: format!("`{}` is not a release tag such as v1.2.3", tag.escape_debug()) },
+/// The release of a tag; nothing where the tag is none of a release of ours. Repositories have others: packages', `nightly`, dates.
+fn release(tag: &str, prerelease: Option<bool>, release_must_exist: bool) -> Action {
+    if let (Some(_), Ok(tag)) = (version(tag), tag.parse::<Tag>()) {
+        return Action::Release { tag, prerelease, release_must_exist };
     }
+    let shown = tag.escape_debug();
+    let why = match package_of(tag) {
+        Some(package) => {
+            format!(
+                "`{shown}` is a version of {} alone, and a release is of every service (docs/release.md)",
+                package.escape_debug()
+            )
+        }
+        None => format!("`{shown}` is not a release tag such as v1.2.3"),
+    };
+    Action::Nothing { why }
+}
+
+/// The package whose version a tag is, as changesets, release-please, Lerna and Go modules write them: `@acme/api@1.2.3`, `api@1.2.3`,
+/// `api/v1.2.3`, `api-v1.2.3`.
+fn package_of(tag: &str) -> Option<&str> {
+    let splits = tag.match_indices(['@', '/', '-']).map(|(at, _)| (&tag[..at], &tag[at + 1..]));
+    let mut packages = splits.filter(|(package, rest)| !package.is_empty() && version(rest).is_some());
+    packages.next().map(|(package, _)| package).filter(|_| version(tag).is_none())
 }
 
 impl fmt::Display for Trigger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Release { tag, .. } => write!(f, "release {tag} published"),
-            Self::Dispatch { tag: Some(tag), .. } => write!(f, "dispatched for {tag}"),
+            Self::Release { tag, prerelease: true } => write!(f, "pre-release {} published", tag.escape_debug()),
+            Self::Release { tag, .. } => write!(f, "release {} published", tag.escape_debug()),
+            Self::Dispatch { tag: Some(tag), .. } => write!(f, "dispatched for {}", tag.escape_debug()),
             Self::Dispatch { branch: Some(branch), .. } => write!(f, "dispatched on {}", branch.escape_debug()),
             Self::Dispatch { .. } => f.write_str("dispatched"),
             Self::TagPush { tag } => write!(f, "tag {} pushed", tag.escape_debug()),

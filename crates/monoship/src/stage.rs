@@ -37,7 +37,7 @@ use std::time::{Instant, SystemTime};
 use crate::app::Overlay;
 use crate::stage::project::Ahead;
 use monoship_core::env::Env;
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
 use monoship_core::execute::http::Http;
 use monoship_core::execute::shutdown::Shutdown;
@@ -46,7 +46,8 @@ use monoship_docker::registry::Registry;
 use monoship_github::actions::git_credentials;
 use monoship_github::api::{Api, Place, Repository};
 use monoship_plan::config::Config;
-use monoship_plan::tags::Release;
+use monoship_plan::tags::{Release, Tags};
+use monoship_plan::templates::TagTemplates;
 use monoship_report::record;
 use monoship_workspace::git::Git;
 
@@ -96,7 +97,9 @@ impl Session {
     /// # Errors
     /// When git does not answer, or a variable holds what cannot be meant.
     pub fn github(&self) -> Result<Result<Api, &'static str>> {
-        let remote = self.git().remote()?;
+        // Another host's `acme/shop` is not GitHub's.
+        let server = self.env.get("GITHUB_SERVER_URL").and_then(|url| url.split("://").nth(1)).unwrap_or("github.com");
+        let remote = self.git().remote()?.filter(|remote| remote.host == server || remote.host == format!("ssh.{server}"));
         let repository: Option<Repository> = remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok());
         let place = Place::from_env(&self.env, repository.as_ref())?;
         Ok(place.map(|place| Api::new(self.http.clone(), place, self.events.clone())))
@@ -107,20 +110,54 @@ impl Session {
         git(&self.home, &self.env, &self.shutdown)
     }
 
-    /// The tags that a release gets: by the templates of `[release] tags`, and by the rules that the team's code adds.
+    /// The tags that a release gets: by the templates of `[release] tags`, and by the rules that the team's code adds; a pre-release, by its
+    /// number or by GitHub's mark (`released` is false), the exact ones.
     ///
     /// # Errors
     /// When a template or a rule makes no tag; when git does not say when the tag's commit was made.
-    pub fn release_tags(&self, tag: &ReleaseTag) -> Result<Vec<Tag>> {
-        let Some(rules) = &self.overlay.tags else { return publish::tags_of(&self.config.release.tags, &tag.version) };
-        let mut tags =
-            if rules.uses_templates() { publish::tags_of(&self.config.release.tags, &tag.version)? } else { Vec::new() };
-        if rules.has_rules() {
+    pub fn release_tags(&self, tag: &ReleaseTag, released: bool) -> Result<Vec<Tag>> {
+        let mut tags = self.templates().made_of(&tag.version, released)?;
+        if let Some(rules) = self.overlay.tags.as_ref().filter(|rules| rules.has_rules()) {
             let committed = checkout::committed(&self.git(), &format!("refs/tags/{}^{{commit}}", tag.tag))?;
-            tags.extend(rules.of(&Release { tag: tag.clone(), committed })?);
+            let prerelease = !released || !tag.version.pre.is_empty();
+            let made = rules.of(&Release { tag: tag.clone(), committed, prerelease })?;
+            tags.extend(made.into_iter().filter(|made| !tags.contains(made)).collect::<Vec<_>>());
         }
-        tags.dedup();
         Ok(tags)
+    }
+
+    /// The templates of release tags that count here.
+    pub fn templates(&self) -> TagTemplates {
+        let count = self.overlay.tags.as_ref().is_none_or(Tags::uses_templates);
+        if count { self.config.release.tags.clone() } else { TagTemplates::none() }
+    }
+
+    /// Refuses tags that a release, or the tool itself, may put: for whoever is no release.
+    ///
+    /// # Errors
+    /// The first such tag, with why it is taken.
+    pub fn keep_off<'t>(&self, tags: impl IntoIterator<Item = &'t Tag>) -> Result<()> {
+        let rules = self.overlay.tags.clone().unwrap_or_default();
+        for tag in tags {
+            self.templates().keep_off([tag])?;
+            if rules.own(tag) {
+                return Err(Error::usage(format!(
+                    "the tag `{tag}` is not free: a tag rule of the pipeline makes it for releases"
+                ))
+                .hint("name another with `--tag NAME`, or rename the branch"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The tag of a branch, unless that is a release's.
+    ///
+    /// # Errors
+    /// As [`Session::keep_off`]; a name of which no tag can be made.
+    pub fn branch_tag(&self, branch: &str) -> Result<Tag> {
+        let tag = self.templates().of_branch(branch)?;
+        self.keep_off([&tag])?;
+        Ok(tag)
     }
 
     /// What is known of earlier builds.

@@ -10,6 +10,7 @@ pub mod request;
 pub mod services;
 pub mod steps;
 pub mod tags;
+pub mod templates;
 pub mod upkeep;
 
 use crate::affected::Affected;

@@ -127,6 +127,8 @@ pub struct Release {
     pub jobs: Option<NonZeroUsize>,
     /// What to do where there is no GitHub release.
     pub missing: Missing,
+    /// Marked as a pre-release by GitHub, whatever its number: `None` where only GitHub can say.
+    pub prerelease: Option<bool>,
     /// Let version tags that exist with other content move.
     pub move_tags: bool,
     /// Release images that are built on stand-ins.
@@ -146,6 +148,7 @@ impl Release {
             tag,
             jobs: None,
             missing: Missing::Fail,
+            prerelease: None,
             move_tags: false,
             allow_stand_ins: false,
             cancel_earlier: true,

@@ -57,7 +57,18 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
             "a service is a folder apps/<name> with a package.json and a Dockerfile target <name>, or a [[service]] in xtask.toml",
         ));
     }
+    services.keys().try_for_each(|service| apart_from_caches(service, config))?;
     Ok(services.into_values().collect())
+}
+
+/// A service may be called `cache`; its images and the caches must not share a repository then.
+fn apart_from_caches(service: &ServiceName, config: &Config) -> Result<()> {
+    let (Some(_), Some(caches)) = (&config.images.prefix, &config.cache.repository) else { return Ok(()) };
+    if config.images.image(service)? != *caches {
+        return Ok(());
+    }
+    Err(Error::usage(format!("the service `{service}` and the caches have one repository, {caches}"))
+        .hint("set `[cache] repository` in xtask.toml to another one"))
 }
 
 fn of_configuration(

@@ -14,6 +14,8 @@ pub struct Release {
     pub tag: ReleaseTag,
     /// When its commit was made, as RFC 3339: `2026-11-28T20:59:16+00:00`.
     pub committed: String,
+    /// A pre-release, by its number or by GitHub's mark.
+    pub prerelease: bool,
 }
 
 impl Release {
@@ -29,10 +31,10 @@ impl Release {
         self.committed.get(..10).unwrap_or(&self.committed)
     }
 
-    /// True for a version such as `1.2.3-rc.1`.
+    /// True for a version such as `1.2.3-rc.1`, and for one that GitHub marks so, whatever its number.
     #[must_use]
     pub fn is_prerelease(&self) -> bool {
-        !self.tag.version.pre.is_empty()
+        self.prerelease
     }
 }
 
@@ -200,7 +202,7 @@ mod tests {
     }
 
     fn release() -> Release {
-        Release { tag: "v1.2.3".parse().unwrap(), committed: "2026-11-28T20:59:16+00:00".to_owned() }
+        Release { tag: "v1.2.3".parse().unwrap(), committed: "2026-11-28T20:59:16+00:00".to_owned(), prerelease: false }
     }
 
     #[test]

@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::config::Upkeep;
 use crate::config::upkeep::Leftover;
 use crate::tags::Tags;
-use monoship_core::name::{Digest, ImageRef};
+use crate::templates::TagTemplates;
+use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::text;
 
 pub use crate::config::upkeep::Tier;
@@ -32,9 +33,9 @@ pub struct Known<'a> {
     /// Branches; `None` where GitHub cannot be asked, and then none counts as gone.
     pub branches: Option<BTreeSet<String>>,
     /// Branches that closed pull requests came from, as image tags: a tag of that name was a branch's and not somebody's own.
-    pub former_branches: BTreeSet<String>,
+    pub former_branches: BTreeSet<Tag>,
     /// The templates of release tags.
-    pub release_tags: Vec<String>,
+    pub release_tags: TagTemplates,
     /// The rules for release tags beside the templates.
     pub tag_rules: Tags,
 }

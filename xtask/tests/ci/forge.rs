@@ -157,12 +157,17 @@ impl Forge {
         Event { name: "pull_request", payload, git_ref: "refs/pull/7/merge".into(), sha }
     }
 
-    /// A release of what main is now was published.
+    /// A release of what main is now was published: the second of the two events that GitHub sends then.
     pub fn release(&self, tag: &str) -> Event {
         git(self.origin.path(), &["tag", tag]);
         self.github.release(tag, "By hand.");
-        let release = json!({"tag_name": tag, "prerelease": false});
-        let payload = json!({"action": "published", "release": release, "repository": repository()});
+        self.release_event(tag, "released", false)
+    }
+
+    /// What GitHub sends of a release.
+    pub fn release_event(&self, tag: &str, action: &str, prerelease: bool) -> Event {
+        let release = json!({"tag_name": tag, "prerelease": prerelease});
+        let payload = json!({"action": action, "release": release, "repository": repository()});
         Event { name: "release", payload, git_ref: format!("refs/tags/{tag}"), sha: self.id(tag) }
     }
 

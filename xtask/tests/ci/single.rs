@@ -33,7 +33,7 @@ fn a_push_builds_pushes_and_writes_caches_and_the_next_one_only_what_changed() {
     }
     let scopes: Vec<String> = forge.cache.store().scopes().into_iter().collect();
     assert_eq!(scopes, ["monorepo-api", "monorepo-base", "monorepo-web"]);
-    assert_eq!(forge.tags("../cache").keys().collect::<Vec<_>>(), ["api", "base", "web"]);
+    assert_eq!(forge.tags("cache").keys().collect::<Vec<_>>(), ["api", "base", "web"]);
     for part in ["## ✅ push to main: succeeded in ", "| api | ✅ built | ", "| Cache tier | Verdict | Reading | Writing |"] {
         assert!(first.summary.contains(part), "no {part:?} in {}", first.summary);
     }

@@ -116,7 +116,7 @@ fn a_prune_of_thirty_versions_frees_what_it_says_and_every_tag_that_stays_still_
     let _turn = turn();
     let (server, registry, dir) = (RegistryServer::plain(), anonymous(), tempfile::tempdir().unwrap());
     let image = |name: &str| -> ImageRef { format!("{}/org/{name}", server.host()).parse().unwrap() };
-    let (api, caches) = (image("shop/api"), image("cache"));
+    let (api, caches) = (image("shop/api"), image("shop/cache"));
     let versions = thirty_versions(&registry, &api);
     let old = TestImage { attestations: vec![provenance(3)], ..TestImage::new("old") };
     old.push(&registry, &image("shop/old").with_tag("sha-0123456789ab".parse().unwrap()));
@@ -243,7 +243,7 @@ fn a_cache_is_warmed_listed_and_cleared_and_the_build_after_that_executes_every_
     let listed = scopes("registry");
     let listed: BTreeMap<&str, &Value> =
         listed["scopes"].as_array().unwrap().iter().map(|scope| (scope["scope"].as_str().unwrap(), scope)).collect();
-    let cache = |target: &str| listed[format!("{}/org/cache:{target}", server.host()).as_str()];
+    let cache = |target: &str| listed[format!("{}/org/shop/cache:{target}", server.host()).as_str()];
     assert_eq!(listed.len(), 2, "{listed:#?}");
     assert_eq!(cache("api")["users"], json!(["api"]));
     assert_eq!(cache("base")["users"], json!(["api", "scheduler", "web", "worker"]));

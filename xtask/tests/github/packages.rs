@@ -21,6 +21,7 @@ use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::registry::Registry;
 use monoship_github::api::Api;
 use monoship_plan::config::Upkeep;
+use monoship_plan::templates::TagTemplates;
 use monoship_plan::upkeep::{Action, Known, registry::decide};
 use monoship_report::record::Unfinished;
 
@@ -32,7 +33,7 @@ fn known(policy: &Upkeep) -> Known<'_> {
         pulls: Some(BTreeSet::from([7])),
         branches: Some(BTreeSet::from(["main".to_owned()])),
         former_branches: BTreeSet::new(),
-        release_tags: vec!["v{version}".to_owned(), "latest".to_owned()],
+        release_tags: TagTemplates::parse(&["v{version}", "latest"]).unwrap(),
         tag_rules: monoship_plan::tags::Tags::default(),
     }
 }

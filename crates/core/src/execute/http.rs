@@ -20,6 +20,7 @@ use crate::execute::retry::{Again, Failed};
 use crate::execute::shutdown::Shutdown;
 
 mod exchange;
+mod link;
 mod message;
 mod proxy;
 mod tls;

@@ -46,10 +46,13 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached or refuses.
     pub fn has_blob(&self, image: &ImageRef, digest: &Digest) -> Result<Option<u64>> {
-        let call = Call::pull(image);
+        self.blob_length(&Call::pull(image), digest)
+    }
+
+    fn blob_length(&self, call: &Call<'_>, digest: &Digest) -> Result<Option<u64>> {
         self.retrying(|| {
-            let url = self.url(image, &format!("blobs/{digest}"))?;
-            let response = self.must(&call, &[200, 404], || Request::new("HEAD", &url))?;
+            let url = self.url(call.image, &format!("blobs/{digest}"))?;
+            let response = self.must(call, &[200, 404], || Request::new("HEAD", &url))?;
             let length = response.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
             Ok((response.status == 200).then_some(length))
         })
@@ -114,7 +117,8 @@ impl Registry {
     /// As there.
     pub fn push_blob_in_pieces(&self, image: &ImageRef, media_type: &str, bytes: &[u8], chunk: usize) -> Result<Descriptor> {
         let descriptor = Descriptor::of(media_type, bytes);
-        if self.has_blob(image, &descriptor.digest)?.is_some() {
+        // As one who writes: of a repository that is not there yet, Docker Hub and Quay tell nobody else that it holds nothing.
+        if self.blob_length(&Call::push(image), &descriptor.digest)?.is_some() {
             return Ok(descriptor);
         }
         let pieces: Vec<Arc<[u8]>> = bytes.chunks(chunk.max(1)).map(Arc::from).collect();

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{Access, Answer, Call, Deletion, Registry};
+use super::answers::{Ask, Verdict};
+use super::{Access, Answer, Call, Deletion, Refusal, Registry};
 use crate::manifest::{Descriptor, Index, OCI_EMPTY, OCI_MANIFEST, Raw};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, resolve};
@@ -22,9 +23,24 @@ impl Registry {
             // `null` where a repository has lost its last tag.
             tags: Option<Vec<String>>,
         }
-        let pages = self.pages::<Page>(&Call::pull(image), &format!("/v2/{}/tags/list?n=1000", image.repository()))?;
+        let call = Call::pull(image).asking(Ask::List);
+        let pages = self.pages::<Page>(&call, &format!("/v2/{}/tags/list?n=1000", image.repository()))?;
+        let pages = match pages {
+            Ok(pages) => pages,
+            Err(Refusal { verdict: Verdict::Absent, .. }) => return Ok(Vec::new()),
+            Err(refusal) => return Err(call.refused(&refusal)),
+        };
         // A tag that is none by the grammar cannot be asked for either.
         Ok(pages.into_iter().flat_map(|page| page.tags.unwrap_or_default()).filter_map(|tag| tag.parse().ok()).collect())
+    }
+
+    /// True where the registry says, by its list, that it does not have the image's tag; false where it has, or does not say.
+    pub(super) fn lists_no_such_tag(&self, image: &ImageRef) -> Result<bool> {
+        match self.tags(image) {
+            Ok(tags) => Ok(!tags.iter().any(|tag| tag.as_str() == image.reference())),
+            Err(error) if error.is_cancelled() => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     /// The artifacts about a manifest that the registry lists; `None` where it does not know the referrers API (OCI distribution-spec
@@ -33,8 +49,12 @@ impl Registry {
     /// # Errors
     /// As [`Registry::tags`].
     pub fn referrers(&self, image: &ImageRef, about: &Digest) -> Result<Option<Vec<Descriptor>>> {
-        let pages = self.pages::<Index>(&Call::pull(image), &format!("/v2/{}/referrers/{about}", image.repository()))?;
-        Ok((!pages.is_empty()).then(|| pages.into_iter().flat_map(|page| page.manifests).collect()))
+        let call = Call::pull(image).asking(Ask::Referrers);
+        match self.pages::<Index>(&call, &format!("/v2/{}/referrers/{about}", image.repository()))? {
+            Ok(pages) => Ok(Some(pages.into_iter().flat_map(|page| page.manifests).collect())),
+            Err(Refusal { verdict: Verdict::Unsupported | Verdict::Absent, .. }) => Ok(None),
+            Err(refusal) => Err(call.refused(&refusal)),
+        }
     }
 
     /// The names of the repositories on a host, where it tells (GHCR and Docker Hub do not).
@@ -47,8 +67,14 @@ impl Registry {
             repositories: Option<Vec<String>>,
         }
         let image: ImageRef = format!("{host}/catalog").parse()?;
-        let call = Call { image: &image, scope: "registry:catalog:*".to_owned(), doing: "list the repositories of" };
+        let (scope, doing) = ("registry:catalog:*".to_owned(), "list the repositories of");
+        let call = Call { image: &image, scope, doing, ask: Ask::List };
         let pages = self.pages::<Page>(&call, "/v2/_catalog?n=1000")?;
+        let pages = match pages {
+            Ok(pages) => pages,
+            Err(Refusal { verdict: Verdict::Absent | Verdict::Unsupported, .. }) => return Ok(Vec::new()),
+            Err(refusal) => return Err(call.refused(&refusal)),
+        };
         Ok(pages.into_iter().flat_map(|page| page.repositories.unwrap_or_default()).collect())
     }
 
@@ -62,8 +88,12 @@ impl Registry {
         if plain != Deletion::Unsupported {
             return Ok(plain);
         }
-        // By digest would take the manifest and every other tag of it along, so the tag gets one of its own to be deleted with.
         let bare = image.without_reference();
+        // A registry that deletes nothing says so of what it does not have, too, and is left without a manifest that nobody wants.
+        if self.delete_manifest(&bare, &Digest::of(b"nobody's: may we delete?"))? == Deletion::Unsupported {
+            return Ok(Deletion::Unsupported);
+        }
+        // By digest would take the manifest and every other tag of it along, so the tag gets one of its own to be deleted with.
         let empty = self.push_blob(&bare, OCI_EMPTY, b"{}")?;
         let unique = format!("{tag} at {:?}", std::time::SystemTime::now());
         let manifest = serde_json::json!({
@@ -80,25 +110,60 @@ impl Registry {
         self.delete_manifest(&bare, tombstone.digest())
     }
 
-    fn pages<T: serde::de::DeserializeOwned>(&self, call: &Call<'_>, path: &str) -> Result<Vec<T>> {
+    /// Every page of a list; the inner error is a refusal of the first. Where a later page is missing, the list is not whole, and nobody may
+    /// take it for that.
+    fn pages<T: serde::de::DeserializeOwned>(&self, call: &Call<'_>, path: &str) -> Result<Result<Vec<T>, Refusal>> {
         let mut pages = Vec::new();
-        let mut next = Some(path.to_owned());
-        while let Some(path) = next {
+        let (mut path, mut writer) = (path.to_owned(), None);
+        loop {
             if pages.len() == MAX_PAGES {
                 return Err(Error::failed(format!("{}'s listing does not end", call.image.registry())));
             }
-            let response = self.retrying(|| {
+            let asked = writer.as_ref().unwrap_or(call);
+            let answer = self.retrying(|| {
                 let base = self.session(call.image.registry()).base(&self.http)?;
                 let url = resolve(&format!("{base}/"), &path)?;
-                self.must(call, &[200, 404], || Request::get(&url).max_body(64 << 20))
+                self.ask(asked, &[200], || Request::get(&url).max_body(64 << 20))
             })?;
-            if response.status == 404 {
-                break;
+            let response = match answer {
+                Answer::Got(response) => response,
+                Answer::Not(refusal) if !pages.is_empty() => {
+                    let said =
+                        format!("{}'s listing breaks off after page {}: {}", call.image.registry(), pages.len(), refusal.said);
+                    return Err(Error::failed(said));
+                }
+                // It lists as many as it likes to.
+                Answer::Not(Refusal { verdict: Verdict::PageTooLong, .. }) if path.contains("?n=") => {
+                    path.truncate(path.find('?').unwrap_or(path.len()));
+                    continue;
+                }
+                Answer::Not(refusal)
+                    if refusal.verdict == Verdict::AbsentOrDenied && writer.is_none() && self.has_writers(call) =>
+                {
+                    writer = Some(call.as_writer());
+                    continue;
+                }
+                Answer::Not(refusal) => return Ok(Err(refusal)),
+            };
+            match response.json() {
+                Ok(page) => pages.push(page),
+                // A page for people, by a registry that knows nothing of the API.
+                Err(_) if call.ask == Ask::Referrers && pages.is_empty() => {
+                    let said = "it answers with something else".to_owned();
+                    return Ok(Err(Refusal { verdict: Verdict::Unsupported, said }));
+                }
+                Err(error) => return Err(error),
             }
-            pages.push(response.json()?);
-            next = response.headers("link").find_map(next_link).map(str::to_owned);
+            match response.next_page() {
+                Some(next) => next.clone_into(&mut path),
+                None => return Ok(Ok(pages)),
+            }
         }
-        Ok(pages)
+    }
+
+    /// True where asking as one who writes can be answered otherwise: of a repository, by a registry that gives out tokens.
+    fn has_writers(&self, call: &Call<'_>) -> bool {
+        call.scope.starts_with("repository:") && self.session(call.image.registry()).asks_for_tokens()
     }
 
     /// Whether we may read the repository; one that does not exist yet counts as readable.
@@ -106,11 +171,22 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached.
     pub fn can_pull(&self, image: &ImageRef) -> Result<Access> {
-        let call = Call::pull(image);
-        self.retrying(|| {
-            let url = self.url(image, "tags/list?n=1")?;
-            Ok(access(self.ask(&call, &[200, 404], || Request::get(&url))?))
-        })
+        let mut call = Call::pull(image).asking(Ask::List);
+        loop {
+            let answer = self.retrying(|| {
+                let url = self.url(image, "tags/list?n=1")?;
+                self.ask(&call, &[200], || Request::get(&url))
+            })?;
+            match answer {
+                Answer::Got(_) | Answer::Not(Refusal { verdict: Verdict::Absent, .. }) => return Ok(Access::Granted),
+                Answer::Not(refusal)
+                    if refusal.verdict == Verdict::AbsentOrDenied && call.doing == "read" && self.has_writers(&call) =>
+                {
+                    call = Call { doing: "write to", ..call.as_writer() };
+                }
+                Answer::Not(refusal) => return Ok(Access::Denied(refusal)),
+            }
+        }
     }
 
     /// Whether we may write to the repository: an upload is begun and cancelled, which leaves nothing.
@@ -121,32 +197,17 @@ impl Registry {
         let call = Call::push(image);
         self.retrying(|| {
             let url = self.url(image, "blobs/uploads/")?;
-            let answer = self.ask(&call, &[202, 405], || Request::new("POST", &url).body(Vec::new()))?;
-            if let Answer::Got(response) = &answer {
-                if response.status == 405 {
-                    return Ok(Access::Denied("it is read-only".to_owned()));
-                }
-                if let Some(location) = response.header("location") {
-                    let upload = resolve(&url, location)?;
-                    // Distribution wants the right to delete for this, too. An upload that is not cancelled expires by itself.
-                    let cancel = Call::new(image, "delete,pull,push", "write to");
-                    drop(self.ask(&cancel, &[204, 404, 405], || Request::new("DELETE", &upload)));
-                }
+            let response = match self.ask(&call, &[201, 202], || Request::new("POST", &url).body(Vec::new()))? {
+                Answer::Got(response) => response,
+                Answer::Not(refusal) => return Ok(Access::Denied(refusal)),
+            };
+            if let Some(location) = response.header("location") {
+                let upload = resolve(&url, location)?;
+                // Distribution wants the right to delete for this, too. An upload that is not cancelled expires by itself.
+                let cancel = Call::new(image, "delete,pull,push", "write to", Ask::Upload);
+                drop(self.ask(&cancel, &[204], || Request::new("DELETE", &upload)));
             }
-            Ok(access(answer))
+            Ok(Access::Granted)
         })
     }
-}
-
-fn access(answer: Answer) -> Access {
-    match answer {
-        Answer::Got(_) => Access::Granted,
-        Answer::Denied(reason) => Access::Denied(reason),
-    }
-}
-
-/// The target of `<…>; rel="next"` (RFC 8288).
-fn next_link(value: &str) -> Option<&str> {
-    let (target, parameters) = value.trim().strip_prefix('<')?.split_once('>')?;
-    parameters.contains("rel=\"next\"").then_some(target)
 }

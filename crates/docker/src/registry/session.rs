@@ -110,6 +110,11 @@ impl Session {
         }
     }
 
+    /// True where what we are told depends on what our token is for.
+    pub(super) fn asks_for_tokens(&self) -> bool {
+        matches!(self.state().challenge, Some(Challenge::Bearer { .. }))
+    }
+
     /// Forgets the token for a scope: the registry did not take it.
     pub(super) fn forget(&self, scope: &str) {
         self.state().tokens.remove(scope);

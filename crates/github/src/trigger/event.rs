@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{Action, CiPlan, CommitId, Since, System, Trigger};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
-use monoship_core::name::{Tag, nearest};
+use monoship_core::name::{ReleaseTag, nearest};
 
 /// Events we act on.
 const KNOWN: [&str; 6] = ["release", "workflow_dispatch", "push", "pull_request", "merge_group", "schedule"];
@@ -105,14 +105,9 @@ fn missing(what: &str) -> Error {
     Error::usage(format!("the event has no `{what}`"))
 }
 
-fn tag(text: &str) -> Result<Tag> {
-    let tag: Tag = text.trim().parse()?;
-    if super::version(tag.as_str()).is_none() {
-        return Err(Error::usage(format!("`{tag}` is not a release tag"))
-            .hint("a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1"));
-    }
-    Ok(tag)
-}
+/// What a `release` event says when a release can be had: `published` of any, `released` of one that is no pre-release (also of a pre-release
+/// that is promoted, and of any other just after `published`), `prereleased` of one that is.
+const PUBLISHED: [&str; 3] = ["published", "released", "prereleased"];
 
 impl Payload {
     /// The event's name, from what only it has.
@@ -134,19 +129,29 @@ impl Payload {
 
     fn release(self, sha: Option<CommitId>) -> Result<CiPlan> {
         let release = self.release.ok_or_else(|| missing("release"))?;
-        let trigger = Trigger::Release { tag: tag(&release.tag_name)?, prerelease: release.prerelease };
+        let prerelease = release.prerelease || self.action.as_deref() == Some("prereleased");
+        let trigger = Trigger::Release { tag: release.tag_name.clone(), prerelease };
         let action = self.action.as_deref().unwrap_or("published");
-        if action != "published" || release.draft {
+        if !PUBLISHED.contains(&action) {
             return Ok(Self::nothing(trigger, format!("the release was {}, not published", action.escape_debug())));
+        }
+        if release.draft {
+            return Ok(Self::nothing(trigger, "the release is a draft, and nobody sees it yet".to_owned()));
+        }
+        if super::version(&release.tag_name).is_some_and(|version| !version.build.is_empty()) {
+            // Meant to be released, and it cannot be.
+            release.tag_name.parse::<ReleaseTag>()?;
         }
         Ok(CiPlan::of(System::Github, trigger, sha, true))
     }
 
     fn dispatch(self, sha: Option<CommitId>) -> Result<CiPlan> {
         let input = self.inputs.as_ref().and_then(|inputs| inputs["tag"].as_str()).filter(|text| !text.trim().is_empty());
-        let tag = input.map(tag).transpose()?;
         let branch = self.git_ref.as_deref().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
-        Ok(CiPlan::of(System::Github, Trigger::Dispatch { tag, branch }, sha, true))
+        match input {
+            Some(tag) => Ok(CiPlan { commit: sha, ..CiPlan::called_for(System::Github, tag, branch)? }),
+            None => Ok(CiPlan::of(System::Github, Trigger::Dispatch { tag: None, branch }, sha, true)),
+        }
     }
 
     fn push(self, sha: Option<CommitId>) -> Result<CiPlan> {

@@ -39,20 +39,86 @@ fn a_published_release_and_a_dispatch_with_a_tag_release_it() {
     let release = |action: &str, tag: &str| json!({"action": action, "release": {"tag_name": tag, "prerelease": tag.contains('-')}, "repository": repository()});
     let made = plan("release", &release("published", "v1.2.3")).unwrap();
     let action = |tag: &str, prerelease| Action::Release { tag: tag.parse().unwrap(), prerelease, release_must_exist: true };
-    assert_eq!((&made.action, made.trusted, &made.cache), (&action("v1.2.3", false), true, &CacheUse::ReadWrite));
+    assert_eq!((&made.action, made.trusted, &made.cache), (&action("v1.2.3", Some(false)), true, &CacheUse::ReadWrite));
     assert_eq!(made.lines()[0], "release v1.2.3 published: release v1.2.3");
-    assert_eq!(plan("release", &release("published", "1.0.0-rc.1")).unwrap().action, action("1.0.0-rc.1", true));
+    assert_eq!(plan("release", &release("published", "1.0.0-rc.1")).unwrap().action, action("1.0.0-rc.1", Some(true)));
     assert!(matches!(plan("release", &release("edited", "v1.2.3")).unwrap().action, Action::Nothing { .. }));
-    for bad in ["latest", "v1", "v1.2.3;ls", "v1.2.3\n", "../v1.2.3", ""] {
-        let result = plan("release", &release("published", bad));
-        assert!(result.is_err() || bad == "v1.2.3\n", "{bad}");
+    for other in ["latest", "nightly", "v1", "v1.2.3;ls", "v1.2.3\n", "../v1.2.3", ""] {
+        let made = plan("release", &release("published", other)).unwrap();
+        assert!(matches!(&made.action, Action::Nothing { why } if !why.contains('\n')), "{other}: {made:?}");
     }
+    assert!(plan("release", &release("published", "v1.2.3+build")).is_err_and(|error| error.exit_code() == 2));
     let dispatch = |inputs: Value| json!({"inputs": inputs, "ref": "refs/heads/main", "repository": repository()});
-    assert_eq!(plan("workflow_dispatch", &dispatch(json!({"tag": "v2.0.0"}))).unwrap().action, action("v2.0.0", false));
+    assert_eq!(plan("workflow_dispatch", &dispatch(json!({"tag": "v2.0.0"}))).unwrap().action, action("v2.0.0", None));
+    for bad in ["latest", "v1", "v1.2.3;ls", "v1.2.3+build"] {
+        assert!(plan("workflow_dispatch", &dispatch(json!({"tag": bad}))).is_err_and(|error| error.exit_code() == 2), "{bad}");
+    }
     for none in [json!(null), json!({}), json!({"tag": " "})] {
         let made = plan("workflow_dispatch", &dispatch(none)).unwrap();
         assert_eq!(made.action, Action::Build { since: None, push: false });
     }
+}
+
+#[test]
+fn github_s_own_marks_of_a_release_are_honoured() {
+    let release = |action: &str, prerelease: bool, draft: bool| {
+        let release = json!({"tag_name": "v2.0.0", "prerelease": prerelease, "draft": draft});
+        plan("release", &json!({"action": action, "release": release, "repository": repository()})).unwrap()
+    };
+    let flag = |made: &CiPlan| match made.action {
+        Action::Release { prerelease, .. } => prerelease,
+        _ => panic!("{made:?}"),
+    };
+    assert_eq!(flag(&release("published", true, false)), Some(true));
+    assert_eq!(
+        release("published", true, false).lines()[0],
+        "pre-release v2.0.0 published: release v2.0.0, a pre-release: its exact tags alone"
+    );
+    assert_eq!(flag(&release("prereleased", true, false)), Some(true));
+    // The promotion of a pre-release, which is also what follows the publication of any other.
+    assert_eq!(flag(&release("released", false, false)), Some(false));
+    for nothing in ["created", "edited", "deleted", "unpublished"] {
+        assert!(
+            matches!(release(nothing, false, false).action, Action::Nothing { ref why } if why.contains(nothing)),
+            "{nothing}"
+        );
+    }
+    assert!(matches!(release("published", false, true).action, Action::Nothing { ref why } if why.contains("draft")));
+}
+
+#[test]
+fn a_tag_of_one_package_starts_nothing_however_it_comes() {
+    for (tag, package) in [
+        ("@acme/api@1.2.3", "@acme/api"),
+        ("api@1.2.3", "api"),
+        ("api/v1.2.3", "api"),
+        ("apps/api/1.2.3-rc.1", "apps/api"),
+        ("my-api-v1.2.3", "my-api"),
+        ("api-1.2.3-rc.1", "api"),
+    ] {
+        let release = json!({"action": "published", "release": {"tag_name": tag}, "repository": repository()});
+        let pushed = json!({"ref": format!("refs/tags/{tag}"), "before": ZERO, "after": B, "repository": repository()});
+        let called = CiPlan::detect(&env(&[("GITHUB_ACTIONS", "true")]), None, Some(tag)).unwrap();
+        for made in [plan("release", &release).unwrap(), plan("push", &pushed).unwrap(), called] {
+            let Action::Nothing { why } = &made.action else { panic!("{tag}: {made:?}") };
+            assert!(why.contains(&format!("a version of {package} alone")), "{why}");
+        }
+    }
+}
+
+#[test]
+fn another_workflow_calls_for_a_tag_whatever_event_started_it() {
+    let runner =
+        env(&[("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "push"), ("GITHUB_EVENT_PATH", "/none"), ("GITHUB_SHA", A)]);
+    let made = CiPlan::detect(&runner, None, Some("v1.2.3")).unwrap();
+    let action = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: None, release_must_exist: true };
+    assert_eq!(
+        (made.system, &made.action, made.lines()[0].as_str()),
+        (System::Github, &action, "dispatched for v1.2.3: release v1.2.3")
+    );
+    // No input is an empty text.
+    assert!(CiPlan::detect(&runner, None, Some("")).is_err_and(|error| error.to_string().contains("/none")));
+    assert!(CiPlan::detect(&runner, None, Some("v1")).is_err_and(|error| error.exit_code() == 2));
 }
 
 #[test]
@@ -73,7 +139,7 @@ fn a_push_builds_what_changed_and_only_the_default_branch_pushes() {
 #[test]
 fn a_pushed_tag_is_released_when_it_is_a_version() {
     let push = |tag: &str, deleted: bool| json!({"ref": format!("refs/tags/{tag}"), "before": ZERO, "after": B, "deleted": deleted, "repository": repository()});
-    let action = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: false, release_must_exist: false };
+    let action = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: None, release_must_exist: false };
     assert_eq!(plan("push", &push("v1.2.3", false)).unwrap().action, action);
     for other in ["nightly", "v1.2.3+build", "a/b"] {
         let made = plan("push", &push(other, false)).unwrap();
@@ -131,16 +197,16 @@ fn the_environment_or_a_replayed_file_says_which_event_it_is() {
         ("GITHUB_EVENT_PATH", file.to_str().unwrap()),
         ("GITHUB_SHA", A),
     ];
-    let made = CiPlan::detect(&env(&runner), None).unwrap();
+    let made = CiPlan::detect(&env(&runner), None, None).unwrap();
     assert_eq!((made.system, made.commit.as_ref().map(CommitId::as_str)), (System::Github, Some(A)));
     // On a laptop, and inside another event's run.
-    assert!(matches!(CiPlan::detect(&env(&[]), Some(&file)).unwrap().trigger, Trigger::PullRequest { .. }));
+    assert!(matches!(CiPlan::detect(&env(&[]), Some(&file), None).unwrap().trigger, Trigger::PullRequest { .. }));
     let other = env(&[("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "schedule"), ("GITHUB_EVENT_PATH", "/none")]);
-    assert!(matches!(CiPlan::detect(&other, Some(&file)).unwrap().trigger, Trigger::PullRequest { .. }));
-    let error = CiPlan::detect(&other, None).unwrap_err();
+    assert!(matches!(CiPlan::detect(&other, Some(&file), None).unwrap().trigger, Trigger::PullRequest { .. }));
+    let error = CiPlan::detect(&other, None, None).unwrap_err();
     assert!(error.to_string().contains("/none"), "{error}");
     std::fs::write(&file, "{").unwrap();
-    let error = CiPlan::detect(&env(&[]), Some(&file)).unwrap_err();
+    let error = CiPlan::detect(&env(&[]), Some(&file), None).unwrap_err();
     assert!(error.to_string().starts_with(file.to_str().unwrap()), "{error}");
 }
 
@@ -148,9 +214,9 @@ fn the_environment_or_a_replayed_file_says_which_event_it_is() {
 fn gitlab_and_a_bare_shell_are_understood() {
     let gitlab = |vars: &[(&str, &str)]| {
         let base = [("GITLAB_CI", "true"), ("CI_DEFAULT_BRANCH", "main"), ("CI_COMMIT_SHA", B)];
-        CiPlan::detect(&env(&[&base, vars].concat()), None).unwrap()
+        CiPlan::detect(&env(&[&base, vars].concat()), None, None).unwrap()
     };
-    let tag = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: false, release_must_exist: false };
+    let tag = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: None, release_must_exist: false };
     assert_eq!(gitlab(&[("CI_COMMIT_TAG", "v1.2.3")]).action, tag);
     let push = gitlab(&[("CI_COMMIT_BRANCH", "main"), ("CI_COMMIT_BEFORE_SHA", A)]);
     assert_eq!(push.action, Action::Build { since: Some(Since::Commit(A.parse().unwrap())), push: true });
@@ -171,7 +237,7 @@ fn gitlab_and_a_bare_shell_are_understood() {
     assert!(!made.trusted && matches!(made.cache, CacheUse::Read(_)));
     let train = gitlab(&[&request[..], &[("CI_MERGE_REQUEST_EVENT_TYPE", "merge_train")]].concat());
     assert_eq!(train.trigger, Trigger::MergeQueue { base: "main".into() });
-    let shell = CiPlan::detect(&env(&[]), None).unwrap();
+    let shell = CiPlan::detect(&env(&[]), None, None).unwrap();
     assert_eq!((shell.system, shell.action), (System::Shell, Action::Build { since: None, push: false }));
-    assert_eq!(CiPlan::detect(&env(&[("CI_COMMIT_TAG", "v1.2.3")]), None).unwrap().action, tag);
+    assert_eq!(CiPlan::detect(&env(&[("CI_COMMIT_TAG", "v1.2.3")]), None, None).unwrap().action, tag);
 }

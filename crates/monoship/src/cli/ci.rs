@@ -23,6 +23,9 @@ pub struct Ci {
     /// Replay this GitHub event instead of reading the environment
     #[arg(long, global = true, value_name = "FILE")]
     pub event: Option<PathBuf>,
+    /// Release this tag, whatever event started the run: for a workflow that made the release itself, which starts no other
+    #[arg(long, global = true, value_name = "TAG")]
+    pub tag: Option<String>,
     /// Release images that are built on stand-ins for their base images
     #[arg(long, global = true)]
     pub allow_stand_ins: bool,

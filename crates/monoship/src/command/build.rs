@@ -70,7 +70,10 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
     let destination = match &flags.output {
         Some(output) => Destination::Output(output.clone()),
         None if flags.push && flags.tags.is_empty() => Destination::Registry(tags_of_tree(session)?),
-        None if flags.push => Destination::Registry(flags.tags.clone()),
+        None if flags.push => {
+            session.keep_off(&flags.tags)?;
+            Destination::Registry(flags.tags.clone())
+        }
         None if flags.tags.is_empty() => into_engine(),
         None => Destination::Engine(flags.tags.clone()),
     };
@@ -103,19 +106,16 @@ fn tags_of_tree(session: &Session) -> Result<Vec<Tag>> {
     let commit = git.resolve("HEAD")?;
     // A working tree that differs from the commit has no right to its name.
     let clean = git.worktree()?.dirty().is_empty();
-    branch_tags(git.branch()?.as_deref(), clean.then_some(commit.as_str()))
+    branch_tags(session, git.branch()?.as_deref(), clean.then_some(commit.as_str()))
 }
 
-/// The branch, as far as a tag can say it, and `sha-<commit>`.
+/// The branch's tag and the commit's.
 ///
 /// # Errors
-/// When nothing of the branch's name can stand in a tag.
-pub fn branch_tags(branch: Option<&str>, commit: Option<&str>) -> Result<Vec<Tag>> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let branch = branch.map(|branch| branch.chars().map(plain).take(128).collect::<String>());
-    let branch = branch.map(|plain| plain.trim_start_matches(['.', '-']).parse()).transpose()?;
-    let commit = commit.and_then(|commit| commit.get(..12)).map(|short| format!("sha-{short}").parse()).transpose()?;
-    Ok([branch, commit].into_iter().flatten().collect())
+/// When nothing of the branch's name can stand in a tag, or its tag is a release's.
+pub fn branch_tags(session: &Session, branch: Option<&str>, commit: Option<&str>) -> Result<Vec<Tag>> {
+    let branch = branch.map(|branch| session.branch_tag(branch)).transpose()?;
+    Ok([branch, commit.and_then(Tag::of_commit)].into_iter().flatten().collect())
 }
 
 fn provenance(text: &str) -> Result<Provenance> {

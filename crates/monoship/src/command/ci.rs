@@ -48,7 +48,7 @@ pub fn run(flags: &cli::Ci, surroundings: &Surroundings<'_>) -> Result<Finished>
     }
     let env = surroundings.env;
     let runner = Runner::from_env(env);
-    let understood = CiPlan::detect(env, flags.event.as_deref())?;
+    let understood = CiPlan::detect(env, flags.event.as_deref(), flags.tag.as_deref())?;
     begin(env, &runner, &understood);
     let mut page = Page::new(&understood, flags.part.as_ref());
     let done = match &understood.action {
@@ -142,16 +142,24 @@ impl<'a> Event<'a> {
         let git = session.git();
         let head = || understood.commit.as_ref().map_or_else(|| git.resolve("HEAD"), |commit| Ok(commit.to_string()));
         let (release, commit) = match &understood.action {
-            Action::Release { tag, release_must_exist, .. } => {
+            Action::Release { tag, prerelease, release_must_exist } => {
                 let (tag, commit) = checkout::resolve(&git, &tag.as_str().parse::<ReleaseTag>()?)?;
                 let missing = if *release_must_exist { Missing::Fail } else { Missing::ToFile };
-                (Some(Release { missing, allow_stand_ins: flags.allow_stand_ins, ..Release::new(tag) }), commit)
+                (
+                    Some(Release {
+                        missing,
+                        prerelease: *prerelease,
+                        allow_stand_ins: flags.allow_stand_ins,
+                        ..Release::new(tag)
+                    }),
+                    commit,
+                )
             }
             _ => (None, head()?),
         };
         let destination = match (&understood.action, &understood.trigger) {
             (Action::Build { push: true, .. }, Trigger::Push { branch, .. }) => {
-                Destination::Registry(branch_tags(Some(branch), Some(&commit))?)
+                Destination::Registry(branch_tags(session, Some(branch), Some(&commit))?)
             }
             // Nothing is kept: the builder's cheapest output.
             _ => Destination::Output("type=cacheonly".to_owned()),

@@ -110,6 +110,7 @@ fn announced(ran: &Ran) -> String {
             Step::Move => format!("move {}", tag.tag),
             Step::Keep => format!("keep {}", tag.tag),
             Step::HeldBy(newer) => format!("leave {} with {newer}", tag.tag),
+            Step::Immutable => format!("leave {}", tag.tag),
         });
         let _ = writeln!(text, "# {name}: {}", steps.collect::<Vec<_>>().join(", "));
     }
@@ -130,6 +131,7 @@ fn put(released: &Progress) -> Vec<String> {
         let tags = published.tags.iter().map(|tag| match &tag.step {
             Step::Create | Step::Move | Step::Keep => tag.tag.to_string(),
             Step::HeldBy(newer) => format!("{} stays with {newer}", tag.tag),
+            Step::Immutable => format!("{} stays, since nobody may change it", tag.tag),
         });
         let tags: Vec<String> = tags.collect();
         format!("{}@{}: {}", published.repository, published.digest, tags.join(", "))

@@ -11,7 +11,7 @@ use monoship_core::execute::retry::Policy;
 use monoship_core::name::{ImageRef, Tag};
 use monoship_docker::capability::Capabilities;
 use monoship_docker::registry::{Access, Registry};
-use monoship_github::caches::{Budget, CacheUsage, DEFAULT_QUOTA_BYTES};
+use monoship_github::caches::{Budget, CacheUsage};
 use monoship_github::token::{GhaAccess, Protocol};
 use monoship_plan::cache::{Facts, Probe, Scoped, Writable, cache_image};
 use monoship_plan::config::Switch;
@@ -45,7 +45,8 @@ pub fn probe(
     );
     // Where only one of the two can hold what is built, it has to.
     if gha.1.is_ok() && writable.is_ok() {
-        let budget = Budget { uploads, used, quota_bytes: DEFAULT_QUOTA_BYTES };
+        let (used, quota_bytes) = used.unzip();
+        let budget = Budget { uploads, used, quota_bytes: quota_bytes.flatten() };
         gha.1 = budget.check().map_err(|over| format!("{over}; the registry's cache is written instead"));
     }
     let facts = targets.iter().zip(found).map(|(target, (in_registry, previous))| {
@@ -102,10 +103,11 @@ impl Asking<'_> {
         (probe, self.is_for(Tier::Gha).and_then(|()| access.writable()).and_then(|()| self.exportable()))
     }
 
-    /// What GitHub's caches hold, where it can be asked; it is worth one try and no wait.
-    fn gha_used(&self) -> Option<CacheUsage> {
-        let api = self.session.github().ok()?.ok()?;
-        api.with_policy(Policy::ONCE).cache_usage().ok()
+    /// What GitHub's caches hold, where it can be asked, and what they may hold, where it tells us; it is worth one try and no wait.
+    fn gha_used(&self) -> Option<(CacheUsage, Option<u64>)> {
+        let api = self.session.github().ok()?.ok()?.with_policy(Policy::ONCE);
+        let (used, limit) = rayon::join(|| api.cache_usage(), || api.cache_limit());
+        Some((used.ok()?, limit.ok().flatten()))
     }
 
     /// A run that warms one tier leaves the others as they are.
@@ -135,7 +137,7 @@ impl Asking<'_> {
         self.exportable()?;
         match self.registry.can_push(repository) {
             Ok(Access::Granted) => Ok(()),
-            Ok(Access::Denied(why)) => Err(why),
+            Ok(Access::Denied(refusal)) => Err(refusal.to_string()),
             Err(error) => Err(error.to_string()),
         }
     }

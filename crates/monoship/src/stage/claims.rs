@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::stage::checkout::{self, At};
 use crate::stage::project::{self, Project};
+use crate::stage::publication::Marks;
+use crate::stage::publish::Order;
 use crate::stage::verify::{Noted, Request, Service};
 use crate::stage::{Session, configuration, inputs, signing, since};
 use monoship_core::error::{Error, Result};
@@ -25,6 +27,7 @@ use monoship_workspace::graph::Scope;
 pub struct Claims {
     tag: ReleaseTag,
     commit: String,
+    order: Order,
     services: Vec<Service>,
     pins: Pins,
     base_images: BTreeSet<ImageRef>,
@@ -77,7 +80,9 @@ pub fn services(config: &Config, project: &Project) -> Result<Vec<(monoship_plan
 
 fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) -> Result<Claims> {
     let config = &session.config;
-    let tags = session.release_tags(tag)?;
+    // Whatever keeps GitHub from being asked is told by who reads the notes.
+    let marks = Marks::of(session, tag, Some(false))?;
+    let tags = session.release_tags(tag, !marks.prerelease)?;
     let noted = noted(session, &tag.tag)?;
     let services = services(config, project)?.into_iter().map(|(service, repository)| Service {
         repository,
@@ -91,6 +96,7 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
     });
     Ok(Claims {
         services: services.collect(),
+        order: marks.order(session, tag),
         pins: configuration::pins(&project.root.join(inputs::PINS))?,
         base_images: inputs::external_images(session, project)?,
         own_packages: project.packages().into_values().collect(),
@@ -171,7 +177,7 @@ impl Claims {
         };
         let bases = self.base_images.iter().filter(|_| expected.stand_ins).cloned();
         Ok(Request {
-            version: self.tag.version.clone(),
+            order: self.order.clone(),
             services: self.services.clone(),
             commit: Some(self.commit.clone()),
             changes,

@@ -1,12 +1,12 @@
 //! From a plan whose images stand to what is published: which content tag becomes which tags, and what the notes say of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use semver::Version;
 
 use crate::stage::checkout::At;
-use crate::stage::publish::{self, Item, Published};
+use crate::stage::publish::{self, Item, Order, Published};
 use crate::stage::{Session, checkout, claims, configuration, gates, project, since, update_release};
 use crate::stages::Image;
 use monoship_core::error::{Error, Result};
@@ -34,8 +34,8 @@ pub fn build_request(session: &Session, release: &Release) -> Request {
 pub struct Naming {
     /// A release's tag, or a branch's.
     pub name: String,
-    /// The release's version; none for a branch.
-    pub version: Option<Version>,
+    /// The release, among others; none for a branch.
+    pub order: Option<Order>,
     /// The tags.
     pub tags: Vec<Tag>,
     /// Let a version tag that exists with other content move.
@@ -49,21 +49,61 @@ impl Naming {
     pub fn of_branch(destination: &Destination) -> Option<Self> {
         let Destination::Registry(tags) = destination else { return None };
         let name = tags.first()?.to_string();
-        Some(Self { name, version: None, tags: tags.clone(), move_tags: true, annotations: None })
+        Some(Self { name, order: None, tags: tags.clone(), move_tags: true, annotations: None })
     }
 
-    /// A release's.
+    /// A release's. GitHub is asked, where it can be, whether it marks this release, or another, as a pre-release.
     ///
     /// # Errors
-    /// When a template makes no tag, or git does not say when the commit was made.
+    /// When a template makes no tag, git does not say when the commit was made, or GitHub does not answer and nobody else says what the
+    /// release is.
     pub fn of_release(session: &Session, tag: &ReleaseTag, commit: &str, release: &Release) -> Result<Self> {
+        let marks = Marks::of(session, tag, release.prerelease)?;
         Ok(Self {
             name: tag.tag.to_string(),
-            tags: session.release_tags(tag)?,
+            tags: session.release_tags(tag, !marks.prerelease)?,
             move_tags: release.move_tags,
             annotations: annotations(session, &tag.version, commit)?,
-            version: Some(tag.version.clone()),
+            order: Some(marks.order(session, tag)),
         })
+    }
+}
+
+/// What GitHub marks as a pre-release, whatever its number.
+pub struct Marks {
+    /// This one.
+    pub prerelease: bool,
+    /// All of them.
+    marked: BTreeSet<Version>,
+}
+
+impl Marks {
+    /// What GitHub says now, where it can be asked; `said` is what an event said a moment ago.
+    ///
+    /// # Errors
+    /// When GitHub does not answer, and no event said anything.
+    pub fn of(session: &Session, tag: &ReleaseTag, said: Option<bool>) -> Result<Self> {
+        let unknown = Self { prerelease: said.unwrap_or_default(), marked: BTreeSet::new() };
+        let Ok(api) = session.github()? else { return Ok(unknown) };
+        let releases = match api.newest_releases() {
+            Ok(releases) => releases,
+            Err(error) if error.is_cancelled() || said.is_none() => return Err(error),
+            Err(error) => {
+                let message = format!("GitHub was not asked which releases are pre-releases: {error}");
+                session.events.notice(Level::Warning, Some(Task::Publish), message, None);
+                return Ok(unknown);
+            }
+        };
+        let own = releases.iter().find(|release| release.tag_name == tag.tag.as_str()).map(|release| release.prerelease);
+        let marked = releases.iter().filter(|release| release.prerelease);
+        let marked = marked.filter_map(|release| release.tag_name.parse::<ReleaseTag>().ok()).map(|tag| tag.version);
+        Ok(Self { prerelease: own.unwrap_or(unknown.prerelease), marked: marked.collect() })
+    }
+
+    /// The order of the version's tags.
+    #[must_use]
+    pub fn order(self, session: &Session, tag: &ReleaseTag) -> Order {
+        Order { templates: session.templates(), version: tag.version.clone(), unreleased: self.marked }
     }
 }
 
@@ -96,7 +136,7 @@ pub fn items(plan: &Plan, images: &[Image], naming: &Naming) -> Vec<Item> {
 pub fn request(session: &Session, items: Vec<Item>, naming: &Naming) -> publish::Request {
     publish::Request {
         name: naming.name.clone(),
-        version: naming.version.clone(),
+        order: naming.order.clone(),
         items,
         journal: journal(session, &naming.name),
         move_tags: naming.move_tags,
@@ -169,7 +209,7 @@ impl From<&Published> for Noted {
 /// # Errors
 /// A service whose image is not there; what keeps the commit from being read.
 pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<Noted>> {
-    let tags = session.release_tags(tag)?;
+    let tags = session.release_tags(tag, true)?;
     let name = tags.first().unwrap_or(&tag.tag);
     let services = claims::services(&session.config, &project::load(session, root)?)?;
     let targets: Vec<ImageRef> = services.iter().map(|(_, repository)| repository.with_tag(name.clone())).collect();
@@ -191,7 +231,7 @@ pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<
 /// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
 fn notes(session: &Session, tag: &ReleaseTag, release: &Release, images: &[Noted], api: Option<&Api>) -> Result<ReleaseNotes> {
     let registry = &session.registry;
-    let tags = session.release_tags(tag)?;
+    let tags = session.release_tags(tag, true)?;
     let before = api.map(|api| api.release_before(&tag.tag)).transpose()?.flatten();
     let previous = before.as_ref().and_then(|release| release.tag_name.parse::<Tag>().ok());
     let digests = before.map(|release| body::digests(release.body.as_deref().unwrap_or_default()));

@@ -12,26 +12,28 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use monoship_core::error::{Error, Result};
+use monoship_core::error::Result;
 use monoship_core::event::{Event, Events, Level, Status, Task};
 use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
 use monoship_docker::manifest::Raw;
-use monoship_docker::registry::{Registry, in_parallel};
+use monoship_docker::registry::Registry;
 
 mod annotate;
 mod journal;
 mod late;
+mod order;
 mod plan;
+mod put;
 mod rollback;
 
 pub use self::journal::Journal;
-pub use self::plan::{held_by, images, plan, preview, tags_of};
+pub use self::order::Order;
+pub use self::plan::{images, plan, preview};
 
 /// One service's image and the tags it shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +53,8 @@ pub struct Item {
 pub struct Request {
     /// What is published, for messages and the journal: the release's tag, or a branch.
     pub name: String,
-    /// The release's version; `None` for branches, whose tags move freely.
-    pub version: Option<Version>,
+    /// The release, among others; `None` for branches, whose tags move freely.
+    pub order: Option<Order>,
     /// The services.
     pub items: Vec<Item>,
     /// The journal's file, for example `target/xtask/release/v1.2.3.json`.
@@ -75,6 +77,8 @@ pub enum Step {
     Keep,
     /// It stays where it is: this newer release holds it.
     HeldBy(Version),
+    /// It stays where it is: the registry changes no tag that exists.
+    Immutable,
 }
 
 /// One tag of one service.
@@ -109,8 +113,10 @@ pub struct ServicePlan {
 pub struct Plan {
     /// What is published.
     pub name: String,
-    /// The release's version.
-    pub version: Option<Version>,
+    /// The release, among others.
+    pub order: Option<Order>,
+    /// Let an exact version tag that exists with other content move.
+    pub move_tags: bool,
     /// Every service.
     pub services: Vec<ServicePlan>,
     /// The journal's file.
@@ -189,78 +195,14 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
         return Ok(published(plan));
     }
     journal.save(&plan.journal)?;
-    let put = put_all(plan, &registry, events, changes);
-    match put {
+    let put = put::run(plan, &registry, events);
+    match put.done {
         Ok(done) => {
             journal.complete(&plan.journal)?;
             Ok(done)
         }
-        Err(error) => Err(rollback::run(plan, &journal, &registry, events, error)),
+        Err(stop) => Err(rollback::run(plan, &journal, &registry, events, stop, &put.put)),
     }
-}
-
-/// How long a tag that is on its way when the run is stopped is waited for. Left alone, it could come after all others were put back.
-const PUT_LIMIT: Duration = Duration::from_millis(800);
-
-/// Exact tags of every service first, floating ones after: nobody follows `latest` to a version that is not whole.
-fn put_all(plan: &Plan, registry: &Registry, events: &Events, changes: usize) -> Result<Vec<Published>> {
-    let done = AtomicU64::new(0);
-    let news: Vec<&ServicePlan> = plan.services.iter().filter(|service| service.new).collect();
-    all(in_parallel(&news, |service| registry.put_manifest(&service.source.without_reference(), &service.manifest)))?;
-    let mut published = published(plan);
-    let late = late::Late::after(registry.shutdown(), PUT_LIMIT);
-    let putting = registry.clone().under(late.switch());
-    for floating in [false, true] {
-        let mut work = Vec::new();
-        for (at, service) in plan.services.iter().enumerate() {
-            let tags = service.tags.iter().enumerate();
-            let wanted = tags.filter(|(_, tag)| tag.is_put() && plan::is_floating(&tag.tag) == floating);
-            work.extend(wanted.map(|(tag_at, tag)| (at, tag_at, service, tag)));
-        }
-        let outcomes = in_parallel(&work, |(_, _, service, tag)| {
-            registry.shutdown().check()?;
-            let target = service.source.with_tag(tag.tag.clone());
-            if floating && let Some(newer) = plan::overtaken(registry, plan.version.as_ref(), &target)? {
-                return Ok(Step::HeldBy(newer));
-            }
-            events.doing(&Task::Publish, format!("{}:{}", service.service, tag.tag));
-            put_one(&putting, &target, &service.manifest)?;
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            events.emit(Event::Amount { task: Task::Publish, done, total: changes as u64 });
-            Ok(tag.step.clone())
-        });
-        for ((at, tag_at, ..), step) in work.iter().zip(all(outcomes)?) {
-            published[*at].tags[*tag_at].step = step;
-        }
-    }
-    // Stopped while the last ones were on their way: whoever stops a run wants the tags as they were.
-    registry.shutdown().check()?;
-    Ok(published)
-}
-
-/// Everything, or the first failure; a cancellation last, since it hides what else went wrong.
-fn all<T>(outcomes: Vec<Result<T>>) -> Result<Vec<T>> {
-    let (mut values, mut failures) = (Vec::new(), Vec::new());
-    for outcome in outcomes {
-        match outcome {
-            Ok(value) => values.push(value),
-            Err(error) => failures.push(error),
-        }
-    }
-    failures.sort_by_key(Error::is_cancelled);
-    failures.into_iter().next().map_or(Ok(values), Err)
-}
-
-fn put_one(registry: &Registry, target: &ImageRef, manifest: &Raw) -> Result<()> {
-    registry.put_manifest(target, manifest)?;
-    // What counts is what others will read.
-    let read = registry.resolve(target)?.map(|found| found.digest);
-    if read.as_ref() == Some(manifest.digest()) {
-        return Ok(());
-    }
-    let read = read.map_or("nothing".to_owned(), |digest| digest.to_string());
-    Err(Error::failed(format!("{target} was put as {} and reads back as {read}", manifest.digest()))
-        .hint("someone else moves this tag, or the registry's cache is stale; run this again"))
 }
 
 fn published(plan: &Plan) -> Vec<Published> {

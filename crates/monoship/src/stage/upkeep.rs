@@ -11,7 +11,7 @@ use crate::stage::engine as engines;
 use crate::stage::{Session, planning, project};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level};
-use monoship_core::name::{Digest, ImageRef};
+use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::engine::Engine;
 use monoship_docker::reach::{self, Listed};
 use monoship_docker::registry::Registry;
@@ -21,7 +21,7 @@ use monoship_github::caches::{CacheKey, Filter, replaced_indexes};
 use monoship_github::packages::Owner;
 use monoship_plan::config::{Switch, Upkeep};
 use monoship_plan::services::{Service, discover};
-use monoship_plan::upkeep::registry::{Holds, Repository, branch_tag};
+use monoship_plan::upkeep::registry::{Holds, Repository};
 use monoship_plan::upkeep::{Known, PrunePlan, Tier, actions, engine, registry};
 use monoship_report::record::Unfinished;
 use monoship_workspace::git::Git;
@@ -98,16 +98,15 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
     });
     let branches = api.and_then(|api| asked("branches", api.branches()));
     let former = api.and_then(|api| asked("branches of closed pull requests", api.closed_pull_branches()));
-    let rules = session.overlay.tags.clone().unwrap_or_default();
     Ok(Known {
         now: session.begun,
         policy,
         services: names,
         pulls: pulls.map(|all| all.iter().filter_map(|number| number.parse().ok()).collect()),
         branches: branches.map(|all| all.into_iter().collect()),
-        former_branches: former.into_iter().flatten().map(|branch| branch_tag(&branch)).collect(),
-        release_tags: if rules.uses_templates() { session.config.release.tags.clone() } else { Vec::new() },
-        tag_rules: rules,
+        former_branches: former.into_iter().flatten().filter_map(|branch| Tag::of_branch(&branch).ok()).collect(),
+        release_tags: session.templates(),
+        tag_rules: session.overlay.tags.clone().unwrap_or_default(),
     })
 }
 
@@ -248,7 +247,9 @@ impl Looking<'_> {
         services.extend(known.services.iter().cloned());
         let mut wanted: Vec<(ImageRef, Holds)> = Vec::new();
         for service in &services {
-            if let Ok(image) = format!("{prefix}/{service}").parse() {
+            if let Ok(image) = format!("{prefix}/{service}").parse()
+                && Some(&image) != self.caches
+            {
                 wanted.push((image, Holds::Images(service.clone())));
             }
         }

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use semver::Version;
 use serde::Serialize;
 
-use crate::stage::publish;
+use crate::stage::publish::Order;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
 use monoship_docker::attest::{self, Attested, NpmPackage, Provenance, Sbom};
@@ -50,8 +49,8 @@ pub enum Noted {
 
 /// What is checked.
 pub struct Request<'a> {
-    /// The release's version.
-    pub version: Version,
+    /// The release, among others.
+    pub order: Order,
     /// The services.
     pub services: Vec<Service>,
     /// The commit of the release's tag.
@@ -216,8 +215,10 @@ impl<'a> Checks<'a> {
         let existing = registry.tags(&self.service.repository)?;
         let (mut missing, mut digests) = (Vec::new(), BTreeMap::<Digest, Vec<&Tag>>::new());
         let mut moved_on = 0;
-        for (tag, found) in self.service.tags.iter().zip(found) {
-            let newer = publish::held_by(tag, &self.request.version, &existing);
+        for (target, found) in targets.iter().zip(found) {
+            let Some(tag) = target.tag() else { continue };
+            let now = found.as_ref().map(|found| &found.digest);
+            let newer = self.request.order.held_by(registry, target, now, &existing)?;
             match found {
                 Some(found) if newer.is_none() => digests.entry(found.digest).or_default().push(tag),
                 None if newer.is_none() => missing.push(tag.to_string()),

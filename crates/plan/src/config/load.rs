@@ -101,7 +101,7 @@ mod tests {
     fn an_empty_file_has_the_names_of_the_git_remote() {
         let config = load_text("", &[]).unwrap();
         assert_eq!(config.images.prefix.unwrap().to_string(), "ghcr.io/org/repo");
-        assert_eq!(config.cache.repository.unwrap().to_string(), "ghcr.io/org/cache");
+        assert_eq!(config.cache.repository.unwrap().to_string(), "ghcr.io/org/repo/cache");
     }
 
     #[test]

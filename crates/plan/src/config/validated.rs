@@ -9,6 +9,7 @@ use crate::config::given::Given;
 use crate::config::notify::Notify;
 use crate::config::upkeep::{Leftover, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, Switch, Written};
+use crate::templates::TagTemplates;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
 use monoship_docker::engine::{StandIns, Suite};
@@ -144,8 +145,8 @@ pub struct Attest {
 /// What a release publishes.
 #[derive(Debug, Clone)]
 pub struct Release {
-    /// Tag templates with `{version}`, `{major}`, `{minor}` and `{patch}`.
-    pub tags: Vec<String>,
+    /// Which tags a version gets.
+    pub tags: TagTemplates,
     /// Put version, revision and time as annotations on a new index over the same platform manifests.
     pub annotate: bool,
     /// Who signs.
@@ -186,6 +187,7 @@ pub struct Keyless {
 /// # Errors
 /// A value that is well-formed TOML and still cannot be meant. The caller adds the file.
 pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Result<Config> {
+    let repository_name = remote.as_ref().and_then(|(_, namespace)| namespace.rsplit('/').next()).map(str::to_owned);
     let prefix = image_prefix(&written.images, remote)?;
     let repository = match written.cache.repository {
         Some(repository) if repository.tag().is_some() || repository.digest().is_some() => {
@@ -193,7 +195,7 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
                 .hint("leave it out: each target's cache gets a tag of its own"));
         }
         Some(repository) => Some(repository),
-        None => prefix.as_ref().and_then(default_cache_repository),
+        None => prefix.as_ref().and_then(|prefix| default_cache_repository(prefix, repository_name.as_deref())),
     };
     let history = written.stats.validate(prefix.as_ref())?;
     let base_target = written.base.target.unwrap_or_else(|| "base".to_owned());
@@ -205,7 +207,7 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
         argument_name(name)?;
     }
     let signing = signing(&written.release)?;
-    let tags = written.release.tags.unwrap_or_else(|| DEFAULT_TAGS.map(str::to_owned).to_vec());
+    let tags = written.release.tags.map_or_else(|| TagTemplates::parse(&DEFAULT_TAGS), |tags| TagTemplates::parse(&tags))?;
     Ok(Config {
         file: PathBuf::new(),
         images: Images {
@@ -296,10 +298,13 @@ fn image_prefix(images: &written::Images, remote: Option<(String, String)>) -> R
     Ok(Some(prefix))
 }
 
-/// `<registry>/<org>/cache`, as the reference has it.
-fn default_cache_repository(prefix: &ImageRef) -> Option<ImageRef> {
-    let org = prefix.repository().split('/').next()?;
-    format!("{}/{org}/cache", prefix.registry()).parse().ok()
+/// `<registry>/<org>/<repo>/cache`. The reference has `<org>/cache`, where two repositories of one organisation that have a `base` overwrite
+/// each other's. A namespace of one part says nothing of the repository (Docker Hub has no other), so its own name is put before.
+fn default_cache_repository(prefix: &ImageRef, repository: Option<&str>) -> Option<ImageRef> {
+    match repository {
+        Some(name) if !prefix.repository().contains('/') => format!("{prefix}/{name}-cache").parse().ok(),
+        _ => format!("{prefix}/cache").parse().ok(),
+    }
 }
 
 fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {

@@ -136,8 +136,8 @@ mod tests {
             services: names(&["api", "base"]),
             pulls: Some([7].into()),
             branches: Some(names(&["main"])),
-            former_branches: names(&[]),
-            release_tags: Vec::new(),
+            former_branches: std::collections::BTreeSet::new(),
+            release_tags: crate::templates::TagTemplates::none(),
             tag_rules: crate::tags::Tags::default(),
         }
     }

@@ -75,7 +75,7 @@ mod tests {
                 pulls: None,
                 branches: None,
                 former_branches: std::collections::BTreeSet::new(),
-                release_tags: Vec::new(),
+                release_tags: crate::templates::TagTemplates::none(),
                 tag_rules: crate::tags::Tags::default(),
             };
             decide("the engine", &records, &known).into_iter().map(|removal| (removal.name, removal.bytes)).collect::<Vec<_>>()

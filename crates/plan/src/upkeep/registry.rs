@@ -280,15 +280,11 @@ impl Repository {
 
 /// What a tag on a service's image says of it; the time is not looked at.
 fn image_tag(tag: &Tag, known: &Known<'_>) -> Fate {
-    let text = tag.as_str();
-    let hex = |rest: &str, digits: usize| rest.len() >= digits && rest.bytes().all(|b| b.is_ascii_hexdigit());
-    // `in-<fingerprint>`, with a platform where it is one part of an image for several.
-    let content = text.strip_prefix("in-").and_then(|rest| rest.split('-').next());
-    if content.is_some_and(|rest| hex(rest, 40)) || text.strip_prefix("sha-").is_some_and(|rest| hex(rest, 7)) {
+    // Parts of an image for several platforms too.
+    if tag.is_content() || tag.is_of_commit() {
         return Fate::Spare(None);
     }
-    let pull = text.strip_prefix("pr-").and_then(|number| number.parse::<u64>().ok());
-    if let Some(number) = pull {
+    if let Some(number) = tag.pull() {
         return match &known.pulls {
             Some(open) if !open.contains(&number) && known.drops(Leftover::ClosedPulls) => {
                 Fate::Drop(format!("pull request {number} is closed"))
@@ -299,31 +295,14 @@ fn image_tag(tag: &Tag, known: &Known<'_>) -> Fate {
     if let Some(why) = known.tag_rules.retired(tag, known.now) {
         return Fate::Drop(why);
     }
-    let is_release = known.tag_rules.own(tag) || known.release_tags.iter().any(|template| matches(template, text));
-    let exists = known.branches.as_ref().is_none_or(|branches| branches.iter().any(|branch| branch_tag(branch) == text));
-    let was_branch = known.former_branches.contains(text);
+    let is_release = known.tag_rules.own(tag) || known.release_tags.can_make(tag);
+    let exists = known.branches.as_ref().is_none_or(|branches| branches.iter().any(|branch| tag.is_of_branch(branch)));
+    let was_branch = known.former_branches.contains(tag);
     if !is_release && !exists && was_branch && known.drops(Leftover::GoneBranches) {
-        return Fate::Drop(format!("branch {text} is gone"));
+        return Fate::Drop(format!("branch {tag} is gone"));
     }
     // A release, a branch that is there, or a name that somebody gave.
     Fate::Keep
-}
-
-/// A branch's name as far as an image tag can say it.
-#[must_use]
-pub fn branch_tag(branch: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    branch.chars().map(plain).take(128).collect::<String>().trim_start_matches(['.', '-']).to_owned()
-}
-
-/// True where a tag can have come from a release template: `v{version}`, `{major}.{minor}`, `latest`.
-fn matches(template: &str, tag: &str) -> bool {
-    let (Some(open), Some(close)) = (template.find('{'), template.rfind('}')) else { return template == tag };
-    let middle = tag.strip_prefix(&template[..open]).and_then(|rest| rest.strip_suffix(&template[close + 1..]));
-    middle.is_some_and(|middle| {
-        let numbers = middle.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-        numbers || semver::Version::parse(middle).is_ok()
-    })
 }
 
 fn by_age(fates: &mut Fates<'_>, known: &Known<'_>) {

@@ -30,7 +30,9 @@ impl Git {
     /// # Errors
     /// When git cannot be asked.
     pub fn branch(&self) -> Result<Option<String>> {
-        self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])
+        // Git's short name says more where a tag has the branch's: `heads/v1.2.3`.
+        let head = self.ask(&["symbolic-ref", "--quiet", "HEAD"])?;
+        Ok(head.map(|head| head.strip_prefix("refs/heads/").map_or(head.clone(), str::to_owned)))
     }
 
     /// Asks for the commit that is checked out and its branch, in one question.

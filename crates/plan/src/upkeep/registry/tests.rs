@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Upkeep;
 use crate::config::upkeep::{Age, Size};
+use crate::templates::TagTemplates;
 
 const RELEASE_TAGS: [&str; 5] = ["v{version}", "{version}", "{major}.{minor}", "{major}", "latest"];
 
@@ -24,8 +25,8 @@ fn known(policy: &Upkeep) -> Known<'_> {
         services: names(&["api", "web", "base"]),
         pulls: Some(BTreeSet::from([7])),
         branches: Some(names(&["main", "feat/x"])),
-        former_branches: names(&["feat-old", "main"]),
-        release_tags: RELEASE_TAGS.map(str::to_owned).to_vec(),
+        former_branches: ["feat-old", "main"].map(|name| name.parse().unwrap()).into(),
+        release_tags: TagTemplates::parse(&RELEASE_TAGS).unwrap(),
         tag_rules: crate::tags::Tags::default(),
     }
 }
@@ -226,12 +227,15 @@ fn bounds_take_the_oldest_and_never_what_is_protected_or_of_unknown_age() {
 #[test]
 fn a_size_counts_a_shared_blob_once_and_what_is_freed_is_what_nothing_else_has() {
     let shared = |node: &mut Node| node.blobs = vec![(digest("shared"), 1_000), (digest("own"), 5)];
-    let api = Made::images("api").node("a", 9, &["sha-0000000"], shared).node("b", 1, &["main"], |node| {
+    let api = Made::images("api").node("a", 9, &["sha-000000000000"], shared).node("b", 1, &["main"], |node| {
         node.blobs = vec![(digest("shared"), 1_000)];
     });
     let policy = Upkeep { max_age: Some(Age(DAY)), ..Upkeep::default() };
     let removals = decide(&[api.0], &known(&policy));
-    assert_eq!(removals.iter().map(|removal| (removal.name.as_str(), removal.bytes)).collect::<Vec<_>>(), [("sha-0000000", 15)]);
+    assert_eq!(
+        removals.iter().map(|removal| (removal.name.as_str(), removal.bytes)).collect::<Vec<_>>(),
+        [("sha-000000000000", 15)]
+    );
 }
 
 #[test]
@@ -245,16 +249,4 @@ fn a_tag_that_was_put_after_the_plan_keeps_all_it_leads_to() {
         node.children = vec![digest("closed/amd64")];
     });
     assert!(needed_by_new(&before, &index.0).contains(&digest("closed/amd64")));
-}
-
-#[test]
-fn release_tags_are_known_by_their_templates() {
-    let is_release = |tag: &str| RELEASE_TAGS.iter().any(|template| matches(template, tag));
-    for release in ["v1.2.3", "1.2.3", "v1.2.3-rc.1", "1.2", "1", "latest"] {
-        assert!(is_release(release), "{release}");
-    }
-    for other in ["main", "v", "1.x", "vnext", "sha-0123456", "pr-1", "1-fix"] {
-        assert!(!is_release(other), "{other}");
-    }
-    assert!(matches("rel-{version}-x", "rel-1.0.0-x") && !matches("rel-{version}-x", "1.0.0"));
 }

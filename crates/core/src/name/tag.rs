@@ -1,0 +1,140 @@
+//! Image tags, and what each kind of them is made from: a branch, a commit, a pull request, inputs. Each way of making one has its inverse
+//! beside it: what puts tags and what takes them away must read them alike. The tags of a release are `monoship_plan::tags`'s.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, validated};
+use crate::error::{Error, Result};
+
+/// How many letters a tag may have.
+const LONGEST: usize = 128;
+
+/// How many digits of a commit's id stand in its tag.
+const COMMIT_DIGITS: usize = 12;
+
+/// How many digits of a fingerprint stand in its tag.
+const CONTENT_DIGITS: usize = 40;
+
+/// An image tag: a letter, digit or `_`, then up to 127 of these, `.` and `-` (distribution's `reference` grammar).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Tag(String);
+validated!(Tag);
+
+impl FromStr for Tag {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if (1..=128).contains(&text.len()) && text.starts_with(word) && text.chars().all(|c| word(c) || c == '.' || c == '-') {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Error::usage(format!("`{text}` is not an image tag"))
+            .hint("a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two"))
+    }
+}
+
+impl Tag {
+    /// A branch's name as far as a tag can say it: what cannot stand in one becomes `-`. Two branches may come to one tag.
+    ///
+    /// # Errors
+    /// When nothing of the name can stand in a tag.
+    pub fn of_branch(branch: &str) -> Result<Self> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+        let text: String = branch.chars().map(plain).take(LONGEST).collect();
+        let text = text.trim_start_matches(['.', '-']);
+        text.parse().map_err(|_| {
+            Error::usage(format!("no image tag can be made of the branch `{}`", branch.escape_debug()))
+                .hint("name a tag with `--tag`, or the branch with letters or digits")
+        })
+    }
+
+    /// True where the branch's images are put under this tag: the inverse of [`Tag::of_branch`].
+    #[must_use]
+    pub fn is_of_branch(&self, branch: &str) -> bool {
+        Self::of_branch(branch).is_ok_and(|tag| tag == *self)
+    }
+
+    /// `sha-` and the first twelve digits of a commit's id; `None` for what is too short to be one.
+    #[must_use]
+    pub fn of_commit(commit: &str) -> Option<Self> {
+        let digits = commit.get(..COMMIT_DIGITS).filter(|digits| digits.bytes().all(is_hex))?;
+        Some(Self(format!("sha-{digits}")))
+    }
+
+    /// True for a tag that [`Tag::of_commit`] makes. Other tools make `sha-` and seven digits.
+    #[must_use]
+    pub fn is_of_commit(&self) -> bool {
+        self.0.strip_prefix("sha-").is_some_and(|digits| digits.len() == COMMIT_DIGITS && digits.bytes().all(is_hex))
+    }
+
+    /// The pull request's number in `pr-12`.
+    #[must_use]
+    pub fn pull(&self) -> Option<u64> {
+        self.0.strip_prefix("pr-")?.parse().ok()
+    }
+
+    /// `in-` and the first forty digits of a fingerprint.
+    pub(super) fn of_inputs(fingerprint: &str) -> Self {
+        Self(format!("in-{}", &fingerprint[..CONTENT_DIGITS]))
+    }
+
+    /// True for a tag that names an image by its inputs, whole or, with a platform behind it, a part of it.
+    #[must_use]
+    pub fn is_content(&self) -> bool {
+        let digits = self.0.strip_prefix("in-").and_then(|rest| rest.split('-').next());
+        digits.is_some_and(|digits| digits.len() == CONTENT_DIGITS && digits.bytes().all(is_hex))
+    }
+
+    /// The manifest that what stands under this tag is about: `sha256-<hex>`, with or without an ending such as `.sig`, by the referrers tag
+    /// schema (OCI distribution-spec 1.1) and by cosign.
+    #[must_use]
+    pub fn about(&self) -> Option<Digest> {
+        let hex = self.0.strip_prefix("sha256-")?.split('.').next()?;
+        format!("sha256:{hex}").parse().ok()
+    }
+}
+
+fn is_hex(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(text: &str) -> Tag {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_branch_s_tag_is_made_and_known_again() {
+        for (branch, made) in [("main", "main"), ("feat/x", "feat-x"), ("-.x", "x"), ("a#b c", "a-b-c"), ("v1.2", "v1.2")] {
+            assert_eq!(Tag::of_branch(branch).unwrap(), tag(made));
+            assert!(tag(made).is_of_branch(branch) && !tag("other").is_of_branch(branch), "{branch}");
+        }
+        let long = Tag::of_branch(&"x/".repeat(200)).unwrap();
+        assert!(long.as_str().len() == 128 && long.is_of_branch(&"x/".repeat(200)));
+        for nothing in ["", "---", "/", "\u{e4}"] {
+            assert!(Tag::of_branch(nothing).is_err_and(|error| error.exit_code() == 2), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_tag_is_told_from_the_others() {
+        let commit = Tag::of_commit("0123456789abcdef0123456789abcdef01234567").unwrap();
+        assert!(commit == tag("sha-0123456789ab") && commit.is_of_commit() && !commit.is_content());
+        assert!(!tag("sha-0123456").is_of_commit() && !tag("sha-next").is_of_commit() && Tag::of_commit("main").is_none());
+        let content = Tag::of_inputs(&"a".repeat(64));
+        assert!(content.is_content() && tag(&format!("{content}-linux-arm64")).is_content() && !content.is_of_commit());
+        for other in ["in-abc", "in-progress", "in-", "main"] {
+            assert!(!tag(other).is_content(), "{other}");
+        }
+        assert_eq!((tag("pr-12").pull(), tag("pr-x").pull(), tag("pr-").pull()), (Some(12), None, None));
+        let digest = Digest::of(b"");
+        assert_eq!(tag(&format!("sha256-{}.sig", digest.hex())).about(), Some(digest));
+        assert_eq!(tag("sha256-1").about(), None);
+    }
+}

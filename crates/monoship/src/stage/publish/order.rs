@@ -1,0 +1,116 @@
+//! Which release a floating tag belongs to: the newest of its range. Asks the registry what it points to; changes nothing.
+
+use std::collections::BTreeSet;
+
+use semver::Version;
+
+use monoship_core::error::Result;
+use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_docker::registry::Registry;
+use monoship_plan::templates::{Scope, TagTemplates};
+
+/// What a release's tags are ordered by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Which tags a version gets.
+    pub templates: TagTemplates,
+    /// The release's version.
+    pub version: Version,
+    /// Versions whose images may stand and that are not released yet: pre-releases by GitHub's mark. They hold no tag.
+    pub unreleased: BTreeSet<Version>,
+}
+
+impl Order {
+    /// What a tag says of the release.
+    #[must_use]
+    pub fn scope(&self, tag: &Tag) -> Option<Scope> {
+        self.templates.scope(tag, &self.version)
+    }
+
+    /// True for a tag that names this version and never moves.
+    #[must_use]
+    pub fn is_exact(&self, tag: &Tag) -> bool {
+        self.scope(tag) == Some(Scope::Exact)
+    }
+
+    /// The newer releases that a floating tag ranges over, with the exact tags they have here; the newest first.
+    fn newer<'t>(&self, tag: &Tag, existing: &'t [Tag]) -> Vec<(Version, &'t Tag)> {
+        let Some(scope @ Scope::Floating { .. }) = self.scope(tag) else { return Vec::new() };
+        let versions = existing.iter().filter_map(|tag| Some((self.templates.version_of(tag)?, tag)));
+        let counts = |version: &Version| {
+            version.pre.is_empty() && *version > self.version && scope.covers(version) && !self.unreleased.contains(version)
+        };
+        let mut newer: Vec<(Version, &Tag)> = versions.filter(|(version, _)| counts(version)).collect();
+        newer.sort_by(|a, b| b.cmp(a));
+        newer
+    }
+
+    /// The newer release that holds a floating tag, so that this one must leave it where it is. `now` is what the tag points to, `existing`
+    /// are the repository's tags. A newer version whose exact tags stand without the floating one (its release failed half-way, on a
+    /// registry that takes no tag away) holds nothing.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub fn held_by(
+        &self,
+        registry: &Registry,
+        target: &ImageRef,
+        now: Option<&Digest>,
+        existing: &[Tag],
+    ) -> Result<Option<Version>> {
+        let Some(tag) = target.tag() else { return Ok(None) };
+        for (version, exact) in self.newer(tag, existing) {
+            let Some(now) = now else { return Ok(Some(version)) };
+            if registry.resolve(&target.with_tag(exact.clone()))?.is_some_and(|found| found.digest == *now) {
+                return Ok(Some(version));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The same as it is now: a newer release may have been published since the plan.
+    ///
+    /// # Errors
+    /// As [`Order::held_by`].
+    pub(super) fn overtaken(&self, registry: &Registry, target: &ImageRef, now: Option<&Digest>) -> Result<Option<Version>> {
+        match target.tag().and_then(|tag| self.scope(tag)) {
+            Some(Scope::Floating { .. }) => self.held_by(registry, target, now, &registry.tags(target)?),
+            _ => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(text: &str) -> Tag {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_floating_tag_ranges_over_the_newer_releases_and_never_over_what_is_not_released() {
+        let existing: Vec<Tag> =
+            ["v1.2.9", "1.10.0", "v2.0.0", "3.0.0-rc.1", "v4.0.0", "latest", "in-abc", "1.2"].map(tag).to_vec();
+        let templates = TagTemplates::parse(&["v{version}", "{major}.{minor}", "{major}", "latest", "stable"]).unwrap();
+        let newest = |floating: &str, ours: &str| {
+            let unreleased = BTreeSet::from([Version::new(4, 0, 0)]);
+            let order = Order { templates: templates.clone(), version: ours.parse().unwrap(), unreleased };
+            order.newer(&tag(floating), &existing).first().map(|(version, _)| version.to_string())
+        };
+        let cases = [
+            ("latest", "1.2.10", Some("2.0.0")),
+            ("stable", "1.2.10", Some("2.0.0")),
+            ("1", "1.2.10", Some("1.10.0")),
+            ("1.2", "1.2.10", None),
+            ("1.2", "1.2.8", Some("1.2.9")),
+            ("latest", "2.0.1", None),
+            ("latest", "2.0.0", None),
+            ("edge", "1.0.0", None),
+            ("v1.2.8", "1.2.8", None),
+        ];
+        for (floating, ours, expected) in cases {
+            assert_eq!(newest(floating, ours).as_deref(), expected, "{floating} for {ours}");
+        }
+    }
+}
