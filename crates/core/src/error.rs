@@ -5,6 +5,8 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::secret::mask;
+
 /// Who must act, which is what decides the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -16,8 +18,8 @@ pub enum Kind {
     Cancelled,
 }
 
-/// An error as shown to a person: a lowercase fragment, the place it concerns, and a hint that says what to do.
-#[derive(Debug)]
+/// An error as shown to a person: a lowercase fragment, the place it concerns, and a hint that says what to do. No secret is in what it
+/// says: an error goes into logs, records and messages.
 pub struct Error {
     inner: Box<Inner>,
 }
@@ -36,7 +38,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let message = message.into();
+        let message = mask(&message.into()).into_owned();
         Self { inner: Box::new(Inner { kind, message, place: None, hint: None, source: None }) }
     }
 
@@ -71,7 +73,7 @@ impl Error {
     /// Adds what the user can do about it; a later call replaces an earlier hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.inner.hint = Some(hint.into());
+        self.inner.hint = Some(mask(&hint.into()).into_owned());
         self
     }
 
@@ -111,7 +113,7 @@ impl Error {
             text.push_str(&error.to_string());
             source = error.source();
         }
-        text
+        mask(&text).into_owned()
     }
 
     /// The file and line it concerns.
@@ -148,6 +150,12 @@ impl fmt::Display for Error {
             f.write_str(": ")?;
         }
         f.write_str(&self.without_place())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&mask(&format!("{:?}", self.inner)))
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::name::{Digest, ServiceName, StageName};
+use crate::secret::mask_in;
 
 /// Something a run works on that has a line of its own in the progress display.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,6 +136,30 @@ pub enum Event {
     Ended { task: Task, status: Status, took: Duration, digest: Option<Digest> },
 }
 
+impl Event {
+    /// Masks every text in it.
+    fn mask(&mut self) {
+        match self {
+            Self::Started { title: text, .. }
+            | Self::Doing { what: text, .. }
+            | Self::StepStarted { name: text, .. }
+            | Self::Raw { line: text, .. }
+            | Self::Log { line: text, .. } => mask_in(text),
+            Self::StepEnded { name, end, .. } => {
+                mask_in(name);
+                if let StepEnd::Failed(message) = end {
+                    mask_in(message);
+                }
+            }
+            Self::Notice { message, hint, .. } => {
+                mask_in(message);
+                hint.iter_mut().for_each(mask_in);
+            }
+            Self::Amount { .. } | Self::Ended { .. } => {}
+        }
+    }
+}
+
 /// Where events go. Cloning is cheap; every clone feeds the same readers.
 #[derive(Clone)]
 pub struct Events {
@@ -153,8 +178,9 @@ impl Events {
         Self::new(drop)
     }
 
-    /// Emits one event.
-    pub fn emit(&self, event: Event) {
+    /// Emits one event, its secrets masked: whoever listens may write it down.
+    pub fn emit(&self, mut event: Event) {
+        event.mask();
         (self.sink)(event);
     }
 

@@ -7,5 +7,6 @@ pub mod error;
 pub mod event;
 pub mod execute;
 pub mod name;
+pub mod secret;
 pub mod text;
 pub mod time;

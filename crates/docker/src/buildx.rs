@@ -21,6 +21,12 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
     for (name, value) in &spec.build_args {
         args.pair("--build-arg", format!("{name}={value}"));
     }
+    if matches!(spec.output, Output::Push { .. }) {
+        for (name, value) in &spec.mark {
+            let on = if spec.makes_index() { "index" } else { "manifest" };
+            args.pair("--annotation", format!("{on}:{name}={value}"));
+        }
+    }
     for (id, value) in &spec.secrets {
         let source = match value {
             SecretValue::File(file) => format!("src={}", file.display()),
@@ -125,6 +131,7 @@ mod tests {
             ]),
             options: vec![("--ssh", "default".into()), ("--network", "none".into())],
             annotations: BTreeMap::from([("a".into(), "b".into())]),
+            mark: BTreeMap::from([("by".into(), "us".into())]),
             platforms: vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()],
             cache_from: vec!["type=gha,scope=s".into()],
             cache_to: vec![],
@@ -168,6 +175,12 @@ mod tests {
                 "{noted} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",push=true,store=false,\
                  compression=zstd,oci-mediatypes=true,rewrite-timestamp=true {end}"
             )
+        );
+        let bare = BuildSpec { sbom: None, platforms: Vec::new(), ..spec(Output::Push { names: Vec::new(), direct: false }) };
+        let args = build_arguments(&bare, Path::new("m.json"));
+        assert!(
+            args.iter().any(|arg| arg == "manifest:by=us"),
+            "where there is no index the image's own manifest is marked: {args:?}"
         );
     }
 }

@@ -5,7 +5,6 @@
 //! protocol: `get`, the server on standard input, JSON on standard output).
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,42 +18,13 @@ use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::DOCKER_HUB;
+use monoship_core::secret::Secret;
 
 /// What the configuration file calls Docker Hub.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// How long a helper may take. Some ask a cloud's API; one that asks a person has no terminal to do so.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
-
-/// A password or token. It shows as `***` everywhere; only [`Secret::expose`] gives it out.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret itself, for the header that carries it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
 
 /// How to prove who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,6 +173,8 @@ impl Inner {
         }
         let program = format!("docker-credential-{helper}");
         let mut invocation = Invocation::new(&program).arg("get").stdin(key).timeout(HELPER_LIMIT);
+        // It makes a credential of a secret; of which, only it knows.
+        invocation = invocation.may_have(&["*"]);
         if let Some(search) = &self.search {
             invocation = invocation.env("PATH", search);
         }

@@ -67,7 +67,7 @@ impl Engine {
     }
 
     fn client(&self, program: &Path) -> Invocation {
-        let mut call = Invocation::new(program);
+        let mut call = Invocation::new(program).may_have(&MAY_HAVE);
         if let Some(host) = &self.docker_host {
             // A context chosen in the environment would win over the host.
             call = call.env("DOCKER_HOST", host).env_remove("DOCKER_CONTEXT");
@@ -90,6 +90,9 @@ impl Engine {
         }
     }
 }
+
+/// Secrets that the builder's clients need: for the Actions cache, and for whatever clouds their credential helpers, caches and drivers are in.
+const MAY_HAVE: [&str; 6] = ["ACTIONS_RUNTIME_TOKEN", "AWS_*", "AZURE_*", "CLOUDSDK_*", "DOCKER_AUTH_CONFIG", "GOOGLE_*"];
 
 /// The certificate bundle that this machine's tools were told to trust, to be handed to install steps as the build secret
 /// `ca`: the first of the usual variables that names a file. `None` where none does; the defaults are good then.

@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod engine;
 pub mod layers;
 pub mod manifest;
+pub mod mark;
 pub mod rawjson;
 pub mod reach;
 pub mod registry;

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use super::attest::Predicate;
 use super::manifest::{CREATED, Document, Raw};
+use super::mark::Mark;
 use super::registry::{Registry, in_parallel};
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 
 /// The annotation that BuildKit gives each layer of a cache manifest: when the step was executed.
@@ -38,6 +39,10 @@ pub fn read(
     let mut reading = Reading { registry, image, found: BTreeMap::new() };
     if let Some(listed) = listed {
         reading.add(&listed.iter().map(|one| one.digest.clone()).collect::<Vec<_>>())?;
+        // What is there by one account and not by the other is half a picture.
+        if let Some(lost) = listed.iter().find(|one| !one.tags.is_empty() && !reading.found.contains_key(&one.digest)) {
+            return Err(Error::failed(format!("{} is listed and is not there", lost.digest)).hint("run this again later"));
+        }
     } else {
         reading.add_tagged()?;
         reading.add(&also.iter().cloned().collect::<Vec<_>>())?;
@@ -64,6 +69,8 @@ pub struct Node {
     pub blobs: Vec<(Digest, u64)>,
     /// What it is about, where it says so.
     pub subject: Option<Digest>,
+    /// The repository that is marked on it: who put it.
+    pub mark: Option<String>,
     /// The tags that point to it.
     pub tags: Vec<Tag>,
     /// When it was built or pushed, where anything tells.
@@ -175,6 +182,7 @@ impl Reading<'_> {
                     Document::Manifest(manifest) => manifest.subject.as_ref().map(|subject| subject.digest.clone()),
                     Document::Index(index) => index.subject.as_ref().map(|subject| subject.digest.clone()),
                 },
+                mark: Mark::of(&found.document).map(|mark| mark.repository),
                 tags: found.tags,
                 time: times.get(&digest).copied().flatten(),
             };

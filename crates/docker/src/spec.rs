@@ -27,6 +27,8 @@ pub struct BuildSpec {
     pub options: Vec<(&'static str, String)>,
     /// Annotations of an image's manifest; they mean nothing where no image is made.
     pub annotations: BTreeMap<String, String>,
+    /// Annotations of what is pushed that say who put it, and what it was made from.
+    pub mark: BTreeMap<String, String>,
     /// The platforms; empty means the engine's own.
     pub platforms: Vec<Platform>,
     /// `--cache-from` values, in order of preference.
@@ -58,6 +60,12 @@ impl BuildSpec {
             }
         }
         Self { platforms: vec![platform.clone()], cache_from, cache_to, output, ..self.clone() }
+    }
+
+    /// True where what is pushed is an index: over attestations, or over several platforms.
+    #[must_use]
+    pub fn makes_index(&self) -> bool {
+        self.provenance.is_some() || self.sbom.is_some() || self.platforms.len() > 1
     }
 
     /// The image that the parts of several platforms are joined under.

@@ -18,6 +18,7 @@ use monoship_docker::engine::Suite;
 
 use super::apt::remove_tree;
 use super::layout::Layout;
+use super::ownership;
 use super::packages::Packages;
 use super::process::ProcessId;
 use super::state::{Served, StandIn, State};
@@ -28,6 +29,21 @@ use monoship_docker::engine::client;
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long it may take to stop its containers and itself.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// What the daemon needs of the caller's environment: how to reach the network. Not its tokens, and nothing that says where to look for
+/// clients, sockets or collectors.
+const OF_DAEMON: [&str; 10] = [
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "all_proxy",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+];
 
 /// What `engine status` tells.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -96,6 +112,7 @@ fn up_locked(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdow
     if let Some(state) = running(layout) {
         return Ok(state);
     }
+    ownership::check(layout.data())?;
     let packages = Packages::ensure(layout.cache(), suite, events, shutdown)?;
     events.doing(&Task::Engine, "starting the daemon and its registry");
     cleanup::stop(layout, Some(&packages), STOP_LIMIT, events, shutdown)?;
@@ -114,7 +131,7 @@ fn start(layout: &Layout, packages: Packages, path: &str, events: &Events, shutd
         std::fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
     }
     let network = network::raise(&packages, layout, events, shutdown)?;
-    let (registry, address) = start_registry(layout, &packages, shutdown)?;
+    let (registry, address) = start_registry(layout, &packages, events, shutdown)?;
     let dockerd = start_dockerd(layout, &packages, network, address, path)?;
     wait_until(layout, "dockerd", &dockerd, shutdown, || client::answers(&layout.socket()))?;
     let state = State::new(packages, dockerd, registry, address);
@@ -135,8 +152,9 @@ fn registry_port(layout: &Layout) -> Result<u16> {
     Ok(address.port())
 }
 
-fn start_registry(layout: &Layout, packages: &Packages, shutdown: &Shutdown) -> Result<(ProcessId, SocketAddr)> {
+fn start_registry(layout: &Layout, packages: &Packages, events: &Events, shutdown: &Shutdown) -> Result<(ProcessId, SocketAddr)> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, registry_port(layout)?));
+    network::guard(packages, layout, address.port(), events, shutdown)?;
     // JSON is YAML. The format is the distribution project's `configuration.md`.
     let config = json!({
         "version": "0.1",
@@ -150,8 +168,8 @@ fn start_registry(layout: &Layout, packages: &Packages, shutdown: &Shutdown) -> 
     });
     let file = layout.run().join("registry.yml");
     write_atomically(&file, config.to_string().as_bytes())?;
-    // It would send traces to whatever collector these name, and wait for it.
-    let command = Invocation::new(packages.registry()).arg("serve").arg(&file).env("OTEL_TRACES_EXPORTER", "none");
+    // It would send traces to whatever collector a caller's variables name, and let others take the place of this file's words.
+    let command = Invocation::new(packages.registry()).only(&[]).arg("serve").arg(&file).env("OTEL_TRACES_EXPORTER", "none");
     let registry = started(command.daemon(&layout.log("registry"))?, layout, "registry")?;
     wait_until(layout, "registry", &registry, shutdown, || {
         TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_ok()
@@ -194,13 +212,10 @@ fn start_dockerd(
     search.extend(std::env::split_paths(path).map(Into::into));
     let search = std::env::join_paths(search).map_err(|e| Error::failed("the engine's folder cannot be on PATH").source(e))?;
     let command = Invocation::new(packages.dockerd())
+        .only(&OF_DAEMON)
         .arg("--config-file")
         .arg(&file)
         .env("PATH", search)
-        // Set by a caller for its clients, these would make the daemon look elsewhere or send traces.
-        .env_remove("DOCKER_HOST")
-        .env_remove("NOTIFY_SOCKET")
-        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
         .env("DOCKER_TMPDIR", layout.data().join("tmp"));
     started(command.daemon(&layout.log("dockerd"))?, layout, "dockerd")
 }

@@ -11,13 +11,17 @@ pub const HUB: &str = "https://registry-1.docker.io/v2/";
 /// How long we wait: a reachable hub answers in a few hundred milliseconds, and everybody without one pays this once.
 pub const LIMIT: Duration = Duration::from_secs(3);
 
-/// True where a registry answers at `url` within `limit`. A proxy that refuses us answers too, with something else.
+/// Every registry says with this header that it is one, whatever its answer (distribution-spec, "Legacy Docker support HTTP headers").
+const REGISTRY: &str = "docker-distribution-api-version";
+
+/// True where a registry answers at `url` within `limit`, be it that it has too much to do. A proxy that refuses us answers too, with
+/// something else.
 ///
 /// # Errors
 /// `cancelled`, when the run is closing.
 pub fn is_reachable(http: &Http, url: &str, limit: Duration) -> Result<bool> {
     match http.send(Request::get(url).whole(limit)) {
-        Ok(answer) => Ok(matches!(answer.head.status, 200 | 401)),
+        Ok(answer) => Ok(matches!(answer.head.status, 200 | 401 | 429) || answer.head.header(REGISTRY).is_some()),
         Err(error) if error.trouble == Trouble::Cancelled => Err(error.into()),
         Err(_) => Ok(false),
     }
@@ -57,6 +61,12 @@ mod tests {
         let is_reachable = |url: &str| is_reachable(&http, url, limit).unwrap();
         assert!(is_reachable(&server(Some("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"))));
         assert!(!is_reachable(&server(Some("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"))));
+        // It is there, and an image of ours in its place would be a surprise.
+        assert!(is_reachable(&server(Some("HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n"))));
+        let busy =
+            "HTTP/1.1 503 Service Unavailable\r\nDocker-Distribution-Api-Version: registry/2.0\r\nContent-Length: 0\r\n\r\n";
+        assert!(is_reachable(&server(Some(busy))));
+        assert!(!is_reachable(&server(Some("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"))));
         let began = Instant::now();
         assert!(!is_reachable(&server(None)));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());

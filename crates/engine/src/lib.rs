@@ -8,6 +8,7 @@ pub mod daemon;
 pub mod hub;
 pub mod layout;
 mod network;
+pub mod ownership;
 pub mod packages;
 pub mod process;
 pub mod sources;

@@ -1,4 +1,5 @@
-//! The engine's own network: a bridge on a free subnet, forwarding, and three packet filter rules. The engine itself is told to
+//! The engine's own network: a bridge on a free subnet, forwarding for what is behind it and for nobody else, and a registry that only
+//! this user can connect to. The engine itself is told to
 //! leave the packet filter alone, so that all there is to take back is known here.
 
 use std::net::Ipv4Addr;
@@ -54,16 +55,42 @@ pub fn raise(packages: &Packages, layout: &Layout, events: &Events, shutdown: &S
             e.hint("the embedded engine makes a network bridge: it needs root (CAP_NET_ADMIN) and the kernel's bridge module")
         })?;
     }
-    allow_forwarding()?;
-    if let Err(error) = add_rules(packages, &bridge, subnet, shutdown) {
-        if error.is_cancelled() {
-            return Err(error);
+    // Where the machine did not forward, it is to do so for the bridge alone. The rules come first: there is no moment without them.
+    let closed = !forwards()? || saved_forwarding().exists();
+    match add_rules(packages, &rules(&bridge, subnet, closed), shutdown) {
+        Ok(()) => allow_forwarding()?,
+        Err(error) if error.is_cancelled() => return Err(error),
+        Err(error) => {
+            let hint = "is the kernel's packet filter (nftables or iptables) available here?";
+            let message = format!("build steps will have no network: {error}");
+            events.notice(Level::Warning, Some(Task::Engine), message, Some(hint.into()));
         }
-        let hint = "is the kernel's packet filter (nftables or iptables) available here?";
-        let message = format!("build steps will have no network: {error}");
-        events.notice(Level::Warning, Some(Task::Engine), message, Some(hint.into()));
     }
     Ok(Network { mtu })
+}
+
+/// Keeps every other user of this machine from the registry, which asks nobody who they are: what is pulled in Docker Hub's place comes
+/// from there. Called before it listens.
+///
+/// # Errors
+/// When the rule cannot be put, or the run is closing: a registry that anybody may write to is not started.
+pub fn guard(packages: &Packages, layout: &Layout, port: u16, events: &Events, shutdown: &Shutdown) -> Result<()> {
+    let _lock = Lock::wait(&Layout::run_root().join("lock"), shutdown, || {
+        events.doing(&Task::Engine, "waiting for another engine's network");
+    })?;
+    let own = rustix::process::geteuid().as_raw();
+    let rule = format!(
+        "-d 127.0.0.0/8 -p tcp --dport {port} -m owner ! --uid-owner {own} -m comment --comment {} -j REJECT",
+        layout.bridge()
+    );
+    add_rules(packages, &[Rule::first("filter", "OUTPUT", &rule)], shutdown).map_err(|error| {
+        if error.is_cancelled() {
+            return error;
+        }
+        Error::failed("the embedded engine's registry cannot be kept from other users of this machine")
+            .source(error)
+            .hint("it needs the kernel's packet filter with `owner` and `comment` matches; install Docker, or set `DOCKER_HOST`")
+    })
 }
 
 /// Takes back what [`raise`] made; nothing there is fine.
@@ -94,14 +121,18 @@ fn interfaces() -> impl Iterator<Item = String> {
 
 /// Remembers the machine's own setting once, however many engines start.
 fn allow_forwarding() -> Result<()> {
-    let path = Path::new(FORWARDING);
-    let now = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-    if now.trim() == "1" {
+    if forwards()? {
         return Ok(());
     }
-    let saved = saved_forwarding();
-    std::fs::write(&saved, &now).map_err(|e| Error::io("write", &saved, e))?;
+    let (path, saved) = (Path::new(FORWARDING), saved_forwarding());
+    std::fs::write(&saved, "0\n").map_err(|e| Error::io("write", &saved, e))?;
     std::fs::write(path, "1").map_err(|e| Error::io("write", path, e))
+}
+
+fn forwards() -> Result<bool> {
+    let path = Path::new(FORWARDING);
+    let now = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    Ok(now.trim() == "1")
 }
 
 /// The last engine to go puts the machine's setting back, unless another bridge (a Docker's, a VM's) may rely on it by now.
@@ -121,20 +152,47 @@ fn restore_forwarding(bridge: &str) -> Result<()> {
     Ok(())
 }
 
-/// A table, a chain, and what to put there. Inserted in front, since a Docker that is there ends `FORWARD` with a drop.
-fn rules(bridge: &str, subnet: Ipv4Addr) -> [(&'static str, &'static str, Vec<String>); 3] {
-    let words = |text: String| text.split(' ').map(str::to_owned).collect();
-    [
-        ("nat", "POSTROUTING", words(format!("-s {subnet}/24 ! -o {bridge} -j MASQUERADE"))),
-        ("filter", "FORWARD", words(format!("-i {bridge} -j ACCEPT"))),
-        ("filter", "FORWARD", words(format!("-o {bridge} -j ACCEPT"))),
-    ]
+/// A rule of the packet filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    table: &'static str,
+    /// `-I` puts it in front, since a Docker that is there ends `FORWARD` with a drop; `-A` behind all others.
+    put: &'static str,
+    chain: &'static str,
+    words: Vec<String>,
 }
 
-fn add_rules(packages: &Packages, bridge: &str, subnet: Ipv4Addr, shutdown: &Shutdown) -> Result<()> {
+impl Rule {
+    fn first(table: &'static str, chain: &'static str, rule: &str) -> Self {
+        Self { table, put: "-I", chain, words: rule.split(' ').map(str::to_owned).collect() }
+    }
+
+    fn last(chain: &'static str, rule: &str) -> Self {
+        Self { put: "-A", ..Self::first("filter", chain, rule) }
+    }
+}
+
+/// What is behind the bridge may begin connections, and gets the answers; nobody else may begin one to it. With `closed` nothing is
+/// forwarded but that. Each is put in front of those before it.
+fn rules(bridge: &str, subnet: Ipv4Addr, closed: bool) -> Vec<Rule> {
+    let mut rules = vec![
+        Rule::first("nat", "POSTROUTING", &format!("-s {subnet}/24 ! -o {bridge} -j MASQUERADE")),
+        Rule::first("filter", "FORWARD", &format!("-o {bridge} -j DROP")),
+        Rule::first("filter", "FORWARD", &format!("-o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")),
+        Rule::first("filter", "FORWARD", &format!("-i {bridge} -j ACCEPT")),
+    ];
+    if closed {
+        // Behind all others: whoever forwards on purpose by now has rules of their own that accept it.
+        rules.push(Rule::last("FORWARD", &format!("! -i {bridge} -j DROP")));
+    }
+    rules
+}
+
+fn add_rules(packages: &Packages, rules: &[Rule], shutdown: &Shutdown) -> Result<()> {
     let legacy = uses_legacy(packages, shutdown)?;
-    rules(bridge, subnet).into_iter().try_for_each(|(table, chain, rule)| {
-        packages.iptables(legacy).args(["-w", "10", "-t", table, "-I", chain]).args(rule).read(shutdown).map(drop)
+    rules.iter().try_for_each(|rule| {
+        let call = packages.iptables(legacy).args(["-w", "10", "-t", rule.table, rule.put, rule.chain]);
+        call.args(&rule.words).read(shutdown).map(drop)
     })
 }
 
@@ -155,7 +213,7 @@ fn remove_rules(packages: &Packages, bridge: &str, shutdown: &Shutdown) -> Resul
     let legacy_tables = std::fs::read_to_string("/proc/net/ip_tables_names").unwrap_or_default();
     let interfaces: &[bool] = if legacy_tables.trim().is_empty() { &[false] } else { &[false, true] };
     for &legacy in interfaces {
-        for (table, chain) in [("nat", "POSTROUTING"), ("filter", "FORWARD")] {
+        for (table, chain) in [("nat", "POSTROUTING"), ("filter", "FORWARD"), ("filter", "OUTPUT")] {
             let listed = packages.iptables(legacy).args(["-w", "10", "-t", table, "-S", chain]).run(shutdown)?;
             if !listed.success() {
                 continue;

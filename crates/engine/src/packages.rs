@@ -17,6 +17,7 @@ use monoship_docker::capability::Version;
 use monoship_docker::engine::Suite;
 
 use super::apt::{Apt, Release, remove_tree, require_room};
+use super::ownership;
 use super::sources::Family;
 
 /// What must come from a newer release: the machine's own may lack buildx, or have an engine without the containerd store.
@@ -78,8 +79,9 @@ impl Packages {
     /// run on this machine's C library, or its key is not known here, stable's are taken and a notice says so.
     ///
     /// # Errors
-    /// When they cannot be downloaded, unpacked or run.
+    /// When they cannot be downloaded, unpacked or run, or lie where somebody else could have put them.
     pub fn ensure(cache: &Path, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Self> {
+        check_owner(cache)?;
         if let Some(found) = Self::find(cache, suite) {
             return Ok(found);
         }
@@ -108,7 +110,10 @@ impl Packages {
 
     fn find(cache: &Path, suite: Suite) -> Option<Self> {
         let found: Self = serde_json::from_str(&read_text(&manifest(cache, suite)).ok()?).ok()?;
-        (found.schema == SCHEMA && found.dockerd().is_file() && found.buildx().is_file()).then_some(found)
+        // The file says which of our folders, never which folder: what lies there is run.
+        let ours = [Suite::Testing, Suite::Stable].iter().any(|suite| found.root == folder(cache, *suite));
+        let whole = found.schema == SCHEMA && ours && found.dockerd().is_file() && found.buildx().is_file();
+        (whole && check_owner(cache).is_ok()).then_some(found)
     }
 
     /// Whatever is unpacked under `cache`: every release's tools can take down what any of them made.
@@ -139,7 +144,7 @@ impl Packages {
         unpack_all(&debs, &staging, events, shutdown)?;
         UNUSED.into_iter().try_for_each(|path| remove(&staging.join(path)))?;
         write_wrappers(&staging)?;
-        let root = cache.join("packages").join(suite.as_str());
+        let root = folder(cache, suite);
         let tried = Self { schema: SCHEMA, root: staging, suite, engine: Version::new(0, 0, 0), buildx: Version::new(0, 0, 0) };
         let tried = tried.try_out(shutdown)?;
         remove_tree(&root)?;
@@ -235,6 +240,17 @@ fn is_unusable(error: &Error) -> bool {
     text.contains(UNUSABLE) || text.contains("NO_PUBKEY") || text.contains("couldn't be verified")
 }
 
+/// Where a release's packages are unpacked.
+fn folder(cache: &Path, suite: Suite) -> PathBuf {
+    cache.join("packages").join(suite.as_str())
+}
+
+/// Checks every folder between the cache and the programs.
+fn check_owner(cache: &Path) -> Result<()> {
+    let folders = [cache.to_owned(), cache.join("packages"), folder(cache, Suite::Testing), folder(cache, Suite::Stable)];
+    folders.iter().try_for_each(|dir| ownership::check(dir))
+}
+
 fn manifest(cache: &Path, suite: Suite) -> PathBuf {
     cache.join("packages").join(format!("{}.json", suite.as_str()))
 }
@@ -326,5 +342,33 @@ mod tests {
         assert_eq!(Packages::find(dir.path(), Suite::Testing), None);
         std::fs::write(manifest(dir.path(), Suite::Testing), "{\"schema\":1").unwrap();
         assert_eq!(Packages::find(dir.path(), Suite::Testing), None);
+    }
+
+    #[test]
+    fn programs_are_run_only_out_of_the_caches_own_folder_and_only_where_nobody_else_may_write() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
+        let version = Version::new(1, 0, 0);
+        let put = |root: &Path| {
+            let found =
+                Packages { schema: SCHEMA, root: root.to_owned(), suite: Suite::Testing, engine: version, buildx: version };
+            for program in [found.dockerd(), found.buildx()] {
+                std::fs::create_dir_all(program.parent().unwrap()).unwrap();
+                std::fs::write(program, "").unwrap();
+            }
+            found.save(&manifest(&cache, Suite::Testing)).unwrap();
+        };
+        put(&dir.path().join("elsewhere"));
+        assert_eq!(Packages::find(&cache, Suite::Testing), None, "a file that names another folder");
+        put(&folder(&cache, Suite::Testing));
+        assert!(Packages::find(&cache, Suite::Testing).is_some());
+        for open in [cache.join("packages"), cache.clone(), folder(&cache, Suite::Testing)] {
+            std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
+            assert_eq!(Packages::find(&cache, Suite::Testing), None, "{}", open.display());
+            let refused = Packages::ensure(&cache, Suite::Testing, &Events::none(), &Shutdown::new()).unwrap_err();
+            assert!(refused.to_string().contains("others may write into"), "{refused}");
+            std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
+use monoship_core::secret::{Secret, mask};
 
 /// What a step's summary may have, in bytes; more is refused as a whole.
 pub const SUMMARY_LIMIT: usize = 1 << 20;
@@ -46,7 +47,8 @@ impl Runner {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         assert!(!name.is_empty() && name.chars().all(word), "`{name}` is no output's name");
         let Some(file) = &self.output else { return Ok(()) };
-        append(file, &output_entry(name, value, &delimiter(value)))
+        let value = mask(value);
+        append(file, &output_entry(name, &value, &delimiter(&value)))
     }
 
     /// Adds Markdown to the job summary, cut at a line where it would pass the limit. Does nothing where the runner takes none.
@@ -56,7 +58,7 @@ impl Runner {
     pub fn add_summary(&self, markdown: &str) -> Result<()> {
         let Some(file) = &self.summary else { return Ok(()) };
         let there = std::fs::metadata(file).map_or(0, |meta| usize::try_from(meta.len()).unwrap_or(usize::MAX));
-        append(file, &fit(markdown, SUMMARY_LIMIT.saturating_sub(there)))
+        append(file, &fit(&mask(markdown), SUMMARY_LIMIT.saturating_sub(there)))
     }
 }
 
@@ -100,9 +102,9 @@ fn fit(markdown: &str, room: usize) -> String {
 }
 
 /// Variables that let git fetch from this repository over https without the token in an argument list: for a checkout that kept no
-/// credentials. Empty without a token or outside Actions.
+/// credentials. Empty without a token or outside Actions. All are secrets to whoever shows a command, though only the last one is one.
 #[must_use]
-pub fn git_credentials(env: &Env) -> Vec<(String, String)> {
+pub fn git_credentials(env: &Env) -> Vec<(String, Secret)> {
     use base64::Engine as _;
     let token = env.get("GH_TOKEN").or_else(|| env.get("GITHUB_TOKEN"));
     let (true, Some(token), Some(server)) = (env.flag("GITHUB_ACTIONS"), token, env.get("GITHUB_SERVER_URL")) else {
@@ -116,9 +118,9 @@ pub fn git_credentials(env: &Env) -> Vec<(String, String)> {
     let count: usize = env.get("GIT_CONFIG_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
     let key = format!("http.{}/.extraheader", server.trim_end_matches('/'));
     vec![
-        ("GIT_CONFIG_COUNT".to_owned(), (count + 1).to_string()),
-        (format!("GIT_CONFIG_KEY_{count}"), key),
-        (format!("GIT_CONFIG_VALUE_{count}"), format!("AUTHORIZATION: basic {basic}")),
+        ("GIT_CONFIG_COUNT".to_owned(), Secret::new((count + 1).to_string())),
+        (format!("GIT_CONFIG_KEY_{count}"), Secret::new(key)),
+        (format!("GIT_CONFIG_VALUE_{count}"), Secret::new(format!("AUTHORIZATION: basic {basic}"))),
     ]
 }
 

@@ -16,6 +16,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::http::{Head, Http, Request, Response, is_loopback};
 use monoship_core::execute::retry::{Again, Failed, Policy};
+use monoship_core::secret::Secret;
 
 const VERSION: &str = "2022-11-28";
 
@@ -66,22 +67,12 @@ impl fmt::Display for Repository {
     }
 }
 
-/// A secret that shows as `***`.
-#[derive(Clone)]
-struct Token(String);
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
 /// Where the API is, which repository is meant, and as whom to call.
 #[derive(Debug, Clone)]
 pub struct Place {
     base: String,
     repository: Repository,
-    token: Token,
+    token: Secret,
 }
 
 impl Place {
@@ -104,7 +95,7 @@ impl Place {
         let Some(token) = env.get("GH_TOKEN").or_else(|| env.get("GITHUB_TOKEN")) else {
             return Ok(Err("there is no token (neither GH_TOKEN nor GITHUB_TOKEN is set)"));
         };
-        Ok(Ok(Self { base, repository, token: Token(token.trim().to_owned()) }))
+        Ok(Ok(Self { base, repository, token: Secret::new(token.trim()) }))
     }
 
     /// The repository.
@@ -226,7 +217,7 @@ impl Api {
             let request = Request::new(method, url)
                 .header("accept", "application/vnd.github+json")
                 .header("x-github-api-version", VERSION)
-                .header("authorization", format!("Bearer {}", self.place.token.0));
+                .header("authorization", format!("Bearer {}", self.place.token.expose()));
             let request = if let Some(body) = body { request.json(body) } else { request };
             let response = self.http.send(request)?;
             match response.status {
@@ -329,7 +320,7 @@ mod tests {
         assert_eq!(place.repository().to_string(), "org/remote");
         let why = |vars: &[(&str, &str)]| Place::from_env(&env(vars), None).unwrap().unwrap_err();
         assert!(why(&vars[..1]).contains("no GitHub repository") && why(&vars[1..]).contains("no token"));
-        assert_eq!(Place::from_env(&env(&vars).with("GH_TOKEN", "other"), None).unwrap().unwrap().token.0, "other");
+        assert_eq!(Place::from_env(&env(&vars).with("GH_TOKEN", "other"), None).unwrap().unwrap().token.expose(), "other");
     }
 
     #[test]

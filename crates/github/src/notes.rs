@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
+use monoship_core::secret::mask;
 
 mod merge;
 
@@ -126,7 +127,7 @@ impl ReleaseNotes {
             }
         }
         text.push_str(END);
-        text
+        mask(&text).into_owned()
     }
 
     fn image(&self, text: &mut String, image: &ImageNote, form: Form) {

@@ -1,11 +1,13 @@
 //! Releases by GitHub's REST API (docs.github.com/rest/releases/releases). What goes into a body is `notes.rs`'s business.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
 use monoship_core::error::{Error, Result};
-use monoship_core::name::Tag;
+use monoship_core::name::{Digest, Tag};
 
 /// How many of the newest releases are looked through for a draft or a predecessor.
 const LOOK_BACK: usize = 300;
@@ -84,6 +86,19 @@ impl Api {
         Ok(found)
     }
 
+    /// What the notes of all releases name by digest, drafts included where the token may see them.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub fn named_digests(&self) -> Result<BTreeSet<Digest>> {
+        let mut found = BTreeSet::new();
+        self.pages("releases?per_page=100", |page: Vec<Release>| {
+            found.extend(page.iter().filter_map(|release| release.body.as_deref()).flat_map(named));
+            true
+        })?;
+        Ok(found)
+    }
+
     /// The published release that comes before `tag` in semver's order; pre-releases count only for a pre-release.
     ///
     /// # Errors
@@ -138,5 +153,22 @@ impl Api {
                 .hint("check GITHUB_REPOSITORY, and that the token may write its releases (`contents: write`)")),
             _ => Err(answer.unexpected("the new release")),
         }
+    }
+}
+
+/// Every digest in a text, in our section of it or elsewhere.
+fn named(text: &str) -> impl Iterator<Item = Digest> {
+    text.match_indices("sha256:").filter_map(|(at, start)| text.get(at..at + start.len() + 64)?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_found_wherever_notes_name_them() {
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let text = format!("`ghcr.io/o/r/api@{one}`\r\n| {two}|, sha256:short and sha256:é{}", "0".repeat(64));
+        assert_eq!(named(&text).collect::<Vec<_>>(), [one, two]);
     }
 }

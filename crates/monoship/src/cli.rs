@@ -205,6 +205,9 @@ pub struct Build {
     /// Push to the registry instead of loading into the engine
     #[arg(long, conflicts_with = "output")]
     pub push: bool,
+    /// Push images that are built on stand-ins for their base images to a registry that others use
+    #[arg(long)]
+    pub allow_stand_ins: bool,
     /// Write images elsewhere: a buildx output, `{service}` stands for the name
     #[arg(long, value_name = "OUTPUT")]
     pub output: Option<String>,
@@ -287,6 +290,9 @@ pub struct Release {
     /// Release images that are built on stand-ins for their base images
     #[arg(long)]
     pub allow_stand_ins: bool,
+    /// Build every image anew, from no cache, whatever stands in the registry
+    #[arg(long, conflicts_with = "notes_only")]
+    pub rebuild: bool,
     /// Fail where another run is releasing this tag, instead of stopping that and taking over
     #[arg(long)]
     pub no_cancel: bool,

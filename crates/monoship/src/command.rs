@@ -37,6 +37,7 @@ use monoship_core::event::{Stage, Task};
 use monoship_core::execute::http::{Http, Limits};
 use monoship_core::execute::pool;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::secret;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::config::Config;
@@ -107,6 +108,7 @@ pub struct Surroundings<'a> {
 
 /// Does what the command line says.
 pub fn run(app: &App, line: &Line, env: &Env, shutdown: &Shutdown) -> ExitCode {
+    secret::learn_environment(env);
     let global = match line {
         Line::Library(cli) => &cli.global,
         Line::Own(_, global, _) => global,
@@ -248,6 +250,11 @@ impl Surroundings<'_> {
     fn session_in(&self, begin: impl FnOnce(&Runs) -> Result<Run>) -> Result<(Session, Reporter)> {
         let home = self.home()?;
         let config = self.config(&home)?;
+        let notify = &config.notify;
+        let named =
+            [&notify.webhook_url, &notify.webhook_key, &notify.slack_url].into_iter().flatten().chain(&notify.command_env);
+        // Before anything is said: their names say nothing of what they hold.
+        named.filter_map(|name| self.env.get(name)).for_each(secret::learn);
         let run = begin(&Runs::new(&state_dir(&home)))?;
         let reporter = Reporter::start(self.look(), std::io::stderr());
         let (shown, logs, ended) = (reporter.events(), run.logs(false), Ended::default());
@@ -289,7 +296,7 @@ pub fn failed(error: &Error, env: &Env) -> ExitCode {
         text.push('\n');
     }
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    let _ = std::io::stderr().lock().write_all(secret::mask(&text).as_bytes());
     ExitCode::from(error.exit_code())
 }
 
@@ -308,6 +315,7 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
 /// When it cannot be written for another reason.
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
+    let text = secret::mask(text);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::failed("cannot write to standard output").source(error))

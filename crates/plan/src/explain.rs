@@ -54,6 +54,8 @@ pub enum Reason {
     ImageGone { place: String },
     /// It was built before, and nobody answers who could say whether it still stands: for a plan alone.
     NoEngine,
+    /// An image stands under its content tag, without proof that it was made from these inputs: `why` says what it lacks.
+    Unproven { why: String },
     /// The record was written by another version of the format, or cannot be read: nothing finer can be said.
     RecordUnreadable,
     /// Another stage is built now.
@@ -98,6 +100,7 @@ impl fmt::Display for Reason {
             Self::New { since } => write!(f, "new since {since:.12}"),
             Self::NoEngine => write!(f, "no engine here to say whether the image still stands"),
             Self::ImageGone { place } => write!(f, "image is gone from {place}"),
+            Self::Unproven { why } => write!(f, "what stands under its content tag is not trusted: {why}"),
             Self::RecordUnreadable => f.write_str("the record of its last build is of another version"),
             Self::Target { before, after } => write!(f, "target {before} → {after}"),
             Self::File { path, change } => write!(f, "file {path} {change}"),

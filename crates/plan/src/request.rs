@@ -133,6 +133,8 @@ pub struct Release {
     pub move_tags: bool,
     /// Release images that are built on stand-ins.
     pub allow_stand_ins: bool,
+    /// Build every image anew, every step of it, and take nothing that stands anywhere for built.
+    pub rebuild: bool,
     /// Stop an earlier run that is releasing this tag; else that is an error.
     pub cancel_earlier: bool,
     /// Leave the sparse checkout in place.
@@ -151,6 +153,7 @@ impl Release {
             prerelease: None,
             move_tags: false,
             allow_stand_ins: false,
+            rebuild: false,
             cancel_earlier: true,
             keep_checkout: false,
             notes_file: None,
@@ -162,6 +165,7 @@ impl Release {
         let command = format!("release {}", self.tag.tag);
         let plain = Request::new(command, Destination::Registry(Vec::new()), config, jobs);
         let (jobs, allow_stand_ins) = (self.jobs.unwrap_or(plain.jobs), self.allow_stand_ins);
-        Request { jobs, locked: true, release: true, allow_stand_ins, ..plain }
+        let (force, no_cache, cache_from) = (self.rebuild, self.rebuild, !self.rebuild);
+        Request { jobs, locked: true, release: true, allow_stand_ins, force, no_cache, cache_from, ..plain }
     }
 }

@@ -47,14 +47,6 @@ pub fn end_group() -> String {
     "::endgroup::".to_owned()
 }
 
-/// The commands that make the runner replace a secret by `***`: one for each of its lines, none for lines that are too short to be
-/// worth it, which would riddle the log.
-#[must_use]
-pub fn mask(secret: &str) -> Vec<String> {
-    let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 4);
-    lines.map(|line| format!("::add-mask::{}", data(line))).collect()
-}
-
 /// A line of somebody else's output that the runner must not take as a command: the runner reads `::name::` at the start of any
 /// line, and the older `##[name]` anywhere in it.
 #[must_use]
@@ -178,7 +170,6 @@ mod tests {
         let plain = Annotation { severity: Severity::Notice, title: None, place: None, message: "x" };
         assert_eq!(plain.command(), "::notice::x");
         assert_eq!(group("api\n::error::x"), "::group::api%0A::error::x");
-        assert_eq!(mask("abcd%\n\nxyz\nlonger"), ["::add-mask::abcd%25", "::add-mask::longer"]);
     }
 
     #[test]

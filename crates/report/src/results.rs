@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::record::TaskRecord;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::{Digest, Fingerprint, ServiceName, Tag, sha256_hex};
+use monoship_core::secret::mask_json;
 
 /// Grows when a field's meaning changes; another version is refused.
 const VERSION: u32 = 1;
@@ -68,7 +69,9 @@ struct Sealed {
 
 fn seal(content: &impl Serialize) -> Vec<u8> {
     // A `Value`'s maps are sorted: the checksum is over the same bytes at both ends, whatever the file's white space.
-    let content = serde_json::to_value(content).expect("our own types serialise");
+    let mut content = serde_json::to_value(content).expect("our own types serialise");
+    // It leaves the machine, and the next job shows it, who does not know our secrets.
+    mask_json(&mut content);
     let sealed = Sealed { version: VERSION, sha256: sha256_hex(content.to_string().as_bytes()), content };
     let mut bytes = serde_json::to_vec_pretty(&sealed).expect("our own types serialise");
     bytes.push(b'\n');
@@ -88,7 +91,9 @@ fn unseal<T: DeserializeOwned>(path: &Path) -> Result<T> {
     if sealed.sha256 != sha256_hex(sealed.content.to_string().as_bytes()) {
         return Err(refused("its checksum differs"));
     }
-    serde_json::from_value(sealed.content).map_err(|e| refused("it lacks something").source(e))
+    let mut content = sealed.content;
+    mask_json(&mut content);
+    serde_json::from_value(content).map_err(|e| refused("it lacks something").source(e))
 }
 
 impl PlanFile {

@@ -21,6 +21,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::{Invocation, Output};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::execute::started::Started;
+use monoship_core::secret::Secret;
 
 pub use history::{Head, is_full_id};
 pub use listing::Looking;
@@ -233,7 +234,7 @@ pub struct Git {
     root: PathBuf,
     shutdown: Shutdown,
     /// Credentials, for a remote that is asked for what a shallow or partial clone lacks.
-    vars: Vec<(String, String)>,
+    vars: Vec<(String, Secret)>,
 }
 
 /// Variables that would point git somewhere else, as a hook's environment has them (`git rev-parse --local-env-vars`, and the
@@ -259,6 +260,31 @@ const FOREIGN: [&str; 18] = [
     "GIT_WORK_TREE",
 ];
 
+/// Commands that may talk to a remote: to fetch, or for a blob that a partial clone lacks. No other is handed credentials.
+const ASK_A_REMOTE: [&str; 21] = [
+    "archive",
+    "cat-file",
+    "checkout",
+    "diff",
+    "diff-tree",
+    "fetch",
+    "grep",
+    "log",
+    "ls-remote",
+    "ls-tree",
+    "merge-base",
+    "merge-tree",
+    "read-tree",
+    "reset",
+    "restore",
+    "rev-list",
+    "show",
+    "status",
+    "sparse-checkout",
+    "submodule",
+    "worktree",
+];
+
 impl fmt::Debug for Git {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Git").field("root", &self.root).finish_non_exhaustive()
@@ -273,7 +299,7 @@ impl Git {
 
     /// The same with these variables for every command: a job whose checkout kept no credentials hands its own on so.
     #[must_use]
-    pub fn with_vars(self, vars: Vec<(String, String)>) -> Self {
+    pub fn with_vars(self, vars: Vec<(String, Secret)>) -> Self {
         Self { vars, ..self }
     }
 
@@ -306,8 +332,10 @@ impl Git {
         for name in FOREIGN {
             git = git.env_remove(name);
         }
-        for (name, value) in &self.vars {
-            git = git.env(name, value);
+        if args.iter().any(|word| ASK_A_REMOTE.contains(word)) {
+            for (name, value) in &self.vars {
+                git = git.env_secret(name, value.clone());
+            }
         }
         git.env("LC_ALL", "C").env("GIT_TERMINAL_PROMPT", "0").args(args)
     }

@@ -8,6 +8,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::attest;
 use monoship_docker::manifest::{Document, Raw};
+use monoship_docker::mark::Mark;
 use monoship_docker::registry::Registry;
 use serde_json::{Value, json};
 
@@ -107,6 +108,15 @@ fn real_caches(repository: &ImageRef, tags: &[&str]) {
     }
 }
 
+/// Marks caches as the repository's that wrote them.
+fn mark(registry: &Registry, repository: &ImageRef, tags: &[&str]) {
+    let mark = Mark { repository: TestImage::OWNER.to_owned(), fingerprint: None };
+    for tag in tags {
+        let cache = repository.with_tag(tag.parse().unwrap());
+        registry.put_manifest(&cache, &mark.put_on(&registry.need_manifest(&cache).unwrap()).unwrap()).unwrap();
+    }
+}
+
 fn publishing(server: &RegistryServer) -> Repo {
     clone().env("XTASK_IMAGES_REGISTRY", server.host()).env("XTASK_IMAGES_NAMESPACE", "org/shop")
 }
@@ -122,6 +132,7 @@ fn a_prune_of_thirty_versions_frees_what_it_says_and_every_tag_that_stays_still_
     old.push(&registry, &image("shop/old").with_tag("sha-0123456789ab".parse().unwrap()));
     old.push(&registry, &image("shop/old").with_tag("v1.0.0".parse().unwrap()));
     real_caches(&caches, &["api", "base", "old", "api-linux-amd64-linux-arm64", "theirs"]);
+    mark(&registry, &caches, &["api", "base", "old", "api-linux-amd64-linux-arm64"]);
     // Day 3 stays, day 20 stays for its release, day 9 goes.
     let signatures = [3, 20, 9].map(|day| push_signature(&registry, &api, versions[&day].digest()));
     let repo = publishing(&server);

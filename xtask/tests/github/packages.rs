@@ -35,6 +35,8 @@ fn known(policy: &Upkeep) -> Known<'_> {
         former_branches: BTreeSet::new(),
         release_tags: TagTemplates::parse(&["v{version}", "latest"]).unwrap(),
         tag_rules: monoship_plan::tags::Tags::default(),
+        owner: TestImage::OWNER.to_owned(),
+        named: Some(std::collections::BTreeSet::new()),
     }
 }
 
@@ -135,6 +137,63 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
         ]);
         copy.read(&Shutdown::new()).unwrap_or_else(|error| panic!("{tag}: {error}"));
     }
+}
+
+#[test]
+fn a_tag_that_is_moved_between_two_deletions_keeps_its_image() {
+    let (server, registry) = (RegistryServer::plain(), anonymous());
+    let prefix: ImageRef = format!("{}/org/repo", server.host()).parse().unwrap();
+    let api: ImageRef = format!("{prefix}/api").parse().unwrap();
+    let tag = |text: &str| api.with_tag(text.parse().unwrap());
+    let [first, second] = ["pr-8", "pr-9"].map(|name| TestImage::new(name).push(&registry, &tag(name)));
+    TestImage::new("main").push(&registry, &tag("main"));
+    let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
+    let (github, events) = trial.api(TOKEN);
+    let looking = looking(&registry, &github, &events, &prefix, dir.path());
+    let policy = Upkeep::default();
+    let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let removals = decide(&repositories, &known(&policy));
+    assert_eq!(removals.len(), 2);
+    let held =
+        Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages: BTreeMap::new() };
+    let mut now = BTreeMap::new();
+    let mut gone = 0;
+    for removal in &removals {
+        let Action::Manifests { repository, digests } = &removal.action else { panic!("{removal:?}") };
+        looking.delete(&held, &mut now, repository, digests).unwrap();
+        gone += digests.len();
+        if gone == 2 {
+            // A revert: a tag that there was all along comes to the image that is next.
+            let next = if digests.contains(first.digest()) { &second } else { &first };
+            registry.put_manifest(&tag("main"), next).unwrap();
+        }
+    }
+    let left = registry.need_manifest(&tag("main")).unwrap();
+    assert!([first.digest(), second.digest()].contains(&left.digest()), "the image that `main` names by now is whole");
+    for child in left.document().unwrap().children() {
+        registry.need_manifest(&api.with_digest(child.digest.clone())).unwrap();
+    }
+}
+
+#[test]
+fn images_that_another_workflow_put_below_the_prefix_are_left_alone() {
+    let (server, registry) = (RegistryServer::plain(), anonymous());
+    let prefix: ImageRef = format!("{}/org/repo", server.host()).parse().unwrap();
+    let docs: ImageRef = format!("{prefix}/docs").parse().unwrap();
+    for (name, mark) in [("sha-abc1234", None), ("pr-12", None), ("pr-13", Some("github.com/org/another"))] {
+        TestImage { mark, ..TestImage::new(name) }.push(&registry, &docs.with_tag(name.parse().unwrap()));
+    }
+    let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
+    let said = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let heard = std::sync::Arc::clone(&said);
+    let events = Events::new(move |event| heard.lock().unwrap().push_str(&format!("{event:?}")));
+    let (github, _) = trial.api(TOKEN);
+    let looking = looking(&registry, &github, &events, &prefix, dir.path());
+    let policy = Upkeep { max_count: Some(0), ..Upkeep::default() };
+    let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    assert_eq!(decide(&repositories, &known(&policy)), []);
+    let said = said.lock().unwrap();
+    assert!(said.contains("org/repo/docs: 3 images without the mark of org/shop"), "it is said what is left: {said}");
 }
 
 #[test]

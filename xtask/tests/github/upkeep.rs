@@ -41,6 +41,20 @@ fn caches_are_listed_to_the_last_page_and_by_ref_and_key() {
 }
 
 #[test]
+fn branches_of_forks_are_not_ours_and_notes_of_every_release_are_read() {
+    let trial = Trial::with_caches(CacheStore::default());
+    trial.fake.state().closed_pull_branches = vec!["feat/old".to_owned()];
+    trial.fake.state().closed_fork_branches = vec!["prod".to_owned(), "staging".to_owned()];
+    let (api, _) = trial.api(TOKEN);
+    assert_eq!(api.closed_pull_branches().unwrap(), ["feat/old"]);
+    let digests: Vec<Digest> = (0..120_u8).map(|n| Digest::of(&[n])).collect();
+    for (n, digest) in digests.iter().enumerate() {
+        trial.fake.release(&format!("v1.0.{n}"), &format!("deployed as ghcr.io/org/repo/api@{digest}"));
+    }
+    assert_eq!(api.named_digests().unwrap(), digests.into_iter().collect());
+}
+
+#[test]
 fn package_versions_are_read_with_their_tags_and_deleted_by_number() {
     let trial = Trial::with_caches(CacheStore::default());
     let version = |id: u64, tags: &[&str]| PackageVersion {

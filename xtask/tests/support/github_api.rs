@@ -54,6 +54,8 @@ pub struct State {
     pub open_pulls: Vec<u64>,
     /// Branches that closed pull requests came from.
     pub closed_pull_branches: Vec<String>,
+    /// Branches of forks that closed pull requests came from.
+    pub closed_fork_branches: Vec<String>,
     pub branches: Vec<String>,
     /// `GET /path 200`, in order.
     pub log: Vec<String>,
@@ -252,11 +254,15 @@ fn route(state: &mut State, caches: &CacheStore, repository: &str, request: &Req
         ["repos", o, r, rest @ ..] if *o == owner && *r == repo => match (method, rest) {
             ("GET", []) => Response::json(200, &json!({"full_name": repository, "default_branch": "main"})),
             ("GET", ["pulls"]) if request.param("state") == Some("closed") => {
-                let closed = state.closed_pull_branches.iter().enumerate();
-                paged(
-                    request,
-                    closed.map(|(n, branch)| json!({"number": 9_000 + n, "state": "closed", "head": {"ref": branch}})).collect(),
-                )
+                let own = state.closed_pull_branches.iter().map(|branch| (branch, json!({"id": 1})));
+                // A fork that is gone has no repository.
+                let forks =
+                    state.closed_fork_branches.iter().zip([json!({"id": 2}), serde_json::Value::Null].into_iter().cycle());
+                let pull = |(n, (branch, repo)): (usize, (&String, serde_json::Value))| {
+                    let base = json!({"ref": "main", "repo": {"id": 1}});
+                    json!({"number": 9_000 + n, "state": "closed", "head": {"ref": branch, "repo": repo}, "base": base})
+                };
+                paged(request, own.chain(forks).enumerate().map(pull).collect())
             }
             ("GET", ["pulls"]) => {
                 let open = state.open_pulls.iter().map(|number| json!({"number": number, "state": "open"})).collect();

@@ -18,11 +18,16 @@ pub struct TestImage {
     pub attestations: Vec<(&'static str, Value)>,
     /// Layers below its own, by markers: images that name the same have the same.
     pub below: Vec<String>,
+    /// The repository that is marked on its index; `None` leaves it unmarked.
+    pub mark: Option<&'static str>,
     /// Whom the attestations speak of instead of the image.
     pub wrong_subject: Option<Digest>,
 }
 
 impl TestImage {
+    /// The mark of a repository without a remote whose images lie in this namespace.
+    pub const OWNER: &str = "org/shop";
+
     /// For linux/amd64, without attestations.
     pub fn new(marker: &str) -> Self {
         Self {
@@ -30,6 +35,7 @@ impl TestImage {
             platforms: vec!["linux/amd64"],
             attestations: Vec::new(),
             below: Vec::new(),
+            mark: Some(Self::OWNER),
             wrong_subject: None,
         }
     }
@@ -51,7 +57,10 @@ impl TestImage {
                 entries.push(entry(&attestation, &json!({"os": "unknown", "architecture": "unknown"}), &annotations));
             }
         }
-        let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries});
+        let mut index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries});
+        if let Some(owner) = self.mark {
+            index["annotations"] = json!({"vnd.monoship.repository": owner});
+        }
         // Spaced, so that anyone who re-serialises it changes its digest.
         let raw = Raw::new(OCI_INDEX, serde_json::to_vec_pretty(&index).unwrap());
         registry.put_manifest(image, &raw).unwrap();

@@ -11,35 +11,50 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 use crate::execute::shutdown::Shutdown;
 use crate::execute::started::Started;
+use crate::secret::{Secret, is_withheld, mask};
 
 /// How many bytes of a child's error output an error message quotes, from the end.
 const QUOTED_BYTES: usize = 2_000;
 
 /// A command line that has not been run: what `--dry-run` prints and what [`Invocation::run`] executes are this one value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// A child gets our environment less what is secret in it ([`is_withheld`]); what it needs of that is named to it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Invocation {
     program: OsString,
     args: Vec<OsString>,
-    /// `None` takes the variable away from the child.
-    env: Vec<(OsString, Option<OsString>)>,
-    secrets: Vec<SecretVariable>,
+    env: Vec<(OsString, Variable)>,
+    /// Secrets of our environment that it may have, by name; `AWS_*` means all that begin so.
+    allowed: Vec<String>,
+    /// Where set, it gets these variables of our environment and no others.
+    only: Option<Vec<&'static str>>,
     dir: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     timeout: Option<Duration>,
 }
 
-/// A variable whose value is shown nowhere.
+/// What becomes of a variable in a child.
 #[derive(Clone, PartialEq, Eq)]
-struct SecretVariable {
-    name: OsString,
-    /// What a shell would take the value from.
-    shown: String,
-    value: Option<OsString>,
+enum Variable {
+    Set(OsString),
+    /// Set, and shown as `***`.
+    Secret(Secret),
+    /// Set, and shown as what a shell would take it from; without a value only shown.
+    Taken {
+        shown: String,
+        value: Option<Secret>,
+    },
+    Removed,
 }
 
-impl fmt::Debug for SecretVariable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name.to_string_lossy(), self.shown)
+impl Variable {
+    fn value(&self) -> Option<&OsStr> {
+        match self {
+            Self::Set(value) => Some(value),
+            Self::Secret(secret) => Some(OsStr::new(secret.expose())),
+            Self::Taken { value, .. } => value.as_ref().map(|secret| OsStr::new(secret.expose())),
+            Self::Removed => None,
+        }
     }
 }
 
@@ -71,7 +86,8 @@ impl Output {
     #[must_use]
     pub fn error_tail(&self) -> String {
         let text = String::from_utf8_lossy(&self.stderr);
-        let text = text.trim_end();
+        // Before it is cut: half a secret would be known by nobody.
+        let text = mask(text.trim_end());
         let mut from = text.len().saturating_sub(QUOTED_BYTES);
         while !text.is_char_boundary(from) {
             from += 1;
@@ -87,7 +103,8 @@ impl Invocation {
             program: program.into(),
             args: Vec::new(),
             env: Vec::new(),
-            secrets: Vec::new(),
+            allowed: Vec::new(),
+            only: None,
             dir: None,
             stdin: None,
             timeout: None,
@@ -111,23 +128,44 @@ impl Invocation {
     /// Sets a variable for the child.
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
-        self.env.push((name.into(), Some(value.into())));
+        self.env.push((name.into(), Variable::Set(value.into())));
+        self
+    }
+
+    /// Sets a variable that holds a secret: it shows as `***`.
+    #[must_use]
+    pub fn env_secret(mut self, name: impl Into<OsString>, value: Secret) -> Self {
+        self.env.push((name.into(), Variable::Secret(value)));
+        self
+    }
+
+    /// Lets the child have these of our own secret variables, where we have them; a name that ends in `*` means all that begin so.
+    #[must_use]
+    pub fn may_have(mut self, names: &[&str]) -> Self {
+        self.allowed.extend(names.iter().map(|name| (*name).to_owned()));
+        self
+    }
+
+    /// Lets the child have these variables of ours and no others, beside those that are set.
+    #[must_use]
+    pub fn only(mut self, names: &[&'static str]) -> Self {
+        self.only = Some(names.to_vec());
         self
     }
 
     /// Sets a variable for the child whose value is neither displayed nor in any debug output: `command`, which a shell takes it from, is
     /// displayed in its place. Without a value nothing is set: the invocation is only to be shown.
     #[must_use]
-    pub fn secret_env(mut self, name: impl Into<OsString>, command: &Self, value: Option<OsString>) -> Self {
+    pub fn secret_env(mut self, name: impl Into<OsString>, command: &Self, value: Option<Secret>) -> Self {
         // Quotes within `$(…)` stand for themselves, whatever is around it.
-        self.secrets.push(SecretVariable { name: name.into(), shown: format!("\"$({command})\""), value });
+        self.env.push((name.into(), Variable::Taken { shown: format!("\"$({command})\""), value }));
         self
     }
 
     /// Takes a variable away from the child.
     #[must_use]
     pub fn env_remove(mut self, name: impl Into<OsString>) -> Self {
-        self.env.push((name.into(), None));
+        self.env.push((name.into(), Variable::Removed));
         self
     }
 
@@ -167,8 +205,8 @@ impl Invocation {
     /// which copies this process's page tables: 1 ms a child, and as much again for the pages that are written afterwards.
     #[expect(clippy::disallowed_methods, reason = "a child's variables are this process's, but those that the invocation sets")]
     fn file(&self) -> OsString {
-        let is_path = |(name, _): &&(OsString, Option<OsString>)| name == "PATH";
-        let set = self.env.iter().rfind(is_path).map(|(_, value)| value.clone());
+        let is_path = |(name, _): &&(OsString, Variable)| name == "PATH";
+        let set = self.env.iter().rfind(is_path).map(|(_, value)| value.value().map(OsStr::to_owned));
         let path = set.unwrap_or_else(|| std::env::var_os("PATH")).unwrap_or_default();
         let runs = |file: &PathBuf| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
         let found = || std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(&self.program)).find(runs);
@@ -176,19 +214,31 @@ impl Invocation {
         file.map_or_else(|| self.program.clone(), PathBuf::into_os_string)
     }
 
+    /// Variables of our environment that the child does not get.
+    #[expect(clippy::disallowed_methods, reason = "a child's variables are this process's, but those that the invocation sets")]
+    fn withheld(&self) -> Vec<OsString> {
+        let named = |name: &str, one: &str| one.strip_suffix('*').map_or(one == name, |start| name.starts_with(start));
+        let goes = |(name, value): &(OsString, OsString)| {
+            let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+            match &self.only {
+                Some(only) => !only.iter().any(|one| named(&name, one)),
+                None => is_withheld(&name, &value) && !self.allowed.iter().any(|one| named(&name, one)),
+            }
+        };
+        std::env::vars_os().filter(goes).map(|(name, _)| name).collect()
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
     fn expression(&self) -> duct::Expression {
         let mut expression = duct::cmd(self.file(), &self.args).unchecked();
+        for name in self.withheld() {
+            expression = expression.env_remove(name);
+        }
         for (name, value) in &self.env {
-            expression = match value {
+            expression = match value.value() {
                 Some(value) => expression.env(name, value),
                 None => expression.env_remove(name),
             };
-        }
-        for secret in &self.secrets {
-            if let Some(value) = &secret.value {
-                expression = expression.env(&secret.name, value);
-            }
         }
         if let Some(dir) = &self.dir {
             expression = expression.dir(dir);
@@ -302,8 +352,11 @@ impl Invocation {
         let twin = file.try_clone().map_err(|e| Error::io("open", log, e))?;
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.args).stdin(std::process::Stdio::null()).stdout(file).stderr(twin).process_group(0);
+        for name in self.withheld() {
+            command.env_remove(name);
+        }
         for (name, value) in &self.env {
-            match value {
+            match value.value() {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
@@ -356,32 +409,38 @@ impl From<xshell::Cmd<'_>> for Invocation {
     /// What `xshell::cmd!` says, run under [`Shutdown`] as everything is. The shell's folder and variables come along.
     fn from(cmd: xshell::Cmd<'_>) -> Self {
         let command: std::process::Command = cmd.into();
+        let variable = |value: Option<&OsStr>| value.map_or(Variable::Removed, |value| Variable::Set(value.to_owned()));
         Self {
             program: command.get_program().to_owned(),
             args: command.get_args().map(OsStr::to_owned).collect(),
-            env: command.get_envs().map(|(name, value)| (name.to_owned(), value.map(OsStr::to_owned))).collect(),
-            secrets: Vec::new(),
+            env: command.get_envs().map(|(name, value)| (name.to_owned(), variable(value))).collect(),
             dir: command.get_current_dir().map(Path::to_owned),
-            stdin: None,
-            timeout: None,
+            ..Self::new("")
         }
     }
 }
 
-/// A line that can be pasted into a POSIX shell, variables first. The folder is not part of it.
+/// As it is displayed: nothing else of it may be shown.
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A line that can be pasted into a POSIX shell, variables first; in the place of secrets stands `***`. The folder is not part of it.
 impl fmt::Display for Invocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.env {
-            if let Some(value) = value {
-                write!(f, "{}={} ", name.to_string_lossy(), quoted(value))?;
+            match value {
+                Variable::Set(value) => write!(f, "{}={} ", name.to_string_lossy(), mask(&quoted(value)))?,
+                Variable::Secret(secret) => write!(f, "{}={secret} ", name.to_string_lossy())?,
+                Variable::Taken { shown, .. } => write!(f, "{}={shown} ", name.to_string_lossy())?,
+                Variable::Removed => {}
             }
         }
-        for secret in &self.secrets {
-            write!(f, "{secret:?} ")?;
-        }
-        f.write_str(&quoted(&self.program))?;
+        f.write_str(&mask(&quoted(&self.program)))?;
         for arg in &self.args {
-            write!(f, " {}", quoted(arg))?;
+            write!(f, " {}", mask(&quoted(arg)))?;
         }
         Ok(())
     }
@@ -414,7 +473,7 @@ mod tests {
     #[test]
     fn a_secret_variable_reaches_the_child_and_nothing_that_is_shown() {
         let command = Invocation::new("gh").args(["auth", "token"]);
-        let call = sh("printf %s \"$T\"").secret_env("T", &command, Some("s3cret".into()));
+        let call = sh("printf %s \"$T\"").secret_env("T", &command, Some(Secret::new("s3cret")));
         assert_eq!(call.read(&Shutdown::new()).unwrap(), "s3cret");
         let shown = format!("{call} {call:?}");
         assert!(shown.starts_with("T=\"$(gh auth token)\" sh -c ") && !shown.contains("s3cret"), "{shown}");
@@ -426,6 +485,35 @@ mod tests {
         assert!(error.ends_with("failed with exit code 7: no room"), "{error}");
         let error = Invocation::new("no-such-program-here").read(&Shutdown::new()).unwrap_err();
         assert!(error.hint_text().is_some_and(|h| h.contains("no-such-program-here")));
+    }
+
+    #[test]
+    fn a_secret_variable_reaches_the_child_and_is_shown_nowhere() {
+        let secret = Secret::new("s3cret-of-this-child");
+        let call = sh("echo \"$X\"; echo \"said $X\" >&2; exit 3").env_secret("X", secret.clone());
+        let output = call.run(&Shutdown::new()).unwrap();
+        assert_eq!(output.text(), secret.expose());
+        let error = call.read(&Shutdown::new()).unwrap_err();
+        for shown in [format!("{call} {call:?} {error} {error:?}"), call.clone().timeout(Duration::ZERO).too_slow().to_string()] {
+            assert!(!shown.contains(secret.expose()) && shown.contains("X=*** sh -c"), "{shown}");
+        }
+        let as_argument = Invocation::new("echo").arg(format!("--key={}", secret.expose())).to_string();
+        assert_eq!(as_argument, "echo --key=***");
+    }
+
+    #[test]
+    fn a_child_gets_our_variables_less_the_secret_ones_or_those_alone_that_it_is_named() {
+        let run = |call: Invocation| call.read(&Shutdown::new()).unwrap();
+        // Cargo gives each test these; the process's own environment cannot be set here.
+        let all = run(Invocation::new("env"));
+        assert!(all.contains("CARGO_PKG_NAME=") && all.contains("PATH="), "{all}");
+        let one = run(Invocation::new("/usr/bin/env").only(&["CARGO_PKG_N*"]).env("Y", "1"));
+        assert!(one.lines().all(|line| line.starts_with("CARGO_PKG_NAME=") || line == "Y=1"), "{one}");
+        Secret::new(env!("CARGO_PKG_DESCRIPTION"));
+        let withheld = run(Invocation::new("env"));
+        assert!(!withheld.contains("CARGO_PKG_DESCRIPTION=") && withheld.contains("PATH="), "{withheld}");
+        let named = run(Invocation::new("env").may_have(&["CARGO_PKG_DESC*"]));
+        assert!(named.contains("CARGO_PKG_DESCRIPTION="), "{named}");
     }
 
     #[test]

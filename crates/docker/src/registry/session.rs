@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::challenge::{self, Challenge};
-use crate::credentials::{Credential, Credentials, Secret};
+use crate::credentials::{Credential, Credentials};
 use monoship_core::error::Error;
 use monoship_core::execute::http::{Head, Http, Request, Response, Trouble, authority, is_loopback, percent_encode};
 use monoship_core::execute::retry::Failed;
 use monoship_core::name::DOCKER_HUB;
+use monoship_core::secret::Secret;
 
 /// Where Docker Hub's registry answers; its name is not its address.
 const HUB_HOST: &str = "registry-1.docker.io";

@@ -37,6 +37,18 @@ fn outputs_keep_their_lines_and_cannot_set_others() {
 }
 
 #[test]
+fn no_secret_goes_into_an_output_or_a_summary() {
+    let dir = tempfile::tempdir().unwrap();
+    let runner = runner(dir.path());
+    Secret::new("s3cret-of-a-summary");
+    runner.set_output("x", "is s3cret-of-a-summary").unwrap();
+    runner.add_summary("| s3cret-of-a-summary |").unwrap();
+    let read = |file: &str| std::fs::read_to_string(dir.path().join(file)).unwrap();
+    assert_eq!(read_as_runner(&read("output"))["x"], "is ***");
+    assert_eq!(read("summary.md"), "| *** |\n");
+}
+
+#[test]
 fn outside_actions_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let runner = Runner::from_env(&Env::new(dir.path(), []));
@@ -77,9 +89,9 @@ fn git_gets_the_token_in_variables_only_over_https_and_only_in_actions() {
         git_credentials(&Env::new("/", vars.map(|(name, value)| (name.to_owned(), value.to_owned()))))
     };
     let made = vars("https://github.com");
-    assert_eq!(made[0], ("GIT_CONFIG_COUNT".into(), "3".into()));
-    assert_eq!(made[1], ("GIT_CONFIG_KEY_2".into(), "http.https://github.com/.extraheader".into()));
-    assert!(made[2].1.starts_with("AUTHORIZATION: basic "));
+    let shown: Vec<(&str, &str)> = made.iter().map(|(name, value)| (name.as_str(), value.expose())).collect();
+    assert_eq!(shown[..2], [("GIT_CONFIG_COUNT", "3"), ("GIT_CONFIG_KEY_2", "http.https://github.com/.extraheader")]);
+    assert!(shown[2].0 == "GIT_CONFIG_VALUE_2" && shown[2].1.starts_with("AUTHORIZATION: basic "));
     assert!(vars("http://github.com").is_empty());
     assert!(git_credentials(&Env::new("/", [("GITHUB_TOKEN".to_owned(), "t".to_owned())])).is_empty());
 }

@@ -11,6 +11,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool;
 use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, Tag};
+use monoship_core::secret::mask;
 use monoship_docker::engine::Engine;
 use monoship_plan::Decision;
 use monoship_plan::config::{Provenance, Sbom};
@@ -53,7 +54,7 @@ pub fn conclude(surroundings: &Surroundings<'_>, session: &Session, record: &Run
     shown += &summary::gates(&record.gates, paint);
     shown += &summary::totals(&record.tasks, record.took(), paint);
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all(shown.as_bytes());
+    let _ = std::io::stderr().lock().write_all(mask(&shown).as_bytes());
     if json {
         print_json(record)?;
     }
@@ -91,6 +92,7 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         provenance: flags.provenance.as_deref().map_or(Ok(config.attest.provenance), provenance)?,
         sbom: flags.sbom.as_deref().map_or(Ok(config.attest.sbom.clone()), sbom)?,
         locked: flags.locked,
+        allow_stand_ins: flags.allow_stand_ins,
         ..plain
     })
 }

@@ -18,11 +18,11 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool::builds_at_once;
 use monoship_core::name::ReleaseTag;
-use monoship_github::actions::{Runner, git_credentials};
+use monoship_core::secret::mask;
+use monoship_github::actions::Runner;
 use monoship_github::token::GhaAccess;
 use monoship_github::trigger::{self, Action, CacheUse, CiPlan, System, Trigger};
 use monoship_plan::request::{Destination, Missing, Release, Request, Since};
-use monoship_report::commands::mask;
 
 use page::{Outputs, Page};
 
@@ -49,7 +49,7 @@ pub fn run(flags: &cli::Ci, surroundings: &Surroundings<'_>) -> Result<Finished>
     let env = surroundings.env;
     let runner = Runner::from_env(env);
     let understood = CiPlan::detect(env, flags.event.as_deref(), flags.tag.as_deref())?;
-    begin(env, &runner, &understood);
+    begin(env, &understood);
     let mut page = Page::new(&understood, flags.part.as_ref());
     let done = match &understood.action {
         Action::Nothing { .. } => Ok(Finished::Well),
@@ -81,15 +81,10 @@ fn work(flags: &cli::Ci, surroundings: &Surroundings<'_>, understood: &CiPlan, p
     }
 }
 
-/// Says what was understood. Secrets are masked first: those of the environment, and the one that git is handed, which only we know.
-fn begin(env: &Env, runner: &Runner, understood: &CiPlan) {
+/// Says what was understood. Nothing of it needs to be masked by the runner, which knows its own tokens in base64 too: whatever we say
+/// has passed our own mask.
+fn begin(env: &Env, understood: &CiPlan) {
     let mut lines = Vec::new();
-    if runner.is_on() {
-        let named = ["GITHUB_TOKEN", "GH_TOKEN", "ACTIONS_RUNTIME_TOKEN"].into_iter().filter_map(|name| env.get(name));
-        let made =
-            git_credentials(env).into_iter().filter_map(|(_, value)| Some(value.strip_prefix("AUTHORIZATION: ")?.to_owned()));
-        lines.extend(named.map(str::to_owned).chain(made).flat_map(|secret| mask(&secret)));
-    }
     lines.extend(understood.lines());
     if understood.system == System::Github {
         lines.push(format!("gha cache: {}", GhaAccess::detect(env, std::time::SystemTime::now())));
@@ -100,7 +95,7 @@ fn begin(env: &Env, runner: &Runner, understood: &CiPlan) {
 /// Lines for a person, or for the runner.
 fn say(lines: &[String]) {
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all((lines.join("\n") + "\n").as_bytes());
+    let _ = std::io::stderr().lock().write_all(mask(&(lines.join("\n") + "\n")).as_bytes());
 }
 
 /// The commit that changes are counted from; none where it cannot be had, so that every service counts as affected.

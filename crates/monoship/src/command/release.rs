@@ -15,6 +15,7 @@ use crate::stage::publish::Step;
 use crate::stage::update_release::{Outcome, Report};
 use monoship_core::error::Result;
 use monoship_core::execute::pool;
+use monoship_core::secret::mask;
 use monoship_plan::request::{Missing, Release};
 
 /// Releases, or does the part of it that the flags ask for.
@@ -83,6 +84,7 @@ fn asked(flags: &cli::Release, session: &Session) -> Release {
         missing: if flags.create { Missing::Create } else { Missing::Fail },
         move_tags: flags.move_tags,
         allow_stand_ins: flags.allow_stand_ins,
+        rebuild: flags.rebuild,
         cancel_earlier: !flags.no_cancel,
         keep_checkout: flags.keep_checkout,
         notes_file: flags.notes_file.as_ref().map(|file| session.env.cwd.join(file)),
@@ -154,6 +156,6 @@ fn say(lines: &[String], notes: Option<&Report>) {
     }
     if !lines.is_empty() {
         // Nobody reads it where standard error is closed.
-        let _ = std::io::stderr().lock().write_all((lines.join("\n") + "\n").as_bytes());
+        let _ = std::io::stderr().lock().write_all(mask(&(lines.join("\n") + "\n")).as_bytes());
     }
 }

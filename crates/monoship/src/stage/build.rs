@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
-use crate::stage::{Session, given, platforms};
+use crate::stage::{Session, given, marks, platforms};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::Invocation;
@@ -198,6 +198,9 @@ fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: 
         }
     }
     if status == Status::Built {
+        if solved.cache_exports.iter().all(|cache| cache.error.is_none()) {
+            target.builds().iter().for_each(|build| marks::caches(session, build));
+        }
         for (cache, error) in solved.cache_exports.iter().filter_map(|cache| Some((&cache.name, cache.error.as_ref()?))) {
             let message = format!("the {cache} cache could not be written: {error}");
             let hint = "the build is not affected; the next one misses what is not there".to_owned();
@@ -268,7 +271,7 @@ fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
             .map(|digest| (platform.clone(), digest))
             .ok_or_else(|| Error::failed(format!("the builder names no image for {platform}")))
     });
-    platforms::join(&session.registry, image, &parts.collect::<Result<Vec<_>>>()?).map(Some)
+    platforms::join(&session.registry, image, &parts.collect::<Result<Vec<_>>>()?, &target.spec.mark).map(Some)
 }
 
 /// The image's digest from buildx's metadata file; none for outputs that make no image.

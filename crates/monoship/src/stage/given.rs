@@ -5,9 +5,7 @@
 //! succeeds, not what it makes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +13,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, sha256_hex};
+use monoship_core::secret::{self, Secret};
 use monoship_docker::spec::{BuildSpec, SecretValue};
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
 use monoship_plan::fingerprint::Parts;
@@ -31,7 +30,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What programs printed, by their words: each is run once a run. It is shown nowhere.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<Mutex<BTreeMap<Vec<String>, OsString>>>);
+pub struct Secrets(Arc<Mutex<BTreeMap<Vec<String>, Secret>>>);
 
 /// What one target's build is told, and what keeps it from being built.
 #[derive(Debug, Clone, Default)]
@@ -308,7 +307,14 @@ pub fn warn_unused<'a>(session: &Session, targets: impl Iterator<Item = (&'a Giv
 pub fn fetch<'a>(session: &Session, specs: impl IntoIterator<Item = &'a BuildSpec>) -> Result<()> {
     for (id, words) in specs.into_iter().flat_map(|spec| &spec.secrets).filter_map(|(id, value)| match value {
         SecretValue::Command(words) => Some((id, words)),
-        _ => None,
+        SecretValue::Env(name) => {
+            session.env.get(name).into_iter().for_each(secret::learn);
+            None
+        }
+        SecretValue::File(file) => {
+            learn_file(file);
+            None
+        }
     }) {
         let mut known = session.secrets.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.contains_key(words) {
@@ -318,7 +324,8 @@ pub fn fetch<'a>(session: &Session, specs: impl IntoIterator<Item = &'a BuildSpe
             Error::failed(format!("the command of the secret `{id}` {why}"))
                 .hint(format!("run it yourself: `{}`", words.join(" ")))
         };
-        let output = program(words).dir(&session.home).timeout(PATIENCE).run(&session.shutdown)?;
+        // It makes a secret of another one; of which, only it knows.
+        let output = program(words).may_have(&["*"]).dir(&session.home).timeout(PATIENCE).run(&session.shutdown)?;
         if !output.success() {
             return Err(failed(
                 output.code.map_or("was ended by a signal".to_owned(), |code| format!("failed with exit code {code}")),
@@ -331,9 +338,20 @@ pub fn fetch<'a>(session: &Session, specs: impl IntoIterator<Item = &'a BuildSpe
         if bytes.is_empty() {
             return Err(failed("printed nothing".to_owned()));
         }
-        known.insert(words.clone(), OsString::from_vec(bytes));
+        let text = String::from_utf8(bytes).map_err(|_| failed("printed what is no text".to_owned()))?;
+        known.insert(words.clone(), Secret::new(text));
     }
     Ok(())
+}
+
+/// Teaches the mask what a file holds, unless that is for everybody to know. One that cannot be read fails with the build.
+fn learn_file(file: &Path) {
+    const LARGEST: u64 = 16 << 10;
+    let is_small = std::fs::metadata(file).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= LARGEST);
+    let text = if is_small { std::fs::read_to_string(file).unwrap_or_default() } else { String::new() };
+    if !text.contains("BEGIN CERTIFICATE") {
+        secret::learn(&text);
+    }
 }
 
 fn program(words: &[String]) -> Invocation {
@@ -347,6 +365,7 @@ pub fn with_secrets(session: &Session, spec: &BuildSpec, call: Invocation) -> In
     let known = session.secrets.0.lock().unwrap_or_else(PoisonError::into_inner);
     spec.secrets.iter().fold(call, |call, (id, value)| match value {
         SecretValue::Command(words) => call.secret_env(SecretValue::variable(id), &program(words), known.get(words).cloned()),
-        _ => call,
+        SecretValue::Env(name) => call.may_have(&[name]),
+        SecretValue::File(_) => call,
     })
 }

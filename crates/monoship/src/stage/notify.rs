@@ -17,8 +17,8 @@ use monoship_core::execute::http::{Http, Request, Trouble};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::hex;
+use monoship_core::secret::{Secret, mask, mask_json};
 use monoship_core::text;
-use monoship_docker::credentials::Secret;
 use monoship_plan::config::{Notify, Occasion};
 use monoship_report::record::rolling::usual;
 use monoship_report::record::{Outcome, RunId, RunRecord};
@@ -238,7 +238,8 @@ fn channels(notify: &Notify, session: &Session) -> Vec<Channel> {
     }
     channels.extend(value(&notify.slack_url).map(|url| Channel::Slack { url }));
     if let Some((program, args)) = notify.command.split_first() {
-        channels.push(Channel::Command(Invocation::new(program).args(args).dir(&session.home)));
+        let allowed: Vec<&str> = notify.command_env.iter().map(String::as_str).collect();
+        channels.push(Channel::Command(Invocation::new(program).args(args).dir(&session.home).may_have(&allowed)));
     }
     channels
 }
@@ -263,7 +264,9 @@ fn send(session: &Session, channel: &Channel, message: &Message) -> Result<(), S
     // With `--fail-fast` the run is being stopped when its failure is told.
     let shutdown = Shutdown::new();
     let (http, limit) = (session.http.under(&shutdown), session.config.notify.timeout);
-    let json = serde_json::to_vec(message).map_err(|error| error.to_string())?;
+    let mut json = serde_json::to_value(message).map_err(|error| error.to_string())?;
+    mask_json(&mut json);
+    let json = json.to_string().into_bytes();
     match channel {
         Channel::Webhook { url, key } => {
             let mut request = post(url);
@@ -274,7 +277,7 @@ fn send(session: &Session, channel: &Channel, message: &Message) -> Result<(), S
             answered(&http, request.body(json).whole(limit))
         }
         Channel::Slack { url } => {
-            let body = serde_json::json!({ "text": slack_text(message) }).to_string();
+            let body = serde_json::json!({ "text": mask(&slack_text(message)) }).to_string();
             answered(&http, post(url).body(body.into_bytes()).whole(limit))
         }
         Channel::Command(command) => {

@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use crate::stage::caches;
 use crate::stage::inputs::{self, Bases};
 use crate::stage::project::{self, Project};
-use crate::stage::{Session, contexts, given, since};
+use crate::stage::proof::{self, Standing as Found, Wanted};
+use crate::stage::{Session, caches, contexts, given, marks, since};
 use crate::stages::Ground;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
+use monoship_core::execute::http::is_loopback;
 use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName, Tag};
 use monoship_docker::capability::Capabilities;
 use monoship_docker::engine::{Engine, ca_bundle};
+use monoship_docker::mark::Mark;
 use monoship_docker::spec::{BuildSpec, Output, SecretValue};
 use monoship_docker::store::ImageStore;
 use monoship_plan::affected::Affected;
@@ -52,8 +54,12 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
     if project.root != session.home {
         project::check_copied(project, &slices)?;
     }
-    if request.pushes() && request.release && bases.has_stand_ins() && !request.allow_stand_ins {
-        return Err(Error::failed("a release cannot be built on stand-in base images")
+    // A registry on this machine is for this machine, as stand-ins are.
+    let for_others =
+        request.release || !config.images.prefix.as_ref().is_some_and(|prefix| is_loopback(host_of(prefix.registry())));
+    if request.pushes() && for_others && bases.has_stand_ins() && !request.allow_stand_ins {
+        let what = if request.release { "a release" } else { "what is pushed for others" };
+        return Err(Error::failed(format!("{what} cannot be built on stand-in base images"))
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
     let mut gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, bases)?;
@@ -82,7 +88,8 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
     });
     let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
     let affected_by = affected.as_ref();
-    let planner = Planner { session, project, engine, capabilities, request, bases, affected: affected_by, beside, look };
+    let owner = request.pushes().then(|| marks::owner(session)).transpose()?;
+    let planner = Planner { session, project, engine, capabilities, request, bases, affected: affected_by, beside, look, owner };
     let decided = planner.decide(&candidates)?;
     planner.check_given(&candidates, &decided)?;
     let mut plan = planner.assemble(candidates, decided, (base_inputs, base_given), &cut);
@@ -141,21 +148,27 @@ struct Planner<'a> {
     beside: Vec<String>,
     /// Nobody is to be kept from an answer by who does not give theirs.
     look: bool,
+    /// This repository as its mark names it, where something is pushed.
+    owner: Option<String>,
 }
 
 impl Planner<'_> {
     /// Build or skip, for each service in its order. Every place is asked at once.
     fn decide(&self, candidates: &[Candidate]) -> Result<Vec<Decision>> {
+        let mut unproven = BTreeMap::new();
         let standing = match &self.request.destination {
             Destination::Output(_) => vec![None; candidates.len()],
             Destination::Engine(tags) => self.standing_in_engine(candidates, tags)?,
-            Destination::Registry(_) => self.standing_in_registry(candidates)?,
+            Destination::Registry(_) => self.standing_in_registry(candidates, &mut unproven)?,
         };
         let state = self.session.state();
         let decisions = candidates.iter().zip(standing).map(|(candidate, standing)| {
             let wanted = self.request.force || self.request.no_cache || state.is_cleared(&candidate.service.name);
             match standing {
                 Some((digest, size)) if !wanted => Decision::Skip { digest, size },
+                _ if !wanted && unproven.contains_key(&candidate.service.name) => {
+                    Decision::Build { reasons: vec![Reason::Unproven { why: unproven[&candidate.service.name].clone() }] }
+                }
                 _ => Decision::Build { reasons: self.reasons(&state, candidate) },
             }
         });
@@ -224,12 +237,19 @@ impl Planner<'_> {
         Ok(standing.collect())
     }
 
-    /// An image stands in the registry when its content tag does: that holds for every machine.
-    fn standing_in_registry(&self, candidates: &[Candidate]) -> Result<Vec<Option<Standing>>> {
-        let tagged = |candidate: &Candidate| candidate.image.with_tag(candidate.fingerprint.content_tag());
-        let names: Vec<ImageRef> = candidates.iter().map(tagged).collect();
-        let found = self.session.registry.resolve_all(&names).into_iter().collect::<Result<Vec<_>>>();
-        let found = match found {
+    /// An image stands in the registry when its content tag does, with proof: that holds for every machine.
+    fn standing_in_registry(
+        &self,
+        candidates: &[Candidate],
+        unproven: &mut BTreeMap<ServiceName, String>,
+    ) -> Result<Vec<Option<Standing>>> {
+        let wanted = candidates.iter().map(|candidate| Wanted {
+            service: &candidate.service.name,
+            fingerprint: &candidate.fingerprint,
+            image: candidate.image.with_tag(candidate.fingerprint.content_tag()),
+        });
+        let wanted: Vec<Wanted<'_>> = wanted.collect();
+        let found = match proof::standing(self.session, &wanted) {
             Err(error) if self.look && !error.is_cancelled() => {
                 let message = format!("what stands in the registry is not known: {error}");
                 self.session.events.notice(Level::Info, None, message, None);
@@ -237,7 +257,15 @@ impl Planner<'_> {
             }
             found => found?,
         };
-        Ok(found.into_iter().map(|found| found.map(|descriptor| (descriptor.digest, None))).collect())
+        let standing = wanted.iter().zip(found).map(|(one, found)| match found {
+            Found::Proven(digest) => Some((digest, None)),
+            Found::Absent => None,
+            Found::Unproven(why) => {
+                unproven.insert(one.service.clone(), why);
+                None
+            }
+        });
+        Ok(standing.collect())
     }
 
     fn assemble(
@@ -324,6 +352,7 @@ impl Planner<'_> {
             secrets,
             options: given.options,
             annotations: given.annotations,
+            mark: BTreeMap::new(),
             platforms: inputs.platforms.iter().cloned().collect(),
             cache_from: cache.from,
             cache_to: cache.to,
@@ -334,6 +363,13 @@ impl Planner<'_> {
             builder: self.session.config.builder.clone(),
         };
         TargetPlan { inputs, fingerprint, spec, by_platform: Vec::new(), tiers: cache.tiers, changes: None }
+    }
+
+    /// The mark of what is pushed; none where nothing is, or the engine's image store keeps no annotations.
+    fn mark(&self, fingerprint: &Fingerprint) -> BTreeMap<String, String> {
+        let owner = self.owner.as_ref().filter(|_| self.capabilities.containerd_store);
+        let mark = owner.map(|owner| Mark { repository: owner.clone(), fingerprint: Some(fingerprint.clone()) });
+        mark.map(|mark| mark.annotations()).unwrap_or_default()
     }
 
     /// What a service's build has beyond any target's: its arguments, an image, attestations.
@@ -358,6 +394,7 @@ impl Planner<'_> {
         if !self.request.pushes() {
             return;
         }
+        spec.mark = self.mark(&target.fingerprint);
         spec.provenance = match self.request.provenance {
             Provenance::Max => Some("mode=max".to_owned()),
             Provenance::Min => Some("mode=min".to_owned()),
@@ -387,6 +424,11 @@ fn divide(target: &mut TargetPlan, own: Scoped<'_>, shared: Option<Scoped<'_>>, 
         target.tiers.extend(cache.tiers.iter().cloned());
         target.by_platform.push(target.spec.of_platform(platform, cache.from, cache.to));
     }
+}
+
+/// A registry's host without its port.
+fn host_of(registry: &str) -> &str {
+    registry.rsplit_once(':').map_or(registry, |(host, _)| host)
 }
 
 /// The image store of an engine.

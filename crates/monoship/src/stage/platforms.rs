@@ -1,5 +1,7 @@
 //! Joining the images of several platforms, each built for itself, into one index. Nothing of them is changed or copied.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use monoship_core::error::{Error, Result};
@@ -12,13 +14,21 @@ use monoship_docker::registry::Registry;
 ///
 /// # Errors
 /// When a part is not there or is malformed; as the registry's.
-pub fn join(registry: &Registry, image: &ImageRef, parts: &[(Platform, Digest)]) -> Result<Digest> {
+pub fn join(
+    registry: &Registry,
+    image: &ImageRef,
+    parts: &[(Platform, Digest)],
+    annotations: &BTreeMap<String, String>,
+) -> Result<Digest> {
     let mut manifests = Vec::new();
     for (platform, digest) in parts {
         let raw = registry.need_manifest(&image.without_reference().with_digest(digest.clone()))?;
         manifests.extend(entries(&raw, platform)?);
     }
-    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+    let mut index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests});
+    if !annotations.is_empty() {
+        index["annotations"] = json!(annotations);
+    }
     let index = Raw::new(OCI_INDEX, index.to_string());
     registry.put_manifest(image, &index)?;
     Ok(index.digest().clone())

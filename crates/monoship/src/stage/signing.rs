@@ -16,9 +16,20 @@ const GITHUB_ISSUER: &str = r"^https://token\.actions\.githubusercontent\.com$";
 /// From which of these variables cosign takes an identity in GitHub Actions. Where there is none it would wait for somebody with a browser.
 const IDENTITY: [&str; 2] = ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SIGSTORE_ID_TOKEN"];
 
+/// Secrets that cosign needs: its own, an identity's, and those of the services that keep keys.
+const MAY_HAVE: [&str; 8] =
+    ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "AWS_*", "AZURE_*", "COSIGN_*", "DOCKER_AUTH_CONFIG", "GOOGLE_*", "SIGSTORE_*", "VAULT_*"];
+
 /// The command that signs and checks.
 pub fn cosign(session: &Session) -> Cosign {
-    Cosign::new(Invocation::new("cosign").dir(&session.home), &session.shutdown)
+    let command = Invocation::new("cosign").dir(&session.home).may_have(&MAY_HAVE);
+    // A key may lie in a variable of any name.
+    let keys = match &session.config.release.signing {
+        Configured::Key { private, public } => vec![private, public],
+        Configured::Off | Configured::Keyless(_) => Vec::new(),
+    };
+    let variables: Vec<&str> = keys.into_iter().filter_map(|key| key.strip_prefix("env://")).collect();
+    Cosign::new(command.may_have(&variables), &session.shutdown)
 }
 
 /// Whose signature a release has to carry; `None` where it is not signed.
@@ -36,6 +47,15 @@ pub fn expected(session: &Session) -> Result<Option<Signer>> {
             Ok(Some(Signer::Keyless { identity, issuer, signing_config, trusted_root }))
         }
     }
+}
+
+/// Whose signature proves that a content image was made by a run that was allowed to: a release's signer, since branches are signed by the
+/// same workflow; `None` where nothing is signed.
+///
+/// # Errors
+/// As [`expected`].
+pub fn trusted(session: &Session) -> Result<Option<Signer>> {
+    expected(session)
 }
 
 /// Every workflow of this repository.

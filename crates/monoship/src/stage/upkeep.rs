@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use crate::stage::engine as engines;
-use crate::stage::{Session, planning, project};
+use crate::stage::{Session, marks, planning, project};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level};
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::text;
 use monoship_docker::engine::Engine;
 use monoship_docker::reach::{self, Listed};
 use monoship_docker::registry::Registry;
@@ -98,6 +99,14 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
     });
     let branches = api.and_then(|api| asked("branches", api.branches()));
     let former = api.and_then(|api| asked("branches of closed pull requests", api.closed_pull_branches()));
+    let named = |api: &Api| match api.named_digests() {
+        Ok(named) => Some(named),
+        Err(error) => {
+            let message = format!("what release notes name is not known, so no image goes: {error}");
+            session.events.notice(Level::Warning, None, message, None);
+            None
+        }
+    };
     Ok(Known {
         now: session.begun,
         policy,
@@ -107,6 +116,8 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         former_branches: former.into_iter().flatten().filter_map(|branch| Tag::of_branch(&branch).ok()).collect(),
         release_tags: session.templates(),
         tag_rules: session.overlay.tags.clone().unwrap_or_default(),
+        owner: marks::owner(session)?,
+        named: api.map_or_else(|| Some(BTreeSet::new()), named),
     })
 }
 
@@ -266,6 +277,17 @@ impl Looking<'_> {
             found.extend(self.repository(caches, Holds::Caches { ours }, packages));
         }
         found.retain(|repository| !repository.nodes.is_empty());
+        for repository in &found {
+            let foreign = repository.foreign(known);
+            if foreign > 0 {
+                let what = if matches!(repository.holds, Holds::Images(_)) { "image" } else { "cache" };
+                let message =
+                    format!("{}: {} without the mark of {}", repository.image, text::counted(foreign, what), known.owner);
+                let hint =
+                    "what carries no mark may be somebody else's: it stays; remove it by hand if it is not needed".to_owned();
+                self.events.notice(Level::Info, None, message, Some(hint));
+            }
+        }
         Ok(found)
     }
 

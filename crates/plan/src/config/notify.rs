@@ -40,6 +40,8 @@ pub struct Notify {
     pub slack_url: Option<String>,
     /// A command that gets the message on its standard input.
     pub command: Vec<String>,
+    /// The variables with secrets that the command needs; it gets no others.
+    pub command_env: Vec<String>,
     /// How long each of these may take.
     pub timeout: Duration,
 }
@@ -54,6 +56,7 @@ pub struct Written {
     pub webhook_key_env: Option<String>,
     pub slack_url_env: Option<String>,
     pub command: Option<Vec<String>>,
+    pub command_env: Option<Vec<String>>,
     pub timeout: Option<Age>,
 }
 
@@ -65,6 +68,7 @@ impl Written {
         self.webhook_key_env = top.webhook_key_env.or(self.webhook_key_env.take());
         self.slack_url_env = top.slack_url_env.or(self.slack_url_env.take());
         self.command = top.command.or(self.command.take());
+        self.command_env = top.command_env.or(self.command_env.take());
         self.timeout = top.timeout.or(self.timeout);
     }
 
@@ -73,6 +77,7 @@ impl Written {
         if !slower_than.is_finite() || slower_than < 1.0 {
             return Err(Error::usage(format!("[notify] slower-than = {slower_than} is no factor above 1")));
         }
+        let command_env = self.command_env.unwrap_or_default().into_iter().map(|name| variable("command-env", name));
         Ok(Notify {
             on: self.on.unwrap_or_else(|| vec![Occasion::Failure, Occasion::Slow, Occasion::Release]),
             slower_than,
@@ -80,6 +85,7 @@ impl Written {
             webhook_key: self.webhook_key_env.map(|name| variable("webhook-key-env", name)).transpose()?,
             slack_url: self.slack_url_env.map(|name| variable("slack-url-env", name)).transpose()?,
             command: self.command.unwrap_or_default(),
+            command_env: command_env.collect::<Result<_>>()?,
             timeout: self.timeout.map_or(TIMEOUT, |age| age.0),
         })
     }
@@ -114,6 +120,9 @@ mod tests {
         }
         let ours = Written { webhook_url_env: Some("XTASK_HOOK".to_owned()), ..Written::default() };
         assert!(ours.validate().unwrap_err().to_string().contains("keys of this file"));
+        let list = Written { command_env: Some(vec!["PAGER_TOKEN".to_owned(), "s3cr3t-key".to_owned()]), ..Written::default() };
+        let error = list.validate().unwrap_err().to_string();
+        assert!(error.contains("command-env is not the name of a variable") && !error.contains("s3cr3t"), "{error}");
         assert!(Written { slower_than: Some(0.5), ..Written::default() }.validate().is_err());
     }
 }

@@ -139,6 +139,8 @@ mod tests {
             former_branches: std::collections::BTreeSet::new(),
             release_tags: crate::templates::TagTemplates::none(),
             tag_rules: crate::tags::Tags::default(),
+            owner: "github.com/o/r".to_owned(),
+            named: Some(std::collections::BTreeSet::new()),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Which manifests of a registry go. Reachability comes first: whatever a tag that stays leads to (an index's platform manifests, their
+//! Which manifests of a registry go. Only what carries this repository's mark may: a name says nothing of who gave it. Of that,
+//! reachability comes first: whatever a tag that stays leads to (an index's platform manifests, their
 //! attestations, signatures and other artifacts about any of them) stays, tagged or not.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,7 +86,7 @@ fn settle(repositories: &[Repository], fates: &[Fates<'_>], known: &Known<'_>) -
     let mut counted = blobs(repositories, &needed);
     let mut removals = Vec::new();
     for ((repository, fates), needed) in repositories.iter().zip(fates).zip(&needed) {
-        removals.extend(repository.removals(fates, needed, &mut counted));
+        removals.extend(repository.removals(fates, needed, &mut counted, known));
     }
     removals
 }
@@ -114,7 +115,11 @@ impl Repository {
         let children: BTreeSet<&Digest> = self.nodes.values().flat_map(|node| &node.children).collect();
         let mut fates = Fates::new();
         for (digest, node) in &self.nodes {
-            if node.own_tags().next().is_some() {
+            let stands = node.own_tags().next().is_some() || (node.about().is_none() && !children.contains(digest));
+            if stands && (!self.is_ours(digest, node, known) || self.may_be_named(digest, known)) {
+                // Another's, or nobody knows whose; or the notes of a release name it.
+                fates.insert(digest, Fate::Keep);
+            } else if node.own_tags().next().is_some() {
                 fates.insert(digest, self.fate(node, known));
             } else if node.about().is_none() && !children.contains(digest) {
                 // Only a registry that lists untagged manifests shows one that nothing points to, or one that was noted down.
@@ -129,6 +134,24 @@ impl Repository {
             }
         }
         fates
+    }
+
+    /// True of what carries this repository's mark, and of what an earlier prune was about to delete by that.
+    fn is_ours(&self, digest: &Digest, node: &Node, known: &Known<'_>) -> bool {
+        self.unfinished.contains(digest) || node.mark.as_deref() == Some(known.owner.as_str())
+    }
+
+    /// True of an image that notes of a release name, or may name where they cannot be read.
+    fn may_be_named(&self, digest: &Digest, known: &Known<'_>) -> bool {
+        let named = || known.named.as_ref().is_none_or(|named| named.contains(digest));
+        matches!(self.holds, Holds::Images(_)) && named()
+    }
+
+    /// How many images or caches carry no mark of this repository, so that nothing of them may go.
+    #[must_use]
+    pub fn foreign(&self, known: &Known<'_>) -> usize {
+        let marked = |node: &&Node| node.mark.as_deref() == Some(known.owner.as_str());
+        self.nodes.values().filter(|node| node.own_tags().next().is_some()).filter(|node| !marked(node)).count()
     }
 
     fn is_leftover(&self, node: &Node, known: &Known<'_>) -> bool {
@@ -220,6 +243,7 @@ impl Repository {
         fates: &Fates<'r>,
         needed: &BTreeSet<&'r Digest>,
         counted: &mut BTreeSet<&'r Digest>,
+        known: &Known<'_>,
     ) -> Vec<Removal> {
         let mut listed = BTreeSet::new();
         let dropped = fates.iter().filter_map(|(digest, fate)| match fate {
@@ -228,10 +252,9 @@ impl Repository {
         });
         let mut dropped: Vec<(&Digest, String)> = dropped.collect();
         dropped.sort_by_key(|(digest, _)| (self.nodes[*digest].time, *digest));
-        let stray = self
-            .nodes
-            .iter()
-            .filter(|(d, node)| !fates.contains_key(d) && node.about().is_some_and(|a| !self.nodes.contains_key(&a)));
+        // Without a mark nobody knows whose they are, but for what an earlier prune had begun with.
+        let strays = |node: &Node| node.about().is_some_and(|about| !self.nodes.contains_key(&about));
+        let stray = self.nodes.iter().filter(|(d, node)| !fates.contains_key(d) && strays(node) && self.is_ours(d, node, known));
         dropped.extend(stray.filter(|(d, _)| !needed.contains(d)).map(|(d, _)| (d, "what it is about is gone".to_owned())));
         let mut removals = Vec::new();
         for (head, why) in dropped {

@@ -19,6 +19,7 @@ use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::secret::mask;
 use monoship_docker::rawjson::PhaseKind;
 
 /// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took.
@@ -216,7 +217,7 @@ impl History {
             }
         }
         for line in lines {
-            text.push_str(line.as_ref());
+            text.push_str(&mask(line.as_ref()));
             text.push('\n');
         }
         file.write_all(text.as_bytes()).map_err(io)

@@ -10,6 +10,7 @@ use super::logs::Logs;
 use super::run::{RunRecord, VERSION};
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::event::Task;
+use monoship_core::secret::mask;
 
 /// A run's name: when it began and which process it was, `20261124T035844785-1f3a`. Sorts by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -199,9 +200,10 @@ impl Run {
     /// When it cannot be written.
     pub fn write(&self, record: &RunRecord) -> Result<()> {
         let path = self.folder.join("run.json");
-        let mut json = serde_json::to_vec_pretty(record).map_err(|e| Error::failed("cannot write the run's record").source(e))?;
-        json.push(b'\n');
-        write_atomically(&path, &json)
+        let mut json =
+            serde_json::to_string_pretty(record).map_err(|e| Error::failed("cannot write the run's record").source(e))?;
+        json.push('\n');
+        write_atomically(&path, mask(&json).as_bytes())
     }
 
     /// Reads the run's record.

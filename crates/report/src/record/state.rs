@@ -12,6 +12,7 @@ use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
+use monoship_core::secret::mask;
 
 /// The version this code writes and reads.
 const VERSION: u32 = 1;
@@ -165,8 +166,8 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let json = serde_json::to_vec(value).map_err(|e| Error::failed(format!("cannot write {}", path.display())).source(e))?;
-    write_atomically(path, &json)
+    let json = serde_json::to_string(value).map_err(|e| Error::failed(format!("cannot write {}", path.display())).source(e))?;
+    write_atomically(path, mask(&json).as_bytes())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ fn plan() -> PlanFile {
 fn result(service: &str, attempt: u32, status: Status) -> ServiceFile {
     let fingerprint = Fingerprint::of(service.as_bytes());
     let task = TaskRecord { took_ms: 1_250, ..TaskRecord::new(Task::Service(name(service)), status) };
-    ServiceFile { commit: "c".repeat(40), service: name(service), fingerprint, attempt, task }
+    ServiceFile { commit: "c".repeat(40), service: name(service), fingerprint, attempt, task, stages: Vec::new() }
 }
 
 #[test]

@@ -321,3 +321,28 @@ fn names_below_folders_are_those_of_the_work_tree() {
     let found = names(&Git::at(outside.path(), &Shutdown::new()), &["x"]).unwrap();
     assert_eq!((paths(&found), found.outside_git().is_some()), (vec!["x"], true));
 }
+
+#[test]
+fn a_token_is_in_no_failure_and_in_no_command_that_talks_to_nobody() {
+    use monoship_core::secret::Secret;
+    let repo = Repo::new();
+    repo.write("a", "1").commit("one");
+    // base64 of "x-access-token:s3cret-of-the-runner"
+    let basic = "eC1hY2Nlc3MtdG9rZW46czNjcmV0LW9mLXRoZS1ydW5uZXI=";
+    let value = Secret::new(format!("AUTHORIZATION: basic {basic}"));
+    let vars = [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "http.https://git.example/.extraheader")];
+    let mut vars: Vec<_> = vars.map(|(name, value)| (name.to_owned(), Secret::new(value))).into();
+    vars.push(("GIT_CONFIG_VALUE_0".to_owned(), value));
+    let git = repo.ask().with_vars(vars);
+    for question in [&["show", "no-such"][..], &["no-such"], &["ls-remote", "/no/where"], &["cat-file", "-p", "no-such"]] {
+        let error = git.read(question).unwrap_err();
+        let shown = format!("{error} {error:?} {} {:?}", git.command(question), git.command(question));
+        assert!(!shown.contains("eC1hY2Nl") && !shown.contains("s3cret-of-the-runner"), "{shown}");
+        assert_eq!(shown.contains("GIT_CONFIG_VALUE_0=***"), question != ["no-such"], "{shown}");
+    }
+    // Git is handed it all the same, where it may need it.
+    let configured = git.command(&["fetch"]).arg("--help-no-such").run(repo.ask().shutdown()).unwrap();
+    assert!(!configured.success());
+    let seen = Git::command(&git, &["-c", "alias.show-it=!env; :", "show-it", "log"]).read(repo.ask().shutdown()).unwrap();
+    assert!(seen.contains(basic), "{seen}");
+}

@@ -7,6 +7,7 @@ use crate::command::Surroundings;
 use crate::stage::layers;
 use monoship_core::error::{Result, write_atomically};
 use monoship_core::event::{Level, Status};
+use monoship_core::secret::mask;
 use monoship_docker::layers::Summary;
 use monoship_report::html::{self, ImageLayers, Page};
 use monoship_report::record::history::PastRun;
@@ -28,7 +29,7 @@ pub fn write(
     let run = chosen(&Runs::new(root), flags.run.as_deref())?;
     let layers = layer_sizes(surroundings)?;
     let page = html::page(&Page { run: run.as_ref(), stats, history, layers: &layers });
-    write_atomically(file, page.as_bytes())
+    write_atomically(file, mask(&page).as_bytes())
 }
 
 /// The run whose timeline is drawn: the one that was asked for, else the newest that built something, else the newest.

@@ -1,4 +1,5 @@
-//! Carrying out a plan of removals. Before anything of a repository goes it is read again: a tag that was put meanwhile keeps what it needs.
+//! Carrying out a plan of removals. Before each of them it is asked again where the repository's tags point: one that was put or moved
+//! meanwhile keeps what it needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use super::{Held, Looking, Package, running_engine};
 use crate::stage::Session;
 use monoship_core::error::{Error, Result};
-use monoship_core::name::{Digest, ImageRef};
+use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::capability::Version;
 use monoship_docker::registry::Deletion;
 use monoship_plan::upkeep::registry::{Repository, needed_by_new};
@@ -91,7 +92,8 @@ fn prune_engine(session: &Session, unused_seconds: Option<u64>, max_bytes: Optio
 }
 
 impl Looking<'_> {
-    /// Deletes manifests in their order, less what a tag that is newer than the plan needs. `now` keeps what was read again.
+    /// Deletes manifests in their order, less what a tag that is newer than the plan needs. `now` keeps what was read again: it is read
+    /// anew where a tag points elsewhere than it says.
     ///
     /// # Errors
     /// When the registry does not delete, or refuses.
@@ -104,13 +106,28 @@ impl Looking<'_> {
     ) -> Result<()> {
         let all = held.registry.as_deref().unwrap_or_default();
         let Some(before) = all.iter().find(|one| one.image == *repository) else { return Ok(()) };
-        if !now.contains_key(repository) {
+        let tags = self.pointers(repository)?;
+        // A tag that has gone needs nothing.
+        let is_known = |known: &BTreeMap<Tag, Digest>| tags.iter().all(|(tag, digest)| known.get(tag) == Some(digest));
+        if now.get(repository).is_none_or(|read| !is_known(&pointers_of(read))) {
             let after = self.read(repository, before.holds.clone(), &mut BTreeMap::new())?;
             now.insert(repository.clone(), after);
         }
         let needed = needed_by_new(before, &now[repository]);
         let mut going = digests.iter().filter(|digest| !needed.contains(*digest));
         going.try_for_each(|digest| self.delete_one(held.packages.get(repository), repository, digest))
+    }
+
+    /// Where each tag of a repository points at this moment.
+    fn pointers(&self, repository: &ImageRef) -> Result<BTreeMap<Tag, Digest>> {
+        if let Some(listed) = self.listed(repository, &mut BTreeMap::new())? {
+            let each = listed.into_iter().flat_map(|one| one.tags.into_iter().map(move |tag| (tag, one.digest.clone())));
+            return Ok(each.collect());
+        }
+        let tags = self.registry.tags(repository)?;
+        let images: Vec<ImageRef> = tags.iter().map(|tag| repository.with_tag(tag.clone())).collect();
+        let found = self.registry.resolve_all(&images).into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(tags.into_iter().zip(found).filter_map(|(tag, found)| Some((tag, found?.digest))).collect())
     }
 
     /// Deletes manifests that nothing but their own tags leads to.
@@ -147,6 +164,12 @@ impl Looking<'_> {
             None => Ok(()),
         }
     }
+}
+
+/// Where the tags of a repository pointed when it was read.
+fn pointers_of(repository: &Repository) -> BTreeMap<Tag, Digest> {
+    let each = repository.nodes.iter().flat_map(|(digest, node)| node.tags.iter().map(move |tag| (tag.clone(), digest.clone())));
+    each.collect()
 }
 
 fn no_api(repository: &ImageRef, why: Option<&'static str>) -> Error {

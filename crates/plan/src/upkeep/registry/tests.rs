@@ -7,6 +7,8 @@ use crate::templates::TagTemplates;
 
 const RELEASE_TAGS: [&str; 5] = ["v{version}", "{version}", "{major}.{minor}", "{major}", "latest"];
 
+const OWNER: &str = "github.com/o/r";
+
 const DAY: Duration = Duration::from_hours(24);
 
 fn now() -> SystemTime {
@@ -28,6 +30,8 @@ fn known(policy: &Upkeep) -> Known<'_> {
         former_branches: ["feat-old", "main"].map(|name| name.parse().unwrap()).into(),
         release_tags: TagTemplates::parse(&RELEASE_TAGS).unwrap(),
         tag_rules: crate::tags::Tags::default(),
+        owner: OWNER.to_owned(),
+        named: Some(BTreeSet::from([digest("named")])),
     }
 }
 
@@ -59,6 +63,7 @@ impl Made {
             blobs: vec![(digest(&format!("{name}.blob")), 100)],
             tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(),
             time: Some(now() - days * DAY),
+            mark: Some(OWNER.to_owned()),
             ..Node::default()
         };
         change(&mut node);
@@ -107,6 +112,45 @@ fn without_bounds_only_what_serves_nobody_goes() {
     why.sort();
     assert_eq!(digests, names);
     assert_eq!(why, ["branch feat-old is gone", "pull request 8 is closed"]);
+}
+
+#[test]
+fn nothing_goes_that_is_not_marked_as_ours_whatever_it_is_called() {
+    let theirs = |mark: Option<&str>| {
+        let mark = mark.map(str::to_owned);
+        move |node: &mut Node| node.mark = mark
+    };
+    let docs = |mark: Option<&'static str>| {
+        let mut docs = Made::images("docs")
+            .node("commit", 900, &["sha-abc1234"], theirs(mark))
+            .node("closed", 900, &["pr-8"], theirs(mark))
+            .node("untagged", 900, &[], theirs(mark));
+        docs.0.lists_untagged = true;
+        docs
+    };
+    let api =
+        |mark| Made::images("api").node("prod", 900, &["feat-old", "in-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"], theirs(mark));
+    let cache = |mark| Made::caches(&["old"]).node("old", 900, &["old"], theirs(mark));
+    for mark in [None, Some("github.com/o/another")] {
+        let made = vec![docs(mark), api(mark), cache(mark)];
+        assert_eq!(made[0].0.foreign(&known(&Upkeep::default())), 2);
+        assert!(gone(made, &Upkeep { max_count: Some(0), ..Upkeep::default() }, &[]).0.is_empty(), "{mark:?}");
+        assert!(clear(&[cache(mark).0], |_| true, "x", &known(&Upkeep::default())).is_empty());
+    }
+    let made = vec![docs(Some(OWNER)), api(Some(OWNER)), cache(Some(OWNER))];
+    assert_eq!(gone(made, &Upkeep::default(), &["commit", "closed", "untagged", "prod", "old"]).0.len(), 5);
+}
+
+#[test]
+fn what_notes_name_by_digest_stays_tagged_or_not() {
+    let mut api = Made::images("api").image("named", 900, &[]).image("unnamed", 900, &[]).node("gone", 9, &["pr-8"], |_| ());
+    api.0.lists_untagged = true;
+    let (mut digests, _) = gone(vec![api], &Upkeep::default(), &["unnamed", "unnamed/amd64", "unnamed/att", "gone"]);
+    digests.sort();
+    assert_eq!(digests, ["gone", "unnamed", "unnamed/amd64", "unnamed/att"]);
+    let policy = Upkeep::default();
+    let blind = Known { named: None, ..known(&policy) };
+    assert!(decide(&[Made::images("api").node("gone", 9, &["pr-8"], |_| ()).0], &blind).is_empty(), "notes that cannot be read");
 }
 
 #[test]

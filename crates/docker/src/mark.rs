@@ -1,0 +1,86 @@
+//! What says on a manifest who put it: annotations with the repository whose images these are, and with the inputs that one was made
+//! from. A mark tells our own from what others keep beside it; it is no signature, and whoever may push can copy one.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use monoship_core::error::{Error, Result};
+use monoship_core::name::Fingerprint;
+
+use super::manifest::{Document, Raw};
+
+/// The repository: `github.com/org/shop`.
+pub const REPOSITORY: &str = "vnd.monoship.repository";
+/// The fingerprint of an image's inputs, 64 digits.
+pub const FINGERPRINT: &str = "vnd.monoship.fingerprint";
+
+/// Who put a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The repository that it belongs to.
+    pub repository: String,
+    /// The inputs; none on what is no image, as a cache.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Mark {
+    /// As annotations of a manifest or an index.
+    #[must_use]
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::from([(REPOSITORY.to_owned(), self.repository.clone())]);
+        all.extend(self.fingerprint.as_ref().map(|inputs| (FINGERPRINT.to_owned(), inputs.to_string())));
+        all
+    }
+
+    /// The mark on a manifest; `None` where nobody marked it.
+    #[must_use]
+    pub fn of(document: &Document) -> Option<Self> {
+        let annotations = match document {
+            Document::Index(index) => &index.annotations,
+            Document::Manifest(manifest) => &manifest.annotations,
+        };
+        let repository = annotations.get(REPOSITORY)?.clone();
+        Some(Self { repository, fingerprint: annotations.get(FINGERPRINT).and_then(|text| text.parse().ok()) })
+    }
+
+    /// The same manifest with this mark on it; nothing else of it changes. Equal input gives equal bytes.
+    ///
+    /// # Errors
+    /// When the manifest is malformed.
+    pub fn put_on(&self, raw: &Raw) -> Result<Raw> {
+        let malformed = |e| Error::failed(format!("manifest {} is malformed", raw.digest())).source(e);
+        let mut document: Value = serde_json::from_slice(raw.bytes()).map_err(malformed)?;
+        for (name, value) in self.annotations() {
+            document["annotations"][name] = json!(value);
+        }
+        Ok(Raw::new(raw.media_type(), document.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
+
+    #[test]
+    fn a_mark_is_read_back_from_a_manifest_and_from_an_index_and_changes_nothing_else() {
+        let mark = Mark { repository: "github.com/org/shop".into(), fingerprint: Some(Fingerprint::of(b"x")) };
+        let config =
+            r#"{"mediaType":"a","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":1}"#;
+        let texts = [
+            (OCI_INDEX, r#"{"manifests":[],"annotations":{"a":"1"},"future":[1]}"#.to_owned()),
+            (OCI_MANIFEST, format!(r#"{{"config":{config},"layers":[],"future":[1]}}"#)),
+        ];
+        for (kind, text) in texts {
+            let raw = Raw::new(kind, text);
+            assert_eq!(Mark::of(&raw.document().unwrap()), None);
+            let marked = mark.put_on(&raw).unwrap();
+            assert_eq!(Mark::of(&marked.document().unwrap()), Some(mark.clone()));
+            let mut back: Value = serde_json::from_slice(marked.bytes()).unwrap();
+            assert_eq!(back["future"], json!([1]));
+            back["annotations"].as_object_mut().unwrap().retain(|name, _| !name.starts_with("vnd.monoship"));
+            assert_eq!(back["annotations"].as_object().unwrap().len(), usize::from(kind == OCI_INDEX));
+        }
+    }
+}
