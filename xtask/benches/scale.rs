@@ -73,7 +73,7 @@ fn slices(root: &Path) {
     let contexts: BTreeSet<String> = ["manifests", "production", "sources"].map(str::to_owned).into();
     let args = BTreeMap::new();
     for target in file.targets() {
-        let slice = file.slice(&Request { target, contexts: &contexts, args: &args, platforms: &[] });
+        let slice = file.slice(&Request { target, contexts: &contexts, args: &args, platforms: &[], own: None });
         drop(slice.expect("every target can be cut").texts());
     }
 }

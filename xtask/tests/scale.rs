@@ -14,6 +14,7 @@ use monoship_plan::part::{MainContext, Part};
 use monoship_workspace::dockerfile::{self, Request};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
+use monoship_workspace::sent::Sent;
 use support::generate::{self, Size};
 
 const SIZE: Size = Size { packages: 20, services: 4, files: 200 };
@@ -54,14 +55,15 @@ fn fingerprints(root: &Path) -> BTreeMap<String, Fingerprint> {
     let ignore = dockerfile::ignore_file(&path, root).unwrap();
     let ignore = Ignore::parse(&std::fs::read_to_string(ignore).unwrap()).unwrap();
     let pins = configuration::pins(&root.join("xtask.lock")).unwrap();
-    let main = MainContext::new(&tree, &ignore);
+    let sent = Sent::of_tree(&tree, &ignore);
+    let main = MainContext::new(&sent);
     let services = file.targets().filter(|name| tree.get(&format!("apps/{name}/package.json")).is_some());
     let inputs = |name: &str| {
         let sources = || Parts::from([(name.to_owned(), Part::files(tree.under(&format!("apps/{name}"))))]);
         let contexts: BTreeMap<String, Parts> =
             ["manifests", "production", "sources"].map(|context| (context.to_owned(), sources())).into();
         let (names, args) = (contexts.keys().cloned().collect(), BTreeMap::new());
-        let slice = file.slice(&Request { target: name, contexts: &names, args: &args, platforms: &[] }).unwrap();
+        let slice = file.slice(&Request { target: name, contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
         let pin = |image: &ImageRef| pins.get(image).map(ToString::to_string);
         let facts = Facts {
             target: name,
@@ -70,6 +72,8 @@ fn fingerprints(root: &Path) -> BTreeMap<String, Fingerprint> {
             main: &main,
             args: &args,
             pin: &pin,
+            syntax: None,
+            addresses: &BTreeMap::new(),
             platforms: &[],
             settings: &args,
         };

@@ -218,6 +218,28 @@ pub struct Platform(String);
 validated!(Platform);
 
 impl Platform {
+    /// The platform that a builder on this machine has without being told one, as BuildKit spells it (`containerd/platforms`): Linux,
+    /// whatever the machine runs, because its containers do.
+    #[must_use]
+    pub fn native() -> Self {
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "x86" => "386",
+            "aarch64" => "arm64",
+            "arm" => "arm/v7",
+            "powerpc64" => "ppc64le",
+            other => other,
+        };
+        Self(format!("linux/{arch}"))
+    }
+
+    /// Its parts: system, architecture, and the variant, which is empty where there is none.
+    #[must_use]
+    pub fn parts(&self) -> [&str; 3] {
+        let mut parts = self.0.split('/');
+        [(); 3].map(|()| parts.next().unwrap_or_default())
+    }
+
     /// `-<os>-<arch>[-<variant>]`, what is added to a cache scope where more than one platform is built.
     #[must_use]
     pub fn scope_suffix(&self) -> String {

@@ -20,12 +20,14 @@ pub mod layers;
 pub mod marks;
 pub mod notify;
 pub mod outcome;
+pub mod outside;
 pub mod planning;
 pub mod platforms;
 pub mod project;
 pub mod proof;
 pub mod publication;
 pub mod publish;
+pub mod sent;
 pub mod signing;
 pub mod since;
 pub mod update_release;
@@ -178,7 +180,10 @@ pub fn git(home: &Path, env: &Env, shutdown: &Shutdown) -> Git {
     Git::at(home, shutdown).with_vars(git_credentials(env))
 }
 
+/// Where a repository has [`state_dir`].
+pub const STATE: &str = "target/xtask";
+
 /// `target/xtask` of a repository: git ignores it, and `cargo clean` takes it away.
 pub fn state_dir(home: &Path) -> PathBuf {
-    home.join("target/xtask")
+    home.join(STATE)
 }

@@ -76,6 +76,8 @@ pub enum Reason {
     Syntax { before: Option<String>, after: Option<String> },
     /// A base image; `before` and `after` are digests.
     Base { image: ImageRef, before: Option<String>, after: Option<String> },
+    /// What an ADD fetches from an address.
+    Address { address: String, change: Change },
     /// A build argument. Its value is never shown.
     Argument { name: String, change: Change },
     /// A platform.
@@ -124,6 +126,7 @@ impl fmt::Display for Reason {
             Self::Base { image, after, .. } => {
                 write!(f, "base {} {}", image.familiar(), if after.is_some() { "added" } else { "removed" })
             }
+            Self::Address { address, change } => write!(f, "{address} {change}"),
             Self::Argument { name, change } => write!(f, "build argument {name} {change}"),
             Self::Platform { name, change } => write!(f, "platform {name} {change}"),
         }
@@ -158,6 +161,9 @@ pub fn explain(before: &Inputs, after: &Inputs) -> Vec<Reason> {
     }
     for (image, (before, after)) in differing(&before.bases, &after.bases) {
         reasons.push(Reason::Base { image: image.clone(), before: before.cloned(), after: after.cloned() });
+    }
+    for (address, (before, after)) in differing(&before.addresses, &after.addresses) {
+        reasons.push(Reason::Address { address: address.clone(), change: change(before, after) });
     }
     for (name, (before, after)) in differing(&before.arguments, &after.arguments) {
         reasons.push(Reason::Argument { name: name.clone(), change: change(before, after) });

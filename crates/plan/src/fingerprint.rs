@@ -1,25 +1,26 @@
 //! What goes into a service's image, as a versioned structure, and its fingerprint. No I/O: trees, slices and parts come in.
 //!
-//! # The format, version 1
+//! # The format, version 2
 //!
 //! A fingerprint is the SHA-256 of this JSON object, written without blanks, its keys in this order, the keys of every map sorted:
 //!
 //! ```text
-//! schema     1
+//! schema     2
 //! target     the target stage
-//! syntax     the value of `# syntax=`, or null
+//! syntax     the frontend's image with the digest it is pinned to, or null where the builder's own reads the Dockerfile
 //! stages     for each reached stage its name (`#n` for the n-th without one) and the hashes of its steps, FROM first: the first
 //!            16 hexadecimal digits of the SHA-256 of the step's canonical text (see `workspace::dockerfile::Slice::texts`)
 //! contexts   for each named build context that a reached step uses: the hash of each of its parts, by the part's name
 //! main       the hash of the files of the main context that reached steps can see, or null where they see none
 //! bases      each image from outside, with the digest it is pinned to
+//! addresses  each address that an ADD fetches and no checksum holds, with what it held when it was asked
 //! arguments  each build argument that is given and can matter, with the first 16 digits of its value's SHA-256
 //! platforms  the platforms, sorted
 //! settings   what else changes the image: attestations, compression, the epoch, the architecture where no platform is named
 //! ```
 //!
-//! A part's hash is the SHA-256 of its entries, sorted by name, each as name, zero byte, value, zero byte. The value of a file is its git
-//! mode, a blank, and its blob id. So a fingerprint holds no time, no absolute path, no line number, and nothing of what the target does
+//! A part's hash is the SHA-256 of its entries, sorted by name, each as name, zero byte, value, zero byte. The value of a file is its
+//! mode, a blank, and the id that git would give to its content as it lies on disk. So a fingerprint holds no time, no absolute path, no line number, and nothing of what the target does
 //! not reach. What is recorded after a build is the whole structure, entries included, so that the next plan can say what differs; values
 //! of build arguments are in neither.
 //!
@@ -38,7 +39,7 @@ use monoship_workspace::dockerfile::{Slice, StageText};
 mod tests;
 
 /// The format's version. Raise it whenever equal inputs may come to mean another image: every service is then built once.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A build context's parts by name: for sources, one for each package of the closure.
 pub type Parts = BTreeMap<String, Part>;
@@ -51,7 +52,7 @@ pub struct Inputs {
     pub schema: u32,
     /// The target stage.
     pub target: String,
-    /// The value of `# syntax=`.
+    /// The frontend's image and its digest; `None` where the builder's own frontend reads the Dockerfile.
     pub syntax: Option<String>,
     /// The reached stages, by name.
     pub stages: BTreeMap<String, StageInput>,
@@ -61,6 +62,9 @@ pub struct Inputs {
     pub main: Option<Part>,
     /// Images from outside and what they are pinned to.
     pub bases: BTreeMap<ImageRef, String>,
+    /// Addresses that an ADD fetches, and what each held.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, String>,
     /// Build arguments and hashes of their values: a value must not get into a record.
     pub arguments: BTreeMap<String, String>,
     /// The platforms.
@@ -94,6 +98,10 @@ pub struct Facts<'a> {
     pub args: &'a BTreeMap<String, String>,
     /// What an image is pinned to: a digest, or what tells one stand-in from another.
     pub pin: &'a dyn Fn(&ImageRef) -> Option<String>,
+    /// The frontend's image and its digest, where the Dockerfile or an argument names one.
+    pub syntax: Option<String>,
+    /// What each address holds that an ADD fetches and the Dockerfile does not pin.
+    pub addresses: &'a BTreeMap<String, String>,
     /// The platforms that will be built.
     pub platforms: &'a [Platform],
     /// Attestation and output settings that change the image.
@@ -128,11 +136,12 @@ impl Inputs {
         Ok(Self {
             schema: SCHEMA,
             target: facts.target.to_owned(),
-            syntax: facts.slice.syntax().map(str::to_owned),
+            syntax: facts.syntax.clone(),
             stages: facts.slice.texts().into_iter().map(stage_input).collect(),
             contexts,
             main: facts.main.seen_by(facts.slice),
             bases,
+            addresses: addresses(facts)?,
             arguments: arguments(facts),
             platforms: facts.platforms.iter().cloned().collect(),
             settings: facts.settings.clone(),
@@ -153,6 +162,7 @@ impl Inputs {
             contexts: self.contexts.iter().map(|(name, parts)| (name.as_str(), hashes(parts))).collect(),
             main: self.main.as_ref().map(Part::hash),
             bases: &self.bases,
+            addresses: &self.addresses,
             arguments: &self.arguments,
             platforms: &self.platforms,
             settings: &self.settings,
@@ -190,6 +200,7 @@ struct Hashed<'a> {
     contexts: BTreeMap<&'a str, BTreeMap<String, String>>,
     main: Option<&'a str>,
     bases: &'a BTreeMap<ImageRef, String>,
+    addresses: &'a BTreeMap<String, String>,
     arguments: &'a BTreeMap<String, String>,
     platforms: &'a BTreeSet<Platform>,
     settings: &'a BTreeMap<String, String>,
@@ -202,6 +213,18 @@ fn short_hash(text: &str) -> String {
 fn stage_input(stage: StageText) -> (String, StageInput) {
     let (steps, lines) = stage.steps.iter().map(|(text, line)| (short_hash(text), *line)).unzip();
     (stage.name, StageInput { steps, lines })
+}
+
+/// The addresses that the Dockerfile does not pin, each with what it held.
+fn addresses(facts: &Facts<'_>) -> Result<BTreeMap<String, String>> {
+    let unpinned = facts.slice.addresses().iter().filter(|address| !address.is_pinned());
+    let held = unpinned.map(|address| {
+        let held = facts.addresses.get(&address.address).ok_or_else(|| {
+            Error::failed(format!("the target `{}` adds {}, and nobody asked what it holds", facts.target, address.address))
+        })?;
+        Ok((address.address.clone(), held.clone()))
+    });
+    held.collect()
 }
 
 /// The arguments that can matter: declared in a reached stage or read by a reached FROM, and those BuildKit itself listens to.

@@ -2,15 +2,14 @@
 //! service that it goes into, so that 200 services over 1,000 packages cost 1,000 parts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use monoship_core::name::sha256_hex;
-use monoship_workspace::dockerfile::{ContextSource, Slice};
-use monoship_workspace::dockerignore::Ignore;
-use monoship_workspace::git::{File, Tree};
+use monoship_workspace::dockerfile::Slice;
+use monoship_workspace::git::File;
+use monoship_workspace::sent::Sent;
 
 /// What a part's entries are, which is how a change among them reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,51 +123,37 @@ fn hash(entries: &[Entry]) -> String {
     sha256_hex(&bytes)
 }
 
-/// So many files are matched against the ignore file by one thread at a time: enough of one folder that its parents are looked at once.
-const PIECE: usize = 4_096;
-
-/// The main build context as Docker's ignore file leaves it, and the parts of it that targets see.
-pub struct MainContext<'t> {
-    tree: &'t Tree,
-    ignore: &'t Ignore,
-    /// Places in the tree, not references to it: these would tie the type to one lifetime.
-    kept: OnceLock<Vec<usize>>,
+/// The main build context as a builder is sent it, and the parts of it that targets see.
+pub struct MainContext<'s> {
+    sent: &'s Sent,
     /// Targets mostly see the same paths (`COPY . .`): each distinct set is cut once.
     parts: Mutex<BTreeMap<BTreeSet<String>, Part>>,
 }
 
-impl<'t> MainContext<'t> {
-    /// The files of `tree` that `ignore` leaves in.
+impl<'s> MainContext<'s> {
+    /// Of what is sent; every pattern of the targets must have been looked for.
     #[must_use]
-    pub fn new(tree: &'t Tree, ignore: &'t Ignore) -> Self {
-        Self { tree, ignore, kept: OnceLock::new(), parts: Mutex::default() }
-    }
-
-    /// The files, where a target sees any; computed when first asked for.
-    pub fn kept(&self) -> impl Iterator<Item = &'t File> {
-        let files = self.tree.files();
-        let kept = self.kept.get_or_init(|| {
-            let pieces = files.par_chunks(PIECE).enumerate().map(|(piece, files)| {
-                let mut walker = self.ignore.walker();
-                let kept = (piece * PIECE..).zip(files).filter(|(_, file)| !walker.excludes(&file.path));
-                kept.map(|(at, _)| at).collect::<Vec<usize>>()
-            });
-            pieces.flatten_iter().collect()
-        });
-        kept.iter().map(|at| &files[*at])
+    pub fn new(sent: &'s Sent) -> Self {
+        Self { sent, parts: Mutex::default() }
     }
 
     /// What the steps of `slice` can see of the context; `None` where no step looks at it.
     pub fn seen_by(&self, slice: &Slice<'_>) -> Option<Part> {
-        if slice.sources().is_empty() {
+        let patterns = slice.patterns();
+        if patterns.is_empty() {
             return None;
         }
-        let patterns: BTreeSet<String> = slice.sources().iter().map(|source| source.pattern.clone()).collect();
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let cut = || {
-            let sources: Vec<ContextSource> =
-                patterns.iter().map(|pattern| ContextSource { pattern: pattern.clone(), line: 0 }).collect();
-            Part::files(self.kept().filter(|file| sources.iter().any(|source| source.sees(&file.path))))
+            let places: BTreeSet<usize> = patterns.iter().flat_map(|pattern| self.sent.seen_by(pattern)).collect();
+            let mut value = String::new();
+            let entries = places.into_iter().map(|at| -> Entry {
+                let entry = &self.sent.entries()[at];
+                value.clear();
+                entry.describe(&mut value);
+                (Arc::from(&*entry.path), Arc::from(value.as_str()))
+            });
+            Part::new(Kind::Files, entries)
         };
         Some(parts.entry(patterns.clone()).or_insert_with(cut).clone())
     }

@@ -42,6 +42,7 @@ fn taken_in(step: &StepInputs, inputs: &Inputs) -> Inputs {
     let main = inputs.main.as_ref().filter(|_| !step.sources.is_empty());
     let names = |image: &ImageRef| step.named.iter().any(|name| name.parse::<ImageRef>().is_ok_and(|named| named == *image));
     let bases = inputs.bases.iter().filter(|(image, _)| names(image));
+    let fetched = inputs.addresses.iter().filter(|(address, _)| step.addresses.contains(*address));
     let arguments = inputs.arguments.iter().filter(|(name, _)| step.args.contains(*name));
     Inputs {
         schema: inputs.schema,
@@ -51,6 +52,7 @@ fn taken_in(step: &StepInputs, inputs: &Inputs) -> Inputs {
         contexts: contexts.map(|(name, parts)| (name.clone(), parts.clone())).collect(),
         main: main.map(|part| Part::new(part.kind(), part.entries().iter().filter(|(path, _)| sees(path)).cloned())),
         bases: bases.map(|(image, pin)| (image.clone(), pin.clone())).collect(),
+        addresses: fetched.map(|(address, held)| (address.clone(), held.clone())).collect(),
         arguments: arguments.map(|(name, hash)| (name.clone(), hash.clone())).collect(),
         platforms: inputs.platforms.clone(),
         settings: BTreeMap::new(),

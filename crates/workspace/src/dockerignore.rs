@@ -101,7 +101,7 @@ impl Ignore {
 
     /// One step of the walk (`MatchesUsingParentResults`): whether `path` is left out, and which patterns matched it, given which
     /// matched its parent.
-    fn step(&self, path: &str, parent: Option<&[bool]>) -> (bool, Vec<bool>) {
+    pub(crate) fn step(&self, path: &str, parent: Option<&[bool]>) -> (bool, Vec<bool>) {
         if let Some(parent) = parent.filter(|parent| parent[self.revocable..].contains(&true)) {
             return (true, parent.to_vec());
         }
@@ -122,6 +122,21 @@ impl Ignore {
             }
         }
         (excluded, matches)
+    }
+}
+
+impl Ignore {
+    /// True where nothing below the folder `path`, which is left out by the patterns that `matches` tells of, can be put back
+    /// (`filter.go` of BuildKit's sender, which then does not look into it).
+    pub(crate) fn is_final(&self, path: &str, matches: &[bool]) -> bool {
+        let below = |text: &str| text.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        let can_put_back = |pattern: &Pattern| match &pattern.shape {
+            Shape::Exact(exact) => below(exact),
+            Shape::Prefix(prefix) => below(prefix) || path.starts_with(prefix.trim_end_matches('/')),
+            Shape::Suffix(_) | Shape::Tokens { .. } => true,
+        };
+        matches.get(self.revocable..).is_some_and(|rest| rest.contains(&true))
+            || !self.patterns.iter().any(|pattern| pattern.exception && can_put_back(pattern))
     }
 }
 

@@ -5,7 +5,7 @@
 //! `ls-files -s` 0.04 s, `diff-files` 0.25 s, `ls-files -o` 0.22 s; `git status`, which also compares the index with HEAD, 0.3 to
 //! 0.5 s). Reading `.git/index` ourselves would save the smallest of these and would have to know split and sparse indexes.
 
-mod hash;
+pub(crate) mod hash;
 mod history;
 mod listing;
 mod names;
@@ -23,6 +23,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::execute::started::Started;
 use monoship_core::secret::Secret;
 
+pub use hash::Format;
 pub use history::{Head, is_full_id};
 pub use listing::Looking;
 pub use names::Index;
@@ -125,6 +126,9 @@ pub struct Tree {
     files: Vec<File>,
     dirty: BTreeSet<String>,
     absent: BTreeSet<String>,
+    converted: BTreeMap<String, ObjectId>,
+    pointers: BTreeSet<String>,
+    format: Format,
     odd: Vec<String>,
     outside_git: Option<String>,
 }
@@ -188,6 +192,38 @@ impl Tree {
     #[must_use]
     pub fn absent(&self) -> &BTreeSet<String> {
         &self.absent
+    }
+
+    /// Files that git calls clean and whose content on disk is another than the one git keeps (filters, LFS, line ends, encodings,
+    /// `$Id$`), each with the id of the one git keeps.
+    #[must_use]
+    pub fn converted(&self) -> &BTreeMap<String, ObjectId> {
+        &self.converted
+    }
+
+    /// Files whose content is in Git LFS, and not on disk.
+    #[must_use]
+    pub fn pointers(&self) -> &BTreeSet<String> {
+        &self.pointers
+    }
+
+    /// The hash of its ids.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// A commit's tree as it would be on disk beside the work tree `here`: where both have a file with the content that git keeps, and
+    /// that is converted on its way to this machine's disk, its id is that of what is on disk.
+    #[must_use]
+    pub fn as_checked_out_beside(&self, here: &Self) -> Self {
+        let mut tree = self.clone();
+        for (path, kept) in &here.converted {
+            if let (Some(at), Some(on_disk)) = (tree.place(path).filter(|at| tree.files[*at].id == *kept), here.get(path)) {
+                tree.files[at].id = on_disk.id;
+            }
+        }
+        tree
     }
 
     /// Names that are not UTF-8, made readable. They are not in [`Tree::files`]; whoever needs their folder must refuse.

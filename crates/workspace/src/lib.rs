@@ -12,6 +12,7 @@ pub mod load;
 mod matching;
 pub mod package;
 pub mod prune;
+pub mod sent;
 pub mod sources;
 mod usage;
 

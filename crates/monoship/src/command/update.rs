@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
 use crate::stage::configuration;
-use crate::stage::inputs::{PINS, digest_of, external_images};
+use crate::stage::inputs::{PINS, digest_of, pinned_images};
 use crate::stage::project;
 use monoship_core::error::Result;
 
@@ -14,7 +14,7 @@ use monoship_core::error::Result;
 pub fn run(flags: &cli::Update, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let (session, reporter) = surroundings.session()?;
     let project = project::load(&session, &session.home)?;
-    let images = external_images(&session, &project)?;
+    let images = pinned_images(&session, &project)?;
     let path = session.home.join(PINS);
     let mut pins = configuration::pins(&path)?;
     let moved = pins.update(&images, flags.image.as_ref(), &|image| digest_of(&session.registry, image))?;

@@ -9,7 +9,7 @@ use crate::stage::project::{self, Project};
 use crate::stage::publication::Marks;
 use crate::stage::publish::Order;
 use crate::stage::verify::{Noted, Request, Service};
-use crate::stage::{Session, configuration, inputs, signing, since};
+use crate::stage::{Session, configuration, inputs, outside, signing, since};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
 use monoship_docker::cosign::{Cosign, Signer};
@@ -171,7 +171,7 @@ impl Claims {
         changes: &'a (dyn Fn(&str) -> Result<Affected> + Sync),
     ) -> Result<Request<'a>> {
         let scanner = match &self.attest.sbom {
-            Sbom::On => Some(inputs::SCANNER.parse()?),
+            Sbom::On => Some(outside::SCANNER.parse()?),
             Sbom::Generator(image) => Some(image.clone()),
             Sbom::Off => None,
         };

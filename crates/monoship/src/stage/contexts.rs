@@ -11,11 +11,12 @@ use monoship_core::error::Result;
 use monoship_core::event::{Level, Task};
 use monoship_core::name::ServiceName;
 use monoship_plan::fingerprint::Parts;
-use monoship_plan::part::{Kind, MainContext, Part};
+use monoship_plan::part::{Kind, Part};
 use monoship_plan::services::Service;
 use monoship_workspace::PackageId;
 use monoship_workspace::context;
 use monoship_workspace::prune::{Install, PrunePlan};
+use monoship_workspace::sent;
 use monoship_workspace::sources::Sources;
 
 /// The Dockerfile stages that a pruned context replaces, where the Dockerfile has them.
@@ -36,8 +37,7 @@ pub struct Cut<'p> {
 /// # Errors
 /// When a closure cannot be cut.
 pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
-    let main = MainContext::new(&project.tree, &project.ignore);
-    let sources = Sources::new(&project.workspace, &project.tree, main.kept());
+    let sources = Sources::new(&project.workspace, &project.tree, sent::left_in(&project.tree, &project.ignore));
     let plans = services.par_iter().map(|service| {
         let package = project.workspace.find(&service.package)?;
         Ok((service.name.clone(), PrunePlan::new(&project.workspace, &sources, package, false)?))

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::stage::engine as engines;
 use crate::stage::project::Project;
-use crate::stage::{Session, configuration, contexts, given};
+use crate::stage::{Session, configuration, contexts, given, outside};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef, Platform};
@@ -28,9 +28,6 @@ const EPOCH: &str = "315532800";
 
 /// The argument that BuildKit's exporters read the epoch from.
 pub const EPOCH_ARGUMENT: &str = "SOURCE_DATE_EPOCH";
-
-/// What BuildKit runs for `--sbom=true`.
-pub const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
 
 /// The file of pins, beside `xtask.toml`.
 pub const PINS: &str = "xtask.lock";
@@ -63,6 +60,7 @@ impl Target<'_> {
             contexts: &contexts,
             args: &self.args,
             platforms: self.platforms,
+            own: None,
         })
     }
 }
@@ -88,6 +86,19 @@ impl Bases {
     #[must_use]
     pub fn at(&self, pins: Pins) -> Self {
         Self { pins, stand_ins: self.stand_ins.clone(), otherwise: Some("not pinned") }
+    }
+
+    /// What tells one content of a tool's image (the frontend, the scanner) from another, with its name.
+    fn tool(&self, image: &ImageRef) -> String {
+        match self.identity(image) {
+            Some(digest) if image.digest().is_none() => format!("{image}@{digest}"),
+            _ => image.to_string(),
+        }
+    }
+
+    /// A tool's image as a builder is told it.
+    pub fn held(&self, image: &ImageRef) -> ImageRef {
+        if self.stand_ins.contains_key(image) { image.clone() } else { self.pins.pinned(image).unwrap_or_else(|| image.clone()) }
     }
 
     /// The named contexts that hold the images of `inputs` to their pins: `--build-context node:24=docker-image://node:24@sha256:…`.
@@ -148,7 +159,7 @@ pub fn of_base<'a>(session: &'a Session, request: &'a BuildRequest) -> Target<'a
 
 fn with_epoch(session: &Session, args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let mut args = args.clone();
-    args.insert(EPOCH_ARGUMENT.to_owned(), epoch(session));
+    args.entry(EPOCH_ARGUMENT.to_owned()).or_insert_with(|| epoch(session));
     args
 }
 
@@ -170,11 +181,23 @@ pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<
     let targets = services.iter().map(|service| (service.target.as_str(), &service.given));
     for (target, given) in targets.chain([(config.base_target.as_str(), &config.images.given)]) {
         let contexts = given.contexts.keys().cloned().collect();
-        let request = dockerfile::Request { target, contexts: &contexts, args: &args, platforms: &config.images.platforms };
+        let platforms = &config.images.platforms;
+        let request = dockerfile::Request { target, contexts: &contexts, args: &args, platforms, own: None };
         let slice = project.dockerfile.slice(&request)?;
         images.extend(slice.images().map(|base| base.image));
         images.extend(given::images(given, &slice).cloned());
     }
+    images.extend(outside::frontends(session, project)?);
+    Ok(images)
+}
+
+/// What `xtask.lock` pins: the images that are built on, the frontend that reads the Dockerfile, and the scanner where SBOMs are made.
+///
+/// # Errors
+/// As [`external_images`].
+pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
+    let mut images = external_images(session, project)?;
+    images.extend(outside::scanner(&session.config.attest.sbom)?);
     Ok(images)
 }
 
@@ -227,15 +250,31 @@ pub fn ensure_bases(
     images: &BTreeSet<ImageRef>,
 ) -> Result<Bases> {
     let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
-    if request.pushes() && request.sbom == Sbom::On {
-        wanted.push(SCANNER.parse()?);
+    let mut tools = outside::frontends(session, project)?;
+    if let Some(scanner) = scanner_of(request)? {
+        wanted.extend((request.sbom == Sbom::On).then(|| scanner.clone()));
+        tools.insert(scanner);
     }
     let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
     let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().collect();
     let path = project.root.join(PINS);
     let mut pins = configuration::pins(&path)?;
     let real = images.iter().filter(|image| !stand_ins.contains_key(image));
-    let moved = pins.ensure(real, request.locked, &|image| digest_of(&session.registry, image))?;
+    let resolve = |image: &ImageRef| digest_of(&session.registry, image);
+    let mut moved = pins.ensure(real, request.locked, &resolve)?;
+    for tool in tools.iter().filter(|image| !stand_ins.contains_key(image)) {
+        match pins.ensure([tool], request.locked, &resolve) {
+            Ok(pinned) => moved.extend(pinned),
+            Err(error) if request.locked || error.is_cancelled() => return Err(error),
+            // A builder may have it, or reach another registry than we do.
+            Err(error) => session.events.notice(
+                Level::Warning,
+                None,
+                format!("{} is not pinned, and can be another on the next machine: {error}", tool.familiar()),
+                Some("run `cargo xtask update` where its registry answers, and commit xtask.lock".to_owned()),
+            ),
+        }
+    }
     if !moved.is_empty() {
         configuration::save_pins(&pins, &path)?;
         let names: Vec<String> = moved.iter().map(|pin| pin.image.to_string()).collect();
@@ -243,6 +282,14 @@ pub fn ensure_bases(
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }
     Ok(Bases { pins, stand_ins, otherwise: None })
+}
+
+/// The image that makes the SBOM, where one is made.
+///
+/// # Errors
+/// When BuildKit's own is no image's name.
+pub fn scanner_of(request: &BuildRequest) -> Result<Option<ImageRef>> {
+    if request.pushes() { outside::scanner(&request.sbom) } else { Ok(None) }
 }
 
 /// What an image's tag points to now, for a pin.
@@ -267,23 +314,23 @@ pub fn gather(
     slices: &[dockerfile::Slice<'_>],
     bases: &Bases,
 ) -> Result<Vec<Inputs>> {
-    let main = MainContext::new(&project.tree, &project.ignore);
-    let image_settings = settings(session, capabilities, request);
-    let none = BTreeMap::<String, String>::new();
+    let sent = project.sent(&slices.iter().flat_map(dockerfile::Slice::patterns).collect())?;
+    let main = MainContext::new(&sent);
+    let image_settings = settings(session, capabilities, request, bases)?;
+    let native = Platform::native().to_string();
+    let addresses = project.addresses(session, slices)?;
     let configured = given::Contexts::read(session, project, bases, targets.iter().map(|target| target.given).zip(slices))?;
-    // In a registry, a laptop's image and a server's may not have one name.
-    let mut own_platform = image_settings.clone();
-    if request.pushes() {
-        own_platform.insert("platform".to_owned(), std::env::consts::ARCH.to_owned());
-    }
     let inputs = targets.par_iter().zip(slices).map(|(target, slice)| {
         let mut contexts = target.contexts.clone();
         contexts.extend(configured.of(target.given, slice));
-        let mut settings = match (target.makes_image, target.platforms.is_empty()) {
-            (true, true) => own_platform.clone(),
-            (true, false) => image_settings.clone(),
-            (false, _) => none.clone(),
-        };
+        let mut settings = if target.makes_image { image_settings.clone() } else { BTreeMap::new() };
+        // In a registry, a laptop's image and a server's may not have one name.
+        if target.makes_image && target.platforms.is_empty() && request.pushes() {
+            settings.insert("platform".to_owned(), native.clone());
+        }
+        if slice.depends_on_builder() {
+            settings.insert("builder".to_owned(), native.clone());
+        }
         settings.extend(given::settings(session, target.given, slice, target.makes_image));
         Inputs::new(&fingerprint::Facts {
             target: target.name,
@@ -292,6 +339,8 @@ pub fn gather(
             main: &main,
             args: &target.args,
             pin: &|image| bases.identity(image),
+            syntax: outside::frontend(&project.dockerfile, &target.args)?.map(|image| bases.tool(&image)),
+            addresses: &addresses,
             platforms: target.platforms,
             settings: &settings,
         })
@@ -300,7 +349,12 @@ pub fn gather(
 }
 
 /// What else changes the image: where it goes decides its compression and whether it is attested.
-fn settings(session: &Session, capabilities: Capabilities, request: &BuildRequest) -> BTreeMap<String, String> {
+fn settings(
+    session: &Session,
+    capabilities: Capabilities,
+    request: &BuildRequest,
+    bases: &Bases,
+) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::from([("epoch".to_owned(), epoch(session))]);
     let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
     match &request.destination {
@@ -316,15 +370,8 @@ fn settings(session: &Session, capabilities: Capabilities, request: &BuildReques
                     Provenance::Off => "off".to_owned(),
                 },
             );
-            set(
-                "sbom",
-                match &request.sbom {
-                    Sbom::On => "on".to_owned(),
-                    Sbom::Generator(image) => image.to_string(),
-                    Sbom::Off => "off".to_owned(),
-                },
-            );
+            set("sbom", scanner_of(request)?.map_or_else(|| "off".to_owned(), |image| bases.tool(&image)));
         }
     }
-    settings
+    Ok(settings)
 }

@@ -183,7 +183,7 @@ fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, 
     let none = || vec![None; image.layers.len()];
     let Some(service) = service else { return none() };
     let (contexts, args, platforms) = (BTreeSet::new(), &service.build_args, &service.platforms[..]);
-    let request = dockerfile::Request { target: &service.target, contexts: &contexts, args, platforms };
+    let request = dockerfile::Request { target: &service.target, contexts: &contexts, args, platforms, own: None };
     let Ok(lineage) = dockerfile.lineage(&request) else { return none() };
     let steps = lineage.of_history(&image.history);
     lines_of(now, image.layers.iter().map(|layer| steps.get(layer.step?).cloned().flatten()).collect())
@@ -193,7 +193,7 @@ fn of_provenance(built_from: &BuiltFrom, platform: &str) -> Option<Vec<Option<Or
     let dockerfile = Dockerfile::parse(Path::new(&built_from.file), &built_from.text).ok()?;
     let target = built_from.target.as_deref().or_else(|| dockerfile.stages().last()?.name())?;
     let (contexts, platforms): (_, Vec<Platform>) = (BTreeSet::new(), platform.parse().into_iter().collect());
-    let request = dockerfile::Request { target, contexts: &contexts, args: &built_from.args, platforms: &platforms };
+    let request = dockerfile::Request { target, contexts: &contexts, args: &built_from.args, platforms: &platforms, own: None };
     let lineage = dockerfile.lineage(&request).ok()?;
     Some(built_from.lines.iter().map(|lines| lineage.of_lines(lines)).collect())
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::stage::inputs::{self, Bases};
 use crate::stage::project::{self, Project};
 use crate::stage::proof::{self, Standing as Found, Wanted};
-use crate::stage::{Session, caches, contexts, given, marks, since};
+use crate::stage::{Session, caches, contexts, given, marks, outside, sent, since};
 use crate::stages::Ground;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -63,6 +63,7 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
     let mut gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, bases)?;
+    sent::tell(session, project, request, &gathered)?;
     let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
     let looked_up = targets.iter().zip(&slices).map(|(target, slice)| given::resolve(session, project, bases, target, slice));
     let mut looked_up: Vec<given::Resolved> = looked_up.collect();
@@ -73,7 +74,7 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
     let (affected, before) = match &request.since {
         Some(since) => {
             let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
-            let (affected, before) = since::compare(session, capabilities, request, bases, since, &after)?;
+            let (affected, before) = since::compare(session, project, capabilities, request, bases, since, &after)?;
             (Some(affected), before)
         }
         None => (None, BTreeMap::new()),
@@ -297,7 +298,7 @@ impl Planner<'_> {
         let base = any.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
             let mut base = self.target(Task::Base, base.0, base.1, cache.unwrap_or_default());
-            base.spec.build_args.extend(config.images.build_args.clone());
+            base.spec.build_args.extend(handed_on(&config.images.build_args));
             divide(&mut base, shared, None, facts.get(&config.base_target));
             base
         });
@@ -348,7 +349,7 @@ impl Planner<'_> {
             context: self.project.root.clone(),
             target: inputs.target.clone(),
             contexts,
-            build_args: BTreeMap::from([(inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session))]),
+            build_args: self.own_arguments(&inputs),
             secrets,
             options: given.options,
             annotations: given.annotations,
@@ -372,11 +373,18 @@ impl Planner<'_> {
         mark.map(|mark| mark.annotations()).unwrap_or_default()
     }
 
+    /// What a builder is told beside the configured arguments: the epoch, and the frontend at its pinned digest.
+    fn own_arguments(&self, inputs: &Inputs) -> BTreeMap<String, String> {
+        let epoch = (inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session));
+        let frontend = inputs.syntax.as_ref().map(|frontend| (outside::SYNTAX_ARGUMENT.to_owned(), frontend.clone()));
+        [Some(epoch), frontend].into_iter().flatten().collect()
+    }
+
     /// What a service's build has beyond any target's: its arguments, an image, attestations.
     fn finish_service(&self, target: &mut TargetPlan, service: &Service, image: &ImageRef) {
         let named = |tags: &[Tag]| tags.iter().map(|tag| image.with_tag(tag.clone())).collect();
         let spec = &mut target.spec;
-        spec.build_args.extend(service.build_args.clone());
+        spec.build_args.extend(handed_on(&service.build_args));
         spec.output = match &self.request.destination {
             Destination::Engine(tags) => {
                 // Elsewhere the user may have chosen (`docker buildx use`) a builder whose images are not the engine's.
@@ -400,12 +408,18 @@ impl Planner<'_> {
             Provenance::Min => Some("mode=min".to_owned()),
             Provenance::Off => None,
         };
-        spec.sbom = match &self.request.sbom {
-            Sbom::On => Some("true".to_owned()),
-            Sbom::Generator(image) => Some(format!("generator={image}")),
-            Sbom::Off => None,
-        };
+        let scanner = inputs::scanner_of(self.request).ok().flatten().map(|image| self.bases.held(&image));
+        spec.sbom = scanner.map(|image| match &self.request.sbom {
+            // What it stands for is BuildKit's own choice, by the same name.
+            Sbom::On if image.digest().is_none() => "true".to_owned(),
+            _ => format!("generator={image}"),
+        });
     }
+}
+
+/// The configured arguments that are handed on as they are: the frontend is told by its pinned name.
+fn handed_on(args: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
+    args.iter().filter(|(name, _)| *name != outside::SYNTAX_ARGUMENT).map(|(name, value)| (name.clone(), value.clone()))
 }
 
 /// Divides a build for several platforms where its parts can be joined again: each has caches of its own, so that none replaces another's

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::stage::Session;
+use crate::stage::sent::Known;
+use crate::stage::{STATE, Session};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
@@ -27,6 +28,8 @@ pub struct Project {
     pub ignore: Ignore,
     /// Git's view of it.
     pub tree: Arc<Tree>,
+    /// What a builder is sent of it; see [`Project::sent`].
+    pub known: Known,
 }
 
 impl Project {
@@ -61,9 +64,19 @@ impl Ahead {
 /// The first such file; git failures.
 pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
     let now = session.git().in_worktree(&project.root).worktree()?;
-    let changed = project.tree.changed(&now);
-    let counts = |path: &&String| **path == session.config.images.dockerfile || images.iter().any(|inputs| inputs.count_on(path));
-    match changed.keys().find(counts) {
+    let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().collect();
+    let mut new = BTreeSet::new();
+    if let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) {
+        let again = sent.again(&project.root, &now, &project.ignore, STATE)?;
+        let differs = sent.changed(&again);
+        new.extend(differs.iter().filter(|path| project.tree.get(path).is_none()).cloned());
+        changed.extend(differs);
+    }
+    let counts = |path: &&String| {
+        let is_counted = images.iter().any(|inputs| inputs.count_on(path));
+        **path == session.config.images.dockerfile || new.contains(*path) || is_counted
+    };
+    match changed.iter().find(counts) {
         Some(path) => Err(Error::failed(format!("`{path}` was edited while the run was under way"))
             .hint("run this again: the image would be taken for one without that edit")),
         None => Ok(()),
@@ -89,7 +102,7 @@ pub fn load(session: &Session, root: &Path) -> Result<Project> {
         let hint = "every file is read on each run; in a git repository only changed ones are".to_owned();
         session.events.notice(Level::Warning, None, why, Some(hint));
     }
-    Ok(Project { root: root.to_owned(), workspace, dockerfile, ignore, tree: Arc::new(tree) })
+    Ok(Project { root: root.to_owned(), workspace, dockerfile, ignore, tree: Arc::new(tree), known: Known::default() })
 }
 
 fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> {

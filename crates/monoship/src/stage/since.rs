@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::service::lay_over;
 use crate::stage::inputs::{self, Bases, PINS};
 use crate::stage::project::Project;
+use crate::stage::sent::Known;
 use crate::stage::{Session, contexts};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -24,6 +25,7 @@ use monoship_workspace::contents::Commit;
 use monoship_workspace::dockerfile::Dockerfile;
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
+use monoship_workspace::sent::Sent;
 use pnpm::join;
 
 /// Compares the services of now, whose inputs are `after`, with those of the revision that `since` means, whose inputs are returned too. Where that revision cannot
@@ -33,6 +35,7 @@ use pnpm::join;
 /// When git knows no such revision, or a shallow clone cannot be deepened to it.
 pub fn compare(
     session: &Session,
+    here: &Project,
     capabilities: Capabilities,
     request: &Request,
     bases: &Bases,
@@ -42,7 +45,7 @@ pub fn compare(
     let git = session.git();
     let commit = commit(&git, since)?;
     let before = Commit::at(&git, &commit)
-        .and_then(|commit| read(session, commit))
+        .and_then(|commit| read(session, commit, Some(here)))
         .and_then(|(config, project)| inputs_of(session, capabilities, request, bases, &config, &project));
     let before = match before {
         Ok(before) => before,
@@ -64,7 +67,7 @@ pub fn compare(
 pub fn between(session: &Session, release: &Release, before: &str, after: &str) -> Result<Affected> {
     let git = session.git();
     let at = |commit| {
-        let (config, project) = read(session, Commit::at(&git, commit)?)?;
+        let (config, project) = read(session, Commit::at(&git, commit)?, None)?;
         let request = release.build(&config, pool::builds_at_once());
         inputs_of(session, Capabilities::default(), &request, &Bases::default(), &config, &project)
     };
@@ -83,8 +86,9 @@ pub fn commit(git: &Git, since: &Since) -> Result<String> {
     }
 }
 
-/// The monorepo as it is in a commit, with its configuration.
-fn read(session: &Session, commit: Commit) -> Result<(Config, Project)> {
+/// The monorepo as it is in a commit, with its configuration. Where it is compared with the working tree `here`, files are as a checkout
+/// would have them on this machine, and what git does not know is taken to have been the same then.
+fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Config, Project)> {
     let root = &session.home;
     let mut config = match session.config.file.strip_prefix(root) {
         Ok(file) => {
@@ -100,8 +104,16 @@ fn read(session: &Session, commit: Commit) -> Result<(Config, Project)> {
     let dockerfile = Dockerfile::parse(&root.join(&name), &text)?;
     let ignore = [format!("{name}.dockerignore"), ".dockerignore".to_owned()].iter().find_map(|path| commit.text(path));
     let ignore = ignore.map(|text| Ignore::parse(&text)).transpose()?.unwrap_or_default();
-    let tree = Arc::clone(commit.tree());
-    Ok((config, Project { root: root.clone(), workspace: Workspace::of_commit(commit)?, dockerfile, ignore, tree }))
+    let (tree, sent) = match here {
+        Some(here) => {
+            let tree = commit.tree().as_checked_out_beside(&here.tree);
+            let sent = Sent::of_commit(&tree, &ignore, &here.last_sent().unwrap_or_default(), &here.tree);
+            (Arc::new(tree), sent)
+        }
+        None => (Arc::clone(commit.tree()), Sent::of_tree(commit.tree(), &ignore)),
+    };
+    let (root, known) = (root.clone(), Known::given(sent, here));
+    Ok((config, Project { root, workspace: Workspace::of_commit(commit)?, dockerfile, ignore, tree, known }))
 }
 
 fn inputs_of(

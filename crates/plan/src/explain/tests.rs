@@ -33,6 +33,7 @@ fn base() -> Inputs {
         stages: named(&[("api", steps(&[("f", 30), ("a", 31)])), ("api-build", steps(&[("f", 40), ("a", 41), ("b", 44)]))]),
         contexts: named(&[("sources", sources), ("manifests", manifests)]),
         main: None,
+        addresses: BTreeMap::new(),
         bases: BTreeMap::from([("node:24".parse().unwrap(), format!("sha256:{}", "a".repeat(64)))]),
         arguments: named(&[("MODE", "h".to_owned())]),
         platforms: ["linux/amd64".parse().unwrap()].into(),

@@ -9,6 +9,7 @@ use crate::part::{Kind, MainContext};
 use monoship_workspace::dockerfile::{Dockerfile, Request};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{File, Tree};
+use monoship_workspace::sent::Sent;
 
 const DOCKERFILE: &str = "\
 FROM node:24 AS base
@@ -59,16 +60,18 @@ fn changed(given: &Given<'_>) -> Vec<String> {
         ]);
         let args = BTreeMap::from([("LEVEL".to_owned(), given.level.to_owned()), ("UNUSED".to_owned(), "1".to_owned())]);
         let names: BTreeSet<String> = contexts.keys().cloned().collect();
-        let slice = file.slice(&Request { target: "end", contexts: &names, args: &args, platforms: &[] }).unwrap();
+        let slice = file.slice(&Request { target: "end", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
         let files = ["packages/x/b.ts", "packages/y/c.ts"].map(|path| File::new(path, false, &id(given.main)).unwrap());
         let (tree, ignore) = (Tree::from_files(files.to_vec()), Ignore::default());
         let inputs = Inputs::new(&Facts {
             target: "end",
             slice: &slice,
             contexts: &contexts,
-            main: &MainContext::new(&tree, &ignore),
+            main: &MainContext::new(&Sent::of_tree(&tree, &ignore)),
             args: &args,
             pin: &|_| Some(given.pin.to_owned()),
+            syntax: None,
+            addresses: &BTreeMap::new(),
             platforms: &[],
             settings: &BTreeMap::from([("output".to_owned(), given.pin.to_owned())]),
         })
@@ -112,11 +115,12 @@ fn a_lock_entry_is_taken_in_by_the_install() {
     let file =
         Dockerfile::parse(Path::new("Dockerfile"), "FROM node AS a\nRUN --mount=from=manifests,target=/m install\n").unwrap();
     let (names, args) = (BTreeSet::from(["manifests".to_owned()]), BTreeMap::new());
-    let slice = file.slice(&Request { target: "a", contexts: &names, args: &args, platforms: &[] }).unwrap();
+    let slice = file.slice(&Request { target: "a", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
     let (tree, ignore) = (Tree::default(), Ignore::default());
     let inputs = |version: &str| {
         let contexts = BTreeMap::from([("manifests".to_owned(), Parts::from([("lock".to_owned(), lock(version))]))]);
-        let main = MainContext::new(&tree, &ignore);
+        let sent = Sent::of_tree(&tree, &ignore);
+        let main = MainContext::new(&sent);
         let pin = |_: &ImageRef| Some("1".to_owned());
         let facts = Facts {
             target: "a",
@@ -125,6 +129,8 @@ fn a_lock_entry_is_taken_in_by_the_install() {
             main: &main,
             args: &args,
             pin: &pin,
+            syntax: None,
+            addresses: &BTreeMap::new(),
             platforms: &[],
             settings: &args,
         };

@@ -217,7 +217,8 @@ mod tests {
     fn lines(dockerfile: &str, target: &str, history: &[&str]) -> Vec<Option<usize>> {
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), dockerfile).unwrap();
         let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
-        let lineage = dockerfile.lineage(&Request { target, contexts: &contexts, args: &args, platforms: &[] }).unwrap();
+        let lineage =
+            dockerfile.lineage(&Request { target, contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let history: Vec<String> = history.iter().map(|step| (*step).to_owned()).collect();
         lineage.of_history(&history).into_iter().map(|origin| origin.map(|origin| origin.line)).collect()
     }

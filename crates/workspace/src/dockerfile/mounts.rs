@@ -54,7 +54,8 @@ mod tests {
                     RUN --mount=type=ssh --mount=type=ssh,id=hub,required=false --mount=type=cache,target=/c x\n";
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
         let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
-        let slice = dockerfile.slice(&Request { target: "api", contexts: &contexts, args: &args, platforms: &[] }).unwrap();
+        let slice =
+            dockerfile.slice(&Request { target: "api", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let shown = |all: &BTreeMap<String, Mounted>| -> Vec<String> {
             all.iter().map(|(id, mounted)| format!("{id} {} {}", mounted.required, mounted.line)).collect()
         };

@@ -19,8 +19,10 @@ pub struct Request<'a> {
     pub contexts: &'a BTreeSet<String>,
     /// The build arguments that will be given.
     pub args: &'a BTreeMap<String, String>,
-    /// The platforms that will be built. With none, `TARGETARCH` and its like are not set.
+    /// The platforms that will be built. With none it is the builder's own.
     pub platforms: &'a [Platform],
+    /// The builder's own platform; [`Platform::native`] where it is not known.
+    pub own: Option<&'a Platform>,
 }
 
 /// What one target reaches.
@@ -33,6 +35,7 @@ pub struct Slice<'d> {
     pub(super) images: BTreeMap<ImageRef, usize>,
     pub(super) contexts: BTreeSet<String>,
     pub(super) sources: BTreeSet<ContextSource>,
+    pub(super) addresses: BTreeSet<Address>,
     pub(super) args: BTreeSet<String>,
     pub(super) globals: BTreeMap<String, String>,
     pub(super) secrets: BTreeMap<String, Mounted>,
@@ -66,6 +69,47 @@ pub struct ContextSource {
     pub line: usize,
 }
 
+/// An address that an ADD fetches, variables replaced.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Address {
+    /// The address as the builder is told it; a `$` in it is a variable whose value is not known here.
+    pub address: String,
+    /// The line of the instruction, from 1.
+    pub line: usize,
+    /// The instruction says what it has to hold (`--checksum`).
+    pub checksum: bool,
+}
+
+impl Address {
+    /// True where the Dockerfile itself says what is fetched: by a checksum, or as a commit of a git repository by its full id.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        let is_commit = |text: &str| matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let fragment = self.address.split_once('#').is_some_and(|(_, rest)| is_commit(rest.split(':').next().unwrap_or(rest)));
+        let query = self.address.split_once('?').is_some_and(|(_, query)| {
+            let query = query.split('#').next().unwrap_or(query);
+            let says = |pair: (&str, &str)| matches!(pair.0, "checksum" | "commit" | "ref") && is_commit(pair.1);
+            query.split('&').filter_map(|pair| pair.split_once('=')).any(says)
+        });
+        self.checksum || self.repository().is_some() && (fragment || query)
+    }
+
+    /// Where it is a git repository: its address, and the branch, tag or commit, empty for the default branch.
+    #[must_use]
+    pub fn repository(&self) -> Option<(&str, &str)> {
+        let (place, fragment) = self.address.split_once('#').unwrap_or((&self.address, ""));
+        let (place, query) = place.split_once('?').unwrap_or((place, ""));
+        let http = place.starts_with("http://") || place.starts_with("https://");
+        let named =
+            || query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| matches!(*key, "ref" | "branch" | "tag"));
+        let revision = match fragment.split(':').next() {
+            Some("") | None => named().map_or("", |(_, value)| value),
+            Some(revision) => revision,
+        };
+        (!http || place.ends_with(".git")).then_some((place, revision))
+    }
+}
+
 /// A stage in a form that only changes when what it does changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageText {
@@ -89,6 +133,7 @@ impl Dockerfile {
             images: BTreeMap::new(),
             contexts: BTreeSet::new(),
             sources: BTreeSet::new(),
+            addresses: BTreeSet::new(),
             args: BTreeSet::new(),
             globals: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -107,7 +152,7 @@ impl Dockerfile {
     /// # Errors
     /// As [`Dockerfile::slice`].
     pub fn reachable(&self, target: &str, contexts: &BTreeSet<String>) -> Result<Vec<&Stage>> {
-        let slice = self.slice(&Request { target, contexts, args: &BTreeMap::new(), platforms: &[] })?;
+        let slice = self.slice(&Request { target, contexts, args: &BTreeMap::new(), platforms: &[], own: None })?;
         Ok(slice.stages.into_values().collect())
     }
 
@@ -145,6 +190,19 @@ impl Slice<'_> {
         &self.contexts
     }
 
+    /// The addresses that it fetches.
+    #[must_use]
+    pub fn addresses(&self) -> &BTreeSet<Address> {
+        &self.addresses
+    }
+
+    /// True where it reads what BuildKit says of the builder's own platform (`BUILDPLATFORM` and its like): its result can then differ
+    /// from one builder to another, whatever platform is asked for.
+    #[must_use]
+    pub fn depends_on_builder(&self) -> bool {
+        self.args.iter().any(|name| matches!(name.as_str(), "BUILDARCH" | "BUILDOS" | "BUILDPLATFORM" | "BUILDVARIANT"))
+    }
+
     /// The paths of the main context it can see. `--exclude` is not taken into account: the answer may be too large, never too small.
     #[must_use]
     pub fn sources(&self) -> &BTreeSet<ContextSource> {
@@ -161,6 +219,12 @@ impl Slice<'_> {
     #[must_use]
     pub fn agents(&self) -> &BTreeMap<String, Mounted> {
         &self.agents
+    }
+
+    /// The patterns of [`Slice::sources`], each once.
+    #[must_use]
+    pub fn patterns(&self) -> BTreeSet<String> {
+        self.sources.iter().map(|source| source.pattern.clone()).collect()
     }
 
     /// The build arguments that can change it: those its stages declare, and those its FROM lines read.
@@ -243,6 +307,9 @@ impl ContextSource {
         if self.pattern == "." {
             return true;
         }
+        if let Some(plain) = self.plain() {
+            return path.strip_prefix(plain).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        }
         let pattern: Vec<Component<'_>> = self.pattern.split('/').map(Component::read).collect();
         let path: Vec<&str> = path.split('/').collect();
         // `**` at the end stands for something: `a/**` does not see `a` itself.
@@ -250,6 +317,29 @@ impl ContextSource {
             Some((Component::Any, parents)) => ends(parents, &path)[..path.len()].contains(&true),
             _ => ends(&pattern, &path).contains(&true),
         }
+    }
+
+    /// The pattern, where it is the name of one file or folder.
+    #[must_use]
+    pub fn plain(&self) -> Option<&str> {
+        (!self.pattern.contains(['*', '?', '[', '\\'])).then_some(&*self.pattern)
+    }
+
+    /// True where the pattern can match something below the folder `dir`.
+    #[must_use]
+    pub fn leads_to(&self, dir: &str) -> bool {
+        if self.pattern == "." {
+            return true;
+        }
+        let mut pattern = self.pattern.split('/');
+        for name in dir.split('/') {
+            match pattern.next() {
+                None | Some("**") => return true,
+                Some(part) if path_match(part, name).unwrap_or(true) => {}
+                Some(_) => return false,
+            }
+        }
+        true
     }
 }
 

@@ -20,6 +20,8 @@ pub struct StepInputs {
     pub named: BTreeSet<String>,
     /// The paths of the main context that it sees.
     pub sources: BTreeSet<ContextSource>,
+    /// The addresses that it fetches.
+    pub addresses: BTreeSet<String>,
     /// The build arguments that are declared for it.
     pub args: BTreeSet<String>,
 }
@@ -50,6 +52,8 @@ impl<'d> Slice<'d> {
             }
             number += 1;
             let mut step = StepInputs { stage: label.clone(), number, ..inputs.clone() };
+            let fetched = self.addresses.iter().filter(|address| address.line == instruction.line);
+            step.addresses.extend(fetched.map(|address| address.address.clone()));
             for origin in origins(&inner) {
                 match origin {
                     Origin::Named(name) => step.named.extend([name.to_ascii_lowercase(), name]),

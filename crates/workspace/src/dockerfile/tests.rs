@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use monoship_core::name::Platform;
 
 fn parse(text: &str) -> Dockerfile {
     Dockerfile::parse(Path::new("Dockerfile"), text).unwrap()
@@ -17,12 +18,12 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn slice<'d>(file: &'d Dockerfile, target: &str, contexts: &[&str], args: &[(&str, &str)]) -> Slice<'d> {
-    file.slice(&Request { target, contexts: &set(contexts), args: &map(args), platforms: &[] }).unwrap()
+    file.slice(&Request { target, contexts: &set(contexts), args: &map(args), platforms: &[], own: None }).unwrap()
 }
 
 fn refused(text: &str, target: &str) -> Error {
     let file = parse(text);
-    file.slice(&Request { target, contexts: &set(&[]), args: &map(&[]), platforms: &[] }).unwrap_err()
+    file.slice(&Request { target, contexts: &set(&[]), args: &map(&[]), platforms: &[], own: None }).unwrap_err()
 }
 
 fn names<'d>(slice: &'d Slice<'d>) -> Vec<&'d str> {
@@ -159,11 +160,16 @@ fn a_base_chosen_by_platform_reaches_every_platforms_stage() {
         "FROM a AS base-amd64\nFROM b AS base-arm64\nFROM c AS base-s390x\nFROM base-${TARGETARCH} AS api\nARG TARGETARCH\nCOPY dist/$TARGETARCH /\n",
     );
     let platforms = ["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()];
-    let cut = file.slice(&Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &platforms }).unwrap();
+    let cut =
+        file.slice(&Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &platforms, own: None }).unwrap();
     assert_eq!(names(&cut), ["base-amd64", "base-arm64", "api"]);
     assert_eq!(patterns(&cut), ["dist/amd64", "dist/arm64"]);
-    let error = file.slice(&Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &[] }).unwrap_err();
-    assert_eq!(error.place().unwrap().1, Some(4));
+    // With none named it is the builder's own, as for buildx.
+    let own: Platform = "linux/s390x".parse().unwrap();
+    let request = Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &[], own: Some(&own) };
+    assert_eq!(names(&file.slice(&request).unwrap()), ["base-s390x", "api"]);
+    let native = slice(&file, "api", &[], &[("TARGETARCH", "arm64")]);
+    assert_eq!(names(&native), ["base-arm64", "api"], "an argument of that name wins");
 }
 
 #[test]
@@ -278,4 +284,55 @@ fn the_ignore_file_beside_the_dockerfile_wins() {
     let own = dir.path().join("Dockerfile.monorepo-optimized.dockerignore");
     std::fs::write(&own, "b").unwrap();
     assert_eq!(ignore_file(&dockerfile, dir.path()), Some(own));
+}
+
+#[test]
+fn every_argument_that_buildkit_sets_by_itself_is_known_without_a_platform() {
+    let names = ["BUILDARCH", "BUILDOS", "BUILDPLATFORM", "TARGETARCH", "TARGETOS", "TARGETPLATFORM", "TARGETSTAGE"];
+    let native = Platform::native();
+    for name in names {
+        let file = parse(&format!("FROM scratch AS rt\nFROM rt AS api\nARG {name}\nCOPY dist/${name} /\n"));
+        let cut = slice(&file, "api", &[], &[]);
+        let [os, arch, _] = native.parts();
+        let value = match name {
+            "TARGETSTAGE" => "api",
+            name if name.ends_with("ARCH") => arch,
+            name if name.ends_with("OS") => os,
+            _ => native.as_str(),
+        };
+        assert_eq!(patterns(&cut), [format!("dist/{value}")], "{name}");
+        assert_eq!(cut.depends_on_builder(), name.starts_with("BUILD"), "{name}");
+    }
+    let file = parse("FROM scratch AS tools-linux\nFROM tools-${BUILDOS} AS api\nCOPY a /\n");
+    assert_eq!(slice(&file, "api", &[], &[]).stages().count(), 2);
+    let cross = parse("FROM --platform=$BUILDPLATFORM a AS build\nFROM scratch AS api\nCOPY --from=build /x /\n");
+    assert!(slice(&cross, "api", &[], &[]).depends_on_builder());
+}
+
+#[test]
+fn an_address_is_known_with_its_variables_and_whether_the_dockerfile_pins_it() {
+    let id = "0123456789abcdef0123456789abcdef01234567";
+    let text = format!(
+        "FROM a AS api\nARG V=1\nADD https://h/x-$V.tgz /\nADD --checksum=sha256:00 https://h/y /\nADD https://h/r.git#main:sub /\n\
+         ADD https://h/r.git#{id} /\nADD git@h:o/r.git /\nADD https://h/r.git?ref={id} $UNKNOWN/z local /\nADD https://h/$W /\n"
+    );
+    let file = parse(&text);
+    let cut = slice(&file, "api", &[], &[]);
+    let found: Vec<(&str, bool)> = cut.addresses().iter().map(|a| (a.address.as_str(), a.is_pinned())).collect();
+    let (commit, query) = (format!("https://h/r.git#{id}"), format!("https://h/r.git?ref={id}"));
+    let expected = [
+        ("git@h:o/r.git", false),
+        ("https://h/$W", false),
+        (commit.as_str(), true),
+        ("https://h/r.git#main:sub", false),
+        (query.as_str(), true),
+        ("https://h/x-1.tgz", false),
+        ("https://h/y", true),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(patterns(&cut), [".", "local"]);
+    let revision = |text: &str| cut.addresses().iter().find(|a| a.address == text).unwrap().repository().unwrap().1.to_owned();
+    assert_eq!((revision("https://h/r.git#main:sub"), revision("git@h:o/r.git")), ("main".to_owned(), String::new()));
+    let copied = parse("FROM a AS api\nCOPY https://h/x /\n");
+    assert!(slice(&copied, "api", &[], &[]).addresses().is_empty(), "only ADD fetches");
 }

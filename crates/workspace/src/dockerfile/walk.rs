@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::slice::{ContextSource, Request, Slice};
+use super::slice::{Address, ContextSource, Request, Slice};
 use super::{Dockerfile, Instruction, Stage, words};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform};
@@ -47,16 +47,9 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         platform: Option<&Platform>,
         slice: &'s mut Slice<'d>,
     ) -> Result<Self> {
-        let mut parts = platform.map(Platform::as_str).unwrap_or_default().split('/');
-        let mut known = BTreeMap::new();
-        if let (Some(platform), Some(os), Some(arch)) = (platform, parts.next(), parts.next()) {
-            known.insert("TARGETPLATFORM", platform.to_string());
-            known.insert("TARGETOS", os.to_owned());
-            known.insert("TARGETARCH", arch.to_owned());
-            known.insert("TARGETVARIANT", parts.next().unwrap_or_default().to_owned());
-        }
-        let mut walk =
-            Self { file, request, platform: known, globals: BTreeMap::new(), slice, done: BTreeSet::new(), open: Vec::new() };
+        let own = request.own.cloned().unwrap_or_else(Platform::native);
+        let platform = own_arguments(request, platform.unwrap_or(&own), &own);
+        let mut walk = Self { file, request, platform, globals: BTreeMap::new(), slice, done: BTreeSet::new(), open: Vec::new() };
         walk.read_globals()?;
         Ok(walk)
     }
@@ -186,13 +179,20 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
             self.slice.args.extend(inner.declared(escape).into_iter().map(|(name, _)| name));
         }
         super::mounts::note(&inner, instruction.line, self.slice);
+        let line = instruction.line;
         for origin in origins(&inner) {
             match origin {
-                Origin::Named(from) => self.from(&from, stage, instruction.line)?,
+                Origin::Named(from) => self.from(&from, stage, line)?,
                 Origin::Main(paths) => {
                     for path in paths {
-                        let pattern = self.main_path(&path, scope);
-                        self.slice.sources.insert(ContextSource { pattern, line: instruction.line });
+                        let path = self.expand(&path, scope);
+                        if inner.keyword == "ADD" && path.as_deref().is_ok_and(is_address) {
+                            let checksum = inner.flag("checksum").is_some();
+                            self.slice.addresses.extend(path.map(|address| Address { address, line, checksum }));
+                            continue;
+                        }
+                        let pattern = path.map_or_else(|()| ".".to_owned(), |path| clean(&path));
+                        self.slice.sources.insert(ContextSource { pattern, line });
                     }
                 }
             }
@@ -250,15 +250,38 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         }
     }
 
-    /// A source path, clean and relative. A variable without a value (the base image may set it) makes it the whole context.
-    fn main_path(&self, path: &str, scope: &Scope) -> String {
-        let escape = self.file.escape;
+    /// A source with its variables replaced. Where one has no value (the base image may set it) it can be the whole context, or, behind
+    /// what says that it is an address, any address.
+    fn expand(&self, path: &str, scope: &Scope) -> Result<String, ()> {
         let known = |name: &str| scope.value(name);
-        match words::expand(path, escape, true, &known) {
-            Ok(path) if !path.contains('$') => clean(&path),
-            _ => ".".to_owned(),
+        match words::expand(path, self.file.escape, true, &known) {
+            Ok(path) if !path.contains('$') || is_address(&path) => Ok(path),
+            _ => Err(()),
         }
     }
+}
+
+/// The arguments that BuildKit sets itself (`defaultArgs` in `dockerfile2llb`), which a build argument of the same name replaces.
+fn own_arguments(request: &Request<'_>, target: &Platform, own: &Platform) -> BTreeMap<&'static str, String> {
+    let ([os, arch, variant], [own_os, own_arch, own_variant]) = (target.parts(), own.parts());
+    let set = [
+        ("BUILDARCH", own_arch),
+        ("BUILDOS", own_os),
+        ("BUILDPLATFORM", own.as_str()),
+        ("BUILDVARIANT", own_variant),
+        ("TARGETARCH", arch),
+        ("TARGETOS", os),
+        ("TARGETPLATFORM", target.as_str()),
+        ("TARGETSTAGE", request.target),
+        ("TARGETVARIANT", variant),
+    ];
+    let given = |name: &str| request.args.get(name).cloned();
+    set.into_iter().map(|(name, value)| (name, given(name).unwrap_or_else(|| value.to_owned()))).collect()
+}
+
+/// What ADD fetches instead of taking it from the context (`ADD` in `dockerfile2llb`, `gitutil.ParseGitRef`).
+fn is_address(source: &str) -> bool {
+    ["http://", "https://", "git@", "ssh://", "git://"].iter().any(|scheme| source.starts_with(scheme))
 }
 
 /// The path without `.`, `..` that would leave the context, doubled, leading and trailing slashes. `.` for the context itself.
@@ -287,13 +310,12 @@ pub(super) fn origins(instruction: &Instruction) -> Vec<Origin> {
     }
 }
 
-/// The sources of a COPY or ADD without `--from`: all words but the last, less heredocs and addresses.
+/// The sources of a COPY or ADD without `--from`: all words but the last, less heredocs.
 fn copied(instruction: &Instruction) -> Vec<String> {
     let mut words =
         words::json_list(&instruction.args).unwrap_or_else(|| instruction.args.split_whitespace().map(str::to_owned).collect());
     words.pop();
-    let remote = |word: &String| ["http://", "https://", "git@", "ssh://", "git://"].iter().any(|p| word.starts_with(p));
-    words.retain(|word| !(word.starts_with("<<") || instruction.keyword == "ADD" && remote(word)));
+    words.retain(|word| !word.starts_with("<<"));
     words
 }
 

@@ -1,8 +1,7 @@
 //! Blob ids computed by us, for files git has no current id for, and the walk of a folder that is in no repository. No git
 //! command runs here.
 //!
-//! Content is hashed as it lies on disk. Where a clean filter applies (line ends, LFS) that is not the id git would give, so such
-//! a file counts as changed while it is dirty: one build too many, never one too few.
+//! Content is hashed as it lies on disk, whatever git would make of it on its way into the repository: that is what a builder is handed.
 
 use std::fs::{self, Metadata};
 use std::io::{self, Read as _};
@@ -20,38 +19,65 @@ use monoship_core::name::hex;
 const NEVER_SOURCE: [&str; 2] = [".git", "node_modules"];
 
 /// The hash a repository uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Format {
     /// The usual one.
+    #[default]
     Sha1,
     /// `extensions.objectFormat = sha256`.
     Sha256,
 }
 
 /// Hashes the files at `paths` (relative to `root`), in parallel. What has vanished, or is no file, is left out.
-pub fn files(root: &Path, paths: &[(String, Option<Mode>)], format: Format) -> Result<Vec<File>> {
-    let hashed = paths.par_iter().map(|(path, mode)| file(root, path, *mode, format));
+pub fn files(root: &Path, paths: &[(String, Option<Mode>)], format: Format) -> Result<Vec<Hashed>> {
+    let hashed = paths.par_iter().map(|(path, mode)| {
+        let found = one(root, path, format)?;
+        Ok(found.map(|mut found| {
+            found.file.mode = mode.unwrap_or(found.file.mode);
+            found
+        }))
+    });
     Ok(hashed.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-fn file(root: &Path, path: &str, mode: Option<Mode>, format: Format) -> Result<Option<File>> {
+/// A file that was read.
+#[derive(Debug)]
+pub struct Hashed {
+    /// What it is.
+    pub file: File,
+    /// Its size in bytes.
+    pub size: u64,
+    /// It only says where Git LFS keeps the content (the first line of its format, version 1).
+    pub is_pointer: bool,
+}
+
+/// What every file of Git LFS begins with that has no content yet.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+
+/// Hashes the file or link at `path` (relative to `root`); `None` where there is neither.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn one(root: &Path, path: &str, format: Format) -> Result<Option<Hashed>> {
     let full = root.join(path);
-    let hashed = fs::symlink_metadata(&full).and_then(|meta| blob(&full, &meta, format));
+    let hashed = fs::symlink_metadata(&full).and_then(|meta| Ok((blob(&full, &meta, format)?, meta.len())));
     match hashed {
-        Ok(Some((seen, id))) => Ok(Some(File { path: path.into(), mode: mode.unwrap_or(seen), id })),
-        Ok(None) => Ok(None),
+        Ok((Some((mode, id, is_pointer)), size)) => {
+            Ok(Some(Hashed { file: File { path: path.into(), mode, id }, size, is_pointer }))
+        }
+        Ok((None, _)) => Ok(None),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(Error::io("read", &full, error)),
     }
 }
 
-/// The mode and blob id of one file; `None` for what git does not keep (folders, sockets, pipes).
-fn blob(path: &Path, meta: &Metadata, format: Format) -> io::Result<Option<(Mode, ObjectId)>> {
+/// The mode and blob id of one file, and whether it is a pointer; `None` for what git does not keep (folders, sockets, pipes).
+fn blob(path: &Path, meta: &Metadata, format: Format) -> io::Result<Option<(Mode, ObjectId, bool)>> {
     if meta.is_symlink() {
         let target = fs::read_link(path)?.into_os_string().into_vec();
         let mut hasher = Hasher::new(format, target.len() as u64);
         hasher.update(&target);
-        return Ok(hasher.finish().map(|id| (Mode::Symlink, id)));
+        return Ok(hasher.finish().map(|id| (Mode::Symlink, id, false)));
     }
     if !meta.is_file() {
         return Ok(None);
@@ -60,11 +86,12 @@ fn blob(path: &Path, meta: &Metadata, format: Format) -> io::Result<Option<(Mode
     let mut reader = fs::File::open(path)?;
     let mut hasher = Hasher::new(format, meta.len());
     let mut buffer = vec![0; 64 * 1024];
-    let mut seen = 0;
+    let (mut seen, mut is_pointer) = (0, false);
     loop {
         match reader.read(&mut buffer)? {
             0 => break,
             n => {
+                is_pointer |= seen == 0 && buffer[..n].starts_with(POINTER);
                 seen += n as u64;
                 hasher.update(&buffer[..n]);
             }
@@ -73,7 +100,7 @@ fn blob(path: &Path, meta: &Metadata, format: Format) -> io::Result<Option<(Mode
     if seen != meta.len() {
         return Err(io::Error::other("it changed while it was read; run this again"));
     }
-    Ok(hasher.finish().map(|id| (mode, id)))
+    Ok(hasher.finish().map(|id| (mode, id, is_pointer)))
 }
 
 enum Hasher {

@@ -1,7 +1,20 @@
 //! From git's answers to a [`Tree`]: the index and what differs from it, or a commit's tree; submodules taken in.
+//!
+//! What git calls clean is not read, but where git's word does not tell what is on disk. These are looked at:
+//!
+//! - files that attributes convert on their way (`filter`, LFS among them; `ident`, `working-tree-encoding`, `text`, `eol`), and all of
+//!   them under `core.autocrlf`: git calls clean what it would convert back to what it keeps;
+//! - files that git was told not to look at: `assume-unchanged`, and `skip-worktree` where the file is on disk;
+//! - unmerged paths.
+//!
+//! And these settings are not the user's here: `core.fileMode` and `core.symlinks` (git would not look at the bits and kinds that a
+//! builder is handed), `core.trustCtime` and `core.checkStat` (an edit that sets size and time back is found), `core.fsmonitor`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
+use std::io::ErrorKind;
+
+use rayon::prelude::*;
 
 use super::hash::{self, Format};
 use super::{File, Git, Mode, NOT_A_REPOSITORY, ObjectId, Question, Tree};
@@ -13,11 +26,27 @@ const MAX_DEPTH: usize = 8;
 /// What asks for the index: see [`parse_index`].
 pub(super) const INDEX: [&str; 4] = ["ls-files", "--stage", "-v", "-z"];
 
-/// See [`Git::look`]: three answers on their way.
+/// What git is told to look at, whatever the repository's configuration says.
+const LOOK_CLOSELY: [&str; 8] =
+    ["-c", "core.fileMode=true", "-c", "core.symlinks=true", "-c", "core.trustCtime=true", "-c", "core.checkStat=default"];
+
+/// The paths that an attribute may convert between the disk and the repository. What is marked `-text` and nothing else is not.
+const CONVERTED: [&str; 6] = [
+    "ls-files",
+    "-z",
+    "--",
+    ".",
+    ":(exclude,attr:!filter !ident !working-tree-encoding !text !eol !crlf)",
+    ":(exclude,attr:-text !filter !ident !working-tree-encoding)",
+];
+
+/// See [`Git::look`]: five answers on their way.
 pub struct Looking {
     differs: Question,
     untracked: Question,
     index: Question,
+    converted: Question,
+    line_ends: Question,
 }
 
 impl Git {
@@ -39,8 +68,13 @@ impl Git {
         Ok(Looking {
             // The one that takes longest first.
             untracked: self.start(&["ls-files", "--others", "--exclude-standard", "-z"])?,
-            differs: self.start(&["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"])?,
+            differs: self.start(
+                &[&LOOK_CLOSELY[..], &["diff-files", "--raw", "-z", "--relative", "--no-renames", "--ignore-submodules=all"]]
+                    .concat(),
+            )?,
             index: self.start(&INDEX)?,
+            converted: self.start(&CONVERTED)?,
+            line_ends: self.start(&["config", "--get", "core.autocrlf"])?,
         })
     }
 
@@ -71,13 +105,20 @@ impl Git {
     fn folder(&self, why: &str) -> Result<Tree> {
         let (paths, odd) = hash::walk(&self.root)?;
         let paths: Vec<_> = paths.into_iter().map(|path| (path, None)).collect();
-        let files = hash::files(&self.root, &paths, Format::Sha1)?;
-        Ok(Tree { odd, outside_git: Some(why.to_owned()), ..Tree::from_files(files) })
+        let hashed = hash::files(&self.root, &paths, Format::Sha1)?;
+        let pointers = hashed.iter().filter(|hashed| hashed.is_pointer).map(|hashed| hashed.file.path.to_string()).collect();
+        let files = hashed.into_iter().map(|hashed| hashed.file).collect();
+        Ok(Tree { odd, pointers, outside_git: Some(why.to_owned()), ..Tree::from_files(files) })
     }
 
     fn read_worktree(&self, looking: Looking, depth: usize) -> Result<Tree> {
         // The quickest answer is read while the others are on their way.
         let mut listing = parse_index(&looking.index.bytes()?)?;
+        for path in self.there_all_the_same(&listing.tree) {
+            listing.tree.absent.remove(&path);
+            listing.unsure.insert(path);
+        }
+        listing.converted = converted(&listing.tree, &looking.converted.bytes()?, looking.line_ends.answer()?.as_deref());
         let (mut differs, untracked) = (parse_differences(&looking.differs.bytes()?)?, looking.untracked.bytes()?);
         let (paths, nested) = parse_untracked(&untracked, &mut listing.tree.odd);
         differs.extend(paths.into_iter().map(|path| (path.to_owned(), Some(None))));
@@ -92,18 +133,63 @@ impl Git {
             differs.entry(path).or_insert(Some(None));
         }
         let replaced = listing.take_out(&differs);
+        self.take_in_converted(listing, &differs)?;
         let there: Vec<_> = differs.iter().filter_map(|(path, mode)| Some((path.clone(), (*mode)?))).collect();
-        let files = hash::files(&self.root, &there, listing.format)?;
-        let hashed = files.len();
-        listing.tree.files.extend(files);
-        listing.tree.dirty.extend(differs.into_keys());
-        // The index can be out of date about times; a file whose content has its id again is not dirty.
-        for file in &listing.tree.files[listing.tree.files.len() - hashed..] {
+        let tree = &mut listing.tree;
+        tree.dirty.extend(differs.into_keys());
+        for hash::Hashed { file, is_pointer, .. } in hash::files(&self.root, &there, tree.format)? {
+            // The index can be out of date about times; a file whose content has its id again is not dirty.
             if replaced.get(&*file.path).is_some_and(|(mode, id)| *mode == file.mode && *id == file.id) {
-                listing.tree.dirty.remove(&*file.path);
+                tree.dirty.remove(&*file.path);
+            }
+            tree.pointers.extend(is_pointer.then(|| file.path.to_string()));
+            tree.files.push(file);
+        }
+        Ok(())
+    }
+
+    /// Looks at what git calls clean and may convert. The tree is sorted by now, and has nothing that differs.
+    fn take_in_converted(&self, listing: &mut Listing, differs: &Differences) -> Result<()> {
+        let mut there = std::mem::take(&mut listing.converted);
+        let tree = &mut listing.tree;
+        there.retain(|(path, _)| !differs.contains_key(path) && !tree.absent.contains(path));
+        for hash::Hashed { file, is_pointer, .. } in hash::files(&self.root, &there, tree.format)? {
+            let Some(at) = tree.place(&file.path) else { continue };
+            tree.pointers.extend(is_pointer.then(|| file.path.to_string()));
+            if tree.files[at].id != file.id {
+                tree.converted.insert(file.path.to_string(), tree.files[at].id);
+                tree.files[at].id = file.id;
             }
         }
         Ok(())
+    }
+
+    /// Files that a sparse checkout leaves out, or `skip-worktree` hides, and that are on disk.
+    fn there_all_the_same(&self, tree: &Tree) -> Vec<String> {
+        let absent: Vec<&String> = tree.absent.iter().collect();
+        let pieces = absent.par_chunks(1_024).map(|paths| {
+            let mut found = Vec::new();
+            // Mostly whole folders are left out: what lies in a folder that is not there is not asked for.
+            let mut gone: Option<String> = None;
+            for path in paths {
+                if gone.as_ref().is_some_and(|gone| path.starts_with(gone)) {
+                    continue;
+                }
+                match self.root.join(path).symlink_metadata() {
+                    Ok(there) if !there.is_dir() => found.push((*path).clone()),
+                    Err(error) if error.kind() == ErrorKind::NotFound => gone = self.first_missing(path),
+                    _ => {}
+                }
+            }
+            found
+        });
+        pieces.flatten_iter().collect()
+    }
+
+    /// The outermost folder of a path that is not on disk, with a slash at its end.
+    fn first_missing(&self, path: &str) -> Option<String> {
+        let folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+        folders.into_iter().find(|folder| !self.root.join(folder).exists()).map(|folder| format!("{folder}/"))
     }
 
     /// Puts the files of checked-out submodules, and of repositories that lie untracked in the work tree, in their place.
@@ -198,14 +284,27 @@ pub(super) fn parse_untracked<'a>(answer: &'a [u8], odd: &mut Vec<String>) -> (V
     (paths, nested)
 }
 
+/// The files that may be converted on their way between disk and repository, by git's list of those with an attribute that says so, and
+/// by `core.autocrlf`: under `input`, too, a file whose lines end in CRLF is clean where they end in LF in the repository.
+fn converted(tree: &Tree, named: &[u8], line_ends: Option<&str>) -> Vec<(String, Option<Mode>)> {
+    let may_be = |file: &&File| matches!(file.mode, Mode::Plain | Mode::Executable);
+    let found = |file: &File| (file.path.to_string(), Some(file.mode));
+    if line_ends.is_some_and(|said| !matches!(said.trim(), "" | "false" | "no" | "off" | "0")) {
+        return tree.files.iter().filter(may_be).map(found).collect();
+    }
+    let paths = records(named).filter_map(|name| std::str::from_utf8(name).ok());
+    paths.filter_map(|path| tree.get(path)).filter(may_be).map(found).collect()
+}
+
 /// A path that differs from the index: `None` where it is gone, `Some(None)` where its mode must be looked up on disk.
 type Differences = BTreeMap<String, Option<Option<Mode>>>;
 
 pub(super) struct Listing {
     pub(super) tree: Tree,
-    format: Format,
     /// Paths that must be looked at on disk whatever `diff-files` says.
     pub(super) unsure: BTreeSet<String>,
+    /// Files that may be converted on their way between disk and repository, with their mode.
+    converted: Vec<(String, Option<Mode>)>,
 }
 
 impl Listing {
@@ -248,13 +347,13 @@ fn parse_differences(answer: &[u8]) -> Result<Differences> {
 /// `ls-files --stage -v -z`: `<tag> <mode> <id> <stage>`, a tab, the path, a zero byte. Tag `S` is left out by a sparse checkout; a
 /// lower-case tag is assumed unchanged, which is the user's word and not git's, so such a file is hashed.
 pub(super) fn parse_index(answer: &[u8]) -> Result<Listing> {
-    let mut listing = Listing { tree: Tree::default(), format: Format::Sha1, unsure: BTreeSet::new() };
+    let mut listing = Listing { tree: Tree::default(), unsure: BTreeSet::new(), converted: Vec::new() };
     listing.tree.files.reserve(answer.len() / 100);
     for record in records(answer) {
         let (head, name) = split_at_tab(record)?;
         let (tag, mode, id, stage) = split_head(head).ok_or_else(|| unreadable(record))?;
         if id.len == 64 {
-            listing.format = Format::Sha256;
+            listing.tree.format = Format::Sha256;
         }
         let Ok(path) = std::str::from_utf8(name) else {
             listing.tree.odd.push(String::from_utf8_lossy(name).into_owned());
@@ -264,11 +363,10 @@ pub(super) fn parse_index(answer: &[u8]) -> Result<Listing> {
             listing.unsure.insert(path.to_owned());
             continue;
         }
-        if tag.is_ascii_lowercase() && mode != Mode::Submodule {
-            listing.unsure.insert(path.to_owned());
-        }
         if tag.eq_ignore_ascii_case(&b'S') {
             listing.tree.absent.insert(path.to_owned());
+        } else if tag.is_ascii_lowercase() && mode != Mode::Submodule {
+            listing.unsure.insert(path.to_owned());
         }
         listing.tree.files.push(File { path: path.into(), mode, id });
     }
@@ -315,5 +413,7 @@ fn replace_submodule(tree: &mut Tree, folder: &str, inner: Tree) {
     tree.files.extend(inner.files.into_iter().map(|file| File { path: below(&file.path).into(), ..file }));
     tree.dirty.extend(inner.dirty.iter().map(|path| below(path)));
     tree.absent.extend(inner.absent.iter().map(|path| below(path)));
+    tree.converted.extend(inner.converted.iter().map(|(path, id)| (below(path), *id)));
+    tree.pointers.extend(inner.pointers.iter().map(|path| below(path)));
     tree.odd.extend(inner.odd.iter().map(|path| below(path)));
 }

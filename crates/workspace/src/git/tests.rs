@@ -6,6 +6,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::*;
 
+mod bytes;
+
 /// A repository in a temporary folder.
 struct Repo {
     dir: tempfile::TempDir,

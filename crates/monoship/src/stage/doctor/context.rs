@@ -57,7 +57,7 @@ fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Fin
         let contexts = BTreeSet::new();
         for service in checkup.services() {
             let (args, platforms) = (&service.build_args, &service.platforms[..]);
-            let slice = dockerfile.slice(&Request { target: &service.target, contexts: &contexts, args, platforms });
+            let slice = dockerfile.slice(&Request { target: &service.target, contexts: &contexts, args, platforms, own: None });
             let sources = slice.iter().flat_map(Slice::sources).map(|source| source.pattern.clone());
             needed.extend(sources.filter(|path| !path.contains(['*', '?', '[']) && monorepo.root.join(path).is_file()));
         }

@@ -90,7 +90,8 @@ fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> 
     let (contexts, config) = (BTreeSet::new(), &checkup.config);
     let images = checkup.services().iter().filter_map(|service| {
         let (args, platforms) = (&service.build_args, &service.platforms[..]);
-        let slice = dockerfile.slice(&Request { target: &service.target, contexts: &contexts, args, platforms }).ok()?;
+        let slice =
+            dockerfile.slice(&Request { target: &service.target, contexts: &contexts, args, platforms, own: None }).ok()?;
         Some(slice.images().map(|base| base.image).collect::<Vec<_>>())
     });
     let images: BTreeSet<_> = images.flatten().filter(|image| pins.get(image).is_none()).map(|image| image.familiar()).collect();
