@@ -31,7 +31,6 @@ pub fn is_reachable(http: &Http, url: &str, limit: Duration) -> Result<bool> {
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
-    use std::time::Instant;
 
     use super::*;
     use monoship_core::env::Env;
@@ -48,7 +47,8 @@ mod tests {
                     let _ = stream.read(&mut [0; 1024]);
                     stream.write_all(answer.as_bytes()).unwrap();
                 }
-                None => std::thread::sleep(Duration::from_secs(2)),
+                // Whoever waits for this one never ends.
+                None => std::thread::sleep(Duration::from_hours(1)),
             }
         });
         url
@@ -67,8 +67,6 @@ mod tests {
             "HTTP/1.1 503 Service Unavailable\r\nDocker-Distribution-Api-Version: registry/2.0\r\nContent-Length: 0\r\n\r\n";
         assert!(is_reachable(&server(Some(busy))));
         assert!(!is_reachable(&server(Some("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"))));
-        let began = Instant::now();
         assert!(!is_reachable(&server(None)));
-        assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     }
 }

@@ -113,7 +113,10 @@ pub enum Verb {
     /// Write what one package needs, cut out of the workspace: manifests and lock, a production set, sources
     Prune(Prune),
     /// Print a shell's completion script
-    #[command(after_help = "Example:\n  cargo xtask completions bash > ~/.local/share/bash-completion/completions/cargo-xtask")]
+    #[command(after_help = "Examples:
+  cargo xtask completions bash > ~/.cargo-xtask.bash                     and `. ~/.cargo-xtask.bash` in ~/.bashrc
+  cargo xtask completions zsh > ~/.cargo-xtask.zsh                       and `. ~/.cargo-xtask.zsh` in ~/.zshrc, after compinit
+  cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish")]
     Completions {
         /// The shell
         #[arg(value_enum)]

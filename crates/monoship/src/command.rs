@@ -3,6 +3,7 @@
 pub mod build;
 pub mod cache;
 pub mod ci;
+mod completions;
 pub mod doctor;
 #[cfg(feature = "embedded-engine")]
 pub mod engine;
@@ -164,9 +165,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
         Verb::Cache { action } => cache::run(action, surroundings),
         Verb::Prune(flags) => prune::run(flags, surroundings),
         Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut definition(surroundings.app), "cargo-xtask", &mut script);
-            print(&String::from_utf8_lossy(&script))?;
+            print(&completions::script(*shell, definition(surroundings.app)))?;
             Ok(Finished::Well)
         }
     }

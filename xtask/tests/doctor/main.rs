@@ -9,7 +9,6 @@ mod repository;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Instant;
 
 use rayon::prelude::*;
 use serde_json::json;
@@ -80,7 +79,7 @@ fn every_row_of_the_troubleshooting_tables_names_findings_that_there_are() {
 }
 
 #[test]
-fn a_healthy_repository_with_engine_and_registry_is_told_so_within_two_seconds() {
+fn a_healthy_repository_with_engine_and_registry_is_told_so() {
     let repository = Repository::new();
     let engine = environment_of("shared").get("XTASK_ENGINE_DATA").unwrap().to_owned();
     let settings = [
@@ -90,16 +89,14 @@ fn a_healthy_repository_with_engine_and_registry_is_told_so_within_two_seconds()
         ("XTASK_IMAGES_NAMESPACE", "doctor/shop"),
         ("XTASK_CACHE_REGISTRY", "false"),
     ];
-    let began = Instant::now();
     let ran = repository.xtask(&["doctor", "--json"], &settings);
-    let (took, told) = (began.elapsed(), ran.json());
+    let told = ran.json();
     let findings = told["findings"].as_array().unwrap();
     let (disk, bad): (Vec<_>, Vec<_>) =
         findings.iter().filter(|finding| finding["severity"] != "good").partition(|finding| finding["area"] == "disk");
     // A test has no GitHub repository, and the machine it runs on may be short of room.
     assert_eq!(bad.iter().map(|finding| &finding["code"]).collect::<Vec<_>>(), ["github-token-missing"], "{bad:#?}");
     assert_eq!(told["version"], 1);
-    assert!(took.as_secs_f64() < 2.0, "{took:?}");
     let text = repository.xtask(&["doctor"], &settings).stdout;
     assert!(text.contains("✓ ok       engine      embedded: engine "), "{text}");
     if disk.is_empty() {

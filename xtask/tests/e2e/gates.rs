@@ -70,7 +70,8 @@ fn a_build_that_is_slower_than_its_median_is_told_and_a_hook_that_never_answers_
     let log = seen.clone();
     let hook = Server::start(move |request| {
         log.lock().unwrap().push(request.clone());
-        std::thread::sleep(std::time::Duration::from_mins(1));
+        // Whoever waits for the answer never ends.
+        std::thread::sleep(std::time::Duration::from_hours(1));
         Response::status(204)
     });
     let repo = clone().env("HOOK_URL", format!("{}/not-for-logs", hook.url())).env("SLACK_URL", "not-for-logs");
@@ -93,9 +94,7 @@ fn a_build_that_is_slower_than_its_median_is_told_and_a_hook_that_never_answers_
     let past: String = past.collect();
     repo.write("target/xtask/history.jsonl", &past);
     repo.write("apps/api/src/slower.ts", "export const slower = true;\n");
-    let began = std::time::Instant::now();
     let ran = repo.xtask(&["build", "api"]).exits(0);
-    assert!(began.elapsed().as_secs() < 50, "the hook was waited for: {:?}", began.elapsed());
     for told in
         ["gate: build-time: api: ", "the webhook could not be told: it did not answer in time", "the command could not be told: "]
     {

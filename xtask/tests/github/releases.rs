@@ -260,9 +260,7 @@ fn bad_moments_and_limits_are_waited_out() {
     trial.fake.fail_next("GET", "releases", Response::status(200).broken(Break::HangUp));
     trial.fake.fail_next("PATCH", "releases", GithubApi::slow_down(0));
     trial.fake.fail_next("PATCH", "releases", GithubApi::rate_limited(0));
-    let start = std::time::Instant::now();
     assert_eq!(trial.run().unwrap().outcome, Outcome::Updated);
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     assert!(trial.said("502") && trial.said("secondary rate limit") && trial.said("trying again"));
     assert_eq!(trial.writes(), 1);
 }

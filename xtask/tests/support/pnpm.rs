@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use monoship_core::execute::process::Invocation;
+
+use super::fetch::fetch;
 use super::repo::target_dir;
 
 /// One version of pnpm.
@@ -32,7 +35,7 @@ pub fn all() -> &'static [Pnpm] {
         let modules = home.join("node_modules");
         let whole = |name: &str| modules.join(name).join("package.json").is_file();
         if !whole(node) || !PACKAGES.iter().all(|(name, _)| whole(name)) {
-            fetch(&home, node);
+            install(&home, node);
         }
         let pnpm = |major: u32| {
             let bin = modules.join(format!("pnpm-{major}/bin"));
@@ -44,17 +47,14 @@ pub fn all() -> &'static [Pnpm] {
     })
 }
 
-fn fetch(home: &Path, node: &str) {
+fn install(home: &Path, node: &str) {
     let mut packages: BTreeMap<&str, &str> = PACKAGES.into_iter().collect();
     packages.insert(node, "^24");
     std::fs::create_dir_all(home).unwrap();
     std::fs::write(home.join("package.json"), serde_json::json!({ "private": true, "dependencies": packages }).to_string())
         .unwrap();
-    let install = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"];
-    let output = Command::new("npm").args(install).current_dir(home).stdin(Stdio::null()).output();
-    let output =
-        output.unwrap_or_else(|e| panic!("these tests need npm on PATH (it fetches the versions of pnpm they run): {e}"));
-    assert!(output.status.success(), "npm install: {}", String::from_utf8_lossy(&output.stderr));
+    let args = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--fetch-timeout=30000"];
+    fetch("pnpm 9 to 12 and a Node with npm", || Invocation::new("npm").args(args).dir(home));
 }
 
 impl Pnpm {

@@ -1,6 +1,7 @@
 //! Others' programs that tests check ours with (cosign, skopeo, a browser), from the distribution's packages: unpacked once, with their
 //! libraries, into the user's cache folder. Nothing is installed.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -30,52 +31,109 @@ pub const SKOPEO: Tool = Tool { name: "skopeo", release: Release::Own, program: 
 /// The package with the smallest closure that can render a page and print its document.
 pub const BROWSER: Tool =
     Tool { name: "chromium-headless-shell", release: Release::Own, program: "usr/lib/chromium/chromium-headless-shell" };
+/// A shell that people type `cargo xtask` into.
+pub const ZSH: Tool = Tool { name: "zsh", release: Release::Own, program: "bin/zsh" };
+/// Another.
+pub const FISH: Tool = Tool { name: "fish", release: Release::Own, program: "usr/bin/fish" };
+/// What most people's bash completes with; the program is of no interest.
+pub const BASH_COMPLETION: Tool =
+    Tool { name: "bash-completion", release: Release::Own, program: "usr/share/bash-completion/bash_completion" };
+
+/// All that are programs.
+pub const PROGRAMS: [&Tool; 5] = [&COSIGN, &SKOPEO, &BROWSER, &ZSH, &FISH];
 
 impl Tool {
     /// The script that starts it, in a folder that has nothing but such scripts. Fetched where it is not there.
     pub fn path(&self) -> PathBuf {
-        let cache = EngineOptions::new(&environment(), Suite::Testing).cache_dir.with_file_name("tools");
-        let (events, shutdown) = (Events::none(), Shutdown::new());
+        let cache = cache();
         // Test binaries of one run, and runs beside each other.
-        let _alone = Lock::wait(&cache.join("lock"), &shutdown, || ()).unwrap();
+        let _alone = Lock::wait(&cache.join("lock"), &Shutdown::new(), || ()).unwrap();
+        self.fetch(&cache);
         let script = cache.join("bin").join(self.name);
-        if !script.is_file() {
-            let staging = cache.join("staging");
-            let _ = std::fs::remove_dir_all(&staging);
-            let apt = Apt::new(self.release, &cache, &events, &shutdown).unwrap();
-            apt.update().unwrap();
-            unpack(&apt.download_closure(&[self.name]).unwrap(), &staging);
-            apt.forget().unwrap();
-            let root = cache.join(self.name);
-            let _ = std::fs::remove_dir_all(&root);
-            std::fs::rename(&staging, &root).unwrap();
-            // Last: it says that the rest is whole.
-            self.write(&script);
+        let text = self.script();
+        if std::fs::read_to_string(&script).ok().as_ref() != Some(&text) {
+            write(&script, &text);
         }
         script
     }
 
-    /// A script, so that no program but this one sees the libraries.
-    fn write(&self, script: &Path) {
-        let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
-        let text = format!(
-            "#!/bin/sh\nroot=\"${{0%/*}}/../{}\"\n\
-             LD_LIBRARY_PATH=\"$root/usr/lib/{triplet}:$root/lib/{triplet}\" exec \"$root/{}\" \"$@\"\n",
-            self.name, self.program
-        );
-        std::fs::create_dir_all(script.parent().unwrap()).unwrap();
-        let half = script.with_extension("half");
-        std::fs::write(&half, text).unwrap();
-        std::fs::set_permissions(&half, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(half, script).unwrap();
+    /// The folder that its package and all that this needs are unpacked in.
+    pub fn root(&self) -> PathBuf {
+        self.path();
+        cache().join(self.name)
     }
+
+    /// The program itself. Debian has moved `/bin` into `/usr`, one package after the other.
+    pub fn program(&self) -> PathBuf {
+        let root = cache().join(self.name);
+        [root.join(self.program), root.join("usr").join(self.program)].into_iter().find(|file| file.is_file()).unwrap()
+    }
+
+    /// Every folder below the root that a library lies in: not only those that the loader knows by itself.
+    pub fn libraries(&self) -> Vec<PathBuf> {
+        fn walk(folder: &Path, found: &mut BTreeSet<PathBuf>) {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+                let name = entry.file_name().into_string().unwrap_or_default();
+                if entry.file_type().unwrap().is_dir() {
+                    walk(&entry.path(), found);
+                } else if name.starts_with("lib") && name.contains(".so") {
+                    found.insert(folder.to_owned());
+                }
+            }
+        }
+        let mut found = BTreeSet::new();
+        walk(&cache().join(self.name), &mut found);
+        found.into_iter().collect()
+    }
+
+    fn fetch(&self, cache: &Path) {
+        let root = cache.join(self.name);
+        if root.is_dir() {
+            return;
+        }
+        let (staging, events, shutdown) = (cache.join("staging"), Events::none(), Shutdown::new());
+        let _ = std::fs::remove_dir_all(&staging);
+        let apt = Apt::new(self.release, cache, &events, &shutdown).unwrap();
+        super::fetch::patiently(&format!("the package {}", self.name), || {
+            apt.update()?;
+            apt.download_closure(&[self.name]).map(|archives| unpack(&archives, &staging))
+        });
+        apt.forget().unwrap();
+        // In one step: where it lies, it is whole.
+        std::fs::rename(&staging, &root).unwrap();
+    }
+
+    /// A script, so that no program but this one sees the libraries.
+    fn script(&self) -> String {
+        let root = cache().join(self.name);
+        let below = |path: PathBuf| format!("$root/{}", path.strip_prefix(&root).unwrap().display());
+        let libraries: Vec<String> = self.libraries().into_iter().map(below).collect();
+        let (name, libraries) = (self.name, libraries.join(":"));
+        format!(
+            "#!/bin/sh\nroot=\"${{0%/*}}/../{name}\"\nLD_LIBRARY_PATH=\"{libraries}\" exec \"{}\" \"$@\"\n",
+            below(self.program())
+        )
+    }
+}
+
+fn cache() -> PathBuf {
+    EngineOptions::new(&environment(), Suite::Testing).cache_dir.with_file_name("test-tools")
+}
+
+fn write(script: &Path, text: &str) {
+    std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+    let half = script.with_extension("half");
+    std::fs::write(&half, text).unwrap();
+    std::fs::set_permissions(&half, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(half, script).unwrap();
 }
 
 fn unpack(archives: &Path, into: &Path) {
     std::fs::create_dir_all(into).unwrap();
     for file in std::fs::read_dir(archives).unwrap().map(|entry| entry.unwrap().path()) {
         // The C library is the machine's: it belongs to the loader that starts the program.
-        let system = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libc6_"));
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let system = ["libc6_", "libc-gconv-", "libc-bin_", "libc-l10n_"].iter().any(|own| name.starts_with(own));
         if file.extension().is_some_and(|kind| kind == "deb") && !system {
             Invocation::new("dpkg-deb").arg("--extract").args([&file, into]).read(&Shutdown::new()).unwrap();
         }

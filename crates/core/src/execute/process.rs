@@ -526,13 +526,11 @@ mod tests {
 
     #[test]
     fn a_slow_child_is_killed_with_its_whole_group() {
-        let start = Instant::now();
-        for invocation in [sh("sleep 60 & sleep 60"), sh("sleep 60 & sleep 60; true")] {
+        for invocation in [sh("sleep 3600 & sleep 3600"), sh("sleep 3600 & sleep 3600; true")] {
             let slow = invocation.timeout(Duration::from_millis(100));
             assert!(slow.run(&Shutdown::new()).unwrap_err().to_string().contains("did not finish"));
             assert!(slow.stream(&Shutdown::new(), |_| ()).unwrap_err().to_string().contains("did not finish"));
         }
-        assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
@@ -543,11 +541,9 @@ mod tests {
             std::thread::sleep(Duration::from_millis(200));
             closer.close();
         });
-        let start = Instant::now();
         // Ignores SIGTERM and has a grandchild: only SIGKILL to the group ends it.
-        let error = sh("trap '' TERM; sleep 60 & sleep 60 & wait").stream(&shutdown, |_| ()).unwrap_err();
+        let error = sh("trap '' TERM; sleep 3600 & sleep 3600 & wait").stream(&shutdown, |_| ()).unwrap_err();
         assert!(error.is_cancelled(), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
         thread.join().unwrap();
         assert!(sh("true").run(&shutdown).unwrap_err().is_cancelled());
     }

@@ -248,10 +248,9 @@ mod tests {
     #[test]
     fn a_wait_ends_at_once_when_the_run_is_closing() {
         let shutdown = Shutdown::new();
-        let slow = Policy { first: Duration::from_mins(1), ceiling: Duration::from_mins(1), ..QUICK };
-        let start = Instant::now();
+        let slow = Policy { first: Duration::from_hours(1), ceiling: Duration::from_hours(1), ..QUICK };
         let error = slow.run::<()>(&shutdown, |_| shutdown.close(), || Err(failed(Again::Backoff))).unwrap_err();
-        assert!(error.is_cancelled() && start.elapsed() < Duration::from_secs(2), "{error}");
+        assert!(error.is_cancelled(), "{error}");
     }
 
     #[test]

@@ -128,16 +128,15 @@ fn every_way_of_not_answering_is_told_apart_and_none_quotes_a_query() {
 
 #[test]
 fn a_hanging_server_does_not_hold_up_a_shutdown() {
-    let url = serve(|_, _, _| std::thread::sleep(Duration::from_secs(3)));
+    let url = serve(|_, _, _| std::thread::sleep(Duration::from_hours(1)));
     let shutdown = Shutdown::new();
     let closer = shutdown.clone();
     let thread = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(100));
         closer.close();
     });
-    let start = Instant::now();
     let error = client(&shutdown).send(Request::get(url)).unwrap_err();
-    assert!(Error::from(error).is_cancelled() && start.elapsed() < Duration::from_millis(350), "{:?}", start.elapsed());
+    assert!(Error::from(error).is_cancelled());
     thread.join().unwrap();
 }
 

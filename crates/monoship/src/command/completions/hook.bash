@@ -1,0 +1,44 @@
+
+# `cargo xtask …` is completed as cargo_xtask is above. Whatever else follows `cargo` is for the completion that was there before this one,
+# cargo's own; where that is loaded late, as bash-completion does it, it is looked for when it is first needed.
+_cargo_xtask_hook() {
+    local at=1
+    while (( at < COMP_CWORD )) && [[ ${COMP_WORDS[at]} == [+-]* ]]; do
+        (( at++ ))
+    done
+    if (( at < COMP_CWORD )) && [[ ${COMP_WORDS[at]} == xtask ]]; then
+        COMP_WORDS=(cargo_xtask "${COMP_WORDS[@]:at+1}")
+        COMP_CWORD=$(( COMP_CWORD - at ))
+        _cargo_xtask cargo_xtask "$2" "$3"
+        return
+    fi
+    if [[ -z ${_cargo_xtask_before+set} ]]; then
+        complete -r cargo
+        if declare -F _comp_load > /dev/null; then
+            _comp_load cargo
+        elif declare -F _completion_loader > /dev/null; then
+            _completion_loader cargo
+        fi
+        _cargo_xtask_before=
+        _cargo_xtask_take_over
+    fi
+    if [[ -n $_cargo_xtask_before ]]; then
+        "$_cargo_xtask_before" "$@"
+    fi
+}
+
+_cargo_xtask_take_over() {
+    if [[ "$(complete -p cargo 2> /dev/null)" =~ -F\ ([^ ]+) && ${BASH_REMATCH[1]} != _cargo_xtask_hook ]]; then
+        _cargo_xtask_before=${BASH_REMATCH[1]}
+    fi
+    complete -F _cargo_xtask_hook -o bashdefault -o default cargo
+}
+
+_cargo_xtask_take_over
+
+# Where cargo's own completion is loaded after this one, it asks for cargo-xtask (with bash-completion 2.12 or newer).
+_cargo_xtask_forwarded() {
+    COMP_WORDS[0]=cargo_xtask
+    _cargo_xtask cargo_xtask "$2" "$3"
+}
+complete -F _cargo_xtask_forwarded -o bashdefault -o default cargo-xtask

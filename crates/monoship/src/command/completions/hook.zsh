@@ -1,0 +1,19 @@
+
+# Cargo's own completion calls the function `_cargo-xtask` for `cargo xtask …`. Where nothing completes `cargo`, this does.
+_cargo_xtask_hook() {
+    local at=2
+    while (( at < CURRENT )) && [[ $words[at] == [+-]* ]]; do
+        (( at++ ))
+    done
+    if (( at < CURRENT )) && [[ $words[at] == xtask ]]; then
+        (( CURRENT -= at - 1 ))
+        words=(cargo-xtask "${(@)words[at+1,-1]}")
+        _cargo-xtask
+    else
+        _default
+    fi
+}
+
+if [ "$funcstack[1]" != "_cargo-xtask" ] && (( ! $+_comps[cargo] )); then
+    compdef _cargo_xtask_hook cargo
+fi
