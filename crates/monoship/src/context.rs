@@ -129,6 +129,22 @@ impl Context {
         self.run.session.events.notice(Level::Warning, self.task.clone(), text, Some(hint.into()));
     }
 
+    /// Waits, unless the run is stopped meanwhile.
+    ///
+    /// # Errors
+    /// When the run is stopped.
+    pub fn pause(&self, time: std::time::Duration) -> Result<()> {
+        let until = std::time::Instant::now() + time;
+        loop {
+            self.run.session.shutdown.check()?;
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(left.min(std::time::Duration::from_millis(50)));
+        }
+    }
+
     /// Writes lines to the stage's log, and shows them as its progress.
     pub fn log(&self, text: &str) {
         let Some(task) = &self.task else { return };

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::record::stats::TierStats;
 use monoship_core::event::Status;
-use monoship_core::name::{Digest, Tag};
+use monoship_core::name::{Digest, StageName, Tag};
 use monoship_core::text;
 use monoship_github::notes::inline;
 
 mod of_run;
 
-pub use of_run::{row, tiers};
+pub use of_run::{rows, tiers};
 
 /// What the summary may take of the step's mebibyte; the rest is for whoever else writes into the same step.
 pub const LIMIT: usize = 900_000;
@@ -73,6 +73,8 @@ pub struct ServiceRow {
     pub digest: Option<Digest>,
     /// The failing step and the end of its log.
     pub failure: Option<Failure>,
+    /// What the team's own stages came to for its image, in the order in which they were run.
+    pub stages: Vec<(StageName, Status)>,
 }
 
 impl ServiceRow {
@@ -80,7 +82,7 @@ impl ServiceRow {
     #[must_use]
     pub fn new(name: &str, status: Option<Status>, why: &str) -> Self {
         let (name, why) = (name.to_owned(), why.to_owned());
-        Self { name, status, why, steps: None, took: None, bytes: (None, None), digest: None, failure: None }
+        Self { name, status, why, steps: None, took: None, bytes: (None, None), digest: None, failure: None, stages: Vec::new() }
     }
 }
 
@@ -176,15 +178,35 @@ fn service_table(text: &mut String, services: &[ServiceRow], rows: usize) {
     if services.is_empty() {
         return;
     }
-    text.push_str("| Service | Status | Why | Cached | Time | Size | Digest |\n|---|---|---|---:|---:|---:|---|\n");
+    let mut stages: Vec<&StageName> = Vec::new();
+    for (stage, _) in services.iter().flat_map(|row| &row.stages) {
+        if !stages.contains(&stage) {
+            stages.push(stage);
+        }
+    }
+    let heads: String = stages.iter().map(|stage| format!(" {stage} |")).collect();
+    let rules = "---|".repeat(stages.len());
+    line(
+        text,
+        format_args!(
+            "| Service | Status |{heads} Why | Cached | Time | Size | Digest |\n|---|---|{rules}---|---:|---:|---:|---|"
+        ),
+    );
     for row in services.iter().take(rows) {
         let steps = row.steps.map(|(cached, total)| format!("{cached}/{total}")).unwrap_or_default();
         let took = row.took.map(text::duration).unwrap_or_default();
         let digest = row.digest.as_ref().map(|digest| format!("`{}`", digest.short())).unwrap_or_default();
         let (name, why) = (inline(&row.name), inline(&row.why));
+        let result =
+            |stage: &&StageName| row.stages.iter().find(|(of, _)| of == *stage).map_or("", |(_, ended)| stage_status(*ended));
+        let results: String = stages.iter().map(|stage| format!(" {} |", result(stage))).collect();
         line(
             text,
-            format_args!("| {name} | {} | {why} | {steps} | {took} | {} | {digest} |", status(row.status), size(row.bytes)),
+            format_args!(
+                "| {name} | {} |{results} {why} | {steps} | {took} | {} | {digest} |",
+                status(row.status),
+                size(row.bytes)
+            ),
         );
     }
     more(text, services.len(), rows);
@@ -264,6 +286,14 @@ fn status(status: Option<Status>) -> &'static str {
     }
 }
 
+fn stage_status(ended: Status) -> &'static str {
+    match ended {
+        Status::Done | Status::Built => "✅ passed",
+        Status::Skipped => "⏭️ passed before",
+        other => status(Some(other)),
+    }
+}
+
 fn time(milliseconds: u64) -> String {
     text::duration(Duration::from_millis(milliseconds))
 }
@@ -292,6 +322,7 @@ mod tests {
             bytes: (Some(45_123_456), Some(44_000_000)),
             digest: Some(Digest::of(b"x")),
             failure: None,
+            stages: Vec::new(),
         }
     }
 

@@ -22,7 +22,8 @@ impl Repo {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listed = git(here(), &["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-        for file in listed.split('\0').filter(|f| !f.is_empty() && !f.starts_with("xtask/")) {
+        let tool = ["xtask/", "crates/", "examples/"];
+        for file in listed.split('\0').filter(|f| !f.is_empty() && !tool.iter().any(|folder| f.starts_with(folder))) {
             let (from, to) = (here().join(file), dir.path().join(file));
             // A file deleted here and not yet committed is still listed.
             if from.symlink_metadata().is_ok() {
@@ -31,6 +32,15 @@ impl Repo {
             }
         }
         let repo = Self { dir, env: Vec::new() };
+        git(repo.path(), &["init", "--quiet", "--initial-branch=main"]);
+        repo.commit("start");
+        repo
+    }
+
+    /// A repository of these files, as its one commit.
+    pub fn of(files: &[(&str, &str)]) -> Self {
+        let repo = Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+        files.iter().for_each(|(file, text)| repo.write(file, text));
         git(repo.path(), &["init", "--quiet", "--initial-branch=main"]);
         repo.commit("start");
         repo
@@ -45,6 +55,11 @@ impl Repo {
     pub fn env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
         self.env.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
         self
+    }
+
+    /// The variables that are set for every run.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Writes a file below the root.
@@ -80,6 +95,12 @@ impl Repo {
         command
     }
 
+    /// Runs one of `examples/` as this repository's xtask, to its end.
+    pub fn example(&self, name: &str, args: &[&str]) -> Ran {
+        let mut command = example_command(name, self.path(), args);
+        Ran::new(args, &command.envs(self.env.iter().map(|(n, v)| (n, v))).output().unwrap())
+    }
+
     /// Runs `xtask` to its end.
     pub fn xtask(&self, args: &[&str]) -> Ran {
         let output = self.command(args).output().unwrap();
@@ -95,6 +116,30 @@ pub fn xtask_command(dir: &Path, args: &[&str]) -> Command {
     for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "NO_COLOR"] {
         command.env_remove(name);
     }
+    command
+}
+
+/// The command of another repository's xtask: one of `examples/`, compiled from these sources.
+pub fn example_command(name: &str, dir: &Path, args: &[&str]) -> Command {
+    static BUILT: std::sync::Once = std::sync::Once::new();
+    let folder = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
+    BUILT.call_once(|| {
+        // Where the whole suite is run cargo has built them; where one test is, it has not.
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "xtask", "--examples"])
+            .current_dir(here())
+            .env("CARGO_TARGET_DIR", folder.parent().unwrap())
+            .status()
+            .unwrap();
+        assert!(built.success(), "the examples do not compile");
+    });
+    let mut command = Command::new(folder.join("examples").join(name));
+    let like = xtask_command(dir, args);
+    command.args(like.get_args()).current_dir(dir).stdin(Stdio::null());
+    like.get_envs().for_each(|(name, value)| match value {
+        Some(value) => drop(command.env(name, value)),
+        None => drop(command.env_remove(name)),
+    });
     command
 }
 

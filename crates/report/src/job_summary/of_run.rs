@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use super::{Failure, ServiceRow, TierRow};
 use crate::record::TaskRecord;
 use crate::record::stats::TierStats;
-use monoship_core::event::{Status, Task};
+use monoship_core::event::{Stage, Status, Task};
 use monoship_core::text;
 
 /// The row of one task.
-#[must_use]
-pub fn row(task: &TaskRecord) -> ServiceRow {
+fn row(task: &TaskRecord) -> ServiceRow {
     let ran = !matches!(task.status, Status::Skipped | Status::NotRun);
     let failure = task.failure.as_ref().map(|failure| {
         let line = failure.source.as_ref().map(|source| format!(" ({}:{})", source.file, source.line)).unwrap_or_default();
@@ -26,6 +25,25 @@ pub fn row(task: &TaskRecord) -> ServiceRow {
         failure,
         ..ServiceRow::new(&task.task.to_string(), Some(task.status), &task.why)
     }
+}
+
+/// The rows of a run: its images, with what the team's stages came to for each, and whatever else failed.
+#[must_use]
+pub fn rows(tasks: &[TaskRecord]) -> Vec<ServiceRow> {
+    let is_shown = |task: &&TaskRecord| match &task.task {
+        Task::Base | Task::Service(_) | Task::Stage(Stage { service: None, .. }) => true,
+        _ => task.status == Status::Failed,
+    };
+    let with_stages = |task: &TaskRecord| {
+        let of_it = tasks.iter().filter_map(|other| match &other.task {
+            Task::Stage(Stage { stage, service: Some(service) }) if task.task == Task::Service(service.clone()) => {
+                Some((stage.clone(), other.status))
+            }
+            _ => None,
+        });
+        ServiceRow { stages: of_it.collect(), ..row(task) }
+    };
+    tasks.iter().filter(is_shown).map(with_stages).collect()
 }
 
 /// The cache tiers over all tasks of a run, in their order of preference, with what each cost.

@@ -21,8 +21,8 @@ use monoship_github::actions::Runner;
 use monoship_github::trigger::{Action, CiPlan};
 use monoship_report::commands::error_line;
 use monoship_report::job_summary::{self, LIMIT, RemovedRow, ServiceRow, Summary, Verdict};
+use monoship_report::record::RunRecord;
 use monoship_report::record::stats::TierStats;
-use monoship_report::record::{RunRecord, TaskRecord};
 use monoship_report::results::Planned;
 
 /// The step outputs.
@@ -73,10 +73,7 @@ impl Page {
 
     /// Takes in what was built, and what the caches cost.
     pub(super) fn run(&mut self, record: &RunRecord, costs: &[TierStats]) {
-        // The rest is a means to an end: of interest only where it failed.
-        let is_image = |task: &TaskRecord| matches!(task.task, Task::Base | Task::Service(_));
-        let shown = record.tasks.iter().filter(|task| is_image(task) || task.status == Status::Failed);
-        self.summary.services = shown.map(job_summary::row).collect();
+        self.summary.services = job_summary::rows(&record.tasks);
         self.summary.tiers = job_summary::tiers(&record.tasks, costs);
         if !record.unaffected.is_empty() {
             let names: Vec<&str> = record.unaffected.iter().map(ServiceName::as_str).collect();

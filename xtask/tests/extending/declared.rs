@@ -1,0 +1,98 @@
+//! What is declared in Rust: services, tag rules, a stage after publish, somebody who is told, a verb.
+
+use serde_json::json;
+
+use crate::harness::{Shop, server};
+use crate::support::repo::git;
+
+#[test]
+fn services_from_a_loop_are_built_each_with_its_arguments() {
+    let shop = Shop::new("loop");
+    let planned = shop.repo.example("services", &["plan", "--json"]).exits(0).json();
+    let names: Vec<&str> = planned["services"].as_array().unwrap().iter().filter_map(|one| one["service"].as_str()).collect();
+    assert_eq!(names, ["api", "web", "web-eu", "web-us"]);
+    shop.repo.example("services", &["build", "web-eu", "web-us", "--push"]).exits(0);
+    for (service, region) in [("web-eu", "eu"), ("web-us", "us")] {
+        assert_eq!(shop.tags(service), ["main"]);
+        let shown = shop.repo.example("services", &["layers", service, "--from", "registry"]).exits(0);
+        assert!(shown.stdout.contains(service), "{}", shown.stdout);
+        let dry = shop.repo.example("services", &["build", service, "--force", "--dry-run"]).exits(0);
+        assert!(dry.stdout.contains(&format!("REGION={region}")), "{}", dry.stdout);
+    }
+}
+
+#[test]
+fn a_calendar_tag_is_put_and_known_again_and_no_branch_takes_it() {
+    let shop = Shop::new("calendar");
+    git(shop.repo.path(), &["tag", "v1.0.0"]);
+    let day = git(shop.repo.path(), &["show", "--no-patch", "--format=%cs", "v1.0.0"]);
+    shop.repo.example("calendar", &["release", "v1.0.0", "--allow-stand-ins"]).exits(0);
+    for service in ["api", "web"] {
+        assert!(
+            shop.tags(service).contains(&day) && shop.tags(service).contains(&"v1.0.0".to_owned()),
+            "{:?}",
+            shop.tags(service)
+        );
+    }
+    // A tag of the rule's from years ago: `cache prune` says that it may go, and why.
+    shop.repo.write("apps/web/server.mjs", &server("calendar of old", 200));
+    shop.repo.commit("old");
+    shop.repo.example("calendar", &["build", "web", "--push", "--tag", "stays"]).exits(0);
+    shop.repo.write("apps/web/server.mjs", &server("calendar of older", 200));
+    shop.repo.commit("older");
+    shop.repo.xtask(&["build", "web", "--push", "--tag", "2001-01-01"]).exits(0);
+    let rule = shop.repo.example("calendar", &["cache", "prune", "--tier", "registry", "--dry-run"]).exits(0);
+    assert!(rule.stdout.contains("2001-01-01") && rule.stdout.contains("it is from before"), "{}", rule.stdout);
+    assert!(!rule.stdout.contains(&day) && !rule.stdout.contains("stays"), "{}", rule.stdout);
+    let without = shop.repo.xtask(&["cache", "prune", "--tier", "registry", "--dry-run"]).exits(0);
+    assert!(!without.stdout.contains("2001-01-01"), "a name that nobody's rule owns stays: {}", without.stdout);
+}
+
+#[test]
+fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
+    let shop = Shop::new("deploy");
+    shop.repo.write("deploy.sh", "#!/bin/sh\nprintf '%s\\n' \"$@\" > deployed\n");
+    git(shop.repo.path(), &["add", "deploy.sh"]);
+    git(shop.repo.path(), &["update-index", "--chmod=+x", "deploy.sh"]);
+    std::process::Command::new("chmod").arg("+x").arg(shop.repo.path().join("deploy.sh")).status().unwrap();
+    shop.repo.commit("a way to deploy");
+    let deployed = shop.repo.path().join("deployed");
+    shop.repo.example("deploy", &["build"]).exits(0);
+    assert!(!deployed.exists(), "a build on a laptop was deployed");
+    git(shop.repo.path(), &["tag", "v1.0.0"]);
+    let release = ["release", "v1.0.0", "--allow-stand-ins", "--json"];
+    let record = shop.repo.example("deploy", &release).exits(0).json();
+    let said = std::fs::read_to_string(&deployed).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("api=") && lines[0].contains("@sha256:"), "{lines:?}");
+    let of_run = record["tasks"].as_array().unwrap().last().unwrap();
+    assert_eq!((&of_run["task"], &of_run["status"]), (&json!({"stage": "deploy"}), &json!("done")), "{record:#}");
+
+    shop.repo.write("deploy.sh", "#!/bin/sh\necho the cluster is away >&2\nexit 3\n");
+    let failed = shop.repo.example("deploy", &["release", "v1.0.0", "--allow-stand-ins"]).exits(1);
+    assert!(failed.stderr.contains("deploy") && failed.stderr.contains("the cluster is away"), "{}", failed.stderr);
+}
+
+#[test]
+fn a_notifier_is_told_of_a_failure_and_a_verb_is_listed_and_run() {
+    let shop = Shop::new("pager");
+    shop.repo.write("page.sh", "#!/bin/sh\nprintf '%s\\n' \"$1\" > paged\ncat >> paged\n");
+    shop.repo.write("seed.sh", "#!/bin/sh\nprintf '%s\\n' \"$@\" > seeded\n");
+    for file in ["page.sh", "seed.sh"] {
+        std::process::Command::new("chmod").arg("+x").arg(shop.repo.path().join(file)).status().unwrap();
+    }
+    let help = shop.repo.example("pager", &["--help"]).exits(0).stdout;
+    assert!(help.contains("seed") && help.contains("Fill staging with data"), "{help}");
+    shop.repo.example("pager", &["seed", "--small", "two"]).exits(0);
+    assert_eq!(shop.repo.read("seeded"), "--small\ntwo\n");
+    let completion = shop.repo.example("pager", &["completions", "bash"]).exits(0).stdout;
+    assert!(completion.contains("seed"), "the verb is not completed");
+
+    shop.repo.edit("Dockerfile.monorepo-optimized", "FROM base AS web\n", "FROM base AS web\nRUN exit 7\n");
+    let mut build = crate::support::repo::example_command("pager", shop.repo.path(), &["build", "web"]);
+    let pager = shop.repo.path().join("page.sh");
+    build.envs(shop.repo.variables()).env("PAGER_COMMAND", &pager);
+    assert_eq!(build.output().unwrap().status.code(), Some(1));
+    let paged = shop.repo.read("paged");
+    assert!(paged.starts_with("build web failed\n") && paged.contains("\"occasion\":\"failure\""), "{paged}");
+}
