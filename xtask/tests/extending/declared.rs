@@ -14,10 +14,8 @@ fn services_from_a_loop_are_built_each_with_its_arguments() {
     shop.repo.example("services", &["build", "web-eu", "web-us", "--push"]).exits(0);
     for (service, region) in [("web-eu", "eu"), ("web-us", "us")] {
         assert_eq!(shop.tags(service), ["main"]);
-        let shown = shop.repo.example("services", &["layers", service, "--from", "registry"]).exits(0);
-        assert!(shown.stdout.contains(service), "{}", shown.stdout);
-        let dry = shop.repo.example("services", &["build", service, "--force", "--dry-run"]).exits(0);
-        assert!(dry.stdout.contains(&format!("REGION={region}")), "{}", dry.stdout);
+        let shown = shop.repo.example("services", &["layers", &shop.image(service, "main")]).exits(0);
+        assert!(shown.stdout.contains(&format!("REGION={region}")), "{}", shown.stdout);
     }
 }
 

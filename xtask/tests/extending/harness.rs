@@ -92,6 +92,11 @@ impl Shop {
         Self { repo, namespace, _turn: turn }
     }
 
+    /// A service's image in the registry.
+    pub fn image(&self, service: &str, tag: &str) -> String {
+        format!("{}/{}/{service}:{tag}", shared().registry(), self.namespace)
+    }
+
     /// The tags of a service that are somebody's names for it: neither content tags nor a commit's.
     pub fn tags(&self, service: &str) -> Vec<String> {
         let url = format!("http://{}/v2/{}/{service}/tags/list", shared().registry(), self.namespace);

@@ -40,7 +40,7 @@ fn a_dry_run_names_the_stages_in_their_order_and_runs_none() {
 #[test]
 fn a_look_needs_nothing_and_changes_nothing() {
     let shop = Shop::new("bare");
-    let pin = format!("[images]\n\"docker.io/library/node:24-bookworm-slim\" = \"sha256:{}\"\n", "a".repeat(64));
+    let pin = format!("version = 1\n\n[images]\n\"docker.io/library/node:24-bookworm-slim\" = \"sha256:{}\"\n", "a".repeat(64));
     shop.repo.write("xtask.lock", &pin);
     shop.repo.commit("pinned");
     let nowhere = shop.repo.path().join("nowhere");
