@@ -149,3 +149,21 @@ fn every_link_between_documents_leads_to_a_file() {
     }
     assert!(seen > 5, "only {seen} links were found");
 }
+
+/// What the language's introduction shows is a part of a program that is compiled and run.
+#[test]
+fn every_snippet_of_the_language_is_taken_from_an_example() {
+    let programs: Vec<String> = std::fs::read_dir(here().join("examples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let text = std::fs::read_to_string(here().join("docs/extending.md")).unwrap();
+    let snippets: Vec<&str> = text.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(snippets.len() > 5, "found {} snippets", snippets.len());
+    for snippet in snippets {
+        let parts = snippet.trim_end().split("\n\n").all(|part| programs.iter().any(|program| program.contains(part)));
+        assert!(parts, "in no example:\n{snippet}");
+    }
+}

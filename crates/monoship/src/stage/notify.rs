@@ -40,6 +40,12 @@ pub struct Happened<'a> {
 }
 
 /// What a run came to, for somebody who is told of it. As JSON it is what `[notify] webhook-url` sends.
+///
+/// ```no_run
+/// fn line(message: &monoship::Message) -> String {
+///     format!("{} {}", if message.is_failure() { "✗" } else { "✓" }, message.text())
+/// }
+/// ```
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Message {

@@ -18,6 +18,16 @@ use super::Plan;
 use super::plan::{Planned, Work};
 
 /// The shared layers.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// let base = stages::build_base(cx, &plan)?;
+/// let images = stages::build_services(cx, &plan, &base)?;
+/// # Ok(()) }
+/// ```
 pub struct Base {
     state: State,
 }
@@ -35,6 +45,15 @@ enum State {
 ///
 /// Where a cache is read or written, the services wait for it: BuildKit asks a remote cache for a step once, and a service that meets a step
 /// of the base while that is being asked for may execute what its own cache has. Elsewhere it is built beside the services.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// let base = stages::build_base(cx, &plan)?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// When the builder cannot be started. A build that fails is no error: its failure is in the record, and no service is begun.
@@ -62,6 +81,19 @@ fn with_record(cx: &Context, change: impl FnOnce(&mut RunRecord)) {
 }
 
 /// The images of a run, one a service: those that were built, those that stand from before, and those that failed.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// # let base = stages::build_base(cx, &plan)?;
+/// let images = stages::build_services(cx, &plan, &base)?;
+/// for image in images.standing() {
+///     cx.say(format!("{} stands", image.service()));
+/// }
+/// # Ok(()) }
+/// ```
 #[must_use = "images are published by `stages::publish`"]
 pub struct Images {
     pub(crate) images: Vec<Image>,
@@ -69,6 +101,13 @@ pub struct Images {
 }
 
 /// One service's image.
+///
+/// ```no_run
+/// fn scan(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
+///     let Some(name) = image.name() else { return Ok(()) };
+///     cx.command("trivy").args(["image", "--exit-code", "1", &name]).run()
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Image {
     pub(crate) service: ServiceName,
@@ -130,6 +169,16 @@ impl Image {
 }
 
 /// Builds every service that the plan says, several at once. One failure stops nobody else, unless `--fail-fast` was said.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// # let base = stages::build_base(cx, &plan)?;
+/// let images = stages::build_services(cx, &plan, &base)?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered. A build that fails is

@@ -15,6 +15,16 @@ use crate::stage::signing::Signing;
 use crate::stage::{Session, configuration};
 
 /// The files that are built. A checkout is removed with the last value that was made from it.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// let tree = stages::checkout(cx)?;
+/// if let Some(commit) = tree.commit() {
+///     cx.say(format!("building {commit}"));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Tree {
     pub(crate) inner: Arc<Inner>,

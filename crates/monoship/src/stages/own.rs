@@ -208,7 +208,19 @@ fn loaded(cx: &Context, plan: &Planned, image: &Image) -> Result<Image> {
     Ok(Image { name: Some(name), digest: id, ..image.clone() })
 }
 
-/// What a stage of the run may take: what the stage before it made.
+/// What a stage of the run may take: what the stage before it made. See [`Context::stage`].
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// cx.stage("check-plan", &plan, |plan| {
+///     cx.say(format!("{} to build", plan.to_build().count()));
+///     Ok(())
+/// })?;
+/// # Ok(()) }
+/// ```
 pub trait Input: sealed::Sealed {
     /// True where there is nothing to work on.
     #[doc(hidden)]

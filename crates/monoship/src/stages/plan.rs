@@ -20,6 +20,14 @@ use super::Tree;
 use super::checkout;
 
 /// The monorepo, the engine, and the base images that services start from.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// cx.stage("lint", &ready, |_| cx.command("pnpm").args(["-r", "lint"]).run())?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Ready {
     pub(crate) inner: Arc<Inner>,
@@ -104,6 +112,15 @@ fn engine(cx: &Context, session: &Session) -> Result<Option<Engine>> {
 }
 
 /// What is built, and why: data. Nothing is changed by making it.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// let plan = stages::plan(cx, &ready)?;
+/// cx.say(format!("{} services are built", plan.to_build().count()));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Plan {
     pub(crate) inner: Arc<Planned>,

@@ -15,6 +15,21 @@ use super::checkout::Version;
 use super::plan::{Planned, Work};
 
 /// What a run published; empty where it publishes nothing.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// # let base = stages::build_base(cx, &plan)?;
+/// # let images = stages::build_services(cx, &plan, &base)?;
+/// let published = stages::publish(cx, images)?;
+/// cx.stage("announce", &published, |published| {
+///     published.images().for_each(|image| cx.say(image.reference()));
+///     Ok(())
+/// })?;
+/// # Ok(()) }
+/// ```
 pub struct Published {
     images: Vec<Image>,
     /// What the notes would name, in a look.
@@ -23,6 +38,20 @@ pub struct Published {
 }
 
 /// One service's image, published.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// # let base = stages::build_base(cx, &plan)?;
+/// # let images = stages::build_services(cx, &plan, &base)?;
+/// for image in stages::publish(cx, images)?.images() {
+///     let tags: Vec<&str> = image.tags().collect();
+///     cx.say(format!("{} is {} at {}", image.service(), tags.join(", "), image.reference()));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Image {
     published: steps::Published,
@@ -68,6 +97,17 @@ impl Image {
 /// Puts every tag of every service, or none: a release's version tags, or a branch's with `build --push`. Images were pushed under content
 /// tags before; here they get their names, as byte-identical manifests of the digests that this run has built or has proof of. Where
 /// nothing is pushed it passes on an empty value.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// # let base = stages::build_base(cx, &plan)?;
+/// # let images = stages::build_services(cx, &plan, &base)?;
+/// let published = stages::publish(cx, images)?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// Where an image is missing, because a build, a gate or a stage failed; a tag that is refused. Then no tag has moved, or each is put back.
@@ -120,6 +160,18 @@ fn put(session: &Session, items: Vec<Item>, naming: &Naming, version: Option<&Ve
 
 /// Writes the notes of a release: what was published, with tags and digests, between two marker comments. Where nothing is released it
 /// does nothing; a look makes them and writes none.
+///
+/// ```no_run
+/// # use monoship::{Context, Result, stages};
+/// # fn pipeline(cx: &Context) -> Result<()> {
+/// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
+/// # let plan = stages::plan(cx, &ready)?;
+/// # let base = stages::build_base(cx, &plan)?;
+/// # let images = stages::build_services(cx, &plan, &base)?;
+/// # let published = stages::publish(cx, images)?;
+/// stages::update_release(cx, &published)?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// When an image cannot be read back, or GitHub does not answer. The images and their tags stand.
