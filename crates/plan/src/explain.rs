@@ -56,6 +56,10 @@ pub enum Reason {
     NoEngine,
     /// An image stands under its content tag, without proof that it was made from these inputs: `why` says what it lacks.
     Unproven { why: String },
+    /// It was built, and what was made of it is not kept (`output`: as buildx takes it).
+    NotKept { output: String },
+    /// It was built and put elsewhere: `before` and `after` are the outputs, as the fingerprint has them.
+    Place { before: String, after: String },
     /// The record was written by another version of the format, or cannot be read: nothing finer can be said.
     RecordUnreadable,
     /// Another stage is built now.
@@ -103,12 +107,21 @@ impl fmt::Display for Reason {
             Self::NoEngine => write!(f, "no engine here to say whether the image still stands"),
             Self::ImageGone { place } => write!(f, "image is gone from {place}"),
             Self::Unproven { why } => write!(f, "what stands under its content tag is not trusted: {why}"),
+            Self::NotKept { output } if output == "type=cacheonly" => f.write_str("check build: nothing is kept"),
+            Self::NotKept { output } => write!(f, "unchanged; {output} is written on each run"),
+            Self::Place { before, after } => match (place(before), place(after)) {
+                (Some((_, put)), Some((there, _))) if before != after => {
+                    write!(f, "not in {there} yet: the last build was {put}")
+                }
+                _ => write!(f, "put to {after}, and the last build to {before}"),
+            },
             Self::RecordUnreadable => f.write_str("the record of its last build is of another version"),
             Self::Target { before, after } => write!(f, "target {before} → {after}"),
             Self::File { path, change } => write!(f, "file {path} {change}"),
             Self::Package { name, change } => write!(f, "package {name} {change}"),
             Self::Lock { name, before: Some(before), after: Some(after) } if before == after => {
-                write!(f, "{name} {after} changed in the lock")
+                // What has no version is a block of the lock with a name of its own.
+                write!(f, "{} changed in the lock", [name.as_str(), after].join(" ").trim_end())
             }
             Self::Lock { name, before: Some(before), after: Some(after) } => write!(f, "{name} {before} → {after}"),
             Self::Lock { name, before, after } => {
@@ -171,10 +184,37 @@ pub fn explain(before: &Inputs, after: &Inputs) -> Vec<Reason> {
     let gone = before.platforms.difference(&after.platforms).map(|platform| (platform, Change::Removed));
     let new = after.platforms.difference(&before.platforms).map(|platform| (platform, Change::Added));
     reasons.extend(gone.chain(new).map(|(platform, change)| Reason::Platform { name: platform.to_string(), change }));
-    for (name, (before, after)) in differing(&before.settings, &after.settings) {
-        reasons.push(Reason::Setting { name: name.clone(), change: change(before, after) });
-    }
+    settings(before, after, &mut reasons);
     reasons
+}
+
+/// Settings that go with where an image is put: they say nothing where that differs.
+const OF_PLACE: [&str; 4] = ["output", "platform", "provenance", "sbom"];
+
+fn settings(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
+    let differing = differing(&before.settings, &after.settings);
+    let moved = match differing.get(&"output".to_owned()) {
+        Some((Some(before), Some(after))) if place(before).map(|place| place.0) != place(after).map(|place| place.0) => {
+            Some(Reason::Place { before: (*before).clone(), after: (*after).clone() })
+        }
+        _ => None,
+    };
+    let counts = |name: &str| moved.is_none() || !OF_PLACE.contains(&name);
+    let own = differing.into_iter().filter(|(name, _)| counts(name));
+    reasons.extend(own.map(|(name, (before, after))| Reason::Setting { name: name.clone(), change: change(before, after) }));
+    if reasons.is_empty() {
+        reasons.extend(moved);
+    }
+}
+
+/// Where an output puts images, and how one says that it did.
+fn place(output: &str) -> Option<(&'static str, &'static str)> {
+    match output {
+        "engine" => Some(("the engine", "loaded into the engine")),
+        "registry" | "registry zstd" => Some(("the registry", "pushed")),
+        "type=cacheonly" => Some(("any place", "a check that kept nothing")),
+        _ => None,
+    }
 }
 
 /// What differs between two maps, with what each has.
@@ -217,6 +257,10 @@ fn contexts(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
         Reason::Setting { .. } => 4,
         _ => 5,
     };
+    // What a file's change comes to, where the file itself is named.
+    let files: Vec<String> =
+        found.iter().filter_map(|r| if let Reason::File { path, .. } = r { Some(path.clone()) } else { None }).collect();
+    found.retain(|reason| !matches!(reason, Reason::Setting { name, .. } if files.contains(name)));
     found.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
     found.dedup();
     reasons.append(&mut found);

@@ -19,7 +19,7 @@ use crate::explain::Reason;
 use crate::fingerprint::Inputs;
 use crate::services::Service;
 use crate::steps::StepChange;
-use monoship_core::name::{Digest, Fingerprint};
+use monoship_core::name::{Digest, Fingerprint, ImageRef};
 use monoship_docker::spec::BuildSpec;
 
 /// Everything a run will do, decided before anything runs.
@@ -74,12 +74,19 @@ pub struct ServicePlan {
     pub decision: Decision,
     /// Its build, which is also what a skipped one would have been.
     pub target: TargetPlan,
+    /// Names that the standing image has to be given: it was built before, and they name another one now, or none.
+    pub renames: Vec<ImageRef>,
 }
 
 impl ServicePlan {
     /// True where the builder will be called for it.
     pub fn is_built(&self) -> bool {
         matches!(self.decision, Decision::Build { .. })
+    }
+
+    /// One line for tables.
+    pub fn why(&self) -> String {
+        if self.renames.is_empty() { self.decision.why() } else { "built before; tagged again".to_owned() }
     }
 }
 

@@ -132,16 +132,24 @@ fn row(task: &TaskRecord) -> Vec<String> {
     ]
 }
 
-/// For each task that executed something, the first step that no cache had, and what of its inputs explains it.
+/// For each task that executed something, the first step that no cache had, and what of its inputs explains it; a line for all that have the
+/// same.
 #[must_use]
 pub fn misses(tasks: &[TaskRecord], paint: Paint) -> String {
     let missed: Vec<_> = tasks.iter().filter_map(|task| Some((task.task.to_string(), task.missed.as_ref()?))).collect();
     if missed.is_empty() {
         return String::new();
     }
-    let width = missed.iter().map(|(name, _)| text::width(name)).max().unwrap_or(0);
-    let lines =
-        missed.iter().map(|(name, missed)| format!("  {}  {}\n", text::pad(name, width), text::clean(&missed.to_string())));
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for (name, missed) in missed {
+        let missed = text::clean(&missed.to_string());
+        match lines.iter_mut().find(|(_, known)| *known == missed) {
+            Some((names, _)) => names.extend([", ", name.as_str()]),
+            None => lines.push((name, missed)),
+        }
+    }
+    let width = lines.iter().map(|(names, _)| text::width(names)).max().unwrap_or(0);
+    let lines = lines.iter().map(|(names, missed)| format!("  {}  {missed}\n", text::pad(names, width)));
     format!("{}\n{}", paint.faint("first step that no cache had:"), lines.collect::<String>())
 }
 

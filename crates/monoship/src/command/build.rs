@@ -168,6 +168,10 @@ pub(crate) fn commands(ran: &Ran) -> String {
         }
     }
     for service in &plan.services {
+        for name in &service.renames {
+            let content = service.target.spec.output.names().last();
+            let _ = content.map(|content| writeln!(text, "# {}: docker tag {content} {name}", service.service.name));
+        }
         if let Decision::Skip { digest, .. } = &service.decision {
             let _ = writeln!(text, "# {}: nothing to build, {digest} stands", service.service.name);
         }

@@ -108,7 +108,7 @@ fn text(plan: &Plan, explain: bool) -> String {
             Decision::Build { reasons } => ("build", reasons.clone()),
             Decision::Skip { .. } => ("skip", affecting(plan, service)),
         };
-        let why = if reasons.is_empty() { service.decision.why() } else { summary(&reasons, 2) };
+        let why = if reasons.is_empty() { service.why() } else { summary(&reasons, 2) };
         let every = if explain { reasons } else { Vec::new() };
         lines.insert(&service.service.name, (action, why, every));
     }

@@ -210,19 +210,15 @@ fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: 
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
     let missed = missed(target, &solved);
-    if let Some(missed) = &missed {
-        let message = format!("first step that no cache had: {missed}");
-        session.events.notice(Level::Info, Some(spec.task.clone()), message, None);
-    }
     Outcome { task: spec.task.clone(), status, solved, missed, begun, took, digest, size: None, why }
 }
 
 /// Puts the first step that no cache had together with what the plan knows of its inputs.
 fn missed(target: &TargetPlan, solved: &Solved) -> Option<Missed> {
-    let first = solved.first_miss()?;
+    // Whoever asks for every step knows why each is executed.
+    let first = solved.first_miss().filter(|_| !target.spec.no_cache)?;
     let is_it = |step: &&StepChange| step.stage == first.stage && Some(step.number) == first.number();
     let reasons = match &target.changes {
-        _ if target.spec.no_cache => vec![Reason::NoCache],
         None => vec![Reason::NeverBuilt],
         Some(changes) => changes.iter().find(is_it).map_or_else(|| vec![Reason::NotCached], |step| step.reasons.clone()),
     };

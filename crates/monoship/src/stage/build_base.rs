@@ -55,7 +55,7 @@ pub fn run(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option<Out
             when: SystemTime::now(),
             run: Some(session.run.id.clone()),
         };
-        session.state().remember(&base_key(), record, base.inputs.to_record())?;
+        drop(session.state().remember(&base_key(), record, base.inputs.to_record())?);
     }
     Ok(Some(outcome))
 }

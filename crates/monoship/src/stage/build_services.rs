@@ -11,13 +11,14 @@ use crate::stage::{Session, contexts, gates, given};
 use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
+use monoship_core::name::ImageRef;
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::request::Request;
 use monoship_plan::services::Service;
-use monoship_plan::{Plan, ServicePlan};
+use monoship_plan::{Decision, Plan, ServicePlan};
 use monoship_report::record::ServiceRecord;
 
 /// Builds every service that is to be built. One failure stops nobody else, unless the request says so. What succeeded is remembered
@@ -27,6 +28,7 @@ use monoship_report::record::ServiceRecord;
 /// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
+    tag_again(session, engine, plan)?;
     if services.is_empty() {
         return Ok(Vec::new());
     }
@@ -56,6 +58,45 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     outcomes.into_iter().filter_map(Result::transpose).collect()
 }
 
+/// Gives images that stand under their content tag the names of this run: they were built before, here or in another working tree.
+fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
+    let standing: Vec<&ServicePlan> = plan.services.iter().filter(|service| !service.renames.is_empty()).collect();
+    if standing.is_empty() {
+        return Ok(());
+    }
+    let store = image_store(session, engine);
+    standing.par_iter().try_for_each(|service| {
+        let Decision::Skip { digest, size } = &service.decision else { return Ok(()) };
+        let names = service.target.spec.output.names();
+        let Some(content) = names.last() else { return Ok(()) };
+        service.renames.iter().filter(|name| *name != content).try_for_each(|name| store.tag(content, name))?;
+        let record = ServiceRecord {
+            fingerprint: service.target.fingerprint.clone(),
+            digest: Some(digest.clone()),
+            images: names.iter().map(ToString::to_string).collect(),
+            size: *size,
+            when: SystemTime::now(),
+            run: Some(session.run.id.clone()),
+        };
+        let forgotten = session.state().remember(&service.service.name, record, service.target.inputs.to_record())?;
+        forget_images(&store, &forgotten);
+        Ok(())
+    })
+}
+
+/// Takes the content tags away of builds that are remembered no more: nobody asks for them by another name. An image that a container uses,
+/// or that has another name, stays.
+fn forget_images(store: &ImageStore, forgotten: &[ServiceRecord]) {
+    for build in forgotten {
+        let content = build.fingerprint.content_tag();
+        let names = build.images.iter().filter_map(|name| name.parse::<ImageRef>().ok());
+        for name in names.filter(|name| name.tag() == Some(&content)) {
+            // It only takes room; `cache prune` meets it again.
+            let _ = store.remove(&name);
+        }
+    }
+}
+
 /// Keeps what was built, as the engine knows it: by which id and how large.
 fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcome: &mut Outcome) -> Result<()> {
     let spec = &service.target.spec;
@@ -79,5 +120,9 @@ fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcom
         when: SystemTime::now(),
         run: Some(session.run.id.clone()),
     };
-    session.state().remember(&service.service.name, record, service.target.inputs.to_record())
+    let forgotten = session.state().remember(&service.service.name, record, service.target.inputs.to_record())?;
+    if matches!(spec.output, Output::Load { .. }) {
+        forget_images(store, &forgotten);
+    }
+    Ok(())
 }

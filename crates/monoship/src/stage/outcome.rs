@@ -38,7 +38,7 @@ pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
                 TaskRecord { digest: Some(digest.clone()), size: *size, ..TaskRecord::new(task, Status::Skipped) }
             }
         };
-        entry.why = service.decision.why();
+        entry.why = service.why();
         entry.images = service.target.spec.output.names().iter().map(ToString::to_string).collect();
         entry.fingerprint = Some(service.target.fingerprint.clone());
         record.tasks.push(entry);

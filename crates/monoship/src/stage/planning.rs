@@ -124,8 +124,17 @@ pub fn base_key() -> ServiceName {
     "base.target".parse().expect("it is a path component")
 }
 
-/// An image that is already where it belongs: its digest and, where known, its size in bytes.
-type Standing = (Digest, Option<u64>);
+/// An image that is already where it belongs.
+struct Standing {
+    digest: Digest,
+    /// In bytes, where known.
+    size: Option<u64>,
+    /// Names of this run that it has not.
+    renames: Vec<ImageRef>,
+}
+
+/// Build or skip, and the names that a standing image has to be given.
+type Decided = (Decision, Vec<ImageRef>);
 
 /// What is known of a service before it is decided on.
 struct Candidate {
@@ -135,6 +144,13 @@ struct Candidate {
     inputs: Inputs,
     fingerprint: Fingerprint,
     given: given::Resolved,
+}
+
+impl Candidate {
+    /// The image under its content tag: it says what went in, so it is the same image on every machine and in every working tree.
+    fn content(&self) -> ImageRef {
+        self.image.with_tag(self.fingerprint.content_tag())
+    }
 }
 
 struct Planner<'a> {
@@ -155,10 +171,10 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Build or skip, for each service in its order. Every place is asked at once.
-    fn decide(&self, candidates: &[Candidate]) -> Result<Vec<Decision>> {
+    fn decide(&self, candidates: &[Candidate]) -> Result<Vec<Decided>> {
         let mut unproven = BTreeMap::new();
         let standing = match &self.request.destination {
-            Destination::Output(_) => vec![None; candidates.len()],
+            Destination::Output(_) => candidates.iter().map(|_| None).collect(),
             Destination::Engine(tags) => self.standing_in_engine(candidates, tags)?,
             Destination::Registry(_) => self.standing_in_registry(candidates, &mut unproven)?,
         };
@@ -166,19 +182,20 @@ impl Planner<'_> {
         let decisions = candidates.iter().zip(standing).map(|(candidate, standing)| {
             let wanted = self.request.force || self.request.no_cache || state.is_cleared(&candidate.service.name);
             match standing {
-                Some((digest, size)) if !wanted => Decision::Skip { digest, size },
+                Some(Standing { digest, size, renames }) if !wanted => (Decision::Skip { digest, size }, renames),
                 _ if !wanted && unproven.contains_key(&candidate.service.name) => {
-                    Decision::Build { reasons: vec![Reason::Unproven { why: unproven[&candidate.service.name].clone() }] }
+                    let why = unproven[&candidate.service.name].clone();
+                    (Decision::Build { reasons: vec![Reason::Unproven { why }] }, Vec::new())
                 }
-                _ => Decision::Build { reasons: self.reasons(&state, candidate) },
+                _ => (Decision::Build { reasons: self.reasons(&state, candidate) }, Vec::new()),
             }
         });
         Ok(decisions.collect())
     }
 
     /// Refuses a build that lacks what a step of it demands; a plan that is only looked at says so.
-    fn check_given(&self, candidates: &[Candidate], decided: &[Decision]) -> Result<()> {
-        let built = candidates.iter().zip(decided).filter(|(_, decision)| matches!(decision, Decision::Build { .. }));
+    fn check_given(&self, candidates: &[Candidate], decided: &[Decided]) -> Result<()> {
+        let built = candidates.iter().zip(decided).filter(|(_, (decision, _))| matches!(decision, Decision::Build { .. }));
         let mut told = BTreeSet::new();
         for missing in built.flat_map(|(candidate, _)| &candidate.given.missing) {
             let error = missing.error(&self.session.config.images.dockerfile);
@@ -211,31 +228,41 @@ impl Planner<'_> {
         }
         let Some((before, recorded)) = state.inputs(&service.name) else { return vec![Reason::NeverBuilt] };
         if before == *fingerprint || state.find(&service.name, fingerprint).is_some() {
-            let place = match &self.request.destination {
-                Destination::Engine(_) if self.engine.is_none() => return vec![Reason::NoEngine],
-                Destination::Engine(_) => "the engine".to_owned(),
-                Destination::Registry(_) => "the registry".to_owned(),
-                Destination::Output(output) => output.clone(),
-            };
-            return vec![Reason::ImageGone { place }];
+            return vec![match &self.request.destination {
+                Destination::Engine(_) if self.engine.is_none() => Reason::NoEngine,
+                Destination::Engine(_) => Reason::ImageGone { place: "the engine".to_owned() },
+                Destination::Registry(_) => Reason::ImageGone { place: "the registry".to_owned() },
+                Destination::Output(output) => Reason::NotKept { output: output.clone() },
+            }];
         }
         let reasons = Inputs::from_record(recorded).map(|before| explain(&before, inputs)).unwrap_or_default();
         if reasons.is_empty() { vec![Reason::RecordUnreadable] } else { reasons }
     }
 
-    /// An image stands in the engine when a build of these inputs is remembered and each of its names still is that image.
+    /// An image stands in the engine when a build of these inputs is remembered and each of its names still is that image, or when it is
+    /// there under its content tag: whoever built it, in this working tree or another. Then the names are put on it again.
     fn standing_in_engine(&self, candidates: &[Candidate], tags: &[Tag]) -> Result<Vec<Option<Standing>>> {
         let state = self.session.state();
         let tagged = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).collect::<Vec<_>>();
         let names: Vec<ImageRef> = candidates.iter().flat_map(tagged).collect();
-        let Some(engine) = self.engine else { return Ok(vec![None; candidates.len()]) };
-        let ids = image_store(self.session, engine).ids(&names)?;
+        let nothing = || candidates.iter().map(|_| None).collect();
+        let Some(engine) = self.engine else { return Ok(nothing()) };
+        let store = image_store(self.session, engine);
+        let ids = store.ids(&names)?;
         let standing = candidates.par_iter().zip(ids.par_chunks(tags.len().max(1))).map(|(candidate, ids)| {
             let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
-            let digest = build.digest?;
-            ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some((digest, build.size))
+            let (digest, size) = (build.digest?, build.size);
+            ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some(Standing { digest, size, renames: Vec::new() })
         });
-        Ok(standing.collect())
+        let mut standing: Vec<Option<Standing>> = standing.collect();
+        let open: Vec<usize> = (0..candidates.len()).filter(|at| standing[*at].is_none()).collect();
+        let contents: Vec<ImageRef> = open.iter().map(|at| candidates[*at].content()).collect();
+        for ((at, content), id) in open.into_iter().zip(&contents).zip(store.ids(&contents)?) {
+            let Some(digest) = id else { continue };
+            let size = store.inspect(content)?.map(|image| image.size);
+            standing[at] = Some(Standing { digest, size, renames: tagged(&candidates[at]) });
+        }
+        Ok(standing)
     }
 
     /// An image stands in the registry when its content tag does, with proof: that holds for every machine.
@@ -254,12 +281,12 @@ impl Planner<'_> {
             Err(error) if self.look && !error.is_cancelled() => {
                 let message = format!("what stands in the registry is not known: {error}");
                 self.session.events.notice(Level::Info, None, message, None);
-                return Ok(vec![None; candidates.len()]);
+                return Ok(candidates.iter().map(|_| None).collect());
             }
             found => found?,
         };
         let standing = wanted.iter().zip(found).map(|(one, found)| match found {
-            Found::Proven(digest) => Some((digest, None)),
+            Found::Proven(digest) => Some(Standing { digest, size: None, renames: Vec::new() }),
             Found::Absent => None,
             Found::Unproven(why) => {
                 unproven.insert(one.service.clone(), why);
@@ -272,19 +299,23 @@ impl Planner<'_> {
     fn assemble(
         &self,
         candidates: Vec<Candidate>,
-        decided: Vec<Decision>,
+        decided: Vec<Decided>,
         base: (Inputs, given::Resolved),
         cut: &contexts::Cut<'_>,
     ) -> Plan {
         let config = &self.session.config;
         let is_built = |decision: &Decision| matches!(decision, Decision::Build { .. });
-        let built: Vec<&Candidate> =
-            candidates.iter().zip(&decided).filter(|(_, decision)| is_built(decision)).map(|(candidate, _)| candidate).collect();
+        let built: Vec<&Candidate> = candidates
+            .iter()
+            .zip(&decided)
+            .filter(|(_, (decision, _))| is_built(decision))
+            .map(|(candidate, _)| candidate)
+            .collect();
         let any = !built.is_empty();
         let facts = if any && self.request.ask_caches { self.facts(&built) } else { BTreeMap::new() };
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
-        for (candidate, decision) in candidates.into_iter().zip(decided) {
+        for (candidate, (decision, renames)) in candidates.into_iter().zip(decided) {
             let Candidate { service, image, inputs, given, .. } = candidate;
             let own = self.scoped(&service.target, &service.platforms);
             let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
@@ -293,7 +324,7 @@ impl Planner<'_> {
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
             divide(&mut target, own, Some(shared), facts.get(&service.target));
-            planned.push(ServicePlan { service, decision, target });
+            planned.push(ServicePlan { service, decision, target, renames });
         }
         let base = any.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
@@ -389,7 +420,10 @@ impl Planner<'_> {
             Destination::Engine(tags) => {
                 // Elsewhere the user may have chosen (`docker buildx use`) a builder whose images are not the engine's.
                 let own = self.engine.is_some_and(Engine::is_embedded) && spec.builder.is_none();
-                Output::Load { names: named(tags), zstd: own && self.capabilities.load_packed_with_zstd }
+                // Its content tag comes last, so that it is found again when the others name another build.
+                let mut names: Vec<ImageRef> = named(tags);
+                names.push(image.with_tag(target.fingerprint.content_tag()));
+                Output::Load { names, zstd: own && self.capabilities.load_packed_with_zstd }
             }
             // As the base is built: no image, and each platform for itself.
             Destination::Output(_) if self.request.warms.is_some() => Output::CacheOnly,

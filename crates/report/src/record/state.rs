@@ -118,11 +118,13 @@ impl State {
         self.path(service, "cleared").exists()
     }
 
-    /// Remembers a build that succeeded, and its inputs. Safe against another process doing the same.
+    /// Remembers a build that succeeded, and its inputs. Safe against another process doing the same. Hands back the builds that are
+    /// forgotten for it, of whose inputs none is remembered any more.
     ///
     /// # Errors
     /// When the files cannot be written.
-    pub fn remember(&self, service: &ServiceName, build: ServiceRecord, inputs: serde_json::Value) -> Result<()> {
+    pub fn remember(&self, service: &ServiceName, build: ServiceRecord, inputs: serde_json::Value) -> Result<Vec<ServiceRecord>> {
+        let mut forgotten = Vec::new();
         self.locked(|| {
             let fingerprint = build.fingerprint.clone();
             let file = WentIn { version: VERSION, fingerprint: fingerprint.clone(), inputs };
@@ -130,10 +132,12 @@ impl State {
             let mut builds = self.builds(service);
             builds.retain(|known| known.fingerprint != fingerprint || known.images != build.images);
             builds.insert(0, build);
-            builds.truncate(REMEMBERED);
+            forgotten = builds.split_off(REMEMBERED.min(builds.len()));
+            forgotten.retain(|old| builds.iter().all(|kept| kept.fingerprint != old.fingerprint));
             write_json(&self.path(service, "json"), &Builds { version: VERSION, builds })?;
             remove(&self.path(service, "cleared"))
-        })
+        })?;
+        Ok(forgotten)
     }
 
     /// Forgets a service, or all of them: the next build does not skip.
@@ -202,7 +206,8 @@ mod tests {
         assert_eq!(state.latest(&api()), Some(build("main", "a")));
         assert_eq!(state.builds(&api()).len(), 3, "the same build in the same place is one");
         assert_eq!(state.inputs(&api()).unwrap().1["of"], "main");
-        (0..20).for_each(|n| state.remember(&api(), build(&n.to_string(), "a"), serde_json::Value::Null).unwrap());
+        let remember = |n: usize| state.remember(&api(), build(&n.to_string(), "a"), serde_json::Value::Null).unwrap();
+        assert_eq!((0..20).map(|n| remember(n).len()).sum::<usize>(), 20 + 2 - REMEMBERED, "what goes is handed back once");
         assert_eq!(state.builds(&api()).len(), REMEMBERED);
         state.forget(Some(&api())).unwrap();
         assert_eq!((state.latest(&api()), state.inputs(&api())), (None, None));
@@ -240,7 +245,9 @@ mod tests {
         std::thread::scope(|scope| {
             for writer in 0..4 {
                 let state = &state;
-                scope.spawn(move || state.remember(&api(), build(&writer.to_string(), "a"), serde_json::Value::Null).unwrap());
+                scope.spawn(move || {
+                    drop(state.remember(&api(), build(&writer.to_string(), "a"), serde_json::Value::Null).unwrap())
+                });
             }
         });
         assert_eq!(state.builds(&api()).len(), 4);
