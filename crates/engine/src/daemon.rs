@@ -22,7 +22,7 @@ use super::ownership;
 use super::packages::Packages;
 use super::process::ProcessId;
 use super::state::{Served, StandIn, State};
-use super::{cleanup, network};
+use super::{cleanup, mark, network};
 use monoship_docker::engine::client;
 
 /// How long a daemon may take until it answers: half a second on an idle machine, more on a busy one with much state.
@@ -107,6 +107,8 @@ pub fn up(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: 
 }
 
 fn up_locked(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: &Shutdown) -> Result<State> {
+    mark::claim(layout.data(), "XTASK_ENGINE_DATA")?;
+    mark::claim(layout.cache(), "XTASK_CACHE_DIR")?;
     let _lock =
         Lock::wait(&layout.lock(), shutdown, || events.doing(&Task::Engine, "waiting for another run to start the engine"))?;
     if let Some(state) = running(layout) {
@@ -267,11 +269,15 @@ pub fn down(layout: &Layout, events: &Events, shutdown: &Shutdown) -> Result<()>
     cleanup::stop(layout, packages.as_ref(), STOP_LIMIT, events, shutdown)
 }
 
-/// [`down`], then deletes the engine's data and, with `packages_too`, the unpacked packages.
+/// [`down`], then deletes the engine's data and, with `packages_too`, the unpacked packages. The mark of the folder stays.
 ///
 /// # Errors
-/// As [`down`], and when something cannot be deleted.
+/// As [`down`], when a folder has no mark of ours, and when something cannot be deleted.
 pub fn reset(layout: &Layout, packages_too: bool, events: &Events, shutdown: &Shutdown) -> Result<()> {
+    mark::check(layout.data())?;
+    if packages_too {
+        mark::check(layout.cache())?;
+    }
     down(layout, events, shutdown)?;
     for dir in ["docker", "registry", "log", "docker-config", "tmp"] {
         remove_tree(&layout.data().join(dir))?;

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod daemon;
 pub mod hub;
 pub mod layout;
+mod mark;
 mod network;
 pub mod ownership;
 pub mod packages;
