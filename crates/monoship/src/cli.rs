@@ -214,17 +214,20 @@ pub struct Build {
     /// Write images elsewhere: a buildx output, `{service}` stands for the name
     #[arg(long, value_name = "OUTPUT")]
     pub output: Option<String>,
+    /// Let --output write over files and into folders that it did not write
+    #[arg(long, requires = "output")]
+    pub overwrite: bool,
     /// The image tag, repeatable [default: dev; with --push: the branch and sha-<commit>]
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(long = "tag", value_name = "TAG", conflicts_with = "output")]
     pub tags: Vec<monoship_core::name::Tag>,
     /// The platforms to build, divided by commas
     #[arg(long = "platform", value_delimiter = ',', value_name = "OS/ARCH")]
     pub platforms: Vec<Platform>,
     /// Provenance of pushed images: max, min or false
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", requires = "push")]
     pub provenance: Option<String>,
     /// Bill of materials of pushed images: true, false or a generator image
-    #[arg(long, value_name = "WHICH")]
+    #[arg(long, value_name = "WHICH", requires = "push")]
     pub sbom: Option<String>,
     /// Refuse base images that xtask.lock does not pin
     #[arg(long)]
@@ -285,7 +288,7 @@ pub struct Release {
     #[arg(long, value_name = "FILE")]
     pub notes_file: Option<PathBuf>,
     /// Only write the notes, of images that are published already
-    #[arg(long, conflicts_with_all = ["jobs", "move_tags", "json"])]
+    #[arg(long, conflicts_with_all = ["jobs", "move_tags", "json", "allow_stand_ins", "no_cancel", "keep_checkout"])]
     pub notes_only: bool,
     /// Let version tags that exist with other content move
     #[arg(long)]
@@ -303,7 +306,7 @@ pub struct Release {
     #[arg(long)]
     pub keep_checkout: bool,
     /// Print the commands that would run, the tags, the notes and what changes in them; do nothing
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "no_cancel"])]
     pub dry_run: bool,
     /// Print the outcome as JSON on standard output
     #[arg(long)]

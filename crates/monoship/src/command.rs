@@ -137,7 +137,29 @@ fn own_verb(verb: &app::Verb, args: &[String], surroundings: &Surroundings<'_>) 
     Ok(Finished::Well)
 }
 
+/// Refuses flags that every verb is parsed with and this one does not look at.
+fn check_global(verb: &Verb, global: &Global) -> Result<()> {
+    let (name, engine, config) = match verb {
+        Verb::Completions { .. } => ("completions", false, false),
+        Verb::Prune(_) => ("prune", false, false),
+        Verb::Init(_) => ("init", false, false),
+        Verb::Stats(flags) => ("stats", flags.html.is_some(), flags.html.is_some() || flags.pull || flags.push),
+        Verb::Verify(_) => ("verify", false, true),
+        Verb::Update(_) => ("update", false, true),
+        #[cfg(feature = "embedded-engine")]
+        Verb::Engine { action } => ("engine", false, matches!(action, cli::Engine::Up)),
+        _ => return Ok(()),
+    };
+    let refused = |flag: &str| Err(Error::usage(format!("{flag} means nothing for `{name}`")).hint("leave it out"));
+    match (global.engine.is_some() && !engine, global.config.is_some() && !config) {
+        (true, _) => refused("--engine"),
+        (false, true) => refused("--config"),
+        (false, false) => Ok(()),
+    }
+}
+
 fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    check_global(verb, surroundings.global)?;
     match verb {
         Verb::Build(flags) => build::run(flags, surroundings),
         Verb::Plan(flags) => plan::run(flags, surroundings),
@@ -306,6 +328,12 @@ pub fn failed(error: &Error, env: &Env) -> ExitCode {
 pub fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed("cannot write JSON").source(e))?;
     print(&(text + "\n"))
+}
+
+/// Says a line to whoever watches.
+pub fn say(line: &str) {
+    // Nobody reads it where standard error is closed.
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Writes data to standard output. A reader that has gone (`| head`) is no failure.

@@ -1,7 +1,7 @@
 //! A service that is declared in Rust: what `[[service]]` of `xtask.toml` says, for whoever has a loop to say it in.
 
 use monoship_core::error::{Error, Result};
-use monoship_plan::config::given::Given;
+use monoship_plan::config::given::{self, Given};
 use monoship_plan::config::{Config, ServiceConfig};
 
 /// A service of the repository, in addition to those that are found and configured; one of the same name replaces them.
@@ -18,13 +18,25 @@ pub struct Service {
     target: Option<String>,
     platforms: Vec<String>,
     build_args: Vec<(String, String)>,
+    secrets: Vec<String>,
+    agents: Vec<String>,
+    contexts: Vec<(String, String)>,
 }
 
 impl Service {
     /// A service of this name: the last part of its image's name. Its package is `apps/<name>` and its Dockerfile target `<name>`, unless
     /// said otherwise.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), package: None, target: None, platforms: Vec::new(), build_args: Vec::new() }
+        Self {
+            name: name.into(),
+            package: None,
+            target: None,
+            platforms: Vec::new(),
+            build_args: Vec::new(),
+            secrets: Vec::new(),
+            agents: Vec::new(),
+            contexts: Vec::new(),
+        }
     }
 
     /// Its package: a folder or a package's name.
@@ -53,6 +65,39 @@ impl Service {
         self
     }
 
+    /// Gives its build a secret, as buildx writes it: `id=npm,env=NPM_TOKEN`, `id=netrc,src=~/.netrc`.
+    #[must_use]
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    /// Gives its build an SSH agent or a key: `default`, `github=~/.ssh/github`.
+    #[must_use]
+    pub fn ssh(mut self, agent: impl Into<String>) -> Self {
+        self.agents.push(agent.into());
+        self
+    }
+
+    /// Gives its build a named context: a folder, `docker-image://…`, or an address that BuildKit fetches.
+    #[must_use]
+    pub fn context(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
+        self.contexts.push((name.into(), source.into()));
+        self
+    }
+
+    fn given(&self) -> Result<Given> {
+        let of_text = |text: &String| given::Secret::try_from(toml::Value::String(text.clone()));
+        let secrets = self.secrets.iter().map(of_text).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
+        let agents =
+            self.agents.iter().cloned().map(given::Ssh::try_from).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
+        let context = |(name, source): &(String, String)| Ok((name.clone(), given::ContextSource::try_from(source.clone())?));
+        let contexts = self.contexts.iter().map(context).collect::<Result<_, String>>().map_err(Error::usage)?;
+        let written =
+            given::Written { secrets: Some(secrets), ssh: Some(agents), contexts: Some(contexts), ..given::Written::default() };
+        written.validate()
+    }
+
     fn configured(&self) -> Result<ServiceConfig> {
         let wrong = |error: Error| Error::usage(format!("service `{}`, declared in Rust", self.name)).source(error);
         let platforms = self.platforms.iter().map(|platform| platform.parse()).collect::<Result<Vec<_>>>().map_err(wrong)?;
@@ -62,7 +107,7 @@ impl Service {
             package: self.package.clone().unwrap_or_else(|| format!("apps/{}", self.name)),
             platforms: (!platforms.is_empty()).then_some(platforms),
             build_args: self.build_args.iter().cloned().collect(),
-            given: Given::default(),
+            given: self.given().map_err(wrong)?,
         })
     }
 }

@@ -109,6 +109,7 @@ impl fmt::Display for Reason {
             Self::Unproven { why } => write!(f, "what stands under its content tag is not trusted: {why}"),
             Self::NotKept { output } if output == "type=cacheonly" => f.write_str("check build: nothing is kept"),
             Self::NotKept { output } => write!(f, "unchanged; {output} is written on each run"),
+            Self::Place { after, .. } if after == "type=cacheonly" => f.write_str("check build: nothing is kept"),
             Self::Place { before, after } => match (place(before), place(after)) {
                 (Some((_, put)), Some((there, _))) if before != after => {
                     write!(f, "not in {there} yet: the last build was {put}")
@@ -212,7 +213,7 @@ fn place(output: &str) -> Option<(&'static str, &'static str)> {
     match output {
         "engine" => Some(("the engine", "loaded into the engine")),
         "registry" | "registry zstd" => Some(("the registry", "pushed")),
-        "type=cacheonly" => Some(("any place", "a check that kept nothing")),
+        "type=cacheonly" => Some(("any place", "a check, which keeps nothing")),
         _ => None,
     }
 }

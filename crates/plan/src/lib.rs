@@ -9,6 +9,7 @@ pub mod part;
 pub mod request;
 pub mod services;
 pub mod steps;
+pub mod strays;
 pub mod tags;
 pub mod templates;
 pub mod upkeep;

@@ -68,6 +68,10 @@ pub struct Request {
     pub sbom: Sbom,
     /// Refuse what is not in `xtask.lock`.
     pub locked: bool,
+    /// A lock must be there, and a stand-in is no pin.
+    pub no_stand_ins: bool,
+    /// Let an output write over what others wrote.
+    pub overwrite: bool,
     /// The images are a release's.
     pub release: bool,
     /// Release images that are built on stand-ins.
@@ -96,6 +100,8 @@ impl Request {
             provenance: config.attest.provenance,
             sbom: config.attest.sbom.clone(),
             locked: false,
+            no_stand_ins: false,
+            overwrite: false,
             release: false,
             allow_stand_ins: false,
         }

@@ -25,7 +25,7 @@ pub struct Service {
 }
 
 /// The folder in which the defaults look for services.
-const APPS: &str = "apps/";
+pub const APPS: &str = "apps/";
 
 /// Every `apps/*` package with a Dockerfile target of its folder's name, and every configured service. A configured one of
 /// the same name says what differs. `packages` are folders with their package names, `targets` the Dockerfile's stages.

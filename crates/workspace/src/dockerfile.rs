@@ -51,6 +51,12 @@ impl Stage {
         self.name.as_deref()
     }
 
+    /// What its FROM names, as written: a stage, an image, or a variable.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
     /// The line of its FROM, from 1.
     #[must_use]
     pub fn line(&self) -> usize {

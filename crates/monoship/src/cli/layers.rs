@@ -25,7 +25,7 @@ pub struct Layers {
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
     /// How many lines each list has at most
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "json")]
     pub top: usize,
     /// Print it all as JSON on standard output
     #[arg(long)]

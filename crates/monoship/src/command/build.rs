@@ -1,6 +1,9 @@
 //! `cargo xtask build`: flags to a request, the pipeline, and its outcome on the screen or as JSON.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
+
+use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
@@ -8,14 +11,16 @@ use crate::job::Job;
 use crate::run::{self, Ran};
 use crate::stage::{Session, build};
 use monoship_core::error::{Error, Result};
+use monoship_core::event::Task;
 use monoship_core::execute::pool;
 use monoship_core::execute::process::Invocation;
-use monoship_core::name::{ImageRef, Tag};
+use monoship_core::name::{ImageRef, ServiceName, Tag};
 use monoship_core::secret::mask;
 use monoship_docker::engine::Engine;
-use monoship_plan::Decision;
+use monoship_docker::spec::BuildSpec;
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::request::{Destination, Request, Since};
+use monoship_plan::{Decision, TargetPlan};
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::summary;
 
@@ -31,7 +36,7 @@ pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finish
     if flags.dry_run {
         let ran = run::run(surroundings.app, session, job.look())?;
         reporter.finish();
-        print(&commands(&ran))?;
+        tell_commands(&ran, flags.json)?;
         return Ok(Finished::Well);
     }
     let ran = run::run(surroundings.app, session, job)?;
@@ -93,6 +98,8 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         sbom: flags.sbom.as_deref().map_or(Ok(config.attest.sbom.clone()), sbom)?,
         locked: flags.locked,
         allow_stand_ins: flags.allow_stand_ins,
+        no_stand_ins: flags.locked && !flags.allow_stand_ins,
+        overwrite: flags.overwrite,
         ..plain
     })
 }
@@ -148,13 +155,65 @@ fn command_line(flags: &cli::Build) -> String {
     words.join(" ")
 }
 
+/// A command that would run, as data.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ShownCommand {
+    task: Task,
+    /// The program, then its arguments.
+    command: Vec<String>,
+}
+
+/// What `--dry-run --json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ShownCommands {
+    version: u32,
+    /// Those that would run, in any order.
+    commands: Vec<ShownCommand>,
+    /// The services for which nothing would.
+    unchanged: Vec<ServiceName>,
+}
+
+/// The version of what it prints: raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// Prints what would run.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub(crate) fn tell_commands(ran: &Ran, json: bool) -> Result<()> {
+    if !json {
+        return print(&commands(ran));
+    }
+    let plan = ran.progress.plan.as_ref().and_then(|planned| planned.here());
+    let buildx = buildx_of(ran);
+    let text = |word: &OsStr| word.to_string_lossy().into_owned();
+    let shown = |spec: &BuildSpec| {
+        let call = build::command(&ran.session, &buildx, spec);
+        let command = std::iter::once(call.program()).chain(call.arguments()).map(text).collect();
+        ShownCommand { task: spec.task.clone(), command }
+    };
+    let targets = plan.iter().flat_map(|plan| plan.base.iter().chain(plan.to_build().map(|service| &service.target)));
+    let skipped = plan.iter().flat_map(|plan| &plan.services).filter(|service| !service.is_built());
+    print_json(&ShownCommands {
+        version: VERSION,
+        commands: targets.flat_map(TargetPlan::builds).map(shown).collect(),
+        unchanged: skipped.map(|service| service.service.name.clone()).collect(),
+    })
+}
+
+/// Without an engine, the client's name stands for whichever will be there.
+fn buildx_of(ran: &Ran) -> Invocation {
+    ran.progress.engine.as_ref().map_or_else(|| Invocation::new("docker").arg("buildx"), Engine::buildx)
+}
+
 /// A look as the very commands that would run, with every cache tier's verdict as a comment, then the team's stages.
 pub(crate) fn commands(ran: &Ran) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     let Some(plan) = ran.progress.plan.as_ref().and_then(|planned| planned.here()) else { return text };
-    // Without an engine, the client's name stands for whichever will be there.
-    let buildx = ran.progress.engine.as_ref().map_or_else(|| Invocation::new("docker").arg("buildx"), Engine::buildx);
+    let buildx = buildx_of(ran);
     for target in plan.base.iter().chain(plan.to_build().map(|service| &service.target)) {
         let _ = writeln!(text, "# {}", target.spec.task);
         for tier in &target.tiers {

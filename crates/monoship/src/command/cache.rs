@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use crate::cli;
-use crate::command::build::{commands, conclude};
+use crate::command::build::{conclude, tell_commands};
 use crate::command::{Finished, Surroundings, print};
 use crate::job::Job;
 use crate::run;
@@ -32,6 +32,7 @@ pub fn run(action: &cli::Cache, surroundings: &Surroundings<'_>) -> Result<Finis
     match action {
         cli::Cache::Ls(flags) => ls(flags, surroundings),
         cli::Cache::Prune(flags) => {
+            check_prune(flags)?;
             let how = How::from(flags.removing);
             prune(surroundings, &flags.tier, |configured| policy(flags, configured), how).map(|pruned| pruned.finished())
         }
@@ -142,6 +143,28 @@ fn prune(surroundings: &Surroundings<'_>, tiers: &[Tier], policy: impl FnOnce(&U
 }
 
 /// The configuration's policy with what the flags say.
+/// Refuses flags that none of the chosen tiers goes by.
+fn check_prune(flags: &cli::CachePrune) -> Result<()> {
+    let asks = |tier| flags.tier.is_empty() || flags.tier.contains(&tier);
+    let refused = |flag: &str, tiers: &str| {
+        let chosen = flags.tier.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join(", ");
+        Err(Error::usage(format!("{flag} means nothing for the tier {chosen}")).hint(format!("it is for {tiers}; leave it out")))
+    };
+    if flags.max_count.is_some() && !asks(Tier::Registry) {
+        return refused("--max-count", "registry");
+    }
+    if !flags.protect.is_empty() && !asks(Tier::Registry) {
+        return refused("--protect", "registry");
+    }
+    if flags.max_size.is_some() && !asks(Tier::Registry) && !asks(Tier::Engine) {
+        return refused("--max-size", "registry and engine");
+    }
+    if !flags.only.is_empty() && !asks(Tier::Registry) && !asks(Tier::Gha) {
+        return refused("--only", "gha and registry");
+    }
+    Ok(())
+}
+
 fn policy(flags: &cli::CachePrune, configured: &Upkeep) -> Upkeep {
     Upkeep {
         max_age: flags.max_age.or(configured.max_age),
@@ -272,7 +295,7 @@ fn warm(flags: &cli::CacheWarm, surroundings: &Surroundings<'_>) -> Result<Finis
     if flags.dry_run {
         let ran = run::run(surroundings.app, session, Job::build(request).look())?;
         reporter.finish();
-        print(&commands(&ran))?;
+        tell_commands(&ran, flags.json)?;
         return Ok(Finished::Well);
     }
     let ran = run::run(surroundings.app, session, Job::build(request))?;

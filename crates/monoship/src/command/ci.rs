@@ -43,8 +43,12 @@ struct Shown<'a> {
 /// # Errors
 /// An event that cannot be understood or must not be built; whatever keeps the work from coming to an outcome.
 pub fn run(flags: &cli::Ci, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    if let Some(CiPart::Workflow(flags)) = &flags.part {
-        return workflow::run(flags, surroundings);
+    if let Some(CiPart::Workflow(own)) = &flags.part {
+        let ignored = [(flags.event.is_some(), "--event"), (flags.allow_stand_ins, "--allow-stand-ins"), (flags.json, "--json")];
+        if let Some((_, flag)) = ignored.iter().find(|(given, _)| *given) {
+            return Err(Error::usage(format!("{flag} means nothing for `ci workflow`, which writes files")).hint("leave it out"));
+        }
+        return workflow::run(own, surroundings);
     }
     let env = surroundings.env;
     let runner = Runner::from_env(env);

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
 use crate::stage::layers::{self, Request};
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_docker::layers::{Place, Summary};
 use monoship_report::{Paint, colour};
 
@@ -24,6 +24,10 @@ struct Shown {
 /// # Errors
 /// As the stage's.
 pub fn run(flags: &cli::Layers, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    if let (Some(tag), Some(image)) = (&flags.tag, flags.subjects.iter().find(|subject| subject.contains(['/', ':', '@']))) {
+        return Err(Error::usage(format!("--tag {tag} is for services, and `{image}` is an image by its whole name"))
+            .hint("put the tag into the name, or name the service"));
+    }
     let (session, reporter) = surroundings.session()?;
     let place = flags.from.map(|from| match from {
         cli::Store::Engine => Place::Engine,

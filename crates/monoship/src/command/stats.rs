@@ -4,7 +4,7 @@
 mod page;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print, print_json};
+use crate::command::{Finished, Surroundings, print, print_json, say};
 use crate::stage::{history, state_dir};
 use monoship_core::error::Result;
 use monoship_core::event::Level;
@@ -24,7 +24,9 @@ pub fn run(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<Finish
     let read = History::new(&root, surroundings.shutdown).read()?;
     let stats = stats::of(&read);
     if let Some(file) = &flags.html {
-        page::write(surroundings, &root, flags, &stats, &read.runs, &surroundings.env.cwd.join(file))?;
+        let file = surroundings.env.cwd.join(file);
+        page::write(surroundings, &root, flags, &stats, &read.runs, &file)?;
+        say(&format!("wrote {}", file.display()));
     }
     if flags.json {
         print_json(&stats)?;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::image_store;
 use crate::stage::project::{self, Project};
-use crate::stage::{Session, contexts, gates, given};
+use crate::stage::{Session, contexts, gates, given, outputs};
 use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
@@ -36,6 +36,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
     let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
+    outputs::claim(session, request, &chosen)?;
     let running = Running::of(session, &buildx);
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.

@@ -258,6 +258,16 @@ pub fn ensure_bases(
     let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
     let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().collect();
     let path = project.root.join(PINS);
+    if request.no_stand_ins {
+        if !path.exists() {
+            let error = Error::usage(format!("there is no {PINS}, and nothing is built that it does not pin"));
+            return Err(error.hint("run `cargo xtask update`, and commit it"));
+        }
+        if let Some(image) = stand_ins.keys().find(|image| images.contains(*image)) {
+            let error = Error::failed(format!("{image} is a stand-in, which {PINS} never pins"));
+            return Err(error.hint("run it where Docker Hub can be reached, or leave --locked out"));
+        }
+    }
     let mut pins = configuration::pins(&path)?;
     let real = images.iter().filter(|image| !stand_ins.contains_key(image));
     let resolve = |image: &ImageRef| digest_of(&session.registry, image);

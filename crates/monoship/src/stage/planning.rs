@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::stage::inputs::{self, Bases};
 use crate::stage::project::{self, Project};
 use crate::stage::proof::{self, Standing as Found, Wanted};
-use crate::stage::{Session, caches, contexts, given, marks, outside, sent, since};
+use crate::stage::{Session, caches, contexts, given, marks, outputs, outside, sent, since, strays};
 use crate::stages::Ground;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -44,7 +44,9 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
     let all = discover(config, &project.packages(), &names)?;
     let beside =
         all.iter().filter(|service| request.beside.contains(&service.name)).map(|service| service.target.clone()).collect();
+    let every = all.clone();
     let services = select(all, &request.services)?;
+    outputs::check(session, request, &services)?;
     let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
     let cut = contexts::plan(project, &services)?;
     cut.warn(session);
@@ -70,6 +72,7 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
     let base_given = looked_up.pop().unwrap_or_default();
     if request.services.is_empty() {
         given::warn_unused(session, targets.iter().map(|target| target.given).zip(&slices));
+        strays::tell(session, project, request, &every, &slices)?;
     }
     let (affected, before) = match &request.since {
         Some(since) => {
@@ -199,7 +202,7 @@ impl Planner<'_> {
         let mut told = BTreeSet::new();
         for missing in built.flat_map(|(candidate, _)| &candidate.given.missing) {
             let error = missing.error(&self.session.config.images.dockerfile);
-            if self.request.ask_caches {
+            if !self.look {
                 return Err(error);
             }
             if told.insert(error.to_string()) {
@@ -248,7 +251,13 @@ impl Planner<'_> {
         let nothing = || candidates.iter().map(|_| None).collect();
         let Some(engine) = self.engine else { return Ok(nothing()) };
         let store = image_store(self.session, engine);
-        let ids = store.ids(&names)?;
+        let ids = match store.ids(&names) {
+            // A builder by name need not have a Docker beside it.
+            Err(error) if engine.engine_version.is_none() && !error.is_cancelled() => {
+                return if self.look { Ok(nothing()) } else { Err(keeps_no_images(self.session, &error)) };
+            }
+            ids => ids?,
+        };
         let standing = candidates.par_iter().zip(ids.par_chunks(tags.len().max(1))).map(|(candidate, ids)| {
             let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
             let (digest, size) = (build.digest?, build.size);
@@ -257,7 +266,9 @@ impl Planner<'_> {
         let mut standing: Vec<Option<Standing>> = standing.collect();
         let open: Vec<usize> = (0..candidates.len()).filter(|at| standing[*at].is_none()).collect();
         let contents: Vec<ImageRef> = open.iter().map(|at| candidates[*at].content()).collect();
-        for ((at, content), id) in open.into_iter().zip(&contents).zip(store.ids(&contents)?) {
+        // The question costs as much for none as for all.
+        let found = if contents.is_empty() { Vec::new() } else { store.ids(&contents)? };
+        for ((at, content), id) in open.into_iter().zip(&contents).zip(found) {
             let Some(digest) = id else { continue };
             let size = store.inspect(content)?.map(|image| image.size);
             standing[at] = Some(Standing { digest, size, renames: tagged(&candidates[at]) });
@@ -454,6 +465,14 @@ impl Planner<'_> {
 /// The configured arguments that are handed on as they are: the frontend is told by its pinned name.
 fn handed_on(args: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
     args.iter().filter(|(name, _)| *name != outside::SYNTAX_ARGUMENT).map(|(name, value)| (name.clone(), value.clone()))
+}
+
+/// For images that a builder makes and nobody takes.
+fn keeps_no_images(session: &Session, why: &Error) -> Error {
+    let builder = session.env.get("BUILDX_BUILDER").unwrap_or("this one");
+    Error::failed(format!("the builder `{builder}` keeps no images, and there is no Docker to load them into: {why}")).hint(
+        "push them with --push, or write them with --output: `type=oci,dest={service}.tar`, `type=local,dest=out/{service}`",
+    )
 }
 
 /// Divides a build for several platforms where its parts can be joined again: each has caches of its own, so that none replaces another's

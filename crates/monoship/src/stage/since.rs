@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::service::lay_over;
+use crate::stage::configuration::suggested;
 use crate::stage::inputs::{self, Bases, PINS};
 use crate::stage::project::Project;
 use crate::stage::sent::Known;
@@ -93,7 +94,7 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
     let mut config = match session.config.file.strip_prefix(root) {
         Ok(file) => {
             let text = commit.text(&file.to_string_lossy());
-            config::of_text(&session.config.file, text.as_deref(), &session.env, || Ok(None))?
+            config::of_text(&session.config.file, text.as_deref(), &session.env, || suggested(&session.git()))?
         }
         // A file from elsewhere is no part of any revision.
         Err(_) => session.config.clone(),

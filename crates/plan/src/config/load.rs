@@ -125,10 +125,24 @@ mod tests {
         assert!(error("[[service]]\nname = 'a'\n[[service]]\nname = 'a'\n").0.contains("configured twice"));
         assert!(error("[images]\nbuild-args = { NPM_TOKEN = 'x' }\n").1.contains("build secret"));
         assert!(error("[images]\nregistry = 'no host'\n").0.contains("not an image reference"));
+        assert_eq!(error("[images]\nregistry = 'https://ghcr.io/'\n").1, "leave `https://` out: `registry = \"ghcr.io\"`");
+        assert!(error("[images]\nsecrets = ['id=npm,evn=A']\n").0.starts_with("xtask.toml:2: a secret has no `evn`"));
+        assert!(error("[[service]]\nname = 'a'\nsecerts = []\n").1.contains("did you mean `secrets`?"));
         assert!(error("[release]\nsign = 'cosign.key'\n").1.contains("`public-key`"));
         assert!(error("[release]\nsign = true\n").0.contains("expected \"keyless\", a key or false, found true"));
         assert!(error("[release]\nidentity = 'x'\n").0.contains("mean nothing without `sign`"));
         assert!(error("[cache]\nrepository = 'ghcr.io/o/cache:x'\n").0.contains("has a tag"));
+    }
+
+    #[test]
+    fn a_registry_without_a_namespace_is_no_place_for_images() {
+        let alone = |text: &str| {
+            let env = Env::new("/", []);
+            let error = of_text(Path::new("xtask.toml"), Some(text), &env, || Ok(None)).unwrap_err();
+            error.hint_text().unwrap_or_default().to_owned()
+        };
+        assert_eq!(alone("[images]\nregistry = 'ghcr.io'\n"), "add `namespace = \"org/repo\"`");
+        assert_eq!(alone("[images]\nnamespace = 'org/repo'\n"), "add `registry = \"ghcr.io\"`");
     }
 
     #[test]

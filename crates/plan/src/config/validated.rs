@@ -285,9 +285,23 @@ fn image_prefix(images: &written::Images, remote: Option<(String, String)>) -> R
     let (remote_registry, remote_namespace) = remote.unzip();
     let registry = images.registry.clone().or(remote_registry);
     let namespace = images.namespace.clone().or(remote_namespace);
-    let (Some(registry), Some(namespace)) = (registry, namespace) else {
-        return Ok(None);
+    let (registry, namespace) = match (registry, namespace) {
+        (Some(registry), Some(namespace)) => (registry, namespace),
+        (None, None) => return Ok(None),
+        (Some(_), None) => {
+            let error = Error::usage("[images] registry says where images go, and nothing says under which `namespace`");
+            return Err(error.hint("add `namespace = \"org/repo\"`"));
+        }
+        (None, Some(_)) => {
+            let error = Error::usage("[images] namespace is a path in a registry, and nothing says in which");
+            return Err(error.hint("add `registry = \"ghcr.io\"`"));
+        }
     };
+    if let Some((scheme, host)) = registry.split_once("://") {
+        let host = host.trim_end_matches('/');
+        return Err(Error::usage(format!("[images] registry = \"{registry}\" is an address, and a host is wanted"))
+            .hint(format!("leave `{scheme}://` out: `registry = \"{host}\"`")));
+    }
     let prefix: ImageRef = format!("{registry}/{namespace}").parse()?;
     if prefix.registry() != registry || prefix.tag().is_some() || prefix.digest().is_some() {
         return Err(Error::usage(format!(
