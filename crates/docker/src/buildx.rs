@@ -96,10 +96,15 @@ impl Arguments {
                 }
             }
             // `--push` also unpacks the image into the local store, which is wasted work.
-            Output::Push { names, direct: true } => {
+            Output::Push { names, folder: Some(folder), .. } => {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                let format = "tar=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true";
+                self.pair("--output", format!("type=oci,\"name={}\",\"dest={}\",{format}", names.join(","), folder.display()));
+            }
+            Output::Push { names, direct: true, .. } => {
                 self.image(names, "push=true,store=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true");
             }
-            Output::Push { names, direct: false } => {
+            Output::Push { names, direct: false, .. } => {
                 self.flag("--push");
                 for name in names {
                     self.pair("--tag", name.to_string());
@@ -170,13 +175,17 @@ mod tests {
             )
         );
         assert_eq!(
-            line(Output::Push { names, direct: true }),
+            line(Output::Push { names: names.clone(), direct: true, folder: None }),
             format!(
                 "{noted} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",push=true,store=false,\
                  compression=zstd,oci-mediatypes=true,rewrite-timestamp=true {end}"
             )
         );
-        let bare = BuildSpec { sbom: None, platforms: Vec::new(), ..spec(Output::Push { names: Vec::new(), direct: false }) };
+        let bare = BuildSpec {
+            sbom: None,
+            platforms: Vec::new(),
+            ..spec(Output::Push { names: Vec::new(), direct: false, folder: None })
+        };
         let args = build_arguments(&bare, Path::new("m.json"));
         assert!(
             args.iter().any(|arg| arg == "manifest:by=us"),

@@ -20,6 +20,7 @@ use monoship_core::name::{Digest, ImageRef, Tag};
 pub mod answers;
 mod blob;
 mod challenge;
+mod layout;
 mod list;
 mod session;
 

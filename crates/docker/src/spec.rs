@@ -53,7 +53,10 @@ impl BuildSpec {
     #[must_use]
     pub fn of_platform(&self, platform: &Platform, cache_from: Vec<String>, cache_to: Vec<String>) -> Self {
         let mut output = self.output.clone();
-        if let Output::Push { names, .. } = &mut output {
+        if let Output::Push { names, folder, .. } = &mut output {
+            if let Some(folder) = folder {
+                folder.as_mut_os_string().push(platform.scope_suffix());
+            }
             for name in names {
                 let part = name.tag().and_then(|tag| format!("{tag}{}", platform.scope_suffix()).parse::<Tag>().ok());
                 *name = part.map_or_else(|| name.without_reference(), |part| name.with_tag(part));
@@ -114,6 +117,9 @@ pub enum Output {
         /// Push straight from the builder's content store, zstd-compressed, layer times clamped to the epoch. Where the engine
         /// cannot, it pushes through its image store.
         direct: bool,
+        /// Put it into this folder, as an OCI image layout, for us to push: a builder asks first whether the tag is there, which some
+        /// registries refuse to say.
+        folder: Option<PathBuf>,
     },
     /// A buildx output as the user wrote it.
     Other(String),

@@ -14,7 +14,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::name::Digest;
 use monoship_docker::buildx;
 use monoship_docker::rawjson::{Failure, Lost, Solve, Solved};
-use monoship_docker::spec::BuildSpec;
+use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::TargetPlan;
 use monoship_plan::explain::Reason;
 use monoship_plan::steps::StepChange;
@@ -258,6 +258,13 @@ fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {
 /// The image's digest; an image in parts is joined.
 fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
     let digests = || target.builds().iter().map(|build| digest(&metadata_file(session, build)));
+    for (build, digest) in target.builds().iter().zip(digests()) {
+        if let (Output::Push { names, folder: Some(folder), .. }, Some(digest)) = (&build.output, digest) {
+            names.iter().try_for_each(|name| session.registry.push_layout(folder, &digest, name))?;
+            // It is in the registry, and what keeps a copy from going is a full disk's story to tell.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
     let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) else {
         return Ok(digests().next().flatten());
     };

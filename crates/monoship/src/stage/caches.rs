@@ -136,6 +136,10 @@ impl Asking<'_> {
         }
         self.exportable()?;
         match self.registry.can_push(repository) {
+            // A builder asks for the cache's tag first, and takes a refusal for the end.
+            Ok(Access::Granted) if self.registry.hides_missing(repository.registry()) => {
+                Err(format!("{} does not tell a builder whether a tag is there", repository.registry()))
+            }
             Ok(Access::Granted) => Ok(()),
             Ok(Access::Denied(refusal)) => Err(refusal.to_string()),
             Err(error) => Err(error.to_string()),

@@ -441,7 +441,10 @@ impl Planner<'_> {
             Destination::Output(written) => Output::Other(written.replace("{service}", service.name.as_str())),
             // Version tags are put later, when every service stands.
             Destination::Registry(_) => {
-                Output::Push { names: named(&[target.fingerprint.content_tag()]), direct: self.capabilities.push_without_store }
+                let hides = self.session.registry.hides_missing(image.registry());
+                let folder = hides.then(|| self.session.run.folder().join(format!("{}.layout", service.name)));
+                let names = named(&[target.fingerprint.content_tag()]);
+                Output::Push { names, direct: self.capabilities.push_without_store, folder }
             }
         };
         if !self.request.pushes() {

@@ -1,7 +1,10 @@
 //! The registry client against the distribution project's registry: open, with passwords, with token auth, with TLS of a private
 //! authority, and on bad days.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod answers;
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -218,6 +221,8 @@ fn what_passes_is_tried_again_and_what_does_not_is_said_once() {
         assert!(error.to_string().contains(says), "{error}");
         assert_eq!(proxy.count("GET", "/manifests/v1"), 1);
     }
+    // It is in the list, so that it is there and not for us.
+    assert!(!registry.hides_missing(&proxy.host()));
     proxy.heal();
     proxy.fail("GET", "/manifests/v1", status(503), 9);
     let error = registry.manifest(&place).unwrap_err();
