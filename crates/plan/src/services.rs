@@ -22,6 +22,8 @@ pub struct Service {
     pub build_args: BTreeMap<String, String>,
     /// What else its build is given, what every target is given included.
     pub given: Given,
+    /// Patterns of files outside its packages that are its sources too.
+    pub include: Vec<String>,
 }
 
 /// The folder in which the defaults look for services.
@@ -44,6 +46,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
                 platforms: config.images.platforms.clone(),
                 build_args: config.images.build_args.clone(),
                 given: config.images.given.clone(),
+                include: Vec::new(),
                 name: name.clone(),
             };
             services.insert(name, service);
@@ -99,6 +102,7 @@ fn of_configuration(
         platforms: written.platforms.clone().unwrap_or_else(|| config.images.platforms.clone()),
         build_args,
         given: config.images.given.with(&written.given),
+        include: written.include.clone(),
     })
 }
 

@@ -36,6 +36,18 @@ impl Contents {
         }
     }
 
+    /// Where a symbolic link leads, as it is written; `None` where there is none, or its target is not UTF-8.
+    #[must_use]
+    pub fn link(&self, path: &str) -> Option<String> {
+        match self {
+            Self::Disk(root) => std::fs::read_link(root.join(path)).ok()?.into_os_string().into_string().ok(),
+            Self::Commit(commit) => {
+                let file = commit.tree.get(path).filter(|file| file.mode == Mode::Symlink)?;
+                String::from_utf8(commit.blob(file.id)?.to_vec()).ok()
+            }
+        }
+    }
+
     /// The first bytes of a file, `most` at most; empty where there is none.
     #[must_use]
     pub fn start(&self, path: &str, most: usize) -> Vec<u8> {

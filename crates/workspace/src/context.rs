@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
@@ -15,12 +15,16 @@ use rayon::prelude::*;
 use super::load::Workspace;
 use super::prune::{Content, Install, PrunePlan};
 use super::sources::{Sources, parent};
-use monoship_core::error::{Error, Result, write_derived};
+use monoship_core::error::{Error, Result};
 use monoship_core::name::sha256_hex;
 use pnpm::join;
 
+mod stamps;
 #[cfg(test)]
 mod tests;
+
+pub use stamps::{FOLDER, refuse_strangers};
+use stamps::{Stamp, modified, nanoseconds, stamp};
 
 /// What a write found and did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -95,17 +99,6 @@ pub enum Item<'a> {
     Copy(&'a str),
 }
 
-/// What was known of a source file when its copy was made; while all of it holds, the copy does too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    size: u64,
-    modified: i128,
-    changed: i128,
-    inode: u64,
-    /// The copy's own time of modification.
-    copied: i128,
-}
-
 /// A file written this recently may be written again without its times changing: file systems count time in ticks.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -114,18 +107,19 @@ struct Sync<'a> {
     sources: &'a Sources<'a>,
     folder: &'a Path,
     known: HashMap<String, Stamp>,
-    stamps: Mutex<Vec<(String, Stamp)>>,
+    stamps: Mutex<HashMap<String, Stamp>>,
 }
 
 impl<'a> Sync<'a> {
     fn new(workspace: &'a Workspace, sources: &'a Sources<'a>, folder: &'a Path) -> Self {
-        let known = fs::read_to_string(stamp_path(folder)).map(|text| parse_stamps(&text)).unwrap_or_default();
-        Self { root: workspace.root(), sources, folder, known, stamps: Mutex::new(Vec::new()) }
+        let known = stamps::read(folder);
+        Self { root: workspace.root(), sources, folder, known, stamps: Mutex::default() }
     }
 
     fn run(self, items: &[(&str, Item<'_>)]) -> Result<Written> {
         self.refuse_detours(items)?;
         let dirs = folders(items.iter().map(|(path, _)| *path));
+        self.announce(items)?;
         let (there, removed) = self.remove_stale(items, &dirs)?;
         if !there.contains(".") {
             make_folder(self.folder)?;
@@ -139,13 +133,24 @@ impl<'a> Sync<'a> {
         }
         let one = |(path, item): &(&str, Item<'_>)| self.one(path, *item, there.contains(*path));
         let changed = items.par_iter().map(one).collect::<Result<Vec<bool>>>()?;
-        let mut stamps = self.stamps.into_inner().unwrap_or_default();
-        stamps.sort_by(|a, b| a.0.cmp(&b.0));
+        let stamps = self.stamps.into_inner().unwrap_or_else(PoisonError::into_inner);
         let changed = changed.into_iter().filter(|changed| *changed).count();
-        if changed + removed > 0 || stamps.len() != self.known.len() {
-            write_derived(&stamp_path(self.folder), emit_stamps(&stamps).as_bytes())?;
+        if stamps != self.known {
+            stamps::write(self.folder, &stamps)?;
         }
         Ok(Written { files: items.len(), changed, removed })
+    }
+
+    /// Says beforehand what is about to be written: who is killed meanwhile shall find that it is its own.
+    fn announce(&self, items: &[(&str, Item<'_>)]) -> Result<()> {
+        let new = items.iter().filter(|(path, _)| !self.known.contains_key(*path));
+        let mut all = self.known.clone();
+        all.extend(new.map(|(path, _)| ((*path).to_owned(), Stamp::ANNOUNCED)));
+        if all.len() == self.known.len() { Ok(()) } else { stamps::write(self.folder, &all) }
+    }
+
+    fn note(&self, path: &str, stamp: Stamp) {
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), stamp);
     }
 
     /// A folder that became a link since git saw it could lead a copy out of the repository.
@@ -164,12 +169,18 @@ impl<'a> Sync<'a> {
     fn one(&self, path: &str, item: Item<'_>, there: bool) -> Result<bool> {
         let to = self.folder.join(path);
         match item {
-            Item::Text(text, executable) => put_text(&to, text, executable, there),
+            Item::Text(text, executable) => {
+                let changed = put_text(&to, text, executable, there)?;
+                self.note(path, Stamp::written(modified(&to)?));
+                Ok(changed)
+            }
             Item::Copy(from) => {
                 let source = self.root.join(from);
                 let found = fs::symlink_metadata(&source).map_err(|e| self.not_readable(from, &source, e))?;
                 if found.is_symlink() {
-                    return put_link(from, &source, &to);
+                    let changed = put_link(from, &source, &to)?;
+                    self.note(path, Stamp::written(modified(&to)?));
+                    return Ok(changed);
                 }
                 if !found.is_file() {
                     return Err(Error::usage(format!("`{from}` is neither a file nor a link")).at(source, None));
@@ -207,10 +218,8 @@ impl<'a> Sync<'a> {
                 (copy(source, found.len(), to, mode)?, true)
             }
         };
-        if is_settled(found, started) {
-            let record = (path.to_owned(), stamp(found, &copy));
-            self.stamps.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(record);
-        }
+        let stamp = stamp(found, &copy);
+        self.note(path, if is_settled(found, started) { stamp } else { Stamp::written(stamp.copied) });
         Ok(changed)
     }
 
@@ -365,52 +374,10 @@ fn same_content(a: &Path, b: &Path) -> bool {
     matches!((fs::read(a), fs::read(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-fn nanoseconds(seconds: i64, rest: i64) -> i128 {
-    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
-}
-
-fn stamp(source: &Metadata, copy: &Metadata) -> Stamp {
-    Stamp {
-        size: source.len(),
-        modified: nanoseconds(source.mtime(), source.mtime_nsec()),
-        changed: nanoseconds(source.ctime(), source.ctime_nsec()),
-        inode: source.ino(),
-        copied: nanoseconds(copy.mtime(), copy.mtime_nsec()),
-    }
-}
-
 /// True where the source was last changed long enough before `started` for a later change to show in its times.
 fn is_settled(source: &Metadata, started: SystemTime) -> bool {
     let since_epoch = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let before = i128::try_from(since_epoch(started - TICK)).unwrap_or(i128::MAX);
     let times = [nanoseconds(source.mtime(), source.mtime_nsec()), nanoseconds(source.ctime(), source.ctime_nsec())];
     times.into_iter().all(|time| time < before)
-}
-
-fn stamp_path(folder: &Path) -> PathBuf {
-    let mut name = folder.file_name().unwrap_or_default().to_owned();
-    name.push(".stamps");
-    folder.with_file_name(name)
-}
-
-/// Records are ended by a zero byte, which no path can hold.
-fn emit_stamps(stamps: &[(String, Stamp)]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for (path, Stamp { size, modified, changed, inode, copied }) in stamps {
-        write!(text, "{size} {modified} {changed} {inode} {copied} {path}\0").expect("writing to a String cannot fail");
-    }
-    text
-}
-
-/// Records that cannot be read are left out: their files are then compared by content.
-fn parse_stamps(text: &str) -> HashMap<String, Stamp> {
-    let record = |record: &str| {
-        let mut fields = record.splitn(6, ' ');
-        let size = fields.next()?.parse().ok()?;
-        let (modified, changed) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let (inode, copied) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        Some((fields.next()?.to_owned(), Stamp { size, modified, changed, inode, copied }))
-    };
-    text.split('\0').filter_map(record).collect()
 }

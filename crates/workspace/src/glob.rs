@@ -44,6 +44,14 @@ impl Patterns {
         self.positive.iter().any(|pattern| whole(pattern, &path, false)) && !self.rejects(dir)
     }
 
+    /// True where a positive pattern matches the file `path` or a folder that it is in, whatever begins with a dot, and no negative one does.
+    #[must_use]
+    pub fn takes(&self, path: &str) -> bool {
+        let path: Vec<&str> = path.split('/').collect();
+        let within = |pattern: &Vec<String>| (1..=path.len()).any(|to| matches(pattern, &path[..to], true));
+        self.positive.iter().any(within) && !self.negative.iter().any(within)
+    }
+
     /// True where a negative pattern matches the folder `dir` (relative, `/` between components).
     #[must_use]
     pub fn rejects(&self, dir: &str) -> bool {

@@ -17,6 +17,18 @@ pub(super) struct Links {
     folders: Vec<(String, bool)>,
     outside: Vec<(String, bool)>,
     missing: Vec<(String, bool)>,
+    absent: Vec<(Absent, bool)>,
+}
+
+/// A package of the workspace that a manifest or the lock leads to, and that is not there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Absent {
+    /// Whose dependency it is.
+    pub by: PackageId,
+    /// Its name, as a dependency.
+    pub name: String,
+    /// The folder where the lock has it.
+    pub dir: Option<String>,
 }
 
 impl Links {
@@ -55,6 +67,10 @@ fn package_links(workspace: &Workspace, id: PackageId) -> Links {
             locked.insert(dependency.alias.as_str());
             match &dependency.target {
                 Target::Snapshot(snapshot) => links.snapshots.push((*snapshot, dev)),
+                Target::Link(dir) if leads_nowhere(workspace, dir, &dependency.alias, &dependency.specifier) => {
+                    let absent = Absent { by: id, name: dependency.alias.clone(), dir: Some(dir.clone()) };
+                    links.absent.push((absent, dev));
+                }
                 Target::Link(dir) => links.folder(workspace, dir.clone(), dev),
                 Target::Outside(path) => links.outside.push((path.clone(), dev)),
                 Target::Missing(key) => links.missing.push((key.clone(), dev)),
@@ -63,14 +79,16 @@ fn package_links(workspace: &Workspace, id: PackageId) -> Links {
     }
     for (name, specifier, dev) in package.manifest.all_dependencies() {
         if let Some(rest) = specifier.strip_prefix("workspace:") {
-            if rest.starts_with('.') {
-                if let Some(dir) = join(&package.dir, rest) {
-                    links.folder(workspace, dir, dev);
-                }
-            } else {
-                // `workspace:other@^1` is an alias; the range alone has no `@` past its start.
-                let real = rest.rfind('@').filter(|at| *at > 0).map_or(name, |at| &rest[..at]);
-                workspace.by_name(real).into_iter().for_each(|id| links.package(id, dev));
+            let dir = join(&package.dir, rest).filter(|_| rest.starts_with('.'));
+            let found = match &dir {
+                Some(dir) => package_of(workspace, dir),
+                None => workspace.by_name(real_name(name, rest)),
+            };
+            match found {
+                Some(id) => links.package(id, dev),
+                // What the lock leads to was judged above.
+                None if locked.contains(name) => {}
+                None => links.absent.push((Absent { by: id, name: name.to_owned(), dir }, dev)),
             }
         } else if let Some(path) = specifier.strip_prefix("link:").or_else(|| specifier.strip_prefix("file:")) {
             let dir = join(&package.dir, path).filter(|dir| workspace.by_dir(dir).is_some());
@@ -80,6 +98,23 @@ fn package_links(workspace: &Workspace, id: PackageId) -> Links {
         }
     }
     links
+}
+
+/// The package that a `workspace:` range is about: `workspace:other@^1` is an alias; the range alone has no `@` past its start.
+fn real_name<'a>(alias: &'a str, range: &'a str) -> &'a str {
+    range.rfind('@').filter(|at| *at > 0).map_or(alias, |at| &range[..at])
+}
+
+/// True where the lock links a dependency to a package of the workspace, by its name or a range, and its folder is not there: a submodule
+/// that is not checked out, a folder that was deleted. Another package's folder may hold it, as it may hold what that package publishes.
+fn leads_nowhere(workspace: &Workspace, dir: &str, alias: &str, specifier: &str) -> bool {
+    if workspace.by_dir(dir).is_some() || ["link:", "file:"].iter().any(|by_path| specifier.starts_with(by_path)) {
+        return false;
+    }
+    let range = specifier.strip_prefix("workspace:").unwrap_or_default();
+    let by_path = range.starts_with('.');
+    let published = |id| by_path || workspace.package(id).manifest.name.as_deref() == Some(real_name(alias, range));
+    !package_of(workspace, dir).is_some_and(published)
 }
 
 /// How far a closure goes.
@@ -123,6 +158,8 @@ pub struct Closure {
     pub outside: BTreeSet<String>,
     /// Lock entries that something refers to and the lock lacks.
     pub missing: BTreeSet<String>,
+    /// Packages of the workspace that are not there.
+    pub absent: BTreeSet<Absent>,
 }
 
 impl Closure {
@@ -150,6 +187,7 @@ impl Workspace {
             tarballs: BTreeSet::new(),
             outside: BTreeSet::new(),
             missing: BTreeSet::new(),
+            absent: BTreeSet::new(),
         };
         let mut walk = Walk { workspace: self, closure, packages: vec![target], snapshots: Vec::new() };
         walk.run();
@@ -279,6 +317,8 @@ impl Walk<'_> {
         self.closure.outside.extend(outside.map(|(path, _)| path.clone()));
         let missing = links.missing.iter().filter(|(_, dev)| wanted(*dev));
         self.closure.missing.extend(missing.map(|(key, _)| key.clone()));
+        let absent = links.absent.iter().filter(|(_, dev)| wanted(*dev));
+        self.closure.absent.extend(absent.map(|(absent, _)| absent.clone()));
     }
 
     fn snapshot(&mut self, snapshot: u32) {

@@ -7,12 +7,14 @@ use std::sync::OnceLock;
 use super::contents::{Commit, Contents};
 use super::glob::Patterns;
 use super::graph::{self, Links};
-use super::package::{Manifest, Package, discover};
+use super::package::{Manifest, Package, discover, unfinished_merge};
 use super::prune::Text;
 use super::usage::Usage;
 use monoship_core::error::{Error, Result, read_text};
 use pnpm::lock::{Lock, Refusal};
 use pnpm::yaml::{self, Yaml};
+
+mod branch;
 
 /// The workspace's settings file.
 pub const SETTINGS: &str = "pnpm-workspace.yaml";
@@ -38,10 +40,14 @@ pub enum LockState {
 }
 
 impl LockState {
-    fn of(text: String) -> Self {
+    /// A lock in the middle of a merge is no lock: neither pnpm nor a cut can use it.
+    fn of(text: String, path: &Path) -> Result<Self> {
         match Lock::scan(text.clone()) {
-            Ok(lock) => Self::Scanned(Box::new(lock)),
-            Err(refusal) => Self::Whole { text, refusal },
+            Ok(lock) => Ok(Self::Scanned(Box::new(lock))),
+            Err(refusal) => match unfinished_merge(&text, path) {
+                Some(error) => Err(error),
+                None => Ok(Self::Whole { text, refusal }),
+            },
         }
     }
 }
@@ -70,11 +76,13 @@ impl Workspace {
     /// When there is no root `package.json` or no lock, a file cannot be read or is malformed, or every package has a lock of its own.
     pub fn load(root: &Path) -> Result<Self> {
         let settings = read_if_there(&root.join(SETTINGS))?.map(|text| parse_settings(root, &text)).transpose()?;
+        let npmrc = read_if_there(&root.join(".npmrc"))?;
+        let file = root.join(branch::lock_file(root, settings.as_ref(), npmrc.as_deref()));
         let (packages, lock) = rayon::join(
             || discover(root, &patterns(settings.as_ref())),
-            || read_if_there(&root.join(LOCK)).map(|text| text.map(LockState::of)),
+            || read_if_there(&file)?.map(|text| LockState::of(text, &file)).transpose(),
         );
-        let (packages, npmrc) = (packages?, read_if_there(&root.join(".npmrc"))?);
+        let packages = packages?;
         Self::assemble(Contents::Disk(root.to_owned()), root, settings, packages, npmrc, lock?)
     }
 
@@ -100,7 +108,8 @@ impl Workspace {
             }
         }
         packages.sort_by(|a, b| a.dir.cmp(&b.dir));
-        let (npmrc, lock) = (commit.text(".npmrc"), commit.text(LOCK).map(LockState::of));
+        let lock = commit.text(LOCK).map(|text| LockState::of(text, &root.join(LOCK))).transpose()?;
+        let npmrc = commit.text(".npmrc");
         Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, lock)
     }
 
@@ -269,7 +278,8 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
 
 fn parse_settings(root: &Path, text: &str) -> Result<Yaml> {
     let path = root.join(SETTINGS);
-    let mut documents = yaml::parse(text).map_err(|e| Error::usage(e.message).at(&path, Some(e.line)))?;
+    let malformed = |e: yaml::YamlError| unfinished_merge(text, &path).unwrap_or(Error::usage(e.message).at(&path, Some(e.line)));
+    let mut documents = yaml::parse(text).map_err(malformed)?;
     match documents.len() {
         0 => Ok(Yaml::Map(Vec::new())),
         1 => Ok(documents.remove(0)),
@@ -284,12 +294,8 @@ fn patterns(settings: Option<&Yaml>) -> Patterns {
 }
 
 fn refuse_split_locks(root: &Path, settings: Option<&Yaml>, npmrc: Option<&str>) -> Result<()> {
-    let off = |value: &str| value.trim() == "false";
-    let in_settings = settings.and_then(|tree| tree.get("sharedWorkspaceLockfile")).and_then(Yaml::as_str).is_some_and(off);
-    let lines = npmrc.unwrap_or_default().lines().filter_map(|line| line.split_once('='));
-    let in_npmrc = lines.filter(|(key, _)| key.trim() == "shared-workspace-lockfile").any(|(_, value)| off(value));
-    if in_settings || in_npmrc {
-        let file = if in_settings { SETTINGS } else { ".npmrc" };
+    let is_set = |key, kebab| branch::setting(settings, npmrc, key, kebab).filter(|(value, _)| *value == "false");
+    if let Some((_, file)) = is_set("sharedWorkspaceLockfile", "shared-workspace-lockfile") {
         let error =
             Error::usage("every package has a lock of its own (`sharedWorkspaceLockfile: false`)").at(root.join(file), None);
         return Err(error.hint("only a workspace with one shared lock can be cut; remove the setting and run `pnpm install`"));

@@ -67,6 +67,10 @@ pub struct Manifest {
 pub const INSTALL_SCRIPTS: [&str; 7] =
     ["pnpm:devPreinstall", "preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare"];
 
+/// Those of them that make a package ready to be developed or published. pnpm runs them in a production install too, which lacks the
+/// tools they need (`husky`, a compiler).
+pub const PREPARE_SCRIPTS: [&str; 3] = ["preprepare", "prepare", "postprepare"];
+
 impl Manifest {
     /// Reads a manifest's text.
     ///
@@ -74,6 +78,9 @@ impl Manifest {
     /// When it is no JSON object or a field that an install reads has the wrong type.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| {
+            if let Some(error) = unfinished_merge(text, path) {
+                return error;
+            }
             let line = Some(e.line()).filter(|line| *line > 0);
             Error::usage("not a package manifest").at(path, line).source(e)
         })
@@ -93,7 +100,7 @@ impl Manifest {
         all.map(|((name, specifier), dev)| (name.as_str(), specifier.as_str().unwrap_or_default(), dev))
     }
 
-    /// The reduced manifest: scripts that no install runs are left out, and with `production` the development
+    /// The reduced manifest: scripts that no install runs are left out, and with `production` those of [`PREPARE_SCRIPTS`] and the development
     /// dependencies, together with peers that only they provide (pnpm's automatic peers would look for them in the lock).
     #[must_use]
     pub fn reduced(&self, production: bool) -> Self {
@@ -101,6 +108,7 @@ impl Manifest {
         reduced.scripts.retain(|name, _| INSTALL_SCRIPTS.contains(&name.as_str()));
         reduced.publish_config.retain(|name, _| matches!(name.as_str(), "directory" | "linkDirectory"));
         if production {
+            reduced.scripts.retain(|name, _| !PREPARE_SCRIPTS.contains(&name.as_str()));
             let dev = std::mem::take(&mut reduced.dev_dependencies);
             reduced.peer_dependencies.retain(|name, _| !dev.contains_key(name));
             without_runtime(&mut reduced.dev_engines);
@@ -145,6 +153,16 @@ impl Manifest {
     pub fn bin_folder(&self) -> Option<&str> {
         self.directories.as_ref()?.get("bin")?.as_str()
     }
+}
+
+/// The error for a file that git has left half merged, where it is one.
+pub(super) fn unfinished_merge(text: &str, path: &Path) -> Option<Error> {
+    let line = pnpm::lock::conflict(text)?;
+    let hint = match path.file_name().and_then(|name| name.to_str()) {
+        Some(name) if name.starts_with("pnpm-lock") => "finish the merge: `pnpm install` merges its lock by itself",
+        _ => "finish the merge",
+    };
+    Some(Error::usage("merge conflict markers").at(path, Some(line)).hint(hint))
 }
 
 /// pnpm makes a dependency of `engines.runtime`, and a development dependency of `devEngines.runtime`.

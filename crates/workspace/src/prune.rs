@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
-use super::graph::{Closure, Scope};
-use super::load::{LOCK, LockState, PackageId, Workspace};
-use super::package::INSTALL_SCRIPTS;
+use super::glob::Patterns;
+use super::graph::{Absent, Closure, Scope};
+use super::load::{LOCK, LockState, PackageId, SETTINGS, Workspace};
+use super::package::{INSTALL_SCRIPTS, PREPARE_SCRIPTS};
 use super::sources::Sources;
+use super::sources::imports::Import;
 use monoship_core::error::{Error, Result};
 use pnpm::lock::{Cut, Named, short_hash};
 
@@ -135,7 +137,7 @@ impl PrunePlan {
         refuse(workspace, sources, &manifests)?;
         let mut plan = Self { target, manifests, production, shared: BTreeSet::new(), warnings: Vec::new() };
         plan.shared = plan.shared(workspace, sources);
-        plan.warnings = warnings(workspace, &plan.manifests);
+        plan.warnings = warnings(workspace, sources, &plan.manifests);
         Ok(plan)
     }
 
@@ -145,6 +147,47 @@ impl PrunePlan {
         self.manifests = self.production.clone();
         self.shared = self.shared(workspace, sources);
         self
+    }
+
+    /// The same with the files among its sources that these patterns name (relative to the root; a folder stands for all below it), also
+    /// where the ignore file leaves them out.
+    ///
+    /// # Errors
+    /// A pattern that names no file.
+    pub fn including(mut self, workspace: &Workspace, sources: &Sources<'_>, patterns: &[String]) -> Result<Self> {
+        for pattern in patterns {
+            let wanted = Patterns::new([pattern.as_str()]);
+            let found = sources.tree().files().iter().filter(|file| wanted.takes(&file.path));
+            let found: Vec<&str> = found.map(|file| &*file.path).collect();
+            if found.is_empty() {
+                let error = Error::usage(format!("`{pattern}` is to be included, and names no file that git has"));
+                return Err(error.hint("write it from the repository's root: `vite.shared.mjs`, `prisma/**`"));
+            }
+            let closure = &self.manifests.closure;
+            let is_there = |path: &&str| {
+                let owner = workspace.owner(path);
+                sources.is_source(closure, owner) && sources.holds(owner, path)
+            };
+            self.shared.extend(found.into_iter().filter(|path| !is_there(path)).map(str::to_owned));
+        }
+        Ok(self)
+    }
+
+    /// Imports of its sources that lead to files which are not among them, each told with what can be done. Reads every script of the
+    /// closure: this is for who writes the sources.
+    #[must_use]
+    pub fn left_out(&self, workspace: &Workspace, sources: &Sources<'_>) -> Vec<String> {
+        let closure = &self.manifests.closure;
+        let is_left_out = |import: &&Import| {
+            let owner = workspace.owner(&import.to);
+            let there = sources.is_source(closure, owner) && sources.holds(owner, &import.to);
+            !there && !self.shared.contains(&import.to) && !self.manifests.files.contains_key(&import.to)
+        };
+        let imports = sources.packages(closure).flat_map(|id| sources.imports(workspace, id));
+        let told = imports.filter(is_left_out).map(|Import { file, line, named, to }| {
+            format!("{file}:{line} imports `{named}`, which the sources leave out: name it, `include = [\"{to}\"]` under its [[service]]")
+        });
+        told.collect()
     }
 
     fn shared(&self, workspace: &Workspace, sources: &Sources<'_>) -> BTreeSet<String> {
@@ -160,10 +203,10 @@ impl PrunePlan {
 
 fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Result<()> {
     let closure = &install.closure;
-    let in_closure = |path: &str| {
-        let owner = workspace.owner(path);
-        closure.packages.contains(&owner) && (owner != workspace.root_package() || closure.root_files)
-    };
+    if let Some(absent) = closure.absent.first() {
+        return Err(not_there(workspace, sources, absent));
+    }
+    let in_closure = |path: &str| sources.is_source(closure, workspace.owner(path));
     if let Some(name) = sources.tree().odd_names().iter().find(|name| in_closure(name)) {
         let error = Error::usage(format!("`{name}` has a name that is not UTF-8"));
         return Err(error.hint("rename it; no build context can carry it faithfully"));
@@ -180,7 +223,26 @@ fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Re
     }
 }
 
-fn warnings(workspace: &Workspace, install: &Install) -> Vec<String> {
+/// The error for a package of the workspace that something needs. pnpm itself goes on without it, frozen lock or not.
+fn not_there(workspace: &Workspace, sources: &Sources<'_>, absent: &Absent) -> Error {
+    let by = workspace.package(absent.by);
+    let (name, needs) = (&absent.name, by.path("package.json"));
+    let dir = absent.dir.as_deref().unwrap_or_default();
+    let is_at = |file: &&super::git::File| dir == &*file.path || dir.starts_with(&format!("{}/", file.path));
+    let hint = if let Some(submodule) = sources.submodules().find(is_at) {
+        let path = &submodule.path;
+        format!("`{path}` is a submodule that is not checked out: `git submodule update --init --recursive {path}`")
+    } else if dir.is_empty() {
+        format!(
+            "no package that `packages:` in {SETTINGS} finds is called so; bring it back, or take it out of {needs} and run `pnpm install`"
+        )
+    } else {
+        format!("{LOCK} has it in `{dir}`; bring that folder back, or take it out of {needs} and run `pnpm install`")
+    };
+    Error::usage(format!("{} needs the workspace package `{name}`, which is not there", by.dir)).hint(hint)
+}
+
+fn warnings(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Vec<String> {
     let closure = &install.closure;
     let mut all = Vec::new();
     if let LockState::Whole { refusal, .. } = workspace.lock() {
@@ -190,6 +252,12 @@ fn warnings(workspace: &Workspace, install: &Install) -> Vec<String> {
     for path in &closure.outside {
         all.push(format!("the link to `{path}` leaves the repository and will lead nowhere"));
     }
+    for dir in closure.linked_folders.iter().filter(|dir| sources.tree().under(dir).is_empty()) {
+        all.push(format!("the folder `{dir}` is linked to, and git has no file of it: the link will lead nowhere"));
+    }
+    for (link, target) in sources.dangling(workspace, closure) {
+        all.push(format!("the link `{link}` leads to `{target}`, which git does not have: it will lead nowhere"));
+    }
     for key in &closure.missing {
         all.push(format!("{LOCK} refers to `{key}` and has no such entry; `pnpm install` mends it"));
     }
@@ -197,8 +265,9 @@ fn warnings(workspace: &Workspace, install: &Install) -> Vec<String> {
         let package = workspace.package(*id);
         if let Some(script) = INSTALL_SCRIPTS.iter().find(|script| package.manifest.scripts.contains_key(**script)) {
             let dir = &package.dir;
+            let left_out = if PREPARE_SCRIPTS.contains(script) { "; a production install does without it" } else { "" };
             all.push(format!(
-                "{dir}: its `{script}` script runs at install, when of its sources only files that the script names are there"
+                "{dir}: its `{script}` script runs at install, when of its sources only files that the script names are there{left_out}"
             ));
         }
     }

@@ -40,7 +40,8 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let sources = Sources::new(&project.workspace, &project.tree, sent::left_in(&project.tree, &project.ignore));
     let plans = services.par_iter().map(|service| {
         let package = project.workspace.find(&service.package)?;
-        Ok((service.name.clone(), PrunePlan::new(&project.workspace, &sources, package, false)?))
+        let plan = PrunePlan::new(&project.workspace, &sources, package, false)?;
+        Ok((service.name.clone(), plan.including(&project.workspace, &sources, &service.include)?))
     });
     let plans: BTreeMap<ServiceName, PrunePlan> = plans.collect::<Result<_>>()?;
     let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).collect();
@@ -115,7 +116,11 @@ impl Cut<'_> {
             return Ok(());
         }
         let Some(plan) = self.plans.get(service) else { return Ok(()) };
-        context::write(&self.project.workspace, &self.sources, plan, &folder(session, service)).map(drop)
+        context::write(&self.project.workspace, &self.sources, plan, &folder(session, service))?;
+        for warning in plan.left_out(&self.project.workspace, &self.sources) {
+            session.events.notice(Level::Warning, Some(Task::Service(service.clone())), warning, None);
+        }
+        Ok(())
     }
 }
 

@@ -114,6 +114,8 @@ pub struct ServiceConfig {
     pub build_args: BTreeMap<String, String>,
     /// What else its build is given.
     pub given: Given,
+    /// Patterns of files outside its packages that are its sources too, relative to the repository's root.
+    pub include: Vec<String>,
 }
 
 /// The cache tiers, in their order of preference.
@@ -331,16 +333,28 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
         }
         let target = service.target.unwrap_or_else(|| service.name.to_string());
         target_name(&target)?;
+        service.include.iter().try_for_each(|pattern| included(pattern))?;
         services.push(ServiceConfig {
             target,
             package: service.package.unwrap_or_else(|| format!("apps/{}", service.name)),
             platforms: service.platforms,
             build_args: service.build_args,
             given,
+            include: service.include,
             name: service.name,
         });
     }
     Ok(services)
+}
+
+/// A pattern of `include` stays within the repository.
+fn included(pattern: &str) -> Result<()> {
+    let leaves = pattern.starts_with(['/', '!']) || pattern.split('/').any(|part| part == "..");
+    if pattern.trim().is_empty() || leaves {
+        return Err(Error::usage(format!("`{pattern}` is no pattern of files to include"))
+            .hint("write it from the repository's root: `vite.shared.mjs`, `prisma/**`"));
+    }
+    Ok(())
 }
 
 fn target_name(name: &str) -> Result<()> {

@@ -148,6 +148,8 @@ with_given! {
         pub platforms: Option<Vec<Platform>>,
         #[serde(default)]
         pub build_args: BTreeMap<String, String>,
+        #[serde(default)]
+        pub include: Vec<String>,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Contexts on disk: what a write touches, keeps, removes and refuses.
 
 use std::fs::FileTimes;
+use std::path::PathBuf;
 
 use super::*;
 use crate::prune::tests::{tree, workspace};
@@ -22,9 +23,9 @@ fn times(dir: &Path) -> HashMap<PathBuf, SystemTime> {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             let meta = fs::symlink_metadata(&path).unwrap();
-            if meta.is_dir() {
+            if meta.is_dir() && !path.ends_with(FOLDER) {
                 open.push(path);
-            } else if path.extension().is_none_or(|e| e != "stamps") {
+            } else if !meta.is_dir() {
                 found.insert(path, meta.modified().unwrap());
             }
         }
@@ -114,10 +115,41 @@ fn a_stamp_file_that_is_damaged_costs_a_comparison_and_no_correctness() {
     let (root, out) = (workspace(), tempfile::tempdir().unwrap());
     pause();
     write_api(root.path(), out.path()).unwrap();
-    fs::write(out.path().join("sources.stamps"), "1 2 x\0\u{fffd} nonsense").unwrap();
+    fs::write(out.path().join(FOLDER).join("sources"), "1 2 x\0\u{fffd} nonsense").unwrap();
     let before = times(out.path());
     assert_eq!(write_api(root.path(), out.path()).unwrap().changed, 0);
     assert_eq!(times(out.path()), before);
+}
+
+#[test]
+fn a_folder_with_what_no_write_put_there_is_told_from_one_that_only_writes_have_filled() {
+    let (root, out) = (workspace(), tempfile::tempdir().unwrap());
+    let sources = out.path().join("sources");
+    assert!(refuse_strangers(&sources).is_ok(), "nothing is there");
+    symlink("index.js", root.path().join("packages/lib/link.js")).unwrap();
+    write_api(root.path(), out.path()).unwrap();
+    refuse_strangers(&sources).unwrap();
+    write_api(root.path(), out.path()).unwrap();
+    refuse_strangers(&sources).unwrap();
+    let refused = |what: &str| {
+        let error = refuse_strangers(&sources).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    fs::write(sources.join("thesis.txt"), "precious").unwrap();
+    refused("sources/thesis.txt` was not written");
+    fs::remove_file(sources.join("thesis.txt")).unwrap();
+    fs::create_dir(sources.join("apps/empty")).unwrap();
+    refused("sources/apps/empty` was not written");
+    fs::remove_dir(sources.join("apps/empty")).unwrap();
+    pause();
+    fs::write(sources.join("apps/api/src/main.ts"), "export {}\n").unwrap();
+    refused("main.ts` was edited since");
+    // One that was killed before it knew the times of what it wrote.
+    stamps::write(&sources, &stamps::read(&sources).into_keys().map(|path| (path, Stamp::ANNOUNCED)).collect()).unwrap();
+    refuse_strangers(&sources).unwrap();
+    fs::remove_dir_all(&sources).unwrap();
+    fs::write(&sources, "precious").unwrap();
+    refused("sources` is no folder");
 }
 
 #[test]

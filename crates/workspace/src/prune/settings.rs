@@ -109,13 +109,18 @@ pub(super) fn prune_manifest(manifest: &mut Manifest, lock: Option<&Lock>, cut: 
 /// The patch files that a root manifest names.
 pub(super) fn patch_files(manifest: &Manifest) -> Vec<String> {
     let patches = manifest.pnpm.get("patchedDependencies").and_then(Value::as_object);
-    patches.into_iter().flatten().filter_map(|(_, path)| join(".", path.as_str()?)).collect()
+    patches.into_iter().flatten().filter_map(|(_, path)| patch_file(path.as_str()?)).collect()
+}
+
+/// A patch that a config dependency brings lies in `node_modules/.pnpm-config`: pnpm fetches it before anything is installed.
+fn patch_file(path: &str) -> Option<String> {
+    join(".", path).filter(|path| !path.split('/').any(|part| part == "node_modules"))
 }
 
 /// The patch files that a settings file names.
 pub(super) fn patch_files_of(tree: &Yaml) -> Vec<String> {
     let patches = tree.get("patchedDependencies").map_or(&[][..], Yaml::entries);
-    patches.iter().filter_map(|(_, path)| join(".", path.as_str()?)).collect()
+    patches.iter().filter_map(|(_, path)| patch_file(path.as_str()?)).collect()
 }
 
 /// Where pnpm's hooks are: `.pnpmfile.cjs`, `.pnpmfile.mjs`, and what the `pnpmfile` setting names.

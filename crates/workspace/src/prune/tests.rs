@@ -302,3 +302,162 @@ fn the_workspace_of_another_revision_reads_as_the_one_on_disk() {
     let of_commit = Workspace::of_commit(Commit::at(&git, "HEAD").unwrap()).unwrap();
     assert_eq!(described(&of_commit), before);
 }
+
+/// Writes a file of the workspace at `root`.
+fn put(root: &Path, path: &str, text: &str) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn what_a_package_names_outside_of_itself_is_taken_along_with_what_that_names() {
+    let root = workspace();
+    for (path, text) in [
+        ("apps/web/vite.config.ts", "import shared from '../../vite.shared.js'\nimport pkg from '../../package.json'\n"),
+        ("vite.shared.ts", "export * from './build/one.mjs'; export * from '../outside'; import x from '../../../x'\n"),
+        ("apps/web/.babelrc", r#"{"extends": "../../babel.config.json"}"#),
+        ("babel.config.json", "{}"),
+        ("scripts/build.mjs", "import '../scripts/lib.mjs'\n"),
+        ("scripts/lib.mjs", "\n"),
+        ("scripts/lint.mjs", "\n"),
+        (
+            "apps/web/tsconfig.json",
+            r#"{"compilerOptions": {"paths": {"@all/*": ["../../packages/*"], "@shared": ["../../shared"]}}}"#,
+        ),
+        ("shared/index.ts", "\n"),
+        ("assets/logo.svg", "<svg/>"),
+        ("packages/copied/theme/a.css", "\n"),
+        (
+            "apps/web/package.json",
+            r#"{"name": "web", "scripts": {"build": "node ../../scripts/build.mjs", "lint": "node ../../scripts/lint.mjs"},
+            "dependencies": {"qs": "6.0.0", "lib": "workspace:*"}}"#,
+        ),
+    ] {
+        put(root.path(), path, text);
+    }
+    for (target, link) in [
+        ("../../../assets", "apps/web/public/assets"),
+        ("../../packages/copied/theme/a.css", "apps/web/a.css"),
+        ("dist/cli.js", "apps/web/cli.js"),
+        ("../../gone", "apps/web/gone"),
+        ("../..", "apps/web/all"),
+    ] {
+        let link = root.path().join(link);
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+    let Planned { plan, .. } = plan(root.path(), "web");
+    let shared: Vec<&str> = plan.shared.iter().map(String::as_str).collect();
+    let expected = [
+        "assets/logo.svg",
+        "babel.config.json",
+        "packages/copied/theme/a.css",
+        "scripts/build.mjs",
+        "scripts/lib.mjs",
+        "shared/index.ts",
+        "vite.shared.ts",
+    ];
+    // The root's settings are in for `lib`, which has none.
+    assert_eq!(shared.into_iter().filter(|path| !path.contains("tsconfig")).collect::<Vec<_>>(), expected);
+    assert_eq!(plan.warnings, ["the link `apps/web/gone` leads to `../../gone`, which git does not have: it will lead nowhere"]);
+}
+
+#[test]
+fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_included() {
+    let root = workspace();
+    put(root.path(), "apps/web/src/deep/a.ts", "export {}\nimport { x } from '../../../../lib/x.js'\nimport '../../index.js'\n");
+    put(root.path(), "lib/x.ts", "export const x = 1\n");
+    put(root.path(), "prisma/schema/a.prisma", "a\n");
+    put(root.path(), "prisma/.env", "a\n");
+    let (workspace, tree) = (Workspace::load(root.path()).unwrap(), tree(root.path()));
+    // The ignore file has left out what is included.
+    let sources = Sources::new(&workspace, &tree, tree.files().iter().filter(|file| !file.path.starts_with("prisma")));
+    let plan = |include: &[&str]| {
+        let include: Vec<String> = include.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let plan = PrunePlan::new(&workspace, &sources, workspace.find("web").unwrap(), false);
+        plan.and_then(|plan| plan.including(&workspace, &sources, &include))
+    };
+    assert_eq!(
+        plan(&[]).unwrap().left_out(&workspace, &sources),
+        [
+            "apps/web/src/deep/a.ts:2 imports `../../../../lib/x.js`, which the sources leave out: name it, `include = [\"lib/x.ts\"]` under its [[service]]"
+        ]
+    );
+    let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js"]).unwrap();
+    assert_eq!(more.left_out(&workspace, &sources), Vec::<String>::new());
+    let paths: Vec<&str> = more.source_paths(&sources).collect();
+    assert!(["lib/x.ts", "prisma/.env", "prisma/schema/a.prisma"].iter().all(|path| paths.contains(path)), "{paths:?}");
+    assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len(), "a file is there twice: {paths:?}");
+    let error = plan(&["lib/*.ts", "libs/**"]).unwrap_err();
+    assert!(error.to_string().contains("`libs/**`"), "{error}");
+}
+
+#[test]
+fn a_workspace_package_that_is_not_there_is_refused_whoever_leads_to_it() {
+    let root = workspace();
+    std::fs::remove_dir_all(root.path().join("packages/lib")).unwrap();
+    let refusal = |package: &str| {
+        let (workspace, tree) = (Workspace::load(root.path()).unwrap(), tree(root.path()));
+        let sources = Sources::new(&workspace, &tree, tree.files());
+        let plan = PrunePlan::new(&workspace, &sources, workspace.find(package).unwrap(), false);
+        plan.err().map(|error| (error.to_string(), error.hint_text().unwrap_or_default().to_owned()))
+    };
+    let (error, hint) = refusal("api").unwrap();
+    assert!(error.contains("apps/api needs the workspace package `lib`, which is not there"), "{error}");
+    assert!(hint.starts_with("pnpm-lock.yaml has it in `packages/lib`; bring that folder back"), "{hint}");
+    assert!(refusal("web").is_some(), "a longer way");
+    assert_eq!(refusal("copied"), None, "nothing leads there");
+    // Also where only a manifest says so, and where another package's folder is around it.
+    put(
+        root.path(),
+        "packages/copied/package.json",
+        r#"{"name": "copied", "version": "1.0.0", "devDependencies": {"x": "workspace:other@^1"}}"#,
+    );
+    let (error, hint) = refusal("copied").unwrap();
+    assert!(error.contains("packages/copied needs the workspace package `x`") && hint.contains("`packages:`"), "{error} {hint}");
+}
+
+#[test]
+fn patches_of_config_dependencies_are_pnpms_to_fetch() {
+    let root = workspace();
+    for path in ["pnpm-workspace.yaml", "pnpm-lock.yaml"] {
+        let path = root.path().join(path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("patches/ms.patch"), "{text}");
+        std::fs::write(path, text.replace("patches/ms.patch", "node_modules/.pnpm-config/ours/ms.patch")).unwrap();
+    }
+    let Planned { plan, .. } = plan(root.path(), "api");
+    assert!(!paths(&plan.manifests).iter().any(|path| path.contains("ms.patch")), "{:?}", paths(&plan.manifests));
+    assert!(text(&plan.manifests, "pnpm-workspace.yaml").contains("node_modules/.pnpm-config/ours/ms.patch"));
+}
+
+#[test]
+fn a_production_install_runs_no_script_that_makes_a_package_ready_for_development() {
+    let root = workspace();
+    put(
+        root.path(),
+        "packages/lib/package.json",
+        r#"{"name": "lib", "scripts": {"prepare": "husky", "postinstall": "node x.js"},
+        "dependencies": {"zod": "catalog:"}, "devDependencies": {"tool": "workspace:*"}}"#,
+    );
+    let Planned { plan, .. } = plan(root.path(), "web");
+    let scripts = |install| {
+        serde_json::from_str::<serde_json::Value>(&text(install, "packages/lib/package.json")).unwrap()["scripts"].clone()
+    };
+    assert_eq!(scripts(&plan.manifests), serde_json::json!({"prepare": "husky", "postinstall": "node x.js"}));
+    assert_eq!(scripts(&plan.production), serde_json::json!({"postinstall": "node x.js"}));
+}
+
+#[test]
+fn a_file_that_is_half_merged_is_called_so() {
+    for path in ["pnpm-lock.yaml", "package.json", "pnpm-workspace.yaml"] {
+        let root = workspace();
+        let text = std::fs::read_to_string(root.path().join(path)).unwrap();
+        put(root.path(), path, &format!("{}\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> theirs\n", text.trim_end()));
+        let error = Workspace::load(root.path()).unwrap_err();
+        let line = text.trim_end().lines().count() + 1;
+        assert!(error.to_string().contains(&format!("{path}:{line}: merge conflict markers")), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.starts_with("finish the merge")), "{error}");
+    }
+}

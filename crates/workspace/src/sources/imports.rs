@@ -1,0 +1,142 @@
+//! Relative imports of JavaScript and TypeScript: which of them leave a package. Texts are searched, not parsed: a path that leads to no file
+//! of the repository is nothing.
+
+use rayon::prelude::*;
+
+use super::super::git::{Mode, Tree};
+use super::super::load::{PackageId, Workspace};
+use super::{Sources, parent};
+use pnpm::join;
+
+/// An import that leaves its package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Import {
+    /// The file that imports.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The path as it is written.
+    pub named: String,
+    /// The file that it leads to.
+    pub to: String,
+}
+
+/// The endings that resolvers try, in their order.
+const ENDINGS: [&str; 17] = [
+    "",
+    ".ts",
+    ".tsx",
+    ".mts",
+    ".cts",
+    ".js",
+    ".jsx",
+    ".mjs",
+    ".cjs",
+    ".json",
+    ".d.ts",
+    "/index.ts",
+    "/index.tsx",
+    "/index.mts",
+    "/index.js",
+    "/index.mjs",
+    "/index.cjs",
+];
+
+/// What TypeScript writes for a file that is compiled to it.
+const COMPILED: [(&str, &str); 5] = [(".js", ".ts"), (".js", ".tsx"), (".mjs", ".mts"), (".cjs", ".cts"), (".jsx", ".tsx")];
+
+/// True where a file is JavaScript or TypeScript, by its name.
+pub(super) fn is_script(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    matches!(ending, "js" | "jsx" | "mjs" | "cjs" | "ts" | "tsx" | "mts" | "cts")
+}
+
+/// Every `'../…'` literal of a text.
+pub(super) fn literals(text: &str) -> impl Iterator<Item = &str> {
+    placed(text).map(|(_, literal)| literal)
+}
+
+/// The same with the place of each literal's quote.
+fn placed(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices("../").filter_map(|(at, _)| {
+        // Only the first `../` of a literal follows its quote; `./../` is one, too.
+        let start = if text[..at].ends_with("./") { at - 2 } else { at };
+        let quote = text[..start].chars().next_back().filter(|c| matches!(c, '\'' | '"' | '`'))?;
+        let rest = &text[start..];
+        let literal = &rest[..rest.find([quote, '\n'])?];
+        Some((start - 1, literal)).filter(|_| text[start + literal.len()..].starts_with(quote))
+    })
+}
+
+/// The file that a relative path leads to from a folder, by the endings that resolvers try.
+pub(super) fn resolve(tree: &Tree, dir: &str, named: &str) -> Option<String> {
+    // Bundlers have their own words behind it: `../shared/logo.svg?url`.
+    let named = named.split(['?', '#']).next().unwrap_or(named);
+    let is_file = |path: &String| tree.get(path).is_some_and(|file| file.mode != Mode::Submodule);
+    let by_ending = ENDINGS.iter().filter_map(|ending| join(dir, &format!("{named}{ending}"))).find(is_file);
+    by_ending.or_else(|| {
+        let sources = COMPILED.iter().filter_map(|(made, source)| Some(format!("{}{source}", named.strip_suffix(made)?)));
+        sources.filter_map(|source| join(dir, &source)).find(is_file)
+    })
+}
+
+/// What stands before the path of an import.
+const IMPORTS: [&str; 8] = ["from", "import", "import(", "require(", "resolve(", "URL(", "import type", "readFileSync("];
+
+/// The imports of a package's scripts that lead to a file outside of it.
+pub(super) fn of(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Vec<Import> {
+    let scripts = sources.of(id).par_iter().filter(|file| file.mode != Mode::Symlink && is_script(&file.path));
+    let found = scripts.map(|file| {
+        let Some(text) = workspace.contents().text(&file.path) else { return Vec::new() };
+        let imports = placed(&text).filter(|(at, _)| is_import(&text[..*at]));
+        let leaves = imports.filter_map(|(at, named)| {
+            let to = resolve(sources.tree, parent(&file.path), named)?;
+            (workspace.owner(&to) != id).then(|| Import {
+                file: file.path.to_string(),
+                line: text[..at].matches('\n').count() + 1,
+                named: named.to_owned(),
+                to,
+            })
+        });
+        leaves.collect::<Vec<_>>()
+    });
+    found.flatten().collect()
+}
+
+/// True where what stands before a literal makes an import of it, and no comment.
+fn is_import(before: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or(before).trim_start();
+    let comment = line.starts_with("//") || line.starts_with('*') || line.starts_with("/*");
+    let before = before.trim_end();
+    !comment && IMPORTS.iter().any(|word| before.ends_with(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::File;
+
+    #[test]
+    fn the_paths_of_imports_are_found_and_those_of_comments_and_other_texts_are_not() {
+        let text = "import a from '../../a.mjs';\nexport * from \"../b\"\nconst c = require(`./../c`)\n// import d from '../d'\n\
+                    const e = '../e';\nimport '../f'; import('../g').then(() => '../h')\nimport { i } from 'x/../i'\n";
+        let found: Vec<&str> = placed(text).filter(|(at, _)| is_import(&text[..*at])).map(|(_, named)| named).collect();
+        assert_eq!(found, ["../../a.mjs", "../b", "./../c", "../f", "../g"]);
+        assert_eq!(literals(text).count(), 8);
+        // A literal that is cut off by the end of its line, or of the text, is none.
+        assert_eq!(literals("import '../a\n'; import \"../b").count(), 0);
+    }
+
+    #[test]
+    fn a_path_leads_to_the_file_that_resolvers_find() {
+        let paths = ["a.mjs", "b/index.ts", "c.ts", "d.json", "packages/e.tsx"];
+        let tree = Tree::from_files(paths.iter().filter_map(|path| File::new(path, false, &"0".repeat(40))).collect());
+        let find = |named| resolve(&tree, "packages/x", named);
+        assert_eq!(find("../../a.mjs").as_deref(), Some("a.mjs"));
+        assert_eq!(find("../../b").as_deref(), Some("b/index.ts"));
+        assert_eq!(find("../../c.js").as_deref(), Some("c.ts"));
+        assert_eq!(find("../../d.json?raw").as_deref(), Some("d.json"));
+        assert_eq!(find("../e").as_deref(), Some("packages/e.tsx"));
+        assert_eq!((find("../.."), find("../../../a.mjs"), find("../f")), (None, None, None));
+    }
+}

@@ -1,0 +1,180 @@
+//! What lies outside a package and is its source all the same: named by its settings, by its scripts, or by a symbolic link. Few files are
+//! read for it: those directly in a package's folder. What deeper ones import is looked for when they are copied (`imports`).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::super::git::Mode;
+use super::super::load::{PackageId, Workspace};
+use super::super::package::INSTALL_SCRIPTS;
+use super::imports::{self, is_script};
+use super::{Sources, json, parent};
+use pnpm::join;
+
+/// What a package reaches outside of itself.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    /// Files by their place in the tree (a reference would tie the type to one lifetime), and whose each is.
+    pub(super) places: Vec<(usize, PackageId)>,
+    /// Links that lead to what is not there, and where each leads.
+    pub(super) dangling: Vec<(String, String)>,
+}
+
+/// What belongs to an install, and is in its context in a form of its own.
+const INSTALLS: [&str; 5] = ["package.json", "pnpm-workspace.yaml", "pnpm-lock.yaml", ".npmrc", ".pnpmfile.cjs"];
+
+/// What a package reaches.
+pub(super) fn of(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Reached {
+    let mut reach = Reach { sources, workspace, id, found: BTreeSet::new(), dangling: Vec::new() };
+    reach.run();
+    let places = reach.found.iter().filter_map(|path| Some((sources.tree.place(path)?, workspace.owner(path))));
+    Reached { places: places.collect(), dangling: reach.dangling }
+}
+
+struct Reach<'a, 't> {
+    sources: &'a Sources<'t>,
+    workspace: &'a Workspace,
+    id: PackageId,
+    found: BTreeSet<String>,
+    dangling: Vec<(String, String)>,
+}
+
+impl Reach<'_, '_> {
+    fn run(&mut self) {
+        let (sources, package) = (self.sources, self.workspace.package(self.id));
+        let is_root = self.id == sources.root_package;
+        for file in sources.of(self.id) {
+            if file.mode == Mode::Symlink {
+                self.link(&file.path);
+                continue;
+            }
+            let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+            let settings = name.starts_with("tsconfig") || name == "jsconfig.json";
+            let here = parent(&file.path) == package.dir;
+            if settings && (here || !is_root) && Path::new(name).extension().is_some_and(|ext| ext == "json") {
+                if is_root {
+                    self.found.insert(file.path.to_string());
+                }
+                self.settings(&file.path, !is_root);
+            } else if here && !is_root && name != "package.json" && (is_script(name) || is_settings(name)) {
+                self.literals(&file.path);
+            }
+        }
+        if !is_root {
+            self.scripts();
+        }
+    }
+
+    /// Adds what the settings file `path` extends, and what that extends.
+    fn settings(&mut self, path: &str, named: bool) {
+        let Some(settings) = self.workspace.contents().text(path).and_then(|text| json::with_comments(&text)) else {
+            // Whoever compiles with it will say what is wrong with it.
+            return;
+        };
+        let dir = parent(path);
+        if named {
+            self.named(&settings, dir);
+        }
+        let extends = &settings["extends"];
+        let extends = extends.as_array().map_or(std::slice::from_ref(extends), Vec::as_slice);
+        for target in extends.iter().filter_map(Value::as_str).filter(|target| target.starts_with('.')) {
+            let candidates = [target.to_owned(), format!("{target}.json"), format!("{target}/tsconfig.json")];
+            let tree = self.sources.tree;
+            let found = candidates.iter().filter_map(|target| join(dir, target)).find(|path| tree.get(path).is_some());
+            if let Some(found) = found
+                && self.found.insert(found.clone())
+            {
+                self.settings(&found, named);
+            }
+        }
+    }
+
+    /// Adds the files at, or below, the paths that settings name outside their own folder. `paths` mostly lead to packages, each of which
+    /// a closure has, or has not, for its own reasons: of these only what is no package's.
+    fn named(&mut self, settings: &Value, dir: &str) {
+        let options = &settings["compilerOptions"];
+        let lists = [&settings["files"], &settings["include"], &options["typeRoots"]].into_iter().filter_map(Value::as_array);
+        for name in lists.flatten().filter_map(Value::as_str) {
+            self.at_or_below(name, dir, |_| true);
+        }
+        let base = options["baseUrl"].as_str().and_then(|base| join(dir, base)).unwrap_or_else(|| dir.to_owned());
+        let (workspace, root) = (self.workspace, self.sources.root_package);
+        for name in
+            options["paths"].as_object().into_iter().flat_map(|paths| paths.values()).filter_map(Value::as_array).flatten()
+        {
+            let Some(name) = name.as_str() else { continue };
+            self.at_or_below(name, &base, |path| workspace.owner(path) == root);
+        }
+    }
+
+    fn at_or_below(&mut self, name: &str, dir: &str, counts: impl Fn(&str) -> bool) {
+        if !name.starts_with("..") || name.contains("node_modules") {
+            return;
+        }
+        let plain: Vec<&str> = name.split('/').take_while(|part| !part.contains(['*', '?'])).collect();
+        let Some(path) = join(dir, &plain.join("/")).filter(|path| path != ".") else { return };
+        let tree = self.sources.tree;
+        let found = tree.get(&path).into_iter().chain(tree.under(&path)).filter(|file| counts(&file.path));
+        self.found.extend(found.map(|file| file.path.to_string()));
+    }
+
+    /// Adds what a file names by a relative path outside of its package, and what that names.
+    fn literals(&mut self, path: &str) {
+        let Some(text) = self.workspace.contents().text(path) else { return };
+        for named in imports::literals(&text) {
+            self.named_file(parent(path), named);
+        }
+    }
+
+    fn named_file(&mut self, dir: &str, named: &str) {
+        let Some(found) = imports::resolve(self.sources.tree, dir, named) else { return };
+        let is_own = self.workspace.owner(&found) == self.id;
+        if !is_own && !INSTALLS.contains(&found.as_str()) && self.found.insert(found.clone()) && is_script(&found) {
+            self.literals(&found);
+        }
+    }
+
+    /// Adds what a package's scripts run outside of it: `node ../../scripts/build.mjs`. Those that no image is made by (a linter's, a test's)
+    /// do not count.
+    fn scripts(&mut self) {
+        let (package, workspace) = (self.workspace.package(self.id), self.workspace);
+        let makes = |name: &str| {
+            let stage = name.split(':').next().unwrap_or(name);
+            let stage = stage.strip_prefix("pre").or_else(|| stage.strip_prefix("post")).unwrap_or(stage);
+            INSTALL_SCRIPTS.contains(&name) || ["build", "bundle", "codegen", "compile", "generate", "start"].contains(&stage)
+        };
+        let scripts = workspace.package(self.id).manifest.scripts.iter().filter(|(name, _)| makes(name));
+        for script in scripts.filter_map(|(_, script)| script.as_str()) {
+            let words = script.split([' ', '=', '\'', '"', ';', '(', ')']).filter(|word| word.starts_with("../"));
+            words.for_each(|word| self.named_file(&package.dir, word));
+        }
+    }
+
+    /// Adds what a symbolic link leads to outside of the package: a file, or all below a folder. One within the package may lead to what its
+    /// build makes; one that leads out of the repository is refused when it is copied; one to a folder that holds the package takes nothing along.
+    fn link(&mut self, path: &str) {
+        let (tree, own) = (self.sources.tree, &self.workspace.package(self.id).dir);
+        let Some(target) = self.workspace.contents().link(path) else { return };
+        let Some(to) = join(parent(path), &target).filter(|to| self.workspace.owner(to) != self.id) else { return };
+        let holds_package = to == "." || Path::new(own).starts_with(&to);
+        let below = tree.get(&to).into_iter().chain(if holds_package { &[] } else { tree.under(&to) });
+        let below: Vec<_> = below.collect();
+        if below.is_empty() && !holds_package {
+            self.dangling.push((path.to_owned(), target));
+        }
+        for file in below {
+            let is_new = self.found.insert(file.path.to_string());
+            if is_new && file.mode == Mode::Symlink {
+                self.link(&file.path);
+            }
+        }
+    }
+}
+
+/// A tool's settings that can name files: `.babelrc`, `.swcrc`, `nest-cli.json`.
+fn is_settings(name: &str) -> bool {
+    let ends = |ending: &str| name.len() > ending.len() && name.ends_with(ending);
+    ends(".json") || ends(".json5") || ends(".jsonc") || (name.starts_with('.') && ends("rc"))
+}
