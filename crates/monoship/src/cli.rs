@@ -134,9 +134,12 @@ pub struct Prune {
     /// The package: its name, its folder, or the last part of its folder
     #[arg(value_name = "PACKAGE")]
     pub package: String,
-    /// Where to; other files in the folders written there are removed
+    /// Where to; a folder there that holds other files is refused
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
+    /// Remove what else is in the folders that are written
+    #[arg(long)]
+    pub overwrite: bool,
     /// Leave development dependencies out
     #[arg(long)]
     pub prod: bool,

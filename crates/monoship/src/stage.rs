@@ -26,6 +26,7 @@ pub mod planning;
 pub mod platforms;
 pub mod project;
 pub mod proof;
+pub mod prune;
 pub mod publication;
 pub mod publish;
 pub mod sent;

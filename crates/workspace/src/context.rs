@@ -23,7 +23,7 @@ mod stamps;
 #[cfg(test)]
 mod tests;
 
-pub use stamps::{FOLDER, refuse_strangers};
+pub use stamps::{FOLDER, note, refuse_stranger, refuse_strangers};
 use stamps::{Stamp, modified, nanoseconds, stamp};
 
 /// What a write found and did.

@@ -7,8 +7,10 @@
 //! in either case: such a package has to be installed again after its build, or commit a file that imports the built one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use super::git::Mode;
 use super::glob::Patterns;
 use super::graph::{Absent, Closure, Scope};
 use super::load::{LOCK, LockState, PackageId, SETTINGS, Workspace};
@@ -228,8 +230,8 @@ fn not_there(workspace: &Workspace, sources: &Sources<'_>, absent: &Absent) -> E
     let by = workspace.package(absent.by);
     let (name, needs) = (&absent.name, by.path("package.json"));
     let dir = absent.dir.as_deref().unwrap_or_default();
-    let is_at = |file: &&super::git::File| dir == &*file.path || dir.starts_with(&format!("{}/", file.path));
-    let hint = if let Some(submodule) = sources.submodules().find(is_at) {
+    let submodule = Path::new(dir).ancestors().filter_map(|above| sources.tree().get(above.to_str()?));
+    let hint = if let Some(submodule) = submodule.into_iter().find(|file| file.mode == Mode::Submodule) {
         let path = &submodule.path;
         format!("`{path}` is a submodule that is not checked out: `git submodule update --init --recursive {path}`")
     } else if dir.is_empty() {

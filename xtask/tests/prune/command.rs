@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::installs::prune;
-use crate::support::repo::{git, xtask};
+use crate::support::repo::{git, xtask, xtask_command};
 
 const LOCK: &str = "lockfileVersion: '9.0'
 
@@ -103,6 +103,8 @@ fn sources_are_what_git_lists_and_docker_does_not_ignore_of_the_closure_alone() 
         ("packages/core/package.json", "644"),
         ("config/tsconfig/node.json", "644"),
         ("config/tsconfig/strict.json", "644"),
+        // What the link leads to is taken along.
+        ("LICENSE", "644"),
     ] {
         assert_eq!(found.get(path).map(String::as_str), Some(mode), "{path}: {found:#?}");
     }
@@ -127,13 +129,13 @@ fn a_second_run_touches_only_what_changed_and_removes_what_is_gone() {
         (meta.ino(), meta.mtime(), meta.mtime_nsec())
     };
     // What it remembers for the next run lies beside the contexts.
-    let all: Vec<String> = listing(out.path()).into_keys().filter(|path| path.contains('/')).collect();
+    let all: Vec<String> = listing(out.path()).into_keys().filter(|path| !path.starts_with(".stamps/")).collect();
     let before: BTreeMap<&String, _> = all.iter().map(|path| (path, time(path))).collect();
     // Equal size, another content.
     std::fs::write(root.path().join("apps/api/src/main.ts"), "export  \n").unwrap();
     std::fs::remove_file(root.path().join("apps/api/KEEP.md")).unwrap();
     std::fs::write(out.path().join("sources/foreign"), "x").unwrap();
-    prune(root.path(), "api", out.path(), &[]);
+    prune(root.path(), "api", out.path(), &["--overwrite"]);
     let changed: Vec<&str> = before
         .iter()
         .filter(|(path, _)| out.path().join(path).symlink_metadata().is_ok())
@@ -143,6 +145,151 @@ fn a_second_run_touches_only_what_changed_and_removes_what_is_gone() {
     assert_eq!(changed, ["sources/apps/api/src/main.ts"]);
     assert_eq!(std::fs::read_to_string(out.path().join("sources/apps/api/src/main.ts")).unwrap(), "export  \n");
     assert!(!out.path().join("sources/apps/api/KEEP.md").exists() && !out.path().join("sources/foreign").exists());
+}
+
+#[test]
+fn what_an_earlier_run_did_not_write_is_neither_removed_nor_overwritten() {
+    let root = workspace();
+    let write = |dir: &Path, path: &str, text: &str| {
+        std::fs::create_dir_all(dir.join(path).parent().unwrap()).unwrap();
+        std::fs::write(dir.join(path), text).unwrap();
+    };
+    // What lies in a folder before, which flags go there, and what the refusal names.
+    for (path, flags) in [
+        ("sources/thesis.txt", &[][..]),
+        ("manifests/package.json", &[]),
+        ("production/deep/er/notes.md", &["--prod"]),
+        ("full/apps/api/src/main.ts", &["--docker"]),
+        ("pnpm-lock.yaml", &["--docker"]),
+        ("sources", &[]),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        write(out.path(), path, "precious");
+        let ran = |more: &[&str]| {
+            let args = ["prune", "api", "--out", out.path().to_str().unwrap()];
+            xtask(root.path(), &[&args[..], flags, more].concat())
+        };
+        let refused = ran(&[]).exits(2);
+        assert!(refused.stderr.contains(path.split('/').next().unwrap()) && refused.stderr.contains("--overwrite"));
+        let kept = listing(out.path());
+        assert_eq!((kept.len(), std::fs::read_to_string(out.path().join(path)).unwrap().as_str()), (1, "precious"), "{kept:?}");
+        ran(&["--overwrite"]).exits(0);
+        assert!(
+            std::fs::read_to_string(out.path().join(path)).is_ok_and(|text| text != "precious")
+                || !path.contains('.')
+                || !out.path().join(path).exists()
+        );
+        ran(&[]).exits(0);
+    }
+    // Beside the folders anything may lie; what was put into them afterwards, or edited there, is no run's either.
+    let out = tempfile::tempdir().unwrap();
+    write(out.path(), "thesis.txt", "precious");
+    prune(root.path(), "api", out.path(), &[]);
+    prune(root.path(), "api", out.path(), &[]);
+    write(out.path(), "sources/apps/api/src/main.ts", "edited");
+    let args = ["prune", "api", "--out", out.path().to_str().unwrap()];
+    let ran = xtask(root.path(), &args).exits(2);
+    assert!(ran.stderr.contains("main.ts` was edited since"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(out.path().join("thesis.txt")).unwrap(), "precious");
+}
+
+#[test]
+fn no_flag_prunes_into_the_repository_or_over_the_machine() {
+    let root = workspace();
+    let name = root.path().file_name().unwrap().to_str().unwrap();
+    symlink(".", root.path().join("again")).unwrap();
+    let inner = root.path().join("sources");
+    std::fs::create_dir(&inner).unwrap();
+    for (out, why) in [
+        ("/", "is the root of the file system"),
+        (".", "holds the repository"),
+        ("again", "holds the repository"),
+        (&format!("new/../../{name}")[..], "holds the repository"),
+        ("apps", "holds packages"),
+        ("apps/api", "holds packages"),
+        (".git", "is git's"),
+        (".git/new", "is git's"),
+    ] {
+        let ran = xtask(root.path(), &["prune", "api", "--overwrite", "--out", out]).exits(2);
+        assert!(ran.stderr.contains(why) && ran.stderr.contains("name a folder of its own"), "{out}: {}", ran.stderr);
+    }
+    // A repository that is itself called like one of the folders.
+    let around = tempfile::tempdir().unwrap();
+    let inside = around.path().join("sources");
+    std::fs::rename(root.path(), &inside).unwrap();
+    let ran = xtask(&inside, &["prune", "api", "--overwrite", "--out", ".."]).exits(2);
+    assert!(ran.stderr.contains("holds the repository"), "{}", ran.stderr);
+}
+
+#[test]
+fn what_the_configuration_includes_is_taken_along_and_what_is_imported_and_left_out_is_named() {
+    let (root, out) = (workspace(), tempfile::tempdir().unwrap());
+    let write = |path: &str, text: &str| {
+        std::fs::create_dir_all(root.path().join(path).parent().unwrap()).unwrap();
+        std::fs::write(root.path().join(path), text).unwrap();
+    };
+    write("lib/x.mjs", "export const x = 1\n");
+    write("prisma/schema.prisma", "model A {}\n");
+    write("apps/api/src/main.ts", "import { x } from '../../../lib/x.mjs'\nexport default x\n");
+    git(root.path(), &["add", "--all"]);
+    let report = prune(root.path(), "api", out.path(), &[]);
+    let warnings = report["warnings"].to_string();
+    assert!(
+        warnings.contains("apps/api/src/main.ts:1 imports `../../../lib/x.mjs`") && warnings.contains("include = "),
+        "{warnings}"
+    );
+    write("xtask.toml", "[[service]]\nname = \"api\"\ninclude = [\"lib/*.mjs\", \"prisma/**\"]\n");
+    let report = prune(root.path(), "api", out.path(), &[]);
+    assert_eq!(report["warnings"], serde_json::json!([]));
+    let sources = listing(&out.path().join("sources"));
+    assert!(sources.contains_key("lib/x.mjs") && sources.contains_key("prisma/schema.prisma"), "{sources:#?}");
+    write("xtask.toml", "[[service]]\nname = \"api\"\ninclude = [\"libs/*\"]\n");
+    let args = ["prune", "api", "--out", out.path().to_str().unwrap()];
+    let ran = xtask(root.path(), &args).exits(2);
+    assert!(ran.stderr.contains("`libs/*` is to be included, and names no file"), "{}", ran.stderr);
+    write("xtask.toml", "[[service]]\nname = \"api\"\ninclude = [\"../other\"]\n");
+    let ran = xtask(root.path(), &args).exits(2);
+    assert!(ran.stderr.contains("`../other` is no pattern"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_dockerfiles_own_ignore_file_counts_as_it_does_in_a_build() {
+    let (root, out) = (workspace(), tempfile::tempdir().unwrap());
+    std::fs::write(root.path().join("xtask.toml"), "[images]\ndockerfile = \"docker/app.Dockerfile\"\n").unwrap();
+    std::fs::create_dir(root.path().join("docker")).unwrap();
+    std::fs::write(root.path().join("docker/app.Dockerfile.dockerignore"), "**/run.sh\n").unwrap();
+    prune(root.path(), "api", out.path(), &[]);
+    let sources = listing(&out.path().join("sources"));
+    assert!(!sources.contains_key("apps/api/run.sh") && sources.contains_key("apps/api/README.md"), "{sources:#?}");
+}
+
+#[test]
+fn a_package_of_the_workspace_that_is_not_there_is_refused_with_what_brings_it_back() {
+    let (root, out) = (workspace(), tempfile::tempdir().unwrap());
+    let args = ["prune", "api", "--out", out.path().to_str().unwrap()];
+    std::fs::remove_dir_all(root.path().join("packages/core")).unwrap();
+    let ran = xtask(root.path(), &args).exits(2);
+    assert!(ran.stderr.contains("apps/api needs the workspace package `@s/core`, which is not there"), "{}", ran.stderr);
+    // A clone without its submodules has an empty folder there.
+    git(root.path(), &["rm", "--quiet", "-r", "--cached", "packages/core"]);
+    let entry = format!("160000,{},packages/core", "1".repeat(40));
+    git(root.path(), &["update-index", "--add", "--cacheinfo", &entry]);
+    std::fs::create_dir_all(root.path().join("packages/core")).unwrap();
+    let ran = xtask(root.path(), &args).exits(2);
+    assert!(ran.stderr.contains("git submodule update --init --recursive packages/core"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_reader_of_standard_error_that_has_gone_takes_nothing_from_the_report() {
+    let (root, out) = (workspace(), tempfile::tempdir().unwrap());
+    symlink("../../../nowhere", root.path().join("apps/api/src/gone")).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let args = ["prune", "api", "--json", "--out", out.path().to_str().unwrap()];
+    let output = xtask_command(root.path(), &args).stderr(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["warnings"].as_array().unwrap().len(), 1, "{report}");
 }
 
 #[test]

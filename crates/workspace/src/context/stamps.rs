@@ -121,3 +121,30 @@ pub fn refuse_strangers(folder: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+/// The same for one file that is written by itself: see [`note`].
+///
+/// # Errors
+/// Where something else is in its place.
+pub fn refuse_stranger(file: &Path) -> Result<()> {
+    if fs::symlink_metadata(file).is_err() {
+        return Ok(());
+    }
+    let then = read(file).get(&name(file)).map(|stamp| stamp.copied);
+    if then == Some(modified(file)?) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{}` is not as an earlier run wrote it", file.display())))
+}
+
+/// Remembers a file that was just written by itself.
+///
+/// # Errors
+/// When it is not there, or nothing can be written beside it.
+pub fn note(file: &Path) -> Result<()> {
+    write(file, &HashMap::from([(name(file), Stamp::written(modified(file)?))]))
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -36,7 +36,7 @@ impl Git {
     }
 
     /// The names in the work tree: tracked files, and below `folders` (files or folders, relative) untracked ones that are not ignored,
-    /// less what is gone from there. Elsewhere nothing is looked at but the index. An untracked file counts as a plain one, its id is
+    /// less what is gone from there. Elsewhere nothing is looked at but the index. An untracked file counts as a plain one or a link, its id is
     /// all zeros. Where there is no repository it is [`Git::worktree`].
     ///
     /// # Errors
@@ -59,7 +59,11 @@ impl Git {
             tree.files.retain(|file| !gone.contains(&file.path));
         }
         let (paths, nested) = parse_untracked(&untracked, &mut tree.odd);
-        tree.files.extend(paths.into_iter().filter_map(|path| File::new(path, false, &"0".repeat(40))));
+        tree.files.extend(paths.into_iter().filter_map(|path| {
+            let is_link = self.root.join(path).symlink_metadata().is_ok_and(|found| found.is_symlink());
+            let file = File::new(path, false, &"0".repeat(40))?;
+            Some(if is_link { File { mode: Mode::Symlink, ..file } } else { file })
+        }));
         self.take_in_submodules(&mut tree, nested, 0)?;
         tree.files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(tree)
