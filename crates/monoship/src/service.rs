@@ -2,7 +2,7 @@
 
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::given::{self, Given};
-use monoship_plan::config::{Config, ServiceConfig};
+use monoship_plan::config::{Config, ServiceConfig, included};
 
 /// A service of the repository, in addition to those that are found and configured; one of the same name replaces them.
 ///
@@ -21,6 +21,7 @@ pub struct Service {
     secrets: Vec<String>,
     agents: Vec<String>,
     contexts: Vec<(String, String)>,
+    include: Vec<String>,
 }
 
 impl Service {
@@ -36,6 +37,7 @@ impl Service {
             secrets: Vec::new(),
             agents: Vec::new(),
             contexts: Vec::new(),
+            include: Vec::new(),
         }
     }
 
@@ -86,6 +88,13 @@ impl Service {
         self
     }
 
+    /// Takes more files along as its sources: a path, a folder, or a pattern (`prisma/**`), from the repository's root.
+    #[must_use]
+    pub fn include(mut self, pattern: impl Into<String>) -> Self {
+        self.include.push(pattern.into());
+        self
+    }
+
     fn given(&self) -> Result<Given> {
         let of_text = |text: &String| given::Secret::try_from(toml::Value::String(text.clone()));
         let secrets = self.secrets.iter().map(of_text).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
@@ -107,6 +116,7 @@ impl Service {
             package: self.package.clone().unwrap_or_else(|| format!("apps/{}", self.name)),
             platforms: (!platforms.is_empty()).then_some(platforms),
             build_args: self.build_args.iter().cloned().collect(),
+            include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>().map_err(wrong)?,
             given: self.given().map_err(wrong)?,
         })
     }

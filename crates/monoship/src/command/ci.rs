@@ -12,7 +12,7 @@ use crate::cli::{self, CiPart};
 use crate::command::build::branch_tags;
 use crate::command::{Finished, Surroundings, print_json};
 use crate::stage::Session;
-use crate::stage::checkout::{self, At};
+use crate::stage::checkout;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -108,10 +108,7 @@ fn compared_with(session: &Session, since: &trigger::Since, commit: &str) -> Res
     let found = match since {
         trigger::Since::Commit(before) => git.at_hand(before.as_str()),
         // The histories part where the built commit's does, which a replayed event's need not be HEAD.
-        trigger::Since::MergeBase(base) if git.resolve("HEAD")? == commit => git.merge_base(base.as_str()),
-        trigger::Since::MergeBase(base) => {
-            checkout::within(session, &At::of_commit(commit), |root| git.in_worktree(root).merge_base(base.as_str()))
-        }
+        trigger::Since::MergeBase(base) => git.merge_base_of(base.as_str(), commit),
     };
     match found {
         Ok(commit) => Ok(Some(Since::Revision(commit))),

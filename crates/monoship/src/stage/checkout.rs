@@ -1,4 +1,4 @@
-//! The checkout stage: a sparse, linked work tree of a tag's commit. A release builds this, never the working tree.
+//! The checkout stage: a sparse checkout of a tag's commit, apart from the user's. A release builds this, never the working tree.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,21 @@ use monoship_core::execute::lock::Lock;
 use monoship_core::name::{ReleaseTag, Tag, nearest};
 use monoship_workspace::git::Git;
 
+mod complete;
+mod patterns;
+mod repository;
+mod submodules;
+
+pub use complete::{complete, left_out};
+use repository::Lender;
+pub use repository::remove;
+
 /// A checkout that holds what the build needs of one commit.
 #[derive(Debug, Clone)]
 pub struct Checkout {
     /// Where it lies.
+    pub top: PathBuf,
+    /// The workspace in it.
     pub root: PathBuf,
     /// The full commit id.
     pub commit: String,
@@ -153,6 +164,7 @@ pub fn within<T>(session: &Session, at: &At<'_>, work: impl FnOnce(&Path) -> Res
 /// A checkout that is removed with this value.
 pub struct Held {
     root: PathBuf,
+    top: PathBuf,
     folder: PathBuf,
     keep: bool,
     events: Events,
@@ -160,7 +172,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// Where it lies.
+    /// The workspace in it.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -177,7 +189,7 @@ impl Held {
         if std::mem::replace(&mut self.keep, true) {
             return Ok(());
         }
-        remove(&self.root)?;
+        remove(&self.top)?;
         // Another commit's checkout may lie in it.
         let _ = std::fs::remove_dir(&self.folder);
         Ok(())
@@ -201,9 +213,10 @@ pub fn hold(session: &Session, at: &At<'_>) -> Result<Held> {
     let lock = session.state_dir().join("locks").join(format!("{}-{}", at.purpose, at.name));
     let waiting = || session.events.doing(&Task::Checkout, "waiting for another run that uses the same one");
     let alone = Lock::wait(&lock, &session.shutdown, waiting)?;
-    let patterns = &session.config.checkout_patterns;
-    let made = sparse(&session.git(), &folder, at.commit, patterns, &session.events)?;
-    Ok(Held { root: made.root, folder, keep: at.keep, events: session.events.clone(), _alone: alone })
+    let git = session.git();
+    let patterns = patterns::of(&session.config, &git, at.commit)?;
+    let made = sparse(&git, &folder, at.commit, &patterns, &session.events)?;
+    Ok(Held { root: made.root, top: made.top, folder, keep: at.keep, events: session.events.clone(), _alone: alone })
 }
 
 /// Which checkout, and for what.
@@ -225,11 +238,11 @@ impl<'a> At<'a> {
     }
 }
 
-/// Makes (or reuses) a sparse linked work tree of `commit` under `folder`, which holds what `patterns` select. In a partial
-/// clone only those files' contents are fetched; in a whole one nothing is.
+/// Makes (or reuses) a sparse checkout of `commit` under `folder`, which holds what `patterns` select, the submodules among it filled. In a
+/// partial clone only those files' contents are fetched; in a whole one nothing is. The clone itself stays as it is.
 ///
 /// # Errors
-/// When git cannot make it; a folder that is in the way and not a work tree of this repository.
+/// When git cannot make it; a folder that is in the way and no checkout of ours.
 pub fn sparse(git: &Git, folder: &Path, commit: &str, patterns: &[String], events: &Events) -> Result<Checkout> {
     let started = std::time::Instant::now();
     events.emit(Event::Started { task: Task::Checkout, title: format!("sparse checkout of {}", short(commit)) });
@@ -240,74 +253,39 @@ pub fn sparse(git: &Git, folder: &Path, commit: &str, patterns: &[String], event
 }
 
 fn make(git: &Git, folder: &Path, commit: &str, patterns: &[String]) -> Result<Checkout> {
-    let root = folder.join(short(commit));
-    if is_right(&git.in_worktree(&root), commit, patterns)? {
-        return Ok(Checkout { root, commit: commit.to_owned(), reused: true });
-    }
-    remove(&root)?;
-    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    // Forced, twice, over git's note of a work tree that was here, was left half made, and is gone. `git worktree prune` would do, and
-    // would take away what another release is just adding.
-    let add = ["worktree", "add", "--force", "--force", "--quiet", "--detach", "--no-checkout"];
-    // Git refuses to wait where another process is writing the repository's configuration, as setting the patterns does.
-    let common = git.root().join(git.read(&["rev-parse", "--git-common-dir"])?);
-    let alone = Lock::wait(&common.join("xtask.lock"), git.shutdown(), || ())?;
-    git.read(&[&add[..], &[&root.to_string_lossy(), commit]].concat())?;
-    let inside = git.in_worktree(&root);
-    // `--no-cone`: the reference's list has file patterns such as tsconfig*.json.
-    let set = inside.command(&["sparse-checkout", "set", "--no-cone", "--stdin"]).stdin(anchored(patterns));
-    set.read(git.shutdown())?;
-    drop(alone);
-    inside.read(&["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
-    Ok(Checkout { root, commit: commit.to_owned(), reused: false })
-}
-
-/// Patterns are of the repository's root: `apps` must not select every folder of that name.
-fn anchored(patterns: &[String]) -> String {
-    let lines = patterns.iter().map(|p| match p.strip_prefix('!') {
-        Some(rest) => format!("!/{}\n", rest.trim_start_matches('/')),
-        None => format!("/{}\n", p.trim_start_matches('/')),
-    });
-    lines.collect()
-}
-
-fn is_right(git: &Git, commit: &str, patterns: &[String]) -> Result<bool> {
-    if !git.root().join(".git").is_file() {
-        return Ok(false);
-    }
-    let head = git.ask(&["rev-parse", "HEAD"])?;
-    let sparse = git.ask(&["sparse-checkout", "list"])?;
-    let clean = git.ask(&["status", "--porcelain", "--untracked-files=all", "--ignored"])?;
-    Ok(head.as_deref() == Some(commit)
-        && sparse.as_deref() == Some(anchored(patterns).trim_end())
-        && clean.as_deref() == Some(""))
-}
-
-/// Removes a checkout and git's note of it. A folder that is not there is fine. No command of git's is called for it: a run that is
-/// being stopped may start none, and has to clean up too.
-///
-/// # Errors
-/// When it cannot be removed, or is something else than a linked work tree.
-pub fn remove(root: &Path) -> Result<()> {
-    if !root.exists() {
-        return Ok(());
-    }
-    // `gitdir: <repository>/.git/worktrees/<name>`
-    let link = std::fs::read_to_string(root.join(".git")).ok();
-    // A run that died while making it may have left an empty folder.
-    let empty = || std::fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
-    if link.is_none() && !empty() {
-        return Err(Error::failed("is in the way of the sparse checkout and is not one").at(root, None).hint("move it away"));
-    }
-    let note = link.as_deref().and_then(|link| link.strip_prefix("gitdir: ")).map(|path| Path::new(path.trim_end()));
-    let note = note.filter(|note| note.parent().and_then(Path::file_name).is_some_and(|name| name == "worktrees"));
-    for folder in [Some(root), note].into_iter().flatten() {
-        match std::fs::remove_dir_all(folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", folder, error)),
-            _ => {}
+    let top = folder.join(short(commit));
+    // The workspace may be a folder of the repository.
+    let prefix = git.read(&["rev-parse", "--show-prefix"])?;
+    let root = if prefix.is_empty() { top.clone() } else { top.join(prefix.trim_end_matches('/')) };
+    let wanted = patterns::anchored(&prefix, patterns);
+    let inside = git.in_worktree(&top);
+    let reused = is_right(&inside, commit, &wanted)?;
+    if !reused {
+        remove(&top)?;
+        if let Err(error) = write_out(git, &inside, commit, &wanted) {
+            // What is half made is nobody's.
+            return remove(&top).and(Err(error));
         }
     }
-    Ok(())
+    Ok(Checkout { top, root, commit: commit.to_owned(), reused })
+}
+
+fn write_out(git: &Git, inside: &Git, commit: &str, wanted: &str) -> Result<()> {
+    let (lender, top) = (Lender::of(git)?, inside.root());
+    repository::make(git, &top.join(".git"), &lender)?;
+    repository::select(top, wanted)?;
+    inside.read(&["-c", "advice.detachedHead=false", "checkout", "--quiet", "--force", "--detach", commit])?;
+    submodules::fill(inside, &lender, 0)?;
+    repository::finish(top)
+}
+
+fn is_right(inside: &Git, commit: &str, wanted: &str) -> Result<bool> {
+    if !repository::is_whole(inside.root()) || repository::selected(inside.root()) != wanted {
+        return Ok(false);
+    }
+    let status = ["status", "--porcelain", "--untracked-files=all", "--ignored", "--ignore-submodules=none"];
+    let (head, status) = (inside.ask(&["rev-parse", "HEAD"])?, inside.ask(&status)?);
+    Ok(head.as_deref() == Some(commit) && status.as_deref() == Some(""))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::stage::sent::Known;
-use crate::stage::{STATE, Session};
+use crate::stage::{STATE, Session, checkout};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
@@ -14,7 +14,6 @@ use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{Git, Looking, Tree};
-use pnpm::lock::Lock;
 
 /// A monorepo as it is on disk.
 pub struct Project {
@@ -83,11 +82,16 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
     }
 }
 
-/// Reads the monorepo at `root`.
+/// Reads the monorepo at `root`. A checkout is completed by what the build needs.
 ///
 /// # Errors
-/// A missing or malformed file, with its place; git failures.
+/// A missing or malformed file, with its place; what a checkout's patterns leave out; git failures.
 pub fn load(session: &Session, root: &Path) -> Result<Project> {
+    let project = read(session, root)?;
+    if root == session.home { Ok(project) } else { checkout::complete(session, project, || read(session, root)) }
+}
+
+fn read(session: &Session, root: &Path) -> Result<Project> {
     let dockerfile_path = root.join(&session.config.images.dockerfile);
     let git = session.git().in_worktree(root);
     let looking = session.ahead.take().filter(|_| root == session.home);
@@ -113,55 +117,14 @@ fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> 
     Ok((dockerfile::load(dockerfile)?, ignore))
 }
 
-/// Files at the root that a build reads beside its packages, where the commit has them.
-const ROOT_FILES: [&str; 9] = [
-    ".dockerignore",
-    ".npmrc",
-    ".pnpmfile.cjs",
-    "package.json",
-    "pnpm-lock.yaml",
-    "pnpm-workspace.yaml",
-    "tsconfig.base.json",
-    "tsconfig.json",
-    "xtask.lock",
-];
-
-/// Checks that a sparse checkout holds what the build needs: the Dockerfile and root files, and every package that the lock links.
-///
-/// # Errors
-/// Names what the checkout's patterns leave out.
-pub fn check_complete(project: &Project) -> Result<()> {
-    let absent = project.tree.absent();
-    if absent.is_empty() {
-        return Ok(());
-    }
-    let folders = |lock: &'_ Lock| {
-        (0..u32::try_from(lock.importer_count()).unwrap_or(u32::MAX)).map(|at| lock.importer_dir(at).to_owned()).collect()
-    };
-    let importers: Vec<String> = project.workspace.scanned().map(folders).unwrap_or_default();
-    let is_root_file = |path: &str| ROOT_FILES.contains(&path) || path.starts_with("patches/");
-    let in_package =
-        |path: &str| importers.iter().any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')));
-    let kept_out = |path: &str| project.ignore.excludes(path);
-    let missing = absent.iter().find(|path| is_root_file(path) || (in_package(path) && !kept_out(path)));
-    missing.map_or(Ok(()), |path| Err(left_out(path, "the build needs")))
-}
-
-/// Checks that a sparse checkout holds what the Dockerfile copies by name: `COPY config/ …` without a file of `config` would make another
-/// image. What `COPY .` takes along nobody can say.
+/// Checks that a sparse checkout holds what the steps of these slices can see: without a file of it `COPY config/ …` would make another image.
+/// That was seen to when it was read, for the services as they are configured; this is for what a run says of its own.
 ///
 /// # Errors
 /// Names what the checkout's patterns leave out, and the line that copies it.
 pub fn check_copied(project: &Project, slices: &[Slice<'_>]) -> Result<()> {
     let absent: Vec<&String> = project.tree.absent().iter().filter(|path| !project.ignore.excludes(path)).collect();
-    let sources: BTreeSet<&ContextSource> =
-        slices.iter().flat_map(Slice::sources).filter(|source| source.pattern != ".").collect();
+    let sources: BTreeSet<&ContextSource> = slices.iter().flat_map(Slice::sources).collect();
     let copied = sources.iter().find_map(|source| absent.iter().find(|path| source.sees(path)).map(|path| (path, source.line)));
-    copied.map_or(Ok(()), |(path, line)| Err(left_out(path, "this line copies").at(project.dockerfile.path(), Some(line))))
-}
-
-fn left_out(path: &str, who: &str) -> Error {
-    let pattern = path.split('/').take(2).collect::<Vec<_>>().join("/");
-    Error::usage(format!("the sparse checkout leaves out {path}, which {who}"))
-        .hint(format!("add \"{pattern}\" to `[checkout] patterns` in xtask.toml"))
+    copied.map_or(Ok(()), |(path, line)| Err(checkout::left_out(project, path, Some(line))))
 }

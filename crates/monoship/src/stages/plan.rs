@@ -80,9 +80,6 @@ fn ground(cx: &Context, session: &Session, root: &std::path::Path) -> Result<Gro
     let (project, engine) = rayon::join(|| project::load(session, root), || engine(cx, session));
     // The monorepo's errors first: they are nearer to the user.
     let (project, engine) = (project?, engine?);
-    if root != session.home {
-        project::check_complete(&project)?;
-    }
     let images = inputs::base_images(session, &project, request)?;
     let bases = match &engine {
         Some(engine) if !cx.only_looks() => inputs::ensure_bases(session, &project, engine, request, &images)?,

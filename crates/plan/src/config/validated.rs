@@ -333,28 +333,31 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
         }
         let target = service.target.unwrap_or_else(|| service.name.to_string());
         target_name(&target)?;
-        service.include.iter().try_for_each(|pattern| included(pattern))?;
+        let include = service.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>()?;
         services.push(ServiceConfig {
             target,
             package: service.package.unwrap_or_else(|| format!("apps/{}", service.name)),
             platforms: service.platforms,
             build_args: service.build_args,
             given,
-            include: service.include,
+            include,
             name: service.name,
         });
     }
     Ok(services)
 }
 
-/// A pattern of `include` stays within the repository.
-fn included(pattern: &str) -> Result<()> {
+/// A pattern of `include`, which stays within the repository.
+///
+/// # Errors
+/// One that is absolute, negative or empty, or leads out.
+pub fn included(pattern: &str) -> Result<String> {
     let leaves = pattern.starts_with(['/', '!']) || pattern.split('/').any(|part| part == "..");
     if pattern.trim().is_empty() || leaves {
         return Err(Error::usage(format!("`{pattern}` is no pattern of files to include"))
             .hint("write it from the repository's root: `vite.shared.mjs`, `prisma/**`"));
     }
-    Ok(())
+    Ok(pattern.to_owned())
 }
 
 fn target_name(name: &str) -> Result<()> {

@@ -83,7 +83,7 @@ impl Git {
         }
         if shallow {
             for step in steps() {
-                self.fetch(&step, revision)?;
+                self.fetch(&step, revision, "HEAD")?;
                 if let Some(commit) = self.find(revision)? {
                     return Ok(commit);
                 }
@@ -160,18 +160,26 @@ impl Git {
     /// # Errors
     /// When there is no such commit, the two share no history, or a shallow clone cannot be deepened.
     pub fn merge_base(&self, revision: &str) -> Result<String> {
+        self.merge_base_of(revision, "HEAD")
+    }
+
+    /// The same of another commit than HEAD.
+    ///
+    /// # Errors
+    /// As [`Git::merge_base`].
+    pub fn merge_base_of(&self, revision: &str, head: &str) -> Result<String> {
         if !self.is_shallow()? {
             let commit = self.resolve(revision)?;
-            return self.parting(&commit)?.ok_or_else(|| {
+            return self.parting(&commit, head)?.ok_or_else(|| {
                 Error::usage(format!("`{revision}` and HEAD share no history")).hint("name a revision of this line of history")
             });
         }
-        if let Some(base) = self.certain_base(revision)? {
+        if let Some(base) = self.certain_base(revision, head)? {
             return Ok(base);
         }
         for step in steps() {
-            self.fetch(&step, revision)?;
-            if let Some(base) = self.certain_base(revision)? {
+            self.fetch(&step, revision, head)?;
+            if let Some(base) = self.certain_base(revision, head)? {
                 return Ok(base);
             }
         }
@@ -182,9 +190,9 @@ impl Git {
     /// Fetches more history of what is checked out and of `revision`. What CI checks out (a pull request's merge commit) is on no
     /// branch, and a clone of one branch fetches no other: both are asked for by name, and where the remote refuses
     /// that, whatever the clone is set up to fetch.
-    fn fetch(&self, depth: &str, revision: &str) -> Result<()> {
+    fn fetch(&self, depth: &str, revision: &str, head: &str) -> Result<()> {
         let remote = self.remote_name()?.ok_or_else(|| too_shallow(revision, None))?;
-        let head = self.resolve("HEAD")?;
+        let head = self.resolve(head)?;
         let wanted = match revision.strip_prefix(&format!("{remote}/")) {
             Some(branch) => Some(format!("+refs/heads/{branch}:refs/remotes/{revision}")),
             None => is_full_id(revision).then(|| revision.to_owned()),
@@ -199,16 +207,16 @@ impl Git {
         self.bytes(&all).map(drop).map_err(|error| if error.is_cancelled() { error } else { too_shallow(revision, Some(error)) })
     }
 
-    fn parting(&self, commit: &str) -> Result<Option<String>> {
-        let base = self.ask(&["merge-base", commit, "HEAD"])?;
+    fn parting(&self, commit: &str, head: &str) -> Result<Option<String>> {
+        let base = self.ask(&["merge-base", commit, head])?;
         Ok(base.and_then(|text| text.lines().next().map(str::to_owned)))
     }
 
     /// The parting point of a shallow clone, where no path that leads to it was cut: a cut could hide a later one.
-    fn certain_base(&self, revision: &str) -> Result<Option<String>> {
+    fn certain_base(&self, revision: &str, head: &str) -> Result<Option<String>> {
         let Some(commit) = self.find(revision)? else { return Ok(None) };
-        let Some(base) = self.parting(&commit)? else { return Ok(None) };
-        let since = self.read(&["rev-list", &commit, "HEAD", "--not", &base])?;
+        let Some(base) = self.parting(&commit, head)? else { return Ok(None) };
+        let since = self.read(&["rev-list", &commit, head, "--not", &base])?;
         let file = self.root.join(self.read(&["rev-parse", "--git-path", "shallow"])?);
         let cut = if file.exists() { read_text(&file)? } else { String::new() };
         let cut: BTreeSet<&str> = cut.lines().collect();

@@ -88,14 +88,72 @@ fn the_tag_is_found_in_whole_shallow_and_partial_clones_and_only_its_selected_fi
         assert_eq!(missing, ["docs/apps/big"], "{name}");
         remove(&made.root).unwrap();
         assert!(!made.root.exists());
-        assert_eq!(git(&clone, "worktree list").lines().count(), 1, "{name}: git still knows the removed work tree");
-        // `cargo clean` takes the folder and not git's note of it; a killed run may have left the note locked.
+        // A run that was killed has left it half made.
         let again = sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap();
-        git(&clone, &format!("worktree lock {}", again.root.display()));
-        std::fs::remove_dir_all(&again.root).unwrap();
+        std::fs::remove_file(again.root.join(".git/HEAD")).unwrap();
         let again = sparse(&git_at(&clone), &folder, &commit, &patterns(), &Events::none()).unwrap();
         assert!(!again.reused && again.root.join("package.json").exists(), "{name}");
     }
+}
+
+/// Every file of a folder with its content, its time and its mode.
+fn everything(dir: &Path) -> std::collections::BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime, u32)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (mut found, mut open) = (std::collections::BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(dir) = open.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let (path, meta) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+            if meta.is_dir() {
+                open.push(path);
+            } else {
+                found.insert(path.clone(), (std::fs::read(path).unwrap(), meta.modified().unwrap(), meta.permissions().mode()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_clone_is_afterwards_as_it_was_whatever_came_of_the_checkout() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    let clone = clone(&origin, "", "clone");
+    let (commit, before) = (git(&clone, "rev-parse HEAD"), everything(&clone.join(".git")));
+    let folder = clone.join("target/checkout");
+    let make = |commit: &str| sparse(&git_at(&clone), &folder, commit, &patterns(), &Events::none());
+    let made = make(&commit).unwrap();
+    assert_eq!(everything(&clone.join(".git")), before, "while it is there");
+    remove(&made.top).unwrap();
+    // One that cannot be made leaves nothing either.
+    make(&"1".repeat(40)).unwrap_err();
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    // One that is stopped.
+    let stopped = Shutdown::new();
+    stopped.close();
+    sparse(&Git::at(&clone, &stopped), &folder, &commit, &patterns(), &Events::none()).unwrap_err();
+    assert_eq!(everything(&clone.join(".git")), before);
+}
+
+#[test]
+fn a_checkout_that_an_earlier_version_made_as_a_linked_work_tree_goes_with_its_note() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    let root = dir.path().join("checkout").join(&git(&origin, "rev-parse HEAD")[..12]);
+    git(&origin, &format!("worktree add --quiet --detach {}", root.display()));
+    remove(&root).unwrap();
+    assert!(!root.exists());
+    assert_eq!(git(&origin, "worktree list").lines().count(), 1);
+}
+
+#[test]
+fn a_workspace_in_a_folder_of_its_repository_is_checked_out_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    let commit = git(&origin, "rev-parse v1.0.0");
+    let folder = dir.path().join("checkout");
+    let made = sparse(&git_at(&origin.join("docs")), &folder, &commit, &patterns(), &Events::none()).unwrap();
+    assert_eq!(made.root, made.top.join("docs"));
+    assert!(made.root.join("apps/big").exists() && !made.top.join("apps").exists());
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! What a checkout selects, as the patterns of a sparse checkout.
+
+use monoship_core::error::Result;
+use monoship_plan::config::given::ContextSource;
+use monoship_plan::config::{Config, DEFAULT_PATTERNS};
+use monoship_workspace::git::Git;
+use monoship_workspace::glob::Patterns;
+use monoship_workspace::load::SETTINGS;
+use pnpm::join;
+use pnpm::yaml::{self, Yaml};
+
+/// Files at the root that a build reads beside its packages, and git beside those: selected whatever the configuration says.
+const ROOT_FILES: [&str; 11] = [
+    ".dockerignore",
+    ".gitattributes",
+    ".gitmodules",
+    ".npmrc",
+    ".pnpmfile.cjs",
+    ".pnpmfile.mjs",
+    "package.json",
+    "pnpm-lock.yaml",
+    "pnpm-workspace.yaml",
+    "xtask.lock",
+    "xtask.toml",
+];
+
+/// True where the configuration leaves it to us what is selected: then what the build turns out to need is added.
+pub(super) fn are_default(config: &Config) -> bool {
+    config.checkout_patterns == DEFAULT_PATTERNS
+}
+
+/// The patterns for a commit: those of the configuration, the Dockerfile and the ignore files that go with it, what services include, and
+/// folders that are named contexts. By default also the folders where the commit's workspace has its packages.
+///
+/// # Errors
+/// When git cannot be run.
+pub(super) fn of(config: &Config, git: &Git, commit: &str) -> Result<Vec<String>> {
+    let mut all = config.checkout_patterns.clone();
+    let mut add = |pattern: String| {
+        if !all.contains(&pattern) {
+            all.push(pattern)
+        }
+    };
+    ROOT_FILES.iter().for_each(|file| add(exact(file)));
+    let dockerfile = join(".", &config.images.dockerfile).unwrap_or_default();
+    [exact(&dockerfile), exact(&format!("{dockerfile}.dockerignore"))].into_iter().for_each(&mut add);
+    let given = config.services.iter().map(|service| &service.given).chain([&config.images.given]);
+    for source in given.flat_map(|given| given.contexts.values()) {
+        if let ContextSource::Folder(path) = source
+            && let Some(path) = join(".", path)
+        {
+            add(exact(&path));
+        }
+    }
+    let included = Patterns::new(config.services.iter().flat_map(|service| &service.include).map(String::as_str));
+    included.positive().iter().for_each(|parts| add(parts.join("/")));
+    if are_default(config) {
+        let text = git.ask(&["show", &format!("{commit}:./{SETTINGS}")])?.unwrap_or_default();
+        let settings = yaml::parse(&text).ok().and_then(|mut documents| documents.pop());
+        let listed = settings.as_ref().and_then(|tree| tree.get("packages")).map_or(&[][..], Yaml::items);
+        let packages = Patterns::new(listed.iter().filter_map(Yaml::as_str));
+        packages.positive().iter().filter(|parts| !parts.is_empty()).for_each(|parts| add(parts.join("/")));
+    }
+    Ok(all)
+}
+
+/// The pattern that a path alone matches. A file and a folder of one name are told apart by nothing, as in git's own list.
+pub(super) fn exact(path: &str) -> String {
+    let mut out = String::new();
+    for c in path.chars() {
+        if matches!(c, '\\' | '*' | '?' | '[') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    // Git drops blanks at the end of a pattern.
+    if out.ends_with(' ') {
+        out.insert(out.len() - 1, '\\');
+    }
+    out
+}
+
+/// The patterns as git's file has them. They are of the workspace's folder in the repository, `prefix` (with a slash at its end, or empty):
+/// `apps` must not select every folder of that name.
+pub(super) fn anchored(prefix: &str, patterns: &[String]) -> String {
+    let prefix = exact(prefix);
+    let lines = patterns.iter().map(|p| match p.strip_prefix('!') {
+        Some(rest) => format!("!/{prefix}{}\n", rest.trim_start_matches('/')),
+        None => format!("/{prefix}{}\n", p.trim_start_matches('/')),
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_of_the_workspaces_folder_and_odd_names_match_themselves() {
+        let patterns = ["apps", "!apps/old", "/tsconfig*.json", &exact("a [1]*.ts "), &exact("plain/file.ts")].map(str::to_owned);
+        let expected = "/ws/apps\n!/ws/apps/old\n/ws/tsconfig*.json\n/ws/a \\[1]\\*.ts\\ \n/ws/plain/file.ts\n";
+        assert_eq!(anchored("ws/", &patterns), expected);
+        assert_eq!(anchored("", &patterns[..1]), "/apps\n");
+    }
+}
