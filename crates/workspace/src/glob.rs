@@ -1,7 +1,7 @@
 //! The patterns of `packages:` in `pnpm-workspace.yaml`, as pnpm hands them to its glob library: `*`, `?`, `[…]`, `{a,b}` within
 //! a path component, `**` for any number of them; none matches a leading dot unless it is written. No I/O here.
 
-use crate::matching::{Char, Count, Token, matches};
+use crate::matching::{Char, Count, Token, ends, matches};
 
 /// A list of patterns, negative ones included: a folder is wanted where a positive pattern matches and no negative does,
 /// whatever their order.
@@ -48,8 +48,17 @@ impl Patterns {
     #[must_use]
     pub fn takes(&self, path: &str) -> bool {
         let path: Vec<&str> = path.split('/').collect();
-        let within = |pattern: &Vec<String>| (1..=path.len()).any(|to| matches(pattern, &path[..to], true));
+        let within = |pattern: &Vec<Component>| {
+            let pattern: Vec<Within<'_>> = pattern.iter().map(|component| Within { component, dot: true }).collect();
+            ends(&pattern, &path)[1..].contains(&true)
+        };
         self.positive.iter().any(within) && !self.negative.iter().any(within)
+    }
+
+    /// The positive patterns as they are written, `{a,b}` expanded.
+    pub fn written(&self) -> impl Iterator<Item = String> {
+        let text = |pattern: &Vec<Component>| pattern.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join("/");
+        self.positive.iter().filter(|pattern| !pattern.is_empty()).map(text)
     }
 
     /// True where a negative pattern matches the folder `dir` (relative, `/` between components).

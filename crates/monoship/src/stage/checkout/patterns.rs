@@ -53,13 +53,13 @@ pub(super) fn of(config: &Config, git: &Git, commit: &str) -> Result<Vec<String>
         }
     }
     let included = Patterns::new(config.services.iter().flat_map(|service| &service.include).map(String::as_str));
-    included.positive().iter().for_each(|parts| add(parts.join("/")));
+    included.written().for_each(&mut add);
     if are_default(config) {
         let text = git.ask(&["show", &format!("{commit}:./{SETTINGS}")])?.unwrap_or_default();
         let settings = yaml::parse(&text).ok().and_then(|mut documents| documents.pop());
         let listed = settings.as_ref().and_then(|tree| tree.get("packages")).map_or(&[][..], Yaml::items);
         let packages = Patterns::new(listed.iter().filter_map(Yaml::as_str));
-        packages.positive().iter().filter(|parts| !parts.is_empty()).for_each(|parts| add(parts.join("/")));
+        packages.written().for_each(&mut add);
     }
     Ok(all)
 }
