@@ -20,7 +20,7 @@ use monoship_workspace::sent;
 use monoship_workspace::sources::Sources;
 
 /// The Dockerfile stages that a pruned context replaces, where the Dockerfile has them.
-pub const NAMES: [&str; 3] = ["manifests", "production", "sources"];
+const NAMES: [&str; 3] = ["manifests", "production", "sources"];
 
 /// The contexts of every service, cut and not written.
 pub struct Cut<'p> {

@@ -6,16 +6,18 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::Config;
 use monoship_plan::config::given::ContextSource;
-use monoship_plan::part::MainContext;
 use monoship_plan::services::{Service, discover};
 use monoship_workspace::dockerfile::Request;
+use monoship_workspace::git::File;
 use monoship_workspace::prune::Content;
+use monoship_workspace::sent::left_in;
 use monoship_workspace::{PrunePlan, Sources};
 use pnpm::join;
 
 use super::{patterns, repository, submodules};
+use crate::stage::Session;
+use crate::stage::contexts::replaced;
 use crate::stage::project::Project;
-use crate::stage::{Session, contexts};
 
 /// What is added can name more. It ends long before; this is so that it ends at all.
 const ROUNDS: usize = 16;
@@ -68,8 +70,7 @@ fn missing(config: &Config, project: &Project) -> Missing {
     let services = discover(config, &project.packages(), &names);
     // What is wrong with the services, the plan will say.
     let (true, Ok(services)) = (found.is_empty(), services) else { return found };
-    let main = MainContext::new(&project.tree, &project.ignore);
-    let needs = Needs { config, project, absent, stages: names.into_iter().collect(), main };
+    let needs = Needs { config, project, absent, pruned: replaced(project), left_in: left_in(&project.tree, &project.ignore) };
     needs.of_steps(&services, &mut found);
     needs.of_contexts(&services, &mut found);
     found
@@ -79,26 +80,24 @@ struct Needs<'a> {
     config: &'a Config,
     project: &'a Project,
     absent: &'a BTreeSet<String>,
-    stages: BTreeSet<&'a str>,
-    main: MainContext<'a>,
+    /// The stages that pruned contexts replace.
+    pruned: BTreeSet<&'static str>,
+    /// What the ignore file leaves of the main context.
+    left_in: Vec<&'a File>,
 }
 
 impl Needs<'_> {
-    /// The stages that pruned contexts replace.
-    fn pruned(&self) -> impl Iterator<Item = &'static str> {
-        contexts::NAMES.into_iter().filter(|name| self.stages.contains(name))
-    }
-
     /// What the steps of the services and the base can see of the main context.
     fn of_steps(&self, services: &[Service], found: &mut Missing) {
-        let absent: HashSet<&str> = self.main.kept().map(|file| &*file.path).filter(|path| self.absent.contains(*path)).collect();
+        let absent: HashSet<&str> =
+            self.left_in.iter().map(|file| &*file.path).filter(|path| self.absent.contains(*path)).collect();
         let images = &self.config.images;
         let base = (self.config.base_target.as_str(), &images.build_args, &images.platforms, &images.given, false);
         let targets = services.iter().map(|s| (s.target.as_str(), &s.build_args, &s.platforms, &s.given, true));
         for (target, args, platforms, given, is_service) in targets.chain([base]) {
             let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().collect();
-            contexts.extend(self.pruned().filter(|_| is_service).map(str::to_owned));
-            let slice = self.project.dockerfile.slice(&Request { target, contexts: &contexts, args, platforms });
+            contexts.extend(self.pruned.iter().filter(|_| is_service).map(|name| (*name).to_owned()));
+            let slice = self.project.dockerfile.slice(&Request { target, contexts: &contexts, args, platforms, own: None });
             for source in slice.iter().flat_map(|slice| slice.sources()) {
                 let seen = absent.iter().filter(|path| source.sees(path));
                 found.extend(seen.map(|path| ((*path).to_owned(), Some(source.line))));
@@ -110,8 +109,8 @@ impl Needs<'_> {
     fn of_contexts(&self, services: &[Service], found: &mut Missing) {
         let (workspace, tree) = (&self.project.workspace, &self.project.tree);
         let mut needed = BTreeSet::new();
-        let sources = Sources::new(workspace, tree, self.main.kept());
-        for service in services.iter().filter(|_| self.pruned().next().is_some()) {
+        let sources = Sources::new(workspace, tree, self.left_in.iter().copied());
+        for service in services.iter().filter(|_| !self.pruned.is_empty()) {
             let plan = workspace.find(&service.package).and_then(|id| PrunePlan::new(workspace, &sources, id, false));
             let Ok(plan) = plan.and_then(|plan| plan.including(workspace, &sources, &service.include)) else { continue };
             needed.extend(plan.source_paths(&sources).map(str::to_owned));
