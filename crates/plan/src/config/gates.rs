@@ -116,17 +116,6 @@ enum Action {
 }
 
 impl Written {
-    pub(super) fn overlay(&mut self, top: Self) {
-        let each = [
-            (&mut self.build_time, top.build_time),
-            (&mut self.hit_rate, top.hit_rate),
-            (&mut self.image_size, top.image_size),
-            (&mut self.wasted_bytes, top.wasted_bytes),
-        ];
-        each.into_iter().filter(|(_, top)| top.is_some()).for_each(|(ours, top)| *ours = top);
-        self.window = top.window.or(self.window);
-    }
-
     pub(super) fn validate(self) -> Result<Gates> {
         let window = self.window.unwrap_or(WINDOW);
         if window < 5 {

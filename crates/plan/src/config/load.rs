@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use crate::config::validated::{Config, validate};
 use crate::config::written::Written;
 use monoship_core::env::Env;
@@ -25,9 +27,16 @@ pub fn of_text(
     env: &Env,
     remote: impl FnOnce() -> Result<Option<(String, String)>>,
 ) -> Result<Config> {
-    let mut written = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
-    for (name, value) in env.vars().filter(|(name, _)| name.starts_with("XTASK_") && !RESERVED.contains(name)) {
-        written.overlay(from_variable(name, value)?);
+    let mut written: Written = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
+    let variables: Vec<_> = env.vars().filter(|(name, _)| name.starts_with("XTASK_") && !RESERVED.contains(name)).collect();
+    if !variables.is_empty() {
+        // The file and each variable have been understood by themselves, so that an error names its place; what they come to together is
+        // understood from their tables, and no key is listed for that.
+        let mut merged: toml::Table = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
+        for (name, value) in variables {
+            overlay(&mut merged, from_variable(name, value)?);
+        }
+        written = merged.try_into().map_err(|error: toml::de::Error| explained(error.message()).at(file, None))?;
     }
     // Git is asked only where the answer counts.
     let named = written.images.registry.is_some() && written.images.namespace.is_some();
@@ -35,7 +44,7 @@ pub fn of_text(
     validate(written, remote).map(|config| Config { file: file.to_owned(), ..config }).map_err(|e| e.at(file, None))
 }
 
-fn parse(file: &Path, text: &str) -> Result<Written> {
+fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         explained(error.message()).at(file, line)
@@ -43,7 +52,7 @@ fn parse(file: &Path, text: &str) -> Result<Written> {
 }
 
 /// `XTASK_CACHE_GHA=false` as the document `[cache] gha = false`. A value that is not TOML is a string.
-fn from_variable(name: &str, value: &str) -> Result<Written> {
+fn from_variable(name: &str, value: &str) -> Result<toml::Table> {
     let lower = name["XTASK_".len()..].to_ascii_lowercase();
     let (section, key) = lower.split_once('_').unwrap_or((&lower, ""));
     if !SECTIONS.contains(&section) || key.is_empty() {
@@ -52,10 +61,18 @@ fn from_variable(name: &str, value: &str) -> Result<Written> {
         return Err(Error::usage(format!("variable {name} names no key of xtask.toml")).hint(hint));
     }
     let key = key.replace('_', "-");
-    let quoted = format!("[{section}]\n{key} = {}\n", toml::Value::String(value.to_owned()));
+    let document = |value: toml::Value| {
+        toml::Table::from_iter([(section.to_owned(), toml::Table::from_iter([(key.clone(), value)]).into())])
+    };
     // A line end could smuggle in a second key, so such a value is only ever a string.
-    let bare = (!value.contains('\n')).then(|| toml::from_str(&format!("[{section}]\n{key} = {value}\n")).ok()).flatten();
-    bare.map_or_else(|| toml::from_str(&quoted), Ok).map_err(|error| {
+    let bare = (!value.contains('\n')).then(|| toml::from_str(&format!("value = {value}")).ok()).flatten();
+    let bare = bare.and_then(|mut table: toml::Table| table.remove("value")).map(&document);
+    let quoted = document(toml::Value::String(value.to_owned()));
+    let understood = |document: &toml::Table| document.clone().try_into::<Written>();
+    if let Some(bare) = bare.filter(|bare| understood(bare).is_ok()) {
+        return Ok(bare);
+    }
+    understood(&quoted).map(|_| quoted).map_err(|error| {
         let error = explained(error.message());
         let shown = Error::usage(format!("variable {name}: {error}"));
         match error.hint_text() {
@@ -63,6 +80,16 @@ fn from_variable(name: &str, value: &str) -> Result<Written> {
             None => shown,
         }
     })
+}
+
+/// Each key of each section of `top` takes the place of the one that is there.
+fn overlay(below: &mut toml::Table, top: toml::Table) {
+    for (section, keys) in top {
+        match (below.get_mut(&section), keys) {
+            (Some(toml::Value::Table(there)), toml::Value::Table(keys)) => there.extend(keys),
+            (_, keys) => drop(below.insert(section, keys)),
+        }
+    }
 }
 
 /// Turns serde's message for an unknown key into ours, with the nearest known one.
@@ -143,6 +170,30 @@ mod tests {
         };
         assert_eq!(alone("[images]\nregistry = 'ghcr.io'\n"), "add `namespace = \"org/repo\"`");
         assert_eq!(alone("[images]\nnamespace = 'org/repo'\n"), "add `registry = \"ghcr.io\"`");
+    }
+
+    #[test]
+    fn every_section_but_the_services_can_be_named_by_a_variable() {
+        let known = error("[nothing-like-it]").1;
+        let known = known.strip_prefix("known keys here: ").unwrap();
+        let known: Vec<&str> = known.split(", ").filter(|section| *section != "service").collect();
+        assert_eq!(known, SECTIONS);
+    }
+
+    #[test]
+    fn a_variable_takes_the_place_of_its_key_and_of_no_other() {
+        let file =
+            "[images]\nregistry = 'ghcr.io'\nnamespace = 'a/b'\nbuild-args = { A = '1', B = '2' }\n[[service]]\nname = 'api'\n";
+        let vars =
+            [("XTASK_IMAGES_BUILD_ARGS", "{ C = '3' }"), ("XTASK_BUILDERS_JOBS", "3"), ("XTASK_GATES_IMAGE_SIZE", "200MB")];
+        let config = load_text(file, &vars).unwrap();
+        assert_eq!(config.images.prefix.unwrap().to_string(), "ghcr.io/a/b");
+        assert_eq!(config.images.build_args.into_iter().collect::<Vec<_>>(), [("C".to_owned(), "3".to_owned())]);
+        assert_eq!((config.services.len(), config.jobs.map(|jobs| jobs.get())), (1, Some(3)));
+        let both = load_text("[images]\nnamepsace = 'x'\n", &vars).unwrap_err();
+        assert!(both.to_string().contains("xtask.toml:2: unknown key `namepsace`"), "{both}");
+        let smuggled = load_text("", &[("XTASK_IMAGES_NAMESPACE", "'a'\nregistry = 'b'")]).unwrap_err().to_string();
+        assert!(!smuggled.contains("registry = \"b\""), "{smuggled}");
     }
 
     #[test]

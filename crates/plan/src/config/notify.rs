@@ -61,21 +61,10 @@ pub struct Written {
 }
 
 impl Written {
-    pub(super) fn overlay(&mut self, top: Self) {
-        self.on = top.on.or(self.on.take());
-        self.slower_than = top.slower_than.or(self.slower_than);
-        self.webhook_url_env = top.webhook_url_env.or(self.webhook_url_env.take());
-        self.webhook_key_env = top.webhook_key_env.or(self.webhook_key_env.take());
-        self.slack_url_env = top.slack_url_env.or(self.slack_url_env.take());
-        self.command = top.command.or(self.command.take());
-        self.command_env = top.command_env.or(self.command_env.take());
-        self.timeout = top.timeout.or(self.timeout);
-    }
-
     pub(super) fn validate(self) -> Result<Notify> {
         let slower_than = self.slower_than.unwrap_or(SLOWER);
         if !slower_than.is_finite() || slower_than < 1.0 {
-            return Err(Error::usage(format!("[notify] slower-than = {slower_than} is no factor above 1")));
+            return Err(Error::usage(format!("[notify] slower-than = {slower_than}: it must be at least 1")));
         }
         let command_env = self.command_env.unwrap_or_default().into_iter().map(|name| variable("command-env", name));
         Ok(Notify {

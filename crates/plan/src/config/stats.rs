@@ -16,12 +16,6 @@ pub struct Written {
 }
 
 impl Written {
-    pub(super) fn overlay(&mut self, top: Self) {
-        if top.repository.is_some() {
-            self.repository = top.repository;
-        }
-    }
-
     /// Where the history lies in the registry: by default under a tag of the images' own namespace, so that two repositories of an
     /// organisation have one each and no cache's clean-up comes near it.
     pub(super) fn validate(self, prefix: Option<&ImageRef>) -> Result<Option<ImageRef>> {

@@ -10,11 +10,6 @@ use crate::config::given;
 use crate::config::upkeep::{Age, Leftover, Size};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
 
-/// Overlays `$other`'s fields that are set over `$self`'s.
-macro_rules! overlay {
-    ($self:ident, $other:ident, $($field:ident),+) => { $( if $other.$field.is_some() { $self.$field = $other.$field; } )+ };
-}
-
 /// Gives a section the keys of [`given::Written`] beside its own: `flatten` would take unknown keys in silence.
 macro_rules! with_given {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $kind:ty,)+ }) => {
@@ -83,25 +78,6 @@ pub struct Written {
     pub notify: super::notify::Written,
 }
 
-impl Written {
-    /// Every key `top` sets wins over ours; services are taken as a whole list.
-    pub fn overlay(&mut self, top: Self) {
-        self.images.overlay(top.images);
-        self.base.overlay(top.base);
-        self.cache.overlay(top.cache);
-        self.attest.overlay(top.attest);
-        self.checkout.overlay(top.checkout);
-        self.release.overlay(top.release);
-        self.builders.overlay(top.builders);
-        self.stats.overlay(top.stats);
-        self.gates.overlay(top.gates);
-        self.notify.overlay(top.notify);
-        if !top.service.is_empty() {
-            self.service = top.service;
-        }
-    }
-}
-
 with_given! {
     /// Where images go and what they are called: `<registry>/<namespace>/<service>`.
     #[derive(Debug, Clone, Default, Deserialize)]
@@ -116,25 +92,11 @@ with_given! {
     }
 }
 
-impl Images {
-    fn overlay(&mut self, top: Self) {
-        overlay!(self, top, registry, namespace, dockerfile, platforms, build_args, not_services);
-        overlay!(self, top, secrets, ssh, contexts, allow, add_hosts, network, shm_size, ulimits, cgroup_parent, labels);
-        overlay!(self, top, annotations);
-    }
-}
-
 /// The shared target of all services, which has a cache of its own.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Base {
     pub target: Option<String>,
-}
-
-impl Base {
-    fn overlay(&mut self, top: Self) {
-        overlay!(self, top, target);
-    }
 }
 
 with_given! {
@@ -189,12 +151,6 @@ pub struct Cache {
     pub max_size: Option<Size>,
     pub protect: Option<Vec<String>>,
     pub prune: Option<Vec<Leftover>>,
-}
-
-impl Cache {
-    fn overlay(&mut self, top: Self) {
-        overlay!(self, top, gha, registry, previous, inline, repository, max_age, max_count, max_size, protect, prune);
-    }
 }
 
 /// How much provenance a pushed image carries.
@@ -254,23 +210,11 @@ pub struct Attest {
     pub sbom: Option<Sbom>,
 }
 
-impl Attest {
-    fn overlay(&mut self, top: Self) {
-        overlay!(self, top, provenance, sbom);
-    }
-}
-
 /// The sparse checkout of a release.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Checkout {
     pub patterns: Option<Vec<String>>,
-}
-
-impl Checkout {
-    fn overlay(&mut self, top: Self) {
-        overlay!(self, top, patterns);
-    }
 }
 
 /// Whether a release is signed, and by whom.
@@ -311,12 +255,6 @@ pub struct Release {
     pub trusted_root: Option<String>,
 }
 
-impl Release {
-    fn overlay(&mut self, top: Self) {
-        overlay!(self, top, tags, annotate, sign, public_key, identity, issuer, signing_config, trusted_root);
-    }
-}
-
 /// Which engine to use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -338,10 +276,4 @@ pub struct Builders {
     pub stand_ins: Option<StandIns>,
     pub builder: Option<String>,
     pub jobs: Option<std::num::NonZeroUsize>,
-}
-
-impl Builders {
-    fn overlay(&mut self, top: Self) {
-        overlay!(self, top, engine, suite, stand_ins, builder, jobs);
-    }
 }
