@@ -13,6 +13,7 @@ mod tag;
 pub use self::tag::Tag;
 
 /// Implements what every validated string newtype has: parsing, serde through the parser, display, ordering.
+#[macro_export]
 macro_rules! validated {
     ($name:ident) => {
         impl $name {
@@ -22,8 +23,8 @@ macro_rules! validated {
                 &self.0
             }
         }
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl ::std::fmt::Display for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 f.pad(&self.0)
             }
         }
@@ -33,8 +34,8 @@ macro_rules! validated {
             }
         }
         impl TryFrom<String> for $name {
-            type Error = Error;
-            fn try_from(text: String) -> Result<Self> {
+            type Error = $crate::error::Error;
+            fn try_from(text: String) -> $crate::error::Result<Self> {
                 text.parse()
             }
         }

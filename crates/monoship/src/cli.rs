@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use monoship_core::name::{ImageRef, Platform, ReleaseTag};
 use monoship_plan::config::EngineChoice;
 use monoship_plan::request;
+use monoship_report::Progress;
 
 pub use cache::{Cache, CacheClear, CacheLs, CachePrune, CacheWarm, Removing};
 pub use ci::{Ci, CiPart, CiWorkflow};
@@ -55,19 +56,6 @@ pub struct Global {
     /// How progress is shown; auto is live on a terminal and plain lines elsewhere
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
-}
-
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
-    /// Live on a terminal, plain lines elsewhere.
-    Auto,
-    /// One line a step, prefixed with the service.
-    Plain,
-    /// Problems and the final table only.
-    Quiet,
-    /// BuildKit's own progress stream, one JSON object a line.
-    Rawjson,
 }
 
 /// The verbs.
@@ -160,7 +148,7 @@ pub struct Since {
     /// Only services that a change since this revision affects
     #[arg(long, value_name = "REV", conflicts_with = "affected")]
     since: Option<String>,
-    /// The same since this branch left the default one
+    /// Only services changed since this branch diverged from the default branch
     #[arg(long)]
     affected: bool,
 }

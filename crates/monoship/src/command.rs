@@ -196,13 +196,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
 impl Surroundings<'_> {
     /// How standard error looks.
     pub fn look(&self) -> Look {
-        let asked = match self.global.progress {
-            cli::Progress::Auto => Progress::Auto,
-            cli::Progress::Plain => Progress::Plain,
-            cli::Progress::Quiet => Progress::Quiet,
-            cli::Progress::Rawjson => Progress::RawJson,
-        };
-        Look::choose(asked, self.env)
+        Look::choose(self.global.progress, self.env)
     }
 
     /// The same command elsewhere, or under other variables.
@@ -285,7 +279,7 @@ impl Surroundings<'_> {
             noted.event(&event);
             shown.emit(event);
         });
-        let raw = self.global.progress == cli::Progress::Rawjson;
+        let raw = self.global.progress == Progress::RawJson;
         let http = Http::new(self.env, Limits::STANDARD, self.shutdown);
         let credentials = Credentials::new(self.env, self.shutdown);
         let session = Session {

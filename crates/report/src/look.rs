@@ -2,17 +2,18 @@
 
 use monoship_core::env::Env;
 
-/// What `--progress` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How progress is shown: what `--progress` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Progress {
-    /// Live on a terminal, plain elsewhere.
+    /// Live on a terminal, plain lines elsewhere.
     #[default]
     Auto,
-    /// Prefixed lines.
+    /// One line a step, prefixed with the service.
     Plain,
-    /// Problems only.
+    /// Problems and the final table only.
     Quiet,
-    /// The builder's own progress stream with the task's name.
+    /// BuildKit's own progress stream, one JSON object a line.
+    #[value(name = "rawjson")]
     RawJson,
 }
 

@@ -11,11 +11,13 @@ use super::run::{RunRecord, VERSION};
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::event::Task;
 use monoship_core::secret::mask;
+use monoship_core::validated;
 
 /// A run's name: when it began and which process it was, `20261124T035844785-1f3a`. Sorts by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
+validated!(RunId);
 
 impl RunId {
     /// The name of a run of process `pid` that began at `started`.
@@ -24,12 +26,6 @@ impl RunId {
         let digits = monoship_core::time::rfc3339::text(started);
         let digits: String = digits.chars().filter(|c| c.is_ascii_digit() || *c == 'T').collect();
         Self(format!("{digits}-{pid:04x}"))
-    }
-
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -42,25 +38,6 @@ impl FromStr for RunId {
         }
         Err(Error::usage(format!("`{text}` is not the id of a run"))
             .hint("the runs that are kept are the folders of target/xtask/runs"))
-    }
-}
-
-impl TryFrom<String> for RunId {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<RunId> for String {
-    fn from(id: RunId) -> Self {
-        id.0
-    }
-}
-
-impl std::fmt::Display for RunId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(&self.0)
     }
 }
 
