@@ -130,7 +130,12 @@ fn nothing_is_published_while_a_service_is_missing_and_each_is_named() {
     request.items[0].source = repository(&host, "api").with_tag(tag("in-b"));
     request.items[1].digest = Some(Digest::of(b"what the build reported"));
     let error = publish::plan(&request, &registry).unwrap_err().to_string();
-    assert!(error.contains("org/repo/api:in-b and ") && error.contains("org/repo/web:in-a does not stand"), "{error}");
+    assert!(
+        error.contains("was not published: missing from the registry: ")
+            && error.contains("org/repo/api:in-b, ")
+            && error.ends_with("org/repo/web:in-a"),
+        "{error}"
+    );
     assert!(state(&registry, &host).is_empty() && !request.journal.exists());
 }
 

@@ -91,6 +91,12 @@ impl Error {
         self
     }
 
+    /// The underlying error, where it is of that type.
+    #[must_use]
+    pub fn source_as<E: StdError + 'static>(&self) -> Option<&E> {
+        self.inner.source.as_deref()?.downcast_ref()
+    }
+
     /// Who must act.
     #[must_use]
     pub fn kind(&self) -> Kind {

@@ -178,7 +178,22 @@ impl Predicate {
         arguments(self.either("/invocation/parameters/args", "/buildDefinition/externalParameters/request/args"))
     }
 
-    /// What version 0.2 has at one place and version 1 at another.
+    /// What of it is checked.
+    #[must_use]
+    pub fn provenance(&self) -> Provenance {
+        let source = self.either("/invocation/configSource", "/buildDefinition/externalParameters/configSource");
+        let vcs = &self.buildkit_metadata()["vcs"];
+        Provenance {
+            builder: text(self.either("/builder/id", "/runDetails/builder/id")).unwrap_or_default(),
+            source: text(&source["uri"]).or_else(|| text(&vcs["source"])),
+            revision: text(&source["digest"]["sha1"]).or_else(|| text(&vcs["revision"])),
+            materials: materials(self.either("/materials", "/buildDefinition/resolvedDependencies")),
+            arguments: self.arguments(),
+        }
+    }
+
+    /// What version 0.2 has at one place and version 1 at another: <https://slsa.dev/spec/v0.2/provenance> and
+    /// <https://slsa.dev/spec/v1.0/provenance>.
     fn either(&self, old: &str, new: &str) -> &Value {
         self.0.pointer(old).or_else(|| self.0.pointer(new)).unwrap_or(&Value::Null)
     }
@@ -201,10 +216,9 @@ impl Attested {
             let statement: Statement = serde_json::from_slice(&bytes).map_err(malformed)?;
             self.subjects.extend(statement.subject.iter().filter_map(Subject::digest));
             match statement.predicate_type.as_str() {
-                "https://slsa.dev/provenance/v0.2" => {
-                    self.provenance = Some(slsa_v02(&statement.predicate));
+                "https://slsa.dev/provenance/v0.2" | "https://slsa.dev/provenance/v1" => {
+                    self.provenance = Some(Predicate::from(statement.predicate).provenance());
                 }
-                "https://slsa.dev/provenance/v1" => self.provenance = Some(slsa_v1(&statement.predicate)),
                 "https://spdx.dev/Document" => {
                     let document: Spdx = serde_json::from_value(statement.predicate).map_err(malformed)?;
                     self.sbom.get_or_insert_default().add(document);
@@ -243,34 +257,6 @@ fn sha256(hex: Option<&str>) -> Option<Digest> {
 
 fn text(value: &Value) -> Option<String> {
     value.as_str().filter(|text| !text.is_empty()).map(str::to_owned)
-}
-
-/// `invocation`, `materials` and `metadata`: <https://slsa.dev/spec/v0.2/provenance>.
-fn slsa_v02(predicate: &Value) -> Provenance {
-    let source = &predicate["invocation"]["configSource"];
-    let vcs = &predicate["metadata"][BUILDKIT_METADATA]["vcs"];
-    Provenance {
-        builder: text(&predicate["builder"]["id"]).unwrap_or_default(),
-        source: text(&source["uri"]).or_else(|| text(&vcs["source"])),
-        revision: text(&source["digest"]["sha1"]).or_else(|| text(&vcs["revision"])),
-        materials: materials(&predicate["materials"]),
-        arguments: arguments(&predicate["invocation"]["parameters"]["args"]),
-    }
-}
-
-/// `buildDefinition` and `runDetails`: <https://slsa.dev/spec/v1.0/provenance>.
-fn slsa_v1(predicate: &Value) -> Provenance {
-    let definition = &predicate["buildDefinition"];
-    let parameters = &definition["externalParameters"];
-    let source = &parameters["configSource"];
-    let vcs = &predicate["runDetails"]["metadata"]["buildkit_metadata"]["vcs"];
-    Provenance {
-        builder: text(&predicate["runDetails"]["builder"]["id"]).unwrap_or_default(),
-        source: text(&source["uri"]).or_else(|| text(&vcs["source"])),
-        revision: text(&source["digest"]["sha1"]).or_else(|| text(&vcs["revision"])),
-        materials: materials(&definition["resolvedDependencies"]),
-        arguments: arguments(&parameters["request"]["args"]),
-    }
 }
 
 fn materials(list: &Value) -> Vec<Material> {
@@ -347,16 +333,17 @@ mod tests {
 
     #[test]
     fn both_versions_of_provenance_say_the_same() {
+        let provenance = |predicate: Value| Predicate::from(predicate).provenance();
         let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let list = json!([{"uri": "pkg:docker/node@24", "digest": {"sha256": hex}}, {"uri": "x", "digest": {"sha1": "1"}}, {}]);
         let vcs = json!({"vcs": {"source": "https://github.com/o/r", "revision": "0123abc"}});
         let args = json!({"target": "api", "build-arg:X": "1", "odd": 3});
-        let old = slsa_v02(&json!({
+        let old = provenance(json!({
             "builder": {"id": "https://github.com/o/r/actions/runs/1"}, "materials": list,
             "invocation": {"configSource": {"entryPoint": "Dockerfile"}, "parameters": {"args": args}},
             "metadata": {BUILDKIT_METADATA: vcs},
         }));
-        let new = slsa_v1(&json!({
+        let new = provenance(json!({
             "buildDefinition": {"externalParameters": {"configSource": {"path": "Dockerfile"}, "request": {"args": args}},
                 "resolvedDependencies": list},
             "runDetails": {"builder": {"id": "https://github.com/o/r/actions/runs/1"}, "metadata": {"buildkit_metadata": vcs}},
@@ -364,6 +351,6 @@ mod tests {
         assert_eq!(old, new);
         assert_eq!((old.revision.as_deref(), old.arguments["target"].as_str(), old.materials.len()), (Some("0123abc"), "api", 2));
         assert_eq!(old.materials[0].digest.as_ref().unwrap().hex(), hex);
-        assert_eq!(slsa_v1(&json!(null)), Provenance::default());
+        assert_eq!(provenance(json!(null)), Provenance::default());
     }
 }

@@ -1,13 +1,14 @@
 //! What lies in a repository and what leads to what: every tag, the indexes and manifests below it, attestations, and the artifacts that
 //! are about any of them. Read only; what may go is decided elsewhere.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use super::attest::Predicate;
 use super::manifest::{CREATED, Document, Raw};
 use super::mark::Mark;
-use super::registry::{Registry, in_parallel};
+use super::registry::Registry;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 
 use super::credentials::Credentials;
-use super::manifest::{ACCEPT, Descriptor, Raw};
+use super::manifest::{ACCEPT, Descriptor, Document, Raw};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Http, Request, Response, authority};
+use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::retry::{Again, Failed, Policy, Wait};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef, Tag};
@@ -28,9 +29,6 @@ use self::answers::Ask;
 pub use self::answers::Verdict;
 pub use self::blob::Blob;
 use self::session::{Proof, Session};
-
-/// How many requests [`Registry::resolve_all`] has under way at once.
-const PARALLEL: usize = 16;
 
 /// How many characters of a registry's own words an error quotes.
 const QUOTED: usize = 300;
@@ -363,6 +361,22 @@ impl Registry {
             .ok_or_else(|| Error::failed(format!("there is no image {image}")).hint("check the name and the tag"))
     }
 
+    /// The bytes that a host pulls of an image: packed, of its largest platform; `None` where that cannot be told.
+    #[must_use]
+    pub fn image_size(&self, image: &ImageRef) -> Option<u64> {
+        let read = |image: &ImageRef| self.manifest(image).ok()??.document().ok();
+        match read(image)? {
+            Document::Manifest(manifest) => Some(manifest.size()),
+            Document::Index(index) => {
+                let of_one = |entry: &Descriptor| match read(&image.with_digest(entry.digest.clone()))? {
+                    Document::Manifest(manifest) => Some(manifest.size()),
+                    Document::Index(_) => None,
+                };
+                index.images().filter_map(of_one).max()
+            }
+        }
+    }
+
     /// Puts the bytes under the image's tag, else under their digest, and checks that the registry took them for the same
     /// content. What they point to must be in the repository.
     ///
@@ -434,25 +448,6 @@ impl Registry {
             Answer::Not(refusal) => Err(call.refused(&refusal)),
         }
     }
-}
-
-/// Applies `work` to every item on at most [`PARALLEL`] threads, keeping the order. Not rayon: its pool has a thread a core and is
-/// busy with builds, and these threads only wait.
-pub fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..items.len().min(PARALLEL) {
-            scope.spawn(|| {
-                while let Some(at) = Some(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)).filter(|at| *at < items.len())
-                {
-                    *results[at].lock().unwrap_or_else(PoisonError::into_inner) = Some(work(&items[at]));
-                }
-            });
-        }
-    });
-    let taken = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
-    taken.map(|result| result.expect("every index was handed out once")).collect()
 }
 
 /// What an answer that is no success means: a refusal, or a failure that may pass.

@@ -1,6 +1,7 @@
 //! The engine's programs: the distribution's packages, downloaded, unpacked and tried, in the user's cache folder. Nothing is
 //! installed, no maintainer script runs. Starting them is [`super::daemon`]'s.
 
+use monoship_core::execute::pool;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ impl Packages {
             from_newer.extend(NEWER_DEBIAN);
         }
         let get = |apt: &Apt<'_>, packages: &[&str]| apt.update().and_then(|()| apt.download(packages, &debs));
-        let (a, b) = rayon::join(|| get(&newer, &from_newer), || get(&own, &OWN));
+        let (a, b) = pool::both(|| get(&newer, &from_newer), || get(&own, &OWN));
         a.and(b)?;
         unpack_all(&debs, &staging, events, shutdown)?;
         UNUSED.into_iter().try_for_each(|path| remove(&staging.join(path)))?;

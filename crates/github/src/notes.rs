@@ -174,7 +174,7 @@ impl PlatformNote {
             put(&mut text, format_args!(" `{digest}`"));
         }
         if let Some(bytes) = self.bytes {
-            put(&mut text, format_args!(" ({})", megabytes(bytes)));
+            put(&mut text, format_args!(" ({})", monoship_core::text::bytes(bytes)));
         }
         text
     }
@@ -189,12 +189,6 @@ impl Change {
             Self::Rebuilt(Some(why)) => format!("rebuilt: {}", inline(why)),
         }
     }
-}
-
-/// Bytes as decimal megabytes, one digit after the point, as registries' pages show them.
-fn megabytes(bytes: u64) -> String {
-    let tenths = bytes.div_ceil(100_000);
-    format!("{}.{} MB", tenths / 10, tenths % 10)
 }
 
 /// Free text for one line of Markdown: no markup, no mention of a person, no line end, cut after 200 characters.

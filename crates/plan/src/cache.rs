@@ -52,6 +52,30 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Its name, as the record has it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Used => "used",
+            Self::ReadOnly(_) => "read-only",
+            Self::WriteOnly(_) => "write-only",
+            Self::Missing(_) => "missing",
+            Self::Unreachable(_) => "unreachable",
+            Self::LeftOut(_) => "left-out",
+        }
+    }
+
+    /// Why it is not simply used.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Used => None,
+            Self::ReadOnly(why) | Self::WriteOnly(why) | Self::Missing(why) | Self::Unreachable(why) | Self::LeftOut(why) => {
+                Some(why)
+            }
+        }
+    }
+
     fn reads(&self) -> bool {
         matches!(self, Self::Used | Self::ReadOnly(_))
     }

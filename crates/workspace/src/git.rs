@@ -424,7 +424,17 @@ impl Question {
     }
 }
 
-const NOT_A_REPOSITORY: &str = "not a git repository";
+/// What git says outside of a repository; its exit code is that of every other trouble.
+#[derive(Debug)]
+struct NotARepository(String);
+
+impl fmt::Display for NotARepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotARepository {}
 
 fn refusal(command: &Invocation, output: &Output) -> Error {
     let said = output.error_tail();
@@ -433,7 +443,8 @@ fn refusal(command: &Invocation, output: &Output) -> Error {
         return error
             .hint("the repository belongs to another user; run `git config --global --add safe.directory` with its path");
     }
-    if said.contains(NOT_A_REPOSITORY) {
+    if said.contains("not a git repository") {
+        let error = command.failure(output.code, "").source(NotARepository(said));
         return error.hint("this needs a git repository; run it inside one");
     }
     error

@@ -1,10 +1,16 @@
-//! Running several jobs at once, bounded. What a job is, and when to stop early, is the caller's to say.
+//! The queue for work that waits: for children, registries, other machines. At most so many at once, begun in the order given. What a job is,
+//! and when to stop early, is the caller's to say.
+//!
+//! Each queue is a rayon pool of its own. Rayon's global pool has a thread a core and is for work that computes: a thread of it that
+//! waits is a core that idles.
 
 use std::num::NonZeroUsize;
-
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
+
+/// How many requests are under way at once: a registry or an API is not to be stormed.
+const REQUESTS: usize = 16;
 
 const TWO: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
@@ -14,18 +20,36 @@ pub fn builds_at_once() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).saturating_mul(TWO)
 }
 
-/// Runs `job` on each item with at most `jobs` at once and returns the results in the items' order.
+/// Runs `job` on each item with at most `jobs` at once, begun in the items' order, and returns the results in that order.
 ///
 /// # Errors
 /// When the threads cannot be started.
-pub fn each<T: Sync, R: Send>(jobs: usize, items: &[T], job: impl Fn(&T) -> R + Sync + Send) -> Result<Vec<R>> {
-    // A pool of its own: these threads wait for children, and must not starve the global pool, which hashes.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs.max(1)).build();
+pub fn each<T: Sync, R: Send>(jobs: usize, items: &[T], job: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
+    let threads = jobs.min(items.len()).max(1);
+    if threads == 1 {
+        return Ok(items.iter().map(job).collect());
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::failed("cannot start worker threads").source(e))?;
-    Ok(pool.install(|| items.par_iter().with_max_len(1).map(job).collect()))
+    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    // First in, first out: a parallel iterator would halve the items again and again, and begin in the order of the halves.
+    pool.in_place_scope_fifo(|scope| {
+        for (item, result) in items.iter().zip(&results) {
+            let job = &job;
+            scope.spawn_fifo(move |_| *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(job(item)));
+        }
+    });
+    let taken = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(taken.map(|result| result.expect("the scope ends when every job has")).collect())
 }
 
-/// Runs both at once, on threads of their own: like [`each`]'s jobs, they wait for children.
+/// Makes a request for each item, at most 16 at once; the results are in the items' order.
+pub fn in_parallel<T: Sync, R: Send>(items: &[T], request: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    // Where no threads can be had, one after the other will do.
+    each(REQUESTS, items, &request).unwrap_or_else(|_| items.iter().map(&request).collect())
+}
+
+/// Runs both at once, each on a thread of its own: like [`each`]'s jobs, they wait.
 pub fn both<A, B: Send>(this: impl FnOnce() -> A, that: impl FnOnce() -> B + Send) -> (A, B) {
     std::thread::scope(|scope| {
         let that = scope.spawn(that);
@@ -37,20 +61,42 @@ pub fn both<A, B: Send>(this: impl FnOnce() -> A, that: impl FnOnce() -> B + Sen
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use super::*;
 
     #[test]
     fn no_more_than_the_bound_run_at_once_and_results_keep_their_order() {
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let doubled = each(3, &[1, 2, 3, 4, 5, 6, 7], |n| {
+        // Three must meet before any of them goes on, so the bound is reached as well as kept.
+        let three = std::sync::Barrier::new(3);
+        let doubled = each(3, &[1, 2, 3, 4, 5, 6], |n| {
             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_millis(20));
+            three.wait();
             now.fetch_sub(1, Ordering::SeqCst);
             n * 2
         });
-        assert_eq!(doubled.unwrap(), [2, 4, 6, 8, 10, 12, 14]);
-        assert_eq!(most.load(Ordering::SeqCst), 3);
+        assert_eq!(doubled.unwrap(), [2, 4, 6, 8, 10, 12]);
+        assert!(most.load(Ordering::SeqCst) <= 3);
+        assert_eq!(in_parallel(&[1, 2, 3], |n| n * 2), [2, 4, 6]);
+        assert_eq!(each(3, &[0; 0], |n| n * 2).unwrap(), [0; 0]);
+    }
+
+    #[test]
+    fn jobs_begin_in_the_order_given() {
+        let begun = Mutex::new(Vec::new());
+        let items: Vec<usize> = (0..50).collect();
+        // Two at once: each waits until the other has begun, so neither can run ahead.
+        let two = std::sync::Barrier::new(2);
+        each(2, &items, |n| {
+            begun.lock().unwrap().push(*n);
+            two.wait();
+        })
+        .unwrap();
+        let begun = begun.into_inner().unwrap();
+        for (pair, there) in begun.chunks(2).enumerate() {
+            let mut there = there.to_vec();
+            there.sort_unstable();
+            assert_eq!(there, [2 * pair, 2 * pair + 1], "{begun:?}");
+        }
     }
 }

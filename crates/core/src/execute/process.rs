@@ -69,6 +69,26 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
+/// Why a program could not be started: the source of the error that says so.
+#[derive(Debug)]
+pub struct NotStarted(std::io::Error);
+
+impl NotStarted {
+    /// True where there is no such program.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.0.kind() == std::io::ErrorKind::NotFound
+    }
+}
+
+impl fmt::Display for NotStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for NotStarted {}
+
 impl Output {
     /// True for exit code 0.
     #[must_use]
@@ -256,7 +276,7 @@ impl Invocation {
     fn not_started(&self, error: std::io::Error) -> Error {
         let program = self.program.to_string_lossy();
         let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let failed = Error::failed(format!("cannot start `{program}`")).source(error);
+        let failed = Error::failed(format!("cannot start `{program}`")).source(NotStarted(error));
         if missing { failed.hint(format!("is `{program}` installed and on PATH?")) } else { failed }
     }
 

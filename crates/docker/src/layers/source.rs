@@ -1,6 +1,7 @@
 //! Where images are read from: a registry, layer by layer, or an engine, whose answer holds many images at once. A layer that was read
 //! once is not read again.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use super::{BuiltFrom, Config, Image, Listing};
 use crate::attest::Predicate;
 use crate::manifest::{Descriptor, Document, Manifest};
-use crate::registry::{Registry, in_parallel};
+use crate::registry::Registry;
 use crate::store::ImageStore;
 use crate::tarball::{self, Kind};
 use monoship_core::error::{Error, Result};

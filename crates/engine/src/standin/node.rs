@@ -2,6 +2,7 @@
 //! the user `node` (1000), laid out as the official image is. What it lacks against the real one: apt, git, curl, and in the
 //! variants that are not slim the compilers.
 
+use monoship_core::execute::pool;
 use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -95,7 +96,7 @@ pub fn context(work: &Work<'_>, tag: &str) -> Option<Result<Context>> {
 
 fn make(work: &Work<'_>, packages: &[String], dir: &Path) -> Result<String> {
     let (root, npm) = (dir.join("rootfs"), dir.join("npm"));
-    let (system, archives) = rayon::join(|| system(work, &root), || pack(work, packages, &npm));
+    let (system, archives) = pool::both(|| system(work, &root), || pack(work, packages, &npm));
     let (codename, archives) = (system?, archives?);
     work.doing("unpacking Node and npm");
     let mut versions = vec![format!("Debian-style {codename} packages")];

@@ -83,7 +83,7 @@ pub struct Job<'a> {
 /// Where one of the builds stands.
 #[derive(Default)]
 struct State {
-    ended: Option<Ended>,
+    ended: Option<Turn>,
     cached: usize,
     total: usize,
 }
@@ -112,9 +112,9 @@ impl<'a> Job<'a> {
             session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
             (Instant::now(), SystemTime::now())
         });
-        let hopeless = self.lock().iter().any(|build| build.ended.as_ref().is_some_and(|(code, _)| rank(code) > 0));
+        let skip = self.lock().iter().any(|build| matches!(&build.ended, Some(Turn::Ran((code, _))) if rank(code) > 0));
         let tell = |lost: Lost| session.events.notice(Level::Info, Some(spec.task.clone()), lost.to_string(), None);
-        let ended = if hopeless { (Ok(Some(0)), Solved::default()) } else { insisting(|anew| self.call(at, anew), tell) };
+        let ended = if skip { Turn::Skipped } else { Turn::Ran(retry_lost(|anew| self.call(at, anew), tell)) };
         let ended = {
             let mut builds = self.lock();
             builds[at].ended = Some(ended);
@@ -169,13 +169,17 @@ fn rank(code: &Result<Option<i32>>) -> u8 {
 }
 
 /// The outcome of a target whose builds all ended, in their order.
-fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: Instant, ended: Vec<Ended>) -> Outcome {
+fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: Instant, ended: Vec<Turn>) -> Outcome {
     let spec = &target.spec;
-    let mut parts: Vec<_> = ended.into_iter().zip(target.builds()).collect();
+    let ran = ended.into_iter().zip(target.builds()).filter_map(|(turn, build)| match turn {
+        Turn::Ran(ended) => Some((ended, build)),
+        Turn::Skipped => None,
+    });
+    let mut parts: Vec<_> = ran.collect();
     // What went wrong is the last one's to tell.
     parts.sort_by_key(|((code, _), _)| rank(code));
     let (mut code, mut solved) = (Ok(Some(0)), Solved::default());
-    let alone = parts.len() == 1;
+    let alone = target.builds().len() == 1;
     for ((one_code, one), build) in parts {
         code = one_code;
         solved = if alone { one } else { solved.and(one, &build.platforms) };
@@ -225,11 +229,19 @@ fn missed(target: &TargetPlan, solved: &Solved) -> Option<Missed> {
     Some(Missed { step: first.name.clone(), reasons })
 }
 
+/// What became of one of a target's builds.
+enum Turn {
+    /// The builder was called.
+    Ran(Ended),
+    /// It was not, because another of the target's builds had failed.
+    Skipped,
+}
+
 /// What one start of the builder came to: its exit code, and what its progress stream told.
 type Ended = (Result<Option<i32>>, Solved);
 
 /// Calls the builder until the engine loses no layer on the way, at most [`TRIES`] times; without its cache once that has lost one.
-fn insisting(mut call: impl FnMut(bool) -> Ended, tell: impl Fn(Lost)) -> Ended {
+fn retry_lost(mut call: impl FnMut(bool) -> Ended, tell: impl Fn(Lost)) -> Ended {
     let (mut ended, mut solved) = call(false);
     let mut anew = false;
     for _ in 1..TRIES {
@@ -309,7 +321,7 @@ mod tests {
     #[test]
     fn a_layer_lost_while_unpacking_is_asked_for_again_and_the_steps_are_those_that_were_run() {
         let mut calls = vec![(Ok(Some(0)), Solved { cached: 12, ..Solved::default() }), failed(LOST, 10), failed(LOST, 9)];
-        let (ended, solved) = insisting(|anew| (assert!(!anew), calls.pop().unwrap()).1, |_| ());
+        let (ended, solved) = retry_lost(|anew| (assert!(!anew), calls.pop().unwrap()).1, |_| ());
         assert_eq!((ended.unwrap(), solved.cached, solved.failure), (Some(0), 9, None));
         assert!(calls.is_empty());
     }
@@ -322,7 +334,7 @@ mod tests {
         lost.steps.push(Step { name, stage: None, platform: None, cached: false, took_ms: 1, started: None, error });
         let mut calls = vec![(Ok(Some(0)), Solved { cached: 1, ..Solved::default() }), (code, lost)];
         let mut asked = Vec::new();
-        let (ended, solved) = insisting(|anew| (asked.push(anew), calls.pop().unwrap()).1, |_| ());
+        let (ended, solved) = retry_lost(|anew| (asked.push(anew), calls.pop().unwrap()).1, |_| ());
         assert_eq!((ended.unwrap(), solved.cached, solved.steps.len(), asked), (Some(0), 1, 0, vec![false, true]));
     }
 
@@ -331,7 +343,7 @@ mod tests {
         for (message, expected) in [("process \"/bin/sh -c tsc\" did not complete successfully: exit code: 2", 1), (LOST, TRIES)]
         {
             let mut calls = 0;
-            let (ended, solved) = insisting(|_| (calls += 1, failed(message, 0)).1, |_| ());
+            let (ended, solved) = retry_lost(|_| (calls += 1, failed(message, 0)).1, |_| ());
             assert_eq!((calls, ended.unwrap(), solved.failure.unwrap().message.as_str()), (expected, Some(1), message));
         }
     }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::stage::build::{Job, Outcome, Running};
 use crate::stage::planning::image_store;
 use crate::stage::project::{self, Project};
-use crate::stage::{Session, contexts, gates, given, outputs};
+use crate::stage::{Session, contexts, given, outputs};
 use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
@@ -111,7 +111,7 @@ fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcom
     if let (Output::Push { names, .. }, Some(digest)) = (&spec.output, &outcome.digest)
         && let Some(name) = names.first()
     {
-        outcome.size = gates::size_in_registry(session, &name.with_digest(digest.clone()));
+        outcome.size = session.registry.image_size(&name.with_digest(digest.clone()));
     }
     let record = ServiceRecord {
         fingerprint: service.target.fingerprint.clone(),

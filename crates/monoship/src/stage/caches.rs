@@ -1,10 +1,9 @@
 //! Asking the cache tiers: which can be read, which written. All targets at once, each question asked once. What follows from the
 //! answers is decided in `plan::cache`.
 
+use monoship_core::execute::pool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
-
-use rayon::prelude::*;
 
 use crate::stage::Session;
 use monoship_core::execute::retry::Policy;
@@ -39,9 +38,9 @@ pub fn probe(
     let mut gha = asking.gha();
     let repository = session.config.cache.repository.as_ref();
     let tags = repository.and_then(|repository| asking.tags(repository, targets));
-    let ((writable, used), found) = rayon::join(
-        || rayon::join(|| asking.registry_writable(repository), || gha.1.as_ref().ok().and_then(|()| asking.gha_used())),
-        || -> Vec<(Probe, Probe)> { targets.par_iter().map(|target| asking.target(target, &gha.0, tags.as_ref())).collect() },
+    let ((writable, used), found) = pool::both(
+        || pool::both(|| asking.registry_writable(repository), || gha.1.as_ref().ok().and_then(|()| asking.gha_used())),
+        || -> Vec<(Probe, Probe)> { pool::in_parallel(targets, |target| asking.target(target, &gha.0, tags.as_ref())) },
     );
     // Where only one of the two can hold what is built, it has to.
     if gha.1.is_ok() && writable.is_ok() {

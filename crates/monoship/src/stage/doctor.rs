@@ -15,6 +15,7 @@ mod registry;
 mod runs;
 mod setup;
 
+use monoship_core::execute::pool::{self, in_parallel};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::engine::Engine;
-use monoship_docker::registry::{Options, Registry, in_parallel};
+use monoship_docker::registry::{Options, Registry};
 use monoship_github::api::{Api, Place};
 use monoship_plan::config::Config;
 use monoship_plan::services::{Service, discover};
@@ -161,7 +162,7 @@ impl Checkup {
         };
         let http = Http::new(env, LIMITS, shutdown);
         let credentials = Credentials::new(env, shutdown);
-        let (monorepo, engine) = rayon::join(
+        let (monorepo, engine) = pool::both(
             || home.as_ref().ok().map(|root| Monorepo::read(root, &config, shutdown)),
             || engines::running(env, config.engine, config.suite, shutdown),
         );

@@ -7,7 +7,6 @@ use crate::stage::{Session, history, layers};
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::name::ImageRef;
 use monoship_core::text;
-use monoship_docker::manifest::Document;
 use monoship_plan::config::{Gate, Gates, Measure};
 use monoship_plan::request::{Destination, Request};
 use monoship_report::record::history::{PastRun, PastTask};
@@ -47,23 +46,11 @@ pub fn pass(record: &RunRecord) -> bool {
     record.gates.iter().all(|gate| !gate.fails)
 }
 
-/// The size of an image in the registry, compressed, of its largest platform; `None` where it cannot be told.
-pub fn size_in_registry(session: &Session, image: &ImageRef) -> Option<u64> {
-    let size = |image: &ImageRef| match session.registry.manifest(image).ok()??.document().ok()? {
-        Document::Manifest(manifest) => Some(Ok(manifest.size())),
-        Document::Index(index) => Some(Err(index)),
-    };
-    match size(image)? {
-        Ok(bytes) => Some(bytes),
-        Err(index) => index.images().filter_map(|entry| size(&image.with_digest(entry.digest.clone()))?.ok()).max(),
-    }
-}
-
 /// An image that was carried forward is as large as it was: running again must not get it past its gate.
 fn fill_sizes(session: &Session, request: &Request, record: &mut RunRecord) {
     if request.pushes() {
         for task in record.tasks.iter_mut().filter(|task| stands(task) && task.size.is_none()) {
-            task.size = image(task).and_then(|image| size_in_registry(session, &image));
+            task.size = image(task).and_then(|image| session.registry.image_size(&image));
         }
     }
 }

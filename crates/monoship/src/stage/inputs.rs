@@ -70,7 +70,7 @@ impl Target<'_> {
 pub struct Bases {
     pins: Pins,
     stand_ins: BTreeMap<ImageRef, Digest>,
-    /// What an image counts as that is neither. Of now there is none such.
+    /// The identity of an image that is neither pinned nor a stand-in.
     otherwise: Option<&'static str>,
 }
 

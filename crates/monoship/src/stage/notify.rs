@@ -312,7 +312,7 @@ fn answered(http: &Http, request: Request) -> Result<(), String> {
             Trouble::Tls => "its certificate is not trusted, or it does not speak TLS",
             Trouble::Timeout => "it did not answer in time",
             Trouble::Broken => "the connection broke",
-            Trouble::TooLarge | Trouble::Cancelled => "its answer is no answer",
+            Trouble::TooLarge | Trouble::Cancelled => "unexpected response",
         }
         .to_owned()),
     }

@@ -6,7 +6,7 @@ use crate::stage::{Session, build, gates, history};
 use monoship_core::error::Result;
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::name::ServiceName;
-use monoship_plan::cache::{Tier, Verdict};
+use monoship_plan::cache::Tier;
 use monoship_plan::request::Request;
 use monoship_plan::{Decision, Plan};
 use monoship_report::record::{Outcome, RunRecord, TaskRecord, TierRecord};
@@ -96,17 +96,8 @@ fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRec
 }
 
 fn tier(tier: &Tier) -> TierRecord {
-    let shown = tier.verdict.to_string();
-    let why = shown.split_once(": ").map(|(_, why)| why.to_owned()).unwrap_or_default();
-    let verdict = match tier.verdict {
-        Verdict::Used => "used",
-        Verdict::ReadOnly(_) => "read-only",
-        Verdict::WriteOnly(_) => "write-only",
-        Verdict::Missing(_) => "missing",
-        Verdict::Unreachable(_) => "unreachable",
-        Verdict::LeftOut(_) => "left-out",
-    };
-    TierRecord { tier: tier.kind.to_string(), verdict: verdict.to_owned(), why }
+    let (verdict, why) = (tier.verdict.name().to_owned(), tier.verdict.why().unwrap_or_default().to_owned());
+    TierRecord { tier: tier.kind.to_string(), verdict, why }
 }
 
 /// Appends a complete record to the history.

@@ -1,5 +1,6 @@
 //! From a plan whose images stand to what is published: which content tag becomes which tags, and what the notes say of it.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use monoship_core::execute::group::Group;
 use monoship_core::execute::pool;
 use monoship_core::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
 use monoship_docker::manifest::{Document, Index, PlatformSpec};
-use monoship_docker::registry::{Registry, in_parallel};
+use monoship_docker::registry::Registry;
 use monoship_github::api::Api;
 use monoship_github::notes::{self as body, Change, ImageNote, PlatformNote, ReleaseNotes};
 use monoship_plan::request::{Destination, Release, Request};
@@ -301,19 +302,9 @@ pub type Sizes = BTreeMap<ServiceName, (Option<u64>, Option<u64>)>;
 
 /// Asks the registry how large what was published is. An image whose size cannot be had has none: nothing depends on it.
 pub fn sizes(published: &[Published], registry: &Registry) -> Sizes {
-    let size = |image: &ImageRef| -> Option<u64> {
-        let manifest = registry.manifest(image).ok()??;
-        match manifest.document().ok()? {
-            Document::Manifest(manifest) => Some(manifest.size()),
-            Document::Index(index) => {
-                let platforms = index_platforms(image, &index, registry).ok()?;
-                Some(platforms.iter().filter_map(|platform| platform.bytes).sum())
-            }
-        }
-    };
     let of_one = |one: &Published| {
         let before = one.tags.iter().find_map(|tag| tag.before.clone());
-        let by_digest = |digest| size(&one.repository.with_digest(digest));
+        let by_digest = |digest| registry.image_size(&one.repository.with_digest(digest));
         (one.service.clone(), (by_digest(one.digest.clone()), before.and_then(by_digest)))
     };
     in_parallel(published, of_one).into_iter().collect()

@@ -5,9 +5,9 @@ use crate::stage::Session;
 use crate::stage::publish::{self, ServicePlan};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Task;
+use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::process::Invocation;
 use monoship_docker::cosign::{Cosign, Signer};
-use monoship_docker::registry::in_parallel;
 use monoship_plan::config::{Keyless, Signing as Configured};
 
 /// GitHub's issuer of identities for workflows, as a regular expression.

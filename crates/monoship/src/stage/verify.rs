@@ -1,6 +1,7 @@
 //! What a release claims, checked against what the registry holds: tags and digests, attestations, materials, packages, signatures. Changes
 //! nothing; returns findings and prints none.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -12,7 +13,7 @@ use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
 use monoship_docker::attest::{self, Attested, NpmPackage, Provenance, Sbom};
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_docker::manifest::Raw;
-use monoship_docker::registry::{Registry, in_parallel};
+use monoship_docker::registry::Registry;
 use monoship_github::notes::Listed;
 use monoship_plan::affected::Affected;
 use monoship_plan::config::pins::Pins;

@@ -120,8 +120,10 @@ impl Pins {
         let missing: Vec<&ImageRef> = wanted.into_iter().filter(|image| self.get(image).is_none()).collect();
         if locked && let Some(first) = missing.first() {
             let more = if missing.len() > 1 { format!(" (and {} more)", missing.len() - 1) } else { String::new() };
-            return Err(Error::usage(format!("`{first}`{more} is not pinned in xtask.lock, and --locked forbids to pin it now"))
-                .hint("run `cargo xtask update` on your machine and commit xtask.lock"));
+            return Err(Error::usage(format!(
+                "`{first}`{more} is not pinned in xtask.lock, and cannot be added because `--locked` was given"
+            ))
+            .hint("run `cargo xtask update` on your machine and commit xtask.lock"));
         }
         missing.into_iter().map(|image| self.pin(image, resolve)).collect()
     }

@@ -17,8 +17,9 @@ use std::io::ErrorKind;
 use rayon::prelude::*;
 
 use super::hash::{self, Format};
-use super::{File, Git, Mode, NOT_A_REPOSITORY, ObjectId, Question, Tree};
+use super::{File, Git, Mode, NotARepository, ObjectId, Question, Tree};
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::process::NotStarted;
 
 /// Submodules within submodules are followed this deep.
 const MAX_DEPTH: usize = 8;
@@ -87,8 +88,10 @@ impl Git {
             // A copy below some other repository, which ignores it.
             Ok(tree) if tree.files.is_empty() && tree.odd.is_empty() => self.folder("git keeps no file of this folder"),
             Ok(tree) => Ok(tree),
-            Err(error) if error.to_string().contains(NOT_A_REPOSITORY) => self.folder("this is no git repository"),
-            Err(error) if error.to_string().starts_with("cannot start `git`") => self.folder("git is not installed"),
+            Err(error) if error.source_as::<NotARepository>().is_some() => self.folder("this is no git repository"),
+            Err(error) if error.source_as::<NotStarted>().is_some_and(NotStarted::is_missing) => {
+                self.folder("git is not installed")
+            }
             Err(error) => Err(error),
         }
     }

@@ -1,12 +1,12 @@
 //! The caches that are there: one scope for each target, in the registry and in GitHub's cache service; and whether any is written at all.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
 use super::{Checkup, Finding};
 use monoship_core::error::Result;
 use monoship_core::name::ImageRef;
 use monoship_docker::manifest::Document;
-use monoship_docker::registry::in_parallel;
 use monoship_github::caches::{CacheKey, Filter};
 use monoship_plan::cache::{Scoped, cache_image, gha_scope};
 use monoship_plan::config::Switch;

@@ -1,12 +1,13 @@
 //! Registries: does each answer, and what may we do with each repository? Pushing is tried with an upload that is cancelled, deleting
 //! with a digest that is nobody's: neither leaves anything.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checkup, Finding, Severity};
 use monoship_core::error::Result;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_docker::registry::{Access, Deletion, in_parallel};
+use monoship_docker::registry::{Access, Deletion};
 use monoship_plan::config::Switch;
 
 /// What may be done with a repository.

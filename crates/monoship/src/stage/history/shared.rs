@@ -2,6 +2,7 @@
 //! history. One has them all, under the configured tag; each of the others is a part, under that tag with an ending. Which is put and removed
 //! when is decided in `stage::history`.
 
+use monoship_core::execute::pool::in_parallel;
 use std::time::SystemTime;
 
 use crate::stage::Session;
@@ -10,7 +11,6 @@ use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::time::rfc3339;
 use monoship_docker::manifest::{CREATED, Document, Manifest, OCI_EMPTY, OCI_MANIFEST, Raw};
-use monoship_docker::registry::in_parallel;
 
 const ARTIFACT: &str = "application/vnd.xtask.history.v1";
 const LINES: &str = "application/vnd.xtask.history.v1+jsonl";

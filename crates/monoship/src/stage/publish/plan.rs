@@ -1,5 +1,6 @@
 //! Deciding a publication: what stands, what each tag points to, what may move. Reads registries and the journal; changes nothing.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
 use super::annotate::annotated;
@@ -7,7 +8,7 @@ use super::{Item, Journal, Plan, Request, ServicePlan, Step, TagPlan};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::manifest::{Descriptor, Document, Raw};
-use monoship_docker::registry::{Access, Registry, in_parallel};
+use monoship_docker::registry::{Access, Registry};
 
 /// Decides a publication.
 ///
@@ -63,7 +64,7 @@ fn standing<'a>(request: &'a Request, registry: &Registry, journal: Option<&Jour
     if missing.is_empty() {
         return Ok(standing);
     }
-    Err(Error::failed(format!("nothing of {} was published: {} does not stand", request.name, missing.join(" and ")))
+    Err(Error::failed(format!("{} was not published: missing from the registry: {}", request.name, missing.join(", ")))
         .hint("each service has to be built and pushed first; run the release again"))
 }
 

@@ -1,5 +1,6 @@
 //! Taking back what a failed or stopped publication put: every tag to where the journal says it was.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::retry::Policy;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_docker::registry::{Deletion, Registry, in_parallel};
+use monoship_docker::registry::{Deletion, Registry};
 
 /// How long putting tags back may take once the run is stopped: a person who pressed Ctrl-C waits three seconds at most.
 const ROLLBACK_LIMIT: Duration = Duration::from_secs(2);
