@@ -2,7 +2,8 @@
 //! GitHub's registry. Credentials are looked up only when a registry asks for them, and never shown.
 //!
 //! Formats: docker/cli `cli/config/configfile/file.go` (the file), docker/docker-credential-helpers `README.md` (the helpers'
-//! protocol: `get`, the server on standard input, JSON on standard output).
+//! protocol: `get`, the server on standard input, JSON on standard output). Not the docker_credential crate: it starts helpers without
+//! a time limit or a stop switch, and reads the process's environment.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

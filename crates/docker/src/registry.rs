@@ -1,6 +1,9 @@
 //! A client of the OCI distribution specification 1.1: manifests byte for byte, blobs, tags, deletion, rights. Everything read is
 //! checked against its digest; what passes is tried again; credentials are asked for only when the registry does.
 //!
+//! Not the oci-client crate: it is async, which is an executor for everyone who compiles this, and has neither a stop switch nor a bound
+//! on what it reads.
+//!
 //! Blobs are in `registry/blob.rs`, listings and rights in `registry/list.rs`, the token flow in `registry/session.rs`. No policy on what to publish or delete lives here.
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,5 +1,8 @@
 //! The live display: one line for each running task, redrawn in place; whatever is over scrolls away above it as one line. So
 //! the display is never higher than the tasks that run, and nothing that matters is ever overwritten.
+//!
+//! indicatif draws: it keeps the lines in place, clears and redraws them around what scrolls by, and bounds how often. Its multi-progress
+//! has a bar for each task and redraws bar by bar; here one bar's message is the whole display, which [`Board`] puts together.
 
 use std::time::Instant;
 

@@ -1,6 +1,9 @@
 //! The Dockerfile: its stages, what a target reaches, which images, named contexts and files of the main context it needs. It
 //! is read as BuildKit's frontend reads it, far enough to be trusted with "this stage cannot have changed". Text comes in;
 //! no file is read but by [`load`] and [`ignore_file`].
+//!
+//! By hand, because BuildKit's quirks (heredocs, continuations, substitution, what a number in `COPY --from` means) decide
+//! fingerprints; the parsers there are give a tree of the words, and leave these to their caller.
 
 mod lineage;
 mod lines;

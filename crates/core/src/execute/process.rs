@@ -1,5 +1,12 @@
 //! The only place that starts a process. Every child is the leader of its own process group and registered with
 //! [`Shutdown`], so that a cancelled run leaves no orphan. Nothing here prints.
+//!
+//! duct starts the children that are waited for, and xshell's `cmd!` writes short command lines ([`shell`]); both run through
+//! [`Invocation`]. What is not theirs, and why: the search on PATH ([`Invocation::file`]: duct clears the child's environment and sets it
+//! anew, after which the standard library forks where it could spawn); pipes that are read by `poll` (`started.rs`: duct's `read` and
+//! `stderr_capture` take a thread for each stream, and know no deadline that kills a group); daemons ([`Invocation::daemon`]:
+//! a handle of duct's is there to be waited for, and a daemon outlives us); and running what `cmd!` wrote (xshell knows no process groups
+//! and no stop switch).
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -221,8 +228,8 @@ impl Invocation {
         &self.program
     }
 
-    /// The program's file as execvp would find it on the child's PATH, else the name it was given. Only a file is started without a fork,
-    /// which copies this process's page tables: 1 ms a child, and as much again for the pages that are written afterwards.
+    /// The program's file as execvp would find it on the child's PATH, else the name it was given. duct hands each child its whole
+    /// environment, and where PATH is among what a child is given, the standard library spawns only a file and forks for a name.
     #[expect(clippy::disallowed_methods, reason = "a child's variables are this process's, but those that the invocation sets")]
     fn file(&self) -> OsString {
         let is_path = |(name, _): &&(OsString, Variable)| name == "PATH";

@@ -1,4 +1,5 @@
-//! A child that runs while its starter does something else, and what it leaves. How one is started is `process.rs`'s to say.
+//! A child that runs while its starter does something else, and what it leaves. How one is started, and what of it
+//! duct does, is `process.rs`'s to say.
 
 use std::io::{self, PipeReader, Read as _};
 use std::time::Instant;

@@ -10,7 +10,6 @@
 //! 3. Killed in between, a rerun reads the journal and goes on to the end with the journal's digests. Failed or cancelled, it puts
 //!    every tag back to where the journal says it was, and says which ones it could not.
 
-use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;

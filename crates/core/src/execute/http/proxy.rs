@@ -1,5 +1,7 @@
 //! Which proxy a URL goes through, by the rules of Go's `net/http`, which Docker and buildx follow: `HTTPS_PROXY`, `HTTP_PROXY` and
 //! `NO_PROXY` (either case), loopback never. No I/O.
+//!
+//! ureq has rules of its own, and reads them from the process's environment, which only `main` does.
 
 use std::net::IpAddr;
 

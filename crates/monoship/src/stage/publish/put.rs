@@ -1,6 +1,7 @@
 //! Putting the tags of a plan, in an order in which nothing is left behind that cannot be taken away: what a registry may refuse for good comes
 //! first, what people follow comes last.
 
+use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,7 @@ use super::{Plan, Published, ServicePlan, Step, TagPlan, published};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events, Level, Task};
 use monoship_core::name::ImageRef;
-use monoship_docker::registry::{Registry, Verdict, in_parallel};
+use monoship_docker::registry::{Registry, Verdict};
 
 /// How long a tag that is on its way when the run is stopped is waited for. Left alone, it could come after all others were put back.
 const PUT_LIMIT: Duration = Duration::from_millis(800);
