@@ -1,7 +1,6 @@
 //! Image tags, and what each kind of them is made from: a branch, a commit, a pull request, inputs. Each way of making one has its inverse
 //! beside it: what puts tags and what takes them away must read them alike. The tags of a release are `monoship_plan::tags`'s.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, Fingerprint, ImageRef, ServiceName};
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_docker::mark::Mark;
-use monoship_docker::registry::in_parallel;
+use monoship_core::execute::pool::in_parallel;
 
 use crate::stage::{Session, marks, signing};
 
