@@ -37,6 +37,30 @@ pub fn clone_on(name: &str) -> Repo {
         .env("XTASK_BUILDERS_STAND_INS", "always")
 }
 
+/// A workspace of one app, `api`, that needs one package, on the shared engine: a build of it takes a second.
+pub fn mini(dockerfile: &str) -> Repo {
+    let env = environment_of("shared");
+    let repo = Repo::empty()
+        .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
+        .env("XTASK_BUILDERS_ENGINE", "embedded")
+        .env("XTASK_BUILDERS_STAND_INS", "always");
+    repo.write("package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@10.34.9"}"#);
+    repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
+    let importers = "importers:\n\n  .: {}\n\n  apps/api:\n    dependencies:\n      lib:\n        specifier: workspace:*\n        \
+                     version: link:../../packages/lib\n\n  packages/lib: {}\n";
+    let settings = "settings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n";
+    repo.write("pnpm-lock.yaml", &format!("lockfileVersion: '9.0'\n\n{settings}\n{importers}"));
+    repo.write("apps/api/package.json", r#"{"name":"api","version":"1.0.0","dependencies":{"lib":"workspace:*"}}"#);
+    // No other test's image, and no earlier run's, is made of this.
+    let unique = repo.path().display().to_string();
+    repo.write("apps/api/src/main.ts", &format!("console.log({unique:?})\n"));
+    repo.write("packages/lib/package.json", r#"{"name":"lib","version":"1.0.0"}"#);
+    repo.write("Dockerfile.monorepo-optimized", dockerfile);
+    repo.write(".gitignore", "target/\nout/\n");
+    repo.commit("start");
+    repo
+}
+
 /// `docker` on an engine: what it prints.
 #[track_caller]
 pub fn docker(engine: &TestEngine, args: &[&str]) -> String {

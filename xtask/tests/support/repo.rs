@@ -31,19 +31,32 @@ impl Repo {
                 std::fs::copy(&from, &to).unwrap();
             }
         }
-        let repo = Self { dir, env: Vec::new() };
-        git(repo.path(), &["init", "--quiet", "--initial-branch=main"]);
+        let repo = Self::at(dir);
         repo.commit("start");
         repo
     }
 
     /// A repository of these files, as its one commit.
     pub fn of(files: &[(&str, &str)]) -> Self {
-        let repo = Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+        let repo = Self::empty();
         files.iter().for_each(|(file, text)| repo.write(file, text));
-        git(repo.path(), &["init", "--quiet", "--initial-branch=main"]);
         repo.commit("start");
         repo
+    }
+
+    /// A repository with nothing in it.
+    pub fn empty() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    fn at(dir: tempfile::TempDir) -> Self {
+        git(dir.path(), &["init", "--quiet", "--initial-branch=main"]);
+        Self { dir, env: Vec::new() }
+    }
+
+    /// What is set for every run.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// Its root.

@@ -1,0 +1,90 @@
+//! An image that was built once from these inputs stands in the engine, whatever names it has now.
+
+use serde_json::Value;
+
+use crate::harness::{docker, mini, record, try_docker, turn};
+use crate::support::engine::shared;
+use crate::support::repo::{Repo, git, xtask_command};
+
+const DOCKERFILE: &str = "FROM scratch AS base\n\nFROM scratch AS api\nCOPY apps/api/src /app\n";
+
+fn built(repo: &Repo) -> (String, String, String) {
+    let record = record(repo.xtask(&["build", "--json"]), 0);
+    let tasks = record["tasks"].as_array().unwrap();
+    let api = tasks.iter().find(|task| task["task"]["service"] == "api").unwrap();
+    let text = |field: &str| api[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("why"), text("digest"))
+}
+
+#[test]
+fn an_undone_edit_and_another_working_tree_take_the_image_that_stands() {
+    let _turn = turn();
+    let engine = shared();
+    let repo = mini(DOCKERFILE);
+    let (status, _, first) = built(&repo);
+    assert_eq!(status, "built");
+    let source = repo.read("apps/api/src/main.ts");
+    repo.write("apps/api/src/main.ts", "console.log('edited')\n");
+    let (status, why, second) = built(&repo);
+    assert_eq!((status.as_str(), why.as_str()), ("built", "file apps/api/src/main.ts changed"));
+    assert_ne!(first, second);
+
+    repo.write("apps/api/src/main.ts", &source);
+    let planned = repo.xtask(&["plan"]).exits(0).stdout;
+    assert!(planned.contains("skip") && planned.contains("built before; tagged again"), "{planned}");
+    let tagged = || docker(engine, &["inspect", "--format", "{{.Id}}", "local/api:dev"]);
+    assert_eq!(tagged(), second, "a plan tags nothing");
+    let (status, why, digest) = built(&repo);
+    assert_eq!((status.as_str(), why.as_str(), &digest), ("skipped", "built before; tagged again", &first));
+    assert_eq!(tagged(), first);
+    assert_eq!(built(&repo).1, "inputs unchanged");
+
+    // A clone that has never built, and a branch in a second working tree.
+    let other = tempfile::tempdir().unwrap();
+    git(repo.path(), &["clone", "--quiet", ".", other.path().to_str().unwrap()]);
+    let mut command = xtask_command(other.path(), &["build", "--json", "--tag", "other"]);
+    let output = command.envs(repo.variables()).output().unwrap();
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["tasks"].as_array().unwrap().last().unwrap()["status"], "skipped", "{record:#}");
+    assert_eq!(docker(engine, &["inspect", "--format", "{{.Id}}", "local/api:other"]), first);
+
+    // Asked for, it is built; and where its last name is gone, it is gone.
+    assert_eq!(record_of(&repo, &["build", "--force", "--json"]), "built");
+    repo.write("apps/api/src/main.ts", "console.log('edited')\n");
+    let content = repo.xtask(&["build", "--dry-run", "--json", "--force"]).exits(0).json();
+    let output = content["commands"].as_array().unwrap().last().unwrap()["command"].to_string();
+    let tag = &output[output.find("in-").unwrap()..][..43];
+    docker(engine, &["image", "rm", &format!("local/api:{tag}")]);
+    assert_ne!(try_docker(engine, &["inspect", &format!("local/api:{tag}")]).0, Some(0));
+    assert_eq!(record_of(&repo, &["build", "--json"]), "built");
+}
+
+fn record_of(repo: &Repo, args: &[&str]) -> String {
+    record(repo.xtask(args), 0)["tasks"].as_array().unwrap().last().unwrap()["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn only_so_many_builds_of_a_service_are_kept_in_the_engine() {
+    let _turn = turn();
+    let engine = shared();
+    let repo = mini(&DOCKERFILE.replace("AS api", "AS kept").replace("apps/api", "apps/kept"));
+    std::fs::rename(repo.path().join("apps/api"), repo.path().join("apps/kept")).unwrap();
+    repo.edit("pnpm-lock.yaml", "apps/api", "apps/kept");
+    for round in 0..10 {
+        repo.write("apps/kept/src/main.ts", &format!("console.log({round})\n"));
+        repo.xtask(&["build"]).exits(0);
+    }
+    let tags = docker(engine, &["images", "--format", "{{.Tag}}", "local/kept"]);
+    assert_eq!(tags.lines().filter(|tag| tag.starts_with("in-")).count(), 8, "{tags}");
+}
+
+#[test]
+fn a_check_build_says_that_nothing_of_it_is_kept() {
+    let _turn = turn();
+    shared();
+    let repo = mini(DOCKERFILE);
+    let check = ["build", "--output", "type=cacheonly", "--json"];
+    repo.xtask(&check).exits(0);
+    let record = record(repo.xtask(&check), 0);
+    assert_eq!(record["tasks"].as_array().unwrap().last().unwrap()["why"], "check build: nothing is kept", "{record:#}");
+}
