@@ -54,11 +54,6 @@ impl Repo {
         Self { dir, env: Vec::new() }
     }
 
-    /// What is set for every run.
-    pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
     /// Its root.
     pub fn path(&self) -> &Path {
         self.dir.path()
