@@ -1,6 +1,5 @@
 //! The file that says that a folder is the embedded engine's. A folder is named by a variable, and a name is mistyped easily: `/var/lib` has a
-//! `docker` too, which is somebody else's. Nothing is put into a folder that holds what is not ours, and nothing is deleted from one without
-//! the mark.
+//! `docker` too, which is somebody else's. Nothing of it is taken for ours, and nothing is deleted from a folder without the mark.
 
 use std::path::Path;
 
@@ -33,24 +32,20 @@ const OURS: [&str; 15] = [
 /// Files that only an engine writes: what engines from before there was a mark are known by.
 const TELLING: [&str; 4] = ["registry-port", "stand-ins.json", "packages/testing.json", "packages/stable.json"];
 
-/// Marks a folder as ours. One that holds something else is refused.
+/// Marks a folder as ours. One in which our names are taken is refused.
 ///
 /// # Errors
 /// When there is something in it that no engine wrote, or the mark cannot be written.
 pub fn claim(folder: &Path, variable: &str) -> Result<()> {
-    if is_ours(folder) {
-        return if folder.join(MARK).exists() { Ok(()) } else { put(folder) };
+    if folder.join(MARK).is_file() {
+        return Ok(());
     }
-    let entries = std::fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))?;
-    let mut names: Vec<String> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    // The lock is held before anything else is written, and the data lies within the packages' folder where nobody says otherwise.
-    match names.iter().find(|name| !["lock", "data", "apt"].contains(&name.as_str())) {
-        None => put(folder),
+    match theirs(folder) {
         Some(name) => {
             let error = Error::usage(format!("{} holds `{name}`, which the embedded engine did not write", folder.display()));
             Err(error.hint(format!("let {variable} name a folder that is empty or is not there yet")))
         }
+        None => put(folder),
     }
 }
 
@@ -63,9 +58,8 @@ fn put(folder: &Path) -> Result<()> {
 /// # Errors
 /// When the folder has no mark and holds one of the names that would be deleted.
 pub fn check(folder: &Path) -> Result<()> {
-    let would_go = OURS.iter().find(|name| **name != "lock" && folder.join(name).exists());
-    match would_go {
-        Some(name) if !is_ours(folder) => {
+    match theirs(folder) {
+        Some(name) => {
             let error = Error::usage(format!(
                 "{} has no mark of the embedded engine, so `{name}` in it is not deleted",
                 folder.display()
@@ -73,8 +67,15 @@ pub fn check(folder: &Path) -> Result<()> {
             Err(error
                 .hint(format!("is it the right folder? If all of that may go, say so: `touch {}`", folder.join(MARK).display())))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// Something that an engine would write over, or delete, in a folder that is not ours. What has another name is in nobody's way.
+fn theirs(folder: &Path) -> Option<&'static str> {
+    // The lock is held before anything else is written.
+    let held = OURS.into_iter().find(|name| *name != "lock" && folder.join(name).exists());
+    held.filter(|_| !is_ours(folder))
 }
 
 fn is_ours(folder: &Path) -> bool {
