@@ -84,7 +84,7 @@ fn filled_in(text: &str) -> String {
 #[test]
 fn every_command_that_a_hint_or_an_advice_names_is_one_the_program_takes() {
     let mut files = Vec::new();
-    sources(&root().join("xtask/src"), &mut files);
+    sources(&root().join("crates"), &mut files);
     let mut seen = BTreeSet::new();
     for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -153,13 +153,13 @@ fn every_link_between_documents_leads_to_a_file() {
 /// What the language's introduction shows is a part of a program that is compiled and run.
 #[test]
 fn every_snippet_of_the_language_is_taken_from_an_example() {
-    let programs: Vec<String> = std::fs::read_dir(here().join("examples"))
+    let programs: Vec<String> = std::fs::read_dir(root().join("examples"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
         .map(|path| std::fs::read_to_string(path).unwrap())
         .collect();
-    let text = std::fs::read_to_string(here().join("docs/extending.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/extending.md")).unwrap();
     let snippets: Vec<&str> = text.split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(snippets.len() > 5, "found {} snippets", snippets.len());
     for snippet in snippets {

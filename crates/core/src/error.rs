@@ -20,6 +20,13 @@ pub enum Kind {
 
 /// An error as shown to a person: a lowercase fragment, the place it concerns, and a hint that says what to do. No secret is in what it
 /// says: an error goes into logs, records and messages.
+///
+/// ```
+/// use monoship_core::error::Error;
+///
+/// let error = Error::failed("api does not answer /health").hint("its log has what it said");
+/// assert_eq!((error.to_string().as_str(), error.exit_code()), ("api does not answer /health", 1));
+/// ```
 pub struct Error {
     inner: Box<Inner>,
 }
