@@ -82,10 +82,10 @@ fn platforms_sizes_and_changes_follow_each_digest() {
     let section = notes().section(Form::Full);
     let (one, four, five) = (Digest::of(&[1]), Digest::of(&[4]), Digest::of(&[5]));
     let api = format!(
-        "**Image Digest:** `{one}`\n\n**Platform:** `linux/amd64` (45.2 MB)\n\n**Change since v1.2.2:** unchanged\n\n###"
+        "**Image Digest:** `{one}`\n\n**Platform:** `linux/amd64` (45.1 MB)\n\n**Change since v1.2.2:** unchanged\n\n###"
     );
     assert!(section.contains(&api), "{section}");
-    let web = format!("**Platforms:**\n- `linux/amd64` `{four}` (0.1 MB)\n- `linux/arm64` `{five}` (100.0 MB)\n\n");
+    let web = format!("**Platforms:**\n- `linux/amd64` `{four}` (1 B)\n- `linux/arm64` `{five}` (100 MB)\n\n");
     assert!(section.contains(&web), "{section}");
     assert!(section.contains("rebuilt: &#64;org/ui changed &lt;!-- x --&gt;\n"), "{section}");
 }
