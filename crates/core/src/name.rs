@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use ring::digest;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -196,8 +198,7 @@ fn is_hex64(text: &str) -> bool {
 /// The SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    hex(&sha2::Sha256::digest(bytes))
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 /// Lower-case hexadecimal.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
 use std::sync::Arc;
 
+use ring::digest;
 use serde::Deserialize;
-use sha2::Digest as _;
 
 use super::tarball::{self, Entry, Kind, unpacked};
 use monoship_core::error::{Error, Result};
@@ -107,11 +107,12 @@ impl Listing {
 
 /// The digest of what is left of an entry, and its bytes where they are wanted.
 fn hashed(input: &mut dyn Read, keep: bool) -> std::io::Result<([u8; 32], Vec<u8>)> {
-    let (mut hasher, mut kept, mut buffer) = (sha2::Sha256::new(), Vec::new(), vec![0; 32 << 10]);
+    let (mut hasher, mut kept, mut buffer) = (digest::Context::new(&digest::SHA256), Vec::new(), vec![0; 32 << 10]);
     loop {
         let count = input.read(&mut buffer)?;
         if count == 0 {
-            return Ok((hasher.finalize().into(), kept));
+            let digest = hasher.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
+            return Ok((digest, kept));
         }
         hasher.update(&buffer[..count]);
         if keep {

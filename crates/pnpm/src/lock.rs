@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
-use sha2::{Digest as _, Sha256};
+use ring::digest;
 
 mod cut;
 mod documents;
@@ -295,12 +295,12 @@ impl Lock {
 /// The first 16 hexadecimal digits of the SHA-256 over `texts`, one after another.
 #[must_use]
 pub fn short_hash(texts: &[&str]) -> Arc<str> {
-    let mut hasher = Sha256::new();
+    let mut hasher = digest::Context::new(&digest::SHA256);
     for text in texts {
-        hasher.update(text);
+        hasher.update(text.as_bytes());
     }
-    let digest = hasher.finalize();
-    let start = digest.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
+    let digest = hasher.finish();
+    let start = digest.as_ref().iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte));
     format!("{start:016x}").into()
 }
 

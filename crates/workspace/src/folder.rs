@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use ring::digest;
 
 use crate::dockerignore::Ignore;
 use monoship_core::error::{Error, Result};
@@ -61,10 +62,10 @@ fn value(path: &Path) -> Result<String> {
     } else {
         return Ok("neither a file nor a folder".to_owned());
     };
-    let mut hasher = <sha1::Sha1 as sha1::Digest>::new();
-    sha1::Digest::update(&mut hasher, format!("blob {}\0", content.len()));
-    sha1::Digest::update(&mut hasher, &content);
-    Ok(format!("{mode} {}", hex(&sha1::Digest::finalize(hasher))))
+    let mut hasher = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    hasher.update(format!("blob {}\0", content.len()).as_bytes());
+    hasher.update(&content);
+    Ok(format!("{mode} {}", hex(hasher.finish().as_ref())))
 }
 
 #[cfg(test)]

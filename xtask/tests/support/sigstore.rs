@@ -12,8 +12,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey as _,
 };
+use ring::digest;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::http::{Request, Response, Server};
 
@@ -109,8 +109,13 @@ fn trusted_log(key: &KeyPair) -> Value {
 }
 
 /// By which a log is known: the digest of its public key.
+/// The SHA-256 of the parts, one after another.
+fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    digest::digest(&digest::SHA256, &parts.concat()).as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
 fn key_id(key: &KeyPair) -> [u8; 32] {
-    Sha256::digest(key.subject_public_key_info()).into()
+    sha256(&[&key.subject_public_key_info()])
 }
 
 fn signature(key: &KeyPair, message: &[u8]) -> Vec<u8> {
@@ -154,7 +159,7 @@ impl Instance {
     }
 
     fn seal(&self, text: &str) -> [u8; 32] {
-        Sha256::new().chain_update(self.entry_log.serialize_der()).chain_update(text).finalize().into()
+        sha256(&[&self.entry_log.serialize_der(), text.as_bytes()])
     }
 
     /// Fulcio's answer: a certificate of ten minutes over the key in the request, with the timestamp of the certificate log in it.
@@ -185,7 +190,7 @@ impl Instance {
     /// The list of one signed timestamp over a certificate that has none yet (RFC 6962, sections 3.2 and 3.3).
     fn certificate_timestamp(&self, certificate: &[u8]) -> Vec<u8> {
         let time = u64::try_from(now().as_millis()).expect("soon enough").to_be_bytes();
-        let issuer = Sha256::digest(self.authority.key().subject_public_key_info());
+        let issuer = sha256(&[&self.authority.key().subject_public_key_info()]);
         let length = u32::try_from(certificate.len()).expect("a small one").to_be_bytes();
         let signed = [&[0, 0][..], &time, &[0, 1], &issuer, &length[1..], certificate, &[0, 0]].concat();
         let signature = with_length(&signature(&self.certificate_log, &signed));
@@ -212,7 +217,7 @@ impl Instance {
         *entries += 1;
         // The keys are sorted, as the promise wants them.
         let promise = BASE64_STANDARD.encode(signature(&self.entry_log, entry.to_string().as_bytes()));
-        let root = Sha256::new().chain_update([0]).chain_update(&body).finalize();
+        let root = sha256(&[&[0], body.as_bytes()]);
         entry["verification"] = json!({
             "signedEntryTimestamp": promise,
             "inclusionProof": {

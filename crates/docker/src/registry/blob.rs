@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use sha2::Digest as _;
+use ring::digest;
 
 use super::{Call, Registry, corrupt};
 use crate::manifest::{Descriptor, Document, Raw};
@@ -19,7 +19,7 @@ const CHUNK: usize = 16 << 20;
 /// A blob as it comes. Reading to the end checks length and digest; a mismatch is an error of the last read.
 pub struct Blob {
     stream: Stream,
-    hasher: sha2::Sha256,
+    hasher: digest::Context,
     digest: Digest,
     read: u64,
 }
@@ -30,7 +30,7 @@ impl Read for Blob {
         self.hasher.update(&buffer[..count]);
         self.read += count as u64;
         if count == 0 && !buffer.is_empty() {
-            let got = hex(&self.hasher.clone().finalize());
+            let got = hex(self.hasher.clone().finish().as_ref());
             if got != self.digest.hex() {
                 let message = format!("blob {} is corrupt: {} bytes came, with digest sha256:{got}", self.digest, self.read);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -99,7 +99,7 @@ impl Registry {
             let probe = || Request::get(&url).header("range", "bytes=0-0").max_body(1 << 20);
             self.must(&call, &[200, 206, 416], probe)?;
             let stream = self.stream(&call, &url)?;
-            Ok(Blob { stream, hasher: sha2::Sha256::new(), digest: digest.clone(), read: 0 })
+            Ok(Blob { stream, hasher: digest::Context::new(&digest::SHA256), digest: digest.clone(), read: 0 })
         })
     }
 

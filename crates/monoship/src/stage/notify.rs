@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use ring::hmac;
 use serde::Serialize;
-use sha2::Sha256;
 
 use crate::context::Context;
 use crate::stage::publish::Published;
@@ -327,9 +326,7 @@ fn slack_text(message: &Message) -> String {
 
 /// HMAC-SHA-256 in hexadecimal digits (RFC 2104).
 fn hmac_sha256(key: &[u8], text: &[u8]) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(text);
-    hex(&mac.finalize().into_bytes())
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use rayon::prelude::*;
-use sha2::Digest as _;
+use ring::digest;
 
 use crate::stage::Session;
 use crate::stage::project::Project;
@@ -116,11 +116,11 @@ fn of_url(http: &Http, url: &str) -> Result<String, String> {
     if let Some(tag) = head.header("etag").filter(|tag| !tag.starts_with("W/") && tag.len() > 2) {
         return Ok(format!("etag {tag}"));
     }
-    let mut hasher = sha2::Sha256::new();
+    let mut hasher = digest::Context::new(&digest::SHA256);
     let (mut buffer, mut seen) = (vec![0; 64 << 10], 0);
     loop {
         match body.read(&mut buffer).map_err(|error| error.to_string())? {
-            0 => return Ok(format!("sha256:{}", hex(&hasher.finalize()))),
+            0 => return Ok(format!("sha256:{}", hex(hasher.finish().as_ref()))),
             read => {
                 seen += read as u64;
                 hasher.update(&buffer[..read]);

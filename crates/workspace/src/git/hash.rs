@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
+use ring::digest;
 
 use super::{File, Mode, ObjectId};
 use monoship_core::error::{Error, Result};
@@ -103,35 +104,26 @@ fn blob(path: &Path, meta: &Metadata, format: Format) -> io::Result<Option<(Mode
     Ok(hasher.finish().map(|id| (mode, id, is_pointer)))
 }
 
-enum Hasher {
-    Sha1(sha1::Sha1),
-    Sha256(sha2::Sha256),
-}
+struct Hasher(digest::Context);
 
 impl Hasher {
     /// Git hashes `blob <length>`, a zero byte, and the content.
     fn new(format: Format, length: u64) -> Self {
-        let mut hasher = match format {
-            Format::Sha1 => Self::Sha1(sha1::Digest::new()),
-            Format::Sha256 => Self::Sha256(sha2::Digest::new()),
+        let algorithm = match format {
+            Format::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            Format::Sha256 => &digest::SHA256,
         };
+        let mut hasher = Self(digest::Context::new(algorithm));
         hasher.update(format!("blob {length}\0").as_bytes());
         hasher
     }
 
     fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha1(hasher) => sha1::Digest::update(hasher, bytes),
-            Self::Sha256(hasher) => sha2::Digest::update(hasher, bytes),
-        }
+        self.0.update(bytes);
     }
 
     fn finish(self) -> Option<ObjectId> {
-        let text = match self {
-            Self::Sha1(hasher) => hex(&sha1::Digest::finalize(hasher)),
-            Self::Sha256(hasher) => hex(&sha2::Digest::finalize(hasher)),
-        };
-        ObjectId::parse(text.as_bytes())
+        ObjectId::parse(hex(self.0.finish().as_ref()).as_bytes())
     }
 }
 
