@@ -10,6 +10,8 @@ use super::http::{Break, Request, Response, Server};
 pub enum Fault {
     /// This status and these headers; the registry never sees the request.
     Status(u16, Vec<(&'static str, String)>),
+    /// This status, and this code and message of the registry's; it never sees the request.
+    Says(u16, &'static str, &'static str),
     /// The registry does what is asked, and its answer never arrives.
     Lost,
     /// The connection breaks; the registry never sees the request.
@@ -27,6 +29,13 @@ struct Rule {
     part: String,
     fault: Fault,
     left: usize,
+}
+
+impl Rule {
+    /// By a part of the path, or with a `$` by its end.
+    fn is_of(&self, path: &str) -> bool {
+        self.part.strip_suffix('$').map_or_else(|| path.contains(&self.part), |end| path.ends_with(end))
+    }
 }
 
 /// Says of each request whether the registry is gone by now.
@@ -53,7 +62,7 @@ impl FaultyProxy {
         let server = Server::start(move |request| {
             let fault = {
                 let mut rules = known.lock().unwrap();
-                let hit = rules.iter_mut().find(|r| r.left > 0 && r.method == request.method && request.path.contains(&r.part));
+                let hit = rules.iter_mut().find(|r| r.left > 0 && r.method == request.method && r.is_of(&request.path));
                 let gone = darkness.lock().unwrap().as_ref().is_some_and(|gone| gone(request));
                 let hit = hit.filter(|_| !gone);
                 let outage = gone.then_some(Fault::Reset);
@@ -85,6 +94,11 @@ impl FaultyProxy {
     /// The next `times` requests of this method whose path contains `part` meet this fault.
     pub fn fail(&self, method: &'static str, part: &str, fault: Fault, times: usize) {
         self.rules.lock().unwrap().push(Rule { method, part: part.to_owned(), fault, left: times });
+    }
+
+    /// [`FaultyProxy::fail`] for paths that end with `part`.
+    pub fn fail_exactly(&self, method: &'static str, part: &str, fault: Fault, times: usize) {
+        self.fail(method, &format!("{part}$"), fault, times);
     }
 
     /// Breaks every request's connection once `gone` says so of one; it is asked about each.
@@ -121,6 +135,9 @@ fn answer(agent: &ureq::Agent, upstream: &str, request: &Request, fault: Fault) 
         Fault::Status(status, headers) => {
             let body = serde_json::json!({"errors": [{"code": "FAULT", "message": "a bad day"}]});
             headers.into_iter().fold(Response::json(status, &body), |response, (name, value)| response.header(name, value))
+        }
+        Fault::Says(status, code, message) => {
+            Response::json(status, &serde_json::json!({"errors": [{"code": code, "message": message}]}))
         }
         Fault::Lost => forward(agent, upstream, request).broken(Break::HangUp),
         Fault::Reset => Response::status(200).broken(Break::HangUp),

@@ -8,10 +8,10 @@
 //! What has no proof is built again. What a mark alone does not stop is said in docs/release.md.
 
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, Fingerprint, ImageRef, ServiceName};
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_docker::mark::Mark;
-use monoship_core::execute::pool::in_parallel;
 
 use crate::stage::{Session, marks, signing};
 

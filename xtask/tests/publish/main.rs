@@ -1,6 +1,9 @@
 //! Publication against a real registry: all or nothing, on good days and bad ones.
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod refusals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -182,14 +185,14 @@ fn a_branchs_tags_move_freely() {
 
 /// A registry with 1.2.2 released, behind a proxy, and 1.2.3 ready to be.
 struct Scene {
-    _server: RegistryServer,
+    server: RegistryServer,
     proxy: FaultyProxy,
     registry: Registry,
     host: String,
     before: BTreeMap<String, Digest>,
     after: BTreeMap<String, Digest>,
     request: Request,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Scene {
@@ -203,7 +206,7 @@ impl Scene {
         let mut after = before.clone();
         after.extend(expected(&ALL, &build(&registry, &host, "new")));
         let request = release(&host, "1.2.3", "new", dir.path());
-        Self { _server: server, proxy, registry, host, before, after, request, _dir: dir }
+        Self { server, proxy, registry, host, before, after, request, dir }
     }
 
     fn state(&self) -> BTreeMap<String, Digest> {

@@ -1,0 +1,173 @@
+//! What a registry refuses for good, what other runs do meanwhile, and which release a floating tag belongs to.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use monoship::stage::publish::{self, Order, Published, Request, Step};
+use monoship_core::error::Result;
+use monoship_core::event::{Event, Events};
+use monoship_plan::templates::TagTemplates;
+
+use crate::support::faulty_proxy::Fault;
+use crate::support::registry::{RegistryServer, anonymous};
+use crate::{ALL, SERVICES, Scene, build, expected, publish as publish_whole, release, repository, state, tag};
+
+/// As Amazon ECR says it.
+const IMMUTABLE: Fault = Fault::Says(
+    400,
+    "TAG_INVALID",
+    "The image tag 'x' already exists in the 'y' repository and cannot be overwritten because the repository is immutable.",
+);
+const NO_DELETION: Fault = Fault::Says(405, "UNSUPPORTED", "Invalid HTTP method");
+const FORBIDDEN: Fault = Fault::Says(403, "DENIED", "requested access to the resource is denied");
+
+/// Publishes, and returns what was said.
+fn telling(scene: &Scene, request: &Request) -> (Result<Vec<Published>>, Vec<String>) {
+    let said: Arc<Mutex<Vec<String>>> = Arc::default();
+    let heard = Arc::clone(&said);
+    let events = Events::new(move |event| {
+        if let Event::Notice { message, .. } = event {
+            heard.lock().unwrap().push(message);
+        }
+    });
+    let plan = publish::plan(request, &scene.registry);
+    let done = plan.and_then(|plan| publish::run(&plan, &scene.registry, &events));
+    let said = said.lock().unwrap().clone();
+    (done, said)
+}
+
+#[test]
+fn where_no_tag_changes_the_new_ones_are_put_and_the_run_says_which_stay() {
+    let scene = Scene::new();
+    for there in ["/manifests/1.2", "/manifests/1", "/manifests/latest"] {
+        // `1.2` is a part of `1.2.3`, which may be put.
+        scene.proxy.fail_exactly("PUT", there, IMMUTABLE, 99);
+    }
+    scene.proxy.fail("DELETE", "/manifests/", NO_DELETION, 99);
+    for run in ["the first run", "a rerun"] {
+        let (done, said) = telling(&scene, &scene.request);
+        let steps: Vec<Step> = done.unwrap()[0].tags.iter().map(|tag| tag.step.clone()).collect();
+        assert!(steps[2..].iter().all(|step| *step == Step::Immutable), "{run}: {steps:?}");
+        assert!(said.iter().any(|line| line.contains("1, 1.2, latest of api, web stay where they are")), "{run}: {said:?}");
+    }
+    let mut after = scene.before.clone();
+    after.extend(scene.after.iter().filter(|(name, _)| name.ends_with("1.2.3")).map(|(n, d)| (n.clone(), d.clone())));
+    assert_eq!(scene.state(), after);
+}
+
+#[test]
+fn a_version_that_is_moved_on_purpose_and_may_not_be_leaves_nothing_behind() {
+    let scene = Scene::new();
+    let manifests = || SERVICES.map(|service| scene.server.manifests(&format!("org/repo/{service}")).len());
+    let mut request = release(&scene.host, "1.2.2", "new", scene.dir.path());
+    request.move_tags = true;
+    scene.proxy.fail("PUT", "/manifests/", IMMUTABLE, 99);
+    scene.proxy.fail("DELETE", "/manifests/", NO_DELETION, 99);
+    let before = manifests();
+    let error = telling(&scene, &request).0.unwrap_err();
+    assert!(error.to_string().contains("the tag is immutable"), "{error}");
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("release a new version") && !hint.contains("run this again") && !hint.contains("half"), "{hint}");
+    assert_eq!((scene.state(), manifests(), request.journal.exists()), (scene.before.clone(), before, false));
+}
+
+#[test]
+fn the_first_refusal_is_the_only_one_and_a_later_one_is_not_said_to_pass() {
+    let scene = Scene::new();
+    scene.proxy.heal();
+    scene.proxy.fail("PUT", "/manifests/", FORBIDDEN, 99);
+    let error = scene.publish().unwrap_err();
+    assert!(error.to_string().contains("does not let us write to"), "{error}");
+    assert_eq!((scene.proxy.count("PUT", "/manifests/"), scene.state()), (1, scene.before.clone()));
+
+    scene.proxy.heal();
+    scene.proxy.fail("PUT", "web/manifests/v1.2.3", FORBIDDEN, 99);
+    scene.proxy.fail("DELETE", "/manifests/", NO_DELETION, 99);
+    let error = scene.publish().unwrap_err();
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("docker login") && hint.contains("half published") && !hint.contains("run this again"), "{hint}");
+    assert!(scene.request.journal.exists(), "whoever mends the right can complete it");
+    scene.proxy.heal();
+    scene.publish().unwrap();
+    assert_eq!(scene.state(), scene.after);
+}
+
+#[test]
+fn what_another_run_of_the_release_has_put_is_its_success() {
+    let scene = Scene::new();
+    let plan = publish::plan(&scene.request, &scene.registry).unwrap();
+    // Another machine publishes half of it between our plan and our tags.
+    let image = scene.registry.need_manifest(&repository(&scene.host, "api").with_tag(tag("in-new"))).unwrap();
+    for theirs in ["v1.2.3", "1.2.3"] {
+        scene.registry.put_manifest(&repository(&scene.host, "api").with_tag(tag(theirs)), &image).unwrap();
+    }
+    scene.proxy.heal();
+    scene.proxy.fail("PUT", "web/manifests/latest", FORBIDDEN, 99);
+    publish::run(&plan, &scene.registry, &Events::none()).unwrap_err();
+    assert_eq!(scene.proxy.count("PUT", "api/manifests/v1.2.3"), 0, "it is there");
+    scene.proxy.heal();
+    let mut left = scene.before.clone();
+    left.extend(["v1.2.3", "1.2.3"].map(|theirs| (format!("api:{theirs}"), image.digest().clone())));
+    assert_eq!(scene.state(), left);
+}
+
+#[test]
+fn a_version_that_another_run_publishes_meanwhile_with_other_content_stays_its() {
+    let scene = Scene::new();
+    let plan = publish::plan(&scene.request, &scene.registry).unwrap();
+    let other = scene.registry.need_manifest(&repository(&scene.host, "web").with_tag(tag("in-old"))).unwrap();
+    let theirs = repository(&scene.host, "web").with_tag(tag("1.2.3"));
+    scene.registry.put_manifest(&theirs, &other).unwrap();
+    let error = publish::run(&plan, &scene.registry, &Events::none()).unwrap_err();
+    assert!(error.to_string().contains("exists and is another image"), "{error}");
+    let mut left = scene.before.clone();
+    left.insert("web:1.2.3".to_owned(), other.digest().clone());
+    assert_eq!(scene.state(), left);
+}
+
+#[test]
+fn a_pre_release_by_github_s_mark_and_a_version_that_was_never_whole_hold_no_tag() {
+    let server = RegistryServer::plain();
+    let (registry, host, dir) = (anonymous(), server.host(), tempfile::tempdir().unwrap());
+    let images = build(&registry, &host, "a");
+    publish_whole(&release(&host, "1.2.2", "a", dir.path()), &registry).unwrap();
+    // Marked as a pre-release: exact tags alone, here even of the very image that is released next.
+    let new = build(&registry, &host, "b");
+    let mut marked = release(&host, "2.0.0", "b", dir.path());
+    let order = marked.order.clone().unwrap();
+    marked.items.iter_mut().for_each(|item| item.tags = order.templates.made_of(&order.version, false).unwrap());
+    publish_whole(&marked, &registry).unwrap();
+    assert_eq!(state(&registry, &host)["api:latest"], *images[0].digest());
+    // A release that failed on a registry that takes no tag away.
+    registry.put_manifest(&repository(&host, "api").with_tag(tag("v3.0.0")), &new[0]).unwrap();
+    let mut hotfix = release(&host, "1.2.3", "b", dir.path());
+    hotfix.order.as_mut().unwrap().unreleased = BTreeSet::from([semver::Version::new(2, 0, 0), semver::Version::new(3, 0, 0)]);
+    publish_whole(&hotfix, &registry).unwrap();
+    let all = state(&registry, &host);
+    assert_eq!(all.iter().filter(|(name, _)| ALL.iter().any(|tag| name.ends_with(&format!(":{tag}")))).count(), 2 * ALL.len());
+    assert!(expected(&ALL, &new).iter().all(|(name, digest)| all[name] == *digest), "{all:#?}");
+}
+
+#[test]
+fn a_tag_of_a_team_s_own_template_stays_with_the_newer_release_too() {
+    let server = RegistryServer::plain();
+    let (registry, host, dir) = (anonymous(), server.host(), tempfile::tempdir().unwrap());
+    let templates = TagTemplates::parse(&["rel-{version}", "stable", "rel-{major}"]).unwrap();
+    let of = |version: &str, content: &str| {
+        let mut request = release(&host, version, content, dir.path());
+        let version: semver::Version = version.parse().unwrap();
+        request.items.iter_mut().for_each(|item| item.tags = templates.made_of(&version, true).unwrap());
+        request.order = Some(Order { templates: templates.clone(), version, unreleased: BTreeSet::new() });
+        request
+    };
+    let new = build(&registry, &host, "new");
+    publish_whole(&of("2.0.0", "new"), &registry).unwrap();
+    build(&registry, &host, "old");
+    let done = publish_whole(&of("1.2.3", "old"), &registry).unwrap();
+    let steps: Vec<&Step> = done[0].tags.iter().map(|tag| &tag.step).collect();
+    assert_eq!(steps, [&Step::Create, &Step::HeldBy("2.0.0".parse().unwrap()), &Step::Create]);
+    assert_eq!(state(&registry, &host)["api:stable"], *new[0].digest());
+    build(&registry, &host, "changed");
+    let error = publish_whole(&of("1.2.3", "changed"), &registry).unwrap_err();
+    assert!(error.to_string().contains("rel-1.2.3 exists and is another image"), "{error}");
+}
