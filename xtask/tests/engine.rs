@@ -282,3 +282,77 @@ fn without_root_and_without_docker_the_error_says_what_to_install() {
     assert_eq!(output.code, Some(1), "{said}");
     assert!(said.contains("needs root"), "{said}");
 }
+
+/// A network namespace, gone with this value.
+struct Namespace(String);
+
+impl Namespace {
+    /// One whose only interface leads into this machine: to a bridge, or with an address of its own at this end.
+    fn new(name: &str, own: &str, theirs: &str, bridge: Option<&str>) -> Self {
+        let made = Self(format!("{name}{}", std::process::id()));
+        let outer = format!("v{}", made.0);
+        ip(&["netns", "add", &made.0]);
+        ip(&["link", "add", &outer, "type", "veth", "peer", "name", "e0", "netns", &made.0]);
+        match bridge {
+            Some(bridge) => ip(&["link", "set", &outer, "master", bridge]),
+            None => ip(&["addr", "add", &format!("{theirs}/24"), "dev", &outer]),
+        }
+        ip(&["link", "set", &outer, "up"]);
+        ip(&["-n", &made.0, "addr", "add", &format!("{own}/24"), "dev", "e0"]);
+        ip(&["-n", &made.0, "link", "set", "e0", "up"]);
+        ip(&["-n", &made.0, "route", "add", "default", "via", theirs]);
+        made
+    }
+
+    /// What comes of a connection from here: an answer, be it that nobody listens, or none.
+    fn reaches(&self, address: &str) -> bool {
+        let connect = format!("exec 3<>/dev/tcp/{address}/4321");
+        let call = Invocation::new("ip").args(["netns", "exec", &self.0, "timeout", "2", "bash", "-c", &connect]);
+        let output = call.run(&Shutdown::new()).unwrap();
+        output.success() || output.error_tail().contains("refused")
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Invocation::new("ip").args(["link", "del", &format!("v{}", self.0)]).run(&Shutdown::new());
+        ip(&["netns", "del", &self.0]);
+    }
+}
+
+fn ip(args: &[&str]) {
+    run(&Invocation::new("ip").args(args.iter().copied()));
+}
+
+#[test]
+fn the_engine_forwards_for_its_bridge_alone_and_nobody_may_begin_a_connection_to_what_is_behind_it() {
+    let test = shared();
+    let bridge = test.layout().bridge();
+    let told = run(&Invocation::new("ip").args(["-4", "-o", "addr", "show", "dev", &bridge]));
+    let gateway = told.split_whitespace().nth(3).unwrap().split('/').next().unwrap().to_owned();
+    let behind = format!("{}.250", gateway.rsplit_once('.').unwrap().0);
+    let inside = Namespace::new("in", &behind, &gateway, Some(&bridge));
+    let lan = Namespace::new("la", "10.213.7.2", "10.213.7.1", None);
+    let other = Namespace::new("ot", "10.213.8.2", "10.213.8.1", None);
+    assert!(inside.reaches("10.213.7.2"), "a build step reaches the network, and is answered");
+    assert!(!lan.reaches(&behind), "a host of the network reached what is behind the bridge");
+    // Where the machine forwards by itself, that is its own business.
+    if Path::new("/run/xtask/ip_forward").exists() {
+        assert!(!lan.reaches("10.213.8.2"), "the machine has become a router");
+    }
+    drop((inside, lan, other));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "as another user")]
+fn nobody_but_its_own_user_can_connect_to_the_engines_registry() {
+    use std::os::unix::process::CommandExt as _;
+    let port = shared().engine.registry.unwrap().port();
+    let connect = |user: u32| {
+        let mut bash = std::process::Command::new("bash");
+        bash.args(["-c", &format!("exec 3<>/dev/tcp/127.0.0.1/{port}")]).current_dir("/");
+        bash.uid(user).stderr(std::process::Stdio::null()).status().unwrap().success()
+    };
+    assert!(connect(0), "its own user");
+    assert!(!connect(65_534), "another user connected");
+}

@@ -191,6 +191,16 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, bytes, mode_of(path), true)
 }
 
+/// The same for what somebody relies on after the whole machine has crashed: the folder is on disk too, and with it the new name.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, bytes)?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(parent).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("write", parent, e))
+}
+
 /// The same for what can be made again, like a copy of something: nobody waits for the disk. A crash of the whole machine
 /// may leave the file empty.
 ///
@@ -248,7 +258,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/state.json");
         write_atomically(&path, b"one, long").unwrap();
-        write_atomically(&path, b"two").unwrap();
+        write_durably(&path, b"two").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         let plain = dir.path().join("plain");

@@ -160,6 +160,7 @@ mod tests {
                      --ssh default --network none --platform linux/amd64,linux/arm64 --cache-from type=gha,scope=s \
                      --provenance=false --sbom=true";
         let noted = start.replace(" --platform", " --annotation a=b --platform");
+        let marked = noted.replace("--secret id=ca", "--annotation index:by=us --secret id=ca");
         let end = "--metadata-file m.json --progress rawjson .";
         assert_eq!(line(Output::CacheOnly), format!("{start} --output type=cacheonly {end}"));
         let names = vec!["ghcr.io/o/r/api:a".parse().unwrap(), "ghcr.io/o/r/api:b".parse().unwrap()];
@@ -175,9 +176,9 @@ mod tests {
             )
         );
         assert_eq!(
-            line(Output::Push { names: names.clone(), direct: true, folder: None }),
+            line(Output::Push { names, direct: true, folder: None }),
             format!(
-                "{noted} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",push=true,store=false,\
+                "{marked} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",push=true,store=false,\
                  compression=zstd,oci-mediatypes=true,rewrite-timestamp=true {end}"
             )
         );

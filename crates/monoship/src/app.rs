@@ -173,6 +173,9 @@ fn environment() -> Result<Env> {
 
 /// The first signal stops the run in order; the same one again, or a run that does not come to its end, ends it at once. Another one says
 /// the same with more weight, as Actions does with SIGTERM after SIGINT: the run is on its way out already, and tells what became of it.
+/// How often it is looked whether something still has to be put back.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
 fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
@@ -183,6 +186,10 @@ fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
                 shutdown.close();
                 // The workers' children are gone, so the main thread is on its way out; if it is not, nobody waits longer.
                 std::thread::sleep(GRACE);
+                // But for what is being put back: half of that would be worse than a moment more.
+                while shutdown.is_held() {
+                    std::thread::sleep(LOOK);
+                }
                 std::process::exit(130);
             });
             if pending.any(|signal| signal == first) {

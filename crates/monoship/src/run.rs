@@ -1,6 +1,7 @@
 //! One run of a pipeline, from the first stage to the record, the history and who is told.
 
 use monoship_core::error::Result;
+use monoship_core::event::Level;
 use monoship_report::record::RunRecord;
 
 use crate::app::App;
@@ -60,7 +61,15 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
         } else if record.reference.is_none() {
             record.reference = session.env.get("GITHUB_REF_NAME").map(str::to_owned);
         }
-        let record = outcome::complete(&session, record, failed)?;
+        let record = match (outcome::complete(&session, record, failed), &done) {
+            (Ok(record), _) => record,
+            // A full disk must not hide what became of the tags.
+            (Err(error), Err(first)) if !first.is_cancelled() => {
+                session.events.notice(Level::Warning, None, format!("the run's record is not written: {error}"), None);
+                return done.map(|()| unreachable!("it is an error"));
+            }
+            (Err(error), _) => return Err(error),
+        };
         if job.ends_run() {
             outcome::remember(&session, &record);
         }

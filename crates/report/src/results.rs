@@ -152,12 +152,12 @@ impl PlanFile {
 }
 
 impl ServiceFile {
-    /// Writes it into `dir`, as `<service>.json`.
+    /// Writes it into `dir`, as `service-<service>.json`: a service may be called `plan`.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
-        let path = dir.join(format!("{}.json", self.service));
+        let path = dir.join(format!("service-{}.json", self.service));
         write_atomically(&path, &seal(self))?;
         Ok(path)
     }

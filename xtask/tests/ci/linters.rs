@@ -60,7 +60,8 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
         call.dir(&node).read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"))
     };
     let zizmor = |root: &Path| {
-        let call = Invocation::new(python.join("bin/zizmor")).args(["--offline", "--no-progress", "--quiet"]);
+        let call =
+            Invocation::new(python.join("bin/zizmor")).args(["--offline", "--no-progress", "--quiet", "--persona", "pedantic"]);
         call.arg(root.join(".github")).run(&Shutdown::new()).unwrap()
     };
     for layout in [Layout::Single, Layout::Matrix] {
@@ -78,6 +79,31 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
             assert!(!zizmor(dir.path()).success());
             std::fs::write(&file, text.replace("runs-on:", "run-on:")).unwrap();
             assert!(actionlint(dir.path()).contains("run-on"));
+        }
+    }
+}
+
+#[test]
+fn only_a_check_restores_a_program_and_nothing_compiles_beside_a_token() {
+    for layout in [Layout::Single, Layout::Matrix] {
+        for file in monoship_github::workflow::generate(&options(layout, "ghcr.io", Signing::Keyless)).unwrap() {
+            let steps: Vec<&str> = file.content.split("\n      - ").collect();
+            let place = |part: &str| steps.iter().position(|step| step.contains(part));
+            let Some(compiles) = place("cargo build") else {
+                assert!(!file.content.contains("actions/cache@"), "{}", file.path);
+                continue;
+            };
+            let restores = steps[place("actions/cache@").unwrap()];
+            assert!(
+                restores.contains("if: github.event_name == 'pull_request' || github.event_name == 'merge_group'\n"),
+                "{restores}"
+            );
+            let step = steps[compiles];
+            assert!(step.contains("--locked") && step.contains("env -u ACTIONS_ID_TOKEN_REQUEST_TOKEN"), "{step}");
+            assert!(!step.contains("env:") && !step.contains("${{"), "{step}");
+            for later in ["docker/login-action@", "actions/github-script@", "GITHUB_TOKEN"] {
+                assert!(place(later).unwrap() > compiles, "{later} stands before the compile");
+            }
         }
     }
 }

@@ -96,3 +96,38 @@ fn a_whole_release_goes_through_token_auth_and_a_private_authority_with_every_wa
 fn auth(pair: &str) -> String {
     BASE64_STANDARD.encode(pair)
 }
+
+#[test]
+fn a_planted_image_is_built_again_and_never_released() {
+    let scene = Scene::new();
+    scene.tag("v1.0.0", "");
+    scene.release("v1.0.0").exits(0);
+    let asked = scene.registry.log();
+    let pushed = asked.iter().rposition(|line| line.starts_with("PUT") && line.contains("/manifests/in-")).unwrap();
+    let again = asked[pushed + 1..].iter().filter(|line| line.contains("/manifests/in-")).collect::<Vec<_>>();
+    assert!(again.is_empty(), "a content tag was read again between the build and the tags: {again:?}");
+
+    let tags = scene.tags("api");
+    let (content, made) = tags.iter().find(|(tag, _)| tag.starts_with("in-")).unwrap();
+    // Somebody who may push puts another image under the tag of these inputs, and a machine without a record of its own releases.
+    scene.tamper("api", content);
+    let planted = scene.tags("api")[content].clone();
+    assert_ne!(&planted, made);
+    std::fs::remove_dir_all(scene.state("")).unwrap();
+    scene.tag("v1.0.1", "");
+    let record = scene.release("v1.0.1").exits(0).json();
+    assert_eq!(statuses(&record), ["built", "skipped"], "{record:#}");
+    assert!(record.to_string().contains("is not trusted: it carries no mark of who made it"), "{record:#}");
+    let released = &scene.tags("api")["v1.0.1"];
+    assert!(*released != planted && scene.tags("api")[content] == *released, "{:?}", scene.tags("api"));
+
+    std::fs::remove_dir_all(scene.state("")).unwrap();
+    scene.tag("v1.0.2", "");
+    assert_eq!(
+        statuses(&scene.release("v1.0.2").exits(0).json()),
+        ["skipped"; 2],
+        "marked images are carried forward by any machine"
+    );
+    let rebuilt = scene.run(&["release", "v1.0.2", "--allow-stand-ins", "--rebuild", "--move-tags", "--json"]).exits(0).json();
+    assert_eq!(statuses(&rebuilt), ["built"; 2]);
+}

@@ -108,9 +108,9 @@ fn a_signature_that_cannot_be_made_leaves_no_version_tag_and_the_release_is_comp
     assert_eq!((statuses(&rerun.json()), signatures(&scene)), (["skipped"; 2], SERVICES.len()));
     let verify = |path: &str| {
         let args = ["verify", "v1.0.0", "--allow-stand-ins"];
-        Ran::new(&args, &scene.repo.command(&args).env("PATH", path).output().unwrap()).exits(0).stdout
+        Ran::new(&args, &scene.repo.command(&args).env("PATH", path).output().unwrap()).exits(1).stdout
     };
-    assert!(verify(&path).contains("unknown web signature: cosign"), "{}", verify(&path));
+    assert!(verify(&path).contains("FAILED  web signature: cosign"), "{}", verify(&path));
     scene.run(&["verify", "v1.0.0", "--allow-stand-ins"]).exits(0);
 }
 

@@ -261,8 +261,10 @@ impl<'a> Work<'a> {
             std::fs::create_dir(dir.join(folder)).unwrap();
         }
         // `cargo xtask` without compiling it in every workspace; and on stand-ins, which a release must be allowed.
-        let cargo =
-            format!("#!/bin/sh\ntest \"$1\" = xtask && shift && exec {} \"$@\" --allow-stand-ins\n", env!("CARGO_BIN_EXE_xtask"));
+        let cargo = format!(
+            "#!/bin/sh\ntest \"$1\" = build && exec env\ntest \"$1\" = xtask && shift && exec {} \"$@\" --allow-stand-ins\n",
+            env!("CARGO_BIN_EXE_xtask")
+        );
         let path = dir.join("bin/cargo");
         std::fs::write(&path, cargo).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -309,7 +311,10 @@ impl<'a> Work<'a> {
         let get = |name: &str| with.get(name).map(String::as_str).unwrap_or_default();
         match action.split('@').next().unwrap_or_default() {
             "actions/checkout" => self.checkout(with),
-            "actions/cache" => _ = self.job.outputs.insert(format!("{id}.cache-hit"), "true".to_owned()),
+            "actions/cache" => {
+                self.job.log.push_str("restored a program\n");
+                self.job.outputs.insert(format!("{id}.cache-hit"), "true".to_owned());
+            }
             "docker/setup-buildx-action" => _ = self.job.outputs.insert(format!("{id}.name"), "builder-1".to_owned()),
             "docker/login-action" => assert!(!get("password").is_empty(), "Username and password required"),
             "actions/github-script" => {

@@ -254,12 +254,14 @@ fn route(state: &mut State, caches: &CacheStore, repository: &str, request: &Req
         ["repos", o, r, rest @ ..] if *o == owner && *r == repo => match (method, rest) {
             ("GET", []) => Response::json(200, &json!({"full_name": repository, "default_branch": "main"})),
             ("GET", ["pulls"]) if request.param("state") == Some("closed") => {
-                let own = state.closed_pull_branches.iter().map(|branch| (branch, json!({"id": 1})));
+                let own = state.closed_pull_branches.iter().map(|branch| (branch, json!({"full_name": repository})));
                 // A fork that is gone has no repository.
-                let forks =
-                    state.closed_fork_branches.iter().zip([json!({"id": 2}), serde_json::Value::Null].into_iter().cycle());
+                let forks = state
+                    .closed_fork_branches
+                    .iter()
+                    .zip([json!({"full_name": "somebody/repo"}), serde_json::Value::Null].into_iter().cycle());
                 let pull = |(n, (branch, repo)): (usize, (&String, serde_json::Value))| {
-                    let base = json!({"ref": "main", "repo": {"id": 1}});
+                    let base = json!({"ref": "main", "repo": {"full_name": repository}});
                     json!({"number": 9_000 + n, "state": "closed", "head": {"ref": branch, "repo": repo}, "base": base})
                 };
                 paged(request, own.chain(forks).enumerate().map(pull).collect())

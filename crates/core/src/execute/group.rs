@@ -30,16 +30,21 @@ impl Group {
         if let Some(lock) = Lock::take_free(file)? {
             return Self::claimed(lock, None);
         }
-        let holder = holder(file, shutdown)?;
+        let (holder, is_here) = holder(file, shutdown)?;
         if !cancel {
             return Err(Error::failed(format!("process {holder} is already releasing this tag"))
                 .at(file, None)
                 .hint("wait for it, or let this one take over"));
         }
-        if let Some(pid) = Pid::from_raw(holder) {
-            // It may have ended since we read its id; then the lock is free.
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        let Some(pid) = Pid::from_raw(holder).filter(|_| is_here) else {
+            return Err(Error::failed(format!(
+                "process {holder} is already releasing this tag, in another container or machine"
+            ))
+            .at(file, None)
+            .hint("wait for it, or stop it there: its number means somebody else here"));
+        };
+        // It may have ended since we read its id; then the lock is free.
+        let _ = kill_process(pid, Signal::TERM);
         if let Some(lock) = Lock::wait_at_most(file, TAKEOVER, shutdown)? {
             return Self::claimed(lock, Some(holder));
         }
@@ -56,7 +61,8 @@ impl Group {
 
     /// Writes who we are into the locked file.
     fn claimed(mut lock: Lock, stopped: Option<i32>) -> Result<Self> {
-        lock.write(&std::process::id().to_string())?;
+        let own = std::process::id();
+        lock.write(&format!("{own} {}", identity(own).unwrap_or_default()))?;
         Ok(Self { lock, stopped })
     }
 }
@@ -68,16 +74,27 @@ impl Drop for Group {
     }
 }
 
-/// Who holds the lock. The holder writes its id right after it has the lock, so an empty file is a moment old at most.
-fn holder(path: &Path, shutdown: &Shutdown) -> Result<i32> {
+/// What tells a process from any other that had or has its number: its process-number namespace and when it began.
+fn identity(pid: u32) -> Option<String> {
+    let namespace = std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the start is field 22 (proc_pid_stat(5)).
+    let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?;
+    Some(format!("{} {started}", namespace.display()))
+}
+
+/// Who holds the lock, and whether that number means the same process here. The holder writes its id right after it has the lock, so an
+/// empty file is a moment old at most.
+fn holder(path: &Path, shutdown: &Shutdown) -> Result<(i32, bool)> {
     for _ in 0..50 {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        let (number, said) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         // Never a process group or ourselves: only a plain id of another process may be signalled.
-        if let Ok(pid) = text.trim().parse::<i32>()
-            && pid > 1
-            && pid.cast_unsigned() != std::process::id()
+        if let Ok(pid) = number.parse::<i32>()
+            && pid > 0
         {
-            return Ok(pid);
+            let is_here = pid.cast_unsigned() != std::process::id() && identity(pid.cast_unsigned()).is_some_and(|is| is == said);
+            return Ok((pid, is_here));
         }
         retry::sleep(Duration::from_millis(20), shutdown)?;
     }
@@ -106,7 +123,14 @@ mod tests {
         // So hold it from here under another name, and let a `sleep` be who is signalled.
         let first = Group::enter(&file, true, &Shutdown::new()).unwrap();
         let sleeper = crate::execute::process::Invocation::new("sleep").arg("60").daemon(&dir.path().join("log")).unwrap();
-        std::fs::write(&file, sleeper.to_string()).unwrap();
+        // The same number of another container, or of a process that began at another time, is nobody's to stop.
+        for other in ["pid:[1] 5".to_owned(), String::new(), identity(sleeper).unwrap() + "0"] {
+            std::fs::write(&file, format!("{sleeper} {other}")).unwrap();
+            let refused = Group::enter(&file, true, &Shutdown::new()).unwrap_err();
+            assert!(refused.to_string().contains("in another container"), "{refused}");
+        }
+        assert!(!std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap().contains(") Z "), "a stranger was stopped");
+        std::fs::write(&file, format!("{sleeper} {}", identity(sleeper).unwrap())).unwrap();
         let refused = Group::enter(&file, false, &Shutdown::new()).unwrap_err();
         assert!(refused.to_string().contains(&format!("process {sleeper}")), "{refused}");
         let waiter = std::thread::spawn(move || {

@@ -23,6 +23,18 @@ pub struct Shutdown {
 struct State {
     closing: bool,
     groups: BTreeSet<i32>,
+    held: usize,
+}
+
+/// Something that has to come to its end before the process does; see [`Shutdown::hold`].
+pub struct Hold {
+    shutdown: Shutdown,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shutdown.lock().held -= 1;
+    }
 }
 
 impl std::fmt::Debug for Shutdown {
@@ -47,6 +59,20 @@ impl Shutdown {
     #[must_use]
     pub fn is_closing(&self) -> bool {
         self.lock().closing
+    }
+
+    /// Keeps a stopped run from ending the process for as long as the value lives: for what must be put back. A second signal of the same
+    /// kind ends it all the same.
+    #[must_use]
+    pub fn hold(&self) -> Hold {
+        self.lock().held += 1;
+        Hold { shutdown: self.clone() }
+    }
+
+    /// True while something must come to its end first.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.lock().held > 0
     }
 
     /// # Errors

@@ -194,6 +194,8 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
         journal.complete(&plan.journal)?;
         return Ok(published(plan));
     }
+    // From here on the process does not end before the tags are whole, or back where they were.
+    let _held = registry.shutdown().hold();
     journal.save(&plan.journal)?;
     let put = put::run(plan, &registry, events);
     match put.done {

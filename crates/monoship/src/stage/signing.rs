@@ -4,10 +4,11 @@
 use crate::stage::Session;
 use crate::stage::publish::{self, ServicePlan};
 use monoship_core::error::{Error, Result};
-use monoship_core::event::Task;
+use monoship_core::event::{Level, Task};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::process::Invocation;
 use monoship_docker::cosign::{Cosign, Signer};
+use monoship_github::workflow;
 use monoship_plan::config::{Keyless, Signing as Configured};
 
 /// GitHub's issuer of identities for workflows, as a regular expression.
@@ -58,14 +59,30 @@ pub fn trusted(session: &Session) -> Result<Option<Signer>> {
     expected(session)
 }
 
-/// Every workflow of this repository.
+/// The workflow that `ci workflow` writes, run for a tag or for the default branch. Any workflow at any ref would be anybody's who may push
+/// a branch.
 fn repository(session: &Session) -> Result<String> {
     let remote = session.git().remote()?.ok_or_else(|| {
         Error::usage("[release] sign = \"keyless\" needs to know who signs")
             .hint("set `[release] identity` to a regular expression, or give the repository a git remote")
     })?;
     let words = [&remote.host, &remote.owner, &remote.name].map(|word| word.replace('.', r"\."));
-    Ok(format!("^https://{}/", words.join("/")))
+    let branch = workflow::written(&session.home)?.map(|written| written.branch.replace('.', r"\."));
+    let branch = branch.unwrap_or_else(|| "(main|master)".to_owned());
+    // A remote's letters may be written in either case.
+    Ok(format!(r"(?i)^https://{}/\.github/workflows/(images|xtask)\.yml@refs/(tags/.+|heads/{branch})$", words.join("/")))
+}
+
+/// What signs a branch's images, where that can be done here: a laptop has no identity, and what it pushes a release builds again.
+pub fn of_branch(session: &Session) -> Option<Signing> {
+    match Signing::of(session) {
+        Ok(signing) => signing,
+        Err(error) => {
+            let hint = "a release builds what is not signed again".to_owned();
+            session.events.notice(Level::Info, Some(Task::Publish), format!("these images are not signed: {error}"), Some(hint));
+            None
+        }
+    }
 }
 
 /// Makes the signatures of one release.

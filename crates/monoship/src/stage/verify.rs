@@ -263,7 +263,8 @@ impl<'a> Checks<'a> {
     fn signature(&mut self, digest: &Digest) {
         let Some((signer, cosign)) = &self.request.signature else { return };
         let Some(cosign) = cosign else {
-            return self.found(Check::Signature, Verdict::Unknown, "cosign, which could check it, is not here");
+            // What is expected and cannot be shown is not there.
+            return self.found(Check::Signature, Verdict::Failed, "cosign, which could check it, is not here");
         };
         match cosign.verify(&self.service.repository, digest, signer) {
             Ok(()) => self.found(Check::Signature, Verdict::Passed, format!("by {signer}")),

@@ -7,7 +7,7 @@ use monoship_core::error::{Error, Result};
 use crate::context::Context;
 use crate::stage::publication::{self, Naming, Noted};
 use crate::stage::publish::{self as steps, Item};
-use crate::stage::{Session, jobs};
+use crate::stage::{Session, jobs, signing};
 
 use super::Images;
 use super::build::Image as Built;
@@ -152,7 +152,9 @@ fn put(session: &Session, items: Vec<Item>, naming: &Naming, version: Option<&Ve
         return Ok(Vec::new());
     }
     let publication = steps::plan(&publication::request(session, items, naming), &session.registry)?;
-    if let Some(signing) = version.and_then(|version| version.signing.as_ref()) {
+    // A branch's images are what the next release carries forward: only what is signed is taken then.
+    let of_branch = if version.is_none() { signing::of_branch(session) } else { None };
+    if let Some(signing) = version.and_then(|version| version.signing.as_ref()).or(of_branch.as_ref()) {
         signing.sign(session, &publication)?;
     }
     steps::run(&publication, &session.registry, &session.events)

@@ -74,8 +74,10 @@ pub fn clear(repositories: &[Repository], is_cache: impl Fn(&Tag) -> bool, why: 
     let fates = repositories.iter().map(|repository| {
         let caches = matches!(repository.holds, Holds::Caches { .. });
         let goes = |node: &Node| caches && node.own_tags().next().is_some() && node.own_tags().all(&is_cache);
-        let fate = |node: &Node| if goes(node) { Fate::Drop(why.to_owned()) } else { Fate::Keep };
-        repository.fates(known).into_keys().map(|digest| (digest, fate(&repository.nodes[digest]))).collect()
+        let fate = |digest: &Digest, node: &Node| {
+            if goes(node) && repository.is_ours(digest, node, known) { Fate::Drop(why.to_owned()) } else { Fate::Keep }
+        };
+        repository.fates(known).into_keys().map(|digest| (digest, fate(digest, &repository.nodes[digest]))).collect()
     });
     settle(repositories, &fates.collect::<Vec<_>>(), known)
 }

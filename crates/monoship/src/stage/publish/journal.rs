@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, TagPlan};
-use monoship_core::error::{Error, Result, write_atomically};
+use monoship_core::error::{Error, Result, write_durably};
 use monoship_core::name::{Digest, ImageRef, ServiceName};
 
 /// The format's number; a file with another one is not ours to read.
@@ -73,7 +73,7 @@ impl Journal {
 
     pub(super) fn save(&self, path: &Path) -> Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(|e| Error::failed("cannot write the journal").source(e))?;
-        write_atomically(path, &text)
+        write_durably(path, &text)
     }
 
     pub(super) fn complete(&mut self, path: &Path) -> Result<()> {

@@ -16,7 +16,7 @@ use monoship_core::name::ImageRef;
 use monoship_docker::registry::{Registry, Verdict};
 
 /// How long a tag that is on its way when the run is stopped is waited for. Left alone, it could come after all others were put back.
-const PUT_LIMIT: Duration = Duration::from_millis(800);
+const PUT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why not everything was put.
 pub(super) struct Stop {

@@ -14,8 +14,9 @@ use monoship_core::execute::retry::Policy;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::registry::{Deletion, Registry};
 
-/// How long putting tags back may take once the run is stopped: a person who pressed Ctrl-C waits three seconds at most.
-const ROLLBACK_LIMIT: Duration = Duration::from_secs(2);
+/// How long putting tags back may take once the run is stopped. A registry that takes longer is not coming back; the process waits for it,
+/// and says so. Who cannot wait asks a second time to stop, and the journal stays.
+const ROLLBACK_LIMIT: Duration = Duration::from_mins(2);
 
 /// Puts the tags back that this run has put (`put`), and those of a dead run that it carried on. Returns the error to report: the one that led
 /// here, with what became of the tags as its hint. The journal goes where everything is as before; else it stays, so that a rerun completes
@@ -31,6 +32,10 @@ pub(super) fn run(
     let Stop { error, for_good } = stop;
     events.doing(&Task::Publish, "putting the tags back");
     let stopped = error.is_cancelled();
+    if stopped {
+        let hint = "stop it once more to end it here; a rerun then completes the publication".to_owned();
+        events.notice(Level::Info, Some(Task::Publish), "putting the tags back before it ends", Some(hint));
+    }
     // The run's own switch may be thrown already, and would refuse every request.
     let late = Late::after(registry.shutdown(), ROLLBACK_LIMIT);
     let registry = registry.clone().under(late.switch());
