@@ -2,7 +2,6 @@
 //! service, and runners.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use monoship_github::workflow::Signing;
 use monoship_github::workflow::{Layout, Options, write};
@@ -13,6 +12,8 @@ use crate::support::actions_runner::{ActionsRunner, Event, JobRun};
 use crate::support::engine::{environment_of, shared};
 use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
 use crate::support::repo::{Repo, SMALL_DOCKERFILE, git};
+use crate::support::turn::turn;
+use monoship_core::execute::lock::Lock;
 
 /// The services of the small repository.
 pub const SERVICES: [&str; 2] = ["api", "web"];
@@ -25,12 +26,6 @@ sbom = false
 provenance = false
 ";
 
-/// Whoever builds holds this: two builds at once on two cores only slow each other down.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The forge.
 pub struct Forge {
     pub origin: Repo,
@@ -38,7 +33,7 @@ pub struct Forge {
     pub cache: ActionsCache,
     pub namespace: String,
     agent: ureq::Agent,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Lock,
 }
 
 impl Forge {

@@ -9,6 +9,7 @@ use monoship_github::workflow::{Layout, Options, check, write};
 
 use crate::support::fetch::fetch;
 use crate::support::repo::{here, target_dir};
+use crate::support::turn;
 
 /// Versions that were looked at; a newer one may know more, and is tried when these are moved.
 const ZIZMOR: &str = "zizmor==1.32.0";
@@ -28,6 +29,7 @@ fn options(layout: Layout, registry: &str, signing: Signing) -> Options {
 
 /// Where a tool is kept across runs; got once, by its own registry's client.
 fn tool(folder: &str, get: impl Fn(&Path) -> Invocation) -> PathBuf {
+    let _alone = turn::at("linters");
     let dir = target_dir().join("linters").join(folder);
     if !dir.exists() {
         let made = tempfile::tempdir_in(target_dir()).unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use monoship_core::execute::process::Invocation;
@@ -11,15 +11,10 @@ use serde_json::{Value, json};
 
 use crate::support::engine::{TestEngine, environment_of, fresh_with_node, shared};
 use crate::support::repo::{Ran, Repo};
+pub use crate::support::turn::turn;
 
 /// The monorepo's services, in the order of every report.
 pub const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];
-
-/// Whoever builds holds this: two builds at once on two cores only slow each other down, and their images have the same names.
-pub fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A fresh clone that builds on the shared engine.
 pub fn clone() -> Repo {

