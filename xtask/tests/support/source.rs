@@ -72,7 +72,7 @@ fn paths<'c>(code: &'c str, name: &'c str) -> impl Iterator<Item = usize> + 'c {
     code.match_indices(name).map(|(at, _)| at).filter(move |at| {
         let (before, after) = (&code[..*at], &code[at + name.len()..]);
         // `::std::fs` is `std::fs`; `my::std::fs` is not.
-        let own = before.strip_suffix("::").map_or(true, |start| !start.ends_with(is_word));
+        let own = before.strip_suffix("::").is_none_or(|start| !start.ends_with(is_word));
         own && !before.ends_with(is_word) && (name.ends_with('!') || !after.starts_with(is_word) && has_use(name, after))
     })
 }

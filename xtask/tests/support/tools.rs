@@ -72,7 +72,7 @@ impl Tool {
     /// Every folder below the root that a library lies in: not only those that the loader knows by itself.
     pub fn libraries(&self) -> Vec<PathBuf> {
         fn walk(folder: &Path, found: &mut BTreeSet<PathBuf>) {
-            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap()) {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
                 let name = entry.file_name().into_string().unwrap_or_default();
                 if entry.file_type().unwrap().is_dir() {
                     walk(&entry.path(), found);
