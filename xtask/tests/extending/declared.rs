@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use crate::harness::{Shop, server};
+use crate::support::engine::shared;
 use crate::support::repo::git;
+use monoship_core::execute::shutdown::Shutdown;
 
 #[test]
 fn services_from_a_loop_are_built_each_with_its_arguments() {
@@ -14,8 +16,13 @@ fn services_from_a_loop_are_built_each_with_its_arguments() {
     shop.repo.example("services", &["build", "web-eu", "web-us", "--push"]).exits(0);
     for (service, region) in [("web-eu", "eu"), ("web-us", "us")] {
         assert_eq!(shop.tags(service), ["main"]);
-        let shown = shop.repo.example("services", &["layers", &shop.image(service, "main")]).exits(0);
-        assert!(shown.stdout.contains(&format!("REGION={region}")), "{}", shown.stdout);
+        let dry = shop.repo.example("services", &["build", service, "--force", "--dry-run"]).exits(0);
+        assert!(dry.stdout.contains(&format!("REGION={region}")), "{}", dry.stdout);
+        let env = "{{.Config.Env}}";
+        let image = shop.image(service, "main");
+        shared().engine.docker().args(["pull", "--quiet", &image]).read(&Shutdown::new()).unwrap();
+        let inside = shared().engine.docker().args(["image", "inspect", "--format", env, &image]).read(&Shutdown::new()).unwrap();
+        assert!(inside.contains(&format!("REGION={region}")), "{inside}");
     }
 }
 
