@@ -25,6 +25,47 @@
 //! of build arguments are in neither.
 //!
 //! The `base` target's fingerprint is made by the same function.
+//!
+//! # What is hashed is what a builder is handed
+//!
+//! Each way in which what a builder gets can differ from what git, the Dockerfile or a tag says, how it is met, and the test for it.
+//! What cannot be known is built, or named in a warning.
+//!
+//! Files, where git's word does not tell what is on disk (`git::listing`; tests in `git/tests/bytes.rs`, and all of them at random, held
+//! against a real builder, in `e2e/handed.rs`):
+//!
+//! | what | how it is met | test |
+//! |---|---|---|
+//! | filters (`filter=`, LFS), `ident`, `working-tree-encoding`, `text`, `eol`, `core.autocrlf` | such files are hashed as they lie on disk, clean or not | `a_clean_file_that_is_converted_…`, `line_ends_that_…` |
+//! | a Git LFS pointer in place of the file | a warning; an error in a release | `a_file_that_git_lfs_has_…` |
+//! | `skip-worktree`, `assume-unchanged`, `core.ignoreStat`, intent-to-add, conflicts, sparse checkouts and indexes | on disk: hashed; not there: not sent | `what_git_was_told_not_to_look_at_…`, `an_unmerged_…`, `a_sparse_…` |
+//! | `core.fileMode`, `core.symlinks`, `core.trustCtime`, `core.checkStat`, `core.fsmonitor` set so that git looks less closely | not the user's to set here | `settings_that_make_git_look_less_closely_…` |
+//! | other bits than the executable one, folders' bits, empty folders, extended attributes, pipes | counted where the main context is seen; pruned contexts have none | `bits_empty_folders_and_extended_attributes_count` |
+//! | ignored files (`.gitignore`, `info/exclude`, the user's own excludes) that COPY or a mount of the main context takes | the context is walked as the builder's sender walks it | `files_that_git_ignores_…` |
+//! | repositories and submodules within, whatever they ignore; `.git` itself | as any file; a warning for `.git` | `repositories_and_submodules_within_…` |
+//! | links in the path of a COPY, wildcards among them | what they lead to counts too | `links_in_the_path_of_a_pattern_…` |
+//! | spellings on a file system that does not tell them apart (`core.ignoreCase`, `core.precomposeUnicode`) | the name on disk counts, and is hashed where git has another | `links…`, by the walk |
+//! | names that are not UTF-8 | a warning: no builder takes them | `a_name_that_is_not_utf8_…` |
+//! | our own state in the context | does not count, and is named in a warning | `our_own_state_…` |
+//! | an edit between plan and build | refused (`stage::project::check_unchanged`) | `e2e/breaks.rs` |
+//! | times of modification | not in BuildKit's keys; images' times are clamped | `bits_…` |
+//!
+//! What comes from elsewhere (`stage::inputs`, `stage::outside`, `stage::given`; tests in `e2e/bytes.rs`):
+//!
+//! | what | how it is met | test |
+//! |---|---|---|
+//! | base images, with all that their configuration brings (ENV, USER…) | by digest, from `xtask.lock`; a stand-in by its own | `an_image_without_a_pin_is_refused` |
+//! | their ONBUILD triggers, which take files no line of the Dockerfile names | noted in `xtask.lock`; the whole main context counts then | `triggers_of_an_image_…`, `an_image_with_triggers_…` |
+//! | `DOCKER_DEFAULT_PLATFORM`, which buildx takes for `--platform` | taken for it here too | `the_platform_of_the_users_client_…` |
+//! | the frontend of `# syntax=` or `BUILDKIT_SYNTAX` | pinned like a base image, and handed on so; a warning where it cannot be | `the_frontend_is_pinned_like_a_base_image` |
+//! | the scanner that makes SBOMs | the same | `e2e/pushes.rs` |
+//! | `ADD` of an address without checksum, of a branch or tag of a repository | asked each time: a strong ETag, the content's hash, the commit; where nobody answers it is built, with a warning | `an_address_whose_content_moves_is_asked_again` |
+//! | named contexts: folders, images, addresses | read like the main context; pinned; asked | `e2e` of `contexts` |
+//! | `TARGET*` and `BUILD*`, which BuildKit sets itself | known without `--platform` too; the builder's own platform counts where it is read | `every_argument_that_buildkit_sets_by_itself_…` |
+//! | `BUILDKIT_*` and `SOURCE_DATE_EPOCH` among the arguments | always counted | the properties in `fingerprint/tests.rs` |
+//! | proxies (`HTTP_PROXY` and its like), from the user's client | no part of keys or images, but where an ARG declares them: give them in `build-args` then | |
+//! | secrets, SSH agents | that they are there, never their values | `stage::given` |
+//! | what a RUN fetches, cache mounts | nobody can know: the step's text counts, as for BuildKit | |
 
 use std::collections::{BTreeMap, BTreeSet};
 

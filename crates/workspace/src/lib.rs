@@ -4,7 +4,6 @@ pub mod contents;
 pub mod context;
 pub mod dockerfile;
 pub mod dockerignore;
-pub mod folder;
 pub mod git;
 pub mod glob;
 pub mod graph;

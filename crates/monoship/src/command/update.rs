@@ -3,7 +3,7 @@
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
 use crate::stage::configuration;
-use crate::stage::inputs::{PINS, digest_of, pinned_images};
+use crate::stage::inputs::{self, PINS, digest_of, pinned_images};
 use crate::stage::project;
 use monoship_core::error::Result;
 
@@ -18,6 +18,7 @@ pub fn run(flags: &cli::Update, surroundings: &Surroundings<'_>) -> Result<Finis
     let path = session.home.join(PINS);
     let mut pins = configuration::pins(&path)?;
     let moved = pins.update(&images, flags.image.as_ref(), &|image| digest_of(&session.registry, image))?;
+    inputs::note_triggers(&session, &mut pins, &moved);
     configuration::save_pins(&pins, &path)?;
     reporter.finish();
     let mut text = String::new();

@@ -18,12 +18,14 @@ use monoship_docker::spec::{BuildSpec, SecretValue};
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
 use monoship_plan::fingerprint::Parts;
 use monoship_plan::part::{Kind, Part};
-use monoship_workspace::dockerfile::{Mounted, Slice};
-use monoship_workspace::folder;
+use monoship_workspace::dockerfile::{Address, Mounted, Slice};
+use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::git::Tree;
+use monoship_workspace::sent::Sent;
 
-use crate::stage::Session;
 use crate::stage::inputs::{Bases, Target};
 use crate::stage::project::Project;
+use crate::stage::{STATE, Session, outside};
 
 /// How long a program may take that prints a secret: a person may have to touch a key.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -262,28 +264,33 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
                 return Err(error.hint("mend `contexts` in xtask.toml"));
             }
             let shown = path.trim_start_matches("./").trim_end_matches('/');
-            let entries = folder::contents(&root)?.into_iter().map(|(path, value)| (format!("{shown}/{path}"), value));
+            let ignore = root.join(".dockerignore");
+            let ignore = if ignore.is_file() { Ignore::load(&ignore)? } else { Ignore::default() };
+            let sent = Sent::on_disk(&root, &Tree::default(), &ignore, &BTreeSet::from([".".to_owned()]), STATE)?;
+            let entries = sent.entries().iter().map(|entry| {
+                let mut value = String::new();
+                entry.describe(&mut value);
+                (format!("{shown}/{}", entry.path), value)
+            });
             Part::new(Kind::Files, entries)
         }
         ContextSource::Image(image) => setting(bases.pinned(image).unwrap_or_else(|| image.to_string())),
         ContextSource::Remote(address) => {
-            if !is_fixed(address) {
-                let message =
-                    format!("what the build context `{name}` holds at {address} is not looked at: a change there builds nothing");
-                let hint = "name a commit: `…#<40 hexadecimal digits>`".to_owned();
-                session.events.notice(Level::Warning, None, message, Some(hint));
-            }
-            setting(address.clone())
+            let address = Address { address: address.clone(), line: 0, checksum: false };
+            let held = match if address.is_pinned() { Ok(String::new()) } else { outside::ask(session, &address) } {
+                Ok(held) => held,
+                Err(why) => {
+                    let message = format!("what the build context `{name}` holds at {} is not known: {why}", address.address);
+                    let hint = "what uses it is built each time; name a commit: `…#<40 hexadecimal digits>`".to_owned();
+                    session.events.notice(Level::Warning, None, message, Some(hint));
+                    outside::unknown(session)
+                }
+            };
+            setting(format!("{} {held}", address.address))
         }
         ContextSource::Target(target) => setting(target.clone()),
     };
     Ok([("given".to_owned(), part)].into())
-}
-
-/// True where an address names a commit, which cannot change.
-fn is_fixed(address: &str) -> bool {
-    let fragment = address.split_once('#').map(|(_, fragment)| fragment.split(':').next().unwrap_or_default());
-    fragment.is_some_and(|commit| commit.len() >= 40 && commit.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Tells what is given and used by nobody: a word that is mistyped gives nothing, and says nothing either.

@@ -14,7 +14,7 @@ use monoship_docker::capability::Capabilities;
 use monoship_docker::engine::Engine;
 use monoship_docker::registry::Registry;
 use monoship_plan::config::given::Given;
-use monoship_plan::config::pins::Pins;
+use monoship_plan::config::pins::{Moved, Pins};
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::fingerprint::{self, Inputs, Parts};
 use monoship_plan::part::MainContext;
@@ -90,10 +90,20 @@ impl Bases {
 
     /// What tells one content of a tool's image (the frontend, the scanner) from another, with its name.
     fn tool(&self, image: &ImageRef) -> String {
-        match self.identity(image) {
-            Some(digest) if image.digest().is_none() => format!("{image}@{digest}"),
+        match (self.stand_ins.get(image), self.pins.get(image)) {
+            (Some(digest), _) => format!("{image}@stand-in {digest}"),
+            (None, Some(digest)) if image.digest().is_none() => format!("{image}@{digest}"),
             _ => image.to_string(),
         }
+    }
+
+    /// What a target reaches, with what the images it starts from bring along (ONBUILD).
+    #[must_use]
+    pub fn with_triggers<'d>(&self, mut slice: dockerfile::Slice<'d>) -> dockerfile::Slice<'d> {
+        if slice.images().any(|base| self.pins.takes_files(&base.image)) {
+            slice.see_everything();
+        }
+        slice
     }
 
     /// A tool's image as a builder is told it.
@@ -272,6 +282,7 @@ pub fn ensure_bases(
     let real = images.iter().filter(|image| !stand_ins.contains_key(image));
     let resolve = |image: &ImageRef| digest_of(&session.registry, image);
     let mut moved = pins.ensure(real, request.locked, &resolve)?;
+    note_triggers(session, &mut pins, &moved);
     for tool in tools.iter().filter(|image| !stand_ins.contains_key(image)) {
         match pins.ensure([tool], request.locked, &resolve) {
             Ok(pinned) => moved.extend(pinned),
@@ -292,6 +303,20 @@ pub fn ensure_bases(
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }
     Ok(Bases { pins, stand_ins, otherwise: None })
+}
+
+/// Asks for the triggers of images that were just pinned. Where they cannot be read, what they take of the main context is not known.
+pub fn note_triggers(session: &Session, pins: &mut Pins, moved: &[Moved]) {
+    for pin in moved {
+        match outside::triggers(&session.registry, &pin.image.with_digest(pin.after.clone())) {
+            Ok(triggers) => pins.note_triggers(&pin.image, triggers),
+            Err(error) => {
+                let message = format!("whether {} has ONBUILD triggers is not known: {error}", pin.image.familiar());
+                let hint = "what they copy does not count as an input; `cargo xtask update` asks again".to_owned();
+                session.events.notice(Level::Warning, None, message, Some(hint));
+            }
+        }
+    }
 }
 
 /// The image that makes the SBOM, where one is made.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 use ring::digest;
+use serde::Deserialize;
 
 use crate::stage::Session;
 use crate::stage::project::Project;
@@ -14,6 +15,8 @@ use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_core::execute::http::{Http, Request};
 use monoship_core::name::{ImageRef, hex};
+use monoship_docker::manifest::Document;
+use monoship_docker::registry::Registry;
 use monoship_plan::config::Sbom;
 use monoship_plan::services::discover;
 use monoship_workspace::dockerfile::{Address, Dockerfile, Slice};
@@ -27,6 +30,9 @@ pub const SYNTAX_ARGUMENT: &str = "BUILDKIT_SYNTAX";
 
 /// An address is given up after this.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Configurations of images are a few kB.
+const MAX_CONFIG: u64 = 4 << 20;
 
 /// So much of an address is read to know its content, where the server has no word for it.
 const MAX_READ: u64 = 64 << 20;
@@ -44,6 +50,35 @@ pub fn frontend(dockerfile: &Dockerfile, args: &BTreeMap<String, String>) -> Res
         None => error.at(dockerfile.path(), Some(1)),
     };
     written.map(|written| written.parse().map_err(at)).transpose()
+}
+
+/// The ONBUILD triggers of an image that is named by its digest; of several platforms the first one's.
+///
+/// # Errors
+/// When its registry does not answer, or what it answers is no image.
+pub fn triggers(registry: &Registry, image: &ImageRef) -> Result<Vec<String>> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Config {
+        on_build: Option<Vec<String>>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Image {
+        config: Config,
+    }
+    let mut image = image.clone();
+    let manifest = loop {
+        match registry.need_manifest(&image)?.document()? {
+            Document::Manifest(manifest) => break manifest,
+            Document::Index(index) => match index.images().next() {
+                Some(first) => image = image.with_digest(first.digest.clone()),
+                None => return Ok(Vec::new()),
+            },
+        }
+    };
+    let bytes = registry.blob(&image, &manifest.config.digest, MAX_CONFIG)?;
+    Ok(serde_json::from_slice::<Image>(&bytes).unwrap_or_default().config.on_build.unwrap_or_default())
 }
 
 /// The frontends of every build of the workspace.
@@ -80,16 +115,7 @@ pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result
     if unpinned.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let git = session.git();
-    let asked = unpinned.par_iter().map(|address| {
-        let held = match address.repository() {
-            _ if address.address.contains('$') => Err("it depends on a variable that has no value here".to_owned()),
-            Some((place, revision)) => of_repository(&git, place, revision),
-            None => of_url(&session.http, &address.address),
-        };
-        (*address, held)
-    });
-    let asked: Vec<_> = asked.collect();
+    let asked: Vec<_> = unpinned.par_iter().map(|address| (*address, ask(session, address))).collect();
     session.shutdown.check()?;
     let mut all = BTreeMap::new();
     for (address, held) in asked {
@@ -99,12 +125,29 @@ pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result
             let hint =
                 "what it goes into is built each time; pin it with `ADD --checksum=sha256:…`, or a commit's full id".to_owned();
             session.events.notice(Level::Warning, None, message, Some(hint));
-            let moment = session.begun.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
-            format!("unknown at {moment}")
+            unknown(session)
         });
         all.insert(address.address.clone(), held);
     }
     Ok(all)
+}
+
+/// What an address holds, or a fragment that says why nobody can tell.
+///
+/// # Errors
+/// See above.
+pub fn ask(session: &Session, address: &Address) -> Result<String, String> {
+    match address.repository() {
+        _ if address.address.contains('$') => Err("it depends on a variable that has no value here".to_owned()),
+        Some((place, revision)) => of_repository(&session.git(), place, revision),
+        None => of_url(&session.http, &address.address),
+    }
+}
+
+/// What an address counts as holding that cannot be asked: what no run before has met.
+pub fn unknown(session: &Session) -> String {
+    let moment = session.begun.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("unknown at {moment}")
 }
 
 /// The server's own word for the content, where that is one (a strong `ETag`, which BuildKit goes by too), else the content's hash.

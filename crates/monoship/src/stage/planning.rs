@@ -52,7 +52,7 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
     cut.warn(session);
     let mut targets = inputs::of_services(session, request, &services, &cut);
     targets.push(inputs::of_base(session, request));
-    let slices = targets.par_iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
+    let slices = targets.par_iter().map(|target| Ok(bases.with_triggers(target.slice(project)?))).collect::<Result<Vec<_>>>()?;
     if project.root != session.home {
         project::check_copied(project, &slices)?;
     }

@@ -131,9 +131,10 @@ fn inputs_of(
     let services: Vec<Service> = discover(config, &project.packages(), &names)?.into_iter().filter(is_wanted).collect();
     let cut = contexts::plan(project, &services)?;
     let targets = inputs::of_services(session, request, &services, &cut);
-    let slices = targets.iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
     let pins = project.workspace.contents().text(PINS);
     let pins = pins.map(|text| Pins::parse(&text, &project.root.join(PINS))).transpose()?.unwrap_or_default();
-    let gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, &bases.at(pins))?;
+    let bases = bases.at(pins);
+    let slices = targets.iter().map(|target| Ok(bases.with_triggers(target.slice(project)?))).collect::<Result<Vec<_>>>()?;
+    let gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, &bases)?;
     Ok(services.into_iter().map(|service| service.name).zip(gathered).collect())
 }

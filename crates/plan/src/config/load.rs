@@ -38,6 +38,10 @@ pub fn of_text(
         }
         written = merged.try_into().map_err(|error: toml::de::Error| explained(error.message()).at(file, None))?;
     }
+    // buildx takes it for `--platform` where none is given, so it decides what is built.
+    if let Some(platform) = env.get("DOCKER_DEFAULT_PLATFORM").filter(|_| written.images.platforms.is_none()) {
+        written.images.platforms = Some(vec![platform.parse()?]);
+    }
     // Git is asked only where the answer counts.
     let named = written.images.registry.is_some() && written.images.namespace.is_some();
     let remote = if named { None } else { remote()? };
@@ -137,6 +141,15 @@ mod tests {
         assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:3: unknown key `namepsace`", "did you mean `namespace`?"));
         let (shown, hint) = error("[chache]\ngha = true\n");
         assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:1: unknown key `chache`", "did you mean `cache`?"));
+    }
+
+    #[test]
+    fn the_platform_of_the_users_client_counts_where_none_is_configured() {
+        let vars = [("DOCKER_DEFAULT_PLATFORM", "linux/arm64")];
+        let platforms =
+            |text: &str| load_text(text, &vars).unwrap().images.platforms.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(platforms(""), ["linux/arm64"]);
+        assert_eq!(platforms("[images]\nplatforms = ['linux/amd64']\n"), ["linux/amd64"]);
     }
 
     #[test]

@@ -7,7 +7,13 @@
 //!
 //! [images]
 //! "docker.io/library/node:24-slim" = "sha256:…"
+//!
+//! [onbuild]
+//! "docker.io/acme/runner:1" = ["COPY . /app"]
 //! ```
+//!
+//! `onbuild` is there where a pinned image has triggers: a stage that starts from it executes them, so that a plan must know them, on a
+//! machine that cannot ask as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,6 +30,7 @@ const VERSION: u32 = 1;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pins {
     images: BTreeMap<ImageRef, Digest>,
+    onbuild: BTreeMap<ImageRef, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +39,8 @@ struct Written {
     version: u32,
     #[serde(default)]
     images: BTreeMap<String, String>,
+    #[serde(default)]
+    onbuild: BTreeMap<String, Vec<String>>,
 }
 
 /// A pin that was made or moved.
@@ -74,6 +83,11 @@ impl Pins {
             }
             pins.images.insert(parsed, digest.parse().map_err(wrong)?);
         }
+        for (image, triggers) in written.onbuild {
+            let line = text.rfind(&format!("\"{image}\"")).map(line_of);
+            let parsed = image.parse().map_err(|error: Error| Error::usage(error.to_string()).at(path, line).hint(hint))?;
+            pins.onbuild.insert(parsed, triggers);
+        }
         Ok(pins)
     }
 
@@ -84,6 +98,11 @@ impl Pins {
         for (image, digest) in &self.images {
             // A reference holds no character that TOML would escape: `ImageRef` saw to that.
             text.extend(["\"", &image.to_string(), "\" = \"", digest.as_str(), "\"\n"]);
+        }
+        let triggers = self.onbuild.iter().filter(|(_, triggers)| !triggers.is_empty());
+        for (at, (image, triggers)) in triggers.enumerate() {
+            let list = toml::Value::from(triggers.clone()).to_string();
+            text.extend([if at == 0 { "\n[onbuild]\n\"" } else { "\"" }, &image.to_string(), "\" = ", &list, "\n"]);
         }
         text
     }
@@ -98,6 +117,22 @@ impl Pins {
     #[must_use]
     pub fn pinned(&self, image: &ImageRef) -> Option<ImageRef> {
         self.get(image).map(|digest| image.with_digest(digest.clone()))
+    }
+
+    /// Notes the triggers of an image at its pinned digest.
+    pub fn note_triggers(&mut self, image: &ImageRef, triggers: Vec<String>) {
+        self.onbuild.insert(image.clone(), triggers);
+    }
+
+    /// True where a stage that starts from this image takes files of the main context without saying so.
+    #[must_use]
+    pub fn takes_files(&self, image: &ImageRef) -> bool {
+        let takes = |trigger: &String| {
+            let words: Vec<String> = trigger.split_whitespace().take(2).map(str::to_ascii_uppercase).collect();
+            let first = words.first().map_or("", String::as_str);
+            matches!(first, "COPY" | "ADD") || first == "RUN" && words.get(1).is_some_and(|flag| flag.starts_with("--MOUNT"))
+        };
+        self.onbuild.get(image).is_some_and(|triggers| triggers.iter().any(takes))
     }
 
     /// Every pin.
@@ -143,6 +178,7 @@ impl Pins {
             });
         }
         self.images.retain(|image, _| images.contains(image));
+        self.onbuild.retain(|image, _| images.contains(image));
         let chosen = images.iter().filter(|image| image.digest().is_none() && only.is_none_or(|only| only == *image));
         let mut moved = Vec::new();
         for image in chosen {
@@ -187,6 +223,28 @@ mod tests {
     }
 
     #[test]
+    fn triggers_of_an_image_are_written_read_back_and_known_for_what_they_take() {
+        let path = Path::new("xtask.lock");
+        let mut pins = Pins::default();
+        let lists: [(&str, &[&str], bool); 4] = [
+            ("a", &["RUN npm ci", "COPY . \"/app\""], true),
+            ("b", &["RUN --mount=type=bind,target=/x make"], true),
+            ("c", &["RUN make", "ENV A=copy"], false),
+            ("d", &[], false),
+        ];
+        for (name, triggers, takes) in lists {
+            pins.ensure([&image(name)], false, &resolved).unwrap();
+            pins.note_triggers(&image(name), triggers.iter().map(ToString::to_string).collect());
+            assert_eq!(pins.takes_files(&image(name)), takes, "{name}");
+        }
+        let text = pins.to_text();
+        assert!(text.contains("\n[onbuild]\n\"docker.io/library/a\" = ["), "{text}");
+        assert_eq!(Pins::parse(&text, path).unwrap().to_text(), text);
+        pins.update(&BTreeSet::from([image("d")]), None, &resolved).unwrap();
+        assert!(!pins.to_text().contains("onbuild"), "{}", pins.to_text());
+    }
+
+    #[test]
     fn locked_refuses_to_pin_and_says_how_to() {
         let mut pins = Pins::default();
         let own = image("node:24").with_digest(Digest::of(b"own"));
@@ -200,7 +258,10 @@ mod tests {
     #[test]
     fn an_update_moves_what_moved_and_drops_what_is_no_longer_used() {
         let old = Digest::of(b"then");
-        let mut pins = Pins { images: ["node:24", "alpine", "unused"].map(|name| (image(name), old.clone())).into() };
+        let mut pins = Pins {
+            onbuild: BTreeMap::new(),
+            images: ["node:24", "alpine", "unused"].map(|name| (image(name), old.clone())).into(),
+        };
         let used = BTreeSet::from([image("node:24"), image("alpine")]);
         let moved = pins.update(&used, Some(&image("alpine")), &resolved).unwrap();
         assert_eq!(moved, [Moved { image: image("alpine"), before: Some(old.clone()), after: Digest::of(b"now") }]);

@@ -190,6 +190,12 @@ impl Slice<'_> {
         &self.contexts
     }
 
+    /// Counts the whole main context as seen: an image that it starts from has triggers that look at it.
+    pub fn see_everything(&mut self) {
+        let line = self.images.values().copied().min().unwrap_or(1);
+        self.sources.insert(ContextSource { pattern: ".".to_owned(), line });
+    }
+
     /// The addresses that it fetches.
     #[must_use]
     pub fn addresses(&self) -> &BTreeSet<Address> {

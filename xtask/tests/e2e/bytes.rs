@@ -1,0 +1,154 @@
+//! What is hashed is what is built: files that git ignores or converts, addresses, arguments that BuildKit sets, the frontend. Each as a user
+//! met it with another tool, on a Dockerfile of a few lines.
+
+use std::sync::{Arc, Mutex};
+
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+
+use crate::harness::{clone, sh, turn};
+use crate::support::engine::shared;
+use crate::support::http::{Response, Server};
+use crate::support::repo::Repo;
+
+/// A clone whose one service is built by these lines of a Dockerfile.
+fn with(lines: &str) -> Repo {
+    let repo = clone();
+    repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n\n{lines}\n"));
+    repo.write("apps/api/dist/main.js", "1");
+    repo.commit("a short Dockerfile");
+    repo
+}
+
+/// The line of `plan` about the service.
+fn plan(repo: &Repo) -> String {
+    let said = repo.xtask(&["plan", "--explain"]).exits(0);
+    format!("{}{}", said.stdout, said.stderr)
+}
+
+fn fingerprint(repo: &Repo) -> String {
+    let plan = repo.xtask(&["plan", "--json"]).exits(0).json();
+    plan["services"][0]["fingerprint"].as_str().unwrap_or_else(|| panic!("{plan:#}")).to_owned()
+}
+
+#[test]
+fn an_edit_to_a_file_that_git_ignores_and_the_dockerfile_copies_is_built() {
+    let _turn = turn();
+    let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
+    assert_eq!(sh(&repo, "git status --short"), "");
+    repo.xtask(&["build"]).exits(0);
+    assert!(plan(&repo).contains("skip"), "{}", plan(&repo));
+    repo.write("apps/api/dist/main.js", "2");
+    let said = plan(&repo);
+    assert!(said.contains("build") && said.contains("file apps/api/dist/main.js changed"), "{said}");
+    // So with a mount of the whole context, permission bits and folders that git does not know.
+    repo.write("Dockerfile.monorepo-optimized", "FROM scratch AS base\nFROM scratch AS api\nCOPY apps/api /app\n");
+    let edits = ["chmod 600 apps/api/dist/main.js", "mkdir apps/api/empty", "rm -r apps/api/dist", "ln -s x apps/api/dist"];
+    let mut known = vec![fingerprint(&repo)];
+    for edit in edits {
+        sh(&repo, edit);
+        let now = fingerprint(&repo);
+        assert!(!known.contains(&now), "{edit}");
+        known.push(now);
+    }
+}
+
+#[test]
+fn clones_of_one_commit_with_other_bytes_on_disk_have_other_fingerprints() {
+    let _turn = turn();
+    let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");
+    sh(&repo, "git config filter.fake.clean 'sed s/REAL/POINTER/'; git config filter.fake.smudge 'sed s/POINTER/REAL/'");
+    repo.write(".gitattributes", "*.bin filter=fake\n");
+    repo.write("apps/api/src/a.bin", "REAL");
+    repo.commit("a filtered file");
+    let converted = fingerprint(&repo);
+    sh(
+        &repo,
+        "git config --unset filter.fake.smudge; git config --unset filter.fake.clean; rm apps/api/src/a.bin; git checkout apps/api/src/a.bin",
+    );
+    assert_eq!((repo.read("apps/api/src/a.bin"), sh(&repo, "git status --short")), ("POINTER".to_owned(), String::new()));
+    assert_ne!(fingerprint(&repo), converted);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    repo.write(".gitattributes", "*.bin filter=lfs -text\n");
+    repo.write("apps/api/src/a.bin", pointer);
+    let said = plan(&repo);
+    assert!(said.contains("`apps/api/src/a.bin` is a Git LFS pointer") && said.contains("git lfs pull"), "{said}");
+}
+
+#[test]
+fn a_stage_that_is_chosen_by_the_builders_own_platform_is_built_without_naming_one() {
+    let _turn = turn();
+    let own = monoship_core::name::Platform::native();
+    let arch = own.parts()[1];
+    for argument in ["TARGETARCH", "BUILDARCH"] {
+        let repo = with(&format!("FROM scratch AS rt-{arch}\nFROM rt-${{{argument}}} AS api\nCOPY apps/api/src /app"));
+        repo.xtask(&["build"]).exits(0);
+        repo.xtask(&["plan", "--platform", own.as_str()]).exits(0);
+    }
+}
+
+#[test]
+fn an_address_whose_content_moves_is_asked_again() {
+    let _turn = turn();
+    let content = Arc::new(Mutex::new("one"));
+    let served = Arc::clone(&content);
+    let server = Server::start(move |_| Response::bytes(200, served.lock().unwrap().as_bytes().to_vec()));
+    let url = format!("{}/cfg.json", server.url());
+    let repo = with(&format!("FROM scratch AS api\nADD {url} /app/"));
+    repo.xtask(&["build"]).exits(0);
+    assert!(plan(&repo).contains("skip"), "{}", plan(&repo));
+    *content.lock().unwrap() = "two";
+    let said = plan(&repo);
+    assert!(said.contains(&format!("{url} changed")), "{said}");
+    // Where nobody answers nobody knows, and it is built.
+    drop(server);
+    let said = plan(&repo);
+    assert!(said.contains("what it holds is not known") && said.contains("--checksum") && said.contains("build"), "{said}");
+    let pinned = with(&format!("FROM scratch AS api\nADD --checksum=sha256:{} {url} /app/", "0".repeat(64)));
+    let said = plan(&pinned);
+    assert!(!said.contains("is not known"), "{said}");
+}
+
+/// Pushes an image of this Dockerfile to the engine's registry; its name.
+fn push(name: &str, dockerfile: &str) -> String {
+    let engine = &shared().engine;
+    let (dir, name) = (tempfile::tempdir().unwrap(), format!("{}/{name}", engine.registry.unwrap()));
+    std::fs::write(dir.path().join("Dockerfile"), dockerfile).unwrap();
+    let output = format!("type=image,name={name},push=true");
+    let call: Invocation = engine.buildx().args(["build", "--quiet", "--provenance=false", "--output", &output]);
+    call.arg(dir.path()).read(&Shutdown::new()).unwrap();
+    name
+}
+
+#[test]
+fn an_image_with_triggers_takes_files_that_no_line_of_the_dockerfile_names() {
+    let _turn = turn();
+    let name = push("triggers-of-a-test:1", "FROM scratch\nLABEL a=b\nONBUILD COPY apps/api/dist /app\n");
+    let repo = with(&format!("FROM {name} AS api"));
+    repo.xtask(&["build"]).exits(0);
+    assert!(repo.read("xtask.lock").contains("COPY apps/api/dist /app"), "{}", repo.read("xtask.lock"));
+    assert!(plan(&repo).contains("skip"), "{}", plan(&repo));
+    repo.write("apps/api/dist/main.js", "2");
+    let said = plan(&repo);
+    assert!(said.contains("file apps/api/dist/main.js changed"), "{said}");
+}
+
+#[test]
+fn the_frontend_is_pinned_like_a_base_image() {
+    let _turn = turn();
+    let frontend = |content: &str| push("frontend-of-a-test:1", &format!("FROM scratch\nLABEL content={content}\n"));
+    let name = frontend("one");
+    let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");
+    repo.write("Dockerfile.monorepo-optimized", &format!("# syntax={name}\n{}", repo.read("Dockerfile.monorepo-optimized")));
+    let refused = repo.xtask(&["build", "--locked"]).fails();
+    assert!(refused.stderr.contains(&format!("`{name}` is not pinned in xtask.lock")), "{}", refused.stderr);
+    repo.xtask(&["update"]).exits(0);
+    let (lock, before) = (repo.read("xtask.lock"), fingerprint(&repo));
+    assert!(lock.contains(&format!("\"{name}\" = \"sha256:")), "{lock}");
+    let shown = repo.xtask(&["build", "--dry-run", "--force"]).exits(0).stdout;
+    assert!(shown.contains(&format!("BUILDKIT_SYNTAX={name}@sha256:")), "{shown}");
+    frontend("two");
+    assert_eq!(fingerprint(&repo), before, "a tag that moves is nothing to a pin");
+    assert!(repo.xtask(&["update"]).exits(0).stdout.contains(&name));
+    assert_ne!(fingerprint(&repo), before);
+}
