@@ -3,14 +3,15 @@
 //! What git calls clean is not read, but where git's word does not tell what is on disk. These are looked at:
 //!
 //! - files that attributes convert on their way (`filter`, LFS among them; `ident`, `working-tree-encoding`, `text`, `eol`), and all of
-//!   them under `core.autocrlf`: git calls clean what it would convert back to what it keeps;
+//!   them under `core.autocrlf`: git calls clean what it would convert back to what it keeps. Where it is only about line ends, those of
+//!   another size than git keeps;
 //! - files that git was told not to look at: `assume-unchanged`, and `skip-worktree` where the file is on disk;
 //! - unmerged paths.
 //!
 //! And these settings are not the user's here: `core.fileMode` and `core.symlinks` (git would not look at the bits and kinds that a
 //! builder is handed), `core.trustCtime` and `core.checkStat` (an edit that sets size and time back is found), `core.fsmonitor`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::io::ErrorKind;
 
@@ -40,6 +41,9 @@ const CONVERTED: [&str; 6] = [
     ":(exclude,attr:!filter !ident !working-tree-encoding !text !eol !crlf)",
     ":(exclude,attr:-text !filter !ident !working-tree-encoding)",
 ];
+
+/// Of those, the ones of which more than line ends may differ.
+const BEYOND_LINE_ENDS: [&str; 5] = ["ls-files", "-z", "--", ".", ":(exclude,attr:!filter !ident !working-tree-encoding)"];
 
 /// See [`Git::look`]: five answers on their way.
 pub struct Looking {
@@ -121,7 +125,8 @@ impl Git {
             listing.tree.absent.remove(&path);
             listing.unsure.insert(path);
         }
-        listing.converted = converted(&listing.tree, &looking.converted.bytes()?, looking.line_ends.answer()?.as_deref());
+        let may_be = converted(&listing.tree, &looking.converted.bytes()?, looking.line_ends.answer()?.as_deref());
+        listing.converted = self.of_other_size(&listing.tree, may_be)?;
         let (mut differs, untracked) = (parse_differences(&looking.differs.bytes()?)?, looking.untracked.bytes()?);
         let (paths, nested) = parse_untracked(&untracked, &mut listing.tree.odd);
         differs.extend(paths.into_iter().map(|path| (path.to_owned(), Some(None))));
@@ -165,6 +170,34 @@ impl Git {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out the files of which only line ends may differ and that are as long on disk as what git keeps: git calls them clean, so that
+    /// nothing but a carriage return can be more there. Their content is read on neither side; `* text=auto` is on every file.
+    fn of_other_size(&self, tree: &Tree, may_be: Vec<(String, Option<Mode>)>) -> Result<Vec<(String, Option<Mode>)>> {
+        if may_be.is_empty() {
+            return Ok(may_be);
+        }
+        let beyond = self.bytes(&BEYOND_LINE_ENDS)?;
+        let beyond: HashSet<&[u8]> = records(&beyond).collect();
+        let (mut doubtful, line_ends): (Vec<_>, Vec<_>) =
+            may_be.into_iter().partition(|(path, _)| beyond.contains(path.as_bytes()));
+        let ids: Vec<ObjectId> = line_ends.iter().filter_map(|(path, _)| Some(tree.get(path)?.id)).collect();
+        let request = ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>();
+        // What a partial clone lacks is no reason to fetch it: such a file is read.
+        let command = self.command(&["cat-file", "--batch-check=%(objectsize)", "--buffer"]).env("GIT_NO_LAZY_FETCH", "1");
+        let kept = command.stdin(request).run(&self.shutdown)?.text();
+        let kept: Vec<Option<u64>> = kept.lines().map(|size| size.parse().ok()).collect();
+        if kept.len() != line_ends.len() || ids.len() != line_ends.len() {
+            doubtful.extend(line_ends);
+            return Ok(doubtful);
+        }
+        let other_size = line_ends.into_par_iter().zip(kept).filter(|((path, _), kept)| {
+            let there = self.root.join(path).symlink_metadata().ok().map(|there| there.len());
+            there.is_none() || there != *kept
+        });
+        doubtful.par_extend(other_size.map(|(file, _)| file));
+        Ok(doubtful)
     }
 
     /// Files that a sparse checkout leaves out, or `skip-worktree` hides, and that are on disk.

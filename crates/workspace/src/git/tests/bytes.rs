@@ -51,6 +51,12 @@ fn line_ends_that_the_configuration_converts_are_what_lies_on_disk() {
     let tree = repo.ask().worktree().unwrap();
     assert_eq!((repo.git(&["status", "--short"]).as_str(), tree.converted().len()), ("", 1));
     assert_eq!(tree.get("a").unwrap().id.as_str(), disk(&repo, "a").1);
+    // One that git keeps with CRLF is not converted, and is as long on disk as there.
+    repo.git(&["config", "core.autocrlf", "false"]);
+    repo.write("kept", "one\r\n").commit("kept with CRLF");
+    repo.git(&["config", "core.autocrlf", "input"]);
+    let tree = repo.ask().worktree().unwrap();
+    assert_eq!(tree.get("kept").unwrap().id.as_str(), disk(&repo, "kept").1);
     // Attributes from outside the tree count as well.
     repo.git(&["config", "--unset", "core.autocrlf"]);
     repo.write(".git/info/attributes", "* text=auto\n");
