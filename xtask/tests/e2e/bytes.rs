@@ -54,6 +54,22 @@ fn an_edit_to_a_file_that_git_ignores_and_the_dockerfile_copies_is_built() {
 }
 
 #[test]
+fn an_edit_that_a_builder_would_not_be_sent_is_refused() {
+    let _turn = turn();
+    let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
+    repo.xtask(&["build"]).exits(0);
+    sh(
+        &repo,
+        "touch --reference=apps/api/dist/main.js time; printf 2 > apps/api/dist/main.js; touch --reference=time apps/api/dist/main.js; rm time",
+    );
+    let refused = repo.xtask(&["build"]).fails();
+    let said = "`apps/api/dist/main.js` has another content than builders were sent, and the same size and time";
+    assert!(refused.stderr.contains(said) && refused.stderr.contains("touch apps/api/dist/main.js"), "{}", refused.stderr);
+    sh(&repo, "touch apps/api/dist/main.js");
+    repo.xtask(&["build"]).exits(0);
+}
+
+#[test]
 fn clones_of_one_commit_with_other_bytes_on_disk_have_other_fingerprints() {
     let _turn = turn();
     let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_plan::part::{MainContext, Part};
 use monoship_workspace::dockerfile::{Dockerfile, Request};
@@ -234,11 +235,14 @@ fn left_out(root: &Path, path: &str) -> bool {
 /// What a real builder is handed: it writes back what `COPY . /` took.
 fn built(root: &Path) -> Vec<String> {
     let (out, file) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // From a place it has not been sent before: else it goes by size and time of modification (see `stage::sent::check_times`).
+    let copy = file.path().join("context");
+    Invocation::new("cp").args(["--archive"]).arg(root).arg(&copy).read(&Shutdown::new()).unwrap();
     fs::write(file.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
     fs::write(file.path().join("Dockerfile.dockerignore"), IGNORE).unwrap();
     let to = format!("type=local,dest={}", out.path().display());
     let call = shared().engine.buildx().args(["build", "--quiet", "--output", &to, "--file"]);
-    call.arg(file.path().join("Dockerfile")).arg(root).read(&Shutdown::new()).unwrap();
+    call.arg(file.path().join("Dockerfile")).arg(&copy).read(&Shutdown::new()).unwrap();
     disk(out.path(), &|_| false)
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::stage::sent::Known;
+use crate::stage::sent::{self, Known};
 use crate::stage::{STATE, Session, checkout};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -78,7 +78,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
     match changed.iter().find(counts) {
         Some(path) => Err(Error::failed(format!("`{path}` was edited while the run was under way"))
             .hint("run this again: the image would be taken for one without that edit")),
-        None => Ok(()),
+        None => sent::check_times(session, project, images),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What builders are sent of the main context, and what of it the user should know.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::stage::project::Project;
 use crate::stage::{STATE, Session, outside};
-use monoship_core::error::{Error, Result};
+use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::request::Request;
@@ -69,6 +70,45 @@ impl Project {
         let all = slices.iter().flat_map(Slice::addresses);
         Ok(all.map(|address| (address.address.clone(), held(&address.address))).collect())
     }
+}
+
+/// Where it is kept what builders were sent: size and time of modification of each file, and its content's id.
+const STAMPS: &str = "sent.stamps";
+
+/// Refuses to go on where a file's content differs from what builders were sent before, and its size, mode and time of modification do not: the
+/// transfer goes by these (`fsutil`'s `diff`), so that a builder would take the old content, and the image its new content's tag.
+///
+/// # Errors
+/// The first such file; when what was sent cannot be written down.
+pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
+    let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) else { return Ok(()) };
+    let file = session.state_dir().join(STAMPS);
+    // Another checkout is another context to a builder.
+    let own = |path: &str| project.root.join(path).to_string_lossy().into_owned();
+    let before = std::fs::read_to_string(&file).unwrap_or_default();
+    let mut known: BTreeMap<String, String> = before
+        .split('\0')
+        .filter_map(|record| record.split_once('\t'))
+        .map(|(path, stamp)| (path.to_owned(), stamp.to_owned()))
+        .collect();
+    for entry in sent.entries() {
+        let path = own(&entry.path);
+        let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
+        if !there.is_file() {
+            continue;
+        }
+        let mut content = String::new();
+        entry.describe(&mut content);
+        let time = format!("{} {}.{:09} ", there.size(), there.mtime(), there.mtime_nsec());
+        let (mode, stamp) = (content.split(' ').next().unwrap_or_default().to_owned(), format!("{time}{content}"));
+        let same_but_content = |old: &String| *old != stamp && old.starts_with(&format!("{time}{mode} "));
+        if known.insert(path, stamp.clone()).as_ref().is_some_and(same_but_content) {
+            let message = format!("`{}` has another content than builders were sent, and the same size and time", entry.path);
+            return Err(Error::failed(message).hint(format!("a builder would take its old content: run `touch {}`", entry.path)));
+        }
+    }
+    let text: String = known.iter().map(|(path, stamp)| format!("{path}\t{stamp}\0")).collect();
+    if text == before { Ok(()) } else { write_derived(&file, text.as_bytes()) }
 }
 
 /// Tells what goes into these images and should not, or cannot be relied on.
