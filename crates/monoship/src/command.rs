@@ -26,7 +26,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use serde::Serialize;
 
 use crate::app::{self, App};
-use crate::cli::{self, Cli, Global, Verb};
+use crate::cli::{Cli, Global, Verb};
 use crate::context::Context;
 use crate::job::Job;
 use crate::service::lay_over;

@@ -7,7 +7,7 @@ use monoship_report::record::RunRecord;
 use crate::app::App;
 use crate::context::{Context, Progress};
 use crate::job::{Job, Part};
-use crate::stage::notify::{self, Happened};
+use crate::stage::notify::{self, RunSummary};
 use crate::stage::{Session, outcome};
 
 /// What a run came to.
@@ -39,7 +39,7 @@ pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
     match &cx.job().part {
         Part::Whole | Part::Publish(_) => tell(app, &cx, &ran),
         // No other job is run where this one fails: it is told here or nowhere.
-        Part::Plan => notify::after(&cx, &app.notifiers, &ran, |_| Happened::default()),
+        Part::Plan => notify::after(&cx, &app.notifiers, &ran, |_| RunSummary::default()),
         Part::Look | Part::Base | Part::Service(..) => {}
     }
     ran
@@ -48,7 +48,7 @@ pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
 fn tell(app: &App, cx: &Context, ran: &Result<Ran>) {
     notify::after(cx, &app.notifiers, ran, |ran| {
         let release = cx.release().map(|tag| (tag, ran.progress.published.as_slice()));
-        Happened { record: ran.progress.record.as_ref(), released: release }
+        RunSummary { record: ran.progress.record.as_ref(), released: release }
     });
 }
 

@@ -31,7 +31,7 @@ const RUNS: usize = 500;
 
 /// What a run came to, as far as it is told.
 #[derive(Clone, Copy, Default)]
-pub struct Happened<'a> {
+pub struct RunSummary<'a> {
     /// The run.
     pub record: Option<&'a RunRecord>,
     /// The tag that was released, and what was published under it.
@@ -99,7 +99,7 @@ impl Message {
 }
 
 /// Tells of a result, whatever it is, by the configuration of what was built.
-pub fn after<'a, T>(cx: &Context, own: &[Box<dyn Notifier>], result: &'a Result<T>, seen: impl FnOnce(&'a T) -> Happened<'a>) {
+pub fn after<'a, T>(cx: &Context, own: &[Box<dyn Notifier>], result: &'a Result<T>, seen: impl FnOnce(&'a T) -> RunSummary<'a>) {
     let session = &cx.progress().session.clone().unwrap_or_else(|| cx.session().clone());
     let notify = &session.config.notify;
     let channels = channels(notify, session);
@@ -149,9 +149,9 @@ pub trait Notifier: Send + Sync {
     fn notify(&self, cx: &Context, message: &Message) -> Result<()>;
 }
 
-fn messages(session: &Session, happened: Happened<'_>) -> Vec<Message> {
+fn messages(session: &Session, summary: RunSummary<'_>) -> Vec<Message> {
     let mut messages = Vec::new();
-    if let Some(record) = happened.record {
+    if let Some(record) = summary.record {
         match record.outcome {
             Outcome::Failed => {
                 messages.push(failure(session, Some(record), &format!("{} failed", record.command), troubles(record)));
@@ -160,10 +160,10 @@ fn messages(session: &Session, happened: Happened<'_>) -> Vec<Message> {
             Outcome::Cancelled => return messages,
         }
     }
-    if let Some((tag, published)) = happened.released.filter(|(_, published)| !published.is_empty()) {
+    if let Some((tag, published)) = summary.released.filter(|(_, published)| !published.is_empty()) {
         let about: Vec<String> = published.iter().map(|image| format!("{}:{tag} {}", image.repository, image.digest)).collect();
         let text = format!("released {tag}: {} images", about.len());
-        messages.push(message(session, happened.record, Occasion::Release, text, about));
+        messages.push(message(session, summary.record, Occasion::Release, text, about));
     }
     messages
 }

@@ -1,30 +1,39 @@
 //! The lines that files of the user's get: each is looked for first, and an edit that cannot be checked is left to the user. Pure.
 
+use toml_edit::{Array, DocumentMut, Value, value};
+
 use super::Change;
 
 /// The workspace's manifest, with `xtask` among its members.
 pub(super) fn manifest(existing: Option<&str>) -> Change {
     let Some(text) = existing else { return Change::Write(include_str!("workspace.toml").to_owned()) };
     let by_hand = || Change::ByHand("add `xtask` to the `members` of its [workspace]".to_owned());
-    let has = |text: &str| -> Option<bool> {
-        let table: toml::Table = toml::from_str(text).ok()?;
-        let Some(workspace) = table.get("workspace") else { return Some(false) };
-        let members = workspace.get("members")?.as_array()?;
-        Some(members.iter().any(|member| member.as_str() == Some("xtask")))
+    let Ok(mut document) = text.parse::<DocumentMut>() else { return by_hand() };
+    let added = |text: String| Change::Add(text, "the member `xtask`".to_owned());
+    let Some(workspace) = document.get_mut("workspace") else {
+        return added(format!("{}\n[workspace]\nmembers = [\"xtask\"]\nresolver = \"3\"\n", ended(text)));
     };
-    match (has(text), text.find("[workspace]")) {
-        (Some(true), _) => return Change::Keep,
-        (None, _) => return by_hand(),
-        (Some(false), _) => {}
+    let Some(workspace) = workspace.as_table_like_mut() else { return by_hand() };
+    let members = workspace.entry("members").or_insert_with(|| value(Array::new()));
+    let Some(members) = members.as_array_mut() else { return by_hand() };
+    if members.iter().any(|member| member.as_str() == Some("xtask")) {
+        return Change::Keep;
     }
-    let is_workspace = toml::from_str::<toml::Table>(text).is_ok_and(|table| table.contains_key("workspace"));
-    let edited = if is_workspace {
-        let Some(at) = text.find("members").and_then(|at| Some(at + text[at..].find('[')? + 1)) else { return by_hand() };
-        format!("{}\"xtask\", {}", &text[..at], &text[at..])
-    } else {
-        format!("{}\n[workspace]\nmembers = [\"xtask\"]\nresolver = \"3\"\n", ended(text))
-    };
-    if has(&edited) == Some(true) { Change::Add(edited, "the member `xtask`".to_owned()) } else { by_hand() }
+    put_first(members, "xtask");
+    added(document.to_string())
+}
+
+/// Puts a text in front of a list, written as its first entry is: on a line of its own where that has one.
+fn put_first(list: &mut Array, text: &str) {
+    let mut new = Value::from(text);
+    if let Some(first) = list.get_mut(0) {
+        let before = first.decor().prefix().and_then(|prefix| prefix.as_str()).unwrap_or_default().to_owned();
+        // A comment that stands before the first entry stays before the list's entries.
+        let between = before.rfind('\n').map_or(" ", |at| &before[at..]);
+        first.decor_mut().set_prefix(between);
+        new.decor_mut().set_prefix(before);
+    }
+    list.insert_formatted(0, new);
 }
 
 /// The crate's manifest without what only its tests and benchmarks need, which stay where it comes from.
@@ -46,21 +55,19 @@ const ALIAS: &str = "# Quiet, or cargo says two lines each time; but with its ba
 /// Cargo's settings, with our alias; one that is there stays as it is.
 pub(super) fn alias(existing: Option<&str>) -> Change {
     let Some(text) = existing else { return Change::Write(format!("[alias]\n{ALIAS}")) };
-    let has = |text: &str| -> Option<bool> {
-        let table: toml::Table = toml::from_str(text).ok()?;
-        Some(table.get("alias").is_some_and(|alias| alias.get("xtask").is_some()))
-    };
     let by_hand = || Change::ByHand(format!("add to its [alias]:\n{}", ALIAS.trim_end()));
-    match has(text) {
-        Some(true) => return Change::Keep,
-        None => return by_hand(),
-        Some(false) => {}
+    let Ok(mut document) = text.parse::<DocumentMut>() else { return by_hand() };
+    let added = |text: String| Change::Add(text, "the alias `xtask`".to_owned());
+    let Some(aliases) = document.get_mut("alias") else { return added(format!("{}\n[alias]\n{ALIAS}", ended(text))) };
+    let Some(aliases) = aliases.as_table_mut() else { return by_hand() };
+    if aliases.contains_key("xtask") {
+        return Change::Keep;
     }
-    let edited = match text.find("[alias]\n").map(|at| text.split_at(at + "[alias]\n".len())) {
-        Some((head, tail)) => format!("{head}{ALIAS}{tail}"),
-        None => format!("{}\n[alias]\n{ALIAS}", ended(text)),
-    };
-    if has(&edited) == Some(true) { Change::Add(edited, "the alias `xtask`".to_owned()) } else { by_hand() }
+    // With its comment, and quoted as it is here.
+    let ours = ALIAS.parse::<DocumentMut>();
+    let Some((key, command)) = ours.as_ref().ok().and_then(|ours| ours.get_key_value("xtask")) else { return by_hand() };
+    aliases.insert_formatted(key, command.clone());
+    added(document.to_string())
 }
 
 /// Git's ignore file, with Cargo's folder, in which all of our state lies too.
@@ -91,10 +98,25 @@ mod tests {
         assert!(matches!(manifest(None), Change::Write(text) if text.contains("members = [\"xtask\"]")));
         assert_eq!(manifest(Some("[workspace]\nmembers = ['a', \"xtask\"]\n")), Change::Keep);
         let workspace = "# mine\n[workspace]\nmembers = [\n  'a', # first\n]\n";
-        assert_eq!(added(manifest(Some(workspace))), "# mine\n[workspace]\nmembers = [\"xtask\", \n  'a', # first\n]\n");
+        assert_eq!(added(manifest(Some(workspace))), "# mine\n[workspace]\nmembers = [\n  \"xtask\",\n  'a', # first\n]\n");
+        for (before, after) in [
+            ("[workspace]\nmembers = ['a', 'b']\n", "[workspace]\nmembers = [\"xtask\", 'a', 'b']\n"),
+            ("[workspace]\nmembers = []\n", "[workspace]\nmembers = [\"xtask\"]\n"),
+            ("[workspace]\nresolver = '2'\n", "[workspace]\nresolver = '2'\nmembers = [\"xtask\"]\n"),
+            // What looks like the list is not.
+            ("# members = [\n[workspace]\nmembers = ['a']\n", "# members = [\n[workspace]\nmembers = [\"xtask\", 'a']\n"),
+            (
+                "[workspace]\ndefault-members = ['a']\nmembers = ['a']\n",
+                "[workspace]\ndefault-members = ['a']\nmembers = [\"xtask\", 'a']\n",
+            ),
+            ("workspace = { members = ['a'] }\n", "workspace = { members = [\"xtask\", 'a'] }\n"),
+            ("[workspace]\nmembers = [ # ours\n  'a',\n]\n", "[workspace]\nmembers = [ # ours\n  \"xtask\",\n  'a',\n]\n"),
+        ] {
+            assert_eq!(added(manifest(Some(before))), after, "{before}");
+        }
         let package = "[package]\nname = 'x'";
         assert!(added(manifest(Some(package))).starts_with("[package]\nname = 'x'\n\n[workspace]\nmembers = [\"xtask\"]\n"));
-        for strange in ["[workspace", "[workspace]\nresolver = '2'\n", "# members = [\n[workspace]\nmembers = ['a']\n"] {
+        for strange in ["[workspace", "workspace = 1", "[workspace]\nmembers = 'a'\n"] {
             assert!(matches!(manifest(Some(strange)), Change::ByHand(_)), "{strange}");
         }
     }
@@ -113,7 +135,12 @@ mod tests {
         assert_eq!(build, format!("[build]\njobs = 2\n\n{fresh}"));
         assert_eq!(alias(Some(&build)), Change::Keep);
         let other = added(alias(Some("[alias]\nb = \"build\"\n")));
-        assert_eq!(other, format!("{fresh}b = \"build\"\n"));
+        assert_eq!(other, fresh.replace("[alias]\n", "[alias]\nb = \"build\"\n"));
+        let spaced = added(alias(Some("[alias] # short\nb = 'build'\n\n[net]\noffline = true\n")));
+        assert!(
+            spaced.starts_with("[alias] # short\nb = 'build'\n# Quiet,") && spaced.ends_with("\n\n[net]\noffline = true\n"),
+            "{spaced}"
+        );
         assert_eq!(alias(Some("[alias]\nxtask = \"run --package xtask --\"\n")), Change::Keep);
         assert!(matches!(alias(Some("[alias")), Change::ByHand(_)));
     }
