@@ -43,7 +43,7 @@ impl Contents {
             Self::Disk(root) => std::fs::read_link(root.join(path)).ok()?.into_os_string().into_string().ok(),
             Self::Commit(commit) => {
                 let file = commit.tree.get(path).filter(|file| file.mode == Mode::Symlink)?;
-                String::from_utf8(commit.blob(file.id)?.to_vec()).ok()
+                String::from_utf8(commit.blob(path, file.id)?.to_vec()).ok()
             }
         }
     }
@@ -91,7 +91,7 @@ impl Commit {
         let tree = git.commit(revision)?;
         let wanted = tree.files().iter().filter(|file| is_read_anyway(&file.path) && file.mode != Mode::Submodule);
         let wanted: BTreeSet<ObjectId> = wanted.map(|file| file.id).collect();
-        // A submodule's files are not in this repository: then each is asked for by itself, and those are not found.
+        // A submodule's files are not in this repository: then each is asked for by itself.
         let known = git.blobs(&wanted).unwrap_or_default();
         let known = known.into_iter().map(|(id, content)| (id, content.into())).collect();
         Ok(Self { git: git.clone(), tree: Arc::new(tree), known: Mutex::new(known) })
@@ -119,7 +119,7 @@ impl Commit {
         let mut path = path.to_owned();
         for _ in 0..MAX_LINKS {
             let file = self.tree.get(&path)?;
-            let content = self.blob(file.id)?;
+            let content = self.blob(&path, file.id)?;
             if file.mode != Mode::Symlink {
                 return Some(content);
             }
@@ -128,12 +128,18 @@ impl Commit {
         None
     }
 
-    fn blob(&self, id: ObjectId) -> Option<Arc<[u8]>> {
+    fn blob(&self, path: &str, id: ObjectId) -> Option<Arc<[u8]>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(content) = known.get(&id) {
             return Some(Arc::clone(content));
         }
-        let content: Arc<[u8]> = self.git.blobs(&BTreeSet::from([id])).ok()?.remove(&id)?.into();
+        let wanted = BTreeSet::from([id]);
+        let of = |git: &Git| git.blobs(&wanted).ok()?.remove(&id);
+        // A submodule's files are in a repository of its own, where it is checked out.
+        let submodules = Path::new(path).ancestors().skip(1).map(|dir| self.git.root().join(dir));
+        let mut submodules = submodules.filter(|dir| dir != self.git.root() && dir.join(".git").exists());
+        let content = of(&self.git).or_else(|| submodules.find_map(|dir| of(&self.git.in_worktree(dir))))?;
+        let content: Arc<[u8]> = content.into();
         known.insert(id, Arc::clone(&content));
         Some(content)
     }

@@ -6,6 +6,7 @@ mod support;
 
 mod harness;
 
+mod both_ways;
 mod dies;
 mod faults;
 mod guarded;

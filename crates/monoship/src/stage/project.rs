@@ -14,6 +14,7 @@ use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{Git, Looking, Tree};
+use monoship_workspace::load::SETTINGS;
 
 /// A monorepo as it is on disk.
 pub struct Project {
@@ -102,6 +103,11 @@ fn read(session: &Session, root: &Path) -> Result<Project> {
     // The files' errors first: they are nearer to the user than git's.
     let (dockerfile, ignore) = files?;
     let (workspace, tree) = (workspace?, tree?);
+    if workspace.settings().is_none() && session.config.services.is_empty() {
+        return Err(Error::usage("is missing, and without it no folder is a package")
+            .at(root.join(SETTINGS), None)
+            .hint("write it, `packages: [apps/*, packages/*]`, or say in xtask.toml which [[service]] has which package"));
+    }
     if let Some(why) = tree.outside_git() {
         let hint = "every file is read on each run; in a git repository only changed ones are".to_owned();
         session.events.notice(Level::Warning, None, why, Some(hint));

@@ -131,7 +131,7 @@ pub(super) fn select(root: &Path, patterns: &str) -> Result<()> {
 }
 
 /// Set by hand: `git sparse-checkout set` would move it to a file for each work tree.
-const SPARSE: &str = "[core]\n\tsparseCheckout = true\n";
+const SPARSE: &str = "[core]\n\tsparseCheckout = true\n\tsparseCheckoutCone = false\n";
 
 /// What is checked out.
 pub(super) fn selected(root: &Path) -> String {
