@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use monoship_core::name::sha256_hex;
-
 use crate::support::engine::{environment_of, shared};
 use crate::support::repo::{Ran, git, xtask_command};
 
@@ -90,7 +88,7 @@ impl Layout {
 
     fn commit(&self, root: &Path) {
         self.git(root, &["add", "--all"]);
-        self.git(root, &["commit", "--quiet", "--message", "all"]);
+        self.git(root, &["commit", "--quiet", "--allow-empty", "--message", "all"]);
     }
 
     /// Git as this layout's user has it: nothing of the machine's, submodules from folders allowed.
@@ -165,8 +163,8 @@ fn settings_of(repository: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// The digest of the image that stands under a content tag.
-fn image(namespace: &str) -> String {
+/// The manifest that stands under a content tag: layers, configuration, fingerprint; all but where it lies.
+fn image(namespace: &str) -> serde_json::Value {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
     let get = |path: &str| {
         let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/json";
@@ -179,7 +177,10 @@ fn image(namespace: &str) -> String {
     let content: Vec<&str> =
         listed["tags"].as_array().unwrap().iter().filter_map(|tag| tag.as_str()).filter(|tag| tag.starts_with("in-")).collect();
     assert_eq!(content.len(), 1, "{listed}");
-    sha256_hex(&get(&format!("manifests/{}", content[0])))
+    let mut manifest: serde_json::Value = serde_json::from_slice(&get(&format!("manifests/{}", content[0]))).unwrap();
+    assert!(manifest["layers"].as_array().is_some_and(|layers| !layers.is_empty()), "{manifest:#}");
+    manifest["annotations"].as_object_mut().unwrap().remove("vnd.monoship.repository").unwrap();
+    manifest
 }
 
 #[test]
