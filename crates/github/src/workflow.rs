@@ -283,6 +283,21 @@ mod tests {
     }
 
     #[test]
+    fn a_release_starts_one_run_its_promotion_another_and_a_bot_s_one_by_a_call() {
+        for (layout, first) in [(Layout::Single, "images"), (Layout::Matrix, "plan")] {
+            let text = texts(&options(layout));
+            assert!(text.contains("    types: [published, released]\n"));
+            // The `published` that a `released` follows neither runs nor stops the other's run.
+            assert!(text.contains("${{ github.event.action == 'published' && !github.event.release.prerelease && '-published' || '' }}"));
+            let job = text.split(&format!("\n  {first}:\n")).nth(1).unwrap().lines().next().unwrap();
+            assert!(job.contains("github.event.action == 'released' || github.event.release.prerelease"), "{job}");
+            assert!(job.contains("if: inputs.tag || "), "{job}");
+            let called = text.split("\n  workflow_call:\n").nth(1).unwrap();
+            assert!(called.contains("\n      tag:\n") && text.contains(r#"${TAG:+--tag "$TAG"}"#), "{text}");
+        }
+    }
+
+    #[test]
     fn no_run_line_takes_an_expression_that_someone_else_could_have_written() {
         for layout in [Layout::Single, Layout::Matrix] {
             let text = texts(&options(layout));

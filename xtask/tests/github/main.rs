@@ -4,6 +4,7 @@
 mod support;
 
 mod cache_service;
+mod description;
 mod packages;
 mod releases;
 mod upkeep;

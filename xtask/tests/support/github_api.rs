@@ -19,6 +19,41 @@ pub const TOKEN: &str = "ghs_0123456789abcdefghijklmnopqrstuvwxyz";
 /// A token that may only read, as a fork's pull request has.
 pub const READ_TOKEN: &str = "ghs_readonly0123456789abcdefghijklmnopq";
 
+/// Every route that there is here: method, path, and what may be asked. A test holds each against GitHub's own description, and a request for
+/// any other fails the test that made it.
+pub const ROUTES: &[(&str, &str, &[&str])] = &[
+    ("GET", "/repos/{owner}/{repo}", &[]),
+    ("GET", "/repos/{owner}/{repo}/pulls", &["state", "sort", "direction", "per_page", "page"]),
+    ("GET", "/repos/{owner}/{repo}/branches", &["per_page", "page"]),
+    ("GET", "/repos/{owner}/{repo}/releases", &["per_page", "page"]),
+    ("POST", "/repos/{owner}/{repo}/releases", &[]),
+    ("GET", "/repos/{owner}/{repo}/releases/latest", &[]),
+    ("GET", "/repos/{owner}/{repo}/releases/tags/{tag}", &[]),
+    ("PATCH", "/repos/{owner}/{repo}/releases/{release_id}", &[]),
+    ("GET", "/repos/{owner}/{repo}/actions/cache/usage", &[]),
+    ("GET", "/repos/{owner}/{repo}/actions/cache/storage-limit", &[]),
+    ("GET", "/repos/{owner}/{repo}/actions/caches", &["key", "ref", "per_page", "page"]),
+    ("DELETE", "/repos/{owner}/{repo}/actions/caches/{cache_id}", &[]),
+    ("GET", "/orgs/{org}/packages", &["package_type", "per_page", "page"]),
+    ("GET", "/users/{username}/packages", &["package_type", "per_page", "page"]),
+    ("GET", "/orgs/{org}/packages/{package_type}/{package_name}", &[]),
+    ("GET", "/users/{username}/packages/{package_type}/{package_name}", &[]),
+    ("GET", "/orgs/{org}/packages/{package_type}/{package_name}/versions", &["per_page", "page"]),
+    ("GET", "/users/{username}/packages/{package_type}/{package_name}/versions", &["per_page", "page"]),
+    ("DELETE", "/orgs/{org}/packages/{package_type}/{package_name}/versions/{package_version_id}", &[]),
+    ("DELETE", "/users/{username}/packages/{package_type}/{package_name}/versions/{package_version_id}", &[]),
+];
+
+/// The route of a request, by its place in [`ROUTES`]; the path is as it was sent.
+pub fn route_of(method: &str, path: &str) -> Option<usize> {
+    let parts: Vec<&str> = path.split('/').collect();
+    ROUTES.iter().position(|(of, template, _)| {
+        let wanted: Vec<&str> = template.split('/').collect();
+        let fits = |(wanted, part): (&&str, &&str)| if wanted.starts_with('{') { !part.is_empty() } else { wanted == part };
+        *of == method && wanted.len() == parts.len() && wanted.iter().zip(&parts).all(fits)
+    })
+}
+
 /// A release as the fake keeps it.
 #[derive(Debug, Clone)]
 pub struct Release {
@@ -59,6 +94,10 @@ pub struct State {
     pub branches: Vec<String>,
     /// `GET /path 200`, in order.
     pub log: Vec<String>,
+    /// What was sent, each with its route's place in [`ROUTES`].
+    pub bodies: Vec<(usize, Value)>,
+    /// Requests that GitHub has no route for.
+    strays: Vec<String>,
     next_id: u64,
     remaining: u64,
     faults: Vec<Fault>,
@@ -105,6 +144,13 @@ pub struct GithubApi {
     state: Arc<Mutex<State>>,
     caches: CacheStore,
     repository: String,
+}
+
+impl Drop for GithubApi {
+    fn drop(&mut self) {
+        let strays = std::mem::take(&mut self.state().strays);
+        assert!(strays.is_empty() || std::thread::panicking(), "GitHub has no such routes: {strays:#?}");
+    }
 }
 
 impl GithubApi {
@@ -195,6 +241,12 @@ fn invalid(field: &str, code: &str, text: &str) -> Response {
 fn serve(state: &Mutex<State>, caches: &CacheStore, repository: &str, request: &Request) -> Response {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
     run_hooks(&mut state, &request.method, false);
+    match route_of(&request.method, &request.path) {
+        Some(at) if request.query.iter().all(|(name, _)| ROUTES[at].2.contains(&name.as_str())) => {
+            state.bodies.extend((!request.body.is_empty()).then(|| (at, request.json())));
+        }
+        _ => state.strays.push(format!("{} {} {:?}", request.method, request.path, request.query)),
+    }
     let fault = state.faults.iter().position(|f| f.method == request.method && request.path.contains(&f.path));
     let response = match fault {
         Some(at) => state.faults.remove(at).response,
@@ -366,6 +418,8 @@ fn actions(caches: &CacheStore, repository: &str, request: &Request, rest: &[&st
             200,
             &json!({"full_name": repository, "active_caches_size_in_bytes": caches.bytes(), "active_caches_count": caches.entries().len()}),
         ),
+        // Only who administrates the repository is told.
+        ("GET", ["cache", "storage-limit"]) => message(403, "Resource not accessible by integration"),
         ("GET", ["caches"]) => {
             let mut found = caches.entries();
             found.retain(|entry| request.param("key").is_none_or(|key| entry.key.starts_with(key)));
