@@ -288,7 +288,11 @@ mod tests {
             let text = texts(&options(layout));
             assert!(text.contains("    types: [published, released]\n"));
             // The `published` that a `released` follows neither runs nor stops the other's run.
-            assert!(text.contains("${{ github.event.action == 'published' && !github.event.release.prerelease && '-published' || '' }}"));
+            assert!(
+                text.contains(
+                    "${{ github.event.action == 'published' && !github.event.release.prerelease && '-published' || '' }}"
+                )
+            );
             let job = text.split(&format!("\n  {first}:\n")).nth(1).unwrap().lines().next().unwrap();
             assert!(job.contains("github.event.action == 'released' || github.event.release.prerelease"), "{job}");
             assert!(job.contains("if: inputs.tag || "), "{job}");
