@@ -147,7 +147,7 @@ fn check_global(verb: &Verb, global: &Global) -> Result<()> {
         Verb::Verify(_) => ("verify", false, true),
         Verb::Update(_) => ("update", false, true),
         #[cfg(feature = "embedded-engine")]
-        Verb::Engine { action } => ("engine", false, matches!(action, cli::Engine::Up)),
+        Verb::Engine { action } => ("engine", false, matches!(action, crate::cli::Engine::Up)),
         _ => return Ok(()),
     };
     let refused = |flag: &str| Err(Error::usage(format!("{flag} means nothing for `{name}`")).hint("leave it out"));
@@ -172,7 +172,7 @@ fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
         Verb::Engine { action } => {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
             // look and to stop.
-            let home = surroundings.home().ok().filter(|_| matches!(action, cli::Engine::Up));
+            let home = surroundings.home().ok().filter(|_| matches!(action, crate::cli::Engine::Up));
             let suite = home
                 .map(|home| surroundings.config(&home))
                 .transpose()?
