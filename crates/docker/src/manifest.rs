@@ -139,7 +139,8 @@ impl Index {
 pub struct Manifest {
     /// The image's configuration.
     pub config: Descriptor,
-    /// Its layers, lowest first.
+    /// Its layers, lowest first. Of an image without any BuildKit writes `null`.
+    #[serde(deserialize_with = "or_empty")]
     pub layers: Vec<Descriptor>,
     /// Metadata.
     #[serde(default)]
@@ -150,6 +151,10 @@ pub struct Manifest {
     /// What it is about, for artifacts that refer to an image.
     #[serde(default)]
     pub subject: Option<Descriptor>,
+}
+
+fn or_empty<'de, D: serde::Deserializer<'de>>(input: D) -> std::result::Result<Vec<Descriptor>, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or_default())
 }
 
 impl Manifest {

@@ -15,6 +15,7 @@ use crate::support::repo::Repo;
 fn with(lines: &str) -> Repo {
     let repo = clone();
     repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n\n{lines}\n"));
+    repo.write(".dockerignore", "**/.git\ntarget\n**/node_modules\n");
     repo.write("apps/api/dist/main.js", "1");
     repo.commit("a short Dockerfile");
     repo
@@ -99,7 +100,7 @@ fn a_stage_that_is_chosen_by_the_builders_own_platform_is_built_without_naming_o
     for argument in ["TARGETARCH", "BUILDARCH"] {
         let repo = with(&format!("FROM scratch AS rt-{arch}\nFROM rt-${{{argument}}} AS api\nCOPY apps/api/src /app"));
         repo.xtask(&["build"]).exits(0);
-        repo.xtask(&["plan", "--platform", own.as_str()]).exits(0);
+        repo.xtask(&["build", "--dry-run", "--platform", own.as_str()]).exits(0);
     }
 }
 
@@ -157,7 +158,7 @@ fn the_frontend_is_pinned_like_a_base_image() {
     let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");
     repo.write("Dockerfile.monorepo-optimized", &format!("# syntax={name}\n{}", repo.read("Dockerfile.monorepo-optimized")));
     let refused = repo.xtask(&["build", "--locked"]).fails();
-    assert!(refused.stderr.contains(&format!("`{name}` is not pinned in xtask.lock")), "{}", refused.stderr);
+    assert!(refused.stderr.contains("xtask.lock") && refused.stderr.contains("cargo xtask update"), "{}", refused.stderr);
     repo.xtask(&["update"]).exits(0);
     let (lock, before) = (repo.read("xtask.lock"), fingerprint(&repo));
     assert!(lock.contains(&format!("\"{name}\" = \"sha256:")), "{lock}");
