@@ -26,8 +26,6 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use serde::Serialize;
 
 use crate::app::{self, App};
-#[cfg(feature = "embedded-engine")]
-use crate::cli;
 use crate::cli::{Cli, Global, Verb};
 use crate::context::Context;
 use crate::job::Job;
