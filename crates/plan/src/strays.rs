@@ -119,15 +119,16 @@ mod tests {
         ]);
         let names: Vec<&str> = targets.keys().copied().collect();
         let services = discover(&config, &packages, &names).unwrap();
-        let unreached: Vec<Unreached<'_>> = targets
-            .iter()
-            .filter(|(name, _)| !["base", "runtime"].contains(*name) && services.iter().all(|service| service.target != **name))
-            .map(|(name, base)| Unreached { name, base, line: 7 })
-            .collect();
         let reaches = |name: &str| match name {
             "worker" => ["worker", "worker-build", "runtime"].map(str::to_owned).into(),
             name => BTreeSet::from([name.to_owned()]),
         };
+        let unreached: Vec<Unreached<'_>> = targets
+            .iter()
+            .filter(|(name, _)| !["base", "runtime"].contains(*name))
+            .filter(|(name, _)| services.iter().all(|service| !reaches(&service.target).contains(**name)))
+            .map(|(name, base)| Unreached { name, base, line: 7 })
+            .collect();
         strays(&config, &packages, &services, &targets, &unreached, reaches).iter().map(ToString::to_string).collect()
     }
 
