@@ -142,6 +142,10 @@ pub struct Prune {
     pub workspace: Option<PathBuf>,
 }
 
+fn whole_from_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number from 1".to_owned())
+}
+
 /// From where changes are counted.
 #[derive(Debug, Clone, Args)]
 pub struct Since {
@@ -179,7 +183,7 @@ pub struct Build {
     #[command(flatten)]
     pub since: Since,
     /// How many services build at once [default: twice the cores]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = whole_from_one)]
     pub jobs: Option<NonZeroUsize>,
     /// Stop the other services when one fails
     #[arg(long)]
@@ -270,7 +274,7 @@ pub struct Release {
     #[arg(value_name = "TAG")]
     pub tag: ReleaseTag,
     /// How many services build at once [default: twice the cores]
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", value_parser = whole_from_one)]
     pub jobs: Option<NonZeroUsize>,
     /// Make the GitHub release where there is none
     #[arg(long)]
@@ -340,6 +344,7 @@ pub enum NoTier {
 #[derive(Debug, Clone, Subcommand)]
 pub enum Engine {
     /// Start it, fetching its packages the first time
+    #[command(alias = "start")]
     Up,
     /// Say whether it runs, and where
     Status {
@@ -350,6 +355,7 @@ pub enum Engine {
     /// Print its log
     Logs,
     /// Stop it and leave nothing running
+    #[command(alias = "stop")]
     Down,
     /// Stop it and delete its images and caches
     Reset {

@@ -176,6 +176,11 @@ pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {
         (count > 0).then(|| painted_word(*status, &format!("{count} {}", word(*status)), paint))
     });
     let counts: Vec<String> = counts.collect();
+    // Nothing that rests on a base that failed was run.
+    let base = tasks.iter().any(|task| task.task == Task::Base && task.status == Status::Failed);
+    let base = base.then(|| painted_word(Status::Failed, "base failed", paint));
+    let counts: Vec<String> =
+        base.filter(|_| counts.iter().all(|count| !count.contains("failed"))).into_iter().chain(counts).collect();
     let counts = if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") };
     format!("{counts} in {}\n", text::duration(took))
 }

@@ -444,7 +444,7 @@ fn refusal(command: &Invocation, output: &Output) -> Error {
             .hint("the repository belongs to another user; run `git config --global --add safe.directory` with its path");
     }
     if said.contains("not a git repository") {
-        let error = command.failure(output.code, "").source(NotARepository(said));
+        let error = Error::failed("this folder is in no git repository").source(NotARepository(said));
         return error.hint("this needs a git repository; run it inside one");
     }
     error

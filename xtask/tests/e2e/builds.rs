@@ -82,7 +82,7 @@ fn a_fresh_clone_ends_with_four_images_that_work_and_then_only_what_changed_is_b
     assert!(code.contains(&edited), "the image holds the old source: {code}");
 
     repo.edit("apps/worker/src/main.ts", &edited, "'working'");
-    let fourth = record(repo.xtask(&["build", "--json"]), 0);
+    let fourth = record(repo.xtask(&["build", "--json", "--force"]), 0);
     assert_eq!(task(&fourth, "worker")["digest"], task(&first, "worker")["digest"], "equal inputs make equal images");
 
     let stats = repo.xtask(&["stats", "--json", "--html", "page.html"]).exits(0).json();

@@ -19,7 +19,7 @@ pub const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];
 /// A fresh clone that builds on the shared engine.
 pub fn clone() -> Repo {
     // Up before any test asks for it, so that its start is not part of what a test measures.
-    shared();
+    forget_builds(shared());
     clone_on("shared")
 }
 
@@ -54,6 +54,16 @@ pub fn mini(dockerfile: &str) -> Repo {
     repo.write(".gitignore", "target/\nout/\n");
     repo.commit("start");
     repo
+}
+
+/// Takes the content tags of earlier tests away: a clone of the same files would find their images, and build nothing.
+fn forget_builds(engine: &TestEngine) {
+    let listed = docker(engine, &["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+    let tags: Vec<&str> = listed.lines().filter(|name| name.contains(":in-")).collect();
+    if !tags.is_empty() {
+        // One that another test has taken away meanwhile is as gone.
+        let _ = try_docker(engine, &[&["image", "rm"], &tags[..]].concat());
+    }
 }
 
 /// `docker` on an engine: what it prints.

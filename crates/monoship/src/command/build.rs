@@ -217,7 +217,8 @@ pub(crate) fn commands(ran: &Ran) -> String {
     for target in plan.base.iter().chain(plan.to_build().map(|service| &service.target)) {
         let _ = writeln!(text, "# {}", target.spec.task);
         for tier in &target.tiers {
-            let _ = writeln!(text, "#   cache {:<9} {} {}", tier.kind, tier.verdict, tier.place);
+            let place = if tier.place.is_empty() { String::new() } else { format!(" ({})", tier.place) };
+            let _ = writeln!(text, "#   cache {:<9} {}{place}", tier.kind, tier.verdict);
         }
         for spec in target.builds() {
             let _ = writeln!(text, "{}\n", build::command(&ran.session, &buildx, spec));

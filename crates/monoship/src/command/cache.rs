@@ -268,7 +268,7 @@ fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<
         return Ok(());
     }
     if how.shown != Shown::Table || !(surroundings.env.stdin_is_terminal && surroundings.env.stderr_is_terminal) {
-        return Err(Error::usage("nobody can be asked here whether this is to be removed")
+        return Err(Error::usage("nothing is removed without a yes, and there is no terminal to ask on")
             .hint("say --yes to remove it, or --dry-run to only look"));
     }
     let mut asking = std::io::stderr().lock();

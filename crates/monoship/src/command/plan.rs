@@ -108,7 +108,11 @@ fn text(plan: &Plan, explain: bool) -> String {
             Decision::Build { reasons } => ("build", reasons.clone()),
             Decision::Skip { .. } => ("skip", affecting(plan, service)),
         };
-        let why = if reasons.is_empty() { service.why() } else { summary(&reasons, 2) };
+        let why = match (&service.decision, reasons.is_empty()) {
+            (_, true) => service.why(),
+            (Decision::Build { .. }, false) => summary(&reasons, 2),
+            (Decision::Skip { .. }, false) => format!("the image stands, with: {}", summary(&reasons, 2)),
+        };
         let every = if explain { reasons } else { Vec::new() };
         lines.insert(&service.service.name, (action, why, every));
     }

@@ -173,7 +173,6 @@ fn context(session: &Session, project: &Project, source: &ContextSource, bases: 
         ContextSource::Folder(path) => folder_of(session, project, path).display().to_string(),
         ContextSource::Image(image) => bases.pinned(image).unwrap_or_else(|| format!("docker-image://{image}")),
         ContextSource::Remote(address) => address.clone(),
-        ContextSource::Target(name) => format!("target:{name}"),
     }
 }
 
@@ -288,7 +287,6 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
             };
             setting(format!("{} {held}", address.address))
         }
-        ContextSource::Target(target) => setting(target.clone()),
     };
     Ok([("given".to_owned(), part)].into())
 }

@@ -11,7 +11,7 @@ use crate::stage::project::{self, Project};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ReleaseTag, Tag};
 pub use monoship_docker::layers::Place;
-use monoship_docker::layers::{BuiltFrom, Image, Library, Line, Since, Summary};
+use monoship_docker::layers::{BuiltFrom, Image, Layer, Library, Line, Since, Summary};
 use monoship_docker::registry::Registry;
 use monoship_plan::services::{Service, discover, select};
 use monoship_workspace::dockerfile::{self, Dockerfile, Origin};
@@ -134,6 +134,10 @@ fn nowhere(subject: &Subject, request: &Request) -> Error {
     if let Some(name) = subject.in_registry.as_ref().filter(|_| request.place != Some(Place::Engine)) {
         places.push(format!("{} in its registry", name.familiar()));
     }
+    if places.is_empty() {
+        return Error::usage("no registry is configured, so no image is looked for in one")
+            .hint("set `[images] registry` and `namespace` in xtask.toml, or look with `--from engine`");
+    }
     Error::failed(format!("there is no {}", places.join(" and no ")))
         .hint("build it with `cargo xtask build`, or name an image that is there")
 }
@@ -170,12 +174,12 @@ fn last_release(registry: &Registry, repository: &ImageRef, own: Option<&Tag>) -
     Ok(before.max_by_key(|release| (release.version.pre.is_empty(), release.version.clone(), release.tag.clone())).map(|r| r.tag))
 }
 
-/// The Dockerfile's line of each layer: as the image's provenance has them, of the Dockerfile that it was built of; else by its history,
-/// found in the Dockerfile as it is now.
+/// The Dockerfile's line of each layer: by the image's history, found in the Dockerfile that it was built of where its provenance has that,
+/// else in the Dockerfile as it is now.
 fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, image: &Image) -> Vec<Option<Line>> {
     let now = &session.config.images.dockerfile;
     if let Some(built_from) = &image.built_from
-        && let Some(origins) = of_provenance(built_from, &image.platform)
+        && let Some(origins) = of_provenance(built_from, image)
     {
         let is_ours = Path::new(now).file_name().is_some_and(|name| *name == *built_from.file);
         return lines_of(if is_ours { now } else { &built_from.file }, origins);
@@ -189,16 +193,69 @@ fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, 
     lines_of(now, image.layers.iter().map(|layer| steps.get(layer.step?).cloned().flatten()).collect())
 }
 
-fn of_provenance(built_from: &BuiltFrom, platform: &str) -> Option<Vec<Option<Origin>>> {
+/// The history names every layer's step. What provenance says of layers is asked for the rest alone: it leaves out steps whose layers were
+/// not packed when it was written, and what they put counts there as the next step's.
+fn of_provenance(built_from: &BuiltFrom, image: &Image) -> Option<Vec<Option<Origin>>> {
+    let platform = image.platform.as_str();
     let dockerfile = Dockerfile::parse(Path::new(&built_from.file), &built_from.text).ok()?;
     let target = built_from.target.as_deref().or_else(|| dockerfile.stages().last()?.name())?;
     let (contexts, platforms): (_, Vec<Platform>) = (BTreeSet::new(), platform.parse().into_iter().collect());
     let request = dockerfile::Request { target, contexts: &contexts, args: &built_from.args, platforms: &platforms, own: None };
     let lineage = dockerfile.lineage(&request).ok()?;
-    Some(built_from.lines.iter().map(|lines| lineage.of_lines(lines)).collect())
+    let steps = lineage.of_history(&image.history);
+    let origin = |(layer, lines): (&Layer, &Vec<usize>)| {
+        let by_history = layer.step.and_then(|step| steps.get(step).cloned().flatten());
+        by_history.or_else(|| lineage.of_lines(lines))
+    };
+    Some(image.layers.iter().zip(&built_from.lines).map(origin).collect())
 }
 
 fn lines_of(file: &str, origins: Vec<Option<Origin>>) -> Vec<Option<Line>> {
     let line = |origin: Origin| Line { file: file.to_owned(), line: origin.line, text: origin.text };
     origins.into_iter().map(|origin| origin.map(line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use monoship_core::name::Digest;
+    use monoship_docker::layers::Listing;
+
+    use super::*;
+
+    /// BuildKit leaves steps out of `layers` whose results had no packed layers when the provenance was written: what they put then seems
+    /// to be the next step's.
+    #[test]
+    fn a_layer_is_its_own_steps_where_provenance_knows_only_of_a_later_one() {
+        let text = "FROM scratch AS runtime\nCOPY rootfs /\nRUN rm -rf /x\nWORKDIR /app\n\nFROM runtime AS api\nCOPY --link --from=p /app /app\n";
+        let history =
+            ["COPY rootfs / # buildkit", "RUN /bin/sh -c rm -rf /x # buildkit", "WORKDIR /app", "COPY /app /app # buildkit"];
+        let layer = |step: usize| Layer {
+            diff_id: Digest::of(&[u8::try_from(step).unwrap()]),
+            packed: 1,
+            step: Some(step),
+            listing: Arc::new(Listing::default()),
+        };
+        let built_from = BuiltFrom {
+            file: "Dockerfile".to_owned(),
+            text: text.to_owned(),
+            target: Some("api".to_owned()),
+            args: std::collections::BTreeMap::new(),
+            lines: vec![vec![2], vec![7], vec![7], vec![7]],
+        };
+        let image = Image {
+            history: history.map(str::to_owned).to_vec(),
+            platform: "linux/amd64".to_owned(),
+            layers: (0..4).map(layer).collect(),
+            built_from: None,
+        };
+        let lines = |image: &Image| -> Vec<Option<usize>> {
+            of_provenance(&built_from, image).unwrap().into_iter().map(|origin| origin.map(|origin| origin.line)).collect()
+        };
+        assert_eq!(lines(&image), [2, 3, 4, 7].map(Some));
+        // A history that says nothing leaves provenance's word.
+        let silent = Image { layers: image.layers.iter().map(|layer| Layer { step: None, ..layer.clone() }).collect(), ..image };
+        assert_eq!(lines(&silent), [2, 7, 7, 7].map(Some));
+    }
 }

@@ -41,7 +41,11 @@ pub(crate) fn plan(session: &Session, ground: &Ground, request: &Request, look: 
     if !names.contains(&config.base_target.as_str()) {
         return Err(no_target(&config.base_target, &config.images.dockerfile, &names));
     }
-    let all = discover(config, &project.packages(), &names)?;
+    let all = discover(config, &project.packages(), &names).map_err(|error| {
+        let list = project.root.join("pnpm-workspace.yaml");
+        let missing = || Error::usage(format!("{} is missing: without it no folder is a package", list.display()));
+        if list.exists() { error } else { missing().hint("write it: `packages:`, then a line `  - apps/*`") }
+    })?;
     let beside =
         all.iter().filter(|service| request.beside.contains(&service.name)).map(|service| service.target.clone()).collect();
     let every = all.clone();

@@ -317,10 +317,13 @@ impl<'a> Checks<'a> {
     }
 
     fn builder(&mut self, provenance: &Provenance) {
-        let builder = if provenance.builder.is_empty() { "outside of CI" } else { &provenance.builder };
+        let builder =
+            if provenance.builder.is_empty() { "outside of CI".to_owned() } else { format!("by {}", provenance.builder) };
+        let builder = builder.as_str();
         match &self.request.builder {
             None => self.found(Check::Builder, Verdict::Unknown, format!("{builder}; --builder says which it has to be")),
-            Some(wanted) => self.holds(Check::Builder, provenance.builder.starts_with(wanted.as_str()), builder),
+            Some(wanted) if provenance.builder.starts_with(wanted.as_str()) => self.holds(Check::Builder, true, builder),
+            Some(wanted) => self.holds(Check::Builder, false, &format!("built {builder}, expected {wanted}")),
         }
     }
 

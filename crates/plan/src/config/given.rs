@@ -134,8 +134,6 @@ pub enum ContextSource {
     Image(ImageRef),
     /// What BuildKit fetches itself: a git repository, or an archive.
     Remote(String),
-    /// A service of ours, or a stage of the Dockerfile, which is built first.
-    Target(String),
 }
 
 impl TryFrom<String> for ContextSource {
@@ -148,18 +146,17 @@ impl TryFrom<String> for ContextSource {
         if let Some(image) = text.strip_prefix("docker-image://") {
             return image.parse().map(Self::Image).map_err(|e: Error| e.to_string());
         }
-        for prefix in ["service:", "target:", "stage:"] {
-            if let Some(name) = text.strip_prefix(prefix) {
-                return if name.is_empty() { Err(format!("`{text}` names nothing")) } else { Ok(Self::Target(name.to_owned())) };
-            }
+        if let Some((kind @ ("service" | "target" | "stage"), name)) = text.split_once(':') {
+            return Err(format!(
+                "a {kind} is no context yet: a stage of the Dockerfile is copied from by its name, `COPY --from={name}`, and another \
+                 service's image is `docker-image://…`"
+            ));
         }
         match text.split_once("://") {
-            Some((scheme, _)) => Err(format!(
-                "`{scheme}://` is no kind of context: a folder, `docker-image://…`, a git or archive address, `service:…` or `stage:…`"
-            )),
-            None if text.is_empty() => {
-                Err("a context is a folder, `docker-image://…`, an address, `service:…` or `stage:…`".into())
+            Some((scheme, _)) => {
+                Err(format!("`{scheme}://` is no kind of context: a folder, `docker-image://…`, a git or archive address"))
             }
+            None if text.is_empty() => Err("a context is a folder, `docker-image://…` or an address".into()),
             None => Ok(Self::Folder(text)),
         }
     }
@@ -420,7 +417,7 @@ mod tests {
         assert_eq!(context("../shared"), Ok(ContextSource::Folder("../shared".into())));
         assert!(matches!(context("docker-image://node:24"), Ok(ContextSource::Image(_))));
         assert!(matches!(context("https://example.org/a/b.git#v1"), Ok(ContextSource::Remote(_))));
-        assert_eq!(context("service:api"), Ok(ContextSource::Target("api".into())));
+        assert!(context("service:api").unwrap_err().contains("`COPY --from=api`"));
         assert!(context("oci-image://x").unwrap_err().contains("no kind of context"));
         assert!(Entitlement::try_from("network.hots".to_owned()).unwrap_err().contains("did you mean `network.host`?"));
         assert!(Limit::try_from("nofiles=1".to_owned()).unwrap_err().contains("did you mean `nofile`?"));

@@ -109,7 +109,33 @@ fn explained(message: &str) -> Error {
         };
         return Error::usage(format!("unknown key `{unknown}`")).hint(hint);
     }
-    Error::usage(message.trim_end().replace('\n', "; "))
+    Error::usage(plain(message.trim_end()).replace('\n', "; "))
+}
+
+/// What serde says of a wrong type, in the words of whoever wrote the file.
+fn plain(message: &str) -> String {
+    let expected = [
+        ("a nonzero usize", "a whole number from 1"),
+        ("a sequence", "a list: `[\"…\"]`"),
+        ("a map", "a table: `{ name = \"…\" }`"),
+        ("a string", "a text in quotes"),
+        ("a boolean", "true or false"),
+        ("usize", "a whole number"),
+    ];
+    let Some((found, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) else {
+        return match message.strip_prefix("invalid value: ").and_then(|rest| rest.split_once(", expected ")) {
+            Some((found, "a nonzero usize")) => format!("expected a whole number from 1, found {}", of_serde(found)),
+            _ => message.to_owned(),
+        };
+    };
+    let wanted = expected.iter().find(|(word, _)| *word == wanted).map_or(wanted, |(_, plain)| plain);
+    format!("expected {wanted}, found {}", of_serde(found))
+}
+
+/// `string "four"` is `"four"`, "integer `0`" is `0`.
+fn of_serde(found: &str) -> String {
+    let value = found.split_once(' ').map_or(found, |(_, value)| value);
+    if value.starts_with(['"', '`']) { value.trim_matches('`').to_owned() } else { found.to_owned() }
 }
 
 #[cfg(test)]
@@ -157,6 +183,9 @@ mod tests {
         assert!(error("[images\n").0.starts_with("xtask.toml:1: "));
         assert!(error("\n[images]\nplatforms = ['amd64']\n").0.starts_with("xtask.toml:3: `amd64` is not a platform"));
         assert!(error("[[service]]\nname = 'a/b'\n").0.starts_with("xtask.toml:2: `a/b` is not a service name"));
+        assert_eq!(error("[builders]\njobs = 'four'\n").0, "xtask.toml:2: expected a whole number from 1, found \"four\"");
+        assert_eq!(error("[builders]\njobs = 0\n").0, "xtask.toml:2: expected a whole number from 1, found 0");
+        assert!(error("[images]\nplatforms = 'linux/amd64'\n").0.contains("expected a list: `[\"…\"]`, found \"linux/amd64\""));
         assert!(error("[cache]\ngha = 3\n").0.contains("expected true, false or \"auto\", found 3"));
     }
 

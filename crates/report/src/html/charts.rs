@@ -32,7 +32,7 @@ pub(super) fn phase_class(kind: PhaseKind) -> &'static str {
 /// Every section that has something to show.
 pub(super) fn all(page: &Page<'_>) -> String {
     let stats = page.stats;
-    let advice = joined(stats.advice.iter().map(|line| format!("<li>{}</li>", escaped(line))));
+    let advice = joined(stats.advice.iter().map(|line| format!("<li>{}</li>", coded(line))));
     let advice = if advice.is_empty() { String::new() } else { format!("<ul class=\"advice\">{advice}</ul>") };
     let sections = [
         ("Advice", advice),
@@ -159,6 +159,14 @@ fn bar(label: &str, class: &str, share: f64, value: &str) -> String {
          <span class=\"time\">{}</span></div>\n",
         escaped(value),
     )
+}
+
+/// Text in which what stands between back-quotes is code.
+fn coded(text: &str) -> String {
+    let pieces = text.split('`').enumerate();
+    pieces
+        .map(|(at, piece)| if at % 2 == 1 { format!("<code>{}</code>", escaped(piece)) } else { escaped(piece).to_string() })
+        .collect()
 }
 
 fn hit_rates(services: &[ServiceStats]) -> String {

@@ -30,8 +30,10 @@ fn on_service(service: &ServiceStats) -> Vec<String> {
         ));
     }
     if let Some(rate) = service.hit_rate.filter(|rate| *rate < LOW_HIT_RATE) {
+        // The base is no service: a plan of all tells of it.
+        let of = if name == "base" { String::new() } else { format!(" {name}") };
         advice.push(format!(
-            "only {} of {name}'s steps come from a cache; `cargo xtask plan --explain {name}` tells what changes each time",
+            "only {} of {name}'s steps come from a cache; `cargo xtask plan --explain{of}` tells what changes each time",
             percent(rate)
         ));
     }

@@ -217,19 +217,30 @@ fn stages(runs: &[PastRun]) -> Vec<StageStats> {
 }
 
 fn services(runs: &[PastRun]) -> Vec<ServiceStats> {
-    let mut by_service: BTreeMap<&Task, Vec<&PastTask>> = BTreeMap::new();
-    for task in runs.iter().flat_map(|run| &run.tasks).filter(|task| is_image(&task.task)) {
-        by_service.entry(&task.task).or_default().push(task);
+    let mut by_service: BTreeMap<&Task, Vec<Past<'_>>> = BTreeMap::new();
+    for run in runs {
+        let no_cache = run.command.split(' ').any(|word| word == "--no-cache");
+        for task in run.tasks.iter().filter(|task| is_image(&task.task)) {
+            by_service.entry(&task.task).or_default().push(Past { task, no_cache });
+        }
     }
     let mut services: Vec<ServiceStats> = by_service.iter().map(|(task, builds)| service(task, builds)).collect();
     services.sort_by(|a, b| b.built.median.cmp(&a.built.median).then_with(|| a.service.cmp(&b.service)));
     services
 }
 
-fn service(task: &Task, builds: &[&PastTask]) -> ServiceStats {
+/// A build, and whether caches were turned off for it: that it hit none says nothing of them.
+struct Past<'a> {
+    task: &'a PastTask,
+    no_cache: bool,
+}
+
+fn service(task: &Task, builds: &[Past<'_>]) -> ServiceStats {
+    let with_cache = builds.iter().filter(|build| !build.no_cache && build.task.status == Status::Built).map(|build| build.task);
+    let builds: Vec<&PastTask> = builds.iter().map(|build| build.task).collect();
     let with = |status| builds.iter().filter(move |build| build.status == status);
     let durations: Vec<u64> = with(Status::Built).map(|build| build.took).collect();
-    let sum = |of: fn(&PastTask) -> u64| with(Status::Built).fold(0_u64, |sum, build| sum.saturating_add(of(build)));
+    let sum = |of: fn(&PastTask) -> u64| with_cache.clone().fold(0_u64, |sum, build| sum.saturating_add(of(build)));
     let sizes: Vec<u64> = builds.iter().filter_map(|build| build.size).collect();
     let built = Times::of(&durations);
     let unchanged = with(Status::Skipped).count();
