@@ -28,6 +28,7 @@ pub const TAGS: [&str; 5] = ["v1.0.0", "1.0.0", "1.0", "1", "latest"];
 const CONFIG: &str = "\
 [images]
 dockerfile = \"Dockerfile.monorepo-optimized\"
+not-services = [\"apps/scheduler\", \"apps/worker\"]
 [attest]
 sbom = false
 [cache]
