@@ -38,7 +38,7 @@ pub struct Known<'a> {
     pub release_tags: TagTemplates,
     /// The rules for release tags beside the templates.
     pub tag_rules: Tags,
-    /// This repository as its mark names it: nothing without that mark goes.
+    /// This repository as its mark names it: nothing without that mark goes. Empty where it has no name.
     pub owner: String,
     /// Manifests that the notes of releases name: they stay. `None` where GitHub cannot be asked, and then every image may be named.
     pub named: Option<BTreeSet<Digest>>,

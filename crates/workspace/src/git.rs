@@ -296,6 +296,40 @@ const FOREIGN: [&str; 18] = [
     "GIT_WORK_TREE",
 ];
 
+/// What git needs of our environment: it is started before anybody can say which of the other variables are secret.
+const OF_GIT: [&str; 30] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "LANG",
+    "LC_*",
+    "LD_*",
+    "NIX_*",
+    "XDG_*",
+    "GIT_*",
+    "SSH_*",
+    "GNUPGHOME",
+    "DISPLAY",
+    "WAYLAND_DISPLAY",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "SSL_CERT_*",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "ALL_PROXY",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "https_proxy",
+    "http_proxy",
+    "no_proxy",
+];
+
 /// Commands that may talk to a remote: to fetch, or for a blob that a partial clone lacks. No other is handed credentials.
 const ASK_A_REMOTE: [&str; 21] = [
     "archive",
@@ -361,7 +395,7 @@ impl Git {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Invocation {
         let settings = ["core.quotePath=false", "core.fsmonitor=false", "core.hooksPath=/dev/null", "submodule.recurse=false"];
-        let mut git = Invocation::new("git").arg("--no-optional-locks").dir(&self.root);
+        let mut git = Invocation::new("git").only(&OF_GIT).arg("--no-optional-locks").dir(&self.root);
         for setting in settings {
             git = git.args(["-c", setting]);
         }

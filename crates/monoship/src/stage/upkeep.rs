@@ -116,7 +116,8 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         former_branches: former.into_iter().flatten().filter_map(|branch| Tag::of_branch(&branch).ok()).collect(),
         release_tags: session.templates(),
         tag_rules: session.overlay.tags.clone().unwrap_or_default(),
-        owner: marks::owner(session)?,
+        // Without a name nothing in a registry is ours; other tiers can be looked into all the same.
+        owner: marks::owner(session).unwrap_or_default(),
         named: api.map_or_else(|| Some(BTreeSet::new()), named),
     })
 }

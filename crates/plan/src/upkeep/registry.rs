@@ -140,7 +140,7 @@ impl Repository {
 
     /// True of what carries this repository's mark, and of what an earlier prune was about to delete by that.
     fn is_ours(&self, digest: &Digest, node: &Node, known: &Known<'_>) -> bool {
-        self.unfinished.contains(digest) || node.mark.as_deref() == Some(known.owner.as_str())
+        self.unfinished.contains(digest) || (!known.owner.is_empty() && node.mark.as_deref() == Some(known.owner.as_str()))
     }
 
     /// True of an image that notes of a release name, or may name where they cannot be read.
