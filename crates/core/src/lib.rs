@@ -8,5 +8,6 @@ pub mod event;
 pub mod execute;
 pub mod name;
 pub mod secret;
+pub mod stamp;
 pub mod text;
 pub mod time;

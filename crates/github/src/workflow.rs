@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::notes::diff;
 use monoship_core::error::{Error, Result, write_atomically};
+use monoship_core::stamp::stamped;
 
 /// How the work is spread over runners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -38,6 +39,23 @@ pub struct Options {
     pub registry: String,
     /// Who signs releases: cosign is installed where they are published, and keyless the job may ask for a token that names it.
     pub signing: Signing,
+    /// The folders at the root that cargo needs to compile the repository's crate.
+    pub sources: Vec<String>,
+    /// The name of that crate, and of cargo's alias for it.
+    pub tool: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            layout: Layout::Single,
+            branch: "main".to_owned(),
+            registry: "ghcr.io".to_owned(),
+            signing: Signing::Off,
+            sources: vec!["xtask".to_owned()],
+            tool: "xtask".to_owned(),
+        }
+    }
 }
 
 /// A file and what it must hold.
@@ -57,6 +75,12 @@ pub struct Drift {
     /// The difference from what is there to what would be written; `None` where nothing is there.
     pub diff: Option<String>,
 }
+
+/// The version that the files say wrote them.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The files, from the repository's root.
+pub const PATHS: [&str; 2] = [WORKFLOW, JOB];
 
 const WORKFLOW: &str = ".github/workflows/images.yml";
 /// The job that the workflow's own jobs call.
@@ -83,7 +107,8 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
         text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed) && !text.ends_with(':')
     };
-    for (what, text) in [("branch", &options.branch), ("registry", &options.registry)] {
+    let sources = options.sources.iter().map(|folder| ("folder", folder)).chain([("crate", &options.tool)]);
+    for (what, text) in [("branch", &options.branch), ("registry", &options.registry)].into_iter().chain(sources) {
         if !plain(text) {
             return Err(Error::usage(format!("the {what} `{text}` cannot be written into a workflow")));
         }
@@ -110,15 +135,20 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     ];
     let call = only(include_str!("workflow/call.yml"), &sections);
     let filled = |text: &str| {
-        let text = indented(&only(text, &sections), "%call%", &call)
+        let folders = options.sources.join("\n") + "\n";
+        let text = indented(&indented(&only(text, &sections), "%call%", &call), "%folders%", &folders)
+            .replace("cargo xtask ", &format!("cargo {} ", options.tool))
+            .replace("%tool%", &options.tool)
             .replace("%layout%", layout)
+            .replace("%sources%", &options.sources.join(" "))
+            .replace("%hashed%", &options.sources.iter().map(|folder| format!("'{folder}/**'")).collect::<Vec<_>>().join(", "))
             .replace("%branch%", &quoted(&options.branch))
             .replace("%registry%", &quoted(&options.registry))
             .replace("%username%", username)
             .replace("%password%", password);
         PINS.iter().fold(text, |text, (mark, pin)| text.replace(mark, pin))
     };
-    Ok(files.map(|(path, text)| Generated { path, content: filled(&text) }).into())
+    Ok(files.map(|(path, text)| Generated { path, content: stamped(&filled(&text), 1, VERSION) }).into())
 }
 
 /// Leaves out what stands between `%begin NAME%` and `%end%` of a section that is not asked for.
@@ -229,7 +259,7 @@ mod tests {
     use super::*;
 
     fn options(layout: Layout) -> Options {
-        Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off }
+        Options { layout, ..Options::default() }
     }
 
     fn texts(options: &Options) -> String {

@@ -11,6 +11,7 @@ pub mod contexts;
 pub mod doctor;
 pub mod engine;
 pub mod gates;
+pub mod generated;
 pub mod given;
 pub mod history;
 pub mod init;
@@ -36,6 +37,7 @@ mod strays;
 pub mod update_release;
 pub mod upkeep;
 pub mod verify;
+pub mod workflow;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

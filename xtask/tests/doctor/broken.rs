@@ -5,6 +5,7 @@ use monoship_core::error::Error;
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::stamp::stamped;
 use monoship_report::record::{Outcome, RunRecord, Runs, TaskRecord};
 
 use crate::repository::{DOCKERFILE, Repository, examined_at};
@@ -29,6 +30,12 @@ fn edited(file: &str, from: &str, to: &str) -> Vec<Finding> {
     broken(|repository| repository.edit(file, from, to))
 }
 
+/// Makes of the ignore file one that a version of the library wrote.
+fn written_by(repository: &Repository, version: &str) {
+    let rules = std::fs::read_to_string(repository.path().join(".dockerignore")).unwrap();
+    repository.write(".dockerignore", &stamped(&rules, 0, version));
+}
+
 pub const CASES: &[Case] = &[
     ("not-in-a-workspace", || {
         let repository = Repository::new();
@@ -36,6 +43,8 @@ pub const CASES: &[Case] = &[
         Checkup::new(&repository.env(&[]), nowhere, None, &Shutdown::new()).unwrap().findings()
     }),
     ("configuration-wrong", || with("xtask.toml", "[imagse]\n")),
+    ("generated-older", || broken(|repository| written_by(repository, "0.0.1"))),
+    ("generated-newer", || broken(|repository| written_by(repository, "999.0.0"))),
     ("git-refuses", || broken(|repository| std::fs::write(repository.path().join(".git/index"), "torn").unwrap())),
     ("no-git", || broken(|repository| std::fs::remove_dir_all(repository.path().join(".git")).unwrap())),
     ("shallow-clone", || {

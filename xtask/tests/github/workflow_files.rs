@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use monoship_github::workflow::Signing;
 use monoship_github::workflow::{Layout, Options, check, generate, write, written as there};
 
 #[test]
 fn written_workflow_files_do_not_drift_and_an_edit_to_one_is_found() {
     for layout in [Layout::Single, Layout::Matrix] {
         let dir = tempfile::tempdir().unwrap();
-        let options = Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off };
+        let options = Options { layout, ..Options::default() };
         let written = write(dir.path(), &options).unwrap();
         assert!(written.len() >= 2, "{written:?}");
         assert_eq!(there(dir.path()).unwrap().map(|there| there.layout), Some(layout));
@@ -33,8 +32,7 @@ fn each_layout_is_shorter_than_the_references_approach_and_the_documentation_sta
     };
     states("the reference's approach written out (`bench/reference-workflow.yml`)", reference);
     for (layout, name) in [(Layout::Single, "single"), (Layout::Matrix, "matrix")] {
-        let files =
-            generate(&Options { layout, branch: "main".into(), registry: "ghcr.io".into(), signing: Signing::Off }).unwrap();
+        let files = generate(&Options { layout, ..Options::default() }).unwrap();
         let lines = files.iter().map(|file| file.content.lines().count()).sum();
         states(&format!("layout `{name}`, both files"), lines);
         assert!(lines < reference, "{name}: {lines} lines, and the reference needs {reference}");

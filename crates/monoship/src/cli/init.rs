@@ -4,17 +4,41 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::stage::init::origin::From;
+
 /// Flags of `init`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   cargo xtask init --dir ../shop --dry-run    what would be written there
   cargo xtask init --dir ../shop              write it; files that are there are never replaced
-  cargo xtask init                            complete the repository you are in")]
+  cargo xtask init --dir ../shop --from git=https://host/owner/name#v1.2.3
+  cargo xtask init                            complete the repository you are in
+  cargo xtask init --refresh                  after an update: bring what is generated up to the library")]
 pub struct Init {
-    /// The root of the pnpm monorepo that adopts the tool
+    /// The root of the pnpm monorepo that adopts the library
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
+    /// Where the library comes from: crates-io, git or path; with `=`, which version, address (`#` and a revision), or folder
+    #[arg(long, value_name = "SOURCE")]
+    pub from: Option<From>,
+    /// The name of the crate and its folder, and the command: `cargo NAME` [default: that of the crate that is there, else xtask]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub name: Option<String>,
+    /// Show what the library would write today in place of generated files (Dockerfile, workflows, .dockerignore), and write those that
+    /// nobody edited
+    #[arg(long, conflicts_with_all = ["from", "name"])]
+    pub refresh: bool,
+    /// Write those that somebody edited, too
+    #[arg(long, requires = "refresh")]
+    pub yes: bool,
     /// Say what would be written, and write nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// A name that cargo takes for a package, and a shell for one word.
+fn name(text: &str) -> Result<String, String> {
+    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+    let is_name = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(rest);
+    if is_name { Ok(text.to_owned()) } else { Err("a crate's name is lower-case letters, digits, `-` and `_`".to_owned()) }
 }

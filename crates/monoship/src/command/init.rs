@@ -1,10 +1,15 @@
-//! `cargo xtask init`: what another monorepo needs to use this tool, written there.
+//! `cargo xtask init`: what another monorepo needs to use the library, written there; and what was generated, brought up to date.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
-use crate::stage::init::{self, Adoption, Change};
+use crate::stage::generated::{self, Refresh};
+use crate::stage::init::dockerfile::Found;
+use crate::stage::init::{self, Adoption, Change, VERSION, Wanted};
+use crate::stage::workflow::tool;
 use monoship_core::error::{Error, Result};
 
 /// Adopts.
@@ -12,40 +17,94 @@ use monoship_core::error::{Error, Result};
 /// # Errors
 /// As the stage's.
 pub fn run(flags: &cli::Init, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let dir = surroundings.env.cwd.join(&flags.dir);
+    let cwd = &surroundings.env.cwd;
+    let dir = cwd.join(&flags.dir);
     let root = dir.canonicalize().map_err(|e| Error::io("find", &dir, e))?;
-    let adoption = init::plan(&root)?;
+    if flags.refresh {
+        return refresh(flags, &root, surroundings);
+    }
+    let name = flags.name.clone().map_or_else(|| tool(&root), Ok)?;
+    let wanted = Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, shutdown: surroundings.shutdown };
+    let adoption = init::plan(&wanted)?;
     if !flags.dry_run {
         init::apply(&adoption)?;
     }
-    print(&told(&adoption, flags))?;
+    print(&told(&adoption, &name, flags))?;
     Ok(Finished::Well)
 }
 
-fn told(adoption: &Adoption, flags: &cli::Init) -> String {
-    let mut text = String::new();
+fn told(adoption: &Adoption, name: &str, flags: &cli::Init) -> String {
+    let mut text = found(&adoption.found);
+    text.push('\n');
     let mut by_hand = false;
     for step in &adoption.steps {
         let (verb, more) = match &step.change {
             Change::Write(_) => ("write", String::new()),
             Change::Add(_, what) => ("change", format!(": add {what}")),
-            Change::Copy(_) => ("copy", String::new()),
             Change::Keep => ("keep", String::new()),
             Change::ByHand(what) => {
                 by_hand = true;
                 ("left to you", format!(": {what}"))
             }
         };
-        let _ = writeln!(text, "{verb:<11}  {}{more}", step.path);
-    }
-    for folder in &adoption.left_out {
-        let _ = writeln!(text, "no service   {folder}");
+        let note = step.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+        let _ = writeln!(text, "{verb:<11}  {}{more}{note}", step.path);
     }
     let go = if flags.dir.as_os_str() == "." { String::new() } else { format!("cd {} && ", flags.dir.display()) };
     let _ = match (flags.dry_run, by_hand) {
         (true, _) => writeln!(text, "\nnothing was written; the same without --dry-run writes it"),
-        (false, true) => writeln!(text, "\nnext: what is left to you, then {go}cargo xtask doctor"),
-        (false, false) => writeln!(text, "\nnext: {go}cargo xtask doctor, then cargo xtask build"),
+        (false, true) => writeln!(text, "\nnext: what is left to you, then {go}cargo {name} doctor"),
+        (false, false) => writeln!(text, "\nnext: {go}cargo {name} doctor, then cargo {name} build"),
     };
     text
+}
+
+/// The services, and the other packages by the reason why they are none.
+fn found(found: &Found) -> String {
+    let mut text = String::new();
+    for service in &found.services {
+        let _ = writeln!(text, "{:<11}  {} in {} ({})", "service", service.name, service.folder, service.why);
+    }
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (folder, why) in &found.others {
+        reasons.entry(why).or_default().push(folder);
+    }
+    for (why, folders) in reasons {
+        let _ = writeln!(text, "{:<11}  {}: {why}", "no service", folders.join(", "));
+    }
+    text
+}
+
+fn refresh(flags: &cli::Init, root: &Path, surroundings: &Surroundings<'_>) -> Result<Finished> {
+    let config = surroundings.config(root)?;
+    let files = generated::outdated(root, &config, surroundings.shutdown)?;
+    if files.is_empty() {
+        print(&format!("every generated file is as monoship {VERSION} writes it\n"))?;
+        return Ok(Finished::Well);
+    }
+    let mut text: String = files.iter().map(shown).collect();
+    let written = if flags.dry_run { Vec::new() } else { generated::refresh(root, &files, flags.yes)? };
+    for file in &files {
+        let path = file.there.path.as_str();
+        let edited = file.there.stamp.edited && !flags.yes;
+        let (verb, why) = match (flags.dry_run, written.contains(&path)) {
+            (true, _) if edited => {
+                ("would keep", ": it was edited; take over what you want of the above, or all of it with --yes")
+            }
+            (true, _) => ("would write", ""),
+            (false, true) => ("write", ""),
+            (false, false) => ("keep", ": it was edited; take over what you want of the above, or all of it with --yes"),
+        };
+        let _ = writeln!(text, "{verb:<11}  {path}{why}");
+    }
+    print(&text)?;
+    Ok(Finished::Well)
+}
+
+/// A file with what would change in it.
+fn shown(file: &Refresh) -> String {
+    let stamp = &file.there.stamp;
+    let edited = if stamp.edited { ", and was edited since" } else { "" };
+    let diff = if file.diff.ends_with('\n') { file.diff.clone() } else { format!("{}\n", file.diff) };
+    format!("{}: monoship {} wrote it{edited}\n{diff}\n", file.there.path, stamp.version)
 }

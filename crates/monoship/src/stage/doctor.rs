@@ -7,6 +7,7 @@ mod context;
 mod disk;
 mod dockerfile;
 mod engine;
+mod generated;
 mod gha;
 mod git;
 mod github;
@@ -104,12 +105,13 @@ impl Finding {
 type Check = fn(&Checkup) -> Vec<Finding>;
 
 /// Every check, in the order of the report. The slow ones wait for a server; all run at once.
-const CHECKS: [(&str, Check); 13] = [
+const CHECKS: [(&str, Check); 14] = [
     ("setup", setup::check),
     ("git", git::check),
     ("pnpm", pnpm::check),
     ("dockerfile", dockerfile::check),
     ("context", context::check),
+    ("generated", generated::check),
     ("engine", engine::check),
     ("disk", disk::check),
     ("registry", registry::check),

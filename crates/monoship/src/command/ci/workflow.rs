@@ -2,10 +2,9 @@
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
+use crate::stage::workflow::options;
 use monoship_core::error::{Error, Result};
-use monoship_github::workflow::{self, Options, check, write, written};
-use monoship_plan::config::Signing;
-use monoship_workspace::git::Git;
+use monoship_github::workflow::{check, write};
 
 /// Writes or checks.
 ///
@@ -14,26 +13,7 @@ use monoship_workspace::git::Git;
 pub(super) fn run(flags: &cli::CiWorkflow, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let home = surroundings.home()?;
     let config = surroundings.config(&home)?;
-    let there = written(&home)?;
-    let git = Git::at(&home, surroundings.shutdown);
-    let branch = match (&flags.branch, &there) {
-        (Some(branch), _) => branch.clone(),
-        (None, Some(there)) => there.branch.clone(),
-        (None, None) => {
-            let head = git.ask(&["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"])?;
-            head.as_deref().and_then(|head| head.strip_prefix("origin/")).unwrap_or("main").to_owned()
-        }
-    };
-    let options = Options {
-        layout: flags.layout.or(there.map(|there| there.layout)).unwrap_or_default(),
-        branch,
-        registry: config.images.prefix.as_ref().map_or("ghcr.io", |prefix| prefix.registry()).to_owned(),
-        signing: match config.release.signing {
-            Signing::Off => workflow::Signing::Off,
-            Signing::Keyless(_) => workflow::Signing::Keyless,
-            Signing::Key { .. } => workflow::Signing::Key,
-        },
-    };
+    let options = options(&home, &config, flags.layout, flags.branch.as_deref(), surroundings.shutdown)?;
     if !flags.check {
         let files = write(&home, &options)?;
         let lines: Vec<String> = files.iter().map(|file| format!("wrote {}\n", file.display())).collect();

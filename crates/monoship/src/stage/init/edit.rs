@@ -1,29 +1,84 @@
-//! The lines that files of the user's get: each is looked for first, and an edit that cannot be checked is left to the user. Pure.
+//! What cargo's files and git's ignore file lack, put in where everything else stays as it was written. Pure.
 
-use toml_edit::{Array, DocumentMut, Value, value};
+use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
 use super::Change;
 
-/// The workspace's manifest, with `xtask` among its members.
-pub(super) fn manifest(existing: Option<&str>) -> Change {
-    let Some(text) = existing else { return Change::Write(include_str!("workspace.toml").to_owned()) };
-    let by_hand = || Change::ByHand("add `xtask` to the `members` of its [workspace]".to_owned());
-    let Ok(mut document) = text.parse::<DocumentMut>() else { return by_hand() };
-    let added = |text: String| Change::Add(text, "the member `xtask`".to_owned());
-    let Some(workspace) = document.get_mut("workspace") else {
-        return added(format!("{}\n[workspace]\nmembers = [\"xtask\"]\nresolver = \"3\"\n", ended(text)));
+/// The workspace's manifest where there is none.
+const WORKSPACE: &str = include_str!("workspace.toml");
+
+/// The workspace's manifest, with the crate `name` among its members, and the settings by which the library is fast. Where a workspace
+/// is made, the crates below the folders `apart` stay what they are: on their own.
+pub(super) fn manifest(existing: Option<&str>, name: &str, apart: &[String]) -> Change {
+    let Some(text) = existing else {
+        let mut made = WORKSPACE.parse::<DocumentMut>().unwrap_or_default();
+        made["workspace"]["members"] = value(list([name]));
+        if !apart.is_empty() {
+            made["workspace"]["exclude"] = value(list(apart.iter().map(String::as_str)));
+        }
+        return Change::Write(made.to_string());
     };
-    let Some(workspace) = workspace.as_table_like_mut() else { return by_hand() };
-    let members = workspace.entry("members").or_insert_with(|| value(Array::new()));
-    let Some(members) = members.as_array_mut() else { return by_hand() };
-    if members.iter().any(|member| member.as_str() == Some("xtask")) {
-        return Change::Keep;
+    match with_member(text, name, apart) {
+        Some((_, added)) if added.is_empty() => Change::Keep,
+        Some((edited, added)) => Change::Add(edited, added.join(", ")),
+        None => Change::ByHand(format!("add `{name}` to the `members` of its [workspace]")),
     }
-    put_first(members, "xtask");
-    added(document.to_string())
 }
 
-/// Puts a text in front of a list, written as its first entry is: on a line of its own where that has one.
+/// `None` where the file is not as cargo reads it.
+fn with_member(text: &str, name: &str, apart: &[String]) -> Option<(String, Vec<String>)> {
+    let mut manifest: DocumentMut = text.parse().ok()?;
+    let mut added = Vec::new();
+    if manifest.contains_key("workspace") {
+        let workspace = manifest["workspace"].as_table_like_mut()?;
+        let members = workspace.entry("members").or_insert(value(Array::new())).as_array_mut()?;
+        // Cargo's patterns: a star matches within one part, so of one part only a lone star or the name itself matches.
+        if !members.iter().filter_map(Value::as_str).any(|member| [name, "*"].contains(&member.trim_start_matches("./"))) {
+            put_first(members, name);
+            added.push(format!("the member `{name}`"));
+        }
+    } else {
+        let mut workspace = Table::new();
+        workspace.insert("members", value(list([name])));
+        if !apart.is_empty() {
+            workspace.insert("exclude", value(list(apart.iter().map(String::as_str))));
+        }
+        manifest.insert("workspace", Item::Table(workspace));
+        added.push(format!("a workspace with the member `{name}`"));
+    }
+    let settings: DocumentMut = WORKSPACE.parse().ok()?;
+    let mut some = false;
+    for (package, wanted) in settings["profile"]["dev"]["package"].as_table()?.iter().filter(|(package, _)| *package != "*") {
+        let mut at = manifest.as_table_mut();
+        for key in ["profile", "dev", "package"] {
+            let mut implicit = Table::new();
+            implicit.set_implicit(true);
+            at = at.entry(key).or_insert(Item::Table(implicit)).as_table_mut()?;
+        }
+        if !at.contains_key(package) {
+            let mut table = wanted.as_table()?.clone();
+            table.set_position(None);
+            table.decor_mut().set_prefix(if some {
+                "\n"
+            } else {
+                "\n# The library reads, hashes and unpacks much: optimised also in builds for development.\n"
+            });
+            at.insert(package, Item::Table(table));
+            some = true;
+        }
+    }
+    if some {
+        added.push("settings by which the library is fast".to_owned());
+    }
+    Some((manifest.to_string(), added))
+}
+
+fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> Array {
+    values.into_iter().collect()
+}
+
+/// Puts a text in front of a list, written as its first entry is: on a line of its own where that has one. Behind the last one it would
+/// come between that one and the comment behind it.
 fn put_first(list: &mut Array, text: &str) {
     let mut new = Value::from(text);
     if let Some(first) = list.get_mut(0) {
@@ -36,49 +91,64 @@ fn put_first(list: &mut Array, text: &str) {
     list.insert_formatted(0, new);
 }
 
-/// The crate's manifest without what only its tests and benchmarks need, which stay where it comes from.
-pub(super) fn without_its_tests(manifest: &str) -> String {
-    let mut kept = true;
-    let lines = manifest.split_inclusive('\n').filter(|line| {
-        if line.starts_with('[') {
-            kept = !matches!(line.trim(), "[[bench]]" | "[[test]]" | "[dev-dependencies]");
-        }
-        kept
-    });
-    lines.collect()
+/// What makes `cargo xtask` of the program, as this repository has it.
+const CONFIG: &str = include_str!("cargo-config.toml");
+
+/// Who answers to `cargo NAME` already.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// Nobody.
+    Nobody,
+    /// A crate of that name.
+    Crate,
+    /// Something else: this.
+    Other(String),
 }
 
-/// What makes `cargo xtask` of the program.
-const ALIAS: &str = "# Quiet, or cargo says two lines each time; but with its bar where it compiles, which takes a minute the first time.\n\
-     xtask = \"run --quiet --config term.progress.when='always' --config term.progress.width=80 --package xtask --\"\n";
+/// Who answers to `cargo NAME` by these settings.
+pub(super) fn answers(existing: Option<&str>, name: &str) -> Answers {
+    let settings = existing.and_then(|text| text.parse::<toml::Table>().ok());
+    let Some(alias) = settings.as_ref().and_then(|settings| settings.get("alias")?.get(name)) else { return Answers::Nobody };
+    let words: Vec<&str> = match alias {
+        toml::Value::String(text) => text.split_whitespace().collect(),
+        toml::Value::Array(words) => words.iter().filter_map(toml::Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let names = |pair: &[&str]| matches!(pair, ["--package" | "-p", package] if *package == name);
+    let joined = words.iter().any(|word| word.strip_prefix("--package=") == Some(name) || word.strip_prefix("-p") == Some(name));
+    if joined || words.windows(2).any(names) { Answers::Crate } else { Answers::Other(words.join(" ")) }
+}
 
-/// Cargo's settings, with our alias; one that is there stays as it is.
-pub(super) fn alias(existing: Option<&str>) -> Change {
-    let Some(text) = existing else { return Change::Write(format!("[alias]\n{ALIAS}")) };
-    let by_hand = || Change::ByHand(format!("add to its [alias]:\n{}", ALIAS.trim_end()));
-    let Ok(mut document) = text.parse::<DocumentMut>() else { return by_hand() };
-    let added = |text: String| Change::Add(text, "the alias `xtask`".to_owned());
-    let Some(aliases) = document.get_mut("alias") else { return added(format!("{}\n[alias]\n{ALIAS}", ended(text))) };
-    let Some(aliases) = aliases.as_table_mut() else { return by_hand() };
-    if aliases.contains_key("xtask") {
+/// Cargo's settings, with the alias; one that is there stays as it is.
+pub(super) fn alias(existing: Option<&str>, name: &str) -> Change {
+    let config = CONFIG.replace("--package xtask", &format!("--package {name}")).replace("\nxtask =", &format!("\n{name} ="));
+    let Some(text) = existing else { return Change::Write(config) };
+    if answers(existing, name) != Answers::Nobody {
         return Change::Keep;
     }
-    // With its comment, and quoted as it is here.
-    let ours = ALIAS.parse::<DocumentMut>();
-    let Some((key, command)) = ours.as_ref().ok().and_then(|ours| ours.get_key_value("xtask")) else { return by_hand() };
-    aliases.insert_formatted(key, command.clone());
-    added(document.to_string())
+    let edited = || -> Option<String> {
+        let mut settings: DocumentMut = text.parse().ok()?;
+        let ours: DocumentMut = config.parse().ok()?;
+        let (key, command) = ours["alias"].as_table()?.get_key_value(name)?;
+        // With its comment, and quoted as it is here.
+        settings.entry("alias").or_insert(Item::Table(Table::new())).as_table_mut()?.insert_formatted(key, command.clone());
+        Some(settings.to_string())
+    };
+    match edited() {
+        Some(edited) => Change::Add(edited, format!("the alias `{name}`")),
+        None => Change::ByHand(format!("add to it:\n{}", config.trim_end())),
+    }
 }
 
 /// Git's ignore file, with Cargo's folder, in which all of our state lies too.
 pub(super) fn ignored(existing: Option<&str>) -> Change {
-    let Some(text) = existing else { return Change::Write("target/\n".to_owned()) };
-    let is_there = text.lines().any(|line| line.trim().trim_matches('/') == "target");
-    if is_there { Change::Keep } else { Change::Add(ended(text) + "target/\n", "`target/`".to_owned()) }
+    let Some(text) = existing else { return Change::Write("/target/\n".to_owned()) };
+    let is_there = text.lines().any(|line| line.trim().trim_start_matches("**/").trim_matches('/') == "target");
+    if is_there { Change::Keep } else { Change::Add(ended(text) + "/target/\n", "`/target/`".to_owned()) }
 }
 
 /// The text with a line end at its end.
-fn ended(text: &str) -> String {
+pub(super) fn ended(text: &str) -> String {
     if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
 }
 
@@ -93,63 +163,95 @@ mod tests {
         }
     }
 
+    fn apart() -> Vec<String> {
+        vec!["native".to_owned()]
+    }
+
     #[test]
-    fn a_manifest_gets_the_member_and_keeps_all_else() {
-        assert!(matches!(manifest(None), Change::Write(text) if text.contains("members = [\"xtask\"]")));
-        assert_eq!(manifest(Some("[workspace]\nmembers = ['a', \"xtask\"]\n")), Change::Keep);
-        let workspace = "# mine\n[workspace]\nmembers = [\n  'a', # first\n]\n";
-        assert_eq!(added(manifest(Some(workspace))), "# mine\n[workspace]\nmembers = [\n  \"xtask\",\n  'a', # first\n]\n");
+    fn a_manifest_gets_the_member_and_the_settings_and_keeps_all_else() {
+        let Change::Write(fresh) = manifest(None, "xtask", &apart()) else { panic!() };
+        assert!(fresh.starts_with("[workspace]\nmembers = [\"xtask\"]\nresolver = \"3\"\nexclude = [\"native\"]\n"), "{fresh}");
+        assert_eq!(manifest(Some(&fresh), "xtask", &apart()), Change::Keep);
+        for (members, then) in [
+            ("[\n  'a', # first\n]", "[\n  \"xtask\",\n  'a', # first\n]"),
+            ("['a']", "[\"xtask\", 'a']"),
+            ("[ 'a', 'b' ]", "[ \"xtask\", 'a', 'b' ]"),
+            ("[]", "[\"xtask\"]"),
+            ("[ # ours\n  'a',\n]", "[ # ours\n  \"xtask\",\n  'a',\n]"),
+        ] {
+            let text = format!("# mine\n[workspace]\nmembers = {members}\nexclude = ['z']\n\n[profile.dev]\nopt-level = 1\n");
+            let edited = added(manifest(Some(&text), "xtask", &apart()));
+            assert!(edited.contains("exclude = ['z']\n\n[profile.dev]\nopt-level = 1\n"), "{edited}");
+            assert!(edited.starts_with(&format!("# mine\n[workspace]\nmembers = {then}\n")), "{edited}");
+            assert_eq!(manifest(Some(&edited), "xtask", &apart()), Change::Keep);
+        }
+    }
+
+    #[test]
+    fn a_package_at_the_root_becomes_a_workspace_that_leaves_the_others_alone() {
+        let edited = added(manifest(Some("[package]\nname = 'x'"), "xtask", &apart()));
+        assert!(
+            edited.starts_with("[package]\nname = 'x'\n\n[workspace]\nmembers = [\"xtask\"]\nexclude = [\"native\"]\n"),
+            "{edited}"
+        );
+        assert_eq!(manifest(Some(&edited), "xtask", &apart()), Change::Keep);
+        assert!(matches!(manifest(Some("[workspace"), "xtask", &apart()), Change::ByHand(_)));
+        assert!(matches!(manifest(Some("workspace = 1"), "xtask", &apart()), Change::ByHand(_)));
+        assert!(matches!(manifest(Some("[workspace]\nmembers = 'a'\n"), "xtask", &apart()), Change::ByHand(_)));
         for (before, after) in [
-            ("[workspace]\nmembers = ['a', 'b']\n", "[workspace]\nmembers = [\"xtask\", 'a', 'b']\n"),
-            ("[workspace]\nmembers = []\n", "[workspace]\nmembers = [\"xtask\"]\n"),
+            ("workspace = { members = ['a'] }\n", "workspace = { members = [\"xtask\", 'a'] }\n"),
             ("[workspace]\nresolver = '2'\n", "[workspace]\nresolver = '2'\nmembers = [\"xtask\"]\n"),
-            // What looks like the list is not.
             ("# members = [\n[workspace]\nmembers = ['a']\n", "# members = [\n[workspace]\nmembers = [\"xtask\", 'a']\n"),
             (
                 "[workspace]\ndefault-members = ['a']\nmembers = ['a']\n",
                 "[workspace]\ndefault-members = ['a']\nmembers = [\"xtask\", 'a']\n",
             ),
-            ("workspace = { members = ['a'] }\n", "workspace = { members = [\"xtask\", 'a'] }\n"),
-            ("[workspace]\nmembers = [ # ours\n  'a',\n]\n", "[workspace]\nmembers = [ # ours\n  \"xtask\",\n  'a',\n]\n"),
         ] {
-            assert_eq!(added(manifest(Some(before))), after, "{before}");
-        }
-        let package = "[package]\nname = 'x'";
-        assert!(added(manifest(Some(package))).starts_with("[package]\nname = 'x'\n\n[workspace]\nmembers = [\"xtask\"]\n"));
-        for strange in ["[workspace", "workspace = 1", "[workspace]\nmembers = 'a'\n"] {
-            assert!(matches!(manifest(Some(strange)), Change::ByHand(_)), "{strange}");
+            let edited = added(manifest(Some(before), "xtask", &apart()));
+            assert!(edited.starts_with(after), "{edited}");
         }
     }
 
     #[test]
-    fn the_crates_manifest_loses_what_only_its_tests_need() {
-        let manifest = "[package]\n\n[[bench]]\nname = \"x\"\n\n[dependencies]\na = \"1\"\n\n[dev-dependencies]\nb = \"1\"\n\n[lints]\nc = 1\n";
-        assert_eq!(without_its_tests(manifest), "[package]\n\n[dependencies]\na = \"1\"\n\n[lints]\nc = 1\n");
+    fn settings_that_somebody_chose_for_a_package_stay() {
+        let text = "[workspace]\nmembers = ['xtask']\n\n[profile.dev.package.sha2]\nopt-level = 1\n";
+        let edited = added(manifest(Some(text), "xtask", &[]));
+        let read: toml::Table = edited.parse().unwrap();
+        let package = &read["profile"]["dev"]["package"];
+        assert_eq!((package["sha2"]["opt-level"].as_integer(), package["memchr"]["opt-level"].as_integer()), (Some(1), Some(3)));
+        assert!(package.get("*").is_none(), "their other dependencies are theirs: {edited}");
     }
 
     #[test]
     fn cargos_settings_get_the_alias_once_and_keep_one_that_is_there() {
-        let Change::Write(fresh) = alias(None) else { panic!() };
-        assert_eq!(alias(Some(&fresh)), Change::Keep);
-        let build = added(alias(Some("[build]\njobs = 2")));
-        assert_eq!(build, format!("[build]\njobs = 2\n\n{fresh}"));
-        assert_eq!(alias(Some(&build)), Change::Keep);
-        let other = added(alias(Some("[alias]\nb = \"build\"\n")));
-        assert_eq!(other, fresh.replace("[alias]\n", "[alias]\nb = \"build\"\n"));
-        let spaced = added(alias(Some("[alias] # short\nb = 'build'\n\n[net]\noffline = true\n")));
-        assert!(
-            spaced.starts_with("[alias] # short\nb = 'build'\n# Quiet,") && spaced.ends_with("\n\n[net]\noffline = true\n"),
-            "{spaced}"
-        );
-        assert_eq!(alias(Some("[alias]\nxtask = \"run --package xtask --\"\n")), Change::Keep);
-        assert!(matches!(alias(Some("[alias")), Change::ByHand(_)));
+        let Change::Write(fresh) = alias(None, "xtask") else { panic!() };
+        assert_eq!(alias(Some(&fresh), "xtask"), Change::Keep);
+        let build = added(alias(Some("[build]\njobs = 2 # two\n"), "xtask"));
+        assert_eq!(build, format!("[build]\njobs = 2 # two\n\n{fresh}"));
+        assert_eq!(alias(Some(&build), "xtask"), Change::Keep);
+        let other = added(alias(Some("[alias]\nb = \"build\" # mine\n"), "ship"));
+        assert!(other.starts_with("[alias]\nb = \"build\" # mine\n"), "{other}");
+        assert_eq!(answers(Some(&other), "ship"), Answers::Crate);
+        assert!(matches!(alias(Some("[alias"), "xtask"), Change::ByHand(_)));
     }
 
     #[test]
-    fn target_is_ignored_however_it_is_written() {
-        for there in ["target\n", "/target/\n", "a\n/target\n"] {
+    fn who_answers_to_the_alias_is_known() {
+        for ours in
+            ["xtask = \"run --package xtask --\"", "xtask = ['run', '-p', 'xtask', '--']", "xtask = 'run --package=xtask --'"]
+        {
+            assert_eq!(answers(Some(&format!("[alias]\n{ours}\n")), "xtask"), Answers::Crate, "{ours}");
+        }
+        assert_eq!(answers(Some("[alias]\nxtask = 'run -p tools --'\n"), "xtask"), Answers::Other("run -p tools --".to_owned()));
+        assert_eq!(answers(Some("[build]\n"), "xtask"), Answers::Nobody);
+        assert_eq!(answers(None, "xtask"), Answers::Nobody);
+    }
+
+    #[test]
+    fn target_is_ignored_at_the_root_however_it_is_written() {
+        for there in ["target\n", "/target/\n", "a\n/target\n", "**/target\n"] {
             assert_eq!(ignored(Some(there)), Change::Keep, "{there}");
         }
-        assert_eq!(added(ignored(Some("node_modules"))), "node_modules\ntarget/\n");
+        assert_eq!(added(ignored(Some("node_modules"))), "node_modules\n/target/\n");
     }
 }

@@ -1,5 +1,5 @@
-# Every service of this monorepo: `docker buildx build --target <service> -f Dockerfile.monorepo-optimized .`
-# Written by `cargo xtask init`, yours from now on.
+# Every service of this monorepo: `docker buildx build --target <service> -f {file} .`
+# Written by `cargo xtask init`, yours from now on. `init --refresh` shows what a newer library would write.
 #
 # The stages `manifests`, `production` and `sources` are doors: a named build context of the same name replaces the
 # stage (`--build-context sources=DIR`), so that a service can be given its own closure and nothing else. Without

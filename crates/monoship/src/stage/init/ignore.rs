@@ -1,0 +1,71 @@
+//! The build context's ignore file. Rules that keep secrets and git's own out stand in every one; a rule about what tools make is left
+//! out where it would hide a file that git tracks: somebody's `coverage/` is source.
+
+use monoship_core::error::Result;
+use monoship_workspace::dockerignore::Ignore;
+
+/// The file, and the rules that were left out, each with the first tracked file that it would hide. `tracked` are the repository's
+/// files, `tool` is the folder of the adopter's crate; `own_rust` is true where the repository has Rust of its own, which a build may need.
+///
+/// # Errors
+/// When a rule is none, which is a fault of ours.
+pub(super) fn text<'a>(tracked: &[&'a str], tool: &str, own_rust: bool) -> Result<(String, Vec<(String, &'a str)>)> {
+    let mut made = String::new();
+    let mut left_out = Vec::new();
+    let mut tested = false;
+    for line in include_str!("dockerignore").split_inclusive('\n') {
+        let rule = line.trim_end();
+        if rule.starts_with('#') {
+            tested = rule.contains("tools make");
+        }
+        let is_cargos = ["Cargo.*", ".cargo"].contains(&rule);
+        if is_cargos && own_rust {
+            continue;
+        }
+        let hidden = if tested && !rule.is_empty() && !rule.starts_with('#') {
+            let ignore = Ignore::parse(rule)?;
+            tracked.iter().find(|path| ignore.excludes(path))
+        } else {
+            None
+        };
+        match hidden {
+            Some(path) => left_out.push((rule.to_owned(), *path)),
+            None => made += &line.replace("{tool}", tool),
+        }
+    }
+    Ok((made, left_out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rule_hides_a_file_that_git_tracks() {
+        let tracked = ["apps/web/src/coverage/view.ts", "packages/target/index.ts", "apps/web/dist.ts", "fixtures/a.log"];
+        let (text, left_out) = text(&tracked, "xtask", false).unwrap();
+        let ignore = Ignore::parse(&text).unwrap();
+        for path in tracked {
+            assert!(!ignore.excludes(path), "{path}");
+        }
+        for path in [
+            ".env",
+            "apps/web/.env.local",
+            "apps/web/node_modules/a/b.js",
+            "target/debug/x",
+            "apps/web/dist/a.js",
+            "xtask/Cargo.toml",
+        ] {
+            assert!(ignore.excludes(path), "{path}");
+        }
+        let rules: Vec<&str> = left_out.iter().map(|(rule, _)| rule.as_str()).collect();
+        assert_eq!(rules, ["**/*.log", "**/coverage"]);
+    }
+
+    #[test]
+    fn rust_of_the_repositorys_own_reaches_a_build() {
+        let (text, _) = text(&[], "ship", true).unwrap();
+        let ignore = Ignore::parse(&text).unwrap();
+        assert!(!ignore.excludes("Cargo.toml") && !ignore.excludes(".cargo/config.toml") && ignore.excludes("ship/src/main.rs"));
+    }
+}

@@ -1,0 +1,129 @@
+//! What is there stays as it is: workspaces, settings, crates and commands of the adopter's own.
+
+use crate::foreign::{Foreign, Library};
+use crate::support::repo::{git, here, xtask};
+
+const WORKSPACE: &str = "# The native parts.\n[workspace]\nmembers = [\n  \"packages/native\", # napi\n]\nresolver = \"2\"\n\n[profile.dev]\n\
+                         opt-level = 1 # ours\n";
+const SETTINGS: &str = "[build]\njobs = 2 # few\n\n[alias]\nnative = \"build --package native\"\n";
+
+/// Every line of a text, in its order, is among those of another.
+fn keeps(before: &str, after: &str) -> bool {
+    let mut lines = after.lines();
+    before.lines().all(|wanted| lines.any(|line| line == wanted))
+}
+
+/// The members of cargo's workspace as cargo sees them from a folder.
+fn members(foreign: &Foreign, folder: &str) -> Vec<String> {
+    let metadata = foreign.cargo(folder, &["metadata", "--no-deps", "--format-version", "1"]).exits(0).json();
+    let mut names: Vec<String> =
+        metadata["packages"].as_array().unwrap().iter().map(|package| package["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_workspace_gets_a_member_and_keeps_every_line() {
+    let library = Library::new();
+    let foreign = Foreign::new();
+    foreign.write("Cargo.toml", WORKSPACE);
+    foreign.write(".cargo/config.toml", SETTINGS);
+    foreign.write("rust-toolchain.toml", "[toolchain]\nchannel = \"1.80.1\"\n");
+    let told = foreign.init(&library.path(), &[]).exits(0).stdout;
+    assert!(told.contains("rust-toolchain.toml pins Rust 1.80.1, and the library needs "), "{told}");
+    std::fs::remove_file(foreign.path().join("rust-toolchain.toml")).unwrap();
+    assert!(keeps(WORKSPACE, &foreign.read("Cargo.toml")), "{}", foreign.read("Cargo.toml"));
+    assert!(keeps(SETTINGS, &foreign.read(".cargo/config.toml")), "{}", foreign.read(".cargo/config.toml"));
+    for folder in [".", "packages/native", "apps/api"] {
+        assert_eq!(members(&foreign, folder), ["native", "xtask"], "{folder}");
+    }
+    // Cargo in their Dockerfiles needs these.
+    let ignored = foreign.read(".dockerignore");
+    assert!(!ignored.contains("Cargo.*") && ignored.contains("\nxtask\n"), "{ignored}");
+}
+
+#[test]
+fn a_crate_at_the_root_stays_one_and_those_below_it_stay_apart() {
+    let library = Library::new();
+    let foreign = Foreign::new();
+    foreign.write("Cargo.toml", "[package]\nname = \"rooted\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    foreign.write("src/lib.rs", "");
+    foreign.write("services/other/Cargo.toml", "[package]\nname = \"other\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    foreign.write("services/other/src/lib.rs", "");
+    foreign.init(&library.path(), &[]).exits(0);
+    assert_eq!(members(&foreign, "."), ["rooted", "xtask"]);
+    assert_eq!(members(&foreign, "packages/native"), ["native"]);
+    assert_eq!(members(&foreign, "services/other"), ["other"]);
+}
+
+#[test]
+fn an_xtask_of_their_own_is_left_alone_and_another_name_works() {
+    let library = Library::new();
+    let crate_of_theirs = "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    let cases: [(&str, &str, &str); 4] = [
+        ("xtask/Cargo.toml", crate_of_theirs, "xtask/ is a crate of your own"),
+        ("tools/xtask/Cargo.toml", crate_of_theirs, "tools/xtask/ is a crate `xtask` of your own"),
+        ("xtask/package.json", "{}\n", "there is something else in xtask/"),
+        (".cargo/config.toml", "[alias]\nxtask = \"run --package tools --\"\n", "`cargo xtask` is an alias of your own"),
+    ];
+    for (file, text, why) in cases {
+        let foreign = Foreign::new();
+        foreign.write(file, text);
+        if file.ends_with("Cargo.toml") {
+            foreign.write(&file.replace("Cargo.toml", "src/main.rs"), "fn main() {}\n");
+        }
+        let before = foreign.content();
+        let refused = foreign.init(&library.path(), &[]).exits(2);
+        assert!(refused.stderr.contains(why) && refused.stderr.contains("--name ship"), "{}", refused.stderr);
+        assert_eq!(foreign.content(), before);
+        foreign.init(&library.path(), &["--name", "ship"]).exits(0);
+        assert!(foreign.read(file).starts_with(text.trim_end()), "{file}");
+        let adopted = foreign.content();
+        foreign.init(&library.path(), &[]).exits(0);
+        assert_eq!(foreign.content(), adopted, "a second init does not know the first one's name");
+        let plan = foreign.cargo("apps/api", &["ship", "plan"]).exits(0);
+        assert!(plan.stdout.starts_with("api "), "{}", plan.stdout);
+        foreign.cargo(".", &["ship", "ci", "workflow"]).exits(0);
+        let job = foreign.read(".github/workflows/xtask.yml");
+        assert!(job.contains("exec cargo ship ci") && job.contains("            ship\n"), "{job}");
+    }
+}
+
+#[test]
+fn services_are_found_wherever_they_lie() {
+    let foreign = Foreign::new();
+    let lock = foreign.read("pnpm-lock.yaml").replace("  apps/api: {}", "  server: {}\n\n  tools/gen: {}\n\n  worker:\n    dependencies:\n      '@shop/gen':\n        specifier: workspace:*\n        version: link:../tools/gen");
+    foreign.write("pnpm-lock.yaml", &lock);
+    foreign.write("pnpm-workspace.yaml", "packages:\n  - server\n  - worker\n  - tools/*\n  - packages/*\n");
+    std::fs::remove_dir_all(foreign.path().join("apps")).unwrap();
+    foreign.write(
+        "server/package.json",
+        "{\"name\": \"@shop/server\", \"scripts\": {\"start\": \"NODE_ENV=production node x.js\"}}\n",
+    );
+    foreign.write("worker/package.json", "{\"name\": \"worker\", \"scripts\": {\"start\": \"nest start\", \"start:prod\": \"node dist/main\"},\n \"dependencies\": {\"@shop/gen\": \"workspace:*\"}}\n");
+    foreign.write("tools/gen/package.json", "{\"name\": \"@shop/gen\", \"scripts\": {\"start\": \"node gen.js\"}}\n");
+    let init = || xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io"]);
+    let told = init().exits(0).stdout;
+    for line in [
+        "service      server in server (script `start`: NODE_ENV=production node x.js)",
+        "service      worker in worker (script `start:prod`: node dist/main)",
+        "no service   tools/gen: other packages depend on it",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    git(foreign.path(), &["add", "--all"]);
+    let plan = xtask(&foreign.path().join("worker"), &["plan"]).exits(0);
+    let services: Vec<&str> = plan.stdout.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(services, ["server", "worker"]);
+    let before = foreign.content();
+    init().exits(0);
+    assert_eq!(foreign.content(), before);
+}
+
+#[test]
+fn a_folder_that_is_no_pnpm_workspace_is_refused_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let refused = xtask(here(), &["init", "--dir", dir.path().to_str().unwrap()]).exits(2);
+    assert!(refused.stderr.contains("is not the root of a pnpm workspace"), "{}", refused.stderr);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
