@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use engine::{BUILDX, Engine, run};
 use generate::Size;
 use measure::{Contender, at_most, side_by_side, verdict};
-use monoship::stage::checkout;
 use monoship_core::event::Events;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_steps::checkout;
 use monoship_workspace::git::Git;
 
 fn main() -> ExitCode {

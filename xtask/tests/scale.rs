@@ -6,11 +6,11 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use monoship::stage::configuration;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Fingerprint, ImageRef};
 use monoship_plan::fingerprint::{Facts, Inputs, Parts};
 use monoship_plan::part::{MainContext, Part};
+use monoship_steps::configuration;
 use monoship_workspace::dockerfile::{self, Request};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;

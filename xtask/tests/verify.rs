@@ -4,8 +4,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use monoship::stage::publish::Order;
-use monoship::stage::verify::{Check, Finding, Noted, Report, Request, Service, Verdict, verify};
 use monoship_core::error::Error;
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::registry::Registry;
@@ -13,6 +11,8 @@ use monoship_github::notes::Listed;
 use monoship_plan::affected::{Affected, Verdict as Affects};
 use monoship_plan::config::pins::Pins;
 use monoship_plan::templates::TagTemplates;
+use monoship_steps::publish::Order;
+use monoship_steps::verify::{Check, Finding, Noted, Report, Request, Service, Verdict, verify};
 use serde_json::{Value, json};
 use support::image::TestImage;
 use support::registry::{RegistryServer, anonymous};

@@ -15,8 +15,9 @@ use signal_hook::iterator::Signals;
 
 use crate::command;
 use crate::context::Context;
-use crate::service::Service;
-use crate::stage::notify::Notifier;
+use crate::notifier::Notifier;
+use monoship_steps::overlay::Overlay;
+use monoship_steps::service::Service;
 
 /// What `cargo xtask` is in a repository.
 ///
@@ -45,13 +46,6 @@ pub struct App {
 }
 
 type Pipeline = dyn Fn(&Context) -> Result<()> + Send + Sync;
-
-/// What a team's code says over `xtask.toml`, whichever commit's that is.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Overlay {
-    pub services: Vec<Service>,
-    pub tags: Option<Tags>,
-}
 
 /// A verb of a team's own.
 pub(crate) struct Verb {

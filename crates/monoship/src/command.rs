@@ -29,9 +29,6 @@ use crate::app::{self, App};
 use crate::cli::{Cli, Global, Verb};
 use crate::context::Context;
 use crate::job::Job;
-use crate::service::lay_over;
-use crate::stage::project::Ahead;
-use crate::stage::{self, Session, configuration, state_dir};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Stage, Task};
@@ -45,6 +42,9 @@ use monoship_plan::config::Config;
 use monoship_plan::request::Request;
 use monoship_report::record::{Ended, Keep, Run, Runs};
 use monoship_report::{Look, Progress, Reporter, commands, error};
+use monoship_steps::project::Ahead;
+use monoship_steps::service::lay_over;
+use monoship_steps::{Session, configuration, state_dir};
 use monoship_workspace::git::Git;
 
 /// How many runs' records and logs are kept, and for how long.
@@ -239,7 +239,7 @@ impl Surroundings<'_> {
 
     /// Begins to look at the working tree: git does while the run begins.
     pub fn look_ahead(&self) -> Ahead {
-        self.home().map_or_else(|_| Ahead::default(), |home| Ahead::look(&stage::git(&home, self.env, self.shutdown)))
+        self.home().map_or_else(|_| Ahead::default(), |home| Ahead::look(&monoship_steps::git(&home, self.env, self.shutdown)))
     }
 
     /// Begins a run that builds nothing: its display and its logs, which the next such run replaces.
@@ -290,7 +290,7 @@ impl Surroundings<'_> {
             home,
             events,
             shutdown: self.shutdown.clone(),
-            secrets: stage::given::Secrets::default(),
+            secrets: monoship_steps::given::Secrets::default(),
             run,
             ended,
             begun: self.begun,

@@ -11,9 +11,9 @@ use monoship_workspace::git::Head;
 
 use crate::command_line::Command;
 use crate::job::Job;
-use crate::stage::publish::{self, Published};
-use crate::stage::{Session, update_release};
 use crate::stages::Planned;
+use monoship_steps::publish::{self, Published};
+use monoship_steps::{Session, update_release};
 
 /// One run of the pipeline. Cloning is cheap, and every clone is the same run; a stage that works on one image is handed a clone whose
 /// output goes to that stage's log.
@@ -180,7 +180,7 @@ impl Context {
     fn find_engine(&self) -> Result<Engine> {
         let session = &self.run.session;
         let (engine, suite) = (session.config.engine, session.config.suite);
-        let engine = crate::stage::engine::find(&session.env, engine, suite, &session.events, &session.shutdown)?;
+        let engine = monoship_steps::engine::find(&session.env, engine, suite, &session.events, &session.shutdown)?;
         self.progress().engine = Some(engine.clone());
         Ok(engine)
     }

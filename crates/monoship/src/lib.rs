@@ -38,10 +38,8 @@ mod command_line;
 mod container;
 mod context;
 mod job;
+mod notifier;
 mod run;
-mod service;
-#[doc(hidden)]
-pub mod stage;
 pub mod stages;
 
 pub use app::App;
@@ -51,6 +49,7 @@ pub use context::Context;
 pub use monoship_core::error::{Error, Result};
 pub use monoship_core::name::Tag;
 pub use monoship_plan::tags::{Release, TagRule, Tags};
-pub use service::Service;
-pub use stage::notify::{Message, Notifier};
+pub use monoship_steps::notify::Message;
+pub use monoship_steps::service::Service;
+pub use notifier::Notifier;
 pub use stages::{Image, Images, Published};

@@ -7,8 +7,9 @@ use monoship_report::record::RunRecord;
 use crate::app::App;
 use crate::context::{Context, Progress};
 use crate::job::{Job, Part};
-use crate::stage::notify::{self, RunSummary};
-use crate::stage::{Session, outcome};
+use crate::notifier;
+use monoship_steps::notify::RunSummary;
+use monoship_steps::{Session, outcome};
 
 /// What a run came to.
 pub(crate) struct Ran {
@@ -39,14 +40,14 @@ pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
     match &cx.job().part {
         Part::Whole | Part::Publish(_) => tell(app, &cx, &ran),
         // No other job is run where this one fails: it is told here or nowhere.
-        Part::Plan => notify::after(&cx, &app.notifiers, &ran, |_| RunSummary::default()),
+        Part::Plan => notifier::after(&cx, &app.notifiers, &ran, |_| RunSummary::default()),
         Part::Look | Part::Base | Part::Service(..) => {}
     }
     ran
 }
 
 fn tell(app: &App, cx: &Context, ran: &Result<Ran>) {
-    notify::after(cx, &app.notifiers, ran, |ran| {
+    notifier::after(cx, &app.notifiers, ran, |ran| {
         let release = cx.release().map(|tag| (tag, ran.progress.published.as_slice()));
         RunSummary { record: ran.progress.record.as_ref(), released: release }
     });

@@ -31,6 +31,6 @@ mod publish;
 pub use build::{Base, Image, Images, build_base, build_services};
 pub use checkout::{Tree, checkout};
 pub use own::Input;
-pub(crate) use plan::{Ground, Planned};
+pub(crate) use plan::Planned;
 pub use plan::{Plan, Ready, plan, prepare};
 pub use publish::{Published, publish, update_release};

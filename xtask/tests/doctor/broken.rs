@@ -1,12 +1,12 @@
 //! Each thing that can be broken in a repository or on its machine, with the finding it must give.
 
-use monoship::stage::doctor::{Checkup, Finding};
 use monoship_core::error::Error;
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::stamped;
 use monoship_report::record::{Outcome, RunRecord, Runs, TaskRecord};
+use monoship_steps::doctor::{Checkup, Finding};
 
 use crate::repository::{DOCKERFILE, Repository, examined_at};
 

@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use monoship::stage::configuration;
-use monoship::stage::doctor::{Checkup, Finding};
 use monoship_core::env::Env;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_steps::configuration;
+use monoship_steps::doctor::{Checkup, Finding};
 
 use crate::support::repo::{Ran, git};
 

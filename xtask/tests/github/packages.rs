@@ -13,7 +13,6 @@ use crate::support::github_api::{PackageVersion, TOKEN};
 use crate::support::image::{TestImage, push_referrer, push_signature};
 use crate::support::registry::{RegistryServer, anonymous};
 use crate::support::tools::SKOPEO;
-use monoship::stage::upkeep::{Held, Looking};
 use monoship_core::event::Events;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -24,6 +23,7 @@ use monoship_plan::config::Upkeep;
 use monoship_plan::templates::TagTemplates;
 use monoship_plan::upkeep::{Action, Known, registry::decide};
 use monoship_report::record::Unfinished;
+use monoship_steps::upkeep::{Held, Looking};
 
 fn known(policy: &Upkeep) -> Known<'_> {
     Known {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use crate::support::actions_cache::CacheStore;
 use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
 use crate::support::http::{Break, Response};
-use monoship::stage::update_release::{Outcome, Report, Request, update_release};
 use monoship_core::env::Env;
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
@@ -18,6 +17,7 @@ use monoship_core::name::Digest;
 use monoship_github::api::{Api, Place};
 use monoship_github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
 use monoship_plan::request::Missing;
+use monoship_steps::update_release::{Outcome, Report, Request, update_release};
 
 const QUICK: Policy =
     Policy { attempts: 3, first: Duration::from_millis(1), ceiling: Duration::from_millis(2), patience: Duration::from_secs(2) };

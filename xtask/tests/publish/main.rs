@@ -10,8 +10,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use monoship::stage::platforms;
-use monoship::stage::publish::{self, Item, Journal, Order, Published, Request, Step};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events};
@@ -22,6 +20,8 @@ use monoship_docker::credentials::Credentials;
 use monoship_docker::manifest::{Document, Raw};
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::templates::TagTemplates;
+use monoship_steps::platforms;
+use monoship_steps::publish::{self, Item, Journal, Order, Published, Request, Step};
 use serde_json::json;
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::image::TestImage;

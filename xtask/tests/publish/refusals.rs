@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use monoship::stage::publish::{self, Order, Published, Request, Step};
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
 use monoship_plan::templates::TagTemplates;
+use monoship_steps::publish::{self, Order, Published, Request, Step};
 
 use crate::support::faulty_proxy::Fault;
 use crate::support::registry::{RegistryServer, anonymous};

@@ -9,7 +9,6 @@ use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
 use crate::job::Job;
 use crate::run::{self, Ran};
-use crate::stage::{Session, build};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Task;
 use monoship_core::execute::pool;
@@ -23,6 +22,7 @@ use monoship_plan::request::{Destination, Request, Since};
 use monoship_plan::{Decision, TargetPlan};
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::summary;
+use monoship_steps::{Session, build};
 
 /// Builds.
 ///

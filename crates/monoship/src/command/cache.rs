@@ -10,8 +10,6 @@ use crate::command::build::{conclude, tell_commands};
 use crate::command::{Finished, Surroundings, print};
 use crate::job::Job;
 use crate::run;
-use crate::stage::Session;
-use crate::stage::upkeep::{self, Held, Looking, apply, overview};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
@@ -23,6 +21,8 @@ use monoship_plan::services::{Service, select};
 use monoship_plan::upkeep::{Known, PrunePlan, Tier, clear};
 use monoship_report::Reporter;
 use monoship_report::record::RunRecord;
+use monoship_steps::Session;
+use monoship_steps::upkeep::{self, Held, Looking, apply, overview};
 
 /// Does what `action` says.
 ///

@@ -11,8 +11,6 @@ use serde::Serialize;
 use crate::cli::{self, CiPart};
 use crate::command::build::branch_tags;
 use crate::command::{Finished, Surroundings, print_json};
-use crate::stage::Session;
-use crate::stage::checkout;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -23,6 +21,8 @@ use monoship_github::actions::Runner;
 use monoship_github::token::GhaAccess;
 use monoship_github::trigger::{self, Action, CacheUse, CiPlan, System, Trigger};
 use monoship_plan::request::{Destination, Missing, Release, Request, Since};
+use monoship_steps::Session;
+use monoship_steps::checkout;
 
 use page::{Outputs, Page};
 

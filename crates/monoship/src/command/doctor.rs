@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::stage::doctor::{Checkup, Finding, Severity, worst};
 use monoship_core::error::Result;
 use monoship_core::text::{clean, pad};
 use monoship_report::{Paint, colour};
+use monoship_steps::doctor::{Checkup, Finding, Severity, worst};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;

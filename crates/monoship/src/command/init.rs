@@ -6,11 +6,11 @@ use std::path::Path;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
-use crate::stage::generated::{self, Refresh};
-use crate::stage::init::dockerfile::Found;
-use crate::stage::init::{self, Adoption, Change, VERSION, Wanted};
-use crate::stage::workflow::tool;
 use monoship_core::error::{Error, Result};
+use monoship_steps::generated::{self, Refresh};
+use monoship_steps::init::dockerfile::Found;
+use monoship_steps::init::{self, Adoption, Change, VERSION, Wanted};
+use monoship_steps::workflow::tool;
 
 /// Adopts.
 ///

@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::stage::layers::{self, Request};
 use monoship_core::error::{Error, Result};
 use monoship_docker::layers::{Place, Summary};
 use monoship_report::{Paint, colour};
+use monoship_steps::layers::{self, Request};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;

@@ -11,13 +11,13 @@ use crate::command::build::into_engine;
 use crate::command::{Finished, Surroundings, print, print_json};
 use crate::job::Job;
 use crate::run;
-use crate::stage::Session;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
 use monoship_plan::explain::{Reason, summary};
 use monoship_plan::request::Request;
 use monoship_plan::{Decision, Plan, ServicePlan};
+use monoship_steps::Session;
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::stage::prune::{PruneOptions, PruneReport, write};
 use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_report::Reporter;
+use monoship_steps::prune::{PruneOptions, PruneReport, write};
 
 /// Does what the flags say: the report goes to standard output, warnings to standard error.
 ///

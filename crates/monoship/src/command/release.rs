@@ -9,14 +9,14 @@ use crate::command::{Finished, Surroundings, print};
 use crate::context::Progress;
 use crate::job::Job;
 use crate::run::{self, Ran};
-use crate::stage::Session;
-use crate::stage::publication;
-use crate::stage::publish::Step;
-use crate::stage::update_release::{Outcome, Report};
 use monoship_core::error::Result;
 use monoship_core::execute::pool;
 use monoship_core::secret::mask;
 use monoship_plan::request::{Missing, Release};
+use monoship_steps::Session;
+use monoship_steps::publication;
+use monoship_steps::publish::Step;
+use monoship_steps::update_release::{Outcome, Report};
 
 /// Releases, or does the part of it that the flags ask for.
 ///

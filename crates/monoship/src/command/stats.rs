@@ -5,12 +5,12 @@ mod page;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json, say};
-use crate::stage::{history, state_dir};
 use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_report::record::History;
 use monoship_report::record::stats;
 use monoship_report::{Paint, colour, stats as shown};
+use monoship_steps::{history, state_dir};
 
 /// Tells.
 ///

@@ -2,10 +2,10 @@
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
-use crate::stage::configuration;
-use crate::stage::inputs::{self, PINS, digest_of, pinned_images};
-use crate::stage::project;
 use monoship_core::error::Result;
+use monoship_steps::configuration;
+use monoship_steps::inputs::{self, PINS, digest_of, pinned_images};
+use monoship_steps::project;
 
 /// Moves pins.
 ///

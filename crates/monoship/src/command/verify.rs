@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print, print_json};
-use crate::stage::Session;
-use crate::stage::claims::{self, Expected};
-use crate::stage::signing;
-use crate::stage::verify::{self, Report};
 use monoship_core::error::{Error, Result};
 use monoship_docker::cosign::Signer;
+use monoship_steps::Session;
+use monoship_steps::claims::{self, Expected};
+use monoship_steps::signing;
+use monoship_steps::verify::{self, Report};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;

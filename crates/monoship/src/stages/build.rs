@@ -5,17 +5,18 @@ use std::sync::Arc;
 use monoship_core::error::Result;
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::pool;
-use monoship_core::name::{Digest, ImageRef, ServiceName};
+use monoship_core::name::ServiceName;
 use monoship_plan::Decision;
 use monoship_report::record::RunRecord;
 
 use crate::context::Context;
 use crate::job::Part;
-use crate::stage::build::Outcome;
-use crate::stage::{build_base as base_step, build_services as services_step, gates, jobs, outcome};
+use monoship_steps::build::Outcome;
+use monoship_steps::{build_base as base_step, build_services as services_step, gates, jobs, outcome};
 
 use super::Plan;
 use super::plan::{Planned, Work};
+pub use monoship_steps::image::Image;
 
 /// The shared layers.
 ///
@@ -100,22 +101,6 @@ pub struct Images {
     pub(crate) plan: Arc<Planned>,
 }
 
-/// One service's image.
-///
-/// ```no_run
-/// fn scan(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
-///     let Some(name) = image.name() else { return Ok(()) };
-///     cx.command("trivy").args(["image", "--exit-code", "1", &name]).run()
-/// }
-/// ```
-#[derive(Debug, Clone)]
-pub struct Image {
-    pub(crate) service: ServiceName,
-    pub(crate) name: Option<ImageRef>,
-    pub(crate) digest: Option<Digest>,
-    pub(crate) status: Status,
-}
-
 impl Images {
     /// The images that stand, built now or before.
     pub fn standing(&self) -> impl Iterator<Item = &Image> {
@@ -126,45 +111,6 @@ impl Images {
     #[must_use]
     pub fn all_stand(&self) -> bool {
         self.images.iter().all(Image::stands)
-    }
-}
-
-impl Image {
-    /// The service.
-    #[must_use]
-    pub fn service(&self) -> &str {
-        self.service.as_str()
-    }
-
-    /// Under which name it can be had: by its digest in the registry, or by its tag in the engine. None for an image that was not kept, as
-    /// in a check build.
-    #[must_use]
-    pub fn name(&self) -> Option<String> {
-        let name = self.name.as_ref()?;
-        let by_digest = self.digest.as_ref().filter(|_| name.registry() != "local" && self.is_in_registry());
-        Some(by_digest.map_or_else(|| name.to_string(), |digest| name.with_digest(digest.clone()).to_string()))
-    }
-
-    /// Its digest, `sha256:…`, where it is known: the manifest's in a registry, the image's id in an engine.
-    #[must_use]
-    pub fn digest(&self) -> Option<&str> {
-        self.digest.as_ref().map(Digest::as_str)
-    }
-
-    /// True where it was built in this run.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.status == Status::Built
-    }
-
-    /// True where it stands and nothing has refused it.
-    #[must_use]
-    pub fn stands(&self) -> bool {
-        matches!(self.status, Status::Built | Status::Skipped)
-    }
-
-    fn is_in_registry(&self) -> bool {
-        self.name.as_ref().and_then(ImageRef::tag).is_some_and(|tag| tag.as_str().starts_with("in-"))
     }
 }
 

@@ -9,10 +9,10 @@ use monoship_plan::request::Release;
 
 use crate::context::Context;
 use crate::job::Job;
-use crate::stage::checkout::{self as steps, At, Held};
-use crate::stage::publication::{self, Naming};
-use crate::stage::signing::Signing;
-use crate::stage::{Session, configuration};
+use monoship_steps::checkout::{self as steps, At, Held};
+use monoship_steps::publication::{self, Naming};
+use monoship_steps::signing::Signing;
+use monoship_steps::{Session, configuration};
 
 /// The files that are built. A checkout is removed with the last value that was made from it.
 ///

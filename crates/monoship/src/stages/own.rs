@@ -12,7 +12,7 @@ use monoship_plan::request::Destination;
 use monoship_report::record::{Passed, TaskRecord};
 
 use crate::context::Context;
-use crate::stage::{build, planning};
+use monoship_steps::{build, planning};
 
 use super::build::alone;
 use super::plan::Planned;

@@ -11,13 +11,14 @@ use monoship_report::results::PlanFile;
 
 use crate::context::Context;
 use crate::job::Part;
-use crate::stage::engine as engines;
-use crate::stage::inputs::{self, Bases};
-use crate::stage::project::{self, Project};
-use crate::stage::{Session, jobs, outcome, planning};
+use monoship_steps::engine as engines;
+use monoship_steps::inputs;
+use monoship_steps::project;
+use monoship_steps::{Session, jobs, outcome, planning};
 
 use super::Tree;
 use super::checkout;
+use monoship_steps::planning::Ground;
 
 /// The monorepo, the engine, and the base images that services start from.
 ///
@@ -37,14 +38,6 @@ pub(crate) struct Inner {
     pub tree: Arc<checkout::Inner>,
     /// What was read; none in the job that goes by another one's plan.
     pub ground: Option<Ground>,
-}
-
-/// What a plan is made from.
-pub(crate) struct Ground {
-    pub project: Project,
-    /// None where nobody answers, and the run only looks.
-    pub engine: Option<Engine>,
-    pub bases: Bases,
 }
 
 impl Inner {

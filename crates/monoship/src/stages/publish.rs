@@ -5,9 +5,9 @@ use std::sync::Arc;
 use monoship_core::error::{Error, Result};
 
 use crate::context::Context;
-use crate::stage::publication::{self, Naming, Noted};
-use crate::stage::publish::{self as steps, Item};
-use crate::stage::{Session, jobs, signing};
+use monoship_steps::publication::{self, Naming, Noted};
+use monoship_steps::publish::{self as steps, Item};
+use monoship_steps::{Session, jobs, signing};
 
 use super::Images;
 use super::build::Image as Built;

@@ -7,13 +7,13 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::command::{print, print_json};
-use crate::stage::upkeep::Held;
-use crate::stage::upkeep::apply::Applied;
-use crate::stage::upkeep::overview::Scope;
 use monoship_core::error::Result;
 use monoship_core::text;
 use monoship_plan::upkeep::{PrunePlan, Removal};
 use monoship_report::summary::aligned;
+use monoship_steps::upkeep::Held;
+use monoship_steps::upkeep::apply::Applied;
+use monoship_steps::upkeep::overview::Scope;
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;

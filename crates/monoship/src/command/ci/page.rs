@@ -8,11 +8,6 @@ use serde::Serialize;
 use crate::cli::CiPart;
 use crate::command::cache::Pruned;
 use crate::command::{Finished, Surroundings};
-use crate::stage::jobs::PlanFile;
-use crate::stage::publication::Sizes;
-use crate::stage::publish::Published;
-use crate::stage::update_release::{Outcome, Report};
-use crate::stage::upkeep::apply;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{Digest, ServiceName, Tag};
@@ -24,6 +19,11 @@ use monoship_report::job_summary::{self, LIMIT, RemovedRow, ServiceRow, Summary,
 use monoship_report::record::RunRecord;
 use monoship_report::record::stats::TierStats;
 use monoship_report::results::Planned;
+use monoship_steps::jobs::PlanFile;
+use monoship_steps::publication::Sizes;
+use monoship_steps::publish::Published;
+use monoship_steps::update_release::{Outcome, Report};
+use monoship_steps::upkeep::apply;
 
 /// The step outputs.
 #[derive(Debug, Default, Serialize)]

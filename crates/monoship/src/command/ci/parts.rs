@@ -11,9 +11,6 @@ use crate::command::{Finished, print};
 use crate::context::Progress;
 use crate::job::{Job, Part};
 use crate::run::{self, Ran};
-use crate::stage::checkout::{self, At};
-use crate::stage::jobs::{self, PlanFile};
-use crate::stage::{history, publication};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_github::trigger::Action;
@@ -22,6 +19,9 @@ use monoship_report::record::history::PastRun;
 use monoship_report::record::stats::{self, TierStats};
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::{Reporter, commands, summary};
+use monoship_steps::checkout::{self, At};
+use monoship_steps::jobs::{self, PlanFile};
+use monoship_steps::{history, publication};
 
 impl Event<'_> {
     /// The pipeline's job for this part of the work.

@@ -2,9 +2,9 @@
 
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
-use crate::stage::workflow::options;
 use monoship_core::error::{Error, Result};
 use monoship_github::workflow::{check, write};
+use monoship_steps::workflow::options;
 
 /// Writes or checks.
 ///

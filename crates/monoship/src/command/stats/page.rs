@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::cli;
 use crate::command::Surroundings;
-use crate::stage::layers;
 use monoship_core::error::{Result, write_atomically};
 use monoship_core::event::{Level, Status};
 use monoship_core::secret::mask;
@@ -13,6 +12,7 @@ use monoship_report::html::{self, ImageLayers, Page};
 use monoship_report::record::history::PastRun;
 use monoship_report::record::stats::Stats;
 use monoship_report::record::{RunRecord, Runs};
+use monoship_steps::layers;
 
 /// Writes the page to `file`.
 ///

@@ -1,0 +1,350 @@
+//! One target's build, or those of its platforms: command lines run, their progress turned into events, the outcome read back. Who is
+//! built, and whether, was decided before.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Deserialize;
+
+use crate::{Session, given, marks, platforms};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Event, Level, Status, Task};
+use monoship_core::execute::process::Invocation;
+use monoship_core::name::Digest;
+use monoship_docker::buildx;
+use monoship_docker::rawjson::{Failure, Lost, Solve, Solved};
+use monoship_docker::spec::{BuildSpec, Output};
+use monoship_plan::TargetPlan;
+use monoship_plan::explain::Reason;
+use monoship_plan::steps::StepChange;
+use monoship_report::record::Missed;
+
+/// How often a build is asked for of which the engine lost a layer, the first time included.
+const TRIES: usize = 4;
+
+/// How one build ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whose build it was.
+    pub task: Task,
+    /// How it ended.
+    pub status: Status,
+    /// What its progress stream told.
+    pub solved: Solved,
+    /// The first step that no cache had, and why.
+    pub missed: Option<Missed>,
+    /// When it began.
+    pub begun: SystemTime,
+    /// From start to end.
+    pub took: Duration,
+    /// The image's digest, as the builder reports it: the index's where there is one.
+    pub digest: Option<Digest>,
+    /// The image's size in bytes, where it is known.
+    pub size: Option<u64>,
+    /// Why it failed, where BuildKit did not say.
+    pub why: Option<String>,
+}
+
+/// What a build is run with.
+#[derive(Clone, Copy)]
+pub struct Running<'a> {
+    session: &'a Session,
+    /// The buildx plugin on the chosen engine.
+    buildx: &'a Invocation,
+}
+
+impl<'a> Running<'a> {
+    /// Builds of a session on one engine.
+    pub fn of(session: &'a Session, buildx: &'a Invocation) -> Self {
+        Self { session, buildx }
+    }
+}
+
+/// The command line of a build, as run and as `--dry-run` prints it.
+pub fn command(session: &Session, buildx: &Invocation, spec: &BuildSpec) -> Invocation {
+    given::with_secrets(session, spec, buildx.clone().args(buildx::build_arguments(spec, &metadata_file(session, spec))))
+}
+
+fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
+    // The builds of one target for several platforms each write one.
+    let platform = if let [one] = spec.platforms.as_slice() { one.scope_suffix() } else { String::new() };
+    session.run.folder().join(format!("{}{platform}.metadata.json", spec.task))
+}
+
+/// A target's builds: one, or one a platform. These may run side by side; whichever ends last concludes.
+pub struct Job<'a> {
+    running: Running<'a>,
+    target: &'a TargetPlan,
+    begun: OnceLock<(Instant, SystemTime)>,
+    builds: Mutex<Vec<State>>,
+}
+
+/// Where one of the builds stands.
+#[derive(Default)]
+struct State {
+    ended: Option<Turn>,
+    cached: usize,
+    total: usize,
+}
+
+impl<'a> Job<'a> {
+    /// The builds of a target, none of them begun.
+    pub fn of(running: Running<'a>, target: &'a TargetPlan) -> Self {
+        let builds = target.builds().iter().map(|_| State::default()).collect();
+        Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds) }
+    }
+
+    /// How many there are.
+    pub fn builds(&self) -> usize {
+        self.target.builds().len()
+    }
+
+    /// Runs all of them, one after the other. A failure is an outcome, not an error: other targets go on.
+    pub fn run_all(&self) -> Option<Outcome> {
+        (0..self.builds()).filter_map(|at| self.run(at)).last()
+    }
+
+    /// Runs one of them to its end, unless another has failed: then it is left out. The outcome of all goes to whoever ends last.
+    pub fn run(&self, at: usize) -> Option<Outcome> {
+        let (session, spec) = (self.running.session, &self.target.spec);
+        let (started, begun) = *self.begun.get_or_init(|| {
+            session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
+            (Instant::now(), SystemTime::now())
+        });
+        let skip = self.lock().iter().any(|build| matches!(&build.ended, Some(Turn::Ran((code, _))) if rank(code) > 0));
+        let tell = |lost: Lost| session.events.notice(Level::Info, Some(spec.task.clone()), lost.to_string(), None);
+        let ended = if skip { Turn::Skipped } else { Turn::Ran(retry_lost(|anew| self.call(at, anew), tell)) };
+        let ended = {
+            let mut builds = self.lock();
+            builds[at].ended = Some(ended);
+            if builds.iter().any(|build| build.ended.is_none()) {
+                return None;
+            }
+            builds.iter_mut().filter_map(|build| build.ended.take()).collect()
+        };
+        Some(conclude(session, self.target, begun, started, ended))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<State>> {
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn call(&self, at: usize, anew: bool) -> Ended {
+        let (Running { session, buildx }, spec) = (self.running, &self.target.builds()[at]);
+        let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
+        let call = command(session, buildx, &BuildSpec { no_cache: spec.no_cache || anew, ..spec.clone() });
+        session.events.emit(Event::Log { task: spec.task.clone(), line: format!("$ {call}") });
+        let emit = |event| session.events.emit(self.as_one(at, event));
+        let ended = call.stream(&session.shutdown, |line| solve.line(line).into_iter().for_each(emit));
+        (ended, solve.finish())
+    }
+
+    /// An event of one of several builds as the task's: its step named with the platform, as BuildKit does, and counted with the others'.
+    fn as_one(&self, at: usize, event: Event) -> Event {
+        let platform = self.target.builds()[at].platforms.first().filter(|_| self.builds() > 1);
+        let Some(platform) = platform else { return event };
+        let named = |name: &str| name.replacen('[', &format!("[{platform} "), 1);
+        match event {
+            Event::StepStarted { task, name } => Event::StepStarted { task, name: named(&name) },
+            Event::StepEnded { task, name, end, took, cached, total } => {
+                let mut builds = self.lock();
+                (builds[at].cached, builds[at].total) = (cached, total);
+                let sum = |of: fn(&State) -> usize| builds.iter().map(of).sum();
+                let (cached, total) = (sum(|build| build.cached), sum(|build| build.total));
+                Event::StepEnded { task, name: named(&name), end, took, cached, total }
+            }
+            other => other,
+        }
+    }
+}
+
+/// 0 for a build that succeeded, 1 for one that was cancelled, 2 for one that failed.
+fn rank(code: &Result<Option<i32>>) -> u8 {
+    match code {
+        Ok(Some(0)) => 0,
+        Err(error) if error.is_cancelled() => 1,
+        _ => 2,
+    }
+}
+
+/// The outcome of a target whose builds all ended, in their order.
+fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: Instant, ended: Vec<Turn>) -> Outcome {
+    let spec = &target.spec;
+    let ran = ended.into_iter().zip(target.builds()).filter_map(|(turn, build)| match turn {
+        Turn::Ran(ended) => Some((ended, build)),
+        Turn::Skipped => None,
+    });
+    let mut parts: Vec<_> = ran.collect();
+    // What went wrong is the last one's to tell.
+    parts.sort_by_key(|((code, _), _)| rank(code));
+    let (mut code, mut solved) = (Ok(Some(0)), Solved::default());
+    let alone = target.builds().len() == 1;
+    for ((one_code, one), build) in parts {
+        code = one_code;
+        solved = if alone { one } else { solved.and(one, &build.platforms) };
+    }
+    let (mut status, mut why) = match code {
+        Ok(Some(0)) => (Status::Built, None),
+        Ok(code) => (Status::Failed, solved.failure.is_none().then(|| silent(spec, code, &solved))),
+        Err(error) if error.is_cancelled() => (Status::Cancelled, None),
+        Err(error) => (Status::Failed, Some(error.to_string())),
+    };
+    if status != Status::Failed {
+        // A cancelled build has one too: that it was cancelled.
+        solved.failure = None;
+    }
+    let mut digest = None;
+    if status == Status::Built {
+        match made(session, target) {
+            Ok(made) => digest = made,
+            Err(error) => (status, why) = (Status::Failed, Some(error.to_string())),
+        }
+    }
+    if status == Status::Built {
+        if solved.cache_exports.iter().all(|cache| cache.error.is_none()) {
+            target.builds().iter().for_each(|build| marks::caches(session, build));
+        }
+        for (cache, error) in solved.cache_exports.iter().filter_map(|cache| Some((&cache.name, cache.error.as_ref()?))) {
+            let message = format!("the {cache} cache could not be written: {error}");
+            let hint = "the build is not affected; the next one misses what is not there".to_owned();
+            session.events.notice(Level::Warning, Some(spec.task.clone()), message, Some(hint));
+        }
+    }
+    let took = started.elapsed();
+    session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
+    let missed = missed(target, &solved);
+    Outcome { task: spec.task.clone(), status, solved, missed, begun, took, digest, size: None, why }
+}
+
+/// Puts the first step that no cache had together with what the plan knows of its inputs.
+fn missed(target: &TargetPlan, solved: &Solved) -> Option<Missed> {
+    // Whoever asks for every step knows why each is executed.
+    let first = solved.first_miss().filter(|_| !target.spec.no_cache)?;
+    let is_it = |step: &&StepChange| step.stage == first.stage && Some(step.number) == first.number();
+    let reasons = match &target.changes {
+        None => vec![Reason::NeverBuilt],
+        Some(changes) => changes.iter().find(is_it).map_or_else(|| vec![Reason::NotCached], |step| step.reasons.clone()),
+    };
+    Some(Missed { step: first.name.clone(), reasons })
+}
+
+/// What became of one of a target's builds.
+enum Turn {
+    /// The builder was called.
+    Ran(Ended),
+    /// It was not, because another of the target's builds had failed.
+    Skipped,
+}
+
+/// What one start of the builder came to: its exit code, and what its progress stream told.
+type Ended = (Result<Option<i32>>, Solved);
+
+/// Calls the builder until the engine loses no layer on the way, at most [`TRIES`] times; without its cache once that has lost one.
+fn retry_lost(mut call: impl FnMut(bool) -> Ended, tell: impl Fn(Lost)) -> Ended {
+    let (mut ended, mut solved) = call(false);
+    let mut anew = false;
+    for _ in 1..TRIES {
+        let Some(lost) = solved.failure.as_ref().and_then(Failure::lost) else { break };
+        tell(lost);
+        anew |= lost == Lost::Cached;
+        let (again, outcome) = call(anew);
+        let came_through = solved.steps.iter().all(|step| step.error.is_none());
+        solved = match solved {
+            // Which steps were run is what the first call tells: for the others, all are cached.
+            Solved { steps, cached, phases, .. } if came_through => Solved { steps, cached, phases, ..outcome },
+            _ => outcome,
+        };
+        ended = again;
+    }
+    (ended, solved)
+}
+
+fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {
+    let last = solved.text.iter().rev().find(|line| !line.trim().is_empty());
+    let said = last.map(|line| format!(": {line}")).unwrap_or_default();
+    let how = code.map_or("was ended by a signal".to_owned(), |code| format!("exited with {code}"));
+    format!("the build of target {} {how}{said}", spec.target)
+}
+
+/// The image's digest; an image in parts is joined.
+fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
+    let digests = || target.builds().iter().map(|build| digest(&metadata_file(session, build)));
+    for (build, digest) in target.builds().iter().zip(digests()) {
+        if let (Output::Push { names, folder: Some(folder), .. }, Some(digest)) = (&build.output, digest) {
+            names.iter().try_for_each(|name| session.registry.push_layout(folder, &digest, name))?;
+            // It is in the registry, and what keeps a copy from going is a full disk's story to tell.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+    let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) else {
+        return Ok(digests().next().flatten());
+    };
+    let parts = target.spec.platforms.iter().cloned().zip(digests());
+    let parts = parts.map(|(platform, digest)| {
+        digest
+            .map(|digest| (platform.clone(), digest))
+            .ok_or_else(|| Error::failed(format!("the builder names no image for {platform}")))
+    });
+    platforms::join(&session.registry, image, &parts.collect::<Result<Vec<_>>>()?, &target.spec.mark).map(Some)
+}
+
+/// The image's digest from buildx's metadata file; none for outputs that make no image.
+fn digest(metadata: &Path) -> Option<Digest> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "containerimage.digest")]
+        digest: Option<Digest>,
+    }
+    let text = std::fs::read(metadata).ok()?;
+    serde_json::from_slice::<Metadata>(&text).ok()?.digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monoship_docker::rawjson::Step;
+
+    /// As engine 28.5 says it.
+    const LOST: &str = "failed to prepare extraction snapshot \"extract-292467999-KHrT sha256:2c49\": parent snapshot \
+                        sha256:b222 does not exist: not found";
+
+    /// As engine 28.5 says it of a step that a cancelled build was at.
+    const LET_GO: &str = "failed to commit 1uko to rxm3 during finalize: failed to stat active key during commit: snapshot 1uko \
+                          does not exist: not found";
+
+    fn failed(message: &str, cached: usize) -> Ended {
+        let failure = Failure { step: None, message: message.to_owned(), log: Vec::new(), source: None };
+        (Ok(Some(1)), Solved { failure: Some(failure), cached, ..Solved::default() })
+    }
+
+    #[test]
+    fn a_layer_lost_while_unpacking_is_asked_for_again_and_the_steps_are_those_that_were_run() {
+        let mut calls = vec![(Ok(Some(0)), Solved { cached: 12, ..Solved::default() }), failed(LOST, 10), failed(LOST, 9)];
+        let (ended, solved) = retry_lost(|anew| (assert!(!anew), calls.pop().unwrap()).1, |_| ());
+        assert_eq!((ended.unwrap(), solved.cached, solved.failure), (Some(0), 9, None));
+        assert!(calls.is_empty());
+    }
+
+    #[test]
+    fn a_step_whose_layer_the_cache_lost_is_executed_anew_with_all_others_and_the_steps_are_those_of_then() {
+        let (code, mut lost) = failed(LET_GO, 6);
+        let error = Some(LET_GO.to_owned());
+        let name = "[web-build 2/2] RUN tsc".to_owned();
+        lost.steps.push(Step { name, stage: None, platform: None, cached: false, took_ms: 1, started: None, error });
+        let mut calls = vec![(Ok(Some(0)), Solved { cached: 1, ..Solved::default() }), (code, lost)];
+        let mut asked = Vec::new();
+        let (ended, solved) = retry_lost(|anew| (asked.push(anew), calls.pop().unwrap()).1, |_| ());
+        assert_eq!((ended.unwrap(), solved.cached, solved.steps.len(), asked), (Some(0), 1, 0, vec![false, true]));
+    }
+
+    #[test]
+    fn nothing_else_is_asked_for_again_and_nothing_without_end() {
+        for (message, expected) in [("process \"/bin/sh -c tsc\" did not complete successfully: exit code: 2", 1), (LOST, TRIES)]
+        {
+            let mut calls = 0;
+            let (ended, solved) = retry_lost(|_| (calls += 1, failed(message, 0)).1, |_| ());
+            assert_eq!((calls, ended.unwrap(), solved.failure.unwrap().message.as_str()), (expected, Some(1), message));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The build-services stage: one builder process a service and platform, several at once, each service with an outcome of its own.
+
+use std::time::SystemTime;
+
+use rayon::prelude::*;
+
+use crate::build::{Job, Outcome, Running};
+use crate::planning::image_store;
+use crate::project::{self, Project};
+use crate::{Session, contexts, given, outputs};
+use monoship_core::error::Result;
+use monoship_core::event::Status;
+use monoship_core::execute::pool;
+use monoship_core::name::ImageRef;
+use monoship_docker::engine::Engine;
+use monoship_docker::spec::Output;
+use monoship_docker::store::ImageStore;
+use monoship_plan::fingerprint::Inputs;
+use monoship_plan::request::Request;
+use monoship_plan::services::Service;
+use monoship_plan::{Decision, Plan, ServicePlan};
+use monoship_report::record::ServiceRecord;
+
+/// Builds every service that is to be built. One failure stops nobody else, unless the request says so. What succeeded is remembered
+/// at once, so that a run that dies later has not built it in vain.
+///
+/// # Errors
+/// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered; a failed build is an outcome.
+pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
+    let services: Vec<&ServicePlan> = plan.to_build().collect();
+    tag_again(session, engine, plan)?;
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    given::fetch(session, services.iter().flat_map(|service| service.target.builds()))?;
+    let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
+    let cut = contexts::plan(project, &chosen)?;
+    let (buildx, store) = (engine.buildx(), image_store(session, engine));
+    outputs::claim(session, request, &chosen)?;
+    let running = Running::of(session, &buildx);
+    // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
+    // that a service would wait for another's whole build.
+    services.par_iter().try_for_each(|service| cut.write(session, &service.service.name))?;
+    let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).collect();
+    project::check_unchanged(session, project, &inputs)?;
+    let jobs: Vec<Job<'_>> = services.iter().map(|service| Job::of(running, &service.target)).collect();
+    let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
+    let calls: Vec<(&ServicePlan, &Job<'_>, usize)> = all.collect();
+    let outcomes = pool::each(request.jobs.get(), &calls, |(service, job, at)| -> Result<Option<Outcome>> {
+        let Some(mut outcome) = job.run(*at) else { return Ok(None) };
+        if outcome.status == Status::Built {
+            remember(session, &store, service, &mut outcome)?;
+        }
+        if request.fail_fast && outcome.status == Status::Failed {
+            session.shutdown.close();
+        }
+        Ok(Some(outcome))
+    })?;
+    outcomes.into_iter().filter_map(Result::transpose).collect()
+}
+
+/// Gives images that stand under their content tag the names of this run: they were built before, here or in another working tree.
+fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
+    let standing: Vec<&ServicePlan> = plan.services.iter().filter(|service| !service.renames.is_empty()).collect();
+    if standing.is_empty() {
+        return Ok(());
+    }
+    let store = image_store(session, engine);
+    standing.par_iter().try_for_each(|service| {
+        let Decision::Skip { digest, size } = &service.decision else { return Ok(()) };
+        let names = service.target.spec.output.names();
+        let Some(content) = names.last() else { return Ok(()) };
+        service.renames.iter().filter(|name| *name != content).try_for_each(|name| store.tag(content, name))?;
+        let record = ServiceRecord {
+            fingerprint: service.target.fingerprint.clone(),
+            digest: Some(digest.clone()),
+            images: names.iter().map(ToString::to_string).collect(),
+            size: *size,
+            when: SystemTime::now(),
+            run: Some(session.run.id.clone()),
+        };
+        let forgotten = session.state().remember(&service.service.name, record, service.target.inputs.to_record())?;
+        forget_images(&store, &forgotten);
+        Ok(())
+    })
+}
+
+/// Takes the content tags away of builds that are remembered no more: nobody asks for them by another name. An image that a container uses,
+/// or that has another name, stays.
+fn forget_images(store: &ImageStore, forgotten: &[ServiceRecord]) {
+    for build in forgotten {
+        let content = build.fingerprint.content_tag();
+        let names = build.images.iter().filter_map(|name| name.parse::<ImageRef>().ok());
+        for name in names.filter(|name| name.tag() == Some(&content)) {
+            // It only takes room; `cache prune` meets it again.
+            let _ = store.remove(&name);
+        }
+    }
+}
+
+/// Keeps what was built, as the engine knows it: by which id and how large.
+fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcome: &mut Outcome) -> Result<()> {
+    let spec = &service.target.spec;
+    if let Output::Load { names, .. } = &spec.output
+        && let Some(name) = names.first()
+        && let Some(image) = store.inspect(name)?
+    {
+        outcome.digest = Some(image.id);
+        outcome.size = Some(image.size);
+    }
+    if let (Output::Push { names, .. }, Some(digest)) = (&spec.output, &outcome.digest)
+        && let Some(name) = names.first()
+    {
+        outcome.size = session.registry.image_size(&name.with_digest(digest.clone()));
+    }
+    let record = ServiceRecord {
+        fingerprint: service.target.fingerprint.clone(),
+        digest: outcome.digest.clone(),
+        images: spec.output.names().iter().map(ToString::to_string).collect(),
+        size: outcome.size,
+        when: SystemTime::now(),
+        run: Some(session.run.id.clone()),
+    };
+    let forgotten = session.state().remember(&service.service.name, record, service.target.inputs.to_record())?;
+    if matches!(spec.output, Output::Load { .. }) {
+        forget_images(store, &forgotten);
+    }
+    Ok(())
+}

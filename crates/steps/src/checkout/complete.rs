@@ -1,0 +1,154 @@
+//! Whether a checkout holds what the build needs of its commit: every file that a step can see of the main context, that goes into a pruned
+//! context, or that a named context is. An image that lacked one would be another than a full clone makes.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use monoship_core::error::{Error, Result};
+use monoship_plan::config::Config;
+use monoship_plan::config::given::ContextSource;
+use monoship_plan::services::{Service, discover};
+use monoship_workspace::dockerfile::Request;
+use monoship_workspace::git::File;
+use monoship_workspace::prune::Content;
+use monoship_workspace::sent::left_in;
+use monoship_workspace::{PrunePlan, Sources};
+use pnpm::join;
+
+use super::{patterns, repository, submodules};
+use crate::Session;
+use crate::contexts::replaced;
+use crate::project::Project;
+
+/// What is added can name more. It ends long before; this is so that it ends at all.
+const ROUNDS: usize = 16;
+
+/// With more paths than this, whole folders are selected.
+const MANY: usize = 200;
+
+/// A path that the checkout leaves out, with the line of the Dockerfile that copies it, where one does.
+type Missing = BTreeMap<String, Option<usize>>;
+
+/// Adds to a checkout what the build needs and the patterns leave out. `read` reads the monorepo again.
+///
+/// # Errors
+/// The first path that is left out, where the configuration says what is to be checked out; git failures.
+pub fn complete(session: &Session, mut project: Project, read: impl Fn() -> Result<Project>) -> Result<Project> {
+    for _ in 0..ROUNDS {
+        let missing = missing(&session.config, &project);
+        let Some((path, line)) = missing.first_key_value() else { return Ok(project) };
+        if !patterns::are_default(&session.config) {
+            return Err(left_out(&project, path, *line));
+        }
+        widen(session, &project, &missing)?;
+        project = read()?;
+    }
+    Ok(project)
+}
+
+/// The error for a path that the configured patterns leave out.
+pub fn left_out(project: &Project, path: &str, line: Option<usize>) -> Error {
+    let pattern = path.split('/').take(2).collect::<Vec<_>>().join("/");
+    let who = if line.is_some() { "this line copies" } else { "the build needs" };
+    let error = Error::usage(format!("the sparse checkout leaves out {path}, which {who}"))
+        .hint(format!("add \"{pattern}\" to `[checkout] patterns` in xtask.toml"));
+    if line.is_some() { error.at(project.dockerfile.path(), line) } else { error }
+}
+
+fn missing(config: &Config, project: &Project) -> Missing {
+    let absent = project.tree.absent();
+    let mut found = Missing::new();
+    if absent.is_empty() {
+        return found;
+    }
+    // Without its manifest a folder is no package, and nothing more can be known.
+    if let Some(lock) = project.workspace.scanned() {
+        let importers = (0..u32::try_from(lock.importer_count()).unwrap_or(u32::MAX)).map(|at| lock.importer_dir(at));
+        let manifests = importers.filter_map(|dir| join(dir, "package.json")).filter(|path| absent.contains(path));
+        found.extend(manifests.map(|path| (path, None)));
+    }
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let services = discover(config, &project.packages(), &names);
+    // What is wrong with the services, the plan will say.
+    let (true, Ok(services)) = (found.is_empty(), services) else { return found };
+    let needs = Needs { config, project, absent, pruned: replaced(project), left_in: left_in(&project.tree, &project.ignore) };
+    needs.of_steps(&services, &mut found);
+    needs.of_contexts(&services, &mut found);
+    found
+}
+
+struct Needs<'a> {
+    config: &'a Config,
+    project: &'a Project,
+    absent: &'a BTreeSet<String>,
+    /// The stages that pruned contexts replace.
+    pruned: BTreeSet<&'static str>,
+    /// What the ignore file leaves of the main context.
+    left_in: Vec<&'a File>,
+}
+
+impl Needs<'_> {
+    /// What the steps of the services and the base can see of the main context.
+    fn of_steps(&self, services: &[Service], found: &mut Missing) {
+        let absent: HashSet<&str> =
+            self.left_in.iter().map(|file| &*file.path).filter(|path| self.absent.contains(*path)).collect();
+        let images = &self.config.images;
+        let base = (self.config.base_target.as_str(), &images.build_args, &images.platforms, &images.given, false);
+        let targets = services.iter().map(|s| (s.target.as_str(), &s.build_args, &s.platforms, &s.given, true));
+        for (target, args, platforms, given, is_service) in targets.chain([base]) {
+            let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().collect();
+            contexts.extend(self.pruned.iter().filter(|_| is_service).map(|name| (*name).to_owned()));
+            let slice = self.project.dockerfile.slice(&Request { target, contexts: &contexts, args, platforms, own: None });
+            for source in slice.iter().flat_map(|slice| slice.sources()) {
+                let seen = absent.iter().filter(|path| source.sees(path));
+                found.extend(seen.map(|path| ((*path).to_owned(), Some(source.line))));
+            }
+        }
+    }
+
+    /// What goes into the contexts of the services.
+    fn of_contexts(&self, services: &[Service], found: &mut Missing) {
+        let (workspace, tree) = (&self.project.workspace, &self.project.tree);
+        let mut needed = BTreeSet::new();
+        let sources = Sources::new(workspace, tree, self.left_in.iter().copied());
+        for service in services.iter().filter(|_| !self.pruned.is_empty()) {
+            let plan = workspace.find(&service.package).and_then(|id| PrunePlan::new(workspace, &sources, id, false));
+            let Ok(plan) = plan.and_then(|plan| plan.including(workspace, &sources, &service.include)) else { continue };
+            needed.extend(plan.source_paths(&sources).map(str::to_owned));
+            for install in [&plan.manifests, &plan.production] {
+                let copied = install.files.iter().filter_map(|(path, content)| match content {
+                    Content::Copy(from) => Some(from),
+                    Content::Stub(_) => Some(path),
+                    Content::Text(_) | Content::Lock => None,
+                });
+                needed.extend(copied.cloned());
+                // A folder that is a submodule has no file yet.
+                needed.extend(install.closure.linked_folders.iter().chain(&install.closure.copied_folders).cloned());
+            }
+        }
+        found.extend(needed.into_iter().filter(|path| self.absent.contains(path)).map(|path| (path, None)));
+        let given = services.iter().map(|service| &service.given).chain([&self.config.images.given]);
+        for source in given.flat_map(|given| given.contexts.values()) {
+            if let ContextSource::Folder(path) = source
+                && let Some(dir) = join(".", path)
+            {
+                let below = tree.under(&dir).iter().filter(|file| self.absent.contains(&*file.path));
+                found.extend(below.map(|file| (file.path.to_string(), None)));
+            }
+        }
+    }
+}
+
+/// Selects these paths too, and fills the submodules among them.
+fn widen(session: &Session, project: &Project, missing: &Missing) -> Result<()> {
+    let inside = session.git().in_worktree(&project.root);
+    let (top, prefix) = (inside.read(&["rev-parse", "--show-toplevel"])?, inside.read(&["rev-parse", "--show-prefix"])?);
+    let top = std::path::Path::new(&top);
+    let parts = if missing.len() > MANY { 1 } else { usize::MAX };
+    let shortened = |path: &String| path.split('/').take(parts).collect::<Vec<_>>().join("/");
+    let added: BTreeSet<String> = missing.keys().map(|path| patterns::exact(&shortened(path))).collect();
+    let text = repository::selected(top) + &patterns::anchored(&prefix, &added.into_iter().collect::<Vec<_>>());
+    repository::select(top, &text)?;
+    let at_top = inside.in_worktree(top);
+    at_top.read(&["read-tree", "-m", "-u", "HEAD"])?;
+    submodules::fill(&at_top, &repository::Lender::of(&session.git())?, 0)
+}

@@ -1,0 +1,81 @@
+//! Whose `xtask.toml` a run goes by: the working tree's or, for what concerns a release, its commit's. And `xtask.lock`. What the files say
+//! is understood where no file is read.
+
+use std::path::Path;
+
+use crate::Session;
+use crate::service::lay_over;
+use monoship_core::env::Env;
+use monoship_core::error::{Error, Result, read_text, write_atomically};
+use monoship_plan::config::pins::Pins;
+use monoship_plan::config::{self, Config};
+use monoship_workspace::git::Git;
+
+/// The file, at the repository's root.
+pub const FILE: &str = "xtask.toml";
+
+/// Reads the configuration from `file`, which counts as empty where it is missing and not `required`. `remote` is the registry and namespace
+/// that the git remote suggests.
+///
+/// # Errors
+/// When it cannot be read; as [`config::of_text`].
+pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Result<Option<(String, String)>>) -> Result<Config> {
+    let text = match std::fs::exists(file) {
+        Ok(false) if !required => None,
+        Ok(false) => {
+            return Err(Error::usage(format!("there is no {}", file.display()))
+                .hint("give another `--config`, or make it: an empty file works too"));
+        }
+        _ => Some(read_text(file)?),
+    };
+    config::of_text(file, text.as_deref(), env, remote)
+}
+
+/// Reads the pinned images; of a file that is not there, none.
+///
+/// # Errors
+/// When it cannot be read; as [`Pins::parse`].
+pub fn pins(file: &Path) -> Result<Pins> {
+    if file.exists() { Pins::parse(&read_text(file)?, file) } else { Ok(Pins::default()) }
+}
+
+/// Writes them in one step, where the text differs from what is there.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn save_pins(pins: &Pins, file: &Path) -> Result<()> {
+    let text = pins.to_text();
+    if std::fs::read_to_string(file).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    write_atomically(file, text.as_bytes())
+}
+
+/// The same run by the configuration of a commit. Which engine builds stays the machine's choice, and a file that the command line names
+/// holds for every commit.
+///
+/// # Errors
+/// As [`config::of_text`]; git failures.
+pub fn at_commit(session: &Session, commit: &str) -> Result<Session> {
+    if session.config.file != session.home.join(FILE) {
+        return Ok(session.clone());
+    }
+    let git = session.git();
+    let there = !git.read(&["ls-tree", "--name-only", commit, FILE])?.is_empty();
+    let text = there.then(|| git.read(&["show", &format!("{commit}:./{FILE}")])).transpose()?;
+    let name = format!("{FILE} of commit {commit:.12}");
+    let mut config = config::of_text(Path::new(&name), text.as_deref(), &session.env, || suggested(&git))?;
+    config.file.clone_from(&session.config.file);
+    config.engine = session.config.engine;
+    lay_over(&mut config, &session.overlay.services)?;
+    Ok(Session { config, ..session.clone() })
+}
+
+/// The registry and namespace of a repository on GitHub, whose registry is at a host of its own; elsewhere nothing is guessed.
+///
+/// # Errors
+/// When git does not answer.
+pub fn suggested(git: &Git) -> Result<Option<(String, String)>> {
+    let remote = git.remote()?.filter(|remote| remote.host == "github.com");
+    Ok(remote.map(|remote| ("ghcr.io".to_owned(), format!("{}/{}", remote.owner, remote.name))))
+}

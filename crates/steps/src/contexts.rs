@@ -1,0 +1,129 @@
+//! Each service's own build contexts, cut to its closure: their content for the fingerprint, their folders for the builder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use crate::Session;
+use crate::project::Project;
+use monoship_core::error::Result;
+use monoship_core::event::{Level, Task};
+use monoship_core::name::ServiceName;
+use monoship_plan::fingerprint::Parts;
+use monoship_plan::part::{Kind, Part};
+use monoship_plan::services::Service;
+use monoship_workspace::PackageId;
+use monoship_workspace::context;
+use monoship_workspace::prune::{Install, PrunePlan};
+use monoship_workspace::sent;
+use monoship_workspace::sources::Sources;
+
+/// The Dockerfile stages that a pruned context replaces, where the Dockerfile has them.
+const NAMES: [&str; 3] = ["manifests", "production", "sources"];
+
+/// The contexts of every service, cut and not written.
+pub struct Cut<'p> {
+    project: &'p Project,
+    sources: Sources<'p>,
+    plans: BTreeMap<ServiceName, PrunePlan>,
+    /// A package's files are hashed once, whichever services they go into.
+    packages: BTreeMap<PackageId, Part>,
+    names: BTreeSet<&'static str>,
+}
+
+/// Cuts the contexts of `services`; nothing is written yet.
+///
+/// # Errors
+/// When a closure cannot be cut.
+pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
+    let sources = Sources::new(&project.workspace, &project.tree, sent::left_in(&project.tree, &project.ignore));
+    let plans = services.par_iter().map(|service| {
+        let package = project.workspace.find(&service.package)?;
+        let plan = PrunePlan::new(&project.workspace, &sources, package, false)?;
+        Ok((service.name.clone(), plan.including(&project.workspace, &sources, &service.include)?))
+    });
+    let plans: BTreeMap<ServiceName, PrunePlan> = plans.collect::<Result<_>>()?;
+    let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).collect();
+    let packages = wanted.into_par_iter().map(|id| (id, Part::files(sources.of(id).iter().copied()))).collect();
+    Ok(Cut { project, packages, plans, sources, names: replaced(project) })
+}
+
+/// The stages of this Dockerfile that pruned contexts replace.
+pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
+    let stages: BTreeSet<&str> = project.dockerfile.targets().collect();
+    NAMES.into_iter().filter(|name| stages.contains(name)).collect()
+}
+
+impl Cut<'_> {
+    /// Tells the user what is odd about the closures; what is true of several services, once.
+    pub fn warn(&self, session: &Session) {
+        let mut found: BTreeMap<&str, Vec<&ServiceName>> = BTreeMap::new();
+        for (service, plan) in &self.plans {
+            plan.warnings.iter().for_each(|warning| found.entry(warning).or_default().push(service));
+        }
+        for (warning, services) in found {
+            let (task, text) = match services[..] {
+                [service] => (Some(Task::Service(service.clone())), warning.to_owned()),
+                _ => (None, format!("{warning} ({} services)", services.len())),
+            };
+            session.events.notice(Level::Warning, task, text, None);
+        }
+    }
+
+    /// What goes into a service's contexts, by context and part.
+    pub fn parts(&self, service: &ServiceName) -> BTreeMap<String, Parts> {
+        let Some(plan) = self.plans.get(service) else { return BTreeMap::new() };
+        let parts = |name: &str| match name {
+            "manifests" => self.install(&plan.manifests),
+            "production" => self.install(&plan.production),
+            _ => self.sources(plan),
+        };
+        self.names.iter().map(|name| ((*name).to_owned(), parts(name))).collect()
+    }
+
+    fn install(&self, install: &Install) -> Parts {
+        let files = Part::new(Kind::Settings, install.entries(&self.sources));
+        let lock = Part::new(Kind::Lock, install.lock_slice(&self.project.workspace));
+        [("files".to_owned(), files), ("lock".to_owned(), lock)].into()
+    }
+
+    fn sources(&self, plan: &PrunePlan) -> Parts {
+        let workspace = &self.project.workspace;
+        let own = self.sources.packages(&plan.manifests.closure).filter_map(|id| {
+            let package = workspace.package(id);
+            let name = if package.name().is_empty() { package.dir.clone() } else { package.name().to_owned() };
+            Some((name, self.packages.get(&id)?.clone()))
+        });
+        let mut parts: Parts = own.collect();
+        let shared = plan.shared.iter().filter_map(|path| self.project.tree.get(path));
+        parts.insert("shared".to_owned(), Part::files(shared));
+        parts
+    }
+
+    /// The folders to hand to the builder, by context.
+    pub fn folders(&self, session: &Session, service: &ServiceName) -> BTreeMap<String, String> {
+        let folder = folder(session, service);
+        self.names.iter().map(|name| ((*name).to_owned(), folder.join(name).to_string_lossy().into_owned())).collect()
+    }
+
+    /// Writes a service's contexts, touching only what differs from what is there: the builder's transfer goes by size and time.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn write(&self, session: &Session, service: &ServiceName) -> Result<()> {
+        if self.names.is_empty() {
+            return Ok(());
+        }
+        let Some(plan) = self.plans.get(service) else { return Ok(()) };
+        context::write(&self.project.workspace, &self.sources, plan, &folder(session, service))?;
+        for warning in plan.left_out(&self.project.workspace, &self.sources) {
+            session.events.notice(Level::Warning, Some(Task::Service(service.clone())), warning, None);
+        }
+        Ok(())
+    }
+}
+
+fn folder(session: &Session, service: &ServiceName) -> PathBuf {
+    session.state_dir().join("context").join(service.as_str())
+}

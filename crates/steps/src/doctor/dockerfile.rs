@@ -1,0 +1,102 @@
+//! The Dockerfile: does it parse, does every service have its target, is every image pinned, and what of it defeats caches?
+
+use std::collections::BTreeSet;
+
+use super::{Checkup, Finding, Monorepo, Severity};
+use crate::configuration;
+use crate::inputs::PINS;
+use monoship_plan::services::no_target;
+use monoship_workspace::dockerfile::{Dockerfile, Request, Stage};
+
+/// What tells BuildKit to put cache metadata into an image.
+const INLINE: &str = "BUILDKIT_INLINE_CACHE";
+
+pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
+    let Some(monorepo) = &checkup.monorepo else { return Vec::new() };
+    let dockerfile = match &monorepo.dockerfile {
+        Ok(dockerfile) => dockerfile,
+        Err(error) => return vec![Finding::error(Severity::Problem, "dockerfile-unreadable", error, "mend that line")],
+    };
+    let (config, file) = (&checkup.config, &checkup.config.images.dockerfile);
+    let targets: Vec<&str> = dockerfile.targets().collect();
+    let mut found = Vec::new();
+    if !targets.contains(&config.base_target.as_str()) {
+        let error = no_target(&config.base_target, file, &targets);
+        found.push(Finding::error(Severity::Problem, "no-base-target", &error, "set `[base] target`, or add the stage"));
+    }
+    match &monorepo.services {
+        Some(Err(error)) => found.push(Finding::error(
+            Severity::Problem,
+            "service-without-target",
+            error,
+            "docs/configuration.md says what a service is",
+        )),
+        Some(Ok(_)) => found.extend(left_out(checkup, monorepo, &targets)),
+        None => {}
+    }
+    found.extend(inline_argument(checkup, dockerfile));
+    found.extend(unpinned(checkup, monorepo, dockerfile));
+    if monorepo.tree.as_ref().is_ok_and(|tree| tree.dirty().contains(file.as_str())) {
+        let what = format!("{file} has changes that are not committed: steps from the first changed line on are built anew");
+        found.push(Finding::note("dockerfile-changed", what, "`cargo xtask plan --explain` names the steps"));
+    }
+    if found.is_empty() {
+        found.push(Finding::good(format!("{} targets, {} services", targets.len(), checkup.services().len())));
+    }
+    found
+}
+
+/// Folders of apps that nothing builds.
+fn left_out(checkup: &Checkup, monorepo: &Monorepo, targets: &[&str]) -> Option<Finding> {
+    let workspace = monorepo.workspace.as_ref().ok()?;
+    let built = |dir: &str| checkup.services().iter().any(|service| service.package == dir);
+    let apps = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| dir.starts_with("apps/"));
+    let idle: Vec<&str> = apps.filter(|dir| !built(dir)).collect();
+    // Where services are configured, a folder without one is meant so.
+    let first = idle.first().filter(|_| checkup.config.services.is_empty())?;
+    let near = monoship_core::name::nearest(first.trim_start_matches("apps/"), targets.iter().copied());
+    let hint = near.map(|near| format!(" (or is `{near}` its target? then say so in a [[service]])")).unwrap_or_default();
+    let what = format!("no Dockerfile target builds {}", idle.join(", "));
+    Some(Finding::warning("app-without-target", what, format!("add a stage of the folder's name to the Dockerfile{hint}")))
+}
+
+fn inline_argument(checkup: &Checkup, dockerfile: &Dockerfile) -> Option<Finding> {
+    let config = &checkup.config;
+    let in_config = config.images.build_args.contains_key(INLINE)
+        || config.services.iter().any(|service| service.build_args.contains_key(INLINE));
+    let mut steps = dockerfile.stages().iter().flat_map(Stage::instructions);
+    let in_file = steps.find(|step| step.keyword == "ARG" && step.args.starts_with(INLINE)).map(|step| step.line);
+    let place = match (in_config, in_file) {
+        (true, _) => "xtask.toml sets".to_owned(),
+        (false, Some(line)) => format!("{}:{line} declares", config.images.dockerfile),
+        (false, None) => return None,
+    };
+    let what = format!("{place} {INLINE}: beside a mode=max cache it loses hits, and the inline tier is written where it helps");
+    Some(Finding::warning("inline-cache-argument", what, "take it out; `[cache] inline` turns the tier on and off"))
+}
+
+fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> Option<Finding> {
+    let pins = match configuration::pins(&monorepo.root.join(PINS)) {
+        Ok(pins) => pins,
+        Err(error) => {
+            return Some(Finding::error(
+                Severity::Problem,
+                "pins-unreadable",
+                &error,
+                "take it from git: `git checkout xtask.lock`",
+            ));
+        }
+    };
+    let (contexts, config) = (BTreeSet::new(), &checkup.config);
+    let images = checkup.services().iter().filter_map(|service| {
+        let (args, platforms) = (&service.build_args, &service.platforms[..]);
+        let slice =
+            dockerfile.slice(&Request { target: &service.target, contexts: &contexts, args, platforms, own: None }).ok()?;
+        Some(slice.images().map(|base| base.image).collect::<Vec<_>>())
+    });
+    let images: BTreeSet<_> = images.flatten().filter(|image| pins.get(image).is_none()).map(|image| image.familiar()).collect();
+    let names = images.into_iter().collect::<Vec<_>>().join(", ");
+    let what = format!("{PINS} does not pin {names}, which {} starts from: a release refuses it", config.images.dockerfile);
+    let fix = format!("`cargo xtask update` where the registry answers, and commit {PINS}");
+    (!names.is_empty()).then(|| Finding::note("base-not-pinned", what, fix))
+}

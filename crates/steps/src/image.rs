@@ -1,0 +1,63 @@
+//! One service's image, as stages hand it on.
+
+use monoship_core::event::Status;
+use monoship_core::name::{Digest, ImageRef, ServiceName};
+
+/// One service's image.
+///
+/// ```no_run
+/// fn scan(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
+///     let Some(name) = image.name() else { return Ok(()) };
+///     cx.command("trivy").args(["image", "--exit-code", "1", &name]).run()
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Image {
+    #[doc(hidden)]
+    pub service: ServiceName,
+    #[doc(hidden)]
+    pub name: Option<ImageRef>,
+    #[doc(hidden)]
+    pub digest: Option<Digest>,
+    #[doc(hidden)]
+    pub status: Status,
+}
+
+impl Image {
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        self.service.as_str()
+    }
+
+    /// Under which name it can be had: by its digest in the registry, or by its tag in the engine. None for an image that was not kept, as
+    /// in a check build.
+    #[must_use]
+    pub fn name(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        let by_digest = self.digest.as_ref().filter(|_| name.registry() != "local" && self.is_in_registry());
+        Some(by_digest.map_or_else(|| name.to_string(), |digest| name.with_digest(digest.clone()).to_string()))
+    }
+
+    /// Its digest, `sha256:…`, where it is known: the manifest's in a registry, the image's id in an engine.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_ref().map(Digest::as_str)
+    }
+
+    /// True where it was built in this run.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.status == Status::Built
+    }
+
+    /// True where it stands and nothing has refused it.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        matches!(self.status, Status::Built | Status::Skipped)
+    }
+
+    fn is_in_registry(&self) -> bool {
+        self.name.as_ref().and_then(ImageRef::tag).is_some_and(|tag| tag.as_str().starts_with("in-"))
+    }
+}

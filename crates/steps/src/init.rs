@@ -1,0 +1,314 @@
+//! Adopting the library in a pnpm monorepo: which files are missing there and what goes into them. A file that is there is kept, or gets
+//! the lines that it lacks; none is replaced, none of the library's source is copied, and nothing is built.
+
+pub mod dockerfile;
+mod edit;
+mod ignore;
+pub mod origin;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use monoship_core::error::{Error, Result, read_text, write_atomically};
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::stamp::stamped;
+use monoship_workspace::Workspace;
+use monoship_workspace::git::Git;
+
+use dockerfile::{Found, Service};
+
+/// The Dockerfile's name, where `xtask.toml` says nothing.
+const DOCKERFILE: &str = "Dockerfile.monorepo-optimized";
+
+const SETTINGS: &str = "# Every key has a default that suits most repositories: docs/configuration.md of the library lists them all.\n\n\
+                        [images]\n# registry = \"ghcr.io\"       # where images are pushed; on github.com it is known from the git remote\n\
+                        # namespace = \"org/repo\"\n";
+
+/// The pipeline that an adopter begins with: this repository's own.
+const PIPELINE: &str = include_str!("init/main.rs.txt");
+
+/// This library's version, in every file that it generates.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What becomes of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// It is made.
+    Write(String),
+    /// It is there, and gets lines that it lacks: its new text, and what was added.
+    Add(String, String),
+    /// It is there and stays as it is.
+    Keep,
+    /// It cannot be changed safely: what to do by hand.
+    ByHand(String),
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The file, relative to the root.
+    pub path: String,
+    /// What becomes of it.
+    pub change: Change,
+    /// What is to be known about it.
+    pub note: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    /// The monorepo's root.
+    pub root: &'a Path,
+    /// The name of the crate, of its folder, and of cargo's alias.
+    pub name: &'a str,
+    /// Where the library comes from; the best known place where it is not said.
+    pub from: Option<&'a origin::From>,
+    /// What paths on the command line are relative to.
+    pub cwd: &'a Path,
+    /// The stop switch.
+    pub shutdown: &'a Shutdown,
+}
+
+/// What adopting comes to.
+#[derive(Debug)]
+pub struct Adoption {
+    /// The monorepo's root.
+    pub root: PathBuf,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// What the workspace's packages are.
+    pub found: Found,
+}
+
+/// Works out what is missing in a monorepo.
+///
+/// # Errors
+/// When it is no pnpm workspace with a lock, has no service, has something else by the crate's name, or a file there cannot be read.
+pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
+    let (root, name) = (wanted.root, wanted.name);
+    if !root.join("pnpm-workspace.yaml").is_file() {
+        return Err(Error::usage(format!("{} is not the root of a pnpm workspace", root.display()))
+            .hint("name the folder that has the pnpm-workspace.yaml with --dir"));
+    }
+    let workspace = Workspace::load(root)?;
+    let there = There::read(root, wanted.shutdown)?;
+    let settings = there.text("xtask.toml")?;
+    let found = found(&workspace, settings.as_deref())?;
+    let config = if root.join(".cargo/config").is_file() { ".cargo/config" } else { ".cargo/config.toml" };
+    let aliases = there.text(config)?;
+    let mut steps = Vec::new();
+    if is_adopted(wanted, &there, aliases.as_deref())? {
+        steps.push(step(name, Change::Keep));
+    } else {
+        let from = origin::dependency(wanted.from, &root.join(name), wanted.cwd, wanted.shutdown)?;
+        let mut manifest = step(&format!("{name}/Cargo.toml"), Change::Write(crate_manifest(name, &from.text)));
+        manifest.note = Some(format!("{} = {} ({})", origin::PACKAGE, from.text, from.why) + &old_toolchain(&there)?);
+        steps.extend([manifest, step(&format!("{name}/src/main.rs"), Change::Write(PIPELINE.to_owned()))]);
+    }
+    steps.push(step("Cargo.toml", edit::manifest(there.text("Cargo.toml")?.as_deref(), name, &there.apart(&workspace, name))));
+    steps.push(step(config, edit::alias(aliases.as_deref(), name)));
+    steps.push(step(".gitignore", edit::ignored(there.text(".gitignore")?.as_deref())));
+    let file = configured(settings.as_deref()).unwrap_or_else(|| DOCKERFILE.to_owned());
+    let is_made = !root.join(&file).exists();
+    let needed = if is_made { &found.services[..] } else { &[] };
+    steps.push(step("xtask.toml", services_in(settings.as_deref(), needed)));
+    steps.push(if root.join(".dockerignore").exists() {
+        step(".dockerignore", Change::Keep)
+    } else {
+        dockerignore(&there, name)?
+    });
+    let text = || stamped(&dockerfile::text(&workspace, &found.services, &file), 2, VERSION);
+    steps.push(step(&file, if is_made { Change::Write(text()) } else { Change::Keep }));
+    Ok(Adoption { root: root.to_owned(), steps, found })
+}
+
+/// Carries the steps out.
+///
+/// # Errors
+/// When a file cannot be written. Run again, it goes on with what is missing.
+pub fn apply(adoption: &Adoption) -> Result<()> {
+    for step in &adoption.steps {
+        if let Change::Write(text) | Change::Add(text, _) = &step.change {
+            write_atomically(&adoption.root.join(&step.path), text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The Dockerfile that would be written today, whole.
+///
+/// # Errors
+/// As [`plan`].
+pub fn dockerfile_today(root: &Path, file: &str) -> Result<String> {
+    let workspace = Workspace::load(root)?;
+    let settings = root.join("xtask.toml");
+    let settings = settings.exists().then(|| read_text(&settings)).transpose()?;
+    let found = found(&workspace, settings.as_deref())?;
+    Ok(stamped(&dockerfile::text(&workspace, &found.services, file), 2, VERSION))
+}
+
+/// The ignore file that would be written today, whole. `name` is the folder of the repository's own crate.
+///
+/// # Errors
+/// When git refuses.
+pub fn dockerignore_today(root: &Path, name: &str, shutdown: &Shutdown) -> Result<String> {
+    let there = There::read(root, shutdown)?;
+    let (text, _) = ignore::text(&there.paths(), name, there.has_own_rust(name))?;
+    Ok(stamped(&text, 0, VERSION))
+}
+
+fn step(path: &str, change: Change) -> Step {
+    Step { path: path.to_owned(), change, note: None }
+}
+
+fn found(workspace: &Workspace, settings: Option<&str>) -> Result<Found> {
+    let found = dockerfile::services(workspace, &named(settings))?;
+    if found.services.is_empty() {
+        let why: Vec<String> = found.others.iter().map(|(folder, why)| format!("{folder}: {why}")).collect();
+        let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
+        return Err(Error::usage(format!("no package of the workspace is a service ({why})"))
+            .at(workspace.root(), None)
+            .hint("a service is a package with a start script, or one in apps/ with `main`"));
+    }
+    Ok(found)
+}
+
+/// The crate's manifest.
+fn crate_manifest(name: &str, dependency: &str) -> String {
+    format!(
+        "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{} = {dependency}\n",
+        origin::PACKAGE
+    )
+}
+
+/// What of the repository decides the steps.
+struct There {
+    root: PathBuf,
+    /// The files that git tracks or would track.
+    files: Vec<String>,
+}
+
+impl There {
+    fn read(root: &Path, shutdown: &Shutdown) -> Result<Self> {
+        let tree = Git::at(root, shutdown).worktree()?;
+        Ok(Self { root: root.to_owned(), files: tree.files().iter().map(|file| file.path.to_string()).collect() })
+    }
+
+    fn paths(&self) -> Vec<&str> {
+        self.files.iter().map(String::as_str).collect()
+    }
+
+    fn text(&self, path: &str) -> Result<Option<String>> {
+        let path = self.root.join(path);
+        if path.exists() { read_text(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// The folders of Rust packages and workspaces, but for the root.
+    fn crates(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter_map(|file| file.strip_suffix("/Cargo.toml"))
+    }
+
+    /// True where somebody else than the crate `name` needs cargo's files.
+    fn has_own_rust(&self, name: &str) -> bool {
+        self.crates().any(|folder| folder != name)
+    }
+
+    /// The top folders in which crates lie, or will: those of pnpm's packages too.
+    fn apart(&self, workspace: &Workspace, name: &str) -> Vec<String> {
+        let packages = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| *dir != ".");
+        let top = |dir: &str| dir.split('/').next().unwrap_or(dir).to_owned();
+        let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).collect();
+        tops.into_iter().collect()
+    }
+}
+
+/// True where the crate is there already and stands on the library.
+///
+/// # Errors
+/// Where something else has its name.
+fn is_adopted(wanted: &Wanted<'_>, there: &There, aliases: Option<&str>) -> Result<bool> {
+    let name = wanted.name;
+    let taken = |what: String| {
+        let other = if name == "xtask" { "ship" } else { "xtask" };
+        Error::usage(what).hint(format!("`--name {other}` makes a crate `{other}` beside it, called as `cargo {other}`"))
+    };
+    let manifest = there.text(&format!("{name}/Cargo.toml"))?.map(|text| text.parse::<toml::Table>());
+    match manifest {
+        Some(Ok(manifest)) if manifest.get("dependencies").is_some_and(|all| all.get(origin::PACKAGE).is_some()) => {
+            return Ok(true);
+        }
+        Some(_) => return Err(taken(format!("{name}/ is a crate of your own"))),
+        None if there.root.join(name).exists() => return Err(taken(format!("there is something else in {name}/"))),
+        None => {}
+    }
+    if let edit::Answers::Other(command) = edit::answers(aliases, name) {
+        return Err(taken(format!("`cargo {name}` is an alias of your own: {command}")));
+    }
+    for folder in there.crates() {
+        let manifest = there.text(&format!("{folder}/Cargo.toml"))?.and_then(|text| text.parse::<toml::Table>().ok());
+        if manifest.is_some_and(|manifest| manifest.get("package").and_then(|p| p.get("name")?.as_str()) == Some(name)) {
+            return Err(taken(format!("{folder}/ is a crate `{name}` of your own")));
+        }
+    }
+    Ok(false)
+}
+
+/// What is to be said where the repository pins a toolchain that is too old for the library.
+fn old_toolchain(there: &There) -> Result<String> {
+    let file = if there.root.join("rust-toolchain.toml").is_file() { "rust-toolchain.toml" } else { "rust-toolchain" };
+    let text = there.text(file)?.unwrap_or_default();
+    let table: toml::Table = text.parse().unwrap_or_default();
+    let channel = table.get("toolchain").and_then(|toolchain| toolchain.get("channel")?.as_str()).unwrap_or(text.trim());
+    let number = |version: &str| -> Option<(u32, u32)> {
+        let mut parts = version.split(['.', '-']).map(str::parse);
+        Some((parts.next()?.ok()?, parts.next()?.ok()?))
+    };
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    let is_old = number(channel).zip(number(needed)).is_some_and(|(there, needed)| there < needed);
+    Ok(if is_old { format!("; {file} pins Rust {channel}, and the library needs {needed}") } else { String::new() })
+}
+
+fn dockerignore(there: &There, name: &str) -> Result<Step> {
+    let (text, left_out) = ignore::text(&there.paths(), name, there.has_own_rust(name))?;
+    let note = left_out.iter().map(|(rule, path)| format!("without `{rule}`, which would hide {path}")).collect::<Vec<_>>();
+    let step = step(".dockerignore", Change::Write(stamped(&text, 0, VERSION)));
+    Ok(Step { note: (!note.is_empty()).then(|| note.join("; ")), ..step })
+}
+
+/// The Dockerfile that an `xtask.toml` names.
+fn configured(settings: Option<&str>) -> Option<String> {
+    let settings: toml::Table = toml::from_str(settings?).ok()?;
+    Some(settings.get("images")?.get("dockerfile")?.as_str()?.to_owned())
+}
+
+/// The packages that an `xtask.toml` calls services, each with its target.
+fn named(settings: Option<&str>) -> Vec<(String, String)> {
+    let settings: toml::Table = settings.and_then(|text| toml::from_str(text).ok()).unwrap_or_default();
+    let entries = settings.get("service").and_then(|services| services.as_array()).into_iter().flatten();
+    let of = |entry: &toml::Value| -> Option<(String, String)> {
+        let name = entry.get("name")?.as_str()?;
+        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str);
+        let package =
+            text("package").map_or_else(|| format!("apps/{name}"), |package| package.trim_matches(['.', '/']).to_owned());
+        Some((package, text("target").unwrap_or(name).to_owned()))
+    };
+    entries.filter_map(of).collect()
+}
+
+/// `xtask.toml` with an entry for each service that is not found without one.
+fn services_in(settings: Option<&str>, services: &[Service]) -> Change {
+    let known = named(settings);
+    let lacks = |folder: &str, name: &str| folder != format!("apps/{name}") && !known.iter().any(|(_, target)| target == name);
+    let mut entries = String::new();
+    let mut names = Vec::new();
+    for service in services.iter().filter(|service| lacks(&service.folder, &service.name)) {
+        let _ = write!(entries, "\n[[service]]\nname = \"{}\"\npackage = \"{}\"\n", service.name, service.folder);
+        names.push(format!("`{}`", service.name));
+    }
+    match settings {
+        None => Change::Write(SETTINGS.to_owned() + &entries),
+        Some(_) if names.is_empty() => Change::Keep,
+        Some(text) => Change::Add(edit::ended(text) + &entries, format!("the service {}", names.join(", "))),
+    }
+}

@@ -1,0 +1,145 @@
+//! Between a plan and the files by which the jobs of a matrix tell each other of it. Reads and writes them; builds nothing.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::image::Image;
+use crate::publish::Item;
+use crate::{Session, outcome};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Status, Task};
+use monoship_core::name::{ImageRef, ServiceName, Tag};
+use monoship_plan::request::Request;
+use monoship_plan::{Decision, Plan};
+use monoship_report::record::{RunRecord, TaskRecord};
+use monoship_report::results::{self, Planned};
+
+pub use monoship_report::results::{PlanFile, ServiceFile};
+
+/// Where the files lie, in every job.
+pub fn folder(session: &Session) -> PathBuf {
+    session.state_dir().join("ci")
+}
+
+/// What the plan's job tells the others.
+pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>) -> PlanFile {
+    let services = plan.services.iter().map(|service| {
+        let present = match &service.decision {
+            Decision::Skip { digest, .. } => Some(digest.clone()),
+            Decision::Build { .. } => None,
+        };
+        let planned = Planned { fingerprint: service.target.fingerprint.clone(), present, why: service.decision.why() };
+        (service.service.name.clone(), planned)
+    });
+    PlanFile { commit: commit.to_owned(), tag, services: services.collect() }
+}
+
+/// Checks that a job sees what was planned.
+///
+/// # Errors
+/// As [`PlanFile::fits`].
+pub fn check(planned: &PlanFile, plan: &Plan, commit: &str) -> Result<()> {
+    plan.services.iter().try_for_each(|service| planned.fits(&service.service.name, commit, &service.target.fingerprint))
+}
+
+/// What a service's job tells: of its run, or of why there was none.
+///
+/// # Errors
+/// When the plan has no such service.
+pub fn service_file(planned: &PlanFile, name: &str, attempt: u32, run: Result<&RunRecord, &Error>) -> Result<ServiceFile> {
+    let (service, plan) = planned.services.iter().find(|(service, _)| service.as_str() == name).ok_or_else(|| {
+        Error::usage(format!("`{name}` is not in the plan")).hint("the matrix of `cargo xtask ci plan` names the services")
+    })?;
+    let task = match run {
+        Ok(run) => run.tasks.iter().find(|ran| ran.task == Task::Service(service.clone())).cloned(),
+        Err(error) if error.is_cancelled() => Some(entry(service, Status::Cancelled, "")),
+        Err(error) => Some(entry(service, Status::Failed, &error.to_string())),
+    };
+    Ok(ServiceFile {
+        commit: planned.commit.clone(),
+        service: service.clone(),
+        fingerprint: plan.fingerprint.clone(),
+        attempt,
+        stages: run.map(stages_of).unwrap_or_default(),
+        task: task.unwrap_or_else(|| entry(service, Status::Failed, "it was not run")),
+    })
+}
+
+/// What the services' jobs left, as the record of one attempt at a run: what an earlier one built was there before, as was a service
+/// without a file, unless it should have one.
+///
+/// # Errors
+/// As [`results::collect`]; when there is no registry, and something was there.
+pub fn collect(session: &Session, request: &Request, planned: &PlanFile, attempt: u32) -> Result<(RunRecord, Vec<TaskRecord>)> {
+    let mut files = results::collect(planned, &folder(session))?;
+    let mut record = outcome::empty(session, request);
+    let stages = files.values().flat_map(|file| file.stages.clone()).collect();
+    for (service, plan) in &planned.services {
+        record.tasks.push(match (files.remove(service), &plan.present) {
+            (Some(file), _) if file.attempt < attempt && file.task.status == Status::Built => TaskRecord {
+                digest: file.task.digest,
+                size: file.task.size,
+                images: file.task.images,
+                ..entry(service, Status::Skipped, &format!("attempt {} built it", file.attempt))
+            },
+            (Some(file), _) => file.task,
+            (None, Some(digest)) => TaskRecord {
+                digest: Some(digest.clone()),
+                images: vec![source(session, service, plan)?.to_string()],
+                ..entry(service, Status::Skipped, &plan.why)
+            },
+            (None, None) => entry(service, Status::Failed, "its job left no result"),
+        });
+    }
+    // The run began when the first of them did.
+    record.started = record.tasks.iter().filter_map(|task| task.started).fold(session.begun, SystemTime::min);
+    Ok((record, stages))
+}
+
+/// What a team's stages came to for the service's image.
+fn stages_of(run: &RunRecord) -> Vec<TaskRecord> {
+    let of_image = |task: &&TaskRecord| matches!(&task.task, Task::Stage(stage) if stage.service.is_some());
+    run.tasks.iter().filter(of_image).cloned().collect()
+}
+
+fn entry(service: &ServiceName, status: Status, why: &str) -> TaskRecord {
+    TaskRecord { why: why.to_owned(), ..TaskRecord::new(Task::Service(service.clone()), status) }
+}
+
+/// Where a service's image stands. From our own configuration, not from a file: what is published lies in our repository.
+fn source(session: &Session, service: &ServiceName, plan: &Planned) -> Result<ImageRef> {
+    Ok(session.config.images.image(service)?.with_tag(plan.fingerprint.content_tag()))
+}
+
+/// What keeps a run from being published, all of it in a line; `None` where nothing does.
+pub fn trouble(record: &RunRecord) -> Option<String> {
+    let services = record.tasks.iter().filter(|task| matches!(task.task, Task::Service(_)));
+    let of_task = |task: &TaskRecord| {
+        let what = match (task.status, &task.failure) {
+            (Status::Built | Status::Skipped, _) => return None,
+            (Status::Cancelled | Status::NotRun, _) => "it was cancelled".to_owned(),
+            (_, Some(failure)) => {
+                let step = failure.step.as_deref().map(|step| format!("{step}: ")).unwrap_or_default();
+                format!("{step}{}", failure.message)
+            }
+            (_, None) => task.why.clone(),
+        };
+        Some(format!("{}: {what}", task.task))
+    };
+    let gates = record.gates.iter().filter(|gate| gate.fails).map(|gate| format!("gate {}: {}", gate.gate, gate.text));
+    let troubles: Vec<String> = services.filter_map(of_task).chain(gates).collect();
+    (!troubles.is_empty()).then(|| troubles.join("; "))
+}
+
+/// What is to be published of a complete run.
+///
+/// # Errors
+/// When there is no registry.
+pub fn items(session: &Session, planned: &PlanFile, images: &[Image], tags: &[Tag]) -> Result<Vec<Item>> {
+    let item = |(service, plan): (&ServiceName, &Planned)| {
+        let image = images.iter().find(|image| image.service == *service);
+        let (source, digest) = (source(session, service, plan)?, image.and_then(|image| image.digest.clone()));
+        Ok(Item { service: service.clone(), source, digest, tags: tags.to_vec() })
+    };
+    planned.services.iter().map(item).collect()
+}

@@ -1,0 +1,316 @@
+//! Telling people and machines what happened, as `[notify]` asks: a signed JSON message to a webhook, a text to one that speaks as
+//! Slack's, or a command. A message that cannot be delivered is a warning, and no warning shows an address, a key, or what a server
+//! said to them.
+
+use std::time::Duration;
+
+use ring::hmac;
+use serde::Serialize;
+
+use crate::publish::Published;
+use crate::{Session, history};
+use monoship_core::error::Result;
+use monoship_core::event::{Level, Status};
+use monoship_core::execute::http::{Http, Request, Trouble};
+use monoship_core::execute::process::Invocation;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::hex;
+use monoship_core::secret::{Secret, mask, mask_json};
+use monoship_core::text;
+use monoship_plan::config::{Notify, Occasion};
+use monoship_report::record::rolling::usual;
+use monoship_report::record::{Outcome, RunId, RunRecord};
+
+/// The version of the message: raised when a field changes its meaning or goes.
+const VERSION: u32 = 1;
+
+/// How many builds a median is taken over, and how many runs back it is looked for.
+const WINDOW: usize = 20;
+const RUNS: usize = 500;
+
+/// What a run came to, as far as it is told.
+#[derive(Clone, Copy, Default)]
+pub struct RunSummary<'a> {
+    /// The run.
+    pub record: Option<&'a RunRecord>,
+    /// The tag that was released, and what was published under it.
+    pub released: Option<(&'a str, &'a [Published])>,
+}
+
+/// What a run came to, for somebody who is told of it. As JSON it is what `[notify] webhook-url` sends.
+///
+/// ```no_run
+/// fn line(message: &monoship::Message) -> String {
+///     format!("{} {}", if message.is_failure() { "✗" } else { "✓" }, message.text())
+/// }
+/// ```
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Message {
+    version: u32,
+    occasion: Occasion,
+    /// All of it in a line, for people.
+    text: String,
+    run: RunId,
+    ci: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    took_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    /// What it is about: services, gates, or images with their digest; each in a line.
+    about: Vec<String>,
+}
+
+impl Message {
+    /// All of it in a line.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What it is about, a line each: services with the step that failed, gates, or images with their digest.
+    #[must_use]
+    pub fn about(&self) -> &[String] {
+        &self.about
+    }
+
+    /// True where the run failed.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.occasion == Occasion::Failure
+    }
+
+    /// True where a release was published.
+    #[must_use]
+    pub fn is_release(&self) -> bool {
+        self.occasion == Occasion::Release
+    }
+
+    /// The message as JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(self).expect("text and numbers are JSON")
+    }
+}
+
+/// Tells of a result, whatever it is, by the configuration of what was built.
+///
+/// `others` says that somebody else wants the messages too; they are returned.
+pub fn after<'a, T>(
+    session: &Session,
+    others: bool,
+    result: &'a Result<T>,
+    seen: impl FnOnce(&'a T) -> RunSummary<'a>,
+) -> Vec<Message> {
+    let notify = &session.config.notify;
+    let channels = channels(notify, session);
+    if channels.is_empty() && !others {
+        return Vec::new();
+    }
+    let messages = match result {
+        Err(error) if error.is_cancelled() => Vec::new(),
+        Err(error) => vec![failure(session, None, &error.to_string(), Vec::new())],
+        Ok(value) => messages(session, seen(value)),
+    };
+    let wanted: Vec<&Message> = messages.iter().filter(|message| notify.on.contains(&message.occasion)).collect();
+    deliver(session, &channels, &wanted);
+    messages
+}
+
+fn messages(session: &Session, summary: RunSummary<'_>) -> Vec<Message> {
+    let mut messages = Vec::new();
+    if let Some(record) = summary.record {
+        match record.outcome {
+            Outcome::Failed => {
+                messages.push(failure(session, Some(record), &format!("{} failed", record.command), troubles(record)));
+            }
+            Outcome::Succeeded => messages.extend(slow(session, record)),
+            Outcome::Cancelled => return messages,
+        }
+    }
+    if let Some((tag, published)) = summary.released.filter(|(_, published)| !published.is_empty()) {
+        let about: Vec<String> = published.iter().map(|image| format!("{}:{tag} {}", image.repository, image.digest)).collect();
+        let text = format!("released {tag}: {} images", about.len());
+        messages.push(message(session, summary.record, Occasion::Release, text, about));
+    }
+    messages
+}
+
+fn failure(session: &Session, record: Option<&RunRecord>, text: &str, about: Vec<String>) -> Message {
+    message(session, record, Occasion::Failure, text.to_owned(), about)
+}
+
+/// What failed: tasks with the step, gates with the bound.
+fn troubles(record: &RunRecord) -> Vec<String> {
+    let failed = record.tasks.iter().filter(|task| task.status == Status::Failed);
+    let tasks = failed.map(|task| match &task.failure {
+        Some(failure) => format!("{} at {}", task.task, failure.step.as_deref().unwrap_or("the end")),
+        None => task.task.to_string(),
+    });
+    let gates = record.gates.iter().filter(|gate| gate.fails).map(|gate| format!("gate {}: {}", gate.gate, gate.text));
+    tasks.chain(gates).collect()
+}
+
+/// The builds that took much longer than they use to.
+fn slow(session: &Session, record: &RunRecord) -> Option<Message> {
+    let factor = session.config.notify.slower_than;
+    let past = history::newest(session, RUNS).unwrap_or_default();
+    let past: Vec<_> = past.into_iter().filter(|run| run.id != record.id).collect();
+    let built = record.tasks.iter().filter(|task| task.status == Status::Built);
+    let about = built.filter_map(|task| {
+        let usual = usual(&past, &task.task, WINDOW, |past| (past.status == Status::Built).then_some(past.took))?;
+        #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+        let times = task.took_ms as f64 / usual.median.max(1) as f64;
+        let median = text::duration(Duration::from_millis(usual.median));
+        let told = || format!("{} took {}, {times:.1} times its median of {median}", task.task, text::duration(task.took()));
+        (times > factor).then(told)
+    });
+    let about: Vec<String> = about.collect();
+    (!about.is_empty()).then(|| message(session, Some(record), Occasion::Slow, format!("slow: {}", about.join("; ")), about))
+}
+
+fn message(session: &Session, record: Option<&RunRecord>, occasion: Occasion, text: String, about: Vec<String>) -> Message {
+    Message {
+        version: VERSION,
+        occasion,
+        text,
+        run: session.run.id.clone(),
+        ci: session.env.is_ci(),
+        command: record.map(|record| record.command.clone()),
+        took_ms: record.map(|record| record.took_ms),
+        commit: record.and_then(|record| record.commit.clone()),
+        reference: record.and_then(|record| record.reference.clone()),
+        about,
+    }
+}
+
+/// Somebody who is told.
+enum Channel {
+    Webhook { url: Secret, key: Option<Secret> },
+    Slack { url: Secret },
+    Command(Invocation),
+}
+
+impl Channel {
+    /// How it is called in a warning.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::Slack { .. } => "Slack webhook",
+            Self::Command(_) => "command",
+        }
+    }
+}
+
+/// The channels whose variables are set here: a laptop has none of CI's, and tells nobody.
+fn channels(notify: &Notify, session: &Session) -> Vec<Channel> {
+    let value = |name: &Option<String>| name.as_ref().and_then(|name| session.env.get(name)).map(Secret::new);
+    let mut channels = Vec::new();
+    if let Some(url) = value(&notify.webhook_url) {
+        channels.push(Channel::Webhook { url, key: value(&notify.webhook_key) });
+    }
+    channels.extend(value(&notify.slack_url).map(|url| Channel::Slack { url }));
+    if let Some((program, args)) = notify.command.split_first() {
+        let allowed: Vec<&str> = notify.command_env.iter().map(String::as_str).collect();
+        channels.push(Channel::Command(Invocation::new(program).args(args).dir(&session.home).may_have(&allowed)));
+    }
+    channels
+}
+
+/// Every message to every channel, all at once.
+fn deliver(session: &Session, channels: &[Channel], messages: &[&Message]) {
+    std::thread::scope(|scope| {
+        for channel in channels {
+            scope.spawn(move || {
+                for message in messages {
+                    if let Err(why) = send(session, channel, message) {
+                        let told = format!("the {} could not be told: {why}", channel.name());
+                        session.events.notice(Level::Warning, None, told, None);
+                    }
+                }
+            });
+        }
+    });
+}
+
+fn send(session: &Session, channel: &Channel, message: &Message) -> Result<(), String> {
+    // With `--fail-fast` the run is being stopped when its failure is told.
+    let shutdown = Shutdown::new();
+    let (http, limit) = (session.http.under(&shutdown), session.config.notify.timeout);
+    let mut json = serde_json::to_value(message).map_err(|error| error.to_string())?;
+    mask_json(&mut json);
+    let json = json.to_string().into_bytes();
+    match channel {
+        Channel::Webhook { url, key } => {
+            let mut request = post(url);
+            if let Some(key) = key {
+                request =
+                    request.header("x-hub-signature-256", format!("sha256={}", hmac_sha256(key.expose().as_bytes(), &json)));
+            }
+            answered(&http, request.body(json).whole(limit))
+        }
+        Channel::Slack { url } => {
+            let body = serde_json::json!({ "text": mask(&slack_text(message)) }).to_string();
+            answered(&http, post(url).body(body.into_bytes()).whole(limit))
+        }
+        Channel::Command(command) => {
+            let output = command.clone().stdin(json).timeout(limit).run(&shutdown);
+            match output {
+                Ok(output) if output.success() => Ok(()),
+                Ok(output) => Err(output.code.map_or("a signal ended it".to_owned(), |code| format!("it exited with {code}"))),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+    }
+}
+
+fn post(url: &Secret) -> Request {
+    Request::new("POST", url.expose()).header("content-type", "application/json").max_body(1 << 20)
+}
+
+/// The answer's status, or the kind of trouble: the client's own words name the address.
+fn answered(http: &Http, request: Request) -> Result<(), String> {
+    match http.send(request) {
+        Ok(response) if (200..300).contains(&response.status) => Ok(()),
+        Ok(response) => Err(format!("it answered with status {}", response.status)),
+        Err(error) => Err(match error.trouble {
+            Trouble::Malformed => "its variable does not hold a URL",
+            Trouble::Unreachable => "it cannot be reached",
+            Trouble::Tls => "its certificate is not trusted, or it does not speak TLS",
+            Trouble::Timeout => "it did not answer in time",
+            Trouble::Broken => "the connection broke",
+            Trouble::TooLarge | Trouble::Cancelled => "unexpected response",
+        }
+        .to_owned()),
+    }
+}
+
+/// As Slack wants it: `&`, `<` and `>` escaped, or they would make links and mentions.
+fn slack_text(message: &Message) -> String {
+    let lines: Vec<String> =
+        std::iter::once(message.text.clone()).chain(message.about.iter().map(|line| format!("• {line}"))).collect();
+    lines.join("\n").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// HMAC-SHA-256 in hexadecimal digits (RFC 2104).
+fn hmac_sha256(key: &[u8], text: &[u8]) -> String {
+    hex(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_signed_as_the_standards_test_vectors_are() {
+        // RFC 4231, test cases 2 and 6.
+        let short = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(short, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+        let long = hmac_sha256(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First");
+        assert_eq!(long, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+    }
+}

@@ -1,0 +1,194 @@
+//! What builds take from outside that is no base image: the frontend that reads the Dockerfile, the scanner of `--sbom`, and the addresses
+//! that an ADD fetches. They are asked what they hold; nothing is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::time::Duration;
+
+use rayon::prelude::*;
+use ring::digest;
+use serde::Deserialize;
+
+use crate::Session;
+use crate::project::Project;
+use monoship_core::error::Result;
+use monoship_core::event::Level;
+use monoship_core::execute::http::{Http, Request};
+use monoship_core::name::{ImageRef, hex};
+use monoship_docker::manifest::Document;
+use monoship_docker::registry::Registry;
+use monoship_plan::config::Sbom;
+use monoship_plan::services::discover;
+use monoship_workspace::dockerfile::{Address, Dockerfile, Slice};
+use monoship_workspace::git::Git;
+
+/// What BuildKit runs for `--sbom=true`.
+pub const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
+
+/// The argument that names the frontend, whatever the Dockerfile says.
+pub const SYNTAX_ARGUMENT: &str = "BUILDKIT_SYNTAX";
+
+/// An address is given up after this.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Configurations of images are a few kB.
+const MAX_CONFIG: u64 = 4 << 20;
+
+/// So much of an address is read to know its content, where the server has no word for it.
+const MAX_READ: u64 = 64 << 20;
+
+/// The image that reads the Dockerfile, where it or an argument names one (`forwardGateway` in BuildKit's Dockerfile frontend: the
+/// first word is the image).
+///
+/// # Errors
+/// When it is no image's name.
+pub fn frontend(dockerfile: &Dockerfile, args: &BTreeMap<String, String>) -> Result<Option<ImageRef>> {
+    let given = args.get(SYNTAX_ARGUMENT).map(String::as_str).filter(|given| !given.trim().is_empty());
+    let written = given.or_else(|| dockerfile.syntax()).and_then(|written| written.split_whitespace().next());
+    let at = |error: monoship_core::error::Error| match given {
+        Some(_) => error,
+        None => error.at(dockerfile.path(), Some(1)),
+    };
+    written.map(|written| written.parse().map_err(at)).transpose()
+}
+
+/// The ONBUILD triggers of an image that is named by its digest; of several platforms the first one's.
+///
+/// # Errors
+/// When its registry does not answer, or what it answers is no image.
+pub fn triggers(registry: &Registry, image: &ImageRef) -> Result<Vec<String>> {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Config {
+        on_build: Option<Vec<String>>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Image {
+        config: Config,
+    }
+    let mut image = image.clone();
+    let manifest = loop {
+        match registry.need_manifest(&image)?.document()? {
+            Document::Manifest(manifest) => break manifest,
+            Document::Index(index) => match index.images().next() {
+                Some(first) => image = image.with_digest(first.digest.clone()),
+                None => return Ok(Vec::new()),
+            },
+        }
+    };
+    let bytes = registry.blob(&image, &manifest.config.digest, MAX_CONFIG)?;
+    Ok(serde_json::from_slice::<Image>(&bytes).unwrap_or_default().config.on_build.unwrap_or_default())
+}
+
+/// The frontends of every build of the workspace.
+///
+/// # Errors
+/// When one is no image's name.
+pub fn frontends(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
+    let config = &session.config;
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let services = discover(config, &project.packages(), &names)?;
+    let all = services.iter().map(|service| &service.build_args).chain([&config.images.build_args]);
+    all.filter_map(|args| frontend(&project.dockerfile, args).transpose()).collect()
+}
+
+/// The image that makes SBOMs, where they are made.
+///
+/// # Errors
+/// When BuildKit's own is no image's name.
+pub fn scanner(sbom: &Sbom) -> Result<Option<ImageRef>> {
+    Ok(match sbom {
+        Sbom::On => Some(SCANNER.parse()?),
+        Sbom::Generator(image) => Some(image.clone()),
+        Sbom::Off => None,
+    })
+}
+
+/// What each address holds that a target fetches and the Dockerfile does not pin. One that does not say is another each time it is asked, so
+/// that whoever fetches it is built, and is named in a warning.
+///
+/// # Errors
+/// When the run is closing.
+pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result<BTreeMap<String, String>> {
+    let unpinned: BTreeSet<&Address> = slices.iter().flat_map(Slice::addresses).filter(|address| !address.is_pinned()).collect();
+    if unpinned.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let asked: Vec<_> = unpinned.par_iter().map(|address| (*address, ask(session, address))).collect();
+    session.shutdown.check()?;
+    let mut all = BTreeMap::new();
+    for (address, held) in asked {
+        let held = held.unwrap_or_else(|why| {
+            let message =
+                format!("{dockerfile}:{} adds {}, and what it holds is not known: {why}", address.line, address.address);
+            let hint =
+                "what it goes into is built each time; pin it with `ADD --checksum=sha256:…`, or a commit's full id".to_owned();
+            session.events.notice(Level::Warning, None, message, Some(hint));
+            unknown(session)
+        });
+        all.insert(address.address.clone(), held);
+    }
+    Ok(all)
+}
+
+/// What an address holds, or a fragment that says why nobody can tell.
+///
+/// # Errors
+/// See above.
+pub fn ask(session: &Session, address: &Address) -> Result<String, String> {
+    match address.repository() {
+        _ if address.address.contains('$') => Err("it depends on a variable that has no value here".to_owned()),
+        Some((place, revision)) => of_repository(&session.git(), place, revision),
+        None => of_url(&session.http, &address.address),
+    }
+}
+
+/// What an address counts as holding that cannot be asked: what no run before has met.
+pub fn unknown(session: &Session) -> String {
+    let moment = session.begun.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("unknown at {moment}")
+}
+
+/// The server's own word for the content, where that is one (a strong `ETag`, which BuildKit goes by too), else the content's hash.
+fn of_url(http: &Http, url: &str) -> Result<String, String> {
+    let (head, mut body) = http.open(Request::get(url).whole(PATIENCE)).map_err(|error| error.to_string())?;
+    if head.status != 200 {
+        return Err(format!("status {}", head.status));
+    }
+    if let Some(tag) = head.header("etag").filter(|tag| !tag.starts_with("W/") && tag.len() > 2) {
+        return Ok(format!("etag {tag}"));
+    }
+    let mut hasher = digest::Context::new(&digest::SHA256);
+    let (mut buffer, mut seen) = (vec![0; 64 << 10], 0);
+    loop {
+        match body.read(&mut buffer).map_err(|error| error.to_string())? {
+            0 => return Ok(format!("sha256:{}", hex(hasher.finish().as_ref()))),
+            read => {
+                seen += read as u64;
+                hasher.update(&buffer[..read]);
+            }
+        }
+        if seen > MAX_READ {
+            return Err(format!("it is larger than {} MB, and its server has no strong ETag", MAX_READ >> 20));
+        }
+    }
+}
+
+/// The commit that a branch or tag of a repository is at.
+fn of_repository(git: &Git, place: &str, revision: &str) -> Result<String, String> {
+    let names = if revision.is_empty() {
+        vec!["HEAD".to_owned()]
+    } else {
+        ["refs/heads/", "refs/tags/", ""].map(|prefix| format!("{prefix}{revision}")).into()
+    };
+    let mut words = vec!["ls-remote", "--", place];
+    words.extend(names.iter().map(String::as_str));
+    let call = git.command(&words).env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=5").timeout(PATIENCE);
+    let answer = call.read(git.shutdown()).map_err(|error| error.to_string())?;
+    let found: Vec<&str> = answer.lines().collect();
+    if found.is_empty() {
+        return Err(format!("its repository has no `{}`", if revision.is_empty() { "HEAD" } else { revision }));
+    }
+    Ok(found.iter().map(|line| line.replace('\t', " ")).collect::<Vec<_>>().join(", "))
+}

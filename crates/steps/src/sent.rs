@@ -1,0 +1,153 @@
+//! What builders are sent of the main context, and what of it the user should know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::project::Project;
+use crate::{STATE, Session, outside};
+use monoship_core::error::{Error, Result, write_derived};
+use monoship_core::event::Level;
+use monoship_plan::fingerprint::Inputs;
+use monoship_plan::request::Request;
+use monoship_workspace::dockerfile::Slice;
+use monoship_workspace::sent::Sent;
+
+/// More files than this that git does not know are worth a word: each is read for every plan.
+const MANY: usize = 5_000;
+
+/// What was last found; of a commit it is given, of a folder it is looked up when it is first asked for.
+#[derive(Default)]
+pub struct Known {
+    sent: Mutex<Option<Arc<Sent>>>,
+    addresses: Mutex<Option<Arc<BTreeMap<String, String>>>>,
+}
+
+impl Known {
+    /// What is known of a commit, beside the working tree `here`: what an address held then nobody can tell.
+    pub fn given(sent: Sent, here: Option<&Project>) -> Self {
+        let addresses = here.and_then(|here| locked(&here.known.addresses).clone()).unwrap_or_default();
+        Self { sent: Mutex::new(Some(Arc::new(sent))), addresses: Mutex::new(Some(addresses)) }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Project {
+    /// What these patterns of COPY, ADD and mounts see of the main context.
+    ///
+    /// # Errors
+    /// When something that a builder would be sent cannot be read.
+    pub fn sent(&self, patterns: &BTreeSet<String>) -> Result<Arc<Sent>> {
+        let mut known = locked(&self.known.sent);
+        if let Some(sent) = known.as_ref().filter(|sent| sent.covers(patterns)) {
+            return Ok(Arc::clone(sent));
+        }
+        let sent = Arc::new(Sent::on_disk(&self.root, &self.tree, &self.ignore, patterns, STATE)?);
+        *known = Some(Arc::clone(&sent));
+        Ok(sent)
+    }
+
+    /// What was last looked up, where anything was.
+    pub fn last_sent(&self) -> Option<Arc<Sent>> {
+        locked(&self.known.sent).clone()
+    }
+
+    /// What the addresses hold that these targets add: see [`outside::held`].
+    ///
+    /// # Errors
+    /// When the run is closing.
+    pub fn addresses(&self, session: &Session, slices: &[Slice<'_>]) -> Result<BTreeMap<String, String>> {
+        let mut known = locked(&self.known.addresses);
+        let asked = match known.as_ref() {
+            Some(asked) => Arc::clone(asked),
+            None => Arc::new(outside::held(session, slices, &session.config.images.dockerfile)?),
+        };
+        *known = Some(Arc::clone(&asked));
+        let held = |address: &str| asked.get(address).cloned().unwrap_or_else(|| "not asked".to_owned());
+        let all = slices.iter().flat_map(Slice::addresses);
+        Ok(all.map(|address| (address.address.clone(), held(&address.address))).collect())
+    }
+}
+
+/// Where it is kept what builders were sent: size and time of modification of each file, and its content's id.
+const STAMPS: &str = "sent.stamps";
+
+/// Refuses to go on where a file's content differs from what builders were sent before, and its size, mode and time of modification do not: the
+/// transfer goes by these (`fsutil`'s `diff`), so that a builder would take the old content, and the image its new content's tag.
+///
+/// # Errors
+/// The first such file; when what was sent cannot be written down.
+pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
+    let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) else { return Ok(()) };
+    let file = session.state_dir().join(STAMPS);
+    // Another checkout is another context to a builder.
+    let own = |path: &str| project.root.join(path).to_string_lossy().into_owned();
+    let before = std::fs::read_to_string(&file).unwrap_or_default();
+    let mut known: BTreeMap<String, String> = before
+        .split('\0')
+        .filter_map(|record| record.split_once('\t'))
+        .map(|(path, stamp)| (path.to_owned(), stamp.to_owned()))
+        .collect();
+    for entry in sent.entries() {
+        let path = own(&entry.path);
+        let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
+        if !there.is_file() {
+            continue;
+        }
+        let mut content = String::new();
+        entry.describe(&mut content);
+        let time = format!("{} {}.{:09} ", there.size(), there.mtime(), there.mtime_nsec());
+        let (mode, stamp) = (content.split(' ').next().unwrap_or_default().to_owned(), format!("{time}{content}"));
+        let same_but_content = |old: &String| *old != stamp && old.starts_with(&format!("{time}{mode} "));
+        if known.insert(path, stamp.clone()).as_ref().is_some_and(same_but_content) {
+            let message = format!("`{}` has another content than builders were sent, and the same size and time", entry.path);
+            return Err(Error::failed(message).hint(format!("a builder would take its old content: run `touch {}`", entry.path)));
+        }
+    }
+    let text: String = known.iter().map(|(path, stamp)| format!("{path}\t{stamp}\0")).collect();
+    if text == before { Ok(()) } else { write_derived(&file, text.as_bytes()) }
+}
+
+/// Tells what goes into these images and should not, or cannot be relied on.
+///
+/// # Errors
+/// When an image that is released would hold the pointer of a file that Git LFS has.
+pub fn tell(session: &Session, project: &Project, request: &Request, images: &[Inputs]) -> Result<()> {
+    let warn = |message: String, hint: &str| session.events.notice(Level::Warning, None, message, Some(hint.to_owned()));
+    let sent = project.last_sent().unwrap_or_default();
+    let concerns = sent.concerns();
+    let pointers: BTreeSet<&String> = project.tree.pointers().iter().chain(&concerns.pointers).collect();
+    let mut pointers = pointers.into_iter().filter(|path| images.iter().any(|inputs| inputs.count_on(path)));
+    if let Some(first) = pointers.next() {
+        let more = pointers.count();
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        let message = format!("`{first}`{more} is a Git LFS pointer, not the file it stands for");
+        let hint = "run `git lfs install --local` and `git lfs pull`; in a workflow, `lfs: true` for actions/checkout";
+        if request.pushes() && request.release {
+            return Err(Error::failed(message).hint(hint));
+        }
+        warn(format!("{message}: the image gets the pointer"), hint);
+    }
+    for name in &concerns.odd_names {
+        warn(format!("`{name}` in the build context has a name that is not UTF-8: no builder takes it"), "rename it");
+    }
+    for folder in &concerns.repositories {
+        let message = format!("`{folder}` is in the build context: each commit and each fetch is a change");
+        warn(message, "add it to .dockerignore, as `**/.git`");
+    }
+    if concerns.own_state {
+        let message =
+            format!("`{STATE}` is in the build context: its logs and records get into images, and do not count as a change");
+        warn(message, "add `target` to .dockerignore");
+    }
+    let unknown: usize = concerns.read.values().map(|(files, _)| files).sum();
+    if unknown > MANY {
+        let most = concerns.read.iter().max_by_key(|(_, (files, _))| *files).map_or("", |(folder, _)| folder);
+        let message = format!("{unknown} files that git does not know are in the build context, most of them in `{most}`");
+        warn(message, "each is read for every plan; leave them out with .dockerignore");
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! A service that is declared in Rust: what `[[service]]` of `xtask.toml` says, for whoever has a loop to say it in.
+
+use monoship_core::error::{Error, Result};
+use monoship_plan::config::given::{self, Given};
+use monoship_plan::config::{Config, ServiceConfig, included};
+
+/// A service of the repository, in addition to those that are found and configured; one of the same name replaces them.
+///
+/// ```
+/// use monoship::Service;
+///
+/// let docs = Service::new("docs").package("@acme/docs").target("static").build_arg("BASE", "/docs");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Service {
+    name: String,
+    package: Option<String>,
+    target: Option<String>,
+    platforms: Vec<String>,
+    build_args: Vec<(String, String)>,
+    secrets: Vec<String>,
+    agents: Vec<String>,
+    contexts: Vec<(String, String)>,
+    include: Vec<String>,
+}
+
+impl Service {
+    /// A service of this name: the last part of its image's name. Its package is `apps/<name>` and its Dockerfile target `<name>`, unless
+    /// said otherwise.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            package: None,
+            target: None,
+            platforms: Vec::new(),
+            build_args: Vec::new(),
+            secrets: Vec::new(),
+            agents: Vec::new(),
+            contexts: Vec::new(),
+            include: Vec::new(),
+        }
+    }
+
+    /// Its package: a folder or a package's name.
+    #[must_use]
+    pub fn package(self, package: impl Into<String>) -> Self {
+        Self { package: Some(package.into()), ..self }
+    }
+
+    /// Its Dockerfile target. Several services may share one.
+    #[must_use]
+    pub fn target(self, target: impl Into<String>) -> Self {
+        Self { target: Some(target.into()), ..self }
+    }
+
+    /// Adds a platform, `linux/arm64`. Without any, those of `[images]` hold.
+    #[must_use]
+    pub fn platform(mut self, platform: impl Into<String>) -> Self {
+        self.platforms.push(platform.into());
+        self
+    }
+
+    /// Sets a build argument. Provenance records it: never a secret.
+    #[must_use]
+    pub fn build_arg(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.build_args.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives its build a secret, as buildx writes it: `id=npm,env=NPM_TOKEN`, `id=netrc,src=~/.netrc`.
+    #[must_use]
+    pub fn secret(mut self, secret: impl Into<String>) -> Self {
+        self.secrets.push(secret.into());
+        self
+    }
+
+    /// Gives its build an SSH agent or a key: `default`, `github=~/.ssh/github`.
+    #[must_use]
+    pub fn ssh(mut self, agent: impl Into<String>) -> Self {
+        self.agents.push(agent.into());
+        self
+    }
+
+    /// Gives its build a named context: a folder, `docker-image://…`, or an address that BuildKit fetches.
+    #[must_use]
+    pub fn context(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
+        self.contexts.push((name.into(), source.into()));
+        self
+    }
+
+    /// Takes more files along as its sources: a path, a folder, or a pattern (`prisma/**`), from the repository's root.
+    #[must_use]
+    pub fn include(mut self, pattern: impl Into<String>) -> Self {
+        self.include.push(pattern.into());
+        self
+    }
+
+    fn given(&self) -> Result<Given> {
+        let of_text = |text: &String| given::Secret::try_from(toml::Value::String(text.clone()));
+        let secrets = self.secrets.iter().map(of_text).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
+        let agents =
+            self.agents.iter().cloned().map(given::Ssh::try_from).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
+        let context = |(name, source): &(String, String)| Ok((name.clone(), given::ContextSource::try_from(source.clone())?));
+        let contexts = self.contexts.iter().map(context).collect::<Result<_, String>>().map_err(Error::usage)?;
+        let written =
+            given::Written { secrets: Some(secrets), ssh: Some(agents), contexts: Some(contexts), ..given::Written::default() };
+        written.validate()
+    }
+
+    fn configured(&self) -> Result<ServiceConfig> {
+        let wrong = |error: Error| Error::usage(format!("service `{}`, declared in Rust", self.name)).source(error);
+        let platforms = self.platforms.iter().map(|platform| platform.parse()).collect::<Result<Vec<_>>>().map_err(wrong)?;
+        Ok(ServiceConfig {
+            name: self.name.parse().map_err(wrong)?,
+            target: self.target.clone().unwrap_or_else(|| self.name.clone()),
+            package: self.package.clone().unwrap_or_else(|| format!("apps/{}", self.name)),
+            platforms: (!platforms.is_empty()).then_some(platforms),
+            build_args: self.build_args.iter().cloned().collect(),
+            include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>().map_err(wrong)?,
+            given: self.given().map_err(wrong)?,
+        })
+    }
+}
+
+/// Lays the services that are declared in Rust over a configuration: code wins over the file.
+///
+/// # Errors
+/// A name or platform that is none.
+pub fn lay_over(config: &mut Config, services: &[Service]) -> Result<()> {
+    for service in services {
+        let service = service.configured()?;
+        config.services.retain(|there| there.name != service.name);
+        config.services.push(service);
+    }
+    Ok(())
+}

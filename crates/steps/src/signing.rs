@@ -1,0 +1,143 @@
+//! Signing what a release publishes, by cosign: after every image stands, before the first version tag is put. So a tag never names an
+//! unsigned image, and a signature that cannot be made leaves every tag as it was.
+
+use crate::Session;
+use crate::publish::{self, ServicePlan};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Level, Task};
+use monoship_core::execute::pool::in_parallel;
+use monoship_core::execute::process::Invocation;
+use monoship_docker::cosign::{Cosign, Signer};
+use monoship_github::workflow;
+use monoship_plan::config::{Keyless, Signing as Configured};
+
+/// GitHub's issuer of identities for workflows, as a regular expression.
+const GITHUB_ISSUER: &str = r"^https://token\.actions\.githubusercontent\.com$";
+
+/// From which of these variables cosign takes an identity in GitHub Actions. Where there is none it would wait for somebody with a browser.
+const IDENTITY: [&str; 2] = ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "SIGSTORE_ID_TOKEN"];
+
+/// Secrets that cosign needs: its own, an identity's, and those of the services that keep keys.
+const MAY_HAVE: [&str; 8] =
+    ["ACTIONS_ID_TOKEN_REQUEST_TOKEN", "AWS_*", "AZURE_*", "COSIGN_*", "DOCKER_AUTH_CONFIG", "GOOGLE_*", "SIGSTORE_*", "VAULT_*"];
+
+/// The command that signs and checks.
+pub fn cosign(session: &Session) -> Cosign {
+    let command = Invocation::new("cosign").dir(&session.home).may_have(&MAY_HAVE);
+    // A key may lie in a variable of any name.
+    let keys = match &session.config.release.signing {
+        Configured::Key { private, public } => vec![private, public],
+        Configured::Off | Configured::Keyless(_) => Vec::new(),
+    };
+    let variables: Vec<&str> = keys.into_iter().filter_map(|key| key.strip_prefix("env://")).collect();
+    Cosign::new(command.may_have(&variables), &session.shutdown)
+}
+
+/// Whose signature a release has to carry; `None` where it is not signed.
+///
+/// # Errors
+/// A keyless signature whose identity nobody says.
+pub fn expected(session: &Session) -> Result<Option<Signer>> {
+    match &session.config.release.signing {
+        Configured::Off => Ok(None),
+        Configured::Key { public, .. } => Ok(Some(Signer::Key(public.clone()))),
+        Configured::Keyless(said) => {
+            let Keyless { identity, issuer, signing_config, trusted_root } = said.clone();
+            let identity = identity.map_or_else(|| repository(session), Ok)?;
+            let issuer = issuer.unwrap_or_else(|| GITHUB_ISSUER.to_owned());
+            Ok(Some(Signer::Keyless { identity, issuer, signing_config, trusted_root }))
+        }
+    }
+}
+
+/// Whose signature proves that a content image was made by a run that was allowed to: a release's signer, since branches are signed by the
+/// same workflow; `None` where nothing is signed.
+///
+/// # Errors
+/// As [`expected`].
+pub fn trusted(session: &Session) -> Result<Option<Signer>> {
+    expected(session)
+}
+
+/// The workflow that `ci workflow` writes, run for a tag or for the default branch. Any workflow at any ref would be anybody's who may push
+/// a branch.
+fn repository(session: &Session) -> Result<String> {
+    let remote = session.git().remote()?.ok_or_else(|| {
+        Error::usage("[release] sign = \"keyless\" needs to know who signs")
+            .hint("set `[release] identity` to a regular expression, or give the repository a git remote")
+    })?;
+    let words = [&remote.host, &remote.owner, &remote.name].map(|word| word.replace('.', r"\."));
+    let branch = workflow::written(&session.home)?.map(|written| written.branch.replace('.', r"\."));
+    let branch = branch.unwrap_or_else(|| "(main|master)".to_owned());
+    // A remote's letters may be written in either case.
+    Ok(format!(r"(?i)^https://{}/\.github/workflows/(images|xtask)\.yml@refs/(tags/.+|heads/{branch})$", words.join("/")))
+}
+
+/// What signs a branch's images, where that can be done here: a laptop has no identity, and what it pushes a release builds again.
+pub fn of_branch(session: &Session) -> Option<Signing> {
+    match Signing::of(session) {
+        Ok(signing) => signing,
+        Err(error) => {
+            let hint = "a release builds what is not signed again".to_owned();
+            session.events.notice(Level::Info, Some(Task::Publish), format!("these images are not signed: {error}"), Some(hint));
+            None
+        }
+    }
+}
+
+/// Makes the signatures of one release.
+pub struct Signing {
+    cosign: Cosign,
+    signs: Signer,
+    expected: Signer,
+}
+
+impl Signing {
+    /// What the configuration asks for; `None` where it asks for nothing. Called before anything is built.
+    ///
+    /// # Errors
+    /// Where cosign is not installed, and as [`expected`].
+    pub fn of(session: &Session) -> Result<Option<Self>> {
+        let Some(expected) = expected(session)? else { return Ok(None) };
+        let cosign = cosign(session);
+        if !cosign.is_there() {
+            return Err(Error::failed("[release] sign is set, and cosign is not here")
+                .hint("install cosign (sigstore.dev), or set `sign = false`; nothing was built or published"));
+        }
+        let signs = match &session.config.release.signing {
+            Configured::Key { private, .. } => Signer::Key(private.clone()),
+            _ if session.env.flag("GITHUB_ACTIONS") && !IDENTITY.iter().any(|name| session.env.get(name).is_some()) => {
+                return Err(Error::failed("[release] sign = \"keyless\", and this job has no identity to sign with")
+                    .hint("give it the permission `id-token: write`; nothing was built or published"));
+            }
+            _ => expected.clone(),
+        };
+        Ok(Some(Self { cosign, signs, expected }))
+    }
+
+    /// Signs every image of a publication of which a tag is to be put, unless it carries that signature: one that is carried forward does.
+    ///
+    /// # Errors
+    /// When cosign fails, or what it signed does not verify.
+    pub fn sign(&self, session: &Session, publication: &publish::Plan) -> Result<()> {
+        let services: Vec<&ServicePlan> = publication.services.iter().filter(|service| service.changes()).collect();
+        in_parallel(&services, |service| self.sign_one(session, service)).into_iter().collect()
+    }
+
+    fn sign_one(&self, session: &Session, service: &ServicePlan) -> Result<()> {
+        let (repository, digest) = (service.source.without_reference(), service.manifest.digest());
+        if service.new {
+            // cosign reads what it signs.
+            session.registry.put_manifest(&repository.with_digest(digest.clone()), &service.manifest)?;
+        } else if self.cosign.verify(&repository, digest, &self.expected).is_ok() {
+            return Ok(());
+        }
+        session.shutdown.check()?;
+        session.events.doing(&Task::Publish, format!("signing {}", service.service));
+        self.cosign.sign(&repository, digest, &self.signs)?;
+        self.cosign.verify(&repository, digest, &self.expected).map_err(|error| {
+            Error::failed(format!("{repository}@{digest} was signed, and the signature does not verify: {error}"))
+                .hint("do `sign` and `public-key`, or `identity` and `issuer`, belong together?")
+        })
+    }
+}

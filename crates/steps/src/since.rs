@@ -1,0 +1,140 @@
+//! What a change since another revision touches. The inputs of every service are made from that revision's own configuration, packages,
+//! lock, Dockerfile and pins, by the functions that make those of now, and the two are compared. Nothing is checked out.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::configuration::suggested;
+use crate::inputs::{self, Bases, PINS};
+use crate::project::Project;
+use crate::sent::Known;
+use crate::service::lay_over;
+use crate::{Session, contexts};
+use monoship_core::error::{Error, Result};
+use monoship_core::event::Level;
+use monoship_core::execute::pool;
+use monoship_core::name::ServiceName;
+use monoship_docker::capability::Capabilities;
+use monoship_plan::affected::{Affected, affected};
+use monoship_plan::config::pins::Pins;
+use monoship_plan::config::{self, Config};
+use monoship_plan::fingerprint::Inputs;
+use monoship_plan::request::{Release, Request, Since};
+use monoship_plan::services::{Service, discover};
+use monoship_workspace::Workspace;
+use monoship_workspace::contents::Commit;
+use monoship_workspace::dockerfile::Dockerfile;
+use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::git::Git;
+use monoship_workspace::sent::Sent;
+use pnpm::join;
+
+/// Compares the services of now, whose inputs are `after`, with those of the revision that `since` means, whose inputs are returned too. Where that revision cannot
+/// be read as a monorepo, every service counts as new, and a warning says why: building too much is better than guessing.
+///
+/// # Errors
+/// When git knows no such revision, or a shallow clone cannot be deepened to it.
+pub fn compare(
+    session: &Session,
+    here: &Project,
+    capabilities: Capabilities,
+    request: &Request,
+    bases: &Bases,
+    since: &Since,
+    after: &BTreeMap<ServiceName, Inputs>,
+) -> Result<(Affected, BTreeMap<ServiceName, Inputs>)> {
+    let git = session.git();
+    let commit = commit(&git, since)?;
+    let before = Commit::at(&git, &commit)
+        .and_then(|commit| read(session, commit, Some(here)))
+        .and_then(|(config, project)| inputs_of(session, capabilities, request, bases, &config, &project));
+    let before = match before {
+        Ok(before) => before,
+        Err(error) if error.is_cancelled() => return Err(error),
+        Err(error) => {
+            let message = format!("nothing can be compared with {commit:.12}: {error}");
+            session.events.notice(Level::Warning, None, message, Some("every service counts as affected".to_owned()));
+            BTreeMap::new()
+        }
+    };
+    Ok((Affected { verdicts: affected(&before, after), commit }, before))
+}
+
+/// What of a release differs from an earlier one, each by the configuration and the pins of its own commit. It is the same on every machine:
+/// no engine is asked, and no stand-in counts.
+///
+/// # Errors
+/// When a commit is not here or cannot be read as a monorepo.
+pub fn between(session: &Session, release: &Release, before: &str, after: &str) -> Result<Affected> {
+    let git = session.git();
+    let at = |commit| {
+        let (config, project) = read(session, Commit::at(&git, commit)?, None)?;
+        let request = release.build(&config, pool::builds_at_once());
+        inputs_of(session, Capabilities::default(), &request, &Bases::default(), &config, &project)
+    };
+    Ok(Affected { commit: before.to_owned(), verdicts: affected(&at(before)?, &at(after)?) })
+}
+
+/// The commit to compare with.
+///
+/// # Errors
+/// As [`compare`].
+pub fn commit(git: &Git, since: &Since) -> Result<String> {
+    match since {
+        Since::Revision(revision) => git.at_hand(revision),
+        Since::MergeBase(revision) => git.merge_base(revision),
+        Since::DefaultBranch => git.merge_base(&git.default_branch()?),
+    }
+}
+
+/// The monorepo as it is in a commit, with its configuration. Where it is compared with the working tree `here`, files are as a checkout
+/// would have them on this machine, and what git does not know is taken to have been the same then.
+fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Config, Project)> {
+    let root = &session.home;
+    let mut config = match session.config.file.strip_prefix(root) {
+        Ok(file) => {
+            let text = commit.text(&file.to_string_lossy());
+            config::of_text(&session.config.file, text.as_deref(), &session.env, || suggested(&session.git()))?
+        }
+        // A file from elsewhere is no part of any revision.
+        Err(_) => session.config.clone(),
+    };
+    lay_over(&mut config, &session.overlay.services)?;
+    let name = join(".", &config.images.dockerfile).unwrap_or_default();
+    let text = commit.text(&name).ok_or_else(|| Error::usage("there is no Dockerfile").at(&config.images.dockerfile, None))?;
+    let dockerfile = Dockerfile::parse(&root.join(&name), &text)?;
+    let ignore = [format!("{name}.dockerignore"), ".dockerignore".to_owned()].iter().find_map(|path| commit.text(path));
+    let ignore = ignore.map(|text| Ignore::parse(&text)).transpose()?.unwrap_or_default();
+    let (tree, sent) = match here {
+        Some(here) => {
+            let tree = commit.tree().as_checked_out_beside(&here.tree);
+            let sent = Sent::of_commit(&tree, &ignore, &here.last_sent().unwrap_or_default(), &here.tree);
+            (Arc::new(tree), sent)
+        }
+        None => (Arc::clone(commit.tree()), Sent::of_tree(commit.tree(), &ignore)),
+    };
+    let (root, known) = (root.clone(), Known::given(sent, here));
+    Ok((config, Project { root, workspace: Workspace::of_commit(commit)?, dockerfile, ignore, tree, known }))
+}
+
+fn inputs_of(
+    session: &Session,
+    capabilities: Capabilities,
+    request: &Request,
+    bases: &Bases,
+    config: &Config,
+    project: &Project,
+) -> Result<BTreeMap<ServiceName, Inputs>> {
+    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let is_wanted =
+        |service: &Service| request.services.is_empty() || request.services.iter().any(|n| n == service.name.as_str());
+    let services: Vec<Service> = discover(config, &project.packages(), &names)?.into_iter().filter(is_wanted).collect();
+    let cut = contexts::plan(project, &services)?;
+    let targets = inputs::of_services(session, request, &services, &cut);
+    let pins = project.workspace.contents().text(PINS);
+    let pins = pins.map(|text| Pins::parse(&text, &project.root.join(PINS))).transpose()?.unwrap_or_default();
+    let bases = bases.at(pins);
+    let slices = targets.iter().map(|target| Ok(bases.with_triggers(target.slice(project)?))).collect::<Result<Vec<_>>>()?;
+    let gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, &bases)?;
+    Ok(services.into_iter().map(|service| service.name).zip(gathered).collect())
+}
