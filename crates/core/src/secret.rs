@@ -160,7 +160,9 @@ pub fn learn_environment(env: &Env) {
         if is_secret(name, value) {
             learn(value);
         } else {
-            forms::password_of_url(value).into_iter().for_each(|password| learn(&password));
+            for password in forms::password_of_url(value) {
+                learn(&password);
+            }
         }
     }
 }

@@ -47,11 +47,13 @@ pub struct App {
 
 type Pipeline = dyn Fn(&Context) -> Result<()> + Send + Sync;
 
+type Run = dyn Fn(&Context, &[String]) -> Result<()> + Send + Sync;
+
 /// A verb of a team's own.
 pub(crate) struct Verb {
     pub name: &'static str,
     pub about: &'static str,
-    pub run: Box<dyn Fn(&Context, &[String]) -> Result<()> + Send + Sync>,
+    pub run: Box<Run>,
 }
 
 impl App {

@@ -66,7 +66,7 @@ pub fn table(tasks: &[TaskRecord], paint: Paint) -> String {
         })
         .collect();
     let mut head = vec!["service", "status", "cached", "time", "size", "digest", "why"];
-    head.splice(2..2, stages.iter().map(|stage| stage.as_str()));
+    head.splice(2..2, stages.iter().map(monoship_core::name::StageName::as_str));
     let after = 2 + stages.len();
     aligned(&head, &rows, &[after, after + 1, after + 2], |row, column, cell| match column {
         0 => paint.strong(cell),

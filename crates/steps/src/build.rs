@@ -230,6 +230,7 @@ fn missed(target: &TargetPlan, solved: &Solved) -> Option<Missed> {
 }
 
 /// What became of one of a target's builds.
+#[expect(clippy::large_enum_variant, reason = "there are as many as platforms")]
 enum Turn {
     /// The builder was called.
     Ran(Ended),

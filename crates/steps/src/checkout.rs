@@ -138,19 +138,18 @@ fn remote_tags(git: &Git, wanted: &ReleaseTag) -> Result<Vec<(String, String)>> 
 fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
     let all = git.read(&["tag", "--list"])?;
     let error = Error::failed(format!("there is no tag {}", wanted.tag));
-    Ok(match nearest(wanted.tag.as_str(), all.lines()) {
-        Some(near) => error.hint(format!("did you mean {near}?")),
-        None => {
-            let mut releases: Vec<ReleaseTag> = all.lines().filter_map(|tag| tag.parse().ok()).collect();
-            releases.sort_by(|a, b| b.version.cmp(&a.version));
-            let newest: Vec<String> = releases.iter().take(5).map(|release| release.tag.to_string()).collect();
-            let there = if newest.is_empty() {
-                "no release has a tag yet".to_owned()
-            } else {
-                format!("the newest are {}", newest.join(", "))
-            };
-            error.hint(format!("{there}; a new one is made by `git tag {} && git push origin {}`", wanted.tag, wanted.tag))
-        }
+    Ok(if let Some(near) = nearest(wanted.tag.as_str(), all.lines()) {
+        error.hint(format!("did you mean {near}?"))
+    } else {
+        let mut releases: Vec<ReleaseTag> = all.lines().filter_map(|tag| tag.parse().ok()).collect();
+        releases.sort_by(|a, b| b.version.cmp(&a.version));
+        let newest: Vec<String> = releases.iter().take(5).map(|release| release.tag.to_string()).collect();
+        let there = if newest.is_empty() {
+            "no release has a tag yet".to_owned()
+        } else {
+            format!("the newest are {}", newest.join(", "))
+        };
+        error.hint(format!("{there}; a new one is made by `git tag {} && git push origin {}`", wanted.tag, wanted.tag))
     })
 }
 

@@ -96,6 +96,7 @@ mod embedded {
         standin::served(engine).into_iter().map(|served| (served.image, served.digest)).collect()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the same signature as without the feature")]
     pub fn folders(env: &Env, suite: Suite) -> Option<(PathBuf, PathBuf)> {
         let options = EngineOptions::new(env, suite);
         Some((options.cache_dir, options.data_dir))

@@ -233,9 +233,9 @@ impl Contexts {
         for (given, slice) in targets {
             for (name, source) in given.contexts.iter().filter(|(name, _)| slice.contexts().contains(*name)) {
                 let key = key(source);
-                if !contents.contains_key(&key) {
+                if let std::collections::btree_map::Entry::Vacant(e) = contents.entry(key) {
                     let parts = read(session, project, bases, name, source)?;
-                    contents.insert(key, parts);
+                    e.insert(parts);
                 }
             }
         }

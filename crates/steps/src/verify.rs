@@ -323,7 +323,7 @@ impl<'a> Checks<'a> {
         match &self.request.builder {
             None => self.found(Check::Builder, Verdict::Unknown, format!("{builder}; --builder says which it has to be")),
             Some(wanted) if provenance.builder.starts_with(wanted.as_str()) => self.holds(Check::Builder, true, builder),
-            Some(wanted) => self.holds(Check::Builder, false, &format!("built {builder}, expected {wanted}")),
+            Some(wanted) => self.holds(Check::Builder, false, format!("built {builder}, expected {wanted}")),
         }
     }
 

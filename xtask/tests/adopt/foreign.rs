@@ -104,6 +104,7 @@ impl Library {
         library
     }
 
+    #[expect(clippy::unused_self, reason = "who has no library has no path to it")]
     pub fn path(&self) -> PathBuf {
         target_dir().join("adopt/library")
     }

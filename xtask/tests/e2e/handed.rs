@@ -252,6 +252,7 @@ struct Pairs(BTreeMap<String, Vec<String>>, BTreeMap<Vec<String>, String>);
 
 impl Pairs {
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "it is kept as a key")]
     fn hold(&mut self, fingerprint: String, handed: Vec<String>, what: &str) {
         let known = self.0.entry(fingerprint.clone()).or_insert_with(|| handed.clone());
         assert_eq!(*known, handed, "{what}: other bytes, and the fingerprint of these");

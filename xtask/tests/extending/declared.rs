@@ -1,5 +1,7 @@
 //! What is declared in Rust: services, tag rules, a stage after publish, somebody who is told, a verb.
 
+#![expect(clippy::disallowed_methods, reason = "a test makes its scripts executable as a user would")]
+
 use serde_json::json;
 
 use crate::harness::{Shop, server};

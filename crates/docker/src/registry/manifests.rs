@@ -16,7 +16,7 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached, refuses, or answers without a digest.
     pub fn resolve(&self, image: &ImageRef) -> Result<Option<Descriptor>> {
-        let Some(head) = self.find(image, "HEAD", |head| Ok(head))? else { return Ok(None) };
+        let Some(head) = self.find(image, "HEAD", Ok)? else { return Ok(None) };
         let digest = head.header("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         let size = head.header("content-length").and_then(|text| text.parse().ok());
         let (Some(digest), Some(size)) = (digest, size) else {

@@ -94,7 +94,7 @@ impl Secret {
             (None, Some(name), None) => return Err(format!("`{name}` is not a variable's name")),
             (None, None, Some(command)) => SecretSource::Command(command),
             (None, None, None) if is_variable(&id) => SecretSource::Env(id.clone()),
-            (None, None, None) | (Some(_), None, None) => {
+            (None | Some(_), None, None) => {
                 return Err(format!("nothing says where the secret `{id}` is: add `env=`, `src=` or a `command`"));
             }
             _ => return Err(format!("the secret `{id}` has several sources: leave one of them")),

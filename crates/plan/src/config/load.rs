@@ -231,7 +231,7 @@ mod tests {
         let config = load_text(file, &vars).unwrap();
         assert_eq!(config.images.prefix.unwrap().to_string(), "ghcr.io/a/b");
         assert_eq!(config.images.build_args.into_iter().collect::<Vec<_>>(), [("C".to_owned(), "3".to_owned())]);
-        assert_eq!((config.services.len(), config.jobs.map(|jobs| jobs.get())), (1, Some(3)));
+        assert_eq!((config.services.len(), config.jobs.map(std::num::NonZero::get)), (1, Some(3)));
         let both = load_text("[images]\nnamepsace = 'x'\n", &vars).unwrap_err();
         assert!(both.to_string().contains("xtask.toml:2: unknown key `namepsace`"), "{both}");
         let smuggled = load_text("", &[("XTASK_IMAGES_NAMESPACE", "'a'\nregistry = 'b'")]).unwrap_err().to_string();

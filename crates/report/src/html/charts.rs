@@ -165,7 +165,7 @@ fn bar(label: &str, class: &str, share: f64, value: &str) -> String {
 fn coded(text: &str) -> String {
     let pieces = text.split('`').enumerate();
     pieces
-        .map(|(at, piece)| if at % 2 == 1 { format!("<code>{}</code>", escaped(piece)) } else { escaped(piece).to_string() })
+        .map(|(at, piece)| if at % 2 == 1 { format!("<code>{}</code>", escaped(piece)) } else { escaped(piece).clone() })
         .collect()
 }
 

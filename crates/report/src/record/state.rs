@@ -246,7 +246,7 @@ mod tests {
             for writer in 0..4 {
                 let state = &state;
                 scope.spawn(move || {
-                    drop(state.remember(&api(), build(&writer.to_string(), "a"), serde_json::Value::Null).unwrap())
+                    drop(state.remember(&api(), build(&writer.to_string(), "a"), serde_json::Value::Null).unwrap());
                 });
             }
         });

@@ -98,7 +98,7 @@ impl Needs<'_> {
             let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().collect();
             contexts.extend(self.pruned.iter().filter(|_| is_service).map(|name| (*name).to_owned()));
             let slice = self.project.dockerfile.slice(&Request { target, contexts: &contexts, args, platforms, own: None });
-            for source in slice.iter().flat_map(|slice| slice.sources()) {
+            for source in slice.iter().flat_map(monoship_workspace::dockerfile::Slice::sources) {
                 let seen = absent.iter().filter(|path| source.sees(path));
                 found.extend(seen.map(|path| ((*path).to_owned(), Some(source.line))));
             }

@@ -38,7 +38,7 @@ pub(super) fn of(config: &Config, git: &Git, commit: &str) -> Result<Vec<String>
     let mut all = config.checkout_patterns.clone();
     let mut add = |pattern: String| {
         if !all.contains(&pattern) {
-            all.push(pattern)
+            all.push(pattern);
         }
     };
     ROOT_FILES.iter().for_each(|file| add(exact(file)));

@@ -106,7 +106,7 @@ impl Address {
             Some("") | None => named().map_or("", |(_, value)| value),
             Some(revision) => revision,
         };
-        (!http || place.ends_with(".git")).then_some((place, revision))
+        (!http || place.strip_suffix(".git").is_some()).then_some((place, revision))
     }
 }
 

@@ -13,8 +13,8 @@ pub(super) fn setting<'a>(
     kebab: &str,
 ) -> Option<(&'a str, &'static str)> {
     let written = settings.and_then(|tree| tree.get(name)).and_then(Yaml::as_str).map(|value| (value.trim(), SETTINGS));
-    let lines = npmrc.unwrap_or_default().lines().filter_map(|line| line.split_once('='));
-    let in_npmrc = || lines.filter(|(key, _)| key.trim() == kebab).last().map(|(_, value)| (value.trim(), ".npmrc"));
+    let mut lines = npmrc.unwrap_or_default().lines().filter_map(|line| line.split_once('='));
+    let in_npmrc = || lines.rfind(|(key, _)| key.trim() == kebab).map(|(_, value)| (value.trim(), ".npmrc"));
     written.or_else(in_npmrc)
 }
 

@@ -101,7 +101,8 @@ impl Walk<'_> {
         let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
         let seen = all || self.sources.iter().any(|source| source.sees(&path));
-        if !seen && !(is_folder && self.sources.iter().any(|source| source.leads_to(&path))) {
+        let leads = is_folder && self.sources.iter().any(|source| source.leads_to(&path));
+        if !(seen || leads) {
             return Ok(Found::default());
         }
         let (excluded, matches) = self.ignore.step(&path, (!dir.is_empty()).then_some(matches));
