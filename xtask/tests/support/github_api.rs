@@ -22,6 +22,7 @@ pub const READ_TOKEN: &str = "ghs_readonly0123456789abcdefghijklmnopq";
 /// Every route that there is here: method, path, and what may be asked. A test holds each against GitHub's own description, and a request for
 /// any other fails the test that made it.
 pub const ROUTES: &[(&str, &str, &[&str])] = &[
+    ("GET", "/", &[]),
     ("GET", "/repos/{owner}/{repo}", &[]),
     ("GET", "/repos/{owner}/{repo}/pulls", &["state", "sort", "direction", "per_page", "page"]),
     ("GET", "/repos/{owner}/{repo}/branches", &["per_page", "page"]),

@@ -9,8 +9,13 @@ use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_workspace::git::{Git, Remote};
 
-/// Where this library was compiled from.
-const LIBRARY: &str = env!("CARGO_MANIFEST_DIR");
+/// Where this crate was compiled from.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Where the library was compiled from: its crates lie side by side.
+fn library() -> PathBuf {
+    Path::new(HERE).with_file_name(PACKAGE)
+}
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -91,7 +96,7 @@ pub(super) fn dependency(from: Option<&From>, folder: &Path, cwd: &Path, shutdow
             Ok(made(&[("git", own.url), pin], "as asked for"))
         }
         Some(From::Path(Some(path))) => path_to(&cwd.join(path), folder, "as asked for"),
-        Some(From::Path(None)) => path_to(Path::new(LIBRARY), folder, "where this program was compiled from"),
+        Some(From::Path(None)) => path_to(&library(), folder, "where this program was compiled from"),
         None => best_known(folder, cwd, shutdown),
     }
 }
@@ -100,14 +105,14 @@ fn best_known(folder: &Path, cwd: &Path, shutdown: &Shutdown) -> Result<Dependen
     if let Some(table) = as_here(cwd) {
         return Ok(Dependency { text: table, why: "as this repository has it".to_owned() });
     }
-    let library = Path::new(LIBRARY);
-    let fetched = |place: [&str; 2]| LIBRARY.contains(&format!("/{}/", place.join("/")));
+    let library = library();
+    let fetched = |place: [&str; 2]| HERE.contains(&format!("/{}/", place.join("/")));
     if fetched(["registry", "src"]) || fetched(["git", "checkouts"]) || !library.join("Cargo.toml").is_file() {
         return Ok(crates_io(None, "the version of this program"));
     }
     match of_checkout(shutdown)?.filter(|own| own.is_shared) {
         Some(own) => Ok(made(&[("git", own.url), own.pin.unwrap_or_default()], "the branch that this program was compiled from")),
-        None => path_to(library, folder, "where this program was compiled from; nobody else has it there"),
+        None => path_to(&library, folder, "where this program was compiled from; nobody else has it there"),
     }
 }
 
@@ -170,8 +175,8 @@ struct Checkout {
 }
 
 fn of_checkout(shutdown: &Shutdown) -> Result<Option<Checkout>> {
-    let git = Git::at(LIBRARY, shutdown);
-    if !Path::new(LIBRARY).is_dir() {
+    let git = Git::at(&library(), shutdown);
+    if !library().is_dir() {
         return Ok(None);
     }
     let Some(url) = git.ask(&["config", "--get", "remote.origin.url"])? else { return Ok(None) };
@@ -183,7 +188,7 @@ fn of_checkout(shutdown: &Shutdown) -> Result<Option<Checkout>> {
     let there = git.ask(&["for-each-ref", "--count=1", "--contains=HEAD", "refs/remotes/origin"])?;
     let clean = git.ask(&["status", "--porcelain", "--", "."])?;
     let is_shared = Remote::parse(&url).is_some() && there.is_some_and(|refs| !refs.is_empty()) && clean.as_deref() == Some("");
-    Ok(Some(Checkout { url: fetchable(&url, Path::new(LIBRARY)), pin, is_shared }))
+    Ok(Some(Checkout { url: fetchable(&url, &library()), pin, is_shared }))
 }
 
 /// An address as cargo takes it: with a scheme.
@@ -217,7 +222,7 @@ mod tests {
         assert_eq!(text("git=https://github.com/o/r"), format!("{{ {git}, {features}"));
         assert_eq!(text("git=https://github.com/o/r#v1"), format!("{{ {git}, rev = \"v1\", {features}"));
         assert_eq!(text("git=git@host:o/r.git"), format!("{{ git = \"ssh://git@host/o/r.git\", {features}"));
-        let way = relative(Path::new(LIBRARY), Path::new("/shop/xtask"));
+        let way = relative(&library(), Path::new("/shop/xtask"));
         assert_eq!(text("path"), format!("{{ path = \"{}\", {features}", way.display()));
         for wrong in ["", "npm", "path=", "crates-io=x y"] {
             assert!(wrong.parse::<From>().is_err(), "{wrong}");
