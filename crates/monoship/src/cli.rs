@@ -212,7 +212,7 @@ pub struct Build {
     /// Let --output write over files and into folders that it did not write
     #[arg(long, requires = "output")]
     pub overwrite: bool,
-    /// The image tag, repeatable [default: dev; with --push: the branch and sha-<commit>]
+    /// The image tag, repeatable [default: dev; with --push: the branch and sha-COMMIT]
     #[arg(long = "tag", value_name = "TAG", conflicts_with = "output")]
     pub tags: Vec<monoship_core::name::Tag>,
     /// The platforms to build, divided by commas

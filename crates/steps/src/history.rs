@@ -6,7 +6,7 @@
 //! common tag; whoever pushes puts the whole of that under the common tag. A part that is missing in there, because two pushes met, is read all
 //! the same, and comes in with the next push, whoever's that is.
 //!
-//! A part goes once the common tag has its lines and it is older than [`SETTLING`]. By then no push can be under way that read before the
+//! A part goes once the common tag has its lines and it is older than `SETTLING`. By then no push can be under way that read before the
 //! part was there, so that each one that still puts the common tag has the lines: from the part, or from the common tag, which it read after.
 
 mod shared;

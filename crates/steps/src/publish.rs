@@ -3,10 +3,10 @@
 //!
 //! The order is what makes it safe:
 //!
-//! 1. [`plan`] changes nothing: every image must stand, every tag's present target is looked up, a version that exists with
+//! 1. [`plan()`] changes nothing: every image must stand, every tag's present target is looked up, a version that exists with
 //!    other content is refused, a floating tag (`1.2`, `1`, `latest`) that a newer release holds is left alone, and the right to
 //!    push is asked for. Whatever can be refused is refused here.
-//! 2. [`run`] writes the journal (what each tag pointed to before, what it shall point to), then puts exact tags, then floating ones.
+//! 2. [`run()`] writes the journal (what each tag pointed to before, what it shall point to), then puts exact tags, then floating ones.
 //! 3. Killed in between, a rerun reads the journal and goes on to the end with the journal's digests. Failed or cancelled, it puts
 //!    every tag back to where the journal says it was, and says which ones it could not.
 

@@ -1,5 +1,5 @@
 //! Writing a plan's contexts to disk, and only what differs: BuildKit's transfer trusts size and time, so a file whose content is
-//! the same is not touched, and one whose content differs gets a new time, which no other content has: see [`own_time`]. Files are copies, made by the kernel where it can
+//! the same is not touched, and one whose content differs gets a new time, which no other content has: see `own_time`. Files are copies, made by the kernel where it can
 //! share blocks: a hard link would share its mode with the source, and modes are normalised here (0644, 0755).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -59,7 +59,7 @@ pub fn write(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, dir
 /// Writes an install's files into `folder`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Install, folder: &Path) -> Result<Written> {
     let items = install.files.iter().map(|(path, content)| {
         let item = match content {
@@ -76,7 +76,7 @@ pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Ins
 /// Writes a plan's sources into `folder`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_sources(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, folder: &Path) -> Result<Written> {
     let items = plan.source_paths(sources).map(|path| (path, Item::Copy(path)));
     Sync::new(workspace, sources, folder).run(&items.collect::<Vec<_>>())
@@ -85,7 +85,7 @@ pub fn write_sources(workspace: &Workspace, sources: &Sources<'_>, plan: &PruneP
 /// Writes files into `folder`, each a text or a copy of a file of the repository, and removes what else is there.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_files(workspace: &Workspace, sources: &Sources<'_>, items: &[(&str, Item<'_>)], folder: &Path) -> Result<Written> {
     Sync::new(workspace, sources, folder).run(items)
 }

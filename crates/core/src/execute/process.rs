@@ -2,7 +2,7 @@
 //! [`Shutdown`], so that a cancelled run leaves no orphan. Nothing here prints.
 //!
 //! duct starts the children that are waited for, and xshell's `cmd!` writes short command lines ([`shell`]); both run through
-//! [`Invocation`]. What is not theirs, and why: the search on PATH ([`Invocation::file`]: duct clears the child's environment and sets it
+//! [`Invocation`]. What is not theirs, and why: the search on PATH (`Invocation::file`: duct clears the child's environment and sets it
 //! anew, after which the standard library forks where it could spawn); pipes that are read by `poll` (`started.rs`: duct's `read` and
 //! `stderr_capture` take a thread for each stream, and know no deadline that kills a group); daemons ([`Invocation::daemon`]:
 //! a handle of duct's is there to be waited for, and a daemon outlives us); and running what `cmd!` wrote (xshell knows no process groups

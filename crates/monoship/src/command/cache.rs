@@ -126,7 +126,7 @@ impl Pruned {
 /// somebody else's.
 ///
 /// # Errors
-/// As [`run`].
+/// As `cache prune`.
 pub fn upkeep(surroundings: &Surroundings<'_>, print_table: bool) -> Result<Pruned> {
     let how = How { yes: true, dry_run: false, shown: if print_table { Shown::Table } else { Shown::Nothing } };
     prune(surroundings, &[], Clone::clone, how)
