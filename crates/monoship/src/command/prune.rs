@@ -12,7 +12,7 @@ use monoship_steps::prune::{PruneOptions, PruneReport, write};
 /// Does what the flags say: the report goes to standard output, warnings to standard error.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn run(flags: &cli::Prune, surroundings: &Surroundings<'_>) -> Result<Finished> {
     let cwd = &surroundings.env.cwd;
     let workspace = flags.workspace.as_ref().map_or_else(|| surroundings.home(), |dir| Ok(cwd.join(dir)))?;
