@@ -31,11 +31,13 @@ fn on_service(service: &ServiceStats) -> Vec<String> {
     }
     if let Some(rate) = service.hit_rate.filter(|rate| *rate < LOW_HIT_RATE) {
         // The base is no service: a plan of all tells of it.
-        let of = if name == "base" { String::new() } else { format!(" {name}") };
-        advice.push(format!(
-            "only {} of {name}'s steps come from a cache; `cargo xtask plan --explain{of}` tells what changes each time",
-            percent(rate)
-        ));
+        let tells = if name == "base" {
+            "`cargo xtask plan --explain`".to_owned()
+        } else {
+            format!("`cargo xtask plan --explain {name}`")
+        };
+        let rate = percent(rate);
+        advice.push(format!("only {rate} of {name}'s steps come from a cache; {tells} tells what changes each time"));
     }
     if let (Some(size), Some(growth)) = (service.size, service.growth.and_then(|growth| u64::try_from(growth).ok())) {
         #[expect(clippy::cast_precision_loss, reason = "a share to two digits")]
