@@ -55,7 +55,8 @@ fn tell(app: &App, cx: &Context, ran: &Result<Ran>) {
 
 /// Completes the record. What went wrong and stands in it is the run's outcome; what does not is its error too.
 fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>) -> Result<Ran> {
-    let failed = done.as_ref().is_err_and(|error| !error.is_cancelled());
+    // What has been told has its place in the record, which says itself whether that is a failure or a stop.
+    let failed = !progress.told && done.as_ref().is_err_and(|error| !error.is_cancelled());
     if let Some(mut record) = progress.record.take() {
         if let Some(head) = progress.head.take() {
             (record.commit, record.reference) = outcome::name(&session, head);
