@@ -97,7 +97,7 @@ fn a_push_leaves_content_tags_both_attestations_and_a_whole_cache_in_the_registr
 
         let image = pushed.read(&repository, &format!("manifests/{}", digest(images[0])));
         assert!(image["layers"].as_array().unwrap().iter().all(|l| l["mediaType"].as_str().unwrap().ends_with("tar+zstd")));
-        let cache = pushed.read("cache", &format!("manifests/{service}"));
+        let cache = pushed.read("shop/cache", &format!("manifests/{service}"));
         assert_eq!(cache["config"]["mediaType"], "application/vnd.buildkit.cacheconfig.v0");
         // A mode=min cache holds the image's own layers only.
         assert!(layers(&cache).difference(&layers(&image)).count() > 1, "{cache:#}");

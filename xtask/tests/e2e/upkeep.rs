@@ -113,7 +113,10 @@ fn mark(registry: &Registry, repository: &ImageRef, tags: &[&str]) {
     let mark = Mark { repository: TestImage::OWNER.to_owned(), fingerprint: None };
     for tag in tags {
         let cache = repository.with_tag(tag.parse().unwrap());
-        registry.put_manifest(&cache, &mark.put_on(&registry.need_manifest(&cache).unwrap()).unwrap()).unwrap();
+        let unmarked = registry.need_manifest(&cache).unwrap();
+        registry.put_manifest(&cache, &mark.put_on(&unmarked).unwrap()).unwrap();
+        // The collection keeps what an untagged manifest names.
+        registry.delete_manifest(repository, unmarked.digest()).unwrap();
     }
 }
 

@@ -74,8 +74,18 @@ fn ground(cx: &Context, session: &Session, root: &std::path::Path) -> Result<Gro
     // The monorepo's errors first: they are nearer to the user.
     let (project, engine) = (project?, engine?);
     let images = inputs::base_images(session, &project, request)?;
+    let mut project = project;
     let bases = match &engine {
-        Some(engine) if !cx.only_looks() => inputs::ensure_bases(session, &project, engine, request, &images)?,
+        Some(engine) if !cx.only_looks() => {
+            let pins = root.join(inputs::PINS);
+            let before = std::fs::read(&pins).ok();
+            let bases = inputs::ensure_bases(session, &project, engine, request, &images)?;
+            if std::fs::read(&pins).ok() != before {
+                // It is a file of the tree like any other, and what is planned is what lies there now.
+                project = project::load(session, root)?;
+            }
+            bases
+        }
         _ => inputs::known_bases(session, &project, engine.as_ref(), &images)?,
     };
     cx.progress().engine.clone_from(&engine);
