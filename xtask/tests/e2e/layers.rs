@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
 
 use crate::harness::{SERVICES, clone, turn};
@@ -22,8 +23,12 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
     let repo =
         clone().env("XTASK_IMAGES_REGISTRY", shared().registry()).env("XTASK_IMAGES_NAMESPACE", format!("layers-{unique}/shop"));
     repo.xtask(&["build", "web", "--push", "--tag", "first", "--sbom", "false"]).exits(0);
+    // A build takes no version's tag; that of a release is put beside it.
+    let image = |tag: &str| format!("{}/layers-{unique}/shop/web:{tag}", shared().registry());
+    let put = ["imagetools", "create", "--tag", &image("v1.0.0"), &image("first")];
+    shared().engine.buildx().args(put).read(&Shutdown::new()).unwrap();
     let released = repo.read(DOCKERFILE);
-    let told = repo.xtask(&["layers", "web", "--tag", "first", "--json"]).exits(0).json();
+    let told = repo.xtask(&["layers", "web", "--tag", "v1.0.0", "--json"]).exits(0).json();
     let web = &told["images"][0];
     assert_eq!(web["place"], "registry", "{web:#}");
     // The package managers of the base image, and nothing of ours.
@@ -54,7 +59,7 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
     }
 
     // Lines have moved since the release, whose own Dockerfile is in its provenance.
-    let told = repo.xtask(&["layers", "web", "--tag", "first", "--json"]).exits(0).json();
+    let told = repo.xtask(&["layers", "web", "--tag", "v1.0.0", "--json"]).exits(0).json();
     let puts_own = told["images"][0]["layers"].as_array().unwrap().last().unwrap();
     assert_eq!(json!([puts_own["line"]["line"]]), json!(lines(&released, &copy("web"))), "{puts_own:#}");
     assert_ne!(lines(&released, &copy("web"))[0], lines(&dockerfile, &copy("web"))[0]);
