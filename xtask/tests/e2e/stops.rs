@@ -24,5 +24,7 @@ fn an_interrupt_ends_a_build_leaves_no_process_and_the_next_build_works() {
     assert!(read(shown.path()).contains("cancelled"), "{}", read(shown.path()));
 
     let next = repo.xtask(&["build", "--json"]).exits(0);
-    assert_eq!(statuses(&next.json()), ["built"; 4]);
+    // What was whole before the interrupt stands, and is not built again; web was in the middle of it.
+    let ended = statuses(&next.json()).map(str::to_owned);
+    assert!(ended[2] == "built" && ended.iter().all(|status| ["built", "skipped"].contains(&status.as_str())), "{ended:?}");
 }

@@ -136,6 +136,7 @@ fn a_prune_of_thirty_versions_frees_what_it_says_and_every_tag_that_stays_still_
     old.push(&registry, &image("shop/old").with_tag("v1.0.0".parse().unwrap()));
     real_caches(&caches, &["api", "base", "old", "api-linux-amd64-linux-arm64", "theirs"]);
     mark(&registry, &caches, &["api", "base", "old", "api-linux-amd64-linux-arm64"]);
+    server.collect_garbage();
     // Day 3 stays, day 20 stays for its release, day 9 goes.
     let signatures = [3, 20, 9].map(|day| push_signature(&registry, &api, versions[&day].digest()));
     let repo = publishing(&server);
