@@ -11,8 +11,9 @@ use crate::execute::lock::Lock;
 use crate::execute::retry;
 use crate::execute::shutdown::Shutdown;
 
-/// How long the earlier run gets to end after SIGTERM. It promises three seconds for its children; the rest is for a slow machine.
-const TAKEOVER: Duration = Duration::from_secs(15);
+/// How long the earlier run gets to end after SIGTERM: its children have three seconds, and then what must be put back is put back, which a
+/// slow registry may draw out to two minutes.
+const TAKEOVER: Duration = Duration::from_mins(3);
 
 /// Membership of a group, for as long as this value lives.
 #[derive(Debug)]

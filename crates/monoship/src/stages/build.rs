@@ -135,7 +135,7 @@ pub fn build_services(cx: &Context, plan: &Plan, base: &Base) -> Result<Images> 
     match &planned.work {
         Work::Here(made) if job.builds_services() => build(cx, &planned, made, base)?,
         Work::Elsewhere(file) => {
-            let (record, tried) = jobs::collect(planned.session(), &job.request, file, job.attempt)?;
+            let (record, tried) = jobs::collect(planned.session(), &planned.ready.tree.request, file, job.attempt)?;
             let mut progress = cx.progress();
             (progress.record, progress.tried) = (Some(record), tried);
         }
@@ -149,7 +149,7 @@ pub fn build_services(cx: &Context, plan: &Plan, base: &Base) -> Result<Images> 
     }
     let mut record = cx.progress().record.take();
     if let Some(record) = &mut record {
-        gates::check(planned.session(), &job.request, record);
+        gates::check(planned.session(), &planned.ready.tree.request, record);
     }
     let images = record.as_ref().map(of_record).unwrap_or_default();
     cx.progress().record = record;
@@ -157,7 +157,7 @@ pub fn build_services(cx: &Context, plan: &Plan, base: &Base) -> Result<Images> 
 }
 
 fn build(cx: &Context, planned: &Planned, made: &monoship_plan::Plan, base: &Base) -> Result<()> {
-    let (session, request) = (planned.session(), &cx.job().request);
+    let (session, request) = (planned.session(), &planned.ready.tree.request);
     let Some(ground) = &planned.ready.ground else { return Ok(()) };
     let Some(engine) = &ground.engine else { return Ok(()) };
     let services = || services_step::run(session, &ground.project, engine, made, request);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use monoship_core::error::Result;
 use monoship_core::execute::group::Group;
-use monoship_plan::request::Release;
+use monoship_plan::request::{Release, Request};
 
 use crate::context::Context;
 use crate::job::Job;
@@ -37,6 +37,8 @@ pub(crate) struct Inner {
     pub root: Option<PathBuf>,
     /// The commit, where it is one's.
     pub commit: Option<String>,
+    /// What is asked for; of a release, by the configuration of its commit.
+    pub request: Request,
     /// What is released, where this run publishes it.
     pub version: Option<Version>,
     // In this order: the checkout is gone before the next run of the same release may begin.
@@ -89,9 +91,13 @@ pub fn checkout(cx: &Context) -> Result<Tree> {
     let Some(commit) = commit else {
         // Answered while the plan is made: the record names the commit that was built on, whatever is committed meanwhile.
         cx.progress().head = Some(session.git().head());
-        return Ok(tree(cx, Inner::of_working_tree(session)));
+        return Ok(tree(cx, Inner::of_working_tree(session, &job.request)));
     };
     let session = configuration::at_commit(session, &commit)?;
+    let request = match &release {
+        Some(release) => by_configuration(&job.request, release, &session),
+        None => job.request.clone(),
+    };
     let version = match release {
         Some(release) if job.ends_run() || job.only_looks() => Some(Version::new(&session, release, &commit, job)?),
         _ => None,
@@ -100,7 +106,7 @@ pub fn checkout(cx: &Context) -> Result<Tree> {
     let alone = alone.map(|version| publication::enter(&session, &version.release)).transpose()?;
     let held = if job.plans() { Some(hold(&session, job, version.as_ref(), &commit)?) } else { None };
     let root = held.as_ref().map(|held| held.root().to_owned());
-    Ok(tree(cx, Inner { session, root, commit: Some(commit), version, _held: held, _alone: alone }))
+    Ok(tree(cx, Inner { session, root, commit: Some(commit), request, version, _held: held, _alone: alone }))
 }
 
 fn tree(cx: &Context, inner: Inner) -> Tree {
@@ -120,10 +126,16 @@ fn hold(session: &Session, job: &Job, version: Option<&Version>, commit: &str) -
     steps::hold(session, &at)
 }
 
+/// What a release asks of its build where the configuration decides: it was asked for before its commit was known.
+fn by_configuration(asked: &Request, release: &Release, session: &Session) -> Request {
+    let plain = release.build(&session.config, asked.jobs);
+    Request { provenance: plain.provenance, sbom: plain.sbom, ..asked.clone() }
+}
+
 impl Inner {
-    fn of_working_tree(session: &Session) -> Self {
+    fn of_working_tree(session: &Session, request: &Request) -> Self {
         let (session, root) = (session.clone(), Some(session.home.clone()));
-        Self { session, root, commit: None, version: None, _held: None, _alone: None }
+        Self { session, root, commit: None, request: request.clone(), version: None, _held: None, _alone: None }
     }
 }
 

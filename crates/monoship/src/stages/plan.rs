@@ -6,7 +6,7 @@ use std::sync::Arc;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_docker::engine::Engine;
-use monoship_plan::request::Destination;
+use monoship_plan::request::{Destination, Request};
 use monoship_report::results::PlanFile;
 
 use crate::context::Context;
@@ -62,14 +62,13 @@ impl Inner {
 pub fn prepare(cx: &Context, tree: &Tree) -> Result<Ready> {
     let tree = Arc::clone(&tree.inner);
     let ground = match &tree.root {
-        Some(root) if cx.job().plans() => Some(ground(cx, &tree.session, root)?),
+        Some(root) if cx.job().plans() => Some(ground(cx, &tree.session, &tree.request, root)?),
         _ => None,
     };
     Ok(Ready { inner: Arc::new(Inner { tree, ground }) })
 }
 
-fn ground(cx: &Context, session: &Session, root: &std::path::Path) -> Result<Ground> {
-    let request = &cx.job().request;
+fn ground(cx: &Context, session: &Session, request: &Request, root: &std::path::Path) -> Result<Ground> {
     let (project, engine) = rayon::join(|| project::load(session, root), || engine(cx, session));
     // The monorepo's errors first: they are nearer to the user.
     let (project, engine) = (project?, engine?);
@@ -202,12 +201,12 @@ pub fn plan(cx: &Context, ready: &Ready) -> Result<Plan> {
 
 fn made(cx: &Context, ready: &Inner, ground: &Ground) -> Result<monoship_plan::Plan> {
     let (job, session) = (cx.job(), ready.session());
-    let plan = planning::plan(session, ground, &job.request, job.only_looks())?;
+    let plan = planning::plan(session, ground, &ready.tree.request, job.only_looks())?;
     if let (Part::Service(_, file), Some(commit)) = (&job.part, &ready.tree.commit) {
         jobs::check(file, &plan, commit)?;
     }
     if job.builds_base() || job.builds_services() {
-        let mut record = outcome::begin(session, &job.request, &plan);
+        let mut record = outcome::begin(session, &ready.tree.request, &plan);
         if matches!(job.part, Part::Base) {
             record.tasks.clear();
         }
