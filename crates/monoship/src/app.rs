@@ -167,11 +167,11 @@ fn environment() -> Result<Env> {
     Ok(env)
 }
 
-/// The first signal stops the run in order; the same one again, or a run that does not come to its end, ends it at once. Another one says
-/// the same with more weight, as Actions does with SIGTERM after SIGINT: the run is on its way out already, and tells what became of it.
 /// How often it is looked whether something still has to be put back.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
+/// The first signal stops the run in order; the same one again, or a run that does not come to its end, ends it at once. Another one says
+/// the same with more weight, as Actions does with SIGTERM after SIGINT: the run is on its way out already, and tells what became of it.
 fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
@@ -182,9 +182,12 @@ fn watch_signals(shutdown: Shutdown) -> std::io::Result<()> {
                 shutdown.close();
                 // The workers' children are gone, so the main thread is on its way out; if it is not, nobody waits longer.
                 std::thread::sleep(GRACE);
-                // But for what is being put back: half of that would be worse than a moment more.
+                // But for what is being put back: half of that would be worse than a moment more. What is to be cleaned up comes after it.
                 while shutdown.is_held() {
-                    std::thread::sleep(LOOK);
+                    while shutdown.is_held() {
+                        std::thread::sleep(LOOK);
+                    }
+                    std::thread::sleep(GRACE);
                 }
                 std::process::exit(130);
             });
