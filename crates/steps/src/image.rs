@@ -6,9 +6,10 @@ use monoship_core::name::{Digest, ImageRef, ServiceName};
 /// One service's image.
 ///
 /// ```no_run
-/// fn scan(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
-///     let Some(name) = image.name() else { return Ok(()) };
-///     cx.command("trivy").args(["image", "--exit-code", "1", &name]).run()
+/// # use monoship_steps as monoship;
+/// /// What a scanner is given, where there is something to scan.
+/// fn to_scan(image: &monoship::Image) -> Option<String> {
+///     image.name().filter(|_| image.is_new())
 /// }
 /// ```
 #[derive(Debug, Clone)]

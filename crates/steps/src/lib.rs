@@ -43,6 +43,10 @@ pub mod upkeep;
 pub mod verify;
 pub mod workflow;
 
+pub use image::Image;
+pub use notify::Message;
+pub use service::Service;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

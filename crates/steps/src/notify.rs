@@ -40,6 +40,7 @@ pub struct RunSummary<'a> {
 /// What a run came to, for somebody who is told of it. As JSON it is what `[notify] webhook-url` sends.
 ///
 /// ```no_run
+/// # use monoship_steps as monoship;
 /// fn line(message: &monoship::Message) -> String {
 ///     format!("{} {}", if message.is_failure() { "✗" } else { "✓" }, message.text())
 /// }

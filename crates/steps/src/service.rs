@@ -7,6 +7,7 @@ use monoship_plan::config::{Config, ServiceConfig, included};
 /// A service of the repository, in addition to those that are found and configured; one of the same name replaces them.
 ///
 /// ```
+/// # use monoship_steps as monoship;
 /// use monoship::Service;
 ///
 /// let docs = Service::new("docs").package("@acme/docs").target("static").build_arg("BASE", "/docs");

@@ -1,9 +1,6 @@
 //! Histories that are long, damaged, newer, written by several at once, and shared.
 
-#![expect(clippy::disallowed_methods, reason = "a test runs the binary as a user would")]
-
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use monoship_core::name::ImageRef;

@@ -175,7 +175,7 @@ struct Checkout {
 }
 
 fn of_checkout(shutdown: &Shutdown) -> Result<Option<Checkout>> {
-    let git = Git::at(&library(), shutdown);
+    let git = Git::at(library(), shutdown);
     if !library().is_dir() {
         return Ok(None);
     }
