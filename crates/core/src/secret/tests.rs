@@ -1,3 +1,5 @@
+//! What the mask promises of secrets in every form.
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 

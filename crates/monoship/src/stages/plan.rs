@@ -71,9 +71,8 @@ pub fn prepare(cx: &Context, tree: &Tree) -> Result<Ready> {
 fn ground(cx: &Context, session: &Session, request: &Request, root: &std::path::Path) -> Result<Ground> {
     let (project, engine) = rayon::join(|| project::load(session, root), || engine(cx, session));
     // The monorepo's errors first: they are nearer to the user.
-    let (project, engine) = (project?, engine?);
+    let (mut project, engine) = (project?, engine?);
     let images = inputs::base_images(session, &project, request)?;
-    let mut project = project;
     let bases = match &engine {
         Some(engine) if !cx.only_looks() => {
             let pins = root.join(inputs::PINS);
