@@ -133,14 +133,18 @@ fn push(engine: &Engine, work: &Work<'_>, context: &Context) -> Result<Digest> {
     work.doing("putting it together");
     let scratch = tempfile::tempdir_in(work.layout.data()).map_err(|e| Error::io("write into", work.layout.data(), e))?;
     let metadata = scratch.path().join("metadata.json");
-    let build = engine.buildx().args(["build", "--quiet", "--provenance=false", "--metadata-file"]).arg(&metadata);
+    // One digest for one content: it goes into the fingerprints of what is built on it, and two engines must agree.
+    let build = engine
+        .buildx()
+        .args(["build", "--quiet", "--provenance=false", "--build-arg", "SOURCE_DATE_EPOCH=0", "--metadata-file"])
+        .arg(&metadata);
     // Made once and used for long: what the layers cost to pack does not matter, what they cost to unpack does.
     let build = if engine.capabilities.push_without_store {
         build
             .arg("--output")
-            .arg(format!("type=image,name={name},push=true,store=false,oci-mediatypes=true,compression=zstd,compression-level=1"))
+            .arg(format!("type=image,name={name},push=true,store=false,oci-mediatypes=true,rewrite-timestamp=true,compression=zstd,compression-level=1"))
     } else {
-        build.args(["--push", "--tag", &name])
+        build.arg("--output").arg(format!("type=image,name={name},push=true,oci-mediatypes=true,rewrite-timestamp=true"))
     };
     build.arg(&context.dir).read(work.shutdown)?;
     let text = read_text(&metadata)?;
