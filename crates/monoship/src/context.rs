@@ -178,9 +178,7 @@ impl Context {
 
     /// The engine, found now: the job that publishes builds nothing, and so has not looked for one.
     fn find_engine(&self) -> Result<Engine> {
-        let session = &self.run.session;
-        let (engine, suite) = (session.config.engine, session.config.suite);
-        let engine = monoship_steps::engine::find(&session.env, engine, suite, &session.events, &session.shutdown)?;
+        let engine = self.run.session.find_engine()?;
         self.progress().engine = Some(engine.clone());
         Ok(engine)
     }

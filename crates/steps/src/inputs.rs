@@ -74,6 +74,14 @@ pub struct Bases {
     otherwise: Option<&'static str>,
 }
 
+/// The base images that a build was assured of.
+pub struct Ensured {
+    /// What each is taken as.
+    pub bases: Bases,
+    /// Some were new to `xtask.lock`, and stand there now.
+    pub pins_written: bool,
+}
+
 impl Bases {
     /// What tells one content of an image from another.
     fn identity(&self, image: &ImageRef) -> Option<String> {
@@ -258,7 +266,7 @@ pub fn ensure_bases(
     engine: &Engine,
     request: &BuildRequest,
     images: &BTreeSet<ImageRef>,
-) -> Result<Bases> {
+) -> Result<Ensured> {
     let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
     let mut tools = outside::frontends(session, project)?;
     if let Some(scanner) = scanner_of(request)? {
@@ -302,7 +310,7 @@ pub fn ensure_bases(
         let message = format!("pinned {} in {PINS}", names.join(", "));
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }
-    Ok(Bases { pins, stand_ins, otherwise: None })
+    Ok(Ensured { pins_written: !moved.is_empty(), bases: Bases { pins, stand_ins, otherwise: None } })
 }
 
 /// Asks for the triggers of images that were just pinned. Where they cannot be read, what they take of the main context is not known.

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::Session;
-use crate::engine as engines;
 use crate::planning::image_store;
 use crate::project::{self, Project};
 use monoship_core::error::{Error, Result};
@@ -115,8 +114,7 @@ fn in_engine(session: &Session, request: &Request, library: &Library, subjects: 
     if request.place == Some(Place::Registry) {
         return Ok(nothing());
     }
-    let config = &session.config;
-    let engine = match engines::running(&session.env, config.engine, config.suite, &session.shutdown) {
+    let engine = match session.running_engine() {
         Ok(Some(engine)) => engine,
         Ok(None) | Err(_) if request.place.is_none() => return Ok(nothing()),
         Ok(None) => return Err(Error::failed("no engine runs here").hint("start it, or look with `--from registry`")),

@@ -12,11 +12,9 @@ pub mod contexts;
 pub mod doctor;
 pub mod engine;
 pub mod gates;
-pub mod generated;
 pub mod given;
 pub mod history;
 pub mod image;
-pub mod init;
 pub mod inputs;
 pub mod jobs;
 pub mod layers;
@@ -41,7 +39,6 @@ mod strays;
 pub mod update_release;
 pub mod upkeep;
 pub mod verify;
-pub mod workflow;
 
 pub use image::Image;
 pub use notify::Message;
@@ -59,6 +56,7 @@ use monoship_core::event::Events;
 use monoship_core::execute::http::Http;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{ReleaseTag, Tag};
+use monoship_docker::engine::Engine;
 use monoship_docker::registry::Registry;
 use monoship_github::actions::git_credentials;
 use monoship_github::api::{Api, Place, Repository};
@@ -120,6 +118,22 @@ impl Session {
         let repository: Option<Repository> = remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok());
         let place = Place::from_env(&self.env, repository.as_ref())?;
         Ok(place.map(|place| Api::new(self.http.clone(), place, self.events.clone())))
+    }
+
+    /// The engine to build on, started where it is the embedded one.
+    ///
+    /// # Errors
+    /// As [`engine::find`].
+    pub fn find_engine(&self) -> Result<Engine> {
+        engine::find(&self.env, self.config.engine, self.config.suite, &self.events, &self.shutdown)
+    }
+
+    /// The engine to build on, if it runs; none is started.
+    ///
+    /// # Errors
+    /// As [`engine::running`].
+    pub fn running_engine(&self) -> Result<Option<Engine>> {
+        engine::running(&self.env, self.config.engine, self.config.suite, &self.shutdown)
     }
 
     /// Git for the repository, with the credentials of an Actions job.

@@ -7,7 +7,6 @@ pub mod overview;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use crate::engine as engines;
 use crate::{Session, marks, planning, project};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level};
@@ -203,9 +202,9 @@ fn build_cache(session: &Session) -> Result<(String, Vec<Record>)> {
 /// # Errors
 /// When none runs.
 pub fn running_engine(session: &Session) -> Result<Engine> {
-    let config = &session.config;
-    let found = engines::running(&session.env, config.engine, config.suite, &session.shutdown)?;
-    found.ok_or_else(|| Error::failed("no engine runs here").hint("start Docker, or run `cargo xtask engine up`"))
+    session
+        .running_engine()?
+        .ok_or_else(|| Error::failed("no engine runs here").hint("start Docker, or run `cargo xtask engine up`"))
 }
 
 impl<'a> Looking<'a> {

@@ -7,7 +7,7 @@ fn read(file: &str) -> String {
 }
 
 fn template(name: &str) -> String {
-    read(&format!("crates/steps/src/init/{name}"))
+    read(&format!("crates/init/src/{name}"))
 }
 
 #[test]

@@ -100,6 +100,33 @@ fn is_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
+/// A release's tag: a semantic version with or without `v`, which is also an image tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseTag {
+    /// As written: `v1.2.3`.
+    pub tag: Tag,
+    /// Without the `v`.
+    pub version: semver::Version,
+}
+
+impl FromStr for ReleaseTag {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text));
+        let version = version.map_err(|e| {
+            Error::usage(format!("`{text}` is not a release tag: {e}"))
+                .hint("a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1")
+        })?;
+        if !version.build.is_empty() {
+            return Err(Error::usage(format!(
+                "`{text}` has build metadata (`+{}`), which no image tag can carry",
+                version.build
+            )));
+        }
+        Ok(Self { tag: text.parse()?, version })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use monoship_steps::init::origin::From;
+use monoship_init::origin::From;
 
 /// Flags of `init`.
 #[derive(Debug, Clone, Args)]

@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::cli;
 use crate::command::{Finished, Surroundings, print};
 use monoship_core::error::{Error, Result};
-use monoship_steps::generated::{self, Refresh};
-use monoship_steps::init::dockerfile::Found;
-use monoship_steps::init::{self, Adoption, Change, VERSION, Wanted};
-use monoship_steps::workflow::tool;
+use monoship_init::dockerfile::Found;
+use monoship_init::generated::{self, Refresh};
+use monoship_init::workflow::tool;
+use monoship_init::{Adoption, Change, VERSION, Wanted};
 
 /// Adopts.
 ///
@@ -25,9 +25,9 @@ pub fn run(flags: &cli::Init, surroundings: &Surroundings<'_>) -> Result<Finishe
     }
     let name = flags.name.clone().map_or_else(|| tool(&root), Ok)?;
     let wanted = Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, shutdown: surroundings.shutdown };
-    let adoption = init::plan(&wanted)?;
+    let adoption = monoship_init::plan(&wanted)?;
     if !flags.dry_run {
-        init::apply(&adoption)?;
+        monoship_init::apply(&adoption)?;
     }
     print(&told(&adoption, &name, flags))?;
     Ok(Finished::Well)

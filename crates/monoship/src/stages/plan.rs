@@ -11,7 +11,6 @@ use monoship_report::results::PlanFile;
 
 use crate::context::Context;
 use crate::job::Part;
-use monoship_steps::engine as engines;
 use monoship_steps::inputs;
 use monoship_steps::project;
 use monoship_steps::{Session, jobs, outcome, planning};
@@ -75,14 +74,12 @@ fn ground(cx: &Context, session: &Session, request: &Request, root: &std::path::
     let images = inputs::base_images(session, &project, request)?;
     let bases = match &engine {
         Some(engine) if !cx.only_looks() => {
-            let pins = root.join(inputs::PINS);
-            let before = std::fs::read(&pins).ok();
-            let bases = inputs::ensure_bases(session, &project, engine, request, &images)?;
-            if std::fs::read(&pins).ok() != before {
+            let ensured = inputs::ensure_bases(session, &project, engine, request, &images)?;
+            if ensured.pins_written {
                 // It is a file of the tree like any other, and what is planned is what lies there now.
                 project = project::load(session, root)?;
             }
-            bases
+            ensured.bases
         }
         _ => inputs::known_bases(session, &project, engine.as_ref(), &images)?,
     };
@@ -92,12 +89,10 @@ fn ground(cx: &Context, session: &Session, request: &Request, root: &std::path::
 
 /// The engine, started where it has to be; for a look the one that runs, if there is one.
 fn engine(cx: &Context, session: &Session) -> Result<Option<Engine>> {
-    let (choice, suite) = (session.config.engine, session.config.suite);
     if !cx.only_looks() {
-        return engines::find(&session.env, choice, suite, &session.events, &session.shutdown).map(Some);
+        return session.find_engine().map(Some);
     }
-    let found = engines::running(&session.env, choice, suite, &session.shutdown);
-    let (engine, why) = match found {
+    let (engine, why) = match session.running_engine() {
         Err(error) if error.is_cancelled() => return Err(error),
         Err(error) => (None, format!("no engine here: {error}")),
         Ok(None) => (None, "no engine here: what stands in it is not known".to_owned()),

@@ -1,7 +1,7 @@
 //! The files that the library wrote: is one older than the library, or newer?
 
 use super::{Checkup, Finding};
-use crate::generated::{there, version};
+use monoship_init::generated::{there, version};
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let Ok(home) = &checkup.home else { return Vec::new() };

@@ -4,7 +4,7 @@ use crate::cli;
 use crate::command::{Finished, Surroundings, print};
 use monoship_core::error::{Error, Result};
 use monoship_github::workflow::{check, write};
-use monoship_steps::workflow::options;
+use monoship_init::workflow::options;
 
 /// Writes or checks.
 ///

@@ -3,8 +3,10 @@
 
 pub mod dockerfile;
 mod edit;
+pub mod generated;
 mod ignore;
 pub mod origin;
+pub mod workflow;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -26,7 +28,7 @@ const SETTINGS: &str = "# Every key has a default that suits most repositories: 
                         # namespace = \"org/repo\"\n";
 
 /// The pipeline that an adopter begins with: this repository's own.
-const PIPELINE: &str = include_str!("init/main.rs.txt");
+const PIPELINE: &str = include_str!("main.rs.txt");
 
 /// This library's version, in every file that it generates.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -11,8 +11,8 @@ use monoship_github::notes::diff;
 use monoship_github::workflow;
 use monoship_plan::config::Config;
 
-use crate::init::{VERSION, dockerfile_today, dockerignore_today};
 use crate::workflow::{options, tool};
+use crate::{VERSION, dockerfile_today, dockerignore_today};
 
 /// The ignore file at the root.
 const IGNORE: &str = ".dockerignore";

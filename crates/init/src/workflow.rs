@@ -9,7 +9,7 @@ use monoship_github::workflow::{self, Layout, Options, written};
 use monoship_plan::config::{Config, Signing};
 use monoship_workspace::git::Git;
 
-use crate::init::origin::PACKAGE;
+use crate::origin::PACKAGE;
 
 /// The options by which the files of the repository at `home` are written. What is not given is as in the files that are there.
 ///
