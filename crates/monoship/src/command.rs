@@ -34,6 +34,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Stage, Task};
 use monoship_core::execute::http::{Http, Limits};
 use monoship_core::execute::pool;
+use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::secret;
 use monoship_docker::credentials::Credentials;
@@ -283,7 +284,7 @@ impl Surroundings<'_> {
         let http = Http::new(self.env, Limits::STANDARD, self.shutdown);
         let credentials = Credentials::new(self.env, self.shutdown);
         let session = Session {
-            registry: Registry::new(&http, &credentials, Options::default()),
+            registry: Registry::new(&http, &credentials, Options { policy: Policy::from_env(self.env)?, ..Options::default() }),
             http,
             env: self.env.clone(),
             config,

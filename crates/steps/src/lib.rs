@@ -54,6 +54,7 @@ use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
 use monoship_core::execute::http::Http;
+use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{ReleaseTag, Tag};
 use monoship_docker::engine::Engine;
@@ -117,7 +118,8 @@ impl Session {
         let remote = self.git().remote()?.filter(|remote| remote.host == server || remote.host == format!("ssh.{server}"));
         let repository: Option<Repository> = remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok());
         let place = Place::from_env(&self.env, repository.as_ref())?;
-        Ok(place.map(|place| Api::new(self.http.clone(), place, self.events.clone())))
+        let policy = Policy::from_env(&self.env)?;
+        Ok(place.map(|place| Api::new(self.http.clone(), place, self.events.clone()).with_policy(policy)))
     }
 
     /// The engine to build on, started where it is the embedded one.

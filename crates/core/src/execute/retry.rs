@@ -4,11 +4,15 @@
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::execute::shutdown::Shutdown;
 
 /// How a wait is cut into looks at the shutdown switch.
 const LOOK: Duration = Duration::from_millis(25);
+
+/// The variable that says how long the first wait is.
+const RETRY_WAIT: &str = "XTASK_RETRY_WAIT";
 
 /// How often, and how patiently, something is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,21 @@ impl Policy {
 
     /// For probes whose failure only means a worse plan.
     pub const ONCE: Self = Self { attempts: 1, ..Self::STANDARD };
+
+    /// The standard one, with the longest first wait that `XTASK_RETRY_WAIT` names, if it does: `2s` where a network recovers slowly.
+    ///
+    /// # Errors
+    /// When the value is no duration, or is longer than a minute.
+    pub fn from_env(env: &Env) -> Result<Self> {
+        let Some(text) = env.get(RETRY_WAIT) else { return Ok(Self::STANDARD) };
+        match humantime::parse_duration(text) {
+            Ok(first) if first <= Self::STANDARD.patience => {
+                Ok(Self { first, ceiling: Self::STANDARD.ceiling.max(first), ..Self::STANDARD })
+            }
+            _ => Err(Error::usage(format!("{RETRY_WAIT}: `{text}` is no duration of at most a minute"))
+                .hint("write it as `500ms` or `2s`")),
+        }
+    }
 
     /// How long to wait after the `failures`-th failed try (counted from 1), or `None` to give up. `jitter` is from 0 to 1.
     ///
@@ -202,6 +221,18 @@ mod tests {
         assert_eq!(waits(0.0), [ms(250), ms(500), ms(1000), ms(2000), None]);
         let patient = Policy { attempts: 99, ..policy };
         assert_eq!(patient.pause(60, Again::Backoff, 1.0), Some(policy.ceiling));
+    }
+
+    #[test]
+    fn a_variable_names_the_first_wait_and_nonsense_in_it_is_refused() {
+        let of = |text: &str| Policy::from_env(&Env::default().with(RETRY_WAIT, text));
+        assert_eq!(of("").unwrap(), Policy::STANDARD);
+        assert_eq!(of("5ms").unwrap(), Policy { first: Duration::from_millis(5), ..Policy::STANDARD });
+        let slow = of("20s").unwrap();
+        assert_eq!(slow.pause(1, Again::Backoff, 1.0), Some(Duration::from_secs(20)));
+        for nonsense in ["5", "soon", "-1s", "61s", "9999999999999999999s"] {
+            assert!(of(nonsense).unwrap_err().to_string().contains(nonsense), "{nonsense}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::name::nearest;
 
 /// Variables that start with `XTASK_` and are not keys of the file.
-const RESERVED: [&str; 2] = ["XTASK_CACHE_DIR", "XTASK_ENGINE_DATA"];
+const RESERVED: [&str; 3] = ["XTASK_CACHE_DIR", "XTASK_ENGINE_DATA", "XTASK_RETRY_WAIT"];
 
 /// The sections a variable can name.
 const SECTIONS: [&str; 10] = ["images", "base", "cache", "attest", "checkout", "release", "builders", "stats", "gates", "notify"];
