@@ -20,7 +20,7 @@ use monoship_core::name::{Fingerprint, ImageRef, ServiceName};
 use monoship_docker::store::ImageStore;
 use monoship_plan::part::Part;
 use monoship_report::record::{ServiceRecord, State};
-use monoship_workspace::dockerfile::{self, Request};
+use monoship_workspace::dockerfile::{self, SliceRequest};
 use monoship_workspace::git::Git;
 
 /// Each figure is the median of this many.
@@ -73,7 +73,7 @@ fn slices(root: &Path) {
     let contexts: BTreeSet<String> = ["manifests", "production", "sources"].map(str::to_owned).into();
     let args = BTreeMap::new();
     for target in file.targets() {
-        let slice = file.slice(&Request { target, contexts: &contexts, args: &args, platforms: &[], own: None });
+        let slice = file.slice(&SliceRequest { target, contexts: &contexts, args: &args, platforms: &[], own: None });
         drop(slice.expect("every target can be cut").texts());
     }
 }

@@ -11,7 +11,7 @@ use monoship_core::name::{Fingerprint, ImageRef};
 use monoship_plan::fingerprint::{Facts, Inputs, Parts};
 use monoship_plan::part::{MainContext, Part};
 use monoship_steps::configuration;
-use monoship_workspace::dockerfile::{self, Request};
+use monoship_workspace::dockerfile::{self, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
 use monoship_workspace::sent::Sent;
@@ -63,7 +63,7 @@ fn fingerprints(root: &Path) -> BTreeMap<String, Fingerprint> {
         let contexts: BTreeMap<String, Parts> =
             ["manifests", "production", "sources"].map(|context| (context.to_owned(), sources())).into();
         let (names, args) = (contexts.keys().cloned().collect(), BTreeMap::new());
-        let slice = file.slice(&Request { target: name, contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
+        let slice = file.slice(&SliceRequest { target: name, contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
         let pin = |image: &ImageRef| pins.get(image).map(ToString::to_string);
         let facts = Facts {
             target: name,

@@ -12,7 +12,7 @@ use monoship_plan::affected::{Affected, Verdict as Affects};
 use monoship_plan::config::pins::Pins;
 use monoship_plan::templates::TagTemplates;
 use monoship_steps::publish::Order;
-use monoship_steps::verify::{Check, Finding, Noted, Report, Request, Service, Verdict, verify};
+use monoship_steps::verify::{Check, Finding, Noted, Report, Service, Verdict, VerifyRequest, verify};
 use serde_json::{Value, json};
 use support::image::TestImage;
 use support::registry::{RegistryServer, anonymous};
@@ -98,7 +98,7 @@ impl Scene {
     }
 
     /// Pushes an image with these attestations under both tags and verifies them.
-    fn verify(&self, attestations: Vec<(&'static str, Value)>, change: impl FnOnce(&mut Request<'_>)) -> Report {
+    fn verify(&self, attestations: Vec<(&'static str, Value)>, change: impl FnOnce(&mut VerifyRequest<'_>)) -> Report {
         let image = TestImage { attestations, ..TestImage::new("verified") };
         let raw = image.push(&self.registry, &self.tag("v1.2.3"));
         self.registry.put_manifest(&self.tag("latest"), &raw).unwrap();
@@ -111,7 +111,7 @@ impl Scene {
         self.verify_as_is(|request| request.services[0].noted = Noted::Here(listed))
     }
 
-    fn verify_as_is(&self, change: impl FnOnce(&mut Request<'_>)) -> Report {
+    fn verify_as_is(&self, change: impl FnOnce(&mut VerifyRequest<'_>)) -> Report {
         let locked = [("hono", "4.6.0"), ("fsevents", "2.3.3")].map(|(name, version)| (name.to_owned(), version.to_owned()));
         let service = Service {
             name: "api".parse().unwrap(),
@@ -120,7 +120,7 @@ impl Scene {
             noted: Noted::Nowhere("GitHub was not asked".to_owned()),
             packages: Some(BTreeSet::from(locked)),
         };
-        let mut request = Request {
+        let mut request = VerifyRequest {
             order: Order {
                 templates: TagTemplates::parse(&["v{version}", "{version}", "latest"]).unwrap(),
                 version: "1.2.3".parse().unwrap(),

@@ -19,7 +19,7 @@ const ROOM: u64 = 100 << 20;
 
 /// A distribution release to take packages from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Release {
+pub enum DistributionRelease {
     /// What this machine runs, with its updates.
     Own,
     /// Newer than what is installed: `testing` on Debian, `devel` on Ubuntu.
@@ -28,7 +28,7 @@ pub enum Release {
     Stable,
 }
 
-impl Release {
+impl DistributionRelease {
     /// The release of a setting.
     #[must_use]
     pub fn of(suite: Suite) -> Self {
@@ -60,14 +60,14 @@ impl<'a> Apt<'a> {
     ///
     /// # Errors
     /// When this is no Debian or Ubuntu, its sources name no mirror of its release, or the folder cannot be written.
-    pub fn new(release: Release, root: &Path, events: &'a Events, shutdown: &'a Shutdown) -> Result<Self> {
+    pub fn new(release: DistributionRelease, root: &Path, events: &'a Events, shutdown: &'a Shutdown) -> Result<Self> {
         let (distribution, own, base) = machine()?;
         let dir = root.join("apt").join(release.folder());
         let sources = match (release, distribution.family) {
-            (Release::Own, _) | (Release::Stable, Family::Ubuntu) => own,
-            (Release::Testing, Family::Debian) => vec![base.with_suites(vec!["testing".into()], &distribution)],
-            (Release::Stable, Family::Debian) => vec![base.with_suites(vec!["stable".into()], &distribution)],
-            (Release::Testing, Family::Ubuntu) => vec![base.with_suites(vec!["devel".into()], &distribution)],
+            (DistributionRelease::Own, _) | (DistributionRelease::Stable, Family::Ubuntu) => own,
+            (DistributionRelease::Testing, Family::Debian) => vec![base.with_suites(vec!["testing".into()], &distribution)],
+            (DistributionRelease::Stable, Family::Debian) => vec![base.with_suites(vec!["stable".into()], &distribution)],
+            (DistributionRelease::Testing, Family::Ubuntu) => vec![base.with_suites(vec!["devel".into()], &distribution)],
         };
         for folder in ["lists/partial", "archives/partial", "sources"] {
             let path = dir.join(folder);
@@ -213,7 +213,7 @@ fn configuration(dir: &Path) -> Result<String> {
 #clear Acquire::IndexTargets::deb::DEP-11-icons-large-hidpi;
 #clear Acquire::IndexTargets::deb::CNF;
 #clear Acquire::IndexTargets::deb::Contents-deb;
-#clear APT::Default-Release;
+#clear APT::Default-DistributionRelease;
 Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";

@@ -17,7 +17,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::capability::Version;
 use monoship_docker::engine::Suite;
 
-use super::apt::{Apt, Release, remove_tree, require_room};
+use super::apt::{Apt, DistributionRelease, remove_tree, require_room};
 use super::ownership;
 use super::sources::Family;
 
@@ -133,8 +133,8 @@ impl Packages {
         let staging = cache.join("staging");
         let debs = cache.join("debs").join(suite.as_str());
         remove_tree(&staging)?;
-        let newer = Apt::new(Release::of(suite), cache, events, shutdown)?;
-        let own = Apt::new(Release::Own, cache, events, shutdown)?;
+        let newer = Apt::new(DistributionRelease::of(suite), cache, events, shutdown)?;
+        let own = Apt::new(DistributionRelease::Own, cache, events, shutdown)?;
         let mut from_newer = NEWER.to_vec();
         if newer.distribution().family == Family::Debian {
             from_newer.extend(NEWER_DEBIAN);

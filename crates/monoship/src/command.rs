@@ -40,10 +40,10 @@ use monoship_core::secret;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::config::Config;
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_report::record::{Ended, Keep, Run, Runs};
-use monoship_report::{Look, Progress, Reporter, commands, error};
-use monoship_steps::project::Ahead;
+use monoship_report::{Progress, Reporter, Style, commands, error};
+use monoship_steps::project::EarlyScan;
 use monoship_steps::service::lay_over;
 use monoship_steps::{Session, configuration, state_dir};
 use monoship_workspace::git::Git;
@@ -96,7 +96,7 @@ pub fn parse(app: &App, line: impl IntoIterator<Item = std::ffi::OsString>) -> R
 
 /// What every verb has to work with.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct Call<'a> {
     /// The repository's program.
     pub app: &'a App,
     global: &'a Global,
@@ -115,10 +115,10 @@ pub fn run(app: &App, line: &Line, env: &Env, shutdown: &Shutdown) -> ExitCode {
         Line::Library(cli) => &cli.global,
         Line::Own(_, global, _) => global,
     };
-    let surroundings = Surroundings { app, global, env, shutdown, begun: SystemTime::now(), started: Instant::now() };
+    let call = Call { app, global, env, shutdown, begun: SystemTime::now(), started: Instant::now() };
     let done = match line {
-        Line::Library(cli) => verb(&cli.verb, &surroundings),
-        Line::Own(at, _, args) => own_verb(&app.verbs[*at], args, &surroundings),
+        Line::Library(cli) => verb(&cli.verb, &call),
+        Line::Own(at, _, args) => own_verb(&app.verbs[*at], args, &call),
     };
     match done {
         Ok(Finished::Well) => ExitCode::SUCCESS,
@@ -127,9 +127,9 @@ pub fn run(app: &App, line: &Line, env: &Env, shutdown: &Shutdown) -> ExitCode {
     }
 }
 
-fn own_verb(verb: &app::Verb, args: &[String], surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let (session, reporter) = surroundings.session()?;
-    let request = Request::new(verb.name, build::into_engine(), &session.config, pool::builds_at_once());
+fn own_verb(verb: &app::Verb, args: &[String], call: &Call<'_>) -> Result<Finished> {
+    let (session, reporter) = call.session()?;
+    let request = BuildRequest::new(verb.name, build::into_engine(), &session.config, pool::builds_at_once());
     let task = Task::Stage(Stage { stage: verb.name.parse()?, service: None });
     let events = session.events.clone();
     let cx = Context::new(session, Job::build(request)).for_task(task.clone());
@@ -159,50 +159,50 @@ fn check_global(verb: &Verb, global: &Global) -> Result<()> {
     }
 }
 
-fn verb(verb: &Verb, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    check_global(verb, surroundings.global)?;
+fn verb(verb: &Verb, call: &Call<'_>) -> Result<Finished> {
+    check_global(verb, call.global)?;
     match verb {
-        Verb::Build(flags) => build::run(flags, surroundings),
-        Verb::Plan(flags) => plan::run(flags, surroundings),
-        Verb::Update(flags) => update::run(flags, surroundings),
-        Verb::Ci(flags) => ci::run(flags, surroundings),
-        Verb::Release(flags) => release::run(flags, surroundings),
-        Verb::Verify(flags) => verify::run(flags, surroundings),
-        Verb::Stats(flags) => stats::run(flags, surroundings),
+        Verb::Build(flags) => build::run(flags, call),
+        Verb::Plan(flags) => plan::run(flags, call),
+        Verb::Update(flags) => update::run(flags, call),
+        Verb::Ci(flags) => ci::run(flags, call),
+        Verb::Release(flags) => release::run(flags, call),
+        Verb::Verify(flags) => verify::run(flags, call),
+        Verb::Stats(flags) => stats::run(flags, call),
         #[cfg(feature = "embedded-engine")]
         Verb::Engine { action } => {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
             // look and to stop.
-            let home = surroundings.home().ok().filter(|_| matches!(action, crate::cli::Engine::Up));
+            let home = call.home().ok().filter(|_| matches!(action, crate::cli::Engine::Up));
             let suite = home
-                .map(|home| surroundings.config(&home))
+                .map(|home| call.config(&home))
                 .transpose()?
                 .map_or(monoship_plan::config::Suite::Testing, |config| config.suite);
-            let reporter = Reporter::start(surroundings.look(), std::io::stderr());
-            engine::run(action, suite, surroundings.env, &reporter.events(), surroundings.shutdown)?;
+            let reporter = Reporter::start(call.style(), std::io::stderr());
+            engine::run(action, suite, call.env, &reporter.events(), call.shutdown)?;
             Ok(Finished::Well)
         }
-        Verb::Init(flags) => init::run(flags, surroundings),
-        Verb::Doctor(flags) => doctor::run(flags, surroundings),
-        Verb::Layers(flags) => layers::run(flags, surroundings),
-        Verb::Cache { action } => cache::run(action, surroundings),
-        Verb::Prune(flags) => prune::run(flags, surroundings),
+        Verb::Init(flags) => init::run(flags, call),
+        Verb::Doctor(flags) => doctor::run(flags, call),
+        Verb::Layers(flags) => layers::run(flags, call),
+        Verb::Cache { action } => cache::run(action, call),
+        Verb::Prune(flags) => prune::run(flags, call),
         Verb::Completions { shell } => {
-            print(&completions::script(*shell, definition(surroundings.app)))?;
+            print(&completions::script(*shell, definition(call.app)))?;
             Ok(Finished::Well)
         }
     }
 }
 
-impl Surroundings<'_> {
+impl Call<'_> {
     /// How standard error looks.
-    pub fn look(&self) -> Look {
-        Look::choose(self.global.progress, self.env)
+    pub fn style(&self) -> Style {
+        Style::choose(self.global.progress, self.env)
     }
 
     /// The same command elsewhere, or under other variables.
-    pub fn with<'b>(&'b self, env: &'b Env) -> Surroundings<'b> {
-        Surroundings { env, ..*self }
+    pub fn with<'b>(&'b self, env: &'b Env) -> Call<'b> {
+        Call { env, ..*self }
     }
 
     /// How long the command has run.
@@ -239,8 +239,9 @@ impl Surroundings<'_> {
     }
 
     /// Begins to look at the working tree: git does while the run begins.
-    pub fn look_ahead(&self) -> Ahead {
-        self.home().map_or_else(|_| Ahead::default(), |home| Ahead::look(&monoship_steps::git(&home, self.env, self.shutdown)))
+    pub fn begin_scan(&self) -> EarlyScan {
+        self.home()
+            .map_or_else(|_| EarlyScan::default(), |home| EarlyScan::begin(&monoship_steps::git(&home, self.env, self.shutdown)))
     }
 
     /// Begins a run that builds nothing: its display and its logs, which the next such run replaces.
@@ -272,7 +273,7 @@ impl Surroundings<'_> {
         // Before anything is said: their names say nothing of what they hold.
         named.filter_map(|name| self.env.get(name)).for_each(secret::learn);
         let run = begin(&Runs::new(&state_dir(&home)))?;
-        let reporter = Reporter::start(self.look(), std::io::stderr());
+        let reporter = Reporter::start(self.style(), std::io::stderr());
         let (shown, logs, ended) = (reporter.events(), run.logs(false), Ended::default());
         let noted = ended.clone();
         let events = monoship_core::event::Events::new(move |event| {
@@ -297,7 +298,7 @@ impl Surroundings<'_> {
             begun: self.begun,
             started: self.started,
             raw,
-            ahead: Ahead::default(),
+            early_scan: EarlyScan::default(),
             overlay: Arc::clone(&self.app.overlay),
         };
         Ok((session, reporter))
@@ -306,7 +307,7 @@ impl Surroundings<'_> {
 
 /// Shows an error and gives its exit code.
 pub fn failed(error: &Error, env: &Env) -> ExitCode {
-    let mut text = error::text(error, Look::choose(Progress::Auto, env).paint);
+    let mut text = error::text(error, Style::choose(Progress::Auto, env).paint);
     if env.flag("GITHUB_ACTIONS") && !error.is_cancelled() {
         text.push_str(&commands::error_command(error, &env.cwd));
         text.push('\n');

@@ -4,18 +4,18 @@
 use std::sync::Arc;
 
 use monoship_core::name::ServiceName;
-use monoship_plan::request::{Release, Request};
+use monoship_plan::request::{BuildRequest, ReleaseRequest};
 use monoship_report::results::PlanFile;
 
 /// What is asked of the pipeline.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
     /// What is built, and where it goes.
-    pub request: Request,
+    pub request: BuildRequest,
     /// The commit that is built, checked out apart; none for the working tree, and for a release whose tag has still to be looked up.
     pub commit: Option<String>,
     /// The release, where there is one.
-    pub release: Option<Release>,
+    pub release: Option<ReleaseRequest>,
     /// Which part of the pipeline.
     pub part: Part,
     /// Which attempt at the run this is, from 1.
@@ -28,7 +28,7 @@ pub(crate) enum Part {
     /// All of it.
     Whole,
     /// None: the plan is made without effects, and every later stage says what it would do.
-    Look,
+    Style,
     /// Up to the plan, which goes into a file for the other jobs.
     Plan,
     /// The base, for its cache.
@@ -41,18 +41,18 @@ pub(crate) enum Part {
 
 impl Job {
     /// A build of the working tree.
-    pub fn build(request: Request) -> Self {
+    pub fn build(request: BuildRequest) -> Self {
         Self { request, commit: None, release: None, part: Part::Whole, attempt: 1 }
     }
 
     /// The same, but only looked at.
-    pub fn look(self) -> Self {
-        Self { part: Part::Look, ..self }
+    pub fn without_effects(self) -> Self {
+        Self { part: Part::Style, ..self }
     }
 
     /// True where nothing may be started, fetched, made or written.
     pub fn only_looks(&self) -> bool {
-        matches!(self.part, Part::Look)
+        matches!(self.part, Part::Style)
     }
 
     /// True where the monorepo is read and planned here: the last job goes by the first one's plan.

@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
         Part::Whole | Part::Publish(_) => tell(app, &cx, &ran),
         // No other job is run where this one fails: it is told here or nowhere.
         Part::Plan => notifier::after(&cx, &app.notifiers, &ran, |_| RunSummary::default()),
-        Part::Look | Part::Base | Part::Service(..) => {}
+        Part::Style | Part::Base | Part::Service(..) => {}
     }
     ran
 }

@@ -31,7 +31,7 @@ pub enum Since {
 
 /// One build as it was asked for.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct BuildRequest {
     /// The command line, for the record.
     pub command: String,
     /// The services by name; empty means all.
@@ -78,7 +78,7 @@ pub struct Request {
     pub allow_stand_ins: bool,
 }
 
-impl Request {
+impl BuildRequest {
     /// Every service to `destination`, as the configuration has it and no flag changes it. `jobs` is for where it does not say.
     pub fn new(command: impl Into<String>, destination: Destination, config: &Config, jobs: NonZeroUsize) -> Self {
         Self {
@@ -126,7 +126,7 @@ pub enum Missing {
 
 /// A release as it was asked for.
 #[derive(Debug, Clone)]
-pub struct Release {
+pub struct ReleaseRequest {
     /// The tag, as it was written.
     pub tag: ReleaseTag,
     /// How many services build at once, where the command line says so.
@@ -149,7 +149,7 @@ pub struct Release {
     pub notes_file: Option<PathBuf>,
 }
 
-impl Release {
+impl ReleaseRequest {
     /// The release of a tag, with no flag given.
     pub fn new(tag: ReleaseTag) -> Self {
         Self {
@@ -167,11 +167,11 @@ impl Release {
     }
 
     /// What it asks of the build: every service, attested, on pinned bases, to the registry. `jobs` is for where nothing says it.
-    pub fn build(&self, config: &Config, jobs: NonZeroUsize) -> Request {
+    pub fn build(&self, config: &Config, jobs: NonZeroUsize) -> BuildRequest {
         let command = format!("release {}", self.tag.tag);
-        let plain = Request::new(command, Destination::Registry(Vec::new()), config, jobs);
+        let plain = BuildRequest::new(command, Destination::Registry(Vec::new()), config, jobs);
         let (jobs, allow_stand_ins) = (self.jobs.unwrap_or(plain.jobs), self.allow_stand_ins);
         let (force, no_cache, cache_from) = (self.rebuild, self.rebuild, !self.rebuild);
-        Request { jobs, locked: true, release: true, allow_stand_ins, force, no_cache, cache_from, ..plain }
+        BuildRequest { jobs, locked: true, release: true, allow_stand_ins, force, no_cache, cache_from, ..plain }
     }
 }

@@ -1,6 +1,6 @@
 //! An error as a person sees it: `error:` with the place and the cause, `hint:` with what to do.
 
-use super::look::Paint;
+use super::style::Paint;
 use monoship_core::error::Error;
 use monoship_core::text;
 

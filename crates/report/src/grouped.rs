@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::Show;
 use super::board::Board;
 use super::commands::{Annotation, Severity, end_group, group, inert};
-use super::look::Paint;
 use super::plain::{SILENCE, ended, notice, step_ended};
+use super::style::Paint;
 use monoship_core::event::{Event, Level, Task};
 use monoship_core::text;
 

@@ -92,7 +92,7 @@ fn run_section(run: &RunRecord) -> String {
         Outcome::Failed => ("failed", "bad"),
         Outcome::Cancelled => ("cancelled", "bad"),
     };
-    let stretches = timeline::of(run);
+    let stretches = timeline::stretches(run);
     let waited: u64 = stretches.iter().filter(|stretch| stretch.is_critical).fold(0, |sum, s| sum.saturating_add(s.took_ms));
     let steps: usize = run.tasks.iter().map(|task| task.steps.len()).sum();
     let cached: usize = run.tasks.iter().map(TaskRecord::cached).sum();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::look::Paint;
+use super::style::Paint;
 use super::summary::aligned;
 use monoship_core::text::{bytes, clean, fit};
 use monoship_docker::layers::{Difference, LayerSummary, Place, Since, Summary, Waste, Wasted};

@@ -12,11 +12,11 @@ pub mod html;
 pub mod job_summary;
 pub mod layers;
 mod live;
-mod look;
 mod plain;
 pub mod record;
 pub mod results;
 pub mod stats;
+mod style;
 pub mod summary;
 
 use std::io::Write;
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use monoship_core::event::{Event, Events};
 
-pub use look::{Look, Mode, Paint, Progress, colour};
+pub use style::{Mode, Paint, Progress, Style, colour};
 
 /// How often the live display is redrawn, and how often plain output looks for tasks that have fallen silent.
 const FRAME: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ impl Reporter {
     /// Starts showing events as `look` says. `out` is standard error, except in tests; the live display draws on the terminal
     /// that standard error is.
     #[must_use]
-    pub fn start(look: Look, out: impl Write + Send + 'static) -> Self {
+    pub fn start(look: Style, out: impl Write + Send + 'static) -> Self {
         match look.mode {
             Mode::Live => Self::with(move || Box::new(live::Live::on_stderr(look.paint))),
             Mode::Grouped => Self::with(move || Box::new(grouped::Groups::new(look.paint, Box::new(out)))),

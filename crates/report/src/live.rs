@@ -9,7 +9,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::board::{Board, Running};
-use super::look::Paint;
+use super::style::Paint;
 use super::{Show, plain};
 use monoship_core::event::Event;
 use monoship_core::text;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Show;
 use super::board::Board;
-use super::look::{Mode, Paint};
+use super::style::{Mode, Paint};
 use monoship_core::event::{Event, Level, Status, StepEnd, Task};
 use monoship_core::name::Digest;
 use monoship_core::text;

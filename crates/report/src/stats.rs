@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::look::Paint;
 use super::plain::step_text;
+use super::style::Paint;
 use super::summary::aligned;
 use crate::record::stats::{ServiceStats, StageStats, Stats, StepStats, TierStats, Times};
 use monoship_core::text::{self, counted};
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn statistics_read_as_tables_that_line_up() {
-        let shown = text(&stats::of(&Read { runs: (0..100).map(run).collect(), damaged: 1, newer: 0 }), Paint::PLAIN);
+        let shown = text(&stats::summarise(&Read { runs: (0..100).map(run).collect(), damaged: 1, newer: 0 }), Paint::PLAIN);
         let expected = "\
 100 runs since 2023-11-14 (4 failed); one takes 10.4s, nine in ten at most 10.8s, 1 % slower lately
 not counted: 1 line damaged, 0 of a newer version
@@ -183,6 +183,6 @@ registry    83 %    30.0s   2m 30s  ≥ 0.0s  used 100
 
     #[test]
     fn an_empty_history_says_how_to_begin_one() {
-        assert!(text(&stats::of(&Read::default()), Paint::PLAIN).starts_with("no runs are recorded yet"));
+        assert!(text(&stats::summarise(&Read::default()), Paint::PLAIN).starts_with("no runs are recorded yet"));
     }
 }

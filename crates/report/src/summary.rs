@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::look::Paint;
 use super::plain::{mark, painted_word, word};
+use super::style::Paint;
 use crate::record::{GateRecord, TaskRecord};
 use monoship_core::event::{Stage, Status, Task};
 use monoship_core::name::StageName;

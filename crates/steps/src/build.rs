@@ -56,7 +56,7 @@ pub struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// Builds of a session on one engine.
-    pub fn of(session: &'a Session, buildx: &'a Invocation) -> Self {
+    pub fn new(session: &'a Session, buildx: &'a Invocation) -> Self {
         Self { session, buildx }
     }
 }
@@ -73,7 +73,7 @@ fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
 }
 
 /// A target's builds: one, or one a platform. These may run side by side; whichever ends last concludes.
-pub struct Job<'a> {
+pub struct TargetBuilds<'a> {
     running: Running<'a>,
     target: &'a TargetPlan,
     begun: OnceLock<(Instant, SystemTime)>,
@@ -88,9 +88,9 @@ struct State {
     total: usize,
 }
 
-impl<'a> Job<'a> {
+impl<'a> TargetBuilds<'a> {
     /// The builds of a target, none of them begun.
-    pub fn of(running: Running<'a>, target: &'a TargetPlan) -> Self {
+    pub fn new(running: Running<'a>, target: &'a TargetPlan) -> Self {
         let builds = target.builds().iter().map(|_| State::default()).collect();
         Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds) }
     }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::build::{Job, Outcome, Running};
+use crate::build::{Outcome, Running, TargetBuilds};
 use crate::planning::base_key;
 use crate::{Session, given};
 use monoship_core::error::Result;
@@ -45,7 +45,7 @@ pub fn run(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option<Out
     let Some(base) = &plan.base else { return Ok(None) };
     given::fetch(session, base.builds())?;
     let buildx = engine.buildx();
-    let Some(outcome) = Job::of(Running::of(session, &buildx), base).run_all() else { return Ok(None) };
+    let Some(outcome) = TargetBuilds::new(Running::new(session, &buildx), base).run_all() else { return Ok(None) };
     if outcome.status == Status::Built {
         let record = ServiceRecord {
             fingerprint: base.fingerprint.clone(),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use rayon::prelude::*;
 
-use crate::build::{Job, Outcome, Running};
+use crate::build::{Outcome, Running, TargetBuilds};
 use crate::planning::image_store;
 use crate::project::{self, Project};
 use crate::{Session, contexts, given, outputs};
@@ -16,7 +16,7 @@ use monoship_docker::engine::Engine;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
 use monoship_plan::fingerprint::Inputs;
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_plan::services::Service;
 use monoship_plan::{Decision, Plan, ServicePlan};
 use monoship_report::record::ServiceRecord;
@@ -26,7 +26,7 @@ use monoship_report::record::ServiceRecord;
 ///
 /// # Errors
 /// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered; a failed build is an outcome.
-pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &Request) -> Result<Vec<Outcome>> {
+pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &BuildRequest) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
     tag_again(session, engine, plan)?;
     if services.is_empty() {
@@ -37,15 +37,15 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
     outputs::claim(session, request, &chosen)?;
-    let running = Running::of(session, &buildx);
+    let running = Running::new(session, &buildx);
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.
     services.par_iter().try_for_each(|service| cut.write(session, &service.service.name))?;
     let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).collect();
     project::check_unchanged(session, project, &inputs)?;
-    let jobs: Vec<Job<'_>> = services.iter().map(|service| Job::of(running, &service.target)).collect();
+    let jobs: Vec<TargetBuilds<'_>> = services.iter().map(|service| TargetBuilds::new(running, &service.target)).collect();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
-    let calls: Vec<(&ServicePlan, &Job<'_>, usize)> = all.collect();
+    let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.collect();
     let outcomes = pool::each(request.jobs.get(), &calls, |(service, job, at)| -> Result<Option<Outcome>> {
         let Some(mut outcome) = job.run(*at) else { return Ok(None) };
         if outcome.status == Status::Built {

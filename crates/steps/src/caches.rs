@@ -15,7 +15,7 @@ use monoship_github::token::{GhaAccess, Protocol};
 use monoship_plan::cache::{Facts, Probe, Scoped, Writable, cache_image};
 use monoship_plan::config::Switch;
 use monoship_plan::config::upkeep::Tier;
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 
 /// A target whose caches are asked for.
 pub struct Target<'a> {
@@ -30,7 +30,7 @@ pub struct Target<'a> {
 pub fn probe(
     session: &Session,
     capabilities: Capabilities,
-    request: &Request,
+    request: &BuildRequest,
     targets: &[Target<'_>],
     uploads: usize,
 ) -> BTreeMap<String, Facts> {
@@ -76,7 +76,7 @@ struct Asking<'a> {
     session: &'a Session,
     registry: &'a Registry,
     capabilities: Capabilities,
-    request: &'a Request,
+    request: &'a BuildRequest,
 }
 
 const TURNED_OFF: &str = "turned off in xtask.toml";

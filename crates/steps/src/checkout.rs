@@ -223,7 +223,7 @@ pub fn hold(session: &Session, at: &At<'_>) -> Result<Held> {
     let waiting = || session.events.doing(&Task::Checkout, "waiting for another run that uses the same one");
     let alone = Lock::wait(&lock, &session.shutdown, waiting)?;
     let git = session.git();
-    let patterns = patterns::of(&session.config, &git, at.commit)?;
+    let patterns = patterns::selected(&session.config, &git, at.commit)?;
     let made = sparse(&git, &folder, at.commit, &patterns, &session.events)?;
     Ok(Held { root: made.root, top: made.top, folder, keep: at.keep, events: session.events.clone(), _alone: alone })
 }

@@ -8,7 +8,7 @@ use crate::checkout::{self, At};
 use crate::project::{self, Project};
 use crate::publication::Marks;
 use crate::publish::Order;
-use crate::verify::{Noted, Request, Service};
+use crate::verify::{Noted, Service, VerifyRequest};
 use crate::{Session, configuration, inputs, outside, signing, since};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
@@ -81,7 +81,7 @@ pub fn services(config: &Config, project: &Project) -> Result<Vec<(monoship_plan
 fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) -> Result<Claims> {
     let config = &session.config;
     // Whatever keeps GitHub from being asked is told by who reads the notes.
-    let marks = Marks::of(session, tag, Some(false))?;
+    let marks = Marks::ask(session, tag, Some(false))?;
     let tags = session.release_tags(tag, !marks.prerelease)?;
     let noted = noted(session, &tag.tag)?;
     let services = services(config, project)?.into_iter().map(|(service, repository)| Service {
@@ -144,7 +144,7 @@ impl Claims {
     /// # Errors
     /// Of the function: when that is no commit's id, or the commit cannot be had.
     pub fn changes(&self, session: &Session) -> impl Fn(&str) -> Result<Affected> + Sync {
-        let release = monoship_plan::request::Release::new(self.tag.clone());
+        let release = monoship_plan::request::ReleaseRequest::new(self.tag.clone());
         let known = Mutex::new(BTreeMap::<String, Affected>::new());
         move |built| {
             if !is_full_id(built) {
@@ -169,14 +169,14 @@ impl Claims {
         &'a self,
         expected: Expected,
         changes: &'a (dyn Fn(&str) -> Result<Affected> + Sync),
-    ) -> Result<Request<'a>> {
+    ) -> Result<VerifyRequest<'a>> {
         let scanner = match &self.attest.sbom {
             Sbom::On => Some(outside::SCANNER.parse()?),
             Sbom::Generator(image) => Some(image.clone()),
             Sbom::Off => None,
         };
         let bases = self.base_images.iter().filter(|_| expected.stand_ins).cloned();
-        Ok(Request {
+        Ok(VerifyRequest {
             order: self.order.clone(),
             services: self.services.clone(),
             commit: Some(self.commit.clone()),

@@ -8,7 +8,7 @@ use monoship_core::event::{Level, Status, Task};
 use monoship_core::name::ImageRef;
 use monoship_core::text;
 use monoship_plan::config::{Gate, Gates, Measure};
-use monoship_plan::request::{Destination, Request};
+use monoship_plan::request::{BuildRequest, Destination};
 use monoship_report::record::history::{PastRun, PastTask};
 use monoship_report::record::rolling::{Usual, usual};
 use monoship_report::record::{GateRecord, RunRecord, TaskRecord};
@@ -17,7 +17,7 @@ use monoship_report::record::{GateRecord, RunRecord, TaskRecord};
 const RUNS: usize = 500;
 
 /// Measures, judges, and enters what exceeds a bound into the record.
-pub fn check(session: &Session, request: &Request, record: &mut RunRecord) {
+pub fn check(session: &Session, request: &BuildRequest, record: &mut RunRecord) {
     let gates = &session.config.gates;
     if gates.gates.is_empty() || session.shutdown.is_closing() {
         return;
@@ -47,7 +47,7 @@ pub fn pass(record: &RunRecord) -> bool {
 }
 
 /// An image that was carried forward is as large as it was: running again must not get it past its gate.
-fn fill_sizes(session: &Session, request: &Request, record: &mut RunRecord) {
+fn fill_sizes(session: &Session, request: &BuildRequest, record: &mut RunRecord) {
     if request.pushes() {
         for task in record.tasks.iter_mut().filter(|task| stands(task) && task.size.is_none()) {
             task.size = image(task).and_then(|image| session.registry.image_size(&image));
@@ -56,7 +56,7 @@ fn fill_sizes(session: &Session, request: &Request, record: &mut RunRecord) {
 }
 
 /// What the images waste, by looking into them.
-fn fill_waste(session: &Session, request: &Request, record: &mut RunRecord) {
+fn fill_waste(session: &Session, request: &BuildRequest, record: &mut RunRecord) {
     let place = match request.destination {
         Destination::Engine(_) => layers::Place::Engine,
         Destination::Registry(_) => layers::Place::Registry,
@@ -64,7 +64,7 @@ fn fill_waste(session: &Session, request: &Request, record: &mut RunRecord) {
     };
     let standing: Vec<&mut TaskRecord> = record.tasks.iter_mut().filter(|task| stands(task) && !task.images.is_empty()).collect();
     let subjects = standing.iter().map(|task| task.images[0].clone()).collect();
-    match layers::look(session, &layers::Request { subjects, place: Some(place), ..layers::Request::default() }) {
+    match layers::look(session, &layers::LayersRequest { subjects, place: Some(place), ..layers::LayersRequest::default() }) {
         Ok(looked) => standing.into_iter().zip(looked).for_each(|(task, image)| task.wasted = Some(image.wasted_bytes)),
         Err(error) => {
             session.events.notice(Level::Warning, None, format!("the gate wasted-bytes cannot be judged: {error}"), None);

@@ -18,7 +18,7 @@ use monoship_plan::config::pins::{Moved, Pins};
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::fingerprint::{self, Inputs, Parts};
 use monoship_plan::part::MainContext;
-use monoship_plan::request::{Destination, Request as BuildRequest};
+use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, discover, select};
 use monoship_workspace::dockerfile;
 
@@ -55,7 +55,7 @@ impl Target<'_> {
     /// When it cannot be cut out.
     pub fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
         let contexts: BTreeSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().collect();
-        project.dockerfile.slice(&dockerfile::Request {
+        project.dockerfile.slice(&dockerfile::SliceRequest {
             target: self.name,
             contexts: &contexts,
             args: &self.args,
@@ -200,7 +200,7 @@ pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<
     for (target, given) in targets.chain([(config.base_target.as_str(), &config.images.given)]) {
         let contexts = given.contexts.keys().cloned().collect();
         let platforms = &config.images.platforms;
-        let request = dockerfile::Request { target, contexts: &contexts, args: &args, platforms, own: None };
+        let request = dockerfile::SliceRequest { target, contexts: &contexts, args: &args, platforms, own: None };
         let slice = project.dockerfile.slice(&request)?;
         images.extend(slice.images().map(|base| base.image));
         images.extend(given::images(given, &slice).cloned());

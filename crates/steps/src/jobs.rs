@@ -9,7 +9,7 @@ use crate::{Session, outcome};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{ImageRef, ServiceName, Tag};
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
 use monoship_report::record::{RunRecord, TaskRecord};
 use monoship_report::results::{self, Planned};
@@ -70,7 +70,12 @@ pub fn service_file(planned: &PlanFile, name: &str, attempt: u32, run: Result<&R
 ///
 /// # Errors
 /// As [`results::collect`]; when there is no registry, and something was there.
-pub fn collect(session: &Session, request: &Request, planned: &PlanFile, attempt: u32) -> Result<(RunRecord, Vec<TaskRecord>)> {
+pub fn collect(
+    session: &Session,
+    request: &BuildRequest,
+    planned: &PlanFile,
+    attempt: u32,
+) -> Result<(RunRecord, Vec<TaskRecord>)> {
     let mut files = results::collect(planned, &folder(session))?;
     let mut record = outcome::empty(session, request);
     let stages = files.values().flat_map(|file| file.stages.clone()).collect();

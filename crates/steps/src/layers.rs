@@ -17,7 +17,7 @@ use monoship_workspace::dockerfile::{self, Dockerfile, Origin};
 
 /// What is to be looked into.
 #[derive(Debug, Clone, Default)]
-pub struct Request {
+pub struct LayersRequest {
     /// Services' names, or images; every service where there are none.
     pub subjects: Vec<String>,
     /// The tag of services' images; without one `dev` in the engine, else `latest` in the registry.
@@ -48,7 +48,7 @@ struct Subject {
 ///
 /// # Errors
 /// A name that is no service's and no image's, an image that is nowhere and not to be passed over, or one that cannot be read.
-pub fn look(session: &Session, request: &Request) -> Result<Vec<Summary>> {
+pub fn look(session: &Session, request: &LayersRequest) -> Result<Vec<Summary>> {
     let project = project::load(session, &session.home)?;
     let subjects = subjects(session, &project, request)?;
     let library = Library::default();
@@ -78,7 +78,7 @@ pub fn look(session: &Session, request: &Request) -> Result<Vec<Summary>> {
     Ok(summaries)
 }
 
-fn subjects(session: &Session, project: &Project, request: &Request) -> Result<Vec<Subject>> {
+fn subjects(session: &Session, project: &Project, request: &LayersRequest) -> Result<Vec<Subject>> {
     let targets: Vec<&str> = project.dockerfile.targets().collect();
     let services = discover(&session.config, &project.packages(), &targets)?;
     let of_service = |service: &Service| -> Result<Subject> {
@@ -109,7 +109,7 @@ fn subjects(session: &Session, project: &Project, request: &Request) -> Result<V
 }
 
 /// What of the subjects the engine has, where one runs; all at once, for they share layers.
-fn in_engine(session: &Session, request: &Request, library: &Library, subjects: &[Subject]) -> Result<Vec<Option<Image>>> {
+fn in_engine(session: &Session, request: &LayersRequest, library: &Library, subjects: &[Subject]) -> Result<Vec<Option<Image>>> {
     let nothing = || vec![None; subjects.len()];
     if request.place == Some(Place::Registry) {
         return Ok(nothing());
@@ -124,7 +124,7 @@ fn in_engine(session: &Session, request: &Request, library: &Library, subjects: 
     library.from_engine(&image_store(session, &engine), &names)
 }
 
-fn nowhere(subject: &Subject, request: &Request) -> Error {
+fn nowhere(subject: &Subject, request: &LayersRequest) -> Error {
     let mut places = Vec::new();
     if request.place != Some(Place::Registry) {
         places.push(format!("{} in the engine", subject.in_engine.familiar()));
@@ -185,7 +185,7 @@ fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, 
     let none = || vec![None; image.layers.len()];
     let Some(service) = service else { return none() };
     let (contexts, args, platforms) = (BTreeSet::new(), &service.build_args, &service.platforms[..]);
-    let request = dockerfile::Request { target: &service.target, contexts: &contexts, args, platforms, own: None };
+    let request = dockerfile::SliceRequest { target: &service.target, contexts: &contexts, args, platforms, own: None };
     let Ok(lineage) = dockerfile.lineage(&request) else { return none() };
     let steps = lineage.of_history(&image.history);
     lines_of(now, image.layers.iter().map(|layer| steps.get(layer.step?).cloned().flatten()).collect())
@@ -198,7 +198,8 @@ fn of_provenance(built_from: &BuiltFrom, image: &Image) -> Option<Vec<Option<Ori
     let dockerfile = Dockerfile::parse(Path::new(&built_from.file), &built_from.text).ok()?;
     let target = built_from.target.as_deref().or_else(|| dockerfile.stages().last()?.name())?;
     let (contexts, platforms): (_, Vec<Platform>) = (BTreeSet::new(), platform.parse().into_iter().collect());
-    let request = dockerfile::Request { target, contexts: &contexts, args: &built_from.args, platforms: &platforms, own: None };
+    let request =
+        dockerfile::SliceRequest { target, contexts: &contexts, args: &built_from.args, platforms: &platforms, own: None };
     let lineage = dockerfile.lineage(&request).ok()?;
     let steps = lineage.of_history(&image.history);
     let origin = |(layer, lines): (&Layer, &Vec<usize>)| {

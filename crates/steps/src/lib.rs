@@ -49,7 +49,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use crate::overlay::Overlay;
-use crate::project::Ahead;
+use crate::project::EarlyScan;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
@@ -85,7 +85,7 @@ pub struct Session {
     /// The client for registries, with the user's credentials: one, so that tokens are fetched once.
     pub registry: Registry,
     /// What git was asked as the command began.
-    pub ahead: Ahead,
+    pub early_scan: EarlyScan,
     /// What programs printed that print build secrets.
     pub secrets: given::Secrets,
     /// This run's folder: logs, metadata, record.

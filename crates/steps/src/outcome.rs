@@ -7,19 +7,19 @@ use monoship_core::error::Result;
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::name::ServiceName;
 use monoship_plan::cache::Tier;
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
 use monoship_report::record::{Outcome, RunRecord, TaskRecord, TierRecord};
 use monoship_workspace::git::Head;
 
 /// A record without tasks.
-pub fn empty(session: &Session, request: &Request) -> RunRecord {
+pub fn empty(session: &Session, request: &BuildRequest) -> RunRecord {
     let record = RunRecord::new(session.run.id.clone(), session.begun, request.command.clone());
     RunRecord { ci: session.env.is_ci(), ..record }
 }
 
 /// A record in which nothing has run yet: skipped services stand in it, the others are marked as not run.
-pub fn begin(session: &Session, request: &Request, plan: &Plan) -> RunRecord {
+pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecord {
     let mut record = empty(session, request);
     if let Some(affected) = plan.affected.as_ref().filter(|_| !request.unaffected_too) {
         record.since = Some(affected.commit.clone());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Session;
 use monoship_core::error::{Error, Result, write_atomically};
-use monoship_plan::request::{Destination, Request};
+use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::Service;
 
 /// What stands for a service's name in an output.
@@ -39,7 +39,7 @@ impl Written {
 ///
 /// # Errors
 /// Which place that is, and how it is allowed.
-pub fn check(session: &Session, request: &Request, services: &[Service]) -> Result<()> {
+pub fn check(session: &Session, request: &BuildRequest, services: &[Service]) -> Result<()> {
     let Destination::Output(output) = &request.destination else { return Ok(()) };
     if output.split(',').any(|field| field == "type=cacheonly") {
         return Ok(());
@@ -68,7 +68,7 @@ pub fn check(session: &Session, request: &Request, services: &[Service]) -> Resu
 ///
 /// # Errors
 /// When that cannot be noted down.
-pub fn claim(session: &Session, request: &Request, services: &[Service]) -> Result<()> {
+pub fn claim(session: &Session, request: &BuildRequest, services: &[Service]) -> Result<()> {
     let Destination::Output(output) = &request.destination else { return Ok(()) };
     let mut all = ours(session);
     let before = all.len();

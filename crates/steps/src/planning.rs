@@ -23,7 +23,7 @@ use monoship_plan::affected::Affected;
 use monoship_plan::cache::{CachePlan, Facts, Scoped, resolve};
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::fingerprint::Inputs;
-use monoship_plan::request::{Destination, Request};
+use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, discover, no_target, select};
 use monoship_plan::{Decision, Plan, ServicePlan, TargetPlan, steps};
 
@@ -41,7 +41,7 @@ pub struct Ground {
 ///
 /// # Errors
 /// Unknown services or targets, a push without a registry, and whatever cannot be read or asked.
-pub fn plan(session: &Session, ground: &Ground, request: &Request, look: bool) -> Result<Plan> {
+pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bool) -> Result<Plan> {
     let Ground { project, engine, bases } = ground;
     let (engine, config) = (engine.as_ref(), &session.config);
     // Without an engine it is planned for one of today.
@@ -127,7 +127,7 @@ fn last_inputs(session: &Session, service: &ServiceName) -> Option<Inputs> {
 }
 
 /// The image's name without tag.
-fn image(session: &Session, request: &Request, service: &Service) -> Result<ImageRef> {
+fn image(session: &Session, request: &BuildRequest, service: &Service) -> Result<ImageRef> {
     if request.pushes() && session.config.images.prefix.is_none() {
         return Err(Error::usage("there is no registry to push to")
             .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
@@ -165,7 +165,7 @@ struct Planner<'a> {
     project: &'a Project,
     engine: Option<&'a Engine>,
     capabilities: Capabilities,
-    request: &'a Request,
+    request: &'a BuildRequest,
     bases: &'a Bases,
     affected: Option<&'a Affected>,
     /// Targets that other machines build at the same time.

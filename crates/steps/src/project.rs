@@ -13,7 +13,7 @@ use monoship_plan::fingerprint::Inputs;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
 use monoship_workspace::dockerignore::Ignore;
-use monoship_workspace::git::{Git, Looking, Tree};
+use monoship_workspace::git::{Git, Scan, Tree};
 use monoship_workspace::load::SETTINGS;
 
 /// A monorepo as it is on disk.
@@ -41,17 +41,17 @@ impl Project {
 
 /// A look at the working tree that was begun with the command, before its configuration was known. Whoever loads the project first takes it.
 #[derive(Clone, Default)]
-pub struct Ahead(Arc<Mutex<Option<JoinHandle<Result<Looking>>>>>);
+pub struct EarlyScan(Arc<Mutex<Option<JoinHandle<Result<Scan>>>>>);
 
-impl Ahead {
+impl EarlyScan {
     /// Begins it, on a thread of its own: who starts a child waits until that runs, which takes milliseconds where the processors are busy.
     /// Where git cannot be asked, whoever needs the answer will be told.
-    pub fn look(git: &Git) -> Self {
+    pub fn begin(git: &Git) -> Self {
         let git = git.clone();
-        Self(Arc::new(Mutex::new(Some(thread::spawn(move || git.look())))))
+        Self(Arc::new(Mutex::new(Some(thread::spawn(move || git.scan())))))
     }
 
-    fn take(&self) -> Option<Looking> {
+    fn take(&self) -> Option<Scan> {
         let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         begun.join().ok()?.ok()
     }
@@ -95,9 +95,9 @@ pub fn load(session: &Session, root: &Path) -> Result<Project> {
 fn read(session: &Session, root: &Path) -> Result<Project> {
     let dockerfile_path = root.join(&session.config.images.dockerfile);
     let git = session.git().in_worktree(root);
-    let looking = session.ahead.take().filter(|_| root == session.home);
+    let scan = session.early_scan.take().filter(|_| root == session.home);
     let (tree, (workspace, files)) = rayon::join(
-        || git.worktree_from(looking.map_or_else(|| git.look(), Ok)),
+        || git.worktree_from(scan.map_or_else(|| git.scan(), Ok)),
         || rayon::join(|| Workspace::load(root), || docker_files(&dockerfile_path, root)),
     );
     // The files' errors first: they are nearer to the user than git's.

@@ -19,7 +19,7 @@ use monoship_docker::manifest::{Document, Index, PlatformSpec};
 use monoship_docker::registry::Registry;
 use monoship_github::api::Api;
 use monoship_github::notes::{self as body, Change, ImageNote, PlatformNote, ReleaseNotes};
-use monoship_plan::request::{Destination, Release, Request};
+use monoship_plan::request::{BuildRequest, Destination, ReleaseRequest};
 use monoship_plan::{Decision, Plan, ServicePlan, explain};
 use monoship_report::record::RunRecord;
 
@@ -27,7 +27,7 @@ use monoship_report::record::RunRecord;
 const NOTED_REASONS: usize = 3;
 
 /// What a release asks of the build.
-pub fn build_request(session: &Session, release: &Release) -> Request {
+pub fn build_request(session: &Session, release: &ReleaseRequest) -> BuildRequest {
     release.build(&session.config, pool::builds_at_once())
 }
 
@@ -58,8 +58,8 @@ impl Naming {
     /// # Errors
     /// When a template makes no tag, git does not say when the commit was made, or GitHub does not answer and nobody else says what the
     /// release is.
-    pub fn of_release(session: &Session, tag: &ReleaseTag, commit: &str, release: &Release) -> Result<Self> {
-        let marks = Marks::of(session, tag, release.prerelease)?;
+    pub fn of_release(session: &Session, tag: &ReleaseTag, commit: &str, release: &ReleaseRequest) -> Result<Self> {
+        let marks = Marks::ask(session, tag, release.prerelease)?;
         Ok(Self {
             name: tag.tag.to_string(),
             tags: session.release_tags(tag, !marks.prerelease)?,
@@ -83,7 +83,7 @@ impl Marks {
     ///
     /// # Errors
     /// When GitHub does not answer, and no event said anything.
-    pub fn of(session: &Session, tag: &ReleaseTag, said: Option<bool>) -> Result<Self> {
+    pub fn ask(session: &Session, tag: &ReleaseTag, said: Option<bool>) -> Result<Self> {
         let unknown = Self { prerelease: said.unwrap_or_default(), marked: BTreeSet::new() };
         let Ok(api) = session.github()? else { return Ok(unknown) };
         let releases = match api.newest_releases() {
@@ -134,8 +134,8 @@ pub fn items(plan: &Plan, images: &[Image], naming: &Naming) -> Vec<Item> {
 }
 
 /// The request to the publish stage.
-pub fn request(session: &Session, items: Vec<Item>, naming: &Naming) -> publish::Request {
-    publish::Request {
+pub fn request(session: &Session, items: Vec<Item>, naming: &Naming) -> publish::PublishRequest {
+    publish::PublishRequest {
         name: naming.name.clone(),
         order: naming.order.clone(),
         items,
@@ -175,7 +175,7 @@ pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publi
 ///
 /// # Errors
 /// A service without an image of that version; as [`write_notes`].
-pub fn notes_alone(session: &Session, release: &Release, dry_run: bool) -> Result<update_release::Report> {
+pub fn notes_alone(session: &Session, release: &ReleaseRequest, dry_run: bool) -> Result<update_release::Report> {
     let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
     let session = &configuration::at_commit(session, &commit)?;
     let at = At { purpose: "notes", name: tag.tag.as_str(), commit: &commit, keep: false };
@@ -230,7 +230,13 @@ pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<
 }
 
 /// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
-fn notes(session: &Session, tag: &ReleaseTag, release: &Release, images: &[Noted], api: Option<&Api>) -> Result<ReleaseNotes> {
+fn notes(
+    session: &Session,
+    tag: &ReleaseTag,
+    release: &ReleaseRequest,
+    images: &[Noted],
+    api: Option<&Api>,
+) -> Result<ReleaseNotes> {
     let registry = &session.registry;
     let tags = session.release_tags(tag, true)?;
     let before = api.map(|api| api.release_before(&tag.tag)).transpose()?.flatten();
@@ -273,7 +279,7 @@ fn change(registry: &Registry, image: &Noted, before: &BTreeMap<ServiceName, Dig
 
 /// Adds to each image that was rebuilt what changed between the two tags' commits. It is read from git alone, so that a rerun on any machine
 /// says the same.
-fn say_why(session: &Session, release: &Release, before: &Tag, tag: &Tag, images: &mut [ImageNote]) -> Result<()> {
+fn say_why(session: &Session, release: &ReleaseRequest, before: &Tag, tag: &Tag, images: &mut [ImageNote]) -> Result<()> {
     let rebuilt = images.iter_mut().filter(|image| matches!(image.change, Some(Change::Rebuilt(_))));
     let rebuilt: Vec<&mut ImageNote> = rebuilt.collect();
     if rebuilt.is_empty() {
@@ -317,14 +323,14 @@ pub fn sizes(published: &[Published], registry: &Registry) -> Sizes {
 pub fn write_notes(
     session: &Session,
     tag: &ReleaseTag,
-    release: &Release,
+    release: &ReleaseRequest,
     images: &[Noted],
     dry_run: bool,
 ) -> Result<update_release::Report> {
     let api = session.github()?;
     let notes = notes(session, tag, release, images, api.as_ref().ok())?;
     let fallback = session.state_dir().join("release").join(format!("{}.md", tag.tag));
-    let request = update_release::Request {
+    let request = update_release::NotesRequest {
         notes: &notes,
         missing: release.missing,
         prerelease: !tag.version.pre.is_empty(),
@@ -344,7 +350,7 @@ pub fn write_notes(
 ///
 /// # Errors
 /// When it does not end in time, or is not to be stopped.
-pub fn enter(session: &Session, release: &Release) -> Result<Group> {
+pub fn enter(session: &Session, release: &ReleaseRequest) -> Result<Group> {
     let tag = &release.tag;
     let lock = session.state_dir().join("release").join(format!("{}.lock", tag.tag));
     let group = Group::enter(&lock, release.cancel_earlier, &session.shutdown)?;

@@ -50,7 +50,7 @@ pub struct Item {
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct Request {
+pub struct PublishRequest {
     /// What is published, for messages and the journal: the release's tag, or a branch.
     pub name: String,
     /// The release, among others; `None` for branches, whose tags move freely.

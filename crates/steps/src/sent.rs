@@ -9,7 +9,7 @@ use crate::{STATE, Session, outside};
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_workspace::dockerfile::Slice;
 use monoship_workspace::sent::Sent;
 
@@ -115,7 +115,7 @@ pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> 
 ///
 /// # Errors
 /// When an image that is released would hold the pointer of a file that Git LFS has.
-pub fn tell(session: &Session, project: &Project, request: &Request, images: &[Inputs]) -> Result<()> {
+pub fn tell(session: &Session, project: &Project, request: &BuildRequest, images: &[Inputs]) -> Result<()> {
     let warn = |message: String, hint: &str| session.events.notice(Level::Warning, None, message, Some(hint.to_owned()));
     let sent = project.last_sent().unwrap_or_default();
     let concerns = sent.concerns();

@@ -74,8 +74,8 @@ fn repository(session: &Session) -> Result<String> {
 }
 
 /// What signs a branch's images, where that can be done here: a laptop has no identity, and what it pushes a release builds again.
-pub fn of_branch(session: &Session) -> Option<Signing> {
-    match Signing::of(session) {
+pub fn for_branch(session: &Session) -> Option<Signing> {
+    match Signing::configured(session) {
         Ok(signing) => signing,
         Err(error) => {
             let hint = "a release builds what is not signed again".to_owned();
@@ -97,7 +97,7 @@ impl Signing {
     ///
     /// # Errors
     /// Where cosign is not installed, and as [`expected`].
-    pub fn of(session: &Session) -> Result<Option<Self>> {
+    pub fn configured(session: &Session) -> Result<Option<Self>> {
         let Some(expected) = expected(session)? else { return Ok(None) };
         let cosign = cosign(session);
         if !cosign.is_there() {

@@ -19,7 +19,7 @@ use monoship_plan::affected::{Affected, affected};
 use monoship_plan::config::pins::Pins;
 use monoship_plan::config::{self, Config};
 use monoship_plan::fingerprint::Inputs;
-use monoship_plan::request::{Release, Request, Since};
+use monoship_plan::request::{BuildRequest, ReleaseRequest, Since};
 use monoship_plan::services::{Service, discover};
 use monoship_workspace::Workspace;
 use monoship_workspace::contents::Commit;
@@ -38,7 +38,7 @@ pub fn compare(
     session: &Session,
     here: &Project,
     capabilities: Capabilities,
-    request: &Request,
+    request: &BuildRequest,
     bases: &Bases,
     since: &Since,
     after: &BTreeMap<ServiceName, Inputs>,
@@ -65,7 +65,7 @@ pub fn compare(
 ///
 /// # Errors
 /// When a commit is not here or cannot be read as a monorepo.
-pub fn between(session: &Session, release: &Release, before: &str, after: &str) -> Result<Affected> {
+pub fn between(session: &Session, release: &ReleaseRequest, before: &str, after: &str) -> Result<Affected> {
     let git = session.git();
     let at = |commit| {
         let (config, project) = read(session, Commit::at(&git, commit)?, None)?;
@@ -120,7 +120,7 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
 fn inputs_of(
     session: &Session,
     capabilities: Capabilities,
-    request: &Request,
+    request: &BuildRequest,
     bases: &Bases,
     config: &Config,
     project: &Project,

@@ -6,7 +6,7 @@ use crate::Session;
 use crate::project::Project;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_plan::services::Service;
 use monoship_plan::strays::{Unreached, strays};
 use monoship_workspace::dockerfile::{Slice, Stage};
@@ -18,7 +18,13 @@ const HINT: &str = "rename one of the two, add what is missing, or declare it: `
 ///
 /// # Errors
 /// In a release, where there is one.
-pub fn tell(session: &Session, project: &Project, request: &Request, services: &[Service], slices: &[Slice<'_>]) -> Result<()> {
+pub fn tell(
+    session: &Session,
+    project: &Project,
+    request: &BuildRequest,
+    services: &[Service],
+    slices: &[Slice<'_>],
+) -> Result<()> {
     let dockerfile = &project.dockerfile;
     let reached: BTreeSet<usize> = slices.iter().flat_map(Slice::stages).map(Stage::line).collect();
     // A named context replaces stages that a Dockerfile has for builds without one.

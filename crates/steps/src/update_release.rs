@@ -15,7 +15,7 @@ const ROUNDS: usize = 5;
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct NotesRequest<'a> {
     /// The notes; their tag is the release's.
     pub notes: &'a ReleaseNotes,
     /// What to do where there is no release.
@@ -71,7 +71,7 @@ pub struct Report {
 /// # Errors
 /// A missing release with [`Missing::Fail`], a body without room, a token that may not write, a body that never stays as written, or
 /// no answer; a file that cannot be written.
-pub fn update_release(api: Result<&Api, &str>, request: &Request<'_>, events: &Events) -> Result<Report> {
+pub fn update_release(api: Result<&Api, &str>, request: &NotesRequest<'_>, events: &Events) -> Result<Report> {
     let section = request.notes.section(Form::Full) + "\n";
     if let Some(file) = request.file.filter(|_| !request.dry_run) {
         write_atomically(file, section.as_bytes())?;
@@ -88,7 +88,7 @@ pub fn update_release(api: Result<&Api, &str>, request: &Request<'_>, events: &E
     }
 }
 
-fn not_done(request: &Request<'_>, release: Option<&Release>, body: String, why: &str) -> Result<Report> {
+fn not_done(request: &NotesRequest<'_>, release: Option<&Release>, body: String, why: &str) -> Result<Report> {
     let old = release.and_then(|release| release.body.as_deref()).unwrap_or_default();
     let outcome = if request.dry_run {
         Outcome::Shown
@@ -112,7 +112,7 @@ fn page(release: &Release) -> Option<String> {
 
 struct Update<'a> {
     api: &'a Api,
-    request: &'a Request<'a>,
+    request: &'a NotesRequest<'a>,
     events: &'a Events,
     warned: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Looking into the cache tiers: what each holds, and what is known of the services, branches and pull requests that it serves. What goes is
+//! Tiers into the cache tiers: what each holds, and what is known of the services, branches and pull requests that it serves. What goes is
 //! decided in `plan::upkeep`, and carried out in `upkeep/apply.rs`.
 
 pub mod apply;
@@ -27,16 +27,16 @@ use monoship_report::record::Unfinished;
 use monoship_workspace::git::Git;
 
 /// What a tier holds, or why nobody can tell.
-pub type Looked<T> = Result<T, String>;
+pub type Answer<T> = Result<T, String>;
 
 /// What the tiers hold.
 pub struct Held {
     /// Entries of the Actions cache.
-    pub gha: Looked<Vec<actions::Entry>>,
+    pub gha: Answer<Vec<actions::Entry>>,
     /// The registry's repositories.
-    pub registry: Looked<Vec<Repository>>,
+    pub registry: Answer<Vec<Repository>>,
     /// The engine's name, and its build cache.
-    pub engine: Looked<(String, Vec<Record>)>,
+    pub engine: Answer<(String, Vec<Record>)>,
     /// GitHub's numbers for the manifests of repositories that are packages of its registry.
     pub packages: BTreeMap<ImageRef, Package>,
 }
@@ -52,7 +52,7 @@ pub struct Package {
 }
 
 /// Who is asked: the parts of a session that looking needs, so that tests can put a registry of theirs behind it.
-pub struct Looking<'a> {
+pub struct TierReader<'a> {
     /// The registry's client.
     pub registry: &'a Registry,
     /// GitHub's API, or why it cannot be called.
@@ -160,13 +160,13 @@ impl Held {
 
 /// Looks into these tiers; the others are left out.
 #[must_use]
-pub fn look(session: &Session, looking: &Looking<'_>, known: &Known<'_>, tiers: &[Tier]) -> Held {
+pub fn look(session: &Session, reader: &TierReader<'_>, known: &Known<'_>, tiers: &[Tier]) -> Held {
     let left_out = || "not asked for".to_owned();
     let mut held = Held { gha: Err(left_out()), registry: Err(left_out()), engine: Err(left_out()), packages: BTreeMap::new() };
     for tier in tiers {
         match tier {
-            Tier::Gha => held.gha = looking.gha(session.config.cache.gha),
-            Tier::Registry => held.registry = looking.repositories(known, &mut held.packages),
+            Tier::Gha => held.gha = reader.gha(session.config.cache.gha),
+            Tier::Registry => held.registry = reader.repositories(known, &mut held.packages),
             Tier::Engine => held.engine = build_cache(session).map_err(|error| error.to_string()),
         }
     }
@@ -207,10 +207,10 @@ pub fn running_engine(session: &Session) -> Result<Engine> {
         .ok_or_else(|| Error::failed("no engine runs here").hint("start Docker, or run `cargo xtask engine up`"))
 }
 
-impl<'a> Looking<'a> {
+impl<'a> TierReader<'a> {
     /// A session's.
     #[must_use]
-    pub fn of(session: &'a Session, api: Result<&'a Api, &'static str>) -> Self {
+    pub fn new(session: &'a Session, api: Result<&'a Api, &'static str>) -> Self {
         let prefix = session.config.images.prefix.as_ref();
         Self {
             registry: &session.registry,
@@ -224,8 +224,8 @@ impl<'a> Looking<'a> {
     }
 }
 
-impl Looking<'_> {
-    fn gha(&self, switch: Switch) -> Looked<Vec<actions::Entry>> {
+impl TierReader<'_> {
+    fn gha(&self, switch: Switch) -> Answer<Vec<actions::Entry>> {
         if switch == Switch::Off {
             return Err("turned off in xtask.toml".to_owned());
         }
@@ -252,7 +252,7 @@ impl Looking<'_> {
     ///
     /// # Errors
     /// The reason, where no registry is configured.
-    pub fn repositories(&self, known: &Known<'_>, packages: &mut BTreeMap<ImageRef, Package>) -> Looked<Vec<Repository>> {
+    pub fn repositories(&self, known: &Known<'_>, packages: &mut BTreeMap<ImageRef, Package>) -> Answer<Vec<Repository>> {
         let Some(prefix) = self.prefix else { return Err("no registry is configured".to_owned()) };
         let mut services = self.former_services(prefix);
         services.extend(known.services.iter().cloned());

@@ -49,7 +49,7 @@ pub enum Noted {
 }
 
 /// What is checked.
-pub struct Request<'a> {
+pub struct VerifyRequest<'a> {
     /// The release, among others.
     pub order: Order,
     /// The services.
@@ -166,7 +166,7 @@ impl Report {
 ///
 /// # Errors
 /// When a registry cannot be reached or refuses. What is wrong with the release is a finding.
-pub fn verify(request: &Request<'_>, registry: &Registry) -> Result<Report> {
+pub fn verify(request: &VerifyRequest<'_>, registry: &Registry) -> Result<Report> {
     let mut report = Report { findings: Vec::new(), digests: BTreeMap::new() };
     for outcome in in_parallel(&request.services, |service| Checks::run(request, registry, service)) {
         let (findings, digest) = outcome?;
@@ -180,14 +180,14 @@ pub fn verify(request: &Request<'_>, registry: &Registry) -> Result<Report> {
 
 /// The checks of one service.
 struct Checks<'a> {
-    request: &'a Request<'a>,
+    request: &'a VerifyRequest<'a>,
     service: &'a Service,
     platform: Option<Platform>,
     findings: Vec<Finding>,
 }
 
 impl<'a> Checks<'a> {
-    fn run(request: &'a Request<'a>, registry: &Registry, service: &'a Service) -> Result<(Vec<Finding>, Option<Digest>)> {
+    fn run(request: &'a VerifyRequest<'a>, registry: &Registry, service: &'a Service) -> Result<(Vec<Finding>, Option<Digest>)> {
         let mut checks = Self { request, service, platform: None, findings: Vec::new() };
         let Some(raw) = checks.tags(registry)? else { return Ok((checks.findings, None)) };
         checks.notes(raw.digest());

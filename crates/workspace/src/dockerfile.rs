@@ -22,7 +22,7 @@ use monoship_core::name::nearest;
 
 pub use lineage::{Lineage, Origin};
 pub use lines::Heredoc;
-pub use slice::{Address, BaseImage, ContextSource, Mounted, Request, Slice, StageText};
+pub use slice::{Address, BaseImage, ContextSource, Mounted, Slice, SliceRequest, StageText};
 pub use step::StepInputs;
 
 /// A Dockerfile, parsed.

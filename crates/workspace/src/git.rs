@@ -25,7 +25,7 @@ use monoship_core::secret::Secret;
 
 pub use hash::Format;
 pub use history::{Head, is_full_id};
-pub use listing::Looking;
+pub use listing::Scan;
 pub use names::Index;
 pub use remote::Remote;
 

@@ -123,13 +123,13 @@ impl<'t> Sources<'t> {
     }
 
     fn reached(&self, workspace: &Workspace, id: PackageId) -> &Reached {
-        self.reach[id.0 as usize].get_or_init(|| reach::of(self, workspace, id))
+        self.reach[id.0 as usize].get_or_init(|| reach::reached(self, workspace, id))
     }
 
     /// What a package's sources import by a path that leads out of the package. Reads each of them, so this is asked only for what is
     /// written anyway.
     pub(super) fn imports(&self, workspace: &Workspace, id: PackageId) -> &[Import] {
-        self.imports[id.0 as usize].get_or_init(|| imports::of(self, workspace, id))
+        self.imports[id.0 as usize].get_or_init(|| imports::imports(self, workspace, id))
     }
 
     /// True where a file is among those of its package that the ignore file leaves.

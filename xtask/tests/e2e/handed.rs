@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_plan::part::{MainContext, Part};
-use monoship_workspace::dockerfile::{Dockerfile, Request};
+use monoship_workspace::dockerfile::{Dockerfile, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{Git, Tree};
 use monoship_workspace::sent::Sent;
@@ -185,7 +185,8 @@ impl World {
     fn main(&self, tree: &Tree, steps: &str) -> String {
         let file = Dockerfile::parse(Path::new("Dockerfile"), &format!("FROM scratch AS t\n{steps}\n")).unwrap();
         let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
-        let slice = file.slice(&Request { target: "t", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
+        let slice =
+            file.slice(&SliceRequest { target: "t", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let ignore = Ignore::parse(IGNORE).unwrap();
         let sent = Sent::on_disk(self.dir.path(), tree, &ignore, &slice.patterns(), "target/xtask").unwrap();
         MainContext::new(&sent).seen_by(&slice).unwrap().hash().to_owned()

@@ -23,7 +23,7 @@ use monoship_plan::config::Upkeep;
 use monoship_plan::templates::TagTemplates;
 use monoship_plan::upkeep::{Action, Known, registry::decide};
 use monoship_report::record::Unfinished;
-use monoship_steps::upkeep::{Held, Looking};
+use monoship_steps::upkeep::{Held, TierReader};
 
 fn known(policy: &Upkeep) -> Known<'_> {
     Known {
@@ -40,10 +40,10 @@ fn known(policy: &Upkeep) -> Known<'_> {
     }
 }
 
-/// Looking at a registry that deletes by itself; notes of what is unfinished lie in `dir`.
-fn looking<'a>(registry: &'a Registry, api: &'a Api, events: &'a Events, prefix: &'a ImageRef, dir: &Path) -> Looking<'a> {
+/// Tiers at a registry that deletes by itself; notes of what is unfinished lie in `dir`.
+fn reader<'a>(registry: &'a Registry, api: &'a Api, events: &'a Events, prefix: &'a ImageRef, dir: &Path) -> TierReader<'a> {
     let unfinished = Unfinished::new(dir);
-    Looking { registry, api: Ok(api), events, prefix: Some(prefix), caches: None, unfinished, packages: false }
+    TierReader { registry, api: Ok(api), events, prefix: Some(prefix), caches: None, unfinished, packages: false }
 }
 
 /// What a repository holds, as the Packages API lists it: everything, a month old but for `young`.
@@ -96,17 +96,17 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
     assert_eq!((versions.len(), untagged), (6 * 5 + 3, 26 + 2), "{versions:#?}");
     trial.fake.state().packages.insert("repo/api".into(), versions);
     let (github, events) = trial.api(TOKEN);
-    let looking = looking(&registry, &github, &events, &prefix, dir.path());
-    let looking = Looking { packages: true, ..looking };
+    let reader = reader(&registry, &github, &events, &prefix, dir.path());
+    let reader = TierReader { packages: true, ..reader };
     let policy = Upkeep::default();
     let mut packages = BTreeMap::new();
-    let repositories = looking.repositories(&known(&policy), &mut packages).unwrap();
+    let repositories = reader.repositories(&known(&policy), &mut packages).unwrap();
     let removals = decide(&repositories, &known(&policy));
     let held = Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages };
     let mut again = BTreeMap::new();
     for removal in &removals {
         let Action::Manifests { repository, digests } = &removal.action else { panic!("{removal:?}") };
-        looking.delete(&held, &mut again, repository, digests).unwrap();
+        reader.delete(&held, &mut again, repository, digests).unwrap();
     }
 
     let before: BTreeSet<Digest> = server.manifests(api.repository()).into_iter().collect();
@@ -149,9 +149,9 @@ fn a_tag_that_is_moved_between_two_deletions_keeps_its_image() {
     TestImage::new("main").push(&registry, &tag("main"));
     let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
     let (github, events) = trial.api(TOKEN);
-    let looking = looking(&registry, &github, &events, &prefix, dir.path());
+    let reader = reader(&registry, &github, &events, &prefix, dir.path());
     let policy = Upkeep::default();
-    let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let repositories = reader.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
     let removals = decide(&repositories, &known(&policy));
     assert_eq!(removals.len(), 2);
     let held =
@@ -160,7 +160,7 @@ fn a_tag_that_is_moved_between_two_deletions_keeps_its_image() {
     let mut gone = 0;
     for removal in &removals {
         let Action::Manifests { repository, digests } = &removal.action else { panic!("{removal:?}") };
-        looking.delete(&held, &mut now, repository, digests).unwrap();
+        reader.delete(&held, &mut now, repository, digests).unwrap();
         gone += digests.len();
         if gone == 2 {
             // A revert: a tag that there was all along comes to the image that is next.
@@ -188,9 +188,9 @@ fn images_that_another_workflow_put_below_the_prefix_are_left_alone() {
     let heard = std::sync::Arc::clone(&said);
     let events = Events::new(move |event| heard.lock().unwrap().push_str(&format!("{event:?}")));
     let (github, _) = trial.api(TOKEN);
-    let looking = looking(&registry, &github, &events, &prefix, dir.path());
+    let reader = reader(&registry, &github, &events, &prefix, dir.path());
     let policy = Upkeep { max_count: Some(0), ..Upkeep::default() };
-    let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let repositories = reader.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
     assert_eq!(decide(&repositories, &known(&policy)), []);
     let said = said.lock().unwrap();
     assert!(said.contains("org/repo/docs: 3 images without the mark of org/shop"), "it is said what is left: {said}");
@@ -204,16 +204,16 @@ fn a_tag_that_is_put_between_the_plan_and_the_deletion_keeps_its_image() {
     let closed = TestImage::new("closed").push(&registry, &api.with_tag("pr-8".parse().unwrap()));
     let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
     let (github, events) = trial.api(TOKEN);
-    let looking = looking(&registry, &github, &events, &prefix, dir.path());
+    let reader = reader(&registry, &github, &events, &prefix, dir.path());
     let policy = Upkeep::default();
-    let repositories = looking.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let repositories = reader.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
     let removals = decide(&repositories, &known(&policy));
     let Action::Manifests { repository, digests } = &removals[0].action else { panic!("{removals:?}") };
     assert_eq!(digests.len(), 2);
     let held =
         Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages: BTreeMap::new() };
     registry.put_manifest(&api.with_tag("v2.0.0".parse().unwrap()), &closed).unwrap();
-    looking.delete(&held, &mut BTreeMap::new(), repository, digests).unwrap();
+    reader.delete(&held, &mut BTreeMap::new(), repository, digests).unwrap();
     assert_eq!(server.manifests(api.repository()).len(), 2);
 }
 
@@ -226,14 +226,14 @@ fn parts_of_a_shared_history_are_deleted_there_by_their_number() {
     let (trial, dir) = (Trial::with_caches(CacheStore::default()), tempfile::tempdir().unwrap());
     trial.fake.state().packages.insert("repo".into(), listed(&server, &registry, &prefix, &[]));
     let (github, events) = trial.api(TOKEN);
-    let looking = Looking { packages: true, ..looking(&registry, &github, &events, &prefix, dir.path()) };
-    looking.delete_all(&prefix, std::slice::from_ref(part.digest())).unwrap();
+    let reader = TierReader { packages: true, ..reader(&registry, &github, &events, &prefix, dir.path()) };
+    reader.delete_all(&prefix, std::slice::from_ref(part.digest())).unwrap();
     let left = trial.fake.state().packages["repo"].clone();
     let tagged: Vec<&str> =
         left.iter().filter(|version| !version.tags.is_empty()).map(|version| version.digest.as_str()).collect();
     assert_eq!(tagged, [whole.digest().as_str()]);
     // The registry's own way is not tried where it does not work.
-    let blind = Looking { api: Err("GITHUB_TOKEN is not set"), ..looking };
+    let blind = TierReader { api: Err("GITHUB_TOKEN is not set"), ..reader };
     let error = blind.delete_all(&prefix, std::slice::from_ref(whole.digest())).unwrap_err();
     assert!(error.to_string().contains("only through GitHub's API"), "{error}");
 }

@@ -17,7 +17,7 @@ use monoship_core::name::Digest;
 use monoship_github::api::{Api, Place};
 use monoship_github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
 use monoship_plan::request::Missing;
-use monoship_steps::update_release::{Outcome, Report, Request, update_release};
+use monoship_steps::update_release::{NotesRequest, Outcome, Report, update_release};
 
 const QUICK: Policy =
     Policy { attempts: 3, first: Duration::from_millis(1), ceiling: Duration::from_millis(2), patience: Duration::from_secs(2) };
@@ -70,11 +70,17 @@ impl Trial {
         (Api::new(http, place, events.clone()).with_policy(QUICK), events)
     }
 
-    fn run_as(&self, token: &str, change: impl FnOnce(&mut Request<'_>)) -> Result<Report> {
+    fn run_as(&self, token: &str, change: impl FnOnce(&mut NotesRequest<'_>)) -> Result<Report> {
         let (api, events) = self.api(token);
         let (notes, file) = (notes(1), self.file());
-        let mut request =
-            Request { notes: &notes, missing: Missing::Fail, prerelease: false, dry_run: false, file: None, fallback: &file };
+        let mut request = NotesRequest {
+            notes: &notes,
+            missing: Missing::Fail,
+            prerelease: false,
+            dry_run: false,
+            file: None,
+            fallback: &file,
+        };
         change(&mut request);
         update_release(Ok(&api), &request, &events)
     }
@@ -114,7 +120,7 @@ fn the_section_is_written_once_and_a_rerun_writes_nothing() {
 fn a_dry_run_shows_the_body_and_writes_nowhere() {
     let trial = Trial::new();
     trial.fake.release("v1.2.3", "text\n");
-    let dry = |r: &mut Request<'_>| r.dry_run = true;
+    let dry = |r: &mut NotesRequest<'_>| r.dry_run = true;
     let report = trial.run_as(TOKEN, dry).unwrap();
     assert_eq!((report.outcome, trial.writes(), trial.file().exists()), (Outcome::Shown, 0, false));
     assert!(report.body.starts_with("text\n\n<!-- xtask") && report.diff.contains("+ ## 🐳 Docker Images"));
@@ -226,7 +232,7 @@ fn a_release_that_turns_immutable_meanwhile_is_the_same() {
 fn without_a_token_the_notes_go_to_files_and_it_says_what_was_not_done() {
     let dir = tempfile::tempdir().unwrap();
     let (notes, fallback, file) = (notes(1), dir.path().join("target/notes.md"), dir.path().join("wanted.md"));
-    let request = Request {
+    let request = NotesRequest {
         notes: &notes,
         missing: Missing::Fail,
         prerelease: false,

@@ -21,7 +21,7 @@ use monoship_docker::manifest::{Document, Raw};
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::templates::TagTemplates;
 use monoship_steps::platforms;
-use monoship_steps::publish::{self, Item, Journal, Order, Published, Request, Step};
+use monoship_steps::publish::{self, Item, Journal, Order, PublishRequest, Published, Step};
 use serde_json::json;
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::image::TestImage;
@@ -53,7 +53,7 @@ fn build_with(registry: &Registry, host: &str, content: &str, provenance: &serde
 }
 
 /// A release of `version` with the default tags, of what was built as `content`.
-fn release(host: &str, version: &str, content: &str, dir: &Path) -> Request {
+fn release(host: &str, version: &str, content: &str, dir: &Path) -> PublishRequest {
     let parsed: semver::Version = version.parse().unwrap();
     let templates = TagTemplates::parse(&["v{version}", "{version}", "{major}.{minor}", "{major}", "latest"]).unwrap();
     let tags = templates.made_of(&parsed, true).unwrap();
@@ -63,7 +63,7 @@ fn release(host: &str, version: &str, content: &str, dir: &Path) -> Request {
         digest: None,
         tags: tags.clone(),
     });
-    Request {
+    PublishRequest {
         name: format!("v{version}"),
         order: Some(Order { templates, version: parsed, unreleased: BTreeSet::new() }),
         items: items.collect(),
@@ -73,7 +73,7 @@ fn release(host: &str, version: &str, content: &str, dir: &Path) -> Request {
     }
 }
 
-fn publish(request: &Request, registry: &Registry) -> Result<Vec<Published>> {
+fn publish(request: &PublishRequest, registry: &Registry) -> Result<Vec<Published>> {
     publish::run(&publish::plan(request, registry)?, registry, &Events::none())
 }
 
@@ -191,7 +191,7 @@ struct Scene {
     host: String,
     before: BTreeMap<String, Digest>,
     after: BTreeMap<String, Digest>,
-    request: Request,
+    request: PublishRequest,
     dir: tempfile::TempDir,
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
 use monoship_plan::templates::TagTemplates;
-use monoship_steps::publish::{self, Order, Published, Request, Step};
+use monoship_steps::publish::{self, Order, PublishRequest, Published, Step};
 
 use crate::support::faulty_proxy::Fault;
 use crate::support::registry::{RegistryServer, anonymous};
@@ -22,7 +22,7 @@ const NO_DELETION: Fault = Fault::Says(405, "UNSUPPORTED", "Invalid HTTP method"
 const FORBIDDEN: Fault = Fault::Says(403, "DENIED", "requested access to the resource is denied");
 
 /// Publishes, and returns what was said.
-fn telling(scene: &Scene, request: &Request) -> (Result<Vec<Published>>, Vec<String>) {
+fn telling(scene: &Scene, request: &PublishRequest) -> (Result<Vec<Published>>, Vec<String>) {
     let said: Arc<Mutex<Vec<String>>> = Arc::default();
     let heard = Arc::clone(&said);
     let events = Events::new(move |event| {

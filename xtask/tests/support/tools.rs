@@ -10,7 +10,7 @@ use monoship_core::execute::lock::Lock;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_engine::EngineOptions;
-use monoship_engine::apt::{Apt, Release};
+use monoship_engine::apt::{Apt, DistributionRelease};
 use monoship_plan::config::Suite;
 
 use super::engine::environment;
@@ -19,25 +19,28 @@ use super::engine::environment;
 pub struct Tool {
     /// The package, the folder it is kept in, and the script that starts it.
     name: &'static str,
-    release: Release,
+    release: DistributionRelease,
     /// Where the package has it.
     program: &'static str,
 }
 
 /// Signs and checks signatures. Newer than most releases.
-pub const COSIGN: Tool = Tool { name: "cosign", release: Release::Testing, program: "usr/bin/cosign" };
+pub const COSIGN: Tool = Tool { name: "cosign", release: DistributionRelease::Testing, program: "usr/bin/cosign" };
 /// A client of registries that shares nothing with ours.
-pub const SKOPEO: Tool = Tool { name: "skopeo", release: Release::Own, program: "usr/bin/skopeo" };
+pub const SKOPEO: Tool = Tool { name: "skopeo", release: DistributionRelease::Own, program: "usr/bin/skopeo" };
 /// The package with the smallest closure that can render a page and print its document.
-pub const BROWSER: Tool =
-    Tool { name: "chromium-headless-shell", release: Release::Own, program: "usr/lib/chromium/chromium-headless-shell" };
+pub const BROWSER: Tool = Tool {
+    name: "chromium-headless-shell",
+    release: DistributionRelease::Own,
+    program: "usr/lib/chromium/chromium-headless-shell",
+};
 /// A shell that people type `cargo xtask` into.
-pub const ZSH: Tool = Tool { name: "zsh", release: Release::Own, program: "bin/zsh" };
+pub const ZSH: Tool = Tool { name: "zsh", release: DistributionRelease::Own, program: "bin/zsh" };
 /// Another.
-pub const FISH: Tool = Tool { name: "fish", release: Release::Own, program: "usr/bin/fish" };
+pub const FISH: Tool = Tool { name: "fish", release: DistributionRelease::Own, program: "usr/bin/fish" };
 /// What most people's bash completes with; the program is of no interest.
 pub const BASH_COMPLETION: Tool =
-    Tool { name: "bash-completion", release: Release::Own, program: "usr/share/bash-completion/bash_completion" };
+    Tool { name: "bash-completion", release: DistributionRelease::Own, program: "usr/share/bash-completion/bash_completion" };
 
 /// All that are programs.
 pub const PROGRAMS: [&Tool; 5] = [&COSIGN, &SKOPEO, &BROWSER, &ZSH, &FISH];

@@ -70,7 +70,7 @@ pub struct Excerpt {
 }
 
 /// The failure, or none where nothing says there is one.
-pub(super) fn of(vertices: &[Vertex], steps: &[StepState], text: &[String]) -> Option<Failure> {
+pub(super) fn find(vertices: &[Vertex], steps: &[StepState], text: &[String]) -> Option<Failure> {
     let vertex = culprit(vertices);
     let said = error_text(text);
     // Caches that could not be read, and those that could not be written with `ignore-error`, fail nothing.

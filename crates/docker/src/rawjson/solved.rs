@@ -232,7 +232,7 @@ impl Solve {
             text: self.text.iter().cloned().collect(),
         };
         solved.phases.sort_by_key(|phase| phase.started);
-        solved.failure = failure::of(&self.vertices, &self.steps, &solved.text);
+        solved.failure = failure::find(&self.vertices, &self.steps, &solved.text);
         solved
     }
 

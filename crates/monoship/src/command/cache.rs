@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use crate::cli;
 use crate::command::build::{conclude, tell_commands};
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Call, Finished, print};
 use crate::job::Job;
 use crate::run;
 use monoship_core::error::{Error, Result};
@@ -16,28 +16,28 @@ use monoship_core::execute::pool;
 use monoship_core::text;
 use monoship_github::api::Api;
 use monoship_plan::config::Upkeep;
-use monoship_plan::request::{Destination, Request};
+use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, select};
 use monoship_plan::upkeep::{Known, PrunePlan, Tier, clear};
 use monoship_report::Reporter;
 use monoship_report::record::RunRecord;
 use monoship_steps::Session;
-use monoship_steps::upkeep::{self, Held, Looking, apply, overview};
+use monoship_steps::upkeep::{self, Held, TierReader, apply, overview};
 
 /// Does what `action` says.
 ///
 /// # Errors
 /// When the monorepo cannot be read, a tier that was asked for by name cannot be looked into, or nobody agrees to what goes.
-pub fn run(action: &cli::Cache, surroundings: &Surroundings<'_>) -> Result<Finished> {
+pub fn run(action: &cli::Cache, call: &Call<'_>) -> Result<Finished> {
     match action {
-        cli::Cache::Ls(flags) => ls(flags, surroundings),
+        cli::Cache::Ls(flags) => ls(flags, call),
         cli::Cache::Prune(flags) => {
             check_prune(flags)?;
             let how = How::from(flags.removing);
-            prune(surroundings, &flags.tier, |configured| policy(flags, configured), how).map(|pruned| pruned.finished())
+            prune(call, &flags.tier, |configured| policy(flags, configured), how).map(|pruned| pruned.finished())
         }
-        cli::Cache::Clear(flags) => clear_caches(flags, surroundings),
-        cli::Cache::Warm(flags) => warm(flags, surroundings),
+        cli::Cache::Clear(flags) => clear_caches(flags, call),
+        cli::Cache::Warm(flags) => warm(flags, call),
     }
 }
 
@@ -50,8 +50,8 @@ struct Opened {
 }
 
 impl Opened {
-    fn new(surroundings: &Surroundings<'_>) -> Result<Self> {
-        let (session, reporter) = surroundings.session()?;
+    fn new(call: &Call<'_>) -> Result<Self> {
+        let (session, reporter) = call.session()?;
         let services = upkeep::services(&session)?;
         let api = session.github()?;
         Ok(Self { session, reporter, services, api })
@@ -76,14 +76,14 @@ impl Opened {
         upkeep::known(&self.session, &self.services, api, policy)
     }
 
-    fn looking(&self) -> Looking<'_> {
-        Looking::of(&self.session, self.api.as_ref().map_err(|why| *why))
+    fn reader(&self) -> TierReader<'_> {
+        TierReader::new(&self.session, self.api.as_ref().map_err(|why| *why))
     }
 
     /// Looks into the tiers. One that was asked for by name has to be there; of the others it is said why they are left out.
     fn look(&self, known: &Known<'_>, asked: &[Tier]) -> Result<Held> {
         let tiers = if asked.is_empty() { &Tier::ALL[..] } else { asked };
-        let held = upkeep::look(&self.session, &self.looking(), known, tiers);
+        let held = upkeep::look(&self.session, &self.reader(), known, tiers);
         for (tier, why) in held.left_out().into_iter().filter(|(tier, _)| tiers.contains(tier)) {
             if !asked.is_empty() {
                 return Err(Error::failed(format!("the tier {} cannot be looked into: {why}", tier.as_str())));
@@ -94,8 +94,8 @@ impl Opened {
     }
 }
 
-fn ls(flags: &cli::CacheLs, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let opened = Opened::new(surroundings)?;
+fn ls(flags: &cli::CacheLs, call: &Call<'_>) -> Result<Finished> {
+    let opened = Opened::new(call)?;
     let known = opened.services_known(&opened.session.config.cache.upkeep)?;
     let held = opened.look(&known, &flags.tier)?;
     let past = opened.session.history().read()?.runs;
@@ -127,19 +127,19 @@ impl Pruned {
 ///
 /// # Errors
 /// As `cache prune`.
-pub fn upkeep(surroundings: &Surroundings<'_>, print_table: bool) -> Result<Pruned> {
+pub fn upkeep(call: &Call<'_>, print_table: bool) -> Result<Pruned> {
     let how = How { yes: true, dry_run: false, shown: if print_table { Shown::Table } else { Shown::Nothing } };
-    prune(surroundings, &[], Clone::clone, how)
+    prune(call, &[], Clone::clone, how)
 }
 
-fn prune(surroundings: &Surroundings<'_>, tiers: &[Tier], policy: impl FnOnce(&Upkeep) -> Upkeep, how: How) -> Result<Pruned> {
-    let opened = Opened::new(surroundings)?;
+fn prune(call: &Call<'_>, tiers: &[Tier], policy: impl FnOnce(&Upkeep) -> Upkeep, how: How) -> Result<Pruned> {
+    let opened = Opened::new(call)?;
     let policy = policy(&opened.session.config.cache.upkeep);
     let known = opened.known(&policy, tiers)?;
     let mut held = opened.look(&known, tiers)?;
     held.count_hits(&overview::last_hits(&opened.session.history().read()?.runs));
     let plan = upkeep::plan(&held, &known);
-    carry_out(opened, surroundings, &held, plan, how, || Ok(()))
+    carry_out(opened, call, &held, plan, how, || Ok(()))
 }
 
 /// The configuration's policy with what the flags say.
@@ -175,8 +175,8 @@ fn policy(flags: &cli::CachePrune, configured: &Upkeep) -> Upkeep {
     }
 }
 
-fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let opened = Opened::new(surroundings)?;
+fn clear_caches(flags: &cli::CacheClear, call: &Call<'_>) -> Result<Finished> {
+    let opened = Opened::new(call)?;
     let known = opened.services_known(&opened.session.config.cache.upkeep)?;
     let base = &opened.session.config.base_target;
     let (bases, services): (Vec<&String>, Vec<&String>) = flags.services.iter().partition(|name| *name == base);
@@ -195,7 +195,7 @@ fn clear_caches(flags: &cli::CacheClear, surroundings: &Surroundings<'_>) -> Res
     let how = How::from(flags.removing);
     let state = opened.session.state();
     let local = flags.tier.is_empty() || flags.tier.contains(&Tier::Engine);
-    let cleared = carry_out(opened, surroundings, &held, plan, how, || {
+    let cleared = carry_out(opened, call, &held, plan, how, || {
         // Other tiers are elsewhere: what is here may go on being used.
         if !local {
             return Ok(());
@@ -235,7 +235,7 @@ impl From<cli::Removing> for How {
 /// Shows a plan, asks, and carries it out; `then` is done with it, unless this is a dry run.
 fn carry_out(
     opened: Opened,
-    surroundings: &Surroundings<'_>,
+    call: &Call<'_>,
     held: &Held,
     plan: PrunePlan,
     how: How,
@@ -247,8 +247,8 @@ fn carry_out(
     let mut applied = apply::Applied::default();
     if !how.dry_run {
         if !plan.removals.is_empty() {
-            agree(surroundings, &plan, how)?;
-            applied = apply::apply(&opened.session, &opened.looking(), held, &plan)?;
+            agree(call, &plan, how)?;
+            applied = apply::apply(&opened.session, &opened.reader(), held, &plan)?;
         }
         then()?;
     }
@@ -263,11 +263,11 @@ fn carry_out(
 }
 
 /// Asks on a terminal; elsewhere somebody has to have said it.
-fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<()> {
+fn agree(call: &Call<'_>, plan: &PrunePlan, how: How) -> Result<()> {
     if how.yes {
         return Ok(());
     }
-    if how.shown != Shown::Table || !(surroundings.env.stdin_is_terminal && surroundings.env.stderr_is_terminal) {
+    if how.shown != Shown::Table || !(call.env.stdin_is_terminal && call.env.stderr_is_terminal) {
         return Err(Error::usage("nothing is removed without a yes, and there is no terminal to ask on")
             .hint("say --yes to remove it, or --dry-run to only look"));
     }
@@ -282,25 +282,30 @@ fn agree(surroundings: &Surroundings<'_>, plan: &PrunePlan, how: How) -> Result<
     Err(Error::failed("nothing was removed: that was not a yes"))
 }
 
-fn warm(flags: &cli::CacheWarm, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let (session, reporter) = surroundings.build_session()?;
+fn warm(flags: &cli::CacheWarm, call: &Call<'_>) -> Result<Finished> {
+    let (session, reporter) = call.build_session()?;
     let destination = Destination::Output("type=cacheonly".to_owned());
-    let request = Request {
+    let request = BuildRequest {
         services: flags.services.clone(),
         force: true,
         no_cache_to: (flags.tier == Tier::Engine).then(|| "the engine keeps its own".to_owned()),
         warms: Some(flags.tier),
-        ..Request::new(format!("cache warm --tier {}", flags.tier.as_str()), destination, &session.config, pool::builds_at_once())
+        ..BuildRequest::new(
+            format!("cache warm --tier {}", flags.tier.as_str()),
+            destination,
+            &session.config,
+            pool::builds_at_once(),
+        )
     };
     if flags.dry_run {
-        let ran = run::run(surroundings.app, session, Job::build(request).look())?;
+        let ran = run::run(call.app, session, Job::build(request).without_effects())?;
         reporter.finish();
         tell_commands(&ran, flags.json)?;
         return Ok(Finished::Well);
     }
-    let ran = run::run(surroundings.app, session, Job::build(request))?;
+    let ran = run::run(call.app, session, Job::build(request))?;
     reporter.finish();
-    let finished = conclude(surroundings, &ran.session, ran.record(), flags.json)?;
+    let finished = conclude(call, &ran.session, ran.record(), flags.json)?;
     match unwritten(ran.record(), flags.tier) {
         Some(why) if finished == Finished::Well => {
             Err(Error::failed(format!("the tier {} was not filled: {why}", flags.tier.as_str()))

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::{self, CiPart};
 use crate::command::build::branch_tags;
-use crate::command::{Finished, Surroundings, print_json};
+use crate::command::{Call, Finished, print_json};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -20,7 +20,7 @@ use monoship_core::secret::mask;
 use monoship_github::actions::Runner;
 use monoship_github::token::GhaAccess;
 use monoship_github::trigger::{self, Action, CacheUse, CiPlan, System, Trigger};
-use monoship_plan::request::{Destination, Missing, Release, Request, Since};
+use monoship_plan::request::{BuildRequest, Destination, Missing, ReleaseRequest, Since};
 use monoship_steps::Session;
 use monoship_steps::checkout;
 
@@ -42,46 +42,46 @@ struct Shown<'a> {
 ///
 /// # Errors
 /// An event that cannot be understood or must not be built; whatever keeps the work from coming to an outcome.
-pub fn run(flags: &cli::Ci, surroundings: &Surroundings<'_>) -> Result<Finished> {
+pub fn run(flags: &cli::Ci, call: &Call<'_>) -> Result<Finished> {
     if let Some(CiPart::Workflow(own)) = &flags.part {
         let ignored = [(flags.event.is_some(), "--event"), (flags.allow_stand_ins, "--allow-stand-ins"), (flags.json, "--json")];
         if let Some((_, flag)) = ignored.iter().find(|(given, _)| *given) {
             return Err(Error::usage(format!("{flag} means nothing for `ci workflow`, which writes files")).hint("leave it out"));
         }
-        return workflow::run(own, surroundings);
+        return workflow::run(own, call);
     }
-    let env = surroundings.env;
+    let env = call.env;
     let runner = Runner::from_env(env);
     let understood = CiPlan::detect(env, flags.event.as_deref(), flags.tag.as_deref())?;
     begin(env, &understood);
     let mut page = Page::new(&understood, flags.part.as_ref());
     let done = match &understood.action {
         Action::Nothing { .. } => Ok(Finished::Well),
-        _ => work(flags, surroundings, &understood, &mut page),
+        _ => work(flags, call, &understood, &mut page),
     };
-    page.tell(&runner, done.as_ref(), surroundings)?;
+    page.tell(&runner, done.as_ref(), call)?;
     if flags.json && done.is_ok() {
         print_json(&Shown { version: VERSION, understood: &understood, outputs: &page.outputs })?;
     }
     done
 }
 
-fn work(flags: &cli::Ci, surroundings: &Surroundings<'_>, understood: &CiPlan, page: &mut Page) -> Result<Finished> {
+fn work(flags: &cli::Ci, call: &Call<'_>, understood: &CiPlan, page: &mut Page) -> Result<Finished> {
     if understood.action == Action::Upkeep && flags.part.is_some() {
         return Err(Error::usage(format!("{} has no parts", understood.trigger)).hint("run `cargo xtask ci`"));
     }
     let (session, reporter) = match flags.part {
-        Some(CiPart::Plan | CiPart::Publish) => surroundings.session()?,
-        _ => surroundings.build_session()?,
+        Some(CiPart::Plan | CiPart::Publish) => call.session()?,
+        _ => call.build_session()?,
     };
-    let event = Event::new(flags, surroundings, understood, &session)?;
+    let event = Event::new(flags, call, understood, &session)?;
     match &flags.part {
         None => parts::all(&event, reporter, page),
         Some(CiPart::Plan) => parts::plan(&event, reporter, page),
         Some(CiPart::Base) => parts::base(&event, reporter, page),
         Some(CiPart::Service { name }) => parts::service(&event, reporter, page, name),
         Some(CiPart::Publish) => parts::publish(&event, reporter, page),
-        Some(CiPart::Workflow(flags)) => workflow::run(flags, surroundings),
+        Some(CiPart::Workflow(flags)) => workflow::run(flags, call),
     }
 }
 
@@ -124,17 +124,17 @@ fn compared_with(session: &Session, since: &trigger::Since, commit: &str) -> Res
 /// An event: what it asks for, as every part of the work needs it.
 struct Event<'a> {
     flags: &'a cli::Ci,
-    surroundings: &'a Surroundings<'a>,
+    call: &'a Call<'a>,
     understood: &'a CiPlan,
     session: &'a Session,
     /// The commit that is built.
     commit: String,
-    release: Option<Release>,
-    request: Request,
+    release: Option<ReleaseRequest>,
+    request: BuildRequest,
 }
 
 impl<'a> Event<'a> {
-    fn new(flags: &'a cli::Ci, surroundings: &'a Surroundings<'a>, understood: &'a CiPlan, session: &'a Session) -> Result<Self> {
+    fn new(flags: &'a cli::Ci, call: &'a Call<'a>, understood: &'a CiPlan, session: &'a Session) -> Result<Self> {
         let git = session.git();
         let head = || understood.commit.as_ref().map_or_else(|| git.resolve("HEAD"), |commit| Ok(commit.to_string()));
         let (release, commit) = match &understood.action {
@@ -142,11 +142,11 @@ impl<'a> Event<'a> {
                 let (tag, commit) = checkout::resolve(&git, &tag.as_str().parse::<ReleaseTag>()?)?;
                 let missing = if *release_must_exist { Missing::Fail } else { Missing::ToFile };
                 (
-                    Some(Release {
+                    Some(ReleaseRequest {
                         missing,
                         prerelease: *prerelease,
                         allow_stand_ins: flags.allow_stand_ins,
-                        ..Release::new(tag)
+                        ..ReleaseRequest::new(tag)
                     }),
                     commit,
                 )
@@ -167,9 +167,9 @@ impl<'a> Event<'a> {
         let command = flags.part.as_ref().map_or_else(|| "ci".to_owned(), |part| format!("ci {}", page::word(part)));
         let plain = match &release {
             Some(release) => release.build(&session.config, builds_at_once()),
-            None => Request::new(command, destination, &session.config, builds_at_once()),
+            None => BuildRequest::new(command, destination, &session.config, builds_at_once()),
         };
-        let request = Request {
+        let request = BuildRequest {
             locked: true,
             // What is pushed must be whole: there the registry says what is missing, and the change only says why.
             unaffected_too: understood.pushes(),
@@ -181,6 +181,6 @@ impl<'a> Event<'a> {
             },
             ..plain
         };
-        Ok(Self { flags, surroundings, understood, session, commit, release, request })
+        Ok(Self { flags, call, understood, session, commit, release, request })
     }
 }

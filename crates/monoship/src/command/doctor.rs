@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print, print_json};
+use crate::command::{Call, Finished, print, print_json};
 use monoship_core::error::Result;
 use monoship_core::text::{clean, pad};
 use monoship_report::{Paint, colour};
@@ -27,17 +27,17 @@ struct Shown<'a> {
 ///
 /// # Errors
 /// When standard output cannot be written: what is wrong with the repository is a finding, and no error.
-pub fn run(flags: &cli::Doctor, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let home = surroundings.home();
-    let config = home.as_ref().ok().map(|home| surroundings.config(home));
-    let checkup = Checkup::new(surroundings.env, home, config, surroundings.shutdown)?;
+pub fn run(flags: &cli::Doctor, call: &Call<'_>) -> Result<Finished> {
+    let home = call.home();
+    let config = home.as_ref().ok().map(|home| call.config(home));
+    let checkup = Checkup::new(call.env, home, config, call.shutdown)?;
     let findings = checkup.findings();
-    surroundings.shutdown.check()?;
+    call.shutdown.check()?;
     let verdict = worst(&findings);
     if flags.json {
         print_json(&Shown { version: VERSION, verdict, findings: &findings })?;
     } else {
-        let paint = Paint { colour: colour(surroundings.env, surroundings.env.stdout_is_terminal) };
+        let paint = Paint { colour: colour(call.env, call.env.stdout_is_terminal) };
         print(&(findings.iter().map(|finding| line(finding, paint)).collect::<String>() + &conclusion(&findings, paint)))?;
     }
     Ok(if verdict == Severity::Problem { Finished::Badly } else { Finished::Well })

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Call, Finished, print};
 use monoship_core::error::{Error, Result};
 use monoship_init::dockerfile::Found;
 use monoship_init::generated::{self, Refresh};
@@ -16,15 +16,15 @@ use monoship_init::{Adoption, Change, VERSION, Wanted};
 ///
 /// # Errors
 /// As the stage's.
-pub fn run(flags: &cli::Init, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let cwd = &surroundings.env.cwd;
+pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
+    let cwd = &call.env.cwd;
     let dir = cwd.join(&flags.dir);
     let root = dir.canonicalize().map_err(|e| Error::io("find", &dir, e))?;
     if flags.refresh {
-        return refresh(flags, &root, surroundings);
+        return refresh(flags, &root, call);
     }
     let name = flags.name.clone().map_or_else(|| tool(&root), Ok)?;
-    let wanted = Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, shutdown: surroundings.shutdown };
+    let wanted = Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, shutdown: call.shutdown };
     let adoption = monoship_init::plan(&wanted)?;
     if !flags.dry_run {
         monoship_init::apply(&adoption)?;
@@ -75,9 +75,9 @@ fn found(found: &Found) -> String {
     text
 }
 
-fn refresh(flags: &cli::Init, root: &Path, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let config = surroundings.config(root)?;
-    let files = generated::outdated(root, &config, surroundings.shutdown)?;
+fn refresh(flags: &cli::Init, root: &Path, call: &Call<'_>) -> Result<Finished> {
+    let config = call.config(root)?;
+    let files = generated::outdated(root, &config, call.shutdown)?;
     if files.is_empty() {
         print(&format!("every generated file is as monoship {VERSION} writes it\n"))?;
         return Ok(Finished::Well);

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print, print_json};
+use crate::command::{Call, Finished, print, print_json};
 use monoship_core::error::{Error, Result};
 use monoship_docker::layers::{Place, Summary};
 use monoship_report::{Paint, colour};
-use monoship_steps::layers::{self, Request};
+use monoship_steps::layers::{self, LayersRequest};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;
@@ -23,23 +23,23 @@ struct Shown {
 ///
 /// # Errors
 /// As the stage's.
-pub fn run(flags: &cli::Layers, surroundings: &Surroundings<'_>) -> Result<Finished> {
+pub fn run(flags: &cli::Layers, call: &Call<'_>) -> Result<Finished> {
     if let (Some(tag), Some(image)) = (&flags.tag, flags.subjects.iter().find(|subject| subject.contains(['/', ':', '@']))) {
         return Err(Error::usage(format!("--tag {tag} is for services, and `{image}` is an image by its whole name"))
             .hint("put the tag into the name, or name the service"));
     }
-    let (session, reporter) = surroundings.session()?;
+    let (session, reporter) = call.session()?;
     let place = flags.from.map(|from| match from {
         cli::Store::Engine => Place::Engine,
         cli::Store::Registry => Place::Registry,
     });
     let (subjects, tag, platform) = (flags.subjects.clone(), flags.tag.clone(), flags.platform.clone());
-    let images = layers::look(&session, &Request { subjects, tag, platform, place, compare: true, partial: false })?;
+    let images = layers::look(&session, &LayersRequest { subjects, tag, platform, place, compare: true, partial: false })?;
     reporter.finish();
     if flags.json {
         print_json(&Shown { version: VERSION, images })?;
     } else {
-        let paint = Paint { colour: colour(surroundings.env, surroundings.env.stdout_is_terminal) };
+        let paint = Paint { colour: colour(call.env, call.env.stdout_is_terminal) };
         let texts: Vec<String> = images.iter().map(|image| monoship_report::layers::text(image, flags.top, paint)).collect();
         print(&texts.join("\n"))?;
     }

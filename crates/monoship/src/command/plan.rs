@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::build::into_engine;
-use crate::command::{Finished, Surroundings, print, print_json};
+use crate::command::{Call, Finished, print, print_json};
 use crate::job::Job;
 use crate::run;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
 use monoship_plan::explain::{Reason, summary};
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan, ServicePlan};
 use monoship_steps::Session;
 
@@ -59,14 +59,14 @@ struct ShownService {
 ///
 /// # Errors
 /// As the planning stage's.
-pub fn run(flags: &cli::Plan, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let ahead = surroundings.look_ahead();
-    let (session, reporter) = surroundings.session()?;
-    let session = Session { ahead, ..session };
-    let whole = Request::new("plan", into_engine(), &session.config, pool::builds_at_once());
-    let request = Request { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
+pub fn run(flags: &cli::Plan, call: &Call<'_>) -> Result<Finished> {
+    let early_scan = call.begin_scan();
+    let (session, reporter) = call.session()?;
+    let session = Session { early_scan, ..session };
+    let whole = BuildRequest::new("plan", into_engine(), &session.config, pool::builds_at_once());
+    let request = BuildRequest { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
     // They live as long as the process: taking hundreds of thousands of small things apart would cost a twentieth of a second.
-    let ran = ManuallyDrop::new(run::run(surroundings.app, session, Job::build(request).look())?);
+    let ran = ManuallyDrop::new(run::run(call.app, session, Job::build(request).without_effects())?);
     let plan = ran.progress.plan.as_ref().and_then(|planned| planned.here());
     let plan = plan.ok_or_else(|| Error::failed("this pipeline makes no plan").hint("call `stages::plan` in it"))?;
     reporter.finish();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print, print_json};
+use crate::command::{Call, Finished, print, print_json};
 use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_report::Reporter;
@@ -13,10 +13,10 @@ use monoship_steps::prune::{PruneOptions, PruneReport, write};
 ///
 /// # Errors
 /// As [`write()`].
-pub fn run(flags: &cli::Prune, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let cwd = &surroundings.env.cwd;
-    let workspace = flags.workspace.as_ref().map_or_else(|| surroundings.home(), |dir| Ok(cwd.join(dir)))?;
-    let config = surroundings.config(&workspace)?;
+pub fn run(flags: &cli::Prune, call: &Call<'_>) -> Result<Finished> {
+    let cwd = &call.env.cwd;
+    let workspace = flags.workspace.as_ref().map_or_else(|| call.home(), |dir| Ok(cwd.join(dir)))?;
+    let config = call.config(&workspace)?;
     let options = PruneOptions {
         workspace,
         package: flags.package.clone(),
@@ -27,8 +27,8 @@ pub fn run(flags: &cli::Prune, surroundings: &Surroundings<'_>) -> Result<Finish
         production: flags.prod,
         docker: flags.docker,
     };
-    let report = write(&options.by(&config), surroundings.shutdown)?;
-    let reporter = Reporter::start(surroundings.look(), std::io::stderr());
+    let report = write(&options.by(&config), call.shutdown)?;
+    let reporter = Reporter::start(call.style(), std::io::stderr());
     for warning in &report.warnings {
         reporter.events().notice(Level::Warning, None, warning, None);
     }

@@ -5,14 +5,14 @@ use std::io::Write as _;
 
 use crate::cli;
 use crate::command::build::{commands, conclude};
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Call, Finished, print};
 use crate::context::Progress;
 use crate::job::Job;
 use crate::run::{self, Ran};
 use monoship_core::error::Result;
 use monoship_core::execute::pool;
 use monoship_core::secret::mask;
-use monoship_plan::request::{Missing, Release};
+use monoship_plan::request::{Missing, ReleaseRequest};
 use monoship_steps::Session;
 use monoship_steps::publication;
 use monoship_steps::publish::Step;
@@ -22,38 +22,38 @@ use monoship_steps::update_release::{Outcome, Report};
 ///
 /// # Errors
 /// Whatever keeps the run from coming to an outcome.
-pub fn run(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Finished> {
+pub fn run(flags: &cli::Release, call: &Call<'_>) -> Result<Finished> {
     if flags.notes_only {
-        return notes_only(flags, surroundings);
+        return notes_only(flags, call);
     }
     if flags.dry_run {
-        let (session, reporter) = surroundings.session()?;
-        let job = job(asked(flags, &session), &session).look();
-        let ran = run::run(surroundings.app, session, job)?;
+        let (session, reporter) = call.session()?;
+        let job = job(asked(flags, &session), &session).without_effects();
+        let ran = run::run(call.app, session, job)?;
         reporter.finish();
         let notes = ran.progress.notes.as_ref();
         print(&(announced(&ran) + &notes.map(compared).unwrap_or_default()))?;
         say(&[], notes);
         return Ok(Finished::Well);
     }
-    let (session, reporter) = surroundings.build_session()?;
+    let (session, reporter) = call.build_session()?;
     let job = job(asked(flags, &session), &session);
-    let ran = run::run(surroundings.app, session, job)?;
+    let ran = run::run(call.app, session, job)?;
     reporter.finish();
-    let finished = conclude(surroundings, &ran.session, ran.record(), flags.json)?;
+    let finished = conclude(call, &ran.session, ran.record(), flags.json)?;
     told(&ran.progress, flags.json)?;
     Ok(finished)
 }
 
 /// The job of a release: every service, attested, on pinned bases, to the registry.
-fn job(release: Release, session: &Session) -> Job {
+fn job(release: ReleaseRequest, session: &Session) -> Job {
     let request = release.build(&session.config, pool::builds_at_once());
     Job { release: Some(release), ..Job::build(request) }
 }
 
 /// The notes of a release whose images stand, and nothing else.
-fn notes_only(flags: &cli::Release, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let (session, reporter) = surroundings.session()?;
+fn notes_only(flags: &cli::Release, call: &Call<'_>) -> Result<Finished> {
+    let (session, reporter) = call.session()?;
     let notes = publication::notes_alone(&session, &asked(flags, &session), flags.dry_run)?;
     reporter.finish();
     if flags.dry_run {
@@ -78,8 +78,8 @@ pub(crate) fn told(released: &Progress, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn asked(flags: &cli::Release, session: &Session) -> Release {
-    Release {
+fn asked(flags: &cli::Release, session: &Session) -> ReleaseRequest {
+    ReleaseRequest {
         jobs: flags.jobs,
         missing: if flags.create { Missing::Create } else { Missing::Fail },
         move_tags: flags.move_tags,
@@ -88,7 +88,7 @@ fn asked(flags: &cli::Release, session: &Session) -> Release {
         cancel_earlier: !flags.no_cancel,
         keep_checkout: flags.keep_checkout,
         notes_file: flags.notes_file.as_ref().map(|file| session.env.cwd.join(file)),
-        ..Release::new(flags.tag.clone())
+        ..ReleaseRequest::new(flags.tag.clone())
     }
 }
 

@@ -4,7 +4,7 @@
 mod page;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print, print_json, say};
+use crate::command::{Call, Finished, print, print_json, say};
 use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_report::record::History;
@@ -16,28 +16,28 @@ use monoship_steps::{history, state_dir};
 ///
 /// # Errors
 /// When the history cannot be read or shared, there is no such run, or the page cannot be written.
-pub fn run(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<Finished> {
+pub fn run(flags: &cli::Stats, call: &Call<'_>) -> Result<Finished> {
     if flags.pull || flags.push {
-        share(flags, surroundings)?;
+        share(flags, call)?;
     }
-    let root = state_dir(&surroundings.home()?);
-    let read = History::new(&root, surroundings.shutdown).read()?;
-    let stats = stats::of(&read);
+    let root = state_dir(&call.home()?);
+    let read = History::new(&root, call.shutdown).read()?;
+    let stats = stats::summarise(&read);
     if let Some(file) = &flags.html {
-        let file = surroundings.env.cwd.join(file);
-        page::write(surroundings, &root, flags, &stats, &read.runs, &file)?;
+        let file = call.env.cwd.join(file);
+        page::write(call, &root, flags, &stats, &read.runs, &file)?;
         say(&format!("wrote {}", file.display()));
     }
     if flags.json {
         print_json(&stats)?;
     } else if flags.html.is_none() {
-        print(&shown::text(&stats, Paint { colour: colour(surroundings.env, surroundings.env.stdout_is_terminal) }))?;
+        print(&shown::text(&stats, Paint { colour: colour(call.env, call.env.stdout_is_terminal) }))?;
     }
     Ok(Finished::Well)
 }
 
-fn share(flags: &cli::Stats, surroundings: &Surroundings<'_>) -> Result<()> {
-    let (session, reporter) = surroundings.session()?;
+fn share(flags: &cli::Stats, call: &Call<'_>) -> Result<()> {
+    let (session, reporter) = call.session()?;
     let told = if flags.push {
         let moved = history::push(&session)?;
         format!("{} runs came from the registry, {} went there", moved.came, moved.went)
@@ -59,9 +59,9 @@ mod page {
     use monoship_report::record::stats::Stats;
 
     use crate::cli;
-    use crate::command::Surroundings;
+    use crate::command::Call;
 
-    pub fn write(_: &Surroundings<'_>, _: &Path, _: &cli::Stats, _: &Stats, _: &[PastRun], _: &Path) -> Result<()> {
+    pub fn write(_: &Call<'_>, _: &Path, _: &cli::Stats, _: &Stats, _: &[PastRun], _: &Path) -> Result<()> {
         Err(Error::usage("this program was built without the page")
             .hint("turn on the feature `html` of `monoship` in xtask/Cargo.toml"))
     }

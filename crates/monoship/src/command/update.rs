@@ -1,7 +1,7 @@
 //! `cargo xtask update`: moves the pins of base images in `xtask.lock` to what their tags point to now.
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Call, Finished, print};
 use monoship_core::error::Result;
 use monoship_steps::configuration;
 use monoship_steps::inputs::{self, PINS, digest_of, pinned_images};
@@ -11,8 +11,8 @@ use monoship_steps::project;
 ///
 /// # Errors
 /// When no `FROM` names the image, a tag cannot be resolved, or the file cannot be written.
-pub fn run(flags: &cli::Update, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let (session, reporter) = surroundings.session()?;
+pub fn run(flags: &cli::Update, call: &Call<'_>) -> Result<Finished> {
+    let (session, reporter) = call.session()?;
     let project = project::load(&session, &session.home)?;
     let images = pinned_images(&session, &project)?;
     let path = session.home.join(PINS);

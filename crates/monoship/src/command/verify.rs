@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print, print_json};
+use crate::command::{Call, Finished, print, print_json};
 use monoship_core::error::{Error, Result};
 use monoship_docker::cosign::Signer;
 use monoship_steps::Session;
@@ -30,8 +30,8 @@ struct Shown<'a> {
 ///
 /// # Errors
 /// When something could not be looked up, or a check failed, which is printed before.
-pub fn run(flags: &cli::Verify, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let (session, reporter) = surroundings.session()?;
+pub fn run(flags: &cli::Verify, call: &Call<'_>) -> Result<Finished> {
+    let (session, reporter) = call.session()?;
     let claims = claims::gather(&session, &flags.tag)?;
     let cosign = Some(signing::cosign(&session)).filter(|cosign| (flags.key.is_some() || claims.signed()) && cosign.is_there());
     if flags.key.is_some() && cosign.is_none() {

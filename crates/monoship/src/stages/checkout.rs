@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use monoship_core::error::Result;
 use monoship_core::execute::group::Group;
-use monoship_plan::request::{Release, Request};
+use monoship_plan::request::{BuildRequest, ReleaseRequest};
 
 use crate::context::Context;
 use crate::job::Job;
@@ -38,7 +38,7 @@ pub(crate) struct Inner {
     /// The commit, where it is one's.
     pub commit: Option<String>,
     /// What is asked for; of a release, by the configuration of its commit.
-    pub request: Request,
+    pub request: BuildRequest,
     /// What is released, where this run publishes it.
     pub version: Option<Version>,
     // In this order: the checkout is gone before the next run of the same release may begin.
@@ -48,7 +48,7 @@ pub(crate) struct Inner {
 
 /// A version that is to be published, with all that can be refused before anything is built.
 pub(crate) struct Version {
-    pub release: Release,
+    pub release: ReleaseRequest,
     pub naming: Naming,
     pub signing: Option<Signing>,
 }
@@ -84,7 +84,7 @@ pub fn checkout(cx: &Context) -> Result<Tree> {
     let (release, commit) = match (&job.release, &job.commit) {
         (Some(release), None) => {
             let (tag, commit) = steps::resolve(&session.git(), &release.tag)?;
-            (Some(Release { tag, ..release.clone() }), Some(commit))
+            (Some(ReleaseRequest { tag, ..release.clone() }), Some(commit))
         }
         (release, commit) => (release.clone(), commit.clone()),
     };
@@ -127,21 +127,21 @@ fn hold(session: &Session, job: &Job, version: Option<&Version>, commit: &str) -
 }
 
 /// What a release asks of its build where the configuration decides: it was asked for before its commit was known.
-fn by_configuration(asked: &Request, release: &Release, session: &Session) -> Request {
+fn by_configuration(asked: &BuildRequest, release: &ReleaseRequest, session: &Session) -> BuildRequest {
     let plain = release.build(&session.config, asked.jobs);
-    Request { provenance: plain.provenance, sbom: plain.sbom, ..asked.clone() }
+    BuildRequest { provenance: plain.provenance, sbom: plain.sbom, ..asked.clone() }
 }
 
 impl Inner {
-    fn of_working_tree(session: &Session, request: &Request) -> Self {
+    fn of_working_tree(session: &Session, request: &BuildRequest) -> Self {
         let (session, root) = (session.clone(), Some(session.home.clone()));
         Self { session, root, commit: None, request: request.clone(), version: None, _held: None, _alone: None }
     }
 }
 
 impl Version {
-    fn new(session: &Session, release: Release, commit: &str, job: &Job) -> Result<Self> {
-        let signing = if job.only_looks() { None } else { Signing::of(session)? };
+    fn new(session: &Session, release: ReleaseRequest, commit: &str, job: &Job) -> Result<Self> {
+        let signing = if job.only_looks() { None } else { Signing::configured(session)? };
         let naming = Naming::of_release(session, &release.tag, commit, &release)?;
         Ok(Self { release, naming, signing })
     }

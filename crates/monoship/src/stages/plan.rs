@@ -6,7 +6,7 @@ use std::sync::Arc;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_docker::engine::Engine;
-use monoship_plan::request::{Destination, Request};
+use monoship_plan::request::{BuildRequest, Destination};
 use monoship_report::results::PlanFile;
 
 use crate::context::Context;
@@ -67,7 +67,7 @@ pub fn prepare(cx: &Context, tree: &Tree) -> Result<Ready> {
     Ok(Ready { inner: Arc::new(Inner { tree, ground }) })
 }
 
-fn ground(cx: &Context, session: &Session, request: &Request, root: &std::path::Path) -> Result<Ground> {
+fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::path::Path) -> Result<Ground> {
     let (project, engine) = rayon::join(|| project::load(session, root), || engine(cx, session));
     // The monorepo's errors first: they are nearer to the user.
     let (mut project, engine) = (project?, engine?);

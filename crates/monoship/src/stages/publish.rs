@@ -153,7 +153,7 @@ fn put(session: &Session, items: Vec<Item>, naming: &Naming, version: Option<&Ve
     }
     let publication = steps::plan(&publication::request(session, items, naming), &session.registry)?;
     // A branch's images are what the next release carries forward: only what is signed is taken then.
-    let of_branch = if version.is_none() { signing::of_branch(session) } else { None };
+    let of_branch = if version.is_none() { signing::for_branch(session) } else { None };
     if let Some(signing) = version.and_then(|version| version.signing.as_ref()).or(of_branch.as_ref()) {
         signing.sign(session, &publication)?;
     }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::explain::explain;
 use crate::part::Kind;
-use monoship_workspace::dockerfile::{Dockerfile, Request};
+use monoship_workspace::dockerfile::{Dockerfile, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{File, Tree};
 use monoship_workspace::sent::Sent;
@@ -129,8 +129,9 @@ impl World {
         let args: BTreeMap<String, String> = (0..SERVICES).map(|n| (format!("MODE{n}"), self.args[n].to_string())).collect();
         let target = format!("s{service}");
         let names = contexts.keys().cloned().collect();
-        let slice =
-            dockerfile.slice(&Request { target: &target, contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
+        let slice = dockerfile
+            .slice(&SliceRequest { target: &target, contexts: &names, args: &args, platforms: &[], own: None })
+            .unwrap();
         let pin =
             |image: &ImageRef| Some(if image.repository() == "library/node" { self.base } else { self.other_base }.to_string());
         Inputs::new(&Facts {
@@ -284,7 +285,8 @@ fn the_format_of_version_2_does_not_move() {
 fn an_image_without_a_pin_is_refused() {
     let dockerfile = Dockerfile::parse("Dockerfile".as_ref(), "FROM node:24 AS api\n").unwrap();
     let (empty, none, tree, ignore) = (BTreeMap::new(), BTreeSet::new(), Tree::default(), Ignore::default());
-    let slice = dockerfile.slice(&Request { target: "api", contexts: &none, args: &empty, platforms: &[], own: None }).unwrap();
+    let slice =
+        dockerfile.slice(&SliceRequest { target: "api", contexts: &none, args: &empty, platforms: &[], own: None }).unwrap();
     let sent = Sent::of_tree(&tree, &ignore);
     let main = MainContext::new(&sent);
     let facts = Facts {

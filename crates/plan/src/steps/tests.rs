@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::fingerprint::{Facts, Parts};
 use crate::part::{Kind, MainContext};
-use monoship_workspace::dockerfile::{Dockerfile, Request};
+use monoship_workspace::dockerfile::{Dockerfile, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{File, Tree};
 use monoship_workspace::sent::Sent;
@@ -60,7 +60,8 @@ fn changed(given: &Given<'_>) -> Vec<String> {
         ]);
         let args = BTreeMap::from([("LEVEL".to_owned(), given.level.to_owned()), ("UNUSED".to_owned(), "1".to_owned())]);
         let names: BTreeSet<String> = contexts.keys().cloned().collect();
-        let slice = file.slice(&Request { target: "end", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
+        let slice =
+            file.slice(&SliceRequest { target: "end", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
         let files = ["packages/x/b.ts", "packages/y/c.ts"].map(|path| File::new(path, false, &id(given.main)).unwrap());
         let (tree, ignore) = (Tree::from_files(files.to_vec()), Ignore::default());
         let inputs = Inputs::new(&Facts {
@@ -115,7 +116,7 @@ fn a_lock_entry_is_taken_in_by_the_install() {
     let file =
         Dockerfile::parse(Path::new("Dockerfile"), "FROM node AS a\nRUN --mount=from=manifests,target=/m install\n").unwrap();
     let (names, args) = (BTreeSet::from(["manifests".to_owned()]), BTreeMap::new());
-    let slice = file.slice(&Request { target: "a", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
+    let slice = file.slice(&SliceRequest { target: "a", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
     let (tree, ignore) = (Tree::default(), Ignore::default());
     let inputs = |version: &str| {
         let contexts = BTreeMap::from([("manifests".to_owned(), Parts::from([("lock".to_owned(), lock(version))]))]);

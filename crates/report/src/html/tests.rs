@@ -63,7 +63,7 @@ pub(super) fn run() -> RunRecord {
 
 fn whole_page() -> String {
     let read = Read { runs: (0..60).map(past_run).collect(), damaged: 0, newer: 0 };
-    let stats = stats::of(&read);
+    let stats = stats::summarise(&read);
     let layers = [ImageLayers {
         service: "api".to_owned(),
         layers: vec![("FROM node".to_owned(), 70_000_000), ("COPY <x>".to_owned(), 9_000_000)],
@@ -116,7 +116,7 @@ fn every_tag_that_opens_closes() {
 
 #[test]
 fn an_empty_history_gives_a_page_too() {
-    let stats = stats::of(&Read::default());
+    let stats = stats::summarise(&Read::default());
     let html = page(&Page { run: None, stats: &stats, history: &[], layers: &[] });
     assert!(html.contains("<h1>cargo xtask stats</h1>") && !html.contains("NaN"));
 }

@@ -45,7 +45,7 @@ impl Stretch {
 }
 
 /// Every stretch of a run, by task and beginning, the critical ones marked.
-pub(super) fn of(run: &RunRecord) -> Vec<Stretch> {
+pub(super) fn stretches(run: &RunRecord) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> =
         run.tasks.iter().enumerate().flat_map(|(index, task)| of_task(index, task, run.started)).collect();
     for index in critical(&stretches, run) {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn stretches_lie_where_the_record_has_them() {
         let run = run();
-        let stretches = of(&run);
+        let stretches = stretches(&run);
         for stretch in &stretches {
             let task = &run.tasks[stretch.task];
             let steps = task.steps.iter().filter_map(|step| Some((step.started?, step.took_ms, step.name.as_str())));
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_critical_path_goes_from_the_base_through_the_slowest_service_to_the_end() {
-        let critical: Vec<String> = of(&run()).into_iter().filter(|s| s.is_critical).map(|s| s.label).collect();
+        let critical: Vec<String> = stretches(&run()).into_iter().filter(|s| s.is_critical).map(|s| s.label).collect();
         let expected = [
             "sending the context",
             "[base 2/2] RUN pnpm fetch",
@@ -176,6 +176,6 @@ mod tests {
     #[test]
     fn a_run_without_tasks_has_no_timeline() {
         let run = RunRecord { tasks: Vec::new(), ..run() };
-        assert_eq!(of(&run), []);
+        assert_eq!(stretches(&run), []);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::{Look, Reporter};
+use crate::{Reporter, Style};
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -59,7 +59,7 @@ fn story() -> Vec<Event> {
 
 fn shown(mode: Mode, paint: Paint, events: Vec<Event>) -> String {
     let sink = Sink::default();
-    let reporter = Reporter::start(Look { mode, paint }, sink.clone());
+    let reporter = Reporter::start(Style { mode, paint }, sink.clone());
     let to = reporter.events();
     for event in events {
         to.emit(event);
@@ -137,7 +137,7 @@ fn a_reader_that_has_gone_stops_nothing() {
             Err(std::io::ErrorKind::BrokenPipe.into())
         }
     }
-    let reporter = Reporter::start(Look { mode: Mode::Plain, paint: Paint::PLAIN }, Broken);
+    let reporter = Reporter::start(Style { mode: Mode::Plain, paint: Paint::PLAIN }, Broken);
     for event in story() {
         reporter.events().emit(event);
     }

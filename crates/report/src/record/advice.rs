@@ -14,7 +14,7 @@ const LARGER: f64 = 0.10;
 const LOW_HIT_RATE: f64 = 0.3;
 
 /// Advice on services and tiers that have at least `enough` builds.
-pub(super) fn of(services: &[ServiceStats], tiers: &[TierStats], enough: usize) -> Vec<String> {
+pub(super) fn advise(services: &[ServiceStats], tiers: &[TierStats], enough: usize) -> Vec<String> {
     let services = services.iter().filter(|service| service.built.count >= enough).flat_map(on_service);
     let tiers = tiers.iter().filter(|tier| tier.verdicts.values().sum::<usize>() >= enough).flat_map(on_tier);
     services.chain(tiers).collect()
@@ -118,20 +118,22 @@ mod tests {
 
     #[test]
     fn what_got_slower_misses_the_cache_or_grew_is_told_with_its_number() {
-        let advice = of(&[service(10)], &[], 5);
+        let advice = advise(&[service(10)], &[], 5);
         assert_eq!(advice.len(), 3, "{advice:#?}");
         assert!(advice[0].starts_with("builds of api got 40 % slower") && advice[1].starts_with("only 12 % of api's"));
         assert!(advice[2].starts_with("the image of api grew by 20.0 MB to 120 MB"));
-        assert!(of(&[service(4)], &[], 5).is_empty(), "four builds are no ground for advice");
+        assert!(advise(&[service(4)], &[], 5).is_empty(), "four builds are no ground for advice");
     }
 
     #[test]
     fn a_tier_that_costs_more_than_it_saves_is_told() {
-        assert!(of(&[], &[tier(60_000, 5_000, "used")], 5)[0].starts_with("the registry cache cost 1m 00s and saved about 5.0s"));
-        assert!(of(&[], &[tier(5_000, 60_000, "used")], 5).is_empty());
+        assert!(
+            advise(&[], &[tier(60_000, 5_000, "used")], 5)[0].starts_with("the registry cache cost 1m 00s and saved about 5.0s")
+        );
+        assert!(advise(&[], &[tier(5_000, 60_000, "used")], 5).is_empty());
         let unknown = TierStats { unmeasured: 1, ..tier(60_000, 5_000, "used") };
-        assert!(of(&[], &[unknown], 5).is_empty(), "what was never measured is no ground for advice");
-        assert!(of(&[], &[tier(0, 0, "missing")], 5)[0].contains("missing in 10 of 10 builds"));
-        assert!(of(&[], &[tier(0, 0, "unreachable")], 5)[0].contains("could not be reached in 10 of 10"));
+        assert!(advise(&[], &[unknown], 5).is_empty(), "what was never measured is no ground for advice");
+        assert!(advise(&[], &[tier(0, 0, "missing")], 5)[0].contains("missing in 10 of 10 builds"));
+        assert!(advise(&[], &[tier(0, 0, "unreachable")], 5)[0].contains("could not be reached in 10 of 10"));
     }
 }

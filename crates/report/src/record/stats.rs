@@ -171,7 +171,7 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 
 /// Computes everything.
 #[must_use]
-pub fn of(read: &Read) -> Stats {
+pub fn summarise(read: &Read) -> Stats {
     let runs = &read.runs;
     let count = |outcome| runs.iter().filter(|run| run.outcome == outcome).count();
     let done: Vec<u64> = runs.iter().filter(|run| run.outcome == Outcome::Succeeded).map(|run| run.took).collect();
@@ -184,7 +184,7 @@ pub fn of(read: &Read) -> Stats {
         let sum: &mut u64 = spent.entry(*kind).or_default();
         *sum = sum.saturating_add(*ms);
     }
-    let advice = super::advice::of(&services, &tiers, ENOUGH);
+    let advice = super::advice::advise(&services, &tiers, ENOUGH);
     Stats {
         version: super::history::VERSION,
         since: runs.first().map(|run| run.started),
@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     fn stats(runs: u32) -> Stats {
-        of(&Read { runs: (0..runs).map(run).collect(), damaged: 1, newer: 2 })
+        summarise(&Read { runs: (0..runs).map(run).collect(), damaged: 1, newer: 2 })
     }
 
     #[test]
@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn an_empty_history_has_empty_statistics() {
-        let stats = of(&Read::default());
+        let stats = summarise(&Read::default());
         assert_eq!((stats.runs, stats.total.count, stats.services.len(), stats.advice.len()), (0, 0, 0, 0));
         serde_json::to_string(&stats).unwrap();
     }
@@ -432,7 +432,7 @@ mod tests {
         let api = runs[0].tasks.iter_mut().find(|task| task.task.to_string() == "api").unwrap();
         (api.cached, api.total) = (12, 12);
         api.ran.clear();
-        let stats = of(&Read { runs, damaged: 0, newer: 0 });
+        let stats = summarise(&Read { runs, damaged: 0, newer: 0 });
         let tier = |name: &str| stats.tiers.iter().find(|tier| tier.tier == name).unwrap();
         assert_eq!(tier("registry").verdicts, BTreeMap::from([("used".to_owned(), 40)]));
         assert_eq!((tier("registry").importing, tier("registry").exporting), (40 * (210 + 90), 40 * 1_500));
@@ -447,7 +447,7 @@ mod tests {
         let hit_by = |ci: bool, change: fn(&mut PastTask)| -> Vec<String> {
             let mut run = PastRun { ci, ..run(0) };
             run.tasks.iter_mut().for_each(change);
-            let tiers = of(&Read { runs: vec![run], damaged: 0, newer: 0 }).tiers;
+            let tiers = summarise(&Read { runs: vec![run], damaged: 0, newer: 0 }).tiers;
             tiers.into_iter().filter(|tier| tier.hit_rate.is_some()).map(|tier| tier.tier).collect()
         };
         let unfetched = |task: &mut PastTask| {

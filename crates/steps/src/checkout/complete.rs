@@ -7,7 +7,7 @@ use monoship_core::error::{Error, Result};
 use monoship_plan::config::Config;
 use monoship_plan::config::given::ContextSource;
 use monoship_plan::services::{Service, discover};
-use monoship_workspace::dockerfile::Request;
+use monoship_workspace::dockerfile::SliceRequest;
 use monoship_workspace::git::File;
 use monoship_workspace::prune::Content;
 use monoship_workspace::sent::left_in;
@@ -97,7 +97,7 @@ impl Needs<'_> {
         for (target, args, platforms, given, is_service) in targets.chain([base]) {
             let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().collect();
             contexts.extend(self.pruned.iter().filter(|_| is_service).map(|name| (*name).to_owned()));
-            let slice = self.project.dockerfile.slice(&Request { target, contexts: &contexts, args, platforms, own: None });
+            let slice = self.project.dockerfile.slice(&SliceRequest { target, contexts: &contexts, args, platforms, own: None });
             for source in slice.iter().flat_map(monoship_workspace::dockerfile::Slice::sources) {
                 let seen = absent.iter().filter(|path| source.sees(path));
                 found.extend(seen.map(|path| ((*path).to_owned(), Some(source.line))));

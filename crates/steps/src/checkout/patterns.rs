@@ -34,7 +34,7 @@ pub(super) fn are_default(config: &Config) -> bool {
 ///
 /// # Errors
 /// When git cannot be run.
-pub(super) fn of(config: &Config, git: &Git, commit: &str) -> Result<Vec<String>> {
+pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<String>> {
     let mut all = config.checkout_patterns.clone();
     let mut add = |pattern: String| {
         if !all.contains(&pattern) {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Checkup, Finding, Monorepo, Severity};
 use monoship_workspace::Workspace;
-use monoship_workspace::dockerfile::{Request, Slice};
+use monoship_workspace::dockerfile::{Slice, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
 
 /// What an install reads at the root, where it is there.
@@ -57,7 +57,8 @@ fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Fin
         let contexts = BTreeSet::new();
         for service in checkup.services() {
             let (args, platforms) = (&service.build_args, &service.platforms[..]);
-            let slice = dockerfile.slice(&Request { target: &service.target, contexts: &contexts, args, platforms, own: None });
+            let slice =
+                dockerfile.slice(&SliceRequest { target: &service.target, contexts: &contexts, args, platforms, own: None });
             let sources = slice.iter().flat_map(Slice::sources).map(|source| source.pattern.clone());
             needed.extend(sources.filter(|path| !path.contains(['*', '?', '[']) && monorepo.root.join(path).is_file()));
         }

@@ -6,7 +6,7 @@ use super::{Checkup, Finding, Monorepo, Severity};
 use crate::configuration;
 use crate::inputs::PINS;
 use monoship_plan::services::no_target;
-use monoship_workspace::dockerfile::{Dockerfile, Request, Stage};
+use monoship_workspace::dockerfile::{Dockerfile, SliceRequest, Stage};
 
 /// What tells BuildKit to put cache metadata into an image.
 const INLINE: &str = "BUILDKIT_INLINE_CACHE";
@@ -91,7 +91,7 @@ fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> 
     let images = checkup.services().iter().filter_map(|service| {
         let (args, platforms) = (&service.build_args, &service.platforms[..]);
         let slice =
-            dockerfile.slice(&Request { target: &service.target, contexts: &contexts, args, platforms, own: None }).ok()?;
+            dockerfile.slice(&SliceRequest { target: &service.target, contexts: &contexts, args, platforms, own: None }).ok()?;
         Some(slice.images().map(|base| base.image).collect::<Vec<_>>())
     });
     let images: BTreeSet<_> = images.flatten().filter(|image| pins.get(image).is_none()).map(|image| image.familiar()).collect();

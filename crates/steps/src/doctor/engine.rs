@@ -11,7 +11,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
             vec![Finding::error(Severity::Problem, "engine-unreachable", error, "start it, or unset what points at it")]
         }
         Ok(None) => none(checkup.config.engine, existing::lacks_plugin(&checkup.env), rustix::process::geteuid().is_root()),
-        Ok(Some(engine)) => of(checkup, engine),
+        Ok(Some(engine)) => findings(checkup, engine),
     }
 }
 
@@ -33,7 +33,7 @@ fn none(choice: EngineChoice, lacks_plugin: bool, is_root: bool) -> Vec<Finding>
     found
 }
 
-fn of(checkup: &Checkup, engine: &Engine) -> Vec<Finding> {
+fn findings(checkup: &Checkup, engine: &Engine) -> Vec<Finding> {
     let mut found = Vec::new();
     let (can, buildx) = (&engine.capabilities, engine.buildx_version);
     let version = engine.engine_version.map(|version| format!("engine {version}, ")).unwrap_or_default();

@@ -12,7 +12,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let mut found = Vec::new();
     match Runs::new(&state).latest() {
         None => found.push(Finding::good("nothing was built here yet")),
-        Some((_, record)) => found.extend(of(checkup, &record)),
+        Some((_, record)) => found.extend(findings(checkup, &record)),
     }
     let entries = std::fs::read_dir(state.join("publish")).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json")) {
@@ -34,7 +34,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     found
 }
 
-fn of(checkup: &Checkup, record: &RunRecord) -> Vec<Finding> {
+fn findings(checkup: &Checkup, record: &RunRecord) -> Vec<Finding> {
     let mut found = Vec::new();
     let transfers = record.tasks.iter().flat_map(|task| task.cache_imports.iter().chain(&task.cache_exports));
     // A cache that is not there yet is no error: BuildKit words it so.

@@ -6,7 +6,7 @@ use monoship_core::execute::pool::in_parallel;
 use std::time::SystemTime;
 
 use crate::Session;
-use crate::upkeep::Looking;
+use crate::upkeep::TierReader;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::time::rfc3339;
@@ -135,5 +135,5 @@ pub fn remove(session: &Session, place: &ImageRef, parts: &[Digest]) -> Result<(
         return Ok(());
     }
     let api = session.github()?;
-    Looking::of(session, api.as_ref().map_err(|why| *why)).delete_all(&place.without_reference(), parts)
+    TierReader::new(session, api.as_ref().map_err(|why| *why)).delete_all(&place.without_reference(), parts)
 }

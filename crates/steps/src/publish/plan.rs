@@ -4,7 +4,7 @@ use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
 use super::annotate::annotated;
-use super::{Item, Journal, Plan, Request, ServicePlan, Step, TagPlan};
+use super::{Item, Journal, Plan, PublishRequest, ServicePlan, Step, TagPlan};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::manifest::{Descriptor, Document, Raw};
@@ -15,7 +15,7 @@ use monoship_docker::registry::{Access, Registry};
 /// # Errors
 /// Every image that does not stand and every repository that may not be written, named at once; a version that exists with other
 /// content; a registry that cannot be reached; a journal that cannot be read.
-pub fn plan(request: &Request, registry: &Registry) -> Result<Plan> {
+pub fn plan(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
     let plan = preview(request, registry)?;
     may_push(&plan.services, registry)?;
     Ok(plan)
@@ -25,7 +25,7 @@ pub fn plan(request: &Request, registry: &Registry) -> Result<Plan> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn preview(request: &Request, registry: &Registry) -> Result<Plan> {
+pub fn preview(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
     let journal = Journal::load(&request.journal)?.filter(|journal| !journal.complete && journal.name == request.name);
     let standing = standing(request, registry, journal.as_ref())?;
     let services = in_parallel(&standing, |(item, raw)| service(request, registry, item, raw, journal.as_ref()));
@@ -41,7 +41,7 @@ pub fn preview(request: &Request, registry: &Registry) -> Result<Plan> {
 }
 
 /// Every item with its image, or one error that names all that is missing.
-fn standing<'a>(request: &'a Request, registry: &Registry, journal: Option<&Journal>) -> Result<Vec<(&'a Item, Raw)>> {
+fn standing<'a>(request: &'a PublishRequest, registry: &Registry, journal: Option<&Journal>) -> Result<Vec<(&'a Item, Raw)>> {
     let found = in_parallel(&request.items, |item| {
         // The journal of an interrupted run wins over a content tag that was rebuilt since (its provenance differs): some tags
         // point to the journal's image already. The same content tag means the same inputs.
@@ -68,7 +68,13 @@ fn standing<'a>(request: &'a Request, registry: &Registry, journal: Option<&Jour
         .hint("each service has to be built and pushed first; run the release again"))
 }
 
-fn service(request: &Request, registry: &Registry, item: &Item, raw: &Raw, journal: Option<&Journal>) -> Result<ServicePlan> {
+fn service(
+    request: &PublishRequest,
+    registry: &Registry,
+    item: &Item,
+    raw: &Raw,
+    journal: Option<&Journal>,
+) -> Result<ServicePlan> {
     let begun = journal.and_then(|journal| journal.services.get(&item.service)).filter(|entry| entry.source == item.source);
     let targets: Vec<ImageRef> = item.tags.iter().map(|tag| item.source.with_tag(tag.clone())).collect();
     let present = registry.resolve_all(&targets).into_iter().collect::<Result<Vec<_>>>()?;
@@ -99,7 +105,7 @@ fn service(request: &Request, registry: &Registry, item: &Item, raw: &Raw, journ
 
 /// What is to be done with one tag.
 fn step(
-    request: &Request,
+    request: &PublishRequest,
     registry: &Registry,
     target: &ImageRef,
     now: Option<&Digest>,
@@ -130,7 +136,7 @@ pub(super) fn another_image(target: &ImageRef, now: &Digest, ours: &Digest) -> E
 /// carries the times of another build): what is published stays, and every other tag follows it. That is how a half-published
 /// release is completed on a machine that has no journal of it.
 fn published_before(
-    request: &Request,
+    request: &PublishRequest,
     registry: &Registry,
     targets: &[ImageRef],
     present: &[Option<Descriptor>],

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Held, Looking, Package, running_engine};
+use super::{Held, Package, TierReader, running_engine};
 use crate::Session;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
@@ -34,20 +34,20 @@ pub struct Applied {
 ///
 /// # Errors
 /// When the run is stopped.
-pub fn apply(session: &Session, looking: &Looking<'_>, held: &Held, plan: &PrunePlan) -> Result<Applied> {
+pub fn apply(session: &Session, reader: &TierReader<'_>, held: &Held, plan: &PrunePlan) -> Result<Applied> {
     let mut applied = Applied::default();
     let mut now = BTreeMap::new();
-    looking.unfinished.note(plan.removals.iter().filter_map(manifests))?;
+    reader.unfinished.note(plan.removals.iter().filter_map(manifests))?;
     for removal in &plan.removals {
         session.shutdown.check()?;
         let done = match &removal.action {
-            Action::CacheEntry(id) => delete_entry(looking, *id),
-            Action::Manifests { repository, digests } => looking.delete(held, &mut now, repository, digests),
+            Action::CacheEntry(id) => delete_entry(reader, *id),
+            Action::Manifests { repository, digests } => reader.delete(held, &mut now, repository, digests),
             Action::BuildCache { unused_seconds, max_bytes } => prune_engine(session, *unused_seconds, *max_bytes),
         };
         match done {
             Ok(()) => {
-                looking.unfinished.strike(manifests(removal).into_iter())?;
+                reader.unfinished.strike(manifests(removal).into_iter())?;
                 applied.done += 1;
                 applied.bytes += removal.bytes;
             }
@@ -60,7 +60,7 @@ pub fn apply(session: &Session, looking: &Looking<'_>, held: &Held, plan: &Prune
         applied.failed.iter().filter_map(|(r, _)| manifests(r)).flat_map(|(_, digests)| digests).collect();
     for repository in held.registry.as_deref().unwrap_or_default() {
         let settled: Vec<Digest> = repository.unfinished.iter().filter(|digest| !failed.contains(digest)).cloned().collect();
-        looking.unfinished.strike(std::iter::once((&repository.image, settled.as_slice())))?;
+        reader.unfinished.strike(std::iter::once((&repository.image, settled.as_slice())))?;
     }
     Ok(applied)
 }
@@ -73,8 +73,8 @@ fn manifests(removal: &Removal) -> Option<(&ImageRef, &[Digest])> {
     }
 }
 
-fn delete_entry(looking: &Looking<'_>, id: u64) -> Result<()> {
-    looking.api.map_err(Error::failed)?.delete_cache(id).map(drop)
+fn delete_entry(reader: &TierReader<'_>, id: u64) -> Result<()> {
+    reader.api.map_err(Error::failed)?.delete_cache(id).map(drop)
 }
 
 /// Lets the engine drop what was not used for so long, or what is over a size.
@@ -91,7 +91,7 @@ fn prune_engine(session: &Session, unused_seconds: Option<u64>, max_bytes: Optio
     call.timeout(ENGINE_LIMIT).read(&session.shutdown).map(drop)
 }
 
-impl Looking<'_> {
+impl TierReader<'_> {
     /// Deletes manifests in their order, less what a tag that is newer than the plan needs. `now` keeps what was read again: it is read
     /// anew where a tag points elsewhere than it says.
     ///

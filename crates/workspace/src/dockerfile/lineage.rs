@@ -1,7 +1,7 @@
 //! The instructions that make a target's image, and which of them made a step of its history. BuildKit words the steps in
 //! `dockerfile2llb` (convert.go, `commitToHistory`): variables replaced, most flags left out, heredocs by name or by content.
 
-use super::slice::Request;
+use super::slice::SliceRequest;
 use super::{Dockerfile, Instruction, Stage, words};
 use monoship_core::error::Result;
 
@@ -28,7 +28,7 @@ impl Dockerfile {
     ///
     /// # Errors
     /// As [`Dockerfile::slice`].
-    pub fn lineage(&self, request: &Request<'_>) -> Result<Lineage<'_>> {
+    pub fn lineage(&self, request: &SliceRequest<'_>) -> Result<Lineage<'_>> {
         let slice = self.slice(request)?;
         let mut stage = self.target(request.target)?;
         let mut stages = vec![stage];
@@ -218,7 +218,7 @@ mod tests {
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), dockerfile).unwrap();
         let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
         let lineage =
-            dockerfile.lineage(&Request { target, contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
+            dockerfile.lineage(&SliceRequest { target, contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let history: Vec<String> = history.iter().map(|step| (*step).to_owned()).collect();
         lineage.of_history(&history).into_iter().map(|origin| origin.map(|origin| origin.line)).collect()
     }

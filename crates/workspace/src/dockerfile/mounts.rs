@@ -45,7 +45,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::dockerfile::{Dockerfile, Request};
+    use crate::dockerfile::{Dockerfile, SliceRequest};
 
     #[test]
     fn the_secrets_and_agents_of_reached_steps_are_known_with_what_needs_them() {
@@ -54,8 +54,9 @@ mod tests {
                     RUN --mount=type=ssh --mount=type=ssh,id=hub,required=false --mount=type=cache,target=/c x\n";
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
         let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
-        let slice =
-            dockerfile.slice(&Request { target: "api", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
+        let slice = dockerfile
+            .slice(&SliceRequest { target: "api", contexts: &contexts, args: &args, platforms: &[], own: None })
+            .unwrap();
         let shown = |all: &BTreeMap<String, Mounted>| -> Vec<String> {
             all.iter().map(|(id, mounted)| format!("{id} {} {}", mounted.required, mounted.line)).collect()
         };

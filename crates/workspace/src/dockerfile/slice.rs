@@ -12,7 +12,7 @@ use monoship_core::name::{ImageRef, Platform};
 
 /// What is to be built.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct SliceRequest<'a> {
     /// The target stage.
     pub target: &'a str,
     /// The named build contexts that will be given; each replaces the stage or image of its name.
@@ -124,7 +124,7 @@ impl Dockerfile {
     ///
     /// # Errors
     /// When the target is not there, an image's name cannot be worked out, or a substitution is malformed.
-    pub fn slice(&self, request: &Request<'_>) -> Result<Slice<'_>> {
+    pub fn slice(&self, request: &SliceRequest<'_>) -> Result<Slice<'_>> {
         self.target(request.target)?;
         let mut slice = Slice {
             file: self,
@@ -152,7 +152,7 @@ impl Dockerfile {
     /// # Errors
     /// As [`Dockerfile::slice`].
     pub fn reachable(&self, target: &str, contexts: &BTreeSet<String>) -> Result<Vec<&Stage>> {
-        let slice = self.slice(&Request { target, contexts, args: &BTreeMap::new(), platforms: &[], own: None })?;
+        let slice = self.slice(&SliceRequest { target, contexts, args: &BTreeMap::new(), platforms: &[], own: None })?;
         Ok(slice.stages.into_values().collect())
     }
 

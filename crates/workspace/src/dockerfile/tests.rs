@@ -18,12 +18,12 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn slice<'d>(file: &'d Dockerfile, target: &str, contexts: &[&str], args: &[(&str, &str)]) -> Slice<'d> {
-    file.slice(&Request { target, contexts: &set(contexts), args: &map(args), platforms: &[], own: None }).unwrap()
+    file.slice(&SliceRequest { target, contexts: &set(contexts), args: &map(args), platforms: &[], own: None }).unwrap()
 }
 
 fn refused(text: &str, target: &str) -> Error {
     let file = parse(text);
-    file.slice(&Request { target, contexts: &set(&[]), args: &map(&[]), platforms: &[], own: None }).unwrap_err()
+    file.slice(&SliceRequest { target, contexts: &set(&[]), args: &map(&[]), platforms: &[], own: None }).unwrap_err()
 }
 
 fn names<'d>(slice: &'d Slice<'d>) -> Vec<&'d str> {
@@ -160,13 +160,14 @@ fn a_base_chosen_by_platform_reaches_every_platforms_stage() {
         "FROM a AS base-amd64\nFROM b AS base-arm64\nFROM c AS base-s390x\nFROM base-${TARGETARCH} AS api\nARG TARGETARCH\nCOPY dist/$TARGETARCH /\n",
     );
     let platforms = ["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()];
-    let cut =
-        file.slice(&Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &platforms, own: None }).unwrap();
+    let cut = file
+        .slice(&SliceRequest { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &platforms, own: None })
+        .unwrap();
     assert_eq!(names(&cut), ["base-amd64", "base-arm64", "api"]);
     assert_eq!(patterns(&cut), ["dist/amd64", "dist/arm64"]);
     // With none named it is the builder's own, as for buildx.
     let own: Platform = "linux/s390x".parse().unwrap();
-    let request = Request { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &[], own: Some(&own) };
+    let request = SliceRequest { target: "api", contexts: &set(&[]), args: &map(&[]), platforms: &[], own: Some(&own) };
     assert_eq!(names(&file.slice(&request).unwrap()), ["base-s390x", "api"]);
     let native = slice(&file, "api", &[], &[("TARGETARCH", "arm64")]);
     assert_eq!(names(&native), ["base-arm64", "api"], "an argument of that name wins");

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::slice::{Address, ContextSource, Request, Slice};
+use super::slice::{Address, ContextSource, Slice, SliceRequest};
 use super::{Dockerfile, Instruction, Stage, words};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform};
@@ -32,7 +32,7 @@ impl Scope {
 /// One pass over what the target reaches, for one platform.
 pub(super) struct Walk<'d, 'r, 's> {
     file: &'d Dockerfile,
-    request: &'r Request<'r>,
+    request: &'r SliceRequest<'r>,
     platform: BTreeMap<&'static str, String>,
     globals: BTreeMap<String, String>,
     slice: &'s mut Slice<'d>,
@@ -43,7 +43,7 @@ pub(super) struct Walk<'d, 'r, 's> {
 impl<'d, 'r, 's> Walk<'d, 'r, 's> {
     pub(super) fn new(
         file: &'d Dockerfile,
-        request: &'r Request<'r>,
+        request: &'r SliceRequest<'r>,
         platform: Option<&Platform>,
         slice: &'s mut Slice<'d>,
     ) -> Result<Self> {
@@ -262,7 +262,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
 }
 
 /// The arguments that BuildKit sets itself (`defaultArgs` in `dockerfile2llb`), which a build argument of the same name replaces.
-fn own_arguments(request: &Request<'_>, target: &Platform, own: &Platform) -> BTreeMap<&'static str, String> {
+fn own_arguments(request: &SliceRequest<'_>, target: &Platform, own: &Platform) -> BTreeMap<&'static str, String> {
     let ([os, arch, variant], [own_os, own_arch, own_variant]) = (target.parts(), own.parts());
     let set = [
         ("BUILDARCH", own_arch),

@@ -46,7 +46,7 @@ const CONVERTED: [&str; 6] = [
 const BEYOND_LINE_ENDS: [&str; 5] = ["ls-files", "-z", "--", ".", ":(exclude,attr:!filter !ident !working-tree-encoding)"];
 
 /// See [`Git::look`]: five answers on their way.
-pub struct Looking {
+pub struct Scan {
     differs: Question,
     untracked: Question,
     index: Question,
@@ -62,15 +62,15 @@ impl Git {
     /// # Errors
     /// When git refuses (ownership, a bare or damaged repository), or a dirty file cannot be read.
     pub fn worktree(&self) -> Result<Tree> {
-        self.worktree_from(self.look())
+        self.worktree_from(self.scan())
     }
 
     /// Begins to look at the work tree, for who has something else to do until it is read.
     ///
     /// # Errors
     /// When git cannot be asked.
-    pub fn look(&self) -> Result<Looking> {
-        Ok(Looking {
+    pub fn scan(&self) -> Result<Scan> {
+        Ok(Scan {
             // The one that takes longest first.
             untracked: self.start(&["ls-files", "--others", "--exclude-standard", "-z"])?,
             differs: self.start(
@@ -87,7 +87,7 @@ impl Git {
     ///
     /// # Errors
     /// As [`Git::worktree`].
-    pub fn worktree_from(&self, looking: Result<Looking>) -> Result<Tree> {
+    pub fn worktree_from(&self, looking: Result<Scan>) -> Result<Tree> {
         match looking.and_then(|looking| self.read_worktree(looking, 0)) {
             // A copy below some other repository, which ignores it.
             Ok(tree) if tree.files.is_empty() && tree.odd.is_empty() => self.folder("git keeps no file of this folder"),
@@ -118,7 +118,7 @@ impl Git {
         Ok(Tree { odd, pointers, outside_git: Some(why.to_owned()), ..Tree::from_files(files) })
     }
 
-    fn read_worktree(&self, looking: Looking, depth: usize) -> Result<Tree> {
+    fn read_worktree(&self, looking: Scan, depth: usize) -> Result<Tree> {
         // The quickest answer is read while the others are on their way.
         let mut listing = parse_index(&looking.index.bytes()?)?;
         for path in self.there_all_the_same(&listing.tree) {
@@ -235,7 +235,7 @@ impl Git {
             let root = self.root.join(&folder);
             if depth < MAX_DEPTH && root.join(".git").exists() {
                 let inner = self.in_worktree(root);
-                let inner = inner.read_worktree(inner.look()?, depth + 1)?;
+                let inner = inner.read_worktree(inner.scan()?, depth + 1)?;
                 replace_submodule(tree, &folder, inner);
             }
         }

@@ -85,7 +85,7 @@ pub(super) fn resolve(tree: &Tree, dir: &str, named: &str) -> Option<String> {
 const IMPORTS: [&str; 8] = ["from", "import", "import(", "require(", "resolve(", "URL(", "import type", "readFileSync("];
 
 /// The imports of a package's scripts that lead to a file outside of it.
-pub(super) fn of(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Vec<Import> {
+pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Vec<Import> {
     let scripts = sources.of(id).par_iter().filter(|file| file.mode != Mode::Symlink && is_script(&file.path));
     let found = scripts.map(|file| {
         let Some(text) = workspace.contents().text(&file.path) else { return Vec::new() };

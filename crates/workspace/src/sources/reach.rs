@@ -26,7 +26,7 @@ pub(super) struct Reached {
 const INSTALLS: [&str; 5] = ["package.json", "pnpm-workspace.yaml", "pnpm-lock.yaml", ".npmrc", ".pnpmfile.cjs"];
 
 /// What a package reaches.
-pub(super) fn of(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Reached {
+pub(super) fn reached(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Reached {
     let mut reach = Reach { sources, workspace, id, found: BTreeSet::new(), dangling: Vec::new() };
     reach.run();
     let places = reach.found.iter().filter_map(|path| Some((sources.tree.place(path)?, workspace.owner(path))));

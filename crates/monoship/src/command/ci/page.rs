@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cli::CiPart;
 use crate::command::cache::Pruned;
-use crate::command::{Finished, Surroundings};
+use crate::command::{Call, Finished};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{Digest, ServiceName, Tag};
@@ -154,12 +154,7 @@ impl Page {
     ///
     /// # Errors
     /// When the runner's files cannot be written.
-    pub(super) fn tell(
-        &mut self,
-        runner: &Runner,
-        done: Result<&Finished, &Error>,
-        surroundings: &Surroundings<'_>,
-    ) -> Result<()> {
+    pub(super) fn tell(&mut self, runner: &Runner, done: Result<&Finished, &Error>, call: &Call<'_>) -> Result<()> {
         let digests = serde_json::to_string(&self.outputs.digests).expect("names and digests are text");
         let affected = serde_json::to_string(&self.outputs.affected).expect("names are text");
         runner.set_output("digests", &digests)?;
@@ -177,12 +172,12 @@ impl Page {
             Ok(Finished::Badly) => Verdict::Failed,
             Err(error) if error.is_cancelled() => Verdict::Cancelled,
             Err(error) => {
-                self.summary.notices.push(error_line(error, &surroundings.env.cwd));
+                self.summary.notices.push(error_line(error, &call.env.cwd));
                 self.summary.notices.extend(error.hint_text().map(|hint| format!("hint: {hint}")));
                 Verdict::Failed
             }
         };
-        self.summary.took = surroundings.elapsed();
+        self.summary.took = call.elapsed();
         runner.add_summary(&job_summary::render(&self.summary, LIMIT))
     }
 }

@@ -14,7 +14,7 @@ use crate::run::{self, Ran};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_github::trigger::Action;
-use monoship_plan::request::Request;
+use monoship_plan::request::BuildRequest;
 use monoship_report::record::history::PastRun;
 use monoship_report::record::stats::{self, TierStats};
 use monoship_report::record::{Outcome, RunRecord};
@@ -26,29 +26,29 @@ use monoship_steps::{history, publication};
 impl Event<'_> {
     /// The pipeline's job for this part of the work.
     fn job(&self, part: Part) -> Job {
-        let attempt = self.surroundings.env.get("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.parse().ok()).unwrap_or(1);
+        let attempt = self.call.env.get("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.parse().ok()).unwrap_or(1);
         let (request, commit, release) = (self.request.clone(), Some(self.commit.clone()), self.release.clone());
         Job { request, commit, release, part, attempt }
     }
 
     fn run(&self, job: Job) -> Result<Ran> {
-        run::run(self.surroundings.app, self.session.clone(), job)
+        run::run(self.call.app, self.session.clone(), job)
     }
 
     /// The end of a part that built: annotations, the table, the page.
     fn built(&self, reporter: Reporter, page: &mut Page, record: &RunRecord) -> Result<Finished> {
         reporter.finish();
         page.run(record, &self.costs(record));
-        if self.surroundings.env.flag("GITHUB_ACTIONS") {
+        if self.call.env.flag("GITHUB_ACTIONS") {
             say(&commands::findings(&record.tasks, self.session.config.images.dockerfile.as_ref()));
         }
-        conclude(self.surroundings, self.session, record, false)
+        conclude(self.call, self.session, record, false)
     }
 
     /// What the cache tiers cost this run and saved it. A runner starts without a history of its own; the one in the registry, where CI
     /// keeps one, says how long the steps take that came from a cache.
     fn costs(&self, record: &RunRecord) -> Vec<TierStats> {
-        if self.surroundings.env.is_ci() && record.outcome != Outcome::Cancelled {
+        if self.call.env.is_ci() && record.outcome != Outcome::Cancelled {
             // Without it the summary only does not say what was saved.
             let _ = history::pull(self.session);
         }
@@ -119,7 +119,7 @@ pub(super) fn service(event: &Event<'_>, reporter: Reporter, page: &mut Page, na
     let beside = planned.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.clone()).collect();
     let part = Part::Service(name.parse()?, Arc::clone(&planned));
     let mut job = event.job(part);
-    job.request = Request { services: vec![name.to_owned()], since: None, beside, ..job.request };
+    job.request = BuildRequest { services: vec![name.to_owned()], since: None, beside, ..job.request };
     let attempt = job.attempt;
     let ran = event.run(job);
     let record = ran.as_ref().map(Ran::record);
@@ -137,7 +137,7 @@ pub(super) fn publish(event: &Event<'_>, reporter: Reporter, page: &mut Page) ->
     reporter.finish();
     let record = ran.record();
     page.run(record, &event.costs(record));
-    let paint = event.surroundings.look().paint;
+    let paint = event.call.style().paint;
     // What a failed step said is in its own job's log.
     let shown = summary::table(&record.tasks, paint) + &summary::gates(&record.gates, paint);
     if !shown.is_empty() {
@@ -176,9 +176,9 @@ fn planned(event: &Event<'_>) -> Result<PlanFile> {
 fn upkeep(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
     reporter.finish();
     checkout::within(event.session, &At::of_commit(&event.commit), |root| {
-        let mut env = event.surroundings.env.clone();
+        let mut env = event.call.env.clone();
         root.clone_into(&mut env.cwd);
-        let pruned = cache::upkeep(&event.surroundings.with(&env), !event.flags.json)?;
+        let pruned = cache::upkeep(&event.call.with(&env), !event.flags.json)?;
         page.pruned(&pruned);
         Ok(pruned.finished())
     })

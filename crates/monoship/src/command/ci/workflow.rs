@@ -1,7 +1,7 @@
 //! `cargo xtask ci workflow`: writes the workflow files, or shows how they differ from what would be written.
 
 use crate::cli;
-use crate::command::{Finished, Surroundings, print};
+use crate::command::{Call, Finished, print};
 use monoship_core::error::{Error, Result};
 use monoship_github::workflow::{check, write};
 use monoship_init::workflow::options;
@@ -10,10 +10,10 @@ use monoship_init::workflow::options;
 ///
 /// # Errors
 /// When a file cannot be read or written, or differs where only a check was asked for.
-pub(super) fn run(flags: &cli::CiWorkflow, surroundings: &Surroundings<'_>) -> Result<Finished> {
-    let home = surroundings.home()?;
-    let config = surroundings.config(&home)?;
-    let options = options(&home, &config, flags.layout, flags.branch.as_deref(), surroundings.shutdown)?;
+pub(super) fn run(flags: &cli::CiWorkflow, call: &Call<'_>) -> Result<Finished> {
+    let home = call.home()?;
+    let config = call.config(&home)?;
+    let options = options(&home, &config, flags.layout, flags.branch.as_deref(), call.shutdown)?;
     if !flags.check {
         let files = write(&home, &options)?;
         let lines: Vec<String> = files.iter().map(|file| format!("wrote {}\n", file.display())).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::cli;
-use crate::command::Surroundings;
+use crate::command::Call;
 use monoship_core::error::{Result, write_atomically};
 use monoship_core::event::{Level, Status};
 use monoship_core::secret::mask;
@@ -18,16 +18,9 @@ use monoship_steps::layers;
 ///
 /// # Errors
 /// When there is no such run, or the file cannot be written.
-pub fn write(
-    surroundings: &Surroundings<'_>,
-    root: &Path,
-    flags: &cli::Stats,
-    stats: &Stats,
-    history: &[PastRun],
-    file: &Path,
-) -> Result<()> {
+pub fn write(call: &Call<'_>, root: &Path, flags: &cli::Stats, stats: &Stats, history: &[PastRun], file: &Path) -> Result<()> {
     let run = chosen(&Runs::new(root), flags.run.as_deref())?;
-    let layers = layer_sizes(surroundings)?;
+    let layers = layer_sizes(call)?;
     let page = html::page(&Page { run: run.as_ref(), stats, history, layers: &layers });
     write_atomically(file, mask(&page).as_bytes())
 }
@@ -43,9 +36,9 @@ fn chosen(runs: &Runs, id: Option<&str>) -> Result<Option<RunRecord>> {
 }
 
 /// What fills the services' images, where they can be looked into from here; a page without it is still a page.
-fn layer_sizes(surroundings: &Surroundings<'_>) -> Result<Vec<ImageLayers>> {
-    let (session, reporter) = surroundings.session()?;
-    let looked = layers::look(&session, &layers::Request { partial: true, ..layers::Request::default() });
+fn layer_sizes(call: &Call<'_>) -> Result<Vec<ImageLayers>> {
+    let (session, reporter) = call.session()?;
+    let looked = layers::look(&session, &layers::LayersRequest { partial: true, ..layers::LayersRequest::default() });
     let why = match &looked {
         Ok(found) if found.is_empty() => Some("no service's image is in the engine or the registry".to_owned()),
         Ok(_) => None,

@@ -34,14 +34,14 @@ pub enum Mode {
 
 /// How standard error looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct Style {
     /// Which display.
     pub mode: Mode,
     /// In which colours.
     pub paint: Paint,
 }
 
-impl Look {
+impl Style {
     /// Decides from what was asked for and where standard error goes. A display that redraws itself is of no use in a pipe, on
     /// a terminal without cursor movement, or in a CI log, even where CI gives it a terminal.
     #[must_use]
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_display_is_live_only_on_a_terminal_that_a_person_looks_at() {
-        let mode = |asked, env| Look::choose(asked, &env).mode;
+        let mode = |asked, env| Style::choose(asked, &env).mode;
         assert_eq!(mode(Progress::Auto, env(true, &[])), Mode::Live);
         assert_eq!(mode(Progress::Auto, env(false, &[])), Mode::Plain);
         assert_eq!(mode(Progress::Auto, env(true, &[("CI", "true")])), Mode::Plain);
