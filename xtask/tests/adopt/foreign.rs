@@ -90,17 +90,18 @@ impl Foreign {
     }
 }
 
-/// A copy of the library in a folder that is always the same, so that cargo compiles it once. Who holds it may change its version.
+/// A copy of the library in a folder that is always the same, a version ahead of the program that runs `init`. Only that version is ever
+/// compiled, so once for all tests; who holds it may give it another for a while.
 pub struct Library {
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Library {
-    /// The library as it is here.
+    /// The library as it is here, in the next version.
     pub fn new() -> Self {
         static TURN: Mutex<()> = Mutex::new(());
         let library = Self { _turn: TURN.lock().unwrap_or_else(PoisonError::into_inner) };
-        library.at_version(None);
+        library.at_version(&Self::next());
         library
     }
 
@@ -109,21 +110,26 @@ impl Library {
         target_dir().join("adopt/library")
     }
 
-    /// The library's version here.
+    /// The library's version here, and that of the program that is tested.
     pub fn version() -> String {
         let manifest: toml::Table = std::fs::read_to_string(here().join("Cargo.toml")).unwrap().parse().unwrap();
         manifest["workspace"]["package"]["version"].as_str().unwrap().to_owned()
     }
 
-    /// Gives every crate another version. Files that are as they were are not touched: cargo goes by their times.
-    pub fn at_version(&self, version: Option<&str>) {
+    /// A later version within what a dependency on this one allows.
+    pub fn next() -> String {
+        format!("{}.999", Self::version().rsplit_once('.').unwrap().0)
+    }
+
+    /// Gives every crate this version. Files that are as they were are not touched: cargo goes by their times.
+    pub fn at_version(&self, version: &str) {
         let listed = git(
             here(),
             &["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "Cargo.toml", "crates", "LICENSE*"],
         );
         for file in listed.split('\0').filter(|file| here().join(file).is_file()) {
             let mut text = std::fs::read(here().join(file)).unwrap();
-            if let Some(version) = version.filter(|_| file.ends_with("Cargo.toml")) {
+            if file.ends_with("Cargo.toml") {
                 let from = format!("version = \"{}\"", Self::version());
                 text = String::from_utf8(text).unwrap().replace(&from, &format!("version = \"{version}\"")).into_bytes();
             }
