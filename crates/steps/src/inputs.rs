@@ -15,12 +15,12 @@ use monoship_docker::engine::Engine;
 use monoship_docker::registry::Registry;
 use monoship_plan::config::given::Given;
 use monoship_plan::config::pins::{Moved, Pins};
-use monoship_plan::config::{Provenance, Sbom};
+use monoship_plan::config::{Config, Provenance, Sbom};
 use monoship_plan::fingerprint::{self, Inputs, Parts};
 use monoship_plan::part::MainContext;
 use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, discover, select};
-use monoship_workspace::dockerfile;
+use monoship_workspace::dockerfile::{self, Dockerfile, SliceRequest};
 
 /// When no `SOURCE_DATE_EPOCH` is given, image times are clamped to this moment (1980-01-01, in seconds since 1970): constant, so that
 /// equal inputs make equal images whatever commit they are part of.
@@ -55,7 +55,7 @@ impl Target<'_> {
     /// When it cannot be cut out.
     pub fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
         let contexts: BTreeSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().collect();
-        project.dockerfile.slice(&dockerfile::SliceRequest {
+        project.dockerfile.slice(&SliceRequest {
             target: self.name,
             contexts: &contexts,
             args: &self.args,
@@ -191,21 +191,25 @@ pub fn epoch(session: &Session) -> String {
 /// # Errors
 /// When a target cannot be cut out of the Dockerfile.
 pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
-    let config = &session.config;
     let names: Vec<&str> = project.dockerfile.targets().collect();
-    let mut images = BTreeSet::new();
-    let args = config.images.build_args.clone();
-    let services = discover(config, &project.packages(), &names)?;
-    let targets = services.iter().map(|service| (service.target.as_str(), &service.given));
-    for (target, given) in targets.chain([(config.base_target.as_str(), &config.images.given)]) {
+    let services = discover(&session.config, &project.packages(), &names)?;
+    images_of(&session.config, &project.dockerfile, &services)
+}
+
+/// The same where the services are known.
+///
+/// # Errors
+/// When a target cannot be cut out of the Dockerfile.
+pub fn images_of(config: &Config, dockerfile: &Dockerfile, services: &[Service]) -> Result<BTreeSet<ImageRef>> {
+    let mut images = outside::frontends_of(config, dockerfile, services)?;
+    let targets = services.iter().map(|service| (service.target.as_str(), &service.build_args, &service.given));
+    for (target, args, given) in targets.chain([(config.base_target.as_str(), &config.images.build_args, &config.images.given)]) {
         let contexts = given.contexts.keys().cloned().collect();
         let platforms = &config.images.platforms;
-        let request = dockerfile::SliceRequest { target, contexts: &contexts, args: &args, platforms, own: None };
-        let slice = project.dockerfile.slice(&request)?;
+        let slice = dockerfile.slice(&SliceRequest { target, contexts: &contexts, args, platforms, own: None })?;
         images.extend(slice.images().map(|base| base.image));
         images.extend(given::images(given, &slice).cloned());
     }
-    images.extend(outside::frontends(session, project)?);
     Ok(images)
 }
 
@@ -241,17 +245,28 @@ pub fn base_images(session: &Session, project: &Project, request: &BuildRequest)
 ///
 /// # Errors
 /// When `xtask.lock` cannot be read.
-pub fn known_bases(session: &Session, project: &Project, engine: Option<&Engine>, images: &BTreeSet<ImageRef>) -> Result<Bases> {
+pub fn known_bases(
+    session: &Session,
+    project: &Project,
+    engine: Option<&Engine>,
+    request: &BuildRequest,
+    images: &BTreeSet<ImageRef>,
+) -> Result<Bases> {
+    let tools = tools(session, project, request)?;
     let served = engine.map(engines::served).unwrap_or_default();
-    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| images.contains(image)).collect();
+    let is_asked_for = |image: &ImageRef| images.contains(image) || tools.contains(image);
+    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| is_asked_for(image)).collect();
     let pins = configuration::pins(&project.root.join(PINS))?;
-    let is_open = |image: &&ImageRef| !stand_ins.contains_key(*image) && image.digest().is_none() && pins.get(image).is_none();
-    let open: Vec<String> = images.iter().filter(is_open).map(ToString::to_string).collect();
-    if !open.is_empty() {
-        let message =
-            format!("{} is not in {PINS}: a build pins it, and until then nothing stands that is built on it", open.join(", "));
-        session.events.notice(Level::Info, None, message, None);
-    }
+    let is_open = |image: &&ImageRef| !stand_ins.contains_key(*image) && pins.get(image).is_none();
+    let told = |images: &BTreeSet<ImageRef>, means: &str| {
+        let open: Vec<String> = images.iter().filter(is_open).map(ImageRef::familiar).collect();
+        if !open.is_empty() {
+            let are = if open.len() > 1 { "are" } else { "is" };
+            session.events.notice(Level::Info, None, format!("{} {are} not in {PINS}: {means}", open.join(", ")), None);
+        }
+    };
+    told(images, "a build adds what is missing, and until then nothing stands that is built on it");
+    told(&tools, "a build adds it where its registry answers; on another machine, or later, it can be another image");
     Ok(Bases { pins, stand_ins, otherwise: Some("not pinned") })
 }
 
@@ -268,10 +283,9 @@ pub fn ensure_bases(
     images: &BTreeSet<ImageRef>,
 ) -> Result<Ensured> {
     let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
-    let mut tools = outside::frontends(session, project)?;
-    if let Some(scanner) = scanner_of(request)? {
-        wanted.extend((request.sbom == Sbom::On).then(|| scanner.clone()));
-        tools.insert(scanner);
+    let tools = tools(session, project, request)?;
+    if request.sbom == Sbom::On {
+        wanted.extend(scanner_of(request)?);
     }
     let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
     let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().collect();
@@ -311,6 +325,13 @@ pub fn ensure_bases(
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }
     Ok(Ensured { pins_written: !moved.is_empty(), bases: Bases { pins, stand_ins, otherwise: None } })
+}
+
+/// The images that a build runs without being built on: the frontends that read the Dockerfile, and the scanner.
+fn tools(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
+    let mut tools = outside::frontends(session, project)?;
+    tools.extend(scanner_of(request)?);
+    Ok(tools)
 }
 
 /// Asks for the triggers of images that were just pinned. Where they cannot be read, what they take of the main context is not known.

@@ -17,8 +17,8 @@ use monoship_core::execute::http::{Http, Request};
 use monoship_core::name::{ImageRef, hex};
 use monoship_docker::manifest::Document;
 use monoship_docker::registry::Registry;
-use monoship_plan::config::Sbom;
-use monoship_plan::services::discover;
+use monoship_plan::config::{Config, Sbom};
+use monoship_plan::services::{Service, discover};
 use monoship_workspace::dockerfile::{Address, Dockerfile, Slice};
 use monoship_workspace::git::Git;
 
@@ -86,11 +86,18 @@ pub fn triggers(registry: &Registry, image: &ImageRef) -> Result<Vec<String>> {
 /// # Errors
 /// When one is no image's name.
 pub fn frontends(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
-    let config = &session.config;
     let names: Vec<&str> = project.dockerfile.targets().collect();
-    let services = discover(config, &project.packages(), &names)?;
+    let services = discover(&session.config, &project.packages(), &names)?;
+    frontends_of(&session.config, &project.dockerfile, &services)
+}
+
+/// The same where the services are known.
+///
+/// # Errors
+/// When one is no image's name.
+pub fn frontends_of(config: &Config, dockerfile: &Dockerfile, services: &[Service]) -> Result<BTreeSet<ImageRef>> {
     let all = services.iter().map(|service| &service.build_args).chain([&config.images.build_args]);
-    all.filter_map(|args| frontend(&project.dockerfile, args).transpose()).collect()
+    all.filter_map(|args| frontend(dockerfile, args).transpose()).collect()
 }
 
 /// The image that makes SBOMs, where they are made.

@@ -85,6 +85,8 @@ pub const CASES: &[Case] = &[
     ("inline-cache-argument", || with("xtask.toml", "[images.build-args]\nBUILDKIT_INLINE_CACHE = \"1\"\n")),
     ("pins-unreadable", || with("xtask.lock", "version = \"none\"\n")),
     ("base-not-pinned", || edited(DOCKERFILE, "FROM base AS api", "FROM node:24 AS api")),
+    ("base-not-pinned", || edited(DOCKERFILE, "FROM scratch AS base", "# syntax=docker/dockerfile:1\nFROM scratch AS base")),
+    ("base-not-pinned", || broken(|repository| repository.remove("xtask.lock"))),
     ("dockerfile-changed", || edited(DOCKERFILE, "AS api\n", "AS api\nLABEL a=b\n")),
     ("no-ignore-file", || broken(|repository| repository.remove(".dockerignore"))),
     ("ignore-file-wrong", || with(".dockerignore", "[a\n")),

@@ -17,7 +17,7 @@ pub const DOCKERFILE: &str = "Dockerfile.monorepo-optimized";
 const LOCK: &str = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  \
                     .: {}\n\n  apps/api: {}\n";
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("package.json", "{\"name\": \"shop\", \"private\": true, \"packageManager\": \"pnpm@10.34.9\"}\n"),
     ("pnpm-workspace.yaml", "packages:\n  - apps/*\n"),
     ("pnpm-lock.yaml", LOCK),
@@ -27,6 +27,11 @@ const FILES: [(&str, &str); 9] = [
     (".dockerignore", "**/.git\n**/node_modules\n**/.env\n**/target\n"),
     (".gitignore", "target/\nnode_modules/\n.env\n"),
     ("docs/notes.md", "notes\n"),
+    (
+        "xtask.lock",
+        "version = 1\n\n[images]\n\"docker/buildkit-syft-scanner:stable-1\" = \
+         \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\n",
+    ),
 ];
 
 /// What must not come from the machine that the tests run on.

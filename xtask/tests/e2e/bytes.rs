@@ -157,6 +157,8 @@ fn the_frontend_is_pinned_like_a_base_image() {
     let name = frontend("one");
     let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");
     repo.write("Dockerfile.monorepo-optimized", &format!("# syntax={name}\n{}", repo.read("Dockerfile.monorepo-optimized")));
+    let planned = repo.xtask(&["plan"]).exits(0);
+    assert!(planned.stderr.contains(&format!("{name} is not in xtask.lock")), "{}", planned.stderr);
     let refused = repo.xtask(&["build", "--locked"]).fails();
     assert!(refused.stderr.contains("xtask.lock") && refused.stderr.contains("cargo xtask update"), "{}", refused.stderr);
     repo.xtask(&["update", &name]).exits(0);

@@ -81,7 +81,7 @@ fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::p
             }
             ensured.bases
         }
-        _ => inputs::known_bases(session, &project, engine.as_ref(), &images)?,
+        _ => inputs::known_bases(session, &project, engine.as_ref(), request, &images)?,
     };
     cx.progress().engine.clone_from(&engine);
     Ok(Ground { project, engine, bases })

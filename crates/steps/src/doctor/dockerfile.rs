@@ -1,12 +1,12 @@
 //! The Dockerfile: does it parse, does every service have its target, is every image pinned, and what of it defeats caches?
 
-use std::collections::BTreeSet;
-
 use super::{Checkup, Finding, Monorepo, Severity};
 use crate::configuration;
-use crate::inputs::PINS;
+use crate::inputs::{self, PINS};
+use crate::outside;
+use monoship_core::name::ImageRef;
 use monoship_plan::services::no_target;
-use monoship_workspace::dockerfile::{Dockerfile, SliceRequest, Stage};
+use monoship_workspace::dockerfile::{Dockerfile, Stage};
 
 /// What tells BuildKit to put cache metadata into an image.
 const INLINE: &str = "BUILDKIT_INLINE_CACHE";
@@ -87,16 +87,12 @@ fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> 
             ));
         }
     };
-    let (contexts, config) = (BTreeSet::new(), &checkup.config);
-    let images = checkup.services().iter().filter_map(|service| {
-        let (args, platforms) = (&service.build_args, &service.platforms[..]);
-        let slice =
-            dockerfile.slice(&SliceRequest { target: &service.target, contexts: &contexts, args, platforms, own: None }).ok()?;
-        Some(slice.images().map(|base| base.image).collect::<Vec<_>>())
-    });
-    let images: BTreeSet<_> = images.flatten().filter(|image| pins.get(image).is_none()).map(|image| image.familiar()).collect();
-    let names = images.into_iter().collect::<Vec<_>>().join(", ");
-    let what = format!("{PINS} does not pin {names}, which {} starts from: a release refuses it", config.images.dockerfile);
+    let config = &checkup.config;
+    // What cannot be cut out of the Dockerfile is another finding.
+    let mut images = inputs::images_of(config, dockerfile, checkup.services()).unwrap_or_default();
+    images.extend(outside::scanner(&config.attest.sbom).unwrap_or_default());
+    let open: Vec<String> = images.iter().filter(|image| pins.get(image).is_none()).map(ImageRef::familiar).collect();
+    let what = format!("{PINS} does not pin {}, with which images are built: a release refuses it", open.join(", "));
     let fix = format!("`cargo xtask update` where the registry answers, and commit {PINS}");
-    (!names.is_empty()).then(|| Finding::note("base-not-pinned", what, fix))
+    (!open.is_empty()).then(|| Finding::note("base-not-pinned", what, fix))
 }
