@@ -21,7 +21,7 @@ use super::{Context, Work};
 pub const REPOSITORY: &str = "library/node";
 
 /// What the slim image's tools are in; the rest of a Debian comes along as their dependencies.
-const SYSTEM: [&str; 15] = [
+const SYSTEM: [&str; 16] = [
     "base-files",
     "base-passwd",
     "bash",
@@ -37,6 +37,7 @@ const SYSTEM: [&str; 15] = [
     "libstdc++6",
     "sed",
     "tar",
+    "util-linux",
 ];
 
 /// Shown in no running service, and a third of the system's size.
