@@ -11,7 +11,7 @@ use crate::support::actions_runner::{ActionsRunner, Event, JobRun};
 use crate::support::engine::{environment_of, shared};
 use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
 use crate::support::repo::{Repo, SMALL_DOCKERFILE, git};
-use crate::support::turn::turn;
+use crate::support::turn::seat;
 use monoship_core::execute::lock::Lock;
 
 /// The services of the small repository.
@@ -32,7 +32,7 @@ pub struct Forge {
     pub cache: ActionsCache,
     pub namespace: String,
     agent: ureq::Agent,
-    _turn: Lock,
+    _seat: Lock,
 }
 
 impl Forge {
@@ -52,7 +52,7 @@ impl Forge {
     }
 
     fn new(layout: Layout, change: impl FnOnce(&Repo)) -> Self {
-        let turn = turn();
+        let seat = seat();
         shared();
         let store = CacheStore::default();
         let github = GithubApi::start("org/repo", store.clone());
@@ -73,7 +73,7 @@ impl Forge {
             git(origin.path(), &["config", &format!("uploadpack.{setting}"), "true"]);
         }
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { origin, github, cache: ActionsCache::serving(store), namespace, agent, _turn: turn }
+        Self { origin, github, cache: ActionsCache::serving(store), namespace, agent, _seat: seat }
     }
 
     /// The variables by which a job finds its engine and the services.

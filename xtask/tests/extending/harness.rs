@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::engine::{NODE, environment_of, shared};
 use crate::support::repo::Repo;
-use crate::support::turn::turn;
+use crate::support::turn::seat;
 use monoship_core::execute::lock::Lock;
 
 const LOCK: &str = "\
@@ -55,17 +55,17 @@ pub fn server(of: &str, status: u32) -> String {
     )
 }
 
-/// A shop. Whoever builds it has the turn.
+/// A shop. Whoever builds it has a seat.
 pub struct Shop {
     pub repo: Repo,
     pub namespace: String,
-    _turn: Lock,
+    _seat: Lock,
 }
 
 impl Shop {
     /// Two services in good health, whose images go below a namespace of their own in the shared engine's registry.
     pub fn new(name: &str) -> Self {
-        let turn = turn();
+        let seat = seat();
         shared().stand_ins(&[NODE]);
         let repo = Repo::of(&[
             ("package.json", r#"{"name": "shop", "private": true, "packageManager": "pnpm@10.34.9"}"#),
@@ -88,7 +88,7 @@ impl Shop {
             .env("XTASK_BUILDERS_STAND_INS", "always")
             .env("XTASK_IMAGES_REGISTRY", shared().registry())
             .env("XTASK_IMAGES_NAMESPACE", &namespace);
-        Self { repo, namespace, _turn: turn }
+        Self { repo, namespace, _seat: seat }
     }
 
     /// A service's image in the registry.

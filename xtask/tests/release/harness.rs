@@ -15,7 +15,7 @@ use crate::support::engine::{environment_of, shared};
 use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::github_api::{GithubApi, TOKEN};
 use crate::support::repo::{Ran, Repo, SMALL_DOCKERFILE, git};
-use crate::support::turn::turn;
+use crate::support::turn::seat;
 use monoship_core::execute::lock::Lock;
 
 /// The services, in the order of every report.
@@ -45,12 +45,12 @@ pub struct Scene {
     pub github: GithubApi,
     pub namespace: String,
     agent: ureq::Agent,
-    _turn: Lock,
+    _seat: Lock,
 }
 
 impl Scene {
     pub fn new() -> Self {
-        let turn = turn();
+        let seat = seat();
         let engine = shared();
         let registry = FaultyProxy::start(&engine.registry());
         let github = GithubApi::start("org/repo", CacheStore::default());
@@ -75,7 +75,7 @@ impl Scene {
         }
         repo.commit("two services");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { repo, registry, github, namespace, agent, _turn: turn }
+        Self { repo, registry, github, namespace, agent, _seat: seat }
     }
 
     /// The same with more variables.

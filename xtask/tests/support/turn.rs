@@ -1,6 +1,9 @@
 //! Taking turns: tests that may not run beside each other, or should not, wherever they run. A runner may give each test a process of its
 //! own, so that this is a lock of a file.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 
@@ -11,7 +14,22 @@ pub fn turn() -> Lock {
     at("build")
 }
 
+/// Whoever releases holds one of these two: a release is one program's answer after another's, and while one waits the other works. What it
+/// builds goes below a name that no other test has.
+pub fn seat() -> Lock {
+    loop {
+        if let Some(lock) = ["build", "build-beside"].iter().find_map(|what| Lock::take_free(&file(what)).unwrap()) {
+            return lock;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Whoever does this one thing.
 pub fn at(what: &str) -> Lock {
-    Lock::wait(&target_dir().join("turns").join(what), &Shutdown::new(), || ()).unwrap()
+    Lock::wait(&file(what), &Shutdown::new(), || ()).unwrap()
+}
+
+fn file(what: &str) -> PathBuf {
+    target_dir().join("turns").join(what)
 }
