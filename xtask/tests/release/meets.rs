@@ -1,5 +1,6 @@
 //! Two releases at once: of one tag, the later takes over; of two tags, neither notices the other.
 
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,6 +10,18 @@ use crate::support::faulty_proxy::Fault;
 
 fn shown(file: &tempfile::NamedTempFile) -> String {
     std::fs::read_to_string(file.path()).unwrap()
+}
+
+/// True where a process has a file open.
+fn holds(process: u32, file: &Path) -> bool {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    open.into_iter().any(|fd| std::fs::read_link(fd.path()).is_ok_and(|to| to == file))
+}
+
+/// Lets the request go that a release waits for, once it knows that it is to stop: the signal is on its way, and one tag alone keeps it.
+fn let_go_of_one_that_is_stopped(scene: &Scene) {
+    std::thread::sleep(Duration::from_secs(2));
+    scene.registry.let_go();
 }
 
 #[test]
@@ -22,6 +35,9 @@ fn a_second_release_of_a_tag_stops_the_first_and_completes_it() {
     let refused = scene.run(&["release", "v1.0.0", "--allow-stand-ins", "--no-cancel"]).exits(1).stderr;
     assert!(refused.contains(&format!("process {} is already releasing this tag", first.id())), "{refused}");
     let (mut second, second_shown) = scene.begin("v1.0.0");
+    let lock = scene.state("release/v1.0.0.lock").canonicalize().unwrap();
+    until("the second release comes to the first one's lock", || holds(second.id(), &lock));
+    let_go_of_one_that_is_stopped(&scene);
     let ended = wait(&mut second, second_shown.as_file());
     assert_eq!(ended.code(), Some(0), "{}", shown(&second_shown));
     assert_eq!(wait(&mut first, first_shown.as_file()).code(), Some(130), "{}", shown(&first_shown));
@@ -40,6 +56,7 @@ fn a_release_that_is_stopped_takes_its_checkout_with_it_and_leaves_every_tag_as_
     until("it puts a floating tag", || scene.registry.count("PUT", "/manifests/latest Hang") > 0);
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
+    let_go_of_one_that_is_stopped(&scene);
     assert_eq!(wait(&mut child, said.as_file()).code(), Some(130), "{}", shown(&said));
     assert!(SERVICES.iter().all(|service| scene.version_tags(service).is_empty()), "{}", shown(&said));
     scene.no_checkout();

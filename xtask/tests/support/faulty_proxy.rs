@@ -1,7 +1,8 @@
 //! A proxy in front of a real registry that does to chosen requests what bad days do, and passes everything else on.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::http::{Break, Request, Response, Server};
 
@@ -16,7 +17,7 @@ pub enum Fault {
     Lost,
     /// The connection breaks; the registry never sees the request.
     Reset,
-    /// Nothing for this long, then the connection breaks.
+    /// Nothing for this long, or until [`FaultyProxy::let_go`], then the connection breaks.
     Hang(Duration),
     /// Half of the registry's answer's body.
     Truncate,
@@ -47,6 +48,7 @@ pub struct FaultyProxy {
     rules: Arc<Mutex<Vec<Rule>>>,
     dark: Arc<Mutex<Option<Darkness>>>,
     log: Arc<Mutex<Vec<String>>>,
+    let_go: Arc<AtomicBool>,
 }
 
 impl FaultyProxy {
@@ -55,7 +57,8 @@ impl FaultyProxy {
         let rules: Arc<Mutex<Vec<Rule>>> = Arc::default();
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let dark: Arc<Mutex<Option<Darkness>>> = Arc::default();
-        let darkness = Arc::clone(&dark);
+        let let_go = Arc::new(AtomicBool::new(false));
+        let (darkness, is_let_go) = (Arc::clone(&dark), Arc::clone(&let_go));
         let (known, seen, upstream) = (Arc::clone(&rules), Arc::clone(&log), upstream.to_owned());
         let agent: ureq::Agent =
             ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None).build().into();
@@ -81,9 +84,15 @@ impl FaultyProxy {
             };
             // Before it happens: a client that gives up on a hang looks at the log while we still hang.
             note(&format!("{fault:?}"));
+            if let Fault::Hang(long) = fault {
+                let until = Instant::now() + long;
+                while Instant::now() < until && !is_let_go.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(10).min(long));
+                }
+            }
             answer(&agent, &upstream, request, fault)
         });
-        Self { server, rules, dark, log }
+        Self { server, rules, dark, log, let_go }
     }
 
     /// `127.0.0.1:port`, as it stands in an image reference.
@@ -106,6 +115,11 @@ impl FaultyProxy {
         *self.dark.lock().unwrap() = Some(Box::new(gone));
     }
 
+    /// Ends every hang, those to come too.
+    pub fn let_go(&self) {
+        self.let_go.store(true, Ordering::SeqCst);
+    }
+
     /// The faults that no request has met yet, as `METHOD part`.
     pub fn still_to_come(&self) -> Vec<String> {
         let rules = self.rules.lock().unwrap();
@@ -116,6 +130,7 @@ impl FaultyProxy {
     pub fn heal(&self) {
         self.rules.lock().unwrap().clear();
         *self.dark.lock().unwrap() = None;
+        self.let_go.store(false, Ordering::SeqCst);
         self.log.lock().unwrap().clear();
     }
 
@@ -140,11 +155,7 @@ fn answer(agent: &ureq::Agent, upstream: &str, request: &Request, fault: Fault) 
             Response::json(status, &serde_json::json!({"errors": [{"code": code, "message": message}]}))
         }
         Fault::Lost => forward(agent, upstream, request).broken(Break::HangUp),
-        Fault::Reset => Response::status(200).broken(Break::HangUp),
-        Fault::Hang(long) => {
-            std::thread::sleep(long);
-            Response::status(200).broken(Break::HangUp)
-        }
+        Fault::Reset | Fault::Hang(_) => Response::status(200).broken(Break::HangUp),
         Fault::Truncate => forward(agent, upstream, request).broken(Break::Truncate),
         Fault::Corrupt => {
             let mut response = forward(agent, upstream, request);
