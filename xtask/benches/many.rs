@@ -153,13 +153,21 @@ impl Bench {
         let runs = std::fs::read_dir(self.root.join("target/xtask/runs")).expect("there are runs").flatten();
         let newest = runs.map(|run| run.path()).filter(|run| run.join("svc01.log").exists()).max().expect("a run that built");
         let files = std::fs::read_dir(newest).expect("the run has files").flatten().map(|file| file.path());
-        files.filter(|file| file.extension().is_some_and(|end| end == "log")).filter_map(|file| std::fs::read_to_string(file).ok()).collect()
+        files
+            .filter(|file| file.extension().is_some_and(|end| end == "log"))
+            .filter_map(|file| std::fs::read_to_string(file).ok())
+            .collect()
     }
 
     /// Removes every image that a contender made, and the build cache with all that its cache mounts hold.
     fn empty(&self) {
         let names = self.services.iter().flat_map(|service| [format!("usual/{service}:bench"), format!("local/{service}:dev")]);
-        self.engine.client("usr/bin/docker", &self.root).args(["image", "rm", "--force"]).args(names).output().expect("docker runs");
+        self.engine
+            .client("usr/bin/docker", &self.root)
+            .args(["image", "rm", "--force"])
+            .args(names)
+            .output()
+            .expect("docker runs");
         run(self.engine.client("usr/bin/docker", &self.root).args(["image", "prune", "--all", "--force"]));
         run(self.engine.client(BUILDX, &self.root).args(["prune", "--all", "--force"]));
         let state = self.root.join("target/xtask");
@@ -226,7 +234,12 @@ fn write_workspace(root: &Path, services: &[String]) {
         write(&format!("packages/lib{at}/src/index.ts"), &index);
     }
     for service in services {
-        package(&format!("apps/{service}"), service, Some(&format!("lib{PACKAGES}")), r#""fastify": "^5.6.0", "pino": "^10.0.0""#);
+        package(
+            &format!("apps/{service}"),
+            service,
+            Some(&format!("lib{PACKAGES}")),
+            r#""fastify": "^5.6.0", "pino": "^10.0.0""#,
+        );
         write(
             &format!("apps/{service}/src/index.ts"),
             &format!(
@@ -252,7 +265,9 @@ fn usual(own: &str, services: &[String]) -> String {
     let head = &own[..own.find("FROM service AS api").expect("a section for each service")];
     let head = head.replace("api scheduler web worker", &services.join(" ")).replace("@monorepo/", "@many/");
     // This workspace has no configuration of its own at the root.
-    let mut text = head.replace(" tsconfig.json tsconfig.base.json", " tsconfig.base.json").replace("CMD [\"node\", \"dist/main.js\"]", "CMD [\"node\", \"dist/index.js\"]");
+    let mut text = head
+        .replace(" tsconfig.json tsconfig.base.json", " tsconfig.base.json")
+        .replace("CMD [\"node\", \"dist/main.js\"]", "CMD [\"node\", \"dist/index.js\"]");
     for service in services {
         let _ = writeln!(text, "FROM service AS {service}\nCOPY --from=build /prod/{service} /app\n");
     }

@@ -6,7 +6,7 @@
 # that, they cut what they need out of the repository themselves.
 ARG NODE_IMAGE={node}
 
-# ── base: Node, pnpm, and the two scripts that every service's stages call ──────────────────────────────────────────
+# ── base: Node, pnpm, and the scripts that every service's stages call ──────────────────────────────────────────────
 FROM ${NODE_IMAGE} AS base
 # Equal to `packageManager` in package.json.
 ARG PNPM_VERSION={pnpm}
@@ -19,6 +19,12 @@ RUN --mount=type=cache,id=npm,target=/root/.npm \
       "pnpm@${PNPM_VERSION}" && \
     pnpm --version
 
+COPY <<'SCRIPT' /usr/local/lib/own-process-id.cjs
+// pnpm names unfinished files after its process id, which is the same in every container: two that fetch one package into one store
+// could leave half of it.
+Object.defineProperty(process, 'pid', { value: 2 ** 22 + require('node:crypto').randomInt(2 ** 31) });
+SCRIPT
+
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/install-closure
 #!/bin/sh
 # usage: install-closure production|everything PACKAGE
@@ -26,16 +32,37 @@ COPY --chmod=755 <<'SCRIPT' /usr/local/bin/install-closure
 # node_modules folders and nothing else; `everything` adds what a build needs to them.
 set -eu
 state=/var/lib/install-state
+store=/pnpm/store
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 cp -R /manifests/. .
-# The store is a mount of its own, which no hard link can leave: copy at once. Installs that run at once have one each:
-# pnpm names unfinished files after its process id, which is the same in every container, so that two that fetch one
-# package into one store can leave half of it. A stalled download is given up and tried again after 15 seconds instead
-# of 60. Without `--fail-if-no-match` an install of nothing succeeds, and is cached.
-install() {
-  pnpm install --frozen-lockfile --prefer-offline --store-dir /pnpm/store --config.package-import-method=copy \
-    --fetch-timeout=15000 --reporter=append-only --fail-if-no-match --filter "$1..." $2
+# A stalled download is given up and tried again after 15 seconds instead of 60.
+here() {
+  node --require /usr/local/lib/own-process-id.cjs "$(command -v pnpm)" "$@" --store-dir $store --fetch-timeout=15000 --reporter=append-only
 }
+# Installs run side by side and share the store; each package is downloaded by the first that needs it, the others wait for that.
+# `fetched` has the packages that the store holds. Without `flock` (util-linux) two may download the same.
+download() {
+  sed -n 's/.*integrity: \(sha[^,}]*\).*/\1/p' pnpm-lock.yaml | sort -u > /tmp/wanted
+  touch $store/fetched
+  [ -n "$(comm -23 /tmp/wanted $store/fetched)" ] || return 0
+  exec 9> $store/turn
+  if command -v flock > /dev/null; then flock 9; fi
+  if [ -n "$(comm -23 /tmp/wanted $store/fetched)" ]; then
+    work=$(mktemp -d $store/work.XXXXXX)
+    cp -R /manifests/. "$work"
+    if (cd "$work" && here fetch --config.enable-modules-dir=false); then
+      sort -u /tmp/wanted $store/fetched > "$work/fetched" && mv "$work/fetched" $store/fetched
+    fi
+    rm -rf "$work"
+  fi
+  exec 9>&-
+}
+# The store is a mount of its own, which no hard link can leave: copy at once. Without `--fail-if-no-match` an install of nothing
+# succeeds, and is cached.
+install() {
+  here install --frozen-lockfile --prefer-offline --config.package-import-method=copy --fail-if-no-match --filter "$1..." $2
+}
+download
 case $1 in
   production)
     install "$2" --prod
@@ -55,14 +82,224 @@ case $1 in
 esac
 SCRIPT
 
+COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-once
+#!/usr/bin/env node
+// usage: build-once PACKAGE COMMAND…
+// Lays the sources mounted at /sources over an installed closure, and runs COMMAND in the folder of each workspace package that PACKAGE
+// needs, dependencies first, and in its own.
+//
+// What a build writes is kept in /builds under a hash of all that it can see: its files, the root's, the builds of what it needs, the
+// versions installed, Node, the environment. Who needs the package next takes that, for this service or another. So that the hash tells
+// all, each build sees the packages that it declares or names by a relative path, and no others. One that fails so sees them all, and is
+// not kept; nor is one that depends on what no hash tells (`file:`).
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import * as fs from 'node:fs';
+import path from 'node:path';
+
+const [, script, wanted, ...command] = process.argv;
+const [sources, shared, own] = ['/sources', '/builds', fs.mkdtempSync('/tmp/builds-')];
+const MONTH = 30 * 86_400_000;
+const run = (command, args, options) => {
+  const { status, signal, error } = spawnSync(command, args, { stdio: 'inherit', ...options });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? (console.error(`${command}: ${signal}`), 1));
+};
+const succeeds = (command, args, options) => spawnSync(command, args, { stdio: 'inherit', ...options }).status === 0;
+const hash = (...parts) => parts.reduce((all, part) => all.update(`${part.length}:`).update(part), createHash('sha256')).digest('hex');
+const list = (folder) => (fs.existsSync(folder) ? fs.readdirSync(folder, { withFileTypes: true }) : []).sort((a, b) => (a.name < b.name ? -1 : 1));
+const text = (file) => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '');
+
+// The workspace's packages are those the lock has; without one, every folder with a manifest.
+const manifests = (folder) => list(folder).flatMap(({ name }) => {
+  const file = path.join(folder, name);
+  if (name === 'node_modules') return [];
+  return name === 'package.json' ? [path.relative(sources, folder) || '.'] : fs.lstatSync(file).isDirectory() ? manifests(file) : [];
+});
+const locked = text('pnpm-lock.yaml').split(/^importers:$/m)[1]?.split(/^\S/m)[0].matchAll(/^ {2}'?([^\s'].*?)'?:(?: \{\})?$/gm);
+const folders = new Set([...(locked ?? manifests(sources).map((folder) => [, folder]))].map(([, folder]) => folder));
+const manifest = (folder) => JSON.parse(fs.readFileSync(path.join(sources, folder, 'package.json'), 'utf8'));
+
+/** The files of a package: no other package's, and nothing that an install makes. */
+const belongs = (folder) => (file) => path.basename(file) !== 'node_modules' && (file === folder || !folders.has(file));
+function* files(folder, within = folder) {
+  for (const entry of list(path.join(sources, within))) {
+    const file = path.join(within, entry.name);
+    if (belongs(folder)(file)) entry.isDirectory() ? yield* files(folder, file) : yield file;
+  }
+}
+const content = (file) => {
+  const [at, stat] = [path.join(sources, file), fs.lstatSync(path.join(sources, file))];
+  return hash(file, String(stat.mode), stat.isSymbolicLink() ? fs.readlinkSync(at) : fs.readFileSync(at));
+};
+
+/** What a `node_modules` folder links to, from the root. */
+const links = (modules) => Object.fromEntries(list(modules).filter(({ name }) => !name.startsWith('.')).flatMap(({ name }) => {
+  const names = name.startsWith('@') ? list(path.join(modules, name)).map((entry) => `${name}/${entry.name}`) : [name];
+  return names.map((one) => [one, real(path.join(modules, one))]);
+}));
+const real = (link) => { try { return path.relative(process.cwd(), fs.realpathSync(link)); } catch { return 'nowhere'; } };
+/** The folder of the virtual store that something installed lies in: its name holds version, peers and patch. */
+const stored = (where) => /^node_modules\/\.pnpm\/([^/]+)\/node_modules\//.exec(where)?.[1];
+/** All that is installed for these links; `null` where a name does not tell the content. */
+function installed(found) {
+  const [seen, open] = [new Set(), [...found]];
+  while (open.length > 0) {
+    const name = stored(open.pop());
+    if (name === undefined || /(^|@)file\+|(^|@)link\+/.test(name)) return null;
+    if (seen.has(name)) continue;
+    seen.add(name);
+    open.push(...Object.values(links(`node_modules/.pnpm/${name}/node_modules`)).filter((where) => stored(where) !== name));
+  }
+  return JSON.stringify([...seen].sort());
+}
+
+/** The packages that a package's files name by a relative path: `../../packages/ui/src`, and all below where that has a wildcard. */
+function named(folder) {
+  const found = new Set();
+  for (const file of files(folder)) {
+    const stat = fs.lstatSync(path.join(sources, file));
+    const text = stat.isFile() && stat.size < 1 << 19 ? fs.readFileSync(path.join(sources, file), 'utf8') : '';
+    if (text.includes('\0')) continue;
+    for (const [written] of text.matchAll(/(?:\.\.\/)+[\w@.*{[/-]*/g)) {
+      const wild = /[*{[]/.test(written);
+      const where = path.join(path.dirname(file), wild ? written.slice(0, written.search(/[^/]*[*{[]/)) : written);
+      for (const other of folders) {
+        const [below, above] = [`${where}/`.startsWith(`${other}/`), `${other}/`.startsWith(path.join(where, '/'))];
+        if (other !== '.' && other !== folder && (below || (wild && above)) && fs.existsSync(path.join(sources, other, 'package.json'))) found.add(other);
+      }
+    }
+  }
+  return found;
+}
+
+const packages = new Map();
+const order = [];
+function meet(folder, above) {
+  const met = packages.get(folder);
+  if (met !== undefined) return void (above.includes(folder) && above.slice(above.indexOf(folder)).forEach((one) => (packages.get(one).circular = true)));
+  const { name = folder } = manifest(folder);
+  const found = Object.values(links(path.join(folder, 'node_modules')));
+  const needs = [...new Set([...found.filter((where) => folders.has(where) && where !== folder), ...named(folder)])];
+  packages.set(folder, { name, needs, outside: found.filter((where) => !folders.has(where)) });
+  needs.forEach((need) => meet(need, [...above, folder]));
+  order.push(folder);
+}
+const target = [...folders].find((folder) => folder === wanted || (fs.existsSync(path.join(sources, folder, 'package.json')) && manifest(folder).name === wanted));
+if (target === undefined) throw new Error(`there is no package ${wanted} among the sources`);
+meet(target, []);
+
+/** A program's text, and the manifest of the npm package it lies in. */
+const program = (name) => {
+  const found = process.env.PATH.split(':').map((folder) => path.join(folder, name)).find((file) => fs.existsSync(file));
+  const file = found === undefined ? name : fs.realpathSync(found);
+  return text(file) + text(path.join(path.dirname(file), '../package.json'));
+};
+const { HOSTNAME, PWD, OLDPWD, SHLVL, _, ...environment } = process.env;
+const secrets = list('/run/secrets').map(({ name }) => name).filter((name) => name !== 'ca');
+const hoisted = Object.values(links('node_modules'));
+const tools = [text(script), program(command[0]), program('pnpm'), process.version, process.arch, text('/etc/os-release')];
+const everywhere = hash(...tools, JSON.stringify([command, environment, secrets, hoisted]), ...[...files('.')].map(content));
+for (const folder of order) {
+  const one = packages.get(folder);
+  const needs = one.needs.map((need) => packages.get(need).key ?? null);
+  const held = installed([...hoisted.filter((where) => !folders.has(where)), ...one.outside]);
+  const known = !one.circular && held !== null && !needs.includes(null) && folder !== '.' && fs.existsSync(shared);
+  one.key = known ? hash(everywhere, folder, held, ...needs, ...[...files(folder)].map(content)) : null;
+  one.kept = known ? path.join(shared, one.key) : path.join(own, String(order.indexOf(folder)));
+}
+
+const present = new Set();
+/** Lets these packages lie here as their builds left them, and no others. */
+function show(wanted) {
+  for (const folder of [...present].filter((folder) => !wanted.has(folder))) {
+    const files = list(folder).map(({ name }) => path.join(folder, name)).filter(belongs(folder));
+    files.filter((one) => ![...folders].some((other) => other.startsWith(`${one}/`))).forEach((one) => fs.rmSync(one, { recursive: true }));
+    present.delete(folder);
+  }
+  for (const folder of order.filter((folder) => wanted.has(folder) && !present.has(folder))) {
+    copy(folder);
+    const { kept } = packages.get(folder);
+    if (fs.existsSync(kept)) {
+      lay(`${kept}/written`, '.', () => true);
+      JSON.parse(text(`${kept}/gone.json`)).forEach((file) => fs.rmSync(file, { force: true }));
+    }
+    present.add(folder);
+  }
+}
+const lay = (from, to, filter) => fs.cpSync(from, to, { recursive: true, verbatimSymlinks: true, filter });
+const copy = (folder) => lay(path.join(sources, folder), folder, (from) => belongs(folder)(path.relative(sources, from) || '.'));
+const closure = (folder, seen = new Set()) => (seen.has(folder) ? seen : (seen.add(folder), packages.get(folder).needs.forEach((need) => closure(need, seen)), seen));
+
+/** Resolves once nobody else builds this key, with what lets go of it; or with `undefined` where somebody does and we do not wait. Who
+    dies lets go too. Without `flock` (util-linux) two may build the same. */
+function turn({ key, kept }, ...options) {
+  if (key === null || fs.existsSync(kept)) return () => {};
+  const holder = spawn('flock', [...options, `${kept}.lock`, 'sh', '-c', 'echo; exec cat'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const release = () => holder.stdin.end();
+  return new Promise((resolve) => {
+    holder.stdout.once('data', () => resolve(release));
+    holder.once('error', () => resolve(() => {}));
+    holder.once('exit', () => resolve(undefined));
+  });
+}
+/** Runs the build, and keeps whatever it wrote, wherever that lies. */
+function build(folder, kept) {
+  show(closure(folder));
+  fs.writeFileSync(`${own}/mark`, '');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20); // a tick of the file system's clock
+  const env = { ...process.env, npm_config_verify_deps_before_run: 'false', pnpm_config_verify_deps_before_run: 'false' };
+  const attempt = () => run(command[0], command.slice(1), { cwd: folder, env });
+  if (present.size === order.length) attempt();
+  else if (!succeeds(command[0], command.slice(1), { cwd: folder, env })) {
+    console.log(`${packages.get(folder).name} needs more than it declares: again, with every package in sight, and not kept`);
+    for (const other of order.filter((other) => closure(other).has(folder))) Object.assign(packages.get(other), { key: null, kept: path.join(own, String(order.indexOf(other))) });
+    kept = packages.get(folder).kept;
+    show(new Set(order));
+    attempt();
+  }
+  const draft = fs.mkdtempSync(path.join(path.dirname(kept), '.draft-'));
+  const kinds = ['!', '-type', 'd', '!', '-name', '.pnpm-workspace-state*', '-cnewer', `${own}/mark`, '-print0'];
+  const { stdout, status } = spawnSync('find', ['.', '-path', '*/node_modules/.cache', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
+  if (status !== 0) throw new Error('find cannot tell what was written');
+  fs.mkdirSync(`${draft}/written`);
+  stdout.split('\0').filter(Boolean).forEach((one) => lay(one, `${draft}/written/${one}`, () => true));
+  fs.writeFileSync(`${draft}/gone.json`, JSON.stringify([...files(folder)].filter((file) => !fs.lstatSync(file, { throwIfNoEntry: false }))));
+  try { fs.renameSync(draft, kept); } catch { fs.rmSync(draft, { recursive: true }); } // another was first
+}
+
+copy('.');
+const open = new Set(order);
+while (open.size > 0) {
+  // Whatever waits for nothing, but first what nobody else has in hand.
+  const ready = [...open].filter((folder) => packages.get(folder).circular || packages.get(folder).needs.every((need) => !open.has(need)));
+  let [folder, done] = [ready[0], undefined];
+  for (folder of ready) if ((done = await turn(packages.get(folder), '-n'))) break;
+  done ??= await turn(packages.get((folder = ready[0])));
+  const one = packages.get(folder);
+  if (fs.existsSync(one.kept)) {
+    console.log(`${one.name} was built before, as ${one.key.slice(0, 12)}`);
+    fs.utimesSync(one.kept, new Date(), new Date());
+  } else {
+    console.log(`building ${one.name}, as ${one.key?.slice(0, 12) ?? 'what cannot be kept'}`);
+    build(folder, one.kept);
+  }
+  done?.();
+  open.delete(folder);
+}
+show(new Set(order));
+for (const { name } of list(shared)) {
+  const file = path.join(shared, name);
+  if (Date.now() - fs.statSync(file).mtimeMs > MONTH) fs.rmSync(file, { recursive: true, force: true });
+}
+SCRIPT
+
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-closure
 #!/bin/sh
 # usage: build-closure PACKAGE
-# Runs the `build` scripts of PACKAGE and of the packages it needs on the sources mounted at /sources, over an installed closure,
-# and leaves in /out all of them but what an install makes.
+# Runs the `build` scripts of PACKAGE and of the packages it needs, and leaves in /out all of them but what an install makes.
 set -eu
-cp -R /sources/. .
-pnpm --config.verify-deps-before-run=false --recursive --filter "$1..." --if-present run build
+build-once "$1" pnpm run --if-present build
 mkdir -p /out
 (cd /sources && find . -mindepth 2 -name package.json -not -path '*/node_modules/*') | while read -r manifest; do
   tar -cf - --exclude=node_modules "${manifest%/package.json}" | tar -xf - -C /out

@@ -2,16 +2,17 @@
 # ── {name} ──
 FROM base AS {name}-production
 RUN --mount=type=bind,from=production,target=/manifests \
-    --mount=type=cache,id=pnpm-store-{name},sharing=private,target=/pnpm/store \
+    --mount=type=cache,id=pnpm-store,target=/pnpm/store \
     --mount=type=secret,id=ca \
     install-closure production {package}
 
 FROM {name}-production AS {name}-build
 RUN --mount=type=bind,from=manifests,target=/manifests \
-    --mount=type=cache,id=pnpm-store-{name},sharing=private,target=/pnpm/store \
+    --mount=type=cache,id=pnpm-store,target=/pnpm/store \
     --mount=type=secret,id=ca \
     install-closure everything {package}
 RUN --mount=type=bind,from=sources,target=/sources \
+    --mount=type=cache,id=builds,target=/builds \
     build-closure {package}
 
 FROM runtime AS {name}

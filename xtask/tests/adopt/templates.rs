@@ -23,11 +23,13 @@ fn an_adopters_workspace_compiles_the_library_as_this_one_does() {
 }
 
 #[test]
-fn the_generated_dockerfile_installs_as_this_repositorys_own_does() {
-    let script = |text: String| {
-        let from = text.find("/usr/local/bin/install-closure").unwrap();
+fn the_generated_dockerfile_installs_and_builds_as_this_repositorys_own_does() {
+    let script = |text: &str, name: &str| {
+        let from = text.find(name).unwrap_or_else(|| panic!("there is no {name}"));
         text[from..from + text[from..].find("\nSCRIPT\n").unwrap()].to_owned()
     };
-    let own = script(read("Dockerfile.monorepo-optimized"));
-    assert_eq!(script(template("head.Dockerfile")), own, "one of them was changed and the other was not");
+    let (own, theirs) = (read("Dockerfile.monorepo-optimized"), template("head.Dockerfile"));
+    for name in ["/usr/local/lib/own-process-id.cjs", "/usr/local/bin/install-closure", "/usr/local/bin/build-once"] {
+        assert_eq!(script(&theirs, name), script(&own, name), "{name}: one of them was changed and the other was not");
+    }
 }

@@ -16,6 +16,7 @@ mod given;
 mod handed;
 mod init;
 mod layers;
+mod once;
 mod platforms;
 mod pushes;
 mod silence;

@@ -1,0 +1,122 @@
+//! What several services need is downloaded once and built once, whoever asks first; and no build sees what its hash does not know.
+
+use std::collections::BTreeMap;
+
+use crate::harness::{clone, docker, record, turn};
+use crate::support::engine::shared;
+use crate::support::repo::Repo;
+
+/// Each package's build writes what nobody can write twice, and whether it sees a package. No path says which: it is not taken along for it.
+const BUILD: &str = "import fs from 'node:fs';\n\
+    fs.mkdirSync('dist', { recursive: true });\n\
+    const seen = fs.existsSync(['..', '..', 'packages', 'hidden', 'dist', 'id'].join('/'));\n\
+    if (process.cwd().endsWith('needy') && !seen) throw new Error('hidden is not there');\n\
+    fs.writeFileSync('dist/id', `${crypto.randomUUID()} ${seen}`);\n";
+
+/// Two services over `common`; the second needs `hidden` too, which `common` looks for, and `needy`, which fails without `hidden` and does
+/// not declare it. The installs and the builds are this repository's own.
+fn workspace() -> Repo {
+    let repo = clone();
+    let own = repo.read("Dockerfile.monorepo-optimized");
+    let mut dockerfile = own[..own.find("# ── api ─").unwrap()].to_owned();
+    // Nothing of an earlier run is what this one needs.
+    let unique = repo.path().display().to_string();
+    for service in ["first", "second"] {
+        dockerfile.push_str(&format!(
+            "FROM base AS {service}-build\n\
+             RUN --mount=type=bind,from=manifests,target=/manifests --mount=type=cache,id=pnpm-store,target=/pnpm/store \
+             --mount=type=secret,id=ca install-closure everything {service}\n\
+             RUN --mount=type=bind,from=sources,target=/sources --mount=type=cache,id=builds,target=/builds \
+             build-once {service} node build.mjs && mkdir /out && for package in packages/*; do \
+             if [ -d $package/dist ]; then cp $package/dist/id /out/$(basename $package); fi; done && cp apps/{service}/dist/id /out/own\n\
+             FROM scratch AS {service}\nCOPY --from={service}-build /out /\n"
+        ));
+    }
+    for folder in ["apps", "packages"] {
+        std::fs::remove_dir_all(repo.path().join(folder)).unwrap();
+    }
+    repo.write("Dockerfile.monorepo-optimized", &dockerfile);
+    repo.write("package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@10.34.9"}"#);
+    repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
+    let mut lock = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n".to_owned();
+    let packages: [(&str, &str, &[&str]); 5] = [
+        ("apps", "first", &["common"]),
+        ("apps", "second", &["common", "hidden", "needy"]),
+        ("packages", "common", &[]),
+        ("packages", "hidden", &[]),
+        ("packages", "needy", &[]),
+    ];
+    for (folder, name, needs) in packages {
+        let wanted: Vec<String> = needs.iter().map(|need| format!(r#""{need}": "workspace:*""#)).collect();
+        let manifest = format!(
+            r#"{{"name": "{name}", "private": true, "scripts": {{"start": "node ."}}, "dependencies": {{{}}}}}"#,
+            wanted.join(", ")
+        );
+        repo.write(&format!("{folder}/{name}/package.json"), &manifest);
+        repo.write(&format!("{folder}/{name}/build.mjs"), BUILD);
+        repo.write(&format!("{folder}/{name}/source.txt"), &unique);
+        lock.push_str(&format!("\n  {folder}/{name}:{}\n", if needs.is_empty() { " {}" } else { "\n    dependencies:" }));
+        for need in needs {
+            lock.push_str(&format!(
+                "      {need}:\n        specifier: workspace:*\n        version: link:../../packages/{need}\n"
+            ));
+        }
+    }
+    repo.write("pnpm-lock.yaml", &lock);
+    repo.write("packages/common/tsconfig.json", r#"{"extends": "../../tsconfig.base.json"}"#);
+    repo.write("tsconfig.base.json", "{}");
+    repo.commit("two services");
+    repo
+}
+
+/// What each package's build left in the images: of `first` and of `second`.
+fn built(repo: &Repo, services: &[&str]) -> BTreeMap<String, String> {
+    record(repo.xtask(&[&["build", "--json"], services].concat()), 0);
+    let mut found = BTreeMap::new();
+    for service in ["first", "second"] {
+        let dir = tempfile::tempdir().unwrap();
+        let container = docker(shared(), &["create", &format!("local/{service}:dev"), "none"]);
+        docker(shared(), &["cp", &format!("{}:/", container.trim()), dir.path().to_str().unwrap()]);
+        docker(shared(), &["rm", container.trim()]);
+        for file in ["own", "common", "hidden", "needy"] {
+            if let Ok(text) = std::fs::read_to_string(dir.path().join(file)) {
+                found.insert(format!("{service}/{file}"), text);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
+    let _turn = turn();
+    let repo = workspace();
+    let once = built(&repo, &[]);
+    assert_eq!(
+        once.keys().collect::<Vec<_>>(),
+        ["first/common", "first/own", "second/common", "second/hidden", "second/needy", "second/own"]
+    );
+    assert_eq!(once["first/common"], once["second/common"], "built twice");
+    assert!(once["first/common"].ends_with(" false"), "a package that is not declared was seen: {once:#?}");
+    assert!(once["second/own"].ends_with(" true"), "one that is declared was not: {once:#?}");
+
+    // An edit reaches whoever needs it, and nobody else.
+    repo.write("apps/first/source.txt", "edited");
+    let edited = built(&repo, &[]);
+    let changed = |before: &BTreeMap<String, String>, after: &BTreeMap<String, String>| -> Vec<String> {
+        after.keys().filter(|file| before.get(*file) != after.get(*file)).cloned().collect()
+    };
+    assert_eq!(changed(&once, &edited), ["first/own"]);
+    repo.write("packages/hidden/source.txt", "edited");
+    let hidden = built(&repo, &[]);
+    assert_eq!(changed(&edited, &hidden), ["second/hidden", "second/needy", "second/own"], "what fails alone is built each time");
+    repo.write("packages/common/source.txt", "edited");
+    let common = built(&repo, &[]);
+    assert_eq!(changed(&hidden, &common), ["first/common", "first/own", "second/common", "second/needy", "second/own"]);
+    assert_eq!(common["first/common"], common["second/common"]);
+
+    // What lies at the root may be read by every build.
+    repo.write("tsconfig.base.json", r#"{"compilerOptions": {"strict": true}}"#);
+    let root = built(&repo, &[]);
+    assert_eq!(changed(&common, &root).len(), root.len(), "{root:#?}");
+}
