@@ -5,6 +5,7 @@ pub mod cache;
 pub mod config;
 pub mod explain;
 pub mod fingerprint;
+pub mod order;
 pub mod part;
 pub mod request;
 pub mod services;

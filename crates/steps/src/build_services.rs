@@ -16,12 +16,17 @@ use monoship_docker::engine::Engine;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
 use monoship_plan::fingerprint::Inputs;
+use monoship_plan::order::longest_first;
 use monoship_plan::request::BuildRequest;
 use monoship_plan::services::Service;
 use monoship_plan::{Decision, Plan, ServicePlan};
 use monoship_report::record::ServiceRecord;
+use monoship_report::record::history::usual;
 
-/// Builds every service that is to be built. One failure stops nobody else, unless the request says so. What succeeded is remembered
+/// How many runs are looked at to tell what is usual.
+const RUNS_READ: usize = 100;
+
+/// Builds every service that is to be built, the longest first where they cannot all be begun at once. One failure stops nobody else, unless the request says so. What succeeded is remembered
 /// at once, so that a run that dies later has not built it in vain.
 ///
 /// # Errors
@@ -46,17 +51,32 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let jobs: Vec<TargetBuilds<'_>> = services.iter().map(|service| TargetBuilds::new(running, &service.target)).collect();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
     let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.collect();
-    let outcomes = pool::each(request.jobs.get(), &calls, |(service, job, at)| -> Result<Option<Outcome>> {
-        let Some(mut outcome) = job.run(*at) else { return Ok(None) };
+    let order = in_order(session, &calls, request.jobs.get());
+    let outcomes = pool::each(request.jobs.get(), &order, |at| -> Result<Option<(usize, Outcome)>> {
+        let (service, job, build) = &calls[*at];
+        let Some(mut outcome) = job.run(*build) else { return Ok(None) };
         if outcome.status == Status::Built {
             remember(session, &store, service, &mut outcome)?;
         }
         if request.fail_fast && outcome.status == Status::Failed {
             session.shutdown.close();
         }
-        Ok(Some(outcome))
+        Ok(Some((*at, outcome)))
     })?;
-    outcomes.into_iter().filter_map(Result::transpose).collect()
+    let mut outcomes: Vec<(usize, Outcome)> = outcomes.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+    outcomes.sort_by_key(|(at, _)| *at);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// The places of the calls as they are begun. Where all are begun at once, nobody asks how long they take.
+fn in_order(session: &Session, calls: &[(&ServicePlan, &TargetBuilds<'_>, usize)], jobs: usize) -> Vec<usize> {
+    if calls.len() <= jobs {
+        return (0..calls.len()).collect();
+    }
+    let services: Vec<&ServicePlan> = calls.iter().map(|(service, ..)| *service).collect();
+    // A history that cannot be read costs the order, and no build.
+    let runs = session.history().newest(RUNS_READ).unwrap_or_default();
+    longest_first(&services, &usual(&runs))
 }
 
 /// Gives images that stand under their content tag the names of this run: they were built before, here or in another working tree.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,8 +19,37 @@ use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::ServiceName;
 use monoship_core::secret::mask;
 use monoship_docker::rawjson::PhaseKind;
+
+/// How many builds of a service tell what is usual for it.
+const USUAL_OF: usize = 9;
+
+/// How long a build of each service usually took in these runs: the median of its last nine that worked.
+///
+/// ```
+/// use monoship_report::record::history;
+///
+/// assert!(history::usual(&[]).is_empty());
+/// ```
+#[must_use]
+pub fn usual(runs: &[PastRun]) -> BTreeMap<ServiceName, Duration> {
+    let mut times: BTreeMap<ServiceName, Vec<u64>> = BTreeMap::new();
+    for task in runs.iter().rev().flat_map(|run| &run.tasks) {
+        if let (Task::Service(name), Status::Built) = (&task.task, task.status) {
+            let times = times.entry(name.clone()).or_default();
+            if times.len() < USUAL_OF {
+                times.push(task.took);
+            }
+        }
+    }
+    let median = |mut times: Vec<u64>| {
+        times.sort_unstable();
+        Duration::from_millis(times[times.len() / 2])
+    };
+    times.into_iter().map(|(name, times)| (name, median(times))).collect()
+}
 
 /// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took.
 pub const VERSION: u32 = 2;
