@@ -2,6 +2,7 @@
 //!
 //! Nothing here prints, and nothing knows what a service is. Processes are started in one place, [`execute::process`].
 
+pub mod collect;
 pub mod env;
 pub mod error;
 pub mod event;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::manifest::{Descriptor, Document, Manifest, Raw};
 use super::registry::Registry;
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_decode;
 use monoship_core::name::{Digest, ImageRef, Platform};
@@ -267,7 +268,7 @@ fn materials(list: &Value) -> Vec<Material> {
 
 fn arguments(map: &Value) -> BTreeMap<String, String> {
     let pairs = map.as_object().into_iter().flatten();
-    pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).into_map()
 }
 
 #[derive(Deserialize)]

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
 use monoship_core::secret::mask;
@@ -258,7 +259,7 @@ pub fn listed(body: &str) -> BTreeMap<ServiceName, Listed> {
 /// The digests of [`listed`].
 #[must_use]
 pub fn digests(body: &str) -> BTreeMap<ServiceName, Digest> {
-    listed(body).into_iter().map(|(service, listed)| (service, listed.digest)).collect()
+    listed(body).into_iter().map(|(service, listed)| (service, listed.digest)).into_map()
 }
 
 /// What became of each image since a release whose body is `previous`: by digest, which is all that its notes tell.

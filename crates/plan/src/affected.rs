@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::explain::{Reason, explain};
 use super::fingerprint::Inputs;
+use monoship_core::collect::Sorted as _;
 use monoship_core::name::ServiceName;
 
 /// What a change means for one service.
@@ -65,5 +66,5 @@ pub fn affected(before: &BTreeMap<ServiceName, Inputs>, after: &BTreeMap<Service
         (Some(old), Some(new)) if old.fingerprint() == new.fingerprint() => Verdict::Unchanged,
         (Some(old), Some(new)) => Verdict::Changed { reasons: explain(old, new) },
     };
-    before.keys().chain(after.keys()).map(|name| (name.clone(), verdict(name))).collect()
+    before.keys().chain(after.keys()).map(|name| (name.clone(), verdict(name))).into_map()
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fingerprint::{Inputs, Parts, StageInput};
 use super::part::{Kind, Part};
+use monoship_core::collect::Sorted as _;
 use monoship_core::name::ImageRef;
 
 /// What became of something with a name.
@@ -225,7 +226,7 @@ fn differing<'m, K: Ord, V: PartialEq>(
 ) -> BTreeMap<&'m K, (Option<&'m V>, Option<&'m V>)> {
     let keys = before.keys().chain(after.keys());
     let pairs = keys.map(|key| (key, (before.get(key), after.get(key))));
-    pairs.filter(|(_, (before, after))| before != after).collect()
+    pairs.filter(|(_, (before, after))| before != after).into_map()
 }
 
 fn change<T>(before: Option<&T>, after: Option<&T>) -> Change {
@@ -285,7 +286,7 @@ fn parts(before: &Parts, after: &Parts, found: &mut Vec<Reason>) {
 
 fn entries(before: &Part, after: &Part, found: &mut Vec<Reason>) {
     let map = |part: &Part| -> BTreeMap<String, String> {
-        part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+        part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).into_map()
     };
     let (old, new) = (map(before), map(after));
     let differing = differing(&old, &new);
@@ -329,7 +330,7 @@ fn split_key(key: &str) -> (&str, &str) {
 
 fn stages(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
     let steps = |stages: &BTreeMap<String, StageInput>| -> BTreeMap<String, Vec<String>> {
-        stages.iter().map(|(name, stage)| (name.clone(), stage.steps.clone())).collect()
+        stages.iter().map(|(name, stage)| (name.clone(), stage.steps.clone())).into_map()
     };
     let (old, new) = (steps(&before.stages), steps(&after.stages));
     let mut found: Vec<Reason> = differing(&old, &new)

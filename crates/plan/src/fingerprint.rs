@@ -73,6 +73,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::part::{MainContext, Part};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Fingerprint, ImageRef, Platform, sha256_hex};
 use monoship_workspace::dockerfile::{Slice, StageText};
@@ -194,14 +195,14 @@ impl Inputs {
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let hashes = |parts: &Parts| -> BTreeMap<String, String> {
-            parts.iter().map(|(name, part)| (name.clone(), part.hash().to_owned())).collect()
+            parts.iter().map(|(name, part)| (name.clone(), part.hash().to_owned())).into_map()
         };
         let described = Hashed {
             schema: self.schema,
             target: &self.target,
             syntax: self.syntax.as_deref(),
             stages: &self.stages,
-            contexts: self.contexts.iter().map(|(name, parts)| (name.as_str(), hashes(parts))).collect(),
+            contexts: self.contexts.iter().map(|(name, parts)| (name.as_str(), hashes(parts))).into_map(),
             main: self.main.as_ref().map(Part::hash),
             bases: &self.bases,
             addresses: &self.addresses,
@@ -273,5 +274,5 @@ fn addresses(facts: &Facts<'_>) -> Result<BTreeMap<String, String>> {
 fn arguments(facts: &Facts<'_>) -> BTreeMap<String, String> {
     let counts = |name: &str| facts.slice.args().contains(name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH";
     let given = facts.args.iter().filter(|(name, _)| counts(name));
-    given.map(|(name, value)| (name.clone(), short_hash(value))).collect()
+    given.map(|(name, value)| (name.clone(), short_hash(value))).into_map()
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::name::sha256_hex;
 use monoship_workspace::dockerfile::Slice;
 use monoship_workspace::git::File;
@@ -57,7 +58,7 @@ impl From<Part> for Recorded {
     fn from(part: Part) -> Self {
         Self {
             kind: part.kind(),
-            entries: part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            entries: part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).into_map(),
         }
     }
 }
@@ -145,7 +146,7 @@ impl<'s> MainContext<'s> {
         }
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let cut = || {
-            let places: BTreeSet<usize> = patterns.iter().flat_map(|pattern| self.sent.seen_by(pattern)).collect();
+            let places: BTreeSet<usize> = patterns.iter().flat_map(|pattern| self.sent.seen_by(pattern)).into_set();
             let mut value = String::new();
             let entries = places.into_iter().map(|at| -> Entry {
                 let entry = &self.sent.entries()[at];

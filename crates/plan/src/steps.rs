@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::explain::{Reason, explain};
 use super::fingerprint::{Inputs, StageInput};
 use super::part::Part;
+use monoship_core::collect::Sorted as _;
 use monoship_core::name::ImageRef;
 use monoship_workspace::dockerfile::{Slice, StepInputs};
 
@@ -48,7 +49,7 @@ fn taken_in(step: &StepInputs, inputs: &Inputs) -> Inputs {
         schema: inputs.schema,
         target: String::new(),
         syntax: inputs.syntax.clone(),
-        stages: stages.collect(),
+        stages: stages.into_map(),
         contexts: contexts.map(|(name, parts)| (name.clone(), parts.clone())).collect(),
         main: main.map(|part| Part::new(part.kind(), part.entries().iter().filter(|(path, _)| sees(path)).cloned())),
         bases: bases.map(|(image, pin)| (image.clone(), pin.clone())).collect(),

@@ -10,6 +10,7 @@ use crate::publication::Marks;
 use crate::publish::Order;
 use crate::verify::{Noted, Service, VerifyRequest};
 use crate::{Session, configuration, inputs, outside, signing, since};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
 use monoship_docker::cosign::{Cosign, Signer};
@@ -123,7 +124,7 @@ fn locked(workspace: &Workspace, folder: &str) -> Option<BTreeSet<(String, Strin
     let lock = workspace.scanned()?;
     let closure = workspace.closure(workspace.by_dir(folder)?, Scope::PRODUCTION);
     let kept = (0_u32..).zip(&closure.snapshots).filter(|(at, kept)| **kept && lock.local(*at).is_none());
-    Some(kept.filter_map(|(at, _)| name_and_version(lock.package_key(at))).collect())
+    Some(kept.filter_map(|(at, _)| name_and_version(lock.package_key(at))).into_set())
 }
 
 /// `@scope/name@1.2.3` divided; the version begins at the first `@` that is not a scope's.

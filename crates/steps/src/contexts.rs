@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::Session;
 use crate::project::Project;
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Level, Task};
 use monoship_core::name::ServiceName;
@@ -44,7 +45,7 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
         Ok((service.name.clone(), plan.including(&project.workspace, &sources, &service.include)?))
     });
     let plans: BTreeMap<ServiceName, PrunePlan> = plans.collect::<Result<_>>()?;
-    let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).collect();
+    let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).into_set();
     let packages = wanted.into_par_iter().map(|id| (id, Part::files(sources.of(id).iter().copied()))).collect();
     Ok(Cut { project, packages, plans, sources, names: replaced(project) })
 }
@@ -52,7 +53,7 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
 /// The stages of this Dockerfile that pruned contexts replace.
 pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
     let stages: BTreeSet<&str> = project.dockerfile.targets().collect();
-    NAMES.into_iter().filter(|name| stages.contains(name)).collect()
+    NAMES.into_iter().filter(|name| stages.contains(name)).into_set()
 }
 
 impl Cut<'_> {
@@ -79,7 +80,7 @@ impl Cut<'_> {
             "production" => self.install(&plan.production),
             _ => self.sources(plan),
         };
-        self.names.iter().map(|name| ((*name).to_owned(), parts(name))).collect()
+        self.names.iter().map(|name| ((*name).to_owned(), parts(name))).into_map()
     }
 
     fn install(&self, install: &Install) -> Parts {
@@ -95,7 +96,7 @@ impl Cut<'_> {
             let name = if package.name().is_empty() { package.dir.clone() } else { package.name().to_owned() };
             Some((name, self.packages.get(&id)?.clone()))
         });
-        let mut parts: Parts = own.collect();
+        let mut parts: Parts = own.into_map();
         let shared = plan.shared.iter().filter_map(|path| self.project.tree.get(path));
         parts.insert("shared".to_owned(), Part::files(shared));
         parts
@@ -104,7 +105,7 @@ impl Cut<'_> {
     /// The folders to hand to the builder, by context.
     pub fn folders(&self, session: &Session, service: &ServiceName) -> BTreeMap<String, String> {
         let folder = folder(session, service);
-        self.names.iter().map(|name| ((*name).to_owned(), folder.join(name).to_string_lossy().into_owned())).collect()
+        self.names.iter().map(|name| ((*name).to_owned(), folder.join(name).to_string_lossy().into_owned())).into_map()
     }
 
     /// Writes a service's contexts, touching only what differs from what is there: the builder's transfer goes by size and time.

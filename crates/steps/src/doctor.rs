@@ -16,6 +16,7 @@ mod registry;
 mod runs;
 mod setup;
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::{self, in_parallel};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -216,7 +217,7 @@ impl Monorepo {
         let (tree, workspace) = rayon::join(|| Git::at(root, shutdown).worktree(), || Workspace::load(root));
         let dockerfile = load(&path);
         let services = workspace.as_ref().ok().zip(dockerfile.as_ref().ok()).map(|(workspace, dockerfile)| {
-            let packages = workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).collect();
+            let packages = workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).into_map();
             discover(config, &packages, &dockerfile.targets().collect::<Vec<_>>())
         });
         Self {

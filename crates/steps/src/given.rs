@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::process::Invocation;
@@ -245,7 +246,7 @@ impl Contexts {
     /// What a target uses of them, by their names.
     pub fn of(&self, given: &Given, slice: &Slice<'_>) -> BTreeMap<String, Parts> {
         let used = given.contexts.iter().filter(|(name, _)| slice.contexts().contains(*name));
-        used.filter_map(|(name, source)| Some((name.clone(), self.0.get(&key(source))?.clone()))).collect()
+        used.filter_map(|(name, source)| Some((name.clone(), self.0.get(&key(source))?.clone()))).into_map()
     }
 }
 

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::engine as engines;
 use crate::project::Project;
 use crate::{Session, configuration, contexts, given, outside};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef, Platform};
@@ -122,7 +123,7 @@ impl Bases {
     /// The named contexts that hold the images of `inputs` to their pins: `--build-context node:24=docker-image://node:24@sha256:…`.
     pub fn contexts(&self, inputs: &Inputs) -> BTreeMap<String, String> {
         let held = inputs.bases.keys().filter(|image| !self.stand_ins.contains_key(image) && image.digest().is_none());
-        held.filter_map(|image| Some((image.to_string(), format!("docker-image://{}", self.pins.pinned(image)?)))).collect()
+        held.filter_map(|image| Some((image.to_string(), format!("docker-image://{}", self.pins.pinned(image)?)))).into_map()
     }
 
     /// An image that stands as a context of its own, as the builder takes it.
@@ -231,11 +232,11 @@ pub fn base_images(session: &Session, project: &Project, request: &BuildRequest)
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let services = select(discover(&session.config, &project.packages(), &names)?, &request.services)?;
     let contexts = contexts::replaced(project);
-    let replaced = || contexts.iter().map(|name| ((*name).to_owned(), Parts::new())).collect();
+    let replaced = || contexts.iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
     let mut targets: Vec<Target<'_>> = services.iter().map(|service| of_service(session, request, service, replaced())).collect();
     targets.push(of_base(session, request));
     let slices = targets.par_iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
-    let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).collect();
+    let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).into_set();
     images.extend(targets.iter().zip(&slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
     Ok(images)
 }
@@ -255,7 +256,7 @@ pub fn known_bases(
     let tools = tools(session, project, request)?;
     let served = engine.map(engines::served).unwrap_or_default();
     let is_asked_for = |image: &ImageRef| images.contains(image) || tools.contains(image);
-    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| is_asked_for(image)).collect();
+    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| is_asked_for(image)).into_map();
     let pins = configuration::pins(&project.root.join(PINS))?;
     let is_open = |image: &&ImageRef| !stand_ins.contains_key(*image) && pins.get(image).is_none();
     let told = |images: &BTreeSet<ImageRef>, means: &str| {

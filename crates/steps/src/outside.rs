@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::Session;
 use crate::project::Project;
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_core::execute::http::{Http, Request};
@@ -118,7 +119,7 @@ pub fn scanner(sbom: &Sbom) -> Result<Option<ImageRef>> {
 /// # Errors
 /// When the run is closing.
 pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result<BTreeMap<String, String>> {
-    let unpinned: BTreeSet<&Address> = slices.iter().flat_map(Slice::addresses).filter(|address| !address.is_pinned()).collect();
+    let unpinned: BTreeSet<&Address> = slices.iter().flat_map(Slice::addresses).filter(|address| !address.is_pinned()).into_set();
     if unpinned.is_empty() {
         return Ok(BTreeMap::new());
     }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::inputs::{self, Bases};
 use crate::project::{self, Project};
 use crate::{Session, caches, contexts, given, marks, outputs, outside, sent, since, strays};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
 use monoship_core::execute::http::is_loopback;
@@ -89,7 +90,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     }
     let (affected, before) = match &request.since {
         Some(since) => {
-            let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).collect();
+            let after = services.iter().map(|service| service.name.clone()).zip(gathered.iter().cloned()).into_map();
             let (affected, before) = since::compare(session, project, capabilities, request, bases, since, &after)?;
             (Some(affected), before)
         }
@@ -256,7 +257,7 @@ impl Planner<'_> {
         let mut targets: Vec<caches::Target<'_>> = targets.collect();
         targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
         let built: BTreeSet<&str> =
-            targets.iter().map(|target| target.scoped.target).chain(self.beside.iter().map(String::as_str)).collect();
+            targets.iter().map(|target| target.scoped.target).chain(self.beside.iter().map(String::as_str)).into_set();
         // A layer each, and an index for each target; all of it for each platform.
         let platforms = targets.iter().map(|target| target.scoped.run.len()).max().unwrap_or(1).max(1);
         let uploads = (self.project.dockerfile.layers(built.iter().copied()) + built.len()) * platforms;

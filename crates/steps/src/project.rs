@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::sent::{self, Known};
 use crate::{STATE, Session, checkout};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
@@ -35,7 +36,7 @@ pub struct Project {
 impl Project {
     /// The packages' folders with their names.
     pub fn packages(&self) -> BTreeMap<String, String> {
-        self.workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).collect()
+        self.workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).into_map()
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a plan whose images stand to what is published: which content tag becomes which tags, and what the notes say of it.
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ impl Marks {
         let own = releases.iter().find(|release| release.tag_name == tag.tag.as_str()).map(|release| release.prerelease);
         let marked = releases.iter().filter(|release| release.prerelease);
         let marked = marked.filter_map(|release| release.tag_name.parse::<ReleaseTag>().ok()).map(|tag| tag.version);
-        Ok(Self { prerelease: own.unwrap_or(unknown.prerelease), marked: marked.collect() })
+        Ok(Self { prerelease: own.unwrap_or(unknown.prerelease), marked: marked.into_set() })
     }
 
     /// The order of the version's tags.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::project::Project;
 use crate::{STATE, Session, outside};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
@@ -68,7 +69,7 @@ impl Project {
         *known = Some(Arc::clone(&asked));
         let held = |address: &str| asked.get(address).cloned().unwrap_or_else(|| "not asked".to_owned());
         let all = slices.iter().flat_map(Slice::addresses);
-        Ok(all.map(|address| (address.address.clone(), held(&address.address))).collect())
+        Ok(all.map(|address| (address.address.clone(), held(&address.address))).into_map())
     }
 }
 
@@ -90,7 +91,7 @@ pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> 
         .split('\0')
         .filter_map(|record| record.split_once('\t'))
         .map(|(path, stamp)| (path.to_owned(), stamp.to_owned()))
-        .collect();
+        .into_map();
     for entry in sent.entries() {
         let path = own(&entry.path);
         let Ok(there) = std::fs::symlink_metadata(&path) else { continue };

@@ -10,6 +10,7 @@ use crate::project::Project;
 use crate::sent::Known;
 use crate::service::lay_over;
 use crate::{Session, contexts};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
@@ -136,5 +137,5 @@ fn inputs_of(
     let bases = bases.at(pins);
     let slices = targets.iter().map(|target| Ok(bases.with_triggers(target.slice(project)?))).collect::<Result<Vec<_>>>()?;
     let gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, &bases)?;
-    Ok(services.into_iter().map(|service| service.name).zip(gathered).collect())
+    Ok(services.into_iter().map(|service| service.name).zip(gathered).into_map())
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Session;
 use crate::project::Project;
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_plan::request::BuildRequest;
@@ -38,13 +39,13 @@ pub fn tell(
         .filter(|(name, _)| !replaced.contains(name) && services.iter().all(|service| service.target != *name))
         .collect();
     let targets: BTreeMap<&str, &str> =
-        dockerfile.stages().iter().filter_map(|stage| Some((stage.name()?, stage.base()))).collect();
+        dockerfile.stages().iter().filter_map(|stage| Some((stage.name()?, stage.base()))).into_map();
     let unreached: Vec<Unreached<'_>> =
         unreached.iter().map(|(name, stage)| Unreached { name, base: stage.base(), line: stage.line() }).collect();
     let none = BTreeSet::new();
     let reaches = |name: &str| -> BTreeSet<String> {
         let stages = dockerfile.reachable(name, &none).unwrap_or_default();
-        stages.into_iter().filter_map(named).collect()
+        stages.into_iter().filter_map(named).into_set()
     };
     let lost = strays(&session.config, &project.packages(), services, &targets, &unreached, reaches);
     if let (true, Some(first)) = (request.release, lost.first()) {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use crate::{Session, marks, planning, project};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level};
 use monoship_core::name::{Digest, ImageRef, Tag};
@@ -83,7 +84,7 @@ pub fn services(session: &Session) -> Result<Vec<Service>> {
 /// # Errors
 /// When git does not answer.
 pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, policy: &'a Upkeep) -> Result<Known<'a>> {
-    let mut names: BTreeSet<String> = services.iter().flat_map(|s| [s.name.to_string(), s.target.clone()]).collect();
+    let mut names: BTreeSet<String> = services.iter().flat_map(|s| [s.name.to_string(), s.target.clone()]).into_set();
     names.insert(session.config.base_target.clone());
     names.extend(on_default_branch(session)?);
     let asked = |what: &str, answer: Result<Vec<String>>| match answer {
@@ -110,9 +111,9 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         now: session.begun,
         policy,
         services: names,
-        pulls: pulls.map(|all| all.iter().filter_map(|number| number.parse().ok()).collect()),
+        pulls: pulls.map(|all| all.iter().filter_map(|number| number.parse().ok()).into_set()),
         branches: branches.map(|all| all.into_iter().collect()),
-        former_branches: former.into_iter().flatten().filter_map(|branch| Tag::of_branch(&branch).ok()).collect(),
+        former_branches: former.into_iter().flatten().filter_map(|branch| Tag::of_branch(&branch).ok()).into_set(),
         release_tags: session.templates(),
         tag_rules: session.overlay.tags.clone().unwrap_or_default(),
         // Without a name nothing in a registry is ours; other tiers can be looked into all the same.
@@ -230,7 +231,7 @@ impl TierReader<'_> {
             return Err("turned off in xtask.toml".to_owned());
         }
         let entries = self.api.map_err(str::to_owned)?.caches(Filter::default()).map_err(|error| error.to_string())?;
-        let replaced: BTreeSet<u64> = replaced_indexes(&entries).into_iter().map(|entry| entry.id).collect();
+        let replaced: BTreeSet<u64> = replaced_indexes(&entries).into_iter().map(|entry| entry.id).into_set();
         let entry = entries.into_iter().map(|entry| actions::Entry {
             holds: match CacheKey::parse(&entry.key) {
                 CacheKey::Index { scope, .. } => actions::Holds::Index { scope, replaced: replaced.contains(&entry.id) },
@@ -330,7 +331,7 @@ impl TierReader<'_> {
             return Err(error.hint("set GITHUB_REPOSITORY to a repository of the packages' owner"));
         }
         let Some((owner, versions)) = api.package_versions(name)? else { return Ok(Some(Vec::new())) };
-        let numbers = versions.iter().map(|version| (version.digest.clone(), version.id)).collect();
+        let numbers = versions.iter().map(|version| (version.digest.clone(), version.id)).into_map();
         packages.insert(image.clone(), Package { owner, name: name.to_owned(), versions: numbers });
         let listed = versions.into_iter().map(|v| Listed { digest: v.digest, tags: v.tags, time: v.updated_at });
         Ok(Some(listed.collect()))
@@ -346,7 +347,7 @@ impl TierReader<'_> {
         match listed {
             Ok(names) => {
                 let service = |name: &String| name.strip_prefix(below)?.strip_prefix('/').map(str::to_owned);
-                names.iter().filter_map(service).filter(|name| !name.contains('/')).collect()
+                names.iter().filter_map(service).filter(|name| !name.contains('/')).into_set()
             }
             Err(error) => {
                 let message = format!("repositories of services that are gone are not found: {error}");

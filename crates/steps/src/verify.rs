@@ -1,6 +1,7 @@
 //! What a release claims, checked against what the registry holds: tags and digests, attestations, materials, packages, signatures. Changes
 //! nothing; returns findings and prints none.
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -367,7 +368,7 @@ impl<'a> Checks<'a> {
         let present: BTreeSet<(String, String)> = application
             .filter(|package| !self.request.own_packages.contains(&package.name))
             .map(|package| (package.name.clone(), package.version.clone()))
-            .collect();
+            .into_set();
         let shown = |(name, version): &(String, String)| format!("{name}@{version}");
         let foreign: Vec<String> = present.difference(locked).map(shown).collect();
         if !foreign.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::load::{PackageId, Workspace};
+use monoship_core::collect::Sorted as _;
 use monoship_core::name::sha256_hex;
 use pnpm::join;
 use pnpm::lock::{Cut, Field, KeepFields, Local, Named, Target};
@@ -203,7 +204,7 @@ impl Workspace {
     #[must_use]
     pub fn dependents(&self, id: PackageId) -> BTreeSet<PackageId> {
         let reaches = |from: &PackageId| self.closure(*from, Scope::BUILD).packages.contains(&id);
-        self.ids().filter(reaches).collect()
+        self.ids().filter(reaches).into_set()
     }
 
     /// What of the lock a closure keeps.
@@ -237,7 +238,7 @@ impl Workspace {
             super::load::LockState::Whole { text, .. } => return vec![(super::load::LOCK.into(), short(text))],
         };
         let importers = cut.importers.iter().map(|(importer, fields)| lock.importer_entry(*importer, *fields));
-        let others: BTreeMap<_, _> = importers.chain([("settings".into(), short(&lock.cut_settings(cut)))]).collect();
+        let others: BTreeMap<_, _> = importers.chain([("settings".into(), short(&lock.cut_settings(cut)))]).into_map();
         // The lock is sorted already: one pass puts the few others between its many entries.
         let mut others = others.into_iter().peekable();
         let mut slice = Vec::with_capacity(cut.snapshots.len());

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use super::dockerfile::ContextSource;
 use super::dockerignore::Ignore;
 use super::git::{File, ObjectId, Tree};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::Result;
 
 /// The context of a commit is cut by one thread in pieces of so many files: enough of one folder that its parents are looked at once.
@@ -91,7 +92,7 @@ impl Sent {
     /// When a folder or file that a builder would be sent cannot be read: the builder cannot, either.
     pub fn on_disk(root: &Path, tree: &Tree, ignore: &Ignore, patterns: &BTreeSet<String>, own: &str) -> Result<Self> {
         let followed: BTreeMap<String, BTreeSet<String>> =
-            patterns.iter().map(|pattern| (pattern.clone(), follow::links(root, pattern))).collect();
+            patterns.iter().map(|pattern| (pattern.clone(), follow::links(root, pattern))).into_map();
         let (entries, concerns) = walk::walk(root, tree, ignore, followed.values().flatten(), own)?;
         Ok(Self { entries, whole: false, patterns: followed, concerns })
     }

@@ -1,5 +1,6 @@
 //! Who uses which override, patch and catalog entry, worked out once so that each closure only looks it up. No I/O here.
 
+use monoship_core::collect::Sorted as _;
 use std::collections::{BTreeSet, HashMap};
 
 use super::graph::Closure;
@@ -83,7 +84,7 @@ impl Usage {
 }
 
 fn indices(users: &[Users], closure: &Closure) -> BTreeSet<usize> {
-    users.iter().enumerate().filter(|(_, users)| users.any_in(closure)).map(|(index, _)| index).collect()
+    users.iter().enumerate().filter(|(_, users)| users.any_in(closure)).map(|(index, _)| index).into_set()
 }
 
 /// The catalog a specifier names: `catalog:` and `catalog:default` are the same.

@@ -1,6 +1,7 @@
 //! What an image's files come to: bytes that nobody can see any more, contents that lie in it twice, npm packages, and what differs
 //! from another image. Pure.
 
+use monoship_core::collect::Sorted as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -90,7 +91,7 @@ fn settled(image: &Image) -> (Seen<'_>, Vec<Wasted>) {
         let listing = &layer.listing;
         // What a layer takes away lies in the layers below it, wherever in the archive it says so.
         let gone = listing.removed.iter().filter_map(|path| there.get_key_value(path.as_str()).map(|(path, _)| *path));
-        let mut gone: BTreeSet<&str> = gone.collect();
+        let mut gone: BTreeSet<&str> = gone.into_set();
         gone.extend(listing.removed.iter().chain(&listing.emptied).flat_map(|folder| below(&there, folder)));
         for path in gone {
             there.remove(path).into_iter().for_each(|file| hide(file, Waste::Deleted, by));
@@ -188,7 +189,7 @@ pub fn packages(image: &Image) -> Vec<Package> {
 /// What changed from `before` to `after`: layers, files that can be seen, npm packages.
 #[must_use]
 pub fn difference(before: &Image, after: &Image) -> Difference {
-    let known: BTreeSet<_> = before.layers.iter().map(|layer| &layer.diff_id).collect();
+    let known: BTreeSet<_> = before.layers.iter().map(|layer| &layer.diff_id).into_set();
     let (old, new) = (settled(before).0, settled(after).0);
     let mut files = Vec::new();
     for path in old.keys().chain(new.keys()).copied().collect::<BTreeSet<_>>() {

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Action, Known, Removal, Tier, target_of};
 use crate::config::upkeep::Leftover;
+use monoship_core::collect::Sorted as _;
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::text;
 use monoship_docker::reach::Node;
@@ -77,7 +78,7 @@ pub fn clear(repositories: &[Repository], is_cache: impl Fn(&Tag) -> bool, why: 
         let fate = |digest: &Digest, node: &Node| {
             if goes(node) && repository.is_ours(digest, node, known) { Fate::Drop(why.to_owned()) } else { Fate::Keep }
         };
-        repository.fates(known).into_keys().map(|digest| (digest, fate(digest, &repository.nodes[digest]))).collect()
+        repository.fates(known).into_keys().map(|digest| (digest, fate(digest, &repository.nodes[digest]))).into_map()
     });
     settle(repositories, &fates.collect::<Vec<_>>(), known)
 }
@@ -114,7 +115,7 @@ pub fn needed_by_new<'r>(before: &Repository, after: &'r Repository) -> BTreeSet
 impl Repository {
     /// The fate of every manifest that stands by itself.
     fn fates<'r>(&'r self, known: &Known<'_>) -> Fates<'r> {
-        let children: BTreeSet<&Digest> = self.nodes.values().flat_map(|node| &node.children).collect();
+        let children: BTreeSet<&Digest> = self.nodes.values().flat_map(|node| &node.children).into_set();
         let mut fates = Fates::new();
         for (digest, node) in &self.nodes {
             let stands = node.own_tags().next().is_some() || (node.about().is_none() && !children.contains(digest));
@@ -401,7 +402,7 @@ fn total(repositories: &[Repository], fates: &[Fates<'_>], known: &Known<'_>) ->
 /// The blobs that what stays needs.
 fn blobs<'r>(repositories: &'r [Repository], needed: &[BTreeSet<&'r Digest>]) -> BTreeSet<&'r Digest> {
     let nodes = repositories.iter().zip(needed).flat_map(|(r, needed)| needed.iter().map(|digest| &r.nodes[*digest]));
-    nodes.flat_map(|node| node.blobs.iter().map(|(blob, _)| blob)).collect()
+    nodes.flat_map(|node| node.blobs.iter().map(|(blob, _)| blob)).into_set()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::{Outcome, RunRecord, TaskRecord};
 use super::runs::{Keep, RunId};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::lock::Lock;
@@ -178,7 +179,7 @@ impl From<&TaskRecord> for PastTask {
             wasted: task.wasted,
             ran: ran.map(|step| (step.name.clone(), step.took_ms)).collect(),
             spent: spent.collect(),
-            tiers: task.tiers.iter().map(|tier| (tier.tier.clone(), tier.verdict.clone())).collect(),
+            tiers: task.tiers.iter().map(|tier| (tier.tier.clone(), tier.verdict.clone())).into_map(),
             imports: moved(&task.cache_imports),
             exports: moved(&task.cache_exports),
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::history::{PastRun, PastTask, Read};
 use super::run::Outcome;
+use monoship_core::collect::Sorted as _;
 use monoship_core::event::{Status, Task};
 use monoship_docker::rawjson::PhaseKind;
 
@@ -373,15 +374,15 @@ fn exported_to(name: &str) -> &'static str {
 }
 
 fn medians<'a>(times: &StepTimes<'a>) -> BTreeMap<&'a Task, BTreeMap<&'a str, u64>> {
-    let of_task = |steps: &BTreeMap<&'a str, Vec<u64>>| steps.iter().map(|(name, ms)| (*name, median(ms))).collect();
-    times.iter().map(|(task, steps)| (*task, of_task(steps))).collect()
+    let of_task = |steps: &BTreeMap<&'a str, Vec<u64>>| steps.iter().map(|(name, ms)| (*name, median(ms))).into_map();
+    times.iter().map(|(task, steps)| (*task, of_task(steps))).into_map()
 }
 
 /// What the cached steps of a build would have taken, and how many of them nothing is known of. Known are the medians of the
 /// steps that ran at other times and not in this one. A history full of renamed steps knows more of those than the build had
 /// cached ones; then each counts for its share.
 fn saved(task: &PastTask, medians: Option<&BTreeMap<&str, u64>>) -> (u64, u64) {
-    let ran: BTreeSet<&str> = task.ran.iter().map(|(name, _)| name.as_str()).collect();
+    let ran: BTreeSet<&str> = task.ran.iter().map(|(name, _)| name.as_str()).into_set();
     let others = medians.into_iter().flatten().filter(|(name, _)| !ran.contains(**name));
     let (count, sum) = others.fold((0_u64, 0_u64), |(count, sum), (_, ms)| (count + 1, sum.saturating_add(*ms)));
     if count <= task.cached {

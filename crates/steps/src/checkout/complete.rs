@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::Config;
 use monoship_plan::config::given::ContextSource;
@@ -145,7 +146,7 @@ fn widen(session: &Session, project: &Project, missing: &Missing) -> Result<()> 
     let top = std::path::Path::new(&top);
     let parts = if missing.len() > MANY { 1 } else { usize::MAX };
     let shortened = |path: &String| path.split('/').take(parts).collect::<Vec<_>>().join("/");
-    let added: BTreeSet<String> = missing.keys().map(|path| patterns::exact(&shortened(path))).collect();
+    let added: BTreeSet<String> = missing.keys().map(|path| patterns::exact(&shortened(path))).into_set();
     let text = repository::selected(top) + &patterns::anchored(&prefix, &added.into_iter().collect::<Vec<_>>());
     repository::select(top, &text)?;
     let at_top = inside.in_worktree(top);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_workspace::git::Git;
 
@@ -72,7 +73,7 @@ fn names(inside: &Git) -> Result<BTreeMap<String, String>> {
         let is_safe = !Path::new(name).is_absolute() && !name.split(['/', '\\']).any(|part| part == "..");
         is_safe.then(|| (path.to_owned(), name.to_owned()))
     };
-    Ok(answer.split('\0').filter_map(one).collect())
+    Ok(answer.split('\0').filter_map(one).into_map())
 }
 
 fn cannot_fill(paths: &[&str], error: Error) -> Error {

@@ -1,5 +1,6 @@
 //! The caches that are there: one scope for each target, in the registry and in GitHub's cache service; and whether any is written at all.
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
@@ -112,10 +113,10 @@ fn in_gha(checkup: &Checkup) -> Vec<Finding> {
             CacheKey::Index { scope, .. } => Some(scope),
             _ => None,
         })
-        .collect();
+        .into_set();
     let targets = targets(checkup);
-    let wanted: BTreeSet<String> = targets.iter().map(|scoped| gha_scope(&scoped.name())).collect();
-    let read: BTreeSet<String> = targets.iter().flat_map(Scoped::others).map(|name| gha_scope(&name)).collect();
+    let wanted: BTreeSet<String> = targets.iter().map(|scoped| gha_scope(&scoped.name())).into_set();
+    let read: BTreeSet<String> = targets.iter().flat_map(Scoped::others).map(|name| gha_scope(&name)).into_set();
     let missing: Vec<&str> = wanted.difference(&there).map(String::as_str).collect();
     if missing.is_empty() {
         return vec![Finding::good("GitHub's cache service has a scope of every target")];

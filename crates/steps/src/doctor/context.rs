@@ -1,5 +1,6 @@
 //! The ignore rules: do they hide a file that a build needs, or ship what no build needs?
 
+use monoship_core::collect::Sorted as _;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -93,7 +94,7 @@ fn emptied(monorepo: &Monorepo, ignore: &Ignore) -> Vec<String> {
 fn needless<'a>(monorepo: &Monorepo, ignore: &Ignore) -> Vec<&'a str> {
     let always = ALWAYS.iter().filter(|(probe, _)| !ignore.excludes(probe)).map(|(_, name)| *name);
     let there = WHERE_THERE.into_iter().filter(|path| !ignore.excludes(path) && monorepo.root.join(path).exists());
-    let mut found: BTreeSet<&str> = always.chain(there).collect();
+    let mut found: BTreeSet<&str> = always.chain(there).into_set();
     let packages = monorepo.workspace.iter().flat_map(Workspace::packages);
     let nested = packages.filter(|package| package.dir != ".").map(|package| package.path("node_modules/x/package.json"));
     if nested.into_iter().any(|path| !ignore.excludes(&path)) {

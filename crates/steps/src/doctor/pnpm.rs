@@ -1,5 +1,6 @@
 //! pnpm: does the version that installs understand the lock, is it the same everywhere, and does the lock fit the manifests?
 
+use monoship_core::collect::Sorted as _;
 use std::collections::BTreeMap;
 
 use super::{Checkup, Finding, Severity};
@@ -83,7 +84,7 @@ fn behind(workspace: &Workspace) -> Option<Finding> {
     let overridden = |name: &str| lock.overrides().any(|(key, _)| key.contains(name));
     let missing = workspace.packages().iter().find_map(|package| {
         let locked: BTreeMap<&str, &str> = lock.importer(&package.dir).map_or_else(BTreeMap::new, |importer| {
-            lock.dependencies(importer).map(|(_, locked)| (locked.alias.as_str(), locked.specifier.as_str())).collect()
+            lock.dependencies(importer).map(|(_, locked)| (locked.alias.as_str(), locked.specifier.as_str())).into_map()
         });
         let mut dependencies = package.manifest.all_dependencies().filter(|(name, ..)| !overridden(name));
         let (name, wanted, _) = dependencies.find(|(name, wanted, _)| locked.get(name).is_none_or(|locked| locked != wanted))?;

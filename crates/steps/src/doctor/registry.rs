@@ -1,6 +1,7 @@
 //! Registries: does each answer, and what may we do with each repository? Pushing is tried with an upload that is cancelled, deleting
 //! with a digest that is nobody's: neither leaves anything.
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         return vec![Finding::note("no-registry", "no registry is configured: images stay in the engine", fix)];
     };
     let mut repositories: BTreeSet<ImageRef> =
-        checkup.services().iter().filter_map(|service| config.images.image(&service.name).ok()).collect();
+        checkup.services().iter().filter_map(|service| config.images.image(&service.name).ok()).into_set();
     repositories.extend(config.cache.repository.clone().filter(|_| config.cache.registry == Switch::Auto));
     if repositories.is_empty() {
         repositories.insert(prefix.clone());

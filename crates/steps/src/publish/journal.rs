@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, TagPlan};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result, write_durably};
 use monoship_core::name::{Digest, ImageRef, ServiceName};
 
@@ -44,7 +45,7 @@ impl Journal {
                 Entry { source: service.source.clone(), digest: service.manifest.digest().clone(), tags: service.tags.clone() };
             (service.service.clone(), entry)
         });
-        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, services: services.collect() }
+        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, services: services.into_map() }
     }
 
     /// The journal in `path`; `None` where there is none. One that cannot be read is an error: taking it for none could leave half a

@@ -1,5 +1,6 @@
 //! Deciding a publication: what stands, what each tag points to, what may move. Reads registries and the journal; changes nothing.
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
@@ -170,7 +171,7 @@ pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
 /// Asks for the right to push where something is to be put: a refusal in the middle of it is the worst time.
 fn may_push(services: &[ServicePlan], registry: &Registry) -> Result<()> {
     let repositories: BTreeSet<ImageRef> =
-        services.iter().filter(|service| service.changes()).map(|service| service.source.without_reference()).collect();
+        services.iter().filter(|service| service.changes()).map(|service| service.source.without_reference()).into_set();
     let repositories: Vec<ImageRef> = repositories.into_iter().collect();
     let (mut refused, mut way_out) = (Vec::new(), None);
     for (repository, access) in repositories.iter().zip(in_parallel(&repositories, |repository| registry.can_push(repository))) {

@@ -1,6 +1,7 @@
 //! Putting the tags of a plan, in an order in which nothing is left behind that cannot be taken away: what a registry may refuse for good comes
 //! first, what people follow comes last.
 
+use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -180,7 +181,7 @@ impl<'p> Putting<'p> {
     fn tell_what_stays(&self, published: &[Published]) {
         let fixed = |tag: &&TagPlan| tag.step == Step::Immutable;
         let tags: BTreeSet<&str> =
-            published.iter().flat_map(|service| &service.tags).filter(fixed).map(|tag| tag.tag.as_str()).collect();
+            published.iter().flat_map(|service| &service.tags).filter(fixed).map(|tag| tag.tag.as_str()).into_set();
         let services = published.iter().filter(|service| service.tags.iter().any(|tag| fixed(&tag)));
         let services: Vec<&str> = services.map(|service| service.service.as_str()).collect();
         if tags.is_empty() {

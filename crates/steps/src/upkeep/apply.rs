@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Held, Package, TierReader, running_engine};
 use crate::Session;
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::capability::Version;
@@ -57,7 +58,7 @@ pub fn apply(session: &Session, reader: &TierReader<'_>, held: &Held, plan: &Pru
     }
     // What earlier prunes had noted was judged again: it is gone, or needed, or it failed again.
     let failed: BTreeSet<&Digest> =
-        applied.failed.iter().filter_map(|(r, _)| manifests(r)).flat_map(|(_, digests)| digests).collect();
+        applied.failed.iter().filter_map(|(r, _)| manifests(r)).flat_map(|(_, digests)| digests).into_set();
     for repository in held.registry.as_deref().unwrap_or_default() {
         let settled: Vec<Digest> = repository.unfinished.iter().filter(|digest| !failed.contains(digest)).cloned().collect();
         reader.unfinished.strike(std::iter::once((&repository.image, settled.as_slice())))?;
@@ -122,12 +123,12 @@ impl TierReader<'_> {
     fn pointers(&self, repository: &ImageRef) -> Result<BTreeMap<Tag, Digest>> {
         if let Some(listed) = self.listed(repository, &mut BTreeMap::new())? {
             let each = listed.into_iter().flat_map(|one| one.tags.into_iter().map(move |tag| (tag, one.digest.clone())));
-            return Ok(each.collect());
+            return Ok(each.into_map());
         }
         let tags = self.registry.tags(repository)?;
         let images: Vec<ImageRef> = tags.iter().map(|tag| repository.with_tag(tag.clone())).collect();
         let found = self.registry.resolve_all(&images).into_iter().collect::<Result<Vec<_>>>()?;
-        Ok(tags.into_iter().zip(found).filter_map(|(tag, found)| Some((tag, found?.digest))).collect())
+        Ok(tags.into_iter().zip(found).filter_map(|(tag, found)| Some((tag, found?.digest))).into_map())
     }
 
     /// Deletes manifests that nothing but their own tags leads to.
@@ -169,7 +170,7 @@ impl TierReader<'_> {
 /// Where the tags of a repository pointed when it was read.
 fn pointers_of(repository: &Repository) -> BTreeMap<Tag, Digest> {
     let each = repository.nodes.iter().flat_map(|(digest, node)| node.tags.iter().map(move |tag| (tag.clone(), digest.clone())));
-    each.collect()
+    each.into_map()
 }
 
 fn no_api(repository: &ImageRef, why: Option<&'static str>) -> Error {

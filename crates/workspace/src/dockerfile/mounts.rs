@@ -1,5 +1,6 @@
 //! The secrets and SSH agents that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
 
+use monoship_core::collect::Sorted as _;
 use std::collections::BTreeMap;
 
 use super::Instruction;
@@ -36,7 +37,7 @@ fn fields(text: &str) -> BTreeMap<String, String> {
         let (key, value) = field.trim_matches('"').split_once('=').unwrap_or((field, ""));
         (key.trim_matches('"').to_ascii_lowercase(), value.to_owned())
     };
-    text.split(',').map(field).collect()
+    text.split(',').map(field).into_map()
 }
 
 #[cfg(test)]

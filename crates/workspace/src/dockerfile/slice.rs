@@ -7,6 +7,7 @@ use super::walk::Walk;
 use super::{Dockerfile, Instruction, Stage, words};
 use crate::dockerignore::path_match;
 use crate::matching::{Count, Token, ends};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::Result;
 use monoship_core::name::{ImageRef, Platform};
 
@@ -230,7 +231,7 @@ impl Slice<'_> {
     /// The patterns of [`Slice::sources`], each once.
     #[must_use]
     pub fn patterns(&self) -> BTreeSet<String> {
-        self.sources.iter().map(|source| source.pattern.clone()).collect()
+        self.sources.iter().map(|source| source.pattern.clone()).into_set()
     }
 
     /// The build arguments that can change it: those its stages declare, and those its FROM lines read.
@@ -263,7 +264,7 @@ impl Slice<'_> {
             });
             (*index, name)
         });
-        named.collect()
+        named.into_map()
     }
 
     fn text(&self, stage: &Stage, name: &str, names: &BTreeMap<usize, String>) -> StageText {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::slice::{Address, ContextSource, Slice, SliceRequest};
 use super::{Dockerfile, Instruction, Stage, words};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform};
 
@@ -276,7 +277,7 @@ fn own_arguments(request: &SliceRequest<'_>, target: &Platform, own: &Platform) 
         ("TARGETVARIANT", variant),
     ];
     let given = |name: &str| request.args.get(name).cloned();
-    set.into_iter().map(|(name, value)| (name, given(name).unwrap_or_else(|| value.to_owned()))).collect()
+    set.into_iter().map(|(name, value)| (name, given(name).unwrap_or_else(|| value.to_owned()))).into_map()
 }
 
 /// What ADD fetches instead of taking it from the context (`ADD` in `dockerfile2llb`, `gitutil.ParseGitRef`).

@@ -19,6 +19,7 @@ use rayon::prelude::*;
 
 use super::hash::{self, Format};
 use super::{File, Git, Mode, NotARepository, ObjectId, Question, Tree};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::NotStarted;
 
@@ -113,7 +114,7 @@ impl Git {
         let (paths, odd) = hash::walk(&self.root)?;
         let paths: Vec<_> = paths.into_iter().map(|path| (path, None)).collect();
         let hashed = hash::files(&self.root, &paths, Format::Sha1)?;
-        let pointers = hashed.iter().filter(|hashed| hashed.is_pointer).map(|hashed| hashed.file.path.to_string()).collect();
+        let pointers = hashed.iter().filter(|hashed| hashed.is_pointer).map(|hashed| hashed.file.path.to_string()).into_set();
         let files = hashed.into_iter().map(|hashed| hashed.file).collect();
         Ok(Tree { odd, pointers, outside_git: Some(why.to_owned()), ..Tree::from_files(files) })
     }
@@ -348,7 +349,7 @@ impl Listing {
     fn take_out(&mut self, differs: &Differences) -> BTreeMap<String, (Mode, ObjectId)> {
         let known = |path: &String| self.tree.get(path).filter(|file| file.mode != Mode::Submodule);
         let replaced: BTreeMap<_, _> =
-            differs.keys().filter_map(|path| known(path).map(|file| (path.clone(), (file.mode, file.id)))).collect();
+            differs.keys().filter_map(|path| known(path).map(|file| (path.clone(), (file.mode, file.id)))).into_map();
         if !replaced.is_empty() {
             self.tree.files.retain(|file| !replaced.contains_key(&*file.path));
             self.tree.absent.retain(|path| !replaced.contains_key(path));

@@ -1,6 +1,7 @@
 //! Settings cut to a closure, consistently with the lock: `pnpm-workspace.yaml`, and the same settings in the root manifest,
 //! where pnpm 9 and 10 read them. pnpm compares each with the lock, so what goes on one side goes on both.
 
+use monoship_core::collect::Sorted as _;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -16,11 +17,11 @@ use pnpm::yaml::Yaml;
 /// What becomes of a lock's overrides and patches: for each selector, its value in the lock where it is kept.
 fn overrides<'l>(lock: &'l Lock, cut: &Cut) -> BTreeMap<&'l str, Option<&'l str>> {
     let all = lock.overrides().enumerate();
-    all.map(|(index, (selector, value))| (selector, cut.overrides.contains(&index).then_some(value))).collect()
+    all.map(|(index, (selector, value))| (selector, cut.overrides.contains(&index).then_some(value))).into_map()
 }
 
 fn patches<'l>(lock: &'l Lock, cut: &Cut) -> BTreeMap<&'l str, bool> {
-    lock.patches().enumerate().map(|(index, (selector, _))| (selector, cut.patches.contains(&index))).collect()
+    lock.patches().enumerate().map(|(index, (selector, _))| (selector, cut.patches.contains(&index))).into_map()
 }
 
 /// The settings file for a closure. `packages` names its folders; unused catalog entries, overrides and patches are gone;

@@ -13,6 +13,7 @@ use super::{Concerns, Entry};
 use crate::dockerfile::ContextSource;
 use crate::dockerignore::Ignore;
 use crate::git::{Mode, Tree, hash};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::sha256_hex;
 
@@ -32,7 +33,7 @@ pub(super) fn walk<'p>(
     patterns: impl Iterator<Item = &'p String>,
     own: &str,
 ) -> Result<(Vec<Entry>, Concerns)> {
-    let sources: BTreeSet<ContextSource> = patterns.map(|pattern| ContextSource { pattern: pattern.clone(), line: 0 }).collect();
+    let sources: BTreeSet<ContextSource> = patterns.map(|pattern| ContextSource { pattern: pattern.clone(), line: 0 }).into_set();
     if sources.is_empty() {
         return Ok(Default::default());
     }
