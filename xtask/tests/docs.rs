@@ -14,11 +14,11 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// README.md and every file of docs/, with its text.
+/// Every file of docs/ and those at the root, with its text.
 fn documents() -> Vec<(PathBuf, String)> {
     let listed = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> = listed.filter(|path| path.extension().is_some_and(|e| e == "md")).collect();
-    files.push(root().join("README.md"));
+    files.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|file| root().join(file)));
     files.sort();
     files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
 }
@@ -134,8 +134,17 @@ fn the_tables_of_keys_are_the_keys_that_the_configuration_accepts() {
     }
 }
 
+/// What GitHub makes of a document's headings: lower-case, a hyphen for each space, and of punctuation only hyphens and underscores.
+fn anchors(file: &Path) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let headings =
+        text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: &char| c.is_alphanumeric() || ['-', '_', ' '].contains(c);
+    headings.map(|heading| heading.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
 #[test]
-fn every_link_between_documents_leads_to_a_file() {
+fn every_link_between_documents_leads_to_a_file_and_a_heading() {
     let mut seen = 0;
     for (path, text) in documents() {
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -143,11 +152,22 @@ fn every_link_between_documents_leads_to_a_file() {
                 continue;
             }
             seen += 1;
-            let file = path.parent().unwrap().join(target.split('#').next().unwrap());
+            let (file, heading) = target.split_once('#').map_or((target, None), |(file, heading)| (file, Some(heading)));
+            let file = path.parent().unwrap().join(file);
             assert!(file.exists(), "{} links to {target}", path.display());
+            if let Some(heading) = heading.filter(|_| file.extension().is_some_and(|e| e == "md")) {
+                assert!(anchors(&file).contains(heading), "{} links to {target}: no such heading", path.display());
+            }
         }
     }
     assert!(seen > 5, "only {seen} links were found");
+}
+
+#[test]
+fn the_pipeline_that_the_front_page_shows_is_this_repositorys_own() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(std::fs::read_to_string(root().join("xtask/src/main.rs")).unwrap().ends_with(shown), "{shown}");
 }
 
 /// What the language's introduction shows is a part of a program that is compiled and run.
