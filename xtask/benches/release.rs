@@ -133,7 +133,8 @@ fn checkouts() {
 
 fn sparse(clone: &Path) {
     let git = Git::at(clone, &Shutdown::new());
-    let (_, commit) = checkout::resolve(&git, &"v1.0.0".parse().expect("it is a release's tag")).expect("the tag is there");
+    let (_, commit) = checkout::resolve(&git, &"v1.0.0".parse().expect("it is a release's tag"), checkout::Asked::Origin)
+        .expect("the tag is there");
     let patterns = monoship_plan::config::DEFAULT_PATTERNS.map(str::to_owned);
     checkout::sparse(&git, &clone.join("target/checkout"), &commit, &patterns, &Events::none()).expect("it is checked out");
 }

@@ -31,6 +31,7 @@ mod session;
 use self::answers::Ask;
 pub use self::answers::Verdict;
 pub use self::blob::Blob;
+pub use self::list::{is_tombstone, note};
 use self::session::{Proof, Session};
 
 /// How many characters of a registry's own words an error quotes.

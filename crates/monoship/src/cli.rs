@@ -288,6 +288,9 @@ pub struct Release {
     /// Let version tags that exist with other content move
     #[arg(long)]
     pub move_tags: bool,
+    /// Release the tag as this clone has it, whatever `origin` has and wherever its commit is
+    #[arg(long)]
+    pub local_tag: bool,
     /// Release images that are built on stand-ins for their base images
     #[arg(long)]
     pub allow_stand_ins: bool,

@@ -137,6 +137,8 @@ pub struct ReleaseRequest {
     pub prerelease: Option<bool>,
     /// Let version tags that exist with other content move.
     pub move_tags: bool,
+    /// Take the tag as this clone has it: neither is `origin` asked, nor on which branch its commit is.
+    pub local_tag: bool,
     /// Release images that are built on stand-ins.
     pub allow_stand_ins: bool,
     /// Build every image anew, every step of it, and take nothing that stands anywhere for built.
@@ -158,6 +160,7 @@ impl ReleaseRequest {
             missing: Missing::Fail,
             prerelease: None,
             move_tags: false,
+            local_tag: false,
             allow_stand_ins: false,
             rebuild: false,
             cancel_earlier: true,

@@ -2,13 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::Session;
+use crate::{Session, configuration};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events, Level, Status, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::name::{ReleaseTag, Tag, nearest};
+use monoship_plan::config::Config;
 use monoship_workspace::git::Git;
 
+mod branch;
 mod complete;
 mod patterns;
 mod repository;
@@ -31,13 +33,44 @@ pub struct Checkout {
     pub reused: bool,
 }
 
+/// What `xtask.toml` of a commit says.
+fn configuration_of(session: &Session, commit: &str) -> Result<Config> {
+    configuration::at_commit(session, commit).map(|session| session.config)
+}
+
+/// Whom a release's tag is asked of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// `origin` has to have the same, or there is no remote at all.
+    Origin,
+    /// The same where `origin` answers; where it does not, the local tag is all there is to go by.
+    OriginIfThere,
+    /// This clone alone.
+    Here,
+}
+
+/// The commit of a tag that is to be released: the one that `origin` has, on a branch that is released from. `local` asks nobody but this
+/// clone.
+///
+/// # Errors
+/// As [`resolve`]; a commit on no such branch.
+pub fn released(session: &Session, wanted: &ReleaseTag, local: bool) -> Result<(ReleaseTag, String)> {
+    let git = session.git();
+    if local {
+        return resolve(&git, wanted, Asked::Here);
+    }
+    let (tag, commit) = resolve(&git, wanted, Asked::Origin)?;
+    branch::check(session, &git, &tag, &commit)?;
+    Ok((tag, commit))
+}
+
 /// Finds the commit of a release tag. `v1.2.3` and `1.2.3` name the same release; where both exist they must agree. With a
 /// remote, its tag must be the same: a tag that moved is refused, and one that only the remote has is fetched.
 ///
 /// # Errors
-/// An unknown, moved or ambiguous tag, each with the reason; git failures.
-pub fn resolve(git: &Git, wanted: &ReleaseTag) -> Result<(ReleaseTag, String)> {
-    let remote = remote_tags(git, wanted)?;
+/// An unknown, moved or ambiguous tag, each with the reason; git failures; a remote that cannot be asked, where it has to be.
+pub fn resolve(git: &Git, wanted: &ReleaseTag, asked: Asked) -> Result<(ReleaseTag, String)> {
+    let remote = remote_tags(git, wanted, asked)?;
     let mut found = Vec::new();
     for name in spellings(wanted) {
         let reference = format!("refs/tags/{name}");
@@ -115,14 +148,22 @@ fn spellings(wanted: &ReleaseTag) -> [String; 2] {
     if wanted.tag.as_str() == bare { [bare, with_v] } else { [with_v, bare] }
 }
 
-/// The commits of both spellings at the remote; empty where there is no remote, or it cannot be reached: then the local tag is
-/// all there is to go by.
-fn remote_tags(git: &Git, wanted: &ReleaseTag) -> Result<Vec<(String, String)>> {
-    if git.ask(&["remote", "get-url", "origin"])?.is_none() {
+/// The commits of both spellings at the remote; empty where there is no remote.
+fn remote_tags(git: &Git, wanted: &ReleaseTag, asked: Asked) -> Result<Vec<(String, String)>> {
+    if asked == Asked::Here || git.ask(&["remote", "get-url", "origin"])?.is_none() {
         return Ok(Vec::new());
     }
     let patterns = spellings(wanted).map(|name| format!("refs/tags/{name}*"));
-    let listed = git.ask(&["ls-remote", "--tags", "origin", &patterns[0], &patterns[1]])?.unwrap_or_default();
+    let listed = match git.read(&["ls-remote", "--tags", "origin", &patterns[0], &patterns[1]]) {
+        Ok(listed) => listed,
+        Err(error) if error.is_cancelled() => return Err(error),
+        Err(_) if asked == Asked::OriginIfThere => String::new(),
+        Err(error) => {
+            return Err(Error::failed(format!("origin cannot be asked whether {} is the same there", wanted.tag))
+                .source(error)
+                .hint("mend the way to it; `--local-tag` releases the tag as this clone has it, wherever its commit is"));
+        }
+    };
     let mut tags: Vec<(String, String)> = Vec::new();
     for line in listed.lines() {
         let Some((id, name)) = line.split_once("\trefs/tags/") else { continue };

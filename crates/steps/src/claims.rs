@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use crate::checkout::{self, At};
+use crate::checkout::{self, Asked, At};
 use crate::project::{self, Project};
 use crate::publication::Marks;
 use crate::publish::Order;
@@ -54,7 +54,7 @@ pub struct Expected {
 /// # Errors
 /// An unknown tag, a commit that is no monorepo, no registry, or no answer from GitHub where there is a token for it.
 pub fn gather(session: &Session, tag: &ReleaseTag) -> Result<Claims> {
-    let (tag, commit) = checkout::resolve(&session.git(), tag)?;
+    let (tag, commit) = checkout::resolve(&session.git(), tag, Asked::OriginIfThere)?;
     let session = configuration::at_commit(session, &commit)?;
     let at = At { purpose: "verify", name: tag.tag.as_str(), commit: &commit, keep: false };
     checkout::within(&session, &at, |root| read(&session, &tag, &commit, &project::load(&session, root)?))

@@ -143,6 +143,7 @@ pub fn request(session: &Session, items: Vec<Item>, naming: &Naming) -> publish:
         journal: journal(session, &naming.name),
         move_tags: naming.move_tags,
         annotations: naming.annotations.clone(),
+        patience: publish::PATIENCE,
     }
 }
 
@@ -177,7 +178,7 @@ pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publi
 /// # Errors
 /// A service without an image of that version; as [`write_notes`].
 pub fn notes_alone(session: &Session, release: &ReleaseRequest, dry_run: bool) -> Result<update_release::Report> {
-    let (tag, commit) = checkout::resolve(&session.git(), &release.tag)?;
+    let (tag, commit) = checkout::released(session, &release.tag, release.local_tag)?;
     let session = &configuration::at_commit(session, &commit)?;
     let at = At { purpose: "notes", name: tag.tag.as_str(), commit: &commit, keep: false };
     let noted = checkout::within(session, &at, |root| standing(session, &tag, root))?;

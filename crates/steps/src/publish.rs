@@ -7,12 +7,13 @@
 //!    other content is refused, a floating tag (`1.2`, `1`, `latest`) that a newer release holds is left alone, and the right to
 //!    push is asked for. Whatever can be refused is refused here.
 //! 2. [`run()`] writes the journal (what each tag pointed to before, what it shall point to), then puts exact tags, then floating ones.
+//!    Before the first one it tells runs on other machines that it is there, and at last every tag is read once more.
 //! 3. Killed in between, a rerun reads the journal and goes on to the end with the journal's digests. Failed or cancelled, it puts
 //!    every tag back to where the journal says it was, and says which ones it could not.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -23,17 +24,27 @@ use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
 use monoship_docker::manifest::Raw;
 use monoship_docker::registry::Registry;
 
+use self::claim::Claim;
+use self::late::Late;
+
 mod annotate;
+mod claim;
 mod journal;
 mod late;
 mod order;
 mod plan;
 mod put;
+mod read;
 mod rollback;
+mod settle;
 
+pub use self::claim::PATIENCE;
 pub use self::journal::Journal;
 pub use self::order::Order;
 pub use self::plan::{images, plan, preview};
+
+/// How long what is on its way when the run is stopped is waited for. Left alone, a tag could come after all others were put back.
+const PUT_LIMIT: Duration = Duration::from_secs(30);
 
 /// One service's image and the tags it shall have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +74,8 @@ pub struct PublishRequest {
     pub move_tags: bool,
     /// Publish a new index with these annotations (`org.opencontainers.image.version` …) over the same platform manifests.
     pub annotations: Option<BTreeMap<String, String>>,
+    /// How long the end of another run that publishes to the same place is waited for: [`PATIENCE`].
+    pub patience: Duration,
 }
 
 /// What will happen, or happened, to one tag.
@@ -106,6 +119,8 @@ pub struct ServicePlan {
     pub new: bool,
     /// Its tags.
     pub tags: Vec<TagPlan>,
+    /// Every tag that its repository had, where versions are ordered by them.
+    pub existing: Vec<Tag>,
 }
 
 /// A publication, decided and not begun. What `--dry-run` shows and what [`run`] carries out is this one value.
@@ -123,6 +138,8 @@ pub struct Plan {
     pub journal: PathBuf,
     /// True where an earlier run's journal is carried on.
     pub resumed: bool,
+    /// How long the end of another run is waited for.
+    pub patience: Duration,
 }
 
 /// A published service.
@@ -189,7 +206,9 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
         let message = format!("{}; trying again in {seconds:.1} s ({} of {})", wait.error, wait.failures + 1, wait.attempts);
         waiting.notice(Level::Warning, Some(Task::Publish), message, None);
     });
-    let mut journal = Journal::of(plan);
+    let known = if plan.resumed { Journal::load(&plan.journal)?.map(|journal| journal.claim) } else { None };
+    let id = known.filter(|id| !id.is_empty()).unwrap_or_else(|| claim::new_id(plan));
+    let mut journal = Journal::of(plan, &id);
     if changes == 0 && !plan.resumed && plan.services.iter().all(|service| !service.new) {
         journal.complete(&plan.journal)?;
         return Ok(published(plan));
@@ -197,13 +216,20 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
     // From here on the process does not end before the tags are whole, or back where they were.
     let _held = registry.shutdown().hold();
     journal.save(&plan.journal)?;
-    let put = put::run(plan, &registry, events);
+    let late = Late::after(registry.shutdown(), PUT_LIMIT);
+    let lasting = registry.clone().under(late.switch());
+    let mut claim = match Claim::tell(id, plan, &lasting) {
+        Ok(claim) => claim,
+        Err(stop) => return Err(rollback::nothing_was_put(plan, events, stop)),
+    };
+    let put = put::run(plan, &registry, &lasting, &mut claim, events);
     match put.done {
         Ok(done) => {
+            claim.end(&lasting);
             journal.complete(&plan.journal)?;
             Ok(done)
         }
-        Err(stop) => Err(rollback::run(plan, &journal, &registry, events, stop, &put.put)),
+        Err(stop) => Err(rollback::run(plan, &journal, &registry, events, stop, &put.put, claim)),
     }
 }
 

@@ -10,6 +10,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_github::workflow;
 use monoship_plan::config::{Keyless, Signing as Configured};
+use monoship_workspace::git::Remote;
 
 /// GitHub's issuer of identities for workflows, as a regular expression.
 const GITHUB_ISSUER: &str = r"^https://token\.actions\.githubusercontent\.com$";
@@ -66,11 +67,16 @@ fn repository(session: &Session) -> Result<String> {
         Error::usage("[release] sign = \"keyless\" needs to know who signs")
             .hint("set `[release] identity` to a regular expression, or give the repository a git remote")
     })?;
+    let branch = workflow::written(&session.home)?.map(|written| written.branch);
+    Ok(generated(&remote, branch.as_deref()))
+}
+
+/// The expression of the identities under which the generated workflow of a repository runs.
+fn generated(remote: &Remote, branch: Option<&str>) -> String {
     let words = [&remote.host, &remote.owner, &remote.name].map(|word| word.replace('.', r"\."));
-    let branch = workflow::written(&session.home)?.map(|written| written.branch.replace('.', r"\."));
-    let branch = branch.unwrap_or_else(|| "(main|master)".to_owned());
+    let branch = branch.map_or_else(|| "(main|master)".to_owned(), |branch| branch.replace('.', r"\."));
     // A remote's letters may be written in either case.
-    Ok(format!(r"(?i)^https://{}/\.github/workflows/(images|xtask)\.yml@refs/(tags/.+|heads/{branch})$", words.join("/")))
+    format!(r"(?i)^https://{}/\.github/workflows/(images|xtask)\.yml@refs/(tags/.+|heads/{branch})$", words.join("/"))
 }
 
 /// What signs a branch's images, where that can be done here: a laptop has no identity, and what it pushes a release builds again.
@@ -139,5 +145,39 @@ impl Signing {
             Error::failed(format!("{repository}@{digest} was signed, and the signature does not verify: {error}"))
                 .hint("do `sign` and `public-key`, or `identity` and `issuer`, belong together?")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monoship_core::execute::shutdown::Shutdown;
+
+    #[test]
+    fn only_the_generated_workflow_for_a_tag_or_the_default_branch_of_this_repository_is_trusted() {
+        let remote = Remote::parse("git@github.com:org/my.shop.git").unwrap();
+        let matches = |branch: Option<&str>, identity: &str| {
+            // The syntax is that of Go's library, which grep's extended one shares here, but for how letters are said to be alike.
+            let pattern = generated(&remote, branch);
+            let pattern = pattern.strip_prefix("(?i)").unwrap();
+            let grep = Invocation::new("grep").args(["--extended-regexp", "--ignore-case", "--quiet", "--", pattern]);
+            grep.stdin(format!("https://{identity}\n")).read(&Shutdown::new()).is_ok()
+        };
+        let good = "github.com/Org/my.shop/.github/workflows";
+        for (branch, identity, trusted) in [
+            (None, format!("{good}/images.yml@refs/tags/v1.0.0"), true),
+            (None, format!("{good}/xtask.yml@refs/heads/main"), true),
+            (Some("trunk"), format!("{good}/xtask.yml@refs/heads/trunk"), true),
+            (Some("trunk"), format!("{good}/xtask.yml@refs/heads/main"), false),
+            (None, format!("{good}/images.yml@refs/heads/feature"), false),
+            (None, format!("{good}/images.yml@refs/heads/main2"), false),
+            (None, format!("{good}/images.yml@refs/pull/7/merge"), false),
+            (None, format!("{good}/preview.yml@refs/tags/v1.0.0"), false),
+            (None, "github.com/org/other/.github/workflows/images.yml@refs/tags/v1.0.0".to_owned(), false),
+            (None, "github.com/org/my-shop/.github/workflows/images.yml@refs/tags/v1.0.0".to_owned(), false),
+            (None, format!("example.org/{good}/images.yml@refs/tags/v1.0.0"), false),
+        ] {
+            assert_eq!(matches(branch, &identity), trusted, "{identity} for {branch:?}");
+        }
     }
 }

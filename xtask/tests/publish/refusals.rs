@@ -1,16 +1,19 @@
 //! What a registry refuses for good, what other runs do meanwhile, and which release a floating tag belongs to.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
+use monoship_docker::registry::note;
 use monoship_plan::templates::TagTemplates;
 use monoship_steps::publish::{self, Order, PublishRequest, Published, Step};
 
 use crate::support::faulty_proxy::Fault;
 use crate::support::registry::{RegistryServer, anonymous};
-use crate::{ALL, SERVICES, Scene, build, expected, publish as publish_whole, release, repository, state, tag};
+use crate::{ALL, SERVICES, Scene, build, expected, publish as publish_whole, puts_a_tag, release, repository, state, tag};
 
 /// As Amazon ECR says it.
 const IMMUTABLE: Fault = Fault::Says(
@@ -170,4 +173,95 @@ fn a_tag_of_a_team_s_own_template_stays_with_the_newer_release_too() {
     build(&registry, &host, "changed");
     let error = publish_whole(&of("1.2.3", "changed"), &registry).unwrap_err();
     assert!(error.to_string().contains("rel-1.2.3 exists and is another image"), "{error}");
+}
+
+#[test]
+fn an_old_answer_of_the_registry_s_cache_neither_keeps_a_tag_from_being_put_back_nor_fails_a_run() {
+    for refused in [true, false] {
+        let scene = Scene::new();
+        let old = scene.before["api:latest"].to_string();
+        let (put, told) = (AtomicBool::new(false), AtomicBool::new(false));
+        // Once the last tag was tried, one question for the first one is answered as it would have been before.
+        scene.proxy.weather(Arc::new(move |request| {
+            let is = |method: &str, part: &str| request.method == method && request.path.ends_with(part);
+            let fault = if is("PUT", "web/manifests/latest") {
+                put.store(true, Ordering::SeqCst);
+                refused.then_some(FORBIDDEN)
+            } else if is("HEAD", "api/manifests/latest") && put.load(Ordering::SeqCst) && !told.swap(true, Ordering::SeqCst) {
+                Some(Fault::Status(200, vec![("docker-content-digest", old.clone())]))
+            } else {
+                None
+            };
+            (Duration::ZERO, fault)
+        }));
+        let done = scene.publish();
+        let asked = scene.proxy.log();
+        assert!(asked.iter().any(|line| line.contains("api/manifests/latest Status(200")), "{asked:?}");
+        assert_eq!(done.is_err(), refused, "{done:?}");
+        assert_eq!(scene.state(), if refused { scene.before.clone() } else { scene.after.clone() }, "{asked:?}");
+        assert_eq!(scene.request.journal.exists(), !refused);
+    }
+}
+
+#[test]
+fn a_run_of_another_machine_that_was_killed_is_waited_for_and_then_taken_for_killed() {
+    let scene = Scene::new();
+    let plan = publish::plan(&scene.request, &scene.registry).unwrap();
+    let put = AtomicUsize::new(0);
+    scene.proxy.go_dark(move |request| put.fetch_add(usize::from(puts_a_tag(request)), Ordering::SeqCst) > 3);
+    publish::run(&plan, &scene.registry, &Events::none()).unwrap_err();
+    scene.proxy.heal();
+    let words = || {
+        let tags = scene.registry.tags(&repository(&scene.host, "api")).unwrap().into_iter();
+        tags.filter(|tag| tag.as_str().starts_with("publish")).count()
+    };
+    assert_eq!(words(), 1, "it says still that it is there");
+    // Another clone knows nothing of the journal.
+    let mut request = release(&scene.host, "1.2.3", "new", &scene.dir.path().join("another"));
+    request.patience = Duration::from_millis(200);
+    let (done, said) = telling(&scene, &request);
+    done.unwrap();
+    assert!(said.iter().any(|line| line.contains("has not ended; it is taken for killed")), "{said:?}");
+    assert_eq!((scene.state(), words()), (scene.after.clone(), 0));
+}
+
+#[test]
+fn who_has_seen_another_run_takes_nothing_back_and_a_rerun_completes_it() {
+    let scene = Scene::new();
+    let place = repository(&scene.host, "api").with_tag(tag("publishing-another"));
+    let word = note("application/vnd.monoship.publication", "vnd.monoship.publication", "publishing-another");
+    assert_eq!(scene.registry.put_note(&place, &word).unwrap(), None);
+    scene.proxy.fail("PUT", "web/manifests/latest", FORBIDDEN, 1);
+    let error = scene.publish().unwrap_err();
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("half published") && hint.contains("another run publishes here"), "{hint}");
+    let state = scene.state();
+    assert_eq!((&state["api:v1.2.3"], &state["web:1.2.3"]), (&scene.after["api:v1.2.3"], &scene.after["web:1.2.3"]));
+    assert!(scene.request.journal.exists());
+    scene.registry.delete_manifest(&place, word.digest()).unwrap();
+    scene.proxy.heal();
+    scene.publish().unwrap();
+    assert_eq!(scene.state(), scene.after);
+}
+
+#[test]
+fn a_tag_whose_removal_was_cut_off_counts_as_free() {
+    let scene = Scene::new();
+    scene.proxy.fail("PUT", "web/manifests/latest", FORBIDDEN, 1);
+    // The registry is lost between the two steps of taking a tag away.
+    let removing = AtomicBool::new(false);
+    scene.proxy.go_dark(move |request| {
+        let lost = removing.load(Ordering::SeqCst);
+        let tombstone =
+            request.path.ends_with("/manifests/1.2.3") && request.body.windows(13).any(|part| part == b"xtask.removes");
+        removing.store(lost || tombstone, Ordering::SeqCst);
+        lost
+    });
+    scene.publish().unwrap_err();
+    scene.proxy.heal();
+    assert_ne!(scene.state().get("api:1.2.3"), scene.after.get("api:1.2.3"));
+    assert!(scene.state().len() > scene.before.len(), "nothing was cut off");
+    std::fs::remove_file(&scene.request.journal).unwrap();
+    scene.publish().unwrap();
+    assert_eq!(scene.state(), scene.after);
 }

@@ -1,6 +1,7 @@
 //! Two releases at once: of one tag, the later takes over; of two tags, neither notices the other.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,8 +55,10 @@ fn a_release_that_is_stopped_takes_its_checkout_with_it_and_leaves_every_tag_as_
     scene.registry.fail("PUT", "/manifests/latest", Fault::Hang(Duration::from_secs(20)), 1);
     let (mut child, said) = scene.begin("v1.0.0");
     until("it puts a floating tag", || scene.registry.count("PUT", "/manifests/latest Hang") > 0);
+    // Putting the tags back takes longer than a process that is told to end lives by itself.
+    scene.registry.weather(Arc::new(|_| (Duration::from_millis(100), None)));
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::TERM).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
     let_go_of_one_that_is_stopped(&scene);
     assert_eq!(wait(&mut child, said.as_file()).code(), Some(130), "{}", shown(&said));
     assert!(SERVICES.iter().all(|service| scene.version_tags(service).is_empty()), "{}", shown(&said));

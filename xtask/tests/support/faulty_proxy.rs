@@ -42,11 +42,15 @@ impl Rule {
 /// Says of each request whether the registry is gone by now.
 type Darkness = Box<dyn Fn(&Request) -> bool + Send>;
 
+/// What becomes of a request: how long it takes on its way, and the fault that it meets.
+pub type Weather = Arc<dyn Fn(&Request) -> (Duration, Option<Fault>) + Send + Sync>;
+
 /// A running proxy.
 pub struct FaultyProxy {
     server: Server,
     rules: Arc<Mutex<Vec<Rule>>>,
     dark: Arc<Mutex<Option<Darkness>>>,
+    weather: Arc<Mutex<Option<Weather>>>,
     log: Arc<Mutex<Vec<String>>>,
     let_go: Arc<AtomicBool>,
 }
@@ -58,7 +62,8 @@ impl FaultyProxy {
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let dark: Arc<Mutex<Option<Darkness>>> = Arc::default();
         let let_go = Arc::new(AtomicBool::new(false));
-        let (darkness, is_let_go) = (Arc::clone(&dark), Arc::clone(&let_go));
+        let weather: Arc<Mutex<Option<Weather>>> = Arc::default();
+        let (darkness, is_let_go, now) = (Arc::clone(&dark), Arc::clone(&let_go), Arc::clone(&weather));
         let (known, seen, upstream) = (Arc::clone(&rules), Arc::clone(&log), upstream.to_owned());
         let agent: ureq::Agent =
             ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).proxy(None).build().into();
@@ -76,6 +81,12 @@ impl FaultyProxy {
                     })
                 })
             };
+            let fault = fault.or_else(|| {
+                let weather = now.lock().unwrap().clone()?;
+                let (delay, fault) = weather(request);
+                std::thread::sleep(delay);
+                fault
+            });
             let note = |what: &str| seen.lock().unwrap().push(format!("{} {} {what}", request.method, request.path));
             let Some(fault) = fault else {
                 let response = forward(&agent, &upstream, request);
@@ -92,7 +103,7 @@ impl FaultyProxy {
             }
             answer(&agent, &upstream, request, fault)
         });
-        Self { server, rules, dark, log, let_go }
+        Self { server, rules, dark, weather, log, let_go }
     }
 
     /// `127.0.0.1:port`, as it stands in an image reference.
@@ -120,6 +131,11 @@ impl FaultyProxy {
         self.let_go.store(true, Ordering::SeqCst);
     }
 
+    /// Asks `weather` of each request that no rule is for.
+    pub fn weather(&self, weather: Weather) {
+        *self.weather.lock().unwrap() = Some(weather);
+    }
+
     /// The faults that no request has met yet, as `METHOD part`.
     pub fn still_to_come(&self) -> Vec<String> {
         let rules = self.rules.lock().unwrap();
@@ -131,6 +147,7 @@ impl FaultyProxy {
         self.rules.lock().unwrap().clear();
         *self.dark.lock().unwrap() = None;
         self.let_go.store(false, Ordering::SeqCst);
+        *self.weather.lock().unwrap() = None;
         self.log.lock().unwrap().clear();
     }
 

@@ -152,6 +152,31 @@ impl RegistryServer {
         entries.map(|entry| format!("sha256:{}", entry.file_name().to_str().unwrap()).parse().unwrap()).collect()
     }
 
+    /// Every tag of a repository whose manifest is there, as it lies on the server's disk.
+    pub fn tags(&self, repository: &str) -> BTreeMap<String, Digest> {
+        let root = self.dir.path().join("data/docker/registry/v2/repositories").join(repository).join("_manifests");
+        let entries = std::fs::read_dir(root.join("tags")).into_iter().flatten().map(Result::unwrap);
+        let tags = entries.filter_map(|entry| {
+            let digest: Digest = std::fs::read_to_string(entry.path().join("current/link")).ok()?.parse().ok()?;
+            let there = root.join("revisions/sha256").join(digest.hex()).join("link").is_file();
+            there.then(|| (entry.file_name().into_string().unwrap(), digest))
+        });
+        tags.collect()
+    }
+
+    /// Lets one repository hold what another does, without a request: the server's files only point to blobs.
+    pub fn copy_repository(&self, from: &str, to: &str) {
+        fn copy(from: &Path, to: &Path) {
+            std::fs::create_dir_all(to).unwrap();
+            for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+                let (path, into) = (entry.path(), to.join(entry.file_name()));
+                if path.is_dir() { copy(&path, &into) } else { _ = std::fs::copy(&path, &into).unwrap() }
+            }
+        }
+        let root = self.dir.path().join("data/docker/registry/v2/repositories");
+        copy(&root.join(from), &root.join(to));
+    }
+
     /// What a registry client needs and nothing else may see.
     pub fn folder(&self) -> &Path {
         self.dir.path()

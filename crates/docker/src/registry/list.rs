@@ -4,13 +4,16 @@ use serde::Deserialize;
 
 use super::answers::{Ask, Verdict};
 use super::{Access, Answer, Call, Deletion, Refusal, Registry};
-use crate::manifest::{Descriptor, Index, OCI_EMPTY, OCI_MANIFEST, Raw};
+use crate::manifest::{Descriptor, Document, Index, OCI_EMPTY, OCI_MANIFEST, Raw};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, resolve};
 use monoship_core::name::{Digest, ImageRef, Tag};
 
 /// The most pages a listing may have: a registry whose `link` leads in a circle must not hold us.
 const MAX_PAGES: usize = 1_000;
+
+/// The content of what has none (OCI image-spec 1.1, "Guidance for an empty descriptor").
+const NOTHING: &[u8] = b"{}";
 
 impl Registry {
     /// Every tag of the repository, in the registry's order; none where the repository does not exist.
@@ -90,17 +93,13 @@ impl Registry {
         }
         let bare = image.without_reference();
         // A registry that deletes nothing says so of what it does not have, too, and is left without a manifest that nobody wants.
-        if self.delete_manifest(&bare, &Digest::of(b"nobody's: may we delete?"))? == Deletion::Unsupported {
+        if self.delete_manifest(&bare, &nobodys())? == Deletion::Unsupported {
             return Ok(Deletion::Unsupported);
         }
         // By digest would take the manifest and every other tag of it along, so the tag gets one of its own to be deleted with.
-        let empty = self.push_blob(&bare, OCI_EMPTY, b"{}")?;
+        self.push_blob(&bare, OCI_EMPTY, NOTHING)?;
         let unique = format!("{tag} at {:?}", std::time::SystemTime::now());
-        let manifest = serde_json::json!({
-            "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/vnd.xtask.tombstone",
-            "config": empty, "layers": [empty], "annotations": {"xtask.removes": unique},
-        });
-        let tombstone = Raw::new(OCI_MANIFEST, manifest.to_string());
+        let tombstone = note("application/vnd.xtask.tombstone", REMOVES, &unique);
         // First without the tag: a registry that does not delete must not be left with a tag that points to nothing.
         self.put_manifest(&bare, &tombstone)?;
         if self.delete_manifest(&bare, tombstone.digest())? != Deletion::Deleted {
@@ -108,6 +107,27 @@ impl Registry {
         }
         self.put_manifest(&bare.with_tag(tag.clone()), &tombstone)?;
         self.delete_manifest(&bare, tombstone.digest())
+    }
+
+    /// True where the registry deletes manifests, and lets us: asked of one that nobody has.
+    ///
+    /// # Errors
+    /// When the run is stopped. A registry that does not answer counts as one that does not delete.
+    pub fn deletes(&self, image: &ImageRef) -> Result<bool> {
+        match self.delete_manifest(&image.without_reference(), &nobodys()) {
+            Ok(deletion) => Ok(deletion != Deletion::Unsupported),
+            Err(error) if error.is_cancelled() => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Puts a [`note`] under the image's tag. The inner value is a refusal that asking again would not change.
+    ///
+    /// # Errors
+    /// When the registry cannot be reached, or refuses the empty blob that every manifest has to name.
+    pub fn put_note(&self, image: &ImageRef, note: &Raw) -> Result<Option<Refusal>> {
+        self.push_blob(&image.without_reference(), OCI_EMPTY, NOTHING)?;
+        self.try_put_manifest(image, note)
     }
 
     /// Every page of a list; the inner error is a refusal of the first. Where a later page is missing, the list is not whole, and nobody may
@@ -210,4 +230,30 @@ impl Registry {
             Ok(Access::Granted)
         })
     }
+}
+
+/// What no registry has.
+fn nobodys() -> Digest {
+    Digest::of(b"nobody's: may we delete?")
+}
+
+/// On the manifest that a tag points to for the moment before it goes.
+const REMOVES: &str = "xtask.removes";
+
+/// True of what [`Registry::remove_tag`] lets a tag point to before it takes it away: where that was cut off, the tag still does.
+#[must_use]
+pub fn is_tombstone(raw: &Raw) -> bool {
+    matches!(raw.document(), Ok(Document::Manifest(manifest)) if manifest.annotations.contains_key(REMOVES))
+}
+
+/// A manifest that is no image and says one thing: an annotation. One that says what no other does goes by its digest, and with it the one tag
+/// that it was put under.
+#[must_use]
+pub fn note(kind: &str, name: &str, says: &str) -> Raw {
+    let empty = Descriptor::of(OCI_EMPTY, NOTHING);
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind, "config": empty, "layers": [empty],
+        "annotations": {name: says},
+    });
+    Raw::new(OCI_MANIFEST, manifest.to_string())
 }

@@ -139,7 +139,7 @@ impl<'a> Event<'a> {
         let head = || understood.commit.as_ref().map_or_else(|| git.resolve("HEAD"), |commit| Ok(commit.to_string()));
         let (release, commit) = match &understood.action {
             Action::Release { tag, prerelease, release_must_exist } => {
-                let (tag, commit) = checkout::resolve(&git, &tag.as_str().parse::<ReleaseTag>()?)?;
+                let (tag, commit) = checkout::released(session, &tag.as_str().parse::<ReleaseTag>()?, false)?;
                 let missing = if *release_must_exist { Missing::Fail } else { Missing::ToFile };
                 (
                     Some(ReleaseRequest {

@@ -83,6 +83,7 @@ fn asked(flags: &cli::Release, session: &Session) -> ReleaseRequest {
         jobs: flags.jobs,
         missing: if flags.create { Missing::Create } else { Missing::Fail },
         move_tags: flags.move_tags,
+        local_tag: flags.local_tag,
         allow_stand_ins: flags.allow_stand_ins,
         rebuild: flags.rebuild,
         cancel_earlier: !flags.no_cancel,

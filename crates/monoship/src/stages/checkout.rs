@@ -77,13 +77,13 @@ impl Tree {
 /// ```
 ///
 /// # Errors
-/// A tag that is not there, has moved or is ambiguous; a commit that cannot be checked out; a release that could not be published,
+/// A tag that is not there, has moved, is ambiguous or on no branch that is released from; a commit that cannot be checked out; a release that could not be published,
 /// because the tools to sign it are missing or another run is at it.
 pub fn checkout(cx: &Context) -> Result<Tree> {
     let (job, session) = (cx.job(), cx.session());
     let (release, commit) = match (&job.release, &job.commit) {
         (Some(release), None) => {
-            let (tag, commit) = steps::resolve(&session.git(), &release.tag)?;
+            let (tag, commit) = steps::released(session, &release.tag, release.local_tag)?;
             (Some(ReleaseRequest { tag, ..release.clone() }), Some(commit))
         }
         (release, commit) => (release.clone(), commit.clone()),

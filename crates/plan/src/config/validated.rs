@@ -149,6 +149,8 @@ pub struct Attest {
 pub struct Release {
     /// Which tags a version gets.
     pub tags: TagTemplates,
+    /// Patterns of branches, on one of which a release's commit has to be; `None` for the default branch.
+    pub branches: Option<Vec<String>>,
     /// Put version, revision and time as annotations on a new index over the same platform manifests.
     pub annotate: bool,
     /// Who signs.
@@ -241,7 +243,12 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
             sbom: written.attest.sbom.unwrap_or(Sbom::On),
         },
         checkout_patterns: written.checkout.patterns.unwrap_or_else(|| DEFAULT_PATTERNS.map(str::to_owned).to_vec()),
-        release: Release { tags, annotate: written.release.annotate.unwrap_or(false), signing },
+        release: Release {
+            tags,
+            branches: written.release.branches,
+            annotate: written.release.annotate.unwrap_or(false),
+            signing,
+        },
         engine: written.builders.engine.unwrap_or(EngineChoice::Auto),
         suite: written.builders.suite.unwrap_or(Suite::Testing),
         stand_ins: written.builders.stand_ins.unwrap_or_default(),

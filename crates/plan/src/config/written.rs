@@ -246,6 +246,7 @@ impl TryFrom<toml::Value> for Sign {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Release {
     pub tags: Option<Vec<String>>,
+    pub branches: Option<Vec<String>>,
     pub annotate: Option<bool>,
     pub sign: Option<Sign>,
     pub public_key: Option<String>,

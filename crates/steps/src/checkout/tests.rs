@@ -67,7 +67,7 @@ fn the_tag_is_found_in_whole_shallow_and_partial_clones_and_only_its_selected_fi
     for (name, flags) in clones {
         let clone = clone(&origin, flags, name);
         let shutdown = Shutdown::new();
-        let (tag, commit) = resolve(&git_at(&clone), &"1.0.0".parse().unwrap()).unwrap();
+        let (tag, commit) = resolve(&git_at(&clone), &"1.0.0".parse().unwrap(), Asked::Origin).unwrap();
         assert_eq!((tag.tag.as_str(), &commit), ("v1.0.0", &expected), "{name}");
         let settings = git(&clone, "config --list");
         assert!(name != "whole" || !settings.contains("promisor") && !clone.join(".git/shallow").exists(), "{settings}");
@@ -162,11 +162,11 @@ fn an_unknown_a_moved_and_an_ambiguous_tag_are_refused_with_the_reason() {
     let origin = origin(dir.path());
     let clone = clone(&origin, "", "clone");
     let refused = |tag: &str| {
-        let error = resolve(&git_at(&clone), &tag.parse().unwrap()).unwrap_err();
+        let error = resolve(&git_at(&clone), &tag.parse().unwrap(), Asked::Origin).unwrap_err();
         format!("{error}; {}", error.hint_text().unwrap_or_default())
     };
     assert_eq!(refused("v1.0.1"), "there is no tag v1.0.1; did you mean v1.0.0?");
-    assert!(resolve(&git_at(&clone), &"v1.1.0".parse().unwrap()).is_ok(), "an annotated tag is its commit");
+    assert!(resolve(&git_at(&clone), &"v1.1.0".parse().unwrap(), Asked::Origin).is_ok(), "an annotated tag is its commit");
     git(&origin, "tag --force v1.0.0 main");
     assert!(refused("v1.0.0").starts_with("tag v1.0.0 has moved: it is "), "{}", refused("v1.0.0"));
     git(&clone, "tag 1.1.0 main~1");

@@ -22,6 +22,9 @@ pub struct Journal {
     pub name: String,
     /// True once every tag was put and read back.
     pub complete: bool,
+    /// By which name other runs knew this one, so that the one that carries it on is taken for it; empty in one of an older program.
+    #[serde(default)]
+    pub claim: String,
     /// By service.
     pub services: BTreeMap<ServiceName, Entry>,
 }
@@ -39,13 +42,14 @@ pub struct Entry {
 }
 
 impl Journal {
-    pub(super) fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &Plan, claim: &str) -> Self {
         let services = plan.services.iter().map(|service| {
             let entry =
                 Entry { source: service.source.clone(), digest: service.manifest.digest().clone(), tags: service.tags.clone() };
             (service.service.clone(), entry)
         });
-        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, services: services.into_map() }
+        let services = services.into_map();
+        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, claim: claim.to_owned(), services }
     }
 
     /// The journal in `path`; `None` where there is none. One that cannot be read is an error: taking it for none could leave half a

@@ -68,6 +68,18 @@ impl Order {
         Ok(None)
     }
 
+    /// The versions that have an exact tag in each of these repositories.
+    pub(super) fn whole(&self, repositories: &[impl AsRef<[Tag]>]) -> BTreeSet<Version> {
+        let versions = |tags: &[Tag]| tags.iter().filter_map(|tag| self.templates.version_of(tag)).collect::<BTreeSet<_>>();
+        let each = repositories.iter().map(|tags| versions(tags.as_ref()));
+        each.reduce(|all, one| all.intersection(&one).cloned().collect()).unwrap_or_default()
+    }
+
+    /// The newest of these releases that a floating tag ranges over, and its exact tag here.
+    pub(super) fn newest_of<'t>(&self, tag: &Tag, of: &BTreeSet<Version>, existing: &'t [Tag]) -> Option<(Version, &'t Tag)> {
+        self.newer(tag, existing).into_iter().find(|(version, _)| of.contains(version))
+    }
+
     /// The same as it is now: a newer release may have been published since the plan.
     ///
     /// # Errors

@@ -5,10 +5,11 @@ use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
 use super::annotate::annotated;
+use super::read;
 use super::{Item, Journal, Plan, PublishRequest, ServicePlan, Step, TagPlan};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_docker::manifest::{Descriptor, Document, Raw};
+use monoship_docker::manifest::{Document, Raw};
 use monoship_docker::registry::{Access, Registry};
 
 /// Decides a publication.
@@ -38,6 +39,7 @@ pub fn preview(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
         services,
         journal: request.journal.clone(),
         resumed: journal.is_some(),
+        patience: request.patience,
     })
 }
 
@@ -78,30 +80,35 @@ fn service(
 ) -> Result<ServicePlan> {
     let begun = journal.and_then(|journal| journal.services.get(&item.service)).filter(|entry| entry.source == item.source);
     let targets: Vec<ImageRef> = item.tags.iter().map(|tag| item.source.with_tag(tag.clone())).collect();
-    let present = registry.resolve_all(&targets).into_iter().collect::<Result<Vec<_>>>()?;
+    let present = read::digests(registry, &targets)?;
     let mut manifest = raw.clone();
-    if begun.is_none_or(|entry| entry.digest != *raw.digest()) {
-        if let Some(annotations) = &request.annotations {
-            manifest = annotated(registry, &item.source, raw, annotations)?;
-        }
-        if let Some(published) = published_before(request, registry, &targets, &present, &manifest)? {
-            manifest = published;
-        }
+    if let Some(annotations) = request.annotations.as_ref().filter(|_| begun.is_none_or(|entry| entry.digest != *raw.digest())) {
+        manifest = annotated(registry, &item.source, raw, annotations)?;
     }
+    let same = published_before(request, registry, &targets, &present, &manifest)?;
+    let made = manifest.digest().clone();
+    if let Some(published) = same.first() {
+        manifest = published.clone();
+    }
+    let is_same = |digest: &Digest| *digest == made || same.iter().any(|raw| raw.digest() == digest);
     let own = item.source.without_reference().with_digest(manifest.digest().clone());
     let new = request.annotations.is_some() && registry.resolve(&own)?.is_none();
     let existing = if request.order.is_some() { registry.tags(&item.source)? } else { Vec::new() };
     let mut tags = Vec::new();
     for (target, now) in targets.iter().zip(present) {
         let Some(tag) = target.tag() else { continue };
-        let now = now.map(|now| now.digest);
-        let step = step(request, registry, target, now.as_ref(), manifest.digest(), &existing)?;
+        let known = now.as_ref().is_some_and(is_same);
+        let step = match step(request, registry, target, now.as_ref(), manifest.digest(), &existing) {
+            // Another index over the same images: two runs have put a part each.
+            Err(_) if known => Step::Move,
+            step => step?,
+        };
         let recorded = begun.and_then(|entry| entry.tags.iter().find(|known| known.tag == *tag));
         // What a tag pointed to before the interrupted run is what taking it back means.
         let before = recorded.map_or(now, |known| known.before.clone());
         tags.push(TagPlan { tag: tag.clone(), before, step });
     }
-    Ok(ServicePlan { service: item.service.clone(), source: item.source.clone(), manifest, new, tags })
+    Ok(ServicePlan { service: item.service.clone(), source: item.source.clone(), manifest, new, tags, existing })
 }
 
 /// What is to be done with one tag.
@@ -133,26 +140,35 @@ pub(super) fn another_image(target: &ImageRef, now: &Digest, ours: &Digest) -> E
         .hint("a published version does not change: release a new one, or pass --move-tags to move it all the same")
 }
 
-/// The manifest that exact tags of this release point to already, where it holds the same images under another index (whose provenance
-/// carries the times of another build): what is published stays, and every other tag follows it. That is how a half-published
-/// release is completed on a machine that has no journal of it.
+/// The manifests that exact tags of this release point to already, where they hold the same images under another index (whose provenance
+/// carries the times of another build), in the order of the tags; none where the first one is another image's, or ours. What is published
+/// stays, and every other tag follows the first one. That is how a half-published release is completed on a machine that has no journal of
+/// it, and one that two machines have put a part of each.
 fn published_before(
     request: &PublishRequest,
     registry: &Registry,
     targets: &[ImageRef],
-    present: &[Option<Descriptor>],
+    present: &[Option<Digest>],
     ours: &Raw,
-) -> Result<Option<Raw>> {
-    let Some(order) = request.order.as_ref().filter(|_| !request.move_tags) else { return Ok(None) };
+) -> Result<Vec<Raw>> {
+    let Some(order) = request.order.as_ref().filter(|_| !request.move_tags) else { return Ok(Vec::new()) };
     let exact = targets.iter().zip(present).filter(|(target, _)| target.tag().is_some_and(|tag| order.is_exact(tag)));
-    let mut others: Vec<&Digest> = exact.filter_map(|(_, now)| now.as_ref().map(|now| &now.digest)).collect();
-    others.dedup();
-    let ([other], Some(target)) = (others.as_slice(), targets.first()) else { return Ok(None) };
-    if *other == ours.digest() {
-        return Ok(None);
+    let (mut same, mut seen) = (Vec::new(), BTreeSet::new());
+    for (target, now) in exact.filter_map(|(target, now)| Some((target, now.as_ref()?))) {
+        if !seen.insert(now) {
+            continue;
+        }
+        let theirs = if now == ours.digest() {
+            ours.clone()
+        } else {
+            registry.need_manifest(&target.without_reference().with_digest(now.clone()))?
+        };
+        if images(&theirs)? != images(ours)? {
+            break;
+        }
+        same.push(theirs);
     }
-    let published = registry.need_manifest(&target.without_reference().with_digest((*other).clone()))?;
-    Ok((images(&published)? == images(ours)?).then_some(published))
+    Ok(same)
 }
 
 /// The platform manifests, without attestations: equal ones are the same image, whatever index they are in.

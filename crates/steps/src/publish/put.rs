@@ -6,18 +6,16 @@ use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use super::late::Late;
-use super::plan::another_image;
+use super::claim::{Claim, Met};
+use super::plan::{another_image, images};
+use super::read;
 use super::{Plan, Published, ServicePlan, Step, TagPlan, published};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events, Level, Task};
-use monoship_core::name::ImageRef;
-use monoship_docker::registry::{Registry, Verdict};
-
-/// How long a tag that is on its way when the run is stopped is waited for. Left alone, it could come after all others were put back.
-const PUT_LIMIT: Duration = Duration::from_secs(30);
+use monoship_core::name::{Digest, ImageRef};
+use monoship_docker::manifest::Raw;
+use monoship_docker::registry::{Refusal, Registry, Verdict};
 
 /// Why not everything was put.
 pub(super) struct Stop {
@@ -49,30 +47,22 @@ enum Phase {
     Floating,
 }
 
-struct Putting<'a> {
-    plan: &'a Plan,
-    registry: &'a Registry,
+pub(super) struct Putting<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) registry: &'a Registry,
     /// The same client under a switch that lets what has begun come to its end.
-    late: Registry,
+    pub(super) late: &'a Registry,
     events: &'a Events,
     changes: usize,
     done: AtomicU64,
     put: Mutex<BTreeSet<ImageRef>>,
 }
 
-/// Puts everything, or as much as can be put.
-pub(super) fn run(plan: &Plan, registry: &Registry, events: &Events) -> Outcome {
-    let late = Late::after(registry.shutdown(), PUT_LIMIT);
-    let putting = Putting {
-        plan,
-        registry,
-        late: registry.clone().under(late.switch()),
-        events,
-        changes: plan.changes(),
-        done: AtomicU64::new(0),
-        put: Mutex::default(),
-    };
-    let done = putting.all();
+/// Puts everything, or as much as can be put. `late` is the same client under a switch that lets what has begun come to its end.
+pub(super) fn run(plan: &Plan, registry: &Registry, late: &Registry, claim: &mut Claim, events: &Events) -> Outcome {
+    let putting =
+        Putting { plan, registry, late, events, changes: plan.changes(), done: AtomicU64::new(0), put: Mutex::default() };
+    let done = putting.whole(claim);
     Outcome { done, put: putting.put.into_inner().unwrap_or_else(PoisonError::into_inner) }
 }
 
@@ -80,6 +70,19 @@ pub(super) fn run(plan: &Plan, registry: &Registry, events: &Events) -> Outcome 
 type Work<'p> = (usize, usize, &'p ServicePlan, &'p TagPlan);
 
 impl<'p> Putting<'p> {
+    /// Every tag, read back once all stand; and once more where another run was there, which may have taken some of them for its own.
+    fn whole(&self, claim: &mut Claim) -> Result<Vec<Published>, Stop> {
+        let published = self.settle(self.all()?, Met::Nobody)?;
+        let published = match claim.wait_for_others(self.registry, self.plan.patience, self.events)? {
+            Met::Nobody => published,
+            met => self.settle(published, met)?,
+        };
+        self.tell_what_stays(&published);
+        // Stopped while the last ones were on their way: whoever stops a run wants the tags as they were.
+        self.registry.shutdown().check()?;
+        Ok(published)
+    }
+
     fn all(&self) -> Result<Vec<Published>, Stop> {
         let news: Vec<&ServicePlan> = self.plan.services.iter().filter(|service| service.new).collect();
         all(in_parallel(&news, |service| {
@@ -98,9 +101,6 @@ impl<'p> Putting<'p> {
                 }
             }
         }
-        self.tell_what_stays(&published);
-        // Stopped while the last ones were on their way: whoever stops a run wants the tags as they were.
-        self.registry.shutdown().check()?;
         Ok(published)
     }
 
@@ -130,7 +130,7 @@ impl<'p> Putting<'p> {
         self.registry.shutdown().check()?;
         let target = service.source.with_tag(tag.tag.clone());
         let ours = service.manifest.digest();
-        let now = self.registry.resolve(&target)?.map(|found| found.digest);
+        let now = read::digest(self.registry, &target)?;
         if now.as_ref() == Some(ours) {
             // Another run of the same release put it: it is not ours to take back.
             return Ok(Step::Keep);
@@ -138,6 +138,10 @@ impl<'p> Putting<'p> {
         if let Some(order) = &self.plan.order {
             match &now {
                 Some(now) if phase == Phase::New && !self.plan.move_tags => {
+                    if self.same_images(&target, now, service)? {
+                        // Another run's build of it. Which one counts is settled once all stand.
+                        return Ok(Step::Keep);
+                    }
                     return Err(Stop { error: another_image(&target, now, ours), for_good: true });
                 }
                 _ => {}
@@ -147,7 +151,7 @@ impl<'p> Putting<'p> {
             }
         }
         self.events.doing(&Task::Publish, format!("{}:{}", service.service, tag.tag));
-        let begun = self.put_one(&target, service)?;
+        let begun = self.put_one(&target, &service.manifest)?;
         if let Some(refusal) = begun {
             if phase == Phase::Floating && refusal.verdict == Verdict::Immutable {
                 return Ok(Step::Immutable);
@@ -159,22 +163,22 @@ impl<'p> Putting<'p> {
         Ok(tag.step.clone())
     }
 
-    /// Puts one tag and reads it back. Noted down is what was put, and what may have been: an answer can be lost.
-    fn put_one(&self, target: &ImageRef, service: &ServicePlan) -> Result<Option<monoship_docker::registry::Refusal>> {
+    /// True where a digest is another index over the images of the service.
+    pub(super) fn same_images(&self, target: &ImageRef, digest: &Digest, service: &ServicePlan) -> Result<bool> {
+        let theirs = self.registry.manifest(&target.without_reference().with_digest(digest.clone()))?;
+        let Some(theirs) = theirs else { return Ok(false) };
+        Ok(images(&theirs)? == images(&service.manifest)?)
+    }
+
+    /// Puts one tag. Noted down is what was put, and what may have been: an answer can be lost. It is read back once all are put.
+    pub(super) fn put_one(&self, target: &ImageRef, manifest: &Raw) -> Result<Option<Refusal>> {
         let noted = || self.put.lock().unwrap_or_else(PoisonError::into_inner);
         noted().insert(target.clone());
-        if let Some(refusal) = self.late.try_put_manifest(target, &service.manifest)? {
+        let refusal = self.late.try_put_manifest(target, manifest)?;
+        if refusal.is_some() {
             noted().remove(target);
-            return Ok(Some(refusal));
         }
-        // What counts is what others will read.
-        let read = self.late.resolve(target)?.map(|found| found.digest);
-        if read.as_ref() == Some(service.manifest.digest()) {
-            return Ok(None);
-        }
-        let read = read.map_or("nothing".to_owned(), |digest| digest.to_string());
-        Err(Error::failed(format!("{target} was put as {} and reads back as {read}", service.manifest.digest()))
-            .hint("someone else moves this tag, or the registry's cache is stale; run this again"))
+        Ok(refusal)
     }
 
     /// One notice, however many services and tags it is about.
@@ -196,7 +200,7 @@ impl<'p> Putting<'p> {
 }
 
 /// Everything, or the first failure; a cancellation last, since it hides what else went wrong.
-fn all<T>(outcomes: Vec<Result<T, Stop>>) -> Result<Vec<T>, Stop> {
+pub(super) fn all<T>(outcomes: Vec<Result<T, Stop>>) -> Result<Vec<T>, Stop> {
     let (mut values, mut failures) = (Vec::new(), Vec::new());
     for outcome in outcomes {
         match outcome {

@@ -4,9 +4,11 @@ use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::claim::Claim;
 use super::journal::Entry;
 use super::late::Late;
 use super::put::Stop;
+use super::read;
 use super::{Journal, Plan, Step, TagPlan};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level, Task};
@@ -18,9 +20,15 @@ use monoship_docker::registry::{Deletion, Registry};
 /// and says so. Who cannot wait asks a second time to stop, and the journal stays.
 const ROLLBACK_LIMIT: Duration = Duration::from_mins(2);
 
-/// Puts the tags back that this run has put (`put`), and those of a dead run that it carried on. Returns the error to report: the one that led
-/// here, with what became of the tags as its hint. The journal goes where everything is as before; else it stays, so that a rerun completes
-/// the publication.
+/// How often a tag is read until it is back; the pauses between double, three seconds in all.
+const ROUNDS: u32 = 7;
+
+/// The first pause.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Puts the tags back that this run has put (`put`), and those of a dead run that it carried on, where it was alone. Returns the error to
+/// report: the one that led here, with what became of the tags as its hint. The journal goes where everything is as before; else it stays, so
+/// that a rerun completes the publication.
 pub(super) fn run(
     plan: &Plan,
     journal: &Journal,
@@ -28,25 +36,53 @@ pub(super) fn run(
     events: &Events,
     stop: Stop,
     put: &BTreeSet<ImageRef>,
+    mut claim: Claim,
 ) -> Error {
-    let Stop { error, for_good } = stop;
+    let stopped = stop.error.is_cancelled();
+    // The run's own switch may be thrown already, and would refuse every request.
+    let late = Late::after(registry.shutdown(), ROLLBACK_LIMIT);
+    let registry = registry.clone().under(late.switch());
+    let quick = if stopped { registry.clone().policy(Policy::ONCE) } else { registry.clone() };
+    let put_any = plan.resumed || !put.is_empty();
+    let left = if put_any { put_all_back(plan, journal, &quick, events, stopped, put, &claim) } else { Vec::new() };
+    claim.end(&registry);
+    drop(late);
+    told(plan, events, stop, &left)
+}
+
+/// The error of a run that was stopped before it put anything.
+pub(super) fn nothing_was_put(plan: &Plan, events: &Events, stop: Stop) -> Error {
+    told(plan, events, stop, &[])
+}
+
+fn put_all_back(
+    plan: &Plan,
+    journal: &Journal,
+    registry: &Registry,
+    events: &Events,
+    stopped: bool,
+    put: &BTreeSet<ImageRef>,
+    claim: &Claim,
+) -> Vec<String> {
+    if let Some(why) = claim.why_not_alone(registry) {
+        return vec![format!("any tag ({why})")];
+    }
     events.doing(&Task::Publish, "putting the tags back");
-    let stopped = error.is_cancelled();
     if stopped {
         let hint = "stop it once more to end it here; a rerun then completes the publication".to_owned();
         events.notice(Level::Info, Some(Task::Publish), "putting the tags back before it ends", Some(hint));
     }
-    // The run's own switch may be thrown already, and would refuse every request.
-    let late = Late::after(registry.shutdown(), ROLLBACK_LIMIT);
-    let registry = registry.clone().under(late.switch());
-    let registry = if stopped { registry.policy(Policy::ONCE) } else { registry };
     let entries: Vec<_> = journal.services.values().collect();
     // One tag of a repository after the other: distribution 2.8 loses track of a tag that moves while it deletes a manifest.
-    let left: Vec<String> = in_parallel(&entries, |entry| put_all_back(&registry, entry, (!plan.resumed).then_some(put)))
+    in_parallel(&entries, |entry| put_service_back(registry, entry, (!plan.resumed).then_some(put)))
         .into_iter()
         .flatten()
-        .collect();
-    drop(late);
+        .collect()
+}
+
+fn told(plan: &Plan, events: &Events, stop: Stop, left: &[String]) -> Error {
+    let Stop { error, for_good } = stop;
+    let stopped = error.is_cancelled();
     if left.is_empty() {
         let removed = std::fs::remove_file(&plan.journal);
         let again = if for_good { "" } else { "; run this again" };
@@ -72,34 +108,50 @@ fn notice(events: &Events, error: Error, hint: String) -> Error {
 }
 
 /// Puts one service's tags back, those of `put` where it is known what was; returns those that it could not, each with the reason.
-fn put_all_back(registry: &Registry, entry: &Entry, put: Option<&BTreeSet<ImageRef>>) -> Vec<String> {
+fn put_service_back(registry: &Registry, entry: &Entry, put: Option<&BTreeSet<ImageRef>>) -> Vec<String> {
     // By where it was, not by this run's steps: a resumed run takes back what the interrupted one put, too.
     let moved = |tag: &&TagPlan| tag.before.as_ref() != Some(&entry.digest) && !matches!(tag.step, Step::HeldBy(_));
     let mut left = Vec::new();
     // Floating tags come last in the list: they are the first to go.
     for tag in entry.tags.iter().rev().filter(moved) {
         let target = entry.source.with_tag(tag.tag.clone());
-        // Two runs of one release have one digest: what the other one put is its success.
+        // What another run had put before is its success.
         if put.is_some_and(|put| !put.contains(&target)) {
             continue;
         }
-        match put_back(registry, &target, &entry.digest, tag) {
-            Ok(Deletion::Deleted | Deletion::Absent) => {}
-            Ok(Deletion::Unsupported) => left.push(format!("{target} (the registry does not take tags away)")),
-            Err(error) => left.push(format!("{target} ({error})")),
+        if let Err(error) = put_back(registry, &target, &entry.digest, tag, put.is_some()) {
+            left.push(format!("{target} ({error})"));
         }
     }
     left
 }
 
-/// `Absent` where the tag never came to point to ours.
-fn put_back(registry: &Registry, target: &ImageRef, ours: &Digest, tag: &TagPlan) -> Result<Deletion> {
-    let now = registry.resolve(target)?.map(|found| found.digest);
-    if now == tag.before || now.as_ref() != Some(ours) {
-        return Ok(Deletion::Absent);
+/// Puts a tag back, and reads it until it is: a registry's cache may say what was. `put` where this run has put it, or may have; else it may
+/// never have come to point to ours. Nobody else moves it, but for a person: a digest that is neither ours nor the one before is theirs.
+fn put_back(registry: &Registry, target: &ImageRef, ours: &Digest, tag: &TagPlan, put: bool) -> Result<()> {
+    let (mut done, mut last) = (false, None);
+    for round in 0..ROUNDS {
+        if round > 1 || (round == 1 && !done) {
+            std::thread::sleep(PAUSE * (1 << (round - 1)));
+        }
+        let now = read::digest(registry, target)?;
+        if now.as_ref() == Some(ours) || (put && !done && now == tag.before) {
+            back(registry, target, tag)?;
+            done = true;
+        } else if (done && now == tag.before) || last.replace(now.clone()) == Some(now) {
+            return Ok(());
+        }
     }
-    let Some(before) = &tag.before else { return registry.remove_tag(target, &tag.tag) };
+    Err(Error::failed("it reads back as ours again and again"))
+}
+
+fn back(registry: &Registry, target: &ImageRef, tag: &TagPlan) -> Result<()> {
+    let Some(before) = &tag.before else {
+        return match registry.remove_tag(target, &tag.tag)? {
+            Deletion::Deleted | Deletion::Absent => Ok(()),
+            Deletion::Unsupported => Err(Error::failed("the registry does not take tags away")),
+        };
+    };
     let old = registry.need_manifest(&target.without_reference().with_digest(before.clone()))?;
-    registry.put_manifest(target, &old)?;
-    Ok(Deletion::Deleted)
+    registry.put_manifest(target, &old)
 }

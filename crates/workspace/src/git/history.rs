@@ -145,6 +145,39 @@ impl Git {
         self.bytes(&[&fetch[..], &[remote, &reference]].concat()).map(drop)
     }
 
+    /// True where a commit is on a branch of the remote, as it is there now. Of a shallow clone more history is fetched until that is certain.
+    ///
+    /// # Errors
+    /// When the remote has no such branch or cannot be asked.
+    pub fn is_on(&self, remote: &str, branch: &str, commit: &str) -> Result<bool> {
+        let revision = format!("{remote}/{branch}");
+        // What is known already is enough for a yes.
+        if self.find(&revision)?.is_some() && self.is_within(&revision, commit)? {
+            return Ok(true);
+        }
+        let spec = format!("+refs/heads/{branch}:refs/remotes/{revision}");
+        let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+        fetch.extend(self.is_shallow()?.then_some("--depth=1"));
+        self.bytes(&[&fetch[..], &[remote, &spec]].concat())?;
+        self.is_within(&revision, commit)
+    }
+
+    fn is_within(&self, revision: &str, commit: &str) -> Result<bool> {
+        if self.is_shallow()? {
+            return Ok(self.merge_base_of(revision, commit)? == commit);
+        }
+        Ok(self.ask(&["merge-base", "--is-ancestor", commit, revision])?.is_some())
+    }
+
+    /// The branches that a remote has.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub fn branches_at(&self, remote: &str) -> Result<Vec<String>> {
+        let listed = self.read(&["ls-remote", "--heads", remote])?;
+        Ok(listed.lines().filter_map(|line| Some(line.split_once("\trefs/heads/")?.1.to_owned())).collect())
+    }
+
     fn is_shallow(&self) -> Result<bool> {
         Ok(self.ask(&["rev-parse", "--is-shallow-repository"])?.as_deref() == Some("true"))
     }

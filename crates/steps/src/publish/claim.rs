@@ -1,0 +1,244 @@
+//! That a run is publishing, told to runs on other machines. A registry has neither locks nor "put it only if": of two runs that put one tag,
+//! neither can see the other by it. So each puts a tag of its own beside the first service's images before its first one, and looks then who
+//! else has one there. Two rules follow:
+//!
+//! - Who has seen another run takes nothing back: what both put may be the other's success. A rerun completes the publication.
+//! - Who has seen another run waits for its end, and reads every tag once more: what the other took back before it could see us is put again.
+//!   Of two runs of a branch, whose tags belong to whom comes last, the one with the higher number then counts for every service.
+//!
+//! Each tells first and looks then, so of two that meet at least one sees the other. It leaves word until the other has ended, which therefore
+//! sees it, too. A registry that deletes nothing would keep these tags for good: nothing is told there, and so nothing is taken back.
+
+use std::time::{Duration, Instant};
+
+use super::Plan;
+use super::put::Stop;
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Events, Level, Task};
+use monoship_core::execute::retry::sleep;
+use monoship_core::name::{Digest, ImageRef, Tag, sha256_hex};
+use monoship_docker::manifest::Document;
+use monoship_docker::registry::{Refusal, Registry, Verdict, note};
+
+/// The tag of a run that may still put tags, or take some back.
+const GOING: &str = "publishing-";
+/// That of one which is done, and stays for those that are not.
+const DONE: &str = "published-";
+/// What both name. A manifest of another kind is nobody's word, whatever its tag.
+const KIND: &str = "application/vnd.monoship.publication";
+/// Its annotation.
+const SAYS: &str = "vnd.monoship.publication";
+
+/// How long the end of another run is waited for, where nobody says otherwise: longer than putting tags back may take. A run that is still
+/// there after that was killed.
+pub const PATIENCE: Duration = Duration::from_mins(3);
+
+/// How often it is looked for, at first.
+const LOOK: Duration = Duration::from_millis(50);
+/// And at last.
+const SELDOM: Duration = Duration::from_secs(1);
+
+/// A run's word that it is there.
+pub(super) struct Claim {
+    id: String,
+    /// The first service's repository; `None` where nothing can be told.
+    place: Option<ImageRef>,
+    /// What was put there and has to go.
+    put: Vec<Digest>,
+    /// Words of runs that have nobody left to tell.
+    others_done: Vec<Digest>,
+    seen: bool,
+}
+
+/// Another run's tag.
+struct Other {
+    id: String,
+    going: bool,
+    digest: Digest,
+}
+
+/// Whom a run met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Met {
+    Nobody,
+    /// Others, all of which count less.
+    Lesser,
+    /// One that counts more is done, and still there.
+    Greater,
+}
+
+/// A name that no other run has, on this machine or another.
+pub(super) fn new_id(plan: &Plan) -> String {
+    let unique = format!("{:?} {} {}", std::time::SystemTime::now(), std::process::id(), plan.journal.display());
+    sha256_hex(unique.as_bytes())[..16].to_owned()
+}
+
+impl Claim {
+    /// Tells others, and looks who is there. `registry` is under a switch that lets what has begun come to its end.
+    ///
+    /// # Errors
+    /// When the registry cannot be reached or does not let us write: nothing has been put then.
+    pub(super) fn tell(id: String, plan: &Plan, registry: &Registry) -> Result<Self, Stop> {
+        let mut claim = Self { id, place: None, put: Vec::new(), others_done: Vec::new(), seen: false };
+        let Some(first) = plan.services.first() else { return Ok(claim) };
+        let place = first.source.without_reference();
+        if !registry.deletes(&place)? {
+            return Ok(claim);
+        }
+        claim.place = Some(place.clone());
+        match claim.say(&place, GOING, registry) {
+            Ok(None) => {}
+            Ok(Some(refusal)) if matches!(refusal.verdict, Verdict::Denied | Verdict::AbsentOrDenied | Verdict::ReadOnly) => {
+                return Err(Stop { error: refusal.to_write(&place), for_good: true });
+            }
+            // It takes no such tag.
+            Ok(Some(_)) => {
+                claim.place = None;
+                return Ok(claim);
+            }
+            Err(error) => return Err(claim.without_word(registry, error)),
+        }
+        match claim.look(plan.resumed, registry) {
+            Ok(()) => Ok(claim),
+            Err(error) => Err(claim.without_word(registry, error)),
+        }
+    }
+
+    /// Puts a word of ours, noted down before: an answer can be lost.
+    fn say(&mut self, place: &ImageRef, kind: &str, registry: &Registry) -> Result<Option<Refusal>> {
+        let tag = self.tag(kind)?;
+        let word = note(KIND, SAYS, tag.as_str());
+        self.put.push(word.digest().clone());
+        let refusal = registry.put_note(&place.with_tag(tag), &word)?;
+        if refusal.is_some() {
+            self.put.pop();
+        }
+        Ok(refusal)
+    }
+
+    fn without_word(mut self, registry: &Registry, error: Error) -> Stop {
+        self.end(registry);
+        error.into()
+    }
+
+    fn look(&mut self, resumed: bool, registry: &Registry) -> Result<()> {
+        self.seen = !self.others(registry)?.is_empty();
+        // The run that died may have come to its last word.
+        if let Some(place) = self.place.as_ref().filter(|_| resumed) {
+            let left = registry.resolve(&place.with_tag(self.tag(DONE)?))?;
+            self.put.extend(left.map(|left| left.digest));
+        }
+        Ok(())
+    }
+
+    fn tag(&self, kind: &str) -> Result<Tag> {
+        format!("{kind}{}", self.id).parse()
+    }
+
+    /// The other runs that are there. A tag without a manifest is the rest of one that is being deleted.
+    fn others(&self, registry: &Registry) -> Result<Vec<Other>> {
+        let Some(place) = &self.place else { return Ok(Vec::new()) };
+        let mut others = Vec::new();
+        for tag in registry.tags(place)? {
+            let (going, done) = (tag.as_str().strip_prefix(GOING), tag.as_str().strip_prefix(DONE));
+            let Some(id) = going.or(done).filter(|id| *id != self.id) else { continue };
+            let Some(raw) = registry.manifest(&place.with_tag(tag.clone()))? else { continue };
+            let says = match raw.document()? {
+                Document::Manifest(manifest) => manifest.annotations.get(SAYS).is_some_and(|says| says == tag.as_str()),
+                Document::Index(_) => false,
+            };
+            if says {
+                others.push(Other { id: id.to_owned(), going: going.is_some(), digest: raw.digest().clone() });
+            }
+        }
+        Ok(others)
+    }
+
+    /// Why what this run has put may be another's by now; `None` where it was alone from its beginning until now.
+    pub(super) fn why_not_alone(&self, registry: &Registry) -> Option<String> {
+        if self.place.is_none() {
+            return Some("the registry takes no tags away, so other runs cannot be told apart from this one".to_owned());
+        }
+        if self.seen {
+            return Some("another run publishes here at the same time, and what both put is its, too".to_owned());
+        }
+        match self.others(registry) {
+            Ok(others) if others.is_empty() => None,
+            Ok(_) => Some("another run publishes here at the same time, and what both put is its, too".to_owned()),
+            Err(error) => Some(format!("nobody can say whether another run publishes here at the same time ({error})")),
+        }
+    }
+
+    /// Waits until no other run that was begun meanwhile can take anything back. Where there was one, tags have to be read again.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, or the run is stopped.
+    pub(super) fn wait_for_others(&mut self, registry: &Registry, patience: Duration, events: &Events) -> Result<Met, Stop> {
+        let mut others = self.others(registry)?;
+        self.seen |= !others.is_empty();
+        if !self.seen {
+            return Ok(Met::Nobody);
+        }
+        if !others.iter().any(|other| other.going) {
+            return Ok(self.rank(&others));
+        }
+        self.say_done(registry)?;
+        events.doing(&Task::Publish, "waiting for another run that publishes here");
+        let (since, mut pause) = (Instant::now(), LOOK);
+        while others.iter().any(|other| other.going) {
+            if since.elapsed() > patience {
+                self.forget(registry, &others, events);
+                break;
+            }
+            sleep(pause, registry.shutdown())?;
+            pause = (pause * 2).min(SELDOM);
+            others = self.others(registry)?;
+        }
+        Ok(self.rank(&others))
+    }
+
+    /// One that is gone, or never came to its end, counts no more.
+    fn rank(&mut self, others: &[Other]) -> Met {
+        if others.iter().all(|other| !other.going) {
+            self.others_done = others.iter().map(|other| other.digest.clone()).collect();
+        }
+        let greater = others.iter().any(|other| !other.going && other.id > self.id);
+        if greater { Met::Greater } else { Met::Lesser }
+    }
+
+    /// From "I may take something back" to "I was here".
+    fn say_done(&mut self, registry: &Registry) -> Result<()> {
+        let Some(place) = self.place.clone() else { return Ok(()) };
+        let going = self.put.clone();
+        // Refused, the others wait for us a little longer.
+        if self.say(&place, DONE, registry)?.is_none() {
+            for digest in going {
+                registry.delete_manifest(&place, &digest)?;
+                self.put.retain(|put| *put != digest);
+            }
+        }
+        Ok(())
+    }
+
+    /// The words of runs that never ended go, or every later run would wait for them again.
+    fn forget(&self, registry: &Registry, others: &[Other], events: &Events) {
+        let Some(place) = &self.place else { return };
+        let message = format!("another run that publishes to {place} has not ended; it is taken for killed");
+        let hint = "run it again to complete what it had begun".to_owned();
+        events.notice(Level::Warning, Some(Task::Publish), message, Some(hint));
+        for other in others {
+            // Who comes next tries again.
+            let _ = registry.delete_manifest(place, &other.digest);
+        }
+    }
+
+    /// Takes the word away, and with it what others left that are done, where nobody is left whom it tells anything. One that cannot be taken
+    /// away is waited for once by the next run.
+    pub(super) fn end(&mut self, registry: &Registry) {
+        let Some(place) = &self.place else { return };
+        let gone = std::mem::take(&mut self.others_done);
+        for digest in std::mem::take(&mut self.put).into_iter().chain(gone) {
+            let _ = registry.delete_manifest(place, &digest);
+        }
+    }
+}
