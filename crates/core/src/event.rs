@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::name::{Digest, ServiceName, StageName};
 use crate::secret::mask_in;
+use crate::tool;
 
 /// Something a run works on that has a line of its own in the progress display.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -186,7 +187,8 @@ impl Events {
 
     /// Emits a notice.
     pub fn notice(&self, level: Level, task: Option<Task>, message: impl Into<String>, hint: Option<String>) {
-        self.emit(Event::Notice { level, task, message: message.into(), hint });
+        let hint = hint.map(|hint| tool::named(&hint).into_owned());
+        self.emit(Event::Notice { level, task, message: tool::named(&message.into()).into_owned(), hint });
     }
 
     /// Does a task's work between its two events. The work's error is the task's failure.

@@ -12,3 +12,4 @@ pub mod secret;
 pub mod stamp;
 pub mod text;
 pub mod time;
+pub mod tool;

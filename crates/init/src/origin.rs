@@ -91,28 +91,28 @@ pub(super) fn dependency(from: Option<&From>, folder: &Path, cwd: &Path, shutdow
                 Error::usage("it is not known from which git repository this library came")
                     .hint("name it: `--from git=https://host/owner/name`")
             };
-            let own = of_checkout(shutdown)?.ok_or_else(none)?;
+            let own = of_checkout(&library(), shutdown)?.ok_or_else(none)?;
             let pin = rev.clone().map(|rev| ("rev", rev)).or(own.pin).unwrap_or_default();
             Ok(made(&[("git", own.url), pin], "as asked for"))
         }
         Some(From::Path(Some(path))) => path_to(&cwd.join(path), folder, "as asked for"),
         Some(From::Path(None)) => path_to(&library(), folder, "where this program was compiled from"),
-        None => best_known(folder, cwd, shutdown),
+        None => best_known(&library(), folder, cwd, shutdown),
     }
 }
 
-fn best_known(folder: &Path, cwd: &Path, shutdown: &Shutdown) -> Result<Dependency> {
+/// What every machine can have, where that is known of the `library` that this program was compiled with.
+fn best_known(library: &Path, folder: &Path, cwd: &Path, shutdown: &Shutdown) -> Result<Dependency> {
     if let Some(table) = as_here(cwd) {
         return Ok(Dependency { text: table, why: "as this repository has it".to_owned() });
     }
-    let library = library();
-    let fetched = |place: [&str; 2]| HERE.contains(&format!("/{}/", place.join("/")));
-    if fetched(["registry", "src"]) || fetched(["git", "checkouts"]) || !library.join("Cargo.toml").is_file() {
+    let cargo_keeps = |place: &str| library.to_string_lossy().contains(place);
+    if cargo_keeps("/registry/src/") || cargo_keeps("/git/checkouts/") || !library.join("Cargo.toml").is_file() {
         return Ok(crates_io(None, "the version of this program"));
     }
-    match of_checkout(shutdown)?.filter(|own| own.is_shared) {
+    match of_checkout(library, shutdown)?.filter(|own| own.is_shared) {
         Some(own) => Ok(made(&[("git", own.url), own.pin.unwrap_or_default()], "the branch that this program was compiled from")),
-        None => path_to(&library, folder, "where this program was compiled from; nobody else has it there"),
+        None => path_to(library, folder, "where this program was compiled from; nobody else has it there"),
     }
 }
 
@@ -174,11 +174,11 @@ struct Checkout {
     is_shared: bool,
 }
 
-fn of_checkout(shutdown: &Shutdown) -> Result<Option<Checkout>> {
-    let git = Git::at(library(), shutdown);
-    if !library().is_dir() {
+fn of_checkout(library: &Path, shutdown: &Shutdown) -> Result<Option<Checkout>> {
+    if !library.is_dir() {
         return Ok(None);
     }
+    let git = Git::at(library, shutdown);
     let Some(url) = git.ask(&["config", "--get", "remote.origin.url"])? else { return Ok(None) };
     let branch = git.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?.map(|branch| ("branch", branch));
     let pin = match branch {
@@ -188,7 +188,7 @@ fn of_checkout(shutdown: &Shutdown) -> Result<Option<Checkout>> {
     let there = git.ask(&["for-each-ref", "--count=1", "--contains=HEAD", "refs/remotes/origin"])?;
     let clean = git.ask(&["status", "--porcelain", "--", "."])?;
     let is_shared = Remote::parse(&url).is_some() && there.is_some_and(|refs| !refs.is_empty()) && clean.as_deref() == Some("");
-    Ok(Some(Checkout { url: fetchable(&url, &library()), pin, is_shared }))
+    Ok(Some(Checkout { url: fetchable(&url, library), pin, is_shared }))
 }
 
 /// An address as cargo takes it: with a scheme.
@@ -207,6 +207,7 @@ fn fetchable(url: &str, cwd: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use monoship_core::execute::process::Invocation;
 
     fn text(from: &str) -> String {
         let from = from.parse().unwrap();
@@ -242,5 +243,80 @@ mod tests {
         let from = From::Path(Some(dir.path().to_owned()));
         let error = dependency(Some(&from), Path::new("/shop/xtask"), dir.path(), &Shutdown::new()).unwrap_err();
         assert!(error.to_string().contains("the library is not in"), "{error}");
+    }
+
+    /// The library in a git repository of its own, and what `init` of a program compiled from there takes it from.
+    struct Source {
+        dir: tempfile::TempDir,
+        shutdown: Shutdown,
+    }
+
+    impl Source {
+        fn new(below: &str) -> Self {
+            let source = Self { dir: tempfile::tempdir().unwrap(), shutdown: Shutdown::new() };
+            std::fs::create_dir_all(source.dir.path().join(below).join("crates/monoship")).unwrap();
+            source
+        }
+
+        fn library(&self, below: &str) -> PathBuf {
+            let library = self.dir.path().join(below).join("crates/monoship");
+            std::fs::write(library.join("Cargo.toml"), "[package]\nname = \"monoship\"\n").unwrap();
+            library
+        }
+
+        fn git(&self, args: &[&str]) {
+            let identity = ["-c", "user.name=t", "-c", "user.email=t@t.example"];
+            let call = Invocation::new("git").args(identity).args(args).dir(self.dir.path());
+            call.read(&self.shutdown).unwrap();
+        }
+
+        fn text(&self, library: &Path) -> String {
+            let root = self.dir.path().canonicalize().unwrap();
+            best_known(library, &root.join("shop/xtask"), &root.join("shop"), &self.shutdown).unwrap().text
+        }
+    }
+
+    #[test]
+    fn without_a_word_the_library_comes_from_where_every_machine_can_have_it() {
+        let source = Source::new("");
+        let library = source.library("");
+        source.git(&["init", "--quiet", "--initial-branch=next"]);
+        source.git(&["add", "crates"]);
+        source.git(&["commit", "--quiet", "--message=one"]);
+        let (of_path, of_git) =
+            ("{ path = \"../../crates/monoship\",", "{ git = \"https://host.example/o/r\", branch = \"next\",");
+        let takes = |start: &str| {
+            let text = source.text(&library);
+            assert!(text.starts_with(start), "{text}");
+        };
+        takes(of_path);
+        source.git(&["remote", "add", "origin", "https://host.example/o/r"]);
+        takes(of_path);
+        source.git(&["update-ref", "refs/remotes/origin/next", "HEAD"]);
+        takes(of_git);
+        // Nobody else has the edit, or the commit.
+        std::fs::write(library.join("lib.rs"), "// mine\n").unwrap();
+        takes(of_path);
+        source.git(&["add", "crates"]);
+        source.git(&["commit", "--quiet", "--message=two"]);
+        takes(of_path);
+        // A repository that has the library from elsewhere says so for its neighbours.
+        let theirs = "{ git = \"https://host.example/fork\", rev = \"v1\" }";
+        std::fs::create_dir_all(source.dir.path().join("shop/xtask")).unwrap();
+        let manifest = source.dir.path().join("shop/xtask/Cargo.toml");
+        std::fs::write(&manifest, format!("[dependencies]\nmonoship = {theirs}\n")).unwrap();
+        takes(theirs);
+    }
+
+    #[test]
+    fn what_cargo_fetched_comes_from_crates_io_and_so_does_what_is_gone() {
+        let version = format!("{{ version = \"{VERSION}\",");
+        for below in ["registry/src/index", "git/checkouts/r-0/1"] {
+            let source = Source::new(below);
+            let text = source.text(&source.library(below));
+            assert!(text.starts_with(&version), "{below}: {text}");
+        }
+        let source = Source::new("");
+        assert!(source.text(&source.dir.path().join("gone")).starts_with(&version));
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::shutdown::{GRACE, Shutdown};
+use monoship_core::tool;
+use monoship_init::workflow;
 use monoship_plan::tags::Tags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -135,9 +137,12 @@ impl App {
             Ok(env) => env,
             Err(error) => return command::failed(&error, &Env::default()),
         };
+        let cwd = env.cwd.clone();
+        let name = move || command::home(&cwd).and_then(|home| workflow::tool(home).ok()).unwrap_or_else(|| "xtask".to_owned());
+        tool::learn(name);
         let cli = match command::parse(&self, arguments()) {
             Ok(cli) => cli,
-            Err(error) => error.exit(),
+            Err(error) => return command::explained(&error, &env),
         };
         let shutdown = Shutdown::new();
         if let Err(error) = watch_signals(shutdown.clone()) {

@@ -37,12 +37,13 @@ use monoship_core::execute::pool;
 use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::secret;
+use monoship_core::tool;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::config::Config;
 use monoship_plan::request::BuildRequest;
 use monoship_report::record::{Ended, Keep, Run, Runs};
-use monoship_report::{Progress, Reporter, Style, commands, error};
+use monoship_report::{Progress, Reporter, Style, colour, commands, error};
 use monoship_steps::project::EarlyScan;
 use monoship_steps::service::lay_over;
 use monoship_steps::{Session, configuration, state_dir};
@@ -188,7 +189,7 @@ fn verb(verb: &Verb, call: &Call<'_>) -> Result<Finished> {
         Verb::Cache { action } => cache::run(action, call),
         Verb::Prune(flags) => prune::run(flags, call),
         Verb::Completions { shell } => {
-            print(&completions::script(*shell, definition(call.app)))?;
+            write(&completions::script(*shell, definition(call.app)))?;
             Ok(Finished::Well)
         }
     }
@@ -215,9 +216,7 @@ impl Call<'_> {
     /// # Errors
     /// When there is none.
     pub fn home(&self) -> Result<PathBuf> {
-        let is_root = |dir: &&Path| ["xtask.toml", "pnpm-workspace.yaml"].iter().any(|file| dir.join(file).is_file());
-        let found = self.env.cwd.ancestors().find(is_root).map(Path::to_owned);
-        found.ok_or_else(|| {
+        home(&self.env.cwd).map(Path::to_owned).ok_or_else(|| {
             Error::usage(format!("{} is not in a pnpm workspace", self.env.cwd.display()))
                 .hint("run this in a repository with a pnpm-workspace.yaml")
         })
@@ -305,6 +304,24 @@ impl Call<'_> {
     }
 }
 
+/// The root of the monorepo that a folder is in.
+pub fn home(dir: &Path) -> Option<&Path> {
+    let is_root = |dir: &&Path| ["xtask.toml", "pnpm-workspace.yaml"].iter().any(|file| dir.join(file).is_file());
+    dir.ancestors().find(is_root)
+}
+
+/// Shows what clap says of a command line, its help included, and gives the exit code.
+pub fn explained(error: &clap::Error, env: &Env) -> ExitCode {
+    let (is_terminal, said) = (if error.use_stderr() { env.stderr_is_terminal } else { env.stdout_is_terminal }, error.render());
+    let text = if colour(env, is_terminal) { said.ansi().to_string() } else { said.to_string() };
+    if !error.use_stderr() {
+        return print(&text).map_or_else(|error| failed(&error, env), |()| ExitCode::SUCCESS);
+    }
+    // Nobody reads it where standard error is closed.
+    let _ = std::io::stderr().lock().write_all(tool::named(&text).as_bytes());
+    ExitCode::from(2)
+}
+
 /// Shows an error and gives its exit code.
 pub fn failed(error: &Error, env: &Env) -> ExitCode {
     let mut text = error::text(error, Style::choose(Progress::Auto, env).paint);
@@ -313,7 +330,7 @@ pub fn failed(error: &Error, env: &Env) -> ExitCode {
         text.push('\n');
     }
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all(secret::mask(&text).as_bytes());
+    let _ = std::io::stderr().lock().write_all(secret::mask(&tool::named(&text)).as_bytes());
     ExitCode::from(error.exit_code())
 }
 
@@ -329,7 +346,7 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
 /// Says a line to whoever watches.
 pub fn say(line: &str) {
     // Nobody reads it where standard error is closed.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", tool::named(line));
 }
 
 /// Writes data to standard output. A reader that has gone (`| head`) is no failure.
@@ -337,6 +354,10 @@ pub fn say(line: &str) {
 /// # Errors
 /// When it cannot be written for another reason.
 pub fn print(text: &str) -> Result<()> {
+    write(&tool::named(text))
+}
+
+fn write(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let text = secret::mask(text);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

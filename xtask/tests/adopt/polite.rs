@@ -83,6 +83,13 @@ fn an_xtask_of_their_own_is_left_alone_and_another_name_works() {
         assert_eq!(foreign.content(), adopted, "a second init does not know the first one's name");
         let plan = foreign.cargo("apps/api", &["ship", "plan"]).exits(0);
         assert!(plan.stdout.starts_with("api "), "{}", plan.stdout);
+        // What is said is what can be typed here.
+        let help = foreign.cargo(".", &["ship", "--help"]).exits(0).stdout;
+        assert!(help.contains("cargo ship plan --explain") && !help.contains("cargo xtask"), "{help}");
+        foreign.write("xtask.lock", "damaged");
+        let error = foreign.cargo(".", &["ship", "plan"]).exits(2).stderr;
+        assert!(error.contains("run `cargo ship update`"), "{error}");
+        std::fs::remove_file(foreign.path().join("xtask.lock")).unwrap();
         foreign.cargo(".", &["ship", "ci", "workflow"]).exits(0);
         let job = foreign.read(".github/workflows/xtask.yml");
         assert!(job.contains("exec cargo ship ci") && job.contains("            ship\n"), "{job}");
