@@ -81,7 +81,7 @@ impl Bench {
         let services: Vec<String> = (1..=services).map(|at| format!("svc{at:02}")).collect();
         write_workspace(&root, &services);
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("many-engine");
-        run(xtask(&root, &data).arg("init"));
+        run(Command::new(env!("CARGO_BIN_EXE_xtask")).arg("init").current_dir(&root));
         run(Command::new("git").args(["add", "--all"]).current_dir(&root));
         let engine = Engine::up(|| xtask(&root, &data));
         let bench = Self { root, data, engine, services, edits: Cell::new(0) };

@@ -12,7 +12,7 @@ use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::engine::{Engine, ca_bundle};
 use monoship_docker::store::ImageStore;
 use monoship_engine::{EngineOptions, daemon, standin};
-use monoship_plan::config::Suite;
+use monoship_plan::config::{EngineChoice, Suite};
 use serde_json::Value;
 use support::engine::{NODE, TestEngine, environment_of, fresh, fresh_with_node, shared};
 
@@ -110,6 +110,27 @@ fn a_running_engine_is_found_and_started_only_once() {
     assert_eq!(registries, vec![test.engine.registry; 4]);
     let daemons = processes(&test).into_iter().filter(|line| line.contains("dockerd --config-file")).count();
     assert_eq!(daemons, 1);
+}
+
+#[test]
+fn a_shell_that_was_pointed_at_the_engine_uses_it_and_the_program_knows_it_again() {
+    let test = shared();
+    let env = environment_of("shared");
+    let said = support::repo::xtask_command(support::repo::here(), &["engine", "env"])
+        .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
+        .output();
+    let said = String::from_utf8(said.unwrap().stdout).unwrap();
+    // A shell without a client of its own.
+    let script =
+        format!("PATH=\n{said}docker version --format '{{{{.Server.Version}}}}' && echo \"$DOCKER_HOST $DOCKER_CONFIG\"");
+    let shell = run(&Invocation::new("/bin/sh").args(["-euc", &script]));
+    let (version, variables) = shell.trim().split_once('\n').unwrap();
+    assert!(version.starts_with(&test.engine.engine_version.unwrap().to_string()), "{version}");
+    let (host, config) = variables.split_once(' ').unwrap();
+    assert_eq!(host, test.engine.docker_host.as_deref().unwrap());
+    let pointed = env.with("DOCKER_HOST", host).with("DOCKER_CONFIG", config);
+    let found = monoship_steps::engine::running(&pointed, EngineChoice::Auto, Suite::Testing, &Shutdown::new()).unwrap();
+    assert!(found.is_some_and(|engine| engine.is_embedded()));
 }
 
 #[test]

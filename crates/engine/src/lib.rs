@@ -74,6 +74,17 @@ pub fn running(options: &EngineOptions) -> Result<Option<Engine>> {
     Ok(daemon::running(&layout).map(|state| embedded(&layout, &state)))
 }
 
+/// Where the embedded engine listens, for `DOCKER_HOST`; `None` where it has never run.
+///
+/// # Errors
+/// As [`running`].
+pub fn address(options: &EngineOptions) -> Result<Option<String>> {
+    if !options.data_dir.is_dir() {
+        return Ok(None);
+    }
+    Ok(Some(daemon::status(&options.layout()?).docker_host))
+}
+
 /// The embedded engine, started unless it runs. A running one costs a few milliseconds.
 ///
 /// # Errors
@@ -82,7 +93,9 @@ pub fn up(options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Resu
     let layout = options.layout()?;
     let state = daemon::up(&layout, options.suite, &options.path, events, shutdown)?;
     let config = layout.docker_config();
-    credentials::merge(options.user_config.as_deref(), &config, &state.packages.buildx())?;
+    // A shell that was pointed at this engine has this folder for the user's.
+    let theirs = options.user_config.as_deref().filter(|dir| *dir != config);
+    credentials::merge(theirs, &config, &state.packages.buildx())?;
     Ok(embedded(&layout, &state))
 }
 

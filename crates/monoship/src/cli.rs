@@ -355,6 +355,8 @@ pub enum Engine {
         #[arg(long)]
         json: bool,
     },
+    /// Print the lines that point a shell's `docker` at it: eval "$(cargo xtask engine env)"
+    Env,
     /// Print its log
     Logs,
     /// Stop it and leave nothing running

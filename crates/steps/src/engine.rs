@@ -19,7 +19,7 @@ const INSTALL: &str = "install Docker with buildx and start it, or point `DOCKER
 /// # Errors
 /// When none can be had, or the one the user points at does not answer.
 pub fn find(env: &Env, choice: EngineChoice, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
-    if let Some(found) = existing(env, choice, shutdown)? {
+    if let Some(found) = existing(env, choice, suite, shutdown)? {
         return Ok(found);
     }
     if choice == EngineChoice::Docker {
@@ -33,12 +33,15 @@ pub fn find(env: &Env, choice: EngineChoice, suite: Suite, events: &Events, shut
 /// # Errors
 /// When the one the user points at does not answer.
 pub fn running(env: &Env, choice: EngineChoice, suite: Suite, shutdown: &Shutdown) -> Result<Option<Engine>> {
-    let found = existing(env, choice, shutdown)?;
+    let found = existing(env, choice, suite, shutdown)?;
     if found.is_some() || choice == EngineChoice::Docker { Ok(found) } else { embedded::running(env, suite) }
 }
 
-fn existing(env: &Env, choice: EngineChoice, shutdown: &Shutdown) -> Result<Option<Engine>> {
-    if choice == EngineChoice::Embedded { Ok(None) } else { existing::find(env, shutdown) }
+/// A shell that was pointed at the embedded engine, to use `docker` with it, means that engine, and not some Docker.
+fn existing(env: &Env, choice: EngineChoice, suite: Suite, shutdown: &Shutdown) -> Result<Option<Engine>> {
+    let own = env.get("DOCKER_HOST").is_some_and(|host| embedded::address(env, suite).as_deref() == Some(host));
+    let embedded = choice == EngineChoice::Embedded || choice == EngineChoice::Auto && own;
+    if embedded { Ok(None) } else { existing::find(env, shutdown) }
 }
 
 /// Makes the stand-ins that `images` need on this engine, and names those that are served by one. Others than the embedded engine have none.
@@ -81,6 +84,11 @@ mod embedded {
         if cfg!(target_os = "linux") { monoship_engine::running(&EngineOptions::new(env, suite)) } else { Ok(None) }
     }
 
+    /// Where it listens, or would.
+    pub fn address(env: &Env, suite: Suite) -> Option<String> {
+        monoship_engine::address(&EngineOptions::new(env, suite)).ok()?
+    }
+
     pub fn stand_ins(
         engine: &Engine,
         images: &[ImageRef],
@@ -115,6 +123,10 @@ mod embedded {
 
     pub fn running(_: &Env, _: Suite) -> Result<Option<Engine>> {
         Ok(None)
+    }
+
+    pub fn address(_: &Env, _: Suite) -> Option<String> {
+        None
     }
 
     pub fn stand_ins(_: &Engine, _: &[ImageRef], _: StandIns, _: &Events, _: &Http) -> Result<Vec<(ImageRef, Digest)>> {

@@ -13,7 +13,7 @@ mod output;
 #[cfg(test)]
 mod tests;
 
-pub use self::invocation::Invocation;
+pub use self::invocation::{Invocation, quoted};
 pub use self::output::{NotStarted, Output};
 
 use std::ffi::{OsStr, OsString};

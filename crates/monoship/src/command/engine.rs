@@ -7,6 +7,7 @@ use crate::command::{print, print_json};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
+use monoship_core::execute::process::quoted;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::engine::Suite;
 use monoship_engine::EngineOptions;
@@ -30,13 +31,26 @@ pub fn run(action: &Action, suite: Suite, env: &Env, events: &Events, shutdown: 
         }
         Action::Status { json: true } => print_json(&daemon::status(&layout)),
         Action::Status { json: false } => print(&described(&daemon::status(&layout))),
+        Action::Env => print(&variables(&daemon::status(&layout))?),
         Action::Logs => print(&logs(&layout)?),
         Action::Down => daemon::down(&layout, events, shutdown),
         Action::Reset { all } => daemon::reset(&layout, *all, events, shutdown),
     }
 }
 
-/// The variables come as lines a shell can evaluate, so that `docker` can be pointed at the engine with one copy.
+/// What a shell evaluates so that `docker` talks to the engine: the user's own client where there is one, else the engine's.
+fn variables(status: &EngineStatus) -> Result<String> {
+    let Some(packages) = status.packages.as_ref().filter(|_| status.running) else {
+        return Err(Error::failed("the embedded engine does not run").hint("start it with `cargo xtask engine up`"));
+    };
+    Ok(format!(
+        "export DOCKER_HOST={} DOCKER_CONFIG={}\nexport PATH=\"$PATH\":{}\n",
+        quoted(&status.docker_host.as_ref()),
+        quoted(&status.docker_config.as_ref()),
+        quoted(format!("{packages}/usr/bin").as_ref())
+    ))
+}
+
 fn described(status: &EngineStatus) -> String {
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     if !status.running {
@@ -54,7 +68,7 @@ fn described(status: &EngineStatus) -> String {
     for stand_in in &status.stand_ins {
         writeln!(text, "stand-in  {}: {}", stand_in.image, stand_in.made_of).expect("writing to a String cannot fail");
     }
-    text + &format!("export DOCKER_HOST={} DOCKER_CONFIG={}\n", status.docker_host, status.docker_config)
+    text + "docker    eval \"$(cargo xtask engine env)\" points this shell's `docker` at it\n"
 }
 
 fn logs(layout: &Layout) -> Result<String> {

@@ -181,7 +181,16 @@ impl fmt::Display for Invocation {
     }
 }
 
-fn quoted(word: &OsStr) -> String {
+/// A word as a POSIX shell takes it.
+///
+/// ```
+/// use monoship_core::execute::process::quoted;
+///
+/// assert_eq!(quoted("a b".as_ref()), "'a b'");
+/// assert_eq!(quoted("--tag=1".as_ref()), "--tag=1");
+/// ```
+#[must_use]
+pub fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
