@@ -152,6 +152,18 @@ fn item(service: &ServicePlan, naming: &Naming) -> Option<Item> {
     Some(Item { service: service.service.name.clone(), source, digest: None, tags: naming.tags.clone() })
 }
 
+/// Asks for the right to push where something is to be built for a registry. What stands is asked about once it gets its tags.
+///
+/// # Errors
+/// As [`publish::may_push`].
+pub fn may_push(session: &Session, request: &BuildRequest, plan: &Plan) -> Result<()> {
+    if !request.pushes() {
+        return Ok(());
+    }
+    let names = plan.to_build().filter_map(|service| service.target.spec.output.names().first());
+    publish::may_push(names.map(ImageRef::without_reference), &session.registry, "built")
+}
+
 /// What a release would publish of the images that stand already, and what the notes would name: those, and the ones still to be built.
 ///
 /// # Errors

@@ -41,7 +41,7 @@ mod settle;
 pub use self::claim::PATIENCE;
 pub use self::journal::Journal;
 pub use self::order::Order;
-pub use self::plan::{images, plan, preview};
+pub use self::plan::{images, may_push, plan, preview};
 
 /// How long what is on its way when the run is stopped is waited for. Left alone, a tag could come after all others were put back.
 const PUT_LIMIT: Duration = Duration::from_secs(30);

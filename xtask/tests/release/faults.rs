@@ -22,15 +22,16 @@ fn what_passes_is_ridden_out_wherever_it_comes_and_a_refusal_leaves_every_tag_as
     scene.tag("v1.0.0", "");
     let limited = || Fault::Status(429, vec![("retry-after", "1".to_owned())]);
     let hang = || Fault::Hang(Duration::from_secs(1));
-    let faults = [
-        // buildx
+    let of_builder = [
         ("POST", "api/blobs/uploads", limited()),
         ("PUT", "api/blobs/uploads", Fault::Reset),
         ("PUT", "api/manifests/in-", expired(&tokens)),
         ("POST", "web/blobs/uploads", status(503)),
         ("PUT", "web/blobs/uploads", status(500)),
         ("PUT", "web/manifests/in-", hang()),
-        // our client
+    ];
+    let of_client = [
+        ("POST", "api/blobs/uploads", limited()),
         ("GET", "api/manifests/in-", Fault::Truncate),
         ("GET", "web/manifests/in-", status(503)),
         ("PUT", "api/manifests/v1.0.0", limited()),
@@ -40,7 +41,10 @@ fn what_passes_is_ridden_out_wherever_it_comes_and_a_refusal_leaves_every_tag_as
         ("PUT", "api/manifests/latest", Fault::Reset),
         ("PUT", "web/manifests/latest", hang()),
     ];
-    for (method, part, fault) in faults {
+    for (method, part, fault) in of_builder {
+        scene.registry.fail_builder(method, part, fault);
+    }
+    for (method, part, fault) in of_client {
         scene.registry.fail(method, part, fault, 1);
     }
     let ran = scene.run(&["release", "v1.0.0", "--allow-stand-ins", "--json"]).exits(0);

@@ -55,7 +55,7 @@ fn a_whole_release_goes_through_token_auth_and_a_private_authority_with_every_wa
     std::fs::write(dir.path().join("ca.crt"), authority.certificate()).unwrap();
     helper(dir.path(), "pair", &host, "writer", "right");
     helper(dir.path(), "identity", &host, "<token>", IDENTITY);
-    let mut scene = Scene::new();
+    let mut scene = Scene::alone();
     scene.tag("v1.0.0", "");
     scene.tag("v1.0.1", "");
     let ways = [
@@ -87,6 +87,12 @@ fn a_whole_release_goes_through_token_auth_and_a_private_authority_with_every_wa
     scene.tag("v1.0.2", "");
     let refused = scene.run(&["release", "v1.0.2", "--allow-stand-ins"]).exits(1);
     assert!(refused.stderr.contains("nothing was published: we may not push to "), "{}", refused.stderr);
+    scene.repo.write("apps/web/src/more.ts", "export const more = 1;\n");
+    scene.repo.commit("web says more");
+    scene.tag("v1.0.3", "");
+    let refused = scene.run(&["release", "v1.0.3", "--allow-stand-ins"]).exits(1).stderr;
+    let named = format!("nothing was built: we may not push to {host}/store/web ");
+    assert!(refused.contains(&named) && !refused.contains("web-build"), "{refused}");
     std::fs::write(dir.path().join("ca.crt"), Authority::new().certificate()).unwrap();
     let unknown = scene.run(&["verify", "v1.0.1", "--allow-stand-ins"]).exits(1);
     assert!(unknown.stderr.contains("name the bundle in SSL_CERT_FILE"), "{}", unknown.stderr);

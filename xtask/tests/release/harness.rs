@@ -15,7 +15,7 @@ use crate::support::engine::{environment_of, shared};
 use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::github_api::{GithubApi, TOKEN};
 use crate::support::repo::{Ran, Repo, SMALL_DOCKERFILE, git};
-use crate::support::turn::seat;
+use crate::support::turn::{both_seats, seat};
 use monoship_core::execute::lock::Lock;
 
 /// The services, in the order of every report.
@@ -45,12 +45,20 @@ pub struct Scene {
     pub github: GithubApi,
     pub namespace: String,
     agent: ureq::Agent,
-    _seat: Lock,
+    _seats: Vec<Lock>,
 }
 
 impl Scene {
     pub fn new() -> Self {
-        let seat = seat();
+        Self::seated(vec![seat()])
+    }
+
+    /// The same with no other release beside it.
+    pub fn alone() -> Self {
+        Self::seated(both_seats())
+    }
+
+    fn seated(seats: Vec<Lock>) -> Self {
         let engine = shared();
         let registry = FaultyProxy::start(&engine.registry());
         let github = GithubApi::start("org/repo", CacheStore::default());
@@ -75,7 +83,7 @@ impl Scene {
         }
         repo.commit("two services");
         let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        Self { repo, registry, github, namespace, agent, _seat: seat }
+        Self { repo, registry, github, namespace, agent, _seats: seats }
     }
 
     /// The same with more variables.

@@ -30,12 +30,17 @@ struct Rule {
     part: String,
     fault: Fault,
     left: usize,
+    /// Requests of our own client do not meet it.
+    of_builder: bool,
 }
 
 impl Rule {
     /// By a part of the path, or with a `$` by its end.
-    fn is_of(&self, path: &str) -> bool {
+    fn is_of(&self, request: &Request) -> bool {
+        let path = &request.path;
+        let ours = request.header("user-agent").is_some_and(|agent| agent.starts_with("xtask/"));
         self.part.strip_suffix('$').map_or_else(|| path.contains(&self.part), |end| path.ends_with(end))
+            && !(self.of_builder && ours)
     }
 }
 
@@ -70,7 +75,7 @@ impl FaultyProxy {
         let server = Server::start(move |request| {
             let fault = {
                 let mut rules = known.lock().unwrap();
-                let hit = rules.iter_mut().find(|r| r.left > 0 && r.method == request.method && r.is_of(&request.path));
+                let hit = rules.iter_mut().find(|r| r.left > 0 && r.method == request.method && r.is_of(request));
                 let gone = darkness.lock().unwrap().as_ref().is_some_and(|gone| gone(request));
                 let hit = hit.filter(|_| !gone);
                 let outage = gone.then_some(Fault::Reset);
@@ -113,7 +118,12 @@ impl FaultyProxy {
 
     /// The next `times` requests of this method whose path contains `part` meet this fault.
     pub fn fail(&self, method: &'static str, part: &str, fault: Fault, times: usize) {
-        self.rules.lock().unwrap().push(Rule { method, part: part.to_owned(), fault, left: times });
+        self.rules.lock().unwrap().push(Rule { method, part: part.to_owned(), fault, left: times, of_builder: false });
+    }
+
+    /// [`FaultyProxy::fail`] for the builder's next request alone.
+    pub fn fail_builder(&self, method: &'static str, part: &str, fault: Fault) {
+        self.rules.lock().unwrap().push(Rule { method, part: part.to_owned(), fault, left: 1, of_builder: true });
     }
 
     /// [`FaultyProxy::fail`] for paths that end with `part`.

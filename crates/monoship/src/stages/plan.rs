@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::job::Part;
 use monoship_steps::inputs;
 use monoship_steps::project;
-use monoship_steps::{Session, jobs, outcome, planning};
+use monoship_steps::{Session, jobs, outcome, planning, publication};
 
 use super::Tree;
 use super::checkout;
@@ -198,6 +198,9 @@ fn made(cx: &Context, ready: &Inner, ground: &Ground) -> Result<monoship_plan::P
     let plan = planning::plan(session, ground, &ready.tree.request, job.only_looks())?;
     if let (Part::Service(_, file), Some(commit)) = (&job.part, &ready.tree.commit) {
         jobs::check(file, &plan, commit)?;
+    }
+    if !job.only_looks() {
+        publication::may_push(session, &ready.tree.request, &plan)?;
     }
     if job.builds_base() || job.builds_services() {
         let mut record = outcome::begin(session, &ready.tree.request, &plan);

@@ -19,7 +19,8 @@ use monoship_docker::registry::{Access, Registry};
 /// content; a registry that cannot be reached; a journal that cannot be read.
 pub fn plan(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
     let plan = preview(request, registry)?;
-    may_push(&plan.services, registry)?;
+    let changed = plan.services.iter().filter(|service| service.changes());
+    may_push(changed.map(|service| service.source.without_reference()), registry, "published")?;
     Ok(plan)
 }
 
@@ -184,10 +185,12 @@ pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
     Ok(digests)
 }
 
-/// Asks for the right to push where something is to be put: a refusal in the middle of it is the worst time.
-fn may_push(services: &[ServicePlan], registry: &Registry) -> Result<()> {
-    let repositories: BTreeSet<ImageRef> =
-        services.iter().filter(|service| service.changes()).map(|service| service.source.without_reference()).into_set();
+/// Asks for the right to push, before anything is `done`: a refusal in the middle of it, or after an hour of building, is the worst time.
+///
+/// # Errors
+/// Every repository that may not be written, named at once; a registry that cannot be reached.
+pub fn may_push(repositories: impl IntoIterator<Item = ImageRef>, registry: &Registry, done: &str) -> Result<()> {
+    let repositories: BTreeSet<ImageRef> = repositories.into_iter().into_set();
     let repositories: Vec<ImageRef> = repositories.into_iter().collect();
     let (mut refused, mut way_out) = (Vec::new(), None);
     for (repository, access) in repositories.iter().zip(in_parallel(&repositories, |repository| registry.can_push(repository))) {
@@ -199,7 +202,7 @@ fn may_push(services: &[ServicePlan], registry: &Registry) -> Result<()> {
     if refused.is_empty() {
         return Ok(());
     }
-    let error = Error::failed(format!("nothing was published: we may not push to {}", refused.join(" and ")));
+    let error = Error::failed(format!("nothing was {done}: we may not push to {}", refused.join(" and ")));
     Err(match way_out {
         Some(way_out) => error.hint(way_out),
         None => error,
