@@ -19,7 +19,7 @@ fn origin(dir: &Path) -> PathBuf {
     git(&root, "tag v1.0.0");
     std::fs::write(root.join("apps/api/main.ts"), "two").unwrap();
     commit(&root);
-    git(&root, "tag -a -m annotated v1.1.0");
+    git(&root, "-c user.name=t -c user.email=t@example.org tag -a -m annotated v1.1.0");
     root
 }
 
