@@ -11,7 +11,9 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
     let mut args = Arguments::default();
     args.flag("build");
     args.pair("--file", &spec.dockerfile);
-    args.pair("--target", &spec.target);
+    if !spec.target.is_empty() {
+        args.pair("--target", &spec.target);
+    }
     if let Some(builder) = &spec.builder {
         args.pair("--builder", builder);
     }

@@ -15,7 +15,7 @@ pub struct BuildSpec {
     pub dockerfile: PathBuf,
     /// The main context.
     pub context: PathBuf,
-    /// The target stage.
+    /// The target stage; empty for the last one.
     pub target: String,
     /// Named contexts: each overrides the Dockerfile stage, or the image, of its name.
     pub contexts: BTreeMap<String, String>,

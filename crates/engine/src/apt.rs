@@ -51,6 +51,7 @@ impl DistributionRelease {
 pub struct Apt<'a> {
     dir: PathBuf,
     distribution: Distribution,
+    sources: Vec<Source>,
     events: &'a Events,
     shutdown: &'a Shutdown,
 }
@@ -77,7 +78,7 @@ impl<'a> Apt<'a> {
         write_atomically(&dir.join("sources/xtask.sources"), stanzas.join("\n").as_bytes())?;
         write_atomically(&dir.join("status"), b"")?;
         write_atomically(&dir.join("apt.conf"), configuration(&dir)?.as_bytes())?;
-        Ok(Self { dir, distribution, events, shutdown })
+        Ok(Self { dir, distribution, sources, events, shutdown })
     }
 
     /// The distribution the packages are for.
@@ -123,6 +124,55 @@ impl<'a> Apt<'a> {
         self.run(&["clean".to_owned()], &self.dir)?;
         self.run(&args, &self.dir)?;
         Ok(archives)
+    }
+
+    /// The package with the keys that releases of this distribution are signed by.
+    #[must_use]
+    pub fn keyring(&self) -> &'static str {
+        match self.distribution.family {
+            Family::Debian => "debian-archive-keyring",
+            Family::Ubuntu => "ubuntu-keyring",
+        }
+    }
+
+    /// Gives a system that was put together of this release's packages the machine's mirror, its keys, and what it says of fetching: proxies,
+    /// how old an index may be.
+    ///
+    /// # Errors
+    /// When a file cannot be written, or apt does not say its configuration.
+    pub fn hand_over(&self, root: &Path) -> Result<()> {
+        let stanzas: Vec<String> = self.sources.iter().map(Source::to_deb822).collect();
+        let put = |path: &str, text: &[u8]| -> Result<()> {
+            let path = root.join(path);
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+            }
+            std::fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
+        };
+        put("etc/apt/sources.list.d/machine.sources", stanzas.join("\n").as_bytes())?;
+        for key in self.sources.iter().filter_map(Source::keyring).collect::<std::collections::BTreeSet<_>>() {
+            if let Ok(bytes) = std::fs::read(key) {
+                put(key.trim_start_matches('/'), &bytes)?;
+            }
+        }
+        let dump = Invocation::new("apt-config").arg("dump").read(self.shutdown)?;
+        let is_known = |line: &&str| {
+            line.starts_with("Acquire::") && !line.contains("IndexTargets") && !line.contains('/')
+                || line.starts_with("Acquire::http")
+        };
+        let fetching: String = dump.lines().filter(is_known).map(|line| format!("{line}\n")).collect();
+        put("etc/apt/apt.conf.d/machine", fetching.as_bytes())?;
+        for folder in [
+            "var/lib/apt/lists/partial",
+            "var/cache/apt/archives/partial",
+            "var/log/apt",
+            "var/lib/dpkg/updates",
+            "etc/apt/preferences.d",
+        ] {
+            let path = root.join(folder);
+            std::fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
+        }
+        put("var/lib/dpkg/arch", b"").or(Ok(()))
     }
 
     /// Forgets the index and the downloads.

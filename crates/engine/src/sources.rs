@@ -155,6 +155,12 @@ fn trust(source: &Source, distribution: &Distribution) -> Option<u8> {
 }
 
 impl Source {
+    /// The file with the keys that it is checked by, where it names one.
+    #[must_use]
+    pub fn keyring(&self) -> Option<&str> {
+        self.signed_by.as_deref().filter(|keys| keys.starts_with('/') && !keys.contains([' ', '\n']))
+    }
+
     fn narrowed(&self, keep: impl Fn(&str) -> bool, distribution: &Distribution) -> Option<Self> {
         let suites: Vec<String> = self.suites.iter().filter(|suite| keep(suite)).cloned().collect();
         if suites.is_empty() {

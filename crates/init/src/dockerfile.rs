@@ -1,19 +1,17 @@
 //! The Dockerfile for a workspace's services, made of the same stages as the tool's own.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::ServiceName;
-use monoship_docker::capability::Version;
-use monoship_workspace::Workspace;
+use monoship_workspace::{PackageId, Scope, Workspace};
 
-/// The Node that services run on, where the workspace names none.
-const NODE: u32 = 24;
-
-/// The pnpm that installs, where the workspace pins none.
-const PNPM: &str = "10";
+use super::kind::{self, Facts, Kind, Known};
+use super::variables::{self, Variables};
+use super::{npmrc, toolchain};
 
 /// A service that a Dockerfile is written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +22,14 @@ pub struct Service {
     pub folder: String,
     /// How it is recognised.
     pub why: String,
+    /// What is to be known about it.
+    pub note: Option<String>,
     /// As pnpm's filter takes it.
     package: String,
-    /// The start command, in CMD's JSON form.
-    command: String,
+    /// What it is.
+    known: Known,
+    /// The scripts that build it, in their order.
+    tasks: Vec<String>,
 }
 
 /// What the packages of a workspace are.
@@ -35,13 +37,15 @@ pub struct Service {
 pub struct Found {
     /// The services.
     pub services: Vec<Service>,
+    /// Those that Dockerfiles of the repository's own build.
+    pub kept: Vec<super::kept::Kept>,
     /// Folders that are none, each with the reason.
     pub others: Vec<(String, String)>,
 }
 
-/// Looks for services: packages that can be started. In `apps/` a `main` is enough for that; elsewhere, where libraries lie too, only a
-/// start script counts, of a package that no other one depends on. `named` are packages that `xtask.toml` calls services, with the name
-/// of the target.
+/// Looks for services: packages that can be started, or that make files for browsers. In `apps/` a `main` is enough for that; elsewhere, where
+/// libraries lie too, it takes a framework, a start script or a Dockerfile, of a package that no other one depends on. `named` are packages
+/// that `xtask.toml` calls services, with the name of the target.
 ///
 /// # Errors
 /// When a manifest cannot be read.
@@ -56,176 +60,195 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         let in_apps = package.dir.strip_prefix("apps/").is_some_and(|rest| !rest.contains('/'));
         let given =
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
-        let start = Start::of(&manifest);
-        let no = match &start {
-            None if in_apps => Some("its package.json has neither a start script nor `main`"),
-            None => Some("its package.json has no start script"),
-            Some(_) if in_apps || given.is_some() => None,
-            Some(Start { script: None, .. }) => Some("outside apps/ a `main` alone makes no service, and it has no start script"),
-            Some(_) if used.contains(package.name()) => {
-                Some("other packages depend on it; a [[service]] in xtask.toml makes it one all the same")
+        let facts = Facts { manifest: &manifest, folder: workspace.root().join(&package.dir) };
+        let known = match kind::of(&facts) {
+            Ok(known) => known,
+            Err(why) => {
+                let why = match (in_apps, manifest["main"].is_null()) {
+                    (false, true) if why.contains("neither") => "its package.json has no start script".to_owned(),
+                    _ => why,
+                };
+                found.others.push((package.dir.clone(), why));
+                continue;
             }
-            Some(_) => None,
         };
-        match (start, no) {
-            (Some(start), None) => {
-                let name = given.unwrap_or_else(|| unique(&package.dir, &found.services));
-                if name.parse::<ServiceName>().is_err() || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-                    found.others.push((package.dir.clone(), format!("`{name}` can be no Dockerfile target")));
-                    continue;
-                }
-                found.services.push(Service {
-                    name,
-                    folder: package.dir.clone(),
-                    why: start
-                        .script
-                        .map_or_else(|| format!("`main` is {}", start.run), |script| format!("script `{script}`: {}", start.run)),
-                    package: package.manifest.name.clone().unwrap_or_else(|| format!("./{}", package.dir)),
-                    command: start.command,
-                });
-            }
-            (_, no) => found.others.push((package.dir.clone(), no.unwrap_or_default().to_owned())),
+        let by_main = known.why.starts_with("`main`");
+        let no = if in_apps || given.is_some() || kind::is_shipped(&facts.folder) {
+            None
+        } else if by_main {
+            Some("outside apps/ a `main` alone makes no service, and it has no start script")
+        } else if used.contains(package.name()) {
+            Some("other packages depend on it; a [[service]] in xtask.toml makes it one all the same")
+        } else {
+            None
+        };
+        if let Some(no) = no {
+            found.others.push((package.dir.clone(), no.to_owned()));
+            continue;
         }
+        let name = given.unwrap_or_else(|| unique(&package.dir, &found.services));
+        if name.parse::<ServiceName>().is_err() || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+            found.others.push((package.dir.clone(), format!("`{name}` can be no Dockerfile target")));
+            continue;
+        }
+        let scripts = ["build", "build:prod", "build:production", "compile", "bundle"];
+        let build = scripts.into_iter().find(|script| manifest["scripts"][*script].is_string()).unwrap_or("build");
+        let mut tasks = toolchain::tasks(workspace, package.name(), "build");
+        if build != "build" {
+            tasks.push(build.to_owned());
+        }
+        found.services.push(Service {
+            name,
+            folder: package.dir.clone(),
+            why: known.why.clone(),
+            note: known.note.clone(),
+            package: package.manifest.name.clone().unwrap_or_else(|| format!("./{}", package.dir)),
+            known,
+            tasks,
+        });
     }
     Ok(found)
 }
 
-/// The folder's name, or where another service has that, the whole way to it.
+/// The folder's name, or where another service has that, or a stage that every Dockerfile has, the whole way to it.
 fn unique(folder: &str, services: &[Service]) -> String {
-    let last = folder.rsplit('/').next().unwrap_or(folder);
-    if services.iter().any(|service| service.name == last) { folder.replace('/', "-") } else { last.to_owned() }
-}
-
-/// How a package is started.
-struct Start {
-    /// The script that says so; none for `main`.
-    script: Option<&'static str>,
-    /// What it runs, as it is written.
-    run: String,
-    /// The same in CMD's JSON form.
-    command: String,
-}
-
-impl Start {
-    /// Of a script for production and `start` the former: the latter is then for developers.
-    fn of(manifest: &Value) -> Option<Self> {
-        let script = |name: &'static str| Some((name, manifest["scripts"][name].as_str()?));
-        let Some((name, text)) = ["start:prod", "start:production", "start"].into_iter().find_map(script) else {
-            let main = manifest["main"].as_str()?;
-            return Some(Self { script: None, run: main.to_owned(), command: json(&["node", main]) });
-        };
-        Some(Self { script: Some(name), run: text.to_owned(), command: command(text) })
-    }
-}
-
-/// What starts by a script, in CMD's JSON form. No shell stays between the engine and the service where that can be had: signals arrive.
-fn command(script: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || " -_./:@,+=".contains(c);
-    if script.starts_with("node ") && script.chars().all(plain) {
-        return json(&script.split_whitespace().collect::<Vec<_>>());
-    }
-    json(&["sh", "-c", &format!("PATH=node_modules/.bin:$PATH; {}", replaced(script))])
-}
-
-/// The script with `exec` before its last command, where that is a program of its own: `exec` takes no list, no assignment and no
-/// builtin. A script with anything but `&&` between its commands stays as it is.
-fn replaced(script: &str) -> String {
-    let (before, last) = script.rsplit_once("&&").map_or(("", script), |(before, last)| (before, last));
-    let odd = |text: &str| {
-        text.contains(['|', ';', '(', ')', '{', '}', '`', '\n', '<', '>', '\'', '"', '\\'])
-            || text.replace("&&", "").contains('&')
-    };
-    let words: Vec<&str> = last.split_whitespace().collect();
-    let is_assignment = |word: &&&str| {
-        word.split_once('=')
-            .is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
-    };
-    let assigned = words.iter().take_while(is_assignment).count();
-    let builtin = [
-        "cd", "export", "set", "exec", "if", "for", "while", "until", "case", "!", ".", "source", "eval", "test", "[", ":",
-        "wait", "trap", "exit",
-    ];
-    match words.get(assigned) {
-        // In front of `exec`, which is a special builtin, an assignment is exported to what follows.
-        Some(first) if !odd(script) && !builtin.contains(first) => {
-            let before = if before.is_empty() { String::new() } else { format!("{}&& ", before.trim_start()) };
-            let (vars, rest) = (words[..assigned].join(" "), words[assigned..].join(" "));
-            format!("{before}{vars}{}exec {rest}", if assigned == 0 { "" } else { " " })
-        }
-        _ => script.to_owned(),
-    }
-}
-
-fn json(words: &[&str]) -> String {
-    let words: Vec<String> = words.iter().map(|word| Value::from(*word).to_string()).collect();
-    format!("[{}]", words.join(", "))
+    const STAGES: [&str; 7] = ["base", "runtime", "manifests", "production", "sources", "collect", "files"];
+    let last = folder.rsplit('/').next().unwrap_or(folder).to_ascii_lowercase();
+    let is_taken = services.iter().any(|service| service.name == last) || STAGES.contains(&last.as_str());
+    if is_taken { folder.replace('/', "-").to_ascii_lowercase() } else { last }
 }
 
 /// The Dockerfile.
 pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> String {
-    let root = workspace.package(workspace.root_package());
-    let manager = root.manifest.package_manager().and_then(|manager| manager.strip_prefix("pnpm@"));
-    let pnpm = manager.and_then(|version| version.split('+').next()).unwrap_or(PNPM);
-    let node = format!("node:{}-bookworm-slim", node(workspace));
-    let mut text = include_str!("head.Dockerfile").replace("{file}", file).replace("{node}", &node).replace("{pnpm}", pnpm);
-    for service in services {
-        let Service { name, folder, package, command, .. } = service;
-        let stages = include_str!("service.Dockerfile").replace("{name}", name).replace("{folder}", folder);
-        text += &stages.replace("{package}", package).replace("{command}", command);
+    let node = toolchain::node(workspace);
+    let closures: Vec<(PackageId, _)> = services
+        .iter()
+        .filter_map(|service| workspace.by_dir(&service.folder))
+        .map(|id| (id, workspace.closure(id, Scope::BUILD)))
+        .collect();
+    let native = closures.iter().find_map(|(_, closure)| toolchain::native(workspace, closure));
+    let (build_image, base) = match native {
+        Some(name) => (
+            format!(
+                "# With the compilers that `{name}` is built by at install; no service runs on it.\nARG BUILD_IMAGE=node:{node}-bookworm\n"
+            ),
+            "{BUILD_IMAGE}",
+        ),
+        None => (String::new(), "{NODE_IMAGE}"),
+    };
+    let openssl = closures.iter().any(|(_, closure)| toolchain::needs_openssl(workspace, closure));
+    let packages = if openssl {
+        "# Prisma's engine loads OpenSSL's library.\nRUN apt-get update && apt-get install --yes --no-install-recommends openssl && rm -rf /var/lib/apt/lists/*\n"
+    } else {
+        ""
+    };
+    let mut text = include_str!("head.Dockerfile")
+        .replace("{file}", file)
+        .replace("{node}", &format!("node:{node}-bookworm-slim"))
+        .replace("{pnpm}", &toolchain::pnpm(workspace))
+        .replace("{build-image}", &build_image)
+        .replace("{{base}}", base)
+        .replace("{packages}", packages);
+    if services.iter().any(|service| matches!(service.known.kind, Kind::Static(_))) {
+        text += include_str!("files.Dockerfile");
+    }
+    let secrets: String = npmrc::variables(workspace.root())
+        .iter()
+        .map(|name| format!("    --mount=type=secret,id={name},env={name} \\\n"))
+        .collect();
+    for (service, (_, closure)) in services.iter().zip(&closures) {
+        let folders: Vec<&str> = closure
+            .packages
+            .iter()
+            .map(|id| workspace.package(*id).dir.as_str())
+            .filter(|dir| *dir != "." && *dir != service.folder)
+            .collect();
+        let prisma = closure.packages.iter().any(|id| {
+            workspace.package(*id).manifest.all_dependencies().any(|(name, ..)| name == "@prisma/client" || name == "prisma")
+        });
+        let variables = variables::of(workspace.root(), &[&folders[..], &[&service.folder]].concat(), prisma);
+        service.stages(&mut text, &variables, &secrets);
     }
     text
 }
 
-/// The major version of Node that `.nvmrc` or `.node-version` names.
-fn node(workspace: &Workspace) -> u32 {
-    let named = [".nvmrc", ".node-version"].iter().find_map(|file| std::fs::read_to_string(workspace.root().join(file)).ok());
-    let major = |text: &str| -> Option<u32> {
-        let text = text.trim().trim_start_matches('v');
-        Version::find(text).map(|version| version.major).or_else(|| text.parse().ok())
-    };
-    named.as_deref().and_then(major).unwrap_or(NODE)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn of(manifest: &Value) -> String {
-        Start::of(manifest).map(|start| start.command).unwrap_or_default()
-    }
-
-    #[test]
-    fn a_start_script_becomes_a_command_that_gets_signals() {
-        assert_eq!(
-            of(&json!({"scripts": {"start": "node --enable-source-maps dist/main.js"}})),
-            "[\"node\", \"--enable-source-maps\", \"dist/main.js\"]"
-        );
-        assert_eq!(
-            of(&json!({"scripts": {"start": "next start -p $PORT"}})),
-            "[\"sh\", \"-c\", \"PATH=node_modules/.bin:$PATH; exec next start -p $PORT\"]"
-        );
-        assert_eq!(of(&json!({"main": "index.js"})), "[\"node\", \"index.js\"]");
-        assert_eq!(of(&json!({"scripts": {"test": "x"}})), "");
-        assert_eq!(of(&json!({"scripts": {"start": "nest start", "start:prod": "node dist/main"}})), "[\"node\", \"dist/main\"]");
-    }
-
-    #[test]
-    fn exec_stands_only_before_a_program_of_its_own() {
-        for (script, then) in [
-            ("next start", "exec next start"),
-            ("NODE_ENV=production node index.js", "NODE_ENV=production exec node index.js"),
-            ("A=1 B=$C prisma migrate deploy && X=2 node m.js", "A=1 B=$C prisma migrate deploy && X=2 exec node m.js"),
-            ("cd dist && node main.js", "cd dist && exec node main.js"),
-            ("cd dist; node main.js", "cd dist; node main.js"),
-            ("node x.js || exit 1", "node x.js || exit 1"),
-            ("node index.js & node b.js", "node index.js & node b.js"),
-            ("node a.js && exit 3", "node a.js && exit 3"),
-            ("exec node a.js", "exec node a.js"),
-            ("node -e 'a && b'", "node -e 'a && b'"),
-        ] {
-            assert_eq!(replaced(script), then);
+impl Service {
+    /// Its stages: what it runs with, what it is built in, what it is.
+    fn stages(&self, text: &mut String, variables: &Variables, secrets: &str) {
+        let Self { name, folder, package, known, tasks, .. } = self;
+        let install = |how: &str| {
+            let from = if how == "production" { "production" } else { "manifests" };
+            format!(
+                "RUN --mount=type=bind,from={from},target=/manifests \\\n    --mount=type=cache,id=pnpm-store,target=/pnpm/store \\\n{secrets}    \
+                 --mount=type=secret,id=ca \\\n    install-closure {how} {package}\n"
+            )
+        };
+        let _ = writeln!(text, "\n# ── {name} ──");
+        let before = if known.kind == Kind::Node {
+            let _ = write!(text, "FROM base AS {name}-production\n{}\n", install("production"));
+            format!("{name}-production")
+        } else {
+            "base".to_owned()
+        };
+        let _ = write!(text, "FROM {before} AS {name}-build\n{}", install("everything"));
+        for (variable, value) in &variables.public {
+            let _ = writeln!(text, "ARG {variable}={value}");
         }
+        if !variables.private.is_empty() {
+            let _ = writeln!(
+                text,
+                "# For the build alone, where the environment says nothing: as the repository's example of it has them."
+            );
+            let _ = writeln!(text, "COPY <<'VARIABLES' /var/lib/build.env");
+            for (variable, value) in &variables.private {
+                let _ = writeln!(text, ": \"${{{variable}:={value}}}\"");
+            }
+            let _ = writeln!(text, "VARIABLES");
+        }
+        let standalone = if known.kind == Kind::Next { "NEXT_PRIVATE_STANDALONE=true " } else { "" };
+        let cache = match known.kind {
+            Kind::Next => format!("    --mount=type=cache,id=next-{name},target=/app/{folder}/.next/cache \\\n"),
+            _ => String::new(),
+        };
+        let collect = match &known.kind {
+            Kind::Node => format!(" && \\\n    collect-closure packages {package}"),
+            Kind::Development => " && \\\n    find . -name .cache -path '*/node_modules/*' -prune -exec rm -rf {} +".to_owned(),
+            Kind::Next => format!(" && \\\n    collect-closure next {folder}"),
+            Kind::Output(made) => format!(" && \\\n    collect-closure folder {folder} {made}"),
+            Kind::Static(made) => format!(" && \\\n    collect-closure files {folder} {made}"),
+        };
+        let _ = writeln!(
+            text,
+            "RUN --mount=type=bind,from=sources,target=/sources \\\n    --mount=type=cache,id=builds,target=/builds \\\n{cache}    --mount=type=secret,id=ca \\\n    {standalone}build-closure {package} {}{collect}",
+            tasks.join(" ")
+        );
+        self.image(text);
+    }
+
+    /// The last stage.
+    fn image(&self, text: &mut String) {
+        let Self { name, folder, known, .. } = self;
+        let from = if matches!(known.kind, Kind::Static(_)) { "files" } else { "runtime" };
+        let _ = writeln!(text, "\nFROM {from} AS {name}\nLABEL org.opencontainers.image.title=\"{name}\"");
+        let copies = match &known.kind {
+            Kind::Node => format!("COPY --link --from={name}-production /app /app\nCOPY --link --from={name}-build /out /app\n"),
+            Kind::Development => format!("COPY --link --from={name}-build /app /app\n"),
+            Kind::Static(_) => format!("COPY --link --from={name}-build /out /srv\n"),
+            Kind::Next | Kind::Output(_) => format!("COPY --link --from={name}-build /out /app\n"),
+        };
+        text.push_str(&copies);
+        if let Some(port) = known.port {
+            let env: String = known.env.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+            let _ = writeln!(text, "ENV PORT={port}{env}\nEXPOSE {port}");
+            let _ = writeln!(
+                text,
+                "HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --start-interval=1s \\\n  CMD [\"node\", \"-e\", \
+                 \"fetch(`http://127.0.0.1:${{process.env.PORT}}/`).then((r) => process.exit(r.status < 500 ? 0 : 1), () => process.exit(1))\"]"
+            );
+        }
+        if !matches!(known.kind, Kind::Static(_)) {
+            let _ = writeln!(text, "WORKDIR /app/{folder}");
+        }
+        let _ = writeln!(text, "CMD {}", known.command);
     }
 }

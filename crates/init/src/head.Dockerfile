@@ -5,9 +5,9 @@
 # stage (`--build-context sources=DIR`), so that a service can be given its own closure and nothing else. Without
 # that, they cut what they need out of the repository themselves.
 ARG NODE_IMAGE={node}
-
+{build-image}
 # ── base: Node, pnpm, and the scripts that every service's stages call ──────────────────────────────────────────────
-FROM ${NODE_IMAGE} AS base
+FROM ${{base}} AS base
 # Equal to `packageManager` in package.json.
 ARG PNPM_VERSION={pnpm}
 ENV CI=true NODE_COMPILE_CACHE=/opt/compile-cache
@@ -34,7 +34,15 @@ set -eu
 state=/var/lib/install-state
 store=/pnpm/store
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
+# What is compiled at install takes the headers that the image has, in place of a download.
+if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
 cp -R /manifests/. .
+# Scripts of dependencies run here. Those of the workspace's own packages need sources, and run when these are there.
+find . -name package.json -not -path '*/node_modules/*' -exec node -e '
+  for (const file of process.argv.slice(1)) {
+    const { scripts, ...manifest } = JSON.parse(fs.readFileSync(file, "utf8"));
+    if (scripts) fs.writeFileSync(file, JSON.stringify(manifest));
+  }' {} +
 # A stalled download is given up and tried again after 15 seconds instead of 60.
 here() {
   node --require /usr/local/lib/own-process-id.cjs "$(command -v pnpm)" "$@" --store-dir $store --fetch-timeout=15000 --reporter=append-only
@@ -76,7 +84,11 @@ case $1 in
     find . -type d -empty -delete
     ;;
   everything)
-    if [ -d $state ]; then cp -R $state/. .; fi
+    if [ -d $state ]; then
+      # By these names a build knows what an image has.
+      ls node_modules/.pnpm > /var/lib/production-packages 2>/dev/null || true
+      cp -R $state/. .
+    fi
     install "$2" ""
     ;;
 esac
@@ -260,7 +272,7 @@ function build(folder, kept) {
   }
   const draft = fs.mkdtempSync(path.join(path.dirname(kept), '.draft-'));
   const kinds = ['!', '-type', 'd', '!', '-name', '.pnpm-workspace-state*', '-cnewer', `${own}/mark`, '-print0'];
-  const { stdout, status } = spawnSync('find', ['.', '-path', '*/node_modules/.cache', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
+  const { stdout, status } = spawnSync('find', ['.', '(', '-path', '*/node_modules/.cache', '-o', '-path', '*/.next/cache', ')', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
   if (status !== 0) throw new Error('find cannot tell what was written');
   fs.mkdirSync(`${draft}/written`);
   stdout.split('\0').filter(Boolean).forEach((one) => lay(one, `${draft}/written/${one}`, () => true));
@@ -294,16 +306,94 @@ for (const { name } of list(shared)) {
 }
 SCRIPT
 
+COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-package
+#!/usr/bin/env node
+// usage: build-package TASK…, in a package's folder
+// Runs what an install would have run had the sources been there, and then those of the TASKs that the package has.
+const { spawnSync } = require("child_process");
+const { existsSync, readFileSync } = require("fs");
+const { scripts = {}, dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync("package.json", "utf8"));
+const run = (...words) => {
+  const { status } = spawnSync("pnpm", words, { stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+};
+const schemas = ["prisma/schema.prisma", "prisma/schema", "schema.prisma", "prisma.config.ts"];
+if (("@prisma/client" in dependencies || "prisma" in { ...dependencies, ...devDependencies }) && schemas.some(existsSync)) {
+  run("exec", "prisma", "generate");
+}
+// Hooks of git are nobody's in an image.
+const hooks = /\b(husky|lefthook|simple-git-hooks|only-allow|is-ci)\b/;
+for (const task of ["preinstall", "install", "postinstall", "prepare", ...process.argv.slice(2)]) {
+  if (scripts[task] && !hooks.test(scripts[task])) run("run", task);
+}
+SCRIPT
+
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-closure
 #!/bin/sh
-# usage: build-closure PACKAGE
-# Runs the `build` scripts of PACKAGE and of the packages it needs, and leaves in /out all of them but what an install makes.
+# usage: build-closure PACKAGE TASK…
+# Runs the TASKs of PACKAGE and of the packages it needs, each after those it needs, on the sources mounted at /sources,
+# over an installed closure. What the environment does not say is taken from /var/lib/build.env.
 set -eu
-build-once "$1" pnpm run --if-present build
+export NEXT_TELEMETRY_DISABLED=1 ASTRO_TELEMETRY_DISABLED=1 NUXT_TELEMETRY_DISABLED=1 TURBO_TELEMETRY_DISABLED=1
+if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
+if [ -e /var/lib/build.env ]; then set -a; . /var/lib/build.env; set +a; fi
+touch /var/lib/installed
+package=$1
+shift
+build-once "$package" build-package "$@"
+SCRIPT
+
+COPY --chmod=755 <<'SCRIPT' /usr/local/bin/collect-closure
+#!/bin/sh
+# usage: collect-closure packages PACKAGE | next FOLDER | folder FOLDER MADE | files FOLDER MADE
+# Leaves in /out what of a build is to be in the image: the packages that PACKAGE needs to run, without what only building and testing them
+# takes; Next.js's standalone output; the folder MADE as it lies; or its content.
+set -eu
 mkdir -p /out
-(cd /sources && find . -mindepth 2 -name package.json -not -path '*/node_modules/*') | while read -r manifest; do
-  tar -cf - --exclude=node_modules "${manifest%/package.json}" | tar -xf - -C /out
-done
+case $1 in
+  packages)
+    pnpm --recursive --filter-prod "$2..." exec pwd | while read -r package; do
+      [ "$package" != "$PWD" ] || continue
+      tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=coverage \
+        --exclude=__tests__ --exclude='*.test.*' --exclude='*.spec.*' --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' \
+        --exclude=.next/cache ".${package#"$PWD"}" | tar -xf - -C /out
+    done
+    # What the build wrote into packages that the image has: a generated client.
+    find . -path '*/node_modules/*' -newer /var/lib/installed \( -type f -o -type l \) -not -path '*/.cache/*' -not -path '*/.vite*/*' \
+      -not -path '*/.bin/*' -not -name '.modules.yaml' -not -name '.pnpm-workspace-state*' -not -name '*.tmp*' > /tmp/written
+    while read -r file; do
+      case $file in
+        ./node_modules/.pnpm/*)
+          entry=${file#./node_modules/.pnpm/}
+          grep -qxF "${entry%%/*}" /var/lib/production-packages 2>/dev/null || continue ;;
+      esac
+      mkdir -p "/out/$(dirname "$file")"
+      cp -P "$file" "/out/$file"
+    done < /tmp/written
+    ;;
+  next)
+    made=$2/.next/standalone
+    if [ ! -d "$made" ]; then
+      echo "next build made no $made: say \`output: 'standalone'\` in next.config" >&2
+      exit 1
+    fi
+    # It begins at the folder that Next.js takes for the repository's root.
+    if [ -e "$made/$2/server.js" ]; then cp -R "$made/." /out; else mkdir -p "/out/$2"; cp -R "$made/." "/out/$2"; fi
+    mkdir -p "/out/$2/.next/cache"
+    cp -R "$2/.next/static" "/out/$2/.next/static"
+    if [ -d "$2/public" ]; then cp -R "$2/public" "/out/$2/public"; fi
+    find /out -name '.env*' -delete
+    chown -R 1000:1000 "/out/$2/.next/cache"
+    ;;
+  folder)
+    mkdir -p "/out/$2"
+    cp -R "$2/$3" "/out/$2/$3"
+    ;;
+  files)
+    cp -R "$2/$3/." /out
+    find /out -name '*.map' -delete
+    ;;
+esac
 chmod -R u=rwX,go=rX /out
 SCRIPT
 
@@ -329,6 +419,6 @@ COPY . /
 
 # ── runtime: what every service runs on ─────────────────────────────────────────────────────────────────────────────
 FROM ${NODE_IMAGE} AS runtime
-ENV NODE_ENV=production
+{packages}ENV NODE_ENV=production
 WORKDIR /app
 USER 1000:1000

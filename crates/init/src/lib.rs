@@ -1,11 +1,18 @@
 //! Adopting the library in a pnpm monorepo: which files are missing there and what goes into them. A file that is there is kept, or gets
 //! the lines that it lacks; none is replaced, none of the library's source is copied, and nothing is built.
 
+pub mod diagnosis;
 pub mod dockerfile;
 mod edit;
 pub mod generated;
 mod ignore;
+pub mod kept;
+mod kind;
+mod npmrc;
 pub mod origin;
+mod start;
+mod toolchain;
+mod variables;
 pub mod workflow;
 
 use std::collections::BTreeSet;
@@ -68,6 +75,8 @@ pub struct Wanted<'a> {
     pub from: Option<&'a origin::From>,
     /// What paths on the command line are relative to.
     pub cwd: &'a Path,
+    /// A Dockerfile is written for services that have one of the repository's own, too.
+    pub anew: bool,
     /// The stop switch.
     pub shutdown: &'a Shutdown,
 }
@@ -96,7 +105,7 @@ pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
     let workspace = Workspace::load(root)?;
     let there = There::read(root, wanted.shutdown)?;
     let settings = there.text("xtask.toml")?;
-    let found = found(&workspace, settings.as_deref())?;
+    let found = found(&workspace, settings.as_deref(), &there.files, wanted.anew)?;
     let config = if root.join(".cargo/config").is_file() { ".cargo/config" } else { ".cargo/config.toml" };
     let aliases = there.text(config)?;
     let mut steps = Vec::new();
@@ -114,12 +123,16 @@ pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
     let file = configured(settings.as_deref()).unwrap_or_else(|| DOCKERFILE.to_owned());
     let is_made = !root.join(&file).exists();
     let needed = if is_made { &found.services[..] } else { &[] };
-    steps.push(step("xtask.toml", services_in(settings.as_deref(), needed)));
+    let secrets = if is_made { npmrc::variables(root) } else { BTreeSet::new() };
+    steps.push(step("xtask.toml", services_in(settings.as_deref(), needed, &found, &secrets)));
     steps.push(if root.join(".dockerignore").exists() {
         step(".dockerignore", Change::Keep)
     } else {
         dockerignore(&there, name)?
     });
+    if found.services.is_empty() {
+        return Ok(Adoption { root: root.to_owned(), steps, found });
+    }
     let text = || stamped(&dockerfile::text(&workspace, &found.services, &file), 2, VERSION);
     steps.push(step(&file, if is_made { Change::Write(text()) } else { Change::Keep }));
     Ok(Adoption { root: root.to_owned(), steps, found })
@@ -146,7 +159,8 @@ pub fn dockerfile_today(root: &Path, file: &str) -> Result<String> {
     let workspace = Workspace::load(root)?;
     let settings = root.join("xtask.toml");
     let settings = settings.exists().then(|| read_text(&settings)).transpose()?;
-    let found = found(&workspace, settings.as_deref())?;
+    // Those that have one of the repository's own are named in xtask.toml.
+    let found = found(&workspace, settings.as_deref(), &[], true)?;
     Ok(stamped(&dockerfile::text(&workspace, &found.services, file), 2, VERSION))
 }
 
@@ -164,9 +178,23 @@ fn step(path: &str, change: Change) -> Step {
     Step { path: path.to_owned(), change, note: None }
 }
 
-fn found(workspace: &Workspace, settings: Option<&str>) -> Result<Found> {
-    let found = dockerfile::services(workspace, &named(settings))?;
-    if found.services.is_empty() {
+fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: bool) -> Result<Found> {
+    let mut found = dockerfile::services(workspace, &named(settings))?;
+    let own = owned(settings);
+    if !anew {
+        found.kept = kept::find(workspace, files);
+        found.kept.retain(|kept| !own.iter().any(|(name, _)| *name == kept.name));
+    }
+    let kept = &found.kept;
+    let is_kept = |folder: &str| {
+        kept.iter().any(|kept| kept.package.as_deref() == Some(folder))
+            || own.iter().any(|(_, package)| package.as_deref() == Some(folder))
+    };
+    found.services.retain(|service| !is_kept(&service.folder) && !own.iter().any(|(name, _)| *name == service.name));
+    found.others.retain(|(folder, _)| !is_kept(folder));
+    // A generated target and a kept Dockerfile of one name would be one service.
+    found.kept.retain(|kept| !found.services.iter().any(|service| service.name == kept.name));
+    if found.services.is_empty() && found.kept.is_empty() && own.is_empty() {
         let why: Vec<String> = found.others.iter().map(|(folder, why)| format!("{folder}: {why}")).collect();
         let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
         return Err(Error::usage(format!("no package of the workspace is a service ({why})"))
@@ -298,8 +326,20 @@ fn named(settings: Option<&str>) -> Vec<(String, String)> {
     entries.filter_map(of).collect()
 }
 
+/// The services that an `xtask.toml` gives a Dockerfile of their own, each with its package's folder.
+fn owned(settings: Option<&str>) -> Vec<(String, Option<String>)> {
+    let settings: toml::Table = settings.and_then(|text| toml::from_str(text).ok()).unwrap_or_default();
+    let entries = settings.get("service").and_then(|services| services.as_array()).into_iter().flatten();
+    let of = |entry: &toml::Value| -> Option<(String, Option<String>)> {
+        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str);
+        let own = monoship_plan::config::Own::of(text("dockerfile"), text("context"), text("target")).ok()??;
+        Some((text("name")?.to_owned(), text("package").map_or_else(|| Some(own.folder()), |package| Some(package.to_owned()))))
+    };
+    entries.filter_map(of).collect()
+}
+
 /// `xtask.toml` with an entry for each service that is not found without one.
-fn services_in(settings: Option<&str>, services: &[Service]) -> Change {
+fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secrets: &BTreeSet<String>) -> Change {
     let known = named(settings);
     let lacks = |folder: &str, name: &str| folder != format!("apps/{name}") && !known.iter().any(|(_, target)| target == name);
     let mut entries = String::new();
@@ -308,8 +348,41 @@ fn services_in(settings: Option<&str>, services: &[Service]) -> Change {
         let _ = write!(entries, "\n[[service]]\nname = \"{}\"\npackage = \"{}\"\n", service.name, service.folder);
         names.push(format!("`{}`", service.name));
     }
+    for kept in &found.kept {
+        let _ = write!(entries, "\n[[service]]\nname = \"{}\"\ndockerfile = \"{}\"\n", kept.name, kept.dockerfile);
+        if kept.context != "." {
+            let _ = writeln!(entries, "context = \"{}\"", kept.context);
+        }
+        if let Some(target) = &kept.target {
+            let _ = writeln!(entries, "target = \"{target}\"");
+        }
+        if let Some(package) = &kept.package {
+            let _ = writeln!(entries, "package = \"{package}\"");
+        }
+        names.push(format!("`{}`", kept.name));
+    }
     match settings {
-        None => Change::Write(SETTINGS.to_owned() + &entries),
+        None => {
+            let secrets: Vec<String> = secrets.iter().map(|name| format!("\"id={name},env={name}\"")).collect();
+            let given = if secrets.is_empty() {
+                String::new()
+            } else {
+                format!("secrets = [{}] # what .npmrc takes its tokens from\n", secrets.join(", "))
+            };
+            // With a [[service]] what no entry names counts as meant so.
+            let idle: Vec<String> = found
+                .others
+                .iter()
+                .filter(|(folder, _)| folder.starts_with("apps/"))
+                .map(|(folder, _)| format!("\"{folder}\""))
+                .collect();
+            let idle = if idle.is_empty() || !entries.is_empty() {
+                String::new()
+            } else {
+                format!("not-services = [{}]\n", idle.join(", "))
+            };
+            Change::Write(SETTINGS.to_owned() + &idle + &given + &entries)
+        }
         Some(_) if names.is_empty() => Change::Keep,
         Some(text) => Change::Add(edit::ended(text) + &entries, format!("the service {}", names.join(", "))),
     }

@@ -15,5 +15,5 @@ pub use load::of_text;
 pub use monoship_docker::engine::{StandIns, Suite};
 pub use notify::{Notify, Occasion};
 pub use upkeep::Upkeep;
-pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Keyless, Release, ServiceConfig, Signing, included};
+pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Keyless, Own, Release, ServiceConfig, Signing, included};
 pub use written::{EngineChoice, Provenance, Sbom, Switch};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::given::Given;
-use crate::config::{Config, ServiceConfig};
+use crate::config::{Config, Own, ServiceConfig};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Platform, ServiceName, nearest};
 
@@ -12,8 +12,10 @@ use monoship_core::name::{Platform, ServiceName, nearest};
 pub struct Service {
     /// Its name: the last part of its image's name.
     pub name: ServiceName,
-    /// Its Dockerfile target.
+    /// Its Dockerfile target, by which its caches are called; its name where it has a Dockerfile of its own.
     pub target: String,
+    /// The Dockerfile of its own, where it has one.
+    pub own: Option<Own>,
     /// Its package's folder, relative to the repository's root.
     pub package: String,
     /// Its platforms; empty means the engine's own.
@@ -24,6 +26,14 @@ pub struct Service {
     pub given: Given,
     /// Patterns of files outside its packages that are its sources too.
     pub include: Vec<String>,
+}
+
+impl Service {
+    /// The stage that is built, in its own Dockerfile or the shared one; empty for the last one.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        self.own.as_ref().map_or(&self.target, |own| &own.stage)
+    }
 }
 
 /// The folder in which the defaults look for services.
@@ -42,6 +52,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
         {
             let service = Service {
                 target: folder.to_owned(),
+                own: None,
                 package: format!("{APPS}{folder}"),
                 platforms: config.images.platforms.clone(),
                 build_args: config.images.build_args.clone(),
@@ -81,7 +92,9 @@ fn of_configuration(
     targets: &[&str],
 ) -> Result<Service> {
     let trimmed = written.package.trim_start_matches("./").trim_end_matches('/');
-    let folder = packages.iter().find(|(dir, name)| *dir == trimmed || *name == trimmed).map(|(dir, _)| dir.clone());
+    let found = packages.iter().find(|(dir, name)| *dir == trimmed || *name == trimmed).map(|(dir, _)| dir.clone());
+    // What a Dockerfile of its own builds need be no package.
+    let folder = found.or_else(|| written.own.as_ref().map(|_| trimmed.to_owned()));
     let Some(package) = folder else {
         let error = Error::usage(format!("service `{}`: there is no package `{}`", written.name, written.package));
         let known = packages.keys().chain(packages.values()).map(String::as_str);
@@ -90,7 +103,7 @@ fn of_configuration(
             None => error.hint("a package is a folder with a package.json that pnpm-workspace.yaml names"),
         });
     };
-    if !targets.contains(&written.target.as_str()) {
+    if written.own.is_none() && !targets.contains(&written.target.as_str()) {
         return Err(no_target(&written.target, &config.images.dockerfile, targets));
     }
     let mut build_args = config.images.build_args.clone();
@@ -98,6 +111,7 @@ fn of_configuration(
     Ok(Service {
         name: written.name.clone(),
         target: written.target.clone(),
+        own: written.own.clone(),
         package,
         platforms: written.platforms.clone().unwrap_or_else(|| config.images.platforms.clone()),
         build_args,

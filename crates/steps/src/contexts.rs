@@ -28,9 +28,10 @@ pub struct Cut<'p> {
     project: &'p Project,
     sources: Sources<'p>,
     plans: BTreeMap<ServiceName, PrunePlan>,
+    /// For each service the stages that its contexts replace.
+    names: BTreeMap<ServiceName, BTreeSet<&'static str>>,
     /// A package's files are hashed once, whichever services they go into.
     packages: BTreeMap<PackageId, Part>,
-    names: BTreeSet<&'static str>,
 }
 
 /// Cuts the contexts of `services`; nothing is written yet.
@@ -39,7 +40,8 @@ pub struct Cut<'p> {
 /// When a closure cannot be cut.
 pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let sources = Sources::new(&project.workspace, &project.tree, sent::left_in(&project.tree, &project.ignore));
-    let plans = services.par_iter().map(|service| {
+    let cut = services.par_iter().filter(|service| service.own.is_none() || !replaced_of(project, service).is_empty());
+    let plans = cut.map(|service| {
         let package = project.workspace.find(&service.package)?;
         let plan = PrunePlan::new(&project.workspace, &sources, package, false)?;
         Ok((service.name.clone(), plan.including(&project.workspace, &sources, &service.include)?))
@@ -47,7 +49,8 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let plans: BTreeMap<ServiceName, PrunePlan> = plans.collect::<Result<_>>()?;
     let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).into_set();
     let packages = wanted.into_par_iter().map(|id| (id, Part::files(sources.of(id).iter().copied()))).collect();
-    Ok(Cut { project, packages, plans, sources, names: replaced(project) })
+    let names = services.iter().map(|service| (service.name.clone(), replaced_of(project, service))).collect();
+    Ok(Cut { project, sources, plans, names, packages })
 }
 
 /// The stages of this Dockerfile that pruned contexts replace.
@@ -56,7 +59,19 @@ pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
     NAMES.into_iter().filter(|name| stages.contains(name)).into_set()
 }
 
+/// The same of what a service is built by. A context that is not the repository has no door for one that is cut from it.
+pub fn replaced_of(project: &Project, service: &Service) -> BTreeSet<&'static str> {
+    match &service.own {
+        Some(own) if own.context != "." => BTreeSet::new(),
+        _ => replaced(project.view(service)),
+    }
+}
+
 impl Cut<'_> {
+    fn names(&self, service: &ServiceName) -> impl Iterator<Item = &'static str> {
+        self.names.get(service).into_iter().flatten().copied()
+    }
+
     /// Tells the user what is odd about the closures; what is true of several services, once.
     pub fn warn(&self, session: &Session) {
         let mut found: BTreeMap<&str, Vec<&ServiceName>> = BTreeMap::new();
@@ -80,7 +95,7 @@ impl Cut<'_> {
             "production" => self.install(&plan.production),
             _ => self.sources(plan),
         };
-        self.names.iter().map(|name| ((*name).to_owned(), parts(name))).into_map()
+        self.names(service).map(|name| (name.to_owned(), parts(name))).into_map()
     }
 
     fn install(&self, install: &Install) -> Parts {
@@ -105,7 +120,7 @@ impl Cut<'_> {
     /// The folders to hand to the builder, by context.
     pub fn folders(&self, session: &Session, service: &ServiceName) -> BTreeMap<String, String> {
         let folder = folder(session, service);
-        self.names.iter().map(|name| ((*name).to_owned(), folder.join(name).to_string_lossy().into_owned())).into_map()
+        self.names(service).map(|name| (name.to_owned(), folder.join(name).to_string_lossy().into_owned())).into_map()
     }
 
     /// Writes a service's contexts, touching only what differs from what is there: the builder's transfer goes by size and time.
@@ -113,7 +128,7 @@ impl Cut<'_> {
     /// # Errors
     /// When a file cannot be read or written.
     pub fn write(&self, session: &Session, service: &ServiceName) -> Result<()> {
-        if self.names.is_empty() {
+        if self.names(service).next().is_none() {
             return Ok(());
         }
         let Some(plan) = self.plans.get(service) else { return Ok(()) };

@@ -18,6 +18,7 @@ mod setup;
 
 use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::{self, in_parallel};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 use crate::configuration;
 use crate::engine as engines;
+use crate::project::has_only_own;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
@@ -144,6 +146,8 @@ struct Monorepo {
     root: PathBuf,
     workspace: Result<Workspace>,
     dockerfile: Result<Dockerfile>,
+    /// Those of services' own that can be read, by their path.
+    own: BTreeMap<String, Dockerfile>,
     ignore: Result<Option<Ignore>>,
     tree: Result<Tree>,
     /// `None` where workspace or Dockerfile cannot be read.
@@ -215,7 +219,10 @@ impl Monorepo {
     fn read(root: &Path, config: &Config, shutdown: &Shutdown) -> Self {
         let path = root.join(&config.images.dockerfile);
         let (tree, workspace) = rayon::join(|| Git::at(root, shutdown).worktree(), || Workspace::load(root));
-        let dockerfile = load(&path);
+        let synthetic = || Dockerfile::parse(&path, &format!("FROM scratch AS {}\n", config.base_target));
+        let dockerfile = if !path.exists() && has_only_own(config) { synthetic() } else { load(&path) };
+        let own = config.services.iter().filter_map(|service| service.own.as_ref());
+        let own = own.filter_map(|own| Some((own.dockerfile.clone(), load(&root.join(&own.dockerfile)).ok()?))).collect();
         let services = workspace.as_ref().ok().zip(dockerfile.as_ref().ok()).map(|(workspace, dockerfile)| {
             let packages = workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).into_map();
             discover(config, &packages, &dockerfile.targets().collect::<Vec<_>>())
@@ -225,6 +232,7 @@ impl Monorepo {
             root: root.to_owned(),
             workspace,
             dockerfile,
+            own,
             tree,
             services,
         }

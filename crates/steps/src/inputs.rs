@@ -1,6 +1,7 @@
 //! What goes into each image: the base images pinned, the contexts cut, the inputs gathered. Whether anything is built is decided later.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -22,6 +23,7 @@ use monoship_plan::part::MainContext;
 use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, discover, select};
 use monoship_workspace::dockerfile::{self, Dockerfile, SliceRequest};
+use monoship_workspace::sent::Sent;
 
 /// When no `SOURCE_DATE_EPOCH` is given, image times are clamped to this moment (1980-01-01, in seconds since 1970): constant, so that
 /// equal inputs make equal images whatever commit they are part of.
@@ -64,6 +66,16 @@ impl Target<'_> {
             own: None,
         })
     }
+}
+
+/// Targets, what each reaches of its Dockerfile, and what it is built of, in one order.
+pub struct Sliced<'a> {
+    /// The targets.
+    pub targets: &'a [Target<'a>],
+    /// What each reaches.
+    pub slices: &'a [dockerfile::Slice<'a>],
+    /// Whose Dockerfile and context each has.
+    pub views: &'a [&'a Project],
 }
 
 /// What each image from outside is taken as: by default, nothing is known of any.
@@ -154,13 +166,18 @@ fn of_service<'a>(
     contexts: BTreeMap<String, Parts>,
 ) -> Target<'a> {
     Target {
-        name: &service.target,
+        name: service.stage(),
         args: with_epoch(session, &service.build_args),
         platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
         contexts,
         given: &service.given,
         makes_image: true,
     }
+}
+
+/// What each service is built of, and at the end the base.
+pub fn views<'p>(project: &'p Project, services: &[Service]) -> Vec<&'p Project> {
+    services.iter().map(|service| project.view(service)).chain([project]).collect()
 }
 
 /// The target of the shared base.
@@ -194,17 +211,25 @@ pub fn epoch(session: &Session) -> String {
 pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let services = discover(&session.config, &project.packages(), &names)?;
-    images_of(&session.config, &project.dockerfile, &services)
+    images_of(&session.config, &services, |service| {
+        service.map_or(&project.dockerfile, |service| &project.view(service).dockerfile)
+    })
 }
 
 /// The same where the services are known.
 ///
 /// # Errors
 /// When a target cannot be cut out of the Dockerfile.
-pub fn images_of(config: &Config, dockerfile: &Dockerfile, services: &[Service]) -> Result<BTreeSet<ImageRef>> {
-    let mut images = outside::frontends_of(config, dockerfile, services)?;
-    let targets = services.iter().map(|service| (service.target.as_str(), &service.build_args, &service.given));
-    for (target, args, given) in targets.chain([(config.base_target.as_str(), &config.images.build_args, &config.images.given)]) {
+pub fn images_of<'d>(
+    config: &Config,
+    services: &[Service],
+    dockerfile_of: impl Fn(Option<&Service>) -> &'d Dockerfile,
+) -> Result<BTreeSet<ImageRef>> {
+    let mut images = outside::frontends_of(config, services, &dockerfile_of)?;
+    let targets =
+        services.iter().map(|service| (service.stage(), &service.build_args, &service.given, dockerfile_of(Some(service))));
+    let base = (config.base_target.as_str(), &config.images.build_args, &config.images.given, dockerfile_of(None));
+    for (target, args, given, dockerfile) in targets.chain([base]) {
         let contexts = given.contexts.keys().cloned().collect();
         let platforms = &config.images.platforms;
         let slice = dockerfile.slice(&SliceRequest { target, contexts: &contexts, args, platforms, own: None })?;
@@ -231,11 +256,13 @@ pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<Im
 pub fn base_images(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let services = select(discover(&session.config, &project.packages(), &names)?, &request.services)?;
-    let contexts = contexts::replaced(project);
-    let replaced = || contexts.iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
-    let mut targets: Vec<Target<'_>> = services.iter().map(|service| of_service(session, request, service, replaced())).collect();
+    let replaced =
+        |service| contexts::replaced_of(project, service).iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
+    let mut targets: Vec<Target<'_>> =
+        services.iter().map(|service| of_service(session, request, service, replaced(service))).collect();
     targets.push(of_base(session, request));
-    let slices = targets.par_iter().map(|target| target.slice(project)).collect::<Result<Vec<_>>>()?;
+    let views = views(project, &services);
+    let slices = targets.par_iter().zip(&views).map(|(target, view)| target.slice(view)).collect::<Result<Vec<_>>>()?;
     let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).into_set();
     images.extend(targets.iter().zip(&slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
     Ok(images)
@@ -375,17 +402,24 @@ pub fn gather(
     project: &Project,
     capabilities: Capabilities,
     request: &BuildRequest,
-    targets: &[Target<'_>],
-    slices: &[dockerfile::Slice<'_>],
+    sliced: &Sliced<'_>,
     bases: &Bases,
 ) -> Result<Vec<Inputs>> {
-    let sent = project.sent(&slices.iter().flat_map(dockerfile::Slice::patterns).collect())?;
-    let main = MainContext::new(&sent);
+    let Sliced { targets, slices, views } = *sliced;
+    let of = |view: &Project| {
+        slices.iter().zip(views).filter(|(_, other)| std::ptr::eq(view, **other)).map(|(slice, _)| slice).collect::<Vec<_>>()
+    };
+    let sent = |view: &Project| Project::sent(view, &of(view).into_iter().flat_map(dockerfile::Slice::patterns).collect());
+    let seen: Vec<(&Project, Arc<Sent>)> =
+        project.all().filter(|view| !of(view).is_empty()).map(|view| Ok((view, sent(view)?))).collect::<Result<_>>()?;
+    let contexts_of: Vec<(&Project, MainContext<'_>)> = seen.iter().map(|(view, sent)| (*view, MainContext::new(sent))).collect();
+    let main_of = |view: &Project| contexts_of.iter().find(|(other, _)| std::ptr::eq(view, *other)).map(|(_, main)| main);
     let image_settings = settings(session, capabilities, request, bases)?;
     let native = Platform::native().to_string();
     let addresses = project.addresses(session, slices)?;
     let configured = given::Contexts::read(session, project, bases, targets.iter().map(|target| target.given).zip(slices))?;
-    let inputs = targets.par_iter().zip(slices).map(|(target, slice)| {
+    let inputs = targets.par_iter().zip(slices).zip(views).map(|((target, slice), view)| {
+        let main = main_of(view).ok_or_else(|| Error::failed("a context was not looked at"))?;
         let mut contexts = target.contexts.clone();
         contexts.extend(configured.of(target.given, slice));
         let mut settings = if target.makes_image { image_settings.clone() } else { BTreeMap::new() };
@@ -401,10 +435,10 @@ pub fn gather(
             target: target.name,
             slice,
             contexts: &contexts,
-            main: &main,
+            main,
             args: &target.args,
             pin: &|image| bases.identity(image),
-            syntax: outside::frontend(&project.dockerfile, &target.args)?.map(|image| bases.tool(&image)),
+            syntax: outside::frontend(&view.dockerfile, &target.args)?.map(|image| bases.tool(&image)),
             addresses: &addresses,
             platforms: target.platforms,
             settings: &settings,

@@ -72,7 +72,8 @@ pub fn look(session: &Session, request: &LayersRequest) -> Result<Vec<Summary>> 
         } else {
             Since::None("not asked for".to_owned())
         };
-        let lines = lines(session, &project.dockerfile, subject.service.as_ref(), &image);
+        let dockerfile = subject.service.as_ref().map_or(&project.dockerfile, |service| &project.view(service).dockerfile);
+        let lines = lines(session, dockerfile, subject.service.as_ref(), &image);
         summaries.push(Summary::new(name.familiar(), place, &image, lines, since));
     }
     Ok(summaries)
@@ -175,7 +176,8 @@ fn last_release(registry: &Registry, repository: &ImageRef, own: Option<&Tag>) -
 /// The Dockerfile's line of each layer: by the image's history, found in the Dockerfile that it was built of where its provenance has that,
 /// else in the Dockerfile as it is now.
 fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, image: &Image) -> Vec<Option<Line>> {
-    let now = &session.config.images.dockerfile;
+    let own = service.and_then(|service| service.own.as_ref());
+    let now = own.map_or(&session.config.images.dockerfile, |own| &own.dockerfile);
     if let Some(built_from) = &image.built_from
         && let Some(origins) = of_provenance(built_from, image)
     {
@@ -185,7 +187,7 @@ fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, 
     let none = || vec![None; image.layers.len()];
     let Some(service) = service else { return none() };
     let (contexts, args, platforms) = (BTreeSet::new(), &service.build_args, &service.platforms[..]);
-    let request = dockerfile::SliceRequest { target: &service.target, contexts: &contexts, args, platforms, own: None };
+    let request = dockerfile::SliceRequest { target: service.stage(), contexts: &contexts, args, platforms, own: None };
     let Ok(lineage) = dockerfile.lineage(&request) else { return none() };
     let steps = lineage.of_history(&image.history);
     lines_of(now, image.layers.iter().map(|layer| steps.get(layer.step?).cloned().flatten()).collect())

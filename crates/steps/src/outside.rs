@@ -89,16 +89,23 @@ pub fn triggers(registry: &Registry, image: &ImageRef) -> Result<Vec<String>> {
 pub fn frontends(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let services = discover(&session.config, &project.packages(), &names)?;
-    frontends_of(&session.config, &project.dockerfile, &services)
+    frontends_of(&session.config, &services, |service| {
+        service.map_or(&project.dockerfile, |service| &project.view(service).dockerfile)
+    })
 }
 
 /// The same where the services are known.
 ///
 /// # Errors
 /// When one is no image's name.
-pub fn frontends_of(config: &Config, dockerfile: &Dockerfile, services: &[Service]) -> Result<BTreeSet<ImageRef>> {
-    let all = services.iter().map(|service| &service.build_args).chain([&config.images.build_args]);
-    all.filter_map(|args| frontend(dockerfile, args).transpose()).collect()
+pub fn frontends_of<'d>(
+    config: &Config,
+    services: &[Service],
+    dockerfile_of: impl Fn(Option<&Service>) -> &'d Dockerfile,
+) -> Result<BTreeSet<ImageRef>> {
+    let of_services = services.iter().map(|service| (dockerfile_of(Some(service)), &service.build_args));
+    let all = of_services.chain([(dockerfile_of(None), &config.images.build_args)]);
+    all.filter_map(|(dockerfile, args)| frontend(dockerfile, args).transpose()).collect()
 }
 
 /// The image that makes SBOMs, where they are made.

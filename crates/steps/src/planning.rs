@@ -66,9 +66,11 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     cut.warn(session);
     let mut targets = inputs::of_services(session, request, &services, &cut);
     targets.push(inputs::of_base(session, request));
-    let slices = targets.par_iter().map(|target| Ok(bases.with_triggers(target.slice(project)?))).collect::<Result<Vec<_>>>()?;
+    let views = inputs::views(project, &services);
+    let cut_out = targets.par_iter().zip(&views).map(|(target, view)| Ok(bases.with_triggers(target.slice(view)?)));
+    let slices = cut_out.collect::<Result<Vec<_>>>()?;
     if project.root != session.home {
-        project::check_copied(project, &slices)?;
+        project::check_copied(&views, &slices)?;
     }
     // A registry on this machine is for this machine, as stand-ins are.
     let for_others =
@@ -78,7 +80,8 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
         return Err(Error::failed(format!("{what} cannot be built on stand-in base images"))
             .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
     }
-    let mut gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, bases)?;
+    let sliced = inputs::Sliced { targets: &targets, slices: &slices, views: &views };
+    let mut gathered = inputs::gather(session, project, capabilities, request, &sliced, bases)?;
     sent::tell(session, project, request, &gathered)?;
     let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
     let looked_up = targets.iter().zip(&slices).map(|(target, slice)| given::resolve(session, project, bases, target, slice));
@@ -86,7 +89,8 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let base_given = looked_up.pop().unwrap_or_default();
     if request.services.is_empty() {
         given::warn_unused(session, targets.iter().map(|target| target.given).zip(&slices));
-        strays::tell(session, project, request, &every, &slices)?;
+        let of_shared = slices.iter().zip(&views).filter(|(_, view)| std::ptr::eq(**view, project)).map(|(slice, _)| slice);
+        strays::tell(session, project, request, &every, &of_shared.collect::<Vec<_>>())?;
     }
     let (affected, before) = match &request.since {
         Some(since) => {
@@ -210,6 +214,7 @@ impl Planner<'_> {
             .map(|(candidate, _)| candidate)
             .collect();
         let any = !built.is_empty();
+        let shares = built.iter().any(|candidate| candidate.service.own.is_none());
         let facts = if any && self.request.ask_caches { self.facts(&built) } else { BTreeMap::new() };
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
@@ -217,16 +222,17 @@ impl Planner<'_> {
             let Candidate { service, image, inputs, given, .. } = candidate;
             let own = self.scoped(&service.target, &service.platforms);
             let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
-            let mut target = self.target(Task::Service(service.name.clone()), inputs, given, cache.unwrap_or_default());
+            let view = self.project.view(&service);
+            let mut target = self.target(view, Task::Service(service.name.clone()), inputs, given, cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
             divide(&mut target, own, Some(shared), facts.get(&service.target));
             planned.push(ServicePlan { service, decision, target, renames });
         }
-        let base = any.then(|| {
+        let base = shares.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
-            let mut base = self.target(Task::Base, base.0, base.1, cache.unwrap_or_default());
+            let mut base = self.target(self.project, Task::Base, base.0, base.1, cache.unwrap_or_default());
             base.spec.build_args.extend(handed_on(&config.images.build_args));
             divide(&mut base, shared, None, facts.get(&config.base_target));
             base
@@ -264,7 +270,7 @@ impl Planner<'_> {
         caches::probe(self.session, self.capabilities, self.request, &targets, uploads)
     }
 
-    fn target(&self, task: Task, inputs: Inputs, given: given::Resolved, cache: CachePlan) -> TargetPlan {
+    fn target(&self, view: &Project, task: Task, inputs: Inputs, given: given::Resolved, cache: CachePlan) -> TargetPlan {
         let mut secrets = given.secrets;
         if let Some(file) = ca_bundle(&self.session.env) {
             secrets.entry("ca".to_owned()).or_insert(SecretValue::File(file));
@@ -274,8 +280,8 @@ impl Planner<'_> {
         let fingerprint = inputs.fingerprint();
         let spec = BuildSpec {
             task,
-            dockerfile: self.project.root.join(&self.session.config.images.dockerfile),
-            context: self.project.root.clone(),
+            dockerfile: view.dockerfile.path().to_owned(),
+            context: view.root.clone(),
             target: inputs.target.clone(),
             contexts,
             build_args: self.own_arguments(&inputs),

@@ -10,19 +10,22 @@ use crate::{STATE, Session, checkout};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
+use monoship_plan::config::{Config, Own};
 use monoship_plan::fingerprint::Inputs;
+use monoship_plan::services::Service;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{Git, Scan, Tree};
 use monoship_workspace::load::SETTINGS;
+use pnpm::join;
 
 /// A monorepo as it is on disk.
 pub struct Project {
     /// Its root: the working tree, or a release's checkout.
     pub root: PathBuf,
     /// Its packages, their graph and their lock.
-    pub workspace: Workspace,
+    pub workspace: Arc<Workspace>,
     /// The Dockerfile.
     pub dockerfile: Dockerfile,
     /// What the main context leaves out.
@@ -31,9 +34,57 @@ pub struct Project {
     pub tree: Arc<Tree>,
     /// What a builder is sent of it; see [`Project::sent`].
     pub known: Known,
+    /// The same as services with a Dockerfile of their own are built of it, by Dockerfile and context.
+    pub views: BTreeMap<(String, String), Project>,
 }
 
 impl Project {
+    /// What a service is built of: its own Dockerfile and context where it has them.
+    pub fn view(&self, service: &Service) -> &Self {
+        service.own.as_ref().and_then(|own| self.views.get(&(own.dockerfile.clone(), own.context.clone()))).unwrap_or(self)
+    }
+
+    /// This and its views.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.views.values())
+    }
+
+    /// The same with the Dockerfiles of services' own; `read` gives a file's text.
+    ///
+    /// # Errors
+    /// A Dockerfile that is missing or malformed.
+    pub fn with_views(mut self, config: &Config, read: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        for own in config.services.iter().filter_map(|service| service.own.as_ref()) {
+            let place = (own.dockerfile.clone(), own.context.clone());
+            if !self.views.contains_key(&place) {
+                let view = self.one_view(own, &read)?;
+                self.views.insert(place, view);
+            }
+        }
+        Ok(self)
+    }
+
+    fn one_view(&self, own: &Own, read: &impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let path = self.root.join(&own.dockerfile);
+        let missing = || {
+            Error::usage("there is no Dockerfile here")
+                .at(&path, None)
+                .hint("mend `dockerfile` or `context` of the service in xtask.toml")
+        };
+        let dockerfile = Dockerfile::parse(&path, &read(&own.dockerfile).ok_or_else(missing)?)?;
+        let beside = format!("{}.dockerignore", own.dockerfile);
+        let at_root = join(&own.context, ".dockerignore").unwrap_or_default();
+        let ignore = [beside, at_root].iter().find_map(|file| read(file));
+        let ignore = ignore.map(|text| Ignore::parse(&text)).transpose()?.unwrap_or_default();
+        let (root, tree) = if own.context == "." {
+            (self.root.clone(), Arc::clone(&self.tree))
+        } else {
+            (self.root.join(&own.context), Arc::new(self.tree.below(&own.context)))
+        };
+        let workspace = Arc::clone(&self.workspace);
+        Ok(Self { root, workspace, dockerfile, ignore, tree, known: Known::default(), views: BTreeMap::new() })
+    }
+
     /// The packages' folders with their names.
     pub fn packages(&self) -> BTreeMap<String, String> {
         self.workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).into_map()
@@ -67,6 +118,17 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
     let now = session.git().in_worktree(&project.root).worktree()?;
     let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().collect();
     let mut new = BTreeSet::new();
+    for view in project.views.values() {
+        let Some(sent) = view.last_sent() else { continue };
+        let folder = view.root.strip_prefix(&project.root).ok().and_then(Path::to_str).unwrap_or_default();
+        let below = (!folder.is_empty()).then(|| now.below(folder));
+        let again = sent.again(&view.root, below.as_ref().unwrap_or(&now), &view.ignore, STATE)?;
+        if let Some(path) = sent.changed(&again).first() {
+            return Err(edited(
+                &view.root.join(path).strip_prefix(&project.root).unwrap_or(Path::new(path)).display().to_string(),
+            ));
+        }
+    }
     if let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) {
         let again = sent.again(&project.root, &now, &project.ignore, STATE)?;
         let differs = sent.changed(&again);
@@ -78,8 +140,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
         **path == session.config.images.dockerfile || new.contains(*path) || is_counted
     };
     match changed.iter().find(counts) {
-        Some(path) => Err(Error::failed(format!("`{path}` was edited while the run was under way"))
-            .hint("run this again: the image would be taken for one without that edit")),
+        Some(path) => Err(edited(path)),
         None => sent::check_times(session, project, images),
     }
 }
@@ -93,13 +154,19 @@ pub fn load(session: &Session, root: &Path) -> Result<Project> {
     if root == session.home { Ok(project) } else { checkout::complete(session, project, || read(session, root)) }
 }
 
+fn edited(path: &str) -> Error {
+    Error::failed(format!("`{path}` was edited while the run was under way"))
+        .hint("run this again: the image would be taken for one without that edit")
+}
+
 fn read(session: &Session, root: &Path) -> Result<Project> {
-    let dockerfile_path = root.join(&session.config.images.dockerfile);
+    let config = &session.config;
+    let dockerfile_path = root.join(&config.images.dockerfile);
     let git = session.git().in_worktree(root);
     let scan = session.early_scan.take().filter(|_| root == session.home);
     let (tree, (workspace, files)) = rayon::join(
         || git.worktree_from(scan.map_or_else(|| git.scan(), Ok)),
-        || rayon::join(|| Workspace::load(root), || docker_files(&dockerfile_path, root)),
+        || rayon::join(|| Workspace::load(root), || docker_files(config, &dockerfile_path, root)),
     );
     // The files' errors first: they are nearer to the user than git's.
     let (dockerfile, ignore) = files?;
@@ -113,15 +180,27 @@ fn read(session: &Session, root: &Path) -> Result<Project> {
         let hint = "every file is read on each run; in a git repository only changed ones are".to_owned();
         session.events.notice(Level::Warning, None, why, Some(hint));
     }
-    Ok(Project { root: root.to_owned(), workspace, dockerfile, ignore, tree: Arc::new(tree), known: Known::default() })
+    let (workspace, tree) = (Arc::new(workspace), Arc::new(tree));
+    let project =
+        Project { root: root.to_owned(), workspace, dockerfile, ignore, tree, known: Known::default(), views: BTreeMap::new() };
+    project.with_views(config, |path| std::fs::read_to_string(root.join(path)).ok())
 }
 
-fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> {
+/// Where every service has a Dockerfile of its own, there need be no other.
+fn docker_files(config: &Config, dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> {
     let ignore = match dockerfile::ignore_file(dockerfile, root) {
         Some(path) => Ignore::load(&path)?,
         None => Ignore::default(),
     };
+    if !dockerfile.exists() && has_only_own(config) {
+        return Ok((Dockerfile::parse(dockerfile, &format!("FROM scratch AS {}\n", config.base_target))?, ignore));
+    }
     Ok((dockerfile::load(dockerfile)?, ignore))
+}
+
+/// True where every service is configured, with a Dockerfile of its own.
+pub fn has_only_own(config: &Config) -> bool {
+    !config.services.is_empty() && config.services.iter().all(|service| service.own.is_some())
 }
 
 /// Checks that a sparse checkout holds what the steps of these slices can see: without a file of it `COPY config/ …` would make another image.
@@ -129,9 +208,16 @@ fn docker_files(dockerfile: &Path, root: &Path) -> Result<(Dockerfile, Ignore)> 
 ///
 /// # Errors
 /// Names what the checkout's patterns leave out, and the line that copies it.
-pub fn check_copied(project: &Project, slices: &[Slice<'_>]) -> Result<()> {
-    let absent: Vec<&String> = project.tree.absent().iter().filter(|path| !project.ignore.excludes(path)).collect();
-    let sources: BTreeSet<&ContextSource> = slices.iter().flat_map(Slice::sources).collect();
-    let copied = sources.iter().find_map(|source| absent.iter().find(|path| source.sees(path)).map(|path| (path, source.line)));
-    copied.map_or(Ok(()), |(path, line)| Err(checkout::left_out(project, path, Some(line))))
+pub fn check_copied(views: &[&Project], slices: &[Slice<'_>]) -> Result<()> {
+    for (view, slice) in views.iter().zip(slices) {
+        let absent = view.tree.absent().iter().filter(|path| !view.ignore.excludes(path));
+        let sources: BTreeSet<&ContextSource> = slice.sources().iter().collect();
+        let copied = absent
+            .filter_map(|path| sources.iter().find(|source| source.sees(path)).map(|source| (path, source.line)))
+            .min_by_key(|(_, line)| *line);
+        if let Some((path, line)) = copied {
+            return Err(checkout::left_out(view, path, Some(line)));
+        }
+    }
+    Ok(())
 }

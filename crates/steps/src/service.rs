@@ -2,7 +2,7 @@
 
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::given::{self, Given};
-use monoship_plan::config::{Config, ServiceConfig, included};
+use monoship_plan::config::{Config, Own, ServiceConfig, included};
 
 /// A service of the repository, in addition to those that are found and configured; one of the same name replaces them.
 ///
@@ -23,6 +23,8 @@ pub struct Service {
     agents: Vec<String>,
     contexts: Vec<(String, String)>,
     include: Vec<String>,
+    dockerfile: Option<String>,
+    context_folder: Option<String>,
 }
 
 impl Service {
@@ -39,6 +41,8 @@ impl Service {
             agents: Vec::new(),
             contexts: Vec::new(),
             include: Vec::new(),
+            dockerfile: None,
+            context_folder: None,
         }
     }
 
@@ -52,6 +56,18 @@ impl Service {
     #[must_use]
     pub fn target(self, target: impl Into<String>) -> Self {
         Self { target: Some(target.into()), ..self }
+    }
+
+    /// A Dockerfile of its own, relative to the repository's root. Its target is the last stage then, unless said otherwise.
+    #[must_use]
+    pub fn dockerfile(self, path: impl Into<String>) -> Self {
+        Self { dockerfile: Some(path.into()), ..self }
+    }
+
+    /// The folder that its Dockerfile is built in; the repository, unless said otherwise. Without [`Service::dockerfile`] it holds that, too.
+    #[must_use]
+    pub fn in_folder(self, folder: impl Into<String>) -> Self {
+        Self { context_folder: Some(folder.into()), ..self }
     }
 
     /// Adds a platform, `linux/arm64`. Without any, those of `[images]` hold.
@@ -111,10 +127,13 @@ impl Service {
     fn configured(&self) -> Result<ServiceConfig> {
         let wrong = |error: Error| Error::usage(format!("service `{}`, declared in Rust", self.name)).source(error);
         let platforms = self.platforms.iter().map(|platform| platform.parse()).collect::<Result<Vec<_>>>().map_err(wrong)?;
+        let own = Own::of(self.dockerfile.as_deref(), self.context_folder.as_deref(), self.target.as_deref()).map_err(wrong)?;
+        let folder = own.as_ref().map(Own::folder);
         Ok(ServiceConfig {
             name: self.name.parse().map_err(wrong)?,
-            target: self.target.clone().unwrap_or_else(|| self.name.clone()),
-            package: self.package.clone().unwrap_or_else(|| format!("apps/{}", self.name)),
+            target: self.target.clone().filter(|_| own.is_none()).unwrap_or_else(|| self.name.clone()),
+            package: self.package.clone().or(folder).unwrap_or_else(|| format!("apps/{}", self.name)),
+            own,
             platforms: (!platforms.is_empty()).then_some(platforms),
             build_args: self.build_args.iter().cloned().collect(),
             include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>().map_err(wrong)?,

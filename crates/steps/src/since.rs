@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::configuration::suggested;
 use crate::inputs::{self, Bases, PINS};
-use crate::project::Project;
+use crate::project::{Project, has_only_own};
 use crate::sent::Known;
 use crate::service::lay_over;
 use crate::{Session, contexts};
@@ -102,7 +102,9 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
     };
     lay_over(&mut config, &session.overlay.services)?;
     let name = join(".", &config.images.dockerfile).unwrap_or_default();
-    let text = commit.text(&name).ok_or_else(|| Error::usage("there is no Dockerfile").at(&config.images.dockerfile, None))?;
+    let without = || has_only_own(&config).then(|| format!("FROM scratch AS {}\n", config.base_target));
+    let missing = || Error::usage("there is no Dockerfile").at(&config.images.dockerfile, None);
+    let text = commit.text(&name).or_else(without).ok_or_else(missing)?;
     let dockerfile = Dockerfile::parse(&root.join(&name), &text)?;
     let ignore = [format!("{name}.dockerignore"), ".dockerignore".to_owned()].iter().find_map(|path| commit.text(path));
     let ignore = ignore.map(|text| Ignore::parse(&text)).transpose()?.unwrap_or_default();
@@ -115,7 +117,18 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
         None => (Arc::clone(commit.tree()), Sent::of_tree(commit.tree(), &ignore)),
     };
     let (root, known) = (root.clone(), Known::given(sent, here));
-    Ok((config, Project { root, workspace: Workspace::of_commit(commit)?, dockerfile, ignore, tree, known }))
+    let workspace = Arc::new(Workspace::of_commit(commit)?);
+    let project = Project { root, workspace: Arc::clone(&workspace), dockerfile, ignore, tree, known, views: BTreeMap::new() };
+    let mut project = project.with_views(&config, |path| workspace.contents().text(path))?;
+    for (place, view) in &mut project.views {
+        let there = here.and_then(|here| here.views.get(place));
+        let sent = match there {
+            Some(there) => Sent::of_commit(&view.tree, &view.ignore, &there.last_sent().unwrap_or_default(), &there.tree),
+            None => Sent::of_tree(&view.tree, &view.ignore),
+        };
+        view.known = Known::given(sent, there);
+    }
+    Ok((config, project))
 }
 
 fn inputs_of(
@@ -135,7 +148,10 @@ fn inputs_of(
     let pins = project.workspace.contents().text(PINS);
     let pins = pins.map(|text| Pins::parse(&text, &project.root.join(PINS))).transpose()?.unwrap_or_default();
     let bases = bases.at(pins);
-    let slices = targets.iter().map(|target| Ok(bases.with_triggers(target.slice(project)?))).collect::<Result<Vec<_>>>()?;
-    let gathered = inputs::gather(session, project, capabilities, request, &targets, &slices, &bases)?;
+    let views: Vec<&Project> = services.iter().map(|service| project.view(service)).collect();
+    let cut_out = targets.iter().zip(&views).map(|(target, view)| Ok(bases.with_triggers(target.slice(view)?)));
+    let slices = cut_out.collect::<Result<Vec<_>>>()?;
+    let sliced = inputs::Sliced { targets: &targets, slices: &slices, views: &views };
+    let gathered = inputs::gather(session, project, capabilities, request, &sliced, &bases)?;
     Ok(services.into_iter().map(|service| service.name).zip(gathered).into_map())
 }

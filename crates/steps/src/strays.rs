@@ -24,12 +24,12 @@ pub fn tell(
     project: &Project,
     request: &BuildRequest,
     services: &[Service],
-    slices: &[Slice<'_>],
+    slices: &[&Slice<'_>],
 ) -> Result<()> {
     let dockerfile = &project.dockerfile;
-    let reached: BTreeSet<usize> = slices.iter().flat_map(Slice::stages).map(Stage::line).collect();
+    let reached: BTreeSet<usize> = slices.iter().flat_map(|slice| slice.stages()).map(Stage::line).collect();
     // A named context replaces stages that a Dockerfile has for builds without one.
-    let replaced: BTreeSet<&String> = slices.iter().flat_map(Slice::contexts).collect();
+    let replaced: BTreeSet<&String> = slices.iter().flat_map(|slice| slice.contexts()).collect();
     let named = |stage: &'_ Stage| stage.name().map(str::to_owned);
     let unreached: Vec<(String, &Stage)> = dockerfile
         .stages()

@@ -185,11 +185,16 @@ impl Dockerfile {
         self.stages.iter().filter_map(Stage::name)
     }
 
-    /// The stage a target names: the last one of that name.
+    /// The stage a target names: the last one of that name, and the last of all where it names none.
     ///
     /// # Errors
     /// When there is none; the nearest name is in the hint.
     pub fn target(&self, name: &str) -> Result<&Stage> {
+        if name.is_empty()
+            && let Some(last) = self.stages.last()
+        {
+            return Ok(last);
+        }
         let lower = name.to_ascii_lowercase();
         self.stages.iter().rev().find(|stage| stage.name.as_deref() == Some(&lower)).ok_or_else(|| {
             let error = Error::usage(format!("there is no stage named `{name}`")).at(&self.path, None);

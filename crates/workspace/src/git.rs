@@ -5,6 +5,7 @@
 //! `ls-files -s` 0.04 s, `diff-files` 0.25 s, `ls-files -o` 0.22 s; `git status`, which also compares the index with HEAD, 0.3 to
 //! 0.5 s). Reading `.git/index` ourselves would save the smallest of these and would have to know split and sparse indexes.
 
+mod below;
 pub(crate) mod hash;
 mod history;
 mod listing;

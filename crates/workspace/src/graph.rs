@@ -161,6 +161,8 @@ pub struct Closure {
     pub missing: BTreeSet<String>,
     /// Packages of the workspace that are not there.
     pub absent: BTreeSet<Absent>,
+    /// The root's dependencies that its packages use without having them; empty where the root itself is in.
+    pub tools: BTreeSet<String>,
 }
 
 impl Closure {
@@ -189,14 +191,17 @@ impl Workspace {
             outside: BTreeSet::new(),
             missing: BTreeSet::new(),
             absent: BTreeSet::new(),
+            tools: BTreeSet::new(),
         };
         let mut walk = Walk { workspace: self, closure, packages: vec![target], snapshots: Vec::new() };
         walk.run();
         walk.closure.root_files = walk.closure.packages.contains(&self.root_package());
         if scope.root {
             walk.packages.push(self.root_package());
-            walk.run();
+        } else if !walk.closure.root_files {
+            walk.tools();
         }
+        walk.run();
         walk.closure
     }
 
@@ -221,6 +226,12 @@ impl Workspace {
         Cut {
             importers,
             snapshots: closure.snapshots.clone(),
+            parts: lock
+                .importer(".")
+                .filter(|_| !closure.tools.is_empty())
+                .map(|root| (root, closure.tools.clone()))
+                .into_iter()
+                .collect(),
             catalogs: usage.catalogs(self, closure),
             overrides: usage.overrides(closure),
             patches: usage.patches(closure),
@@ -237,7 +248,13 @@ impl Workspace {
             super::load::LockState::Scanned(lock) => lock,
             super::load::LockState::Whole { text, .. } => return vec![(super::load::LOCK.into(), short(text))],
         };
-        let importers = cut.importers.iter().map(|(importer, fields)| lock.importer_entry(*importer, *fields));
+        let importers = cut.importers.iter().map(|(importer, fields)| match cut.parts.get(importer) {
+            Some(_) => {
+                let name = format!("importer {}", lock.importer_dir(*importer));
+                (name.into(), short(&lock.importer_of(*importer, *fields, cut)))
+            }
+            None => lock.importer_entry(*importer, *fields),
+        });
         let others: BTreeMap<_, _> = importers.chain([("settings".into(), short(&lock.cut_settings(cut)))]).into_map();
         // The lock is sorted already: one pass puts the few others between its many entries.
         let mut others = others.into_iter().peekable();
@@ -263,7 +280,7 @@ impl Workspace {
         let cut = self.cut(closure);
         let mut text = lock.cut_settings(&cut);
         for (importer, fields) in &cut.importers {
-            text.push_str(&lock.cut_importer(*importer, *fields));
+            text.push_str(&lock.importer_of(*importer, *fields, &cut));
         }
         for snapshot in kept(&cut.snapshots) {
             let (key, hash) = lock.snapshot_entry(snapshot);
@@ -294,6 +311,23 @@ impl Walk<'_> {
                 self.snapshot(snapshot);
             } else {
                 return;
+            }
+        }
+    }
+
+    /// Takes along what the packages use of the root's dependencies.
+    fn tools(&mut self) {
+        let (workspace, production) = (self.workspace, self.closure.scope.production);
+        let used = self.closure.packages.iter().map(|id| workspace.tools(*id));
+        self.closure.tools = used.flat_map(|tools| if production { &tools.run } else { &tools.build }).cloned().collect();
+        let Some(lock) = workspace.scanned() else { return };
+        let Some(root) = lock.importer(".") else { return };
+        for (_, dependency) in lock.dependencies(root).filter(|(_, dependency)| self.closure.tools.contains(&dependency.alias)) {
+            match &dependency.target {
+                Target::Snapshot(snapshot) => self.snapshots.push(*snapshot),
+                Target::Link(dir) => drop(self.closure.linked_folders.insert(dir.clone())),
+                Target::Outside(path) => drop(self.closure.outside.insert(path.clone())),
+                Target::Missing(key) => drop(self.closure.missing.insert(key.clone())),
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod package;
 pub mod prune;
 pub mod sent;
 pub mod sources;
+pub mod tools;
 mod usage;
 
 pub use graph::{Closure, Scope};

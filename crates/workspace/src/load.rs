@@ -9,6 +9,7 @@ use super::glob::Patterns;
 use super::graph::{self, Links};
 use super::package::{Manifest, Package, discover, unfinished_merge};
 use super::prune::Text;
+use super::tools::{self, Tools};
 use super::usage::Usage;
 use monoship_core::error::{Error, Result, read_text};
 use pnpm::lock::{Lock, Refusal};
@@ -67,6 +68,8 @@ pub struct Workspace {
     usage: OnceLock<Usage>,
     /// For each package its reduced manifest, for building and for production.
     reduced: Vec<[OnceLock<Text>; 2]>,
+    /// For each package what it uses of the root's dependencies.
+    tools: Vec<OnceLock<Tools>>,
 }
 
 impl Workspace {
@@ -135,8 +138,10 @@ impl Workspace {
         let by_name: HashMap<_, _> = names.collect();
         let (usage, links) = (OnceLock::new(), Vec::new());
         let reduced = packages.iter().map(|_| Default::default()).collect();
+        let tools = packages.iter().map(|_| OnceLock::new()).collect();
         let root = root.to_owned();
-        let mut workspace = Self { root, contents, packages, by_dir, by_name, settings, npmrc, lock, links, usage, reduced };
+        let mut workspace =
+            Self { root, contents, packages, by_dir, by_name, settings, npmrc, lock, links, usage, reduced, tools };
         workspace.links = graph::links(&workspace);
         Ok(workspace)
     }
@@ -265,6 +270,10 @@ impl Workspace {
 
     pub(super) fn reduced_cell(&self, id: PackageId, production: bool) -> &OnceLock<Text> {
         &self.reduced[id.0 as usize][usize::from(production)]
+    }
+
+    pub(super) fn tools(&self, id: PackageId) -> &Tools {
+        self.tools[id.0 as usize].get_or_init(|| tools::of(self, id))
     }
 
     pub(super) fn usage(&self) -> &Usage {

@@ -130,6 +130,19 @@ impl Manifest {
         self
     }
 
+    /// The same with these dependencies alone, of a workspace root whose others are not installed.
+    #[must_use]
+    pub fn with_only(&self, names: &BTreeSet<String>) -> Self {
+        let mut only = self.clone().without_dependencies();
+        let kept = |all: &Map<String, Value>| -> Map<String, Value> {
+            all.iter().filter(|(name, _)| names.contains(*name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+        };
+        only.dependencies = kept(&self.dependencies);
+        only.dev_dependencies = kept(&self.dev_dependencies);
+        only.optional_dependencies = kept(&self.optional_dependencies);
+        only
+    }
+
     /// Pretty JSON with a line end, keys sorted within each field.
     #[must_use]
     pub fn emit(&self) -> String {

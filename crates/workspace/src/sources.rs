@@ -11,6 +11,8 @@ use super::load::{PackageId, Workspace};
 
 pub mod imports;
 mod json;
+
+pub use json::with_comments;
 mod reach;
 
 use imports::Import;

@@ -79,6 +79,10 @@ impl Usage {
                 }
             }
         }
+        let root = &workspace.package(workspace.root_package()).manifest;
+        for (alias, specifier, _) in root.all_dependencies().filter(|(alias, ..)| closure.tools.contains(*alias)) {
+            all.extend(catalog(specifier).map(|name| (name.to_owned(), alias.to_owned())));
+        }
         all
     }
 }

@@ -12,6 +12,7 @@ mod faults;
 mod guarded;
 mod looks;
 mod meets;
+mod own;
 mod platforms;
 mod publishes;
 mod signs;

@@ -1,6 +1,6 @@
 //! The Node base image's stand-in: a small system of this machine's own release, with Node and npm from their npm packages and
-//! the user `node` (1000), laid out as the official image is. What it lacks against the real one: apt, git, curl, and in the
-//! variants that are not slim the compilers.
+//! the user `node` (1000), laid out as the official image is: with apt, on this machine's mirror, and in the variants that are not slim with
+//! compilers, Python, git, curl and Node's headers.
 
 use monoship_core::execute::pool;
 use std::fmt::Write as _;
@@ -21,23 +21,50 @@ use super::{Context, Work};
 pub const REPOSITORY: &str = "library/node";
 
 /// What the slim image's tools are in; the rest of a Debian comes along as their dependencies.
-const SYSTEM: [&str; 16] = [
+const SYSTEM: [&str; 25] = [
+    "apt",
     "base-files",
     "base-passwd",
     "bash",
+    "bsdutils",
     "coreutils",
     "dash",
+    "debconf",
+    "debianutils",
+    "diffutils",
+    "dpkg",
     "findutils",
     "grep",
     "gzip",
     "hostname",
+    "init-system-helpers",
     "libatomic1",
     "libc-bin",
     "libgcc-s1",
     "libstdc++6",
+    "ncurses-base",
+    "perl-base",
     "sed",
     "tar",
     "util-linux",
+];
+
+/// What an image that is not slim adds, as far as builds use it.
+const FULL: [&str; 14] = [
+    "ca-certificates",
+    "curl",
+    "file",
+    "g++",
+    "git",
+    "libc6-dev",
+    "make",
+    "openssl",
+    "patch",
+    "pkg-config",
+    "procps",
+    "python3",
+    "unzip",
+    "wget",
 ];
 
 /// Shown in no running service, and a third of the system's size.
@@ -49,6 +76,8 @@ struct NodeTag {
     /// As npm takes it after `@`: `24`, `22.11`, `latest`.
     version: String,
     major: Option<u32>,
+    /// With compilers.
+    is_full: bool,
 }
 
 impl NodeTag {
@@ -59,11 +88,14 @@ impl NodeTag {
         if tag.split('-').any(|word| word.starts_with("alpine")) {
             return None;
         }
+        let is_full = !tag.split('-').any(|word| word == "slim");
         let numbers: Option<Vec<u32>> = first.split('.').map(|n| n.parse().ok()).collect();
         match numbers {
-            Some(numbers) if numbers.len() <= 3 => Some(Self { version: first.to_owned(), major: numbers.first().copied() }),
+            Some(numbers) if numbers.len() <= 3 => {
+                Some(Self { version: first.to_owned(), major: numbers.first().copied(), is_full })
+            }
             // `lts`, `latest`, a release's name: whatever is newest.
-            _ => Some(Self { version: "latest".to_owned(), major: None }),
+            _ => Some(Self { version: "latest".to_owned(), major: None, is_full }),
         }
     }
 
@@ -84,6 +116,7 @@ impl NodeTag {
         if self.major.is_some_and(|major| major <= 24) {
             packages.push("corepack@0.34".to_owned());
         }
+        packages.push("yarn@1".to_owned());
         Some(packages)
     }
 }
@@ -92,36 +125,39 @@ impl NodeTag {
 pub fn context(work: &Work<'_>, tag: &str) -> Option<Result<Context>> {
     let request = NodeTag::of(tag)?;
     let packages = request.npm_packages()?;
-    Some(work.context(&format!("node-{}", request.version), |dir| make(work, &packages, dir)))
+    let kind = if request.is_full { "-full" } else { "" };
+    Some(work.context(&format!("node-{}{kind}", request.version), |dir| make(work, &packages, request.is_full, dir)))
 }
 
-fn make(work: &Work<'_>, packages: &[String], dir: &Path) -> Result<String> {
+fn make(work: &Work<'_>, packages: &[String], is_full: bool, dir: &Path) -> Result<String> {
     let (root, npm) = (dir.join("rootfs"), dir.join("npm"));
-    let (system, archives) = pool::both(|| system(work, &root), || pack(work, packages, &npm));
+    let (system, archives) = pool::both(|| system(work, is_full, &root), || pack(work, packages, &npm));
     let (codename, archives) = (system?, archives?);
     work.doing("unpacking Node and npm");
     let mut versions = vec![format!("Debian-style {codename} packages")];
     for archive in archives {
-        versions.push(install(work, &archive, &root)?);
+        versions.push(install(work, &archive, is_full, &root)?);
     }
     let node_version = versions.iter().find_map(|v| v.strip_prefix("node ")).unwrap_or_default().to_owned();
+    let yarn_version = versions.iter().find_map(|v| v.strip_prefix("yarn ")).unwrap_or_default().to_owned();
     remove_tree(&npm)?;
     let home = dir.join("home");
     std::fs::create_dir_all(&home).map_err(|e| Error::io("create", &home, e))?;
     let dockerfile = format!(
         "FROM scratch\nCOPY rootfs/ /\nCOPY --chown=1000:1000 home/ /home/node/\n\
-         ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_VERSION={node_version}\nCMD [\"node\"]\n"
+         ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_VERSION={node_version} YARN_VERSION={yarn_version}\nCMD [\"node\"]\n"
     );
     write(&dir.join("Dockerfile"), &dockerfile)?;
     Ok(versions.join(", "))
 }
 
 /// Unpacks a minimal system without running any of its scripts, and does by hand the few things they would have done.
-fn system(work: &Work<'_>, root: &Path) -> Result<String> {
+fn system(work: &Work<'_>, is_full: bool, root: &Path) -> Result<String> {
     work.doing("downloading a minimal system");
     let apt = Apt::new(DistributionRelease::Own, work.layout.cache(), work.events, work.shutdown)?;
     apt.update()?;
-    let archives = apt.download_closure(&SYSTEM)?;
+    let wanted: Vec<&str> = SYSTEM.iter().chain(if is_full { &FULL[..] } else { &[] }).copied().chain([apt.keyring()]).collect();
+    let archives = apt.download_closure(&wanted)?;
     merged_usr(root)?;
     let entries = std::fs::read_dir(&archives).map_err(|e| Error::io("read", &archives, e))?;
     let mut debs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -136,11 +172,30 @@ fn system(work: &Work<'_>, root: &Path) -> Result<String> {
     }
     // An SBOM's list of system packages is read from here.
     write(&root.join("var/lib/dpkg/status"), &status)?;
+    debs.par_iter().try_for_each(|deb| listed(work, deb, root))?;
+    apt.hand_over(root)?;
     for path in UNUSED {
         remove_tree(&root.join(path))?;
     }
     configure(root)?;
     Ok(apt.distribution().codename.clone())
+}
+
+/// Says which files a package has, as dpkg wants it said of every installed one.
+fn listed(work: &Work<'_>, deb: &Path, root: &Path) -> Result<()> {
+    let sh = shell(root)?;
+    let format = "--showformat=${Package}:${Architecture}:${Multi-Arch}";
+    let name = Invocation::from(cmd!(sh, "dpkg-deb --show {format} {deb}")).read(work.shutdown)?;
+    let mut parts = name.trim().split(':');
+    let (package, architecture, multi) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
+    let file = if multi == Some("same") { format!("{package}:{architecture}.list") } else { format!("{package}.list") };
+    let contents = Invocation::from(cmd!(sh, "dpkg-deb --contents {deb}")).read(work.shutdown)?;
+    let paths = contents
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .map(|path| path.trim_start_matches('.').trim_end_matches('/'));
+    let text: String = paths.map(|path| if path.is_empty() { "/.\n".to_owned() } else { format!("{path}\n") }).collect();
+    write(&root.join("var/lib/dpkg/info").join(file), &text)
 }
 
 /// Packages before Debian 13 still name `/bin` and `/lib`, and rely on these links as every installed system has them.
@@ -166,6 +221,14 @@ fn configure(root: &Path) -> Result<()> {
     if root.join("usr/bin/mawk").exists() && std::fs::symlink_metadata(&awk).is_err() {
         symlink("mawk", &awk).map_err(|e| Error::io("write", &awk, e))?;
     }
+    let links = [("usr/bin/cc", "gcc"), ("usr/bin/c++", "g++"), ("usr/bin/python", "python3")];
+    for (name, target) in links {
+        let link = root.join(name);
+        if root.join("usr/bin").join(target).exists() && std::fs::symlink_metadata(&link).is_err() {
+            symlink(target, &link).map_err(|e| Error::io("write", &link, e))?;
+        }
+    }
+    certificates(root)?;
     let folders = [("opt", 0o755), ("srv", 0o755), ("mnt", 0o755), ("media", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777)];
     for (name, mode) in folders {
         let dir = root.join(name);
@@ -174,6 +237,15 @@ fn configure(root: &Path) -> Result<()> {
         std::fs::set_permissions(&dir, mode).map_err(|e| Error::io("set the mode of", &dir, e))?;
     }
     Ok(())
+}
+
+/// The bundle that ca-certificates' script would have put together.
+fn certificates(root: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(root.join("usr/share/ca-certificates/mozilla")) else { return Ok(()) };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let bundle: String = files.iter().map(|file| read_text(file)).collect::<Result<_>>()?;
+    write(&root.join("etc/ssl/certs/ca-certificates.crt"), &bundle)
 }
 
 /// Fetches npm packages with npm itself, so that the user's registry, proxy and certificates hold.
@@ -194,13 +266,15 @@ fn pack(work: &Work<'_>, packages: &[String], into: &Path) -> Result<Vec<PathBuf
 }
 
 /// Unpacks one npm package where the official image has it; returns its name and version.
-fn install(work: &Work<'_>, archive: &Path, root: &Path) -> Result<String> {
+fn install(work: &Work<'_>, archive: &Path, is_full: bool, root: &Path) -> Result<String> {
     let file = archive.file_name().and_then(|n| n.to_str()).unwrap_or_default().trim_end_matches(".tgz");
     let (name, version) = file.rsplit_once('-').unwrap_or((file, ""));
     let local = root.join("usr/local");
     let (into, members): (PathBuf, &[&str]) = match name {
         "npm" | "corepack" => (local.join("lib/node_modules").join(name), &[]),
-        // Not the headers, 50 MB that node-gyp fetches anyway.
+        "yarn" => (root.join("opt").join(file), &[]),
+        // The headers, 50 MB, only where there is a compiler for them.
+        _ if is_full => (local.clone(), &["package/bin", "package/include"]),
         _ => (local.clone(), &["package/bin"]),
     };
     std::fs::create_dir_all(&into).map_err(|e| Error::io("create", &into, e))?;
@@ -210,12 +284,14 @@ fn install(work: &Work<'_>, archive: &Path, root: &Path) -> Result<String> {
     let programs: &[(&str, &str)] = match name {
         "npm" => &[("npm", "bin/npm-cli.js"), ("npx", "bin/npx-cli.js")],
         "corepack" => &[("corepack", "dist/corepack.js")],
+        "yarn" => &[("yarn", "bin/yarn.js"), ("yarnpkg", "bin/yarn.js")],
         _ => &[],
     };
     for (program, script) in programs {
         executable(&into.join(script))?;
         let link = local.join("bin").join(program);
-        symlink(format!("../lib/node_modules/{name}/{script}"), &link).map_err(|e| Error::io("write", &link, e))?;
+        let place = if name == "yarn" { format!("/opt/{file}/{script}") } else { format!("../lib/node_modules/{name}/{script}") };
+        symlink(place, &link).map_err(|e| Error::io("write", &link, e))?;
     }
     if !programs.is_empty() {
         return Ok(format!("{name} {version}"));

@@ -12,6 +12,7 @@ use monoship_init::origin::From;
   cargo xtask init --dir ../shop --dry-run    what would be written there
   cargo xtask init --dir ../shop              write it; files that are there are never replaced
   cargo xtask init --dir ../shop --from git=https://host/owner/name#v1.2.3
+  cargo xtask init --dir ../shop --try api    and build and start a service of it
   cargo xtask init                            complete the repository you are in
   cargo xtask init --refresh                  after an update: bring what is generated up to the library")]
 pub struct Init {
@@ -24,9 +25,15 @@ pub struct Init {
     /// The name of the crate and its folder, and the command: `cargo NAME` [default: that of the crate that is there, else xtask]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
+    /// Build this service and start it, once everything is written; say what is missing, with the line to add
+    #[arg(long = "try", value_name = "SERVICE", conflicts_with = "dry_run")]
+    pub attempt: Option<String>,
+    /// Write a Dockerfile for services that have one of the repository's own, too; without this, theirs are used as they are
+    #[arg(long)]
+    pub new_dockerfile: bool,
     /// Show what the library would write today in place of generated files (Dockerfile, workflows, .dockerignore), and write those that
     /// nobody edited
-    #[arg(long, conflicts_with_all = ["from", "name"])]
+    #[arg(long, conflicts_with_all = ["from", "name", "new_dockerfile", "attempt"])]
     pub refresh: bool,
     /// Write those that somebody edited, too
     #[arg(long, requires = "refresh")]

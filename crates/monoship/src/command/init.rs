@@ -1,5 +1,7 @@
 //! `cargo xtask init`: what another monorepo needs to use the library, written there; and what was generated, brought up to date.
 
+mod attempt;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -24,13 +26,14 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
         return refresh(flags, &root, call);
     }
     let name = flags.name.clone().map_or_else(|| tool(&root), Ok)?;
-    let wanted = Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, shutdown: call.shutdown };
+    let wanted =
+        Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, anew: flags.new_dockerfile, shutdown: call.shutdown };
     let adoption = monoship_init::plan(&wanted)?;
     if !flags.dry_run {
         monoship_init::apply(&adoption)?;
     }
     print(&told(&adoption, &name, flags))?;
-    Ok(Finished::Well)
+    flags.attempt.as_deref().map_or(Ok(Finished::Well), |service| attempt::run(service, &root, call))
 }
 
 fn told(adoption: &Adoption, name: &str, flags: &cli::Init) -> String {
@@ -64,6 +67,12 @@ fn found(found: &Found) -> String {
     let mut text = String::new();
     for service in &found.services {
         let _ = writeln!(text, "{:<11}  {} in {} ({})", "service", service.name, service.folder, service.why);
+        if let Some(note) = &service.note {
+            let _ = writeln!(text, "{:<11}  {note}", "");
+        }
+    }
+    for kept in &found.kept {
+        let _ = writeln!(text, "{:<11}  {} ({})", "service", kept.name, kept.why);
     }
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (folder, why) in &found.others {

@@ -108,6 +108,8 @@ pub struct ServiceConfig {
     pub target: String,
     /// Its package: a folder or a package name; `apps/<name>` unless said otherwise.
     pub package: String,
+    /// The Dockerfile of its own, where it has one.
+    pub own: Option<Own>,
     /// Its platforms, where they differ from the images'.
     pub platforms: Option<Vec<Platform>>,
     /// Build arguments of this service alone.
@@ -116,6 +118,57 @@ pub struct ServiceConfig {
     pub given: Given,
     /// Patterns of files outside its packages that are its sources too, relative to the repository's root.
     pub include: Vec<String>,
+}
+
+/// A Dockerfile that one service has for itself. Paths are relative to the repository's root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Own {
+    /// The Dockerfile.
+    pub dockerfile: String,
+    /// The folder that is its build context; `.` for the repository.
+    pub context: String,
+    /// The target stage; empty for the last one.
+    pub stage: String,
+}
+
+impl Own {
+    /// Of the keys of a service. A context alone holds its Dockerfile.
+    ///
+    /// # Errors
+    /// A path that leads out of the repository.
+    pub fn of(dockerfile: Option<&str>, context: Option<&str>, target: Option<&str>) -> Result<Option<Self>> {
+        let within = |path: &str| -> Result<String> {
+            let outside =
+                || Error::usage(format!("`{path}` leads out of the repository")).hint("write it from the repository's root");
+            let mut parts: Vec<&str> = Vec::new();
+            for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+                if part == ".." {
+                    parts.pop().ok_or_else(outside)?;
+                } else {
+                    parts.push(part);
+                }
+            }
+            if path.starts_with('/') {
+                Err(outside())
+            } else {
+                Ok(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
+            }
+        };
+        let context_folder = within(context.unwrap_or("."))?;
+        let dockerfile = match (dockerfile, context) {
+            (None, None) => return Ok(None),
+            (Some(dockerfile), _) => within(dockerfile)?,
+            (None, Some(_)) => within(&format!("{context_folder}/Dockerfile"))?,
+        };
+        Ok(Some(Self { dockerfile, context: context_folder, stage: target.unwrap_or_default().to_owned() }))
+    }
+
+    /// The folder that it is likely about: the context's, else the Dockerfile's.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        let beside = self.dockerfile.rsplit_once('/').map_or(".", |(folder, _)| folder);
+        if self.context == "." { beside.to_owned() } else { self.context.clone() }
+    }
 }
 
 /// The cache tiers, in their order of preference.
@@ -338,12 +391,17 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
         if !seen.insert(service.name.clone()) {
             return Err(Error::usage(format!("service `{}` is configured twice", service.name)));
         }
-        let target = service.target.unwrap_or_else(|| service.name.to_string());
+        let own = Own::of(service.dockerfile.as_deref(), service.context.as_deref(), service.target.as_deref())
+            .map_err(|error| Error::usage(format!("service `{}`", service.name)).source(error))?;
+        // With a Dockerfile of its own it shares no stage, and no cache: these go by its name.
+        let target = service.target.filter(|_| own.is_none()).unwrap_or_else(|| service.name.to_string());
         target_name(&target)?;
+        let folder = own.as_ref().map(Own::folder);
         let include = service.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>()?;
         services.push(ServiceConfig {
             target,
-            package: service.package.unwrap_or_else(|| format!("apps/{}", service.name)),
+            package: service.package.or(folder).unwrap_or_else(|| format!("apps/{}", service.name)),
+            own,
             platforms: service.platforms,
             build_args: service.build_args,
             given,

@@ -107,6 +107,8 @@ with_given! {
         pub name: ServiceName,
         pub target: Option<String>,
         pub package: Option<String>,
+        pub dockerfile: Option<String>,
+        pub context: Option<String>,
         pub platforms: Option<Vec<Platform>>,
         #[serde(default)]
         pub build_args: BTreeMap<String, String>,

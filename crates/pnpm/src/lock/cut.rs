@@ -9,6 +9,8 @@ use super::{Field, Importer, Lock, Name, Section, Span};
 pub struct Cut {
     /// The importers, and whether each keeps its development dependencies; `None` strips all its dependencies.
     pub importers: BTreeMap<u32, Option<KeepFields>>,
+    /// The dependencies that are kept, by name, of importers that keep only these, whatever `importers` says of their fields.
+    pub parts: BTreeMap<u32, BTreeSet<String>>,
     /// For each snapshot, whether it is kept.
     pub snapshots: Vec<bool>,
     /// Catalog and name of the catalog entries kept.
@@ -79,6 +81,36 @@ impl Lock {
         if lines.is_empty() { format!("{head}{quote}: {{}}\n") } else { format!("{head}{quote}:\n{lines}") }
     }
 
+    /// An importer as the cut keeps it, where it may keep only some of its dependencies.
+    #[must_use]
+    pub fn importer_of(&self, importer: u32, keep: Option<KeepFields>, cut: &Cut) -> String {
+        let Some(names) = cut.parts.get(&importer) else { return self.cut_importer(importer, keep) };
+        let head = self.cut_importer(importer, None);
+        let head = head.lines().next().unwrap_or_default().trim_end_matches(" {}");
+        let mut out = format!("{head}\n");
+        for part in self.importers[importer as usize].parts.iter().filter(|part| part.field != Field::Other) {
+            let text = &self.text[part.lines.clone()];
+            let Some((field, entries)) = text.split_once('\n') else { continue };
+            // An entry begins with its name, six spaces in; the lines below it are further in.
+            let is_name = |line: &str| line.starts_with("      ") && !line.starts_with("       ");
+            let mut is_kept = false;
+            let mut kept = String::new();
+            for line in entries.split_inclusive('\n') {
+                if is_name(line) {
+                    let name = line.trim().trim_end_matches(':').trim_matches(['\'', '"']);
+                    is_kept = names.contains(name);
+                }
+                if is_kept {
+                    kept.push_str(line);
+                }
+            }
+            if !kept.is_empty() {
+                out += &format!("{field}\n{kept}");
+            }
+        }
+        if out.lines().count() == 1 { self.cut_importer(importer, None) } else { out }
+    }
+
     fn kept_packages(&self, cut: &Cut) -> Vec<bool> {
         let mut kept = vec![false; self.packages.len()];
         for (snapshot, keep) in self.snapshots.iter().zip(&cut.snapshots) {
@@ -125,7 +157,7 @@ impl Lock {
                 self.list(&head, "", kept.map(|entry| lines(&entry.lines)))
             }
             Name::Importers => {
-                let kept = cut.importers.iter().map(|(importer, keep)| self.cut_importer(*importer, *keep));
+                let kept = cut.importers.iter().map(|(importer, keep)| self.importer_of(*importer, *keep, cut));
                 self.list(&head, "\n", kept)
             }
             Name::Packages => {

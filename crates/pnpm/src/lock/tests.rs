@@ -18,6 +18,7 @@ fn scan(text: &str) -> Lock {
 
 fn everything(lock: &Lock) -> Cut {
     Cut {
+        parts: BTreeMap::new(),
         importers: (0..).take(lock.importer_count()).map(|importer| (importer, Some(KeepFields::All))).collect(),
         snapshots: vec![true; lock.snapshot_count()],
         catalogs: lock.catalog_entries().collect(),
@@ -231,4 +232,19 @@ fn a_hash_follows_the_entry_and_its_package_only() {
         .map(|index| before.snapshot_key(index))
         .collect();
     assert_eq!(changed, ["debug@4.4.3", "debug@4.4.3(supports-color@8.1.1)"]);
+}
+
+#[test]
+fn an_importer_may_keep_some_of_its_dependencies() {
+    let text = "lockfileVersion: '9.0'\n\nimporters:\n\n  .:\n    dependencies:\n      a:\n        specifier: 1.0.0\n        version: 1.0.0\n    \
+                devDependencies:\n      '@s/b':\n        specifier: 1.0.0\n        version: 1.0.0\n      c:\n        specifier: 1.0.0\n        version: 1.0.0\n\n\
+                packages:\n\n  '@s/b@1.0.0':\n    resolution: {integrity: sha512-b}\n\n  a@1.0.0:\n    resolution: {integrity: sha512-a}\n\n  \
+                c@1.0.0:\n    resolution: {integrity: sha512-c}\n\nsnapshots:\n\n  '@s/b@1.0.0': {}\n\n  a@1.0.0: {}\n\n  c@1.0.0: {}\n";
+    let lock = scan(text);
+    let root = lock.importer(".").unwrap();
+    let parts = |names: &[&str]| BTreeMap::from([(root, names.iter().map(|name| (*name).to_owned()).collect())]);
+    let of = |names: &[&str]| lock.importer_of(root, None, &Cut { parts: parts(names), ..Cut::default() });
+    assert_eq!(of(&["@s/b"]), "  .:\n    devDependencies:\n      '@s/b':\n        specifier: 1.0.0\n        version: 1.0.0\n");
+    assert_eq!(of(&[]), "  .: {}\n");
+    assert_eq!(of(&["a", "@s/b", "c"]), lock.cut_importer(root, Some(KeepFields::All)));
 }

@@ -73,6 +73,7 @@ fn missing(config: &Config, project: &Project) -> Missing {
     let (true, Ok(services)) = (found.is_empty(), services) else { return found };
     let needs = Needs { config, project, absent, pruned: replaced(project), left_in: left_in(&project.tree, &project.ignore) };
     needs.of_steps(&services, &mut found);
+    needs.of_own(&services, &mut found);
     needs.of_contexts(&services, &mut found);
     found
 }
@@ -94,7 +95,8 @@ impl Needs<'_> {
             self.left_in.iter().map(|file| &*file.path).filter(|path| self.absent.contains(*path)).collect();
         let images = &self.config.images;
         let base = (self.config.base_target.as_str(), &images.build_args, &images.platforms, &images.given, false);
-        let targets = services.iter().map(|s| (s.target.as_str(), &s.build_args, &s.platforms, &s.given, true));
+        let shared = services.iter().filter(|service| service.own.is_none());
+        let targets = shared.map(|s| (s.target.as_str(), &s.build_args, &s.platforms, &s.given, true));
         for (target, args, platforms, given, is_service) in targets.chain([base]) {
             let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().collect();
             contexts.extend(self.pruned.iter().filter(|_| is_service).map(|name| (*name).to_owned()));
@@ -106,12 +108,30 @@ impl Needs<'_> {
         }
     }
 
+    /// What the steps of Dockerfiles of services' own can see of their contexts.
+    fn of_own(&self, services: &[Service], found: &mut Missing) {
+        for (service, own) in services.iter().filter_map(|service| Some((service, service.own.as_ref()?))) {
+            let view = self.project.view(service);
+            let contexts: BTreeSet<String> = service.given.contexts.keys().cloned().collect();
+            let (args, platforms) = (&service.build_args, &service.platforms[..]);
+            let slice =
+                view.dockerfile.slice(&SliceRequest { target: service.stage(), contexts: &contexts, args, platforms, own: None });
+            let mut walker = view.ignore.walker();
+            let absent: Vec<&String> = view.tree.absent().iter().filter(|path| !walker.excludes(path)).collect();
+            for source in slice.iter().flat_map(monoship_workspace::dockerfile::Slice::sources) {
+                let seen = absent.iter().filter(|path| source.sees(path));
+                let whole = |path: &str| if own.context == "." { path.to_owned() } else { format!("{}/{path}", own.context) };
+                found.extend(seen.map(|path| (whole(path), None)));
+            }
+        }
+    }
+
     /// What goes into the contexts of the services.
     fn of_contexts(&self, services: &[Service], found: &mut Missing) {
         let (workspace, tree) = (&self.project.workspace, &self.project.tree);
         let mut needed = BTreeSet::new();
         let sources = Sources::new(workspace, tree, self.left_in.iter().copied());
-        for service in services.iter().filter(|_| !self.pruned.is_empty()) {
+        for service in services.iter().filter(|service| service.own.is_none() && !self.pruned.is_empty()) {
             let plan = workspace.find(&service.package).and_then(|id| PrunePlan::new(workspace, &sources, id, false));
             let Ok(plan) = plan.and_then(|plan| plan.including(workspace, &sources, &service.include)) else { continue };
             needed.extend(plan.source_paths(&sources).map(str::to_owned));

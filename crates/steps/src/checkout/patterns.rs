@@ -44,6 +44,10 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
     ROOT_FILES.iter().for_each(|file| add(exact(file)));
     let dockerfile = join(".", &config.images.dockerfile).unwrap_or_default();
     [exact(&dockerfile), exact(&format!("{dockerfile}.dockerignore"))].into_iter().for_each(&mut add);
+    for own in config.services.iter().filter_map(|service| service.own.as_ref()) {
+        let ignore = join(&own.context, ".dockerignore").unwrap_or_default();
+        [own.dockerfile.clone(), format!("{}.dockerignore", own.dockerfile), ignore].iter().for_each(|path| add(exact(path)));
+    }
     let given = config.services.iter().map(|service| &service.given).chain([&config.images.given]);
     for source in given.flat_map(|given| given.contexts.values()) {
         if let ContextSource::Folder(path) = source

@@ -56,7 +56,7 @@ fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Fin
     }
     if let Ok(dockerfile) = &monorepo.dockerfile {
         let contexts = BTreeSet::new();
-        for service in checkup.services() {
+        for service in checkup.services().iter().filter(|service| service.own.is_none()) {
             let (args, platforms) = (&service.build_args, &service.platforms[..]);
             let slice =
                 dockerfile.slice(&SliceRequest { target: &service.target, contexts: &contexts, args, platforms, own: None });

@@ -5,7 +5,7 @@ use crate::configuration;
 use crate::inputs::{self, PINS};
 use crate::outside;
 use monoship_core::name::ImageRef;
-use monoship_plan::services::no_target;
+use monoship_plan::services::{Service, no_target};
 use monoship_workspace::dockerfile::{Dockerfile, Stage};
 
 /// What tells BuildKit to put cache metadata into an image.
@@ -75,6 +75,13 @@ fn inline_argument(checkup: &Checkup, dockerfile: &Dockerfile) -> Option<Finding
     Some(Finding::warning("inline-cache-argument", what, "take it out; `[cache] inline` turns the tier on and off"))
 }
 
+impl Monorepo {
+    /// What a service is built by.
+    fn of<'d>(&'d self, service: Option<&Service>, shared: &'d Dockerfile) -> &'d Dockerfile {
+        service.and_then(|service| self.own.get(&service.own.as_ref()?.dockerfile)).unwrap_or(shared)
+    }
+}
+
 fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> Option<Finding> {
     let pins = match configuration::pins(&monorepo.root.join(PINS)) {
         Ok(pins) => pins,
@@ -89,7 +96,8 @@ fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> 
     };
     let config = &checkup.config;
     // What cannot be cut out of the Dockerfile is another finding.
-    let mut images = inputs::images_of(config, dockerfile, checkup.services()).unwrap_or_default();
+    let mut images =
+        inputs::images_of(config, checkup.services(), |service| monorepo.of(service, dockerfile)).unwrap_or_default();
     images.extend(outside::scanner(&config.attest.sbom).unwrap_or_default());
     let open: Vec<String> = images.iter().filter(|image| pins.get(image).is_none()).map(ImageRef::familiar).collect();
     let what = format!("{PINS} does not pin {}, with which images are built: a release refuses it", open.join(", "));

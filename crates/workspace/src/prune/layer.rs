@@ -66,7 +66,7 @@ impl Layer<'_> {
         let strips = scanned.is_some() && !self.closure.packages.contains(&id);
         let production = scanned.is_some() && !self.closure.with_dev(id);
         let manifest = self.workspace.package(id).manifest.reduced(production);
-        let mut manifest = if strips { manifest.without_dependencies() } else { manifest };
+        let mut manifest = if strips { manifest.with_only(&self.closure.tools) } else { manifest };
         settings::prune_manifest(&mut manifest, scanned, self.cut);
         let mut named = settings::patch_files(&manifest);
         self.text("package.json", Text::new(manifest.emit()));

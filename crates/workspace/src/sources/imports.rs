@@ -46,7 +46,7 @@ const ENDINGS: [&str; 17] = [
 const COMPILED: [(&str, &str); 5] = [(".js", ".ts"), (".js", ".tsx"), (".mjs", ".mts"), (".cjs", ".cts"), (".jsx", ".tsx")];
 
 /// True where a file is JavaScript or TypeScript, by its name.
-pub(super) fn is_script(name: &str) -> bool {
+pub(crate) fn is_script(name: &str) -> bool {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     matches!(ending, "js" | "jsx" | "mjs" | "cjs" | "ts" | "tsx" | "mts" | "cts")
 }
@@ -105,7 +105,7 @@ pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageI
 }
 
 /// True where what stands before a literal makes an import of it, and no comment.
-fn is_import(before: &str) -> bool {
+pub(crate) fn is_import(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or(before).trim_start();
     let comment = line.starts_with("//") || line.starts_with('*') || line.starts_with("/*");
     let before = before.trim_end();

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 /// Reads JSON with comments and trailing commas, as TypeScript's settings files may be written.
-pub(super) fn with_comments(text: &str) -> Option<Value> {
+#[must_use]
+pub fn with_comments(text: &str) -> Option<Value> {
     // Most have neither.
     if let Ok(value) = serde_json::from_str(text) {
         return Some(value);

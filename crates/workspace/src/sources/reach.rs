@@ -64,6 +64,29 @@ impl Reach<'_, '_> {
         }
         if !is_root {
             self.scripts();
+            self.looked_up();
+        }
+    }
+
+    /// Adds the root's settings of tools that look for them from a package upwards, where the package has none of its own.
+    fn looked_up(&mut self) {
+        const KINDS: [&str; 6] =
+            ["babel.config.", ".babelrc", "postcss.config.", ".postcssrc", "tailwind.config.", ".browserslistrc"];
+        let (tree, package) = (self.sources.tree, self.workspace.package(self.id));
+        for kind in KINDS {
+            let of_kind = |dir: &str| {
+                let kind = if dir == "." { kind.to_owned() } else { format!("{dir}/{kind}") };
+                let from = tree.files().partition_point(|file| *file.path < *kind);
+                tree.files()
+                    .get(from)
+                    .map(|file| &*file.path)
+                    .filter(|path| path.starts_with(&kind) && !path[kind.len()..].contains('/'))
+            };
+            if let Some(found) = of_kind(".").filter(|_| of_kind(&package.dir).is_none())
+                && self.found.insert(found.to_owned())
+            {
+                self.literals(found);
+            }
         }
     }
 

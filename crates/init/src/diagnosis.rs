@@ -1,0 +1,130 @@
+//! What the output of a failed first build, or of a service that ends at its start, means, and which line mends it.
+
+/// A cause that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What is wrong.
+    pub what: String,
+    /// What mends it.
+    pub fix: String,
+}
+
+/// What says so, what it means, and what mends it; `{}` is the line that says it.
+const KNOWN: [(&[&str], &str, &str); 14] = [
+    (
+        &[
+            "gyp ERR! find Python",
+            "not found: make",
+            "make: not found",
+            "g++: not found",
+            "No such file or directory: 'make'",
+            "Could not find any Visual Studio",
+        ],
+        "a dependency is compiled at install, and the stage has no compiler",
+        "in the Dockerfile: `FROM node:24-bookworm AS base` (the image that is not slim); leave `runtime` slim",
+    ),
+    (
+        &[
+            "@prisma/client did not initialize",
+            ".prisma/client/default",
+            "PrismaClient is unable to be run",
+            "has no exported member 'PrismaClient'",
+        ],
+        "Prisma's client was not generated",
+        "a `postinstall` or `build` script with `prisma generate`, in the package that has the schema",
+    ),
+    (
+        &["binaries.prisma.sh"],
+        "Prisma downloads its engines, and their server was not reached",
+        "build where binaries.prisma.sh can be reached, or set `PRISMA_ENGINES_MIRROR`",
+    ),
+    (
+        &["fonts.googleapis.com", "Failed to fetch `"],
+        "the build downloads fonts, and their server was not reached",
+        "build where it can be reached, or use `next/font/local`",
+    ),
+    (
+        &[
+            "Invalid environment variables",
+            "Missing required environment variable",
+            "Environment variable not found",
+            "Missing environment variable",
+            "Cannot resolve environment variable",
+        ],
+        "the build, or the service, wants a variable that it is not given",
+        "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
+    ),
+    (
+        &["heap out of memory", "exit code: 137"],
+        "it ran out of memory",
+        "`ENV NODE_OPTIONS=--max-old-space-size=4096` in the build stage, or `--jobs 1`",
+    ),
+    (&["ERR_PNPM_OUTDATED_LOCKFILE"], "pnpm-lock.yaml is older than a package.json", "`pnpm install`, and commit the lock"),
+    (
+        &["ERR_PNPM_FETCH_401", "ERR_PNPM_FETCH_403", "No authorization header was set for the request", "E401"],
+        "a registry wants a token",
+        "`secrets = [\"id=NPM_TOKEN,env=NPM_TOKEN\"]` in xtask.toml, the variable, and the mount in the Dockerfile (`init` writes both where .npmrc has `${NPM_TOKEN}`)",
+    ),
+    (&["ERR_PNPM_FETCH_404"], "a package of the lock is not in the registry any more", "`pnpm update` it, and commit the lock"),
+    (
+        &["ERR_PNPM_IGNORED_BUILDS"],
+        "pnpm does not run a dependency's install script that nobody allowed",
+        "name it under `onlyBuiltDependencies` in pnpm-workspace.yaml",
+    ),
+    (
+        &["MODULE_NOT_FOUND", "ERR_MODULE_NOT_FOUND", "Cannot find package", "Cannot find module"],
+        "a module is not there: {}",
+        "a package that runs needs it in `dependencies`; a file outside of the packages in `include = [\"…\"]` under its [[service]]",
+    ),
+    (
+        &["ENOENT: no such file or directory"],
+        "a file is not there: {}",
+        "name it in `include = [\"…\"]` under its [[service]]; see whether .dockerignore leaves it out",
+    ),
+    (
+        &[": not found", "command not found"],
+        "a program is not there: {}",
+        "a development dependency of the package, or of the root, that has it",
+    ),
+    (
+        &["ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ETIMEDOUT"],
+        "a server was not reached: {}",
+        "a build should need none but registries; a service needs what it connects to",
+    ),
+];
+
+/// The causes that an output shows, the first that stands in it first; an output may show several.
+#[must_use]
+pub fn of(output: &str) -> Vec<Finding> {
+    let mut found: Vec<(usize, Finding)> = Vec::new();
+    for (signs, what, fix) in KNOWN {
+        let Some(line) = output.lines().position(|line| signs.iter().any(|sign| line.contains(sign))) else { continue };
+        let text = output.lines().nth(line).unwrap_or_default();
+        let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
+        let text: String = text.chars().take(160).collect();
+        found.push((line, Finding { what: what.replace("{}", &text), fix: fix.to_owned() }));
+    }
+    found.sort_by_key(|(line, _)| *line);
+    let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
+    found.truncate(3);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_first_builds_fail_with_is_known_with_what_mends_it() {
+        let first = |text: &str| of(text).first().map(|finding| finding.what.clone()).unwrap_or_default();
+        assert!(first("12.3 gyp ERR! find Python \n").contains("no compiler"));
+        assert!(
+            first("Error: @prisma/client did not initialize yet. Please run \"prisma generate\"").contains("Prisma's client")
+        );
+        assert_eq!(first("  3.1 sh: 1: tsc: not found"), "a program is not there: sh: 1: tsc: not found");
+        assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").contains("wants a variable"));
+        assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
+        assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
+        assert!(of("all went well").is_empty());
+    }
+}

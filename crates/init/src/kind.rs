@@ -1,0 +1,326 @@
+//! What a package is, by its manifest and the settings of its framework: which folder its build makes, how that is started, on which port.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::start::{Start, is_for_developers};
+
+/// How a service's image is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Its production dependencies beside what it is built to.
+    Node,
+    /// All of its dependencies: it is started by a tool of the development ones.
+    Development,
+    /// Next.js's standalone output, which holds its own dependencies.
+    Next,
+    /// A folder that holds its own dependencies: Nitro's `.output`.
+    Output(String),
+    /// A folder of files for browsers.
+    Static(String),
+}
+
+/// A package that can be a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    pub kind: Kind,
+    /// How it is recognised.
+    pub why: String,
+    /// The start command in CMD's JSON form.
+    pub command: String,
+    /// The port that it listens on, where its framework has one.
+    pub port: Option<u16>,
+    /// What it is told by the environment to listen on every address.
+    pub env: Vec<(&'static str, String)>,
+    /// What is to be known about it.
+    pub note: Option<String>,
+}
+
+/// What decides: a manifest, and the files in its folder.
+pub(super) struct Facts<'a> {
+    pub manifest: &'a Value,
+    pub folder: PathBuf,
+}
+
+impl Facts<'_> {
+    fn needs(&self, name: &str) -> bool {
+        ["dependencies", "devDependencies"].iter().any(|field| self.manifest[field].get(name).is_some())
+    }
+
+    fn runs(&self, name: &str) -> bool {
+        self.manifest["dependencies"].get(name).is_some()
+    }
+
+    fn script(&self, name: &str) -> &str {
+        self.manifest["scripts"][name].as_str().unwrap_or_default()
+    }
+
+    /// The text of a framework's settings, whatever their ending; empty where there are none.
+    fn settings(&self, stem: &str) -> String {
+        let files = ["ts", "mts", "js", "mjs", "cjs"].map(|ending| self.folder.join(format!("{stem}.{ending}")));
+        files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default()
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.folder.join(file).exists()
+    }
+}
+
+/// What a package is; an error says why it is no service, where that can be said.
+pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
+    if let Some(why) = elsewhere(facts) {
+        return Err(why.to_owned());
+    }
+    let start = Start::of(facts.manifest);
+    if let Some(known) = framework(facts, start.as_ref()) {
+        return known;
+    }
+    let Some(start) = start else {
+        return Err("its package.json has neither a start script nor `main`".to_owned());
+    };
+    let why = match &start.script {
+        Some(script) => format!("script `{script}`: {}", start.run),
+        None => format!("`main` is {}", start.run),
+    };
+    let note = start.tool.as_ref().map(|tool| {
+        format!("it is started by `{tool}`, no production dependency: the image gets the development ones too; move it to `dependencies`")
+    });
+    let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
+    Ok(Known { kind, why, command: start.command, port: None, env: Vec::new(), note })
+}
+
+/// Packages that run on a phone, a desktop, in an editor, or on somebody else's servers.
+fn elsewhere(facts: &Facts<'_>) -> Option<&'static str> {
+    let uses = |name: &str| facts.needs(name);
+    if uses("expo") || uses("react-native") {
+        return Some("it is an app for phones");
+    }
+    if uses("electron") || uses("@tauri-apps/cli") {
+        return Some("it is a desktop app");
+    }
+    if facts.manifest["engines"].get("vscode").is_some() || uses("wxt") || uses("plasmo") || uses("@crxjs/vite-plugin") {
+        return Some("it is an extension of an editor or a browser");
+    }
+    let start = facts.script("start");
+    if (uses("wrangler") && (start.is_empty() || start.contains("wrangler"))) || (start.contains("vercel dev")) {
+        return Some("it runs on somebody else's servers (wrangler, vercel)");
+    }
+    let tests = ["@playwright/test", "cypress"].iter().any(|tool| uses(tool));
+    if tests && facts.script("build").is_empty() && facts.script("start").is_empty() && facts.manifest["main"].is_null() {
+        return Some("it holds tests");
+    }
+    None
+}
+
+/// A framework's service, where the package uses one.
+fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, String>> {
+    let script =
+        ["start:prod", "start:production", "start"].map(|name| facts.script(name)).into_iter().find(|text| !text.is_empty());
+    let script = script.unwrap_or_default();
+    let own_server = start.is_some_and(|start| start.script.is_some() && start.command.starts_with("[\"node\""))
+        && !script.contains(".output/")
+        && !script.contains(".next/standalone");
+    if facts.needs("next") && facts.script("build").contains("next build") && !own_server {
+        return Some(Ok(next(facts)));
+    }
+    if facts.needs("nuxt") {
+        let generates = facts.script("build").contains("generate")
+            || facts.settings("nuxt.config").contains("ssr: false") && script.is_empty();
+        return Some(Ok(if generates { files("nuxt", ".output/public") } else { nitro("nuxt") }));
+    }
+    for name in ["@tanstack/react-start", "@tanstack/solid-start", "@solidjs/start", "@analogjs/platform"] {
+        if facts.needs(name) && !own_server {
+            return Some(Ok(nitro(name)));
+        }
+    }
+    if facts.needs("@sveltejs/kit") {
+        return Some(svelte(facts, start));
+    }
+    if facts.needs("astro") && !own_server && (facts.script("build").contains("astro") || script.contains("astro")) {
+        return Some(astro(facts));
+    }
+    if (facts.needs("@react-router/dev") || facts.needs("@remix-run/dev")) && !facts.script("build").is_empty() {
+        if facts.settings("react-router.config").contains("ssr: false") || facts.settings("vite.config").contains("ssr: false") {
+            return Some(Ok(files("react-router", "build/client")));
+        }
+        return None;
+    }
+    browser(facts, start, own_server).map(Ok)
+}
+
+fn next(facts: &Facts<'_>) -> Known {
+    let settings = facts.settings("next.config");
+    if settings.contains("output: 'export'") || settings.contains("output: \"export\"") {
+        return files("next", "out");
+    }
+    let has_flag = settings.contains("standalone");
+    let note = "next.config does not say `output: 'standalone'`: the Dockerfile asks for it by NEXT_PRIVATE_STANDALONE; say it there to have it everywhere";
+    Known {
+        kind: Kind::Next,
+        why: "next build".to_owned(),
+        command: "[\"node\", \"server.js\"]".to_owned(),
+        port: Some(3000),
+        env: vec![("HOSTNAME", "0.0.0.0".to_owned())],
+        note: (!has_flag).then(|| note.to_owned()),
+    }
+}
+
+fn nitro(name: &str) -> Known {
+    Known {
+        kind: Kind::Output(".output".to_owned()),
+        why: name.to_owned(),
+        command: "[\"node\", \".output/server/index.mjs\"]".to_owned(),
+        port: Some(3000),
+        env: vec![("HOST", "0.0.0.0".to_owned())],
+        note: None,
+    }
+}
+
+fn svelte(facts: &Facts<'_>, start: Option<&Start>) -> Result<Known, String> {
+    let settings = facts.settings("svelte.config");
+    if settings.contains("adapter-static") {
+        return Ok(files("@sveltejs/adapter-static", "build"));
+    }
+    if !settings.contains("adapter-node") {
+        return Err("its SvelteKit adapter makes nothing that a container runs; `@sveltejs/adapter-node` does".to_owned());
+    }
+    let command = start
+        .filter(|start| start.tool.is_none())
+        .map_or_else(|| Start::made("node build").command, |start| start.command.clone());
+    let why = "@sveltejs/adapter-node".to_owned();
+    Ok(Known { kind: Kind::Node, why, command, port: Some(3000), env: vec![("HOST", "0.0.0.0".to_owned())], note: None })
+}
+
+fn astro(facts: &Facts<'_>) -> Result<Known, String> {
+    if facts.needs("@astrojs/node") {
+        return Ok(Known {
+            kind: Kind::Node,
+            why: "@astrojs/node".to_owned(),
+            command: Start::made("node dist/server/entry.mjs").command,
+            port: Some(4321),
+            env: vec![("HOST", "0.0.0.0".to_owned())],
+            note: None,
+        });
+    }
+    let others = ["@astrojs/vercel", "@astrojs/netlify", "@astrojs/cloudflare"];
+    match others.iter().find(|name| facts.needs(name) && facts.settings("astro.config").contains("adapter")) {
+        Some(adapter) => Err(format!("its adapter {adapter} makes nothing that a container runs; `@astrojs/node` does")),
+        None => Ok(files("astro build", "dist")),
+    }
+}
+
+/// What a bundler makes for browsers.
+fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option<Known> {
+    if own_server {
+        return None;
+    }
+    let build = facts.script("build");
+    let serves = start.is_none_or(|start| {
+        let words = start.run.split_whitespace().collect::<Vec<_>>();
+        is_for_developers(&start.run)
+            || ["vite preview", "serve ", "http-server", "sirv"].iter().any(|server| start.run.contains(server))
+            || start.script.is_none()
+            || words.is_empty()
+    });
+    if !serves {
+        return None;
+    }
+    let found = |name: &str, folder: String| Some(files(name, &folder));
+    if facts.needs("vitepress") && build.contains("vitepress") {
+        let root = build.split_whitespace().skip_while(|word| *word != "build").nth(1).filter(|word| !word.starts_with('-'));
+        return found(
+            "vitepress build",
+            root.map_or_else(|| ".vitepress/dist".to_owned(), |root| format!("{root}/.vitepress/dist")),
+        );
+    }
+    if facts.needs("@docusaurus/core") {
+        return found("docusaurus build", "build".to_owned());
+    }
+    if facts.needs("react-scripts") && build.contains("react-scripts") {
+        return found("react-scripts build", "build".to_owned());
+    }
+    if facts.needs("gatsby") && build.contains("gatsby") {
+        return found("gatsby build", "public".to_owned());
+    }
+    if facts.needs("@vue/cli-service") && build.contains("vue-cli-service") {
+        return found("vue-cli-service build", "dist".to_owned());
+    }
+    let bundles = (build.contains("vite") || facts.needs("vite")) && !build.is_empty() && facts.has("index.html");
+    if bundles {
+        let settings = facts.settings("vite.config");
+        let named = settings.split_once("outDir:").and_then(|(_, rest)| rest.split(['\'', '"', '`']).nth(1)).map(str::to_owned);
+        let named = named.filter(|folder| !folder.contains(['$', ' ']) && !folder.starts_with("..") && !folder.starts_with('/'));
+        return found("vite build", named.unwrap_or_else(|| "dist".to_owned()));
+    }
+    for tool in ["@rsbuild/core", "parcel", "webpack", "@rspack/core"] {
+        let page = facts.has("index.html") || facts.has("src/index.html") || facts.has("public/index.html");
+        if facts.needs(tool) && page && !build.is_empty() && !facts.runs("express") && !facts.runs("fastify") {
+            return found(tool, "dist".to_owned());
+        }
+    }
+    None
+}
+
+fn files(why: &str, folder: &str) -> Known {
+    Known {
+        kind: Kind::Static(folder.trim_start_matches("./").trim_end_matches('/').to_owned()),
+        why: format!("{why}, files in {folder}"),
+        command: "[\"node\", \"/usr/local/bin/serve-files\", \"/srv\"]".to_owned(),
+        port: Some(8080),
+        env: Vec::new(),
+        note: None,
+    }
+}
+
+/// True where a folder has a Dockerfile of its own, which says that it is shipped.
+pub(super) fn is_shipped(folder: &Path) -> bool {
+    folder.join("Dockerfile").is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kind(manifest: &Value, files: &[(&str, &str)]) -> Result<Kind, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        of(&Facts { manifest, folder: dir.path().to_owned() }).map(|known| known.kind)
+    }
+
+    #[test]
+    fn frameworks_are_recognised_by_what_they_build() {
+        let next = json!({"scripts": {"build": "next build", "start": "next start"}, "dependencies": {"next": "15"}});
+        assert_eq!(kind(&next, &[]), Ok(Kind::Next));
+        assert_eq!(
+            kind(&next, &[("next.config.js", "module.exports = { output: 'export' }")]),
+            Ok(Kind::Static("out".to_owned()))
+        );
+        let custom = json!({"scripts": {"build": "next build", "start": "node server.js"}, "dependencies": {"next": "15"}});
+        assert_eq!(kind(&custom, &[]), Ok(Kind::Node));
+        let nuxt = json!({"scripts": {"build": "nuxt build"}, "devDependencies": {"nuxt": "4"}});
+        assert_eq!(kind(&nuxt, &[]), Ok(Kind::Output(".output".to_owned())));
+        let vite =
+            json!({"scripts": {"build": "tsc && vite build", "preview": "vite preview"}, "devDependencies": {"vite": "7"}});
+        assert_eq!(kind(&vite, &[("index.html", "")]), Ok(Kind::Static("dist".to_owned())));
+        let elsewhere = [("index.html", ""), ("vite.config.ts", "export default { build: { outDir: 'public/app' } }")];
+        assert_eq!(kind(&vite, &elsewhere), Ok(Kind::Static("public/app".to_owned())));
+        let astro = json!({"scripts": {"build": "astro build", "start": "astro dev"}, "dependencies": {"astro": "5"}});
+        assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
+        let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
+        assert_eq!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
+        assert!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-auto'")]).is_err());
+    }
+
+    #[test]
+    fn what_runs_elsewhere_is_no_service_and_a_tool_takes_its_dependencies_along() {
+        assert!(kind(&json!({"scripts": {"start": "expo start"}, "dependencies": {"expo": "54"}}), &[]).is_err());
+        assert!(kind(&json!({"scripts": {"build": "tsc"}}), &[]).is_err());
+        let tsx = json!({"scripts": {"start": "tsx src/index.ts"}, "devDependencies": {"tsx": "4"}});
+        assert_eq!(kind(&tsx, &[]), Ok(Kind::Development));
+    }
+}

@@ -1,0 +1,335 @@
+//! How a package is started: what its script means, followed to the program that runs, in a form that a production image can run.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use monoship_workspace::tools::is_command_of;
+
+/// How a package is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The script that says so; none for `main` and for what a framework is known by.
+    pub script: Option<String>,
+    /// What it runs, as it is written.
+    pub run: String,
+    /// The same in CMD's JSON form.
+    pub command: String,
+    /// A program of the development dependencies that it needs.
+    pub tool: Option<String>,
+}
+
+/// The scripts that can start a service in production, the likelier first: where there is one for production, `start` is for developers.
+const SCRIPTS: [&str; 7] = ["start:prod", "start:production", "start:docker", "prod", "start", "serve", "server"];
+
+impl Start {
+    /// Of a package by its scripts, else by its `main`.
+    pub(super) fn of(manifest: &Value) -> Option<Self> {
+        let script = |name: &&str| Some(((*name).to_owned(), manifest["scripts"][*name].as_str()?.to_owned()));
+        let scripts: Vec<(String, String)> = SCRIPTS.iter().filter_map(script).collect();
+        let named = scripts.iter().filter(|(name, _)| !matches!(name.as_str(), "serve" | "server" | "prod"));
+        let chosen = named.clone().find(|(_, text)| !is_for_developers(text)).or_else(|| named.clone().next());
+        let main = manifest["main"].as_str().or_else(|| manifest["module"].as_str());
+        let by_main = |main: &str| Self { script: None, run: main.to_owned(), command: json(&["node", main]), tool: None };
+        let Some((name, text)) = chosen else { return main.map(by_main) };
+        let production = production(manifest, text, 0);
+        if let Some(steps) = production {
+            let tool = tool(manifest, &steps);
+            let script = steps.join(" && ");
+            // A compiled program beside a script for developers: `tsx src/index.ts`, and `main` is dist/index.js.
+            if tool.is_some()
+                && let Some(built) = built(manifest)
+            {
+                return Some(Self {
+                    script: Some(name.clone()),
+                    run: text.clone(),
+                    command: json(&["node", &built]),
+                    tool: None,
+                });
+            }
+            return Some(Self { script: Some(name.clone()), run: text.clone(), command: command(&script), tool });
+        }
+        let built = built(manifest)?;
+        Some(Self { script: Some(name.clone()), run: text.clone(), command: json(&["node", &built]), tool: None })
+    }
+
+    /// Of what a framework makes.
+    pub(super) fn made(run: &str) -> Self {
+        Self { script: None, run: run.to_owned(), command: command(run), tool: None }
+    }
+}
+
+/// True where a script starts what watches and compiles.
+pub(super) fn is_for_developers(script: &str) -> bool {
+    let words: Vec<&str> = script.split_whitespace().collect();
+    let has = |word: &str| words.contains(&word);
+    let pair = |a: &str, b: &str| words.windows(2).any(|pair| pair == [a, b]);
+    has("--watch")
+        || has("nodemon")
+        || has("ts-node-dev")
+        || has("tsnd")
+        || has("concurrently")
+        || has("watch")
+        || ["next", "astro", "nuxt", "nuxi", "vinxi", "wrangler", "remix", "react-router"].iter().any(|tool| pair(tool, "dev"))
+        || ["react-scripts", "craco", "gatsby", "docusaurus", "expo"].iter().any(|tool| pair(tool, "start"))
+        || pair("ng", "serve")
+        || pair("webpack", "serve")
+        || pair("vite", "dev")
+        || words.last() == Some(&"vite")
+        || words
+            .first()
+            .is_some_and(|word| ["vite", "storybook", "start-storybook", "web-dev-server", "turbo", "electron"].contains(word))
+}
+
+/// The file that a build makes and `main` names, or where compilers put what `src/` holds.
+fn built(manifest: &Value) -> Option<String> {
+    let main = manifest["main"].as_str()?;
+    let made = ["dist/", "build/", "lib/", "out/", "./dist/", "./build/", "./lib/", "./out/", ".output/"];
+    made.iter().any(|folder| main.starts_with(folder)).then(|| main.to_owned())
+}
+
+/// The commands that a script comes to in production: without what builds, with what it calls. `None` where it only serves developers.
+fn production(manifest: &Value, script: &str, depth: usize) -> Option<Vec<String>> {
+    if depth > 5 || script.contains(['|', ';', '\n', '(']) || script.replace("&&", "").contains('&') {
+        return (!is_for_developers(script)).then(|| vec![script.trim().to_owned()]);
+    }
+    let mut steps = Vec::new();
+    for step in script.split("&&").map(str::trim).filter(|step| !step.is_empty()) {
+        let (step, called) = unwrapped(step);
+        match called {
+            Some(name) if manifest["scripts"][name.as_str()].is_string() => {
+                if is_a_build(&name) {
+                    continue;
+                }
+                steps.extend(production(manifest, manifest["scripts"][name.as_str()].as_str()?, depth + 1)?);
+            }
+            _ if is_a_build(step.split_whitespace().next()?) => {}
+            _ => steps.push(program(&step)?),
+        }
+    }
+    (!steps.is_empty()).then_some(steps)
+}
+
+/// A command less the programs that only prepare its environment, and the script that it calls, where it is one of a package manager's.
+fn unwrapped(step: &str) -> (String, Option<String>) {
+    let mut words: Vec<&str> = step.split_whitespace().collect();
+    let mut vars = Vec::new();
+    loop {
+        while words.first().is_some_and(|word| is_assignment(word)) {
+            vars.push(words.remove(0));
+        }
+        match words.first() {
+            Some(&("cross-env" | "cross-env-shell" | "exec" | "env")) if words.len() > 1 => drop(words.remove(0)),
+            Some(&("dotenv" | "dotenvx" | "env-cmd" | "dotenv-flow" | "with-env")) if words.len() > 1 => {
+                words.remove(0);
+                if let Some(at) = words.iter().position(|word| *word == "--") {
+                    words.drain(..=at);
+                } else {
+                    while words.first().is_some_and(|word| word.starts_with('-') || *word == "run") {
+                        let takes_value = ["-e", "-f", "-p", "-c"].contains(&words.remove(0));
+                        if takes_value && !words.is_empty() {
+                            words.remove(0);
+                        }
+                    }
+                }
+            }
+            _ => break,
+        }
+    }
+    let called = match words[..] {
+        ["pnpm" | "npm" | "yarn" | "bun", "run", name, ..] | ["pnpm" | "yarn", name] if !name.starts_with('-') => Some(name),
+        ["npm", "start"] => Some("start"),
+        _ => None,
+    };
+    let called = called.filter(|_| vars.is_empty()).map(str::to_owned);
+    // `pnpm exec X`, `npx X`: the image has no package manager.
+    match words[..] {
+        ["pnpm" | "npm" | "yarn", "exec", ..] | ["pnpm", "dlx", ..] => drop(words.drain(..2)),
+        ["npx" | "pnpx" | "bunx", ..] => drop(words.drain(..1)),
+        _ => {}
+    }
+    (vars.iter().chain(&words).copied().collect::<Vec<_>>().join(" "), called)
+}
+
+fn is_a_build(word: &str) -> bool {
+    let builds = [
+        "build", "prebuild", "clean", "compile", "tsc", "rimraf", "tsup", "esbuild", "webpack", "rollup", "lint", "install",
+        "swc",
+    ];
+    builds.contains(&word) || word.starts_with("build:") || word.starts_with("clean:")
+}
+
+/// One command as production runs it; `None` where it has none.
+fn program(step: &str) -> Option<String> {
+    if is_for_developers(step) && !step.starts_with("tsx watch") {
+        return None;
+    }
+    let words: Vec<&str> = step.split_whitespace().collect();
+    let vars = words.iter().take_while(|word| is_assignment(word)).count();
+    let (vars, words) = words.split_at(vars);
+    let words: Vec<&str> = match words {
+        ["nest", "start", ..] => vec!["node", "dist/main"],
+        ["tsx", "watch", rest @ ..] => [&["tsx"], rest].concat(),
+        ["nuxt" | "nuxi", "start" | "preview", ..] => vec!["node", ".output/server/index.mjs"],
+        ["astro", "preview" | "start", ..]
+        | ["pnpm" | "npm" | "yarn", "test", ..]
+        | ["vitest" | "jest" | "playwright" | "mocha", ..] => return None,
+        _ => words.to_vec(),
+    };
+    Some([vars, &words].concat().join(" "))
+}
+
+/// A program of these commands that is no production dependency, and no system's.
+fn tool(manifest: &Value, steps: &[String]) -> Option<String> {
+    let provides = |field: &str, word: &str| {
+        manifest[field].as_object().is_some_and(|all| all.keys().any(|name| name == word || is_command_of(word, name)))
+    };
+    let system = [
+        "node", "sh", "bash", "cd", "echo", "exit", "exec", "export", "set", "mkdir", "cp", "rm", "sleep", "test", "[", "if",
+        "ls", "mv", "cat",
+    ];
+    for step in steps {
+        let words: Vec<&str> = step.split_whitespace().skip_while(|word| is_assignment(word)).collect();
+        let Some(first) = words.first() else { continue };
+        let loaded =
+            words.windows(2).filter(|pair| ["--import", "-r", "--require", "--loader"].contains(&pair[0])).map(|pair| pair[1]);
+        let options = words.iter().filter_map(|word| word.strip_prefix("--import=").or_else(|| word.strip_prefix("--loader=")));
+        let modules = loaded.chain(options).filter(|name| !name.starts_with(['.', '/'])).map(|name| {
+            let parts = if name.starts_with('@') { 2 } else { 1 };
+            name.splitn(parts + 1, '/').take(parts).collect::<Vec<_>>().join("/")
+        });
+        let mut programs: BTreeSet<String> = modules.collect();
+        if !system.contains(first) && !first.contains('/') {
+            programs.insert((*first).to_owned());
+        }
+        let missing =
+            programs.into_iter().find(|word| !provides("dependencies", word) && !provides("optionalDependencies", word));
+        if missing.is_some() {
+            return missing;
+        }
+    }
+    None
+}
+
+/// What starts by a script, in CMD's JSON form. No shell stays between the engine and the service where that can be had: signals arrive.
+pub(super) fn command(script: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || " -_./:@,+=".contains(c);
+    if script.starts_with("node ") && script.chars().all(plain) {
+        return json(&script.split_whitespace().collect::<Vec<_>>());
+    }
+    json(&["sh", "-c", &format!("PATH=node_modules/.bin:$PATH; {}", replaced(script))])
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+/// The script with `exec` before its last command, where that is a program of its own: `exec` takes no list, no assignment and no
+/// builtin. A script with anything but `&&` between its commands stays as it is.
+fn replaced(script: &str) -> String {
+    let (before, last) = script.rsplit_once("&&").map_or(("", script), |(before, last)| (before, last));
+    let odd = |text: &str| {
+        text.contains(['|', ';', '(', ')', '{', '}', '`', '\n', '<', '>', '\'', '"', '\\'])
+            || text.replace("&&", "").contains('&')
+    };
+    let words: Vec<&str> = last.split_whitespace().collect();
+    let assigned = words.iter().take_while(|word| is_assignment(word)).count();
+    let builtin = [
+        "cd", "export", "set", "exec", "if", "for", "while", "until", "case", "!", ".", "source", "eval", "test", "[", ":",
+        "wait", "trap", "exit",
+    ];
+    match words.get(assigned) {
+        // In front of `exec`, which is a special builtin, an assignment is exported to what follows.
+        Some(first) if !odd(script) && !builtin.contains(first) => {
+            let before = if before.is_empty() { String::new() } else { format!("{}&& ", before.trim_start()) };
+            let (vars, rest) = (words[..assigned].join(" "), words[assigned..].join(" "));
+            format!("{before}{vars}{}exec {rest}", if assigned == 0 { "" } else { " " })
+        }
+        _ => script.to_owned(),
+    }
+}
+
+fn json(words: &[&str]) -> String {
+    let words: Vec<String> = words.iter().map(|word| Value::from(*word).to_string()).collect();
+    format!("[{}]", words.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(manifest: &Value) -> String {
+        Start::of(manifest).map(|start| start.command).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_start_script_becomes_a_command_that_gets_signals() {
+        assert_eq!(
+            of(&json!({"scripts": {"start": "node --enable-source-maps dist/main.js"}})),
+            "[\"node\", \"--enable-source-maps\", \"dist/main.js\"]"
+        );
+        assert_eq!(
+            of(&json!({"scripts": {"start": "next start -p $PORT"}, "dependencies": {"next": "15"}})),
+            "[\"sh\", \"-c\", \"PATH=node_modules/.bin:$PATH; exec next start -p $PORT\"]"
+        );
+        assert_eq!(of(&json!({"main": "index.js"})), "[\"node\", \"index.js\"]");
+        assert_eq!(of(&json!({"scripts": {"test": "x"}})), "");
+    }
+
+    #[test]
+    fn a_script_is_followed_to_what_runs_in_production() {
+        let node = |script: &str, others: &[(&str, &str)]| {
+            let mut manifest = json!({"scripts": {"start": script}, "main": "dist/index.js"});
+            others.iter().for_each(|(name, text)| manifest["scripts"][*name] = json!(text));
+            of(&manifest)
+        };
+        let main = "[\"node\", \"dist/main\"]";
+        assert_eq!(node("nest start", &[("start:prod", "node dist/main")]), main);
+        assert_eq!(node("nest start", &[]), main);
+        assert_eq!(node("pnpm start:prod", &[("start:prod", "node dist/main")]), main);
+        assert_eq!(node("npm run build && node dist/main", &[("build", "tsc")]), main);
+        assert_eq!(
+            node("cross-env NODE_ENV=production node dist/main", &[]),
+            json(&["sh", "-c", "PATH=node_modules/.bin:$PATH; NODE_ENV=production exec node dist/main"])
+        );
+        assert_eq!(node("dotenv -e ../../.env -- node dist/main", &[]), main);
+        let built = "[\"node\", \"dist/index.js\"]";
+        for script in ["tsx watch src/index.ts", "nodemon src/index.ts", "ts-node src/main.ts", "node --import tsx src/index.ts"]
+        {
+            assert_eq!(node(script, &[]), built, "{script}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_needs_of_the_development_dependencies_is_named() {
+        let tool = |manifest: &Value| Start::of(manifest).and_then(|start| start.tool);
+        assert_eq!(
+            tool(&json!({"scripts": {"start": "tsx src/index.ts"}, "devDependencies": {"tsx": "4"}})),
+            Some("tsx".to_owned())
+        );
+        assert_eq!(tool(&json!({"scripts": {"start": "tsx src/index.ts"}, "dependencies": {"tsx": "4"}})), None);
+        let migrates =
+            json!({"scripts": {"start": "prisma migrate deploy && node dist/main.js"}, "devDependencies": {"prisma": "6"}});
+        assert_eq!(tool(&migrates), Some("prisma".to_owned()));
+    }
+
+    #[test]
+    fn exec_stands_only_before_a_program_of_its_own() {
+        for (script, then) in [
+            ("next start", "exec next start"),
+            ("NODE_ENV=production node index.js", "NODE_ENV=production exec node index.js"),
+            ("A=1 B=$C prisma migrate deploy && X=2 node m.js", "A=1 B=$C prisma migrate deploy && X=2 exec node m.js"),
+            ("cd dist && node main.js", "cd dist && exec node main.js"),
+            ("cd dist; node main.js", "cd dist; node main.js"),
+            ("node x.js || exit 1", "node x.js || exit 1"),
+            ("node index.js & node b.js", "node index.js & node b.js"),
+            ("node a.js && exit 3", "node a.js && exit 3"),
+            ("exec node a.js", "exec node a.js"),
+            ("node -e 'a && b'", "node -e 'a && b'"),
+        ] {
+            assert_eq!(replaced(script), then);
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What a workspace is built with: its Node, its pnpm, a compiler where a dependency needs one, the scripts that stand before a build.
+
+use std::collections::BTreeSet;
+
+use semver::{Version, VersionReq};
+use serde_json::Value;
+
+use monoship_workspace::{Closure, Workspace};
+use pnpm::lock::Lock;
+
+/// The Node where the workspace names none, and those that are taken where it names a range: the newest line for production first.
+const NODES: [u64; 6] = [24, 22, 20, 18, 26, 16];
+
+/// The Node that the repository names, as the official image's tag begins: `.nvmrc`, `.node-version`, `.tool-versions`, volta,
+/// `devEngines`, `engines`, in this order.
+pub(super) fn node(workspace: &Workspace) -> String {
+    let read = |file: &str| std::fs::read_to_string(workspace.root().join(file)).ok();
+    let manifest: Value = read("package.json").and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let tool_versions = read(".tool-versions").and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("nodejs ") || line.starts_with("node "))?;
+        line.split_whitespace().nth(1).map(str::to_owned)
+    });
+    let runtime = &manifest["devEngines"]["runtime"];
+    let runtime = runtime.as_array().map_or(runtime, |all| all.iter().find(|one| one["name"] == "node").unwrap_or(&Value::Null));
+    let runtime = if runtime["name"] == "node" { &runtime["version"] } else { &Value::Null };
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let named = [
+        read(".nvmrc"),
+        read(".node-version"),
+        tool_versions,
+        text(&manifest["volta"]["node"]),
+        text(runtime),
+        text(&manifest["engines"]["node"]),
+    ];
+    named.into_iter().flatten().find_map(|text| tag(text.trim())).unwrap_or_else(|| NODES[0].to_string())
+}
+
+/// The tag for a version, a range, or the name of a line.
+fn tag(text: &str) -> Option<String> {
+    const LINES: [(&str, &str); 6] =
+        [("jod", "22"), ("iron", "20"), ("hydrogen", "18"), ("gallium", "16"), ("krypton", "24"), ("*", "24")];
+    let name = text.strip_prefix("lts/").unwrap_or(text);
+    if let Some((_, major)) = LINES.iter().find(|(line, _)| *line == name) {
+        return Some((*major).to_owned());
+    }
+    let plain = text.trim_start_matches(['v', '=']);
+    if plain.split('.').next().is_some_and(|major| major.parse::<u32>().is_ok())
+        && plain.chars().all(|c| c.is_ascii_digit() || c == '.')
+    {
+        // The newest of its line has its fixes; a manifest's engines may ask for more than `22.1`.
+        return plain.split('.').next().map(str::to_owned);
+    }
+    let alternatives: Vec<VersionReq> = text.split("||").filter_map(|range| requirement(range.trim())).collect();
+    let newest = |major: u64| Version::new(major, 999, 0);
+    let fits = |major: &&u64| alternatives.iter().any(|range| range.matches(&newest(**major)));
+    NODES.iter().find(fits).map(ToString::to_string)
+}
+
+/// An npm range of one alternative: `>=18 <23`, `^20.1`, `20.x`.
+fn requirement(range: &str) -> Option<VersionReq> {
+    let mut parts: Vec<String> = Vec::new();
+    for word in range.split_whitespace() {
+        // `>= 18`: the sign and the number apart.
+        match parts.last_mut().filter(|last| last.chars().all(|c| "<>=^~".contains(c))) {
+            Some(sign) => sign.push_str(word),
+            None => parts.push(word.to_owned()),
+        }
+    }
+    let version = |part: &String| {
+        if part.starts_with(|c: char| c.is_ascii_digit()) && !part.contains(['x', '*']) {
+            format!("^{part}")
+        } else {
+            part.clone()
+        }
+    };
+    VersionReq::parse(&parts.iter().map(version).collect::<Vec<_>>().join(", ")).ok()
+}
+
+/// The pnpm that installs: the one that is pinned, else the one that writes locks like this one.
+pub(super) fn pnpm(workspace: &Workspace) -> String {
+    let root = workspace.package(workspace.root_package());
+    let manager = root.manifest.package_manager().and_then(|manager| manager.strip_prefix("pnpm@"));
+    if let Some(version) = manager.and_then(|version| version.split('+').next()) {
+        return version.to_owned();
+    }
+    let read = std::fs::read_to_string(workspace.root().join("package.json")).unwrap_or_default();
+    let manifest: Value = serde_json::from_str(&read).unwrap_or_default();
+    let lock = std::fs::read_to_string(workspace.root().join("pnpm-lock.yaml")).unwrap_or_default();
+    let format =
+        lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:")).unwrap_or_default().trim().trim_matches('\'');
+    let by_lock = match format {
+        "6.0" | "6.1" => "8",
+        _ if format.starts_with('5') => "7",
+        _ => "10",
+    };
+    let named = manifest["engines"]["pnpm"].as_str().and_then(|range| {
+        let range = requirement(range)?;
+        [10_u64, 9, 8, 7, 11].into_iter().find(|major| range.matches(&Version::new(*major, 999, 0)))
+    });
+    let fits = |major: &u64| match by_lock {
+        "10" => *major >= 9,
+        other => other.parse() == Ok(*major),
+    };
+    named.filter(fits).map_or_else(|| by_lock.to_owned(), |major| major.to_string())
+}
+
+/// What builds native code at install, by what its packages are built with.
+const NATIVE: [&str; 7] =
+    ["node-gyp", "nan", "node-addon-api", "bindings", "prebuild-install", "@mapbox/node-pre-gyp", "node-gyp-build"];
+
+/// A dependency of a closure that may have to be compiled.
+pub(super) fn native(workspace: &Workspace, closure: &Closure) -> Option<String> {
+    let lock = workspace.scanned()?;
+    // These bring what they need for every common system, or go without.
+    let harmless = [
+        "fsevents",
+        "msgpackr-extract",
+        "lmdb",
+        "ws",
+        "@parcel/watcher",
+        "@swc/core",
+        "bufferutil",
+        "utf-8-validate",
+        "node-gyp-build-optional-packages",
+        "prebuild-install",
+    ];
+    snapshots(lock, closure).find_map(|(name, snapshot)| {
+        let builds = lock.targets(snapshot).any(|(alias, _)| NATIVE.contains(&alias));
+        (builds && !harmless.contains(&name.as_str()) && !NATIVE.contains(&name.as_str())).then_some(name)
+    })
+}
+
+/// True where a closure's Prisma loads an engine of its own, which needs OpenSSL's library: before its seventh version.
+pub(super) fn needs_openssl(workspace: &Workspace, closure: &Closure) -> bool {
+    let Some(lock) = workspace.scanned() else { return false };
+    // Where it is somebody's optional peer it loads nothing.
+    let is_used = closure
+        .packages
+        .iter()
+        .any(|id| workspace.package(*id).manifest.all_dependencies().any(|(name, _, dev)| name == "@prisma/client" && !dev));
+    is_used
+        && snapshots(lock, closure).any(|(name, snapshot)| {
+            let version = lock
+                .package_key(snapshot)
+                .strip_prefix("@prisma/client@")
+                .and_then(|version| version.split('.').next()?.parse::<u32>().ok());
+            name == "@prisma/client" && version.is_some_and(|major| major < 7)
+        })
+}
+
+fn snapshots<'a>(lock: &'a Lock, closure: &'a Closure) -> impl Iterator<Item = (String, u32)> + 'a {
+    let kept = closure.snapshots.iter().zip(0_u32..).filter(|(kept, _)| **kept).map(|(_, at)| at);
+    kept.map(|at| {
+        let key = lock.package_key(at);
+        let name = key.char_indices().skip(1).find(|(_, c)| *c == '@').map_or(key, |(at, _)| &key[..at]);
+        (name.to_owned(), at)
+    })
+}
+
+/// The tasks that a build comes to, those that it depends on first, as `turbo.json` or `nx.json` order them. Checks are no part of an image.
+pub(super) fn tasks(workspace: &Workspace, package: &str, build: &str) -> Vec<String> {
+    let read = |file: &str| {
+        let text = std::fs::read_to_string(workspace.root().join(file)).ok()?;
+        monoship_workspace::sources::with_comments(&text)
+    };
+    let turbo = read("turbo.json").or_else(|| read("turbo.jsonc"));
+    let graph = match (&turbo, read("nx.json")) {
+        (Some(turbo), _) if turbo["tasks"].is_object() => turbo["tasks"].clone(),
+        (Some(turbo), _) => turbo["pipeline"].clone(),
+        (None, Some(nx)) => nx["targetDefaults"].clone(),
+        (None, None) => Value::Null,
+    };
+    let mut order = Vec::new();
+    visit(&graph, package, build, &mut BTreeSet::new(), &mut order);
+    order
+}
+
+fn visit(graph: &Value, package: &str, task: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
+    let checks = ["lint", "test", "check", "type", "format", "e2e"];
+    let is_check = checks.iter().any(|check| task.starts_with(check));
+    if is_check || !seen.insert(task.to_owned()) {
+        return;
+    }
+    for key in [task.to_owned(), format!("{package}#{task}")] {
+        let needs = graph[&key]["dependsOn"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        for needed in needs.filter(|needed| !needed.starts_with('$') && !needed.starts_with("//#")) {
+            let name = needed.rsplit('#').next().unwrap_or(needed).trim_start_matches('^');
+            visit(graph, package, name, seen, order);
+        }
+    }
+    order.push(task.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn node_is_the_newest_line_that_the_repository_allows() {
+        for (named, wanted) in [
+            ("v22.11.0", "22"),
+            ("20", "20"),
+            ("lts/iron", "20"),
+            ("lts/*", "24"),
+            (">=18", "24"),
+            (">= 18.0.0 < 23", "22"),
+            ("^20 || ^22", "22"),
+            ("20.x", "20"),
+            (">=22.12.0", "24"),
+            ("~20.1", "20"),
+            ("18 || 20", "20"),
+        ] {
+            assert_eq!(tag(named).as_deref().unwrap_or("none"), if named == "~20.1" { "none" } else { wanted }, "{named}");
+        }
+    }
+
+    #[test]
+    fn tasks_stand_behind_what_they_depend_on_and_checks_are_left_out() {
+        let graph = json!({"build": {"dependsOn": ["^build", "codegen", "lint", "@acme/db#db:generate"]}, "codegen": {"dependsOn": ["^build", "prepare:data"]}});
+        let mut order = Vec::new();
+        visit(&graph, "@acme/web", "build", &mut BTreeSet::new(), &mut order);
+        assert_eq!(order, ["prepare:data", "codegen", "db:generate", "build"]);
+    }
+}

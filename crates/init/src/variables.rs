@@ -1,0 +1,105 @@
+//! The variables that a build reads: what a repository's example of its environment gives them, so that a first build has them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What a build is told by the environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Variables {
+    /// Those that end up in what browsers get: arguments of the Dockerfile, to be given for each installation.
+    pub public: BTreeMap<String, String>,
+    /// Those that a build only has to find.
+    pub private: BTreeMap<String, String>,
+}
+
+/// Examples of an environment, in the order in which they count.
+const EXAMPLES: [&str; 8] = [
+    ".env.example",
+    ".env.local.example",
+    ".env.sample",
+    ".env.template",
+    ".env.dist",
+    ".env.production.example",
+    "env.example",
+    ".example.env",
+];
+
+/// What frameworks put into what browsers get.
+const PUBLIC: [&str; 7] = ["NEXT_PUBLIC_", "VITE_", "PUBLIC_", "REACT_APP_", "NUXT_PUBLIC_", "GATSBY_", "VUE_APP_"];
+
+/// What the image or the machine says, and what turns on a service of somebody else's.
+const NEVER: [&str; 12] =
+    ["NODE_ENV", "CI", "PATH", "HOME", "PORT", "HOST", "HOSTNAME", "SENTRY", "TURBO", "VERCEL", "NODE_OPTIONS", "NPM_TOKEN"];
+
+/// The variables of a service whose closure has these folders, the root's first and the service's own last.
+pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables {
+    let mut all = BTreeMap::new();
+    for folder in std::iter::once(".").chain(folders.iter().copied()) {
+        let texts = EXAMPLES.iter().filter_map(|name| std::fs::read_to_string(root.join(folder).join(name)).ok());
+        for text in texts.take(1) {
+            all.extend(text.lines().filter_map(assignment));
+        }
+    }
+    // A schema's settings read it (`env("DATABASE_URL")`); nothing is connected to while a client is generated.
+    if uses_prisma {
+        all.entry("DATABASE_URL".to_owned()).or_insert_with(|| "postgresql://user:password@localhost:5432/db".to_owned());
+    }
+    let (public, mut private): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        all.into_iter().partition(|(name, _)| PUBLIC.iter().any(|prefix| name.starts_with(prefix)));
+    if skips_validation(root, folders) {
+        private.insert("SKIP_ENV_VALIDATION".to_owned(), "1".to_owned());
+    }
+    Variables { public, private }
+}
+
+/// `NAME=value` with a value that may stand in a Dockerfile.
+fn assignment(line: &str) -> Option<(String, String)> {
+    let line = line.trim().strip_prefix("export ").unwrap_or(line.trim());
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim();
+    let is_name = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let value = value.trim();
+    let value =
+        match value.strip_prefix('"').map(|rest| (rest, '"')).or_else(|| value.strip_prefix('\'').map(|rest| (rest, '\''))) {
+            Some((rest, quote)) => rest.split(quote).next()?,
+            None => value.split(" #").next()?.trim(),
+        };
+    let is_plain = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && !"'\"`\\$<>{}#".contains(c));
+    let never = NEVER.iter().any(|no| name == *no || name.starts_with(&format!("{no}_")));
+    (is_name && is_plain && !never).then(|| (name.to_owned(), value.to_owned()))
+}
+
+/// True where a file directly in one of these folders, or in its `src`, knows the variable by which the usual validators are told to wait.
+fn skips_validation(root: &Path, folders: &[&str]) -> bool {
+    let places =
+        folders.iter().flat_map(|folder| ["", "src", "src/lib", "lib", "env"].map(|below| root.join(folder).join(below)));
+    let mut files = places.filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten().map(|entry| entry.path());
+    files.any(|path| {
+        let is_script =
+            path.extension().is_some_and(|ending| ["ts", "js", "mjs", "mts", "cjs"].iter().any(|known| ending == *known));
+        is_script && path.is_file() && std::fs::read_to_string(&path).is_ok_and(|text| text.contains("SKIP_ENV_VALIDATION"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_give_the_variables_and_browsers_get_theirs_as_arguments() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("web")).unwrap();
+        let text = "# all of it\nDATABASE_URL=\"postgres://u:p@localhost/x\" # local\nexport NEXT_PUBLIC_URL=http://localhost:3000\nEMPTY=\nSENTRY_DSN=x\nODD=$(id)\n";
+        std::fs::write(dir.path().join("web/.env.example"), text).unwrap();
+        let found = of(dir.path(), &["web"], false);
+        assert_eq!(
+            found.public.into_iter().collect::<Vec<_>>(),
+            [("NEXT_PUBLIC_URL".to_owned(), "http://localhost:3000".to_owned())]
+        );
+        assert_eq!(
+            found.private.into_iter().collect::<Vec<_>>(),
+            [("DATABASE_URL".to_owned(), "postgres://u:p@localhost/x".to_owned())]
+        );
+    }
+}

@@ -1,0 +1,331 @@
+//! What a package uses of the root package's dependencies without having it itself: `tsc` in a script, a preset in a settings file,
+//! `@types/*` in a compile, an undeclared import. pnpm installs the root's dependencies with every filtered install, and puts its commands on
+//! the path; a closure takes what is used, so that another tool's update rebuilds nothing. Texts are searched, not parsed: what is taken too
+//! many costs an install a moment.
+
+use std::collections::BTreeSet;
+
+use super::contents::Contents;
+use super::load::{PackageId, Workspace};
+use super::package::{INSTALL_SCRIPTS, Manifest};
+use super::sources::imports;
+use pnpm::join;
+
+/// The root's dependencies that a package uses, by the name they are imported by.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Tools {
+    /// To be built.
+    pub(super) build: BTreeSet<String>,
+    /// To run: these are no development dependencies.
+    pub(super) run: BTreeSet<String>,
+}
+
+/// Commands that are not called like their package: `tsc` of `typescript`. Others are found by `<command>`, `<command>-cli`,
+/// `@scope/<command>`, `@<command>/cli`, `@<scope>/cli` for `<scope>-cli`.
+const COMMANDS: [(&str, &[&str]); 20] = [
+    ("typescript", &["tsc"]),
+    ("@typescript/native-preview", &["tsgo"]),
+    ("@nestjs/cli", &["nest"]),
+    ("npm-run-all", &["run-s", "run-p"]),
+    ("npm-run-all2", &["run-s", "run-p", "npm-run-all"]),
+    ("@angular/cli", &["ng"]),
+    ("@sveltejs/kit", &["svelte-kit"]),
+    ("@react-router/dev", &["react-router"]),
+    ("@remix-run/dev", &["remix"]),
+    ("@graphql-codegen/cli", &["graphql-codegen", "gql-gen"]),
+    ("@rsbuild/core", &["rsbuild"]),
+    ("@rslib/core", &["rslib"]),
+    ("@builder.io/qwik", &["qwik"]),
+    ("copyfiles", &["copyup"]),
+    ("cross-env", &["cross-env-shell"]),
+    ("@vercel/ncc", &["ncc"]),
+    ("@tanstack/router-cli", &["tsr"]),
+    ("@bufbuild/protoc-gen-es", &["protoc-gen-es"]),
+    ("nx", &["nx"]),
+    ("turbo", &["turbo"]),
+];
+
+/// Tools that a package's other dependency calls by itself.
+const FAMILIES: [(&str, &str); 3] = [("@prisma/client", "prisma"), ("drizzle-orm", "drizzle-kit"), ("next", "typescript")];
+
+/// What no image is made with, however it is named in a settings file.
+const NEVER: [&str; 14] = [
+    "eslint",
+    "@eslint",
+    "prettier",
+    "husky",
+    "lint-staged",
+    "commitlint",
+    "@commitlint",
+    "@biomejs",
+    "vitest",
+    "@vitest",
+    "jest",
+    "ts-jest",
+    "@playwright",
+    "@changesets",
+];
+
+/// What the package `id` uses of the root's dependencies.
+pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
+    let root = &workspace.package(workspace.root_package()).manifest;
+    let package = workspace.package(id);
+    let own: BTreeSet<&str> = package.manifest.all_dependencies().map(|(name, ..)| name).collect();
+    let is_candidate = |name: &str| !own.contains(name) && workspace.by_name(name).is_none();
+    let candidates: Vec<(&str, bool)> =
+        root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).collect();
+    let mut tools = Tools::default();
+    if candidates.is_empty() || id == workspace.root_package() {
+        return tools;
+    }
+    let names = Folder::of(workspace.contents(), &package.dir);
+    let mut look = Look { workspace, candidates: &candidates, texts: BTreeSet::new(), found: BTreeSet::new() };
+    let words = script_words(&package.manifest);
+    look.commands(words.iter().map(String::as_str));
+    for name in names.settings() {
+        look.settings(&package.path(name));
+    }
+    let is_typescript = names.0.iter().any(|name| name.starts_with("tsconfig"))
+        || ["typescript", "tsx", "ts-node", "tsup"].iter().any(|name| own.contains(name) || look.found.contains(*name));
+    for (name, _) in &candidates {
+        let of_family = FAMILIES.iter().any(|(user, tool)| tool == name && own.contains(user));
+        let compiles = is_typescript && (name.starts_with("@types/") || ["typescript", "tslib"].contains(name));
+        if of_family || compiles {
+            look.found.insert((*name).to_owned());
+        }
+    }
+    let never = |name: &str| {
+        NEVER.iter().any(|no| name == *no || name.starts_with(&format!("{no}-")) || name.starts_with(&format!("{no}/")))
+    };
+    look.found.retain(|name| !never(name));
+    let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(|name| !never(name) && may_be_imported(name)).collect();
+    let imported = if open.is_empty() { BTreeSet::new() } else { imported(workspace, &package.dir, &open) };
+    let for_running = |name: &&(&str, bool)| !name.1 && imported.contains(name.0);
+    tools.run = candidates.iter().filter(for_running).map(|(name, _)| (*name).to_owned()).collect();
+    tools.build = look.found;
+    tools.build.extend(imported);
+    tools
+}
+
+/// True where sources may import a package: no compiler's declarations, no command-line tool.
+fn may_be_imported(name: &str) -> bool {
+    let tools =
+        ["typescript", "turbo", "nx", "rimraf", "concurrently", "npm-run-all", "cross-env", "lerna", "nodemon", "tsx", "ts-node"];
+    !name.starts_with("@types/") && !name.ends_with("-cli") && !name.ends_with("/cli") && !tools.contains(&name)
+}
+
+struct Look<'a> {
+    workspace: &'a Workspace,
+    candidates: &'a [(&'a str, bool)],
+    /// The settings files that were read.
+    texts: BTreeSet<String>,
+    found: BTreeSet<String>,
+}
+
+impl Look<'_> {
+    fn commands<'w>(&mut self, words: impl Iterator<Item = &'w str>) {
+        for word in words {
+            let provides = |name: &str| is_command_of(word, name) || is_within(word, name);
+            self.found.extend(self.candidates.iter().filter(|(name, _)| provides(name)).map(|(name, _)| (*name).to_owned()));
+        }
+    }
+
+    /// Adds what a settings file names, and what the root's settings that it names do.
+    fn settings(&mut self, path: &str) {
+        if !self.texts.insert(path.to_owned()) {
+            return;
+        }
+        let Some(text) = self.workspace.contents().text(path) else { return };
+        let dir = super::sources::parent(path);
+        for literal in literals(&text) {
+            let named = self.candidates.iter().filter(|(name, _)| is_within(literal, name));
+            self.found.extend(named.map(|(name, _)| (*name).to_owned()));
+            if literal.starts_with("../") || (literal.starts_with("./") && dir == ".") {
+                for ending in ["", ".json", ".js", ".cjs", ".mjs", ".ts"] {
+                    let shared = join(dir, &format!("{literal}{ending}")).filter(|path| self.is_the_roots(path));
+                    shared.into_iter().for_each(|path| self.settings(&path));
+                }
+            }
+        }
+    }
+
+    fn is_the_roots(&self, path: &str) -> bool {
+        self.workspace.owner(path) == self.workspace.root_package() && path.contains('.')
+    }
+}
+
+/// True where a package's command is this word, as far as its name tells.
+#[must_use]
+pub fn is_command_of(word: &str, package: &str) -> bool {
+    let (scope, last) = match package.strip_prefix('@').and_then(|scoped| scoped.split_once('/')) {
+        Some((scope, last)) => (Some(scope), last),
+        None => (None, package),
+    };
+    let of_scope = scope.is_some_and(|scope| last == "cli" && (word == scope || word.strip_suffix("-cli") == Some(scope)));
+    let known = COMMANDS.iter().any(|(name, commands)| *name == package && commands.contains(&word));
+    word == last || last.strip_suffix("-cli") == Some(word) || of_scope || known
+}
+
+/// True where a text is a package's name or leads into it: `@tsconfig/node22/tsconfig.json`.
+fn is_within(text: &str, package: &str) -> bool {
+    text.strip_prefix(package).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The words of the scripts that make or start a package, and of those that these call.
+fn script_words(manifest: &Manifest) -> BTreeSet<String> {
+    let makes = |name: &str| {
+        let stage = name.split([':', '-']).next().unwrap_or(name);
+        let stage = stage.strip_prefix("pre").or_else(|| stage.strip_prefix("post")).unwrap_or(stage);
+        INSTALL_SCRIPTS.contains(&name)
+            || ["build", "bundle", "codegen", "compile", "db", "generate", "gen", "prisma", "start", "clean"].contains(&stage)
+    };
+    let mut open: Vec<&str> = manifest.scripts.keys().map(String::as_str).filter(|name| makes(name)).collect();
+    let (mut read, mut words) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(name) = open.pop() {
+        let Some(script) = manifest.scripts.get(name).and_then(|script| script.as_str()) else { continue };
+        if !read.insert(name) {
+            continue;
+        }
+        for word in script.split(|c: char| c.is_whitespace() || "\"'`=;()&|,".contains(c)).filter(|word| !word.is_empty()) {
+            words.insert(word.to_owned());
+            open.extend(manifest.scripts.get_key_value(word).map(|(name, _)| name.as_str()));
+        }
+    }
+    words
+}
+
+/// The texts between quotes of one line each.
+fn literals(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .flat_map(|line| line.split(['\'', '"', '`']))
+        .filter(|literal| !literal.is_empty() && !literal.contains(char::is_whitespace))
+}
+
+/// The names of the files directly in a package's folder.
+struct Folder(Vec<String>);
+
+impl Folder {
+    fn of(contents: &Contents, dir: &str) -> Self {
+        Self(match contents {
+            Contents::Disk(root) => {
+                let entries = std::fs::read_dir(root.join(dir)).into_iter().flatten().flatten();
+                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+            }
+            Contents::Commit(commit) => {
+                let below = commit.tree().under(dir).iter().filter_map(|file| file.path.strip_prefix(dir)?.strip_prefix('/'));
+                below.filter(|name| !name.contains('/')).map(str::to_owned).collect()
+            }
+        })
+    }
+
+    /// Those that settle how a package is built.
+    fn settings(&self) -> impl Iterator<Item = &str> {
+        let is_settings = |name: &&str| {
+            let hidden = name.starts_with('.') && (name.ends_with("rc") || name.contains("rc."));
+            let named = name.starts_with("tsconfig") || name.contains(".config.") || name.contains(".config-");
+            let others =
+                ["jsconfig.json", "nest-cli.json", "angular.json", "project.json", "codegen.ts", "codegen.yml", "gulpfile.js"];
+            let lints = ["eslint", "prettier", "vitest", "jest", "playwright", "cypress", "lint-staged", "commitlint"];
+            (hidden || named || others.contains(name)) && !lints.iter().any(|lint| name.contains(lint))
+        };
+        self.0.iter().map(String::as_str).filter(is_settings)
+    }
+}
+
+/// Which of these packages the scripts below a folder import. What other packages' folders hold is theirs.
+fn imported(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut look = |path: &str| {
+        if names.len() > found.len()
+            && let Some(text) = workspace.contents().text(path)
+        {
+            let is_named = |name: &&&str| !found.contains(**name) && imports_package(&text, name);
+            let new: Vec<String> = names.iter().filter(is_named).map(|name| (*name).to_owned()).collect();
+            found.extend(new);
+        }
+    };
+    match workspace.contents() {
+        Contents::Commit(commit) => {
+            let own = commit.tree().under(dir).iter().filter(|file| imports::is_script(&file.path));
+            own.filter(|file| workspace.package(workspace.owner(&file.path)).dir == dir).for_each(|file| look(&file.path));
+        }
+        Contents::Disk(root) => {
+            let mut open = vec![dir.to_owned()];
+            while let Some(folder) = open.pop() {
+                for entry in std::fs::read_dir(root.join(&folder)).into_iter().flatten().flatten() {
+                    let Ok(name) = entry.file_name().into_string() else { continue };
+                    let path = format!("{folder}/{name}");
+                    let made = ["node_modules", "dist", "build", "out", "coverage", "test", "tests", "e2e", "__tests__"];
+                    match entry.file_type() {
+                        Ok(kind) if kind.is_dir() => {
+                            let skipped =
+                                name.starts_with('.') || made.contains(&name.as_str()) || workspace.by_dir(&path).is_some();
+                            if !skipped {
+                                open.push(path);
+                            }
+                        }
+                        Ok(kind)
+                            if kind.is_file()
+                                && imports::is_script(&name)
+                                && !name.contains(".test.")
+                                && !name.contains(".spec.") =>
+                        {
+                            look(&path);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// True where a text imports a package: its name stands in quotes behind `from`, `import` or `require(`.
+fn imports_package(text: &str, name: &str) -> bool {
+    memchr::memmem::find_iter(text.as_bytes(), name).any(|at| {
+        let Some(quote) = text[..at].chars().next_back().filter(|c| matches!(c, '\'' | '"')) else { return false };
+        let ends = text[at + name.len()..].starts_with([quote, '/']);
+        ends && imports::is_import(&text[..at - 1])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_its_packages_whatever_that_is_called() {
+        for (word, package) in [
+            ("tsc", "typescript"),
+            ("rimraf", "rimraf"),
+            ("nest", "@nestjs/cli"),
+            ("babel", "@babel/cli"),
+            ("sentry-cli", "@sentry/cli"),
+            ("webpack", "webpack-cli"),
+            ("run-s", "npm-run-all"),
+            ("svelte-kit", "@sveltejs/kit"),
+        ] {
+            assert!(is_command_of(word, package), "{word} {package}");
+        }
+        assert!(!is_command_of("cli", "@sentry/kit") && !is_command_of("ts", "typescript"));
+        assert!(is_within("@tsconfig/node22/tsconfig.json", "@tsconfig/node22") && !is_within("viteo", "vite"));
+    }
+
+    #[test]
+    fn words_are_those_of_scripts_that_make_it_and_of_what_they_call() {
+        let text = r#"{"scripts": {"build": "pnpm run clean && cross-env A=1 tsc -p .", "clean": "rimraf dist", "lint": "eslint .",
+            "start": "node -r tsconfig-paths/register dist/main.js"}}"#;
+        let words = script_words(&Manifest::parse(text, "package.json".as_ref()).unwrap());
+        for word in ["rimraf", "cross-env", "tsc", "tsconfig-paths/register"] {
+            assert!(words.contains(word), "{word}");
+        }
+        assert!(!words.contains("eslint"));
+    }
+
+    #[test]
+    fn an_import_is_one_where_a_word_of_it_stands_before() {
+        assert!(imports_package("import z from 'zod'", "zod") && imports_package("require(\"zod/v4\")", "zod"));
+        assert!(!imports_package("const a = 'zod'", "zod") && !imports_package("import z from 'zod-form'", "zod"));
+    }
+}

@@ -1,0 +1,194 @@
+//! Small workspaces of the kinds that are common, adopted by `init` and built and started as it wrote them. One workspace holds them all, so
+//! that it is installed from one lock.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{docker, record, task, try_docker, turn};
+use crate::support::engine::{environment_of, shared};
+use crate::support::pnpm;
+use crate::support::repo::{Repo, here, xtask};
+
+/// A compiler at the root, which the packages' scripts call and do not have; a task that `turbo.json` puts before a build; what a build writes
+/// into `node_modules`; a tool of the development dependencies that starts a service; files for browsers; an output that stands alone.
+const FILES: [(&str, &str); 29] = [
+    (
+        "package.json",
+        r#"{"name": "gallery", "private": true, "packageManager": "pnpm@10.34.9", "engines": {"node": ">=24"},
+ "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "is-even": "1.0.0"}}"#,
+    ),
+    ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - backend\n  - packages/*\n"),
+    ("turbo.json", r#"{"tasks": {"build": {"dependsOn": ["^build", "codegen", "lint"]}, "codegen": {}, "lint": {}}}"#),
+    (
+        "tsconfig.base.json",
+        r#"{"compilerOptions": {"module": "nodenext", "target": "es2022", "strict": true, "declaration": true, "skipLibCheck": true}}"#,
+    ),
+    (".gitignore", "node_modules\ndist\n/target/\n"),
+    // A library that a compiler at the root makes.
+    (
+        "packages/words/package.json",
+        r#"{"name": "@g/words", "version": "1.0.0", "type": "module", "main": "dist/index.js", "types": "dist/index.d.ts", "scripts": {"build": "rimraf dist && tsc -p ."}}"#,
+    ),
+    (
+        "packages/words/tsconfig.json",
+        r#"{"extends": "../../tsconfig.base.json", "compilerOptions": {"outDir": "dist", "rootDir": "src"}, "include": ["src"]}"#,
+    ),
+    ("packages/words/src/index.ts", "export const greeting = (name: string) => `hello ${name} on ${process.platform}`;\n"),
+    ("packages/words/src/index.test.ts", "throw new Error('a test');\n"),
+    // A service outside apps/, with its own postinstall.
+    (
+        "backend/package.json",
+        r#"{"name": "@g/backend", "type": "module", "scripts": {"codegen": "node codegen.mjs", "build": "tsc -p .", "lint": "exit 7",
+ "postinstall": "node postinstall.mjs", "start": "npm run build && cross-env NODE_ENV=production node dist/main.js", "build:watch": "tsc -w"},
+ "dependencies": {"@g/words": "workspace:*", "ms": "2.1.3"}}"#,
+    ),
+    (
+        "backend/postinstall.mjs",
+        "import { writeFileSync } from 'node:fs';\nwriteFileSync('src/installed.ts', 'export const installed = true;\\n');\n",
+    ),
+    (
+        "backend/codegen.mjs",
+        "import { createRequire } from 'node:module';\nimport { dirname } from 'node:path';\nimport { writeFileSync } from 'node:fs';\n\
+         const ms = createRequire(import.meta.url).resolve('ms');\n\
+         writeFileSync(`${dirname(ms)}/generated.js`, \"module.exports = 'generated';\\n\");\n",
+    ),
+    (
+        "backend/tsconfig.json",
+        r#"{"extends": "../tsconfig.base.json", "compilerOptions": {"outDir": "dist", "rootDir": "src"}, "include": ["src"]}"#,
+    ),
+    (
+        "backend/src/main.ts",
+        "import { createServer } from 'node:http';\nimport { createRequire } from 'node:module';\nimport { greeting } from '@g/words';\n\
+         import { installed } from './installed.js';\nconst generated = createRequire(import.meta.url)('ms/generated.js');\n\
+         createServer((_, answer) => answer.end([greeting('backend'), generated, installed, process.env.NODE_ENV, process.getuid?.()].join())).listen(3000);\n",
+    ),
+    ("backend/.env.local", "SECRET=in-no-image\n"),
+    // A start command that only a development dependency has.
+    (
+        "apps/tsx/package.json",
+        r#"{"name": "@g/tsx", "type": "module", "scripts": {"start": "tsx watch src/main.ts"}, "dependencies": {"@g/words": "workspace:*"}, "devDependencies": {"tsx": "4.20.6"}}"#,
+    ),
+    (
+        "apps/tsx/src/main.ts",
+        "import { createServer } from 'node:http';\nimport { greeting } from '@g/words';\nconst name: string = 'tsx';\ncreateServer((_, answer) => answer.end(greeting(name))).listen(3000);\n",
+    ),
+    // Files for browsers.
+    (
+        "apps/site/package.json",
+        r#"{"name": "@g/site", "type": "module", "scripts": {"dev": "vite", "build": "vite build", "preview": "vite preview"}, "devDependencies": {"vite": "7.1.12"}}"#,
+    ),
+    ("apps/site/index.html", "<!doctype html><title>site</title><script type=\"module\" src=\"/main.js\"></script>\n"),
+    ("apps/site/main.js", "document.title = import.meta.env.VITE_TITLE;\n"),
+    ("apps/site/.env.example", "VITE_TITLE=from-the-example\n"),
+    ("apps/site/.env", "VITE_SECRET=in-no-image\n"),
+    // A framework whose output stands alone.
+    (
+        "apps/web/package.json",
+        r#"{"name": "@g/web", "scripts": {"dev": "next dev", "build": "next build", "start": "next start"},
+ "dependencies": {"next": "15.5.6", "react": "19.2.0", "react-dom": "19.2.0", "@g/words": "workspace:*"}, "devDependencies": {"@types/react": "19.2.2"}}"#,
+    ),
+    (
+        "apps/web/tsconfig.json",
+        r#"{"compilerOptions": {"module": "esnext", "moduleResolution": "bundler", "jsx": "preserve", "strict": true, "noEmit": true, "allowJs": true, "skipLibCheck": true, "esModuleInterop": true, "lib": ["dom", "esnext"], "isolatedModules": true, "resolveJsonModule": true, "incremental": true, "plugins": [{"name": "next"}]}, "include": ["**/*.ts", "**/*.tsx"], "exclude": ["node_modules"]}"#,
+    ),
+    (
+        "apps/web/app/layout.tsx",
+        "export default function Layout({ children }: { children: React.ReactNode }) {\n  return <html><body>{children}</body></html>;\n}\n",
+    ),
+    (
+        "apps/web/app/page.tsx",
+        "import { greeting } from '@g/words';\nexport const dynamic = 'force-dynamic';\nexport default function Page() {\n  return <p>{greeting('web')}</p>;\n}\n",
+    ),
+    ("apps/web/public/robots.txt", "User-agent: *\n"),
+    // No services.
+    (
+        "apps/phone/package.json",
+        r#"{"name": "@g/phone", "scripts": {"start": "expo start"}, "dependencies": {"expo": "workspace:*"}}"#,
+    ),
+    ("packages/expo/package.json", r#"{"name": "expo", "version": "1.0.0"}"#),
+];
+
+/// What a started image answers on a port, from within: the first answer of a minute.
+#[track_caller]
+fn answer(image: &str, port: u16, path: &str) -> String {
+    let id = docker(shared(), &["run", "--detach", image]);
+    let id = id.trim();
+    let ask = format!(
+        "fetch('http://127.0.0.1:{port}{path}').then(async (r) => console.log(r.status, await r.text()), () => process.exit(1))"
+    );
+    let until = Instant::now() + Duration::from_mins(1);
+    let answer = loop {
+        let (code, text) = try_docker(shared(), &["exec", id, "node", "-e", &ask]);
+        if code == Some(0) {
+            break text;
+        }
+        let (_, log) = try_docker(shared(), &["logs", id]);
+        assert!(Instant::now() < until, "{image} does not answer: {text} {log}");
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    docker(shared(), &["rm", "--force", id]);
+    answer
+}
+
+/// The files of an image below a folder.
+fn files(image: &str, folder: &str) -> String {
+    docker(shared(), &["run", "--rm", "--entrypoint", "find", image, folder, "-not", "-path", "*/node_modules/*/node_modules/*"])
+}
+
+#[test]
+fn common_kinds_build_and_start_as_init_wrote_them() {
+    let _turn = turn();
+    shared();
+    let env = environment_of("shared");
+    let repo = Repo::of(&FILES)
+        .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
+        .env("XTASK_BUILDERS_ENGINE", "embedded")
+        .env("XTASK_BUILDERS_STAND_INS", "always");
+    let ten = pnpm::all().iter().find(|pnpm| pnpm.major == 10).unwrap();
+    crate::support::fetch::patiently("the packages' metadata", || {
+        let output = ten.run(repo.path(), &["install", "--lockfile-only"]);
+        let text = || String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() { Ok(()) } else { Err(monoship_core::error::Error::failed(text())) }
+    });
+    let told = xtask(here(), &["init", "--from", "crates-io", "--dir", repo.path().to_str().unwrap()]).exits(0).stdout;
+    for line in [
+        "service      backend in backend (script `start`: npm run build && cross-env NODE_ENV=production node dist/main.js)",
+        "service      site in apps/site (vite build, files in dist)",
+        "service      web in apps/web (next build)",
+        "it is started by `tsx`, no production dependency: the image gets the development ones too",
+        "no service   apps/phone: it is an app for phones",
+    ] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    repo.commit("adopted");
+    let built = record(repo.xtask(&["build", "--json"]), 0);
+    for service in ["backend", "site", "tsx", "web"] {
+        assert_eq!(task(&built, service)["status"], "built", "{built:#}");
+    }
+
+    assert_eq!(answer("local/backend:dev", 3000, "/").trim(), "200 hello backend on linux,generated,true,production,1000");
+    let inside = files("local/backend:dev", "/app");
+    assert!(inside.contains("/app/packages/words/dist/index.js") && inside.contains("/app/backend/dist/main.js"), "{inside}");
+    for no in ["typescript", "rimraf", "is-even", ".env", "index.test.ts", "tsbuildinfo"] {
+        assert!(!inside.contains(no), "{no}: {inside}");
+    }
+    assert_eq!(answer("local/tsx:dev", 3000, "/").trim(), "200 hello tsx on linux");
+    assert!(answer("local/site:dev", 8080, "/some/page").contains("<title>site</title>"));
+    assert!(answer("local/site:dev", 8080, "/missing.js").starts_with("404"));
+    let script = files("local/site:dev", "/srv/assets");
+    let script = script.lines().find(|path| path.contains("index-")).unwrap();
+    let text = answer("local/site:dev", 8080, script.trim_start_matches("/srv"));
+    assert!(text.contains("from-the-example"), "{text}");
+    assert!(answer("local/web:dev", 3000, "/").contains("hello web on linux"));
+    assert!(answer("local/web:dev", 3000, "/robots.txt").contains("User-agent"));
+    let inside = files("local/web:dev", "/app/apps/web");
+    assert!(!inside.contains("/cache/") && !inside.contains("page.tsx"), "{inside}");
+
+    // A tool of the root's that nobody calls rebuilds nobody.
+    repo.edit("package.json", "\"is-even\": \"1.0.0\"", "\"is-odd\": \"3.0.1\"");
+    crate::support::fetch::patiently("the packages' metadata", || {
+        let output = ten.run(repo.path(), &["install", "--lockfile-only"]);
+        if output.status.success() { Ok(()) } else { Err(monoship_core::error::Error::failed("pnpm failed")) }
+    });
+    let plan = repo.xtask(&["plan"]).exits(0).stdout;
+    assert!(plan.lines().all(|line| line.contains("skip")), "{plan}");
+}
