@@ -25,7 +25,7 @@ pub fn check(dir: &Path) -> Result<()> {
         )
     };
     if !metadata.is_dir() {
-        return Err(refused("it is no folder".to_owned()));
+        return Err(refused("it is not a folder".to_owned()));
     }
     if metadata.uid() != own {
         return Err(refused(format!("it belongs to user {}, and this is user {own}", metadata.uid())));

@@ -45,7 +45,7 @@ impl Runner {
     /// For a name that is not one: names are ours.
     pub fn set_output(&self, name: &str, value: &str) -> Result<()> {
         let word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        assert!(!name.is_empty() && name.chars().all(word), "`{name}` is no output's name");
+        assert!(!name.is_empty() && name.chars().all(word), "`{name}` is not the name of an output");
         let Some(file) = &self.output else { return Ok(()) };
         let value = mask(value);
         append(file, &output_entry(name, &value, &delimiter(&value)))

@@ -49,7 +49,7 @@ impl FromStr for From {
             "crates-io" => {
                 let version = place.map(str::to_owned);
                 if version.as_ref().is_some_and(|version| semver::VersionReq::parse(version).is_err()) {
-                    return Err(Error::usage(format!("`{}` is no version", version.unwrap_or_default())));
+                    return Err(Error::usage(format!("`{}` is not a version", version.unwrap_or_default())));
                 }
                 Ok(Self::CratesIo(version))
             }

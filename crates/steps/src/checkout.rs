@@ -130,7 +130,7 @@ pub fn commit_of(git: &Git, tag: &Tag) -> Result<String> {
     match (tagged(git, name)?, fetched) {
         (Some(commit), _) => Ok(commit),
         (None, Err(error)) => Err(Error::failed(format!("tag {name} is not here and cannot be fetched")).source(error)),
-        (None, Ok(())) => Err(Error::failed(format!("tag {name} is no commit's"))),
+        (None, Ok(())) => Err(Error::failed(format!("tag {name} does not point to a commit"))),
     }
 }
 

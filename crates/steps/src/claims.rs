@@ -149,7 +149,7 @@ impl Claims {
         let known = Mutex::new(BTreeMap::<String, Affected>::new());
         move |built| {
             if !is_full_id(built) {
-                return Err(Error::failed(format!("`{built}` is no commit")));
+                return Err(Error::failed(format!("`{built}` is not a commit")));
             }
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(affected) = known.get(built) {

@@ -344,7 +344,7 @@ pub fn fetch<'a>(session: &Session, specs: impl IntoIterator<Item = &'a BuildSpe
         if bytes.is_empty() {
             return Err(failed("printed nothing".to_owned()));
         }
-        let text = String::from_utf8(bytes).map_err(|_| failed("printed what is no text".to_owned()))?;
+        let text = String::from_utf8(bytes).map_err(|_| failed("printed something that is not text".to_owned()))?;
         known.insert(words.clone(), Secret::new(text));
     }
     Ok(())

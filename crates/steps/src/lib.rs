@@ -70,7 +70,7 @@ use monoship_workspace::git::Git;
 /// One run of a command: what every stage needs and none may change.
 #[derive(Clone)]
 pub struct Session {
-    /// The surroundings.
+    /// The environment, as it was when the command began.
     pub env: Env,
     /// The configuration, flags and variables included.
     pub config: Config,

@@ -249,7 +249,7 @@ fn what_the_configuration_includes_is_taken_along_and_what_is_imported_and_left_
     assert!(ran.stderr.contains("`libs/*` is to be included, and names no file"), "{}", ran.stderr);
     write("xtask.toml", "[[service]]\nname = \"api\"\ninclude = [\"../other\"]\n");
     let ran = xtask(root.path(), &args).exits(2);
-    assert!(ran.stderr.contains("`../other` is no pattern"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`../other` is not a pattern"), "{}", ran.stderr);
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(super) fn plan(text: &str, name: Option<&str>, env: &Env) -> Result<CiPlan> 
                 .hint("use `pull_request`: a fork's build needs no secrets here, and reads the caches"))
         }
         other => {
-            let error = Error::usage(format!("`{other}` is no event that we act on"));
+            let error = Error::usage(format!("`{other}` is not an event that we act on"));
             let near = nearest(other, KNOWN).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             Err(error.hint(format!("we act on {}{near}", KNOWN.join(", "))))
         }

@@ -143,7 +143,7 @@ fn gate(measure: Measure, value: Value) -> Result<Gate> {
         return Err(Error::usage(format!("[gates] {key} has no bound")).hint("give it `bound`, `of-median`, or both"));
     }
     if let Some(factor) = table.of_median.filter(|factor| !factor.is_finite() || *factor <= 0.0) {
-        return Err(Error::usage(format!("[gates] {key}: {factor} times the median is no bound")));
+        return Err(Error::usage(format!("[gates] {key}: {factor} times the median is not a bound")));
     }
     let bound = table.bound.map(|bound| measure.read(&bound)).transpose()?;
     Ok(Gate { measure, bound, of_median: table.of_median, fails: matches!(table.action, Action::Fail) })
@@ -181,7 +181,7 @@ mod tests {
             ("hit-rate = 60", "hit-rate = 60 is not a share"),
             ("image-size = 'big'", "`big` is not a size"),
             ("image-size = {}", "image-size has no bound"),
-            ("image-size = { of-median = -1.0 }", "-1 times the median is no bound"),
+            ("image-size = { of-median = -1.0 }", "-1 times the median is not a bound"),
             ("image-size = { bund = 1 }", "image-size: unknown field `bund`"),
             ("window = 1", "too few builds"),
         ] {

@@ -154,7 +154,7 @@ impl TryFrom<String> for ContextSource {
         }
         match text.split_once("://") {
             Some((scheme, _)) => {
-                Err(format!("`{scheme}://` is no kind of context: a folder, `docker-image://…`, a git or archive address"))
+                Err(format!("`{scheme}://` is not a kind of context: a folder, `docker-image://…`, a git or archive address"))
             }
             None if text.is_empty() => Err("a context is a folder, `docker-image://…` or an address".into()),
             None => Ok(Self::Folder(text)),

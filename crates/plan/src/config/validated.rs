@@ -419,7 +419,7 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
 pub fn included(pattern: &str) -> Result<String> {
     let leaves = pattern.starts_with(['/', '!']) || pattern.split('/').any(|part| part == "..");
     if pattern.trim().is_empty() || leaves {
-        return Err(Error::usage(format!("`{pattern}` is no pattern of files to include"))
+        return Err(Error::usage(format!("`{pattern}` is not a pattern of files to include"))
             .hint("write it from the repository's root: `vite.shared.mjs`, `prisma/**`"));
     }
     Ok(pattern.to_owned())

@@ -53,7 +53,7 @@ fn findings(checkup: &Checkup, engine: &Engine) -> Vec<Finding> {
         let known = engine.buildx().args(["inspect", name]).timeout(std::time::Duration::from_secs(5)).run(&checkup.shutdown);
         if !known.is_ok_and(|output| output.success()) {
             let fix = format!("`docker buildx create --name {name}`, or take `builder` out of xtask.toml");
-            found.push(Finding::problem("builder-missing", format!("buildx knows no builder `{name}`"), fix));
+            found.push(Finding::problem("builder-missing", format!("buildx does not know a builder `{name}`"), fix));
         }
     }
     if found.is_empty() {

@@ -89,7 +89,7 @@ pub(super) fn write(folder: &Path, stamps: &HashMap<String, Stamp>) -> Result<()
 pub fn refuse_strangers(folder: &Path) -> Result<()> {
     let Ok(found) = fs::symlink_metadata(folder) else { return Ok(()) };
     if !found.is_dir() {
-        return Err(Error::usage(format!("`{}` is no folder", folder.display())));
+        return Err(Error::usage(format!("`{}` is not a folder", folder.display())));
     }
     let known = read(folder);
     let mut dirs = HashSet::new();

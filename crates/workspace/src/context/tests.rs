@@ -149,7 +149,7 @@ fn a_folder_with_what_no_write_put_there_is_told_from_one_that_only_writes_have_
     refuse_strangers(&sources).unwrap();
     fs::remove_dir_all(&sources).unwrap();
     fs::write(&sources, "precious").unwrap();
-    refused("sources` is no folder");
+    refused("sources` is not a folder");
 }
 
 #[test]
