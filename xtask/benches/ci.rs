@@ -66,7 +66,7 @@ impl Bench {
         }
         let engine = Engine::up(|| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-            command.args(["--engine", "embedded"]).current_dir(&origin);
+            command.current_dir(&origin).env("XTASK_BUILDERS_ENGINE", "embedded");
             command
         });
         let bench = Self { folder, origin, engine };

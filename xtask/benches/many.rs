@@ -185,7 +185,7 @@ impl Drop for Bench {
 
 fn xtask(root: &Path, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["--engine", "embedded"]).current_dir(root).env("XTASK_ENGINE_DATA", data);
+    command.current_dir(root).env("XTASK_BUILDERS_ENGINE", "embedded").env("XTASK_ENGINE_DATA", data);
     command
 }
 

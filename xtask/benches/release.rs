@@ -43,7 +43,12 @@ fn unchanged() -> bool {
     git(&root, &["remote", "remove", "origin"]);
     let xtask = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(["--engine", "embedded"]).args(args).current_dir(&root).env_remove("GITHUB_TOKEN").env_remove("GH_TOKEN");
+        command
+            .args(args)
+            .current_dir(&root)
+            .env("XTASK_BUILDERS_ENGINE", "embedded")
+            .env_remove("GITHUB_TOKEN")
+            .env_remove("GH_TOKEN");
         command
     };
     let engine = Engine::up(|| xtask(&[]));

@@ -248,6 +248,6 @@ fn in_memory() -> PathBuf {
 
 fn xtask(root: &Path, data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(["--engine", "embedded"]).current_dir(root).env("XTASK_ENGINE_DATA", data);
+    command.current_dir(root).env("XTASK_BUILDERS_ENGINE", "embedded").env("XTASK_ENGINE_DATA", data);
     command
 }
