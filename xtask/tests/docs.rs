@@ -187,3 +187,32 @@ fn every_snippet_of_the_language_is_taken_from_an_example() {
         assert!(parts, "in no example:\n{snippet}");
     }
 }
+
+#[test]
+fn every_test_that_the_threat_model_names_is_there() {
+    fn walk(dir: &Path, text: &mut String) {
+        for entry in std::fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, text);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut sources = String::new();
+    ["crates", "xtask/tests"].iter().for_each(|dir| walk(&root().join(dir), &mut sources));
+    let document = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| who |"));
+    let mut named = 0;
+    for row in rows {
+        let tests = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let names: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "a row without a test: {row}");
+        for name in names {
+            assert!(sources.contains(&format!("fn {name}()")), "{name}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}");
+}

@@ -109,12 +109,20 @@ impl Reading<'_> {
     fn add_tagged(&mut self) -> Result<()> {
         let tags = self.registry.tags(self.image)?;
         let raws = in_parallel(&tags, |tag| self.registry.manifest(&self.image.with_tag(tag.clone())));
-        let mut below = BTreeSet::new();
+        let (mut below, mut gone) = (BTreeSet::new(), BTreeSet::new());
         for (tag, raw) in tags.into_iter().zip(raws) {
-            // A tag that went meanwhile needs nothing.
-            let Some(raw) = raw? else { continue };
+            let Some(raw) = raw? else {
+                gone.insert(tag);
+                continue;
+            };
             self.take(&raw)?.tags.push(tag);
             below.extend(self.children_of(raw.digest()));
+        }
+        // A tag that went meanwhile needs nothing; one that is listed still may need anything.
+        let unread =
+            if gone.is_empty() { None } else { self.registry.tags(self.image)?.into_iter().find(|tag| gone.contains(tag)) };
+        if let Some(tag) = unread {
+            return Err(Error::failed(format!("{tag} is listed and is not there")).hint("run this again later"));
         }
         self.add(&below.into_iter().collect::<Vec<_>>())
     }

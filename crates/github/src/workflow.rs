@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::notes::diff;
 use monoship_core::error::{Error, Result, write_atomically};
+use monoship_core::name::ImageRef;
 use monoship_core::stamp::stamped;
 
 /// How the work is spread over runners.
@@ -28,6 +29,22 @@ pub enum Signing {
     Key,
 }
 
+/// Where jobs that may write take the tool from, as the command line says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prebuilt {
+    /// Each compiles it.
+    Off,
+    /// This image, by its digest.
+    Image(ImageRef),
+}
+
+impl std::str::FromStr for Prebuilt {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::Image) }
+    }
+}
+
 /// What the files depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -43,6 +60,8 @@ pub struct Options {
     pub sources: Vec<String>,
     /// The name of that crate, and of cargo's alias for it.
     pub tool: String,
+    /// The image that holds the compiled tool at `/<tool>`, by its digest: jobs that may write take it from there. `None` compiles it in each.
+    pub prebuilt: Option<ImageRef>,
 }
 
 impl Default for Options {
@@ -54,6 +73,7 @@ impl Default for Options {
             signing: Signing::Off,
             sources: vec!["xtask".to_owned()],
             tool: "xtask".to_owned(),
+            prebuilt: None,
         }
     }
 }
@@ -128,7 +148,10 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
         Signing::Keyless => &["signed", "keyless"],
         Signing::Key => &["signed"],
     };
-    let sections: Vec<&str> = [&[layout][..], signing, if ghcr { &[][..] } else { &["secrets"] }].concat();
+    let secrets: &[&str] = if ghcr { &[] } else { &["secrets"] };
+    let made = if options.prebuilt.is_some() { "prebuilt" } else { "compiled" };
+    let sections: Vec<&str> = [&[layout, made][..], signing, secrets].concat();
+    let prebuilt = options.prebuilt.as_ref().map(by_digest).transpose()?.unwrap_or_default();
     let files = [
         (WORKFLOW, [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat()),
         (JOB, include_str!("workflow/job.yml").to_owned()),
@@ -139,6 +162,7 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
         let text = indented(&indented(&only(text, &sections), "%call%", &call), "%folders%", &folders)
             .replace("cargo xtask ", &format!("cargo {} ", options.tool))
             .replace("%tool%", &options.tool)
+            .replace("%prebuilt%", &prebuilt)
             .replace("%layout%", layout)
             .replace("%sources%", &options.sources.join(" "))
             .replace("%hashed%", &options.sources.iter().map(|folder| format!("'{folder}/**'")).collect::<Vec<_>>().join(", "))
@@ -151,15 +175,24 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     Ok(files.map(|(path, text)| Generated { path, content: stamped(&filled(&text), 1, VERSION) }).into())
 }
 
-/// Leaves out what stands between `%begin NAME%` and `%end%` of a section that is not asked for.
+/// The image as it stands in the file: a tag would say nothing of what runs.
+fn by_digest(image: &ImageRef) -> Result<String> {
+    if image.digest().is_none() {
+        return Err(Error::usage(format!("the prebuilt tool {image} is not named by its digest"))
+            .hint("`docker buildx imagetools inspect` shows it: name@sha256:…"));
+    }
+    Ok(image.to_string())
+}
+
+/// Leaves out what stands between `%begin NAME%` and its `%end%` of a section that is not asked for. Sections may lie in one another.
 fn only(text: &str, sections: &[&str]) -> String {
     let mut made = String::new();
-    let mut wanted = true;
+    let mut open = Vec::new();
     for line in text.split_inclusive('\n') {
         match line.trim().strip_prefix("%begin ").and_then(|name| name.strip_suffix('%')) {
-            Some(name) => wanted = sections.contains(&name),
-            None if line.trim() == "%end%" => wanted = true,
-            None if wanted => made.push_str(line),
+            Some(name) => open.push(sections.contains(&name)),
+            None if line.trim() == "%end%" => drop(open.pop()),
+            None if open.iter().all(|wanted| *wanted) => made.push_str(line),
             None => {}
         }
     }
@@ -234,6 +267,8 @@ pub struct Written {
     pub layout: Layout,
     /// The branch whose pushes it builds.
     pub branch: String,
+    /// The image that the tool is taken from.
+    pub prebuilt: Option<ImageRef>,
 }
 
 /// What the workflow that is there was written with, by its first line and its trigger; `None` where there is none of ours.
@@ -251,7 +286,9 @@ pub fn written(root: &Path) -> Result<Option<Written>> {
     let layouts = [("--layout single`", Layout::Single), ("--layout matrix`", Layout::Matrix)];
     let layout = layouts.into_iter().find(|(mark, _)| first.contains(mark)).map(|(_, layout)| layout);
     let branch = text.lines().find_map(|line| line.trim().strip_prefix("branches: [")?.strip_suffix(']'));
-    Ok(layout.zip(branch).map(|(layout, branch)| Written { layout, branch: branch.trim_matches('"').to_owned() }))
+    let job = std::fs::read_to_string(root.join(JOB)).unwrap_or_default();
+    let prebuilt = job.lines().find_map(|line| line.trim().strip_prefix("IMAGE: ")?.parse().ok());
+    Ok(layout.zip(branch).map(|(layout, branch)| Written { layout, branch: branch.trim_matches('"').to_owned(), prebuilt }))
 }
 
 #[cfg(test)]
@@ -348,7 +385,7 @@ mod tests {
         assert!(check(dir.path(), &options).unwrap().iter().all(|drift| drift.diff.is_none()));
         assert_eq!(write(dir.path(), &options).unwrap().len(), 2);
         assert_eq!((write(dir.path(), &options).unwrap(), check(dir.path(), &options).unwrap()), (vec![], vec![]));
-        assert_eq!(written(dir.path()).unwrap(), Some(Written { layout: Layout::Matrix, branch: "main".into() }));
+        assert_eq!(written(dir.path()).unwrap(), Some(Written { layout: Layout::Matrix, branch: "main".into(), prebuilt: None }));
         let path = dir.path().join(WORKFLOW);
         let changed = std::fs::read_to_string(&path).unwrap().replace("permissions: {}", "permissions: write-all");
         std::fs::write(&path, changed).unwrap();
@@ -366,5 +403,30 @@ mod tests {
         }
         let text = texts(&Options { branch: "1.0".into(), ..options(Layout::Single) });
         assert!(text.contains("branches: [\"1.0\"]"));
+    }
+
+    #[test]
+    fn a_prebuilt_tool_is_taken_by_its_digest_where_anything_may_be_written_and_kept_by_the_next_writing() {
+        let image: ImageRef = format!("ghcr.io/acme/shop/tool@sha256:{}", "a".repeat(64)).parse().unwrap();
+        for layout in [Layout::Single, Layout::Matrix] {
+            let options = Options { prebuilt: Some(image.clone()), ..options(layout) };
+            let files = generate(&options).unwrap();
+            let job = &files[1].content;
+            let steps: Vec<&str> = job.split("\n      - ").collect();
+            let step = |part: &str| *steps.iter().find(|step| step.contains(part)).unwrap();
+            let checks = "if: github.event_name == 'pull_request' || github.event_name == 'merge_group'\n";
+            assert!(step("cargo build").contains(checks) && step("actions/cache@").contains(checks), "{job}");
+            let takes = step("docker create");
+            assert!(takes.contains(&format!("IMAGE: {image}")), "{takes}");
+            assert!(takes.contains("if: github.event_name != 'pull_request' && github.event_name != 'merge_group'\n"), "{takes}");
+            let runs = step("exec $PROGRAM ci");
+            assert!(runs.contains("PROGRAM: ${{ steps.tool.outputs.program || 'cargo xtask' }}\n"), "{runs}");
+            assert!(!job.contains('%') && !job.contains("exec cargo xtask"), "{job}");
+            let dir = tempfile::tempdir().unwrap();
+            write(dir.path(), &options).unwrap();
+            assert_eq!(written(dir.path()).unwrap().unwrap().prebuilt, Some(image.clone()));
+        }
+        let tagged = Options { prebuilt: Some("ghcr.io/acme/shop/tool:1".parse().unwrap()), ..options(Layout::Single) };
+        assert!(generate(&tagged).unwrap_err().to_string().contains("is not named by its digest"));
     }
 }

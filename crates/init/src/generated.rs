@@ -73,7 +73,7 @@ pub fn outdated(root: &Path, config: &Config, shutdown: &Shutdown) -> Result<Vec
     let there = there(root, config)?;
     let mut workflows = Vec::new();
     if there.iter().any(|file| workflow::PATHS.contains(&file.path.as_str())) {
-        workflows = workflow::generate(&options(root, config, None, None, shutdown)?)?;
+        workflows = workflow::generate(&options(root, config, None, None, None, shutdown)?)?;
     }
     let mut found = Vec::new();
     for file in there {

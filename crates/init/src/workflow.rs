@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 
 use monoship_core::error::{Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_github::workflow::{self, Layout, Options, written};
+use monoship_github::workflow::{self, Layout, Options, Prebuilt, written};
 use monoship_plan::config::{Config, Signing};
 use monoship_workspace::git::Git;
 
@@ -20,6 +20,7 @@ pub fn options(
     config: &Config,
     layout: Option<Layout>,
     branch: Option<&str>,
+    prebuilt: Option<&Prebuilt>,
     shutdown: &Shutdown,
 ) -> Result<Options> {
     let there = written(home)?;
@@ -31,7 +32,13 @@ pub fn options(
             head.as_deref().and_then(|head| head.strip_prefix("origin/")).unwrap_or("main").to_owned()
         }
     };
+    let prebuilt = match prebuilt {
+        Some(Prebuilt::Image(image)) => Some(image.clone()),
+        Some(Prebuilt::Off) => None,
+        None => there.as_ref().and_then(|there| there.prebuilt.clone()),
+    };
     Ok(Options {
+        prebuilt,
         layout: layout.or(there.map(|there| there.layout)).unwrap_or_default(),
         branch,
         registry: config.images.prefix.as_ref().map_or("ghcr.io", |prefix| prefix.registry()).to_owned(),

@@ -1,9 +1,10 @@
 //! The gates: what a run's builds took and what its images are, against the bounds of `[gates]`. Before anything is published, so that
-//! what a gate stops gets no version tag.
+//! what a gate stops gets no version tag. What cannot be read is not passed.
 
 use std::time::Duration;
 
 use crate::{Session, history, layers};
+use monoship_core::error::Result;
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::name::ImageRef;
 use monoship_core::text;
@@ -30,11 +31,8 @@ pub fn check(session: &Session, request: &BuildRequest, record: &mut RunRecord) 
     }
     let by_median = gates.gates.iter().any(|gate| gate.of_median.is_some());
     let past = if by_median { history::newest(session, RUNS) } else { Ok(Vec::new()) };
-    let past = past.unwrap_or_else(|error| {
-        session.events.notice(Level::Warning, None, format!("the gates go by no median: {error}"), None);
-        Vec::new()
-    });
-    record.gates = judge(gates, &record.tasks, &past);
+    let measurable = request.warms.is_none() && !matches!(request.destination, Destination::Output(_));
+    record.gates = judge(gates, &record.tasks, &past, measurable);
     if request.no_cache {
         // Nobody hits a cache that is not to be used.
         record.gates.retain(|gate| gate.gate != Measure::HitRate.key());
@@ -109,36 +107,47 @@ fn has(measure: Measure) -> Has {
     }
 }
 
-/// Every bound that is exceeded.
-fn judge(gates: &Gates, tasks: &[TaskRecord], past: &[PastRun]) -> Vec<GateRecord> {
+/// Every bound that is exceeded, and every one of which that cannot be told. `measurable` where images are somewhere that they can be looked
+/// into.
+fn judge(gates: &Gates, tasks: &[TaskRecord], past: &Result<Vec<PastRun>>, measurable: bool) -> Vec<GateRecord> {
     let each = gates.gates.iter().flat_map(|gate| tasks.iter().filter(|task| stands(task)).map(move |task| (gate, task)));
-    each.filter_map(|(gate, task)| judge_one(gate, task, past, gates.window)).collect()
+    each.filter_map(|(gate, task)| judge_one(gate, task, past, gates.window, measurable)).collect()
 }
 
-fn judge_one(gate: &Gate, task: &TaskRecord, past: &[PastRun], window: usize) -> Option<GateRecord> {
+fn judge_one(gate: &Gate, task: &TaskRecord, past: &Result<Vec<PastRun>>, window: usize, measurable: bool) -> Option<GateRecord> {
     let has = has(gate.measure);
-    let value = (has.now)(task)?;
-    let exceeds = |bound: f64| if gate.measure == Measure::HitRate { value < bound } else { value > bound };
-    let shown = |value| shown(gate.measure, value);
-    let fixed = gate.bound.filter(|bound| exceeds(*bound)).map(|bound| (bound, String::new()));
-    let by_median = || {
-        let factor = gate.of_median?;
-        let Usual { median, of } = usual(past, &task.task, window, has.past)?;
-        #[expect(clippy::cast_precision_loss, reason = "a bound, not an account")]
-        let median = median as f64 / has.unit;
-        let why = format!(" ({factor} times {}, the median of {of} builds)", shown(median));
-        Some((factor * median, why)).filter(|(bound, _)| exceeds(*bound))
-    };
-    let (bound, why) = fixed.or_else(by_median)?;
-    let than = if gate.measure == Measure::HitRate { "less" } else { "more" };
-    Some(GateRecord {
+    let record = |value, bound, text: String| GateRecord {
         gate: gate.measure.key().to_owned(),
         task: task.task.clone(),
         value,
         bound,
         fails: gate.fails,
-        text: format!("{}: {} is {than} than {}{why}", task.task, shown(value), shown(bound)),
-    })
+        text: format!("{}: {text}", task.task),
+    };
+    // A build that did not happen took no time; an image that stands has a size, whoever can read it.
+    let of_image = matches!(gate.measure, Measure::ImageSize | Measure::WastedBytes);
+    let Some(value) = (has.now)(task) else {
+        let text = || "it could not be measured, so nobody knows whether it is within the bound".to_owned();
+        return (of_image && measurable).then(|| record(None, gate.bound, text()));
+    };
+    let exceeds = |bound: f64| if gate.measure == Measure::HitRate { value < bound } else { value > bound };
+    let shown = |value| shown(gate.measure, value);
+    let fixed = gate.bound.filter(|bound| exceeds(*bound)).map(|bound| (bound, String::new()));
+    let by_median = || {
+        let factor = gate.of_median?;
+        let Usual { median, of } = usual(past.as_ref().ok()?, &task.task, window, has.past)?;
+        #[expect(clippy::cast_precision_loss, reason = "a bound, not an account")]
+        let median = median as f64 / has.unit;
+        let why = format!(" ({factor} times {}, the median of {of} builds)", shown(median));
+        Some((factor * median, why)).filter(|(bound, _)| exceeds(*bound))
+    };
+    let Some((bound, why)) = fixed.or_else(by_median) else {
+        let unknown = gate.of_median.and_then(|_| past.as_ref().err());
+        return unknown
+            .map(|error| record(Some(value), None, format!("{} to a median that cannot be read: {error}", shown(value))));
+    };
+    let than = if gate.measure == Measure::HitRate { "less" } else { "more" };
+    Some(record(Some(value), Some(bound), format!("{} is {than} than {}{why}", shown(value), shown(bound))))
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "three digits are shown; nothing is negative")]

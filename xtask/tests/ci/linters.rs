@@ -65,10 +65,16 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
             Invocation::new(python.join("bin/zizmor")).args(["--offline", "--no-progress", "--quiet", "--persona", "pedantic"]);
         call.arg(root.join(".github")).run(&Shutdown::new()).unwrap()
     };
+    let image = format!("ghcr.io/acme/shop/tool@sha256:{}", "a".repeat(64));
+    let variants = [
+        ("ghcr.io", Signing::Off, None),
+        ("registry.example.org", Signing::Keyless, None),
+        ("ghcr.io", Signing::Keyless, Some(image.parse().unwrap())),
+    ];
     for layout in [Layout::Single, Layout::Matrix] {
-        for (registry, signing) in [("ghcr.io", Signing::Off), ("registry.example.org", Signing::Keyless)] {
+        for (registry, signing, prebuilt) in variants.clone() {
             let dir = tempfile::tempdir().unwrap();
-            write(dir.path(), &options(layout, registry, signing)).unwrap();
+            write(dir.path(), &Options { prebuilt, ..options(layout, registry, signing) }).unwrap();
             assert_eq!(actionlint(dir.path()), "[]\n[]", "{layout:?} at {registry}");
             let found = zizmor(dir.path());
             assert!(found.success(), "{layout:?} at {registry}: {}{}", found.text(), found.error_tail());
@@ -80,8 +86,38 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
             assert!(!zizmor(dir.path()).success());
             std::fs::write(&file, text.replace("runs-on:", "run-on:")).unwrap();
             assert!(actionlint(dir.path()).contains("run-on"));
+
+            // As they are called: what a linter cannot see of a file that lies alone is which events and permissions reach its steps.
+            std::fs::write(&file, &text).unwrap();
+            as_called(dir.path());
+            assert_eq!(actionlint(dir.path()), "[]\n[]", "called, {layout:?} at {registry}");
+            let found = zizmor(dir.path());
+            assert!(found.success(), "called, {layout:?} at {registry}: {}{}", found.text(), found.error_tail());
         }
     }
+}
+
+/// Puts the job that is called in the place of each call.
+fn as_called(root: &Path) {
+    let [images, job] = ["images.yml", "xtask.yml"].map(|file| root.join(".github/workflows").join(file));
+    let called = std::fs::read_to_string(job).unwrap();
+    let body = called.split_once("    runs-on:").unwrap().1;
+    let body =
+        body.replace("secrets.username", "secrets.REGISTRY_USERNAME").replace("secrets.password", "secrets.REGISTRY_PASSWORD");
+    let body = format!("    name: called\n    runs-on:{}", body.replace("inputs.part", "github.job"));
+    let text = std::fs::read_to_string(&images).unwrap();
+    let of_call = ["    with: {", "    secrets:", "      username: ", "      password: "];
+    let (head, jobs) = text.split_once("\njobs:\n").unwrap();
+    let mut made = format!("{head}\njobs:\n");
+    for line in jobs.split_inclusive('\n') {
+        if line.starts_with("    uses: ./") {
+            made.push_str(&body);
+        } else if !of_call.iter().any(|start| line.starts_with(start)) {
+            made.push_str(line);
+        }
+    }
+    assert!(!made.contains("uses: ./"), "{made}");
+    std::fs::write(images, made).unwrap();
 }
 
 #[test]

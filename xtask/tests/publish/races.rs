@@ -2,7 +2,7 @@
 //! registry for good at any request. What is promised is looked at past the proxies: after both have ended, and once more after what failed was
 //! run again.
 //!
-//! `XTASK_RACES=5000 XTASK_SEED=7 cargo test --test publish races` goes through more, from another seed.
+//! `RACES=5000 SEED=7 cargo test --test publish races` goes through more, from another seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -458,9 +458,9 @@ fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn two_runs_at_once_end_with_every_tag_or_none_once_rerun_take_nothing_from_each_other_and_never_move_latest_back() {
-    let races = number("XTASK_RACES").map_or(RACES, |races| usize::try_from(races).unwrap());
-    let seed = number("XTASK_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    println!("XTASK_RACES={races} XTASK_SEED={seed}");
+    let races = number("RACES").map_or(RACES, |races| usize::try_from(races).unwrap());
+    let seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    println!("RACES={races} SEED={seed}");
     let server = RegistryServer::plain();
     let images = template(&server);
     let (next, failed, half) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));

@@ -253,7 +253,7 @@ fn a_tag_whose_removal_was_cut_off_counts_as_free() {
     scene.proxy.go_dark(move |request| {
         let lost = removing.load(Ordering::SeqCst);
         let tombstone =
-            request.path.ends_with("/manifests/1.2.3") && request.body.windows(13).any(|part| part == b"xtask.removes");
+            request.path.ends_with("/api/manifests/1.2.3") && request.body.windows(13).any(|part| part == b"xtask.removes");
         removing.store(lost || tombstone, Ordering::SeqCst);
         lost
     });

@@ -355,3 +355,25 @@ fn listings_are_read_page_by_page_and_a_circle_ends() {
     let error = anonymous().tags(&image(&host, "a/circle")).unwrap_err();
     assert!(error.to_string().contains("does not end"), "{error}");
 }
+
+#[test]
+fn a_tag_that_is_listed_and_cannot_be_read_keeps_anything_from_being_deleted_and_one_that_went_does_not() {
+    let server = RegistryServer::plain();
+    let proxy = FaultyProxy::start(&server.host());
+    let registry = anonymous();
+    let place: ImageRef = format!("{}/org/repo/api", proxy.host()).parse().unwrap();
+    for tag in ["1", "2"] {
+        TestImage::new(tag).push(&registry, &place.with_tag(tag.parse().unwrap()));
+    }
+    let read = || monoship_docker::reach::read(&registry, &place, None, &BTreeSet::new());
+    let whole = read().unwrap().len();
+    proxy.fail_exactly("GET", "/manifests/2", Fault::Says(404, "MANIFEST_UNKNOWN", "manifest unknown"), 1);
+    let error = read().unwrap_err().to_string();
+    assert!(error.contains("2 is listed and is not there"), "{error}");
+    assert_eq!(read().unwrap().len(), whole);
+    // It is in the first list alone.
+    registry.remove_tag(&place, &"2".parse().unwrap()).unwrap();
+    let listed = serde_json::json!({"name": "org/repo/api", "tags": ["1", "2"]});
+    proxy.fail("GET", "/tags/list", Fault::Body(listed.to_string()), 1);
+    assert!(read().unwrap().len() < whole);
+}

@@ -13,6 +13,8 @@ pub enum Fault {
     Status(u16, Vec<(&'static str, String)>),
     /// This status, and this code and message of the registry's; it never sees the request.
     Says(u16, &'static str, &'static str),
+    /// Success, with this JSON; the registry never sees the request.
+    Body(String),
     /// The registry does what is asked, and its answer never arrives.
     Lost,
     /// The connection breaks; the registry never sees the request.
@@ -181,6 +183,7 @@ fn answer(agent: &ureq::Agent, upstream: &str, request: &Request, fault: Fault) 
         Fault::Says(status, code, message) => {
             Response::json(status, &serde_json::json!({"errors": [{"code": code, "message": message}]}))
         }
+        Fault::Body(json) => Response { body: json.into_bytes(), ..Response::json(200, &serde_json::Value::Null) },
         Fault::Lost => forward(agent, upstream, request).broken(Break::HangUp),
         Fault::Reset | Fault::Hang(_) => Response::status(200).broken(Break::HangUp),
         Fault::Truncate => forward(agent, upstream, request).broken(Break::Truncate),

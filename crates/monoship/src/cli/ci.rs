@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use monoship_github::workflow::Layout;
+use monoship_github::workflow::{Layout, Prebuilt};
 
 /// Flags of `ci`.
 #[derive(Debug, Clone, Args)]
@@ -58,6 +58,7 @@ pub enum CiPart {
 #[command(after_help = "Examples:
   cargo xtask ci workflow                       one job that builds everything
   cargo xtask ci workflow --layout matrix       plan, base, one runner a service, publish
+  cargo xtask ci workflow --prebuilt off        compile the tool in every job (docs/ci.md says how to take it from an image)
   cargo xtask ci workflow --check               fail where the files are not as they would be written")]
 pub struct CiWorkflow {
     /// One job, or one runner a service [default: as the file that is there, else single]
@@ -66,6 +67,9 @@ pub struct CiWorkflow {
     /// The branch whose pushes are built and pushed [default: as the file that is there, else the remote's, else main]
     #[arg(long, value_name = "NAME")]
     pub branch: Option<String>,
+    /// The image that jobs which may write take the compiled tool from, by its digest, in place of compiling it; `off` compiles it in each [default: as the file that is there, else off]
+    #[arg(long, value_name = "IMAGE@DIGEST")]
+    pub prebuilt: Option<Prebuilt>,
     /// Write nothing; show how the files differ, and fail where they do
     #[arg(long)]
     pub check: bool,

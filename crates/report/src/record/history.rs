@@ -319,7 +319,8 @@ impl History {
         Ok(())
     }
 
-    /// Drops runs beyond `keep`; damaged lines go with them, lines of a newer version stay. Returns how many lines went.
+    /// Drops runs beyond `keep`; damaged lines go with them. Lines of a newer version are counted by themselves, and go by the day in their
+    /// names. Where more than half would be too old, the clock is wrong rather than they, and none goes for its age. Returns how many lines went.
     ///
     /// # Errors
     /// When the file cannot be read or replaced.
@@ -328,14 +329,23 @@ impl History {
         let text = self.text()?;
         let oldest = now.checked_sub(keep.age);
         let lines: Vec<(&str, Line)> = text.lines().map(|line| (line, read_line(line))).collect();
-        let runs = lines.iter().filter(|(_, line)| matches!(line, Line::Run(_))).count();
-        let mut index = 0;
-        let kept = lines.iter().filter(|(_, line)| match line {
-            Line::Newer => true,
+        let count = |is: fn(&Line) -> bool| lines.iter().filter(|(_, line)| is(line)).count();
+        let (runs, newer) = (count(|line| matches!(line, Line::Run(_))), count(|line| matches!(line, Line::Newer)));
+        let is_old = |run: &PastRun| oldest.is_some_and(|oldest| run.started < oldest);
+        let old = lines.iter().filter(|(_, line)| matches!(line, Line::Run(run) if is_old(run))).count();
+        let by_age = old * 2 <= runs;
+        let day = oldest.map(|oldest| monoship_core::time::rfc3339::text(oldest).replace('-', ""));
+        let is_old_day = |line: &str| line_id(line).zip(day.as_deref()).is_some_and(|(id, day)| id.get(..8) < day.get(..8));
+        let (mut index, mut newer_index) = (0, 0);
+        let kept = lines.iter().filter(|(text, line)| match line {
+            Line::Newer => {
+                newer_index += 1;
+                newer - newer_index < keep.count && !(by_age && is_old_day(text))
+            }
             Line::Damaged => false,
             Line::Run(run) => {
                 index += 1;
-                runs - index < keep.count && oldest.is_none_or(|oldest| run.started >= oldest)
+                runs - index < keep.count && !(by_age && is_old(run))
             }
         });
         let kept: Vec<&str> = kept.map(|(line, _)| *line).collect();

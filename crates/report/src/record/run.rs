@@ -67,7 +67,7 @@ pub struct RunRecord {
     pub gates: Vec<GateRecord>,
 }
 
-/// A bound of `[gates]` that is exceeded.
+/// A bound of `[gates]` that is exceeded, or whose value nobody knows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GateRecord {
@@ -75,10 +75,10 @@ pub struct GateRecord {
     pub gate: String,
     /// Whose value it is.
     pub task: Task,
-    /// The value: milliseconds, a share, or bytes.
-    pub value: f64,
-    /// What it may be at most (a hit rate: at least), in the same unit.
-    pub bound: f64,
+    /// The value: milliseconds, a share, or bytes; none where it could not be read.
+    pub value: Option<f64>,
+    /// What it may be at most (a hit rate: at least), in the same unit; none where that could not be read.
+    pub bound: Option<f64>,
     /// True where that fails the run.
     pub fails: bool,
     /// All of it in a line.

@@ -33,7 +33,7 @@ fn past(builds: u32) -> Vec<PastRun> {
 
 fn judged(measure: Measure, bound: Option<f64>, of_median: Option<f64>, task: TaskRecord, builds: u32) -> Vec<String> {
     let gates = Gates { gates: vec![Gate { measure, bound, of_median, fails: true }], window: 20 };
-    judge(&gates, &[task], &past(builds)).into_iter().map(|gate| gate.text).collect()
+    judge(&gates, &[task], &Ok(past(builds)), true).into_iter().map(|gate| gate.text).collect()
 }
 
 #[test]
@@ -45,7 +45,6 @@ fn a_fixed_bound_is_exceeded_from_the_side_it_bounds() {
     assert_eq!(judged(Measure::BuildTime, Some(95_000.0), None, build(), 0), [""; 0], "at the bound is within it");
     let wasted = TaskRecord { wasted: Some(2_000_000), ..build() };
     assert_eq!(judged(Measure::WastedBytes, Some(1e6), None, wasted, 0), ["api: 2.00 MB is more than 1.00 MB"]);
-    assert_eq!(judged(Measure::WastedBytes, Some(1e6), None, build(), 0), [""; 0], "what was not measured is not judged");
 }
 
 #[test]
@@ -67,4 +66,25 @@ fn what_was_carried_forward_took_no_time_and_is_as_large_as_ever() {
     assert_eq!(judged(Measure::BuildTime, Some(1.0), None, skipped(), 0), [""; 0]);
     assert_eq!(judged(Measure::HitRate, Some(1.0), None, skipped(), 0), [""; 0]);
     assert_eq!(judged(Measure::ImageSize, Some(200e6), None, skipped(), 0).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_passed() {
+    let unread = "api: it could not be measured, so nobody knows whether it is within the bound";
+    let without = || TaskRecord { size: None, ..task(Status::Skipped, 95_000, 1, 0) };
+    assert_eq!(judged(Measure::WastedBytes, Some(1e6), None, without(), 0), [unread]);
+    assert_eq!(judged(Measure::ImageSize, None, Some(2.0), without(), 9), [unread]);
+    let gate = |measure, of_median| Gate { measure, bound: Some(1e9), of_median, fails: true };
+    let gates = Gates { gates: vec![gate(Measure::ImageSize, None), gate(Measure::BuildTime, Some(2.0))], window: 20 };
+    let failed = Err(monoship_core::error::Error::failed("no registry"));
+    let exported = judge(&gates, &[without(), task(Status::Built, 9_000, 1, 0)], &failed, false);
+    let told: Vec<&str> = exported.iter().map(|gate| gate.text.as_str()).collect();
+    assert_eq!(
+        told,
+        ["api: 9.0s to a median that cannot be read: no registry"],
+        "an image that was exported cannot be looked into"
+    );
+    let mut record = RunRecord::new(RunId::new(SystemTime::UNIX_EPOCH, 1), SystemTime::UNIX_EPOCH, "release");
+    record.gates = exported;
+    assert!(!pass(&record));
 }

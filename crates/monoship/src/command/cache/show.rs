@@ -60,7 +60,7 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
 }
 
 fn users(users: &[String]) -> String {
-    let named = users.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    let named = users.iter().take(NAMED).map(|user| text::clean(user)).collect::<Vec<_>>().join(", ");
     let rest = users.len().saturating_sub(NAMED);
     if rest == 0 { named } else { format!("{named} and {rest} more") }
 }
@@ -90,7 +90,8 @@ pub fn outcome(plan: &PrunePlan, applied: &Applied, dry_run: bool) -> Result<()>
     let mut shown = String::new();
     for (removal, error) in &applied.failed {
         let hint = error.hint_text().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-        let _ = writeln!(shown, "not removed: {} {}: {error}{hint}", removal.place, removal.name);
+        let line = format!("not removed: {} {}: {error}{hint}", removal.place, removal.name);
+        let _ = writeln!(shown, "{}", text::clean(&line));
     }
     if !dry_run && !plan.removals.is_empty() {
         let _ = writeln!(shown, "removed {}, {}", text::counted(applied.done, "thing"), text::bytes(applied.bytes));

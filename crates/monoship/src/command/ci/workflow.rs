@@ -13,7 +13,8 @@ use monoship_init::workflow::options;
 pub(super) fn run(flags: &cli::CiWorkflow, call: &Call<'_>) -> Result<Finished> {
     let home = call.home()?;
     let config = call.config(&home)?;
-    let options = options(&home, &config, flags.layout, flags.branch.as_deref(), call.shutdown)?;
+    let (branch, prebuilt) = (flags.branch.as_deref(), flags.prebuilt.as_ref());
+    let options = options(&home, &config, flags.layout, branch, prebuilt, call.shutdown)?;
     if !flags.check {
         let files = write(&home, &options)?;
         let lines: Vec<String> = files.iter().map(|file| format!("wrote {}\n", file.display())).collect();

@@ -113,8 +113,10 @@ fn a_history_is_tidied_by_count_and_by_age_and_not_at_every_run() {
     };
     let counts: Vec<usize> = (0..24).map(lines).collect();
     assert_eq!(counts[18..], [19, 20, 21, 22, 20, 21], "half an hour apart, so the count decides");
-    history.tidy(keep, run(60).started).unwrap();
-    assert_eq!(history.read().unwrap(), Read::default(), "all of them are too old");
+    history.tidy(keep, run(32).started).unwrap();
+    assert_eq!(history.read().unwrap().runs.first(), Some(&run(12)), "nine of 21 are too old");
+    history.tidy(keep, run(90).started).unwrap();
+    assert_eq!(history.read().unwrap().runs.len(), 12, "all of them: a clock that is wrong");
 }
 
 #[test]
@@ -140,4 +142,25 @@ fn histories_of_two_machines_merge_without_doubles_and_in_order_of_time() {
     assert_eq!(mine.merge(&text).unwrap(), 2);
     assert_eq!(mine.merge(&text).unwrap(), 0);
     assert_eq!(mine.read().unwrap().runs, [run(0), run(1), run(2), run(3)]);
+}
+
+#[test]
+fn a_clock_that_is_a_year_ahead_drops_nobody_s_runs_and_newer_lines_do_not_stay_for_good() {
+    let (_dir, history) = history();
+    (0..20).for_each(|n| history.append(&run(n)).unwrap());
+    let keep = Keep { count: 100, age: Duration::from_hours(366 * 24) };
+    let ahead = run(20).started + Duration::from_hours(400 * 24);
+    history.append(&PastRun { started: ahead, ..run(20) }).unwrap();
+    assert_eq!(history.prune(keep, ahead).unwrap(), 0);
+    assert_eq!(history.read().unwrap().runs.len(), 21);
+
+    let newer = |day: u32| format!("{{\"v\":99,\"id\":\"{day}T000000000-1\"}}\n");
+    let text = history.text().unwrap();
+    std::fs::write(&history.path, format!("{}{}{text}", newer(19_700_102), newer(20_990_101))).unwrap();
+    let now = run(20).started;
+    assert_eq!(history.prune(Keep { count: 100, age: Duration::from_hours(24) }, now).unwrap(), 1);
+    assert!(history.text().unwrap().starts_with(&newer(20_990_101)));
+    let many: String = (20_990_101..20_990_131).map(newer).collect();
+    std::fs::write(&history.path, many).unwrap();
+    assert_eq!(history.prune(Keep { count: 10, age: Duration::MAX }, now).unwrap(), 20);
 }
