@@ -45,8 +45,8 @@ fn variables(status: &EngineStatus) -> Result<String> {
     };
     Ok(format!(
         "export DOCKER_HOST={} DOCKER_CONFIG={}\nexport PATH=\"$PATH\":{}\n",
-        quoted(&status.docker_host.as_ref()),
-        quoted(&status.docker_config.as_ref()),
+        quoted(status.docker_host.as_ref()),
+        quoted(status.docker_config.as_ref()),
         quoted(format!("{packages}/usr/bin").as_ref())
     ))
 }
