@@ -37,6 +37,8 @@ if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 # What is compiled at install takes the headers that the image has, in place of a download.
 if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
 cp -R /manifests/. .
+# pnpm takes variables in credentials (`${NPM_TOKEN}`) from the user's settings alone, since 10.34. No value gets into the file.
+if [ -f .npmrc ]; then grep -F '${' .npmrc > "$HOME/.npmrc" || true; fi
 # Scripts of dependencies run here. Those of the workspace's own packages need sources, and run when these are there.
 find . -name package.json -not -path '*/node_modules/*' -exec node -e '
   for (const file of process.argv.slice(1)) {
