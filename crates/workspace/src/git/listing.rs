@@ -46,7 +46,7 @@ const CONVERTED: [&str; 6] = [
 /// Of those, the ones of which more than line ends may differ.
 const BEYOND_LINE_ENDS: [&str; 5] = ["ls-files", "-z", "--", ".", ":(exclude,attr:!filter !ident !working-tree-encoding)"];
 
-/// See [`Git::look`]: five answers on their way.
+/// See [`Git::scan`]: five answers on their way.
 pub struct Scan {
     differs: Question,
     untracked: Question,
@@ -84,7 +84,7 @@ impl Git {
         })
     }
 
-    /// As [`Git::worktree`], of what [`Git::look`] began.
+    /// As [`Git::worktree`], of what [`Git::scan`] began.
     ///
     /// # Errors
     /// As [`Git::worktree`].

@@ -9,7 +9,7 @@ use crate::secret::{Secret, mask};
 
 /// A command line that has not been run: what `--dry-run` prints and what [`Invocation::run`] executes are this one value.
 ///
-/// A child gets our environment less what is secret in it ([`is_withheld`]); what it needs of that is named to it.
+/// A child gets our environment less what is secret in it ([`is_withheld`](crate::secret::is_withheld)); what it needs of that is named to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Invocation {
     pub(super) program: OsString,
