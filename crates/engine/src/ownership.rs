@@ -79,7 +79,7 @@ mod tests {
         check(&inner).unwrap();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&inner, &link).unwrap();
-        assert!(check(&link).unwrap_err().to_string().contains("no folder"));
+        assert!(check(&link).unwrap_err().to_string().contains("not a folder"));
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::chown(&inner, Some(4_321), None).unwrap();
             assert!(check(&inner).unwrap_err().to_string().contains("belongs to user 4321"));

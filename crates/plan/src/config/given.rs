@@ -418,7 +418,7 @@ mod tests {
         assert!(matches!(context("docker-image://node:24"), Ok(ContextSource::Image(_))));
         assert!(matches!(context("https://example.org/a/b.git#v1"), Ok(ContextSource::Remote(_))));
         assert!(context("service:api").unwrap_err().contains("`COPY --from=api`"));
-        assert!(context("oci-image://x").unwrap_err().contains("no kind of context"));
+        assert!(context("oci-image://x").unwrap_err().contains("not a kind of context"));
         assert!(Entitlement::try_from("network.hots".to_owned()).unwrap_err().contains("did you mean `network.host`?"));
         assert!(Limit::try_from("nofiles=1".to_owned()).unwrap_err().contains("did you mean `nofile`?"));
         assert!(Host::try_from("a:b".to_owned()).is_err() && Host::try_from("a:10.0.0.1".to_owned()).is_ok());
