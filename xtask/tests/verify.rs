@@ -11,7 +11,7 @@ use monoship_github::notes::Listed;
 use monoship_plan::affected::{Affected, Verdict as Affects};
 use monoship_plan::config::pins::Pins;
 use monoship_plan::templates::TagTemplates;
-use monoship_steps::publish::Order;
+use monoship_publish::Order;
 use monoship_steps::verify::{Check, Finding, Noted, Report, Service, Verdict, VerifyRequest, verify};
 use serde_json::{Value, json};
 use support::image::TestImage;

@@ -12,7 +12,7 @@ use monoship_workspace::git::Head;
 use crate::command_line::Command;
 use crate::job::Job;
 use crate::stages::Planned;
-use monoship_steps::publish::{self, Published};
+use monoship_publish::{self as publish, Published};
 use monoship_steps::{Session, update_release};
 
 /// One run of the pipeline. Cloning is cheap, and every clone is the same run; a stage that works on one image is handed a clone whose

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use crate::image::Image;
-use crate::publish::Item;
 use crate::{Session, outcome};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{ImageRef, ServiceName, Tag};
 use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
+use monoship_publish::Item;
 use monoship_report::record::{RunRecord, TaskRecord};
 use monoship_report::results::{self, Planned};
 

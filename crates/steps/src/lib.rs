@@ -30,7 +30,6 @@ pub mod project;
 pub mod proof;
 pub mod prune;
 pub mod publication;
-pub mod publish;
 pub mod sent;
 pub mod service;
 pub mod signing;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use ring::hmac;
 use serde::Serialize;
 
-use crate::publish::Published;
 use crate::{Session, history};
 use monoship_core::error::Result;
 use monoship_core::event::{Level, Status};
@@ -18,6 +17,7 @@ use monoship_core::name::hex;
 use monoship_core::secret::{Secret, mask, mask_json};
 use monoship_core::text;
 use monoship_plan::config::{Notify, Occasion};
+use monoship_publish::Published;
 use monoship_report::record::rolling::usual;
 use monoship_report::record::{Outcome, RunId, RunRecord};
 

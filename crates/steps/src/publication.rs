@@ -9,7 +9,6 @@ use semver::Version;
 
 use crate::checkout::At;
 use crate::image::Image;
-use crate::publish::{self, Item, Order, Published};
 use crate::{Session, checkout, claims, configuration, gates, project, since, update_release};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Status, Task};
@@ -22,6 +21,7 @@ use monoship_github::api::Api;
 use monoship_github::notes::{self as body, Change, ImageNote, PlatformNote, ReleaseNotes};
 use monoship_plan::request::{BuildRequest, Destination, ReleaseRequest};
 use monoship_plan::{Decision, Plan, ServicePlan, explain};
+use monoship_publish::{self as publish, Item, Order, Published};
 use monoship_report::record::RunRecord;
 
 /// How many reasons for a rebuild the notes name before they count the rest.

@@ -2,7 +2,6 @@
 //! unsigned image, and a signature that cannot be made leaves every tag as it was.
 
 use crate::Session;
-use crate::publish::{self, ServicePlan};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
 use monoship_core::execute::pool::in_parallel;
@@ -10,6 +9,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_github::workflow;
 use monoship_plan::config::{Keyless, Signing as Configured};
+use monoship_publish::{self as publish, ServicePlan};
 use monoship_workspace::git::Remote;
 
 /// GitHub's issuer of identities for workflows, as a regular expression.

@@ -8,7 +8,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::publish::Order;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
 use monoship_docker::attest::{self, Attested, NpmPackage, Provenance, Sbom};
@@ -19,6 +18,7 @@ use monoship_github::notes::Listed;
 use monoship_plan::affected::Affected;
 use monoship_plan::config::pins::Pins;
 use monoship_plan::explain;
+use monoship_publish::Order;
 
 /// How many names a finding lists before it counts the rest.
 const LISTED: usize = 5;

@@ -17,7 +17,7 @@ use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::templates::TagTemplates;
-use monoship_steps::publish::{self, Item, Journal, Order, PublishRequest};
+use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest};
 
 use crate::support::faulty_proxy::{Fault, FaultyProxy, Weather};
 use crate::support::image::TestImage;

@@ -9,7 +9,7 @@ use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
 use monoship_docker::registry::note;
 use monoship_plan::templates::TagTemplates;
-use monoship_steps::publish::{self, Order, PublishRequest, Published, Step};
+use monoship_publish::{self as publish, Order, PublishRequest, Published, Step};
 
 use crate::support::faulty_proxy::Fault;
 use crate::support::registry::{RegistryServer, anonymous};

@@ -13,9 +13,9 @@ use monoship_core::error::Result;
 use monoship_core::execute::pool;
 use monoship_core::secret::mask;
 use monoship_plan::request::{Missing, ReleaseRequest};
+use monoship_publish::Step;
 use monoship_steps::Session;
 use monoship_steps::publication;
-use monoship_steps::publish::Step;
 use monoship_steps::update_release::{Outcome, Report};
 
 /// Releases, or does the part of it that the flags ask for.

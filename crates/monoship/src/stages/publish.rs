@@ -5,8 +5,8 @@ use std::sync::Arc;
 use monoship_core::error::{Error, Result};
 
 use crate::context::Context;
+use monoship_publish::{self as steps, Item};
 use monoship_steps::publication::{self, Naming, Noted};
-use monoship_steps::publish::{self as steps, Item};
 use monoship_steps::{Session, jobs, signing};
 
 use super::Images;

@@ -1,9 +1,9 @@
 //! What the last runs left: caches that could not be read or written, a failure, a publication that did not come to its end.
 
 use super::{Checkup, Finding, Severity};
-use crate::publish::Journal;
 use crate::state_dir;
 use monoship_core::event::Status;
+use monoship_publish::Journal;
 use monoship_report::record::{Outcome, RunRecord, Runs};
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {

@@ -14,6 +14,7 @@ use monoship_core::name::{Digest, ServiceName, Tag};
 use monoship_core::text;
 use monoship_github::actions::Runner;
 use monoship_github::trigger::{Action, CiPlan};
+use monoship_publish::Published;
 use monoship_report::commands::error_line;
 use monoship_report::job_summary::{self, LIMIT, RemovedRow, ServiceRow, Summary, Verdict};
 use monoship_report::record::RunRecord;
@@ -21,7 +22,6 @@ use monoship_report::record::stats::TierStats;
 use monoship_report::results::Planned;
 use monoship_steps::jobs::PlanFile;
 use monoship_steps::publication::Sizes;
-use monoship_steps::publish::Published;
 use monoship_steps::update_release::{Outcome, Report};
 use monoship_steps::upkeep::apply;
 
