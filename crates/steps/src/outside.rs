@@ -12,15 +12,15 @@ use serde::Deserialize;
 use crate::Session;
 use crate::project::Project;
 use monoship_core::collect::Sorted as _;
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::http::{Http, Request};
-use monoship_core::name::{ImageRef, hex};
+use monoship_core::name::{ImageRef, hex, nearest};
 use monoship_docker::manifest::Document;
 use monoship_docker::registry::Registry;
 use monoship_plan::config::{Config, Sbom};
 use monoship_plan::services::{Service, discover};
-use monoship_workspace::dockerfile::{Address, Dockerfile, Slice};
+use monoship_workspace::dockerfile::{Address, Dockerfile, Slice, Stage};
 use monoship_workspace::git::Git;
 
 /// What BuildKit runs for `--sbom=true`.
@@ -46,11 +46,30 @@ const MAX_READ: u64 = 64 << 20;
 pub fn frontend(dockerfile: &Dockerfile, args: &BTreeMap<String, String>) -> Result<Option<ImageRef>> {
     let given = args.get(SYNTAX_ARGUMENT).map(String::as_str).filter(|given| !given.trim().is_empty());
     let written = given.or_else(|| dockerfile.syntax()).and_then(|written| written.split_whitespace().next());
-    let at = |error: monoship_core::error::Error| match given {
+    let at = |error: Error| match given {
         Some(_) => error,
         None => error.at(dockerfile.path(), Some(1)),
     };
     written.map(|written| written.parse().map_err(at)).transpose()
+}
+
+/// The error of an image that cannot be had, or, where its name is rather that of a stage that is mistyped, one that says so.
+#[must_use]
+pub fn or_mistyped(dockerfile: &Dockerfile, images: &BTreeSet<ImageRef>, error: Error) -> Error {
+    let said = error.to_string();
+    let found = images.iter().find_map(|image| {
+        let name = image.familiar();
+        let is_bare = !name.contains(['/', ':', '@']) && said.contains(&image.to_string());
+        let near = nearest(&name, dockerfile.targets()).filter(|_| is_bare)?.to_owned();
+        let mut steps = dockerfile.stages().iter().flat_map(Stage::instructions);
+        let starts = dockerfile.stages().iter().find(|stage| stage.base() == name).map(Stage::line);
+        let from = format!("--from={name}");
+        let line = starts.or_else(|| steps.find(|step| step.flags.contains(&from)).map(|step| step.line));
+        Some((name, near, line))
+    });
+    let Some((name, near, line)) = found.filter(|_| !error.is_cancelled()) else { return error };
+    let hint = format!("did you mean `{near}`? Taken for an image, it cannot be had: {said}");
+    Error::usage(format!("there is no stage `{name}`")).at(dockerfile.path(), line).hint(hint)
 }
 
 /// The ONBUILD triggers of an image that is named by its digest; of several platforms the first one's.

@@ -5,7 +5,7 @@ use std::path::Path;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::harness::clone;
+use crate::harness::{clone, mini};
 use crate::support::repo::{Ran, Repo};
 
 /// One error of that kind, with each of these in it, and nothing that looks like a crash.
@@ -29,6 +29,19 @@ fn an_unknown_service_is_answered_with_the_nearest_one() {
     let repo = clone();
     says(repo.xtask(&["build", "wroker"]), 2, &["there is no service `wroker`", "did you mean `worker`?"]);
     says(repo.xtask(&["build", "api", "apps/web"]), 2, &["there is no service `apps/web`"]);
+}
+
+#[test]
+fn a_stage_whose_name_is_mistyped_is_named_with_its_line_and_the_nearest_one() {
+    let repo = mini("FROM scratch AS base\nFROM scratch AS built\nFROM bse AS api\nCOPY apps/api/src /app\n");
+    says(repo.xtask(&["build"]), 2, &["Dockerfile.monorepo-optimized:3: there is no stage `bse`", "did you mean `base`?"]);
+    repo.write(
+        "Dockerfile.monorepo-optimized",
+        "FROM scratch AS base\nFROM base AS built\nFROM base AS api\nCOPY --from=biult / /\n",
+    );
+    says(repo.xtask(&["build"]), 2, &["Dockerfile.monorepo-optimized:4: there is no stage `biult`", "did you mean `built`?"]);
+    std::fs::remove_dir_all(repo.path().join(".git")).unwrap();
+    says(repo.xtask(&["build", "--affected"]), 1, &["this folder is in no git repository"]);
 }
 
 #[test]

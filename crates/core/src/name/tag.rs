@@ -113,9 +113,14 @@ impl FromStr for ReleaseTag {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text));
-        let version = version.map_err(|e| {
-            Error::usage(format!("`{text}` is not a release tag: {e}"))
-                .hint("a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1")
+        let version = version.map_err(|_| {
+            let whole = [".0", ".0.0"].map(|rest| format!("{text}{rest}"));
+            let whole = whole.iter().find(|whole| semver::Version::parse(whole.strip_prefix('v').unwrap_or(whole)).is_ok());
+            let hint = match whole {
+                Some(whole) => format!("a release tag is a whole version: {whole}"),
+                None => "a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1".to_owned(),
+            };
+            Error::usage(format!("`{text}` is not a release tag")).hint(hint)
         })?;
         if !version.build.is_empty() {
             return Err(Error::usage(format!(
@@ -133,6 +138,15 @@ mod tests {
 
     fn tag(text: &str) -> Tag {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_release_tag_that_is_cut_short_is_answered_with_the_whole_version() {
+        for (text, hint) in [("1.2", "a whole version: 1.2.0"), ("v2", "a whole version: v2.0.0"), ("latest", "such as v1.2.3")] {
+            let error = text.parse::<ReleaseTag>().unwrap_err();
+            assert_eq!(error.to_string(), format!("`{text}` is not a release tag"));
+            assert!(error.hint_text().is_some_and(|said| said.contains(hint)), "{error}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::job::Part;
 use monoship_steps::inputs;
 use monoship_steps::project;
-use monoship_steps::{Session, jobs, outcome, planning, publication};
+use monoship_steps::{Session, jobs, outcome, outside, planning, publication};
 
 use super::Tree;
 use super::checkout;
@@ -74,7 +74,8 @@ fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::p
     let images = inputs::base_images(session, &project, request)?;
     let bases = match &engine {
         Some(engine) if !cx.only_looks() => {
-            let ensured = inputs::ensure_bases(session, &project, engine, request, &images)?;
+            let ensured = inputs::ensure_bases(session, &project, engine, request, &images)
+                .map_err(|error| outside::or_mistyped(&project.dockerfile, &images, error))?;
             if ensured.pins_written {
                 // It is a file of the tree like any other, and what is planned is what lies there now.
                 project = project::load(session, root)?;

@@ -45,7 +45,18 @@ pub fn of_text(
     // Git is asked only where the answer counts.
     let named = written.images.registry.is_some() && written.images.namespace.is_some();
     let remote = if named { None } else { remote()? };
-    validate(written, remote).map(|config| Config { file: file.to_owned(), ..config }).map_err(|e| e.at(file, None))
+    validate(written, remote).map(|config| Config { file: file.to_owned(), ..config }).map_err(|error| {
+        let line = text.and_then(|text| line_of(text, &error.to_string()));
+        error.at(file, line)
+    })
+}
+
+/// The line of the text that has the value which an error quotes, where one alone has it.
+fn line_of(text: &str, error: &str) -> Option<usize> {
+    let quoted = error.split('`').nth(1).filter(|quoted| !quoted.is_empty())?;
+    let mut lines = text.lines().enumerate().filter(|(_, line)| line.contains(quoted) && !line.trim_start().starts_with('#'));
+    let (at, _) = lines.next()?;
+    lines.next().is_none().then_some(at + 1)
 }
 
 fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
@@ -167,6 +178,14 @@ mod tests {
         assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:3: unknown key `namepsace`", "did you mean `namespace`?"));
         let (shown, hint) = error("[chache]\ngha = true\n");
         assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:1: unknown key `chache`", "did you mean `cache`?"));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_meant_is_shown_with_its_line() {
+        let (shown, _) = error("# image-size = '200 bananas'\n[gates]\nimage-size = '200 bananas'\n");
+        assert!(shown.starts_with("xtask.toml:3: ") && shown.contains("`200 bananas`"), "{shown}");
+        let (shown, _) = error("[gates]\nimage-size = 'big'\nwasted-bytes = 'big'\n");
+        assert!(shown.starts_with("xtask.toml: "), "which of the two is not known: {shown}");
     }
 
     #[test]

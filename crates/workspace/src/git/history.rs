@@ -98,6 +98,8 @@ impl Git {
     /// # Errors
     /// When none can be found.
     pub fn default_branch(&self) -> Result<String> {
+        // Git's own words for what is no repository.
+        self.read(&["rev-parse", "--git-dir"])?;
         let remote = self.remote_name()?;
         let mut names = vec!["main".to_owned(), "master".to_owned()];
         if let Some(remote) = &remote {
