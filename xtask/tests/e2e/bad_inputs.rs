@@ -40,6 +40,11 @@ fn a_stage_whose_name_is_mistyped_is_named_with_its_line_and_the_nearest_one() {
         "FROM scratch AS base\nFROM base AS built\nFROM base AS api\nCOPY --from=biult / /\n",
     );
     says(repo.xtask(&["build"]), 2, &["Dockerfile.monorepo-optimized:4: there is no stage `biult`", "did you mean `built`?"]);
+}
+
+#[test]
+fn what_is_affected_outside_of_git_is_answered_with_what_is_missing() {
+    let repo = mini("FROM scratch AS base\nFROM base AS api\nCOPY apps/api/src /app\n");
     std::fs::remove_dir_all(repo.path().join(".git")).unwrap();
     says(repo.xtask(&["build", "--affected"]), 1, &["this folder is in no git repository"]);
 }
