@@ -38,7 +38,11 @@ if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
 cp -R /manifests/. .
 # pnpm takes variables in credentials (`${NPM_TOKEN}`) from the user's settings alone, since 10.34. No value gets into the file.
-if [ -f .npmrc ]; then grep -F '${' .npmrc > "$HOME/.npmrc" || true; fi
+# The Node is the image's: pnpm would download another.
+if [ -f .npmrc ]; then
+  grep -F '${' .npmrc > "$HOME/.npmrc" || true
+  sed -i '/^use-node-version/d' .npmrc
+fi
 # Scripts of dependencies run here. Those of the workspace's own packages need sources, and run when these are there.
 find . -name package.json -not -path '*/node_modules/*' -exec node -e '
   for (const file of process.argv.slice(1)) {
@@ -70,7 +74,8 @@ download() {
 # The store is a mount of its own, which no hard link can leave: copy at once. Without `--fail-if-no-match` an install of nothing
 # succeeds, and is cached.
 install() {
-  here install --frozen-lockfile --prefer-offline --config.package-import-method=copy --fail-if-no-match --filter "$1..." $2
+  case $(pnpm --version) in [1-7].*) strict='' ;; *) strict=--fail-if-no-match ;; esac
+  here install --frozen-lockfile --prefer-offline --config.package-import-method=copy $strict --filter "$1..." $2
 }
 download
 case $1 in

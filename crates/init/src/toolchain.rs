@@ -11,7 +11,7 @@ use pnpm::lock::Lock;
 /// The Node where the workspace names none, and those that are taken where it names a range: the newest line for production first.
 const NODES: [u64; 6] = [24, 22, 20, 18, 26, 16];
 
-/// The Node that the repository names, as the official image's tag begins: `.nvmrc`, `.node-version`, `.tool-versions`, volta,
+/// The Node that the repository names, as the official image's tag begins: pnpm's own setting, `.nvmrc`, `.node-version`, `.tool-versions`, volta,
 /// `devEngines`, `engines`, in this order.
 pub(super) fn node(workspace: &Workspace) -> String {
     let read = |file: &str| std::fs::read_to_string(workspace.root().join(file)).ok();
@@ -24,7 +24,12 @@ pub(super) fn node(workspace: &Workspace) -> String {
     let runtime = runtime.as_array().map_or(runtime, |all| all.iter().find(|one| one["name"] == "node").unwrap_or(&Value::Null));
     let runtime = if runtime["name"] == "node" { &runtime["version"] } else { &Value::Null };
     let text = |value: &Value| value.as_str().map(str::to_owned);
+    let npmrc = read(".npmrc").and_then(|text| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("use-node-version")?.trim().strip_prefix('='))?;
+        Some(line.trim().to_owned())
+    });
     let named = [
+        npmrc,
         read(".nvmrc"),
         read(".node-version"),
         tool_versions,
@@ -110,7 +115,13 @@ const NATIVE: [&str; 7] =
 
 /// A dependency of a closure that may have to be compiled.
 pub(super) fn native(workspace: &Workspace, closure: &Closure) -> Option<String> {
-    let lock = workspace.scanned()?;
+    let Some(lock) = workspace.scanned() else {
+        // An older format says of each package whether it builds something; of these some always do.
+        let text = std::fs::read_to_string(workspace.root().join("pnpm-lock.yaml")).ok()?;
+        let known = ["bcrypt", "argon2", "better-sqlite3", "sqlite3", "canvas", "node-pty", "re2"];
+        let has = |name: &&&str| text.contains(&format!("\n  /{name}@")) || text.contains(&format!("\n  /{name}/"));
+        return known.iter().find(has).map(|name| (*name).to_owned());
+    };
     // These bring what they need for every common system, or go without.
     let harmless = [
         "fsevents",
