@@ -268,7 +268,12 @@ function build(folder, kept) {
   fs.writeFileSync(`${own}/mark`, '');
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20); // a tick of the file system's clock
   const env = { ...process.env, npm_config_verify_deps_before_run: 'false', pnpm_config_verify_deps_before_run: 'false' };
-  const attempt = () => run(command[0], command.slice(1), { cwd: folder, env });
+  const attempt = () => {
+    const { status, error } = spawnSync(command[0], command.slice(1), { stdio: 'inherit', cwd: folder, env });
+    if (status === 0) return;
+    console.error(`${folder}: the build of ${packages.get(folder).name} failed${error ? `: ${error.message}` : ''}`);
+    process.exit(status ?? 1);
+  };
   if (present.size === order.length) attempt();
   else if (!succeeds(command[0], command.slice(1), { cwd: folder, env })) {
     console.log(`${packages.get(folder).name} needs more than it declares: again, with every package in sight, and not kept`);

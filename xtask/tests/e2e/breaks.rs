@@ -22,7 +22,9 @@ fn one_broken_service_does_not_keep_the_others_from_being_built_and_its_error_le
 
     let step = "[worker-build 2/2] RUN";
     assert!(stderr.contains(&format!("worker failed at {step}")), "{stderr}");
-    assert!(stderr.contains("apps/worker/src/broken.ts"), "{stderr}");
+    // The compiler runs in the package's folder.
+    assert!(stderr.contains("src/broken.ts(1,14)"), "{stderr}");
+    assert!(stderr.contains("apps/worker: the build of @monorepo/worker failed"), "{stderr}");
     assert!(stderr.contains("TS2322"), "{stderr}");
     let line = compile_line(&repo.read("Dockerfile.monorepo-optimized"), "worker");
     assert!(stderr.contains(&format!("Dockerfile.monorepo-optimized:{line}\n")), "line {line}: {stderr}");
