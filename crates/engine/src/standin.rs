@@ -144,7 +144,8 @@ fn push(engine: &Engine, work: &Work<'_>, context: &Context) -> Result<Digest> {
             .arg("--output")
             .arg(format!("type=image,name={name},push=true,store=false,oci-mediatypes=true,rewrite-timestamp=true,compression=zstd,compression-level=1"))
     } else {
-        build.arg("--output").arg(format!("type=image,name={name},push=true,oci-mediatypes=true,rewrite-timestamp=true"))
+        // These unpack what they push, and refuse to rewrite times then: such an engine's stand-ins are its own.
+        build.args(["--push", "--tag", &name])
     };
     build.arg(&context.dir).read(work.shutdown)?;
     let text = read_text(&metadata)?;

@@ -72,6 +72,11 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     if project.root != session.home {
         project::check_copied(&views, &slices)?;
     }
+    // What is wrong with the repository comes before what is wrong with this machine.
+    if request.services.is_empty() {
+        let of_shared = slices.iter().zip(&views).filter(|(_, view)| std::ptr::eq(**view, project)).map(|(slice, _)| slice);
+        strays::tell(session, project, request, &every, &of_shared.collect::<Vec<_>>())?;
+    }
     // A registry on this machine is for this machine, as stand-ins are.
     let for_others =
         request.release || !config.images.prefix.as_ref().is_some_and(|prefix| is_loopback(host_of(prefix.registry())));
@@ -89,8 +94,6 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let base_given = looked_up.pop().unwrap_or_default();
     if request.services.is_empty() {
         given::warn_unused(session, targets.iter().map(|target| target.given).zip(&slices));
-        let of_shared = slices.iter().zip(&views).filter(|(_, view)| std::ptr::eq(**view, project)).map(|(slice, _)| slice);
-        strays::tell(session, project, request, &every, &of_shared.collect::<Vec<_>>())?;
     }
     let (affected, before) = match &request.since {
         Some(since) => {
