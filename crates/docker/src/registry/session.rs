@@ -12,7 +12,7 @@ use super::challenge::{self, Challenge};
 use crate::credentials::{Credential, Credentials};
 use monoship_core::error::Error;
 use monoship_core::execute::http::{Head, Http, Request, Response, Trouble, authority, is_loopback, percent_encode};
-use monoship_core::execute::retry::Failed;
+use monoship_core::execute::retry::{Again, Failed};
 use monoship_core::name::DOCKER_HUB;
 use monoship_core::secret::Secret;
 
@@ -93,8 +93,12 @@ impl Session {
                 first
             }
             Err(error) if matches!(error.trouble, Trouble::Unreachable) => return Err(error.into()),
-            Err(_) => match http.send(Request::get(format!("{second}/v2/"))) {
+            Err(broken) => match http.send(Request::get(format!("{second}/v2/"))) {
                 Ok(_) => second,
+                // It spoke neither way, once: what may be mended by asking again is the answer, not that the other way is none.
+                Err(error) if matches!(error.trouble, Trouble::Tls) && broken.again() != Again::Never => {
+                    return Err(broken.into());
+                }
                 Err(error) => return Err(error.into()),
             },
         };
@@ -219,4 +223,38 @@ fn read_token(response: &Response) -> Result<(Secret, Duration), Failed> {
 fn encode<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let pairs = pairs.map(|(name, value)| format!("{name}={}", percent_encode(value)));
     pairs.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use monoship_core::env::Env;
+    use monoship_core::execute::http::Limits;
+    use monoship_core::execute::shutdown::Shutdown;
+
+    /// A registry without TLS on loopback that breaks a connection off before it answers.
+    #[test]
+    fn a_connection_that_breaks_is_no_reason_to_ask_with_tls_for_good() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = std::thread::spawn(move || {
+            drop(listener.accept().unwrap());
+            // What comes is the beginning of a handshake: it is answered in the clear, as a server does that knows no TLS.
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let _ = stream.read(&mut [0; 1024]).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+            }
+        });
+        let long = Duration::from_secs(5);
+        let limits = Limits { connect: long, idle: long, whole: 2 * long };
+        let http = Http::new(&Env::new("/", []), limits, &Shutdown::new());
+        let session = Session::new(&host, false);
+        assert_ne!(session.base(&http).unwrap_err().again, Again::Never);
+        assert_eq!(session.base(&http).unwrap(), format!("http://{host}"));
+        server.join().unwrap();
+    }
 }
