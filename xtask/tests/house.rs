@@ -195,3 +195,43 @@ fn a_name_is_seen_however_it_is_brought_in() {
         assert_eq!(found(other), [0; 0], "{other}");
     }
 }
+
+/// Where what a team's own pipeline calls is written.
+const LANGUAGE: [&str; 10] = [
+    "crates/monoship/src/app.rs",
+    "crates/monoship/src/command_line.rs",
+    "crates/monoship/src/container.rs",
+    "crates/monoship/src/context.rs",
+    "crates/monoship/src/notifier.rs",
+    "crates/monoship/src/stages/build.rs",
+    "crates/monoship/src/stages/checkout.rs",
+    "crates/monoship/src/stages/publish.rs",
+    "crates/steps/src/image.rs",
+    "crates/steps/src/service.rs",
+];
+
+#[test]
+fn every_part_of_the_language_shows_how_it_is_used() {
+    let mut seen = 0;
+    for file in LANGUAGE {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        let code = text.split("\n#[cfg(test)]").next().unwrap();
+        let (mut shown, mut hidden) = (false, false);
+        for line in code.lines().map(str::trim) {
+            if line.starts_with("///") {
+                shown |= line.contains("```");
+            } else if line.starts_with("#[") {
+                hidden |= line.contains("doc(hidden)");
+            } else {
+                let is_public = ["pub fn ", "pub struct ", "pub trait ", "pub enum "].iter().any(|kind| line.starts_with(kind));
+                // What lays declared services over the configuration is the library's own.
+                if is_public && !hidden && !line.starts_with("pub fn lay_over") {
+                    seen += 1;
+                    assert!(shown, "{file}: no example of `{line}`");
+                }
+                (shown, hidden) = (false, false);
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} were seen");
+}

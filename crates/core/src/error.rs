@@ -50,11 +50,23 @@ impl Error {
     }
 
     /// An error in the command line or a configuration file.
+    ///
+    /// ```
+    /// use monoship_core::error::Error;
+    ///
+    /// assert_eq!(Error::usage("there is no such region").exit_code(), 2);
+    /// ```
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Kind::Usage, message)
     }
 
     /// A failure of a build, a check, or something outside.
+    ///
+    /// ```
+    /// use monoship_core::error::Error;
+    ///
+    /// assert_eq!(Error::failed("the database did not answer").exit_code(), 1);
+    /// ```
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Kind::Failed, message)
     }
@@ -78,6 +90,13 @@ impl Error {
     }
 
     /// Adds what the user can do about it; a later call replaces an earlier hint.
+    ///
+    /// ```
+    /// use monoship_core::error::Error;
+    ///
+    /// let error = Error::failed("the database did not answer").hint("start it with `make database`");
+    /// assert!(error.hint_text().is_some());
+    /// ```
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.inner.hint = Some(mask(&hint.into()).into_owned());
@@ -142,6 +161,10 @@ impl Error {
     }
 
     /// The process's exit code: 1 a failure, 2 usage or configuration, 130 cancelled.
+    ///
+    /// ```
+    /// assert_eq!(monoship_core::error::Error::cancelled().exit_code(), 130);
+    /// ```
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.inner.kind {

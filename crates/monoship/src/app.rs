@@ -60,6 +60,15 @@ pub(crate) struct Verb {
 
 impl App {
     /// A program whose pipeline this is.
+    ///
+    /// ```no_run
+    /// use monoship::{App, Context};
+    ///
+    /// let app = App::new(|cx: &Context| {
+    ///     cx.say("nothing is built here");
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn new(pipeline: impl Fn(&Context) -> Result<()> + Send + Sync + 'static) -> Self {
         Self { pipeline: Box::new(pipeline), overlay: Arc::default(), notifiers: Vec::new(), verbs: Vec::new() }
     }
@@ -105,6 +114,21 @@ impl App {
     }
 
     /// Adds somebody who is told of failures, releases and slow builds.
+    ///
+    /// ```no_run
+    /// # fn pipeline(_: &monoship::Context) -> monoship::Result<()> { Ok(()) }
+    /// use monoship::{App, Context, Message, Notifier, Result};
+    ///
+    /// struct Log;
+    ///
+    /// impl Notifier for Log {
+    ///     fn notify(&self, cx: &Context, message: &Message) -> Result<()> {
+    ///         cx.command("logger").arg(message.text()).run()
+    ///     }
+    /// }
+    ///
+    /// let app = App::new(pipeline).notify(Log);
+    /// ```
     #[must_use]
     pub fn notify(mut self, notifier: impl Notifier + 'static) -> Self {
         self.notifiers.push(Box::new(notifier));
@@ -131,6 +155,13 @@ impl App {
 
     /// Does what the command line of this process says, and returns its exit code: 0 for success, 1 for a failure, 2 for a wrong command
     /// line or configuration, 130 for a run that was stopped.
+    ///
+    /// ```no_run
+    /// # fn pipeline(_: &monoship::Context) -> monoship::Result<()> { Ok(()) }
+    /// fn main() -> std::process::ExitCode {
+    ///     monoship::App::new(pipeline).run()
+    /// }
+    /// ```
     #[must_use]
     pub fn run(self) -> ExitCode {
         let env = match environment() {

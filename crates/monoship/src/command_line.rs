@@ -30,31 +30,67 @@ impl<'a> Command<'a> {
     }
 
     /// Adds an argument.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("git").arg("gc").run()?;
+    /// # Ok(()) }
+    /// ```
     pub fn arg(self, arg: impl Into<OsString>) -> Self {
         Self { call: self.call.arg(arg), ..self }
     }
 
     /// Adds arguments.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("git").args(["fetch", "--tags"]).run()?;
+    /// # Ok(()) }
+    /// ```
     pub fn args<A: Into<OsString>>(self, args: impl IntoIterator<Item = A>) -> Self {
         Self { call: self.call.args(args), ..self }
     }
 
     /// Sets a variable. What is set here is shown where the command is: give a secret by standard input or a file.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("make").env("TARGET", "docs").run()?;
+    /// # Ok(()) }
+    /// ```
     pub fn env(self, name: &str, value: &str) -> Self {
         Self { call: self.call.env(name, value), ..self }
     }
 
     /// Runs it in this folder.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("make").dir("docs").run()?;
+    /// # Ok(()) }
+    /// ```
     pub fn dir(self, dir: impl Into<PathBuf>) -> Self {
         Self { call: self.call.dir(dir), ..self }
     }
 
     /// Hands it these bytes on standard input.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("kubectl").args(["apply", "--filename", "-"]).stdin("kind: Namespace\n").run()?;
+    /// # Ok(()) }
+    /// ```
     pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
         Self { call: self.call.stdin(bytes), ..self }
     }
 
     /// Ends it after this time, which is then an error.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("sh").args(["-c", "./wait-for-database"]).timeout(std::time::Duration::from_secs(60)).run()?;
+    /// # Ok(()) }
+    /// ```
     pub fn timeout(self, limit: Duration) -> Self {
         Self { call: self.call.timeout(limit), ..self }
     }
@@ -64,6 +100,12 @@ impl<'a> Command<'a> {
     }
 
     /// Runs it; its lines go to the log as they come.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("helm").args(["upgrade", "shop", "./chart"]).run()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When it cannot be started, fails, takes too long, or the run is stopped. The error quotes its last lines.
@@ -82,6 +124,12 @@ impl<'a> Command<'a> {
     }
 
     /// Runs it and returns what it wrote to standard output, without white space at the ends.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// let branch = cx.command("git").args(["branch", "--show-current"]).read()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Command::run`].

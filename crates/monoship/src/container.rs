@@ -25,6 +25,12 @@ impl Context {
     /// Starts a container from an image, on the engine that this run builds on. `options` are those of `docker run`: `--env`, `--publish`,
     /// `--volume`. An image in a registry is pulled.
     ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
+    /// let container = cx.start(image, &["--env", "PORT=8080"])?;
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Where there is no engine, or the image does not start.
     pub fn start(&self, image: &Image, options: &[&str]) -> Result<Container<'_>> {
@@ -39,12 +45,25 @@ impl Context {
 
 impl Container<'_> {
     /// Its id.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
+    /// let container = cx.start(image, &[])?;
+    /// cx.say(format!("{} runs as {}", image.service(), container.id()));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
     /// Runs a command in it and returns what that wrote to standard output.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
+    /// let version = cx.start(image, &[])?.exec(&["node", "--version"])?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When it fails, or the container has ended.
@@ -55,6 +74,13 @@ impl Container<'_> {
     }
 
     /// What it has written so far, both streams.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, image: &monoship::Image) -> monoship::Result<()> {
+    /// let container = cx.start(image, &[])?;
+    /// cx.log(&container.logs()?);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When the engine does not say.

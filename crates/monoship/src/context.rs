@@ -89,6 +89,14 @@ impl Context {
     }
 
     /// The release that this run makes, `v1.2.3`; none for a build.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// if let Some(version) = cx.release() {
+    ///     cx.say(format!("{version} goes to production"));
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn release(&self) -> Option<&str> {
         self.run.job.release.as_ref().map(|release| release.tag.tag.as_str())
@@ -96,6 +104,14 @@ impl Context {
 
     /// True where nothing is done: `plan`, `--dry-run`. The library's stages and those called by [`Context::each`] and
     /// [`Context::stage`] go by it themselves.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// if !cx.only_looks() {
+    ///     cx.command("touch").arg("built").run()?;
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn only_looks(&self) -> bool {
         self.run.job.only_looks()
@@ -114,22 +130,46 @@ impl Context {
     }
 
     /// The repository's root, where commands are run.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// let chart = cx.root().join("chart");
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn root(&self) -> &std::path::Path {
         &self.run.session.home
     }
 
     /// Says something to the person who watches. It has its line in the display and its place in the log.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.say("waiting for the database");
+    /// # Ok(()) }
+    /// ```
     pub fn say(&self, text: impl Into<String>) {
         self.run.session.events.notice(Level::Info, self.task.clone(), text, None);
     }
 
     /// Says that something is not as it should be. The run goes on.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.warn("the chart has no limits", "set them in chart/values.yaml");
+    /// # Ok(()) }
+    /// ```
     pub fn warn(&self, text: impl Into<String>, hint: impl Into<String>) {
         self.run.session.events.notice(Level::Warning, self.task.clone(), text, Some(hint.into()));
     }
 
     /// Waits, unless the run is stopped meanwhile.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.pause(std::time::Duration::from_secs(1))?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// When the run is stopped.
@@ -146,6 +186,12 @@ impl Context {
     }
 
     /// Writes lines to the stage's log, and shows them as its progress.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.log("a line in this stage's log alone");
+    /// # Ok(()) }
+    /// ```
     pub fn log(&self, text: &str) {
         let Some(task) = &self.task else { return };
         for line in text.lines() {
@@ -165,6 +211,12 @@ impl Context {
     }
 
     /// The `docker` client on the engine that this run builds on.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// let running = cx.docker()?.args(["ps", "--quiet"]).read()?;
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// Where there is no engine here: in a job that builds nothing, and in a look at a machine without one.

@@ -20,18 +20,36 @@ pub struct Release {
 
 impl Release {
     /// The version without `v`: `1.2.3`.
+    ///
+    /// ```
+    /// # fn rule(release: &monoship_plan::tags::Release) {
+    /// let tag = format!("build-{}", release.version());
+    /// # }
+    /// ```
     #[must_use]
     pub fn version(&self) -> String {
         self.tag.version.to_string()
     }
 
     /// The day on which its commit was made, `2026-11-28`.
+    ///
+    /// ```
+    /// # fn rule(release: &monoship_plan::tags::Release) {
+    /// let tag = release.day().replace('-', ".");
+    /// # }
+    /// ```
     #[must_use]
     pub fn day(&self) -> &str {
         self.committed.get(..10).unwrap_or(&self.committed)
     }
 
     /// True for a version such as `1.2.3-rc.1`, and for one that GitHub marks so, whatever its number.
+    ///
+    /// ```
+    /// # fn rule(release: &monoship_plan::tags::Release) {
+    /// let channel = if release.is_prerelease() { "next" } else { "stable" };
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_prerelease(&self) -> bool {
         self.prerelease
@@ -105,18 +123,45 @@ impl fmt::Debug for Tags {
 
 impl Tags {
     /// The templates of `[release] tags`, by default `v1.2.3`, `1.2.3`, `1.2`, `1` and `latest`.
+    ///
+    /// ```
+    /// assert!(monoship_plan::tags::Tags::semver().uses_templates());
+    /// ```
     #[must_use]
     pub fn semver() -> Self {
         Self { templates: true, rules: Vec::new() }
     }
 
     /// No rule at all, to begin with.
+    ///
+    /// ```
+    /// assert!(!monoship_plan::tags::Tags::none().uses_templates());
+    /// ```
     #[must_use]
     pub fn none() -> Self {
         Self { templates: false, rules: Vec::new() }
     }
 
     /// Adds a rule.
+    ///
+    /// ```
+    /// use monoship_core::name::Tag;
+    /// use monoship_plan::tags::{Release, TagRule, Tags};
+    ///
+    /// struct Nightly;
+    ///
+    /// impl TagRule for Nightly {
+    ///     fn tags(&self, release: &Release) -> Vec<String> {
+    ///         vec![format!("nightly-{}", release.day())]
+    ///     }
+    ///
+    ///     fn owns(&self, tag: &Tag) -> bool {
+    ///         tag.as_str().starts_with("nightly-")
+    ///     }
+    /// }
+    ///
+    /// assert!(Tags::semver().and(Nightly).has_rules());
+    /// ```
     #[must_use]
     pub fn and(mut self, rule: impl TagRule + 'static) -> Self {
         self.rules.push(Arc::new(rule));
@@ -124,12 +169,22 @@ impl Tags {
     }
 
     /// True where the templates of `[release] tags` count.
+    ///
+    /// ```
+    /// use monoship_plan::tags::Tags;
+    ///
+    /// assert!(Tags::semver().uses_templates() && !Tags::none().uses_templates());
+    /// ```
     #[must_use]
     pub fn uses_templates(&self) -> bool {
         self.templates
     }
 
     /// True where there is a rule beside the templates.
+    ///
+    /// ```
+    /// assert!(!monoship_plan::tags::Tags::semver().has_rules());
+    /// ```
     #[must_use]
     pub fn has_rules(&self) -> bool {
         !self.rules.is_empty()

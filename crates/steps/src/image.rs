@@ -26,6 +26,12 @@ pub struct Image {
 
 impl Image {
     /// The service.
+    ///
+    /// ```
+    /// # fn stage(image: &monoship_steps::Image) {
+    /// println!("{}", image.service());
+    /// # }
+    /// ```
     #[must_use]
     pub fn service(&self) -> &str {
         self.service.as_str()
@@ -33,6 +39,12 @@ impl Image {
 
     /// Under which name it can be had: by its digest in the registry, or by its tag in the engine. None for an image that was not kept, as
     /// in a check build.
+    ///
+    /// ```
+    /// # fn stage(image: &monoship_steps::Image) {
+    /// let name = image.name().unwrap_or_default();
+    /// # }
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<String> {
         let name = self.name.as_ref()?;
@@ -41,18 +53,36 @@ impl Image {
     }
 
     /// Its digest, `sha256:…`, where it is known: the manifest's in a registry, the image's id in an engine.
+    ///
+    /// ```
+    /// # fn stage(image: &monoship_steps::Image) {
+    /// let digest = image.digest().unwrap_or("unknown");
+    /// # }
+    /// ```
     #[must_use]
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_ref().map(Digest::as_str)
     }
 
     /// True where it was built in this run.
+    ///
+    /// ```
+    /// # fn stage(image: &monoship_steps::Image) {
+    /// let to_test = image.is_new();
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.status == Status::Built
     }
 
     /// True where it stands and nothing has refused it.
+    ///
+    /// ```
+    /// # fn stage(image: &monoship_steps::Image) {
+    /// assert!(image.stands() || image.digest().is_none());
+    /// # }
+    /// ```
     #[must_use]
     pub fn stands(&self) -> bool {
         matches!(self.status, Status::Built | Status::Skipped)

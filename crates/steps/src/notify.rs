@@ -68,30 +68,60 @@ pub struct Message {
 
 impl Message {
     /// All of it in a line.
+    ///
+    /// ```
+    /// # fn told(message: &monoship_steps::Message) {
+    /// println!("{}", message.text());
+    /// # }
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// What it is about, a line each: services with the step that failed, gates, or images with their digest.
+    ///
+    /// ```
+    /// # fn told(message: &monoship_steps::Message) {
+    /// let services = message.about().join(", ");
+    /// # }
+    /// ```
     #[must_use]
     pub fn about(&self) -> &[String] {
         &self.about
     }
 
     /// True where the run failed.
+    ///
+    /// ```
+    /// # fn told(message: &monoship_steps::Message) {
+    /// let channel = if message.is_failure() { "#alarm" } else { "#builds" };
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_failure(&self) -> bool {
         self.occasion == Occasion::Failure
     }
 
     /// True where a release was published.
+    ///
+    /// ```
+    /// # fn told(message: &monoship_steps::Message) {
+    /// let loud = message.is_release();
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_release(&self) -> bool {
         self.occasion == Occasion::Release
     }
 
     /// The message as JSON.
+    ///
+    /// ```
+    /// # fn told(message: &monoship_steps::Message) {
+    /// let body = message.json();
+    /// # }
+    /// ```
     #[must_use]
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("text and numbers are JSON")

@@ -30,6 +30,11 @@ pub struct Service {
 impl Service {
     /// A service of this name: the last part of its image's name. Its package is `apps/<name>` and its Dockerfile target `<name>`, unless
     /// said otherwise.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs");
+    /// ```
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -47,30 +52,55 @@ impl Service {
     }
 
     /// Its package: a folder or a package's name.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").package("@acme/docs");
+    /// ```
     #[must_use]
     pub fn package(self, package: impl Into<String>) -> Self {
         Self { package: Some(package.into()), ..self }
     }
 
     /// Its Dockerfile target. Several services may share one.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").target("static");
+    /// ```
     #[must_use]
     pub fn target(self, target: impl Into<String>) -> Self {
         Self { target: Some(target.into()), ..self }
     }
 
     /// A Dockerfile of its own, relative to the repository's root. Its target is the last stage then, unless said otherwise.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").dockerfile("docs/Dockerfile");
+    /// ```
     #[must_use]
     pub fn dockerfile(self, path: impl Into<String>) -> Self {
         Self { dockerfile: Some(path.into()), ..self }
     }
 
     /// The folder that its Dockerfile is built in; the repository, unless said otherwise. Without [`Service::dockerfile`] it holds that, too.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").dockerfile("docs/Dockerfile").in_folder("docs");
+    /// ```
     #[must_use]
     pub fn in_folder(self, folder: impl Into<String>) -> Self {
         Self { context_folder: Some(folder.into()), ..self }
     }
 
     /// Adds a platform, `linux/arm64`. Without any, those of `[images]` hold.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").platform("linux/arm64");
+    /// ```
     #[must_use]
     pub fn platform(mut self, platform: impl Into<String>) -> Self {
         self.platforms.push(platform.into());
@@ -78,6 +108,11 @@ impl Service {
     }
 
     /// Sets a build argument. Provenance records it: never a secret.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").build_arg("BASE", "/docs");
+    /// ```
     #[must_use]
     pub fn build_arg(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.build_args.push((name.into(), value.into()));
@@ -85,6 +120,11 @@ impl Service {
     }
 
     /// Gives its build a secret, as buildx writes it: `id=npm,env=NPM_TOKEN`, `id=netrc,src=~/.netrc`.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").secret("id=npm,env=NPM_TOKEN");
+    /// ```
     #[must_use]
     pub fn secret(mut self, secret: impl Into<String>) -> Self {
         self.secrets.push(secret.into());
@@ -92,6 +132,11 @@ impl Service {
     }
 
     /// Gives its build an SSH agent or a key: `default`, `github=~/.ssh/github`.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").ssh("default");
+    /// ```
     #[must_use]
     pub fn ssh(mut self, agent: impl Into<String>) -> Self {
         self.agents.push(agent.into());
@@ -99,6 +144,11 @@ impl Service {
     }
 
     /// Gives its build a named context: a folder, `docker-image://…`, or an address that BuildKit fetches.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").context("shared", "../shared");
+    /// ```
     #[must_use]
     pub fn context(mut self, name: impl Into<String>, source: impl Into<String>) -> Self {
         self.contexts.push((name.into(), source.into()));
@@ -106,6 +156,11 @@ impl Service {
     }
 
     /// Takes more files along as its sources: a path, a folder, or a pattern (`prisma/**`), from the repository's root.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").include("prisma/**");
+    /// ```
     #[must_use]
     pub fn include(mut self, pattern: impl Into<String>) -> Self {
         self.include.push(pattern.into());

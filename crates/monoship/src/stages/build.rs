@@ -103,11 +103,27 @@ pub struct Images {
 
 impl Images {
     /// The images that stand, built now or before.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, images: &monoship::Images) {
+    /// for image in images.standing() {
+    ///     cx.say(image.service());
+    /// }
+    /// # }
+    /// ```
     pub fn standing(&self) -> impl Iterator<Item = &Image> {
         self.images.iter().filter(|image| image.stands())
     }
 
     /// True where every service has an image that nothing refused.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, images: &monoship::Images) {
+    /// if !images.all_stand() {
+    ///     cx.say("nothing will be published");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn all_stand(&self) -> bool {
         self.images.iter().all(Image::stands)

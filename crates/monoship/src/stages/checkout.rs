@@ -55,12 +55,26 @@ pub(crate) struct Version {
 
 impl Tree {
     /// The folder of the files; none in the job of a matrix that only publishes.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// let tree = monoship::stages::checkout(cx)?;
+    /// let folder = tree.root();
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn root(&self) -> Option<&std::path::Path> {
         self.inner.root.as_deref()
     }
 
     /// The commit's full id; none for a working tree.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// let tree = monoship::stages::checkout(cx)?;
+    /// let commit = tree.commit();
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn commit(&self) -> Option<&str> {
         self.inner.commit.as_deref()

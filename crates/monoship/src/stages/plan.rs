@@ -135,6 +135,14 @@ pub(crate) enum Work {
 
 impl Plan {
     /// The services that are built, by name.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, plan: &monoship::stages::Plan) {
+    /// for service in plan.to_build() {
+    ///     cx.say(format!("{service} will be built"));
+    /// }
+    /// # }
+    /// ```
     pub fn to_build(&self) -> impl Iterator<Item = &str> {
         let (here, elsewhere) = match &self.inner.work {
             Work::Here(plan) => (Some(plan.to_build().map(|service| service.service.name.as_str())), None),

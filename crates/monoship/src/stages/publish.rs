@@ -63,12 +63,28 @@ impl Published {
     }
 
     /// True where nothing was published: a build without `--push`, a job of a matrix before the last one, a look.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, published: &monoship::Published) {
+    /// if published.is_empty() {
+    ///     cx.say("no tag was put");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
     }
 
     /// The images, one a service.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, published: &monoship::Published) {
+    /// for image in published.images() {
+    ///     cx.say(image.reference());
+    /// }
+    /// # }
+    /// ```
     pub fn images(&self) -> impl Iterator<Item = &Image> {
         self.images.iter()
     }
@@ -76,18 +92,38 @@ impl Published {
 
 impl Image {
     /// The service.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, published: &monoship::Published) {
+    /// let services: Vec<&str> = published.images().map(|image| image.service()).collect();
+    /// # }
+    /// ```
     #[must_use]
     pub fn service(&self) -> &str {
         self.published.service.as_str()
     }
 
     /// The image by its digest: `ghcr.io/acme/shop/api@sha256:…`.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, published: &monoship::Published) {
+    /// let references: Vec<String> = published.images().map(|image| image.reference()).collect();
+    /// # }
+    /// ```
     #[must_use]
     pub fn reference(&self) -> String {
         self.published.repository.with_digest(self.published.digest.clone()).to_string()
     }
 
     /// The tags that point to it now.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, published: &monoship::Published) {
+    /// for image in published.images() {
+    ///     cx.say(image.tags().collect::<Vec<_>>().join(", "));
+    /// }
+    /// # }
+    /// ```
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         let here = self.published.tags.iter().filter(|tag| !matches!(tag.step, steps::Step::HeldBy(_)));
         here.map(|tag| tag.tag.as_str())
