@@ -51,6 +51,7 @@ fn variables(status: &EngineStatus) -> Result<String> {
     ))
 }
 
+/// The last line is one that a shell can evaluate.
 fn described(status: &EngineStatus) -> String {
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".to_owned());
     if !status.running {
@@ -68,7 +69,7 @@ fn described(status: &EngineStatus) -> String {
     for stand_in in &status.stand_ins {
         writeln!(text, "stand-in  {}: {}", stand_in.image, stand_in.made_of).expect("writing to a String cannot fail");
     }
-    text + "docker    eval \"$(cargo xtask engine env)\" points this shell's `docker` at it\n"
+    text + &format!("export DOCKER_HOST={} DOCKER_CONFIG={}\n", status.docker_host, status.docker_config)
 }
 
 fn logs(layout: &Layout) -> Result<String> {
