@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::engine::{NODE, environment_of, shared};
 use crate::support::repo::Repo;
-use crate::support::turn::seat;
+use crate::support::turn::{both_seats, seat};
 use monoship_core::execute::lock::Lock;
 
 const LOCK: &str = "\
@@ -59,13 +59,21 @@ pub fn server(of: &str, status: u32) -> String {
 pub struct Shop {
     pub repo: Repo,
     pub namespace: String,
-    _seat: Lock,
+    _seats: Vec<Lock>,
 }
 
 impl Shop {
     /// Two services in good health, whose images go below a namespace of their own in the shared engine's registry.
     pub fn new(name: &str) -> Self {
-        let seat = seat();
+        Self::seated(name, vec![seat()])
+    }
+
+    /// A shop for whoever looks at all that the engine has.
+    pub fn alone(name: &str) -> Self {
+        Self::seated(name, both_seats())
+    }
+
+    fn seated(name: &str, seats: Vec<Lock>) -> Self {
         shared().stand_ins(&[NODE]);
         let repo = Repo::of(&[
             ("package.json", r#"{"name": "shop", "private": true, "packageManager": "pnpm@10.34.9"}"#),
@@ -88,7 +96,7 @@ impl Shop {
             .env("XTASK_BUILDERS_STAND_INS", "always")
             .env("XTASK_IMAGES_REGISTRY", shared().registry())
             .env("XTASK_IMAGES_NAMESPACE", &namespace);
-        Self { repo, namespace, _seat: seat }
+        Self { repo, namespace, _seats: seats }
     }
 
     /// A service's image in the registry.

@@ -50,7 +50,7 @@ fn an_image_that_a_stage_refuses_keeps_every_tag_back_until_it_passes() {
 
 #[test]
 fn an_image_that_a_check_build_does_not_keep_is_loaded_to_be_tried_and_no_container_is_left() {
-    let shop = Shop::new("check");
+    let shop = Shop::alone("check");
     let checked = shop.repo.example("smoke", &["ci"]).exits(0);
     assert!(checked.stderr.contains("smoke"), "{}", checked.stderr);
     shop.repo.write("apps/api/server.mjs", &server("check", 500));
