@@ -1,7 +1,8 @@
 //! How the cost grows with the number of services: `cargo bench --bench many [-- SCENARIO…] [--services N] [--runs N]`.
 //!
 //! Scenarios: `cold` (an engine that has nothing, downloads included), `shared` (a package that all services need is edited), `one` (one
-//! service is edited), `growth` (the cold build of 4, 8, 16 and 32 services). A workspace of N services over eight packages that need each
+//! service is edited), `runner` (the same on a second machine, which is empty, with the caches that the first one left in the registry),
+//! `growth` (the cold build of 4, 8, 16 and 32 services). A workspace of N services over eight packages that need each
 //! other in a chain is made anew and given what `xtask init` writes; its peer is `docker buildx bake` on the usual Dockerfile. The exit code
 //! is 1 where a bar is missed.
 
@@ -9,14 +10,16 @@
 
 mod engine;
 mod measure;
+mod race;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use engine::{BUILDX, Engine, run};
+use engine::{Engine, run};
 use measure::{Contender, at_most, side_by_side, verdict};
+use race::{empty, xtask};
 
 /// How many packages every service needs, by way of each other.
 const PACKAGES: usize = 8;
@@ -31,11 +34,12 @@ fn main() -> ExitCode {
     let runs = number(&mut args, "--runs").unwrap_or(1);
     let wanted = |scenario: &str| args.is_empty() || args.iter().any(|arg| arg == scenario);
     let mut all_hold = true;
-    if ["cold", "shared", "one"].into_iter().any(wanted) {
+    if ["cold", "shared", "one", "runner"].into_iter().any(wanted) {
         let bench = Bench::new(services);
         all_hold &= !wanted("cold") || bench.cold(runs);
         all_hold &= !wanted("shared") || bench.edited("packages/lib1", 0.25, runs);
         all_hold &= !wanted("one") || bench.edited("apps/svc01", 0.1, runs);
+        all_hold &= !wanted("runner") || bench.runner("apps/svc01", runs);
     }
     if wanted("growth") {
         all_hold &= growth(runs);
@@ -70,6 +74,10 @@ struct Bench {
     engine: Engine,
     services: Vec<String>,
     edits: Cell<usize>,
+    /// What the steps of our last build said, from before its state was removed.
+    logs: RefCell<String>,
+    /// What containers had received when each cold run began.
+    marks: RefCell<Vec<u64>>,
 }
 
 impl Bench {
@@ -82,11 +90,14 @@ impl Bench {
         write_workspace(&root, &services);
         let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("many-engine");
         run(Command::new(env!("CARGO_BIN_EXE_xtask")).arg("init").current_dir(&root));
+        // After that, or the peer's Dockerfile would be taken for a service's.
+        write_peer(&root, &services);
         run(Command::new("git").args(["add", "--all"]).current_dir(&root));
         let engine = Engine::up(|| xtask(&root, &data));
-        let bench = Self { root, data, engine, services, edits: Cell::new(0) };
-        // Both start from a base image that is there.
-        run(xtask(&bench.root, &bench.data).args(["cache", "warm"]));
+        let bench =
+            Self { root, data, engine, services, edits: Cell::new(0), logs: RefCell::default(), marks: RefCell::default() };
+        // Both start from a base image that is there: one service's build brings it.
+        run(bench.build().arg("svc01"));
         bench
     }
 
@@ -94,7 +105,15 @@ impl Bench {
     fn cold(&self, runs: usize) -> bool {
         let [ours, theirs] = self.race(runs);
         let mut holds = at_most(0.6, "cold, xtask build to docker buildx bake on the usual Dockerfile", ours, theirs);
-        let logs = self.logs();
+        // Each run of either begins with a mark; the peer installs the whole repository once.
+        let mut marks = self.marks.take();
+        marks.push(self.received());
+        let runs = marks.windows(2).map(|pair| pair[1] - pair[0]);
+        let [ours, theirs] = [0, 1].map(|at| runs.clone().skip(at).step_by(2).sum::<u64>());
+        let text = format!("the containers of xtask build received {ours} bytes, those of bake, with one pnpm install, {theirs}");
+        holds &= verdict(ours * 100 <= theirs * 105, &text);
+        self.keep_logs();
+        let logs = self.logs.take();
         for package in 1..=PACKAGES {
             let built = logs.matches(&format!("building @many/lib{package}, as")).count();
             holds &= verdict(built == 1, &format!("lib{package} was compiled {built} times"));
@@ -108,20 +127,31 @@ impl Bench {
             0,
             runs,
             &mut [
-                Contender::new("xtask build", || self.build()).before(|| self.empty()),
-                Contender::new("docker buildx bake, usual Dockerfile", || self.bake()).before(|| self.empty()),
+                Contender::new("xtask build", || self.build()).before(|| self.begin_cold()),
+                Contender::new("docker buildx bake, usual Dockerfile", || self.bake()).before(|| self.begin_cold()),
             ],
         );
         [medians[0], medians[1]]
     }
 
+    fn begin_cold(&self) {
+        self.empty();
+        self.marks.borrow_mut().push(self.received());
+    }
+
+    /// How many bytes containers have received so far, by the counter of the engine's bridge.
+    fn received(&self) -> u64 {
+        let socket = self.engine.says("docker-host").trim_start_matches("unix://");
+        let settings = std::fs::read(Path::new(socket).with_file_name("daemon.json")).expect("the engine has settings");
+        let settings: serde_json::Value = serde_json::from_slice(&settings).expect("they are JSON");
+        let bridge = settings["bridge"].as_str().expect("the engine has a bridge");
+        let counter = format!("/sys/class/net/{bridge}/statistics/tx_bytes");
+        std::fs::read_to_string(&counter).expect("the bridge counts").trim().parse().expect("it is a number")
+    }
+
     /// One line of one package.
     fn edited(&self, package: &str, most: f64, runs: usize) -> bool {
-        let edit = || {
-            self.edits.set(self.edits.get() + 1);
-            let file = self.root.join(package).join("src/edited.ts");
-            std::fs::write(file, format!("export const edit = {};\n", self.edits.get())).expect("it can be written");
-        };
+        let edit = || self.edit(package);
         run(&mut self.bake());
         run(&mut self.build());
         let medians = side_by_side(
@@ -136,6 +166,53 @@ impl Bench {
         at_most(most, &format!("{package} edited, xtask build to docker buildx bake"), medians[0], medians[1])
     }
 
+    fn edit(&self, package: &str) {
+        self.edits.set(self.edits.get() + 1);
+        let file = self.root.join(package).join("src/edited.ts");
+        std::fs::write(file, format!("export const edit = {};\n", self.edits.get())).expect("it can be written");
+    }
+
+    /// One line of one service, on a machine that has nothing, where another one has pushed everything with its caches. Both write caches again.
+    fn runner(&self, package: &str, runs: usize) -> bool {
+        let registry = self.engine.says("registry");
+        let build = || {
+            let mut command = self.build();
+            command.arg("--push").env("XTASK_IMAGES_REGISTRY", registry).env("XTASK_IMAGES_NAMESPACE", "many/ours");
+            command
+        };
+        let bake = || {
+            let mut command = self.bake();
+            command.arg("--push").env("REGISTRY", format!("{registry}/many"));
+            for service in &self.services {
+                let cache = format!("type=registry,ref={registry}/many/usual/cache:{service}");
+                command.args(["--set", &format!("usual-{service}.cache-from={cache}")]);
+                command.args(["--set", &format!("usual-{service}.cache-to={cache},mode=max")]);
+            }
+            command
+        };
+        let after = |mut first: Command| {
+            self.empty();
+            run(&mut first);
+            self.empty();
+            self.edit(package);
+        };
+        let medians = side_by_side(
+            &format!("{package} edited on a second machine, of {} services", self.services.len()),
+            0,
+            runs,
+            &mut [
+                Contender::new("xtask build --push", build).before(|| after(build())),
+                Contender::new("docker buildx bake --push, mode=max", bake).before(|| after(bake())),
+            ],
+        );
+        at_most(
+            0.25,
+            "a second machine, xtask build --push to docker buildx bake with its registry cache",
+            medians[0],
+            medians[1],
+        )
+    }
+
     fn build(&self) -> Command {
         let mut command = xtask(&self.root, &self.data);
         command.arg("build");
@@ -148,32 +225,29 @@ impl Bench {
         command
     }
 
-    /// What the steps of the newest run that built something printed.
-    fn logs(&self) -> String {
-        let runs = std::fs::read_dir(self.root.join("target/xtask/runs")).expect("there are runs").flatten();
-        let newest = runs.map(|run| run.path()).filter(|run| run.join("svc01.log").exists()).max().expect("a run that built");
+    /// Takes down what the steps of the newest run that built something printed, if there is one.
+    fn keep_logs(&self) {
+        let Ok(runs) = std::fs::read_dir(self.root.join("target/xtask/runs")) else { return };
+        let built = runs.flatten().map(|run| run.path()).filter(|run| run.join("svc01.log").exists()).max();
+        let Some(newest) = built else { return };
         let files = std::fs::read_dir(newest).expect("the run has files").flatten().map(|file| file.path());
-        files
-            .filter(|file| file.extension().is_some_and(|end| end == "log"))
-            .filter_map(|file| std::fs::read_to_string(file).ok())
-            .collect()
+        let logs = files.filter(|file| file.extension().is_some_and(|end| end == "log"));
+        self.logs.replace(logs.filter_map(|file| std::fs::read_to_string(file).ok()).collect());
     }
 
     /// Removes every image that a contender made, and the build cache with all that its cache mounts hold.
     fn empty(&self) {
-        let names = self.services.iter().flat_map(|service| [format!("usual/{service}:bench"), format!("local/{service}:dev")]);
-        self.engine
-            .client("usr/bin/docker", &self.root)
-            .args(["image", "rm", "--force"])
-            .args(names)
-            .output()
-            .expect("docker runs");
-        run(self.engine.client("usr/bin/docker", &self.root).args(["image", "prune", "--all", "--force"]));
-        run(self.engine.client(BUILDX, &self.root).args(["prune", "--all", "--force"]));
-        let state = self.root.join("target/xtask");
-        if state.exists() {
-            std::fs::remove_dir_all(state).expect("our own state can be removed");
-        }
+        self.keep_logs();
+        let names = self.services.iter().flat_map(|service| {
+            let pushed = self.engine.says("registry");
+            [
+                format!("usual/{service}:bench"),
+                format!("local/many/{service}:dev"),
+                format!("{pushed}/many/usual/{service}:bench"),
+                format!("{pushed}/many/ours/{service}:dev"),
+            ]
+        });
+        empty(&self.engine, &self.root, names, &[]);
     }
 }
 
@@ -183,19 +257,9 @@ impl Drop for Bench {
     }
 }
 
-fn xtask(root: &Path, data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(root).env("XTASK_BUILDERS_ENGINE", "embedded").env("XTASK_ENGINE_DATA", data);
-    command
-}
-
 /// Services that all need the last of a chain of packages, compiled by TypeScript, with a lock of their own.
 fn write_workspace(root: &Path, services: &[String]) {
-    let write = |file: &str, text: &str| {
-        let file = root.join(file);
-        std::fs::create_dir_all(file.parent().expect("it lies in a folder")).expect("folders can be made");
-        std::fs::write(file, text).expect("files can be written");
-    };
+    let write = |file: &str, text: &str| write(&root.join(file), text);
     write("package.json", r#"{"name": "many", "private": true, "packageManager": "pnpm@10.34.9", "type": "module"}"#);
     write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
     write(".gitignore", "node_modules\ndist\ntarget\n*.tsbuildinfo\n");
@@ -247,17 +311,26 @@ fn write_workspace(root: &Path, services: &[String]) {
             ),
         );
     }
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
-    let read = |file: &str| std::fs::read_to_string(repository.join("bench").join(file)).expect("the peer is there");
-    write("Dockerfile.usual", &usual(&read("Dockerfile.usual"), services));
-    let quoted: Vec<String> = services.iter().map(|service| format!("{service:?}")).collect();
-    let bake = read("docker-bake.hcl").replace(r#"["api", "scheduler", "web", "worker"]"#, &format!("[{}]", quoted.join(", ")));
-    write("docker-bake.hcl", &bake.replace("bench/Dockerfile.usual", "Dockerfile.usual"));
     run(Command::new("npx").args(["--yes", "pnpm@10.34.9", "install", "--lockfile-only"]).current_dir(root));
     for args in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "many"]] {
         let identity = ["-c", "user.name=many", "-c", "user.email=many@localhost"];
         run(Command::new("git").args(identity).args(args).current_dir(root));
     }
+}
+
+/// What the peer goes by.
+fn write_peer(root: &Path, services: &[String]) {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
+    let read = |file: &str| std::fs::read_to_string(repository.join("bench").join(file)).expect("the peer is there");
+    write(&root.join("Dockerfile.usual"), &usual(&read("Dockerfile.usual"), services));
+    let quoted: Vec<String> = services.iter().map(|service| format!("{service:?}")).collect();
+    let bake = read("docker-bake.hcl").replace(r#"["api", "scheduler", "web", "worker"]"#, &format!("[{}]", quoted.join(", ")));
+    write(&root.join("docker-bake.hcl"), &bake.replace("bench/Dockerfile.usual", "Dockerfile.usual"));
+}
+
+fn write(file: &Path, text: &str) {
+    std::fs::create_dir_all(file.parent().expect("it lies in a folder")).expect("folders can be made");
+    std::fs::write(file, text).expect("files can be written");
 }
 
 /// The peer's Dockerfile, for these services.

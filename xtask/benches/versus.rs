@@ -8,6 +8,7 @@
 
 mod engine;
 mod measure;
+mod race;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::process::{Command, ExitCode};
 
 use engine::{BUILDX, Engine, ca_file, run};
 use measure::{Contender, at_most, side_by_side, verdict};
+use race::{empty, xtask};
 
 const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];
 
@@ -139,7 +141,7 @@ impl Bench {
         let record: serde_json::Value = serde_json::from_slice(&record).expect("the record is JSON");
         let tasks = record["tasks"].as_array().expect("the record has tasks");
         let with = |status: &str| tasks.iter().filter(|task| task["status"] == status).count();
-        verdict(with("skipped") == 3 && with("built") == 1, "the three other services are untouched")
+        verdict(with("unchanged") == 3 && with("built") == 1, "the three other services are untouched")
     }
 
     /// No image and no step in the cache. The packages that npm and pnpm downloaded stay, for all alike: a registry that stalls would
@@ -209,15 +211,9 @@ impl Bench {
     /// Removes every image that a contender made, and the build cache but for what its cache mounts hold.
     fn empty(&self) {
         let names = SERVICES.iter().flat_map(|service| {
-            [format!("usual/{service}:bench"), format!("optimized/{service}:bench"), format!("local/{service}:dev")]
+            [format!("usual/{service}:bench"), format!("optimized/{service}:bench"), format!("local/versus/{service}:dev")]
         });
-        self.docker().args(["image", "rm", "--force"]).args(names).output().expect("docker runs");
-        run(self.docker().args(["image", "prune", "--all", "--force"]));
-        run(self.buildx().args(["prune", "--all", "--force", "--filter", "type!=exec.cachemount"]));
-        let state = self.root.join("target/xtask");
-        if state.exists() {
-            std::fs::remove_dir_all(state).expect("our own state can be removed");
-        }
+        empty(&self.engine, &self.root, names, &["--filter", "type!=exec.cachemount"]);
     }
 }
 
@@ -244,10 +240,4 @@ fn in_memory() -> PathBuf {
     let memory = Path::new("/dev/shm");
     let free = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
     if free >= 6_000_000_000 { memory.join("xtask-versus") } else { on_disk() }
-}
-
-fn xtask(root: &Path, data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.current_dir(root).env("XTASK_BUILDERS_ENGINE", "embedded").env("XTASK_ENGINE_DATA", data);
-    command
 }

@@ -33,7 +33,7 @@ fn an_edit_affects_the_services_whose_closure_it_is_in_and_a_revert_affects_none
     let short = &start[..12];
     repo.edit("apps/worker/src/main.ts", "'working'", "'at work'");
     repo.commit("worker says it differently");
-    let unaffected = |name: &str| format!("{name} skip not affected since {short}");
+    let unaffected = |name: &str| format!("{name} unchanged not affected since {short}");
     let committed = repo.xtask(&["plan", "--since", "HEAD~1"]).exits(0);
     let worker = "worker build file apps/worker/src/main.ts changed".to_owned();
     assert_eq!(lines(&committed), [unaffected("api"), unaffected("scheduler"), unaffected("web"), worker.clone()]);
@@ -107,7 +107,7 @@ fn a_revision_that_is_no_monorepo_affects_everything_and_one_that_is_not_known_i
     let unknown = repo.xtask(&["plan", "--since", "nowhere"]).exits(2);
     assert!(unknown.stderr.contains("git knows no commit `nowhere`"), "{}", unknown.stderr);
     let both = repo.xtask(&["plan", "--since", "HEAD", "--affected"]).exits(2);
-    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    assert!(both.stderr.contains("cannot be used together"), "{}", both.stderr);
 }
 
 /// A pull request as CI checks it out: the merge commit alone, one commit deep, on no branch.

@@ -148,12 +148,12 @@ fn every_link_between_documents_leads_to_a_file_and_a_heading() {
     let mut seen = 0;
     for (path, text) in documents() {
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if target.contains("://") || target.starts_with('#') {
+            if target.contains("://") {
                 continue;
             }
             seen += 1;
             let (file, heading) = target.split_once('#').map_or((target, None), |(file, heading)| (file, Some(heading)));
-            let file = path.parent().unwrap().join(file);
+            let file = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
             assert!(file.exists(), "{} links to {target}", path.display());
             if let Some(heading) = heading.filter(|_| file.extension().is_some_and(|e| e == "md")) {
                 assert!(anchors(&file).contains(heading), "{} links to {target}: no such heading", path.display());
@@ -161,6 +161,24 @@ fn every_link_between_documents_leads_to_a_file_and_a_heading() {
         }
     }
     assert!(seen > 5, "only {seen} links were found");
+}
+
+#[test]
+fn every_file_of_this_repository_that_a_document_names_is_there() {
+    let folders = ["crates/", "xtask/", "examples/", "bench/", "apps/", "docs/", ".ci/"];
+    let mut seen = 0;
+    for (path, text) in documents() {
+        // The changelog tells of what was, too.
+        let inline = text.split('`').skip(1).step_by(2).filter(|_| !path.ends_with("CHANGELOG.md"));
+        let is_file = |code: &&str| {
+            folders.iter().any(|folder| code.starts_with(folder)) && Path::new(code).extension().is_some_and(|kind| kind == "rs")
+        };
+        for file in inline.filter(is_file) {
+            seen += 1;
+            assert!(root().join(file).is_file() || file.contains('…'), "{} names {file}", path.display());
+        }
+    }
+    assert!(seen > 5, "only {seen} files were found");
 }
 
 #[test]

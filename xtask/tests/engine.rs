@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,9 @@ use monoship_docker::engine::{Engine, ca_bundle};
 use monoship_docker::store::ImageStore;
 use monoship_engine::{EngineOptions, daemon, standin};
 use monoship_plan::config::{EngineChoice, Suite};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::engine::{NODE, TestEngine, environment_of, fresh, fresh_with_node, shared};
+use support::tools::IPROUTE;
 
 const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
 
@@ -134,7 +136,7 @@ fn a_shell_that_was_pointed_at_the_engine_uses_it_and_the_program_knows_it_again
 }
 
 #[test]
-fn one_question_finds_each_image_by_each_of_its_names() {
+fn each_image_is_found_by_each_of_its_names_whatever_it_lacks() {
     let engine = &shared().engine;
     let store = || ImageStore::new(engine.docker_host.as_deref(), engine.docker(), &Shutdown::new());
     // The client's way to the same engine, as to one that is elsewhere.
@@ -151,7 +153,13 @@ fn one_question_finds_each_image_by_each_of_its_names() {
     );
     names[1..].iter().for_each(|other| store().tag(&names[0], other).unwrap());
     names.push(names[0].without_reference().with_digest(digest.clone()));
-    let there = vec![Some(digest.clone()); names.len()];
+    let mut there = vec![Some(digest.clone()); names.len()];
+    // For a machine that this one is not, and without a history.
+    let import = ["import", "--platform=linux/s390x", "-", "engine-test/elsewhere:1"];
+    there.push(Some(run(&engine.docker().args(import).stdin(vec![0; 1024])).parse().unwrap()));
+    run(&engine.docker().args(["load"]).stdin(without_history("engine-test/bare:1")));
+    there.push(Some(store().inspect(&"engine-test/bare:1".parse().unwrap()).unwrap().unwrap().id));
+    names.extend(["engine-test/elsewhere:1", "engine-test/bare:1"].map(|name| name.parse().unwrap()));
     assert_eq!(store().ids(&names).unwrap(), there);
     assert_eq!(by_client().ids(&names).unwrap(), there);
     let other_digest = names[0].without_reference().with_digest(Digest::of(b"another"));
@@ -161,8 +169,26 @@ fn one_question_finds_each_image_by_each_of_its_names() {
     assert_eq!(by_client().inspect(&names[0]).unwrap(), store().inspect(&names[0]).unwrap());
     assert_eq!(by_client().inspect(&asked[0]).unwrap(), None);
     assert!(!by_client().remove(&asked[0]).unwrap());
-    run(&engine.docker().args(["image", "rm", "--force", digest.as_ref()]));
+    for id in there.iter().flatten().collect::<BTreeSet<_>>() {
+        run(&engine.docker().args(["image", "rm", "--force", id.as_ref()]));
+    }
     assert_eq!(store().ids(&names).unwrap(), vec![None; names.len()]);
+}
+
+/// An image as `docker save` writes it, whose configuration tells no history.
+fn without_history(name: &str) -> Vec<u8> {
+    let layer = [0; 1024];
+    let config = json!({"os": "linux", "architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer)]}});
+    let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);
+    let mut archive = tar::Builder::new(Vec::new());
+    let files = [("config.json", config.to_string().into_bytes()), ("manifest.json", manifest.to_string().into_bytes())];
+    for (path, bytes) in files.into_iter().chain([("layer.tar", layer.to_vec())]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        archive.append_data(&mut header, path, bytes.as_slice()).unwrap();
+    }
+    archive.into_inner().unwrap()
 }
 
 /// What the machine still knows of an engine.
@@ -328,7 +354,7 @@ impl Namespace {
     /// What comes of a connection from here: an answer, be it that nobody listens, or none.
     fn reaches(&self, address: &str) -> bool {
         let connect = format!("exec 3<>/dev/tcp/{address}/4321");
-        let call = Invocation::new("ip").args(["netns", "exec", &self.0, "timeout", "2", "bash", "-c", &connect]);
+        let call = Invocation::new(IPROUTE.path()).args(["netns", "exec", &self.0, "timeout", "2", "bash", "-c", &connect]);
         let output = call.run(&Shutdown::new()).unwrap();
         output.success() || output.error_tail().contains("refused")
     }
@@ -336,20 +362,20 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let _ = Invocation::new("ip").args(["link", "del", &format!("v{}", self.0)]).run(&Shutdown::new());
+        let _ = Invocation::new(IPROUTE.path()).args(["link", "del", &format!("v{}", self.0)]).run(&Shutdown::new());
         ip(&["netns", "del", &self.0]);
     }
 }
 
 fn ip(args: &[&str]) {
-    run(&Invocation::new("ip").args(args.iter().copied()));
+    run(&Invocation::new(IPROUTE.path()).args(args.iter().copied()));
 }
 
 #[test]
 fn the_engine_forwards_for_its_bridge_alone_and_nobody_may_begin_a_connection_to_what_is_behind_it() {
     let test = shared();
     let bridge = test.layout().bridge();
-    let told = run(&Invocation::new("ip").args(["-4", "-o", "addr", "show", "dev", &bridge]));
+    let told = run(&Invocation::new(IPROUTE.path()).args(["-4", "-o", "addr", "show", "dev", &bridge]));
     let gateway = told.split_whitespace().nth(3).unwrap().split('/').next().unwrap().to_owned();
     let behind = format!("{}.250", gateway.rsplit_once('.').unwrap().0);
     let inside = Namespace::new("in", &behind, &gateway, Some(&bridge));

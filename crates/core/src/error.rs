@@ -10,7 +10,7 @@ use crate::secret::mask;
 /// Who must act, which is what decides the process's exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The command line or a configuration file is wrong; the user mends it. Exit code 2.
+    /// The command line or a configuration file is wrong; the user fixes it. Exit code 2.
     Usage,
     /// Something outside failed: a service's build, a check, a gate, the network, the engine. Exit code 1.
     Failed,
@@ -79,7 +79,11 @@ impl Error {
     /// An I/O failure on `path` while doing `what` ("read", "write", …). A full disk and a denied access get a hint of their own.
     pub fn io(what: &str, path: &Path, source: std::io::Error) -> Self {
         let kind = source.kind();
-        let error = Self::failed(format!("cannot {what} {}", path.display())).source(source);
+        let error = Self::failed(format!("cannot {what} {}", path.display()));
+        let error = match in_words(kind) {
+            Some(words) => error.source(words),
+            None => error.source(source),
+        };
         match kind {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 error.hint(format!("the disk that holds {} is full; free some room and run this again", path.display()))
@@ -175,6 +179,17 @@ impl Error {
     }
 }
 
+/// What the system says of a file, as a person says it; none where it says that itself.
+fn in_words(kind: std::io::ErrorKind) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    match kind {
+        ErrorKind::NotFound => Some("it is not there"),
+        ErrorKind::IsADirectory => Some("it is a folder"),
+        ErrorKind::NotADirectory => Some("a part of its path is a file"),
+        _ => None,
+    }
+}
+
 /// One line without the hint: `file:line: message: cause: its cause`.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -197,12 +212,38 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {}
 
+/// An error on its way through a parser, which keeps nothing of it but its text: the hint is the second line.
+#[derive(Debug)]
+pub struct Carried(Error);
+
+impl Carried {
+    /// What stands before the hint in such a text.
+    pub const HINT: &'static str = "\nhint: ";
+}
+
+impl From<Error> for Carried {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0.hint_text().map_or(Ok(()), |hint| write!(f, "{}{hint}", Self::HINT))
+    }
+}
+
 /// Reads a text file, naming it in the error.
 ///
 /// # Errors
 /// When it cannot be read or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))
+    std::fs::read_to_string(path).map_err(|e| match e.kind() {
+        // Nothing failed: the file is wrong.
+        std::io::ErrorKind::InvalidData => Error::usage("this is not text in UTF-8").at(path, None).hint("save it as UTF-8"),
+        _ => Error::io("read", path, e),
+    })
 }
 
 /// Replaces `path` with `bytes` in one step (temporary file beside it, then rename), so that a crash leaves the old

@@ -79,7 +79,8 @@ pub enum Status {
     /// The builder was called and succeeded.
     Built,
     /// Its inputs are unchanged and its image is there: nothing was called.
-    Skipped,
+    #[serde(alias = "skipped")]
+    Unchanged,
     /// Another task that is not a build is done (engine, checkout, publish, notes).
     Done,
     /// It failed.
@@ -117,18 +118,24 @@ pub enum StepEnd {
 #[serde(rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "each variant's text says what its fields are")]
 pub enum Event {
+    /// What the run has before it: the services that are built, how many need nothing, and how long such a run usually takes.
+    Foreseen { waiting: Vec<Task>, unchanged: usize, usual: Option<Duration> },
     /// A task begins; `title` says what it is about to do.
     Started { task: Task, title: String },
-    /// What a task is doing right now, for the live display only.
+    /// What a task is doing right now, for the live display only; empty where that is over and nothing has followed. A task that has not
+    /// started is shown for as long as it does something.
     Doing { task: Task, what: String },
     /// Bytes (or files) done of a total; `total` is 0 where it is not known.
     Amount { task: Task, done: u64, total: u64 },
-    /// A Dockerfile step began. `name` is BuildKit's, for example `[api-build 2/4] RUN tsc`.
-    StepStarted { task: Task, name: String },
+    /// A Dockerfile step began. `name` is BuildKit's, for example `[api-build 2/4] RUN tsc`; `vertex` is the same in two builds that share
+    /// the step, and empty where nobody knows.
+    StepStarted { task: Task, name: String, vertex: String },
     /// A Dockerfile step ended; `cached` and `total` count the task's steps so far.
     StepEnded { task: Task, name: String, end: StepEnd, took: Duration, cached: usize, total: usize },
     /// A line of the builder's own progress stream, as it came. Only where somebody asked for it.
     Raw { task: Task, line: String },
+    /// The builder is called with this command line. `log` is the file where that, and all that it writes, is kept.
+    Called { task: Task, command: String, log: String },
     /// A line a child wrote.
     Log { task: Task, line: String },
     /// Something a person should know; `hint` says what to do.
@@ -144,6 +151,7 @@ impl Event {
             Self::Started { title: text, .. }
             | Self::Doing { what: text, .. }
             | Self::StepStarted { name: text, .. }
+            | Self::Called { command: text, .. }
             | Self::Raw { line: text, .. }
             | Self::Log { line: text, .. } => mask_in(text),
             Self::StepEnded { name, end, .. } => {
@@ -156,7 +164,7 @@ impl Event {
                 mask_in(message);
                 hint.iter_mut().for_each(mask_in);
             }
-            Self::Amount { .. } | Self::Ended { .. } => {}
+            Self::Foreseen { .. } | Self::Amount { .. } | Self::Ended { .. } => {}
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod env;
 pub mod error;
 pub mod event;
 pub mod execute;
+pub mod fault;
 pub mod name;
 pub mod secret;
 pub mod stamp;

@@ -12,7 +12,7 @@ mod image;
 mod platform;
 mod tag;
 
-pub use self::digest::{Digest, Fingerprint, hex, sha256_hex};
+pub use self::digest::{Digest, Fingerprint, hex, sha256_base64, sha256_hex};
 pub use self::image::{DOCKER_HUB, ImageRef, familiar};
 pub use self::platform::Platform;
 pub use self::tag::{ReleaseTag, Tag};
@@ -39,9 +39,9 @@ macro_rules! validated {
             }
         }
         impl TryFrom<String> for $name {
-            type Error = $crate::error::Error;
-            fn try_from(text: String) -> $crate::error::Result<Self> {
-                text.parse()
+            type Error = $crate::error::Carried;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Ok(text.parse::<Self>()?)
             }
         }
         impl From<$name> for String {
@@ -108,7 +108,11 @@ impl FromStr for StageName {
 #[must_use]
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Jaro-Winkler does not see that the letters of a very short name were swapped.
-    let is_near = |it: &&str| strsim::jaro_winkler(written, it) > 0.75 || strsim::damerau_levenshtein(written, it) <= 1;
+    let is_near = |it: &&str| {
+        strsim::jaro_winkler(written, it) > 0.75
+            || strsim::damerau_levenshtein(written, it) <= 1
+            || it.eq_ignore_ascii_case(written)
+    };
     let near = candidates.into_iter().filter(is_near);
     near.min_by_key(|candidate| strsim::levenshtein(written, candidate))
 }
@@ -130,6 +134,7 @@ mod tests {
     #[test]
     fn the_nearest_name_is_offered_only_when_it_is_near() {
         assert_eq!(nearest("schedular", ["api", "scheduler", "web"]), Some("scheduler"));
+        assert_eq!(nearest("API", ["api", "scheduler", "web"]), Some("api"));
         assert_eq!(nearest("zzz", ["api", "scheduler", "web"]), None);
     }
 }

@@ -1,5 +1,6 @@
 //! Text for people: made safe for a terminal, measured in columns, and numbers with their units. Pure; no I/O, no colour.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -103,6 +104,91 @@ pub fn fit(text: &str, columns: usize) -> String {
     fitted
 }
 
+/// `text` cut to at most `columns` columns, with `…` in the place of its middle where something was cut: of a command both ends tell.
+#[must_use]
+pub fn fit_middle(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let Some(room) = columns.checked_sub(1) else { return String::new() };
+    let start = fit(text, room.div_ceil(2) + 1);
+    let (mut tail, mut left) = (text.len(), room / 2);
+    for (at, c) in text.char_indices().rev() {
+        let columns = c.width().unwrap_or(0);
+        if columns > left {
+            break;
+        }
+        left -= columns;
+        tail = at;
+    }
+    start + &text[tail..]
+}
+
+/// `text` in lines of at most `columns` columns, divided between words; a word that is longer has a line of its own.
+#[must_use]
+pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Lines for a terminal of so many columns: one that is longer goes on below itself, divided between words, from where its last column begins
+/// (what follows two spaces in its first half). Colours are kept, and take no room. Without a terminal (`None`) the text stays as it is.
+#[must_use]
+pub fn folded(text: &str, columns: Option<usize>) -> String {
+    let Some(columns) = columns else { return text.to_owned() };
+    let mut folded = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (line, end) = line.strip_suffix('\n').map_or((line, ""), |line| (line, "\n"));
+        if shown_width(line) <= columns {
+            folded.extend([line, end]);
+            continue;
+        }
+        let indent = hanging(line, columns / 2);
+        let mut at = 0;
+        for (index, word) in line.split(' ').enumerate() {
+            let (gap, takes) = (usize::from(index > 0), shown_width(word));
+            if !word.is_empty() && at > indent && at + gap + takes > columns {
+                folded.push('\n');
+                folded.extend(std::iter::repeat_n(' ', indent));
+                at = indent + takes;
+            } else {
+                folded.extend(std::iter::repeat_n(' ', gap));
+                at += gap + takes;
+            }
+            folded.push_str(word);
+        }
+        folded.push_str(end);
+    }
+    folded
+}
+
+/// Where the lines below a line begin: under its last column, else two further than itself.
+fn hanging(line: &str, most: usize) -> usize {
+    let plain = shown(line);
+    let start = plain.len() - plain.trim_start().len();
+    let columns = plain.match_indices("  ").map(|(at, _)| at + plain[at..].len() - plain[at..].trim_start().len());
+    let last = columns.map(|at| width(&plain[..at])).filter(|at| *at <= most).max();
+    last.filter(|at| *at > start).unwrap_or(start + 2)
+}
+
+fn shown_width(text: &str) -> usize {
+    width(&shown(text))
+}
+
+/// Without its colours.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.contains('\u{1b}') { Cow::Owned(clean(text)) } else { Cow::Borrowed(text) }
+}
+
 /// `text` followed by spaces up to `columns` columns; longer text stays whole.
 #[must_use]
 pub fn pad(text: &str, columns: usize) -> String {
@@ -147,6 +233,13 @@ pub fn duration(time: Duration) -> String {
     let seconds = (time.as_millis() + 500) / 1000;
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     if hours == 0 { format!("{minutes}m {:02}s", seconds % 60) } else { format!("{hours}h {:02}m", minutes % 60) }
+}
+
+/// A duration that is no measurement but a habit: `3.2s`, then to the second: `35s`, `1m 04s`.
+#[must_use]
+pub fn about(time: Duration) -> String {
+    let seconds = (time.as_millis() + 500) / 1000;
+    if (10..60).contains(&seconds) { format!("{seconds}s") } else { duration(time) }
 }
 
 /// `1 record`, `3 records`.
@@ -194,6 +287,22 @@ mod tests {
         assert_eq!(fit("服务器", 5), "服务…");
         assert_eq!(fit("naïve", 5), "naïve");
         assert_eq!(fit("abc", 0), "");
+        assert_eq!(fit_middle("install everything @acme/api", 15), "install…cme/api");
+        assert_eq!(fit_middle("服务器服务器", 6), "服…器");
+        assert_eq!([fit_middle("abc", 0), fit_middle("abc", 1), fit_middle("abc", 2)], ["", "…", "a…"]);
+        assert_eq!(folded("one two three\nfour\n", Some(7)), "one two\n  three\nfour\n");
+        let line = "api  build   file apps/api/src/main.ts changed; file package.json changed";
+        let expected = "\
+api  build   file apps/api/src/main.ts
+             changed; file package.json
+             changed
+";
+        assert_eq!(folded(&format!("{line}\n"), Some(40)), expected);
+        let painted = line.replace("build", "\u{1b}[1mbuild\u{1b}[0m");
+        assert_eq!(clean(&folded(&painted, Some(40))), clean(&folded(line, Some(40))), "colours take no room");
+        assert_eq!(folded("  • unbreakable-word-of-many-letters x", Some(10)), "  • unbreakable-word-of-many-letters\n    x");
+        assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("unbreakable x", 4), ["unbreakable", "x"]);
         assert_eq!(pad("服", 4), "服  ");
         assert_eq!(pad_left("7", 3), "  7");
     }
@@ -204,6 +313,11 @@ mod tests {
         assert_eq!(sizes.map(bytes), ["0 B", "999 B", "1.00 kB", "9.99 kB", "142 MB", "1.00 GB", "1.25 GB"]);
         let times = [0, 449, 59_940, 59_960, 64_000, 3_599_600, 7_500_000].map(|ms| duration(Duration::from_millis(ms)));
         assert_eq!(times, ["0.0s", "0.4s", "59.9s", "1m 00s", "1m 04s", "1h 00m", "2h 05m"]);
+    }
+
+    #[test]
+    fn a_habit_is_told_to_the_second() {
+        assert_eq!([3_240, 34_960, 64_000].map(|ms| about(Duration::from_millis(ms))), ["3.2s", "35s", "1m 04s"]);
     }
 
     #[test]

@@ -18,13 +18,16 @@ pub fn learn(find: impl Fn() -> String + Send + Sync + 'static) {
     let _ = FIND.set(Box::new(find));
 }
 
+/// The crate's name: what is typed after `cargo`.
+#[must_use]
+pub fn name() -> &'static str {
+    FIND.get().map_or("xtask", |find| NAME.get_or_init(find))
+}
+
 /// A message as it is typed here.
 #[must_use]
 pub fn named(text: &str) -> Cow<'_, str> {
-    match FIND.get() {
-        Some(find) if text.contains(WRITTEN) => renamed(text, NAME.get_or_init(find)),
-        _ => Cow::Borrowed(text),
-    }
+    if text.contains(WRITTEN) { renamed(text, name()) } else { Cow::Borrowed(text) }
 }
 
 /// Whole words only: `cargo xtask-images` would be another program.

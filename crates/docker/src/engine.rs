@@ -24,6 +24,8 @@ pub struct Engine {
     pub docker_host: Option<String>,
     /// For `DOCKER_CONFIG`; `None` leaves the user's own setting.
     pub docker_config: Option<PathBuf>,
+    /// For `BUILDX_CONFIG`: where buildx keeps the builders that it knows, where these are not the engine's own.
+    pub builders: Option<PathBuf>,
     /// The loopback registry that comes with the embedded engine.
     pub registry: Option<SocketAddr>,
     /// The engine's version; `None` for a builder that is not an engine's.
@@ -54,6 +56,13 @@ impl Engine {
         self.own.is_some()
     }
 
+    /// The same for builds on builders that the user has in buildx: BuildKit itself exports there, and this engine takes what is loaded.
+    #[must_use]
+    pub fn with_builders_of(self, env: &Env) -> Self {
+        let builders = existing::builders_dir(env);
+        Self { capabilities: Capabilities::of_builder(self.buildx_version), builders, ..self }
+    }
+
     /// A call of the `docker` client on this engine.
     #[must_use]
     pub fn docker(&self) -> Invocation {
@@ -73,7 +82,11 @@ impl Engine {
             call = call.env("DOCKER_HOST", host).env_remove("DOCKER_CONTEXT");
         }
         if let Some(config) = &self.docker_config {
-            call = call.env("DOCKER_CONFIG", config).env_remove("BUILDX_CONFIG");
+            call = call.env("DOCKER_CONFIG", config);
+            call = match &self.builders {
+                Some(builders) => call.env("BUILDX_CONFIG", builders),
+                None => call.env_remove("BUILDX_CONFIG"),
+            };
         }
         if self.is_embedded() {
             call = call.env_remove("BUILDX_BUILDER").env_remove("DOCKER_TLS_VERIFY");

@@ -11,8 +11,9 @@ use ring::digest;
 use serde::Deserialize;
 
 use super::tarball::{self, Entry, Kind, unpacked};
+use crate::registry::Registry;
 use monoship_core::error::{Error, Result};
-use monoship_core::name::Digest;
+use monoship_core::name::{Digest, ImageRef};
 
 mod origin;
 mod source;
@@ -166,6 +167,18 @@ impl Image {
     pub fn packed(&self) -> u64 {
         self.layers.iter().map(|layer| layer.packed).sum()
     }
+}
+
+/// What made each layer of an image in a registry, lowest first, and its length as it is stored; of several platforms the largest one's.
+/// `None` where that cannot be read: nothing depends on it.
+#[must_use]
+pub fn stored(registry: &Registry, image: &ImageRef) -> Option<Vec<(String, u64)>> {
+    let manifest = registry.largest(image)?;
+    let config = registry.blob(image, &manifest.config.digest, source::MAX_DOCUMENT).ok()?;
+    let steps = Config::parse(&config, &image.to_string()).ok()?.history;
+    let made: Vec<String> = steps.into_iter().filter(|step| !step.empty_layer).map(|step| step.created_by).collect();
+    let sizes = manifest.layers.iter().map(|layer| layer.size);
+    (made.len() == manifest.layers.len()).then(|| made.into_iter().zip(sizes).collect())
 }
 
 /// An image's configuration, as far as it is read.

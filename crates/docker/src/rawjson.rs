@@ -45,6 +45,8 @@ pub struct Solve {
     by_digest: HashMap<String, usize>,
     steps: Vec<StepState>,
     by_step: HashMap<String, usize>,
+    /// The vertex that was last told of as what is being done, for as long as it runs.
+    told: Option<usize>,
     warnings: Vec<Warning>,
     text: VecDeque<String>,
 }
@@ -61,6 +63,7 @@ impl Solve {
             by_digest: HashMap::new(),
             steps: Vec::new(),
             by_step: HashMap::new(),
+            told: None,
             warnings: Vec::new(),
             text: VecDeque::new(),
         }
@@ -120,12 +123,14 @@ impl Solve {
             match step {
                 Some(step) => self.step_changed(step, events),
                 None if !was_running && self.vertices[index].is_running() => self.doing(index, events),
+                None if was_running && self.told == Some(index) && !self.vertices[index].is_running() => self.done_with(events),
                 None => {}
             }
         }
         for status in status.statuses {
             let index = self.vertex(&status.vertex);
             if let Some(phase) = self.vertices[index].status(&status) {
+                self.told = Some(index);
                 events.push(Event::Doing { task: self.task.clone(), what: phase });
             }
             if let Some((done, total)) = self.vertices[index].amount(&status) {
@@ -162,30 +167,39 @@ impl Solve {
             _ => (vertex.digest.clone(), vertex.name.clone()),
         };
         let next = self.steps.len();
-        let step = *self.by_step.entry(key).or_insert(next);
+        let step = *self.by_step.entry(key.clone()).or_insert(next);
         if step == next {
-            self.steps.push(StepState::new(&name));
+            self.steps.push(StepState::new(&name, key));
         }
         self.steps[step].members.push(index);
         self.vertices[index].step = Some(step);
         Some(step)
     }
 
-    fn doing(&self, index: usize, events: &mut Vec<Event>) {
+    fn doing(&mut self, index: usize, events: &mut Vec<Event>) {
         if let Some(what) = self.vertices[index].doing() {
+            self.told = Some(index);
             events.push(Event::Doing { task: self.task.clone(), what });
         }
+    }
+
+    /// What was told of is over: what else still runs is told of, or that nothing does.
+    fn done_with(&mut self, events: &mut Vec<Event>) {
+        let mut running = (0..self.vertices.len()).rev().filter(|index| self.vertices[*index].is_running());
+        let next = running.find_map(|index| Some((index, self.vertices[index].doing()?)));
+        self.told = next.as_ref().map(|(index, _)| *index);
+        events.push(Event::Doing { task: self.task.clone(), what: next.map_or_else(String::new, |(_, what)| what) });
     }
 
     fn step_changed(&mut self, index: usize, events: &mut Vec<Event>) {
         let step = &self.steps[index];
         let outcome = step.outcome(&self.vertices);
         let took = step.took(&self.vertices);
-        let (task, name) = (self.task.clone(), step.name.clone());
+        let (task, name, vertex) = (self.task.clone(), step.name.clone(), step.key.clone());
         let Some(end) = outcome else {
             if !step.started_reported && step.runs_uncached(&self.vertices) {
                 self.steps[index].started_reported = true;
-                events.push(Event::StepStarted { task, name });
+                events.push(Event::StepStarted { task, name, vertex });
             }
             return;
         };
@@ -195,7 +209,7 @@ impl Solve {
         };
         if news {
             if !step.started_reported && end != StepEnd::Cached {
-                events.push(Event::StepStarted { task: task.clone(), name: name.clone() });
+                events.push(Event::StepStarted { task: task.clone(), name: name.clone(), vertex });
             }
             let step = &mut self.steps[index];
             step.started_reported = true;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::socket::Socket;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_encode;
+use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
@@ -77,6 +78,13 @@ struct Listed {
     repo_digests: Option<Vec<String>>,
 }
 
+/// A layer of an image's history, newest first; only the newest has an id, the others say `<missing>`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Layer {
+    id: String,
+}
+
 /// A line of the client's list: one name of an image.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -112,8 +120,11 @@ impl ImageStore {
         Self { reach, shutdown: shutdown.clone() }
     }
 
-    /// The ids of many images, in order; `None` where the store has none of that name. All of them are one question: the engine lists
-    /// the images that bear these names. It adds up the size of each image that it lists, which is most of what the question costs.
+    /// The ids of many images, in order; `None` where the store has none of that name.
+    ///
+    /// An image's history begins with its id and its names, and costs a quarter of what the engine's list does, which adds up the size of
+    /// each image. The list is asked about the rest, all at once: names by digest, which no history has, images without a history, images
+    /// for other platforms, and those that are not there, which the history says by a status that means other things too.
     ///
     /// # Errors
     /// When the engine cannot be reached or answers nonsense.
@@ -121,12 +132,40 @@ impl ImageStore {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let patterns: BTreeSet<String> = images.iter().map(pattern).collect();
-        let known = match &self.reach {
-            Reach::Socket(socket) => list(socket, &patterns)?,
-            Reach::Client(client) => self.list_by_client(client, &patterns)?,
+        let mut known = match &self.reach {
+            Reach::Socket(socket) => histories(socket, images)?,
+            Reach::Client(_) => HashMap::new(),
         };
+        let open = images.iter().filter(|image| !known.contains_key(&listed_name(image)));
+        let patterns: BTreeSet<String> = open.map(pattern).collect();
+        if !patterns.is_empty() {
+            known.extend(match &self.reach {
+                Reach::Socket(socket) => list(socket, &patterns)?,
+                Reach::Client(client) => self.list_by_client(client, &patterns)?,
+            });
+        }
         Ok(images.iter().map(|image| known.get(&listed_name(image)).cloned()).collect())
+    }
+
+    /// How much memory the machine has that the engine runs on, in bytes (`MemTotal` of `GET /info`); `None` where it does not say.
+    ///
+    /// # Errors
+    /// As [`ImageStore::ids`].
+    pub fn memory(&self) -> Result<Option<u64>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Info {
+            #[serde(default)]
+            mem_total: u64,
+        }
+        let total = match &self.reach {
+            Reach::Socket(socket) => at(socket).get_json("/info")?.map_or(0, |info: Info| info.mem_total),
+            Reach::Client(client) => {
+                let call = client.clone().args(["info", "--format", "{{.MemTotal}}"]).timeout(LIMIT);
+                call.read(&self.shutdown)?.trim().parse().unwrap_or(0)
+            }
+        };
+        Ok(Some(total).filter(|total| *total > 0))
     }
 
     /// One image; `None` where the store has none of that name.
@@ -240,6 +279,23 @@ fn listed_name(image: &ImageRef) -> String {
     format!("{}{separator}{}", image.without_reference().familiar(), image.reference())
 }
 
+/// What the histories of these images tell: the ids by name.
+fn histories(socket: &Path, images: &[ImageRef]) -> Result<HashMap<String, Digest>> {
+    let tagged: BTreeSet<String> = images.iter().filter(|image| image.digest().is_none()).map(listed_name).collect();
+    let tagged: Vec<String> = tagged.into_iter().collect();
+    let ask = |name: &String| at(socket).ask("GET", &format!("/images/{name}/history"));
+    let mut known = HashMap::new();
+    for (name, answer) in tagged.iter().zip(in_parallel(&tagged, ask)) {
+        let answer = answer?;
+        let layers: Vec<Layer> =
+            if answer.status == 200 { serde_json::from_slice(&answer.body).unwrap_or_default() } else { Vec::new() };
+        if let Some(id) = layers.first().and_then(|newest| newest.id.parse().ok()) {
+            known.insert(name.clone(), id);
+        }
+    }
+    Ok(known)
+}
+
 /// The images that bear one of these names, by every name they have.
 fn list(socket: &Path, patterns: &BTreeSet<String>) -> Result<HashMap<String, Digest>> {
     let filters = serde_json::json!({ "reference": patterns }).to_string();
@@ -299,23 +355,31 @@ mod tests {
     }
 
     #[test]
-    fn one_question_gives_the_ids_in_order_and_an_image_that_is_not_there_is_no_error() {
+    fn histories_and_one_list_give_the_ids_in_order_and_an_image_that_is_not_there_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
         let (asked, questions) = std::sync::mpsc::channel();
         let store = engine(dir.path(), move |question| {
             asked.send(question.to_owned()).unwrap();
             let of_two = format!(r#"{{"Id":"{ID}","RepoTags":["a:1","r.example/x/c:2"],"RepoDigests":["a@{ID}"]}}"#);
-            match question.split_once('?') {
-                Some(("GET /images/json", _)) => (200, format!(r#"[{of_two},{{"Id":"{ID}","RepoTags":null}}]"#)),
+            match question {
+                "GET /images/own:1/history" => (200, format!(r#"[{{"Id":"{ID}","Tags":null}},{{"Id":"<missing>"}}]"#)),
+                "GET /images/a:1/history" => (200, "null".to_owned()),
+                list if list.starts_with("GET /images/json?") => (200, format!(r#"[{of_two},{{"Id":"{ID}","RepoTags":null}}]"#)),
                 _ => (404, r#"{"message":"No such image"}"#.to_owned()),
             }
         });
         let id: Option<Digest> = Some(ID.parse().unwrap());
         let of_digest = format!("a@{ID}");
-        let images = ["docker.io/library/a:1", "b:1", "r.example/x/c:2", "r.example/x/c", &of_digest].map(image);
-        assert_eq!(store.ids(&images).unwrap(), [id.clone(), None, id.clone(), None, id]);
+        let images = ["docker.io/library/a:1", "b:1", "own:1", "r.example/x/c:2", "r.example/x/c", &of_digest].map(image);
+        assert_eq!(store.ids(&images).unwrap(), [id.clone(), None, id.clone(), id.clone(), None, id.clone()]);
         let filters = percent_encode(r#"{"reference":["a","a:1","b:1","r.example/x/c:2","r.example/x/c:latest"]}"#);
-        assert_eq!(questions.try_iter().collect::<Vec<_>>(), [format!("GET /images/json?filters={filters}")]);
+        let mut asked: Vec<String> = questions.try_iter().collect();
+        assert_eq!(asked.pop().unwrap(), format!("GET /images/json?filters={filters}"));
+        asked.sort();
+        let of = ["a:1", "b:1", "own:1", "r.example/x/c:2", "r.example/x/c:latest"];
+        assert_eq!(asked, of.map(|name| format!("GET /images/{name}/history")));
+        assert_eq!(store.ids(&[image("own:1")]).unwrap(), [id]);
+        assert_eq!(questions.try_iter().collect::<Vec<_>>(), ["GET /images/own:1/history"], "nothing is left for the list");
         assert_eq!(store.ids(&[]).unwrap(), []);
         assert_eq!(questions.try_iter().count(), 0, "nothing to ask, nothing asked");
         assert_eq!(store.inspect(&image("b:1")).unwrap(), None);

@@ -246,7 +246,7 @@ fn machine() -> Result<(Distribution, Vec<Source>, Source)> {
 /// for the system's state, which we do not touch. `Error-Mode` makes a source that failed an error; apt would only warn.
 fn configuration(dir: &Path) -> Result<String> {
     let dir = dir.to_str().filter(|d| !d.contains(['"', ';', '\n'])).ok_or_else(|| {
-        Error::failed(format!("apt cannot work in a folder with such a name: {}", dir.display()))
+        Error::failed(format!("apt cannot work in a folder of this name: {}", dir.display()))
             .hint("set `XTASK_CACHE_DIR` to a plainer path")
     })?;
     Ok(format!(
@@ -263,7 +263,7 @@ fn configuration(dir: &Path) -> Result<String> {
 #clear Acquire::IndexTargets::deb::DEP-11-icons-large-hidpi;
 #clear Acquire::IndexTargets::deb::CNF;
 #clear Acquire::IndexTargets::deb::Contents-deb;
-#clear APT::Default-DistributionRelease;
+#clear APT::Default-Release;
 Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";

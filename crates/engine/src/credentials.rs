@@ -11,15 +11,14 @@ use monoship_core::error::{Error, Result, read_text};
 /// What is taken over: how to log in, and what to send along. Contexts, plugin folders and output formats are the user's own.
 const KEPT: [&str; 5] = ["auths", "credHelpers", "credsStore", "HttpHeaders", "proxies"];
 
-/// Writes `<ours>/config.json` (mode 0600) from the user's and links the plugin. Writes nothing where nothing changed.
+/// Writes `<ours>/config.json` (mode 0600) from the user's and links the plugin. Writes nothing where nothing changed, and no configuration
+/// where the user's is ours: a shell that was pointed at the engine has logged in there.
 ///
 /// # Errors
 /// When the user's file is not JSON, or ours cannot be written.
 pub fn merge(user: Option<&Path>, ours: &Path, buildx: &Path) -> Result<()> {
-    let text = serde_json::to_string_pretty(&kept(user)?).map_err(|e| Error::failed("cannot write JSON").source(e))?;
-    let path = ours.join("config.json");
-    if read_text(&path).ok().as_deref() != Some(text.as_str()) {
-        write_private(&path, text.as_bytes())?;
+    if user != Some(ours) {
+        write_config(user, ours)?;
     }
     let plugins = ours.join("cli-plugins");
     let link = plugins.join("docker-buildx");
@@ -32,11 +31,20 @@ pub fn merge(user: Option<&Path>, ours: &Path, buildx: &Path) -> Result<()> {
     std::fs::rename(&beside, &link).map_err(|e| Error::io("replace", &link, e))
 }
 
+fn write_config(user: Option<&Path>, ours: &Path) -> Result<()> {
+    let text = serde_json::to_string_pretty(&kept(user)?).map_err(|e| Error::failed("cannot write JSON").source(e))?;
+    let path = ours.join("config.json");
+    if read_text(&path).ok().as_deref() != Some(text.as_str()) {
+        write_private(&path, text.as_bytes())?;
+    }
+    Ok(())
+}
+
 fn kept(user: Option<&Path>) -> Result<Map<String, Value>> {
     let Some(path) = user.map(|dir| dir.join("config.json")).filter(|path| path.is_file()) else { return Ok(Map::new()) };
     let config: Map<String, Value> = serde_json::from_str(&read_text(&path)?).map_err(|e| {
         let line = e.line();
-        Error::usage("this client configuration is not JSON").source(e).at(&path, Some(line)).hint("mend it, or log in again")
+        Error::usage("this client configuration is not JSON").source(e).at(&path, Some(line)).hint("fix it, or log in again")
     })?;
     Ok(config.into_iter().filter(|(key, _)| KEPT.contains(&key.as_str())).collect())
 }
@@ -85,6 +93,29 @@ mod tests {
         merge(Some(&user), &ours, Path::new("/p/other")).unwrap();
         assert_eq!(std::fs::read_to_string(ours.join("config.json")).unwrap(), "{}");
         assert_eq!(std::fs::read_link(ours.join("cli-plugins/docker-buildx")).unwrap(), Path::new("/p/other"));
+    }
+
+    #[test]
+    fn users_with_other_credentials_do_not_meet_and_a_shell_pointed_at_the_engine_keeps_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = |user: &Path| {
+            let layout = crate::layout::Layout::new(&dir.path().join("cache"), &dir.path().join("data"));
+            layout.unwrap().for_user(Some(user.to_owned()))
+        };
+        let text = |ours: &Path| std::fs::read_to_string(ours.join("config.json")).unwrap();
+        let made = ["one", "two"].map(|name| {
+            let user = dir.path().join(name);
+            std::fs::create_dir(&user).unwrap();
+            std::fs::write(user.join("config.json"), format!(r#"{{"auths":{{"{name}.io":{{"auth":"eDp5"}}}}}}"#)).unwrap();
+            let ours = layout(&user).docker_config();
+            merge(Some(&user), &ours, Path::new("/p/b")).unwrap();
+            ours
+        });
+        assert!(text(&made[0]).contains("one.io") && text(&made[1]).contains("two.io"));
+        let pointed = layout(&made[0]).docker_config();
+        assert_eq!(pointed, made[0]);
+        merge(Some(&pointed), &pointed, Path::new("/p/b")).unwrap();
+        assert!(text(&pointed).contains("one.io"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub struct Layout {
     cache: PathBuf,
     data: PathBuf,
     id: String,
+    user: Option<PathBuf>,
 }
 
 /// Short, because a unix socket's path holds at most 107 bytes and a data folder may lie deep. It is also emptied at boot,
@@ -31,7 +32,13 @@ impl Layout {
         };
         let (cache, data) = (made(cache)?, made(data)?);
         let id = sha256_hex(data.as_os_str().as_encoded_bytes())[..8].to_owned();
-        Ok(Self { cache, data, id })
+        Ok(Self { cache, data, id, user: None })
+    }
+
+    /// The same engine, for clients of a user whose own configuration lies in this folder.
+    #[must_use]
+    pub fn for_user(self, config: Option<PathBuf>) -> Self {
+        Self { user: config, ..self }
     }
 
     /// Downloaded and unpacked packages, shared by every engine of this user.
@@ -109,10 +116,16 @@ impl Layout {
         self.data.join("lock")
     }
 
-    /// The client configuration that embedded clients read in place of the user's.
+    /// The client configuration that embedded clients read in place of the user's: one for each of the user's own, so that runs with other
+    /// credentials do not meet. A shell that was pointed at this engine has ours already.
     #[must_use]
     pub fn docker_config(&self) -> PathBuf {
-        self.data.join("docker-config")
+        let all = self.data.join("docker-config");
+        match &self.user {
+            Some(ours) if ours.starts_with(&all) => ours.clone(),
+            Some(theirs) => all.join(&sha256_hex(theirs.as_os_str().as_encoded_bytes())[..8]),
+            None => all.join("nobody"),
+        }
     }
 
     /// The log of the daemon or the registry.

@@ -58,7 +58,7 @@ impl EngineOptions {
     /// # Errors
     /// When a folder cannot be made.
     pub fn layout(&self) -> Result<Layout> {
-        Layout::new(&self.cache_dir, &self.data_dir)
+        Ok(Layout::new(&self.cache_dir, &self.data_dir)?.for_user(self.user_config.clone()))
     }
 }
 
@@ -92,11 +92,21 @@ pub fn address(options: &EngineOptions) -> Result<Option<String>> {
 pub fn up(options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
     let layout = options.layout()?;
     let state = daemon::up(&layout, options.suite, &options.path, events, shutdown)?;
-    let config = layout.docker_config();
-    // A shell that was pointed at this engine has this folder for the user's.
-    let theirs = options.user_config.as_deref().filter(|dir| *dir != config);
-    credentials::merge(theirs, &config, &state.packages.buildx())?;
+    configure(options, &layout, &state)?;
     Ok(embedded(&layout, &state))
+}
+
+/// Brings the client configuration of this user up to date, where the engine runs: for whoever is told where it lies.
+///
+/// # Errors
+/// When the user's configuration cannot be read, or ours not written.
+pub fn configure_clients(options: &EngineOptions) -> Result<()> {
+    let layout = options.layout()?;
+    daemon::running(&layout).map_or(Ok(()), |state| configure(options, &layout, &state))
+}
+
+fn configure(options: &EngineOptions, layout: &Layout, state: &State) -> Result<()> {
+    credentials::merge(options.user_config.as_deref(), &layout.docker_config(), &state.packages.buildx())
 }
 
 fn embedded(layout: &Layout, state: &State) -> Engine {
@@ -106,6 +116,7 @@ fn embedded(layout: &Layout, state: &State) -> Engine {
         docker: packages.docker(),
         buildx: packages.buildx(),
         docker_host: Some(format!("unix://{}", layout.socket().display())),
+        builders: None,
         docker_config: Some(layout.docker_config()),
         registry: Some(state.registry_address),
         engine_version: Some(packages.engine),

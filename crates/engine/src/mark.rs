@@ -43,7 +43,7 @@ pub fn claim(folder: &Path, variable: &str) -> Result<()> {
     match theirs(folder) {
         Some(name) => {
             let error = Error::usage(format!("{} holds `{name}`, which the embedded engine did not write", folder.display()));
-            Err(error.hint(format!("let {variable} name a folder that is empty or is not there yet")))
+            Err(error.hint(format!("set {variable} to a folder that is empty or does not exist yet")))
         }
         None => put(folder),
     }
@@ -65,7 +65,7 @@ pub fn check(folder: &Path) -> Result<()> {
                 folder.display()
             ));
             Err(error
-                .hint(format!("is it the right folder? If all of that may go, say so: `touch {}`", folder.join(MARK).display())))
+                .hint(format!("if this is the right folder and all of it may go, run `touch {}`", folder.join(MARK).display())))
         }
         None => Ok(()),
     }

@@ -1,5 +1,5 @@
 //! Stand-ins: where Docker Hub cannot be reached, images of ours under the names a Dockerfile uses, served by the engine's own
-//! registry as its mirror. They are for building on this machine, never for a release, and every build says so.
+//! registry as its mirror. They are for building on this machine, never for a release, and that is said once a day.
 
 pub mod node;
 pub mod scanner;
@@ -24,6 +24,8 @@ use super::state::{HubVerdict, RECIPES, Served, StandIn};
 
 /// How long a verdict on Docker Hub holds, either way.
 const VERDICT_AGE: Duration = Duration::from_hours(1);
+/// How long a warning that has not changed is not said again.
+const TOLD_AGE: Duration = Duration::from_hours(24);
 /// How long what a stand-in was made of is used again: its packages get security updates.
 const CONTEXT_AGE: Duration = Duration::from_hours(30 * 24);
 
@@ -40,16 +42,35 @@ pub fn ensure(engine: &Engine, images: &[ImageRef], policy: Policy, events: &Eve
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let served = match already_served(&Served::load(&layout.served()), &wanted, policy) {
-        Some(served) => served,
-        None => make_missing(engine, &layout, &wanted, policy, events, http)?,
+    let served = if let Some(served) = already_served(&Served::load(&layout.served()), &wanted, policy) {
+        served
+    } else {
+        let made = make_missing(engine, &layout, &wanted, policy, events, http);
+        events.doing(&Task::Engine, "");
+        made?
     };
+    if told_lately(&layout, &served) {
+        return Ok(served);
+    }
     for stand_in in &served {
         let message = format!("{} is a stand-in made of {}", stand_in.image, stand_in.made_of);
-        let hint = "Docker Hub cannot be reached; images built on it are for this machine, not for a release";
+        let hint = "Docker Hub cannot be reached; images built on it are for this machine, not for a release (said once a day)";
         events.notice(Level::Warning, None, message, Some(hint.into()));
     }
     Ok(served)
+}
+
+/// Whether the same was said today; it is noted that it is said now. A note that cannot be kept costs a warning more.
+fn told_lately(layout: &Layout, served: &[StandIn]) -> bool {
+    let file = layout.data().join("stand-ins-told");
+    let digests: Vec<String> = served.iter().map(|stand_in| stand_in.digest.to_string()).collect();
+    let said = digests.join("\n");
+    let age = std::fs::metadata(&file).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+    if age.is_some_and(|age| age < TOLD_AGE) && std::fs::read_to_string(&file).is_ok_and(|last| last == said) {
+        return true;
+    }
+    let _ = std::fs::write(&file, said);
+    false
 }
 
 /// The stand-ins this engine serves right now.
@@ -104,7 +125,7 @@ fn make(engine: &Engine, layout: &Layout, image: &ImageRef, events: &Events, shu
     let cannot = |why: &str| {
         Error::failed(format!("Docker Hub cannot be reached, and {image} {why}")).hint(format!(
             "pull it where the network allows and load it here (`docker save`, `docker load`), or name another base; \
-             images under node:<major> (not alpine) and {} can be made here",
+             images under node:<major> (not alpine) and {} can be made here, and `init --new-dockerfile` writes a Dockerfile on such a one",
             scanner::REPOSITORY
         ))
     };

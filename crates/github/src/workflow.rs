@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::notes::diff;
 use monoship_core::error::{Error, Result, write_atomically};
-use monoship_core::name::ImageRef;
+use monoship_core::name::{ImageRef, Platform};
 use monoship_core::stamp::stamped;
 
 /// How the work is spread over runners.
@@ -60,6 +60,8 @@ pub struct Options {
     pub sources: Vec<String>,
     /// The name of that crate, and of cargo's alias for it.
     pub tool: String,
+    /// What images are built for. Where that is several, each has a job of its own in the layout `matrix`, on a [`runner`] that has it natively.
+    pub platforms: Vec<Platform>,
     /// The image that holds the compiled tool at `/<tool>`, by its digest: jobs that may write take it from there. `None` compiles it in each.
     pub prebuilt: Option<ImageRef>,
 }
@@ -73,9 +75,17 @@ impl Default for Options {
             signing: Signing::Off,
             sources: vec!["xtask".to_owned()],
             tool: "xtask".to_owned(),
+            platforms: Vec::new(),
             prebuilt: None,
         }
     }
+}
+
+/// GitHub's runner on which a platform is built. Its images for arm64 run on machines of their own; what no machine of its has natively is
+/// built where the others are, as far as its Dockerfile executes nothing of it.
+#[must_use]
+pub fn runner(platform: &Platform) -> &'static str {
+    if platform.as_ref().starts_with("linux/arm64") { "ubuntu-24.04-arm" } else { "ubuntu-latest" }
 }
 
 /// A file and what it must hold.
@@ -94,10 +104,15 @@ pub struct Drift {
     pub path: &'static str,
     /// The difference from what is there to what would be written; `None` where nothing is there.
     pub diff: Option<String>,
+    /// True where what is there was not written by this tool.
+    pub foreign: bool,
 }
 
 /// The version that the files say wrote them.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// A part of the first line of each file, whatever the command is called in the repository.
+const HEADER: &str = " ci workflow";
 
 /// The files, from the repository's root.
 pub const PATHS: [&str; 2] = [WORKFLOW, JOB];
@@ -150,17 +165,24 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     };
     let secrets: &[&str] = if ghcr { &[] } else { &["secrets"] };
     let made = if options.prebuilt.is_some() { "prebuilt" } else { "compiled" };
-    let sections: Vec<&str> = [&[layout, made][..], signing, secrets].concat();
+    let native = options.layout == Layout::Matrix && options.platforms.len() > 1;
+    let by = if native { "native" } else { "whole" };
+    let sections: Vec<&str> = [&[layout, made, by][..], signing, secrets].concat();
     let prebuilt = options.prebuilt.as_ref().map(by_digest).transpose()?.unwrap_or_default();
     let files = [
         (WORKFLOW, [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat()),
         (JOB, include_str!("workflow/job.yml").to_owned()),
     ];
+    let checked =
+        options.platforms.iter().map(|platform| format!("- {{ platform: {platform}, runner: {} }}\n", runner(platform)));
+    let checked: String = checked.collect();
     let call = only(include_str!("workflow/call.yml"), &sections);
     let filled = |text: &str| {
         let folders = options.sources.join("\n") + "\n";
-        let text = indented(&indented(&only(text, &sections), "%call%", &call), "%folders%", &folders)
+        let text = indented(&indented(&only(text, &sections), "%call%", &call), "%folders%", &folders);
+        let text = indented(&text, "%checked%", &checked)
             .replace("cargo xtask ", &format!("cargo {} ", options.tool))
+            .replace("%platform%", if native { "${PLATFORM:+--platform \"$PLATFORM\"} " } else { "" })
             .replace("%tool%", &options.tool)
             .replace("%prebuilt%", &prebuilt)
             .replace("%layout%", layout)
@@ -227,9 +249,13 @@ fn indented(text: &str, mark: &str, block: &str) -> String {
 /// Writes the files that differ below `root`, and returns their paths.
 ///
 /// # Errors
-/// As [`generate`]; a file that cannot be read or written.
-pub fn write(root: &Path, options: &Options) -> Result<Vec<PathBuf>> {
+/// As [`generate`]; a file that cannot be read or written; one that somebody else wrote, unless `overwrite`.
+pub fn write(root: &Path, options: &Options, overwrite: bool) -> Result<Vec<PathBuf>> {
     let drifted = check(root, options)?;
+    if let Some(foreign) = drifted.iter().find(|drift| drift.foreign && !overwrite) {
+        return Err(Error::usage(format!("`{}` was not written by this command", foreign.path))
+            .hint("give it another name, or pass --overwrite to have it replaced"));
+    }
     let files = generate(options)?;
     let mut written = Vec::new();
     for file in files.iter().filter(|file| drifted.iter().any(|drift| drift.path == file.path)) {
@@ -251,9 +277,12 @@ pub fn check(root: &Path, options: &Options) -> Result<Vec<Drift>> {
             Ok(bytes) if bytes == file.content.as_bytes() => {}
             Ok(bytes) => {
                 let there = String::from_utf8_lossy(&bytes);
-                drifted.push(Drift { path: file.path, diff: Some(diff(&there, &file.content)) });
+                let foreign = !there.lines().next().unwrap_or_default().contains(HEADER);
+                drifted.push(Drift { path: file.path, diff: Some(diff(&there, &file.content)), foreign });
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => drifted.push(Drift { path: file.path, diff: None }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                drifted.push(Drift { path: file.path, diff: None, foreign: false });
+            }
             Err(error) => return Err(Error::io("read", &path, error)),
         }
     }
@@ -383,15 +412,20 @@ mod tests {
         assert_eq!(written(dir.path()).unwrap(), None);
         let options = options(Layout::Matrix);
         assert!(check(dir.path(), &options).unwrap().iter().all(|drift| drift.diff.is_none()));
-        assert_eq!(write(dir.path(), &options).unwrap().len(), 2);
-        assert_eq!((write(dir.path(), &options).unwrap(), check(dir.path(), &options).unwrap()), (vec![], vec![]));
+        assert_eq!(write(dir.path(), &options, false).unwrap().len(), 2);
+        assert_eq!((write(dir.path(), &options, false).unwrap(), check(dir.path(), &options).unwrap()), (vec![], vec![]));
         assert_eq!(written(dir.path()).unwrap(), Some(Written { layout: Layout::Matrix, branch: "main".into(), prebuilt: None }));
         let path = dir.path().join(WORKFLOW);
         let changed = std::fs::read_to_string(&path).unwrap().replace("permissions: {}", "permissions: write-all");
         std::fs::write(&path, changed).unwrap();
         let drift = check(dir.path(), &options).unwrap();
         assert!(drift[0].diff.as_ref().unwrap().contains("- permissions: write-all\n+ permissions: {}\n"), "{drift:?}");
-        assert_eq!(write(dir.path(), &options).unwrap(), [PathBuf::from(WORKFLOW)]);
+        assert_eq!(write(dir.path(), &options, false).unwrap(), [PathBuf::from(WORKFLOW)]);
+        std::fs::write(&path, "name: somebody's own\n").unwrap();
+        let error = write(dir.path(), &options, false).unwrap_err();
+        assert!(error.to_string().contains(WORKFLOW) && error.hint_text().unwrap().contains("--overwrite"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "name: somebody's own\n");
+        assert_eq!(write(dir.path(), &options, true).unwrap(), [PathBuf::from(WORKFLOW)]);
     }
 
     #[test]
@@ -423,7 +457,7 @@ mod tests {
             assert!(runs.contains("PROGRAM: ${{ steps.tool.outputs.program || 'cargo xtask' }}\n"), "{runs}");
             assert!(!job.contains('%') && !job.contains("exec cargo xtask"), "{job}");
             let dir = tempfile::tempdir().unwrap();
-            write(dir.path(), &options).unwrap();
+            write(dir.path(), &options, false).unwrap();
             assert_eq!(written(dir.path()).unwrap().unwrap().prebuilt, Some(image.clone()));
         }
         let tagged = Options { prebuilt: Some("ghcr.io/acme/shop/tool:1".parse().unwrap()), ..options(Layout::Single) };

@@ -1,15 +1,15 @@
-//! What the output of a failed first build, or of a service that ends at its start, means, and which line mends it.
+//! What the output of a failed first build, or of a service that ends at its start, means, and which line fixes it.
 
 /// A cause that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// What is wrong.
     pub what: String,
-    /// What mends it.
+    /// What fixes it.
     pub fix: String,
 }
 
-/// What says so, what it means, and what mends it; `{}` is the line that says it.
+/// What says so, what it means, and what fixes it; `{}` is the line that says it.
 const KNOWN: [(&[&str], &str, &str); 14] = [
     (
         &[
@@ -57,11 +57,11 @@ const KNOWN: [(&[&str], &str, &str); 14] = [
     (
         &["heap out of memory", "exit code: 137"],
         "it ran out of memory",
-        "`ENV NODE_OPTIONS=--max-old-space-size=4096` in the build stage, or `--jobs 1`",
+        "`ENV NODE_OPTIONS=--max-old-space-size=4096` in the build stage, or `memory = \"4GB\"` under its [[service]], so that fewer builds run beside it",
     ),
     (&["ERR_PNPM_OUTDATED_LOCKFILE"], "pnpm-lock.yaml is older than a package.json", "`pnpm install`, and commit the lock"),
     (
-        &["ERR_PNPM_FETCH_401", "ERR_PNPM_FETCH_403", "No authorization header was set for the request", "E401"],
+        &["ERR_PNPM_FETCH_401", "ERR_PNPM_FETCH_403", "E401"],
         "a registry wants a token",
         "`secrets = [\"id=NPM_TOKEN,env=NPM_TOKEN\"]` in xtask.toml, the variable, and the mount in the Dockerfile (`init` writes both where .npmrc has `${NPM_TOKEN}`)",
     ),

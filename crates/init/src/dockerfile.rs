@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::ServiceName;
-use monoship_workspace::{PackageId, Scope, Workspace};
+use monoship_workspace::package::Package;
+use monoship_workspace::{Closure, PackageId, Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
 use super::variables::{self, Variables};
@@ -62,7 +63,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
         let facts = Facts { manifest: &manifest, folder: workspace.root().join(&package.dir) };
         let known = match kind::of(&facts) {
-            Ok(known) => known,
+            Ok(known) => with_development(known, workspace, &package.dir, &manifest),
             Err(why) => {
                 let why = match (in_apps, manifest["main"].is_null()) {
                     (false, true) if why.contains("neither") => "its package.json has no start script".to_owned(),
@@ -73,8 +74,15 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             }
         };
         let by_main = known.why.starts_with("`main`");
-        let no = if in_apps || given.is_some() || kind::is_shipped(&facts.folder) {
+        let is_there = |main: &Value| main.as_str().is_some_and(|main| facts.makes(main));
+        let no = if given.is_some() || kind::is_shipped(&facts.folder) {
             None
+        } else if in_apps && by_main && !is_there(&manifest["main"]) && !is_there(&manifest["module"]) {
+            Some("its `main` is not there, and it has no start script")
+        } else if in_apps {
+            None
+        } else if is_published(&manifest) {
+            Some("it is a command that npm publishes (`bin`)")
         } else if by_main {
             Some("outside apps/ a `main` alone makes no service, and it has no start script")
         } else if used.contains(package.name()) {
@@ -102,7 +110,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             folder: package.dir.clone(),
             why: known.why.clone(),
             note: known.note.clone(),
-            package: package.manifest.name.clone().unwrap_or_else(|| format!("./{}", package.dir)),
+            package: filter(package),
             known,
             tasks,
         });
@@ -110,9 +118,58 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
     Ok(found)
 }
 
+/// The same with all dependencies in its image where its compiled sources import development ones: no bundler puts those into what is made.
+fn with_development(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
+    const TESTS: [&str; 12] = [
+        "@types/",
+        "@testing-library/",
+        "@nestjs/testing",
+        "@faker-js/",
+        "vitest",
+        "jest",
+        "supertest",
+        "msw",
+        "playwright",
+        "@playwright/",
+        "eslint",
+        "typescript",
+    ];
+    const BUNDLERS: [&str; 9] = ["vite", "webpack", "rollup", "esbuild", "tsup", "tsdown", "unbuild", "ncc", "react-router"];
+    let build = manifest["scripts"]["build"].as_str().unwrap_or_default();
+    let compiles = build.is_empty() || ["tsc", "nest build", "swc", "babel"].iter().any(|tool| build.contains(tool));
+    if known.kind != Kind::Node || !compiles || BUNDLERS.iter().any(|tool| build.contains(tool)) {
+        return known;
+    }
+    let own = manifest["devDependencies"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    let names: Vec<&str> = own
+        .filter(|name| manifest["dependencies"].get(name).is_none() && !TESTS.iter().any(|test| name.starts_with(test)))
+        .collect();
+    match monoship_workspace::tools::imported_values(workspace, &format!("{dir}/src"), &names).into_iter().next() {
+        Some(name) => {
+            let note = format!(
+                "its sources import `{name}`, a development dependency: the image gets all of them; move it to `dependencies`"
+            );
+            Known { kind: Kind::Development, note: Some(note), ..known }
+        }
+        None => known,
+    }
+}
+
+/// True of a command-line program that is published: a package for all, which starts what it installs as a command.
+fn is_published(manifest: &Value) -> bool {
+    let commands = match &manifest["bin"] {
+        Value::String(file) => vec![file.as_str()],
+        Value::Object(files) => files.values().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let start = manifest["scripts"]["start"].as_str().or_else(|| manifest["main"].as_str()).unwrap_or_default();
+    let starts = |file: &&str| start.contains(file.trim_start_matches("./"));
+    manifest["private"] != true && manifest["version"].is_string() && commands.iter().any(starts)
+}
+
 /// The folder's name, or where another service has that, or a stage that every Dockerfile has, the whole way to it.
 fn unique(folder: &str, services: &[Service]) -> String {
-    const STAGES: [&str; 7] = ["base", "runtime", "manifests", "production", "sources", "collect", "files"];
+    const STAGES: [&str; 8] = ["base", "runtime", "manifests", "production", "sources", "dependency-sources", "collect", "files"];
     let last = folder.rsplit('/').next().unwrap_or(folder).to_ascii_lowercase();
     let is_taken = services.iter().any(|service| service.name == last) || STAGES.contains(&last.as_str());
     if is_taken { folder.replace('/', "-").to_ascii_lowercase() } else { last }
@@ -120,14 +177,15 @@ fn unique(folder: &str, services: &[Service]) -> String {
 
 /// The Dockerfile.
 pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> String {
-    let node = toolchain::node(workspace);
+    let pinned = toolchain::pnpm(workspace);
+    let node = toolchain::node(workspace, &pinned);
     let closures: Vec<(PackageId, _)> = services
         .iter()
         .filter_map(|service| workspace.by_dir(&service.folder))
         .map(|id| (id, workspace.closure(id, Scope::BUILD)))
         .collect();
     let native = closures.iter().find_map(|(_, closure)| toolchain::native(workspace, closure));
-    let (build_image, base) = match native {
+    let (build_image, base) = match &native {
         Some(name) => (
             format!(
                 "# With the compilers that `{name}` is built by at install; no service runs on it.\nARG BUILD_IMAGE=node:{node}-bookworm\n"
@@ -137,24 +195,28 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
         None => (String::new(), "{NODE_IMAGE}"),
     };
     let openssl = closures.iter().any(|(_, closure)| toolchain::needs_openssl(workspace, closure));
-    let packages = if openssl {
-        "# Prisma's engine loads OpenSSL's library.\nRUN apt-get update && apt-get install --yes --no-install-recommends openssl && rm -rf /var/lib/apt/lists/*\n"
-    } else {
-        ""
-    };
+    let install = "RUN apt-get update && apt-get install --yes --no-install-recommends openssl && rm -rf /var/lib/apt/lists/*\n";
+    let given = |wanted: bool, why: &str| if wanted { format!("# {why}\n{install}") } else { String::new() };
+    let packages = given(openssl, "Prisma's engine loads OpenSSL's library.");
+    // The image with compilers has it.
+    let in_builds = openssl && native.is_none();
+    let build_packages = given(in_builds, "Without it Prisma takes an engine for another OpenSSL than the image has.");
     let mut text = include_str!("head.Dockerfile")
         .replace("{file}", file)
         .replace("{node}", &format!("node:{node}-bookworm-slim"))
-        .replace("{pnpm}", &toolchain::pnpm(workspace))
+        .replace("{pnpm}", &toolchain::pnpm_on(pinned, &node))
         .replace("{build-image}", &build_image)
         .replace("{{base}}", base)
-        .replace("{packages}", packages);
+        .replace("{packages}", &packages)
+        .replace("{build-packages}", &build_packages);
     if services.iter().any(|service| matches!(service.known.kind, Kind::Static(_))) {
         text += include_str!("files.Dockerfile");
     }
     let secrets: String = npmrc::variables(workspace.root())
         .iter()
-        .map(|name| format!("    --mount=type=secret,id={name},env={name} \\\n"))
+        .map(|(name, needed)| {
+            format!("    --mount=type=secret,id={name},env={name}{} \\\n", if *needed { ",required=true" } else { "" })
+        })
         .collect();
     for (service, (_, closure)) in services.iter().zip(&closures) {
         let folders: Vec<&str> = closure
@@ -167,20 +229,68 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
             workspace.package(*id).manifest.all_dependencies().any(|(name, ..)| name == "@prisma/client" || name == "prisma")
         });
         let variables = variables::of(workspace.root(), &[&folders[..], &[&service.folder]].concat(), prisma);
-        service.stages(&mut text, &variables, &secrets);
+        let production = workspace.by_dir(&service.folder).map(|id| workspace.closure(id, Scope::PRODUCTION));
+        let filters = Filters {
+            everything: filters(workspace, &service.package, closure),
+            production: production.map(|closure| filters(workspace, &service.package, &closure)).unwrap_or_default(),
+            below: !folders.is_empty(),
+        };
+        service.stages(&mut text, &variables, &secrets, &filters);
     }
     text
 }
 
+/// The file of those that a build makes by which Node starts, as CMD has it.
+fn started(command: &str) -> Option<String> {
+    let words: Vec<String> = serde_json::from_str(command).ok()?;
+    let words: Vec<&str> = if words.len() == 3 && words[0] == "sh" {
+        words[2].split_whitespace().collect()
+    } else {
+        words.iter().map(String::as_str).collect()
+    };
+    let made =
+        |word: &&str| ["dist/", "build/", "lib/", "out/"].iter().any(|folder| word.trim_start_matches("./").starts_with(folder));
+    let plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) && !word.contains("..");
+    let at = words.iter().position(|word| *word == "node")?;
+    words[at + 1..]
+        .iter()
+        .map(|word| word.trim_start_matches("./"))
+        .find(made)
+        .filter(plain)
+        .filter(|file| !file.ends_with('/'))
+        .map(str::to_owned)
+}
+
+/// What pnpm is to install for a service: its package, and those that no manifest leads to.
+struct Filters {
+    everything: String,
+    production: String,
+    /// It needs packages of the workspace, which are built in a step before its own.
+    below: bool,
+}
+
+fn filters(workspace: &Workspace, package: &str, closure: &Closure) -> String {
+    let others = closure.undeclared.keys().map(|id| filter(workspace.package(*id)));
+    std::iter::once(package.to_owned()).chain(others).collect::<Vec<_>>().join(" ")
+}
+
+/// A package as pnpm's filter takes it.
+fn filter(package: &Package) -> String {
+    package.manifest.name.clone().unwrap_or_else(|| format!("./{}", package.dir))
+}
+
 impl Service {
     /// Its stages: what it runs with, what it is built in, what it is.
-    fn stages(&self, text: &mut String, variables: &Variables, secrets: &str) {
+    fn stages(&self, text: &mut String, variables: &Variables, secrets: &str, filters: &Filters) {
         let Self { name, folder, package, known, tasks, .. } = self;
         let install = |how: &str| {
-            let from = if how == "production" { "production" } else { "manifests" };
+            let (from, wanted) = match how {
+                "production" => ("production", &filters.production),
+                _ => ("manifests", &filters.everything),
+            };
             format!(
                 "RUN --mount=type=bind,from={from},target=/manifests \\\n    --mount=type=cache,id=pnpm-store,target=/pnpm/store \\\n{secrets}    \
-                 --mount=type=secret,id=ca \\\n    install-closure {how} {package}\n"
+                 --mount=type=secret,id=ca \\\n    install-closure {how} {wanted}\n"
             )
         };
         let _ = writeln!(text, "\n# ── {name} ──");
@@ -211,17 +321,26 @@ impl Service {
             _ => String::new(),
         };
         let collect = match &known.kind {
-            Kind::Node => format!(" && \\\n    collect-closure packages {package}"),
+            Kind::Node => {
+                let started = started(&known.command).map(|file| format!(" && \\\n    collect-closure started {folder} {file}"));
+                format!(" && \\\n    collect-closure packages {}{}", filters.production, started.unwrap_or_default())
+            }
             Kind::Development => " && \\\n    find . -name .cache -path '*/node_modules/*' -prune -exec rm -rf {} +".to_owned(),
             Kind::Next => format!(" && \\\n    collect-closure next {folder}"),
             Kind::Output(made) => format!(" && \\\n    collect-closure folder {folder} {made}"),
             Kind::Static(made) => format!(" && \\\n    collect-closure files {folder} {made}"),
         };
-        let _ = writeln!(
-            text,
-            "RUN --mount=type=bind,from=sources,target=/sources \\\n    --mount=type=cache,id=builds,target=/builds \\\n{cache}    --mount=type=secret,id=ca \\\n    {standalone}build-closure {package} {}{collect}",
-            tasks.join(" ")
-        );
+        let build = |from: &str, cache: &str, which: &str| {
+            let tasks = tasks.join(" ");
+            format!(
+                "RUN --mount=type=bind,from={from},target=/sources \\\n    --mount=type=cache,id=builds,target=/builds \\\n{cache}    \
+                 --mount=type=secret,id=ca \\\n    {standalone}build-closure {which}{package} {tasks}"
+            )
+        };
+        if filters.below {
+            let _ = writeln!(text, "{}", build("dependency-sources", "", "--dependencies "));
+        }
+        let _ = writeln!(text, "{}{collect}", build("sources", &cache, ""));
         self.image(text);
     }
 
@@ -230,11 +349,19 @@ impl Service {
         let Self { name, folder, known, .. } = self;
         let from = if matches!(known.kind, Kind::Static(_)) { "files" } else { "runtime" };
         let _ = writeln!(text, "\nFROM {from} AS {name}\nLABEL org.opencontainers.image.title=\"{name}\"");
+        // Before what is copied: over linked layers BuildKit would have to put all of them together first.
+        if !matches!(known.kind, Kind::Static(_)) {
+            let _ = writeln!(text, "WORKDIR /app/{folder}");
+        }
         let copies = match &known.kind {
-            Kind::Node => format!("COPY --link --from={name}-production /app /app\nCOPY --link --from={name}-build /out /app\n"),
+            Kind::Node => {
+                format!(
+                    "COPY --link --from={name}-production /production/app /app\nCOPY --link --from={name}-build /built/app /app\n"
+                )
+            }
             Kind::Development => format!("COPY --link --from={name}-build /app /app\n"),
-            Kind::Static(_) => format!("COPY --link --from={name}-build /out /srv\n"),
-            Kind::Next | Kind::Output(_) => format!("COPY --link --from={name}-build /out /app\n"),
+            Kind::Static(_) => format!("COPY --link --from={name}-build /built/app /srv\n"),
+            Kind::Next | Kind::Output(_) => format!("COPY --link --from={name}-build /built/app /app\n"),
         };
         text.push_str(&copies);
         if let Some(port) = known.port {
@@ -245,9 +372,6 @@ impl Service {
                 "HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --start-interval=1s \\\n  CMD [\"node\", \"-e\", \
                  \"fetch(`http://127.0.0.1:${{process.env.PORT}}/`).then((r) => process.exit(r.status < 500 ? 0 : 1), () => process.exit(1))\"]"
             );
-        }
-        if !matches!(known.kind, Kind::Static(_)) {
-            let _ = writeln!(text, "WORKDIR /app/{folder}");
         }
         let _ = writeln!(text, "CMD {}", known.command);
     }

@@ -12,10 +12,7 @@ use monoship_github::workflow;
 use monoship_plan::config::Config;
 
 use crate::workflow::{options, tool};
-use crate::{VERSION, dockerfile_today, dockerignore_today};
-
-/// The ignore file at the root.
-const IGNORE: &str = ".dockerignore";
+use crate::{VERSION, dockerfile_today, dockerignore_today, ignore};
 
 /// A generated file as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +50,8 @@ pub fn version() -> Version {
 /// A file that is there and cannot be read.
 pub fn there(root: &Path, config: &Config) -> Result<Vec<Generated>> {
     let mut found = Vec::new();
-    for path in [IGNORE, config.images.dockerfile.as_str()].into_iter().chain(workflow::PATHS) {
+    let beside = format!("{}{}", config.images.dockerfile, ignore::FILE);
+    for path in [ignore::FILE, &beside, config.images.dockerfile.as_str()].into_iter().chain(workflow::PATHS) {
         let file = root.join(path);
         if !file.is_file() {
             continue;
@@ -81,7 +79,7 @@ pub fn outdated(root: &Path, config: &Config, shutdown: &Shutdown) -> Result<Vec
         if file.stamp.version > version() || (file.stamp.edited && !older) {
             continue;
         }
-        let text = if file.path == IGNORE {
+        let text = if file.path.ends_with(ignore::FILE) {
             dockerignore_today(root, &tool(root)?, shutdown)?
         } else if let Some(workflow) = workflows.iter().find(|workflow| workflow.path == file.path) {
             workflow.content.clone()

@@ -8,7 +8,7 @@ ARG NODE_IMAGE={node}
 {build-image}
 # ── base: Node, pnpm, and the scripts that every service's stages call ──────────────────────────────────────────────
 FROM ${{base}} AS base
-# Equal to `packageManager` in package.json.
+{build-packages}# Equal to `packageManager` in package.json.
 ARG PNPM_VERSION={pnpm}
 ENV CI=true NODE_COMPILE_CACHE=/opt/compile-cache
 # Asking for the version fills the compile cache, which saves every later call of pnpm its start-up.
@@ -17,7 +17,7 @@ RUN --mount=type=cache,id=npm,target=/root/.npm \
     if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi; \
     npm install --global --no-audit --no-fund --no-update-notifier --fetch-timeout=15000 \
       "pnpm@${PNPM_VERSION}" && \
-    pnpm --version
+    pnpm --version > /usr/local/lib/pnpm-version
 
 COPY <<'SCRIPT' /usr/local/lib/own-process-id.cjs
 // pnpm names unfinished files after its process id, which is the same in every container: two that fetch one package into one store
@@ -27,9 +27,10 @@ SCRIPT
 
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/install-closure
 #!/bin/sh
-# usage: install-closure production|everything PACKAGE
-# Installs into the current folder what PACKAGE needs, as the lock mounted at /manifests says. `production` leaves
-# node_modules folders and nothing else; `everything` adds what a build needs to them.
+# usage: install-closure production|everything PACKAGE…
+# Installs into the current folder what each PACKAGE needs, as the lock mounted at /manifests says. `production` leaves node_modules folders and
+# nothing else, in /production/app too: BuildKit reads all that lies beside what is copied out of a stage, so it lies alone. `everything`
+# adds what a build needs to them.
 set -eu
 state=/var/lib/install-state
 store=/pnpm/store
@@ -43,7 +44,9 @@ if [ -f .npmrc ]; then
   grep -F '${' .npmrc > "$HOME/.npmrc" || true
   sed -i '/^use-node-version/d' .npmrc
 fi
-# Scripts of dependencies run here. Those of the workspace's own packages need sources, and run when these are there.
+# Scripts of dependencies run here. Those of the workspace's own packages need sources, and run when these are there. A plan knows it by
+# the next line.
+# own-scripts: later
 find . -name package.json -not -path '*/node_modules/*' -exec node -e '
   for (const file of process.argv.slice(1)) {
     const { scripts, ...manifest } = JSON.parse(fs.readFileSync(file, "utf8"));
@@ -56,6 +59,8 @@ here() {
 # Installs run side by side and share the store; each package is downloaded by the first that needs it, the others wait for that.
 # `fetched` has the packages that the store holds. Without `flock` (util-linux) two may download the same.
 download() {
+  # Where each package has a lock of its own, each is fetched by its install.
+  [ -z "$own_locks" ] || return 0
   sed -n 's/.*integrity: \(sha[^,}]*\).*/\1/p' pnpm-lock.yaml | sort -u > /tmp/wanted
   touch $store/fetched
   [ -n "$(comm -23 /tmp/wanted $store/fetched)" ] || return 0
@@ -73,70 +78,83 @@ download() {
 }
 # The store is a mount of its own, which no hard link can leave: copy at once. Without `--fail-if-no-match` an install of nothing
 # succeeds, and is cached.
+how=$1
+shift
+packages=$(printf '%s\n' "$@")
+filters=$(printf ' --filter %s...' "$@")
+# Then the root's dependencies, which packages call, are installed where the root is asked for; with one lock for all they are in any case.
+own_locks=$(find . -mindepth 2 -name pnpm-lock.yaml -not -path '*/node_modules/*')
+if [ -n "$own_locks" ] && [ -e pnpm-lock.yaml ]; then filters="$filters --filter ."; fi
+# The folders that an install makes: the root's, and each package's.
+modules() { find . -name node_modules -prune -print; }
 install() {
-  case $(pnpm --version) in [1-7].*) strict='' ;; *) strict=--fail-if-no-match ;; esac
-  here install --frozen-lockfile --prefer-offline --config.package-import-method=copy $strict --filter "$1..." $2
+  case $(cat /usr/local/lib/pnpm-version) in [1-7].* | 8.?.* | 8.1[0-2].*) strict='' ;; *) strict=--fail-if-no-match ;; esac
+  here install --frozen-lockfile --prefer-offline --config.package-import-method=copy $strict $filters "$@"
 }
 download
-case $1 in
+case $how in
   production)
-    install "$2" --prod
+    install --prod
     # pnpm's own records hold this run's time: they would make equal installs differ. A later `everything` needs them.
-    mkdir -p $state/node_modules/.pnpm
-    for record in node_modules/.modules.yaml node_modules/.pnpm/lock.yaml; do
-      if [ -e $record ]; then mv $record $state/$record; fi
+    mkdir -p $state
+    modules | while read -r made; do
+      for record in "$made/.modules.yaml" "$made/.pnpm/lock.yaml"; do
+        if [ -e "$record" ]; then mkdir -p "$state/${record%/*}" && mv "$record" "$state/$record"; fi
+      done
+      rm -f "$made"/.pnpm-workspace-state*.json
     done
-    rm -f node_modules/.pnpm-workspace-state*.json
     find . -name node_modules -prune -o ! -type d -exec rm {} +
     find . -type d -empty -delete
+    mkdir /production && cp -al . /production/app
     ;;
   everything)
+    printf '%s\n' "$packages" > /var/lib/installed-packages
     if [ -d $state ]; then
       # By these names a build knows what an image has.
-      ls node_modules/.pnpm > /var/lib/production-packages 2>/dev/null || true
+      modules | while read -r made; do find "$made/.pnpm" -mindepth 1 -maxdepth 1 2>/dev/null || true; done > /var/lib/production-packages
       cp -R $state/. .
     fi
-    install "$2" ""
+    install
     ;;
 esac
 SCRIPT
 
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-once
 #!/usr/bin/env node
-// usage: build-once PACKAGE COMMAND…
+// usage: build-once [--dependencies] PACKAGE COMMAND…
 // Lays the sources mounted at /sources over an installed closure, and runs COMMAND in the folder of each workspace package that PACKAGE
-// needs, dependencies first, and in its own.
+// needs, dependencies first, and in its own. With `--dependencies` not in its own: a step of that alone is not run again when PACKAGE is
+// edited, on a machine neither that has nothing but a registry's cache. The step after it takes over what that left.
 //
 // What a build writes is kept in /builds under a hash of all that it can see: its files, the root's, the builds of what it needs, the
 // versions installed, Node, the environment. Who needs the package next takes that, for this service or another. So that the hash tells
 // all, each build sees the packages that it declares or names by a relative path, and no others. One that fails so sees them all, and is
 // not kept; nor is one that depends on what no hash tells (`file:`).
-import { spawn, spawnSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import * as fs from 'node:fs';
-import path from 'node:path';
+//
+// CommonJS: a file without an ending is no ES module before Node 22.
+const { spawn, spawnSync } = require('node:child_process');
+const { createHash } = require('node:crypto');
+const fs = require('node:fs');
+const path = require('node:path');
 
-const [, script, wanted, ...command] = process.argv;
+const [, script, ...words] = process.argv;
+const isBefore = words[0] === '--dependencies' && words.shift() !== undefined;
+const [wanted, ...command] = words;
 const [sources, shared, own] = ['/sources', '/builds', fs.mkdtempSync('/tmp/builds-')];
 const MONTH = 30 * 86_400_000;
-const run = (command, args, options) => {
-  const { status, signal, error } = spawnSync(command, args, { stdio: 'inherit', ...options });
-  if (error) throw error;
-  if (status !== 0) process.exit(status ?? (console.error(`${command}: ${signal}`), 1));
-};
-const succeeds = (command, args, options) => spawnSync(command, args, { stdio: 'inherit', ...options }).status === 0;
 const hash = (...parts) => parts.reduce((all, part) => all.update(`${part.length}:`).update(part), createHash('sha256')).digest('hex');
 const list = (folder) => (fs.existsSync(folder) ? fs.readdirSync(folder, { withFileTypes: true }) : []).sort((a, b) => (a.name < b.name ? -1 : 1));
 const text = (file) => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '');
 
-// The workspace's packages are those the lock has; without one, every folder with a manifest.
+// The workspace's packages are those the lock has; without one for all, every folder with a manifest.
 const manifests = (folder) => list(folder).flatMap(({ name }) => {
   const file = path.join(folder, name);
   if (name === 'node_modules') return [];
   return name === 'package.json' ? [path.relative(sources, folder) || '.'] : fs.lstatSync(file).isDirectory() ? manifests(file) : [];
 });
 const locked = text('pnpm-lock.yaml').split(/^importers:$/m)[1]?.split(/^\S/m)[0].matchAll(/^ {2}'?([^\s'].*?)'?:(?: \{\})?$/gm);
-const folders = new Set([...(locked ?? manifests(sources).map((folder) => [, folder]))].map(([, folder]) => folder));
+const [one, ...more] = [...(locked ?? [])].map(([, folder]) => folder);
+const folders = new Set(more.length > 0 ? [one, ...more] : manifests(sources));
 const manifest = (folder) => JSON.parse(fs.readFileSync(path.join(sources, folder, 'package.json'), 'utf8'));
 
 /** The files of a package: no other package's, and nothing that an install makes. */
@@ -158,17 +176,17 @@ const links = (modules) => Object.fromEntries(list(modules).filter(({ name }) =>
   return names.map((one) => [one, real(path.join(modules, one))]);
 }));
 const real = (link) => { try { return path.relative(process.cwd(), fs.realpathSync(link)); } catch { return 'nowhere'; } };
-/** The folder of the virtual store that something installed lies in: its name holds version, peers and patch. */
-const stored = (where) => /^node_modules\/\.pnpm\/([^/]+)\/node_modules\//.exec(where)?.[1];
+/** The folder of a virtual store that something installed lies in: its name holds version, peers and patch. */
+const stored = (where) => /^((?:.*\/)?node_modules\/\.pnpm\/[^/]+)\/node_modules\//.exec(where)?.[1];
 /** All that is installed for these links; `null` where a name does not tell the content. */
 function installed(found) {
   const [seen, open] = [new Set(), [...found]];
   while (open.length > 0) {
     const name = stored(open.pop());
-    if (name === undefined || /(^|@)file\+|(^|@)link\+/.test(name)) return null;
+    if (name === undefined || /(^|@)file\+|(^|@)link\+/.test(path.basename(name))) return null;
     if (seen.has(name)) continue;
     seen.add(name);
-    open.push(...Object.values(links(`node_modules/.pnpm/${name}/node_modules`)).filter((where) => stored(where) !== name));
+    open.push(...Object.values(links(`${name}/node_modules`)).filter((where) => stored(where) !== name));
   }
   return JSON.stringify([...seen].sort());
 }
@@ -197,16 +215,33 @@ const order = [];
 function meet(folder, above) {
   const met = packages.get(folder);
   if (met !== undefined) return void (above.includes(folder) && above.slice(above.indexOf(folder)).forEach((one) => (packages.get(one).circular = true)));
-  const { name = folder } = manifest(folder);
-  const found = Object.values(links(path.join(folder, 'node_modules')));
-  const needs = [...new Set([...found.filter((where) => folders.has(where) && where !== folder), ...named(folder)])];
-  packages.set(folder, { name, needs, outside: found.filter((where) => !folders.has(where)) });
+  const { name = folder, ...written } = manifest(folder);
+  const linked = links(path.join(folder, 'node_modules'));
+  const found = Object.values(linked);
+  const declared = found.filter((where) => folders.has(where) && where !== folder);
+  const needs = [...new Set([...declared, ...named(folder)])];
+  const runs = { ...written.peerDependencies, ...written.optionalDependencies, ...written.dependencies };
+  const production = Object.keys(runs).map((name) => linked[name]).filter((where) => declared.includes(where) && where !== '.');
+  packages.set(folder, { name, declared, needs, production, outside: found.filter((where) => !folders.has(where)) });
   needs.forEach((need) => meet(need, [...above, folder]));
   order.push(folder);
 }
-const target = [...folders].find((folder) => folder === wanted || (fs.existsSync(path.join(sources, folder, 'package.json')) && manifest(folder).name === wanted));
-if (target === undefined) throw new Error(`there is no package ${wanted} among the sources`);
-meet(target, []);
+const closure = (folder, edge = 'needs', seen = new Set()) => (seen.has(folder) ? seen : (seen.add(folder), packages.get(folder)[edge].forEach((need) => closure(need, edge, seen)), seen));
+const lies = (name) => {
+  const is = (folder) => folder === name.replace(/^\.\//, '') || (fs.existsSync(path.join(sources, folder, 'package.json')) && manifest(folder).name === name);
+  const found = [...folders].find(is);
+  if (found === undefined) throw new Error(`there is no package ${name} among the sources`);
+  return found;
+};
+const target = lies(wanted);
+// What was installed beside the package is needed by all that it does not need itself.
+const beside = text('/var/lib/installed-packages').split('\n').filter((name) => name && name !== wanted).map(lies);
+[...beside, target].forEach((folder) => packages.has(folder) || meet(folder, []));
+const below = new Set(beside.flatMap((folder) => [...closure(folder)]));
+for (const [folder, one] of packages) if (!below.has(folder)) one.needs.push(...beside.filter((other) => !one.needs.includes(other)));
+const demanded = new Set();
+const demand = (folder) => demanded.has(folder) || (demanded.add(folder), packages.get(folder).declared.forEach(demand));
+demand(target);
 
 /** A program's text, and the manifest of the npm package it lies in. */
 const program = (name) => {
@@ -228,6 +263,8 @@ for (const folder of order) {
   one.kept = known ? path.join(shared, one.key) : path.join(own, String(order.indexOf(folder)));
 }
 
+/** What is built here. */
+const all = new Set(order.filter((folder) => !isBefore || !closure(folder).has(target)));
 const present = new Set();
 /** Lets these packages lie here as their builds left them, and no others. */
 function show(wanted) {
@@ -248,7 +285,10 @@ function show(wanted) {
 }
 const lay = (from, to, filter) => fs.cpSync(from, to, { recursive: true, verbatimSymlinks: true, filter });
 const copy = (folder) => lay(path.join(sources, folder), folder, (from) => belongs(folder)(path.relative(sources, from) || '.'));
-const closure = (folder, seen = new Set()) => (seen.has(folder) ? seen : (seen.add(folder), packages.get(folder).needs.forEach((need) => closure(need, seen)), seen));
+/** Its build, and those of all that need it, are no more what their hashes say. */
+const forget = (folder) => {
+  for (const other of order.filter((other) => closure(other).has(folder))) Object.assign(packages.get(other), { key: null, kept: path.join(own, String(order.indexOf(other))) });
+};
 
 /** Resolves once nobody else builds this key, with what lets go of it; or with `undefined` where somebody does and we do not wait. Who
     dies lets go too. Without `flock` (util-linux) two may build the same. */
@@ -268,54 +308,99 @@ function build(folder, kept) {
   fs.writeFileSync(`${own}/mark`, '');
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20); // a tick of the file system's clock
   const env = { ...process.env, npm_config_verify_deps_before_run: 'false', pnpm_config_verify_deps_before_run: 'false' };
-  const attempt = () => {
-    const { status, error } = spawnSync(command[0], command.slice(1), { stdio: 'inherit', cwd: folder, env });
-    if (status === 0) return;
-    console.error(`${folder}: the build of ${packages.get(folder).name} failed${error ? `: ${error.message}` : ''}`);
-    process.exit(status ?? 1);
-  };
-  if (present.size === order.length) attempt();
-  else if (!succeeds(command[0], command.slice(1), { cwd: folder, env })) {
+  const attempt = () => spawnSync(command[0], command.slice(1), { stdio: 'inherit', cwd: folder, env });
+  let ended = attempt();
+  if (ended.status !== 0 && present.size < all.size) {
     console.log(`${packages.get(folder).name} needs more than it declares: again, with every package in sight, and not kept`);
-    for (const other of order.filter((other) => closure(other).has(folder))) Object.assign(packages.get(other), { key: null, kept: path.join(own, String(order.indexOf(other))) });
+    forget(folder);
     kept = packages.get(folder).kept;
-    show(new Set(order));
-    attempt();
+    show(all);
+    ended = attempt();
   }
-  const draft = fs.mkdtempSync(path.join(path.dirname(kept), '.draft-'));
+  if (ended.status !== 0 && isBefore) return void console.log(`${folder}: its build fails without ${wanted}: left to the next step`);
+  if (ended.status !== 0 && !demanded.has(folder)) {
+    forget(folder);
+    return console.log(`${folder}: its build failed, and no package depends on it: it lies here unbuilt`);
+  }
+  if (ended.status !== 0) {
+    console.error(`${folder}: the build of ${packages.get(folder).name} failed${ended.error ? `: ${ended.error.message}` : ''}`);
+    process.exit(ended.status ?? 1);
+  }
   const kinds = ['!', '-type', 'd', '!', '-name', '.pnpm-workspace-state*', '-cnewer', `${own}/mark`, '-print0'];
   const { stdout, status } = spawnSync('find', ['.', '(', '-path', '*/node_modules/.cache', '-o', '-path', '*/.next/cache', ')', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
   if (status !== 0) throw new Error('find cannot tell what was written');
+  keep(kept, stdout.split('\0').filter(Boolean), [...files(folder)].filter((file) => !fs.lstatSync(file, { throwIfNoEntry: false })));
+}
+/** Keeps a build: what it wrote, as that lies here, and which sources it took away. */
+function keep(kept, written, gone) {
+  const draft = fs.mkdtempSync(path.join(path.dirname(kept), '.draft-'));
   fs.mkdirSync(`${draft}/written`);
-  stdout.split('\0').filter(Boolean).forEach((one) => lay(one, `${draft}/written/${one}`, () => true));
-  fs.writeFileSync(`${draft}/gone.json`, JSON.stringify([...files(folder)].filter((file) => !fs.lstatSync(file, { throwIfNoEntry: false }))));
+  written.forEach((one) => lay(one, `${draft}/written/${one}`, () => true));
+  fs.writeFileSync(`${draft}/gone.json`, JSON.stringify(gone));
   try { fs.renameSync(draft, kept); } catch { fs.rmSync(draft, { recursive: true }); } // another was first
 }
 
-copy('.');
-const open = new Set(order);
-while (open.size > 0) {
-  // Whatever waits for nothing, but first what nobody else has in hand.
-  const ready = [...open].filter((folder) => packages.get(folder).circular || packages.get(folder).needs.every((need) => !open.has(need)));
-  let [folder, done] = [ready[0], undefined];
-  for (folder of ready) if ((done = await turn(packages.get(folder), '-n'))) break;
-  done ??= await turn(packages.get((folder = ready[0])));
-  const one = packages.get(folder);
-  if (fs.existsSync(one.kept)) {
-    console.log(`${one.name} was built before, as ${one.key.slice(0, 12)}`);
-    fs.utimesSync(one.kept, new Date(), new Date());
-  } else {
-    console.log(`building ${one.name}, as ${one.key?.slice(0, 12) ?? 'what cannot be kept'}`);
-    build(folder, one.kept);
+const LEFT = '/var/lib/built.json';
+/** Leaves the builds lying here, for the next step. */
+function leave() {
+  const built = [...all].filter((folder) => folder !== '.' && fs.existsSync(packages.get(folder).kept));
+  show(new Set(built));
+  const below = (folder) => list(folder).flatMap((entry) => (entry.isDirectory() ? below(path.join(folder, entry.name)) : [path.join(folder, entry.name)]));
+  const left = built.map((folder) => {
+    const { key, kept } = packages.get(folder);
+    const written = below(`${kept}/written`).map((file) => path.relative(`${kept}/written`, file));
+    return [folder, { key, written, gone: JSON.parse(text(`${kept}/gone.json`)) }];
+  });
+  fs.writeFileSync(LEFT, JSON.stringify(Object.fromEntries(left)));
+}
+/** Keeps what the step before has left, where nobody has that any more. */
+function take() {
+  for (const [folder, { key, written, gone }] of Object.entries(JSON.parse(text(LEFT) || '{}'))) {
+    const one = packages.get(folder);
+    if (one === undefined) continue;
+    present.add(folder);
+    if (key === null) forget(folder);
+    if (one.key === key && !fs.existsSync(one.kept)) keep(one.kept, written, gone);
   }
-  done?.();
-  open.delete(folder);
+  show(new Set());
 }
-show(new Set(order));
-for (const { name } of list(shared)) {
-  const file = path.join(shared, name);
-  if (Date.now() - fs.statSync(file).mtimeMs > MONTH) fs.rmSync(file, { recursive: true, force: true });
+
+async function main() {
+  copy('.');
+  take();
+  const open = new Set(all);
+  while (open.size > 0) {
+    // Whatever waits for nothing, but first what nobody else has in hand.
+    const ready = [...open].filter((folder) => packages.get(folder).circular || packages.get(folder).needs.every((need) => !open.has(need)));
+    let [folder, done] = [ready[0], undefined];
+    for (folder of ready) if ((done = await turn(packages.get(folder), '-n'))) break;
+    done ??= await turn(packages.get((folder = ready[0])));
+    const one = packages.get(folder);
+    if (fs.existsSync(one.kept)) {
+      console.log(`${one.name} was built before, as ${one.key?.slice(0, 12) ?? 'the step before left it'}`);
+      fs.utimesSync(one.kept, new Date(), new Date());
+    } else {
+      console.log(`building ${one.name}, as ${one.key?.slice(0, 12) ?? 'what cannot be kept'}`);
+      build(folder, one.kept);
+    }
+    done?.();
+    open.delete(folder);
+    if (isBefore && !fs.existsSync(packages.get(folder).kept)) break;
+  }
+  if (isBefore) return leave();
+  show(all);
+  const runs = (folder) => [packages.get(folder).name, `./${folder}`].map((name) => [name, [...closure(folder, 'production')]]);
+  fs.writeFileSync('/var/lib/production.json', JSON.stringify(Object.fromEntries(order.flatMap(runs))));
+  for (const { name } of list(shared)) {
+    const file = path.join(shared, name);
+    const stat = fs.statSync(file, { throwIfNoEntry: false }); // another's draft may have its name by now
+    if (stat && Date.now() - stat.mtimeMs > MONTH) fs.rmSync(file, { recursive: true, force: true });
+  }
 }
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
 SCRIPT
 
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-package
@@ -342,45 +427,51 @@ SCRIPT
 
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-closure
 #!/bin/sh
-# usage: build-closure PACKAGE TASK…
-# Runs the TASKs of PACKAGE and of the packages it needs, each after those it needs, on the sources mounted at /sources,
+# usage: build-closure [--dependencies] PACKAGE TASK…
+# Runs the TASKs of PACKAGE and of the packages it needs, or of these alone, each after those it needs, on the sources mounted at /sources,
 # over an installed closure. What the environment does not say is taken from /var/lib/build.env.
 set -eu
 export NEXT_TELEMETRY_DISABLED=1 ASTRO_TELEMETRY_DISABLED=1 NUXT_TELEMETRY_DISABLED=1 TURBO_TELEMETRY_DISABLED=1
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 if [ -e /var/lib/build.env ]; then set -a; . /var/lib/build.env; set +a; fi
-touch /var/lib/installed
+[ -e /var/lib/installed ] || touch /var/lib/installed
+which=
+if [ "$1" = --dependencies ]; then which=$1; shift; fi
 package=$1
 shift
-build-once "$package" build-package "$@"
+build-once $which "$package" build-package "$@"
 SCRIPT
 
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/collect-closure
 #!/bin/sh
-# usage: collect-closure packages PACKAGE | next FOLDER | folder FOLDER MADE | files FOLDER MADE
-# Leaves in /out what of a build is to be in the image: the packages that PACKAGE needs to run, without what only building and testing them
+# usage: collect-closure packages PACKAGE… | next FOLDER | folder FOLDER MADE | files FOLDER MADE |
+#   started FOLDER FILE
+# Leaves in /built/app what of a build is to be in the image: the packages that PACKAGE needs to run, without what only building and testing them
 # takes; Next.js's standalone output; the folder MADE as it lies; or its content.
 set -eu
-mkdir -p /out
+mkdir -p /built/app
 case $1 in
   packages)
-    pnpm --recursive --filter-prod "$2..." exec pwd | while read -r package; do
-      [ "$package" != "$PWD" ] || continue
+    shift
+    folders=$(node -p 'const of = JSON.parse(fs.readFileSync("/var/lib/production.json", "utf8"));
+      [...new Set(process.argv.slice(1).flatMap((name) => [...of[name]]))].join("\n")' "$@")
+    printf '%s\n' "$folders" | while read -r folder; do
       tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=coverage \
         --exclude=__tests__ --exclude='*.test.*' --exclude='*.spec.*' --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' \
-        --exclude=.next/cache ".${package#"$PWD"}" | tar -xf - -C /out
+        --exclude=.next/cache "./$folder" | tar -xf - -C /built/app
     done
     # What the build wrote into packages that the image has: a generated client.
     find . -path '*/node_modules/*' -newer /var/lib/installed \( -type f -o -type l \) -not -path '*/.cache/*' -not -path '*/.vite*/*' \
       -not -path '*/.bin/*' -not -name '.modules.yaml' -not -name '.pnpm-workspace-state*' -not -name '*.tmp*' > /tmp/written
     while read -r file; do
       case $file in
-        ./node_modules/.pnpm/*)
-          entry=${file#./node_modules/.pnpm/}
-          grep -qxF "${entry%%/*}" /var/lib/production-packages 2>/dev/null || continue ;;
+        */node_modules/.pnpm/*)
+          store=${file%%/node_modules/.pnpm/*}/node_modules/.pnpm
+          entry=${file#"$store"/}
+          grep -qxF "$store/${entry%%/*}" /var/lib/production-packages 2>/dev/null || continue ;;
       esac
-      mkdir -p "/out/$(dirname "$file")"
-      cp -P "$file" "/out/$file"
+      mkdir -p "/built/app/$(dirname "$file")"
+      cp -P "$file" "/built/app/$file"
     done < /tmp/written
     ;;
   next)
@@ -390,23 +481,40 @@ case $1 in
       exit 1
     fi
     # It begins at the folder that Next.js takes for the repository's root.
-    if [ -e "$made/$2/server.js" ]; then cp -R "$made/." /out; else mkdir -p "/out/$2"; cp -R "$made/." "/out/$2"; fi
-    mkdir -p "/out/$2/.next/cache"
-    cp -R "$2/.next/static" "/out/$2/.next/static"
-    if [ -d "$2/public" ]; then cp -R "$2/public" "/out/$2/public"; fi
-    find /out -name '.env*' -delete
-    chown -R 1000:1000 "/out/$2/.next/cache"
+    if [ -e "$made/$2/server.js" ]; then cp -R "$made/." /built/app; else mkdir -p "/built/app/$2"; cp -R "$made/." "/built/app/$2"; fi
+    mkdir -p "/built/app/$2/.next/cache"
+    cp -R "$2/.next/static" "/built/app/$2/.next/static"
+    if [ -d "$2/public" ]; then cp -R "$2/public" "/built/app/$2/public"; fi
+    find /built/app -name '.env*' -delete
+    chown -R 1000:1000 "/built/app/$2/.next/cache"
     ;;
   folder)
-    mkdir -p "/out/$2"
-    cp -R "$2/$3" "/out/$2/$3"
+    mkdir -p "/built/app/$2"
+    cp -R "$2/$3" "/built/app/$2/$3"
+    ;;
+  started)
+    # The file that the service is started by: a compiler puts it deeper where it compiles more than `src`.
+    cd "/built/app/$2"
+    for end in '' .js .cjs .mjs /index.js; do
+      if [ -f "$3$end" ]; then exit 0; fi
+    done
+    stem=${3%.js}
+    made=$(find "${3%%/*}" -name node_modules -prune -o -type f -name "${stem##*/}.js" -print 2>/dev/null || true)
+    if [ -z "$made" ] || [ "$(echo "$made" | wc -l)" -gt 1 ]; then
+      echo "$2 is started by $3, which its build did not make; it made:" >&2
+      find "${3%%/*}" -name node_modules -prune -o -type f -name '*.*js' -print 2>/dev/null | head -n 10 >&2
+      exit 1
+    fi
+    echo "$2 is started by $3, and its build made $made: that is what starts; say it in the start script"
+    mkdir -p "${3%/*}"
+    if grep -qs '"type": *"module"' package.json; then echo "import '/app/$2/$made';"; else echo "require('/app/$2/$made');"; fi > "$stem.js"
     ;;
   files)
-    cp -R "$2/$3/." /out
-    find /out -name '*.map' -delete
+    cp -R "$2/$3/." /built/app
+    find /built/app -name '*.map' -delete
     ;;
 esac
-chmod -R u=rwX,go=rX /out
+chmod -R u=rwX,go=rX /built/app
 SCRIPT
 
 WORKDIR /app
@@ -428,6 +536,9 @@ FROM manifests AS production
 
 FROM scratch AS sources
 COPY . /
+
+# The same without the service itself: all that it needs of the workspace.
+FROM sources AS dependency-sources
 
 # ── runtime: what every service runs on ─────────────────────────────────────────────────────────────────────────────
 FROM ${NODE_IMAGE} AS runtime

@@ -3,6 +3,33 @@
 
 use monoship_core::error::Result;
 use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::{Scope, Workspace};
+
+use super::dockerfile::Service;
+
+/// Its name; and the ending of one for a single Dockerfile.
+pub(super) const FILE: &str = ".dockerignore";
+
+/// A source that services are built from and an ignore file of the repository's own hides: it was written for a Dockerfile that gets what
+/// was built before. Tests and documents may be hidden.
+pub(super) fn hidden<'f>(workspace: &Workspace, services: &[Service], tracked: &'f [String], ignore: &Ignore) -> Option<&'f str> {
+    let ids = services.iter().filter_map(|service| workspace.by_dir(&service.folder));
+    let closures: Vec<_> = ids.map(|id| workspace.closure(id, Scope::BUILD)).collect();
+    let is_source = |path: &&String| {
+        let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+        let code = ["ts", "tsx", "js", "jsx", "mjs", "mts", "cjs", "vue", "svelte", "astro", "json"].contains(&ending);
+        let aside =
+            ["test", "spec", "e2e", "stories", "storybook", "mock", "bench", "docs", "example", "eslint", "prettier", "."];
+        code && !path
+            .split('/')
+            .any(|part| aside.iter().any(|word| if *word == "." { part.starts_with('.') } else { part.contains(word) }))
+    };
+    let owned = |path: &&String| {
+        let owner = workspace.owner(path);
+        owner != workspace.root_package() && closures.iter().any(|closure| closure.packages.contains(&owner))
+    };
+    tracked.iter().filter(is_source).filter(owned).find(|path| ignore.excludes(path)).map(String::as_str)
+}
 
 /// The file, and the rules that were left out, each with the first tracked file that it would hide. `tracked` are the repository's
 /// files, `tool` is the folder of the adopter's crate; `own_rust` is true where the repository has Rust of its own, which a build may need.

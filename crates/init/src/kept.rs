@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pnpm::join;
-use pnpm::yaml::{self, Yaml};
 
 use monoship_core::name::ServiceName;
-use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, Stage};
+use monoship_workspace::{Scope, Workspace};
+
+mod said;
+
+use said::{Said, ending};
 
 /// A service that is built by a Dockerfile of the repository's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,35 +25,32 @@ pub struct Kept {
     pub context: String,
     /// The target stage, where it is not the last.
     pub target: Option<String>,
+    /// Its build arguments.
+    pub args: BTreeMap<String, String>,
     /// The workspace's package that it is about, by its folder.
     pub package: Option<String>,
+    /// The packages that its image holds, where it is about no single one.
+    pub covers: Vec<String>,
     /// What says so.
     pub why: String,
 }
 
-/// One build as a file of compose or bake has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
-    name: String,
-    dockerfile: String,
-    context: String,
-    target: Option<String>,
-    by: String,
-}
-
-/// The services that the repository's Dockerfiles build, by name. `files` are those that git has.
-pub(super) fn find(workspace: &Workspace, files: &[String]) -> Vec<Kept> {
+/// The services that the repository's Dockerfiles build, by name, and the Dockerfiles that make none, each with the reason. `files` are those
+/// that git has.
+pub(super) fn find(workspace: &Workspace, files: &[String]) -> (Vec<Kept>, Vec<(String, String)>) {
     let root = workspace.root();
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
-    let said: Vec<Said> = files.iter().filter_map(|path| Some(said_by(path, &read(path)?))).flatten().collect();
+    let said = said::all(files, read);
     let mut found: BTreeMap<String, Kept> = BTreeMap::new();
+    let mut others = Vec::new();
     for path in files.iter().filter(|path| is_dockerfile(path)) {
         let Some(dockerfile) = read(path).and_then(|text| Dockerfile::parse(Path::new(path), &text).ok()) else { continue };
         let about: Vec<&Said> = said.iter().filter(|said| said.dockerfile == *path).collect();
         let mut builds: Vec<Said> = Vec::new();
         for said in about {
             // Several compose files say the same of one service: for developing, for testing.
-            let known = builds.iter().any(|known| known.target == said.target);
+            let about = |said: &Said| (said.target.clone(), by_args(workspace, said));
+            let known = builds.iter().any(|known| about(known) == about(said));
             if !known {
                 builds.push(said.clone());
             }
@@ -58,23 +58,71 @@ pub(super) fn find(workspace: &Workspace, files: &[String]) -> Vec<Kept> {
         if builds.is_empty() {
             let context = context_of(root, path, &dockerfile);
             let by = "its COPY lines".to_owned();
-            builds.push(Said { name: String::new(), dockerfile: path.clone(), context, target: None, by });
+            let (dockerfile, args) = (path.clone(), BTreeMap::new());
+            builds.push(Said { name: String::new(), dockerfile, context, target: None, args, by });
         }
         let alone = builds.len() == 1;
         for said in builds.into_iter().filter(|said| !is_for_developers(said)) {
-            let package = package_of(workspace, path, &said.context, &dockerfile).filter(|_| alone);
-            let Some(name) = name_of(&said, package.as_deref(), path, workspace) else { continue };
+            if let Some(why) = is_none(&said, &dockerfile, files) {
+                others.push((path.clone(), why));
+                continue;
+            }
+            let by_args = by_args(workspace, &said);
+            // Several targets of one Dockerfile are told apart by what the file calls them.
+            let is_named = alone || said.name.is_empty() || by_args.is_some();
+            let package = by_args.or_else(|| package_of(workspace, path, &said.context, &dockerfile));
+            let by_package = package.as_deref().filter(|_| is_named);
+            let Some(name) = name_of(&said, by_package, path, workspace) else { continue };
             let why = format!("{path}, context {} by {}", said.context, said.by);
-            let kept =
-                Kept { name: name.clone(), dockerfile: path.clone(), context: said.context, target: said.target, package, why };
+            let covers = if package.is_none() { shipped(workspace, &dockerfile, said.target.as_deref()) } else { Vec::new() };
+            let takes = |name: &str| {
+                dockerfile
+                    .stages()
+                    .iter()
+                    .flat_map(Stage::instructions)
+                    .any(|one| one.keyword == "ARG" && one.args.split('=').next() == Some(name))
+            };
+            let args = said.args.into_iter().filter(|(name, _)| takes(name)).collect();
+            let (dockerfile, context, target) = (path.clone(), said.context, said.target);
+            let kept = Kept { name: name.clone(), dockerfile, context, target, args, package, covers, why };
             found.entry(name).or_insert(kept);
         }
     }
-    found.into_values().collect()
+    others.retain(|(path, _)| !found.values().any(|kept| kept.dockerfile == *path));
+    (found.into_values().collect(), others)
 }
 
-fn ending(name: &str) -> &str {
-    name.rsplit_once('.').map_or("", |(_, ending)| ending)
+/// Why a Dockerfile makes no service, where it makes none.
+fn is_none(said: &Said, dockerfile: &Dockerfile, files: &[String]) -> Option<String> {
+    let target = said.target.as_deref().and_then(|name| dockerfile.target(name).ok());
+    let mut stage = target.or_else(|| dockerfile.stages().last())?;
+    loop {
+        if stage.instructions().iter().any(|one| ["CMD", "ENTRYPOINT"].contains(&one.keyword.as_str())) {
+            break;
+        }
+        match dockerfile.target(stage.base()) {
+            Ok(before) if before.line() < stage.line() => stage = before,
+            _ => {
+                let name = stage.base().rsplit('/').next().unwrap_or_default();
+                let name = name.split([':', '@']).next().unwrap_or(name);
+                let starts_nothing = ["node", "alpine", "debian", "ubuntu", "busybox", "scratch"];
+                if starts_nothing.contains(&name) {
+                    return Some("nothing is started in its image: it has no CMD".to_owned());
+                }
+                break;
+            }
+        }
+    }
+    let is_there = |word: &String| {
+        let Some(path) = join(&said.context, word.trim_start_matches('/').trim_end_matches('/')) else { return true };
+        let below = format!("{path}/");
+        path == "." || word.contains(['*', '?', '[']) || files.iter().any(|file| *file == path || file.starts_with(&below))
+    };
+    let missing = copied(dockerfile).into_iter().find(|word| !is_there(word))?;
+    Some(format!(
+        "it copies `{missing}`, which git does not have in {}",
+        if said.context == "." { "the repository" } else { &said.context }
+    ))
 }
 
 fn is_for_developers(said: &Said) -> bool {
@@ -112,77 +160,6 @@ fn is_dockerfile(path: &str) -> bool {
     named && !ours && !ignore && !variant && !elsewhere
 }
 
-/// What a compose file or a bake file says of builds.
-fn said_by(path: &str, text: &str) -> Vec<Said> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
-    let is_yaml = ["yml", "yaml"].contains(&ending(name));
-    let tests = path.contains("e2e") || path.contains("test");
-    if is_yaml && !tests && (name.starts_with("docker-compose") || name.starts_with("compose")) {
-        return compose(path, folder, text);
-    }
-    if name.starts_with("docker-bake.") {
-        return if ending(name) == "hcl" { bake_hcl(path, folder, text) } else { bake_json(path, folder, text) };
-    }
-    Vec::new()
-}
-
-fn said(
-    by: &str,
-    folder: &str,
-    name: &str,
-    context: Option<&str>,
-    dockerfile: Option<&str>,
-    target: Option<&str>,
-) -> Option<Said> {
-    let context = join(folder, context.unwrap_or(".").trim_end_matches('/'))?;
-    let dockerfile = join(&context, dockerfile.unwrap_or("Dockerfile"))?;
-    Some(Said { name: name.to_owned(), dockerfile, context, target: target.map(str::to_owned), by: by.to_owned() })
-}
-
-fn compose(path: &str, folder: &str, text: &str) -> Vec<Said> {
-    let Some(tree) = yaml::parse(text).ok().and_then(|documents| documents.into_iter().next()) else { return Vec::new() };
-    let services = tree.get("services").map_or(&[][..], Yaml::entries);
-    let of = |(name, service): &(String, Yaml)| {
-        let build = service.get("build")?;
-        if let Some(context) = build.as_str() {
-            return said(path, folder, name, Some(context), None, None);
-        }
-        let text = |key: &str| build.get(key).and_then(Yaml::as_str);
-        said(path, folder, name, text("context"), text("dockerfile"), text("target"))
-    };
-    services.iter().filter_map(of).collect()
-}
-
-fn bake_json(path: &str, folder: &str, text: &str) -> Vec<Said> {
-    let tree: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let targets = tree["target"].as_object().into_iter().flatten();
-    let of = |(name, target): (&String, &serde_json::Value)| {
-        said(path, folder, name, target["context"].as_str(), target["dockerfile"].as_str(), target["target"].as_str())
-    };
-    targets.filter_map(of).filter(|said| !said.name.starts_with('_')).collect()
-}
-
-/// Blocks `target "name" { key = "value" }`; what a block inherits, or a function makes, is not followed.
-fn bake_hcl(path: &str, folder: &str, text: &str) -> Vec<Said> {
-    let blocks = text.split("target \"").skip(1);
-    let of = |block: &str| {
-        let (name, rest) = block.split_once('"')?;
-        let body = rest.split_once('{')?.1.split("\n}").next()?;
-        let value = |key: &str| {
-            let line = body
-                .lines()
-                .find(|line| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
-            line.split('"').nth(1).filter(|value| !value.contains("${"))
-        };
-        if value("context").is_none() && value("dockerfile").is_none() && value("target").is_none() {
-            return None;
-        }
-        said(path, folder, name, value("context"), value("dockerfile"), value("target"))
-    };
-    blocks.filter_map(of).filter(|said| !said.name.starts_with('_')).collect()
-}
-
 /// The paths that COPY and ADD take of the context.
 fn copied(dockerfile: &Dockerfile) -> Vec<String> {
     let instructions = dockerfile.stages().iter().flat_map(Stage::instructions);
@@ -216,7 +193,18 @@ fn context_of(root: &Path, path: &str, dockerfile: &Dockerfile) -> String {
     let calls_workspace = dockerfile.stages().iter().flat_map(Stage::instructions).any(|one| {
         one.keyword == "RUN" && ["turbo prune", "--filter", "pnpm -F", "pnpm deploy"].iter().any(|word| one.args.contains(word))
     });
-    if needs_root || (all && calls_workspace) || (here == 0 && calls_workspace) { ".".to_owned() } else { folder.to_owned() }
+    let is_package = root.join(folder).join("package.json").exists();
+    if needs_root || (all && (calls_workspace || !is_package)) || (here == 0 && calls_workspace) {
+        ".".to_owned()
+    } else {
+        folder.to_owned()
+    }
+}
+
+/// The package that a build's arguments name: `APP=web` is `apps/web`.
+fn by_args(workspace: &Workspace, said: &Said) -> Option<String> {
+    let find = |value: &String| workspace.find(value).ok().filter(|id| *id != workspace.root_package());
+    said.args.values().find_map(find).map(|id| workspace.package(id).dir.clone())
 }
 
 /// The package that a Dockerfile is about: the one in whose folder it lies, or the one that it filters by.
@@ -226,25 +214,52 @@ fn package_of(workspace: &Workspace, path: &str, context: &str, dockerfile: &Doc
     if let Some(dir) = [folder, context].into_iter().find(|dir| is_package(dir)) {
         return Some(dir.to_owned());
     }
-    let runs = dockerfile
-        .stages()
-        .iter()
-        .rev()
-        .flat_map(Stage::instructions)
-        .filter(|one| ["RUN", "WORKDIR", "CMD", "COPY"].contains(&one.keyword.as_str()));
-    let words: Vec<String> = runs
-        .flat_map(|one| {
-            one.args.split(|c: char| c.is_whitespace() || "=\"',[]".contains(c)).map(str::to_owned).collect::<Vec<_>>()
-        })
-        .collect();
-    let named = words.iter().filter_map(|word| {
-        let word = word.trim_matches('.').trim_start_matches("/app/").trim_matches('/');
-        let by_name = workspace.by_name(word).filter(|id| *id != workspace.root_package());
-        by_name.or_else(|| workspace.by_dir(word).filter(|_| is_package(word))).map(|id| workspace.package(id).dir.clone())
-    });
-    // Libraries are built on the way; what is shipped lies with the apps.
-    let named: Vec<String> = named.filter(|dir| dir != ".").collect();
-    named.iter().find(|dir| dir.starts_with("apps/")).or_else(|| named.first()).cloned()
+    match &services(workspace, &shipped(workspace, dockerfile, None))[..] {
+        [one] => Some(one.clone()),
+        [] => {
+            let copied = named(workspace, dockerfile.stages().iter().rev(), &["COPY"], true);
+            copied.iter().find(|dir| dir.starts_with("apps/")).or_else(|| copied.first()).cloned()
+        }
+        _ => None,
+    }
+}
+
+/// Those of the packages in an image that it is about: libraries are built on the way.
+fn services(workspace: &Workspace, shipped: &[String]) -> Vec<String> {
+    let in_apps = shipped.iter().any(|dir| dir.starts_with("apps/"));
+    let needs = |dir: &String, other: &String| {
+        let ids = workspace.by_dir(dir).zip(workspace.by_dir(other));
+        dir != other && ids.is_some_and(|(id, other)| workspace.closure(id, Scope::PRODUCTION).packages.contains(&other))
+    };
+    let is_library = |dir: &String| shipped.iter().any(|by| needs(by, dir));
+    shipped.iter().filter(|dir| dir.starts_with("apps/") || (!in_apps && !is_library(dir))).cloned().collect()
+}
+
+/// The packages that the last stage, or the target, takes from others, or works in; else those that any stage works in, or filters by.
+fn shipped(workspace: &Workspace, dockerfile: &Dockerfile, target: Option<&str>) -> Vec<String> {
+    let target = target.and_then(|name| dockerfile.target(name).ok()).or_else(|| dockerfile.stages().last());
+    let found = named(workspace, target.into_iter(), &["WORKDIR", "CMD", "ENTRYPOINT", "COPY"], false);
+    if found.is_empty() { named(workspace, dockerfile.stages().iter().rev(), &["RUN", "WORKDIR"], false) } else { found }
+}
+
+/// The packages that instructions of stages name, by folder or by name; `manifests` too, where nothing else of a package is copied.
+fn named<'d>(workspace: &Workspace, stages: impl Iterator<Item = &'d Stage>, keywords: &[&str], manifests: bool) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let installs = |args: &str| !manifests && args.contains("package.json");
+    for one in stages.flat_map(Stage::instructions).filter(|one| keywords.contains(&one.keyword.as_str()) && !installs(&one.args))
+    {
+        let words = one.args.split(|c: char| c.is_whitespace() || "=\"',[]".contains(c));
+        for word in
+            words.map(|word| word.trim_matches('.').trim_start_matches("/app/").trim_matches('/')).filter(|word| !word.is_empty())
+        {
+            let by_name = workspace.by_name(word);
+            let within = || (word.contains('/') || workspace.by_dir(word).is_some()).then(|| workspace.owner(word));
+            let found = by_name.or_else(within).filter(|id| *id != workspace.root_package());
+            let dir = found.map(|id| workspace.package(id).dir.clone());
+            all.extend(dir.filter(|dir| !all.contains(dir)));
+        }
+    }
+    all
 }
 
 /// The service's name: what compose calls it, the folder's, the package's, what stands behind `Dockerfile.`.
@@ -256,6 +271,7 @@ fn name_of(said: &Said, package: Option<&str>, path: &str, workspace: &Workspace
         .rsplit_once('/')
         .map(|(folder, _)| last(folder))
         .filter(|name| !["docker", "deploy", "build", "infra", "ops"].contains(&name.as_str()));
+    let by_file = by_file.filter(|name| !["prod", "production", "release"].contains(&name.as_str()));
     let root = workspace.package(workspace.root_package()).manifest.name.clone().map(|name| last(&name));
     let here = workspace.root().file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let root = root.filter(|name| !["root", "monorepo", "workspace"].contains(&name.as_str())).or(here);
@@ -269,15 +285,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn compose_and_bake_say_which_dockerfile_builds_what() {
-        let text = "services:\n  db:\n    image: postgres\n  api:\n    build: ./api\n  web:\n    build:\n      context: ..\n      dockerfile: apps/web/Dockerfile\n      target: runner\n";
-        let found = compose("deploy/docker-compose.yml", "deploy", text);
-        let shown: Vec<String> =
-            found.iter().map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target)).collect();
-        assert_eq!(shown, ["api deploy/api/Dockerfile deploy/api None", "web apps/web/Dockerfile . Some(\"runner\")"]);
-        let text = "group \"default\" { targets = [\"web\"] }\ntarget \"_base\" {\n  context = \".\"\n}\ntarget \"web\" {\n  inherits = [\"_base\"]\n  dockerfile = \"apps/web/Dockerfile\"\n}\n";
-        let found = bake_hcl("docker-bake.hcl", ".", text);
-        assert_eq!((found.len(), found[0].dockerfile.as_str(), found[0].context.as_str()), (1, "apps/web/Dockerfile", "."));
+    fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service() {
+        let of = |text: &str| {
+            let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
+            let context = ".".to_owned();
+            let said = Said {
+                name: String::new(),
+                dockerfile: "Dockerfile".to_owned(),
+                context,
+                target: None,
+                args: BTreeMap::new(),
+                by: String::new(),
+            };
+            is_none(&said, &dockerfile, &["apps/web/package.json".to_owned(), "nginx.conf".to_owned()])
+        };
+        assert_eq!(
+            of("FROM node:24 AS base\nCMD [\"node\"]\nFROM base\nCOPY ./apps/web package*.json /app/\nCOPY --from=base /x /x\n"),
+            None
+        );
+        assert_eq!(of("FROM nginx:alpine\nCOPY nginx.conf /etc/nginx/\n"), None);
+        assert!(of("FROM node:24-alpine AS base\nFROM base\nRUN apk add jq\n").unwrap().contains("no CMD"));
+        assert!(of("FROM node:24\nCOPY apps/docs /app\nCMD [\"node\"]\n").unwrap().starts_with("it copies `apps/docs`"));
     }
 
     #[test]
@@ -294,5 +322,46 @@ mod tests {
         ] {
             assert!(!is_dockerfile(path), "{path}");
         }
+    }
+
+    #[test]
+    fn one_dockerfile_for_all_is_a_service_for_each_value_of_its_argument() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("apps/web/package.json", "{\"name\": \"@a/web\"}"),
+            ("apps/api/package.json", "{\"name\": \"@a/api\"}"),
+            ("Dockerfile", "FROM node:24\nARG APP\nCOPY . .\nRUN pnpm --filter $APP build\nCMD [\"node\", \"main.js\"]\n"),
+            (
+                "docker/all/Dockerfile",
+                "FROM node:24 AS build\nCOPY . .\nFROM node:24\nCOPY --from=build /app/apps/web/dist /app/apps/api/dist /app/\nCMD [\"x\"]\n",
+            ),
+            (
+                "compose.yml",
+                "services:\n  one:\n    build: {context: ., args: {APP: '@a/web', MODE: $MODE}}\n  two:\n    build:\n      context: .\n      args: [APP=api, OTHER=1]\n",
+            ),
+        ];
+        for (file, text) in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let workspace = Workspace::load(dir.path()).unwrap();
+        let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()));
+        assert_eq!(others, []);
+        let shown: Vec<String> = found
+            .iter()
+            .map(|kept| format!("{} {:?} {:?} {}", kept.name, kept.package, kept.args, kept.covers.join(" ")))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "all None {} apps/web apps/api",
+                "api Some(\"apps/api\") {\"APP\": \"api\"} ",
+                "web Some(\"apps/web\") {\"APP\": \"@a/web\"} ",
+            ]
+        );
     }
 }

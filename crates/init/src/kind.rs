@@ -56,10 +56,19 @@ impl Facts<'_> {
         self.manifest["scripts"][name].as_str().unwrap_or_default()
     }
 
-    /// The text of a framework's settings, whatever their ending; empty where there are none.
+    /// The text of a framework's settings, whatever their ending, without lines that are comments; empty where there are none.
     fn settings(&self, stem: &str) -> String {
         let files = ["ts", "mts", "js", "mjs", "cjs"].map(|ending| self.folder.join(format!("{stem}.{ending}")));
-        files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default()
+        let text = files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let counts = |line: &&str| !["//", "/*", "*"].iter().any(|comment| line.trim_start().starts_with(comment));
+        text.lines().filter(counts).collect::<Vec<_>>().join("\n")
+    }
+
+    /// True where a `main` is there, has a source beside it, or lies in a folder, where builds put it: `npm init` writes `index.js` everywhere.
+    pub(super) fn makes(&self, main: &str) -> bool {
+        let main = main.trim_start_matches("./");
+        let stem = main.rsplit_once('.').map_or(main, |(stem, _)| stem);
+        main.contains('/') || ["", ".js", ".mjs", ".cjs", ".ts", ".mts"].iter().any(|end| self.has(&format!("{stem}{end}")))
     }
 
     fn has(&self, file: &str) -> bool {
@@ -73,6 +82,11 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
         return Err(why.to_owned());
     }
     let start = Start::of(facts.manifest);
+    let is_there = |start: &Start| start.script.is_some() || facts.makes(&start.run);
+    let start = match start {
+        Some(start) if is_there(&start) => Some(start),
+        other => Start::otherwise(facts.manifest).filter(|_| serves(facts)).or(other),
+    };
     if let Some(known) = framework(facts, start.as_ref()) {
         return known;
     }
@@ -90,13 +104,37 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     Ok(Known { kind, why, command: start.command, port: None, env: Vec::new(), note })
 }
 
+/// True where what developers run is a service: an app's, or one with a server's library.
+fn serves(facts: &Facts<'_>) -> bool {
+    const LIBRARIES: [&str; 16] = [
+        "@apollo/server",
+        "@hapi/hapi",
+        "@hono/node-server",
+        "@nestjs/core",
+        "amqplib",
+        "bullmq",
+        "discord.js",
+        "express",
+        "fastify",
+        "graphql-yoga",
+        "grammy",
+        "koa",
+        "polka",
+        "socket.io",
+        "telegraf",
+        "ws",
+    ];
+    facts.folder.parent().and_then(Path::file_name).is_some_and(|above| above == "apps")
+        || LIBRARIES.iter().any(|name| facts.runs(name))
+}
+
 /// Packages that run on a phone, a desktop, in an editor, or on somebody else's servers.
 fn elsewhere(facts: &Facts<'_>) -> Option<&'static str> {
     let uses = |name: &str| facts.needs(name);
     if uses("expo") || uses("react-native") {
         return Some("it is an app for phones");
     }
-    if uses("electron") || uses("@tauri-apps/cli") {
+    if ["electron", "electrobun", "@tauri-apps/cli", "@neutralinojs/neu", "nw"].into_iter().any(uses) {
         return Some("it is a desktop app");
     }
     if facts.manifest["engines"].get("vscode").is_some() || uses("wxt") || uses("plasmo") || uses("@crxjs/vite-plugin") {
@@ -303,7 +341,14 @@ mod tests {
         let custom = json!({"scripts": {"build": "next build", "start": "node server.js"}, "dependencies": {"next": "15"}});
         assert_eq!(kind(&custom, &[]), Ok(Kind::Node));
         let nuxt = json!({"scripts": {"build": "nuxt build"}, "devDependencies": {"nuxt": "4"}});
-        assert_eq!(kind(&nuxt, &[]), Ok(Kind::Output(".output".to_owned())));
+        assert_eq!(
+            kind(&nuxt, &[("nuxt.config.ts", "export default {\n  // ssr: false,\n}")]),
+            Ok(Kind::Output(".output".to_owned()))
+        );
+        assert_eq!(
+            kind(&nuxt, &[("nuxt.config.ts", "export default { ssr: false }")]),
+            Ok(Kind::Static(".output/public".to_owned()))
+        );
         let vite =
             json!({"scripts": {"build": "tsc && vite build", "preview": "vite preview"}, "devDependencies": {"vite": "7"}});
         assert_eq!(kind(&vite, &[("index.html", "")]), Ok(Kind::Static("dist".to_owned())));
@@ -320,6 +365,11 @@ mod tests {
     fn what_runs_elsewhere_is_no_service_and_a_tool_takes_its_dependencies_along() {
         assert!(kind(&json!({"scripts": {"start": "expo start"}, "dependencies": {"expo": "54"}}), &[]).is_err());
         assert!(kind(&json!({"scripts": {"build": "tsc"}}), &[]).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let facts = Facts { manifest: &json!({}), folder: dir.path().to_owned() };
+        assert!(!facts.makes("index.js") && facts.makes("./dist/index.js"));
+        std::fs::write(dir.path().join("index.ts"), "").unwrap();
+        assert!(facts.makes("./index.js"));
         let tsx = json!({"scripts": {"start": "tsx src/index.ts"}, "devDependencies": {"tsx": "4"}});
         assert_eq!(kind(&tsx, &[]), Ok(Kind::Development));
     }

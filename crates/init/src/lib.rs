@@ -23,7 +23,9 @@ use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::stamped;
 use monoship_workspace::Workspace;
+use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
+use monoship_workspace::managers::no_workspace;
 
 use dockerfile::{Found, Service};
 
@@ -99,8 +101,7 @@ pub struct Adoption {
 pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
     let (root, name) = (wanted.root, wanted.name);
     if !root.join("pnpm-workspace.yaml").is_file() {
-        return Err(Error::usage(format!("{} is not the root of a pnpm workspace", root.display()))
-            .hint("name the folder that has the pnpm-workspace.yaml with --dir"));
+        return Err(no_workspace(root, "name the folder that has the pnpm-workspace.yaml with --dir"));
     }
     let workspace = Workspace::load(root)?;
     let there = There::read(root, wanted.shutdown)?;
@@ -123,13 +124,21 @@ pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
     let file = configured(settings.as_deref()).unwrap_or_else(|| DOCKERFILE.to_owned());
     let is_made = !root.join(&file).exists();
     let needed = if is_made { &found.services[..] } else { &[] };
-    let secrets = if is_made { npmrc::variables(root) } else { BTreeSet::new() };
+    let secrets = if is_made { npmrc::variables(root).into_keys().collect() } else { BTreeSet::new() };
     steps.push(step("xtask.toml", services_in(settings.as_deref(), needed, &found, &secrets)));
-    steps.push(if root.join(".dockerignore").exists() {
-        step(".dockerignore", Change::Keep)
+    let beside = format!("{file}{}", ignore::FILE);
+    if root.join(ignore::FILE).exists() {
+        steps.push(step(ignore::FILE, Change::Keep));
+        let theirs = Ignore::load(&root.join(ignore::FILE))?;
+        let hidden = ignore::hidden(&workspace, &found.services, &there.files, &theirs).filter(|_| is_made);
+        if let Some(hidden) = hidden.filter(|_| !root.join(&beside).exists()) {
+            // Docker takes the one that is called like the Dockerfile in place of the other.
+            let note = format!("{} is for another Dockerfile: it hides {hidden}", ignore::FILE);
+            steps.push(Step { note: Some(note), ..dockerignore(&there, name, &beside)? });
+        }
     } else {
-        dockerignore(&there, name)?
-    });
+        steps.push(dockerignore(&there, name, ignore::FILE)?);
+    }
     if found.services.is_empty() {
         return Ok(Adoption { root: root.to_owned(), steps, found });
     }
@@ -182,12 +191,14 @@ fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: 
     let mut found = dockerfile::services(workspace, &named(settings))?;
     let own = owned(settings);
     if !anew {
-        found.kept = kept::find(workspace, files);
+        let (kept, none) = kept::find(workspace, files);
+        found.kept = kept;
+        found.others.extend(none);
         found.kept.retain(|kept| !own.iter().any(|(name, _)| *name == kept.name));
     }
     let kept = &found.kept;
     let is_kept = |folder: &str| {
-        kept.iter().any(|kept| kept.package.as_deref() == Some(folder))
+        kept.iter().any(|kept| kept.package.as_deref() == Some(folder) || kept.covers.iter().any(|dir| dir == folder))
             || own.iter().any(|(_, package)| package.as_deref() == Some(folder))
     };
     found.services.retain(|service| !is_kept(&service.folder) && !own.iter().any(|(name, _)| *name == service.name));
@@ -299,10 +310,10 @@ fn old_toolchain(there: &There) -> Result<String> {
     Ok(if is_old { format!("; {file} pins Rust {channel}, and the library needs {needed}") } else { String::new() })
 }
 
-fn dockerignore(there: &There, name: &str) -> Result<Step> {
+fn dockerignore(there: &There, name: &str, path: &str) -> Result<Step> {
     let (text, left_out) = ignore::text(&there.paths(), name, there.has_own_rust(name))?;
     let note = left_out.iter().map(|(rule, path)| format!("without `{rule}`, which would hide {path}")).collect::<Vec<_>>();
-    let step = step(".dockerignore", Change::Write(stamped(&text, 0, VERSION)));
+    let step = step(path, Change::Write(stamped(&text, 0, VERSION)));
     Ok(Step { note: (!note.is_empty()).then(|| note.join("; ")), ..step })
 }
 
@@ -358,6 +369,11 @@ fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secr
         }
         if let Some(package) = &kept.package {
             let _ = writeln!(entries, "package = \"{package}\"");
+        }
+        if !kept.args.is_empty() {
+            let args: Vec<String> =
+                kept.args.iter().map(|(name, value)| format!("{name} = {}", toml::Value::from(value.as_str()))).collect();
+            let _ = writeln!(entries, "build-args = {{ {} }}", args.join(", "));
         }
         names.push(format!("`{}`", kept.name));
     }

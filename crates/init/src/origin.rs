@@ -43,7 +43,7 @@ impl FromStr for From {
     fn from_str(text: &str) -> Result<Self> {
         let (kind, place) = text.split_once('=').map_or((text, None), |(kind, place)| (kind, Some(place)));
         if place == Some("") {
-            return Err(Error::usage(format!("nothing stands behind the `=` of `{text}`")));
+            return Err(Error::usage(format!("`{text}` has nothing after the `=`")));
         }
         match kind {
             "crates-io" => {
@@ -88,7 +88,7 @@ pub(super) fn dependency(from: Option<&From>, folder: &Path, cwd: &Path, shutdow
         }
         Some(From::Git(None, rev)) => {
             let none = || {
-                Error::usage("it is not known from which git repository this library came")
+                Error::usage("the git repository that this library came from is unknown")
                     .hint("name it: `--from git=https://host/owner/name`")
             };
             let own = of_checkout(&library(), shutdown)?.ok_or_else(none)?;
@@ -141,7 +141,7 @@ fn path_to(place: &Path, folder: &Path, why: &str) -> Result<Dependency> {
     })?;
     let found = found.canonicalize().map_err(|e| Error::io("find", &found, e))?;
     let text = relative(&found, folder);
-    let text = text.to_str().ok_or_else(|| Error::usage(format!("{} is not UTF-8, as a manifest is", text.display())))?;
+    let text = text.to_str().ok_or_else(|| Error::usage(format!("{} is not UTF-8, which a manifest must be", text.display())))?;
     Ok(made(&[("path", text.to_owned())], why))
 }
 

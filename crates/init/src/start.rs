@@ -31,26 +31,44 @@ impl Start {
         let chosen = named.clone().find(|(_, text)| !is_for_developers(text)).or_else(|| named.clone().next());
         let main = manifest["main"].as_str().or_else(|| manifest["module"].as_str());
         let by_main = |main: &str| Self { script: None, run: main.to_owned(), command: json(&["node", main]), tool: None };
-        let Some((name, text)) = chosen else { return main.map(by_main) };
-        let production = production(manifest, text, 0);
-        if let Some(steps) = production {
-            let tool = tool(manifest, &steps);
-            let script = steps.join(" && ");
-            // A compiled program beside a script for developers: `tsx src/index.ts`, and `main` is dist/index.js.
-            if tool.is_some()
-                && let Some(built) = built(manifest)
-            {
-                return Some(Self {
-                    script: Some(name.clone()),
-                    run: text.clone(),
-                    command: json(&["node", &built]),
-                    tool: None,
-                });
-            }
-            return Some(Self { script: Some(name.clone()), run: text.clone(), command: command(&script), tool });
+        match chosen {
+            Some((name, text)) => Self::of_script(manifest, name, text),
+            None => main.map(by_main),
         }
-        let built = built(manifest)?;
-        Some(Self { script: Some(name.clone()), run: text.clone(), command: json(&["node", &built]), tool: None })
+    }
+
+    fn of_script(manifest: &Value, name: &str, text: &str) -> Option<Self> {
+        let of = |command, tool| Some(Self { script: Some(name.to_owned()), run: text.to_owned(), command, tool });
+        let Some(steps) = production(manifest, text, 0) else { return of(json(&["node", &built(manifest)?]), None) };
+        let tool = tool(manifest, &steps);
+        // A compiled program beside a script for developers: `tsx src/index.ts`, and `main` is dist/index.js.
+        match built(manifest).filter(|_| tool.is_some()) {
+            Some(built) => of(json(&["node", &built]), None),
+            None => of(command(&steps.join(" && ")), tool),
+        }
+    }
+
+    /// Of a package without any of these scripts: by one with a name of its own (`start:worker`), or by what its developers run, compiled.
+    pub(super) fn otherwise(manifest: &Value) -> Option<Self> {
+        let scripts = manifest["scripts"].as_object()?;
+        let own = scripts.iter().filter_map(|(name, text)| Some((name.as_str(), text.as_str()?))).find(|(name, text)| {
+            let kind = name.strip_prefix("start:").unwrap_or_default();
+            let elsewhere = ["dev", "debug", "watch", "test", "local", "inspect", "db"].iter().any(|word| kind.contains(word));
+            !kind.is_empty() && !elsewhere && !is_for_developers(text)
+        });
+        if let Some((name, text)) = own {
+            return Self::of_script(manifest, name, text);
+        }
+        let (name, text) = ["dev", "start:dev"].iter().find_map(|name| Some((*name, scripts.get(*name)?.as_str()?)))?;
+        match compiled(manifest, text) {
+            Some(file) => {
+                let command = json(&["node", &file]);
+                Some(Self { script: Some(name.to_owned()), run: text.to_owned(), command, tool: None })
+            }
+            // What else runs for developers is a server of theirs.
+            None => Self::of_script(manifest, name, text)
+                .filter(|start| ["\"node\"", "exec tsx ", "exec ts-node "].iter().any(|run| start.command.contains(run))),
+        }
     }
 
     /// Of what a framework makes.
@@ -86,6 +104,28 @@ fn built(manifest: &Value) -> Option<String> {
     let main = manifest["main"].as_str()?;
     let made = ["dist/", "build/", "lib/", "out/", "./dist/", "./build/", "./lib/", "./out/", ".output/"];
     made.iter().any(|folder| main.starts_with(folder)).then(|| main.to_owned())
+}
+
+/// The file that a build makes of the one that a developer's script runs: `tsx watch src/index.ts`, and `tsc` puts it into `dist/`.
+fn compiled(manifest: &Value, script: &str) -> Option<String> {
+    let build = manifest["scripts"]["build"].as_str()?;
+    if script.contains("nest start") {
+        return Some("dist/main".to_owned());
+    }
+    let compiles = ["tsc", "tsup", "tsdown", "swc", "esbuild", "unbuild", "rollup", "ncc", "babel"];
+    if !build.split_whitespace().any(|word| compiles.contains(&word)) {
+        return None;
+    }
+    if let Some(built) = built(manifest) {
+        return Some(built);
+    }
+    let source = script.split_whitespace().find_map(|word| {
+        let word = word.trim_matches(['\'', '"']).trim_start_matches("./");
+        word.strip_suffix(".ts").or_else(|| word.strip_suffix(".mts"))
+    })?;
+    let bundled = !build.contains("tsc");
+    let file = if bundled { source.rsplit('/').next()? } else { source.strip_prefix("src/").unwrap_or(source) };
+    Some(format!("dist/{file}.js"))
 }
 
 /// The commands that a script comes to in production: without what builds, with what it calls. `None` where it only serves developers.
@@ -303,6 +343,23 @@ mod tests {
     }
 
     #[test]
+    fn what_developers_run_is_started_as_it_is_compiled() {
+        let command = |scripts: Value| Start::otherwise(&json!({ "scripts": scripts })).map(|start| start.command);
+        let node = |file: &str| Some(json(&["node", file]));
+        assert_eq!(command(json!({"start:worker": "tsup && node dist/index.js", "build": "tsup"})), node("dist/index.js"));
+        assert_eq!(command(json!({"dev": "tsup && node dist/index.js", "build": "tsup"})), node("dist/index.js"));
+        assert_eq!(command(json!({"dev": "nest start --watch", "build": "nest build"})), node("dist/main"));
+        assert_eq!(command(json!({"dev": "tsx watch src/server/index.ts", "build": "tsc -p ."})), node("dist/server/index.js"));
+        assert_eq!(
+            command(json!({"dev": "nodemon --exec tsx src/server.ts", "build": "tsup src/server.ts"})),
+            node("dist/server.js")
+        );
+        assert_eq!(command(json!({"start:debug": "node --inspect x.js", "dev": "tsup --watch", "build": "tsup"})), None);
+        assert_eq!(command(json!({"build": "tsc"})), None);
+        assert_eq!(command(json!({"dev": "pnpm with-env mintlify dev --port 3001"})), None);
+    }
+
+    #[test]
     fn what_a_command_needs_of_the_development_dependencies_is_named() {
         let tool = |manifest: &Value| Start::of(manifest).and_then(|start| start.tool);
         assert_eq!(
@@ -310,6 +367,11 @@ mod tests {
             Some("tsx".to_owned())
         );
         assert_eq!(tool(&json!({"scripts": {"start": "tsx src/index.ts"}, "dependencies": {"tsx": "4"}})), None);
+        for (start, package) in
+            [("remix-serve build", "@remix-run/serve"), ("react-router-serve ./build/server/index.js", "@react-router/serve")]
+        {
+            assert_eq!(tool(&json!({"scripts": {"start": start}, "dependencies": {package: "2"}})), None, "{start}");
+        }
         let migrates =
             json!({"scripts": {"start": "prisma migrate deploy && node dist/main.js"}, "devDependencies": {"prisma": "6"}});
         assert_eq!(tool(&migrates), Some("prisma".to_owned()));

@@ -11,9 +11,35 @@ use pnpm::lock::Lock;
 /// The Node where the workspace names none, and those that are taken where it names a range: the newest line for production first.
 const NODES: [u64; 6] = [24, 22, 20, 18, 26, 16];
 
+/// True where a pnpm runs on a line of Node: what npm's `engines` say of it, and that those older than 7.32.2 and 8.3.1 fetch nothing on
+/// Node 20 and later (github.com/pnpm/pnpm/issues/6424). Of a line without more the newest is meant.
+fn runs(pnpm: &str, node: u64) -> bool {
+    let mut parts = pnpm.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or(0));
+    let major = parts.next().unwrap_or(0);
+    let of_line = match (parts.next(), parts.next()) {
+        (Some(minor), Some(patch)) => (minor, patch),
+        _ => (u64::MAX, u64::MAX),
+    };
+    match major {
+        0..=6 => node < 20,
+        7 => node < 20 || of_line >= (32, 2),
+        8 => node >= 16 && (node < 20 || of_line >= (3, 1)),
+        9 | 10 => node >= 18,
+        _ => node >= 22,
+    }
+}
+
+/// The pnpm for a Node that the repository names: the pinned one, or the last of its line where that fetches nothing on this Node.
+pub(super) fn pnpm_on(pinned: String, node: &str) -> String {
+    let node = node.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(NODES[0]);
+    let line = pinned.split('.').next().unwrap_or_default();
+    let is_mended = !runs(&pinned, node) && runs(line, node);
+    if is_mended { line.to_owned() } else { pinned }
+}
+
 /// The Node that the repository names, as the official image's tag begins: pnpm's own setting, `.nvmrc`, `.node-version`, `.tool-versions`, volta,
-/// `devEngines`, `engines`, in this order.
-pub(super) fn node(workspace: &Workspace) -> String {
+/// `devEngines`, `engines`, in this order. Where it names a range, or none, the first that its pnpm runs on.
+pub(super) fn node(workspace: &Workspace, pnpm: &str) -> String {
     let read = |file: &str| std::fs::read_to_string(workspace.root().join(file)).ok();
     let manifest: Value = read("package.json").and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let tool_versions = read(".tool-versions").and_then(|text| {
@@ -37,11 +63,12 @@ pub(super) fn node(workspace: &Workspace) -> String {
         text(runtime),
         text(&manifest["engines"]["node"]),
     ];
-    named.into_iter().flatten().find_map(|text| tag(text.trim())).unwrap_or_else(|| NODES[0].to_string())
+    let first = || NODES.into_iter().find(|node| runs(pnpm, *node)).unwrap_or(NODES[0]).to_string();
+    named.into_iter().flatten().find_map(|text| tag(text.trim(), pnpm)).unwrap_or_else(first)
 }
 
 /// The tag for a version, a range, or the name of a line.
-fn tag(text: &str) -> Option<String> {
+fn tag(text: &str, pnpm: &str) -> Option<String> {
     const LINES: [(&str, &str); 6] =
         [("jod", "22"), ("iron", "20"), ("hydrogen", "18"), ("gallium", "16"), ("krypton", "24"), ("*", "24")];
     let name = text.strip_prefix("lts/").unwrap_or(text);
@@ -58,7 +85,8 @@ fn tag(text: &str) -> Option<String> {
     let alternatives: Vec<VersionReq> = text.split("||").filter_map(|range| requirement(range.trim())).collect();
     let newest = |major: u64| Version::new(major, 999, 0);
     let fits = |major: &&u64| alternatives.iter().any(|range| range.matches(&newest(**major)));
-    NODES.iter().find(fits).map(ToString::to_string)
+    let found = NODES.iter().filter(fits).find(|major| runs(pnpm, **major)).or_else(|| NODES.iter().find(fits));
+    found.map(ToString::to_string)
 }
 
 /// An npm range of one alternative: `>=18 <23`, `^20.1`, `20.x`.
@@ -90,7 +118,10 @@ pub(super) fn pnpm(workspace: &Workspace) -> String {
     }
     let read = std::fs::read_to_string(workspace.root().join("package.json")).unwrap_or_default();
     let manifest: Value = serde_json::from_str(&read).unwrap_or_default();
-    let lock = std::fs::read_to_string(workspace.root().join("pnpm-lock.yaml")).unwrap_or_default();
+    // Where each package has its own, the root may have none.
+    let others = workspace.packages().iter().filter(|_| workspace.is_split()).map(|package| package.path("pnpm-lock.yaml"));
+    let mut locks = std::iter::once("pnpm-lock.yaml".to_owned()).chain(others);
+    let lock = locks.find_map(|file| std::fs::read_to_string(workspace.root().join(file)).ok()).unwrap_or_default();
     let format =
         lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:")).unwrap_or_default().trim().trim_matches('\'');
     let by_lock = match format {
@@ -143,12 +174,15 @@ pub(super) fn native(workspace: &Workspace, closure: &Closure) -> Option<String>
 
 /// True where a closure's Prisma loads an engine of its own, which needs OpenSSL's library: before its seventh version.
 pub(super) fn needs_openssl(workspace: &Workspace, closure: &Closure) -> bool {
-    let Some(lock) = workspace.scanned() else { return false };
     // Where it is somebody's optional peer it loads nothing.
     let is_used = closure
         .packages
         .iter()
         .any(|id| workspace.package(*id).manifest.all_dependencies().any(|(name, _, dev)| name == "@prisma/client" && !dev));
+    let Some(lock) = workspace.scanned() else {
+        // The formats that are not taken apart are older than the version that needs none.
+        return is_used;
+    };
     is_used
         && snapshots(lock, closure).any(|(name, snapshot)| {
             let version = lock
@@ -223,8 +257,30 @@ mod tests {
             ("~20.1", "20"),
             ("18 || 20", "20"),
         ] {
-            assert_eq!(tag(named).as_deref().unwrap_or("none"), if named == "~20.1" { "none" } else { wanted }, "{named}");
+            assert_eq!(tag(named, "10").as_deref().unwrap_or("none"), if named == "~20.1" { "none" } else { wanted }, "{named}");
         }
+    }
+
+    #[test]
+    fn node_and_pnpm_run_together() {
+        // Tried: 6.35.1, 7.0.0, 7.32.0, 8.0.0 and 8.3.0 fetch nothing on 20, 22 and 24; 7.32.2, 8.3.1, 9.0.0 and 10.0.0 do.
+        for (pnpm, nodes) in [
+            ("6.35.1", "18"),
+            ("7.32.0", "18"),
+            ("7.32.2", "24"),
+            ("7", "24"),
+            ("8.3.0", "18"),
+            ("8.15.9", "24"),
+            ("9.0.0", "24"),
+            ("11.0.0", "24"),
+        ] {
+            assert_eq!(tag(">=16", pnpm).as_deref(), Some(nodes), "{pnpm}");
+        }
+        // What names one line has it, with the last pnpm of the pinned one's.
+        assert_eq!(tag("20", "8.0.0").as_deref(), Some("20"));
+        assert_eq!(pnpm_on("8.0.0".to_owned(), "20"), "8");
+        assert_eq!(pnpm_on("8.0.0".to_owned(), "18"), "8.0.0");
+        assert_eq!(pnpm_on("6.35.1".to_owned(), "22"), "6.35.1");
     }
 
     #[test]

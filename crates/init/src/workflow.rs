@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 
 use monoship_core::error::{Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::Platform;
 use monoship_github::workflow::{self, Layout, Options, Prebuilt, written};
 use monoship_plan::config::{Config, Signing};
 use monoship_workspace::git::Git;
@@ -47,9 +48,22 @@ pub fn options(
             Signing::Keyless(_) => workflow::Signing::Keyless,
             Signing::Key { .. } => workflow::Signing::Key,
         },
+        platforms: platforms(config),
         sources: sources(home)?,
         tool: tool(home)?,
     })
+}
+
+/// What the services are built for, in the order of the configuration.
+fn platforms(config: &Config) -> Vec<Platform> {
+    let of_services = config.services.iter().filter_map(|service| service.platforms.as_ref()).flatten();
+    let mut all: Vec<Platform> = Vec::new();
+    for platform in config.images.platforms.iter().chain(of_services) {
+        if !all.contains(platform) {
+            all.push(platform.clone());
+        }
+    }
+    all
 }
 
 /// The folders at the root in which the members of cargo's workspace lie, and what they depend on by path: without one of them cargo

@@ -171,9 +171,10 @@ impl App {
         let cwd = env.cwd.clone();
         let name = move || command::home(&cwd).and_then(|home| workflow::tool(home).ok()).unwrap_or_else(|| "xtask".to_owned());
         tool::learn(name);
-        let cli = match command::parse(&self, arguments()) {
+        let typed = arguments();
+        let cli = match command::parse(&self, typed.clone()) {
             Ok(cli) => cli,
-            Err(error) => return command::explained(&error, &env),
+            Err(error) => return command::explained(&error, &typed, &env),
         };
         let shutdown = Shutdown::new();
         if let Err(error) = watch_signals(shutdown.clone()) {

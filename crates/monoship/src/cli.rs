@@ -5,6 +5,7 @@ mod ci;
 mod doctor;
 mod init;
 mod layers;
+mod open;
 mod stats;
 
 use std::num::NonZeroUsize;
@@ -22,6 +23,7 @@ pub use ci::{Ci, CiPart, CiWorkflow};
 pub use doctor::Doctor;
 pub use init::Init;
 pub use layers::{Layers, Store};
+pub use open::Open;
 pub use stats::Stats;
 
 /// Builds and releases every Docker service of this pnpm monorepo.
@@ -31,10 +33,11 @@ pub use stats::Stats;
   cargo xtask build                     build what changed
   cargo xtask build api web             only these
   cargo xtask plan --explain            what would be built, and why
-  cargo xtask release v1.2.3            from a tag to images and notes
-  cargo xtask ci                        in CI: what the event asks for
+  cargo xtask release v1.2.3            publish a tag: images and notes
+  cargo xtask ci                        in CI: do what the event asks for
 
-Exit codes: 0 ok; 1 a service, check or gate failed; 2 usage or configuration; 130 cancelled.")]
+Exit codes: 0 ok; 1 a service, check or gate failed; 2 usage or configuration;
+130 cancelled.")]
 pub struct Cli {
     /// What every verb takes.
     #[command(flatten)]
@@ -48,13 +51,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Global {
     /// The configuration [default: xtask.toml at the repository's root, which may be missing]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub config: Option<PathBuf>,
-    /// Which engine to use: the Docker that is there, or the embedded one
-    #[arg(long, global = true, value_enum)]
+    /// Which engine to use: the installed Docker, or the embedded one
+    #[arg(long, global = true, value_enum, help_heading = "Global options")]
     pub engine: Option<EngineChoice>,
     /// How progress is shown; auto is live on a terminal and plain lines elsewhere
-    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
+    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, help_heading = "Global options")]
     pub progress: Progress,
 }
 
@@ -65,10 +68,10 @@ pub enum Verb {
     Build(Build),
     /// Say what a build would do, and why
     #[command(
-        after_help = "Examples:\n  cargo xtask plan --explain\n  cargo xtask plan --since v1.2.3\n  cargo xtask plan --json | jq -r '.services[] | select(.action == \"build\") | .service'"
+        after_help = "Examples:\n  cargo xtask plan --explain\n  cargo xtask plan --since v1.2.3\n  cargo xtask plan --json | jq '.services[] | select(.action == \"build\")'"
     )]
     Plan(Plan),
-    /// Move the pins of base images in xtask.lock
+    /// Update the pinned base images in xtask.lock
     #[command(after_help = "Examples:\n  cargo xtask update\n  cargo xtask update node:24-bookworm-slim")]
     Update(Update),
     /// Release a tag: images, version tags, and the notes on GitHub
@@ -79,11 +82,13 @@ pub enum Verb {
     Verify(Verify),
     /// Show what is in images: layers and their Dockerfile lines, waste, large files, changes
     Layers(Layers),
-    /// Say what builds cost over time: medians, trends, hit rates, slowest steps, what each cache costs and gives
+    /// Say what builds cost over time: medians, trends, hit rates, slowest steps, what each cache costs and saves
     Stats(Stats),
+    /// Show the last build's timeline, and what builds cost over time, in the browser
+    Open(Open),
     /// Adopt this tool in another pnpm monorepo, or complete it in this one
     Init(Init),
-    /// Check everything a run needs, and say how to mend what is wrong
+    /// Check everything a run needs, and say how to fix what is wrong
     Doctor(Doctor),
     /// Start, stop and look at the embedded engine
     #[cfg(feature = "embedded-engine")]
@@ -98,13 +103,16 @@ pub enum Verb {
         #[command(subcommand)]
         action: Cache,
     },
-    /// Write what one package needs, cut out of the workspace: manifests and lock, a production set, sources
+    /// Write what one package needs of the workspace: manifests and lock, a production set, sources
     Prune(Prune),
     /// Print a shell's completion script
     #[command(after_help = "Examples:
-  cargo xtask completions bash > ~/.cargo-xtask.bash                     and `. ~/.cargo-xtask.bash` in ~/.bashrc
-  cargo xtask completions zsh > ~/.cargo-xtask.zsh                       and `. ~/.cargo-xtask.zsh` in ~/.zshrc, after compinit
-  cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish")]
+  cargo xtask completions bash > ~/.cargo-xtask.bash
+  cargo xtask completions zsh > ~/.cargo-xtask.zsh
+  cargo xtask completions fish > ~/.config/fish/conf.d/cargo-xtask.fish
+
+bash: and `. ~/.cargo-xtask.bash` in ~/.bashrc
+zsh:  and `. ~/.cargo-xtask.zsh` in ~/.zshrc, after compinit")]
     Completions {
         /// The shell
         #[arg(value_enum)]
@@ -115,17 +123,17 @@ pub enum Verb {
 /// Flags of `prune`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  cargo xtask prune api                     out/manifests, out/production, out/sources
-  cargo xtask prune @acme/web --docker      out/json, out/full and the lock, as `turbo prune --docker` lays them out
+  cargo xtask prune api                  manifests, production, sources in out/
+  cargo xtask prune @acme/web --docker   json, full and the lock, as turbo does
   cargo xtask prune api --workspace ../shop --out /tmp/api --json")]
 pub struct Prune {
     /// The package: its name, its folder, or the last part of its folder
     #[arg(value_name = "PACKAGE")]
     pub package: String,
-    /// Where to; a folder there that holds other files is refused
+    /// The output folder; refused if a folder in it holds other files
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub out: PathBuf,
-    /// Remove what else is in the folders that are written
+    /// Remove other files from the folders that are written
     #[arg(long)]
     pub overwrite: bool,
     /// Leave development dependencies out
@@ -140,6 +148,10 @@ pub struct Prune {
     /// The workspace [default: the one around the working folder]
     #[arg(long, value_name = "DIR")]
     pub workspace: Option<PathBuf>,
+}
+
+fn whole(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "expected a whole number".to_owned())
 }
 
 fn whole_from_one(text: &str) -> Result<NonZeroUsize, String> {
@@ -169,12 +181,12 @@ impl Since {
 /// Flags of `build`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  cargo xtask build                          build what changed, load it into the engine
-  cargo xtask build api --no-cache           build one service from nothing
-  cargo xtask build --affected               build what this branch touches
-  cargo xtask build --push --tag pr-12       push images with attestations
-  cargo xtask build --dry-run                print the very commands, run none
-  cargo xtask build --json | jq '.tasks'     the outcome as data")]
+  cargo xtask build                       build what changed, load it
+  cargo xtask build api --no-cache        build one service from nothing
+  cargo xtask build --affected            build what this branch touches
+  cargo xtask build --push --tag pr-12    push images with attestations
+  cargo xtask build --dry-run             print the exact commands, run nothing
+  cargo xtask build --json | jq '.tasks'  the outcome as data")]
 pub struct Build {
     /// The services to build [default: all]
     #[arg(value_name = "SERVICE")]
@@ -183,7 +195,7 @@ pub struct Build {
     #[command(flatten)]
     pub since: Since,
     /// How many services build at once [default: twice the cores]
-    #[arg(long, short, value_name = "N", value_parser = whole_from_one)]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole_from_one)]
     pub jobs: Option<NonZeroUsize>,
     /// Stop the other services when one fails
     #[arg(long)]
@@ -203,19 +215,19 @@ pub struct Build {
     /// Push to the registry instead of loading into the engine
     #[arg(long, conflicts_with = "output")]
     pub push: bool,
-    /// Push images that are built on stand-ins for their base images to a registry that others use
+    /// Push images to a registry that others use, even if they are built on stand-ins for their base images
     #[arg(long)]
     pub allow_stand_ins: bool,
-    /// Write images elsewhere: a buildx output, `{service}` stands for the name
+    /// Write images elsewhere: a buildx output, in which `{service}` is replaced by the name
     #[arg(long, value_name = "OUTPUT")]
     pub output: Option<String>,
-    /// Let --output write over files and into folders that it did not write
+    /// Let --output replace files and folders that it did not write
     #[arg(long, requires = "output")]
     pub overwrite: bool,
     /// The image tag, repeatable [default: dev; with --push: the branch and sha-COMMIT]
     #[arg(long = "tag", value_name = "TAG", conflicts_with = "output")]
     pub tags: Vec<monoship_core::name::Tag>,
-    /// The platforms to build, divided by commas
+    /// The platforms to build, separated by commas
     #[arg(long = "platform", value_delimiter = ',', value_name = "OS/ARCH")]
     pub platforms: Vec<Platform>,
     /// Provenance of pushed images: max, min or false
@@ -227,7 +239,7 @@ pub struct Build {
     /// Refuse base images that xtask.lock does not pin
     #[arg(long)]
     pub locked: bool,
-    /// Print the commands that would run, and run none
+    /// Print the commands that would run, and run nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Print the outcome as JSON on standard output
@@ -244,7 +256,7 @@ pub struct Plan {
     /// Only what a change affects
     #[command(flatten)]
     pub since: Since,
-    /// Every reason, each on a line of its own
+    /// Show every reason, each on its own line
     #[arg(long)]
     pub explain: bool,
     /// Print the plan as JSON on standard output
@@ -255,7 +267,7 @@ pub struct Plan {
 /// Flags of `update`.
 #[derive(Debug, Clone, Args)]
 pub struct Update {
-    /// The image whose pin moves, as the Dockerfile names it [default: all]
+    /// The image to update, as the Dockerfile names it [default: all]
     #[arg(value_name = "IMAGE")]
     pub image: Option<ImageRef>,
 }
@@ -263,10 +275,10 @@ pub struct Update {
 /// Flags of `release`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  cargo xtask release v1.2.3                 build (or carry forward), publish, write the notes
-  cargo xtask release v1.2.3 --dry-run       show commands, tags, notes and what changes in them; do nothing
-  cargo xtask release v1.2.3 --notes-only    write the notes of what is published already
-  cargo xtask release v1.2.3 --create        make the GitHub release where there is none
+  cargo xtask release v1.2.3               build, publish, write the notes
+  cargo xtask release v1.2.3 --dry-run     show all of it, do nothing
+  cargo xtask release v1.2.3 --notes-only  only the notes of what is published
+  cargo xtask release v1.2.3 --create      also create the GitHub release
 
 A release that failed or was killed anywhere is completed by running it again.")]
 pub struct Release {
@@ -274,30 +286,30 @@ pub struct Release {
     #[arg(value_name = "TAG")]
     pub tag: ReleaseTag,
     /// How many services build at once [default: twice the cores]
-    #[arg(long, short, value_name = "N", value_parser = whole_from_one)]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = whole_from_one)]
     pub jobs: Option<NonZeroUsize>,
-    /// Make the GitHub release where there is none
+    /// Create the GitHub release if there is none
     #[arg(long)]
     pub create: bool,
     /// Write the notes to this file too
     #[arg(long, value_name = "FILE")]
     pub notes_file: Option<PathBuf>,
-    /// Only write the notes, of images that are published already
+    /// Only write the notes of images that are already published
     #[arg(long, conflicts_with_all = ["jobs", "move_tags", "json", "allow_stand_ins", "no_cancel", "keep_checkout"])]
     pub notes_only: bool,
-    /// Let version tags that exist with other content move
+    /// Move version tags that exist with other content
     #[arg(long)]
     pub move_tags: bool,
-    /// Release the tag as this clone has it, whatever `origin` has and wherever its commit is
+    /// Release the tag as it is in this clone, whatever `origin` has and on whatever branch its commit is
     #[arg(long)]
     pub local_tag: bool,
-    /// Release images that are built on stand-ins for their base images
+    /// Release images even if they are built on stand-ins for their base images
     #[arg(long)]
     pub allow_stand_ins: bool,
-    /// Build every image anew, from no cache, whatever stands in the registry
+    /// Build every image from scratch, without caches, whatever the registry holds
     #[arg(long, conflicts_with = "notes_only")]
     pub rebuild: bool,
-    /// Fail where another run is releasing this tag, instead of stopping that and taking over
+    /// Fail if another run is releasing this tag, instead of stopping it and taking over
     #[arg(long)]
     pub no_cancel: bool,
     /// Leave the sparse checkout in place
@@ -316,15 +328,15 @@ pub struct Release {
 #[command(after_help = "Examples:
   cargo xtask verify v1.2.3
   cargo xtask verify v1.2.3 --builder https://github.com/org/repo/
-  cargo xtask verify v1.2.3 --json | jq '.findings[] | select(.verdict == \"failed\")'")]
+  cargo xtask verify v1.2.3 --json | jq '.findings[] | .verdict'")]
 pub struct Verify {
     /// The release's tag
     #[arg(value_name = "TAG")]
     pub tag: ReleaseTag,
-    /// What the builder's id must begin with [default: any builder]
+    /// What the builder's id must start with [default: any builder]
     #[arg(long, value_name = "URL")]
     pub builder: Option<String>,
-    /// Demand a signature by this key, checked by cosign
+    /// Require a signature by this key, checked by cosign
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
     /// Accept base images that xtask.lock does not pin

@@ -9,6 +9,8 @@ pub mod doctor;
 pub mod engine;
 pub mod init;
 pub mod layers;
+mod mistyped;
+pub mod open;
 pub mod plan;
 pub mod prune;
 pub mod release;
@@ -37,17 +39,20 @@ use monoship_core::execute::pool;
 use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::secret;
+use monoship_core::text;
 use monoship_core::tool;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::config::Config;
 use monoship_plan::request::BuildRequest;
+use monoship_report::output;
 use monoship_report::record::{Ended, Keep, Run, Runs};
-use monoship_report::{Progress, Reporter, Style, colour, commands, error};
+use monoship_report::{Progress, Reporter, Style, colour, columns_of_output, commands, error};
 use monoship_steps::project::EarlyScan;
 use monoship_steps::service::lay_over;
 use monoship_steps::{Session, configuration, state_dir};
 use monoship_workspace::git::Git;
+use monoship_workspace::managers::no_workspace;
 
 /// How many runs' records and logs are kept, and for how long.
 const KEEP: Keep = Keep { count: 50, age: Duration::from_hours(30 * 24) };
@@ -170,17 +175,18 @@ fn verb(verb: &Verb, call: &Call<'_>) -> Result<Finished> {
         Verb::Release(flags) => release::run(flags, call),
         Verb::Verify(flags) => verify::run(flags, call),
         Verb::Stats(flags) => stats::run(flags, call),
+        Verb::Open(flags) => open::run(flags, call),
         #[cfg(feature = "embedded-engine")]
         Verb::Engine { action } => {
             // Only a start depends on the configuration: outside a monorepo, or with a broken file, one must still be able to
             // look and to stop.
-            let home = call.home().ok().filter(|_| matches!(action, crate::cli::Engine::Up));
-            let suite = home
-                .map(|home| call.config(&home))
-                .transpose()?
-                .map_or(monoship_plan::config::Suite::Testing, |config| config.suite);
-            let reporter = Reporter::start(call.style(), std::io::stderr());
-            engine::run(action, suite, call.env, &reporter.events(), call.shutdown)?;
+            let starts = matches!(action, crate::cli::Engine::Up);
+            let config = call.home().ok().map(|home| call.config(&home));
+            let config = if starts { config.transpose()? } else { config.and_then(Result::ok) };
+            let suite = config.as_ref().filter(|_| starts);
+            let suite = suite.map_or(monoship_plan::config::Suite::Testing, |config| config.suite);
+            let reporter = Reporter::start(call.style(), output::err());
+            engine::run(action, suite, config.as_ref(), call.env, &reporter.events(), call.shutdown)?;
             Ok(Finished::Well)
         }
         Verb::Init(flags) => init::run(flags, call),
@@ -189,7 +195,7 @@ fn verb(verb: &Verb, call: &Call<'_>) -> Result<Finished> {
         Verb::Cache { action } => cache::run(action, call),
         Verb::Prune(flags) => prune::run(flags, call),
         Verb::Completions { shell } => {
-            write(&completions::script(*shell, definition(call.app)))?;
+            write(&completions::script(*shell, definition(call.app), tool::name()))?;
             Ok(Finished::Well)
         }
     }
@@ -199,6 +205,11 @@ impl Call<'_> {
     /// How standard error looks.
     pub fn style(&self) -> Style {
         Style::choose(self.global.progress, self.env)
+    }
+
+    /// The columns of the terminal that standard error is; none where it is not one.
+    pub fn columns(&self) -> Option<usize> {
+        if self.env.stderr_is_terminal { monoship_report::columns() } else { None }
     }
 
     /// The same command elsewhere, or under other variables.
@@ -216,10 +227,9 @@ impl Call<'_> {
     /// # Errors
     /// When there is none.
     pub fn home(&self) -> Result<PathBuf> {
-        home(&self.env.cwd).map(Path::to_owned).ok_or_else(|| {
-            Error::usage(format!("{} is not in a pnpm workspace", self.env.cwd.display()))
-                .hint("run this in a repository with a pnpm-workspace.yaml")
-        })
+        home(&self.env.cwd)
+            .map(Path::to_owned)
+            .ok_or_else(|| no_workspace(&self.env.cwd, "run this in a repository with a pnpm-workspace.yaml"))
     }
 
     /// The configuration: file, variables, then flags.
@@ -232,6 +242,9 @@ impl Call<'_> {
         let mut config = configuration::load(&file, self.global.config.is_some(), self.env, suggested)?;
         if let Some(engine) = self.global.engine {
             config.engine = engine;
+        }
+        if config.images.prefix.is_none() {
+            config.images.local.get_or_insert_with(|| configuration::local_name(home));
         }
         lay_over(&mut config, &self.app.overlay.services)?;
         Ok(config)
@@ -272,7 +285,7 @@ impl Call<'_> {
         // Before anything is said: their names say nothing of what they hold.
         named.filter_map(|name| self.env.get(name)).for_each(secret::learn);
         let run = begin(&Runs::new(&state_dir(&home)))?;
-        let reporter = Reporter::start(self.style(), std::io::stderr());
+        let reporter = Reporter::start(self.style(), output::err());
         let (shown, logs, ended) = (reporter.events(), run.logs(false), Ended::default());
         let noted = ended.clone();
         let events = monoship_core::event::Events::new(move |event| {
@@ -310,27 +323,31 @@ pub fn home(dir: &Path) -> Option<&Path> {
     dir.ancestors().find(is_root)
 }
 
-/// Shows what clap says of a command line, its help included, and gives the exit code.
-pub fn explained(error: &clap::Error, env: &Env) -> ExitCode {
+/// Shows what is wrong with a command line, or the help that it asks for, and gives the exit code.
+pub fn explained(error: &clap::Error, typed: &[std::ffi::OsString], env: &Env) -> ExitCode {
+    if let Some(error) = mistyped::explained(error, typed) {
+        return failed(&error, env);
+    }
     let (is_terminal, said) = (if error.use_stderr() { env.stderr_is_terminal } else { env.stdout_is_terminal }, error.render());
     let text = if colour(env, is_terminal) { said.ansi().to_string() } else { said.to_string() };
     if !error.use_stderr() {
         return print(&text).map_or_else(|error| failed(&error, env), |()| ExitCode::SUCCESS);
     }
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all(tool::named(&text).as_bytes());
+    let _ = output::err().write_all(tool::named(&text).as_bytes());
     ExitCode::from(2)
 }
 
 /// Shows an error and gives its exit code.
 pub fn failed(error: &Error, env: &Env) -> ExitCode {
     let mut text = error::text(error, Style::choose(Progress::Auto, env).paint);
+    text = text::folded(&text, monoship_report::columns());
     if env.flag("GITHUB_ACTIONS") && !error.is_cancelled() {
         text.push_str(&commands::error_command(error, &env.cwd));
         text.push('\n');
     }
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all(secret::mask(&tool::named(&text)).as_bytes());
+    let _ = output::err().write_all(secret::mask(&tool::named(&text)).as_bytes());
     ExitCode::from(error.exit_code())
 }
 
@@ -346,7 +363,16 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
 /// Says a line to whoever watches.
 pub fn say(line: &str) {
     // Nobody reads it where standard error is closed.
-    let _ = writeln!(std::io::stderr().lock(), "{}", tool::named(line));
+    let line = text::folded(&tool::named(line), monoship_report::columns());
+    let _ = writeln!(output::err(), "{line}");
+}
+
+/// Writes what is for people to standard output: on a terminal no line is longer than it is wide, and no word is broken.
+///
+/// # Errors
+/// As [`print`].
+pub fn tell(text: &str) -> Result<()> {
+    print(&text::folded(text, columns_of_output()))
 }
 
 /// Writes data to standard output. A reader that has gone (`| head`) is no failure.
@@ -358,7 +384,7 @@ pub fn print(text: &str) -> Result<()> {
 }
 
 fn write(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = output::out();
     let text = secret::mask(text);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use monoship_core::name::ServiceName;
+use monoship_core::name::{Platform, ServiceName};
 use monoship_plan::request::{BuildRequest, ReleaseRequest};
 use monoship_report::results::PlanFile;
 
@@ -18,6 +18,8 @@ pub(crate) struct Job {
     pub release: Option<ReleaseRequest>,
     /// Which part of the pipeline.
     pub part: Part,
+    /// The one platform that is built for, where other jobs build for the others.
+    pub platform: Option<Platform>,
     /// Which attempt at the run this is, from 1.
     pub attempt: u32,
 }
@@ -28,7 +30,7 @@ pub(crate) enum Part {
     /// All of it.
     Whole,
     /// None: the plan is made without effects, and every later stage says what it would do.
-    Style,
+    Look,
     /// Up to the plan, which goes into a file for the other jobs.
     Plan,
     /// The base, for its cache.
@@ -42,17 +44,17 @@ pub(crate) enum Part {
 impl Job {
     /// A build of the working tree.
     pub fn build(request: BuildRequest) -> Self {
-        Self { request, commit: None, release: None, part: Part::Whole, attempt: 1 }
+        Self { request, commit: None, release: None, part: Part::Whole, platform: None, attempt: 1 }
     }
 
     /// The same, but only looked at.
     pub fn without_effects(self) -> Self {
-        Self { part: Part::Style, ..self }
+        Self { part: Part::Look, ..self }
     }
 
     /// True where nothing may be started, fetched, made or written.
     pub fn only_looks(&self) -> bool {
-        matches!(self.part, Part::Style)
+        matches!(self.part, Part::Look)
     }
 
     /// True where the monorepo is read and planned here: the last job goes by the first one's plan.

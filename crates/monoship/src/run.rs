@@ -41,7 +41,7 @@ pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
         Part::Whole | Part::Publish(_) => tell(app, &cx, &ran),
         // No other job is run where this one fails: it is told here or nowhere.
         Part::Plan => notifier::after(&cx, &app.notifiers, &ran, |_| RunSummary::default()),
-        Part::Style | Part::Base | Part::Service(..) => {}
+        Part::Look | Part::Base | Part::Service(..) => {}
     }
     ran
 }
@@ -62,6 +62,9 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
             (record.commit, record.reference) = outcome::name(&session, head);
         } else if record.reference.is_none() {
             record.reference = session.env.get("GITHUB_REF_NAME").map(str::to_owned);
+        }
+        if let Some(release) = job.release.as_ref().filter(|_| !progress.published.is_empty()) {
+            outcome::of_release(&session, &mut record, release.tag.tag.as_ref(), &progress.published);
         }
         let record = match (outcome::complete(&session, record, failed), &done) {
             (Ok(record), _) => record,

@@ -1,5 +1,6 @@
 //! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
 
+mod fleet;
 mod gates;
 pub mod given;
 mod load;
@@ -13,6 +14,7 @@ mod written;
 pub use gates::{Gate, Gates, Measure};
 pub use load::of_text;
 pub use monoship_docker::engine::{StandIns, Suite};
+pub use monoship_fleet::Node;
 pub use notify::{Notify, Occasion};
 pub use upkeep::Upkeep;
 pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Keyless, Own, Release, ServiceConfig, Signing, included};

@@ -148,6 +148,29 @@ impl fmt::Display for Reason {
     }
 }
 
+impl Reason {
+    /// True where it says in what the inputs differ from those of the last build.
+    #[must_use]
+    pub fn is_difference(&self) -> bool {
+        !matches!(
+            self,
+            Self::Forced
+                | Self::Warming
+                | Self::NoCache
+                | Self::NotCached
+                | Self::Cleared
+                | Self::NeverBuilt
+                | Self::New { .. }
+                | Self::ImageGone { .. }
+                | Self::NoEngine
+                | Self::Unproven { .. }
+                | Self::NotKept { .. }
+                | Self::Place { .. }
+                | Self::RecordUnreadable
+        )
+    }
+}
+
 /// The first `most` reasons on one line, and how many more there are.
 #[must_use]
 pub fn summary(reasons: &[Reason], most: usize) -> String {
@@ -191,22 +214,24 @@ pub fn explain(before: &Inputs, after: &Inputs) -> Vec<Reason> {
 }
 
 /// Settings that go with where an image is put: they say nothing where that differs.
-const OF_PLACE: [&str; 4] = ["output", "platform", "provenance", "sbom"];
+const OF_PLACE: [&str; 3] = ["platform", "provenance", "sbom"];
 
 fn settings(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
-    let differing = differing(&before.settings, &after.settings);
-    let moved = match differing.get(&"output".to_owned()) {
-        Some((Some(before), Some(after))) if place(before).map(|place| place.0) != place(after).map(|place| place.0) => {
-            Some(Reason::Place { before: (*before).clone(), after: (*after).clone() })
-        }
-        _ => None,
-    };
-    let counts = |name: &str| moved.is_none() || !OF_PLACE.contains(&name);
-    let own = differing.into_iter().filter(|(name, _)| counts(name));
+    let mut differing = differing(&before.settings, &after.settings);
+    // Where an image is put says nothing beside what is in it.
+    let put = differing.remove(&"output".to_owned()).map(|(before, after)| (before.cloned(), after.cloned()));
+    let moves = put.as_ref().is_some_and(|(before, after)| kind(before.as_deref()) != kind(after.as_deref()));
+    let own = differing.into_iter().filter(|(name, _)| !(moves && OF_PLACE.contains(&name.as_str())));
     reasons.extend(own.map(|(name, (before, after))| Reason::Setting { name: name.clone(), change: change(before, after) }));
-    if reasons.is_empty() {
-        reasons.extend(moved);
+    if let (true, Some((before, after))) = (reasons.is_empty(), put) {
+        let word = |output: Option<String>| output.unwrap_or_else(|| "nowhere".to_owned());
+        reasons.push(Reason::Place { before: word(before), after: word(after) });
     }
+}
+
+/// The kind of place that an output puts images in.
+fn kind(output: Option<&str>) -> Option<&'static str> {
+    output.and_then(place).map(|place| place.0)
 }
 
 /// Where an output puts images, and how one says that it did.

@@ -194,9 +194,6 @@ impl Inputs {
     /// The fingerprint: see the module's text.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
-        let hashes = |parts: &Parts| -> BTreeMap<String, String> {
-            parts.iter().map(|(name, part)| (name.clone(), part.hash().to_owned())).into_map()
-        };
         let described = Hashed {
             schema: self.schema,
             target: &self.target,
@@ -240,13 +237,17 @@ struct Hashed<'a> {
     target: &'a str,
     syntax: Option<&'a str>,
     stages: &'a BTreeMap<String, StageInput>,
-    contexts: BTreeMap<&'a str, BTreeMap<String, String>>,
+    contexts: BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>,
     main: Option<&'a str>,
     bases: &'a BTreeMap<ImageRef, String>,
     addresses: &'a BTreeMap<String, String>,
     arguments: &'a BTreeMap<String, String>,
     platforms: &'a BTreeSet<Platform>,
     settings: &'a BTreeMap<String, String>,
+}
+
+fn hashes(parts: &Parts) -> BTreeMap<&str, &str> {
+    parts.iter().map(|(name, part)| (name.as_str(), part.hash())).into_map()
 }
 
 fn short_hash(text: &str) -> String {

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod config;
 pub mod explain;
 pub mod fingerprint;
+pub mod fleet;
 pub mod order;
 pub mod part;
 pub mod request;
@@ -15,13 +16,18 @@ pub mod tags;
 pub mod templates;
 pub mod upkeep;
 
+use std::time::SystemTime;
+
+use serde::Serialize;
+
 use crate::affected::Affected;
 use crate::cache::Tier;
 use crate::explain::Reason;
 use crate::fingerprint::Inputs;
 use crate::services::Service;
 use crate::steps::StepChange;
-use monoship_core::name::{Digest, Fingerprint, ImageRef};
+use monoship_core::error::{Error, Result};
+use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform};
 use monoship_docker::spec::BuildSpec;
 
 /// Everything a run will do, decided before anything runs.
@@ -40,6 +46,27 @@ impl Plan {
     pub fn to_build(&self) -> impl Iterator<Item = &ServicePlan> {
         self.services.iter().filter(|service| service.is_built())
     }
+
+    /// Keeps, of each build for several platforms, only the one for `platform`: other machines do the others, and somebody joins them all.
+    /// What is not built for it at all is left out.
+    ///
+    /// # Errors
+    /// What is built for this platform and others at once.
+    pub fn keep(&mut self, platform: &Platform) -> Result<()> {
+        if let Some(base) = &mut self.base
+            && !base.keep(platform)?
+        {
+            self.base = None;
+        }
+        let mut kept = Vec::new();
+        for mut service in std::mem::take(&mut self.services) {
+            if !service.is_built() || service.target.keep(platform)? {
+                kept.push(service);
+            }
+        }
+        self.services = kept;
+        Ok(())
+    }
 }
 
 /// One build, what goes into it, and the caches it uses.
@@ -50,6 +77,8 @@ pub struct TargetPlan {
     /// The same for each platform, where there are several and each is built for itself, with its own caches; the builder is told these
     /// instead, and their images are joined under the spec's name. Else empty.
     pub by_platform: Vec<BuildSpec>,
+    /// True where this is the build for one of several platforms, and other machines do the others: see [`Plan::keep`].
+    pub is_part: bool,
     /// Everything that can change its result.
     pub inputs: Inputs,
     /// Over [`TargetPlan::inputs`].
@@ -65,6 +94,25 @@ impl TargetPlan {
     pub fn builds(&self) -> &[BuildSpec] {
         if self.by_platform.is_empty() { std::slice::from_ref(&self.spec) } else { &self.by_platform }
     }
+
+    /// False where it is not built for this platform.
+    fn keep(&mut self, platform: &Platform) -> Result<bool> {
+        let of_platform = |build: &&BuildSpec| build.platforms == std::slice::from_ref(platform);
+        if let Some(build) = self.builds().iter().find(of_platform).cloned() {
+            self.is_part = !self.by_platform.is_empty();
+            self.spec = build;
+            self.by_platform.clear();
+            return Ok(true);
+        }
+        let names: Vec<&str> = self.spec.platforms.iter().map(AsRef::as_ref).collect();
+        if !names.is_empty() && !self.spec.platforms.contains(platform) {
+            return Ok(false);
+        }
+        let what =
+            if names.is_empty() { "the builder's own platform".to_owned() } else { format!("{} at once", names.join(" and ")) };
+        Err(Error::usage(format!("{} has no build for {platform} alone: it is built for {what}", self.spec.task))
+            .hint("name several `[images] platforms` in xtask.toml, and a builder that pushes by itself: each has a build of its own then"))
+    }
 }
 
 /// One service's part of the plan.
@@ -78,6 +126,25 @@ pub struct ServicePlan {
     pub target: TargetPlan,
     /// Names that the standing image has to be given: it was built before, and they name another one now, or none.
     pub renames: Vec<ImageRef>,
+    /// The build that the reasons compare with; none where they say so themselves, or compare with nothing.
+    pub compared: Option<Compared>,
+}
+
+/// The build that a service's reasons compare with: its last in this working tree, whatever was checked out then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Compared {
+    /// When it was made.
+    #[serde(with = "monoship_core::time::rfc3339")]
+    pub when: SystemTime,
+    /// The branch or tag that was checked out, where that is known.
+    pub branch: Option<String>,
+    /// All of it in words: `your last build, 12m ago on branch smoke`.
+    #[serde(skip)]
+    pub text: String,
+    /// True where another branch is checked out now: then it is no edit that makes the difference.
+    #[serde(skip)]
+    pub is_elsewhere: bool,
 }
 
 impl ServicePlan {
@@ -88,7 +155,13 @@ impl ServicePlan {
 
     /// One line for tables.
     pub fn why(&self) -> String {
-        if self.renames.is_empty() { self.decision.why() } else { "built before; tagged again".to_owned() }
+        if !self.renames.is_empty() {
+            return "built before; tagged again".to_owned();
+        }
+        match self.compared.as_ref().filter(|compared| compared.is_elsewhere) {
+            Some(compared) => format!("{} since {}", self.decision.why(), compared.text),
+            None => self.decision.why(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::upkeep::Tier;
-use crate::config::{Config, Provenance, Sbom};
+use crate::config::{Config, Node, Provenance, Sbom};
 use monoship_core::name::{Platform, ReleaseTag, ServiceName, Tag};
 
 /// Where the images of a run go.
@@ -88,7 +88,7 @@ impl BuildRequest {
             beside: Vec::new(),
             unaffected_too: false,
             destination,
-            jobs: config.jobs.unwrap_or(jobs),
+            jobs: config.jobs.or_else(|| builds_of(&config.fleet)).unwrap_or(jobs),
             fail_fast: false,
             force: false,
             no_cache: false,
@@ -111,6 +111,11 @@ impl BuildRequest {
     pub fn pushes(&self) -> bool {
         matches!(self.destination, Destination::Registry(_))
     }
+}
+
+/// How many builds a fleet takes at once; none without one.
+fn builds_of(fleet: &[Node]) -> Option<NonZeroUsize> {
+    fleet.iter().map(|node| node.builds).reduce(|sum, builds| sum.saturating_add(builds.get()))
 }
 
 /// What to do where a tag has no release on GitHub.

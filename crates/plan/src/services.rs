@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::given::Given;
+use crate::config::upkeep::Size;
 use crate::config::{Config, Own, ServiceConfig};
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Platform, ServiceName, nearest};
@@ -26,6 +27,8 @@ pub struct Service {
     pub given: Given,
     /// Patterns of files outside its packages that are its sources too.
     pub include: Vec<String>,
+    /// The memory that a build of it takes at its height, where it is said.
+    pub memory: Option<Size>,
 }
 
 impl Service {
@@ -58,6 +61,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
                 build_args: config.images.build_args.clone(),
                 given: config.images.given.clone(),
                 include: Vec::new(),
+                memory: None,
                 name: name.clone(),
             };
             services.insert(name, service);
@@ -67,9 +71,12 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
         services.insert(configured.name.clone(), of_configuration(configured, config, packages, targets)?);
     }
     if services.is_empty() {
-        return Err(Error::usage("there is no service").at(&config.images.dockerfile, None).hint(
-            "a service is a folder apps/<name> with a package.json and a Dockerfile target <name>, or a [[service]] in xtask.toml",
-        ));
+        let hint = if packages.len() < 2 {
+            "pnpm-workspace.yaml finds no package but the root: `packages:` is a list of folders, such as `  - apps/*`"
+        } else {
+            "a service is a folder apps/<name> with a package.json and a Dockerfile target <name>, or a [[service]] in xtask.toml"
+        };
+        return Err(Error::usage("there is no service").at(&config.images.dockerfile, None).hint(hint));
     }
     services.keys().try_for_each(|service| apart_from_caches(service, config))?;
     Ok(services.into_values().collect())
@@ -117,6 +124,7 @@ fn of_configuration(
         build_args,
         given: config.images.given.with(&written.given),
         include: written.include.clone(),
+        memory: written.memory,
     })
 }
 

@@ -201,7 +201,7 @@ impl Tags {
                 let tag: Tag = text.parse()?;
                 if !rule.owns(&tag) {
                     return Err(
-                        Error::usage(format!("a tag rule makes `{tag}` and does not own it")).hint("mend the rule's `owns`")
+                        Error::usage(format!("a tag rule makes `{tag}`, but does not own it")).hint("fix the rule's `owns`")
                     );
                 }
                 if !tags.contains(&tag) {
@@ -275,6 +275,6 @@ mod tests {
     #[test]
     fn a_rule_that_does_not_know_its_own_tag_is_refused() {
         let error = Tags::none().and(Forgetful).of(&release()).unwrap_err();
-        assert!(error.to_string().contains("makes `edge` and does not own it"), "{error}");
+        assert!(error.to_string().contains("makes `edge`, but does not own it"), "{error}");
     }
 }

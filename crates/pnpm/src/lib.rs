@@ -1,9 +1,8 @@
-//! pnpm's files as text: the lock, which is scanned by lines and cut, and YAML settings, which are parsed. No I/O here.
+//! pnpm's lock as text, scanned by lines and cut. No I/O here.
 //!
 //! A crate of its own because it is compiled with optimisation, as the rest of xtask is not: a lock has a hundred thousand lines.
 
 pub mod lock;
-pub mod yaml;
 
 /// `path` taken from the folder `dir`, both relative to one root, with `.` and `..` resolved; `.` is the root. None where it
 /// leaves the root or is absolute.

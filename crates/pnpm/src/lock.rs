@@ -1,17 +1,19 @@
-//! `pnpm-lock.yaml`, `lockfileVersion: '9.0'` as pnpm 9 to 12 write it: scanned by lines and kept as one text with byte ranges, so
-//! that a cut copies bytes and never writes YAML. What the scanner does not know it refuses, and the caller keeps the
-//! whole file. `scan` holds the line rules, `read` what entries mean, `cut` the cutting. No I/O here.
+//! `pnpm-lock.yaml`, `lockfileVersion: '9.0'` as pnpm 9 to 12 write it and `'6.0'` as pnpm 8 does: scanned by lines and kept as one text
+//! with byte ranges, so that a cut copies bytes and never writes YAML. What the scanner does not know it refuses, and the caller keeps the
+//! whole file. Where each package has a lock of its own (`sharedWorkspaceLockfile: false`), all of them are one value: each keeps the part
+//! of the text that is its own, and references lead to entries of the same file. `scan` holds the line rules, `read` what entries mean,
+//! `cut` the cutting. No I/O here.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use rayon::prelude::*;
 use ring::digest;
 
 mod cut;
 mod documents;
+mod parallel;
 mod read;
 mod scan;
 
@@ -31,6 +33,8 @@ pub struct Refusal {
     pub line: usize,
     /// A lowercase fragment.
     pub reason: String,
+    /// True where no pnpm can install from it either: it was cut off, or merged by hand.
+    pub broken: bool,
 }
 
 /// A dependency field of an importer.
@@ -55,8 +59,19 @@ pub enum Target {
     Link(String),
     /// A folder outside the workspace root, as written.
     Outside(String),
-    /// A key that `snapshots` lacks, as merges by hand leave them behind. pnpm refuses an install that needs it.
-    Missing(String),
+    /// A key that `snapshots` lacks, as a lock that was cut off or merged by hand leaves them behind. pnpm refuses an install that needs it.
+    Missing(Missing),
+}
+
+/// A key that a lock names and has no entry for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Missing {
+    /// The folder of the lock.
+    pub dir: String,
+    /// The line that names it, from 1.
+    pub line: usize,
+    /// The key.
+    pub key: String,
 }
 
 /// A dependency of an importer.
@@ -85,6 +100,8 @@ struct Importer {
     key: Span,
     lines: Span,
     parts: Vec<Part>,
+    /// How far the names of its dependencies are indented.
+    indent: u8,
 }
 
 /// An entry of `snapshots` with the entry of `packages` it belongs to.
@@ -123,19 +140,47 @@ struct PackageEntry {
 /// A name and the hash of what it names, shared by all who have it.
 pub type Named = (Arc<str>, Arc<str>);
 
+/// How a lock is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    /// `6.0`: `packages` says what a package needs, too; its keys begin with a slash where a registry has them; a lone importer has no
+    /// section of its own.
+    Six,
+    /// `9.0`.
+    Nine,
+}
+
+/// A lock's file.
+#[derive(Debug)]
+struct File {
+    /// The folder it lies in, relative to the workspace root.
+    dir: String,
+    /// True where it is one package's and not all packages'.
+    is_own: bool,
+    format: Format,
+    /// Its part of the text.
+    whole: Span,
+    ends: Ends,
+    /// The lock itself; what stands before and behind it is kept as it is.
+    main: Span,
+    sections: Vec<Section>,
+    times: Vec<Entry>,
+    /// Which importers, packages and snapshots are its own.
+    importers: Range<usize>,
+    packages: Range<usize>,
+    snapshots: Range<usize>,
+}
+
 /// A scanned lock.
 #[derive(Debug)]
 pub struct Lock {
     /// With line feeds, however its lines end on disk.
     text: String,
-    ends: Ends,
-    /// The lock itself; what stands before and behind it is kept as it is.
-    main: Span,
-    sections: Vec<Section>,
+    files: Vec<File>,
+    /// Of the one file that all packages share; empty where each has its own, in which these are kept as they are.
     catalogs: Vec<Catalog>,
     overrides: Vec<Entry>,
     patches: Vec<Patch>,
-    times: Vec<Entry>,
     importers: Vec<Importer>,
     by_dir: HashMap<String, u32>,
     packages: Vec<PackageEntry>,
@@ -167,6 +212,8 @@ struct Section {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Name {
+    /// A field of the one importer, where that stands at the top.
+    Inline,
     Catalogs,
     Overrides,
     Patches,
@@ -185,12 +232,62 @@ impl Lock {
     /// A [`Refusal`] for another lock version, an unknown key, or a spelling that pnpm does not write.
     pub fn scan(text: String) -> Result<Self, Refusal> {
         let (plain, ends) = Ends::take(&text)?;
-        let lock = Scanner::new(&plain).scan()?;
+        let whole = 0..plain.len();
+        let lock = Scanner::new(&plain, false).scan(vec![(".".to_owned(), whole, ends)]).map_err(|(_, refusal)| refusal)?;
         let text = match plain {
             Cow::Owned(plain) => plain,
             Cow::Borrowed(_) => text,
         };
-        Ok(Self { text, ends, ..lock })
+        Ok(Self { text, ..lock })
+    }
+
+    /// Scans the locks of packages that have one each, by their folders.
+    ///
+    /// # Errors
+    /// As [`Lock::scan`], with the folder of the file.
+    pub fn scan_each(files: Vec<(String, String)>) -> Result<Self, (String, Refusal)> {
+        let mut all = String::new();
+        let mut parts = Vec::new();
+        for (dir, text) in files {
+            match Ends::take(&text) {
+                Ok((plain, ends)) => {
+                    let start = all.len();
+                    all.push_str(&plain);
+                    parts.push((dir, start..all.len(), ends));
+                    // One file's last line is not the next one's first.
+                    all.push('\n');
+                }
+                Err(refusal) => return Err((dir, refusal)),
+            }
+        }
+        let lock = Scanner::new(&all, true).scan(parts)?;
+        Ok(Self { text: all, ..lock })
+    }
+
+    /// True where each package has a lock of its own.
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        self.files.first().is_none_or(|file| file.is_own)
+    }
+
+    /// True where it is of format 9.0.
+    #[must_use]
+    pub fn is_nine(&self) -> bool {
+        self.files.iter().any(|file| file.format == Format::Nine)
+    }
+
+    /// True where a hook of the workspace's (`.pnpmfile.cjs`) has a say in what manifests want.
+    #[must_use]
+    pub fn has_hooks(&self) -> bool {
+        self.files.iter().any(|file| {
+            let kept = file.sections.iter().filter(|section| section.name == Name::Kept);
+            kept.map(|section| &self.text[section.lines.clone()]).any(|text| text.contains("npmfile"))
+        })
+    }
+
+    /// The folders in which its files lie.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.dir.as_str())
     }
 
     /// The importer of a package's folder (`.` for the root), where the lock has one.
@@ -261,12 +358,19 @@ impl Lock {
         self.packages[self.snapshots[snapshot as usize].package as usize].local.as_ref()
     }
 
-    /// A snapshot's key, and the first 16 hexadecimal digits of the SHA-256 over its lines and its package's lines. Made once and shared.
+    /// A snapshot's key, with the folder of its lock where there are several, and the first 16 hexadecimal digits of the SHA-256 over its
+    /// lines and its package's lines. Made once and shared.
     #[must_use]
     pub fn snapshot_entry(&self, snapshot: u32) -> Named {
         let entries = self.entries.get_or_init(|| {
-            let entry = |snapshot: &Snapshot| (self.text[snapshot.key.clone()].into(), self.hash(snapshot));
-            self.snapshots.par_iter().map(entry).collect()
+            let name = |snapshot: &Snapshot| -> Arc<str> {
+                let key = &self.text[snapshot.key.clone()];
+                match self.files.iter().find(|file| file.is_own && file.whole.contains(&snapshot.key.start)) {
+                    Some(file) => format!("{key} of {}", file.dir).into(),
+                    None => key.into(),
+                }
+            };
+            parallel::map(&self.snapshots, |snapshot| (name(snapshot), self.hash(snapshot)))
         });
         entries[snapshot as usize].clone()
     }
@@ -276,11 +380,12 @@ impl Lock {
     pub fn importer_entry(&self, importer: u32, keep: Option<KeepFields>) -> Named {
         const ALL: [Option<KeepFields>; 3] = [None, Some(KeepFields::Production), Some(KeepFields::All)];
         let entries = self.importer_entries.get_or_init(|| {
-            let entry = |at| {
-                let name: Arc<str> = ["importer ", self.importer_dir(at)].concat().into();
-                ALL.map(|keep| (Arc::clone(&name), short_hash(&[&self.cut_importer(at, keep)])))
+            let entry = |at: &u32| {
+                let name: Arc<str> = ["importer ", self.importer_dir(*at)].concat().into();
+                ALL.map(|keep| (Arc::clone(&name), short_hash(&[&self.cut_importer(*at, keep)])))
             };
-            (0..u32::try_from(self.importers.len()).unwrap_or(u32::MAX)).into_par_iter().map(entry).collect()
+            let all: Vec<u32> = self.importers.iter().zip(0..).map(|(_, at)| at).collect();
+            parallel::map(&all, entry)
         });
         let which = ALL.iter().position(|known| *known == keep).unwrap_or(0);
         entries[importer as usize][which].clone()

@@ -159,12 +159,9 @@ impl Claim {
         if self.place.is_none() {
             return Some("the registry takes no tags away, so other runs cannot be told apart from this one".to_owned());
         }
-        if self.seen {
-            return Some("another run publishes here at the same time, and what both put is its, too".to_owned());
-        }
-        match self.others(registry) {
-            Ok(others) if others.is_empty() => None,
-            Ok(_) => Some("another run publishes here at the same time, and what both put is its, too".to_owned()),
+        match if self.seen { Ok(true) } else { self.others(registry).map(|others| !others.is_empty()) } {
+            Ok(false) => None,
+            Ok(true) => Some("another run publishes here at the same time, and what both put is its, too".to_owned()),
             Err(error) => Some(format!("nobody can say whether another run publishes here at the same time ({error})")),
         }
     }
@@ -223,7 +220,7 @@ impl Claim {
     /// The words of runs that never ended go, or every later run would wait for them again.
     fn forget(&self, registry: &Registry, others: &[Other], events: &Events) {
         let Some(place) = &self.place else { return };
-        let message = format!("another run that publishes to {place} has not ended; it is taken for killed");
+        let message = format!("another run that publishes to {place} never ended; it is taken for killed");
         let hint = "run it again to complete what it had begun".to_owned();
         events.notice(Level::Warning, Some(Task::Publish), message, Some(hint));
         for other in others {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, TagPlan};
+use super::{Plan, TagPlan, read};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result, write_durably};
 use monoship_core::name::{Digest, ImageRef, ServiceName};
+use monoship_docker::registry::Registry;
 
 /// The format's number; a file with another one is not ours to read.
 const SCHEMA: u32 = 1;
@@ -63,7 +64,7 @@ impl Journal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", path, error)),
         };
-        let hint = "it says what an interrupted publication had begun; delete it to begin anew from what the registry holds";
+        let hint = "it says what an interrupted publication had begun; delete it to start over from what the registry holds";
         let journal: Self = serde_json::from_slice(&text).map_err(|error| {
             let line = error.line();
             Error::failed("the publication's journal is malformed").source(error).at(path, Some(line)).hint(hint)
@@ -74,6 +75,19 @@ impl Journal {
                 .hint(hint));
         }
         Ok(Some(journal))
+    }
+
+    /// Takes down where the tags are by now. A run that others can see takes back to here: what one that had ended before put since the plan
+    /// is its success.
+    pub(super) fn look_again(&mut self, registry: &Registry) -> Result<()> {
+        let services = self.services.values_mut();
+        let all = services.flat_map(|entry| entry.tags.iter_mut().map(|tag| (&entry.source, tag)));
+        let put = all.filter(|(_, tag)| tag.is_put()).map(|(source, tag)| (source.with_tag(tag.tag.clone()), tag));
+        let (targets, put): (Vec<ImageRef>, Vec<&mut TagPlan>) = put.unzip();
+        for (tag, now) in put.into_iter().zip(read::digests(registry, &targets)?) {
+            tag.before = now;
+        }
+        Ok(())
     }
 
     pub(super) fn save(&self, path: &Path) -> Result<()> {

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events, Level, Status, Task};
 use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
+use monoship_core::text::counted;
 use monoship_docker::manifest::Raw;
 use monoship_docker::registry::Registry;
 
@@ -119,8 +120,6 @@ pub struct ServicePlan {
     pub new: bool,
     /// Its tags.
     pub tags: Vec<TagPlan>,
-    /// Every tag that its repository had, where versions are ordered by them.
-    pub existing: Vec<Tag>,
 }
 
 /// A publication, decided and not begun. What `--dry-run` shows and what [`run`] carries out is this one value.
@@ -186,7 +185,7 @@ impl TagPlan {
 pub fn run(plan: &Plan, registry: &Registry, events: &Events) -> Result<Vec<Published>> {
     let started = Instant::now();
     let changes = plan.changes();
-    let title = format!("{} tags of {} services as {}", changes, plan.services.len(), plan.name);
+    let title = format!("{} of {} as {}", counted(changes, "tag"), counted(plan.services.len(), "service"), plan.name);
     events.emit(Event::Started { task: Task::Publish, title });
     let outcome = carry_out(plan, registry, events, changes);
     let status = match &outcome {
@@ -222,6 +221,13 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
         Ok(claim) => claim,
         Err(stop) => return Err(rollback::nothing_was_put(plan, events, stop)),
     };
+    // Where an earlier run was interrupted, what it found counts: some tags are its own by now.
+    if !plan.resumed
+        && let Err(error) = journal.look_again(&lasting).and_then(|()| journal.save(&plan.journal))
+    {
+        claim.end(&lasting);
+        return Err(rollback::nothing_was_put(plan, events, error.into()));
+    }
     let put = put::run(plan, &registry, &lasting, &mut claim, events);
     match put.done {
         Ok(done) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use semver::Version;
 
 use monoship_core::error::Result;
+use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::registry::Registry;
 use monoship_plan::templates::{Scope, TagTemplates};
@@ -46,8 +47,7 @@ impl Order {
     }
 
     /// The newer release that holds a floating tag, so that this one must leave it where it is. `now` is what the tag points to, `existing`
-    /// are the repository's tags. A newer version whose exact tags stand without the floating one (its release failed half-way, on a
-    /// registry that takes no tag away) holds nothing.
+    /// are the repository's tags.
     ///
     /// # Errors
     /// When the registry cannot be asked.
@@ -68,11 +68,31 @@ impl Order {
         Ok(None)
     }
 
-    /// The versions that have an exact tag in each of these repositories.
+    /// The same for a run that may put the tag: a newer version that stands whole counts too, wherever the floating tag points. Its run may
+    /// be just before its last tags, and where a registry deletes nothing no word of it is there that would say so.
+    pub(super) fn left_to(
+        &self,
+        registry: &Registry,
+        target: &ImageRef,
+        now: Option<&Digest>,
+        existing: &[Tag],
+        whole: &BTreeSet<Version>,
+    ) -> Result<Option<Version>> {
+        match target.tag().and_then(|tag| self.newest_of(tag, whole, existing)) {
+            Some((version, _)) => Ok(Some(version)),
+            None => self.held_by(registry, target, now, existing),
+        }
+    }
+
+    /// The versions that have all their exact tags in each of these repositories.
     pub(super) fn whole(&self, repositories: &[impl AsRef<[Tag]>]) -> BTreeSet<Version> {
-        let versions = |tags: &[Tag]| tags.iter().filter_map(|tag| self.templates.version_of(tag)).collect::<BTreeSet<_>>();
-        let each = repositories.iter().map(|tags| versions(tags.as_ref()));
-        each.reduce(|all, one| all.intersection(&one).cloned().collect()).unwrap_or_default()
+        let Some(first) = repositories.first() else { return BTreeSet::new() };
+        let versions: BTreeSet<Version> = first.as_ref().iter().filter_map(|tag| self.templates.version_of(tag)).collect();
+        let stands = |version: &Version| {
+            let exact = self.templates.made_of(version, false).unwrap_or_default();
+            !exact.is_empty() && repositories.iter().all(|tags| exact.iter().all(|tag| tags.as_ref().contains(tag)))
+        };
+        versions.into_iter().filter(stands).collect()
     }
 
     /// The newest of these releases that a floating tag ranges over, and its exact tag here.
@@ -92,12 +112,45 @@ impl Order {
     }
 }
 
+/// What other releases have put.
+pub(super) struct Others {
+    /// The tags of each repository, in the order in which they were asked for; none where versions are not ordered.
+    pub existing: Vec<Vec<Tag>>,
+    /// The versions that stand for every service.
+    pub whole: BTreeSet<Version>,
+}
+
+impl Others {
+    /// Asks for them.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub(super) fn read(order: Option<&Order>, registry: &Registry, repositories: &[&ImageRef]) -> Result<Self> {
+        let Some(order) = order else {
+            return Ok(Self { existing: vec![Vec::new(); repositories.len()], whole: BTreeSet::new() });
+        };
+        let existing = in_parallel(repositories, |repository| registry.tags(repository));
+        let existing = existing.into_iter().collect::<Result<Vec<_>>>()?;
+        Ok(Self { whole: order.whole(&existing), existing })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn tag(text: &str) -> Tag {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_version_is_whole_with_all_its_exact_tags_at_every_service() {
+        let templates = TagTemplates::parse(&["v{version}", "{version}", "latest"]).unwrap();
+        let order = Order { templates, version: Version::new(1, 0, 0), unreleased: BTreeSet::new() };
+        let api: Vec<Tag> = ["v1.1.0", "1.1.0", "v1.2.0", "1.2.0", "v1.3.0", "1.3.0", "latest"].map(tag).to_vec();
+        let web: Vec<Tag> = ["1.1.0", "v1.1.0", "v1.2.0", "in-1"].map(tag).to_vec();
+        assert_eq!(order.whole(&[api, web]), BTreeSet::from([Version::new(1, 1, 0)]));
+        assert_eq!(order.whole(&[] as &[Vec<Tag>]), BTreeSet::new());
     }
 
     #[test]

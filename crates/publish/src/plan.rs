@@ -4,7 +4,10 @@ use monoship_core::collect::Sorted as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
+use semver::Version;
+
 use super::annotate::annotated;
+use super::order::Others;
 use super::read;
 use super::{Item, Journal, Plan, PublishRequest, ServicePlan, Step, TagPlan};
 use monoship_core::error::{Error, Result};
@@ -31,7 +34,12 @@ pub fn plan(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
 pub fn preview(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
     let journal = Journal::load(&request.journal)?.filter(|journal| !journal.complete && journal.name == request.name);
     let standing = standing(request, registry, journal.as_ref())?;
-    let services = in_parallel(&standing, |(item, raw)| service(request, registry, item, raw, journal.as_ref()));
+    let repositories: Vec<&ImageRef> = standing.iter().map(|(item, _)| &item.source).collect();
+    let others = Others::read(request.order.as_ref(), registry, &repositories)?;
+    let there: Vec<_> = standing.iter().zip(&others.existing).collect();
+    let services = in_parallel(&there, |((item, raw), existing)| {
+        service(request, registry, item, raw, journal.as_ref(), &Around { existing, whole: &others.whole })
+    });
     let services = services.into_iter().collect::<Result<Vec<_>>>()?;
     Ok(Plan {
         name: request.name.clone(),
@@ -72,12 +80,21 @@ fn standing<'a>(request: &'a PublishRequest, registry: &Registry, journal: Optio
         .hint("each service has to be built and pushed first; run the release again"))
 }
 
+/// What of other releases a service meets.
+struct Around<'a> {
+    /// The tags of the service's repository.
+    existing: &'a [Tag],
+    /// The versions that stand for every service.
+    whole: &'a BTreeSet<Version>,
+}
+
 fn service(
     request: &PublishRequest,
     registry: &Registry,
     item: &Item,
     raw: &Raw,
     journal: Option<&Journal>,
+    around: &Around<'_>,
 ) -> Result<ServicePlan> {
     let begun = journal.and_then(|journal| journal.services.get(&item.service)).filter(|entry| entry.source == item.source);
     let targets: Vec<ImageRef> = item.tags.iter().map(|tag| item.source.with_tag(tag.clone())).collect();
@@ -94,12 +111,11 @@ fn service(
     let is_same = |digest: &Digest| *digest == made || same.iter().any(|raw| raw.digest() == digest);
     let own = item.source.without_reference().with_digest(manifest.digest().clone());
     let new = request.annotations.is_some() && registry.resolve(&own)?.is_none();
-    let existing = if request.order.is_some() { registry.tags(&item.source)? } else { Vec::new() };
     let mut tags = Vec::new();
     for (target, now) in targets.iter().zip(present) {
         let Some(tag) = target.tag() else { continue };
         let known = now.as_ref().is_some_and(is_same);
-        let step = match step(request, registry, target, now.as_ref(), manifest.digest(), &existing) {
+        let step = match step(request, registry, target, now.as_ref(), manifest.digest(), around) {
             // Another index over the same images: two runs have put a part each.
             Err(_) if known => Step::Move,
             step => step?,
@@ -109,7 +125,7 @@ fn service(
         let before = recorded.map_or(now, |known| known.before.clone());
         tags.push(TagPlan { tag: tag.clone(), before, step });
     }
-    Ok(ServicePlan { service: item.service.clone(), source: item.source.clone(), manifest, new, tags, existing })
+    Ok(ServicePlan { service: item.service.clone(), source: item.source.clone(), manifest, new, tags })
 }
 
 /// What is to be done with one tag.
@@ -119,13 +135,13 @@ fn step(
     target: &ImageRef,
     now: Option<&Digest>,
     ours: &Digest,
-    existing: &[Tag],
+    around: &Around<'_>,
 ) -> Result<Step> {
     if now == Some(ours) {
         return Ok(Step::Keep);
     }
     let Some(order) = &request.order else { return Ok(if now.is_some() { Step::Move } else { Step::Create }) };
-    if let Some(newer) = order.held_by(registry, target, now, existing)? {
+    if let Some(newer) = order.left_to(registry, target, now, around.existing, around.whole)? {
         return Ok(Step::HeldBy(newer));
     }
     let Some(now) = now else { return Ok(Step::Create) };
@@ -138,7 +154,7 @@ fn step(
 /// The error for a version that would change.
 pub(super) fn another_image(target: &ImageRef, now: &Digest, ours: &Digest) -> Error {
     Error::failed(format!("{target} exists and is another image: {now} instead of {ours}"))
-        .hint("a published version does not change: release a new one, or pass --move-tags to move it all the same")
+        .hint("a published version does not change: release a new one, or pass --move-tags to move it anyway")
 }
 
 /// The manifests that exact tags of this release point to already, where they hold the same images under another index (whose provenance

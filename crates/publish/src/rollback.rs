@@ -149,7 +149,7 @@ fn back(registry: &Registry, target: &ImageRef, tag: &TagPlan) -> Result<()> {
     let Some(before) = &tag.before else {
         return match registry.remove_tag(target, &tag.tag)? {
             Deletion::Deleted | Deletion::Absent => Ok(()),
-            Deletion::Unsupported => Err(Error::failed("the registry does not take tags away")),
+            Deletion::Unsupported => Err(Error::failed("the registry does not delete tags")),
         };
     };
     let old = registry.need_manifest(&target.without_reference().with_digest(before.clone()))?;

@@ -1,4 +1,4 @@
-//! The end of a publication: every tag is read once more, and what is not as it was put is mended. Another run may have put it, or taken it away,
+//! The end of a publication: every tag is read once more, and what is not as it was put is fixed. Another run may have put it, or taken it away,
 //! between our look and our put; a registry's cache may answer what was. What counts is what others will read.
 
 use std::collections::BTreeSet;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use semver::Version;
 
 use super::claim::Met;
+use super::order::Others;
 use super::plan::another_image;
 use super::put::{Putting, Stop, all};
 use super::read;
@@ -33,23 +34,17 @@ enum Found {
 /// What is read once for all services.
 struct Seen {
     met: Met,
-    /// Newer releases that have become whole since the plan.
-    came: BTreeSet<Version>,
+    /// Releases that stand whole.
+    whole: BTreeSet<Version>,
 }
 
 impl Putting<'_> {
     /// What is published in the end, by service.
     pub(super) fn settle(&self, published: Vec<Published>, met: Met) -> Result<Vec<Published>, Stop> {
         let services = &self.plan.services;
-        let existing = match &self.plan.order {
-            Some(_) => {
-                in_parallel(services, |service| self.late.tags(&service.source)).into_iter().collect::<Result<Vec<_>>>()?
-            }
-            None => vec![Vec::new(); services.len()],
-        };
-        let before: Vec<&[Tag]> = services.iter().map(|service| &service.existing[..]).collect();
-        let came = self.plan.order.as_ref().map(|order| &order.whole(&existing) - &order.whole(&before)).unwrap_or_default();
-        let seen = Seen { met, came };
+        let repositories: Vec<&ImageRef> = services.iter().map(|service| &service.source).collect();
+        let Others { existing, whole } = Others::read(self.plan.order.as_ref(), self.late, &repositories)?;
+        let seen = Seen { met, whole };
         let work: Vec<_> = services.iter().zip(published).zip(existing).collect();
         all(in_parallel(&work, |((service, published), existing)| self.settle_one(service, published, existing, &seen)))
     }
@@ -125,13 +120,13 @@ impl Putting<'_> {
             };
         }
         if !is_ours {
-            let holder = order.held_by(self.late, target, now, existing)?;
+            let holder = order.left_to(self.late, target, now, existing, &seen.whole)?;
             return Ok(holder.map_or_else(put, |newer| Found::Right(Step::HeldBy(newer))));
         }
-        let Some((newer, exact)) = order.newest_of(&tag.tag, &seen.came, existing) else {
+        let Some((newer, exact)) = order.newest_of(&tag.tag, &seen.whole, existing) else {
             return Ok(Found::Right(if matches!(tag.step, Step::HeldBy(_)) { Step::Keep } else { tag.step.clone() }));
         };
-        // Its run put this tag between our look and our put.
+        // Its run put this tag between our look and our put, or is about to.
         let theirs = self.late.manifest(&target.with_tag(exact.clone()))?;
         Ok(theirs.map_or(Found::Right(tag.step.clone()), |theirs| Found::Wrong(theirs, Step::HeldBy(newer))))
     }

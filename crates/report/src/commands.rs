@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::record::TaskRecord;
+use crate::step;
 use monoship_core::error::Error;
 use monoship_core::event::Status;
 
@@ -119,7 +120,10 @@ pub fn findings(tasks: &[TaskRecord], dockerfile: &Path) -> Vec<String> {
     let failed = tasks.iter().filter(|task| task.status == Status::Failed).map(|task| {
         let failure = task.failure.as_ref();
         let source = failure.and_then(|failure| failure.source.as_ref()).map(|source| (place(&source.file), Some(source.line)));
-        let step = failure.and_then(|failure| failure.step.as_deref()).map(|step| format!(" at {step}")).unwrap_or_default();
+        let step = failure
+            .and_then(|failure| failure.step.as_deref())
+            .map(|step| format!(" at {}", step::text(step)))
+            .unwrap_or_default();
         let said = failure.map_or_else(
             || task.why.clone(),
             |failure| [std::slice::from_ref(&failure.message), tail(&failure.log)].concat().join("\n"),

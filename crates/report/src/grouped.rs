@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::Show;
 use super::board::Board;
 use super::commands::{Annotation, Severity, end_group, group, inert};
-use super::plain::{SILENCE, ended, notice, step_ended};
+use super::plain::{SILENCE, ended, foreseen, notice, step_ended};
+use super::step;
 use super::style::Paint;
 use monoship_core::event::{Event, Level, Task};
 use monoship_core::text;
@@ -52,7 +53,7 @@ impl Groups {
 
     fn notice(&mut self, level: Level, task: Option<&Task>, message: &str, hint: Option<&str>) {
         if level == Level::Info {
-            for line in notice(level, task, message, hint, self.paint) {
+            for line in notice(level, task, message, hint, self.paint, None) {
                 self.write(&inert(&line));
             }
             return;
@@ -73,6 +74,12 @@ impl Show for Groups {
                 self.spoke.insert(task.clone(), now);
                 self.write(&inert(&format!("{task}: {}", text::clean(title))));
             }
+            Event::Foreseen { waiting, unchanged, usual } => {
+                if let Some(line) = foreseen(waiting, *unchanged, *usual) {
+                    self.write(&inert(&line));
+                }
+            }
+            Event::StepStarted { task, name, .. } => self.hold(task, &step::text(name)),
             Event::StepEnded { task, name, end, took, .. } => self.hold(task, &step_ended(name, end, *took, self.paint)),
             Event::Log { task, line } => self.hold(task, &format!("  {}", text::clean(line))),
             Event::Notice { level, task, message, hint } => self.notice(*level, task.as_ref(), message, hint.as_deref()),
@@ -82,7 +89,7 @@ impl Show for Groups {
                 self.release(task, &title);
                 self.spoke.remove(task);
             }
-            Event::StepStarted { .. } | Event::Doing { .. } | Event::Amount { .. } | Event::Raw { .. } => {}
+            Event::Called { .. } | Event::Doing { .. } | Event::Amount { .. } | Event::Raw { .. } => {}
         }
     }
 
@@ -93,12 +100,7 @@ impl Show for Groups {
             .iter()
             .filter_map(|running| {
                 let spoke = self.spoke.get(&running.task).copied().unwrap_or(running.since);
-                let line = format!(
-                    "{}: {} … still running after {}",
-                    running.task,
-                    running.what(),
-                    text::duration(running.elapsed(now))
-                );
+                let line = format!("{}: still running: {}", running.task, running.what(now, usize::MAX, ""));
                 (now.saturating_duration_since(spoke) >= SILENCE).then(|| (running.task.clone(), line))
             })
             .collect();
@@ -176,7 +178,7 @@ web: target web
 [api 1/2] RUN tsc … cached
   hm
 ::endgroup::
-web: target web … still running after 20.0s
+web: still running: target web
 ::group::web: unfinished
 \u{200b}  ::error::x
 ::endgroup::

@@ -278,7 +278,7 @@ fn status(status: Option<Status>) -> &'static str {
     match status {
         None => "🔜 to be built",
         Some(Status::Built) => "✅ built",
-        Some(Status::Skipped) => "⏭️ unchanged",
+        Some(Status::Unchanged) => "⏭️ unchanged",
         Some(Status::Done) => "✅ done",
         Some(Status::Failed) => "❌ failed",
         Some(Status::Cancelled) => "🚫 cancelled",
@@ -289,7 +289,7 @@ fn status(status: Option<Status>) -> &'static str {
 fn stage_status(ended: Status) -> &'static str {
     match ended {
         Status::Done | Status::Built => "✅ passed",
-        Status::Skipped => "⏭️ passed before",
+        Status::Unchanged => "⏭️ passed before",
         other => status(Some(other)),
     }
 }
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_whole_page_reads_well() {
-        let mut skipped = row("web", Status::Skipped);
+        let mut skipped = row("web", Status::Unchanged);
         (skipped.steps, skipped.took, skipped.bytes) = (None, None, (Some(1_000_000), None));
         let text = render(&summary(vec![row("api", Status::Built), skipped]), LIMIT);
         let expected = "\

@@ -11,9 +11,9 @@ use monoship_docker::layers::{Difference, LayerSummary, Place, Since, Summary, W
 /// Longer steps are cut: they are RUN lines of many commands.
 const STEP_COLUMNS: usize = 90;
 
-/// The text about an image; each list has at most `top` lines.
+/// The text about an image, for a terminal of so many columns; each list has at most `top` lines.
 #[must_use]
-pub fn text(image: &Summary, top: usize, paint: Paint) -> String {
+pub fn text(image: &Summary, top: usize, paint: Paint, columns: Option<usize>) -> String {
     let place = match image.place {
         Place::Engine => "in the engine",
         Place::Registry => "in the registry",
@@ -21,7 +21,7 @@ pub fn text(image: &Summary, top: usize, paint: Paint) -> String {
     let mut text = paint.strong(&image.image);
     let (packed, unpacked, layers) = (bytes(image.packed_bytes), bytes(image.unpacked_bytes), image.layers.len());
     let _ = writeln!(text, " {place}, {}: {packed} stored, {unpacked} unpacked, {layers} layers", image.platform);
-    text += &layers_by_size(image, paint);
+    text += &layers_by_size(image, paint, columns);
     let _ =
         writeln!(text, "\nwasted: {}", if image.wasted.is_empty() { "nothing".to_owned() } else { bytes(image.wasted_bytes) });
     list(&mut text, top, &by_lines(&image.wasted), |files| {
@@ -63,7 +63,7 @@ pub fn text(image: &Summary, top: usize, paint: Paint) -> String {
     text
 }
 
-fn layers_by_size(image: &Summary, paint: Paint) -> String {
+fn layers_by_size(image: &Summary, paint: Paint, columns: Option<usize>) -> String {
     let mut layers: Vec<&LayerSummary> = image.layers.iter().collect();
     layers.sort_by_key(|layer| std::cmp::Reverse((layer.packed_bytes, layer.unpacked_bytes)));
     let rows: Vec<Vec<String>> = layers
@@ -84,7 +84,7 @@ fn layers_by_size(image: &Summary, paint: Paint) -> String {
             ]
         })
         .collect();
-    aligned(&["stored", "unpacked", "files", "line", "step"], &rows, &[0, 1, 2], |_, column, cell| match column {
+    aligned(&["stored", "unpacked", "files", "line", "step"], &rows, &[0, 1, 2], columns, |_, column, cell| match column {
         3 => paint.faint(cell),
         _ => cell.to_owned(),
     })

@@ -4,6 +4,7 @@
 //! event only puts it on a channel, so no build waits for a terminal.
 
 mod board;
+pub mod closing;
 pub mod commands;
 pub mod error;
 mod grouped;
@@ -12,10 +13,12 @@ pub mod html;
 pub mod job_summary;
 pub mod layers;
 mod live;
+pub mod output;
 mod plain;
 pub mod record;
 pub mod results;
 pub mod stats;
+pub mod step;
 mod style;
 pub mod summary;
 
@@ -26,7 +29,8 @@ use std::time::{Duration, Instant};
 
 use monoship_core::event::{Event, Events};
 
-pub use style::{Mode, Paint, Progress, Style, colour};
+pub use live::{Signals, columns, columns_of_output};
+pub use style::{Mode, Paint, Progress, Style, Terminal, colour};
 
 /// How often the live display is redrawn, and how often plain output looks for tasks that have fallen silent.
 const FRAME: Duration = Duration::from_millis(100);
@@ -53,14 +57,14 @@ trait Show {
 }
 
 impl Reporter {
-    /// Starts showing events as `look` says. `out` is standard error, except in tests; the live display draws on the terminal
+    /// Starts showing events as `style` says. `out` is standard error, except in tests; the live display draws on the terminal
     /// that standard error is.
     #[must_use]
-    pub fn start(look: Style, out: impl Write + Send + 'static) -> Self {
-        match look.mode {
-            Mode::Live => Self::with(move || Box::new(live::Live::on_stderr(look.paint))),
-            Mode::Grouped => Self::with(move || Box::new(grouped::Groups::new(look.paint, Box::new(out)))),
-            mode => Self::with(move || Box::new(plain::Lines::new(mode, look.paint, Box::new(out)))),
+    pub fn start(style: Style, out: impl Write + Send + 'static) -> Self {
+        match style.mode {
+            Mode::Live => Self::with(move || Box::new(live::Live::on_stderr(style.paint, style.terminal))),
+            Mode::Grouped => Self::with(move || Box::new(grouped::Groups::new(style.paint, Box::new(out)))),
+            mode => Self::with(move || Box::new(plain::Lines::new(mode, style.paint, live::columns(), Box::new(out)))),
         }
     }
 

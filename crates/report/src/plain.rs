@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Show;
 use super::board::Board;
+use super::step;
 use super::style::{Mode, Paint};
 use monoship_core::event::{Event, Level, Status, StepEnd, Task};
 use monoship_core::name::Digest;
@@ -21,6 +22,8 @@ pub(super) const SILENCE: Duration = Duration::from_secs(20);
 pub(super) struct Lines {
     mode: Mode,
     paint: Paint,
+    /// The terminal's, where it is one.
+    columns: Option<usize>,
     out: Box<dyn Write + Send>,
     board: Board,
     name_columns: usize,
@@ -29,8 +32,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(mode: Mode, paint: Paint, out: Box<dyn Write + Send>) -> Self {
-        Self { mode, paint, out, board: Board::default(), name_columns: NAME_COLUMNS, spoke: BTreeMap::new() }
+    pub(super) fn new(mode: Mode, paint: Paint, columns: Option<usize>, out: Box<dyn Write + Send>) -> Self {
+        Self { mode, paint, columns, out, board: Board::default(), name_columns: NAME_COLUMNS, spoke: BTreeMap::new() }
     }
 
     fn write(&mut self, line: &str) {
@@ -49,14 +52,21 @@ impl Lines {
     fn plain(&mut self, now: Instant, event: &Event, steps: (usize, usize)) {
         match event {
             Event::Started { task, title } => self.say(now, task, &text::clean(title)),
-            Event::StepStarted { .. } | Event::Doing { .. } | Event::Amount { .. } | Event::Raw { .. } => {}
+            Event::Foreseen { waiting, unchanged, usual } => {
+                if let Some(line) = foreseen(waiting, *unchanged, *usual) {
+                    self.write(&line);
+                }
+            }
+            Event::Called { task, log, .. } => self.say(now, task, &format!("the whole command and its output: {log}")),
+            Event::StepStarted { task, name, .. } => self.say(now, task, &step::text(name)),
+            Event::Doing { .. } | Event::Amount { .. } | Event::Raw { .. } => {}
             Event::StepEnded { task, name, end, took, .. } => {
                 let line = step_ended(name, end, *took, self.paint);
                 self.say(now, task, &line);
             }
             Event::Log { task, line } => self.say(now, task, &format!("  {}", text::clean(line))),
             Event::Notice { level, task, message, hint } => {
-                for line in notice(*level, task.as_ref(), message, hint.as_deref(), self.paint) {
+                for line in notice(*level, task.as_ref(), message, hint.as_deref(), self.paint, self.columns) {
                     self.write(&line);
                 }
             }
@@ -71,7 +81,7 @@ impl Lines {
     fn quiet(&mut self, event: &Event) {
         match event {
             Event::Notice { level: Level::Warning, task, message, hint } => {
-                for line in notice(Level::Warning, task.as_ref(), message, hint.as_deref(), self.paint) {
+                for line in notice(Level::Warning, task.as_ref(), message, hint.as_deref(), self.paint, self.columns) {
                     self.write(&line);
                 }
             }
@@ -122,9 +132,8 @@ impl Show for Lines {
             let spoke = |task: &Task, since: Instant| self.spoke.get(task).copied().unwrap_or(since);
             let silent =
                 self.board.running().iter().filter(|r| now.saturating_duration_since(spoke(&r.task, r.since)) >= SILENCE);
-            let lines: Vec<_> = silent
-                .map(|r| (r.task.clone(), format!("{} … still running after {}", r.what(), text::duration(r.elapsed(now)))))
-                .collect();
+            let lines: Vec<_> =
+                silent.map(|r| (r.task.clone(), format!("still running: {}", r.what(now, usize::MAX, "")))).collect();
             for (task, line) in lines {
                 self.say(now, &task, &line);
             }
@@ -137,21 +146,39 @@ impl Show for Lines {
     }
 }
 
-/// `[api 2/4] RUN tsc … 1.2s`.
+/// `[api 2/4] … 1.2s` of a step that was named as it began; one that came from a cache is named now.
 pub(super) fn step_ended(name: &str, end: &StepEnd, took: Duration, paint: Paint) -> String {
-    let end = match end {
-        StepEnd::Cached => paint.good("cached"),
-        StepEnd::Ran => text::duration(took),
-        StepEnd::Failed(error) => format!("{}: {}", paint.bad("failed"), text::clean(error)),
-    };
-    format!("{} … {end}", text::clean(name))
+    match end {
+        StepEnd::Cached => format!("{} … {}", step::text(name), paint.good("cached")),
+        StepEnd::Ran => format!("{} … {}", step::label(name), text::duration(took)),
+        StepEnd::Failed(error) => format!("{} … {}: {}", step::label(name), paint.bad("failed"), short_message(error)),
+    }
+}
+
+/// BuildKit repeats the whole command in its message, and the step's name has it already.
+pub(super) fn short_message(message: &str) -> String {
+    let end = message.starts_with("process \"").then(|| message.rsplit_once("did not complete successfully: ")).flatten();
+    text::clean(end.map_or(message, |(_, end)| end))
+}
+
+/// `to build: api, web; 2 unchanged; usually 35s`; nothing where nothing is built.
+pub(super) fn foreseen(waiting: &[Task], unchanged: usize, usual: Option<Duration>) -> Option<String> {
+    if waiting.is_empty() {
+        return None;
+    }
+    let names: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+    let mut line = format!("to build: {}", names.join(", "));
+    if unchanged > 0 {
+        line = format!("{line}; {unchanged} unchanged");
+    }
+    Some(usual.map_or(line.clone(), |usual| format!("{line}; usually {}", text::about(usual))))
 }
 
 /// A sign for how a task ended, readable without colour.
 pub(super) fn mark(status: Status, paint: Paint) -> String {
     match status {
         Status::Built | Status::Done => paint.good("✓"),
-        Status::Skipped => paint.faint("="),
+        Status::Unchanged => paint.faint("="),
         Status::Failed => paint.bad("✗"),
         Status::Cancelled | Status::NotRun => paint.warning("-"),
     }
@@ -161,7 +188,7 @@ pub(super) fn mark(status: Status, paint: Paint) -> String {
 pub(super) fn word(status: Status) -> &'static str {
     match status {
         Status::Built => "built",
-        Status::Skipped => "unchanged",
+        Status::Unchanged => "unchanged",
         Status::Done => "done",
         Status::Failed => "failed",
         Status::Cancelled => "cancelled",
@@ -169,17 +196,11 @@ pub(super) fn word(status: Status) -> &'static str {
     }
 }
 
-/// A step as it is told where room is short: what it does, without the mounts that it does it with, on one line.
-pub(super) fn step_text(name: &str) -> String {
-    let words = name.split_whitespace().filter(|word| !word.starts_with("--mount="));
-    text::clean(&words.collect::<Vec<_>>().join(" "))
-}
-
 /// The word in the colour of its sign.
 pub(super) fn painted_word(status: Status, text: &str, paint: Paint) -> String {
     match status {
         Status::Built | Status::Done => paint.good(text),
-        Status::Skipped => paint.faint(text),
+        Status::Unchanged => paint.faint(text),
         Status::Failed => paint.bad(text),
         Status::Cancelled | Status::NotRun => paint.warning(text),
     }
@@ -191,23 +212,42 @@ pub(super) fn ended(status: Status, took: Duration, digest: Option<&Digest>, ste
     let time = match status {
         Status::Built | Status::Done => format!(" in {}", text::duration(took)),
         Status::Failed | Status::Cancelled => format!(" after {}", text::duration(took)),
-        Status::Skipped | Status::NotRun => String::new(),
+        Status::Unchanged | Status::NotRun => String::new(),
     };
     let cached = if steps.1 > 0 { format!(", {} of {} steps cached", steps.0, steps.1) } else { String::new() };
     let digest = digest.map(|digest| paint.faint(&format!(", sha256:{}", digest.short()))).unwrap_or_default();
     format!("{word}{time}{cached}{digest}")
 }
 
-/// A notice and its hint, a line each.
-pub(super) fn notice(level: Level, task: Option<&Task>, message: &str, hint: Option<&str>, paint: Paint) -> Vec<String> {
+/// A notice and its hint, a line each, or as many as they take on so many columns.
+pub(super) fn notice(
+    level: Level,
+    task: Option<&Task>,
+    message: &str,
+    hint: Option<&str>,
+    paint: Paint,
+    columns: Option<usize>,
+) -> Vec<String> {
     let label = match level {
-        Level::Info => paint.strong("note:"),
-        Level::Warning => paint.warning("warning:"),
+        Level::Info => ("note:", paint.strong("note:")),
+        Level::Warning => ("warning:", paint.warning("warning:")),
     };
     let about = task.map(|task| format!("{task}: ")).unwrap_or_default();
-    let mut lines = vec![format!("{label} {about}{}", text::clean(message))];
-    lines.extend(hint.map(|hint| format!("{} {}", paint.hint("hint:"), text::clean(hint))));
+    let mut lines = labelled(label, &format!("{about}{}", text::clean(message)), columns);
+    if let Some(hint) = hint {
+        lines.extend(labelled(("hint:", paint.hint("hint:")), &text::clean(hint), columns));
+    }
     lines
+}
+
+/// A label, plain and as it is shown, and a text beside it, which goes on below where it is longer than the terminal is wide.
+pub(super) fn labelled((label, shown): (&str, String), said: &str, columns: Option<usize>) -> Vec<String> {
+    let Some(room) = columns.and_then(|columns| columns.checked_sub(label.len() + 2)).filter(|room| *room >= 20) else {
+        return vec![format!("{shown} {said}")];
+    };
+    let indent = " ".repeat(label.len());
+    let lines = text::wrapped(said, room).into_iter().enumerate();
+    lines.map(|(at, line)| if at == 0 { format!("{shown} {line}") } else { format!("{indent} {line}") }).collect()
 }
 
 #[cfg(test)]

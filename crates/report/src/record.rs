@@ -18,7 +18,7 @@ pub use ended::Ended;
 pub use history::History;
 pub use logs::Logs;
 pub use passed::Passed;
-pub use run::{GateRecord, Missed, Outcome, RunRecord, TaskRecord, TierRecord};
+pub use run::{GateRecord, Missed, NodeRecord, Outcome, RunRecord, TaskRecord, TierRecord};
 pub use runs::{Keep, Run, RunId, Runs};
 pub use state::{ServiceRecord, State};
 pub use unfinished::Unfinished;

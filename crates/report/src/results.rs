@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::TaskRecord;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
-use monoship_core::name::{Digest, Fingerprint, ServiceName, Tag, sha256_hex};
+use monoship_core::name::{Digest, Fingerprint, Platform, ServiceName, Tag, sha256_hex};
 use monoship_core::secret::mask_json;
 
 /// Grows when a field's meaning changes; another version is refused.
@@ -37,6 +37,9 @@ pub struct Planned {
     pub present: Option<Digest>,
     /// Why it is built, or is not.
     pub why: String,
+    /// The platforms that are built apart, each by a job of its own where the plan was asked for that, and joined by the last one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Platform>,
 }
 
 /// What a service's job hands on.
@@ -47,6 +50,9 @@ pub struct ServiceFile {
     pub commit: String,
     /// The service.
     pub service: ServiceName,
+    /// The platform, of a job that built for one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
     /// Its inputs, as the job saw them: they must be the plan's.
     pub fingerprint: Fingerprint,
     /// Which attempt of the run this is, from 1; a later one replaces an earlier one.
@@ -80,7 +86,7 @@ fn seal(content: &impl Serialize) -> Vec<u8> {
 
 fn unseal<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let refused = |why: &str| {
-        Error::failed(format!("this result is not whole: {why}")).at(path, None).hint("run the job that made it again")
+        Error::failed(format!("this result is incomplete: {why}")).at(path, None).hint("run the job that made it again")
     };
     let text = read_text(path)?;
     let sealed: Sealed = serde_json::from_str(&text).map_err(|e| refused("it is not JSON of a result").source(e))?;
@@ -152,29 +158,34 @@ impl PlanFile {
 }
 
 impl ServiceFile {
-    /// Writes it into `dir`, as `service-<service>.json`: a service may be called `plan`.
+    /// Writes it into `dir`, as `service-<service>.json`, since a service may be called `plan`, or `service-<service>@<platform>.json`.
     ///
     /// # Errors
     /// When the folder cannot be written.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
-        let path = dir.join(format!("service-{}.json", self.service));
+        let platform = self.platform.as_ref().map(|platform| platform.scope_suffix().replacen('-', "@", 1));
+        let path = dir.join(format!("service-{}{}.json", self.service, platform.unwrap_or_default()));
         write_atomically(&path, &seal(self))?;
         Ok(path)
     }
 }
 
-/// Reads every service's file under `dir` (an artifact may have a folder of its own) and holds it against the plan. Of several attempts
+/// The results of a service's jobs: of its one job, or by platform.
+pub type Results = BTreeMap<Option<Platform>, ServiceFile>;
+
+/// Reads every service's files under `dir` (an artifact may have a folder of its own) and holds it against the plan. Of several attempts
 /// the latest counts.
 ///
 /// # Errors
 /// A file that is not whole or not of this plan.
-pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, ServiceFile>> {
-    let mut latest: BTreeMap<ServiceName, ServiceFile> = BTreeMap::new();
+pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, Results>> {
+    let mut latest: BTreeMap<ServiceName, Results> = BTreeMap::new();
     for path in files(dir)? {
         let file: ServiceFile = unseal(&path)?;
         plan.fits(&file.service, &file.commit, &file.fingerprint).map_err(|error| error.at(path, None))?;
-        if latest.get(&file.service).is_none_or(|there| file.attempt > there.attempt) {
-            latest.insert(file.service.clone(), file);
+        let of_service = latest.entry(file.service.clone()).or_default();
+        if of_service.get(&file.platform).is_none_or(|there| file.attempt > there.attempt) {
+            of_service.insert(file.platform.clone(), file);
         }
     }
     Ok(latest)

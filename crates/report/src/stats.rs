@@ -3,24 +3,26 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::plain::step_text;
+use super::step;
 use super::style::Paint;
 use super::summary::aligned;
-use crate::record::stats::{ServiceStats, StageStats, Stats, StepStats, TierStats, Times};
+use crate::record::stats::{KindStats, NodeStats, ServiceStats, StageStats, Stats, StepStats, TierStats};
 use monoship_core::text::{self, counted};
 
 /// A step's name is cut to this many columns, so that the table fits a usual terminal.
 const STEP_COLUMNS: usize = 64;
 
-/// The whole report.
+/// The whole report, for a terminal of so many columns.
 #[must_use]
-pub fn text(stats: &Stats, paint: Paint) -> String {
+pub fn text(stats: &Stats, paint: Paint, columns: Option<usize>) -> String {
     let mut shown = overview(stats);
     let tables = [
-        ("services", services(&stats.services)),
-        ("stages", stages(&stats.stages)),
-        ("slowest steps", steps(&stats.steps)),
-        ("cache tiers", tiers(&stats.tiers)),
+        ("runs", kinds(&stats.kinds, columns)),
+        ("services", services(&stats.services, columns)),
+        ("stages", stages(&stats.stages, columns)),
+        ("nodes", nodes(&stats.nodes, columns)),
+        ("slowest steps", steps(&stats.steps, columns)),
+        ("cache tiers", tiers(&stats.tiers, columns)),
     ];
     for (title, table) in tables {
         if !table.is_empty() {
@@ -46,13 +48,6 @@ fn overview(stats: &Stats) -> String {
     if !problems.is_empty() {
         let _ = write!(shown, " ({})", problems.join(", "));
     }
-    if stats.total.count > 0 {
-        let Times { median, p90, .. } = stats.total;
-        let _ = write!(shown, "; one takes {}, nine in ten at most {}", time(median), time(p90));
-        if let Some(trend) = stats.total.trend {
-            let _ = write!(shown, ", {} lately", trend_text(trend));
-        }
-    }
     shown.push('\n');
     if stats.damaged + stats.newer > 0 {
         let _ = writeln!(shown, "not counted: {} damaged, {} of a newer version", counted(stats.damaged, "line"), stats.newer);
@@ -60,7 +55,7 @@ fn overview(stats: &Stats) -> String {
     shown
 }
 
-fn services(services: &[ServiceStats]) -> String {
+fn services(services: &[ServiceStats], columns: Option<usize>) -> String {
     let rows = services.iter().map(|service| {
         vec![
             service.service.clone(),
@@ -76,32 +71,53 @@ fn services(services: &[ServiceStats]) -> String {
         ]
     });
     let head = ["service", "built", "unchanged", "failed", "median", "p90", "trend", "cached", "size", "saved by skipping"];
-    table(&head, &rows.collect::<Vec<_>>(), &[1, 2, 3, 4, 5, 6, 7, 8, 9])
+    table(&head, &rows.collect::<Vec<_>>(), &[1, 2, 3, 4, 5, 6, 7, 8, 9], columns)
 }
 
-fn stages(stages: &[StageStats]) -> String {
+fn kinds(kinds: &[KindStats], columns: Option<usize>) -> String {
+    let rows = kinds.iter().map(|KindStats { kind, took }| {
+        let trend = took.trend.map(signed_percent).unwrap_or_default();
+        vec![kind.clone(), took.count.to_string(), time(took.median), time(took.p90), trend]
+    });
+    table(&["run", "ran", "median", "p90", "trend"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4], columns)
+}
+
+fn stages(stages: &[StageStats], columns: Option<usize>) -> String {
     let rows = stages.iter().map(|StageStats { stage, took }| {
         let trend = took.trend.map(signed_percent).unwrap_or_default();
         vec![stage.clone(), took.count.to_string(), time(took.median), time(took.p90), trend]
     });
-    table(&["stage", "ran", "median", "p90", "trend"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4])
+    table(&["stage", "ran", "median", "p90", "trend"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4], columns)
 }
 
-fn steps(steps: &[StepStats]) -> String {
+fn nodes(nodes: &[NodeStats], columns: Option<usize>) -> String {
+    let rows = nodes.iter().map(|NodeStats { node, built, failed, hit_rate }| {
+        let (rate, trend) = (hit_rate.map(percent).unwrap_or_default(), built.trend.map(signed_percent).unwrap_or_default());
+        vec![node.clone(), built.count.to_string(), number(*failed), time(built.median), time(built.p90), trend, rate]
+    });
+    table(
+        &["node", "built", "failed", "median", "p90", "trend", "cached"],
+        &rows.collect::<Vec<_>>(),
+        &[1, 2, 3, 4, 5, 6],
+        columns,
+    )
+}
+
+fn steps(steps: &[StepStats], columns: Option<usize>) -> String {
     let rows = steps.iter().map(|step| {
+        let of = if step.name.contains(&format!("[{}", step.task)) { String::new() } else { format!(" ({})", step.task) };
         vec![
-            text::fit(&step_text(&step.name), STEP_COLUMNS),
-            step.task.clone(),
             step.ran.count.to_string(),
             time(step.ran.median),
             time(step.ran.p90),
             time(step.total),
+            step::fit(&step.name, STEP_COLUMNS) + &of,
         ]
     });
-    table(&["step", "of", "ran", "median", "p90", "together"], &rows.collect::<Vec<_>>(), &[2, 3, 4, 5])
+    table(&["ran", "median", "p90", "together", "step"], &rows.collect::<Vec<_>>(), &[0, 1, 2, 3], columns)
 }
 
-fn tiers(tiers: &[TierStats]) -> String {
+fn tiers(tiers: &[TierStats], columns: Option<usize>) -> String {
     let rows = tiers.iter().map(|tier| {
         let verdicts: Vec<String> = tier.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).collect();
         // A tier that was only written, or read in vain, has costs and no hits.
@@ -116,11 +132,11 @@ fn tiers(tiers: &[TierStats]) -> String {
             verdicts.join(", "),
         ]
     });
-    table(&["tier", "cached", "reading", "writing", "saved", "verdicts"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4])
+    table(&["tier", "cached", "reading", "writing", "saved", "verdicts"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4], columns)
 }
 
-fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
-    if rows.is_empty() { String::new() } else { aligned(head, rows, right, |_, _, cell| cell.to_owned()) }
+fn table(head: &[&str], rows: &[Vec<String>], right: &[usize], columns: Option<usize>) -> String {
+    if rows.is_empty() { String::new() } else { aligned(head, rows, right, columns, |_, _, cell| cell.to_owned()) }
 }
 
 fn time(ms: u64) -> String {
@@ -139,14 +155,6 @@ fn signed_percent(share: f64) -> String {
     format!("{:+.0} %", share * 100.0)
 }
 
-fn trend_text(trend: f64) -> String {
-    match trend {
-        trend if trend >= 0.005 => format!("{} slower", percent(trend)),
-        trend if trend <= -0.005 => format!("{} faster", percent(-trend)),
-        _ => "unchanged".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,10 +163,15 @@ mod tests {
 
     #[test]
     fn statistics_read_as_tables_that_line_up() {
-        let shown = text(&stats::summarise(&Read { runs: (0..100).map(run).collect(), damaged: 1, newer: 0 }), Paint::PLAIN);
+        let shown =
+            text(&stats::summarise(&Read { runs: (0..100).map(run).collect(), damaged: 1, newer: 0 }), Paint::PLAIN, None);
         let expected = "\
-100 runs since 2023-11-14 (4 failed); one takes 10.4s, nine in ten at most 10.8s, 1 % slower lately
+100 runs since 2023-11-14 (4 failed)
 not counted: 1 line damaged, 0 of a newer version
+
+runs
+run               ran  median    p90  trend
+build, 1 service   96   10.4s  10.8s   +1 %
 
 services
 service    built  unchanged  median   p90  trend  cached    size  saved by skipping
@@ -168,8 +181,8 @@ api           25         75    9.4s  9.8s   +0 %    83 %  142 MB            11m 
 web           25         75    9.4s  9.8s   +0 %    83 %  142 MB            11m 45s
 
 slowest steps
-step                                                     of         ran  median   p90  together
-[scheduler-build 3/4] RUN pnpm --filter scheduler build  scheduler   25    6.5s  6.9s    2m 43s
+ran  median   p90  together  step
+ 25    6.5s  6.9s    2m 43s  [scheduler-build 3/4] RUN pnpm --filter scheduler build
 ";
         assert!(shown.starts_with(expected), "{shown}");
         let tiers = "\
@@ -183,6 +196,6 @@ registry    83 %    30.0s   2m 30s  ≥ 0.0s  used 100
 
     #[test]
     fn an_empty_history_says_how_to_begin_one() {
-        assert!(text(&stats::summarise(&Read::default()), Paint::PLAIN).starts_with("no runs are recorded yet"));
+        assert!(text(&stats::summarise(&Read::default()), Paint::PLAIN, None).starts_with("no runs are recorded yet"));
     }
 }

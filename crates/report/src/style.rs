@@ -1,5 +1,6 @@
 //! How output looks: which display, and whether with colour. Pure functions of the flags and the environment.
 
+use super::live::Signals;
 use monoship_core::env::Env;
 
 /// How progress is shown: what `--progress` takes.
@@ -39,6 +40,37 @@ pub struct Style {
     pub mode: Mode,
     /// In which colours.
     pub paint: Paint,
+    /// What the terminal knows, where it is one.
+    pub terminal: Terminal,
+}
+
+/// What a terminal does that not every terminal does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terminal {
+    /// It divides lines anew as its width changes.
+    pub reflows: bool,
+    /// It shows a title or progress of its own.
+    pub signals: Signals,
+}
+
+impl Terminal {
+    /// What is known of a terminal by its variables. Most divide lines anew; xterm, screen and the Linux console cut them. Progress is told to
+    /// those that cargo tells of it (its `term.progress.term-integration`).
+    #[must_use]
+    pub fn of(env: &Env) -> Self {
+        let term = env.get("TERM").unwrap_or_default();
+        let inside = env.get("TMUX").is_some();
+        let cuts = !inside && (env.get("XTERM_VERSION").is_some() || env.get("STY").is_some() || term == "linux");
+        let has_title =
+            ["xterm", "tmux", "screen", "alacritty", "foot", "rxvt", "wezterm"].iter().any(|name| term.starts_with(name));
+        let is_program = |name: &str| env.get("TERM_PROGRAM").is_some_and(|program| program.eq_ignore_ascii_case(name));
+        let progress = env.get("ConEmuANSI") == Some("ON")
+            || env.get("WT_SESSION").is_some()
+            || is_program("WezTerm")
+            || is_program("ghostty")
+            || (is_program("iTerm.app") && env.get("TERM_FEATURES").is_some_and(|features| features.contains('P')));
+        Self { reflows: !cuts, signals: Signals { title: has_title, progress: progress && !inside } }
+    }
 }
 
 impl Style {
@@ -53,7 +85,7 @@ impl Style {
             Progress::Quiet => Mode::Quiet,
             Progress::RawJson => Mode::RawJson,
         };
-        Self { mode, paint: Paint { colour: colour(env, env.stderr_is_terminal) } }
+        Self { mode, paint: Paint { colour: colour(env, env.stderr_is_terminal) }, terminal: Terminal::of(env) }
     }
 }
 
@@ -159,6 +191,20 @@ mod tests {
         assert!(!colour(&env(false, &[("CLICOLOR_FORCE", "0")]), false));
         assert!(!colour(&env(true, &[("CLICOLOR", "0")]), true));
         assert!(!colour(&env(true, &[("TERM", "dumb")]), true));
+    }
+
+    #[test]
+    fn a_terminal_is_told_only_what_it_is_known_to_understand() {
+        let of = |vars: &[(&str, &str)]| Terminal::of(&env(true, vars));
+        let xterm = of(&[("TERM", "xterm-256color"), ("XTERM_VERSION", "XTerm(390)")]);
+        assert_eq!(xterm, Terminal { reflows: false, signals: Signals { title: true, progress: false } });
+        let wezterm = [("TERM", "xterm-256color"), ("TERM_PROGRAM", "WezTerm")];
+        assert_eq!(of(&wezterm), Terminal { reflows: true, signals: Signals { title: true, progress: true } });
+        let inside = [wezterm.as_slice(), &[("TMUX", "/tmp/tmux-0/default,1,0")]].concat();
+        assert_eq!(of(&inside), Terminal { reflows: true, signals: Signals { title: true, progress: false } });
+        assert_eq!(of(&[("TERM", "linux")]), Terminal::default());
+        assert!(of(&[("TERM_PROGRAM", "iTerm.app"), ("TERM_FEATURES", "T3LrMSc7UUw9Ts3BFGsSyHNoSxFP")]).signals.progress);
+        assert!(!of(&[("TERM_PROGRAM", "iTerm.app")]).signals.progress);
     }
 
     #[test]

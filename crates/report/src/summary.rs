@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::plain::{mark, painted_word, word};
+use super::plain::{mark, painted_word, short_message, word};
+use super::step;
 use super::style::Paint;
 use crate::record::{GateRecord, TaskRecord};
 use monoship_core::event::{Stage, Status, Task};
@@ -16,18 +17,45 @@ use monoship_docker::rawjson::Failure;
 /// How many of a failed step's last log lines are shown; the rest is in the log.
 const LOG_LINES: usize = 20;
 
+/// A last column that has less room than this stands below its row.
+const LAST_COLUMNS: usize = 24;
+
+/// As much of a failed step's command is shown in the headline; the Dockerfile's lines follow.
+const STEP_COLUMNS: usize = 100;
+
 /// A table's cells, aligned; the last column is not padded. A column that is empty all the way down is left out. `right` says
 /// which columns hold numbers; `paint` colours a padded cell by its row (counted without the head) and column.
+///
+/// On a terminal of so many columns the last cell goes on below itself, divided between words, where there is room for that; on a narrow one it
+/// has lines of its own below the row. Where even the others have no room, the furthest of them are left out: nothing is broken.
 #[must_use]
-pub fn aligned(head: &[&str], rows: &[Vec<String>], right: &[usize], paint: impl Fn(usize, usize, &str) -> String) -> String {
+pub fn aligned(
+    head: &[&str],
+    rows: &[Vec<String>],
+    right: &[usize],
+    columns: Option<usize>,
+    paint: impl Fn(usize, usize, &str) -> String,
+) -> String {
     let cell = |row: usize, column: usize| rows[row].get(column).map_or("", String::as_str);
-    let used: Vec<usize> = (0..head.len()).filter(|column| (0..rows.len()).any(|row| !cell(row, *column).is_empty())).collect();
-    let widths: Vec<usize> = used
-        .iter()
-        .map(|column| {
-            (0..rows.len()).map(|row| text::width(cell(row, *column))).max().unwrap_or(0).max(text::width(head[*column]))
-        })
-        .collect();
+    let mut used: Vec<usize> =
+        (0..head.len()).filter(|column| (0..rows.len()).any(|row| !cell(row, *column).is_empty())).collect();
+    let width_of = |column: usize| {
+        (0..rows.len()).map(|row| text::width(cell(row, column))).max().unwrap_or(0).max(text::width(head[column]))
+    };
+    while let Some(columns) = columns
+        && used.len() > 2
+    {
+        // Text at the end has lines of its own where it must; a number has not.
+        let last = used[used.len() - 1];
+        let is_text = !right.contains(&last);
+        let fixed = if is_text { &used[..used.len() - 1] } else { &used[..] };
+        let head = if is_text { text::width(head[last]) + 2 } else { 0 };
+        if fixed.iter().map(|column| width_of(*column) + 2).sum::<usize>() + head <= columns + 2 {
+            break;
+        }
+        used.remove(if is_text { used.len() - 2 } else { used.len() - 1 });
+    }
+    let widths: Vec<usize> = used.iter().map(|column| width_of(*column)).collect();
     let mut table = String::new();
     let padded = |place: usize, content: &str| {
         if right.contains(&used[place]) {
@@ -40,16 +68,35 @@ pub fn aligned(head: &[&str], rows: &[Vec<String>], right: &[usize], paint: impl
     };
     let heads: Vec<String> = (0..used.len()).map(|place| padded(place, head[used[place]])).collect();
     let _ = writeln!(table, "{}", heads.join("  ").trim_end());
+    let before: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
+    let room = columns.map(|columns| columns.saturating_sub(before + 1));
     for row in 0..rows.len() {
-        let cells = (0..used.len()).map(|place| paint(row, used[place], &padded(place, cell(row, used[place]))));
-        let _ = writeln!(table, "{}", cells.collect::<Vec<_>>().join("  ").trim_end());
+        let last = used.len() - 1;
+        let said = padded(last, cell(row, used[last]));
+        let mut cells: Vec<String> =
+            (0..last).map(|place| paint(row, used[place], &padded(place, cell(row, used[place])))).collect();
+        let (indent, lines) = match (room, columns) {
+            (Some(room), _) if text::width(&said) > room && room >= LAST_COLUMNS && !right.contains(&used[last]) => {
+                (before, text::wrapped(&said, room))
+            }
+            (Some(room), Some(columns)) if text::width(&said) > room && !right.contains(&used[last]) => {
+                (2, [vec![String::new()], text::wrapped(&said, columns.saturating_sub(3))].concat())
+            }
+            _ => (before, vec![said]),
+        };
+        let mut lines = lines.into_iter().map(|line| paint(row, used[last], &line));
+        cells.extend(lines.next());
+        let _ = writeln!(table, "{}", cells.join("  ").trim_end());
+        for line in lines {
+            let _ = writeln!(table, "{:indent$}{line}", "");
+        }
     }
     table
 }
 
 /// The outcome table: one row for each image and for whatever else did not simply succeed.
 #[must_use]
-pub fn table(tasks: &[TaskRecord], paint: Paint) -> String {
+pub fn table(tasks: &[TaskRecord], paint: Paint, columns: Option<usize>) -> String {
     let shown: Vec<&TaskRecord> = tasks.iter().filter(|task| is_shown(task)).collect();
     if shown.is_empty() {
         return String::new();
@@ -65,10 +112,10 @@ pub fn table(tasks: &[TaskRecord], paint: Paint) -> String {
             cells
         })
         .collect();
-    let mut head = vec!["service", "status", "cached", "time", "size", "digest", "why"];
+    let mut head = vec!["service", "status", "cached", "time", "size", "digest", "node", "why"];
     head.splice(2..2, stages.iter().map(monoship_core::name::StageName::as_str));
     let after = 2 + stages.len();
-    aligned(&head, &rows, &[after, after + 1, after + 2], |row, column, cell| match column {
+    aligned(&head, &rows, &[after, after + 1, after + 2], columns, |row, column, cell| match column {
         0 => paint.strong(cell),
         1 => painted_word(shown[row].status, cell, paint),
         at if at < after => result(shown[row], &stages[at - 2]).map_or_else(|| cell.to_owned(), |s| painted_word(s, cell, paint)),
@@ -104,7 +151,7 @@ pub fn stage_of<'t>(tasks: &'t [TaskRecord], service: &TaskRecord, stage: &Stage
 pub fn stage_word(status: Status) -> &'static str {
     match status {
         Status::Done | Status::Built => "passed",
-        Status::Skipped => "passed before",
+        Status::Unchanged => "passed before",
         other => word(other),
     }
 }
@@ -115,12 +162,12 @@ fn is_shown(task: &TaskRecord) -> bool {
     match &task.task {
         Task::Base | Task::Service(_) | Task::Stage(Stage { service: None, .. }) => true,
         Task::Stage(_) => false,
-        _ => !matches!(task.status, Status::Done | Status::Skipped),
+        _ => !matches!(task.status, Status::Done | Status::Unchanged),
     }
 }
 
 fn row(task: &TaskRecord) -> Vec<String> {
-    let ran = !matches!(task.status, Status::Skipped | Status::NotRun);
+    let ran = !matches!(task.status, Status::Unchanged | Status::NotRun);
     vec![
         task.task.to_string(),
         word(task.status).to_owned(),
@@ -128,8 +175,27 @@ fn row(task: &TaskRecord) -> Vec<String> {
         if ran { text::duration(task.took()) } else { String::new() },
         task.size.map(text::bytes).unwrap_or_default(),
         task.digest.as_ref().map(|digest| format!("sha256:{}", digest.short())).unwrap_or_default(),
+        nodes(task),
         text::clean(&task.why),
     ]
+}
+
+/// The nodes of a fleet that built a task.
+pub(crate) fn nodes(task: &TaskRecord) -> String {
+    let mut names: Vec<&str> = task.nodes.iter().map(|node| node.builder.as_str()).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+/// What went elsewhere than to the node it was meant for, a line each, with why.
+#[must_use]
+pub fn moves(tasks: &[TaskRecord], paint: Paint) -> String {
+    let lines = tasks.iter().flat_map(|task| task.nodes.iter().map(move |node| (task, node)));
+    let lines = lines.flat_map(|(task, node)| node.moved.iter().map(move |moved| (task, node, moved)));
+    let lines = lines.map(|(task, node, (from, why))| {
+        format!("{} {} went from {from} to {}: {}\n", paint.faint("moved:"), task.task, node.builder, text::clean(why))
+    });
+    lines.collect()
 }
 
 /// For each task that executed something, the first step that no cache had, and what of its inputs explains it; a line for all that have the
@@ -166,7 +232,7 @@ pub fn gates(gates: &[GateRecord], paint: Paint) -> String {
 /// `3 built, 1 unchanged, 1 failed in 34.2s`.
 #[must_use]
 pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {
-    let order = [Status::Built, Status::Skipped, Status::Failed, Status::Cancelled, Status::NotRun];
+    let order = [Status::Built, Status::Unchanged, Status::Failed, Status::Cancelled, Status::NotRun];
     let of = |is: fn(&Task) -> bool| tasks.iter().filter(move |task| is(&task.task)).collect::<Vec<_>>();
     let services = of(|task| matches!(task, Task::Service(_)));
     // A run of the base alone has no services to count.
@@ -214,7 +280,7 @@ fn failure(task: &TaskRecord, log: &std::path::Path, paint: Paint) -> String {
 
 fn details(failure: &Failure, paint: Paint) -> String {
     let mut shown = match &failure.step {
-        Some(step) => format!(" failed at {}: {}\n", text::clean(step), short_message(&failure.message)),
+        Some(step) => format!(" failed at {}: {}\n", step::fit(step, STEP_COLUMNS), short_message(&failure.message)),
         None => format!(" failed: {}\n", text::clean(&failure.message)),
     };
     let from = failure.log.len().saturating_sub(LOG_LINES);
@@ -232,12 +298,6 @@ fn details(failure: &Failure, paint: Paint) -> String {
         }
     }
     shown
-}
-
-/// BuildKit repeats the whole command in its message, and the step's name has it already.
-fn short_message(message: &str) -> String {
-    let end = message.starts_with("process \"").then(|| message.rsplit_once("did not complete successfully: ")).flatten();
-    text::clean(end.map_or(message, |(_, end)| end))
 }
 
 #[cfg(test)]

@@ -10,15 +10,19 @@ use serde::Deserialize;
 use crate::{Session, given, marks, platforms};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
-use monoship_core::execute::process::Invocation;
+use monoship_core::execute::process::{Invocation, Stop};
 use monoship_core::name::Digest;
 use monoship_docker::buildx;
+use monoship_docker::engine::existing;
 use monoship_docker::rawjson::{Failure, Lost, Solve, Solved};
 use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::TargetPlan;
 use monoship_plan::explain::Reason;
 use monoship_plan::steps::StepChange;
-use monoship_report::record::Missed;
+use monoship_report::record::{Missed, NodeRecord};
+
+/// What buildx calls its wait for a builder that it has not reached yet (0.29): its own word, and no sign of the builder.
+pub const CONNECTING: &str = "[internal] waiting for connection";
 
 /// How often a build is asked for of which the engine lost a layer, the first time included.
 const TRIES: usize = 4;
@@ -44,6 +48,27 @@ pub struct Outcome {
     pub size: Option<u64>,
     /// Why it failed, where BuildKit did not say.
     pub why: Option<String>,
+    /// The nodes of a fleet that built it.
+    pub nodes: Vec<NodeRecord>,
+}
+
+/// A build's place in a fleet.
+pub struct Place<'a> {
+    /// The node's builder.
+    pub builder: &'a str,
+    /// The nodes that were to build it before, each with why it did not.
+    pub moved: Vec<(String, String)>,
+    /// Caches that this run has written before, on another node perhaps.
+    pub caches: Vec<String>,
+}
+
+/// Keeps an eye on a node while it builds, and says of an end whether it was the node's.
+pub trait Watch {
+    /// Runs a build, which calls the function at every sign of life and ends early where [`Stop`] is used.
+    ///
+    /// # Errors
+    /// Where it did not finish, because the node is lost: why.
+    fn during(&self, build: &mut dyn FnMut(&Stop, &(dyn Fn() + Sync)) -> Ended) -> Result<Ended, String>;
 }
 
 /// What a build is run with.
@@ -63,7 +88,11 @@ impl<'a> Running<'a> {
 
 /// The command line of a build, as run and as `--dry-run` prints it.
 pub fn command(session: &Session, buildx: &Invocation, spec: &BuildSpec) -> Invocation {
-    given::with_secrets(session, spec, buildx.clone().args(buildx::build_arguments(spec, &metadata_file(session, spec))))
+    let call = match &spec.builder {
+        Some(builder) => existing::for_builder(buildx.clone(), &session.env, builder),
+        None => buildx.clone(),
+    };
+    given::with_secrets(session, spec, call.args(buildx::build_arguments(spec, &metadata_file(session, spec))))
 }
 
 fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
@@ -84,6 +113,7 @@ pub struct TargetBuilds<'a> {
 #[derive(Default)]
 struct State {
     ended: Option<Turn>,
+    node: Option<NodeRecord>,
     cached: usize,
     total: usize,
 }
@@ -100,6 +130,11 @@ impl<'a> TargetBuilds<'a> {
         self.target.builds().len()
     }
 
+    /// What the builder is told in one of them.
+    pub fn spec(&self, at: usize) -> &BuildSpec {
+        &self.target.builds()[at]
+    }
+
     /// Runs all of them, one after the other. A failure is an outcome, not an error: other targets go on.
     pub fn run_all(&self) -> Option<Outcome> {
         (0..self.builds()).filter_map(|at| self.run(at)).last()
@@ -107,36 +142,97 @@ impl<'a> TargetBuilds<'a> {
 
     /// Runs one of them to its end, unless another has failed: then it is left out. The outcome of all goes to whoever ends last.
     pub fn run(&self, at: usize) -> Option<Outcome> {
+        // What has not begun as the run is stopped was not run.
+        if self.begun.get().is_none() && self.running.session.shutdown.is_closing() {
+            return None;
+        }
+        self.begin(None);
+        let ended =
+            if self.is_broken() { Turn::Skipped } else { Turn::Ran(self.called(at, self.spec(at), &Stop::default(), &|| ())) };
+        self.end(at, ended)
+    }
+
+    /// Runs one of them on a node of a fleet, which may be lost meanwhile: then it is as if it had not begun.
+    ///
+    /// # Errors
+    /// As [`Watch::during`].
+    pub fn run_on(&self, at: usize, place: &Place<'_>, watch: &impl Watch) -> Result<Option<Outcome>, String> {
+        self.begin(Some(place.builder));
+        if self.is_broken() {
+            return Ok(self.end(at, Turn::Skipped));
+        }
+        let task = &self.target.spec.task;
+        self.running.session.events.doing(task, format!("on {}", place.builder));
+        let mut spec = BuildSpec { builder: Some(place.builder.to_owned()), ..self.spec(at).clone() };
+        let new = place.caches.iter().filter(|cache| !spec.cache_from.contains(cache)).cloned();
+        spec.cache_from.extend(new.collect::<Vec<_>>());
+        let ended = watch.during(&mut |stop, heard| self.called(at, &spec, stop, heard))?;
+        let (builder, platforms) = (place.builder.to_owned(), spec.platforms);
+        self.lock()[at].node = Some(NodeRecord { builder, platforms, moved: place.moved.clone() });
+        Ok(self.end(at, Turn::Ran(ended)))
+    }
+
+    /// Gives one of them up: there is nowhere left to run it.
+    pub fn give_up(&self, at: usize, why: Error) -> Option<Outcome> {
+        self.begin(None);
+        self.end(at, Turn::Ran((Err(why), Solved::default())))
+    }
+
+    /// `on`: the first node of a fleet that has a part in it.
+    fn begin(&self, on: Option<&str>) -> (Instant, SystemTime) {
         let (session, spec) = (self.running.session, &self.target.spec);
-        let (started, begun) = *self.begun.get_or_init(|| {
-            session.events.emit(Event::Started { task: spec.task.clone(), title: format!("target {}", spec.target) });
+        *self.begun.get_or_init(|| {
+            let on = on.map(|node| format!(" on {node}")).unwrap_or_default();
+            let title = format!("target {}{on}", spec.target);
+            session.events.emit(Event::Started { task: spec.task.clone(), title });
             (Instant::now(), SystemTime::now())
-        });
-        let skip = self.lock().iter().any(|build| matches!(&build.ended, Some(Turn::Ran((code, _))) if rank(code) > 0));
-        let tell = |lost: Lost| session.events.notice(Level::Info, Some(spec.task.clone()), lost.to_string(), None);
-        let ended = if skip { Turn::Skipped } else { Turn::Ran(retry_lost(|anew| self.call(at, anew), tell)) };
-        let ended = {
+        })
+    }
+
+    /// True where another of the target's builds has failed.
+    fn is_broken(&self) -> bool {
+        self.lock().iter().any(|build| matches!(&build.ended, Some(Turn::Ran((code, _))) if rank(code) > 0))
+    }
+
+    fn called(&self, at: usize, spec: &BuildSpec, stop: &Stop, heard: &dyn Fn()) -> Ended {
+        let (session, task) = (self.running.session, &self.target.spec.task);
+        let tell = |lost: Lost| session.events.notice(Level::Info, Some(task.clone()), lost.to_string(), None);
+        retry_lost(|anew| self.call(at, spec, anew, stop, heard), tell)
+    }
+
+    /// One of them has ended; the outcome of all, where none is left.
+    fn end(&self, at: usize, ended: Turn) -> Option<Outcome> {
+        let (started, begun) = self.begin(None);
+        let (ended, nodes) = {
             let mut builds = self.lock();
             builds[at].ended = Some(ended);
             if builds.iter().any(|build| build.ended.is_none()) {
                 return None;
             }
-            builds.iter_mut().filter_map(|build| build.ended.take()).collect()
+            let nodes = builds.iter_mut().filter_map(|build| build.node.take()).collect();
+            (builds.iter_mut().filter_map(|build| build.ended.take()).collect(), nodes)
         };
-        Some(conclude(session, self.target, begun, started, ended))
+        Some(Outcome { nodes, ..conclude(self.running.session, self.target, begun, started, ended) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<State>> {
         self.builds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn call(&self, at: usize, anew: bool) -> Ended {
-        let (Running { session, buildx }, spec) = (self.running, &self.target.builds()[at]);
+    fn call(&self, at: usize, spec: &BuildSpec, anew: bool, stop: &Stop, heard: &dyn Fn()) -> Ended {
+        let Running { session, buildx } = self.running;
         let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
         let call = command(session, buildx, &BuildSpec { no_cache: spec.no_cache || anew, ..spec.clone() });
-        session.events.emit(Event::Log { task: spec.task.clone(), line: format!("$ {call}") });
+        let log = session.run.log_path(&spec.task);
+        let log = log.strip_prefix(&session.home).unwrap_or(&log).display().to_string();
+        session.events.emit(Event::Called { task: spec.task.clone(), command: call.to_string(), log });
         let emit = |event| session.events.emit(self.as_one(at, event));
-        let ended = call.stream(&session.shutdown, |line| solve.line(line).into_iter().for_each(emit));
+        let ended = call.stream_until(&session.shutdown, stop, |line| {
+            if !line.contains(CONNECTING) {
+                heard();
+            }
+            solve.line(line).into_iter().for_each(emit);
+        });
         (ended, solve.finish())
     }
 
@@ -146,7 +242,7 @@ impl<'a> TargetBuilds<'a> {
         let Some(platform) = platform else { return event };
         let named = |name: &str| name.replacen('[', &format!("[{platform} "), 1);
         match event {
-            Event::StepStarted { task, name } => Event::StepStarted { task, name: named(&name) },
+            Event::StepStarted { task, name, vertex } => Event::StepStarted { task, name: named(&name), vertex },
             Event::StepEnded { task, name, end, took, cached, total } => {
                 let mut builds = self.lock();
                 (builds[at].cached, builds[at].total) = (cached, total);
@@ -207,14 +303,14 @@ fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: 
         }
         for (cache, error) in solved.cache_exports.iter().filter_map(|cache| Some((&cache.name, cache.error.as_ref()?))) {
             let message = format!("the {cache} cache could not be written: {error}");
-            let hint = "the build is not affected; the next one misses what is not there".to_owned();
+            let hint = "the build is not affected; the next one cannot read what is missing".to_owned();
             session.events.notice(Level::Warning, Some(spec.task.clone()), message, Some(hint));
         }
     }
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
     let missed = missed(target, &solved);
-    Outcome { task: spec.task.clone(), status, solved, missed, begun, took, digest, size: None, why }
+    Outcome { task: spec.task.clone(), status, solved, missed, begun, took, digest, size: None, why, nodes: Vec::new() }
 }
 
 /// Puts the first step that no cache had together with what the plan knows of its inputs.
@@ -239,7 +335,7 @@ enum Turn {
 }
 
 /// What one start of the builder came to: its exit code, and what its progress stream told.
-type Ended = (Result<Option<i32>>, Solved);
+pub type Ended = (Result<Option<i32>>, Solved);
 
 /// Calls the builder until the engine loses no layer on the way, at most [`TRIES`] times; without its cache once that has lost one.
 fn retry_lost(mut call: impl FnMut(bool) -> Ended, tell: impl Fn(Lost)) -> Ended {
@@ -285,7 +381,7 @@ fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
     let parts = parts.map(|(platform, digest)| {
         digest
             .map(|digest| (platform.clone(), digest))
-            .ok_or_else(|| Error::failed(format!("the builder names no image for {platform}")))
+            .ok_or_else(|| Error::failed(format!("the builder reports no image for {platform}")))
     });
     platforms::join(&session.registry, image, &parts.collect::<Result<Vec<_>>>()?, &target.spec.mark).map(Some)
 }

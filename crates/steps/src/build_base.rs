@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::build::{Outcome, Running, TargetBuilds};
+use crate::fleet::Fleet;
 use crate::planning::base_key;
 use crate::{Session, given};
 use monoship_core::error::Result;
@@ -45,7 +46,13 @@ pub fn run(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option<Out
     let Some(base) = &plan.base else { return Ok(None) };
     given::fetch(session, base.builds())?;
     let buildx = engine.buildx();
-    let Some(outcome) = TargetBuilds::new(Running::new(session, &buildx), base).run_all() else { return Ok(None) };
+    let builds = TargetBuilds::new(Running::new(session, &buildx), base);
+    if !session.config.fleet.is_empty() {
+        let each: Vec<_> = (0..builds.builds()).map(|at| (&builds, at)).collect();
+        // Not remembered: it stands on one of several, and the others take it from its cache.
+        return Ok(Fleet::new(session, engine).run(&each, None, each.len(), |_, outcome| Ok(outcome))?.pop());
+    }
+    let Some(outcome) = builds.run_all() else { return Ok(None) };
     if outcome.status == Status::Built {
         let record = ServiceRecord {
             fingerprint: base.fingerprint.clone(),

@@ -5,9 +5,12 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 
 use crate::build::{Outcome, Running, TargetBuilds};
+use crate::fleet::Fleet;
 use crate::planning::image_store;
 use crate::project::{self, Project};
-use crate::{Session, contexts, given, outputs};
+use crate::usual::Past;
+use crate::{Session, contexts, given, memory, outputs};
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
@@ -21,13 +24,9 @@ use monoship_plan::request::BuildRequest;
 use monoship_plan::services::Service;
 use monoship_plan::{Decision, Plan, ServicePlan};
 use monoship_report::record::ServiceRecord;
-use monoship_report::record::history::usual;
 
-/// How many runs are looked at to tell what is usual.
-const RUNS_READ: usize = 100;
-
-/// Builds every service that is to be built, the longest first where they cannot all be begun at once. One failure stops nobody else, unless the request says so. What succeeded is remembered
-/// at once, so that a run that dies later has not built it in vain.
+/// Builds every service that is to be built, the longest first where they cannot all be begun at once. One failure stops nobody else, unless
+/// the request says so. What succeeded is remembered at once, so that a run that dies later has not built it in vain.
 ///
 /// # Errors
 /// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered; a failed build is an outcome.
@@ -51,19 +50,30 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let jobs: Vec<TargetBuilds<'_>> = services.iter().map(|service| TargetBuilds::new(running, &service.target)).collect();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
     let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.collect();
-    let order = in_order(session, &calls, request.jobs.get());
-    let outcomes = pool::each(request.jobs.get(), &order, |at| -> Result<Option<(usize, Outcome)>> {
-        let (service, job, build) = &calls[*at];
-        let Some(mut outcome) = job.run(*build) else { return Ok(None) };
-        if outcome.status == Status::Built {
-            remember(session, &store, service, &mut outcome)?;
+    let concluded = |at: usize, outcome: Option<Outcome>| -> Result<Option<(usize, Outcome)>> {
+        let Some(mut outcome) = outcome else { return Ok(None) };
+        // A part is no image of the service.
+        if outcome.status == Status::Built && !calls[at].0.target.is_part {
+            remember(session, &store, calls[at].0, &mut outcome)?;
         }
         if request.fail_fast && outcome.status == Status::Failed {
             session.shutdown.close();
         }
-        Ok(Some((*at, outcome)))
-    })?;
-    let mut outcomes: Vec<(usize, Outcome)> = outcomes.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
+        Ok(Some((at, outcome)))
+    };
+    let mut outcomes = if session.config.fleet.is_empty() {
+        let (jobs, order) = (request.jobs.get(), in_order(session, &calls, request.jobs.get()));
+        let is_one = jobs == 1 || calls.len() == 1;
+        let room = if is_one { u64::MAX } else { memory::room(session, engine) };
+        let takes: Vec<u64> = calls.iter().map(|(service, ..)| memory::takes(project, &service.service)).collect();
+        memory::tell(session, room, &takes, jobs);
+        let run = |at: &usize| concluded(*at, calls[*at].1.run(calls[*at].2));
+        let outcomes = pool::each_within(jobs, room, &order, |at| takes[*at], run)?;
+        outcomes.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?
+    } else {
+        let builds: Vec<_> = calls.iter().map(|(_, job, at)| (*job, *at)).collect();
+        Fleet::new(session, engine).run(&builds, plan.base.as_ref(), request.jobs.get(), concluded)?
+    };
     outcomes.sort_by_key(|(at, _)| *at);
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
 }
@@ -74,9 +84,10 @@ fn in_order(session: &Session, calls: &[(&ServicePlan, &TargetBuilds<'_>, usize)
         return (0..calls.len()).collect();
     }
     let services: Vec<&ServicePlan> = calls.iter().map(|(service, ..)| *service).collect();
-    // A history that cannot be read costs the order, and no build.
-    let runs = session.history().newest(RUNS_READ).unwrap_or_default();
-    longest_first(&services, &usual(&runs))
+    let past = Past::read(session);
+    let usual =
+        services.iter().filter_map(|service| Some((service.service.name.clone(), past.build(&service.target.spec.task)?)));
+    longest_first(&services, &usual.into_map())
 }
 
 /// Gives images that stand under their content tag the names of this run: they were built before, here or in another working tree.

@@ -34,7 +34,8 @@ pub fn probe(
     targets: &[Target<'_>],
     uploads: usize,
 ) -> BTreeMap<String, Facts> {
-    let asking = Asking { session, registry: &session.registry, capabilities, request };
+    let registry = registry(session, request);
+    let asking = Asking { session, registry: &registry, capabilities, request };
     let mut gha = asking.gha();
     let repository = session.config.cache.repository.as_ref();
     let tags = repository.and_then(|repository| asking.tags(repository, targets));
@@ -66,6 +67,13 @@ pub fn probe(
         (target.scoped.target.to_owned(), facts)
     });
     facts.collect()
+}
+
+/// A laptop without a network is not to wait for caches that it does without. Where the registry is needed anyway, or a cache saves minutes that
+/// somebody pays for, a bad moment is waited out.
+fn registry(session: &Session, request: &BuildRequest) -> Registry {
+    let is_needed = request.pushes() || request.warms.is_some() || session.env.is_ci();
+    if is_needed { session.registry.clone() } else { session.registry.clone().policy(Policy::ONCE) }
 }
 
 fn latest() -> Tag {

@@ -41,7 +41,7 @@ fn configuration_of(session: &Session, commit: &str) -> Result<Config> {
 /// Whom a release's tag is asked of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// `origin` has to have the same, or there is no remote at all.
+    /// `origin` (or the remote that there is in its place) has to have the same, or there is no remote at all.
     Origin,
     /// The same where `origin` answers; where it does not, the local tag is all there is to go by.
     OriginIfThere,
@@ -70,33 +70,45 @@ pub fn released(session: &Session, wanted: &ReleaseTag, local: bool) -> Result<(
 /// # Errors
 /// An unknown, moved or ambiguous tag, each with the reason; git failures; a remote that cannot be asked, where it has to be.
 pub fn resolve(git: &Git, wanted: &ReleaseTag, asked: Asked) -> Result<(ReleaseTag, String)> {
-    let remote = remote_tags(git, wanted, asked)?;
-    let mut found = Vec::new();
+    let origin = if asked == Asked::Here { None } else { git.remote_name()? };
+    let remote = origin.as_ref().map(|origin| remote_tags(git, origin, wanted, asked)).transpose()?.flatten();
+    let mut found: Vec<(ReleaseTag, String)> = Vec::new();
+    let theirs_of = |name: &str| {
+        let found = remote.iter().flatten().find(|(tag, _)| tag == name);
+        found.map(|(_, commit)| commit.clone())
+    };
     for name in spellings(wanted) {
         let reference = format!("refs/tags/{name}");
-        let theirs = remote.iter().find(|(tag, _)| *tag == name).map(|(_, commit)| commit.clone());
+        let theirs = theirs_of(&name);
         let mut ours = tagged(git, &name)?;
-        if ours.is_none() && theirs.is_some() {
-            git.fetch_tag("origin", &name)?;
+        if let (None, Some(_), Some(origin)) = (&ours, &theirs, &origin) {
+            git.fetch_tag(origin, &name)?;
             ours = tagged(git, &name)?;
         }
         match (ours, theirs) {
             (Some(ours), Some(theirs)) if ours != theirs => {
+                let origin = origin.as_deref().unwrap_or_default();
                 return Err(Error::failed(format!(
-                    "tag {name} has moved: it is {} here and {} at origin",
+                    "tag {name} has moved: it is {} here and {} at {origin}",
                     short(&ours),
                     short(&theirs)
                 ))
                 .hint(format!(
-                    "`git fetch --force origin {reference}:{reference}` takes theirs; a published tag should never move"
+                    "`git fetch --force {origin} {reference}:{reference}` takes theirs; a published tag should never move"
                 )));
             }
             (Some(commit), _) => found.push((name.parse()?, commit)),
             (None, _) => {}
         }
     }
+    let anywhere = found.iter().any(|(tag, _)| theirs_of(tag.tag.as_str()).is_some());
     match found.as_slice() {
         [] => Err(unknown(git, wanted)?),
+        [(tag, _), ..] if remote.is_some() && asked == Asked::Origin && !anywhere => {
+            let origin = origin.as_deref().unwrap_or_default();
+            Err(Error::failed(format!("tag {} is in this clone, but not at {origin}", tag.tag))
+                .hint(format!("`git push {origin} {}` pushes it; `--local-tag` releases it as this clone has it", tag.tag)))
+        }
         [one] => Ok(one.clone()),
         [first, second, ..] if first.1 == second.1 => Ok(first.clone()),
         [(a, x), (b, y), ..] => Err(Error::failed(format!(
@@ -107,7 +119,7 @@ pub fn resolve(git: &Git, wanted: &ReleaseTag, asked: Asked) -> Result<(ReleaseT
             b.tag,
             short(y)
         ))
-        .hint("delete the one that is not meant")),
+        .hint("delete the wrong one")),
     }
 }
 
@@ -125,7 +137,8 @@ pub fn commit_of(git: &Git, tag: &Tag) -> Result<String> {
     if let Some(commit) = tagged(git, name)? {
         return Ok(commit);
     }
-    let fetched = git.fetch_tag("origin", name);
+    let origin = git.remote_name()?;
+    let fetched = git.fetch_tag(origin.as_deref().unwrap_or("origin"), name);
     // Another release may have been faster.
     match (tagged(git, name)?, fetched) {
         (Some(commit), _) => Ok(commit),
@@ -148,20 +161,17 @@ fn spellings(wanted: &ReleaseTag) -> [String; 2] {
     if wanted.tag.as_str() == bare { [bare, with_v] } else { [with_v, bare] }
 }
 
-/// The commits of both spellings at the remote; empty where there is no remote.
-fn remote_tags(git: &Git, wanted: &ReleaseTag, asked: Asked) -> Result<Vec<(String, String)>> {
-    if asked == Asked::Here || git.ask(&["remote", "get-url", "origin"])?.is_none() {
-        return Ok(Vec::new());
-    }
+/// The commits of both spellings at the remote; `None` where it does not answer and need not.
+fn remote_tags(git: &Git, origin: &str, wanted: &ReleaseTag, asked: Asked) -> Result<Option<Vec<(String, String)>>> {
     let patterns = spellings(wanted).map(|name| format!("refs/tags/{name}*"));
-    let listed = match git.read(&["ls-remote", "--tags", "origin", &patterns[0], &patterns[1]]) {
+    let listed = match git.read(&["ls-remote", "--tags", origin, &patterns[0], &patterns[1]]) {
         Ok(listed) => listed,
         Err(error) if error.is_cancelled() => return Err(error),
-        Err(_) if asked == Asked::OriginIfThere => String::new(),
+        Err(_) if asked == Asked::OriginIfThere => return Ok(None),
         Err(error) => {
-            return Err(Error::failed(format!("origin cannot be asked whether {} is the same there", wanted.tag))
+            return Err(Error::failed(format!("{origin} cannot be asked whether {} is the same there", wanted.tag))
                 .source(error)
-                .hint("mend the way to it; `--local-tag` releases the tag as this clone has it, wherever its commit is"));
+                .hint("restore access to it; `--local-tag` releases the tag as this clone has it, wherever its commit is"));
         }
     };
     let mut tags: Vec<(String, String)> = Vec::new();
@@ -173,11 +183,12 @@ fn remote_tags(git: &Git, wanted: &ReleaseTag, asked: Asked) -> Result<Vec<(Stri
             None => tags.push((name.to_owned(), id.to_owned())),
         }
     }
-    Ok(tags)
+    Ok(Some(tags))
 }
 
 fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
     let all = git.read(&["tag", "--list"])?;
+    let origin = git.remote_name()?.unwrap_or_else(|| "origin".to_owned());
     let error = Error::failed(format!("there is no tag {}", wanted.tag));
     Ok(if let Some(near) = nearest(wanted.tag.as_str(), all.lines()) {
         error.hint(format!("did you mean {near}?"))
@@ -190,7 +201,7 @@ fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
         } else {
             format!("the newest are {}", newest.join(", "))
         };
-        error.hint(format!("{there}; a new one is made by `git tag {} && git push origin {}`", wanted.tag, wanted.tag))
+        error.hint(format!("{there}; to release it, tag it first: `git tag {} && git push {origin} {}`", wanted.tag, wanted.tag))
     })
 }
 
@@ -263,6 +274,7 @@ pub fn hold(session: &Session, at: &At<'_>) -> Result<Held> {
     let lock = session.state_dir().join("locks").join(format!("{}-{}", at.purpose, at.name));
     let waiting = || session.events.doing(&Task::Checkout, "waiting for another run that uses the same one");
     let alone = Lock::wait(&lock, &session.shutdown, waiting)?;
+    session.events.doing(&Task::Checkout, "");
     let git = session.git();
     let patterns = patterns::selected(&session.config, &git, at.commit)?;
     let made = sparse(&git, &folder, at.commit, &patterns, &session.events)?;

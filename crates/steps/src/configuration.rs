@@ -24,11 +24,24 @@ pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Res
         Ok(false) if !required => None,
         Ok(false) => {
             return Err(Error::usage(format!("there is no {}", file.display()))
-                .hint("give another `--config`, or make it: an empty file works too"));
+                .hint("create it (an empty file will do), or pass another `--config`"));
         }
         _ => Some(read_text(file)?),
     };
     config::of_text(file, text.as_deref(), env, remote)
+}
+
+/// What images that no registry has are told apart by: the name in the root's package.json, which every clone and working tree of a
+/// repository has, else the folder's; as an image's name can have it. `@acme/shop` is `acme-shop`.
+#[must_use]
+pub fn local_name(home: &Path) -> String {
+    let manifest = std::fs::read_to_string(home.join("package.json")).ok();
+    let manifest = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')).ok());
+    let folder = || home.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = manifest.and_then(|manifest| manifest["name"].as_str().map(str::to_owned)).filter(|name| !name.is_empty());
+    let name = name.unwrap_or_else(folder).to_lowercase();
+    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "repository".to_owned() } else { words.join("-") }
 }
 
 /// Reads the pinned images; of a file that is not there, none.
@@ -51,8 +64,8 @@ pub fn save_pins(pins: &Pins, file: &Path) -> Result<()> {
     write_atomically(file, text.as_bytes())
 }
 
-/// The same run by the configuration of a commit. Which engine builds stays the machine's choice, and a file that the command line names
-/// holds for every commit.
+/// The same run by the configuration of a commit. Which engine builds, and under which local names, stays the machine's choice, and a file
+/// that the command line names holds for every commit.
 ///
 /// # Errors
 /// As [`config::of_text`]; git failures.
@@ -67,6 +80,7 @@ pub fn at_commit(session: &Session, commit: &str) -> Result<Session> {
     let mut config = config::of_text(Path::new(&name), text.as_deref(), &session.env, || suggested(&git))?;
     config.file.clone_from(&session.config.file);
     config.engine = session.config.engine;
+    config.images.local.clone_from(&session.config.images.local);
     lay_over(&mut config, &session.overlay.services)?;
     Ok(Session { config, ..session.clone() })
 }

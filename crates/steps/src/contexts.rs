@@ -21,7 +21,13 @@ use monoship_workspace::sent;
 use monoship_workspace::sources::Sources;
 
 /// The Dockerfile stages that a pruned context replaces, where the Dockerfile has them.
-const NAMES: [&str; 3] = ["manifests", "production", "sources"];
+const NAMES: [&str; 4] = ["manifests", "production", "sources", DEPENDENCIES];
+
+/// The sources of what a service needs, without its own.
+const DEPENDENCIES: &str = "dependency-sources";
+
+/// The comment by which `install-closure` of a Dockerfile that `init` wrote says that the packages' own scripts wait for their sources.
+const WITHOUT_SCRIPTS: &str = "# own-scripts: later\n";
 
 /// The contexts of every service, cut and not written.
 pub struct Cut<'p> {
@@ -30,6 +36,8 @@ pub struct Cut<'p> {
     plans: BTreeMap<ServiceName, PrunePlan>,
     /// For each service the stages that its contexts replace.
     names: BTreeMap<ServiceName, BTreeSet<&'static str>>,
+    /// Those whose install runs scripts of the workspace's own packages.
+    installs_scripts: BTreeSet<ServiceName>,
     /// A package's files are hashed once, whichever services they go into.
     packages: BTreeMap<PackageId, Part>,
 }
@@ -40,7 +48,8 @@ pub struct Cut<'p> {
 /// When a closure cannot be cut.
 pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let sources = Sources::new(&project.workspace, &project.tree, sent::left_in(&project.tree, &project.ignore));
-    let cut = services.par_iter().filter(|service| service.own.is_none() || !replaced_of(project, service).is_empty());
+    let names = replaced_of(project, services);
+    let cut = services.par_iter().filter(|service| service.own.is_none() || !names[&service.name].is_empty());
     let plans = cut.map(|service| {
         let package = project.workspace.find(&service.package)?;
         let plan = PrunePlan::new(&project.workspace, &sources, package, false)?;
@@ -49,22 +58,27 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let plans: BTreeMap<ServiceName, PrunePlan> = plans.collect::<Result<_>>()?;
     let wanted: BTreeSet<PackageId> = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).into_set();
     let packages = wanted.into_par_iter().map(|id| (id, Part::files(sources.of(id).iter().copied()))).collect();
-    let names = services.iter().map(|service| (service.name.clone(), replaced_of(project, service))).collect();
-    Ok(Cut { project, sources, plans, names, packages })
+    let installs = |service: &&Service| !project.view(service).dockerfile.has_heredoc_with(WITHOUT_SCRIPTS);
+    let installs_scripts = services.iter().filter(installs).map(|service| service.name.clone()).collect();
+    Ok(Cut { project, sources, plans, names, installs_scripts, packages })
 }
 
-/// The stages of this Dockerfile that pruned contexts replace.
+/// The stages of this Dockerfile that pruned contexts replace. One that is called `production` alone is an image, as in many a Dockerfile.
 pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
     let stages: BTreeSet<&str> = project.dockerfile.targets().collect();
-    NAMES.into_iter().filter(|name| stages.contains(name)).into_set()
+    let is_cut = stages.contains("manifests") || stages.contains("sources");
+    NAMES.into_iter().filter(|name| is_cut && stages.contains(name)).into_set()
 }
 
-/// The same of what a service is built by. A context that is not the repository has no door for one that is cut from it.
-pub fn replaced_of(project: &Project, service: &Service) -> BTreeSet<&'static str> {
-    match &service.own {
+/// The same of what each service is built by. A context that is not the repository has no door for one that is cut from it.
+pub fn replaced_of(project: &Project, services: &[Service]) -> BTreeMap<ServiceName, BTreeSet<&'static str>> {
+    let shared = replaced(project);
+    let of_one = |service: &Service| match &service.own {
+        None => shared.clone(),
         Some(own) if own.context != "." => BTreeSet::new(),
-        _ => replaced(project.view(service)),
-    }
+        Some(_) => replaced(project.view(service)),
+    };
+    services.iter().map(|service| (service.name.clone(), of_one(service))).into_map()
 }
 
 impl Cut<'_> {
@@ -76,7 +90,9 @@ impl Cut<'_> {
     pub fn warn(&self, session: &Session) {
         let mut found: BTreeMap<&str, Vec<&ServiceName>> = BTreeMap::new();
         for (service, plan) in &self.plans {
-            plan.warnings.iter().for_each(|warning| found.entry(warning).or_default().push(service));
+            let runs = self.installs_scripts.contains(service);
+            let scripts = plan.script_warnings.iter().filter(|_| runs);
+            plan.warnings.iter().chain(scripts).for_each(|warning| found.entry(warning).or_default().push(service));
         }
         for (warning, services) in found {
             let (task, text) = match services[..] {
@@ -93,6 +109,7 @@ impl Cut<'_> {
         let parts = |name: &str| match name {
             "manifests" => self.install(&plan.manifests),
             "production" => self.install(&plan.production),
+            DEPENDENCIES => self.dependencies(plan),
             _ => self.sources(plan),
         };
         self.names(service).map(|name| (name.to_owned(), parts(name))).into_map()
@@ -105,16 +122,25 @@ impl Cut<'_> {
     }
 
     fn sources(&self, plan: &PrunePlan) -> Parts {
-        let workspace = &self.project.workspace;
-        let own = self.sources.packages(&plan.manifests.closure).filter_map(|id| {
-            let package = workspace.package(id);
-            let name = if package.name().is_empty() { package.dir.clone() } else { package.name().to_owned() };
-            Some((name, self.packages.get(&id)?.clone()))
-        });
-        let mut parts: Parts = own.into_map();
+        let own = self.sources.packages(&plan.manifests.closure);
+        let mut parts: Parts = own.filter_map(|id| Some((self.name(id), self.packages.get(&id)?.clone()))).into_map();
         let shared = plan.shared.iter().filter_map(|path| self.project.tree.get(path));
         parts.insert("shared".to_owned(), Part::files(shared));
         parts
+    }
+
+    /// The sources without the service's own but for its manifest.
+    fn dependencies(&self, plan: &PrunePlan) -> Parts {
+        let target = plan.manifests.closure.target;
+        let manifest = self.project.tree.get(&self.project.workspace.package(target).path("package.json"));
+        let mut parts = self.sources(plan);
+        parts.insert(self.name(target), Part::files(manifest));
+        parts
+    }
+
+    fn name(&self, id: PackageId) -> String {
+        let package = self.project.workspace.package(id);
+        if package.name().is_empty() { package.dir.clone() } else { package.name().to_owned() }
     }
 
     /// The folders to hand to the builder, by context.
@@ -132,7 +158,11 @@ impl Cut<'_> {
             return Ok(());
         }
         let Some(plan) = self.plans.get(service) else { return Ok(()) };
-        context::write(&self.project.workspace, &self.sources, plan, &folder(session, service))?;
+        let folder = folder(session, service);
+        context::write(&self.project.workspace, &self.sources, plan, &folder)?;
+        if self.names(service).any(|name| name == DEPENDENCIES) {
+            context::write_dependencies(&self.project.workspace, &self.sources, plan, &folder.join(DEPENDENCIES))?;
+        }
         for warning in plan.left_out(&self.project.workspace, &self.sources) {
             session.events.notice(Level::Warning, Some(Task::Service(service.clone())), warning, None);
         }

@@ -1,12 +1,14 @@
 //! Is everything there that a run needs? Each check looks at one area and returns findings; nothing is printed, started, written or
-//! mended here. Whatever is broken, the other checks go on: each is handed what could be read, or the error that says why not.
+//! fixed here. Whatever is broken, the other checks go on: each is handed what could be read, or the error that says why not.
 
+mod advice;
 mod caches;
 mod clock;
 mod context;
 mod disk;
 mod dockerfile;
 mod engine;
+mod fleet;
 mod generated;
 mod gha;
 mod git;
@@ -108,7 +110,7 @@ impl Finding {
 type Check = fn(&Checkup) -> Vec<Finding>;
 
 /// Every check, in the order of the report. The slow ones wait for a server; all run at once.
-const CHECKS: [(&str, Check); 14] = [
+const CHECKS: [(&str, Check); 15] = [
     ("setup", setup::check),
     ("git", git::check),
     ("pnpm", pnpm::check),
@@ -116,6 +118,7 @@ const CHECKS: [(&str, Check); 14] = [
     ("context", context::check),
     ("generated", generated::check),
     ("engine", engine::check),
+    ("fleet", fleet::check),
     ("disk", disk::check),
     ("registry", registry::check),
     ("caches", caches::check),
@@ -171,7 +174,7 @@ impl Checkup {
         let credentials = Credentials::new(env, shutdown);
         let (monorepo, engine) = pool::both(
             || home.as_ref().ok().map(|root| Monorepo::read(root, &config, shutdown)),
-            || engines::running(env, config.engine, config.suite, shutdown),
+            || engines::configured_running(env, &config, shutdown),
         );
         Ok(Self {
             registry: Registry::new(&http, &credentials, Options::default()).policy(Policy::ONCE),
@@ -210,8 +213,7 @@ impl Checkup {
 fn api(env: &Env, home: Option<&PathBuf>, http: &Http, shutdown: &Shutdown) -> Result<Result<Api, &'static str>> {
     // A repository that git cannot read is the git check's finding.
     let remote = home.and_then(|home| Git::at(home, shutdown).remote().ok().flatten());
-    let repository = remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok());
-    let place = Place::from_env(env, repository.as_ref())?;
+    let place = Place::from_env(env, crate::at_github(env, remote).as_ref())?;
     Ok(place.map(|place| Api::new(http.clone(), place, Events::none()).with_policy(Policy::ONCE)))
 }
 

@@ -9,7 +9,7 @@ use monoship_core::execute::http::Http;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::engine::{Engine, StandIns, Suite, existing};
-use monoship_plan::config::EngineChoice;
+use monoship_plan::config::{Config, EngineChoice};
 
 const INSTALL: &str = "install Docker with buildx and start it, or point `DOCKER_HOST` at an engine";
 
@@ -18,7 +18,7 @@ const INSTALL: &str = "install Docker with buildx and start it, or point `DOCKER
 ///
 /// # Errors
 /// When none can be had, or the one the user points at does not answer.
-pub fn find(env: &Env, choice: EngineChoice, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
+fn find(env: &Env, choice: EngineChoice, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
     if let Some(found) = existing(env, choice, suite, shutdown)? {
         return Ok(found);
     }
@@ -28,7 +28,57 @@ pub fn find(env: &Env, choice: EngineChoice, suite: Suite, events: &Events, shut
     embedded::up(env, suite, events, shutdown)
 }
 
-/// The engine to use if it runs: as [`find`], and nothing is started.
+/// The engine of a configuration: the clients alone where it names builders that buildx knows, else a Docker that answers, or the embedded
+/// engine.
+///
+/// # Errors
+/// When none can be had.
+pub fn configured(env: &Env, config: &Config, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
+    let find = if names_builders(config) { for_builders } else { find };
+    find(env, config.engine, config.suite, events, shutdown)
+}
+
+/// The same if it runs: nothing is started.
+///
+/// # Errors
+/// As [`configured`].
+pub fn configured_running(env: &Env, config: &Config, shutdown: &Shutdown) -> Result<Option<Engine>> {
+    let running = if names_builders(config) { running_for_builders } else { running };
+    running(env, config.engine, config.suite, shutdown)
+}
+
+/// True where builds go to builders that buildx knows: there need be no Docker beside them.
+fn names_builders(config: &Config) -> bool {
+    config.builder.is_some() || !config.fleet.is_empty()
+}
+
+/// What builds on such builders are called with: the clients that are there, or the embedded engine's; then that is started, as the place that
+/// images are loaded into.
+fn for_builders(env: &Env, choice: EngineChoice, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
+    if let Some(found) = clients(env, choice, suite, shutdown)? {
+        return Ok(found);
+    }
+    if choice == EngineChoice::Docker {
+        let hint = "install the client and the buildx plugin";
+        return Err(Error::failed("there is no `docker` client with buildx here, to call the builders with").hint(hint));
+    }
+    Ok(embedded::up(env, suite, events, shutdown)?.with_builders_of(env))
+}
+
+/// The same without starting anything.
+fn running_for_builders(env: &Env, choice: EngineChoice, suite: Suite, shutdown: &Shutdown) -> Result<Option<Engine>> {
+    let found = clients(env, choice, suite, shutdown)?;
+    if found.is_some() || choice == EngineChoice::Docker {
+        return Ok(found);
+    }
+    Ok(embedded::running(env, suite)?.map(|engine| engine.with_builders_of(env)))
+}
+
+fn clients(env: &Env, choice: EngineChoice, suite: Suite, shutdown: &Shutdown) -> Result<Option<Engine>> {
+    if is_embedded(env, choice, suite) { Ok(None) } else { existing::clients(env, shutdown) }
+}
+
+/// The engine to use if it runs, a Docker or the embedded engine: nothing is started.
 ///
 /// # Errors
 /// When the one the user points at does not answer.
@@ -39,9 +89,12 @@ pub fn running(env: &Env, choice: EngineChoice, suite: Suite, shutdown: &Shutdow
 
 /// A shell that was pointed at the embedded engine, to use `docker` with it, means that engine, and not some Docker.
 fn existing(env: &Env, choice: EngineChoice, suite: Suite, shutdown: &Shutdown) -> Result<Option<Engine>> {
-    let own = env.get("DOCKER_HOST").is_some_and(|host| embedded::address(env, suite).as_deref() == Some(host));
-    let embedded = choice == EngineChoice::Embedded || choice == EngineChoice::Auto && own;
-    if embedded { Ok(None) } else { existing::find(env, shutdown) }
+    if is_embedded(env, choice, suite) { Ok(None) } else { existing::find(env, shutdown) }
+}
+
+fn is_embedded(env: &Env, choice: EngineChoice, suite: Suite) -> bool {
+    let own = || env.get("DOCKER_HOST").is_some_and(|host| embedded::address(env, suite).as_deref() == Some(host));
+    choice == EngineChoice::Embedded || choice == EngineChoice::Auto && own()
 }
 
 /// Makes the stand-ins that `images` need on this engine, and names those that are served by one. Others than the embedded engine have none.

@@ -65,7 +65,7 @@ fn fill_waste(session: &Session, request: &BuildRequest, record: &mut RunRecord)
     match layers::look(session, &layers::LayersRequest { subjects, place: Some(place), ..layers::LayersRequest::default() }) {
         Ok(looked) => standing.into_iter().zip(looked).for_each(|(task, image)| task.wasted = Some(image.wasted_bytes)),
         Err(error) => {
-            session.events.notice(Level::Warning, None, format!("the gate wasted-bytes cannot be judged: {error}"), None);
+            session.events.notice(Level::Warning, None, format!("the gate wasted-bytes cannot be checked: {error}"), None);
         }
     }
 }
@@ -75,7 +75,7 @@ fn image(task: &TaskRecord) -> Option<ImageRef> {
 }
 
 fn stands(task: &TaskRecord) -> bool {
-    matches!(task.task, Task::Service(_)) && matches!(task.status, Status::Built | Status::Skipped)
+    matches!(task.task, Task::Service(_)) && matches!(task.status, Status::Built | Status::Unchanged)
 }
 
 /// What a task has of a measure, now or in the past.
@@ -91,7 +91,7 @@ fn has(measure: Measure) -> Has {
     match measure {
         Measure::BuildTime => Has {
             now: |task| (task.status == Status::Built).then_some(task.took_ms as f64),
-            past: |task| (task.status == Status::Built).then_some(task.took),
+            past: PastTask::build_time,
             unit: 1.0,
         },
         Measure::HitRate => Has {

@@ -260,8 +260,9 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
         ContextSource::Folder(path) => {
             let root = folder_of(session, project, path);
             if !root.is_dir() {
-                let error = Error::usage(format!("there is no folder {}, which the build context `{name}` is", root.display()));
-                return Err(error.hint("mend `contexts` in xtask.toml"));
+                let error =
+                    Error::usage(format!("the build context `{name}` is the folder {}, which is not there", root.display()));
+                return Err(error.hint("fix `contexts` in xtask.toml"));
             }
             let shown = path.trim_start_matches("./").trim_end_matches('/');
             let ignore = root.join(".dockerignore");

@@ -48,7 +48,7 @@ impl Image {
     #[must_use]
     pub fn name(&self) -> Option<String> {
         let name = self.name.as_ref()?;
-        let by_digest = self.digest.as_ref().filter(|_| name.registry() != "local" && self.is_in_registry());
+        let by_digest = self.digest.as_ref().filter(|_| self.is_in_registry());
         Some(by_digest.map_or_else(|| name.to_string(), |digest| name.with_digest(digest.clone()).to_string()))
     }
 
@@ -85,7 +85,7 @@ impl Image {
     /// ```
     #[must_use]
     pub fn stands(&self) -> bool {
-        matches!(self.status, Status::Built | Status::Skipped)
+        matches!(self.status, Status::Built | Status::Unchanged)
     }
 
     fn is_in_registry(&self) -> bool {

@@ -256,10 +256,10 @@ pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<Im
 pub fn base_images(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let services = select(discover(&session.config, &project.packages(), &names)?, &request.services)?;
-    let replaced =
-        |service| contexts::replaced_of(project, service).iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
+    let replaced = contexts::replaced_of(project, &services);
+    let contexts = |service: &Service| replaced[&service.name].iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
     let mut targets: Vec<Target<'_>> =
-        services.iter().map(|service| of_service(session, request, service, replaced(service))).collect();
+        services.iter().map(|service| of_service(session, request, service, contexts(service))).collect();
     targets.push(of_base(session, request));
     let views = views(project, &services);
     let slices = targets.par_iter().zip(&views).map(|(target, view)| target.slice(view)).collect::<Result<Vec<_>>>()?;
@@ -290,12 +290,20 @@ pub fn known_bases(
         let open: Vec<String> = images.iter().filter(is_open).map(ImageRef::familiar).collect();
         if !open.is_empty() {
             let are = if open.len() > 1 { "are" } else { "is" };
-            session.events.notice(Level::Info, None, format!("{} {are} not in {PINS}: {means}", open.join(", ")), None);
+            let mistyped = open.iter().find_map(|name| Some((name, outside::stage_meant(&project.dockerfile, name)?)));
+            let hint = mistyped.map(|(name, near)| format!("there is no stage `{name}`: did you mean `{near}`?"));
+            session.events.notice(Level::Info, None, format!("{} {are} not in {PINS}{means}", open.join(", ")), hint);
         }
     };
-    told(images, "a build adds what is missing, and until then nothing stands that is built on it");
-    told(&tools, "a build adds it where its registry answers; on another machine, or later, it can be another image");
+    told(images, " yet: the next build pins what is missing, and builds the services that start from it");
+    told(&tools, ": a build pins it if its registry answers; until then another machine may use another image");
     Ok(Bases { pins, stand_ins, otherwise: Some("not pinned") })
+}
+
+/// A build on pins alone where there are none.
+pub fn no_pins() -> Error {
+    Error::usage(format!("there is no {PINS}, and --locked builds only what it pins"))
+        .hint("run `cargo xtask update`, and commit it")
 }
 
 /// Makes sure that every image the targets start from can be had and is pinned: on the embedded engine without Docker Hub by
@@ -320,8 +328,7 @@ pub fn ensure_bases(
     let path = project.root.join(PINS);
     if request.no_stand_ins {
         if !path.exists() {
-            let error = Error::usage(format!("there is no {PINS}, and nothing is built that it does not pin"));
-            return Err(error.hint("run `cargo xtask update`, and commit it"));
+            return Err(no_pins());
         }
         if let Some(image) = stand_ins.keys().find(|image| images.contains(*image)) {
             let error = Error::failed(format!("{image} is a stand-in, which {PINS} never pins"));
@@ -368,7 +375,7 @@ pub fn note_triggers(session: &Session, pins: &mut Pins, moved: &[Moved]) {
         match outside::triggers(&session.registry, &pin.image.with_digest(pin.after.clone())) {
             Ok(triggers) => pins.note_triggers(&pin.image, triggers),
             Err(error) => {
-                let message = format!("whether {} has ONBUILD triggers is not known: {error}", pin.image.familiar());
+                let message = format!("cannot tell whether {} has ONBUILD triggers: {error}", pin.image.familiar());
                 let hint = "what they copy does not count as an input; `cargo xtask update` asks again".to_owned();
                 session.events.notice(Level::Warning, None, message, Some(hint));
             }

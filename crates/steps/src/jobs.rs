@@ -1,5 +1,7 @@
 //! Between a plan and the files by which the jobs of a matrix tell each other of it. Reads and writes them; builds nothing.
 
+mod by_platform;
+
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -7,13 +9,14 @@ use crate::image::Image;
 use crate::{Session, outcome};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
-use monoship_core::name::{ImageRef, ServiceName, Tag};
+use monoship_core::name::{ImageRef, Platform, ServiceName, Tag};
 use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
 use monoship_publish::Item;
 use monoship_report::record::{RunRecord, TaskRecord};
 use monoship_report::results::{self, Planned};
 
+pub use self::by_platform::{bases, matrix as matrix_by_platform};
 pub use monoship_report::results::{PlanFile, ServiceFile};
 
 /// Where the files lie, in every job.
@@ -21,14 +24,17 @@ pub fn folder(session: &Session) -> PathBuf {
     session.state_dir().join("ci")
 }
 
-/// What the plan's job tells the others.
-pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>) -> PlanFile {
+/// What the plan's job tells the others. `by_platform`: each platform of a service has a job of its own, where it has a build of its own.
+pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>, by_platform: bool) -> PlanFile {
     let services = plan.services.iter().map(|service| {
         let present = match &service.decision {
             Decision::Skip { digest, .. } => Some(digest.clone()),
             Decision::Build { .. } => None,
         };
-        let planned = Planned { fingerprint: service.target.fingerprint.clone(), present, why: service.decision.why() };
+        let builds = service.target.builds().iter().filter(|_| by_platform && service.is_built());
+        let platforms = builds.flat_map(|build| build.platforms.clone()).collect();
+        let planned =
+            Planned { fingerprint: service.target.fingerprint.clone(), present, why: service.decision.why(), platforms };
         (service.service.name.clone(), planned)
     });
     PlanFile { commit: commit.to_owned(), tag, services: services.collect() }
@@ -46,7 +52,13 @@ pub fn check(planned: &PlanFile, plan: &Plan, commit: &str) -> Result<()> {
 ///
 /// # Errors
 /// When the plan has no such service.
-pub fn service_file(planned: &PlanFile, name: &str, attempt: u32, run: Result<&RunRecord, &Error>) -> Result<ServiceFile> {
+pub fn service_file(
+    planned: &PlanFile,
+    name: &str,
+    platform: Option<&Platform>,
+    attempt: u32,
+    run: Result<&RunRecord, &Error>,
+) -> Result<ServiceFile> {
     let (service, plan) = planned.services.iter().find(|(service, _)| service.as_str() == name).ok_or_else(|| {
         Error::usage(format!("`{name}` is not in the plan")).hint("the matrix of `cargo xtask ci plan` names the services")
     })?;
@@ -58,6 +70,7 @@ pub fn service_file(planned: &PlanFile, name: &str, attempt: u32, run: Result<&R
     Ok(ServiceFile {
         commit: planned.commit.clone(),
         service: service.clone(),
+        platform: platform.cloned(),
         fingerprint: plan.fingerprint.clone(),
         attempt,
         stages: run.map(stages_of).unwrap_or_default(),
@@ -78,20 +91,28 @@ pub fn collect(
 ) -> Result<(RunRecord, Vec<TaskRecord>)> {
     let mut files = results::collect(planned, &folder(session))?;
     let mut record = outcome::empty(session, request);
-    let stages = files.values().flat_map(|file| file.stages.clone()).collect();
+    let mut stages: Vec<TaskRecord> =
+        files.values().flat_map(|jobs| jobs.values()).flat_map(|file| file.stages.clone()).collect();
+    // Of a stage that several jobs of a service came to, what failed counts.
+    stages.sort_by_key(|stage| stage.status != Status::Failed);
     for (service, plan) in &planned.services {
-        record.tasks.push(match (files.remove(service), &plan.present) {
+        let mut of_service = files.remove(service).unwrap_or_default();
+        if plan.present.is_none() && !plan.platforms.is_empty() {
+            record.tasks.push(by_platform::joined(session, service, plan, attempt, of_service)?);
+            continue;
+        }
+        record.tasks.push(match (of_service.remove(&None), &plan.present) {
             (Some(file), _) if file.attempt < attempt && file.task.status == Status::Built => TaskRecord {
                 digest: file.task.digest,
                 size: file.task.size,
                 images: file.task.images,
-                ..entry(service, Status::Skipped, &format!("attempt {} built it", file.attempt))
+                ..entry(service, Status::Unchanged, &format!("attempt {} built it", file.attempt))
             },
             (Some(file), _) => file.task,
             (None, Some(digest)) => TaskRecord {
                 digest: Some(digest.clone()),
                 images: vec![source(session, service, plan)?.to_string()],
-                ..entry(service, Status::Skipped, &plan.why)
+                ..entry(service, Status::Unchanged, &plan.why)
             },
             (None, None) => entry(service, Status::Failed, "its job left no result"),
         });
@@ -121,7 +142,7 @@ pub fn trouble(record: &RunRecord) -> Option<String> {
     let services = record.tasks.iter().filter(|task| matches!(task.task, Task::Service(_)));
     let of_task = |task: &TaskRecord| {
         let what = match (task.status, &task.failure) {
-            (Status::Built | Status::Skipped, _) => return None,
+            (Status::Built | Status::Unchanged, _) => return None,
             (Status::Cancelled | Status::NotRun, _) => "it was cancelled".to_owned(),
             (_, Some(failure)) => {
                 let step = failure.step.as_deref().map(|step| format!("{step}: ")).unwrap_or_default();

@@ -8,6 +8,7 @@ use crate::Session;
 use crate::planning::image_store;
 use crate::project::{self, Project};
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::retry::Policy;
 use monoship_core::name::{ImageRef, Platform, ReleaseTag, Tag};
 pub use monoship_docker::layers::Place;
 use monoship_docker::layers::{BuiltFrom, Image, Layer, Library, Line, Since, Summary};
@@ -134,7 +135,7 @@ fn nowhere(subject: &Subject, request: &LayersRequest) -> Error {
         places.push(format!("{} in its registry", name.familiar()));
     }
     if places.is_empty() {
-        return Error::usage("no registry is configured, so no image is looked for in one")
+        return Error::usage("no registry is configured, so there is no pushed image to look at")
             .hint("set `[images] registry` and `namespace` in xtask.toml, or look with `--from engine`");
     }
     Error::failed(format!("there is no {}", places.join(" and no ")))
@@ -151,13 +152,15 @@ fn since(
     platform: Option<&Platform>,
 ) -> Since {
     let Some(repository) = &subject.releases else { return Since::None("no registry is configured".to_owned()) };
+    // What only adds to the answer is worth one try.
+    let registry = session.registry.clone().policy(Policy::ONCE);
     let compared = || -> Result<Since> {
-        let Some(release) = last_release(&session.registry, repository, name.tag())? else {
+        let Some(release) = last_release(&registry, repository, name.tag())? else {
             return Ok(Since::None(format!("{} has no release", repository.familiar())));
         };
         let release = repository.with_tag(release);
         let own: Option<Platform> = image.platform.parse().ok();
-        let before = library.from_registry(&session.registry, &release, platform.or(own.as_ref()))?;
+        let before = library.from_registry(&registry, &release, platform.or(own.as_ref()))?;
         let gone = || Error::failed(format!("{release} is gone"));
         Ok(Since::of(release.familiar(), &before.ok_or_else(gone)?, image))
     };

@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod contexts;
 pub mod doctor;
 pub mod engine;
+pub mod fleet;
 pub mod gates;
 pub mod given;
 pub mod history;
@@ -19,6 +20,7 @@ pub mod inputs;
 pub mod jobs;
 pub mod layers;
 pub mod marks;
+mod memory;
 pub mod notify;
 pub mod outcome;
 pub mod outputs;
@@ -35,8 +37,10 @@ pub mod service;
 pub mod signing;
 pub mod since;
 mod strays;
+mod twice;
 pub mod update_release;
 pub mod upkeep;
+mod usual;
 pub mod verify;
 
 pub use image::Image;
@@ -64,7 +68,7 @@ use monoship_plan::config::Config;
 use monoship_plan::tags::{Release, Tags};
 use monoship_plan::templates::TagTemplates;
 use monoship_report::record;
-use monoship_workspace::git::Git;
+use monoship_workspace::git::{Git, Remote};
 
 /// One run of a command: what every stage needs and none may change.
 #[derive(Clone)]
@@ -101,6 +105,13 @@ pub struct Session {
     pub overlay: Arc<Overlay>,
 }
 
+/// The repository at GitHub that a remote names: another host's `acme/shop` is somebody else's there.
+fn at_github(env: &Env, remote: Option<Remote>) -> Option<Repository> {
+    let server = env.get("GITHUB_SERVER_URL").and_then(|url| url.split("://").nth(1)).unwrap_or("github.com");
+    let remote = remote.filter(|remote| remote.host == server.trim_end_matches('/'))?;
+    format!("{}/{}", remote.owner, remote.name).parse().ok()
+}
+
 impl Session {
     /// Everything we keep lies below this folder.
     pub fn state_dir(&self) -> PathBuf {
@@ -112,29 +123,34 @@ impl Session {
     /// # Errors
     /// When git does not answer, or a variable holds what cannot be meant.
     pub fn github(&self) -> Result<Result<Api, &'static str>> {
-        // Another host's `acme/shop` is not GitHub's.
-        let server = self.env.get("GITHUB_SERVER_URL").and_then(|url| url.split("://").nth(1)).unwrap_or("github.com");
-        let remote = self.git().remote()?.filter(|remote| remote.host == server || remote.host == format!("ssh.{server}"));
-        let repository: Option<Repository> = remote.and_then(|remote| format!("{}/{}", remote.owner, remote.name).parse().ok());
+        let repository = at_github(&self.env, self.git().remote()?);
         let place = Place::from_env(&self.env, repository.as_ref())?;
         let policy = Policy::from_env(&self.env)?;
         Ok(place.map(|place| Api::new(self.http.clone(), place, self.events.clone()).with_policy(policy)))
     }
 
+    /// True where the repository's releases, if it has any, are at GitHub.
+    ///
+    /// # Errors
+    /// When git does not answer.
+    pub fn is_at_github(&self) -> Result<bool> {
+        Ok(self.env.get("GITHUB_REPOSITORY").is_some() || at_github(&self.env, self.git().remote()?).is_some())
+    }
+
     /// The engine to build on, started where it is the embedded one.
     ///
     /// # Errors
-    /// As [`engine::find`].
+    /// As [`engine::configured`].
     pub fn find_engine(&self) -> Result<Engine> {
-        engine::find(&self.env, self.config.engine, self.config.suite, &self.events, &self.shutdown)
+        engine::configured(&self.env, &self.config, &self.events, &self.shutdown)
     }
 
     /// The engine to build on, if it runs; none is started.
     ///
     /// # Errors
-    /// As [`engine::running`].
+    /// As [`engine::configured_running`].
     pub fn running_engine(&self) -> Result<Option<Engine>> {
-        engine::running(&self.env, self.config.engine, self.config.suite, &self.shutdown)
+        engine::configured_running(&self.env, &self.config, &self.shutdown)
     }
 
     /// Git for the repository, with the credentials of an Actions job.

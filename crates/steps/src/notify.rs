@@ -18,6 +18,7 @@ use monoship_core::secret::{Secret, mask, mask_json};
 use monoship_core::text;
 use monoship_plan::config::{Notify, Occasion};
 use monoship_publish::Published;
+use monoship_report::record::history::PastTask;
 use monoship_report::record::rolling::usual;
 use monoship_report::record::{Outcome, RunId, RunRecord};
 
@@ -193,7 +194,7 @@ fn slow(session: &Session, record: &RunRecord) -> Option<Message> {
     let past: Vec<_> = past.into_iter().filter(|run| run.id != record.id).collect();
     let built = record.tasks.iter().filter(|task| task.status == Status::Built);
     let about = built.filter_map(|task| {
-        let usual = usual(&past, &task.task, WINDOW, |past| (past.status == Status::Built).then_some(past.took))?;
+        let usual = usual(&past, &task.task, WINDOW, PastTask::build_time)?;
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]
         let times = task.took_ms as f64 / usual.median.max(1) as f64;
         let median = text::duration(Duration::from_millis(usual.median));

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::usual::Past;
 use crate::{Session, build, gates, history};
 use monoship_core::error::Result;
-use monoship_core::event::{Level, Status, Task};
+use monoship_core::event::{Event, Level, Status, Task};
+use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::ServiceName;
+use monoship_docker::layers::stored;
 use monoship_plan::cache::Tier;
 use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
+use monoship_publish::Published;
 use monoship_report::record::{Outcome, RunRecord, TaskRecord, TierRecord};
 use monoship_workspace::git::Head;
 
@@ -35,7 +39,7 @@ pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecor
         let mut entry = match &service.decision {
             Decision::Build { .. } => TaskRecord::new(task, Status::NotRun),
             Decision::Skip { digest, size } => {
-                TaskRecord { digest: Some(digest.clone()), size: *size, ..TaskRecord::new(task, Status::Skipped) }
+                TaskRecord { digest: Some(digest.clone()), size: *size, ..TaskRecord::new(task, Status::Unchanged) }
             }
         };
         entry.why = service.why();
@@ -44,6 +48,18 @@ pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecor
         record.tasks.push(entry);
     }
     record
+}
+
+/// Tells what the run has before it, once it is known.
+pub fn foresee(session: &Session, record: &RunRecord) {
+    let with =
+        |status: Status| record.tasks.iter().filter(move |task| matches!(task.task, Task::Service(_)) && task.status == status);
+    let waiting: Vec<Task> = with(Status::NotRun).map(|task| task.task.clone()).collect();
+    if waiting.is_empty() {
+        return;
+    }
+    let usual = Past::read(session).run(&waiting);
+    session.events.emit(Event::Foreseen { waiting, unchanged: with(Status::Unchanged).count(), usual });
 }
 
 /// The plan's making, which is over now: the time since the run began, or since what came before it.
@@ -88,6 +104,7 @@ fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRec
     entry.took_ms = millis(outcome.took);
     entry.digest = outcome.digest;
     entry.size = outcome.size;
+    entry.nodes = outcome.nodes;
     entry.tiers = tiers.iter().map(tier).collect();
     if let Some(why) = outcome.why {
         entry.why = why;
@@ -98,6 +115,18 @@ fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRec
 fn tier(tier: &Tier) -> TierRecord {
     let (verdict, why) = (tier.verdict.name().to_owned(), tier.verdict.why().unwrap_or_default().to_owned());
     TierRecord { tier: tier.kind.to_string(), verdict, why }
+}
+
+/// Notes which release a record is of, and what the layers of the published images take, for whoever compares releases.
+pub fn of_release(session: &Session, record: &mut RunRecord, tag: &str, published: &[Published]) {
+    record.release = Some(tag.to_owned());
+    let layers = in_parallel(published, |one| stored(&session.registry, &one.repository.with_digest(one.digest.clone())));
+    for (one, layers) in published.iter().zip(layers) {
+        let task = Task::Service(one.service.clone());
+        if let (Some(entry), Some(layers)) = (record.tasks.iter_mut().find(|entry| entry.task == task), layers) {
+            entry.layers = layers;
+        }
+    }
 }
 
 /// Appends a complete record to the history.

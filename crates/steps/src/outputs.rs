@@ -58,7 +58,7 @@ pub fn check(session: &Session, request: &BuildRequest, services: &[Service]) ->
         if !known && holds_something(&path, written.is_folder) {
             let what = if path.is_dir() { "holds files that" } else { "is a file that" };
             return Err(Error::usage(format!("{} {what} `--output` did not write", path.display()))
-                .hint("name an empty folder or another file, or say --overwrite"));
+                .hint("name an empty folder or another file, or pass --overwrite"));
         }
     }
     Ok(())

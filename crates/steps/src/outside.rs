@@ -59,8 +59,7 @@ pub fn or_mistyped(dockerfile: &Dockerfile, images: &BTreeSet<ImageRef>, error: 
     let said = error.to_string();
     let found = images.iter().find_map(|image| {
         let name = image.familiar();
-        let is_bare = !name.contains(['/', ':', '@']) && said.contains(&image.to_string());
-        let near = nearest(&name, dockerfile.targets()).filter(|_| is_bare)?.to_owned();
+        let near = stage_meant(dockerfile, &name).filter(|_| said.contains(&image.to_string()))?.to_owned();
         let mut steps = dockerfile.stages().iter().flat_map(Stage::instructions);
         let starts = dockerfile.stages().iter().find(|stage| stage.base() == name).map(Stage::line);
         let from = format!("--from={name}");
@@ -68,8 +67,15 @@ pub fn or_mistyped(dockerfile: &Dockerfile, images: &BTreeSet<ImageRef>, error: 
         Some((name, near, line))
     });
     let Some((name, near, line)) = found.filter(|_| !error.is_cancelled()) else { return error };
-    let hint = format!("did you mean `{near}`? Taken for an image, it cannot be had: {said}");
+    let hint = format!("did you mean `{near}`? Taken for an image, it cannot be pulled: {said}");
     Error::usage(format!("there is no stage `{name}`")).at(dockerfile.path(), line).hint(hint)
+}
+
+/// The stage that is rather meant by what is taken for an image's name.
+#[must_use]
+pub fn stage_meant<'d>(dockerfile: &'d Dockerfile, name: &str) -> Option<&'d str> {
+    let is_bare = !name.contains(['/', ':', '@']);
+    nearest(name, dockerfile.targets()).filter(|_| is_bare)
 }
 
 /// The ONBUILD triggers of an image that is named by its digest; of several platforms the first one's.

@@ -1,6 +1,7 @@
 //! The planning stage: what goes into each image, whether it stands already, which caches can be used; in the end one plan.
 //! Asks; builds nothing.
 
+mod compared;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::inputs::{self, Bases};
 use crate::project::{self, Project};
-use crate::{Session, caches, contexts, given, marks, outputs, outside, sent, since, strays};
+use crate::{Session, caches, contexts, fleet, given, marks, outputs, outside, sent, since, strays, twice};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -76,6 +77,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     if request.services.is_empty() {
         let of_shared = slices.iter().zip(&views).filter(|(_, view)| std::ptr::eq(**view, project)).map(|(slice, _)| slice);
         strays::tell(session, project, request, &every, &of_shared.collect::<Vec<_>>())?;
+        twice::tell(session, project, &every);
     }
     // A registry on this machine is for this machine, as stand-ins are.
     let for_others =
@@ -83,7 +85,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     if request.pushes() && for_others && bases.has_stand_ins() && !request.allow_stand_ins {
         let what = if request.release { "a release" } else { "what is pushed for others" };
         return Err(Error::failed(format!("{what} cannot be built on stand-in base images"))
-            .hint("run it where Docker Hub can be reached, or say --allow-stand-ins"));
+            .hint("run it where Docker Hub can be reached, or pass --allow-stand-ins"));
     }
     let sliced = inputs::Sliced { targets: &targets, slices: &slices, views: &views };
     let mut gathered = inputs::gather(session, project, capabilities, request, &sliced, bases)?;
@@ -123,9 +125,11 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
         let known = last_inputs(session, name).or_else(|| before.get(name).cloned());
         service.target.changes = known.map(|known| steps::changes(slice, &known, &service.target.inputs));
     }
+    compared::tell(session, &mut plan);
     if let (Some(base), Some(slice)) = (&mut plan.base, slices.last()) {
         base.changes = last_inputs(session, &base_key()).map(|known| steps::changes(slice, &known, &base.inputs));
     }
+    fleet::place(session, &mut plan)?;
     Ok(Plan { affected, ..plan })
 }
 
@@ -137,10 +141,15 @@ fn last_inputs(session: &Session, service: &ServiceName) -> Option<Inputs> {
 /// The image's name without tag.
 fn image(session: &Session, request: &BuildRequest, service: &Service) -> Result<ImageRef> {
     if request.pushes() && session.config.images.prefix.is_none() {
-        return Err(Error::usage("there is no registry to push to")
-            .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
+        return Err(no_registry());
     }
     session.config.images.image(&service.name)
+}
+
+/// A push that has nowhere to go.
+pub fn no_registry() -> Error {
+    Error::usage("there is no registry to push to")
+        .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote")
 }
 
 /// Under which name the base's builds are remembered: no service can be called so, for lack of a Dockerfile target like it.
@@ -231,7 +240,7 @@ impl Planner<'_> {
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
             divide(&mut target, own, Some(shared), facts.get(&service.target));
-            planned.push(ServicePlan { service, decision, target, renames });
+            planned.push(ServicePlan { service, decision, target, renames, compared: None });
         }
         let base = shares.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
@@ -248,6 +257,10 @@ impl Planner<'_> {
     fn must_build_base(&self, base: &TargetPlan) -> bool {
         let known = self.session.state().find(&base_key(), &base.fingerprint);
         let here = known.zip(self.engine).is_some_and(|(build, engine)| build.images.contains(&engine.store_id()));
+        if !self.session.config.fleet.is_empty() {
+            // Without a cache to carry it, each node executes what its services need of it, once for all of them.
+            return base.builds().iter().any(|build| !(build.cache_from.is_empty() && build.cache_to.is_empty()));
+        }
         !here || self.request.no_cache || base.builds().iter().any(|build| !build.cache_to.is_empty())
     }
 
@@ -301,7 +314,7 @@ impl Planner<'_> {
             sbom: None,
             builder: self.session.config.builder.clone(),
         };
-        TargetPlan { inputs, fingerprint, spec, by_platform: Vec::new(), tiers: cache.tiers, changes: None }
+        TargetPlan { inputs, fingerprint, spec, by_platform: Vec::new(), is_part: false, tiers: cache.tiers, changes: None }
     }
 
     /// The mark of what is pushed; none where nothing is, or the engine's image store keeps no annotations.
@@ -368,8 +381,12 @@ fn handed_on(args: &BTreeMap<String, String>) -> impl Iterator<Item = (String, S
 
 /// For images that a builder makes and nobody takes.
 fn keeps_no_images(session: &Session, why: &Error) -> Error {
-    let builder = session.env.get("BUILDX_BUILDER").unwrap_or("this one");
-    Error::failed(format!("the builder `{builder}` keeps no images, and there is no Docker to load them into: {why}")).hint(
+    let who = match session.config.builder.as_deref().or(session.env.get("BUILDX_BUILDER")) {
+        _ if !session.config.fleet.is_empty() => "the nodes of a fleet keep".to_owned(),
+        Some(builder) => format!("the builder `{builder}` keeps"),
+        None => "this builder keeps".to_owned(),
+    };
+    Error::failed(format!("{who} no images, and there is no Docker here to load them into: {why}")).hint(
         "push them with --push, or write them with --output: `type=oci,dest={service}.tar`, `type=local,dest=out/{service}`",
     )
 }

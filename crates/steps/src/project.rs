@@ -69,7 +69,7 @@ impl Project {
         let missing = || {
             Error::usage("there is no Dockerfile here")
                 .at(&path, None)
-                .hint("mend `dockerfile` or `context` of the service in xtask.toml")
+                .hint("fix `dockerfile` or `context` of the service in xtask.toml")
         };
         let dockerfile = Dockerfile::parse(&path, &read(&own.dockerfile).ok_or_else(missing)?)?;
         let beside = format!("{}.dockerignore", own.dockerfile);
@@ -172,7 +172,7 @@ fn read(session: &Session, root: &Path) -> Result<Project> {
     let (dockerfile, ignore) = files?;
     let (workspace, tree) = (workspace?, tree?);
     if workspace.settings().is_none() && session.config.services.is_empty() {
-        return Err(Error::usage("is missing, and without it no folder is a package")
+        return Err(Error::usage("is missing: it says which folders are packages")
             .at(root.join(SETTINGS), None)
             .hint("write it, `packages: [apps/*, packages/*]`, or say in xtask.toml which [[service]] has which package"));
     }

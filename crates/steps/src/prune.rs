@@ -13,6 +13,7 @@ use monoship_workspace::context::{self, Item, Written, write_files, write_instal
 use monoship_workspace::dockerfile::ignore_file;
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{File, Git, Tree};
+use monoship_workspace::load::LOCK;
 use monoship_workspace::prune::{Content, Install};
 use monoship_workspace::sources::parent;
 use monoship_workspace::{Closure, PackageId, PrunePlan, Scope, Sources, Workspace};
@@ -119,6 +120,8 @@ pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport>
     }
     let left_out = plan.left_out(&workspace, &sources);
     plan.warnings.extend(left_out);
+    // What installs from the written folder is not known here.
+    plan.warnings.append(&mut plan.script_warnings);
     shutdown.check()?;
     let written = if options.docker {
         write_docker(&workspace, &sources, &plan, options)?
@@ -236,11 +239,11 @@ fn refuse_strangers(options: &PruneOptions) -> Result<()> {
     let folders = options.folders();
     let checked = folders.iter().try_for_each(|folder| context::refuse_strangers(folder));
     let checked = checked.and_then(|()| if options.docker { context::refuse_stranger(&lock_file(options)) } else { Ok(()) });
-    checked.map_err(|error| error.hint("name an empty folder with --out, or say --overwrite to have it removed"))
+    checked.map_err(|error| error.hint("name an empty folder with --out, or pass --overwrite to have it removed"))
 }
 
 fn lock_file(options: &PruneOptions) -> PathBuf {
-    options.out.join("pnpm-lock.yaml")
+    options.out.join(LOCK)
 }
 
 /// `json/`, `full/` and the lock.
@@ -252,8 +255,12 @@ fn write_docker(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, 
     );
     let mut written = json?;
     written += full?;
-    let lock = install.lock_text(workspace);
+    let lock = install.lock_text(workspace, LOCK);
     let path = lock_file(options);
+    if lock.is_empty() {
+        // Each package has its own, among the manifests, and the root needs none.
+        return Ok(written);
+    }
     let same = std::fs::read(&path).is_ok_and(|there| there == lock.as_bytes());
     if !same {
         write_derived(&path, lock.as_bytes())?;
@@ -279,7 +286,7 @@ fn full<'a>(
             // A package's manifest is in its sources as it is.
             Content::Text(_) if path.ends_with("/package.json") => continue,
             Content::Text(text) => Item::Text(text.as_str(), false),
-            Content::Lock => Item::Text(install.lock_text(workspace), false),
+            Content::Lock => Item::Text(install.lock_text(workspace, path), false),
             Content::Copy(from) if sources.tree().get(from).is_some() => Item::Copy(from),
             Content::Stub(_) | Content::Copy(_) => continue,
         };

@@ -199,7 +199,7 @@ pub fn notes_alone(session: &Session, release: &ReleaseRequest, dry_run: bool) -
 
 /// True where every service has an image, built now or before, that no gate stops.
 pub fn all_stand(record: &RunRecord) -> bool {
-    gates::pass(record) && record.tasks.iter().all(|task| matches!(task.status, Status::Built | Status::Skipped | Status::Done))
+    gates::pass(record) && record.tasks.iter().all(|task| matches!(task.status, Status::Built | Status::Unchanged | Status::Done))
 }
 
 /// An image as the notes name it.

@@ -104,7 +104,7 @@ pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> 
         let (mode, stamp) = (content.split(' ').next().unwrap_or_default().to_owned(), format!("{time}{content}"));
         let same_but_content = |old: &String| *old != stamp && old.starts_with(&format!("{time}{mode} "));
         if known.insert(path, stamp.clone()).as_ref().is_some_and(same_but_content) {
-            let message = format!("`{}` has another content than builders were sent, and the same size and time", entry.path);
+            let message = format!("`{}` changed since it was sent to a builder, but kept its size and time", entry.path);
             return Err(Error::failed(message).hint(format!("a builder would take its old content: run `touch {}`", entry.path)));
         }
     }

@@ -23,6 +23,7 @@ pub struct Service {
     agents: Vec<String>,
     contexts: Vec<(String, String)>,
     include: Vec<String>,
+    memory: Option<String>,
     dockerfile: Option<String>,
     context_folder: Option<String>,
 }
@@ -46,6 +47,7 @@ impl Service {
             agents: Vec::new(),
             contexts: Vec::new(),
             include: Vec::new(),
+            memory: None,
             dockerfile: None,
             context_folder: None,
         }
@@ -167,6 +169,17 @@ impl Service {
         self
     }
 
+    /// Says how much memory a build of it takes at its height: builds that have no room together do not run at once.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").memory("4GB");
+    /// ```
+    #[must_use]
+    pub fn memory(self, size: impl Into<String>) -> Self {
+        Self { memory: Some(size.into()), ..self }
+    }
+
     fn given(&self) -> Result<Given> {
         let of_text = |text: &String| given::Secret::try_from(toml::Value::String(text.clone()));
         let secrets = self.secrets.iter().map(of_text).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
@@ -192,6 +205,7 @@ impl Service {
             platforms: (!platforms.is_empty()).then_some(platforms),
             build_args: self.build_args.iter().cloned().collect(),
             include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>().map_err(wrong)?,
+            memory: self.memory.as_deref().map(str::parse).transpose().map_err(wrong)?,
             given: self.given().map_err(wrong)?,
         })
     }

@@ -12,7 +12,7 @@ use monoship_plan::services::Service;
 use monoship_plan::strays::{Unreached, strays};
 use monoship_workspace::dockerfile::{Slice, Stage};
 
-const HINT: &str = "rename one of the two, add what is missing, or declare it: `[images] not-services`";
+const HINT: &str = "rename one of the two, add the missing one, or list it under `[images] not-services`";
 
 /// A warning for each in a plan, an error in a release: it would publish the others as if they were all. `slices` are what the services and the
 /// base reach.

@@ -80,7 +80,7 @@ pub fn update_release(api: Result<&Api, &str>, request: &NotesRequest<'_>, event
         Ok(api) => Update { api, request, events, warned: Vec::new() }.run(),
         Err(why) => {
             if request.dry_run {
-                let message = format!("GitHub was not asked for the notes as they are: {why}");
+                let message = format!("GitHub was not asked for the current notes: {why}");
                 events.notice(Level::Info, Some(Task::Notes), message, None);
             }
             not_done(request, None, section, why)

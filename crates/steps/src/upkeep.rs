@@ -90,7 +90,7 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
     let asked = |what: &str, answer: Result<Vec<String>>| match answer {
         Ok(found) => Some(found),
         Err(error) => {
-            session.events.notice(Level::Warning, None, format!("{what} are not known, so none counts as gone: {error}"), None);
+            session.events.notice(Level::Warning, None, format!("{what} are unknown, so none counts as gone: {error}"), None);
             None
         }
     };
@@ -102,7 +102,7 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
     let named = |api: &Api| match api.named_digests() {
         Ok(named) => Some(named),
         Err(error) => {
-            let message = format!("what release notes name is not known, so no image goes: {error}");
+            let message = format!("which images the release notes name is unknown, so no image is removed: {error}");
             session.events.notice(Level::Warning, None, message, None);
             None
         }
@@ -118,7 +118,11 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         tag_rules: session.overlay.tags.clone().unwrap_or_default(),
         // Without a name nothing in a registry is ours; other tiers can be looked into all the same.
         owner: marks::owner(session).unwrap_or_default(),
-        named: api.map_or_else(|| Some(BTreeSet::new()), named),
+        // Where there are no releases at GitHub, no notes name anything.
+        named: match api {
+            Some(api) => named(api),
+            None => (!session.is_at_github()?).then(BTreeSet::new),
+        },
     })
 }
 
@@ -285,7 +289,7 @@ impl TierReader<'_> {
                 let message =
                     format!("{}: {} without the mark of {}", repository.image, text::counted(foreign, what), known.owner);
                 let hint =
-                    "what carries no mark may be somebody else's: it stays; remove it by hand if it is not needed".to_owned();
+                    "what does not carry this repository's mark may be somebody else's, so it stays; remove it by hand if nobody needs it".to_owned();
                 self.events.notice(Level::Info, None, message, Some(hint));
             }
         }

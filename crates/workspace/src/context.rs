@@ -65,7 +65,7 @@ pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Ins
         let item = match content {
             Content::Text(text) => Item::Text(text.as_str(), false),
             Content::Stub(text) => Item::Text(text, true),
-            Content::Lock => Item::Text(install.lock_text(workspace), false),
+            Content::Lock => Item::Text(install.lock_text(workspace, path), false),
             Content::Copy(from) => Item::Copy(from),
         };
         (path.as_str(), item)
@@ -79,6 +79,15 @@ pub fn write_install(workspace: &Workspace, sources: &Sources<'_>, install: &Ins
 /// As [`write()`].
 pub fn write_sources(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, folder: &Path) -> Result<Written> {
     let items = plan.source_paths(sources).map(|path| (path, Item::Copy(path)));
+    Sync::new(workspace, sources, folder).run(&items.collect::<Vec<_>>())
+}
+
+/// Writes the sources of all that a plan's package needs into `folder`, without its own.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_dependencies(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, folder: &Path) -> Result<Written> {
+    let items = plan.dependency_paths(workspace, sources).map(|path| (path, Item::Copy(path)));
     Sync::new(workspace, sources, folder).run(&items.collect::<Vec<_>>())
 }
 

@@ -17,6 +17,7 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+use super::package::unfinished_merge;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::nearest;
 
@@ -133,11 +134,22 @@ pub fn ignore_file(dockerfile: &Path, context: &Path) -> Option<PathBuf> {
 }
 
 impl Dockerfile {
+    /// True where a heredoc, a file that it writes or a script that it runs, has this text.
+    #[must_use]
+    pub fn has_heredoc_with(&self, text: &str) -> bool {
+        let mut heredocs = self.stages.iter().flat_map(|stage| &stage.instructions).flat_map(|one| &one.heredocs);
+        heredocs.any(|heredoc| heredoc.content.contains(text))
+    }
+
     /// Parses `text`; `path` is for errors only.
     ///
     /// # Errors
     /// When the text is not a Dockerfile, with its line.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
+        Self::of_text(path, text).map_err(|error| unfinished_merge(text, path).unwrap_or(error))
+    }
+
+    fn of_text(path: &Path, text: &str) -> Result<Self> {
         let at = |line, what: String| Error::usage(what).at(path, Some(line));
         let lines = lines::cut(text).map_err(|(line, what)| at(line, what))?;
         let mut file =
@@ -244,7 +256,7 @@ impl Instruction {
         }
         let (flags, args) = words::split_flags(rest, escape);
         if args.is_empty() && logical.heredocs.is_empty() {
-            return Err(Error::usage(format!("`{keyword}` says nothing")));
+            return Err(Error::usage(format!("`{keyword}` has no arguments")));
         }
         Ok(Self { line: logical.line, keyword, flags, args, heredocs: logical.heredocs.clone() })
     }

@@ -57,7 +57,7 @@ impl Ignore {
                 None => (false, line.trim()),
             };
             if written.is_empty() {
-                return Err(Error::usage("`!` alone takes nothing back").at(".dockerignore", Some(at + 1)));
+                return Err(Error::usage("a `!` needs a pattern after it").at(".dockerignore", Some(at + 1)));
             }
             let cleaned = clean(written);
             let relative = if cleaned.len() > 1 { cleaned.strip_prefix('/').unwrap_or(&cleaned) } else { &cleaned };

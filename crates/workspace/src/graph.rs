@@ -8,7 +8,7 @@ use super::load::{PackageId, Workspace};
 use monoship_core::collect::Sorted as _;
 use monoship_core::name::sha256_hex;
 use pnpm::join;
-use pnpm::lock::{Cut, Field, KeepFields, Local, Named, Target};
+use pnpm::lock::{Cut, Field, KeepFields, Local, Missing, Named, Target};
 
 /// What a package leads to directly. The flag says that only its development dependencies do.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Links {
     snapshots: Vec<(u32, bool)>,
     folders: Vec<(String, bool)>,
     outside: Vec<(String, bool)>,
-    missing: Vec<(String, bool)>,
+    missing: Vec<(Missing, bool)>,
     absent: Vec<(Absent, bool)>,
 }
 
@@ -158,11 +158,14 @@ pub struct Closure {
     /// Links that leave the repository, as written.
     pub outside: BTreeSet<String>,
     /// Lock entries that something refers to and the lock lacks.
-    pub missing: BTreeSet<String>,
+    pub missing: BTreeSet<Missing>,
     /// Packages of the workspace that are not there.
     pub absent: BTreeSet<Absent>,
     /// The root's dependencies that its packages use without having them; empty where the root itself is in.
     pub tools: BTreeSet<String>,
+    /// Those of the packages that no manifest of the others leads to, each with the file that does; the root's manifest among them, whose
+    /// dependencies every package can import.
+    pub undeclared: BTreeMap<PackageId, String>,
 }
 
 impl Closure {
@@ -192,9 +195,13 @@ impl Workspace {
             missing: BTreeSet::new(),
             absent: BTreeSet::new(),
             tools: BTreeSet::new(),
+            undeclared: BTreeMap::new(),
         };
         let mut walk = Walk { workspace: self, closure, packages: vec![target], snapshots: Vec::new() };
         walk.run();
+        if !scope.production {
+            walk.undeclared();
+        }
         walk.closure.root_files = walk.closure.packages.contains(&self.root_package());
         if scope.root {
             walk.packages.push(self.root_package());
@@ -267,6 +274,10 @@ impl Workspace {
             slice.push(entry);
         }
         slice.extend(others);
+        if lock.is_split() {
+            // Each file is sorted, and they stand one behind another.
+            slice.sort();
+        }
         slice
     }
 
@@ -315,6 +326,23 @@ impl Walk<'_> {
         }
     }
 
+    /// Takes along the packages that settings lead to, and what these need.
+    fn undeclared(&mut self) {
+        let workspace = self.workspace;
+        let mut open: Vec<PackageId> = self.closure.packages.iter().copied().collect();
+        while let Some(id) = open.pop() {
+            for (to, file) in workspace.projects(id) {
+                if !self.closure.packages.contains(to) {
+                    let before = self.closure.packages.clone();
+                    self.closure.undeclared.insert(*to, file.clone());
+                    self.packages.push(*to);
+                    self.run();
+                    open.extend(self.closure.packages.difference(&before));
+                }
+            }
+        }
+    }
+
     /// Takes along what the packages use of the root's dependencies.
     fn tools(&mut self) {
         let (workspace, production) = (self.workspace, self.closure.scope.production);
@@ -325,7 +353,14 @@ impl Walk<'_> {
         for (_, dependency) in lock.dependencies(root).filter(|(_, dependency)| self.closure.tools.contains(&dependency.alias)) {
             match &dependency.target {
                 Target::Snapshot(snapshot) => self.snapshots.push(*snapshot),
-                Target::Link(dir) => drop(self.closure.linked_folders.insert(dir.clone())),
+                Target::Link(dir) => match package_of(workspace, dir).filter(|id| *id != workspace.root_package()) {
+                    Some(id) if self.closure.packages.contains(&id) => {}
+                    Some(id) => {
+                        self.closure.undeclared.insert(id, "package.json".to_owned());
+                        self.packages.push(id);
+                    }
+                    None => drop(self.closure.linked_folders.insert(dir.clone())),
+                },
                 Target::Outside(path) => drop(self.closure.outside.insert(path.clone())),
                 Target::Missing(key) => drop(self.closure.missing.insert(key.clone())),
             }

@@ -7,14 +7,18 @@ pub mod dockerignore;
 pub mod git;
 pub mod glob;
 pub mod graph;
+mod hoisting;
 pub mod load;
+pub mod managers;
 mod matching;
 pub mod package;
+mod projects;
 pub mod prune;
 pub mod sent;
 pub mod sources;
 pub mod tools;
 mod usage;
+pub mod yaml;
 
 pub use graph::{Closure, Scope};
 pub use load::{PackageId, Workspace};

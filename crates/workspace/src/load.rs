@@ -1,6 +1,6 @@
 //! The workspace as a value: its packages, its settings file, its lock, and what leads from one to the other. Reads files once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -8,14 +8,19 @@ use super::contents::{Commit, Contents};
 use super::glob::Patterns;
 use super::graph::{self, Links};
 use super::package::{Manifest, Package, discover, unfinished_merge};
+use super::projects;
 use super::prune::Text;
 use super::tools::{self, Tools};
 use super::usage::Usage;
+use crate::yaml::{self, Yaml};
 use monoship_core::error::{Error, Result, read_text};
 use pnpm::lock::{Lock, Refusal};
-use pnpm::yaml::{self, Yaml};
 
 mod branch;
+mod locks;
+
+pub(crate) use self::locks::own_lock;
+pub use self::locks::{LockState, renewed};
 
 /// The workspace's settings file.
 pub const SETTINGS: &str = "pnpm-workspace.yaml";
@@ -25,33 +30,6 @@ pub const LOCK: &str = "pnpm-lock.yaml";
 /// A package's place in [`Workspace::packages`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackageId(pub(super) u32);
-
-/// The lock file as far as it is understood.
-#[derive(Debug)]
-pub enum LockState {
-    /// It can be cut.
-    Scanned(Box<Lock>),
-    /// It holds something the scanner does not know, and is only ever used whole.
-    Whole {
-        /// Its text.
-        text: String,
-        /// What was not understood, and where.
-        refusal: Refusal,
-    },
-}
-
-impl LockState {
-    /// A lock in the middle of a merge is no lock: neither pnpm nor a cut can use it.
-    fn of(text: String, path: &Path) -> Result<Self> {
-        match Lock::scan(text.clone()) {
-            Ok(lock) => Ok(Self::Scanned(Box::new(lock))),
-            Err(refusal) => match unfinished_merge(&text, path) {
-                Some(error) => Err(error),
-                None => Ok(Self::Whole { text, refusal }),
-            },
-        }
-    }
-}
 
 /// A pnpm workspace.
 #[derive(Debug)]
@@ -64,29 +42,40 @@ pub struct Workspace {
     settings: Option<Yaml>,
     npmrc: Option<String>,
     lock: LockState,
+    /// The locks that could not be read, where each package has its own, by folder.
+    unread: BTreeMap<String, Refusal>,
     links: Vec<Links>,
     usage: OnceLock<Usage>,
     /// For each package its reduced manifest, for building and for production.
     reduced: Vec<[OnceLock<Text>; 2]>,
     /// For each package what it uses of the root's dependencies.
     tools: Vec<OnceLock<Tools>>,
+    /// For each package those that its settings lead to and its manifest does not name.
+    projects: Vec<OnceLock<BTreeMap<PackageId, String>>>,
+    /// For each package what its lock lacks of it.
+    behind: Vec<OnceLock<Option<String>>>,
 }
 
 impl Workspace {
     /// Reads the workspace at `root`: settings, manifests, lock. A folder without `pnpm-workspace.yaml` is a workspace of one package.
     ///
     /// # Errors
-    /// When there is no root `package.json` or no lock, a file cannot be read or is malformed, or every package has a lock of its own.
+    /// When there is no root `package.json` or no lock, or a file cannot be read or is malformed.
     pub fn load(root: &Path) -> Result<Self> {
         let settings = read_if_there(&root.join(SETTINGS))?.map(|text| parse_settings(root, &text)).transpose()?;
         let npmrc = read_if_there(&root.join(".npmrc"))?;
         let file = root.join(branch::lock_file(root, settings.as_ref(), npmrc.as_deref()));
+        let contents = Contents::Disk(root.to_owned());
+        if is_split(settings.as_ref(), npmrc.as_deref()) {
+            let packages = discover(root, &patterns(settings.as_ref()))?;
+            return Self::split(contents, root, settings, packages, npmrc);
+        }
         let (packages, lock) = rayon::join(
             || discover(root, &patterns(settings.as_ref())),
             || read_if_there(&file)?.map(|text| LockState::of(text, &file)).transpose(),
         );
         let packages = packages?;
-        Self::assemble(Contents::Disk(root.to_owned()), root, settings, packages, npmrc, lock?)
+        Self::assemble(contents, root, settings, packages, npmrc, (lock?, BTreeMap::new()))
     }
 
     /// The workspace as it is in a commit.
@@ -111,9 +100,27 @@ impl Workspace {
             }
         }
         packages.sort_by(|a, b| a.dir.cmp(&b.dir));
-        let lock = commit.text(LOCK).map(|text| LockState::of(text, &root.join(LOCK))).transpose()?;
         let npmrc = commit.text(".npmrc");
-        Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, lock)
+        if is_split(settings.as_ref(), npmrc.as_deref()) {
+            return Self::split(Contents::Commit(commit), &root, settings, packages, npmrc);
+        }
+        let lock = commit.text(LOCK).map(|text| LockState::of(text, &root.join(LOCK))).transpose()?;
+        Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, (lock, BTreeMap::new()))
+    }
+
+    /// The workspace of packages that have a lock each.
+    fn split(
+        contents: Contents,
+        root: &Path,
+        settings: Option<Yaml>,
+        packages: Vec<Package>,
+        npmrc: Option<String>,
+    ) -> Result<Self> {
+        let of = |package: &Package| Some((package.dir.clone(), contents.text(&package.path(LOCK))?));
+        let files: Vec<(String, String)> = packages.iter().filter_map(of).collect();
+        let mut unread = BTreeMap::new();
+        let lock = (!files.is_empty()).then(|| LockState::each(files, &mut unread));
+        Self::assemble(contents, root, settings, packages, npmrc, (lock, unread))
     }
 
     fn assemble(
@@ -122,12 +129,11 @@ impl Workspace {
         settings: Option<Yaml>,
         packages: Vec<Package>,
         npmrc: Option<String>,
-        lock: Option<LockState>,
+        (lock, unread): (Option<LockState>, BTreeMap<String, Refusal>),
     ) -> Result<Self> {
         if !packages.iter().any(|package| package.dir == ".") {
             return Err(Error::usage("no package.json at the workspace root").at(root.join("package.json"), None));
         }
-        refuse_split_locks(root, settings.as_ref(), npmrc.as_deref())?;
         let lock = lock.ok_or_else(|| {
             let hint = "run `pnpm install --lockfile-only` and commit the lock; without it no install can be reproduced";
             Error::usage("there is no pnpm lock file").at(root.join(LOCK), None).hint(hint)
@@ -139,9 +145,26 @@ impl Workspace {
         let (usage, links) = (OnceLock::new(), Vec::new());
         let reduced = packages.iter().map(|_| Default::default()).collect();
         let tools = packages.iter().map(|_| OnceLock::new()).collect();
+        let projects = packages.iter().map(|_| OnceLock::new()).collect();
+        let behind = packages.iter().map(|_| OnceLock::new()).collect();
         let root = root.to_owned();
-        let mut workspace =
-            Self { root, contents, packages, by_dir, by_name, settings, npmrc, lock, links, usage, reduced, tools };
+        let mut workspace = Self {
+            root,
+            contents,
+            packages,
+            by_dir,
+            by_name,
+            settings,
+            npmrc,
+            lock,
+            unread,
+            links,
+            usage,
+            reduced,
+            tools,
+            projects,
+            behind,
+        };
         workspace.links = graph::links(&workspace);
         Ok(workspace)
     }
@@ -231,7 +254,11 @@ impl Workspace {
     }
 
     fn unknown(&self, text: &str) -> Error {
-        let names = self.packages.iter().flat_map(|package| [package.name(), package.dir.as_str()]);
+        let names = self.packages.iter().filter(|package| package.dir != ".");
+        let names = names.flat_map(|package| {
+            let dir = package.dir.as_str();
+            [package.name(), dir, dir.rsplit('/').next().unwrap_or(dir)]
+        });
         let near = names.map(|name| (strsim::damerau_levenshtein(name, text), name)).min().filter(|(far, _)| *far <= 3);
         let hint = near.map_or_else(
             || format!("`packages:` in {SETTINGS} says where packages are"),
@@ -264,6 +291,26 @@ impl Workspace {
         if let LockState::Scanned(lock) = &self.lock { Some(lock) } else { None }
     }
 
+    /// True where each package has a lock of its own (`sharedWorkspaceLockfile: false`).
+    #[must_use]
+    pub fn is_split(&self) -> bool {
+        self.scanned().is_some_and(Lock::is_split)
+    }
+
+    /// True where pnpm puts what packages bring to where every package finds it.
+    pub(super) fn hoists(&self) -> bool {
+        let (settings, npmrc) = (self.settings.as_ref(), self.npmrc.as_deref());
+        let is = |name, kebab, wanted| branch::setting(settings, npmrc, name, kebab).is_some_and(|(value, _)| value == wanted);
+        let patterns = settings.and_then(|tree| tree.get("publicHoistPattern")).map_or(&[][..], Yaml::items);
+        let in_npmrc = npmrc.unwrap_or_default().lines().filter_map(|line| line.trim().strip_prefix("public-hoist-pattern"));
+        is("shamefullyHoist", "shamefully-hoist", "true")
+            || is("nodeLinker", "node-linker", "hoisted")
+            || patterns.iter().any(|pattern| pattern.as_str() == Some("*"))
+            || in_npmrc
+                .filter_map(|line| line.split_once('='))
+                .any(|(_, pattern)| pattern.trim().trim_matches(['"', '\'']) == "*")
+    }
+
     pub(super) fn links(&self, id: PackageId) -> &Links {
         &self.links[id.0 as usize]
     }
@@ -274,6 +321,10 @@ impl Workspace {
 
     pub(super) fn tools(&self, id: PackageId) -> &Tools {
         self.tools[id.0 as usize].get_or_init(|| tools::of(self, id))
+    }
+
+    pub(super) fn projects(&self, id: PackageId) -> &BTreeMap<PackageId, String> {
+        self.projects[id.0 as usize].get_or_init(|| projects::of(self, id))
     }
 
     pub(super) fn usage(&self) -> &Usage {
@@ -291,7 +342,17 @@ fn parse_settings(root: &Path, text: &str) -> Result<Yaml> {
     let mut documents = yaml::parse(text).map_err(malformed)?;
     match documents.len() {
         0 => Ok(Yaml::Map(Vec::new())),
-        1 => Ok(documents.remove(0)),
+        1 => {
+            let tree = documents.remove(0);
+            match tree.get("packages") {
+                Some(Yaml::Scalar { text: one, .. }) if !one.is_empty() => {
+                    let line = text.lines().position(|line| line.starts_with("packages")).map(|at| at + 1);
+                    let error = Error::usage("`packages` must be a list, and here it is a string").at(&path, line);
+                    Err(error.hint(format!("write it on a line of its own: `  - {one}`")))
+                }
+                _ => Ok(tree),
+            }
+        }
         _ => Err(Error::usage("more than one YAML document").at(&path, None)),
     }
 }
@@ -302,12 +363,8 @@ fn patterns(settings: Option<&Yaml>) -> Patterns {
     Patterns::new(items.iter().filter_map(Yaml::as_str))
 }
 
-fn refuse_split_locks(root: &Path, settings: Option<&Yaml>, npmrc: Option<&str>) -> Result<()> {
-    let is_set = |key, kebab| branch::setting(settings, npmrc, key, kebab).filter(|(value, _)| *value == "false");
-    if let Some((_, file)) = is_set("sharedWorkspaceLockfile", "shared-workspace-lockfile") {
-        let error =
-            Error::usage("every package has a lock of its own (`sharedWorkspaceLockfile: false`)").at(root.join(file), None);
-        return Err(error.hint("only a workspace with one shared lock can be cut; remove the setting and run `pnpm install`"));
-    }
-    Ok(())
+/// True where every package has a lock of its own.
+fn is_split(settings: Option<&Yaml>, npmrc: Option<&str>) -> bool {
+    let found = branch::setting(settings, npmrc, "sharedWorkspaceLockfile", "shared-workspace-lockfile");
+    found.is_some_and(|(value, _)| value == "false")
 }

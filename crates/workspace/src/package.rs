@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::glob::{Component, Patterns};
 use monoship_core::error::{Error, Result, read_text};
+use monoship_core::fault;
 
 /// The fields of a `package.json` that `pnpm install --frozen-lockfile` reads; a reduced manifest is this struct, written again.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -81,8 +82,12 @@ impl Manifest {
             if let Some(error) = unfinished_merge(text, path) {
                 return error;
             }
+            if text.trim().is_empty() {
+                return Error::usage("this is not a package manifest: it is empty").at(path, None).hint("write one: `pnpm init`");
+            }
             let line = Some(e.line()).filter(|line| *line > 0);
-            Error::usage("not a package manifest").at(path, line).source(e)
+            let error = Error::usage(format!("this is not a package manifest: {}", fault::words(&e.to_string())));
+            error.at(path, line).hint(format!("look at column {}", e.column()))
         })
     }
 
@@ -169,7 +174,8 @@ impl Manifest {
 }
 
 /// The error for a file that git has left half merged, where it is one.
-pub(super) fn unfinished_merge(text: &str, path: &Path) -> Option<Error> {
+#[must_use]
+pub fn unfinished_merge(text: &str, path: &Path) -> Option<Error> {
     let line = pnpm::lock::conflict(text)?;
     let hint = match path.file_name().and_then(|name| name.to_str()) {
         Some(name) if name.starts_with("pnpm-lock") => "finish the merge: `pnpm install` merges its lock by itself",

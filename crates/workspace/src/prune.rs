@@ -13,12 +13,12 @@ use std::sync::{Arc, OnceLock};
 use super::git::Mode;
 use super::glob::Patterns;
 use super::graph::{Absent, Closure, Scope};
-use super::load::{LOCK, LockState, PackageId, SETTINGS, Workspace};
+use super::load::{LOCK, LockState, PackageId, SETTINGS, Workspace, own_lock, renewed};
 use super::package::{INSTALL_SCRIPTS, PREPARE_SCRIPTS};
-use super::sources::Sources;
-use super::sources::imports::Import;
+use super::sources::imports::{Import, is_script};
+use super::sources::{Sources, parent};
 use monoship_core::error::{Error, Result};
-use pnpm::lock::{Cut, Named, short_hash};
+use pnpm::lock::{Cut, Missing, Named, short_hash};
 
 mod layer;
 mod settings;
@@ -51,7 +51,7 @@ pub enum Content {
     Text(Text),
     /// This text, executable: a command's first line.
     Stub(Arc<str>),
-    /// The lock, cut to the closure.
+    /// The lock, or a package's own, cut to the closure.
     Lock,
     /// The repository's file at this path.
     Copy(String),
@@ -65,7 +65,8 @@ pub struct Install {
     /// The files by their path in the context.
     pub files: BTreeMap<String, Content>,
     cut: Cut,
-    lock: OnceLock<String>,
+    /// Of each of [`Workspace::lock_files`].
+    locks: OnceLock<BTreeMap<String, String>>,
 }
 
 impl Install {
@@ -73,16 +74,20 @@ impl Install {
         let closure = workspace.closure(target, scope);
         let cut = workspace.cut(&closure);
         let files = layer::files(workspace, sources, &closure, &cut);
-        Self { closure, files, cut, lock: OnceLock::new() }
+        Self { closure, files, cut, locks: OnceLock::new() }
     }
 
-    /// The text of the lock in this context, made once.
+    /// The text of the lock at `path` in this context, made once: `pnpm-lock.yaml`, or where each package has its own
+    /// `<folder>/pnpm-lock.yaml`. Empty where there is none.
     #[must_use]
-    pub fn lock_text<'a>(&'a self, workspace: &'a Workspace) -> &'a str {
-        match workspace.lock() {
-            LockState::Scanned(lock) => self.lock.get_or_init(|| lock.cut(&self.cut)),
-            LockState::Whole { text, .. } => text,
-        }
+    pub fn lock_text<'a>(&'a self, workspace: &'a Workspace, path: &str) -> &'a str {
+        let lock = match workspace.lock() {
+            LockState::Scanned(lock) => lock,
+            LockState::Whole { text, .. } => return text,
+        };
+        let cut = |path: &str| lock.cut(parent(path), &self.cut).unwrap_or_default();
+        let made = || workspace.lock_files(&self.closure.packages).into_iter().map(|path| (path.clone(), cut(&path))).collect();
+        self.locks.get_or_init(made).get(path).map_or("", String::as_str)
     }
 
     /// The lock's entries in this context: see [`Workspace::lock_slice`].
@@ -123,6 +128,8 @@ pub struct PrunePlan {
     pub shared: BTreeSet<String>,
     /// What the user should know; each a sentence without a full stop.
     pub warnings: Vec<String>,
+    /// The same where the install runs the packages' own scripts, as pnpm does with manifests that have them.
+    pub script_warnings: Vec<String>,
 }
 
 impl PrunePlan {
@@ -137,9 +144,12 @@ impl PrunePlan {
         let manifests = Install::new(workspace, sources, target, Scope { production: false, root });
         let production = Install::new(workspace, sources, target, Scope { production, root });
         refuse(workspace, sources, &manifests)?;
-        let mut plan = Self { target, manifests, production, shared: BTreeSet::new(), warnings: Vec::new() };
+        let mut plan =
+            Self { target, manifests, production, shared: BTreeSet::new(), warnings: Vec::new(), script_warnings: Vec::new() };
         plan.shared = plan.shared(workspace, sources);
         plan.warnings = warnings(workspace, sources, &plan.manifests);
+        plan.warnings.extend(undeclared(workspace, &plan));
+        plan.script_warnings = script_warnings(workspace, &plan.manifests.closure);
         Ok(plan)
     }
 
@@ -162,7 +172,7 @@ impl PrunePlan {
             let found = sources.tree().files().iter().filter(|file| wanted.takes(&file.path));
             let found: Vec<&str> = found.map(|file| &*file.path).collect();
             if found.is_empty() {
-                let error = Error::usage(format!("`{pattern}` is to be included, and names no file that git has"));
+                let error = Error::usage(format!("`include` names `{pattern}`, and git has no such file"));
                 return Err(error.hint("write it from the repository's root: `vite.shared.mjs`, `prisma/**`"));
             }
             let closure = &self.manifests.closure;
@@ -201,12 +211,29 @@ impl PrunePlan {
         let own = sources.packages(&self.manifests.closure).flat_map(|id| sources.of(id)).map(|file| &*file.path);
         own.chain(self.shared.iter().map(String::as_str))
     }
+
+    /// The same without the package itself, but with its manifest, which says what it needs.
+    pub fn dependency_paths<'a>(&'a self, workspace: &Workspace, sources: &'a Sources<'_>) -> impl Iterator<Item = &'a str> {
+        let closure = &self.manifests.closure;
+        let manifest = workspace.package(closure.target).path("package.json");
+        let others = sources.packages(closure).filter(|id| *id != closure.target).flat_map(|id| sources.of(id));
+        let own = sources.of(closure.target).iter().filter(move |file| *file.path == *manifest);
+        others.chain(own).map(|file| &*file.path).chain(self.shared.iter().map(String::as_str))
+    }
 }
 
 fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Result<()> {
     let closure = &install.closure;
     if let Some(absent) = closure.absent.first() {
         return Err(not_there(workspace, sources, absent));
+    }
+    if let Some(error) = closure.packages.iter().find_map(|id| workspace.not_locked(*id)) {
+        return Err(error);
+    }
+    if let Some(Missing { dir, line, key }) = closure.missing.first() {
+        let error = Error::usage(format!("the lock names `{key}` and has no entry for it"));
+        let hint = "it was cut off, or merged by hand: bring it back, or `pnpm install --fix-lockfile`, and commit it";
+        return Err(error.at(workspace.root().join(own_lock(dir)), Some(*line)).hint(hint));
     }
     let in_closure = |path: &str| sources.is_source(closure, workspace.owner(path));
     if let Some(name) = sources.tree().odd_names().iter().find(|name| in_closure(name)) {
@@ -217,10 +244,14 @@ fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Re
         let error = Error::usage(format!("the submodule `{}` is not checked out", file.path));
         return Err(error.hint(format!("run `git submodule update --init {}`", file.path)));
     }
+    if let Some(dir) = closure.copied_folders.iter().find(|dir| sources.tree().under(dir).is_empty()) {
+        let error = Error::usage(format!("the install copies the folder `{dir}`, but git tracks no file in it"));
+        return Err(error.hint("restore it, or check whether .gitignore excludes it"));
+    }
     let lacks = |content: &Content| matches!(content, Content::Copy(from) if sources.tree().get(from).is_none());
     match install.files.iter().find(|(_, content)| lacks(content)) {
         Some((path, _)) => Err(Error::usage(format!("the install needs `{path}`, which git does not have"))
-            .hint("commit it, or see whether .gitignore names it")),
+            .hint("commit it, or check whether .gitignore excludes it")),
         None => Ok(()),
     }
 }
@@ -236,7 +267,7 @@ fn not_there(workspace: &Workspace, sources: &Sources<'_>, absent: &Absent) -> E
         format!("`{path}` is a submodule that is not checked out: `git submodule update --init --recursive {path}`")
     } else if dir.is_empty() {
         format!(
-            "no package that `packages:` in {SETTINGS} finds is called so; bring it back, or take it out of {needs} and run `pnpm install`"
+            "no package under `packages:` in {SETTINGS} has this name; restore it, or remove it from {needs} and run `pnpm install`"
         )
     } else {
         format!("{LOCK} has it in `{dir}`; bring that folder back, or take it out of {needs} and run `pnpm install`")
@@ -249,7 +280,11 @@ fn warnings(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> 
     let mut all = Vec::new();
     if let LockState::Whole { refusal, .. } = workspace.lock() {
         let (line, reason) = (refusal.line, &refusal.reason);
-        all.push(format!("{LOCK}:{line}: {reason}: the lock is used whole, so any change to it rebuilds this"));
+        let renew = if reason.contains("lockfileVersion") { format!("; {}", renewed(reason)) } else { String::new() };
+        all.push(format!("{LOCK}:{line}: {reason}: the whole lock is used, so any change to it rebuilds this{renew}"));
+    }
+    for behind in closure.packages.iter().filter_map(|id| workspace.behind(*id)) {
+        all.push(format!("{behind}: pnpm refuses such an install; `pnpm install --lockfile-only` brings the lock up to date"));
     }
     for path in &closure.outside {
         all.push(format!("the link to `{path}` leaves the repository and will lead nowhere"));
@@ -260,9 +295,38 @@ fn warnings(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> 
     for (link, target) in sources.dangling(workspace, closure) {
         all.push(format!("the link `{link}` leads to `{target}`, which git does not have: it will lead nowhere"));
     }
-    for key in &closure.missing {
-        all.push(format!("{LOCK} refers to `{key}` and has no such entry; `pnpm install` mends it"));
+    for (id, file) in closure.undeclared.iter().filter(|(_, file)| *file != "package.json") {
+        let package = workspace.package(*id);
+        all.push(format!(
+            "{file} leads to {}, which that package does not depend on: it is taken along; add \"{}\": \"workspace:*\" to its package.json",
+            package.dir,
+            package.name()
+        ));
     }
+    all
+}
+
+/// Packages whose scripts a closure names by path (a bundler's alias) and does not depend on: what these import is not installed.
+fn undeclared(workspace: &Workspace, plan: &PrunePlan) -> Vec<String> {
+    let scripts = plan.shared.iter().filter(|path| is_script(path)).map(|path| workspace.owner(path));
+    let named: BTreeSet<PackageId> = scripts
+        .filter(|id| *id != workspace.root_package() && !plan.manifests.closure.packages.contains(id))
+        .filter(|id| workspace.package(*id).manifest.all_dependencies().any(|(_, _, dev)| !dev))
+        .collect();
+    let target = &workspace.package(plan.target).dir;
+    let told = named.into_iter().map(|id| {
+        let package = workspace.package(id);
+        format!(
+            "{target} names files of {} by their path and does not depend on it: what they import is not installed; add \"{}\": \"workspace:*\" to its package.json",
+            package.dir,
+            package.name()
+        )
+    });
+    told.collect()
+}
+
+fn script_warnings(workspace: &Workspace, closure: &Closure) -> Vec<String> {
+    let mut all = Vec::new();
     for id in closure.packages.iter().filter(|id| !closure.injected.contains(id) && **id != workspace.root_package()) {
         let package = workspace.package(*id);
         if let Some(script) = INSTALL_SCRIPTS.iter().find(|script| package.manifest.scripts.contains_key(**script)) {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::contents::Contents;
+use super::hoisting;
 use super::load::{PackageId, Workspace};
 use super::package::{INSTALL_SCRIPTS, Manifest};
 use super::sources::imports;
@@ -71,7 +72,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let root = &workspace.package(workspace.root_package()).manifest;
     let package = workspace.package(id);
     let own: BTreeSet<&str> = package.manifest.all_dependencies().map(|(name, ..)| name).collect();
-    let is_candidate = |name: &str| !own.contains(name) && workspace.by_name(name).is_none();
+    let is_candidate = |name: &str| !own.contains(name) && workspace.by_name(name) != Some(id);
     let candidates: Vec<(&str, bool)> =
         root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).collect();
     let mut tools = Tools::default();
@@ -98,6 +99,19 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
         NEVER.iter().any(|no| name == *no || name.starts_with(&format!("{no}-")) || name.starts_with(&format!("{no}/")))
     };
     look.found.retain(|name| !never(name));
+    // A linter may bring what a build uses.
+    let used = |names: &BTreeSet<&str>| {
+        let mut used = BTreeSet::new();
+        scripts(workspace, &package.dir, &mut |text| {
+            used.extend(imports::named(text).filter(|name| names.contains(name)).map(str::to_owned));
+            used.len() < names.len()
+        });
+        let of_family = |name: &str| FAMILIES.iter().any(|(user, tool)| *tool == name && own.contains(user));
+        let is_used = |name: &&&str| of_family(name) || (is_typescript && **name == "typescript") || words.contains(**name);
+        used.extend(names.iter().filter(is_used).map(|name| (*name).to_owned()));
+        used
+    };
+    look.found.extend(hoisting::of(workspace, id, &candidates, used));
     let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(|name| !never(name) && may_be_imported(name)).collect();
     let imported = if open.is_empty() { BTreeSet::new() } else { imported(workspace, &package.dir, &open) };
     let for_running = |name: &&(&str, bool)| !name.1 && imported.contains(name.0);
@@ -162,8 +176,12 @@ pub fn is_command_of(word: &str, package: &str) -> bool {
         None => (None, package),
     };
     let of_scope = scope.is_some_and(|scope| last == "cli" && (word == scope || word.strip_suffix("-cli") == Some(scope)));
+    // `@react-router/serve`: react-router-serve; `@remix-run/serve`: remix-serve.
+    let before = word.strip_suffix(last).and_then(|before| before.strip_suffix('-'));
+    let joined =
+        before.is_some_and(|before| scope.is_some_and(|scope| scope == before || scope.strip_suffix("-run") == Some(before)));
     let known = COMMANDS.iter().any(|(name, commands)| *name == package && commands.contains(&word));
-    word == last || last.strip_suffix("-cli") == Some(word) || of_scope || known
+    word == last || last.strip_suffix("-cli") == Some(word) || of_scope || joined || known
 }
 
 /// True where a text is a package's name or leads into it: `@tsconfig/node22/tsconfig.json`.
@@ -232,16 +250,24 @@ impl Folder {
     }
 }
 
-/// Which of these packages the scripts below a folder import. What other packages' folders hold is theirs.
+/// Which of these packages the scripts below a folder import.
 fn imported(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
+    scripts(workspace, dir, &mut |text| {
+        let is_named = |name: &&&str| !found.contains(**name) && imports_package(text, name);
+        let new: Vec<String> = names.iter().filter(is_named).map(|name| (*name).to_owned()).collect();
+        found.extend(new);
+        found.len() < names.len()
+    });
+    found
+}
+
+/// Reads the scripts below a folder as long as somebody wants more. What other packages' folders hold is theirs.
+fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&str) -> bool) {
+    let mut wants_more = true;
     let mut look = |path: &str| {
-        if names.len() > found.len()
-            && let Some(text) = workspace.contents().text(path)
-        {
-            let is_named = |name: &&&str| !found.contains(**name) && imports_package(&text, name);
-            let new: Vec<String> = names.iter().filter(is_named).map(|name| (*name).to_owned()).collect();
-            found.extend(new);
+        if let Some(text) = Some(path).filter(|_| wants_more).and_then(|path| workspace.contents().text(path)) {
+            wants_more = look(&text);
         }
     };
     match workspace.contents() {
@@ -278,7 +304,24 @@ fn imported(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String
             }
         }
     }
+}
+
+/// Which of these packages the scripts below a folder import for more than their types.
+#[must_use]
+pub fn imported_values(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    scripts(workspace, dir, &mut |text| {
+        let is_type = |line: &str| ["import type", "export type"].iter().any(|word| line.trim_start().starts_with(word));
+        let values: String = text.lines().filter(|line| !is_type(line)).flat_map(|line| [line, "\n"]).collect();
+        found.extend(names.iter().filter(|name| imports_package(&values, name)).map(|name| (*name).to_owned()));
+        found.len() < names.len()
+    });
     found
+}
+
+/// True where a script below a folder imports a package of this name.
+pub(super) fn imports(workspace: &Workspace, dir: &str, name: &str) -> bool {
+    !imported(workspace, dir, &[name]).is_empty()
 }
 
 /// True where a text imports a package: its name stands in quotes behind `from`, `import` or `require(`.

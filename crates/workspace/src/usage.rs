@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::graph::Closure;
 use super::load::{PackageId, Workspace};
+use crate::yaml::Yaml;
 use pnpm::lock::{Field, Lock};
-use pnpm::yaml::Yaml;
 
 /// The users of one override or patch.
 #[derive(Debug, Default)]

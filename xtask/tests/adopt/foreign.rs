@@ -26,6 +26,9 @@ const FILES: [(&str, &str); 10] = [
     (".gitignore", "node_modules\n"),
 ];
 
+/// What of this repository makes the library, and a clone of it a place to adopt it from.
+const LIBRARY: [&str; 6] = ["Cargo.toml", "Cargo.lock", "crates", "LICENSE*", "adopt", "xtask/src/main.rs"];
+
 /// The monorepo, in a git repository of its own.
 pub struct Foreign {
     dir: tempfile::TempDir,
@@ -77,7 +80,12 @@ impl Foreign {
     /// Cargo in a folder of it, as its users call it. No network: what this repository's own build has fetched is enough. What is compiled
     /// is kept, with what this repository's own build has compiled of the same packages.
     pub fn cargo(&self, folder: &str, args: &[&str]) -> Ran {
-        let mut cargo = Command::new("cargo");
+        self.run("cargo", folder, args)
+    }
+
+    /// The same of any program.
+    pub fn run(&self, program: &str, folder: &str, args: &[&str]) -> Ran {
+        let mut cargo = Command::new(program);
         cargo.args(args).current_dir(self.path().join(folder)).stdin(Stdio::null());
         for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "RUSTFLAGS", "CARGO"] {
             cargo.env_remove(name);
@@ -123,10 +131,8 @@ impl Library {
 
     /// Gives every crate this version. Files that are as they were are not touched: cargo goes by their times.
     pub fn at_version(&self, version: &str) {
-        let listed = git(
-            here(),
-            &["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "Cargo.toml", "crates", "LICENSE*"],
-        );
+        let listed =
+            git(here(), &[&["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"][..], &LIBRARY].concat());
         for file in listed.split('\0').filter(|file| here().join(file).is_file()) {
             let mut text = std::fs::read(here().join(file)).unwrap();
             if file.ends_with("Cargo.toml") {
@@ -138,7 +144,8 @@ impl Library {
                 continue;
             }
             std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-            std::fs::write(to, text).unwrap();
+            std::fs::write(&to, text).unwrap();
+            std::fs::set_permissions(to, here().join(file).metadata().unwrap().permissions()).unwrap();
         }
     }
 }

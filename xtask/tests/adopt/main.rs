@@ -6,5 +6,6 @@ mod support;
 
 mod foreign;
 mod polite;
+mod stranger;
 mod templates;
 mod upgrade;

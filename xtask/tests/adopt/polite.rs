@@ -57,6 +57,78 @@ fn a_crate_at_the_root_stays_one_and_those_below_it_stay_apart() {
 }
 
 #[test]
+fn a_service_whose_sources_import_development_dependencies_gets_them() {
+    let init = |source: &str| {
+        let foreign = Foreign::new();
+        let manifest = r#"{"name": "@shop/api", "scripts": {"build": "tsc", "start": "node dist/main.js"}, "devDependencies": {"dotenv": "17.0.0", "jest": "30.0.0"}}"#;
+        foreign.write("apps/api/package.json", manifest);
+        foreign.write("apps/api/src/main.ts", source);
+        xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io", "--dry-run"]).exits(0).stdout
+    };
+    let says = "its sources import `dotenv`, a development dependency: the image gets all of them";
+    for one in ["import 'dotenv/config';\n", "import { config } from 'dotenv';\n"] {
+        assert!(init(one).contains(says), "{one}");
+    }
+    for other in ["import type { A } from 'dotenv';\n", "// import 'dotenv';\n", "import 'jest';\n"] {
+        assert!(!init(other).contains(says), "{other}");
+    }
+}
+
+#[test]
+fn compilers_and_libraries_are_where_dependencies_need_them_and_nowhere_else() {
+    let foreign = Foreign::new();
+    let manifest = r#"{"name": "@shop/api", "scripts": {"start": "node main.js"}, "dependencies": {"@prisma/client": "6.0.0", "bcrypt": "6.0.0"}}"#;
+    foreign.write("apps/api/package.json", manifest);
+    foreign.write(
+        "pnpm-lock.yaml",
+        "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n\n  apps/api:\n    \
+         dependencies:\n      '@prisma/client':\n        specifier: 6.0.0\n        version: 6.0.0\n      bcrypt:\n        specifier: 6.0.0\n        version: 6.0.0\n\n  \
+         packages/words: {}\n\npackages:\n\n  '@prisma/client@6.0.0':\n    resolution: {integrity: sha512-a}\n\n  bcrypt@6.0.0:\n    resolution: {integrity: sha512-b}\n\n  \
+         node-addon-api@8.0.0:\n    resolution: {integrity: sha512-c}\n\nsnapshots:\n\n  '@prisma/client@6.0.0': {}\n\n  bcrypt@6.0.0:\n    dependencies:\n      \
+         node-addon-api: 8.0.0\n\n  node-addon-api@8.0.0: {}\n",
+    );
+    xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io"]).exits(0);
+    let dockerfile = foreign.read("Dockerfile.monorepo-optimized");
+    let stage = |name: &str| {
+        let from = dockerfile.find(&format!(" AS {name}\n")).unwrap_or_else(|| panic!("no {name}: {dockerfile}"));
+        let rest = &dockerfile[from..];
+        rest[..rest.find("\nFROM ").unwrap_or(rest.len())].to_owned()
+    };
+    assert!(
+        dockerfile.contains("`bcrypt` is built by at install; no service runs on it.\nARG BUILD_IMAGE=node:24-bookworm\n"),
+        "{dockerfile}"
+    );
+    assert!(
+        dockerfile.contains("FROM ${BUILD_IMAGE} AS base\n") && dockerfile.contains("FROM ${NODE_IMAGE} AS runtime\n"),
+        "{dockerfile}"
+    );
+    // The image with compilers has it.
+    assert!(stage("runtime").contains("openssl") && !stage("base").contains("apt-get"), "{dockerfile}");
+    // What a schema's settings read is there for the build.
+    assert!(stage("api-build").contains("DATABASE_URL"), "{dockerfile}");
+}
+
+#[test]
+fn an_ignore_file_for_another_dockerfile_stays_and_ours_gets_its_own() {
+    let init = |ignore: &str| {
+        let foreign = Foreign::new();
+        foreign.write(".dockerignore", ignore);
+        let told = xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io"]).exits(0).stdout;
+        assert_eq!(foreign.read(".dockerignore"), ignore);
+        (foreign, told)
+    };
+    let beside = "Dockerfile.monorepo-optimized.dockerignore";
+    let (foreign, told) = init("node_modules\n**/*.test.js\n*.md\n");
+    assert!(!foreign.path().join(beside).exists(), "{told}");
+    let (foreign, told) = init("**/main.js\n");
+    assert!(
+        told.contains(&format!("write        {beside}: .dockerignore is for another Dockerfile: it hides apps/api/main.js")),
+        "{told}"
+    );
+    assert!(foreign.read(beside).contains("node_modules"));
+}
+
+#[test]
 fn an_xtask_of_their_own_is_left_alone_and_another_name_works() {
     let library = Library::new();
     let crate_of_theirs = "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";

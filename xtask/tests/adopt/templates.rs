@@ -29,6 +29,9 @@ fn the_generated_dockerfile_installs_and_builds_as_this_repositorys_own_does() {
         text[from..from + text[from..].find("\nSCRIPT\n").unwrap()].to_owned()
     };
     let (own, theirs) = (read("Dockerfile.monorepo-optimized"), template("head.Dockerfile"));
+    // A plan knows by this comment that an install runs no script of the workspace's own packages.
+    let mark = "# own-scripts: later";
+    assert!(theirs.contains(mark) && read("crates/steps/src/contexts.rs").contains(mark));
     for name in ["/usr/local/lib/own-process-id.cjs", "/usr/local/bin/install-closure", "/usr/local/bin/build-once"] {
         assert_eq!(script(&theirs, name), script(&own, name), "{name}: one of them was changed and the other was not");
     }

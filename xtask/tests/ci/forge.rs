@@ -46,12 +46,34 @@ impl Forge {
         })
     }
 
+    /// With the two small services for two platforms, each of which a runner has natively.
+    pub fn native() -> Self {
+        let both = ["linux/amd64", "linux/arm64"];
+        let options =
+            Options { layout: Layout::Matrix, platforms: both.map(|one| one.parse().unwrap()).into(), ..Options::default() };
+        Self::with(&options, |repo| {
+            // Nothing is executed: this machine has one of the two.
+            let copies = |service: &str| {
+                format!(
+                    "\nFROM base AS {service}\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY apps/{service}/src /src\nCMD [\"/src\"]\n"
+                )
+            };
+            repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n{}{}", copies("api"), copies("web")));
+            let images = "[images]\nnot-services = [\"apps/scheduler\", \"apps/worker\"]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n";
+            repo.write("xtask.toml", &CONFIG.replacen("[images]\n", images, 1));
+        })
+    }
+
     /// With this repository's own four services, without attestations.
     pub fn real(layout: Layout) -> Self {
         Self::new(layout, |repo| repo.write("xtask.toml", CONFIG))
     }
 
     fn new(layout: Layout, change: impl FnOnce(&Repo)) -> Self {
+        Self::with(&Options { layout, ..Options::default() }, change)
+    }
+
+    fn with(options: &Options, change: impl FnOnce(&Repo)) -> Self {
         let seat = seat();
         shared();
         let store = CacheStore::default();
@@ -66,8 +88,7 @@ impl Forge {
         for service in SERVICES {
             origin.write(&format!("apps/{service}/src/new.ts"), &format!("export const made = '{namespace}';\n"));
         }
-        let options = Options { layout, ..Options::default() };
-        write(origin.path(), &options).unwrap();
+        write(origin.path(), options, false).unwrap();
         origin.commit("a workflow");
         for setting in ["allowFilter", "allowAnySHA1InWant"] {
             git(origin.path(), &["config", &format!("uploadpack.{setting}"), "true"]);
@@ -181,6 +202,13 @@ impl Forge {
             (tag.to_owned(), answer.headers()["docker-content-digest"].to_str().unwrap().to_owned())
         });
         found.collect()
+    }
+
+    /// What stands under a service's tag.
+    pub fn manifest(&self, service: &str, tag: &str) -> Value {
+        let url = format!("http://{}/v2/{}/{service}/manifests/{tag}", shared().registry(), self.namespace);
+        let mut answer = self.agent.get(url).header("accept", "application/vnd.oci.image.index.v1+json").call().unwrap();
+        serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap()
     }
 
     /// How many entries jobs have tried to write to the cache service.

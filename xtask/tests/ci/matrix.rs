@@ -1,5 +1,6 @@
 //! The layout of one runner a service: files instead of memory between the jobs, caches instead of layers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use monoship_github::workflow::Layout;
@@ -105,6 +106,63 @@ fn a_failed_job_stops_the_publication_and_run_again_alone_it_goes_through_with_w
 }
 
 #[test]
+fn each_platform_has_a_job_on_a_runner_of_its_own_and_the_last_one_joins_them() {
+    let forge = Forge::native();
+    let ran = forge.runner(MAIN).run(&forge.push(NONE));
+    let amd64 = |name: &str| format!("{name}linux/amd64, ubuntu-latest)");
+    let arm64 = |name: &str| format!("{name}linux/arm64, ubuntu-24.04-arm)");
+    let jobs = [
+        amd64("build-base ("),
+        arm64("build-base ("),
+        amd64("build-services (api, "),
+        arm64("build-services (api, "),
+        amd64("build-services (web, "),
+        arm64("build-services (web, "),
+    ];
+    let expected: Vec<(&str, &str)> = ["plan"]
+        .into_iter()
+        .chain(jobs.iter().map(String::as_str))
+        .chain(["update-release"])
+        .map(|name| (name, "success"))
+        .collect();
+    assert_eq!(results(&ran), expected, "{}", job(&ran, "update-release").log);
+    for service in SERVICES {
+        let parts = forge.tags(service);
+        let index = forge.manifest(service, "main");
+        let platforms: Vec<&Value> =
+            index["manifests"].as_array().unwrap().iter().map(|one| &one["platform"]["architecture"]).collect();
+        assert_eq!(platforms, [&json!("amd64"), &json!("arm64")], "{index:#}");
+        assert_eq!(output(job(&ran, "update-release"), "digests")[service], parts["main"]);
+    }
+
+    // One platform's job fails: nothing is published. It alone is run again, and joined with what the others did.
+    let before = forge.id("main");
+    forge.change("web", "second");
+    let tags = forge.tags("web");
+    let (event, broken) = (forge.push(&before), arm64("build-services (web, "));
+    let (variables, is_broken) = (forge.variables("shared"), Arc::new(AtomicBool::new(true)));
+    let (now, name) = (Arc::clone(&is_broken), broken.clone());
+    let env = move |job: &str| {
+        let gone = [("XTASK_BUILDERS_ENGINE", "docker"), ("DOCKER_HOST", "unix:///nowhere/docker.sock")];
+        let gone = gone.into_iter().filter(|_| job == name && now.load(Ordering::SeqCst));
+        variables.iter().cloned().chain(gone.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
+    };
+    let runner = ActionsRunner { env: Box::new(env), ..forge.runner(MAIN) };
+    let mut run = runner.begin(&event);
+    let first = run.attempt(|_| true);
+    let failed: Vec<_> = results(&first).into_iter().filter(|(_, result)| *result == "failure").map(|(name, _)| name).collect();
+    assert_eq!(failed, [broken.as_str(), "update-release"]);
+    let refused = &job(&first, "update-release").log;
+    assert!(refused.contains("nothing is published: web: linux/arm64: "), "{refused}");
+    assert_eq!(forge.tags("web")["main"], tags["main"]);
+    is_broken.store(false, Ordering::SeqCst);
+    let second = run.attempt(|job| job.result == "failure");
+    assert!(second.iter().all(|job| job.result != "failure"), "{}", job(&second, "update-release").log);
+    assert_ne!(forge.tags("web")["main"], tags["main"]);
+    assert_eq!(forge.manifest("web", "main")["manifests"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn what_all_jobs_of_a_run_would_upload_in_the_same_minute_counts_for_each_of_them() {
     let forge = Forge::small(Layout::Matrix);
     forge.origin.write("apps/web/src/broken.ts", "");
@@ -172,8 +230,13 @@ fn what_stands_needs_no_job_and_no_gate_lets_it_pass_for_that() {
 
 /// The steps of a job's build, as its log has them: name, and whether it came from a cache.
 fn steps(job: &JobRun) -> Vec<(&str, bool)> {
-    let lines = job.log.lines().filter(|line| line.starts_with('[')).filter_map(|line| line.split_once(" … "));
-    lines.map(|(name, end)| (name, end == "cached")).collect()
+    let lines = job.log.lines().filter(|line| line.starts_with('['));
+    let ended = lines.clone().filter_map(|line| line.rsplit_once(" … "));
+    let is_time = |end: &str| end.strip_suffix('s').is_some_and(|seconds| seconds.parse::<f64>().is_ok());
+    let ended = ended.filter(|(_, end)| *end == "cached" || is_time(end));
+    // A step that said something was named before it, and ends by its label.
+    let named = |label: &str| lines.clone().find(|line| line.strip_prefix(label).is_some_and(|rest| !rest.starts_with(" … ")));
+    ended.map(|(name, end)| (if name.ends_with(']') { named(name).unwrap_or(name) } else { name }, end == "cached")).collect()
 }
 
 /// `10/12`: steps that came from a cache, of all.
@@ -222,7 +285,8 @@ fn on_machines_that_share_nothing_one_changed_line_is_one_job_whose_other_steps_
         assert_eq!(results(&ran), expected, "{}", job(&ran, "plan").log);
 
         let (base, worker) = (steps(job(&ran, "build-base")), steps(job(&ran, "build-services (worker)")));
-        let is_reached = |name: &str| ["[sources ", "build-closure apps/", " /out /app"].iter().any(|part| name.contains(part));
+        let is_reached =
+            |name: &str| ["[sources ", "build-closure apps/", " /built/app /app"].iter().any(|part| name.contains(part));
         let (reached, rest): (Vec<_>, Vec<_>) = worker.iter().partition(|(name, _)| is_reached(name));
         assert!(reached.iter().any(|(_, cached)| !cached), "{tier}: the edit reaches nothing: {worker:#?}");
         assert!(rest.len() > 5 && rest.iter().all(|(_, cached)| *cached), "{tier}: {rest:#?}");

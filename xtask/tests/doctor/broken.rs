@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
     ("not-pnpm", || edited("package.json", "pnpm@10.34.9", "yarn@4.0.0")),
     ("pnpm-older-than-lock", || edited("package.json", "pnpm@10.34.9", "pnpm@8.15.0")),
     ("pnpm-versions-differ", || edited(DOCKERFILE, "AS base\n", "AS base\nARG PNPM_VERSION=9.0.0\n")),
-    ("lock-of-another-pnpm", || edited("pnpm-lock.yaml", "'9.0'", "'6.0'")),
+    ("lock-of-another-pnpm", || edited("pnpm-lock.yaml", "'9.0'", "'5.4'")),
     ("lock-not-understood", || edited("pnpm-lock.yaml", "importers:", "surprise: true\n\nimporters:")),
     ("lock-out-of-date", || edited("apps/api/package.json", "\"1.0.0\"", "\"1.0.0\", \"dependencies\": {\"zod\": \"^4.0.0\"}")),
     ("dockerfile-unreadable", || with(DOCKERFILE, "FRM scratch\n")),
@@ -87,6 +87,11 @@ pub const CASES: &[Case] = &[
     ("base-not-pinned", || edited(DOCKERFILE, "FROM base AS api", "FROM node:24 AS api")),
     ("base-not-pinned", || edited(DOCKERFILE, "FROM scratch AS base", "# syntax=docker/dockerfile:1\nFROM scratch AS base")),
     ("base-not-pinned", || broken(|repository| repository.remove("xtask.lock"))),
+    ("copies-before-install", || own("FROM node:24\nCOPY . .\nRUN pnpm install\n")),
+    ("install-without-cache-mount", || own("FROM node:24\nCOPY package.json .\nRUN pnpm install\n")),
+    ("copies-node-modules", || own("FROM node:24\nCOPY node_modules node_modules\n")),
+    ("copy-without-link", || own("FROM node:24 AS build\nFROM node:24\nCOPY --from=build /a /a\n")),
+    ("base-without-version", || own("FROM node\n")),
     ("dockerfile-changed", || edited(DOCKERFILE, "AS api\n", "AS api\nLABEL a=b\n")),
     ("no-ignore-file", || broken(|repository| repository.remove(".dockerignore"))),
     ("ignore-file-wrong", || with(".dockerignore", "[a\n")),
@@ -99,6 +104,7 @@ pub const CASES: &[Case] = &[
     }),
     ("ships-needless", || edited(".dockerignore", "**/node_modules\n", "")),
     ("no-engine", || Repository::new().examined(&[("XTASK_BUILDERS_ENGINE", "docker"), ("DOCKER_CONFIG", "/nonexistent")])),
+    ("npm-missing", || Repository::new().examined(&[("XTASK_BUILDERS_ENGINE", "embedded"), ("PATH", "/nowhere")])),
     ("engine-not-started", || Repository::new().examined(&[("XTASK_BUILDERS_ENGINE", "embedded")])),
     ("engine-unreachable", || Repository::new().examined(&[("DOCKER_HOST", "unix:///nowhere/docker.sock")])),
     ("disk-full", || on_a_disk_of("16m")),
@@ -117,6 +123,16 @@ pub const CASES: &[Case] = &[
         with("target/xtask/publish/v1.0.0.json", journal)
     }),
 ];
+
+/// A service with a Dockerfile of its own.
+fn own(dockerfile: &str) -> Vec<Finding> {
+    broken(|repository| {
+        repository.write("apps/api/Dockerfile", dockerfile);
+        let settings =
+            "[[service]]\nname = \"api\"\npackage = \"apps/api\"\ndockerfile = \"apps/api/Dockerfile\"\ncontext = \".\"\n";
+        repository.write("xtask.toml", settings);
+    })
+}
 
 /// The cache folder on a small disk of its own.
 fn on_a_disk_of(size: &str) -> Vec<Finding> {

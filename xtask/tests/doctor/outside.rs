@@ -26,6 +26,11 @@ pub const CASES: &[Case] = &[
     ("graph-driver-store", || on_engine("28.5.2", "0.29.1", false, &[])),
     ("engine-outdated", || on_engine("26.1.5", "0.13.1", true, &[])),
     ("builder-missing", || on_engine("28.5.2", "0.29.1", true, &[("XTASK_BUILDERS_BUILDER", "remote")])),
+    ("node-missing", || with_node("unknown")),
+    ("node-unreachable", || with_node("away")),
+    ("node-builds-nothing", || with_node("full")),
+    ("node-clock", || with_node("late")),
+    ("node-platforms", || with_node("away")),
     ("gha-protocol", || {
         let token = runtime_token(&[("refs/heads/main", READ | WRITE)], 600);
         let vars = [("ACTIONS_RUNTIME_TOKEN", token.as_str()), ("ACTIONS_RESULTS_URL", "https://results.example/")];
@@ -117,11 +122,31 @@ fn on_engine(version: &str, buildx: &str, containerd: bool, vars: &[(&str, &str)
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
     program("bin/docker", "exit 1");
-    let script = format!("test \"$1\" = version && echo github.com/docker/buildx v{buildx} abc");
+    let script = format!("case \"$1 $2\" in \"version \") echo github.com/docker/buildx v{buildx} abc;; {BUILDERS} esac");
     program(".docker/cli-plugins/docker-buildx", &script);
     let (host, path) = (format!("unix://{}", socket.display()), home.join("bin"));
     let own = [("DOCKER_HOST", host.as_str()), ("PATH", path.to_str().unwrap())];
     repository.examined(&[&own[..], vars].concat())
+}
+
+/// What the plugin says of builders: one that is not there any more, one that builds for one platform, one without room, one with a wrong
+/// clock, and one that it does not know.
+const BUILDERS: &str = r#"
+"inspect away") printf 'Driver: remote\nNodes:\nName: away0\nEndpoint: tcp://away:1234\nStatus: inactive\n';;
+"inspect narrow") printf 'Driver: remote\nNodes:\nName: narrow0\nEndpoint: tcp://narrow:1234\nStatus: running\nPlatforms: linux/amd64\n';;
+"inspect full"|"inspect late") printf 'Driver: remote\nNodes:\nName: it0\nEndpoint: tcp://it:1234\nStatus: running\nPlatforms: linux/arm64\n';;
+"build --builder")
+  test "$3" = late || { echo 'ERROR: failed to solve: write /var/lib/buildkit/x: no space left on device' >&2; exit 1; }
+  echo '{"vertexes":[{"digest":"sha256:aa","name":"[1/1] WORKDIR /doctor","started":"2020-01-01T00:00:00Z","completed":"2020-01-01T00:00:01Z"}]}' >&2;;
+"inspect "*) echo "ERROR: no builder \"$2\" found" >&2; exit 1;;
+*) exit 1;;
+"#;
+
+/// With a fleet of this builder and [`BUILDERS`]' narrow one.
+fn with_node(builder: &str) -> Vec<Finding> {
+    let node = |name: &str| format!("{{ builder = '{name}', platforms = ['linux/arm64'] }}");
+    let fleet = format!("[{}, {}]", node(builder), node("narrow"));
+    on_engine("28.5.2", "0.29.1", true, &[("XTASK_BUILDERS_FLEET", &fleet)])
 }
 
 /// With images on `host`, logged in there as `user:password`.

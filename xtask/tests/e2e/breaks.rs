@@ -20,7 +20,7 @@ fn one_broken_service_does_not_keep_the_others_from_being_built_and_its_error_le
     let record = record(ran, 1);
     assert_eq!(statuses(&record), ["built", "built", "built", "failed"]);
 
-    let step = "[worker-build 2/2] RUN";
+    let step = "[worker-build 3/3] RUN";
     assert!(stderr.contains(&format!("worker failed at {step}")), "{stderr}");
     // The compiler runs in the package's folder.
     assert!(stderr.contains("src/broken.ts(1,14)"), "{stderr}");
@@ -34,8 +34,8 @@ fn one_broken_service_does_not_keep_the_others_from_being_built_and_its_error_le
     assert!(std::fs::read_to_string(&logs[0]).unwrap().contains("TS2322"));
 
     repo.write("apps/worker/src/broken.ts", "export const wrong: number = 1;\n");
-    let mended = repo.xtask(&["build", "--json"]);
-    assert_eq!(statuses(&self::record(mended, 0))[3], "built");
+    let fixed = repo.xtask(&["build", "--json"]);
+    assert_eq!(statuses(&self::record(fixed, 0))[3], "built");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_fresh_clone_ends_with_four_images_that_work_and_then_only_what_changed_is_b
     }
 
     let second = record(repo.xtask(&["build", "--json"]), 0);
-    assert_eq!(statuses(&second), ["skipped"; 4]);
+    assert_eq!(statuses(&second), ["unchanged"; 4]);
     for service in SERVICES {
         assert_eq!(task(&second, service)["digest"], task(&first, service)["digest"]);
     }
@@ -69,7 +69,7 @@ fn a_fresh_clone_ends_with_four_images_that_work_and_then_only_what_changed_is_b
     repo.edit("apps/worker/src/main.ts", "'working'", &edited);
     let ran = repo.xtask(&["build", "--json"]).exits(0);
     let third = ran.json();
-    assert_eq!(statuses(&third), ["skipped", "skipped", "skipped", "built"]);
+    assert_eq!(statuses(&third), ["unchanged", "unchanged", "unchanged", "built"]);
     assert!(task(&third, "worker")["why"].as_str().unwrap().contains("apps/worker/src/main.ts"), "{third:#}");
     assert_ne!(task(&third, "worker")["digest"], task(&first, "worker")["digest"]);
     let missed = &task(&third, "worker")["missed"];
@@ -106,6 +106,24 @@ fn shows_the_numbers(page: &str, record: &serde_json::Value) {
 }
 
 #[test]
+fn builds_that_have_no_room_in_memory_together_wait_for_each_other() {
+    let _turn = turn();
+    let repo = clone();
+    let heavy = |name: &str| format!("[[service]]\nname = \"{name}\"\nmemory = \"600MB\"\n");
+    let settings = repo.read("xtask.toml");
+    repo.write("xtask.toml", &format!("{settings}\n[builders]\nmemory = \"1GB\"\n\n{}{}", heavy("api"), heavy("web")));
+    let ran = repo.xtask(&["build", "api", "web", "--force", "--jobs", "4", "--json"]).exits(0);
+    assert!(ran.stderr.contains("2 builds at once would take about 1.20 GB, and there are 1.00 GB"), "{}", ran.stderr);
+    let record = ran.json();
+    let [(begun, ended), (other_begun, other_ended)] = ["api", "web"].map(|service| {
+        let task = task(&record, service);
+        let started = humantime::parse_rfc3339(task["started"].as_str().unwrap()).unwrap();
+        (started, started + Duration::from_millis(task["took-ms"].as_u64().unwrap()))
+    });
+    assert!(ended <= other_begun || other_ended <= begun, "they ran beside each other: {record:#}");
+}
+
+#[test]
 fn the_commands_of_a_dry_run_are_run_by_nobody_and_work_in_a_shell() {
     let _turn = turn();
     let repo = clone();
@@ -113,7 +131,7 @@ fn the_commands_of_a_dry_run_are_run_by_nobody_and_work_in_a_shell() {
     // A look cuts no contexts: the lines name the folders that a build writes.
     repo.xtask(&["build", "scheduler", "--tag", "before"]).exits(0);
     let dry = repo.xtask(&["build", "scheduler", "--tag", name, "--force", "--dry-run"]).exits(0);
-    let listed = || docker(shared(), &["image", "ls", "--quiet", &format!("local/scheduler:{name}")]);
+    let listed = || docker(shared(), &["image", "ls", "--quiet", &repo.image(&format!("scheduler:{name}"))]);
     docker(shared(), &["image", "prune", "--force"]);
     assert_eq!(listed().trim(), "", "a dry run built something");
     let kept = std::fs::read_dir(repo.path().join("target/xtask/runs")).unwrap().count();
@@ -122,5 +140,5 @@ fn the_commands_of_a_dry_run_are_run_by_nobody_and_work_in_a_shell() {
     // Comments, the base and the service: a script as it stands.
     sh(&repo, &dry.stdout);
     assert_ne!(listed().trim(), "");
-    docker(shared(), &["image", "rm", &format!("local/scheduler:{name}"), "local/scheduler:before"]);
+    docker(shared(), &["image", "rm", &repo.image(&format!("scheduler:{name}")), &repo.image("scheduler:before")]);
 }

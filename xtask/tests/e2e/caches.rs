@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::harness::{clone, clone_on, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
+use crate::harness::{clone, clone_on, mini, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
 use crate::support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
+use crate::support::engine::shared;
+use crate::support::faulty_proxy::FaultyProxy;
 use crate::support::repo::Repo;
 
 /// The clone, run by a job whose token has these rights to main's caches.
@@ -32,6 +34,25 @@ fn warming_the_actions_cache_writes_the_named_services_scope_and_no_other_tier()
     let reader = in_job(clone(), &cache, READ);
     let failed = reader.xtask(&["cache", "warm", "api", "--tier", "gha"]).exits(1);
     assert!(failed.stderr.contains("the tier gha was not filled"), "{}", failed.stderr);
+}
+
+#[test]
+fn a_laptop_does_not_wait_for_a_registrys_caches_that_do_not_answer_and_ci_does() {
+    let _turn = turn();
+    let proxy = FaultyProxy::start(&shared().registry());
+    let asked = |ci: &str| {
+        proxy.heal();
+        proxy.go_dark(|_| true);
+        let repo = mini("FROM scratch AS base\n\nFROM base AS api\nCOPY apps/api/src /app\n")
+            .env("XTASK_IMAGES_REGISTRY", proxy.host())
+            .env("XTASK_IMAGES_NAMESPACE", "acme/shop")
+            .env("CI", ci);
+        let shown = repo.xtask(&["build", "--dry-run"]).exits(0).stdout;
+        assert!(shown.contains("cache registry  unreachable"), "{shown}");
+        proxy.log().len()
+    };
+    let (laptop, ci) = (asked("false"), asked("true"));
+    assert!(laptop > 0 && ci == 5 * laptop, "{laptop} and {ci}: {:#?}", proxy.log());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::support::repo::{Repo, here, xtask};
 
 /// A compiler at the root, which the packages' scripts call and do not have; a task that `turbo.json` puts before a build; what a build writes
 /// into `node_modules`; a tool of the development dependencies that starts a service; files for browsers; an output that stands alone.
-const FILES: [(&str, &str); 29] = [
+const FILES: [(&str, &str); 32] = [
     (
         "package.json",
         r#"{"name": "gallery", "private": true, "packageManager": "pnpm@10.34.9", "engines": {"node": ">=24"},
@@ -76,10 +76,14 @@ const FILES: [(&str, &str); 29] = [
         "apps/site/package.json",
         r#"{"name": "@g/site", "type": "module", "scripts": {"dev": "vite", "build": "vite build", "preview": "vite preview"}, "devDependencies": {"vite": "7.1.12"}}"#,
     ),
-    ("apps/site/index.html", "<!doctype html><title>site</title><script type=\"module\" src=\"/main.js\"></script>\n"),
-    ("apps/site/main.js", "document.title = import.meta.env.VITE_TITLE;\n"),
+    ("apps/site/index.html", "<!doctype html><title>site</title><script type=\"module\" src=\"/main.ts\"></script>\n"),
     ("apps/site/.env.example", "VITE_TITLE=from-the-example\n"),
     ("apps/site/.env", "VITE_SECRET=in-no-image\n"),
+    // It leads to a package that it does not declare, and that cannot be built.
+    ("apps/site/tsconfig.json", r#"{"references": [{"path": "../../packages/types"}]}"#),
+    ("apps/site/main.ts", "document.title = import.meta.env.VITE_TITLE;\n"),
+    ("packages/types/package.json", r#"{"name": "@g/types", "version": "1.0.0", "scripts": {"build": "exit 6"}}"#),
+    ("packages/types/tsconfig.json", r#"{"compilerOptions": {"composite": true}, "include": ["*.ts"]}"#),
     // A framework whose output stands alone.
     (
         "apps/web/package.json",
@@ -107,15 +111,71 @@ const FILES: [(&str, &str); 29] = [
     ("packages/expo/package.json", r#"{"name": "expo", "version": "1.0.0"}"#),
 ];
 
+/// SvelteKit, React Router and Nest, each with its own build command and server. Nest's compiler puts `main` where its script does not start it.
+const FRAMEWORKS: [(&str, &str); 15] = [
+    (
+        "apps/kit/package.json",
+        r#"{"name": "@g/kit", "type": "module", "scripts": {"dev": "vite dev", "build": "vite build"}, "dependencies": {"@g/words": "workspace:*"},
+ "devDependencies": {"@sveltejs/adapter-node": "5.4.0", "@sveltejs/kit": "2.48.4", "@sveltejs/vite-plugin-svelte": "6.2.1", "svelte": "5.43.3", "vite": "7.1.12"}}"#,
+    ),
+    (
+        "apps/kit/svelte.config.js",
+        "import adapter from '@sveltejs/adapter-node';\nexport default { kit: { adapter: adapter() } };\n",
+    ),
+    ("apps/kit/vite.config.js", "import { sveltekit } from '@sveltejs/kit/vite';\nexport default { plugins: [sveltekit()] };\n"),
+    ("apps/kit/src/app.html", "<!doctype html><html><head>%sveltekit.head%</head><body>%sveltekit.body%</body></html>\n"),
+    (
+        "apps/kit/src/routes/+page.server.js",
+        "import { greeting } from '@g/words';\nexport const load = () => ({ text: greeting('kit') });\n",
+    ),
+    ("apps/kit/src/routes/+page.svelte", "<script>let { data } = $props();</script>\n<p>{data.text}</p>\n"),
+    (
+        "apps/routes/package.json",
+        r#"{"name": "@g/routes", "type": "module", "scripts": {"build": "react-router build", "start": "react-router-serve ./build/server/index.js"},
+ "dependencies": {"@g/words": "workspace:*", "@react-router/node": "7.9.5", "@react-router/serve": "7.9.5", "isbot": "5.1.31", "react": "19.2.0", "react-dom": "19.2.0", "react-router": "7.9.5"},
+ "devDependencies": {"@react-router/dev": "7.9.5", "vite": "7.1.12"}}"#,
+    ),
+    (
+        "apps/routes/vite.config.js",
+        "import { reactRouter } from '@react-router/dev/vite';\nexport default { plugins: [reactRouter()] };\n",
+    ),
+    (
+        "apps/routes/app/root.jsx",
+        "import { Outlet } from 'react-router';\nexport default function Root() {\n  return <html><body><Outlet /></body></html>;\n}\n",
+    ),
+    ("apps/routes/app/routes.js", "import { index } from '@react-router/dev/routes';\nexport default [index('./home.jsx')];\n"),
+    (
+        "apps/routes/app/home.jsx",
+        "import { greeting } from '@g/words';\nexport const loader = () => ({ text: greeting('routes') });\nexport default function Home({ loaderData }) {\n  return <p>{loaderData.text}</p>;\n}\n",
+    ),
+    (
+        "apps/nest/package.json",
+        r#"{"name": "@g/nest", "scripts": {"build": "nest build", "start": "nest start", "start:dev": "nest start --watch"},
+ "dependencies": {"@nestjs/common": "11.1.8", "@nestjs/core": "11.1.8", "@nestjs/platform-express": "11.1.8", "reflect-metadata": "0.2.2", "rxjs": "7.8.2"},
+ "devDependencies": {"@nestjs/cli": "11.0.10"}}"#,
+    ),
+    ("apps/nest/nest-cli.json", r#"{"sourceRoot": "src"}"#),
+    (
+        "apps/nest/tsconfig.json",
+        r#"{"compilerOptions": {"module": "commonjs", "target": "es2022", "outDir": "dist", "composite": true, "experimentalDecorators": true, "emitDecoratorMetadata": true, "skipLibCheck": true}, "include": ["src"]}"#,
+    ),
+    (
+        "apps/nest/src/main.ts",
+        "import 'reflect-metadata';\nimport { Controller, Get, Module } from '@nestjs/common';\nimport { NestFactory } from '@nestjs/core';\n\
+         @Controller()\nclass Root {\n  @Get() hello() {\n    return `hello nest on ${process.platform}`;\n  }\n}\n\
+         @Module({ controllers: [Root] })\nclass App {}\nvoid NestFactory.create(App).then((app) => app.listen(3000));\n",
+    ),
+];
+
 /// What a started image answers on a port, from within: the first answer of a minute.
 #[track_caller]
-fn answer(image: &str, port: u16, path: &str) -> String {
+pub fn answer(image: &str, port: u16, path: &str) -> String {
     let id = docker(shared(), &["run", "--detach", image]);
     let id = id.trim();
     let ask = format!(
         "fetch('http://127.0.0.1:{port}{path}').then(async (r) => console.log(r.status, await r.text()), () => process.exit(1))"
     );
-    let until = Instant::now() + Duration::from_mins(1);
+    let until = Instant::now() + Duration::from_mins(3);
     let answer = loop {
         let (code, text) = try_docker(shared(), &["exec", id, "node", "-e", &ask]);
         if code == Some(0) {
@@ -139,7 +199,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     let _turn = turn();
     shared();
     let env = environment_of("shared");
-    let repo = Repo::of(&FILES)
+    let repo = Repo::of(&[&FILES[..], &FRAMEWORKS].concat())
         .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
         .env("XTASK_BUILDERS_ENGINE", "embedded")
         .env("XTASK_BUILDERS_STAND_INS", "always");
@@ -154,33 +214,47 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         "service      backend in backend (script `start`: npm run build && cross-env NODE_ENV=production node dist/main.js)",
         "service      site in apps/site (vite build, files in dist)",
         "service      web in apps/web (next build)",
+        "service      kit in apps/kit (@sveltejs/adapter-node)",
+        "service      routes in apps/routes (script `start`: react-router-serve ./build/server/index.js)",
+        "service      nest in apps/nest (script `start`: nest start)",
         "it is started by `tsx`, no production dependency: the image gets the development ones too",
         "no service   apps/phone: it is an app for phones",
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
     repo.commit("adopted");
-    let built = record(repo.xtask(&["build", "--json"]), 0);
-    for service in ["backend", "site", "tsx", "web"] {
+    // Its own scripts wait for their sources.
+    let planned = repo.xtask(&["plan"]).exits(0);
+    assert!(!planned.stderr.contains("runs at install"), "{}", planned.stderr);
+    assert!(planned.stderr.contains("site: apps/site/tsconfig.json leads to packages/types"), "{}", planned.stderr);
+    // An engine of an earlier run has these images.
+    let built = record(repo.xtask(&["build", "--force", "--json"]), 0);
+    for service in ["backend", "kit", "nest", "routes", "site", "tsx", "web"] {
         assert_eq!(task(&built, service)["status"], "built", "{built:#}");
     }
 
-    assert_eq!(answer("local/backend:dev", 3000, "/").trim(), "200 hello backend on linux,generated,true,production,1000");
-    let inside = files("local/backend:dev", "/app");
+    assert_eq!(answer(&repo.image("backend:dev"), 3000, "/").trim(), "200 hello backend on linux,generated,true,production,1000");
+    let inside = files(&repo.image("backend:dev"), "/app");
     assert!(inside.contains("/app/packages/words/dist/index.js") && inside.contains("/app/backend/dist/main.js"), "{inside}");
     for no in ["typescript", "rimraf", "is-even", ".env", "index.test.ts", "tsbuildinfo"] {
         assert!(!inside.contains(no), "{no}: {inside}");
     }
-    assert_eq!(answer("local/tsx:dev", 3000, "/").trim(), "200 hello tsx on linux");
-    assert!(answer("local/site:dev", 8080, "/some/page").contains("<title>site</title>"));
-    assert!(answer("local/site:dev", 8080, "/missing.js").starts_with("404"));
-    let script = files("local/site:dev", "/srv/assets");
+    assert_eq!(answer(&repo.image("tsx:dev"), 3000, "/").trim(), "200 hello tsx on linux");
+    assert!(answer(&repo.image("site:dev"), 8080, "/some/page").contains("<title>site</title>"));
+    assert!(answer(&repo.image("site:dev"), 8080, "/missing.js").starts_with("404"));
+    let script = files(&repo.image("site:dev"), "/srv/assets");
     let script = script.lines().find(|path| path.contains("index-")).unwrap();
-    let text = answer("local/site:dev", 8080, script.trim_start_matches("/srv"));
+    let text = answer(&repo.image("site:dev"), 8080, script.trim_start_matches("/srv"));
     assert!(text.contains("from-the-example"), "{text}");
-    assert!(answer("local/web:dev", 3000, "/").contains("hello web on linux"));
-    assert!(answer("local/web:dev", 3000, "/robots.txt").contains("User-agent"));
-    let inside = files("local/web:dev", "/app/apps/web");
+    assert!(answer(&repo.image("web:dev"), 3000, "/").contains("hello web on linux"));
+    assert!(answer(&repo.image("web:dev"), 3000, "/robots.txt").contains("User-agent"));
+    let inside = files(&repo.image("routes:dev"), "/app");
+    assert!(inside.contains("/@react-router/serve") && !inside.contains("/@react-router/dev"), "{inside}");
+    for service in ["kit", "nest", "routes"] {
+        let said = answer(&repo.image(&format!("{service}:dev")), 3000, "/");
+        assert!(said.starts_with("200 ") && said.contains(&format!("hello {service} on linux")), "{said}");
+    }
+    let inside = files(&repo.image("web:dev"), "/app/apps/web");
     assert!(!inside.contains("/cache/") && !inside.contains("page.tsx"), "{inside}");
 
     // A tool of the root's that nobody calls rebuilds nobody.
@@ -190,5 +264,5 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         if output.status.success() { Ok(()) } else { Err(monoship_core::error::Error::failed("pnpm failed")) }
     });
     let plan = repo.xtask(&["plan"]).exits(0).stdout;
-    assert!(plan.lines().all(|line| line.contains("skip")), "{plan}");
+    assert!(plan.lines().all(|line| line.contains("  unchanged  ")), "{plan}");
 }

@@ -46,18 +46,21 @@ fn secrets_and_contexts_reach_the_steps_and_no_value_is_kept_anywhere() {
     assert!(planned.stdout.contains("XTASK_BUILD_SECRET_COMMAND=\"$(sh -c "), "{}", planned.stdout);
     repo.xtask(&["build"]).exits(0);
     assert_eq!(repo.read("ran"), ".\n", "the command is run once, for base and service");
-    assert_eq!(docker(engine, &["run", "--rm", "local/api:dev", "cat", "/sizes", "/word.txt"]), "17\n13\n16\none");
-    assert_eq!(docker(engine, &["inspect", "--format", "{{index .Config.Labels \"org.example.a\"}}", "local/api:dev"]), "b");
+    assert_eq!(docker(engine, &["run", "--rm", &repo.image("api:dev"), "cat", "/sizes", "/word.txt"]), "17\n13\n16\none");
+    assert_eq!(
+        docker(engine, &["inspect", "--format", "{{index .Config.Labels \"org.example.a\"}}", &repo.image("api:dev")]),
+        "b"
+    );
 
     // A value that is renewed makes no other image; a context's file does, ignored by git or not.
     let renewed = repo.env("K6_VARIABLE", "another-value-here");
-    assert_eq!(record(renewed.xtask(&["build", "--json"]), 0)["tasks"][1]["status"], "skipped");
+    assert_eq!(record(renewed.xtask(&["build", "--json"]), 0)["tasks"][1]["status"], "unchanged");
     renewed.write("shared/word.txt", "two\n");
     let plan = renewed.xtask(&["plan", "--json"]).exits(0).json();
     assert_eq!(plan["services"][0]["reasons"][0]["path"], "shared/word.txt", "{plan:#}");
 
-    let kept = docker(engine, &["history", "--no-trunc", "local/api:dev"]);
-    let image = docker(engine, &["inspect", "local/api:dev"]);
+    let kept = docker(engine, &["history", "--no-trunc", &renewed.image("api:dev")]);
+    let image = docker(engine, &["inspect", &renewed.image("api:dev")]);
     let mut all = vec![kept, image];
     texts(&renewed.path().join("target/xtask"), &mut all);
     for value in VALUES {

@@ -19,6 +19,7 @@ use monoship_workspace::git::{Git, Tree};
 use monoship_workspace::sent::Sent;
 
 use crate::support::engine::{environment, shared};
+use crate::support::random::Random;
 
 /// Steps by default: a quarter of a minute on two cores.
 const STEPS: usize = 500;
@@ -47,19 +48,6 @@ const NAMES: [&str; 14] = [
 ];
 
 const TEXTS: [&str; 6] = ["", "one\n", "one\r\n", "$Id$\n", "REAL", "two\n"];
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
-    }
-}
 
 struct World {
     dir: tempfile::TempDir,

@@ -25,20 +25,20 @@ pub fn clone() -> Repo {
 
 /// A fresh clone that builds on the engine called `name`. Docker Hub is not asked: tests talk to nobody but package registries.
 pub fn clone_on(name: &str) -> Repo {
+    building_on(name, Repo::new())
+}
+
+/// A repository that builds on the engine called `name`.
+pub fn building_on(name: &str, repo: Repo) -> Repo {
     let env = environment_of(name);
-    Repo::new()
-        .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
+    repo.env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
         .env("XTASK_BUILDERS_ENGINE", "embedded")
         .env("XTASK_BUILDERS_STAND_INS", "always")
 }
 
 /// A workspace of one app, `api`, that needs one package, on the shared engine: a build of it takes a second.
 pub fn mini(dockerfile: &str) -> Repo {
-    let env = environment_of("shared");
-    let repo = Repo::empty()
-        .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
-        .env("XTASK_BUILDERS_ENGINE", "embedded")
-        .env("XTASK_BUILDERS_STAND_INS", "always");
+    let repo = building_on("shared", Repo::empty());
     repo.write("package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@10.34.9"}"#);
     repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
     let importers = "importers:\n\n  .: {}\n\n  apps/api:\n    dependencies:\n      lib:\n        specifier: workspace:*\n        \
@@ -124,7 +124,7 @@ pub fn unchanged_steps_are_cached(record: &Value, edited: &str) {
     for service in SERVICES {
         for step in task(record, service)["steps"].as_array().unwrap() {
             let name = step["name"].as_str().unwrap();
-            let reached = ["[sources ", "build-closure apps/", " /out /app"].iter().any(|part| name.contains(part));
+            let reached = ["[sources ", "build-closure apps/", " /built/app /app"].iter().any(|part| name.contains(part));
             if service != edited || !reached {
                 assert_eq!(step["cached"], true, "{service}: {name}: {:#}", task(record, service));
                 taken += 1;

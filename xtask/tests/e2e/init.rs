@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use monoship_engine::EngineOptions;
+use monoship_plan::config::Suite;
+
 use crate::harness::{docker, turn};
 use crate::support::engine::{environment_of, shared};
 use crate::support::repo::{Ran, git, here, xtask, xtask_command};
@@ -35,6 +38,20 @@ const FILES: [(&str, &str); 10] = [
     ("Cargo.toml", "[workspace]\nmembers = [\"native\"]\nresolver = \"3\"\n"),
     (".gitignore", "node_modules\n"),
 ];
+
+/// The three lines that the front page has for whoever adopts the tool, as this program takes them.
+fn of_front_page() -> Vec<Vec<String>> {
+    let readme = std::fs::read_to_string(here().join("README.md")).unwrap();
+    let section = readme.split("## In your own repository").nth(1).unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let typed = block.lines().map(|line| {
+        let line = line.split(" #").next().unwrap().trim();
+        let args = line.strip_prefix("cargo xtask ").or((line == "../monoship/adopt").then_some("init"));
+        let args = args.unwrap_or_else(|| panic!("{line}"));
+        args.split(' ').map(str::to_owned).collect()
+    });
+    typed.collect()
+}
 
 /// Every file below a folder that git would track, with its content.
 fn snapshot(root: &Path) -> Vec<(String, Vec<u8>)> {
@@ -77,10 +94,18 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     }
     assert!(told.contains("next: cd ") && told.ends_with("cargo xtask doctor, then cargo xtask build\n"), "{told}");
 
+    let lines = of_front_page();
+    let [adopts, looks, builds] = lines.as_slice() else { panic!("{lines:?}") };
+    let words = |line: &[String]| line.join(" ");
+    assert_eq!((words(adopts), words(looks), words(builds)), ("init".into(), "doctor".into(), "build".into()));
+    let home = tempfile::tempdir().unwrap();
+    let cache = EngineOptions::new(&environment_of("shared"), Suite::Testing).cache_dir;
     let data = environment_of("shared").get("XTASK_ENGINE_DATA").unwrap().to_owned();
     let run = |args: &[&str]| {
         let mut command = xtask_command(&root, args);
         command
+            .env("HOME", home.path())
+            .env("XTASK_CACHE_DIR", &cache)
             .env("XTASK_ENGINE_DATA", &data)
             .env("XTASK_BUILDERS_ENGINE", "embedded")
             .env("XTASK_BUILDERS_STAND_INS", "always");
@@ -90,10 +115,10 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     let bad = |finding: &&serde_json::Value| finding["severity"] == "problem" && finding["area"] != "disk";
     assert!(!doctor["findings"].as_array().unwrap().iter().any(|finding| bad(&finding)), "{doctor:#}");
     run(&["build"]).exits(0);
-    assert_eq!(docker(shared(), &["run", "--rm", "local/adopted:dev"]).trim(), "adopted and built");
+    assert_eq!(docker(shared(), &["run", "--rm", "local/small/adopted:dev"]).trim(), "adopted and built");
 
     let before = snapshot(&root);
-    let again = init(&[]).exits(0).stdout;
+    let again = run(&["init"]).exits(0).stdout;
     assert!(!again.contains("write ") && !again.contains("change "), "{again}");
     assert_eq!(snapshot(&root), before, "a second init changed something");
 }

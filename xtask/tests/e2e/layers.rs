@@ -37,7 +37,7 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
     let packages = web["packages"].as_array().unwrap();
     assert!(packages.iter().any(|package| package["name"] == "hono" && package["version"] != ""), "{packages:#?}");
 
-    let copy = |service: &str| format!("COPY --link --from={service}-build /out /app");
+    let copy = |service: &str| format!("COPY --link --from={service}-build /built/app /app");
     for service in SERVICES {
         repo.edit(DOCKERFILE, &copy(service), &[copy(service), copy(service)].join("\n"));
     }
@@ -76,7 +76,11 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
 fn an_image_that_is_nowhere_is_said_with_the_places_that_were_looked_at() {
     let repo = clone();
     let refused = repo.xtask(&["layers", "web", "--tag", "never-built"]).exits(1);
-    assert!(refused.stderr.contains("there is no local/web:never-built in the engine"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains(&format!("there is no {} in the engine", repo.image("web:never-built"))),
+        "{}",
+        refused.stderr
+    );
     let refused = repo.xtask(&["layers", "wbe"]).exits(2);
     assert!(refused.stderr.contains("did you mean `web`?"), "{}", refused.stderr);
 }

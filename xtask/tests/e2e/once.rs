@@ -26,7 +26,10 @@ fn workspace() -> Repo {
             "FROM base AS {service}-build\n\
              RUN --mount=type=bind,from=manifests,target=/manifests --mount=type=cache,id=pnpm-store,target=/pnpm/store \
              --mount=type=secret,id=ca install-closure everything {service}\n\
-             RUN --mount=type=bind,from=sources,target=/sources --mount=type=cache,id=builds,target=/builds \
+             RUN --mount=type=bind,from=dependency-sources,target=/sources --mount=type=cache,id=builds-once,target=/builds \
+             build-once --dependencies {service} node build.mjs\n\
+             RUN --mount=type=bind,from=sources,target=/sources --mount=type=cache,id=builds-once,target=/builds \
+             if [ -e /sources/apps/{service}/elsewhere ]; then rm -rf /builds/*; fi && ln -sfn nowhere /builds/renamed-meanwhile && \
              build-once {service} node build.mjs && mkdir /out && for package in packages/*; do \
              if [ -d $package/dist ]; then cp $package/dist/id /out/$(basename $package); fi; done && cp apps/{service}/dist/id /out/own\n\
              FROM scratch AS {service}\nCOPY --from={service}-build /out /\n"
@@ -75,7 +78,7 @@ fn built(repo: &Repo, services: &[&str]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for service in ["first", "second"] {
         let dir = tempfile::tempdir().unwrap();
-        let container = docker(shared(), &["create", &format!("local/{service}:dev"), "none"]);
+        let container = docker(shared(), &["create", &repo.image(&format!("{service}:dev")), "none"]);
         docker(shared(), &["cp", &format!("{}:/", container.trim()), dir.path().to_str().unwrap()]);
         docker(shared(), &["rm", container.trim()]);
         for file in ["own", "common", "hidden", "needy"] {
@@ -91,6 +94,7 @@ fn built(repo: &Repo, services: &[&str]) -> BTreeMap<String, String> {
 fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
     let _turn = turn();
     let repo = workspace();
+    let edited = format!("edited in {}", repo.path().display());
     let once = built(&repo, &[]);
     assert_eq!(
         once.keys().collect::<Vec<_>>(),
@@ -101,22 +105,28 @@ fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
     assert!(once["second/own"].ends_with(" true"), "one that is declared was not: {once:#?}");
 
     // An edit reaches whoever needs it, and nobody else.
-    repo.write("apps/first/source.txt", "edited");
-    let edited = built(&repo, &[]);
+    repo.write("apps/first/source.txt", &edited);
+    let first = built(&repo, &[]);
     let changed = |before: &BTreeMap<String, String>, after: &BTreeMap<String, String>| -> Vec<String> {
         after.keys().filter(|file| before.get(*file) != after.get(*file)).cloned().collect()
     };
-    assert_eq!(changed(&once, &edited), ["first/own"]);
-    repo.write("packages/hidden/source.txt", "edited");
+    assert_eq!(changed(&once, &first), ["first/own"]);
+    repo.write("packages/hidden/source.txt", &edited);
     let hidden = built(&repo, &[]);
-    assert_eq!(changed(&edited, &hidden), ["second/hidden", "second/needy", "second/own"], "what fails alone is built each time");
-    repo.write("packages/common/source.txt", "edited");
+    assert_eq!(changed(&first, &hidden), ["second/hidden", "second/needy", "second/own"], "what fails alone is built each time");
+    repo.write("packages/common/source.txt", &edited);
     let common = built(&repo, &[]);
     assert_eq!(changed(&hidden, &common), ["first/common", "first/own", "second/common", "second/needy", "second/own"]);
     assert_eq!(common["first/common"], common["second/common"]);
 
+    // A machine that has the step before out of a registry's cache, and no build that is kept, takes that step's.
+    repo.write("apps/second/elsewhere", "");
+    let elsewhere = built(&repo, &[]);
+    assert_eq!(changed(&common, &elsewhere), ["second/own"]);
+
     // What lies at the root may be read by every build.
+    std::fs::remove_file(repo.path().join("apps/second/elsewhere")).unwrap();
     repo.write("tsconfig.base.json", r#"{"compilerOptions": {"strict": true}}"#);
     let root = built(&repo, &[]);
-    assert_eq!(changed(&common, &root).len(), root.len(), "{root:#?}");
+    assert_eq!(changed(&elsewhere, &root).len(), root.len(), "{root:#?}");
 }

@@ -1,18 +1,14 @@
 //! Services with Dockerfiles of their own, as they are found in a repository that has never heard of the tool.
 
-use crate::harness::{docker, record, task, turn};
-use crate::support::engine::{environment_of, shared};
+use crate::harness::{building_on, docker, record, task, turn};
+use crate::support::engine::shared;
 use crate::support::repo::{Repo, here, xtask};
 
 const NAMES: [&str; 5] = ["one", "two", "three", "four", "five"];
 
 /// Five services in five folders, each with a Dockerfile that somebody wrote: the last is built from the root, as a compose file says.
 fn five() -> Repo {
-    let env = environment_of("shared");
-    let repo = Repo::empty()
-        .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
-        .env("XTASK_BUILDERS_ENGINE", "embedded")
-        .env("XTASK_BUILDERS_STAND_INS", "always");
+    let repo = building_on("shared", Repo::empty());
     repo.write("package.json", r#"{"name":"five","private":true,"packageManager":"pnpm@10.34.9"}"#);
     repo.write("pnpm-workspace.yaml", "packages:\n  - services/*\n");
     let importers: String = NAMES.iter().map(|name| format!("\n  services/{name}: {{}}\n")).collect();
@@ -23,14 +19,15 @@ fn five() -> Repo {
     for name in NAMES {
         repo.write(&format!("services/{name}/package.json"), &format!("{{\"name\":\"{name}\"}}"));
         repo.write(&format!("services/{name}/main.js"), &format!("console.log('{name} of {unique}')\n"));
-        let from = if name == "five" { "services/five/" } else { "" };
+        // A stage called so is no door, as it is beside `manifests` and `sources`.
+        let (from, stage) = if name == "five" { ("services/five/", "production") } else { ("", "runner") };
         let text =
-            format!("FROM node:24-bookworm-slim AS runner\nWORKDIR /srv\nCOPY {from}main.js .\nCMD [\"node\", \"main.js\"]\n");
+            format!("FROM node:24-bookworm-slim AS {stage}\nWORKDIR /srv\nCOPY {from}main.js .\nCMD [\"node\", \"main.js\"]\n");
         repo.write(&format!("services/{name}/Dockerfile"), &text);
     }
     repo.write(
         "docker-compose.yml",
-        "services:\n  five:\n    build:\n      context: .\n      dockerfile: services/five/Dockerfile\n      target: runner\n",
+        "services:\n  five:\n    build:\n      context: .\n      dockerfile: services/five/Dockerfile\n      target: production\n",
     );
     repo.write(".gitignore", "/target/\n");
     repo.commit("five services");
@@ -50,12 +47,12 @@ fn dockerfiles_that_are_there_are_used_and_an_edit_rebuilds_the_one_that_sees_it
     // What a person would write: five services, a line each.
     let short: String =
         ["one", "two", "three", "four"].map(|name| format!("{{ name = \"{name}\", context = \"services/{name}\" }}, ")).concat();
-    let five = "{ name = \"five\", dockerfile = \"services/five/Dockerfile\", target = \"runner\" }";
+    let five = "{ name = \"five\", dockerfile = \"services/five/Dockerfile\", target = \"production\" }";
     repo.write("xtask.toml", &format!("service = [{short}{five}]\n"));
     repo.commit("adopted");
     let first = record(repo.xtask(&["build", "--json"]), 0);
     assert!(NAMES.iter().all(|name| task(&first, name)["status"] == "built"), "{first:#}");
-    let said = docker(shared(), &["run", "--rm", "local/five:dev"]);
+    let said = docker(shared(), &["run", "--rm", &repo.image("five:dev")]);
     assert!(said.starts_with("five of "), "{said}");
 
     repo.edit("services/two/main.js", "two of", "another two of");
@@ -63,7 +60,7 @@ fn dockerfiles_that_are_there_are_used_and_an_edit_rebuilds_the_one_that_sees_it
     let second = record(repo.xtask(&["build", "--json"]), 0);
     let built: Vec<&str> = NAMES.into_iter().filter(|name| task(&second, name)["status"] == "built").collect();
     assert_eq!(built, ["two"], "{second:#}");
-    assert!(docker(shared(), &["run", "--rm", "local/two:dev"]).starts_with("another two of "));
+    assert!(docker(shared(), &["run", "--rm", &repo.image("two:dev")]).starts_with("another two of "));
     let why = repo.xtask(&["plan", "--explain", "--since", "HEAD"]).exits(0).stdout;
     assert!(why.contains("file main.js changed") && why.matches("not affected").count() == 4, "{why}");
     repo.edit("services/five/main.js", "five of", "another five of");
@@ -74,7 +71,7 @@ fn dockerfiles_that_are_there_are_used_and_an_edit_rebuilds_the_one_that_sees_it
     repo.write("xtask.toml", &missing);
     let refused = repo.xtask(&["plan"]).exits(2);
     assert!(
-        refused.stderr.contains("services/fuor/Dockerfile") && refused.stderr.contains("mend `dockerfile` or `context`"),
+        refused.stderr.contains("services/fuor/Dockerfile") && refused.stderr.contains("fix `dockerfile` or `context`"),
         "{}",
         refused.stderr
     );

@@ -105,7 +105,7 @@ fn a_push_leaves_content_tags_both_attestations_and_a_whole_cache_in_the_registr
 
     // Content tags hold for every machine: another clone has nothing to do.
     let again = record(pushed.publishing(clone()).xtask(&["build", "--push", "--json"]), 0);
-    assert_eq!(statuses(&again), ["skipped"; 4]);
+    assert_eq!(statuses(&again), ["unchanged"; 4]);
     for service in SERVICES {
         assert_eq!(task(&again, service)["digest"], task(&pushed.record, service)["digest"]);
     }
@@ -126,7 +126,7 @@ fn a_changed_tree_takes_its_branchs_tag_alone_and_a_detached_one_its_commits() {
     repo.write("README.md", "not committed\n");
     let before = tags();
     let push = || {
-        assert_eq!(statuses(&record(repo.xtask(&["build", "--push", "--json"]), 0)), ["skipped"; 4]);
+        assert_eq!(statuses(&record(repo.xtask(&["build", "--push", "--json"]), 0)), ["unchanged"; 4]);
         tags().difference(&before).cloned().collect::<Vec<_>>()
     };
     assert_eq!(push(), ["docs-read-me"]);
@@ -174,7 +174,7 @@ fn a_release_of_what_was_pushed_builds_nothing_and_its_real_attestations_verify(
     let repo = pushed.publishing(clone());
     git(repo.path(), &["tag", "v1.0.0"]);
     let released = record(repo.xtask(&["release", "v1.0.0", "--allow-stand-ins", "--json"]), 0);
-    assert_eq!(statuses(&released), ["skipped"; 4]);
+    assert_eq!(statuses(&released), ["unchanged"; 4]);
     let verified = repo.xtask(&["verify", "v1.0.0", "--allow-stand-ins", "--json"]).exits(0).json();
     let packages = verified["findings"].as_array().unwrap().iter().filter(|finding| finding["check"] == "packages");
     let found: Vec<&str> = packages.map(|finding| finding["detail"].as_str().unwrap()).collect();

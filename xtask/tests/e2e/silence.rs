@@ -41,6 +41,27 @@ fn a_service_that_lost_its_folder_or_its_target_is_named_by_a_plan_and_stops_a_r
 }
 
 #[test]
+fn what_others_pull_is_not_built_on_stand_ins_unless_told() {
+    let _turn = turn();
+    shared();
+    let repo = mini("FROM node:24-bookworm-slim AS base\n\nFROM base AS api\nCOPY apps/api/src /app\n");
+    let rest = "namespace = 'a/b'\n[attest]\nsbom = false\n";
+    // It is refused before anybody of this name is asked.
+    repo.write("xtask.toml", &format!("[images]\nregistry = 'registry.invalid'\n{rest}"));
+    let ran = repo.xtask(&["build", "--push"]).exits(1);
+    let why = "what is pushed for others cannot be built on stand-in base images";
+    assert!(ran.stderr.contains(why) && ran.stderr.contains("or pass --allow-stand-ins"), "{}", ran.stderr);
+    // A registry on this machine is for this machine, but not what is released.
+    repo.write("xtask.toml", &format!("[images]\nregistry = '127.0.0.1:9'\n{rest}"));
+    repo.commit("here");
+    git(repo.path(), &["tag", "v1.0.0"]);
+    let ran = repo.xtask(&["build", "--push"]).exits(1);
+    assert!(!ran.stderr.contains("stand-in base images") && ran.stderr.contains("127.0.0.1:9"), "{}", ran.stderr);
+    let ran = repo.xtask(&["release", "v1.0.0"]).exits(1);
+    assert!(ran.stderr.contains("a release cannot be built on stand-in base images"), "{}", ran.stderr);
+}
+
+#[test]
 fn flags_and_keys_that_would_be_ignored_are_refused() {
     let repo = mini(DOCKERFILE);
     for (args, part) in [
@@ -52,7 +73,7 @@ fn flags_and_keys_that_would_be_ignored_are_refused() {
         (&["build", "--overwrite"], "--output"),
         (&["stats", "--engine", "docker"], "--engine means nothing for `stats`"),
         (&["completions", "bash", "--config", "x"], "--config means nothing"),
-        (&["layers", "a/b:c", "--tag", "d"], "--tag d is for services"),
+        (&["layers", "a/b:c", "--tag", "d"], "--tag d goes with a service"),
         (&["layers", "--top", "3", "--json"], "--top"),
         (&["cache", "prune", "--tier", "gha", "--max-size", "1GB"], "--max-size means nothing for the tier gha"),
         (&["cache", "prune", "--tier", "engine", "--only", "old-indexes"], "--only means nothing"),

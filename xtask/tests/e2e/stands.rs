@@ -29,13 +29,26 @@ fn an_undone_edit_and_another_working_tree_take_the_image_that_stands() {
     assert_eq!((status.as_str(), why.as_str()), ("built", "file apps/api/src/main.ts changed"));
     assert_ne!(first, second);
 
+    // What is only there or not because of the branch is said to be so.
+    git(repo.path(), &["switch", "--quiet", "--create", "smoke"]);
+    repo.write("apps/api/src/main.ts", "console.log('smoke')\n");
+    let planned = repo.xtask(&["plan"]).exits(0).stdout;
+    assert!(
+        planned.contains("file apps/api/src/main.ts changed since your last build, ") && planned.contains(" ago on main"),
+        "{planned}"
+    );
+    let explained = repo.xtask(&["plan", "--explain"]).exits(0).stdout;
+    assert!(explained.contains("build, since your last build, "), "{explained}");
+    assert_eq!(repo.xtask(&["plan", "--json"]).exits(0).json()["services"][0]["last-build"]["branch"], "main");
+    git(repo.path(), &["switch", "--quiet", "main"]);
+
     repo.write("apps/api/src/main.ts", &source);
     let planned = repo.xtask(&["plan"]).exits(0).stdout;
-    assert!(planned.contains("skip") && planned.contains("built before; tagged again"), "{planned}");
-    let tagged = || docker(engine, &["inspect", "--format", "{{.Id}}", "local/api:dev"]);
+    assert!(planned.contains("  unchanged  ") && planned.contains("built before; tagged again"), "{planned}");
+    let tagged = || docker(engine, &["inspect", "--format", "{{.Id}}", &repo.image("api:dev")]);
     assert_eq!(tagged(), second, "a plan tags nothing");
     let (status, why, digest) = built(&repo);
-    assert_eq!((status.as_str(), why.as_str(), &digest), ("skipped", "built before; tagged again", &first));
+    assert_eq!((status.as_str(), why.as_str(), &digest), ("unchanged", "built before; tagged again", &first));
     assert_eq!(tagged(), first);
     assert_eq!(built(&repo).1, "inputs unchanged");
 
@@ -45,8 +58,8 @@ fn an_undone_edit_and_another_working_tree_take_the_image_that_stands() {
     let mut command = xtask_command(other.path(), &["build", "--json", "--tag", "other"]);
     let output = command.envs(repo.variables()).output().unwrap();
     let record: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(record["tasks"].as_array().unwrap().last().unwrap()["status"], "skipped", "{record:#}");
-    assert_eq!(docker(engine, &["inspect", "--format", "{{.Id}}", "local/api:other"]), first);
+    assert_eq!(record["tasks"].as_array().unwrap().last().unwrap()["status"], "unchanged", "{record:#}");
+    assert_eq!(docker(engine, &["inspect", "--format", "{{.Id}}", &repo.image("api:other")]), first);
 
     // Asked for, it is built; and where its last name is gone, it is gone.
     assert_eq!(record_of(&repo, &["build", "--force", "--json"]), "built");
@@ -54,8 +67,8 @@ fn an_undone_edit_and_another_working_tree_take_the_image_that_stands() {
     let content = repo.xtask(&["build", "--dry-run", "--json", "--force"]).exits(0).json();
     let output = content["commands"].as_array().unwrap().last().unwrap()["command"].to_string();
     let tag = &output[output.find("in-").unwrap()..][..43];
-    docker(engine, &["image", "rm", &format!("local/api:{tag}")]);
-    assert_ne!(try_docker(engine, &["inspect", &format!("local/api:{tag}")]).0, Some(0));
+    docker(engine, &["image", "rm", &repo.image(&format!("api:{tag}"))]);
+    assert_ne!(try_docker(engine, &["inspect", &repo.image(&format!("api:{tag}"))]).0, Some(0));
     assert_eq!(record_of(&repo, &["build", "--json"]), "built");
 }
 
@@ -74,7 +87,7 @@ fn only_so_many_builds_of_a_service_are_kept_in_the_engine() {
         repo.write("apps/kept/src/main.ts", &format!("console.log({round})\n"));
         repo.xtask(&["build"]).exits(0);
     }
-    let tags = docker(engine, &["images", "--format", "{{.Tag}}", "local/kept"]);
+    let tags = docker(engine, &["images", "--format", "{{.Tag}}", &repo.image("kept")]);
     assert_eq!(tags.lines().filter(|tag| tag.starts_with("in-")).count(), 8, "{tags}");
 }
 

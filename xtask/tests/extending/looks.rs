@@ -54,7 +54,7 @@ fn a_look_needs_nothing_and_changes_nothing() {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(0), "{args:?}: {err}");
         assert!(out.contains("api") && out.contains("web"), "{args:?}: {out}");
-        assert!(err.contains("no engine here"), "{args:?}: {err}");
+        assert!(err.contains("no engine is running"), "{args:?}: {err}");
         let mut after = files(shop.repo.path());
         after.retain(|name, _| !name.starts_with("target/xtask/aside/"));
         assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>(), "{args:?}");

@@ -25,8 +25,8 @@ fn an_image_that_a_stage_refuses_keeps_every_tag_back_until_it_passes() {
 
     // Its inputs have not changed, and still it is not called unchanged. What passed is not tried again.
     let second = shop.repo.example("smoke", &build).exits(1).json();
-    assert_eq!((status(&second, "api"), status(&second, "web")), (&"skipped".into(), &"failed".into()), "{second:#}");
-    assert_eq!(stage(&second, "smoke", "api")["status"], "skipped");
+    assert_eq!((status(&second, "api"), status(&second, "web")), (&"unchanged".into(), &"failed".into()), "{second:#}");
+    assert_eq!(stage(&second, "smoke", "api")["status"], "unchanged");
     assert_eq!(stage(&second, "smoke", "web")["status"], "failed");
     assert_eq!(shop.tags("web"), Vec::<String>::new());
 
@@ -34,14 +34,14 @@ fn an_image_that_a_stage_refuses_keeps_every_tag_back_until_it_passes() {
     shop.repo.commit("a web that is well again");
     let third = shop.repo.example("smoke", &build).exits(0).json();
     assert_eq!(stage(&third, "smoke", "web")["status"], "done", "{third:#}");
-    assert_eq!(stage(&third, "smoke", "api")["status"], "skipped");
+    assert_eq!(stage(&third, "smoke", "api")["status"], "unchanged");
     assert_eq!((shop.tags("api"), shop.tags("web")), (vec!["main".to_owned()], vec!["main".to_owned()]));
 
     let fourth = shop.repo.example("smoke", &build).exits(0).json();
     for service in ["api", "web"] {
         assert_eq!(
             (status(&fourth, service), &stage(&fourth, "smoke", service)["status"]),
-            (&"skipped".into(), &"skipped".into())
+            (&"unchanged".into(), &"unchanged".into())
         );
     }
     let forced = shop.repo.example("smoke", &["build", "--push", "--force", "--json"]).exits(0).json();

@@ -9,8 +9,10 @@ use serde_json::json;
 use crate::releases::Trial;
 use crate::support::actions_cache::CacheStore;
 use crate::support::github_api::{GithubApi, PackageVersion, READ_TOKEN, TOKEN};
-use crate::support::repo::Repo;
-use monoship_core::name::Digest;
+use crate::support::image::TestImage;
+use crate::support::registry::{RegistryServer, anonymous};
+use crate::support::repo::{Repo, git};
+use monoship_core::name::{Digest, ImageRef};
 use monoship_github::caches::{CacheKey, Filter};
 use monoship_github::packages::Owner;
 
@@ -128,7 +130,7 @@ fn the_actions_caches_are_listed_by_scope_and_pruned_of_what_nobody_can_restore(
     assert_eq!((cleared["removed"].as_u64(), store.entries().len()), (Some(2), 3), "{cleared:#}");
     let reader = repo.env("GITHUB_TOKEN", READ_TOKEN);
     let failed = reader.xtask(&["cache", "clear", "--tier", "gha", "--yes"]).exits(1);
-    assert!(failed.stdout.contains("may not do this") && failed.stdout.contains("removed 0 things"), "{}", failed.stdout);
+    assert!(failed.stdout.contains("may not do this") && failed.stdout.contains("removed 0 items"), "{}", failed.stdout);
     assert_eq!(store.entries().len(), 3);
 }
 
@@ -163,10 +165,10 @@ fn on_a_terminal_somebody_is_asked_and_only_a_yes_removes() {
     let repo = Repo::new().env("GITHUB_API_URL", fake.url()).env("GITHUB_REPOSITORY", "org/repo").env("GITHUB_TOKEN", TOKEN);
     let prune = ["cache", "prune", "--tier", "gha"];
     let (code, said) = on_a_terminal(&repo, &prune, "n\n");
-    assert!(code == Some(1) && said.contains("Remove 1 thing? [y/N]") && said.contains("nothing was removed"), "{code:?} {said}");
+    assert!(code == Some(1) && said.contains("Remove 1 item? [y/N]") && said.contains("nothing was removed"), "{code:?} {said}");
     assert_eq!(store.entries().len(), 1);
     let (code, said) = on_a_terminal(&repo, &prune, "y\n");
-    assert!(code == Some(0) && said.contains("removed 1 thing"), "{code:?} {said}");
+    assert!(code == Some(0) && said.contains("removed 1 item"), "{code:?} {said}");
     assert!(store.entries().is_empty());
 }
 
@@ -192,4 +194,48 @@ fn branches_and_open_pull_requests_are_known() {
         (api.open_pull_requests().unwrap().len(), api.branches().unwrap()),
         (130, vec!["main".into(), "feat/x".to_owned()])
     );
+}
+
+/// A clone of `remote` whose images lie at the registry, and one of them there, unreleased, with the mark of `owner`.
+fn with_an_image(server: &RegistryServer, remote: &str, owner: &'static str, tag: &str) -> (Repo, ImageRef, Digest) {
+    let repo = Repo::new().env("XTASK_IMAGES_REGISTRY", server.host()).env("XTASK_IMAGES_NAMESPACE", "org/shop");
+    git(repo.path(), &["remote", "add", "origin", remote]);
+    let api: ImageRef = format!("{}/org/shop/api", server.host()).parse().unwrap();
+    let image = TestImage { mark: Some(owner), ..TestImage::new("one") };
+    let digest = image.push(&anonymous(), &api.with_tag(tag.parse().unwrap())).digest().clone();
+    (repo, api, digest)
+}
+
+#[test]
+fn an_image_that_notes_name_stays_also_while_github_cannot_be_asked_for_them() {
+    let server = RegistryServer::plain();
+    let content = format!("in-{:040}", 1);
+    let (repo, api, digest) = with_an_image(&server, "git@github.com:org/shop.git", "github.com/org/shop", &content);
+    let fake = GithubApi::start("org/shop", CacheStore::default());
+    fake.release("v1.0.0", &format!("deployed as {api}@{digest}"));
+    let prune = ["cache", "prune", "--tier", "registry", "--max-count", "0", "--yes"];
+    let left = || anonymous().tags(&api).unwrap().len();
+    let blind = repo.xtask(&prune).exits(0);
+    assert!(left() == 1 && blind.stderr.contains("no image goes, which notes of a release may name"), "{}", blind.stderr);
+    let repo = repo.env("GITHUB_API_URL", fake.url()).env("GITHUB_TOKEN", TOKEN);
+    repo.xtask(&prune).exits(0);
+    assert_eq!(left(), 1, "the notes name it");
+    fake.state().releases.clear();
+    repo.xtask(&prune).exits(0);
+    assert_eq!(left(), 0, "nothing else keeps it");
+}
+
+#[test]
+fn what_is_called_alike_at_github_says_nothing_of_a_repository_elsewhere() {
+    let server = RegistryServer::plain();
+    let (repo, api, _) = with_an_image(&server, "git@gitlab.com:org/shop.git", "gitlab.com/org/shop", "pr-12");
+    let fake = GithubApi::start("org/shop", CacheStore::default());
+    let repo = repo.env("GITHUB_API_URL", fake.url()).env("GITHUB_TOKEN", TOKEN);
+    repo.xtask(&["cache", "prune", "--tier", "registry", "--yes"]).exits(0);
+    assert_eq!(anonymous().tags(&api).unwrap().len(), 1, "nobody knows whether 12 is open");
+    // An empty folder for the user's things: nothing but GitHub could be asked.
+    let home = tempfile::tempdir().unwrap();
+    repo.env("HOME", home.path()).env("XTASK_BUILDERS_STAND_INS", "always").xtask(&["doctor"]);
+    let asked = fake.state().log.clone();
+    assert!(asked.iter().all(|line| !line.contains("/repos/")), "{asked:?}");
 }

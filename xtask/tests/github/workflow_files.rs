@@ -9,11 +9,11 @@ fn written_workflow_files_do_not_drift_and_an_edit_to_one_is_found() {
     for layout in [Layout::Single, Layout::Matrix] {
         let dir = tempfile::tempdir().unwrap();
         let options = Options { layout, ..Options::default() };
-        let written = write(dir.path(), &options).unwrap();
+        let written = write(dir.path(), &options, false).unwrap();
         assert!(written.len() >= 2, "{written:?}");
         assert_eq!(there(dir.path()).unwrap().map(|there| there.layout), Some(layout));
         assert!(check(dir.path(), &options).unwrap().is_empty());
-        assert!(write(dir.path(), &options).unwrap().is_empty(), "a second write writes nothing");
+        assert!(write(dir.path(), &options, false).unwrap().is_empty(), "a second write writes nothing");
         let file = dir.path().join(&written[0]);
         std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "# edited\n").unwrap();
         let drifted = check(dir.path(), &options).unwrap();

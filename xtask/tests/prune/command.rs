@@ -1,8 +1,13 @@
 //! What `cargo xtask prune` writes and refuses, on workspaces that need no package manager.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::ioctl_fionread;
 
 use crate::installs::prune;
 use crate::support::repo::{git, xtask, xtask_command};
@@ -246,7 +251,7 @@ fn what_the_configuration_includes_is_taken_along_and_what_is_imported_and_left_
     write("xtask.toml", "[[service]]\nname = \"api\"\ninclude = [\"libs/*\"]\n");
     let args = ["prune", "api", "--out", out.path().to_str().unwrap()];
     let ran = xtask(root.path(), &args).exits(2);
-    assert!(ran.stderr.contains("`libs/*` is to be included, and names no file"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`include` names `libs/*`, and git has no such file"), "{}", ran.stderr);
     write("xtask.toml", "[[service]]\nname = \"api\"\ninclude = [\"../other\"]\n");
     let ran = xtask(root.path(), &args).exits(2);
     assert!(ran.stderr.contains("`../other` is not a pattern"), "{}", ran.stderr);
@@ -290,6 +295,24 @@ fn a_reader_of_standard_error_that_has_gone_takes_nothing_from_the_report() {
     assert_eq!(output.status.code(), Some(0));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["warnings"].as_array().unwrap().len(), 1, "{report}");
+}
+
+#[test]
+fn a_pipe_that_was_set_not_to_wait_is_waited_for() {
+    /// What a pipe holds (pipe(7)).
+    const PIPE: u64 = 65_536;
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&writer, fcntl_getfl(&writer).unwrap() | OFlags::NONBLOCK).unwrap();
+    let mut child = xtask_command(workspace().path(), &["completions", "bash"]).stdout(writer).spawn().unwrap();
+    // Nobody reads until it is full.
+    while ioctl_fionread(&reader).unwrap() < PIPE {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before all was taken");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut read = Vec::new();
+    reader.read_to_end(&mut read).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(String::from_utf8(read).unwrap().trim_end().ends_with("cargo-xtask"), "its end is lost");
 }
 
 #[test]

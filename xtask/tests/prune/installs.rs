@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::pnpm::{Pnpm, all, loadable, store};
+use crate::support::pnpm::{Pnpm, all, loadable, store, with_eight};
 use crate::support::repo;
 use crate::synthetic;
 
@@ -35,17 +35,22 @@ fn install(pnpm: &Pnpm, workspace: &Path, package: &str, packages: &[String], pr
     let filter = format!("{package}...");
     let mut args = vec!["install", "--frozen-lockfile", "--prefer-offline", "--filter", &filter];
     args.extend(production.then_some("--prod"));
-    let lock = std::fs::read(workspace.join("pnpm-lock.yaml")).unwrap();
+    let dirs = || packages.iter().map(String::as_str).chain(["."]);
+    let locks = |root: &Path| dirs().map(|dir| std::fs::read(root.join(dir).join("pnpm-lock.yaml")).ok()).collect::<Vec<_>>();
+    if packages.iter().any(|dir| dir != "." && workspace.join(dir).join("pnpm-lock.yaml").exists()) {
+        // Else the root, whose lock is its own, is not installed.
+        args.extend(["--filter", "."]);
+    }
     pnpm.must(copied.path(), &args);
-    assert_eq!(std::fs::read(copied.path().join("pnpm-lock.yaml")).unwrap(), lock, "pnpm {} wrote the lock again", pnpm.major);
+    assert_eq!(locks(copied.path()), locks(workspace), "pnpm {} wrote a lock again", pnpm.major);
     Installed { loadable: loadable(copied.path(), packages), store: store(copied.path()) }
 }
 
 /// Every pnpm beside the others: most of the time they wait.
-fn with_each(check: impl Fn(&Pnpm) + Sync) {
+fn with_each(pnpms: &[Pnpm], check: impl Fn(&Pnpm) + Sync) {
     let check = &check;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = all().iter().map(|pnpm| scope.spawn(move || check(pnpm))).collect();
+        let threads: Vec<_> = pnpms.iter().map(|pnpm| scope.spawn(move || check(pnpm))).collect();
         for thread in threads {
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
@@ -56,7 +61,7 @@ fn with_each(check: impl Fn(&Pnpm) + Sync) {
 /// the context must not have them.
 #[test]
 fn a_pruned_context_installs_what_the_packages_load_in_the_whole_workspace_and_nothing_else() {
-    with_each(|pnpm| {
+    with_each(all(), |pnpm| {
         let (whole, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         synthetic::workspace(whole.path(), pnpm);
         for (package, production) in [("api", false), ("api", true), ("web", false)] {
@@ -71,6 +76,65 @@ fn a_pruned_context_installs_what_the_packages_load_in_the_whole_workspace_and_n
             let loaded = |entry: &&String| found.loadable.iter().any(|path| path.contains(&format!(".pnpm/{entry}/")));
             let idle: Vec<_> = found.store.iter().filter(|entry| !loaded(entry)).collect();
             assert!(idle.is_empty(), "{what}: installed for nobody: {idle:#?}");
+        }
+    });
+}
+
+/// A command of the root's that a script calls, a package of the workspace, one with peers, and what only development takes.
+const SMALL: [(&str, &str); 5] = [
+    ("package.json", r#"{"name": "root", "private": true, "devDependencies": {"semver": "7.7.3", "is-even": "1.0.0"}}"#),
+    (
+        "apps/api/package.json",
+        r#"{"name": "api", "scripts": {"build": "semver 1.0.0"}, "dependencies": {"words": "workspace:*", "debug": "4.3.4", "supports-color": "8.1.1"},
+            "devDependencies": {"is-odd": "3.0.1"}}"#,
+    ),
+    (
+        "packages/words/package.json",
+        r#"{"name": "words", "version": "1.0.0", "dependencies": {"is-number": "6.0.0", "ms": "2.1.2"}}"#,
+    ),
+    ("packages/bare/package.json", r#"{"name": "bare", "version": "1.0.0"}"#),
+    ("apps/web/package.json", r#"{"name": "web", "dependencies": {"words": "workspace:*", "ms": "2.1.3"}}"#),
+];
+
+fn small(root: &Path, pnpm: &Pnpm, own_locks: bool) {
+    for (path, text) in SMALL {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    // pnpm 8 and 9 know this setting from `.npmrc` alone.
+    std::fs::write(root.join(".npmrc"), format!("shared-workspace-lockfile={}\n", !own_locks)).unwrap();
+    let settings = format!("packages:\n  - apps/*\n  - packages/*\nsharedWorkspaceLockfile: {}\n", !own_locks);
+    std::fs::write(root.join("pnpm-workspace.yaml"), settings).unwrap();
+    pnpm.must(root, &["install", "--lockfile-only"]);
+}
+
+/// Locks of format 6.0, and packages that have one each: an install from the cut equals the one from the whole, and reads no other lock.
+#[test]
+fn a_lock_of_pnpm_8_and_locks_of_packages_own_are_cut_to_what_is_installed() {
+    with_each(with_eight(), |pnpm| {
+        for own_locks in [false, true].into_iter().filter(|own_locks| *own_locks || pnpm.major == 8) {
+            let (whole, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            small(whole.path(), pnpm, own_locks);
+            assert_eq!(whole.path().join("apps/api/pnpm-lock.yaml").exists(), own_locks, "pnpm {}", pnpm.major);
+            let report = prune(whole.path(), "api", out.path(), &[]);
+            assert_eq!(report["warnings"], serde_json::json!([]), "pnpm {}", pnpm.major);
+            let packages = packages(&report);
+            assert_eq!(packages, ["apps/api", "packages/words"]);
+            for production in [false, true] {
+                let layer = out.path().join(if production { "production" } else { "manifests" });
+                let expected = install(pnpm, whole.path(), "api", &packages, production);
+                let found = install(pnpm, &layer, "api", &packages, production);
+                same(
+                    &format!("pnpm {} own {own_locks} production {production}", pnpm.major),
+                    &expected.loadable,
+                    &found.loadable,
+                );
+                assert!(found.loadable.iter().any(|entry| entry.starts_with("packages/words/node_modules/is-number -> ")));
+                let tool = |entry: &&String| entry.starts_with("semver@");
+                assert_eq!(found.store.iter().any(|entry| tool(&entry)), !production, "the root's command is there to build");
+                assert!(!found.store.iter().any(|entry| entry.starts_with("is-even@")), "nobody calls it");
+            }
         }
     });
 }

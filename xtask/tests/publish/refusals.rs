@@ -10,10 +10,13 @@ use monoship_core::event::{Event, Events};
 use monoship_docker::registry::note;
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Order, PublishRequest, Published, Step};
+use serde_json::json;
 
 use crate::support::faulty_proxy::Fault;
 use crate::support::registry::{RegistryServer, anonymous};
-use crate::{ALL, SERVICES, Scene, build, expected, publish as publish_whole, puts_a_tag, release, repository, state, tag};
+use crate::{
+    ALL, SERVICES, Scene, build, build_with, expected, publish as publish_whole, puts_a_tag, release, repository, state, tag,
+};
 
 /// As Amazon ECR says it.
 const IMMUTABLE: Fault = Fault::Says(
@@ -89,7 +92,7 @@ fn the_first_refusal_is_the_only_one_and_a_later_one_is_not_said_to_pass() {
     let error = scene.publish().unwrap_err();
     let hint = error.hint_text().unwrap();
     assert!(hint.contains("docker login") && hint.contains("half published") && !hint.contains("run this again"), "{hint}");
-    assert!(scene.request.journal.exists(), "whoever mends the right can complete it");
+    assert!(scene.request.journal.exists(), "whoever fixes the right can complete it");
     scene.proxy.heal();
     scene.publish().unwrap();
     assert_eq!(scene.state(), scene.after);
@@ -112,6 +115,23 @@ fn what_another_run_of_the_release_has_put_is_its_success() {
     let mut left = scene.before.clone();
     left.extend(["v1.2.3", "1.2.3"].map(|theirs| (format!("api:{theirs}"), image.digest().clone())));
     assert_eq!(scene.state(), left);
+}
+
+#[test]
+fn what_another_run_put_between_our_plan_and_our_first_tag_stays_put() {
+    let scene = Scene::new();
+    let plan = publish::plan(&scene.request, &scene.registry).unwrap();
+    // Another machine, with a build of its own of the same images, begins and ends between the two.
+    build_with(&scene.registry, &scene.host, "new", &json!({"built": "again"}));
+    let elsewhere = tempfile::tempdir().unwrap();
+    publish_whole(&release(&scene.host, "1.2.3", "new", elsewhere.path()), &scene.registry).unwrap();
+    let theirs = scene.state();
+    assert_ne!(theirs, scene.before);
+    scene.proxy.heal();
+    scene.proxy.fail("PUT", "web/manifests/latest", FORBIDDEN, 99);
+    let error = publish::run(&plan, &scene.registry, &Events::none()).unwrap_err();
+    assert!(scene.proxy.count("PUT", "api/manifests/latest") > 0, "nothing was to be taken back: {error}");
+    assert_eq!(scene.state(), theirs);
 }
 
 #[test]
@@ -144,7 +164,7 @@ fn a_pre_release_by_github_s_mark_and_a_version_that_was_never_whole_hold_no_tag
     // A release that failed on a registry that takes no tag away.
     registry.put_manifest(&repository(&host, "api").with_tag(tag("v3.0.0")), &new[0]).unwrap();
     let mut hotfix = release(&host, "1.2.3", "b", dir.path());
-    hotfix.order.as_mut().unwrap().unreleased = BTreeSet::from([semver::Version::new(2, 0, 0), semver::Version::new(3, 0, 0)]);
+    hotfix.order.as_mut().unwrap().unreleased = BTreeSet::from([semver::Version::new(2, 0, 0)]);
     publish_whole(&hotfix, &registry).unwrap();
     let all = state(&registry, &host);
     assert_eq!(all.iter().filter(|(name, _)| ALL.iter().any(|tag| name.ends_with(&format!(":{tag}")))).count(), 2 * ALL.len());
@@ -221,7 +241,7 @@ fn a_run_of_another_machine_that_was_killed_is_waited_for_and_then_taken_for_kil
     request.patience = Duration::from_millis(200);
     let (done, said) = telling(&scene, &request);
     done.unwrap();
-    assert!(said.iter().any(|line| line.contains("has not ended; it is taken for killed")), "{said:?}");
+    assert!(said.iter().any(|line| line.contains("never ended; it is taken for killed")), "{said:?}");
     assert_eq!((scene.state(), words()), (scene.after.clone(), 0));
 }
 

@@ -56,3 +56,26 @@ fn a_tag_is_released_from_the_default_branch_or_from_one_that_it_names_and_only_
     assert!(unasked.contains("origin cannot be asked whether v1.0.0 is the same there"), "{unasked}");
     assert!(!said(&origin, &whole, &["v1.0.0", "--local-tag"]).contains("origin"));
 }
+
+#[test]
+fn a_tag_that_was_not_pushed_is_not_released_and_a_remote_may_have_any_name() {
+    let origin = Repo::of(&[("pnpm-workspace.yaml", "packages: []\n"), ("package.json", "{}\n"), ("xtask.toml", "")]);
+    git(origin.path(), &["tag", "v1.0.0"]);
+    origin.write("README.md", "more\n");
+    origin.commit("main goes on");
+    let (dir, name) = (tempfile::tempdir().unwrap(), "upstream");
+    let into = dir.path().join("clone");
+    clone(&origin, &into, &["--origin", name]);
+    git(&into, &["tag", "v1.1.0"]);
+    let unpushed = said(&origin, &into, &["v1.1.0"]);
+    assert!(
+        unpushed.contains("tag v1.1.0 is in this clone, but not at upstream") && unpushed.contains("git push upstream v1.1.0"),
+        "{unpushed}"
+    );
+    assert!(!said(&origin, &into, &["v1.1.0", "--local-tag"]).contains("upstream"));
+    assert!(!said(&origin, &into, &["v1.0.0"]).contains("upstream"));
+    // Another commit of the same branch.
+    git(&into, &["tag", "--force", "v1.0.0", "main"]);
+    let moved = said(&origin, &into, &["v1.0.0"]);
+    assert!(moved.contains("tag v1.0.0 has moved") && moved.contains("at upstream"), "{moved}");
+}

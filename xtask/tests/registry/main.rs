@@ -22,8 +22,9 @@ use monoship_docker::registry::{Access, Deletion, Registry};
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::http::{Response, Server};
 use support::image::TestImage;
-use support::registry::{Auth, Authority, RegistryServer, anonymous, client};
+use support::registry::{Auth, RegistryServer, anonymous, client};
 use support::token_server::{IDENTITY, TokenServer};
+use support::x509::Authority;
 
 fn image(host: &str, rest: &str) -> ImageRef {
     format!("{host}/{rest}").parse().unwrap()
@@ -100,7 +101,7 @@ fn configured(dir: &Path, config: &serde_json::Value, authority: Option<&Authori
     let mut env = Env::new(dir, [("DOCKER_CONFIG".to_owned(), dir.display().to_string()), ("PATH".to_owned(), path)]);
     if let Some(authority) = authority {
         let bundle = dir.join("ca.pem");
-        std::fs::write(&bundle, authority.certificate()).unwrap();
+        std::fs::write(&bundle, authority.certificate.pem()).unwrap();
         env = env.with("SSL_CERT_FILE", bundle.to_str().unwrap());
     }
     client(&env)
@@ -118,7 +119,7 @@ fn helper(dir: &Path, name: &str, answer: &str) {
 
 #[test]
 fn token_auth_behind_a_private_authority_works_with_every_way_of_keeping_credentials() {
-    let (tokens, authority) = (TokenServer::start(), Authority::new());
+    let (tokens, authority) = (TokenServer::start(), Authority::new("an authority of tests"));
     let server = RegistryServer::start(&Auth::Token(&tokens), Some(&authority));
     let (host, dir) = (server.host(), tempfile::tempdir().unwrap());
     helper(dir.path(), "pair", r#"{"ServerURL":"%s","Username":"writer","Secret":"right"}"#);
@@ -178,7 +179,7 @@ fn who_may_not_is_told_so_and_rights_are_probed_without_a_trace() {
 
 #[test]
 fn basic_auth_works_and_an_unknown_authority_is_a_clear_refusal() {
-    let authority = Authority::new();
+    let authority = Authority::new("an authority of tests");
     let server = RegistryServer::start(&Auth::Basic, Some(&authority));
     let (host, dir) = (server.host(), tempfile::tempdir().unwrap());
     let place = image(&host, "org/api:v1");

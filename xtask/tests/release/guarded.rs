@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use crate::harness::{SERVICES, Scene, statuses};
 use crate::support::engine::{NODE, environment, shared};
-use crate::support::registry::{Auth, Authority, RegistryServer};
+use crate::support::registry::{Auth, RegistryServer};
 use crate::support::token_server::{IDENTITY, TokenServer};
 use crate::support::tools::SKOPEO;
+use crate::support::x509::Authority;
 
 /// A helper program that knows one registry.
 fn helper(dir: &Path, name: &str, host: &str, user: &str, secret: &str) {
@@ -49,10 +50,10 @@ fn inspected(dir: &Path, image: &str) -> String {
 fn a_whole_release_goes_through_token_auth_and_a_private_authority_with_every_way_of_keeping_credentials() {
     // While the certificates of the rest of the world still count.
     shared().stand_ins(&[NODE]);
-    let (tokens, authority) = (TokenServer::start(), Authority::new());
+    let (tokens, authority) = (TokenServer::start(), Authority::new("an authority of tests"));
     let server = RegistryServer::start(&Auth::Token(&tokens), Some(&authority));
     let (host, dir) = (server.host(), tempfile::tempdir().unwrap());
-    std::fs::write(dir.path().join("ca.crt"), authority.certificate()).unwrap();
+    std::fs::write(dir.path().join("ca.crt"), authority.certificate.pem()).unwrap();
     helper(dir.path(), "pair", &host, "writer", "right");
     helper(dir.path(), "identity", &host, "<token>", IDENTITY);
     let mut scene = Scene::alone();
@@ -67,7 +68,7 @@ fn a_whole_release_goes_through_token_auth_and_a_private_authority_with_every_wa
         scene = of_user(scene, dir.path(), &host, config, way);
         let first = scene.release("v1.0.0").exits(0);
         assert_eq!(statuses(&first.json()), ["built"; 2], "{way}");
-        assert_eq!(statuses(&scene.release("v1.0.1").exits(0).json()), ["skipped"; 2], "{way}");
+        assert_eq!(statuses(&scene.release("v1.0.1").exits(0).json()), ["unchanged"; 2], "{way}");
         let verified = scene.run(&["verify", "v1.0.0", "--allow-stand-ins"]).exits(0).stdout;
         for service in SERVICES {
             assert!(verified.contains(&format!("ok      {service} tags: v1.0.0, 1.0.0 at sha256:")), "{way}: {verified}");
@@ -93,7 +94,7 @@ fn a_whole_release_goes_through_token_auth_and_a_private_authority_with_every_wa
     let refused = scene.run(&["release", "v1.0.3", "--allow-stand-ins"]).exits(1).stderr;
     let named = format!("nothing was built: we may not push to {host}/store/web ");
     assert!(refused.contains(&named) && !refused.contains("web-build"), "{refused}");
-    std::fs::write(dir.path().join("ca.crt"), Authority::new().certificate()).unwrap();
+    std::fs::write(dir.path().join("ca.crt"), Authority::new("an authority of tests").certificate.pem()).unwrap();
     let unknown = scene.run(&["verify", "v1.0.1", "--allow-stand-ins"]).exits(1);
     assert!(unknown.stderr.contains("name the bundle in SSL_CERT_FILE"), "{}", unknown.stderr);
 }
@@ -122,7 +123,7 @@ fn a_planted_image_is_built_again_and_never_released() {
     std::fs::remove_dir_all(scene.state("")).unwrap();
     scene.tag("v1.0.1", "");
     let record = scene.release("v1.0.1").exits(0).json();
-    assert_eq!(statuses(&record), ["built", "skipped"], "{record:#}");
+    assert_eq!(statuses(&record), ["built", "unchanged"], "{record:#}");
     assert!(record.to_string().contains("is not trusted: it carries no mark of who made it"), "{record:#}");
     let released = &scene.tags("api")["v1.0.1"];
     assert!(*released != planted && scene.tags("api")[content] == *released, "{:?}", scene.tags("api"));
@@ -131,7 +132,7 @@ fn a_planted_image_is_built_again_and_never_released() {
     scene.tag("v1.0.2", "");
     assert_eq!(
         statuses(&scene.release("v1.0.2").exits(0).json()),
-        ["skipped"; 2],
+        ["unchanged"; 2],
         "marked images are carried forward by any machine"
     );
     let rebuilt = scene.run(&["release", "v1.0.2", "--allow-stand-ins", "--rebuild", "--move-tags", "--json"]).exits(0).json();

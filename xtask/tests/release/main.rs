@@ -16,4 +16,5 @@ mod own;
 mod platforms;
 mod publishes;
 mod signs;
+mod tour;
 mod verifies;

@@ -25,7 +25,7 @@ fn every_tag_is_the_image_of_the_content_tag_the_notes_say_so_and_a_rerun_writes
     }
 
     let second = scene.release("v1.0.0").exits(0);
-    assert_eq!(statuses(&second.json()), ["skipped"; 2]);
+    assert_eq!(statuses(&second.json()), ["unchanged"; 2]);
     assert!(second.stderr.contains("notes: unchanged"), "{}", second.stderr);
     scene.whole();
     assert_eq!(scene.github.body("v1.0.0"), body);
@@ -44,7 +44,7 @@ fn an_unchanged_tree_is_carried_forward_and_an_older_release_takes_no_tag_back()
 
     scene.tag("v1.0.1", "");
     let second = scene.release("v1.0.1").exits(0);
-    assert_eq!(statuses(&second.json()), ["skipped"; 2]);
+    assert_eq!(statuses(&second.json()), ["unchanged"; 2]);
     assert_eq!(scene.registry.count("PUT", "/blobs/"), 0, "something was pushed: {:?}", scene.registry.log());
     for (service, digest) in SERVICES.iter().zip(&first) {
         let tags = scene.version_tags(service);
@@ -57,7 +57,7 @@ fn an_unchanged_tree_is_carried_forward_and_an_older_release_takes_no_tag_back()
     scene.repo.commit("web says more");
     scene.tag("v1.1.0", "");
     let third = scene.release("v1.1.0").exits(0);
-    assert_eq!(statuses(&third.json()), ["skipped", "built"]);
+    assert_eq!(statuses(&third.json()), ["unchanged", "built"]);
     let web = scene.version_tags("web");
     assert_ne!(web["v1.1.0"], first[1]);
     assert_eq!([&web["latest"], &web["1"], &web["1.1"]], [&web["v1.1.0"]; 3]);
@@ -67,7 +67,7 @@ fn an_unchanged_tree_is_carried_forward_and_an_older_release_takes_no_tag_back()
     assert!(body.contains("**Change since v1.0.1:** unchanged\n"), "{body}");
 
     let again = scene.release("v1.0.0").exits(0);
-    assert_eq!(statuses(&again.json()), ["skipped"; 2]);
+    assert_eq!(statuses(&again.json()), ["unchanged"; 2]);
     assert_eq!(scene.version_tags("web"), web);
     assert!(again.stderr.contains(": v1.0.0, 1.0.0, 1.0, 1 stays with 1.1.0, latest stays with 1.1.0\n"));
     assert_eq!(scene.registry.count("PUT", ""), 0, "{:?}", scene.registry.log());
@@ -88,10 +88,10 @@ fn one_broken_service_publishes_nothing_of_any_and_once_mended_the_other_is_not_
     scene.no_checkout();
 
     std::fs::remove_file(scene.repo.path().join("apps/web/src/broken.ts")).unwrap();
-    scene.repo.commit("mend web");
+    scene.repo.commit("fix web");
     scene.tag("v1.0.1", "");
-    let mended = scene.release("v1.0.1").exits(0);
-    assert_eq!(statuses(&mended.json()), ["skipped", "built"]);
+    let fixed = scene.release("v1.0.1").exits(0);
+    assert_eq!(statuses(&fixed.json()), ["unchanged", "built"]);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn with_annotations_each_release_is_an_index_of_its_own_over_the_same_images() {
     scene.tag("v1.0.1", "");
     scene.release("v1.0.0").exits(0);
     let second = scene.release("v1.0.1").exits(0);
-    assert_eq!(statuses(&second.json()), ["skipped"; 2]);
+    assert_eq!(statuses(&second.json()), ["unchanged"; 2]);
     let [first, second] = ["v1.0.0", "v1.0.1"].map(|tag| scene.manifest("web", tag));
     assert_eq!(first["annotations"]["org.opencontainers.image.version"], "1.0.0");
     assert_eq!(second["annotations"]["org.opencontainers.image.version"], "1.0.1");

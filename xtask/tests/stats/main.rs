@@ -5,3 +5,6 @@ mod support;
 
 mod history;
 mod page;
+mod pictures;
+mod reach;
+mod screen;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pnpm::yaml::{Yaml, parse};
+use monoship_workspace::yaml::{Yaml, parse};
 use serde_json::{Map, Value, json};
 
 use super::expression::{evaluate, expand, truthy};
@@ -201,11 +201,19 @@ impl Run<'_> {
         let Some(matrix) = matrix.map(|matrix| evaluate(matrix, &contexts)) else {
             return vec![self.call(name, job, &json!({}))];
         };
-        let services = matrix["service"].as_array().expect("the matrix has services");
-        assert!(!services.is_empty(), "GitHub refuses an empty matrix");
-        let named = services.iter().map(|service| (format!("{name} ({})", service.as_str().unwrap()), service));
+        let of_service = |service: &Value| json!({"service": service});
+        let rows: Vec<Value> = match matrix["include"].as_array() {
+            Some(rows) => rows.clone(),
+            None => matrix["service"].as_array().expect("the matrix has services").iter().map(of_service).collect(),
+        };
+        assert!(!rows.is_empty(), "GitHub refuses an empty matrix");
+        // As GitHub names them: by every value, in the order of the row.
+        let values = |row: &Value| {
+            ["service", "platform", "runner"].iter().filter_map(|key| row[key].as_str()).collect::<Vec<_>>().join(", ")
+        };
+        let named = rows.iter().map(|row| (format!("{name} ({})", values(row)), row));
         let wanted = named.filter(|(shown, _)| !kept.contains(&shown.as_str()));
-        wanted.map(|(shown, service)| self.call(&shown, job, &json!({"service": service}))).collect()
+        wanted.map(|(shown, row)| self.call(&shown, job, row)).collect()
     }
 
     /// Calls the job that all jobs call, with this one's inputs.

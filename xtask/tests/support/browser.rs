@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test runs a browser as a user would")]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::LazyLock;
 
 use super::tools::BROWSER;
@@ -22,21 +22,37 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     found.unwrap_or_else(|| BROWSER.path())
 });
 
-/// The document that a file's page has once its scripts have run, as HTML.
+/// The document that a file's page has once its scripts have run, as HTML. What they wait for has this much of the page's own time.
 #[track_caller]
 pub fn document(file: &Path, scheme: Scheme) -> String {
+    let output = run(file, scheme, &["--virtual-time-budget=10000", "--dump-dom"]);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a file's page looks like in a window of this size, as a PNG.
+#[track_caller]
+pub fn picture(file: &Path, scheme: Scheme, (width, height): (u32, u32)) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let to = dir.path().join("page.png");
+    let size = format!("--window-size={width},{height}");
+    run(file, scheme, &["--hide-scrollbars", &size, &format!("--screenshot={}", to.display())]);
+    std::fs::read(to).unwrap()
+}
+
+#[track_caller]
+fn run(file: &Path, scheme: Scheme, args: &[&str]) -> Output {
     let profile = tempfile::tempdir().unwrap();
     let mut command = Command::new(&*PROGRAM);
     command
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
         .arg(format!("--blink-settings=preferredColorScheme={}", scheme as u8))
         .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg("--dump-dom")
+        .args(args)
         .arg(format!("file://{}", file.display()))
         // Its fonts' cache and whatever else it writes.
         .env("HOME", profile.path());
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {said}", PROGRAM.display());
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    output
 }

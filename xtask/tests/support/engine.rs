@@ -34,7 +34,8 @@ pub fn environment_of(name: &str) -> Env {
     environment().with("XTASK_ENGINE_DATA", data_dir(name).to_str().expect("the target folder's name is UTF-8"))
 }
 
-fn data_dir(name: &str) -> PathBuf {
+/// Where an engine keeps what it has.
+pub fn data_dir(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines").join(name)
 }
 

@@ -185,7 +185,7 @@ fn dockerfile(services: usize, packages: &[Package]) -> String {
                  RUN --mount=type=bind,from=manifests,target=/manifests pnpm install --filter {name}...\n\
                  RUN --mount=type=bind,from=sources,target=/sources pnpm --filter {name}... build\n\n\
                  FROM runtime AS s{n}\n\
-                 COPY --link --from=s{n}-production /app /app\nCOPY --link --from=s{n}-build /out /app\n\
+                 COPY --link --from=s{n}-production /production/app /app\nCOPY --link --from=s{n}-build /built/app /app\n\
                  CMD [\"node\", \"{}/dist/index.js\"]\n",
                 package.dir
             ),

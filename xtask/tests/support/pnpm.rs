@@ -18,17 +18,27 @@ use super::turn;
 pub struct Pnpm {
     /// Its major version.
     pub major: u32,
-    node: PathBuf,
+    pub node: PathBuf,
     script: PathBuf,
     store: PathBuf,
 }
 
-/// The versions that write `lockfileVersion: '9.0'`. The Node is one that all of them run on.
-const PACKAGES: [(&str, &str); 4] =
-    [("pnpm-9", "npm:pnpm@9"), ("pnpm-10", "npm:pnpm@10"), ("pnpm-11", "npm:pnpm@11"), ("pnpm-12", "npm:pnpm@12")];
+/// The versions whose locks are cut: '6.0' of the first, '9.0' of the others. The Node is one that all of them run on.
+const PACKAGES: [(&str, &str); 5] = [
+    ("pnpm-8", "npm:pnpm@8"),
+    ("pnpm-9", "npm:pnpm@9"),
+    ("pnpm-10", "npm:pnpm@10"),
+    ("pnpm-11", "npm:pnpm@11"),
+    ("pnpm-12", "npm:pnpm@12"),
+];
+
+/// Those that write `lockfileVersion: '9.0'`.
+pub fn all() -> &'static [Pnpm] {
+    &with_eight()[1..]
+}
 
 /// All of them.
-pub fn all() -> &'static [Pnpm] {
+pub fn with_eight() -> &'static [Pnpm] {
     static ALL: OnceLock<Vec<Pnpm>> = OnceLock::new();
     ALL.get_or_init(|| {
         let _alone = turn::at("pnpm");
@@ -45,7 +55,7 @@ pub fn all() -> &'static [Pnpm] {
             let script = script.unwrap_or_else(|| panic!("no pnpm in {}", bin.display()));
             Pnpm { major, node: modules.join(node).join("bin/node"), script, store: target_dir().join("pnpm-store") }
         };
-        (9..=12).map(pnpm).collect()
+        (8..=12).map(pnpm).collect()
     })
 }
 
@@ -56,7 +66,7 @@ fn install(home: &Path, node: &str) {
     std::fs::write(home.join("package.json"), serde_json::json!({ "private": true, "dependencies": packages }).to_string())
         .unwrap();
     let args = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--fetch-timeout=30000"];
-    fetch("pnpm 9 to 12 and a Node with npm", || Invocation::new("npm").args(args).dir(home));
+    fetch("pnpm 8 to 12 and a Node with npm", || Invocation::new("npm").args(args).dir(home));
 }
 
 impl Pnpm {

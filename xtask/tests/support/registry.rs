@@ -19,9 +19,9 @@ use monoship_docker::registry::{Options, Registry};
 use monoship_engine::EngineOptions;
 use monoship_engine::packages::Packages;
 use monoship_plan::config::Suite;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::token_server::TokenServer;
+use super::x509::{Authority, Draft, Key};
 
 /// Who may log in where names and passwords are asked for, with bcrypt hashes of `right` and `look` at the lowest cost.
 const HTPASSWD: &str = "writer:$2b$04$qEdZdK/dJa1qOoVGmM.in.zgUOl7dYogdK0q2rlP7Lo9/BERxsfrO\n\
@@ -94,10 +94,11 @@ impl RegistryServer {
             }
         }
         if let Some(authority) = authority {
-            let (certificate, key) = authority.issue();
+            let key = Key::generate();
+            let certificate = authority.issue(&key.public(), &Draft::new("a registry").address([127, 0, 0, 1]));
             let (certificate_file, key_file) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
-            std::fs::write(&certificate_file, certificate).expect("write the certificate");
-            std::fs::write(&key_file, key).expect("write the key");
+            std::fs::write(&certificate_file, certificate.pem()).expect("write the certificate");
+            std::fs::write(&key_file, key.pem()).expect("write the key");
             config["http"]["tls"] = serde_json::json!({"certificate": certificate_file, "key": key_file});
         }
         let file = dir.path().join("config.yml");
@@ -199,34 +200,6 @@ fn program() -> PathBuf {
         Packages::ensure(&cache, Suite::Testing, &Events::none(), &Shutdown::new()).expect("the engine's packages")
     });
     PACKAGES.registry()
-}
-
-/// A private certificate authority.
-pub struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    certificate: String,
-}
-
-impl Authority {
-    pub fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).expect("a self-signed certificate").pem();
-        Self { issuer: Issuer::new(params, key), certificate }
-    }
-
-    /// The authority's certificate, in PEM.
-    pub fn certificate(&self) -> &str {
-        &self.certificate
-    }
-
-    /// A certificate for 127.0.0.1 and its key, in PEM.
-    fn issue(&self) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address");
-        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
-    }
 }
 
 /// Three tries within a tenth of a second, and two seconds of patience with a server that says when.

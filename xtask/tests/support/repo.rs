@@ -59,6 +59,11 @@ impl Repo {
         self.dir.path()
     }
 
+    /// The name of an image of this repository where it has no registry.
+    pub fn image(&self, image: &str) -> String {
+        format!("local/{}/{image}", monoship_steps::configuration::local_name(self.path()))
+    }
+
     /// Sets a variable for every later run.
     pub fn env(mut self, name: &str, value: impl AsRef<Path>) -> Self {
         self.env.push((name.to_owned(), value.as_ref().to_str().unwrap().to_owned()));
@@ -124,6 +129,8 @@ pub fn xtask_command(dir: &Path, args: &[&str]) -> Command {
     for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "NO_COLOR"] {
         command.env_remove(name);
     }
+    // What is down here stays down, or is back at once.
+    command.env("XTASK_RETRY_WAIT", "50ms");
     command
 }
 
@@ -196,10 +203,15 @@ impl Ran {
         self
     }
 
-    /// Standard output as JSON.
+    /// Standard output as JSON, which is as `docs/schemas` says.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.stdout, self.stderr))
+        let value = serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}\n{}", self.stdout, self.stderr));
+        if let Some((name, schema)) = super::schema::of_line(&self.args) {
+            let wrong = super::schema::check(&schema, &value);
+            assert!(wrong.is_empty(), "docs/schemas/{name}.json has it otherwise than `xtask {}`: {wrong:#?}", self.args);
+        }
+        value
     }
 }
 

@@ -7,15 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use monoship_core::name::{hex, sha256_hex};
-use rcgen::string::Ia5String;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SignatureAlgorithm, SigningKey as _,
-};
 use ring::digest;
 use serde_json::{Value, json};
 
 use super::http::{Request, Response, Server};
+use super::x509::{Authority, Draft, Key, OCTET_STRING, PublicKey, UTF8_STRING, der};
 
 /// Who vouches for a workflow's identity.
 pub const ISSUER: &str = "https://token.actions.githubusercontent.com";
@@ -31,9 +27,9 @@ pub struct Sigstore {
 
 /// The keys, and what happened.
 struct Instance {
-    authority: CertifiedIssuer<'static, KeyPair>,
-    certificate_log: KeyPair,
-    entry_log: KeyPair,
+    authority: Authority,
+    certificate_log: Key,
+    entry_log: Key,
     identity: String,
     entries: Mutex<i64>,
 }
@@ -41,15 +37,10 @@ struct Instance {
 impl Sigstore {
     /// Starts one on whose runner everything is run by `workflow`, a URL with a git reference.
     pub fn start(workflow: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.distinguished_name.push(DnType::CommonName, "a private instance");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let key = || KeyPair::generate().expect("a key");
         let instance = Instance {
-            authority: CertifiedIssuer::self_signed(params, key()).expect("a certificate"),
-            certificate_log: key(),
-            entry_log: key(),
+            authority: Authority::new("a private instance"),
+            certificate_log: Key::generate(),
+            entry_log: Key::generate(),
             identity: workflow.to_owned(),
             entries: Mutex::new(0),
         };
@@ -58,7 +49,7 @@ impl Sigstore {
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
             "certificateAuthorities": [{
                 "subject": {"commonName": "a private instance"},
-                "certChain": {"certificates": [{"rawBytes": BASE64_STANDARD.encode(instance.authority.der())}]},
+                "certChain": {"certificates": [{"rawBytes": BASE64_STANDARD.encode(&instance.authority.certificate.der)}]},
                 "validFor": {"start": EPOCH},
             }],
             "ctlogs": [logs[0]],
@@ -95,12 +86,12 @@ impl Sigstore {
 const EPOCH: &str = "2020-01-01T00:00:00Z";
 
 /// A log as a trusted root names it.
-fn trusted_log(key: &KeyPair) -> Value {
+fn trusted_log(key: &Key) -> Value {
     json!({
         "baseUrl": "https://log.test",
         "hashAlgorithm": "SHA2_256",
         "publicKey": {
-            "rawBytes": BASE64_STANDARD.encode(key.subject_public_key_info()),
+            "rawBytes": BASE64_STANDARD.encode(key.public().der()),
             "keyDetails": "PKIX_ECDSA_P256_SHA_256",
             "validFor": {"start": EPOCH},
         },
@@ -108,18 +99,14 @@ fn trusted_log(key: &KeyPair) -> Value {
     })
 }
 
-/// By which a log is known: the digest of its public key.
 /// The SHA-256 of the parts, one after another.
 fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     digest::digest(&digest::SHA256, &parts.concat()).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
-fn key_id(key: &KeyPair) -> [u8; 32] {
-    sha256(&[&key.subject_public_key_info()])
-}
-
-fn signature(key: &KeyPair, message: &[u8]) -> Vec<u8> {
-    key.sign(message).expect("a signature")
+/// By which a log is known: the digest of its public key.
+fn key_id(key: &Key) -> [u8; 32] {
+    sha256(&[&key.public().der()])
 }
 
 fn now() -> Duration {
@@ -159,43 +146,34 @@ impl Instance {
     }
 
     fn seal(&self, text: &str) -> [u8; 32] {
-        sha256(&[&self.entry_log.serialize_der(), text.as_bytes()])
+        sha256(&[self.entry_log.der(), text.as_bytes()])
     }
 
     /// Fulcio's answer: a certificate of ten minutes over the key in the request, with the timestamp of the certificate log in it.
     fn certificate(&self, request: &Value) -> Response {
         let pem = request["publicKeyRequest"]["publicKey"]["content"].as_str().expect("a public key");
-        let info = BASE64_STANDARD.decode(pem.lines().filter(|line| !line.starts_with('-')).collect::<String>()).expect("PEM");
-        let key = ForeignKey(info[info.len() - POINT..].to_vec());
-        let mut params = CertificateParams::new(Vec::new()).expect("no names");
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.serial_number = Some(SerialNumber::from(now().as_secs()));
-        let now = SystemTime::now();
-        params.not_before = (now - Duration::from_secs(5)).into();
-        params.not_after = (now + Duration::from_mins(10)).into();
-        params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(self.identity.clone()).expect("a URL"))];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
-        let issuer = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57264, 1, 1], ISSUER.into());
-        let issuer_utf8 = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 57264, 1, 8], der(0x0c, ISSUER.as_bytes()));
-        params.custom_extensions = vec![issuer, issuer_utf8];
-        let unlogged = params.signed_by(&key, &self.authority).expect("a certificate");
-        let timestamp = self.certificate_timestamp(to_be_signed(unlogged.der()));
-        params.custom_extensions.push(CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2], timestamp));
-        let leaf = params.signed_by(&key, &self.authority).expect("a certificate").pem();
-        let chain = json!({"certificates": [leaf, self.authority.pem()]});
+        let (key, now) = (PublicKey::read(pem), SystemTime::now());
+        let draft = Draft::new("").valid(now - Duration::from_secs(5), now + Duration::from_mins(10)).url(&self.identity);
+        let draft = draft
+            .signs_code()
+            .extension(&[1, 3, 6, 1, 4, 1, 57264, 1, 1], ISSUER.as_bytes())
+            .extension(&[1, 3, 6, 1, 4, 1, 57264, 1, 8], &der(UTF8_STRING, ISSUER.as_bytes()));
+        let timestamp = self.certificate_timestamp(&self.authority.issue(&key, &draft).to_be_signed);
+        let draft = draft.extension(&[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2], &timestamp);
+        let leaf = self.authority.issue(&key, &draft).pem();
+        let chain = json!({"certificates": [leaf, self.authority.certificate.pem()]});
         Response::json(200, &json!({"signedCertificateEmbeddedSct": {"chain": chain}}))
     }
 
     /// The list of one signed timestamp over a certificate that has none yet (RFC 6962, sections 3.2 and 3.3).
     fn certificate_timestamp(&self, certificate: &[u8]) -> Vec<u8> {
         let time = u64::try_from(now().as_millis()).expect("soon enough").to_be_bytes();
-        let issuer = sha256(&[&self.authority.key().subject_public_key_info()]);
+        let issuer = sha256(&[&self.authority.key.public().der()]);
         let length = u32::try_from(certificate.len()).expect("a small one").to_be_bytes();
         let signed = [&[0, 0][..], &time, &[0, 1], &issuer, &length[1..], certificate, &[0, 0]].concat();
-        let signature = with_length(&signature(&self.certificate_log, &signed));
+        let signature = with_length(&self.certificate_log.sign(&signed));
         let timestamp = [&[0][..], &key_id(&self.certificate_log), &time, &[0, 0], &[4, 3], &signature].concat();
-        der(0x04, &with_length(&with_length(&timestamp)))
+        der(OCTET_STRING, &with_length(&with_length(&timestamp)))
     }
 
     /// Rekor's answer: the entry as it is kept, a promise, and a proof. Each entry is the only one of a tree of its own.
@@ -216,7 +194,7 @@ impl Instance {
         });
         *entries += 1;
         // The keys are sorted, as the promise wants them.
-        let promise = BASE64_STANDARD.encode(signature(&self.entry_log, entry.to_string().as_bytes()));
+        let promise = BASE64_STANDARD.encode(self.entry_log.sign(entry.to_string().as_bytes()));
         let root = sha256(&[&[0], body.as_bytes()]);
         entry["verification"] = json!({
             "signedEntryTimestamp": promise,
@@ -232,42 +210,9 @@ impl Instance {
     /// A signed note of a tree of one leaf.
     fn checkpoint(&self, root: &[u8]) -> String {
         let note = format!("log.test - 1\n1\n{}\n", BASE64_STANDARD.encode(root));
-        let signed = [&key_id(&self.entry_log)[..4], &signature(&self.entry_log, note.as_bytes())].concat();
+        let signed = [&key_id(&self.entry_log)[..4], &self.entry_log.sign(note.as_bytes())].concat();
         format!("{note}\n— log.test {}\n", BASE64_STANDARD.encode(signed))
     }
-}
-
-/// Bytes of an uncompressed point on P-256.
-const POINT: usize = 65;
-
-/// Someone else's public key.
-struct ForeignKey(Vec<u8>);
-
-impl PublicKeyData for ForeignKey {
-    fn der_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    fn algorithm(&self) -> &'static SignatureAlgorithm {
-        &rcgen::PKCS_ECDSA_P256_SHA256
-    }
-}
-
-/// A value in DER, of less than 64 KiB.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).expect("a short one").to_be_bytes();
-    match content.len() {
-        0..0x80 => [&[tag, length[1]][..], content].concat(),
-        0x80..0x100 => [&[tag, 0x81, length[1]][..], content].concat(),
-        _ => [&[tag, 0x82, length[0], length[1]][..], content].concat(),
-    }
-}
-
-/// What of a certificate is signed: the first value in its sequence. Both are longer than 255 bytes.
-fn to_be_signed(certificate: &[u8]) -> &[u8] {
-    let inner = &certificate[4..];
-    let length = usize::from(u16::from_be_bytes([inner[2], inner[3]]));
-    &inner[..4 + length]
 }
 
 /// Bytes after their number, as TLS writes them.

@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use rcgen::{CertificateParams, KeyPair, SigningKey as _};
 use serde_json::json;
 
 use super::http::{Request, Response, Server};
+use super::x509::{Authority, Key};
 
 /// The identity token that stands for `writer`.
 pub const IDENTITY: &str = "writers-identity";
@@ -26,10 +26,8 @@ impl TokenServer {
     pub const ISSUER: &'static str = "issuer.test";
 
     pub fn start() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let certificate = CertificateParams::new(Vec::new()).expect("no names").self_signed(&key).expect("a certificate");
-        let pem = certificate.pem();
-        let chain = BASE64_STANDARD.encode(certificate.der());
+        let Authority { key, certificate, .. } = Authority::new("a token server");
+        let (pem, chain) = (certificate.pem(), BASE64_STANDARD.encode(&certificate.der));
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
         let server = Server::start(move |request| {
@@ -56,7 +54,7 @@ impl TokenServer {
     }
 }
 
-fn answer(request: &Request, key: &KeyPair, chain: &str) -> (Response, String) {
+fn answer(request: &Request, key: &Key, chain: &str) -> (Response, String) {
     let form: Vec<(String, String)> = if request.method == "POST" {
         let text = String::from_utf8_lossy(&request.body).into_owned();
         text.split('&')
@@ -103,24 +101,9 @@ fn answer(request: &Request, key: &KeyPair, chain: &str) -> (Response, String) {
     (Response::json(200, &body), line(200))
 }
 
-fn sign(claims: &serde_json::Value, key: &KeyPair, chain: &str) -> String {
+fn sign(claims: &serde_json::Value, key: &Key, chain: &str) -> String {
     let header = json!({"typ": "JWT", "alg": "ES256", "x5c": [chain]});
     let encode = |value: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let signed = format!("{}.{}", encode(&header), encode(claims));
-    let signature = raw_signature(&key.sign(signed.as_bytes()).expect("a signature"));
-    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
-}
-
-/// Two numbers of 32 bytes, as JWT wants them, from the DER sequence of two integers that X.509 uses.
-fn raw_signature(der: &[u8]) -> Vec<u8> {
-    let mut rest = &der[2..];
-    let mut raw = Vec::new();
-    for _ in 0..2 {
-        let length = usize::from(rest[1]);
-        let number = &rest[2..2 + length];
-        let digits = &number[number.len().saturating_sub(32)..];
-        raw.extend(std::iter::repeat_n(0, 32 - digits.len()).chain(digits.iter().copied()));
-        rest = &rest[2 + length..];
-    }
-    raw
+    format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(key.sign_for_jwt(signed.as_bytes())))
 }

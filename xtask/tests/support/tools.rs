@@ -34,6 +34,10 @@ pub const BROWSER: Tool = Tool {
     release: DistributionRelease::Own,
     program: "usr/lib/chromium/chromium-headless-shell",
 };
+/// Makes networks of a test's own; a small system has no `ip`.
+pub const IPROUTE: Tool = Tool { name: "iproute2", release: DistributionRelease::Own, program: "bin/ip" };
+/// A host's sshd. It comes with its clients.
+pub const OPENSSH: Tool = Tool { name: "openssh-server", release: DistributionRelease::Own, program: "usr/sbin/sshd" };
 /// A shell that people type `cargo xtask` into.
 pub const ZSH: Tool = Tool { name: "zsh", release: DistributionRelease::Own, program: "bin/zsh" };
 /// Another.
@@ -43,7 +47,7 @@ pub const BASH_COMPLETION: Tool =
     Tool { name: "bash-completion", release: DistributionRelease::Own, program: "usr/share/bash-completion/bash_completion" };
 
 /// All that are programs.
-pub const PROGRAMS: [&Tool; 5] = [&COSIGN, &SKOPEO, &BROWSER, &ZSH, &FISH];
+pub const PROGRAMS: [&Tool; 7] = [&COSIGN, &SKOPEO, &BROWSER, &IPROUTE, &OPENSSH, &ZSH, &FISH];
 
 impl Tool {
     /// The script that starts it, in a folder that has nothing but such scripts. Fetched where it is not there.
@@ -87,6 +91,13 @@ impl Tool {
         let mut found = BTreeSet::new();
         walk(&cache().join(self.name), &mut found);
         found.into_iter().collect()
+    }
+
+    /// Another program of its packages.
+    pub fn beside(&self, program: &str) -> Invocation {
+        let program = self.root().join(program);
+        let libraries: Vec<String> = self.libraries().iter().map(|folder| folder.display().to_string()).collect();
+        Invocation::new(program).env("LD_LIBRARY_PATH", libraries.join(":"))
     }
 
     fn fetch(&self, cache: &Path) {

@@ -57,6 +57,28 @@ fn bash_completes_with_nothing_else_there() {
 }
 
 #[test]
+fn a_crate_of_another_name_is_completed_under_it_beside_one_that_is_not() {
+    let (dir, script) = script("bash");
+    let repository = dir.path().join("another");
+    std::fs::create_dir_all(repository.join("ship-it")).unwrap();
+    std::fs::write(repository.join("xtask.toml"), "").unwrap();
+    std::fs::write(repository.join("Cargo.toml"), "[workspace]\nmembers = [\"ship-it\"]\n").unwrap();
+    let manifest = "[package]\nname = \"ship-it\"\n\n[dependencies]\nmonoship = \"0.1\"\n";
+    std::fs::write(repository.join("ship-it/Cargo.toml"), manifest).unwrap();
+    let theirs = dir.path().join("theirs");
+    std::fs::write(&theirs, xtask(&repository, &["completions", "bash"]).exits(0).stdout).unwrap();
+    let typed = TYPED.map(|(keys, whole)| [keys, whole].map(|text| text.replace("xtask", "ship-it")));
+    let typed: Vec<(&str, &str)> = typed.iter().map(|[keys, whole]| (keys.as_str(), whole.as_str())).collect();
+    let both = bash(dir.path(), &format!(". '{}'\n. '{}'", script.display(), theirs.display()));
+    each(&both, &[&typed[..], &TYPED[..2]].concat());
+    // What is nobody's here makes the first one look for cargo's own completion; the second one is there after that, too.
+    let mut terminal = Terminal::new(&both);
+    terminal.shows("ready> ");
+    terminal.types("cargo metad\t\u{15}cargo ship-it bui\t");
+    terminal.shows("cargo ship-it build");
+}
+
+#[test]
 fn bash_completes_beside_cargos_own_completion_before_or_after_it_and_loaded_late() {
     let (dir, script) = script("bash");
     let script = script.display();

@@ -4,5 +4,9 @@
 mod support;
 
 mod alias;
+mod columns;
 mod completions;
+mod messages;
+mod mistakes;
+mod schemas;
 mod tools;

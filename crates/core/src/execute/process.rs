@@ -10,16 +10,19 @@
 
 mod invocation;
 mod output;
+mod stop;
 #[cfg(test)]
 mod tests;
 
 pub use self::invocation::{Invocation, quoted};
 pub use self::output::{NotStarted, Output};
+pub use self::stop::Stop;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader, pipe};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::invocation::Variable;
@@ -84,6 +87,10 @@ impl Invocation {
     fn not_started(&self, error: std::io::Error) -> Error {
         let program = self.program.to_string_lossy();
         let missing = error.kind() == std::io::ErrorKind::NotFound;
+        // The system does not tell a missing program from a missing folder to run it in.
+        if let Some(dir) = self.dir.as_ref().filter(|dir| missing && !dir.is_dir()) {
+            return Error::failed(format!("there is no folder {}", dir.display()));
+        }
         let failed = Error::failed(format!("cannot start `{program}`")).source(NotStarted::new(error));
         if missing { failed.hint(format!("is `{program}` installed and on PATH?")) } else { failed }
     }
@@ -137,17 +144,23 @@ impl Invocation {
     ///
     /// # Errors
     /// When it cannot be started, passes its time limit, or the run is closing.
-    pub fn stream(&self, shutdown: &Shutdown, mut on_line: impl FnMut(&str)) -> Result<Option<i32>> {
+    pub fn stream(&self, shutdown: &Shutdown, on_line: impl FnMut(&str)) -> Result<Option<i32>> {
+        self.stream_until(shutdown, &Stop::default(), on_line)
+    }
+
+    /// The same for a child that somebody else may end before: the exit code is none then. `stop` is for one child at a time.
+    ///
+    /// # Errors
+    /// As [`Invocation::stream`].
+    pub fn stream_until(&self, shutdown: &Shutdown, stop: &Stop, mut on_line: impl FnMut(&str)) -> Result<Option<i32>> {
         let expression = self.expression().stderr_to_stdout();
         let (running, reader) = shutdown.start(|| {
             let reader = expression.reader().map_err(|e| self.not_started(e))?;
             Ok((reader.pids()[0], reader))
         })?;
-        // Not `Option::map`: its closure would drop `running`, and so kill the child, where there is no limit.
-        let (watch, unwatched) = match self.timeout {
-            Some(limit) => (Some(Watchdog::start(limit, running)), None),
-            None => (None, Some(running)),
-        };
+        let running = Arc::new(running);
+        let until = stop.begin(&running);
+        let watch = self.timeout.map(|limit| Watchdog::start(limit, Arc::clone(&running)));
         let mut lines = BufReader::new(&reader);
         let mut line = Vec::new();
         loop {
@@ -160,7 +173,7 @@ impl Invocation {
         }
         let expired = watch.is_some_and(Watchdog::stop);
         let output = reader.try_wait().map_err(|e| Error::failed(format!("lost track of `{self}`")).source(e))?;
-        drop(unwatched);
+        drop((until, running));
         shutdown.check()?;
         if expired {
             return Err(self.too_slow());
@@ -204,12 +217,14 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    fn start(limit: Duration, running: super::shutdown::Running) -> Self {
+    fn start(limit: Duration, running: Arc<super::shutdown::Running>) -> Self {
         let (done, finished) = std::sync::mpsc::channel();
         let deadline = Instant::now() + limit;
         let thread = std::thread::spawn(move || {
             let expired = finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err();
-            drop(running);
+            if expired {
+                running.kill();
+            }
             expired
         });
         Self { done, thread }

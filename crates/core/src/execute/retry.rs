@@ -122,7 +122,7 @@ pub struct Failed {
 }
 
 impl Failed {
-    /// A failure that trying again cannot mend.
+    /// A failure that trying again cannot fix.
     #[must_use]
     pub fn for_good(error: Error) -> Self {
         Self { error, again: Again::Never }

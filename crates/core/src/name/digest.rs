@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +81,12 @@ fn is_hex64(text: &str) -> bool {
 #[must_use]
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// The same in base64, as a page's security policy names what may run.
+#[must_use]
+pub fn sha256_base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(digest::digest(&digest::SHA256, bytes))
 }
 
 /// Lower-case hexadecimal.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, Tag, is_path_component};
-use crate::error::{Error, Result};
+use crate::error::{Carried, Error, Result};
 
 /// An image reference, taken apart: `[registry/]repository[:tag][@digest]`. A name without a registry is Docker Hub's, a
 /// single component lies under `library/` there (distribution's `reference`, "familiar" names).
@@ -111,9 +111,9 @@ impl FromStr for ImageRef {
 }
 
 impl TryFrom<String> for ImageRef {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
+    type Error = Carried;
+    fn try_from(text: String) -> Result<Self, Carried> {
+        Ok(text.parse::<Self>()?)
     }
 }
 

@@ -31,7 +31,7 @@ impl FromStr for Tag {
             return Ok(Self(text.to_owned()));
         }
         Err(Error::usage(format!("`{text}` is not an image tag"))
-            .hint("a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and starts with none of the last two"))
+            .hint("a tag has 1 to 128 letters, digits, `_`, `.` and `-`, and does not start with `.` or `-`"))
     }
 }
 

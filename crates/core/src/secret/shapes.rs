@@ -1,5 +1,5 @@
 //! What gives a secret away that nobody told us of, as one of another job is whose result is read: the well-known beginnings of tokens,
-//! web tokens, `authorization` headers, passwords in addresses. Pure.
+//! web tokens, `authorization` headers, passwords and tokens in addresses. Pure.
 
 use std::ops::Range;
 
@@ -16,6 +16,8 @@ pub(super) enum Shape {
     Header,
     /// `://user:password@host`.
     Address,
+    /// A parameter of an address whose name ends so, up to its equals sign: `?private_token=…`.
+    Parameter,
 }
 
 /// Beginnings, with what they begin.
@@ -37,6 +39,11 @@ pub(super) const ALL: &[(&str, Shape)] = &[
     ("uthorization", Shape::Header),
     ("UTHORIZATION", Shape::Header),
     ("://", Shape::Address),
+    ("oken=", Shape::Parameter),
+    ("ecret=", Shape::Parameter),
+    ("ssword=", Shape::Parameter),
+    ("ignature=", Shape::Parameter),
+    ("sig=", Shape::Parameter),
 ];
 
 /// So many characters a token has at least, its beginning included.
@@ -77,6 +84,13 @@ impl Shape {
                 let authority = &text[from..from + long];
                 let user = authority.iter().rposition(|b| *b == b'@')?;
                 authority[..user].contains(&b':').then(|| from..from + user)
+            }
+            Self::Parameter => {
+                let named = text[..at].iter().rev().take_while(|b| word(**b)).count();
+                let begins = at.checked_sub(named + 1).is_some_and(|before| b"?&".contains(&text[before]));
+                let from = at + text[at..].iter().position(|b| *b == b'=')? + 1;
+                let long = run(from, &|b| b.is_ascii_graphic() && !b"&#\"'<>`".contains(&b));
+                (begins && long > 0 && &text[from..from + long] != super::MASK.as_bytes()).then(|| from..from + long)
             }
         }
     }

@@ -65,12 +65,29 @@ fn what_nobody_told_us_of_is_known_by_its_shape() {
         ),
         (format!("x={web};"), "x=***;".to_owned()),
         ("fetching https://user:pw@host/p?q".to_owned(), "fetching https://***@host/p?q".to_owned()),
+        (
+            "unable to access 'https://h/x.git?a=1&private_token=Ab3&b=2': no".to_owned(),
+            "unable to access 'https://h/x.git?a=1&private_token=***&b=2': no".to_owned(),
+        ),
+        (
+            "https://h/x?se=1&sig=a%2Bb%3D https://h/y?X-Amz-Signature=0f1e#z".to_owned(),
+            "https://h/x?se=1&sig=*** https://h/y?X-Amz-Signature=***#z".to_owned(),
+        ),
         (r#"{"Authorization": "Bearer abc.def"}"#.to_owned(), r#"{"Authorization": "Bearer ***"}"#.to_owned()),
     ];
     for (text, expected) in cases {
         assert_eq!(mask(&text), expected);
     }
-    for plain in ["npm_config_user_agent_and_more", "https://host/a@b:c", "authorization: none", "eyJ.x", "ghp_short1", "é…"] {
+    for plain in [
+        "npm_config_user_agent_and_more",
+        "https://host/a@b:c",
+        "authorization: none",
+        "eyJ.x",
+        "ghp_short1",
+        "é…",
+        "token=none",
+        "a?token=&b",
+    ] {
         assert_eq!(mask(plain), plain);
     }
 }

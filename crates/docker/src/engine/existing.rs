@@ -38,6 +38,40 @@ pub fn docker_config_dir(env: &Env) -> Option<PathBuf> {
     named.or_else(|| env.home().map(|home| home.join(".docker")))
 }
 
+/// Where buildx keeps the builders that the user has: `BUILDX_CONFIG`, else a folder beside the client's configuration.
+#[must_use]
+pub fn builders_dir(env: &Env) -> Option<PathBuf> {
+    let named = env.get("BUILDX_CONFIG").map(|dir| env.cwd.join(dir));
+    named.or_else(|| docker_config_dir(env).map(|dir| dir.join("buildx")))
+}
+
+/// A call of buildx that is to reach this builder. A Docker that is known by its context is a builder of that name, and buildx builds there
+/// only from within the context (`builder.Validate` of buildx 0.29); any other is called as it is.
+#[must_use]
+pub fn for_builder(call: Invocation, env: &Env, builder: &str) -> Invocation {
+    let is_made = builders_dir(env).is_some_and(|dir| dir.join("instances").join(builder).is_file());
+    match docker_config_dir(env).filter(|dir| !is_made && context(dir, builder).is_file()) {
+        // A host in the environment would win over the context.
+        Some(dir) => call.env("DOCKER_CONFIG", dir).env("DOCKER_CONTEXT", builder).env_remove("DOCKER_HOST"),
+        None => call,
+    }
+}
+
+/// The client's context store: one folder per context, called by the digest of its name.
+fn context(config: &Path, name: &str) -> PathBuf {
+    config.join("contexts/meta").join(sha256_hex(name.as_bytes())).join("meta.json")
+}
+
+/// The clients alone, for builders that buildx knows by name; no engine is asked. `None` where the client or the plugin is missing.
+///
+/// # Errors
+/// When the plugin does not say which version it is.
+pub fn clients(env: &Env, shutdown: &Shutdown) -> Result<Option<Engine>> {
+    let Some((docker, buildx)) = on_path(env, "docker").zip(plugin(env)) else { return Ok(None) };
+    let version = buildx_version(env, &buildx, shutdown)?;
+    Ok(Some(engine(docker, buildx, None, version, Capabilities::of_builder(version))))
+}
+
 /// The engine or builder that the user's settings point at, if it can be used. `None`: there is no Docker here, only a client,
 /// or no plugin, and nobody asked for it by name.
 ///
@@ -85,6 +119,7 @@ fn engine(docker: PathBuf, buildx: PathBuf, engine: Option<Version>, version: Ve
         buildx,
         docker_host: None,
         docker_config: None,
+        builders: None,
         registry: None,
         engine_version: engine,
         buildx_version: version,
@@ -113,11 +148,10 @@ impl Host {
         let (Some(name), Some(dir)) = (named.filter(|name| !name.is_empty() && *name != "default"), dir) else {
             return Ok(default);
         };
-        // The client's context store: one folder per context, called by the digest of its name.
-        let meta = dir.join("contexts/meta").join(sha256_hex(name.as_bytes())).join("meta.json");
+        let meta = context(&dir, name);
         let host = json(&meta).and_then(|meta| Some(meta.pointer("/Endpoints/docker/Host")?.as_str()?.to_owned()));
         let Some(address) = host else {
-            return Err(Error::usage(format!("the docker context `{name}` is chosen, but nothing is known of it"))
+            return Err(Error::usage(format!("the docker context `{name}` is chosen, but it does not exist"))
                 .at(meta, None)
                 .hint("see `docker context ls`, or unset `DOCKER_CONTEXT`"));
         };
@@ -152,7 +186,9 @@ pub fn lacks_plugin(env: &Env) -> bool {
     on_path(env, "docker").is_some() && plugin(env).is_none()
 }
 
-fn on_path(env: &Env, program: &str) -> Option<PathBuf> {
+/// Where a program lies on PATH.
+#[must_use]
+pub fn on_path(env: &Env, program: &str) -> Option<PathBuf> {
     std::env::split_paths(env.get("PATH")?).map(|dir| dir.join(program)).find(|path| is_program(path))
 }
 
@@ -212,6 +248,24 @@ mod tests {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_docker_that_is_known_by_its_context_is_built_on_from_within_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let env = env(dir.path()).with("DOCKER_HOST", "tcp://elsewhere:2375");
+        let config = dir.path().join(".docker");
+        let call =
+            |builder: &str| for_builder(Invocation::new("buildx").env("DOCKER_HOST", "unix:///x"), &env, builder).to_string();
+        let file = |path: &Path| {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "{}").unwrap();
+        };
+        assert_eq!(call("far"), "DOCKER_HOST=unix:///x buildx");
+        file(&context(&config, "far"));
+        assert!(call("far").contains("DOCKER_CONTEXT=far") && call("near").starts_with("DOCKER_HOST="), "{}", call("far"));
+        file(&config.join("buildx/instances/far"));
+        assert_eq!(call("far"), "DOCKER_HOST=unix:///x buildx", "a builder that was made goes before a context");
     }
 
     #[test]

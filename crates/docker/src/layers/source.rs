@@ -18,7 +18,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform};
 
 /// The largest configuration or manifest that is read.
-const MAX_DOCUMENT: u64 = 16 << 20;
+pub(super) const MAX_DOCUMENT: u64 = 16 << 20;
 
 /// Where an image was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -9,6 +9,8 @@ use monoship_core::event::StepEnd;
 pub(super) struct StepState {
     /// BuildKit's name for it, the group's where it is a group.
     pub(super) name: String,
+    /// Its vertex's digest, or its group's id.
+    pub(super) key: String,
     pub(super) members: Vec<usize>,
     pub(super) started_reported: bool,
     /// The end that was reported last, and how long the step had taken by then.
@@ -16,8 +18,8 @@ pub(super) struct StepState {
 }
 
 impl StepState {
-    pub(super) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), members: Vec::new(), started_reported: false, reported: None }
+    pub(super) fn new(name: &str, key: String) -> Self {
+        Self { name: name.to_owned(), key, members: Vec::new(), started_reported: false, reported: None }
     }
 
     fn members<'a>(&'a self, vertices: &'a [Vertex]) -> impl Iterator<Item = &'a Vertex> {

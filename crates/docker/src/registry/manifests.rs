@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::answers::{Ask, Verdict};
 use super::{Answer, Call, Deletion, Refusal, Registry, corrupt, in_parallel};
-use crate::manifest::{ACCEPT, Descriptor, Document, Raw};
+use crate::manifest::{ACCEPT, Descriptor, Document, Manifest, Raw};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, Response};
 use monoship_core::execute::retry::Failed;
@@ -106,15 +106,20 @@ impl Registry {
     /// The bytes that a host pulls of an image: packed, of its largest platform; `None` where that cannot be told.
     #[must_use]
     pub fn image_size(&self, image: &ImageRef) -> Option<u64> {
+        self.largest(image).map(|manifest| manifest.size())
+    }
+
+    /// The manifest of an image, of several platforms the largest one's; `None` where it cannot be read.
+    pub(crate) fn largest(&self, image: &ImageRef) -> Option<Manifest> {
         let read = |image: &ImageRef| self.manifest(image).ok()??.document().ok();
         match read(image)? {
-            Document::Manifest(manifest) => Some(manifest.size()),
+            Document::Manifest(manifest) => Some(*manifest),
             Document::Index(index) => {
                 let of_one = |entry: &Descriptor| match read(&image.with_digest(entry.digest.clone()))? {
-                    Document::Manifest(manifest) => Some(manifest.size()),
+                    Document::Manifest(manifest) => Some(*manifest),
                     Document::Index(_) => None,
                 };
-                index.images().filter_map(of_one).max()
+                index.images().filter_map(of_one).max_by_key(Manifest::size)
             }
         }
     }

@@ -95,7 +95,7 @@ impl Session {
             Err(error) if matches!(error.trouble, Trouble::Unreachable) => return Err(error.into()),
             Err(broken) => match http.send(Request::get(format!("{second}/v2/"))) {
                 Ok(_) => second,
-                // It spoke neither way, once: what may be mended by asking again is the answer, not that the other way is none.
+                // It spoke neither way, once: what may be fixed by asking again is the answer, not that the other way is none.
                 Err(error) if matches!(error.trouble, Trouble::Tls) && broken.again() != Again::Never => {
                     return Err(broken.into());
                 }
@@ -164,7 +164,7 @@ impl Session {
     ) -> Result<Proof, Failed> {
         if !self.may_send_credentials_to(realm) {
             let error = Error::failed(format!("{} sends us to `{realm}` for a token, which is not https", self.host));
-            return Err(error.hint("credentials are not sent there; mend the registry's token realm").into());
+            return Err(error.hint("credentials are not sent there; fix the registry's token realm").into());
         }
         let credential = credentials.of(&self.host)?;
         let response = http.send(token_request(realm, service, scope, credential.as_ref()))?;

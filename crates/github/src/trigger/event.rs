@@ -76,9 +76,9 @@ pub(super) fn plan(text: &str, name: Option<&str>, env: &Env) -> Result<CiPlan> 
     let payload: Payload = serde_json::from_str(text).map_err(|e| Error::usage("this is not a GitHub event's JSON").source(e))?;
     let name = match name {
         Some(name) => name,
-        None => payload
-            .name()
-            .ok_or_else(|| Error::usage("this event is none that we act on").hint(format!("we act on {}", KNOWN.join(", "))))?,
+        None => payload.name().ok_or_else(|| {
+            Error::usage("this is not an event that `cargo xtask ci` acts on").hint(format!("it acts on {}", KNOWN.join(", ")))
+        })?,
     };
     // What the runner checked out; a replayed event has only what it says itself.
     let sha = env.get("GITHUB_SHA").and_then(|sha| sha.parse().ok());
@@ -94,9 +94,9 @@ pub(super) fn plan(text: &str, name: Option<&str>, env: &Env) -> Result<CiPlan> 
                 .hint("use `pull_request`: a fork's build needs no secrets here, and reads the caches"))
         }
         other => {
-            let error = Error::usage(format!("`{other}` is not an event that we act on"));
+            let error = Error::usage(format!("`{other}` is not an event that `cargo xtask ci` acts on"));
             let near = nearest(other, KNOWN).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            Err(error.hint(format!("we act on {}{near}", KNOWN.join(", "))))
+            Err(error.hint(format!("it acts on {}{near}", KNOWN.join(", "))))
         }
     }
 }

@@ -9,12 +9,12 @@ use monoship_init::origin::From;
 /// Flags of `init`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  cargo xtask init --dir ../shop --dry-run    what would be written there
-  cargo xtask init --dir ../shop              write it; files that are there are never replaced
+  cargo xtask init --dir ../shop --dry-run  what would be written there
+  cargo xtask init --dir ../shop            write it; what is there is kept
   cargo xtask init --dir ../shop --from git=https://host/owner/name#v1.2.3
-  cargo xtask init --dir ../shop --try api    and build and start a service of it
-  cargo xtask init                            complete the repository you are in
-  cargo xtask init --refresh                  after an update: bring what is generated up to the library")]
+  cargo xtask init --dir ../shop --try api  and build and start a service of it
+  cargo xtask init                          complete the repository you are in
+  cargo xtask init --refresh                after an update: what is generated")]
 pub struct Init {
     /// The root of the pnpm monorepo that adopts the library
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -22,20 +22,20 @@ pub struct Init {
     /// Where the library comes from: crates-io, git or path; with `=`, which version, address (`#` and a revision), or folder
     #[arg(long, value_name = "SOURCE")]
     pub from: Option<From>,
-    /// The name of the crate and its folder, and the command: `cargo NAME` [default: that of the crate that is there, else xtask]
+    /// The name of the crate and its folder, and the command: `cargo NAME` [default: that of the existing crate, else xtask]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
-    /// Build this service and start it, once everything is written; say what is missing, with the line to add
+    /// Once everything is written, build this service and start it; say what is missing, with the line to add
     #[arg(long = "try", value_name = "SERVICE", conflicts_with = "dry_run")]
     pub attempt: Option<String>,
-    /// Write a Dockerfile for services that have one of the repository's own, too; without this, theirs are used as they are
+    /// Write a Dockerfile also for services that already have one; without this, existing ones are used as they are
     #[arg(long)]
     pub new_dockerfile: bool,
-    /// Show what the library would write today in place of generated files (Dockerfile, workflows, .dockerignore), and write those that
+    /// Show what the library would generate today (Dockerfile, workflows, .dockerignore), and write the files that
     /// nobody edited
     #[arg(long, conflicts_with_all = ["from", "name", "new_dockerfile", "attempt"])]
     pub refresh: bool,
-    /// Write those that somebody edited, too
+    /// Also write the files that somebody edited
     #[arg(long, requires = "refresh")]
     pub yes: bool,
     /// Say what would be written, and write nothing

@@ -7,12 +7,12 @@ use monoship_core::name::{Platform, Tag};
 /// Flags of `layers`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
-  cargo xtask layers                              every service, as it was built last
-  cargo xtask layers api --tag v1.2.3             one service's release
+  cargo xtask layers                   every service, as it was built last
+  cargo xtask layers api --tag v1.2.3  one service's release
   cargo xtask layers ghcr.io/org/repo/api:latest --from registry
   cargo xtask layers --json | jq '.images[] | {image, wasted: .\"wasted-bytes\"}'")]
 pub struct Layers {
-    /// Services, or images by their whole name [default: every service]
+    /// Services, or whole image names [default: every service]
     #[arg(value_name = "IMAGE|SERVICE")]
     pub subjects: Vec<String>,
     /// The tag of services' images [default: dev in the engine, else latest in the registry]
@@ -21,11 +21,11 @@ pub struct Layers {
     /// Where to look [default: the engine, then the registry]
     #[arg(long, value_enum, value_name = "WHERE")]
     pub from: Option<Store>,
-    /// The platform, of an image that has several
+    /// The platform, if the image has several
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
-    /// How many lines each list has at most
-    #[arg(long, value_name = "N", default_value_t = 8, conflicts_with = "json")]
+    /// The most lines that each list has
+    #[arg(long, value_name = "N", default_value_t = 8, allow_negative_numbers = true, value_parser = super::whole, conflicts_with = "json")]
     pub top: usize,
     /// Print it all as JSON on standard output
     #[arg(long)]

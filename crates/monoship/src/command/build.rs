@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -15,13 +16,19 @@ use monoship_core::execute::pool;
 use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, ServiceName, Tag};
 use monoship_core::secret::mask;
+use monoship_core::text;
+use monoship_core::tool;
 use monoship_docker::engine::Engine;
-use monoship_docker::spec::BuildSpec;
+use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::request::{BuildRequest, Destination, Since};
 use monoship_plan::{Decision, TargetPlan};
+use monoship_report::closing::{self, Went};
+use monoship_report::output;
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::summary;
+use monoship_steps::inputs::{PINS, no_pins};
+use monoship_steps::planning::no_registry;
 use monoship_steps::{Session, build};
 
 /// Builds.
@@ -41,25 +48,53 @@ pub fn run(flags: &cli::Build, call: &Call<'_>) -> Result<Finished> {
     }
     let ran = run::run(call.app, session, job)?;
     reporter.finish();
-    conclude(call, &ran.session, ran.record(), flags.json)
+    let next = next(&ran, call);
+    conclude(call, &ran.session, ran.record(), &next, flags.json)
 }
 
-/// The end of every run that builds: the table, the failures, and the data where it is asked for.
+/// What was made, and what one may do next.
+fn next(ran: &Ran, call: &Call<'_>) -> String {
+    let (tasks, paint) = (&ran.record().tasks, call.style().paint);
+    let first = ran.progress.plan.as_ref().and_then(|planned| planned.here()).and_then(|plan| plan.services.first());
+    let went = match first.map(|service| &service.target.spec.output) {
+        Some(Output::Load { .. }) if is_out_of_reach(ran) => Went::ToEmbedded,
+        Some(Output::Load { .. }) => Went::ToEngine,
+        Some(Output::Push { .. }) => Went::ToRegistry,
+        _ => Went::Elsewhere,
+    };
+    let log = |task: &Task| from_here(&ran.session, call, task).display().to_string();
+    closing::images(tasks, went, paint) + &closing::failed(tasks, log, paint)
+}
+
+/// True where this shell's `docker` talks to another engine than the one that was built on.
+fn is_out_of_reach(ran: &Ran) -> bool {
+    ran.progress.engine.as_ref().is_some_and(Engine::is_embedded) && ran.session.env.get("DOCKER_HOST").is_none()
+}
+
+/// A task's log, as it is reached from the working folder.
+fn from_here(session: &Session, call: &Call<'_>, task: &Task) -> PathBuf {
+    let log = session.run.log_path(task);
+    log.strip_prefix(&call.env.cwd).map_or_else(|_| log.clone(), Path::to_owned)
+}
+
+/// The end of every run that builds: the failures, the table, what `next` says, and the data where it is asked for.
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn conclude(call: &Call<'_>, session: &Session, record: &RunRecord, json: bool) -> Result<Finished> {
-    let paint = call.style().paint;
+pub fn conclude(call: &Call<'_>, session: &Session, record: &RunRecord, next: &str, json: bool) -> Result<Finished> {
+    let (paint, columns) = (call.style().paint, call.columns());
     let mut shown = summary::failures(&record.tasks, |task| session.run.log_path(task), paint);
     if !shown.is_empty() {
         shown.push('\n');
     }
-    shown += &summary::table(&record.tasks, paint);
-    shown += &summary::misses(&record.tasks, paint);
-    shown += &summary::gates(&record.gates, paint);
+    shown += &summary::table(&record.tasks, paint, columns);
+    let told =
+        summary::misses(&record.tasks, paint) + &summary::moves(&record.tasks, paint) + &summary::gates(&record.gates, paint);
+    shown += &text::folded(&told, columns);
     shown += &summary::totals(&record.tasks, record.took(), paint);
+    shown += &tool::named(next);
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all(mask(&shown).as_bytes());
+    let _ = output::err().write_all(mask(&shown).as_bytes());
     if json {
         print_json(record)?;
     }
@@ -73,7 +108,18 @@ pub fn conclude(call: &Call<'_>, session: &Session, record: &RunRecord, json: bo
 /// What the flags and the configuration ask for.
 fn request(flags: &cli::Build, session: &Session) -> Result<BuildRequest> {
     let config = &session.config;
+    // Before an engine is started for it.
+    if flags.push && config.images.prefix.is_none() {
+        return Err(no_registry());
+    }
+    if flags.locked && !flags.allow_stand_ins && !session.home.join(PINS).exists() {
+        return Err(no_pins());
+    }
     let destination = match &flags.output {
+        Some(output) if output.is_empty() => {
+            return Err(Error::usage("`--output` is empty")
+                .hint("name a folder, a file, or what buildx takes: `type=oci,dest={service}.tar`"));
+        }
         Some(output) => Destination::Output(output.clone()),
         None if flags.push && flags.tags.is_empty() => Destination::Registry(tags_of_tree(session)?),
         None if flags.push => {

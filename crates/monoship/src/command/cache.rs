@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use crate::cli;
 use crate::command::build::{conclude, tell_commands};
-use crate::command::{Call, Finished, print};
+use crate::command::{Call, Finished, tell};
 use crate::job::Job;
 use crate::run;
 use monoship_core::error::{Error, Result};
@@ -20,6 +20,7 @@ use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, select};
 use monoship_plan::upkeep::{Known, PrunePlan, Tier, clear};
 use monoship_report::Reporter;
+use monoship_report::output;
 use monoship_report::record::RunRecord;
 use monoship_steps::Session;
 use monoship_steps::upkeep::{self, Held, TierReader, apply, overview};
@@ -68,7 +69,9 @@ impl Opened {
             _ if !tiers.is_empty() && tiers.iter().all(|tier| *tier == Tier::Engine) => None,
             Ok(api) => Some(api),
             Err(why) => {
-                let message = format!("GitHub is not asked, so no branch and no pull request counts as gone: {why}");
+                let images =
+                    if self.session.is_at_github()? { ", and no image goes, which notes of a release may name" } else { "" };
+                let message = format!("GitHub is not asked, so no branch and no pull request counts as gone{images}: {why}");
                 self.session.events.notice(Level::Info, None, message, None);
                 None
             }
@@ -242,7 +245,7 @@ fn carry_out(
     then: impl FnOnce() -> Result<()>,
 ) -> Result<Pruned> {
     if how.shown == Shown::Table {
-        print(&show::plan(&plan))?;
+        tell(&show::plan(&plan))?;
     }
     let mut applied = apply::Applied::default();
     if !how.dry_run {
@@ -268,18 +271,18 @@ fn agree(call: &Call<'_>, plan: &PrunePlan, how: How) -> Result<()> {
         return Ok(());
     }
     if how.shown != Shown::Table || !(call.env.stdin_is_terminal && call.env.stderr_is_terminal) {
-        return Err(Error::usage("nothing is removed without a yes, and there is no terminal to ask on")
-            .hint("say --yes to remove it, or --dry-run to only look"));
+        return Err(Error::usage("removing needs a confirmation, and there is no terminal to ask on")
+            .hint("pass --yes to remove it, or --dry-run to see what would go"));
     }
-    let mut asking = std::io::stderr().lock();
-    let _ = write!(asking, "Remove {}? [y/N] ", text::counted(plan.removals.len(), "thing"));
+    let mut asking = output::err();
+    let _ = write!(asking, "Remove {}? [y/N] ", text::counted(plan.removals.len(), "item"));
     let _ = asking.flush();
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(|e| Error::failed("cannot read the answer").source(e))?;
     if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
-    Err(Error::failed("nothing was removed: that was not a yes"))
+    Err(Error::failed("nothing was removed: the answer was not yes"))
 }
 
 fn warm(flags: &cli::CacheWarm, call: &Call<'_>) -> Result<Finished> {
@@ -305,7 +308,7 @@ fn warm(flags: &cli::CacheWarm, call: &Call<'_>) -> Result<Finished> {
     }
     let ran = run::run(call.app, session, Job::build(request))?;
     reporter.finish();
-    let finished = conclude(call, &ran.session, ran.record(), flags.json)?;
+    let finished = conclude(call, &ran.session, ran.record(), "", flags.json)?;
     match unwritten(ran.record(), flags.tier) {
         Some(why) if finished == Finished::Well => {
             Err(Error::failed(format!("the tier {} was not filled: {why}", flags.tier.as_str()))

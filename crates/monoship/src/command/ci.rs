@@ -21,6 +21,7 @@ use monoship_github::actions::Runner;
 use monoship_github::token::GhaAccess;
 use monoship_github::trigger::{self, Action, CacheUse, CiPlan, System, Trigger};
 use monoship_plan::request::{BuildRequest, Destination, Missing, ReleaseRequest, Since};
+use monoship_report::output;
 use monoship_steps::Session;
 use monoship_steps::checkout;
 
@@ -70,14 +71,21 @@ fn work(flags: &cli::Ci, call: &Call<'_>, understood: &CiPlan, page: &mut Page) 
     if understood.action == Action::Upkeep && flags.part.is_some() {
         return Err(Error::usage(format!("{} has no parts", understood.trigger)).hint("run `cargo xtask ci`"));
     }
+    if let (Some(platform), None) = (&flags.platform, &flags.part)
+        && (understood.pushes() || understood.action == Action::Upkeep)
+    {
+        return Err(Error::usage(format!("{} is not for {platform} alone", understood.trigger)).hint(
+            "one platform's part of an image is built by `cargo xtask ci service`, and joined by `cargo xtask ci publish`",
+        ));
+    }
     let (session, reporter) = match flags.part {
-        Some(CiPart::Plan | CiPart::Publish) => call.session()?,
+        Some(CiPart::Plan { .. } | CiPart::Publish) => call.session()?,
         _ => call.build_session()?,
     };
     let event = Event::new(flags, call, understood, &session)?;
     match &flags.part {
         None => parts::all(&event, reporter, page),
-        Some(CiPart::Plan) => parts::plan(&event, reporter, page),
+        Some(CiPart::Plan { by_platform }) => parts::plan(&event, reporter, page, *by_platform),
         Some(CiPart::Base) => parts::base(&event, reporter, page),
         Some(CiPart::Service { name }) => parts::service(&event, reporter, page, name),
         Some(CiPart::Publish) => parts::publish(&event, reporter, page),
@@ -99,7 +107,7 @@ fn begin(env: &Env, understood: &CiPlan) {
 /// Lines for a person, or for the runner.
 fn say(lines: &[String]) {
     // Nobody reads it where standard error is closed.
-    let _ = std::io::stderr().lock().write_all(mask(&(lines.join("\n") + "\n")).as_bytes());
+    let _ = output::err().write_all(mask(&(lines.join("\n") + "\n")).as_bytes());
 }
 
 /// The commit that changes are counted from; none where it cannot be had, so that every service counts as affected.
@@ -115,7 +123,7 @@ fn compared_with(session: &Session, since: &trigger::Since, commit: &str) -> Res
         Err(error) if error.is_cancelled() => Err(error),
         Err(error) => {
             let hint = "every service counts as affected".to_owned();
-            session.events.notice(Level::Warning, None, format!("changes cannot be counted: {error}"), Some(hint));
+            session.events.notice(Level::Warning, None, format!("changes cannot be determined: {error}"), Some(hint));
             Ok(None)
         }
     }

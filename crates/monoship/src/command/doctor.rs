@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Call, Finished, print, print_json};
+use crate::command::{Call, Finished, print_json, tell};
 use monoship_core::error::Result;
 use monoship_core::text::{clean, pad};
 use monoship_report::{Paint, colour};
@@ -38,7 +38,7 @@ pub fn run(flags: &cli::Doctor, call: &Call<'_>) -> Result<Finished> {
         print_json(&Shown { version: VERSION, verdict, findings: &findings })?;
     } else {
         let paint = Paint { colour: colour(call.env, call.env.stdout_is_terminal) };
-        print(&(findings.iter().map(|finding| line(finding, paint)).collect::<String>() + &conclusion(&findings, paint)))?;
+        tell(&(findings.iter().map(|finding| line(finding, paint)).collect::<String>() + &conclusion(&findings, paint)))?;
     }
     Ok(if verdict == Severity::Problem { Finished::Badly } else { Finished::Well })
 }

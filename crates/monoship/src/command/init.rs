@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli;
-use crate::command::{Call, Finished, print};
+use crate::command::{Call, Finished, tell};
 use monoship_core::error::{Error, Result};
 use monoship_init::dockerfile::Found;
 use monoship_init::generated::{self, Refresh};
@@ -21,6 +21,9 @@ use monoship_init::{Adoption, Change, VERSION, Wanted};
 pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
     let cwd = &call.env.cwd;
     let dir = cwd.join(&flags.dir);
+    if !dir.is_dir() {
+        return Err(Error::usage(format!("there is no folder {}", dir.display())).hint("create it, or pass another `--dir`"));
+    }
     let root = dir.canonicalize().map_err(|e| Error::io("find", &dir, e))?;
     if flags.refresh {
         return refresh(flags, &root, call);
@@ -32,7 +35,7 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
     if !flags.dry_run {
         monoship_init::apply(&adoption)?;
     }
-    print(&told(&adoption, &name, flags))?;
+    tell(&told(&adoption, &name, flags))?;
     flags.attempt.as_deref().map_or(Ok(Finished::Well), |service| attempt::run(service, &root, call))
 }
 
@@ -88,7 +91,7 @@ fn refresh(flags: &cli::Init, root: &Path, call: &Call<'_>) -> Result<Finished> 
     let config = call.config(root)?;
     let files = generated::outdated(root, &config, call.shutdown)?;
     if files.is_empty() {
-        print(&format!("every generated file is as monoship {VERSION} writes it\n"))?;
+        tell(&format!("every generated file is as monoship {VERSION} writes it\n"))?;
         return Ok(Finished::Well);
     }
     let mut text: String = files.iter().map(shown).collect();
@@ -106,7 +109,7 @@ fn refresh(flags: &cli::Init, root: &Path, call: &Call<'_>) -> Result<Finished> 
         };
         let _ = writeln!(text, "{verb:<11}  {path}{why}");
     }
-    print(&text)?;
+    tell(&text)?;
     Ok(Finished::Well)
 }
 

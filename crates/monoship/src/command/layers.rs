@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Call, Finished, print, print_json};
+use crate::command::{Call, Finished, print_json, tell};
 use monoship_core::error::{Error, Result};
 use monoship_docker::layers::{Place, Summary};
-use monoship_report::{Paint, colour};
+use monoship_report::{Paint, colour, columns_of_output};
 use monoship_steps::layers::{self, LayersRequest};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
@@ -25,7 +25,7 @@ struct Shown {
 /// As the stage's.
 pub fn run(flags: &cli::Layers, call: &Call<'_>) -> Result<Finished> {
     if let (Some(tag), Some(image)) = (&flags.tag, flags.subjects.iter().find(|subject| subject.contains(['/', ':', '@']))) {
-        return Err(Error::usage(format!("--tag {tag} is for services, and `{image}` is an image by its whole name"))
+        return Err(Error::usage(format!("--tag {tag} goes with a service, and `{image}` is a whole image name"))
             .hint("put the tag into the name, or name the service"));
     }
     let (session, reporter) = call.session()?;
@@ -40,8 +40,9 @@ pub fn run(flags: &cli::Layers, call: &Call<'_>) -> Result<Finished> {
         print_json(&Shown { version: VERSION, images })?;
     } else {
         let paint = Paint { colour: colour(call.env, call.env.stdout_is_terminal) };
-        let texts: Vec<String> = images.iter().map(|image| monoship_report::layers::text(image, flags.top, paint)).collect();
-        print(&texts.join("\n"))?;
+        let texts: Vec<String> =
+            images.iter().map(|image| monoship_report::layers::text(image, flags.top, paint, columns_of_output())).collect();
+        tell(&texts.join("\n"))?;
     }
     Ok(Finished::Well)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::build::into_engine;
-use crate::command::{Call, Finished, print, print_json};
+use crate::command::{Call, Finished, print_json, tell};
 use crate::job::Job;
 use crate::run;
 use monoship_core::error::{Error, Result};
@@ -16,11 +16,12 @@ use monoship_core::execute::pool;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
 use monoship_plan::explain::{Reason, summary};
 use monoship_plan::request::BuildRequest;
-use monoship_plan::{Decision, Plan, ServicePlan};
+use monoship_plan::{Compared, Decision, Plan, ServicePlan};
 use monoship_steps::Session;
 
-/// The version of what `--json` prints: raised when a field changes its meaning or goes.
-const VERSION: u32 = 1;
+/// The version of what `--json` prints: raised when a field changes its meaning or goes. Since 2 `action` is
+/// `unchanged` where it was `skip`.
+const VERSION: u32 = 2;
 
 /// The plan as data.
 #[derive(Serialize)]
@@ -46,11 +47,14 @@ struct ShownSince {
 #[serde(rename_all = "kebab-case")]
 struct ShownService {
     service: ServiceName,
-    /// `build` or `skip`.
+    /// `build` or `unchanged`.
     action: &'static str,
     fingerprint: Fingerprint,
-    /// Why it is built, or what affects it since the revision; else empty for a skipped one.
+    /// Why it is built, or what affects it since the revision; else empty for an unchanged one.
     reasons: Vec<Reason>,
+    /// The build that the reasons compare with, where they compare with one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_build: Option<Compared>,
     /// The standing image's digest; null for one that is built.
     digest: Option<Digest>,
 }
@@ -73,7 +77,7 @@ pub fn run(flags: &cli::Plan, call: &Call<'_>) -> Result<Finished> {
     if flags.json {
         print_json(&shown(plan))?;
     } else {
-        print(&text(plan, flags.explain))?;
+        tell(&text(plan, flags.explain))?;
     }
     Ok(Finished::Well)
 }
@@ -82,10 +86,11 @@ fn shown(plan: &Plan) -> Shown {
     let services = plan.services.iter().map(|service| {
         let (action, reasons, digest) = match &service.decision {
             Decision::Build { reasons } => ("build", reasons.clone(), None),
-            Decision::Skip { digest, .. } => ("skip", affecting(plan, service), Some(digest.clone())),
+            Decision::Skip { digest, .. } => ("unchanged", affecting(plan, service), Some(digest.clone())),
         };
         let fingerprint = service.target.fingerprint.clone();
-        ShownService { service: service.service.name.clone(), action, fingerprint, reasons, digest }
+        let last_build = service.compared.clone();
+        ShownService { service: service.service.name.clone(), action, fingerprint, reasons, last_build, digest }
     });
     let since = plan.affected.as_ref().map(|affected| ShownSince {
         commit: affected.commit.clone(),
@@ -102,24 +107,24 @@ fn affecting(plan: &Plan, service: &ServicePlan) -> Vec<Reason> {
 
 /// One line a service, those that are not in the plan included; with `explain` every reason on a line of its own.
 fn text(plan: &Plan, explain: bool) -> String {
-    let mut lines: BTreeMap<&ServiceName, (&str, String, Vec<Reason>)> = BTreeMap::new();
+    let mut lines: BTreeMap<&ServiceName, (String, String, Vec<Reason>)> = BTreeMap::new();
     for service in &plan.services {
         let (action, reasons) = match &service.decision {
             Decision::Build { reasons } => ("build", reasons.clone()),
-            Decision::Skip { .. } => ("skip", affecting(plan, service)),
+            Decision::Skip { .. } => ("unchanged", affecting(plan, service)),
         };
         let why = match (&service.decision, reasons.is_empty()) {
-            (_, true) => service.why(),
-            (Decision::Build { .. }, false) => summary(&reasons, 2),
+            (_, true) | (Decision::Build { .. }, false) => service.why(),
             (Decision::Skip { .. }, false) => format!("the image stands, with: {}", summary(&reasons, 2)),
         };
         let every = if explain { reasons } else { Vec::new() };
-        lines.insert(&service.service.name, (action, why, every));
+        let since = service.compared.as_ref().filter(|_| explain).map(|compared| format!(", since {}", compared.text));
+        lines.insert(&service.service.name, (action.to_owned() + &since.unwrap_or_default(), why, every));
     }
     if let Some(affected) = &plan.affected {
         let since = &affected.commit;
-        let outside = |action, why: &str| (action, format!("{why} since {since:.12}"), Vec::new());
-        lines.extend(affected.unaffected().map(|name| (name, outside("skip", "not affected"))));
+        let outside = |action: &str, why: &str| (action.to_owned(), format!("{why} since {since:.12}"), Vec::new());
+        lines.extend(affected.unaffected().map(|name| (name, outside("unchanged", "not affected"))));
         lines.extend(affected.deleted().map(|name| (name, outside("gone", "deleted"))));
     }
     let width = lines.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
@@ -127,7 +132,7 @@ fn text(plan: &Plan, explain: bool) -> String {
     for (name, (action, why, every)) in lines {
         let name = name.as_str();
         if every.is_empty() {
-            let _ = writeln!(text, "{name:width$}  {action:<5}  {why}");
+            let _ = writeln!(text, "{name:width$}  {action:<9}  {why}");
             continue;
         }
         let _ = writeln!(text, "{name:width$}  {action}");

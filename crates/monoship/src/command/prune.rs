@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use crate::cli;
-use crate::command::{Call, Finished, print, print_json};
-use monoship_core::error::Result;
+use crate::command::{Call, Finished, print_json, tell};
+use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_report::Reporter;
+use monoship_report::output;
 use monoship_steps::prune::{PruneOptions, PruneReport, write};
 
 /// Does what the flags say: the report goes to standard output, warnings to standard error.
@@ -17,6 +18,9 @@ pub fn run(flags: &cli::Prune, call: &Call<'_>) -> Result<Finished> {
     let cwd = &call.env.cwd;
     let workspace = flags.workspace.as_ref().map_or_else(|| call.home(), |dir| Ok(cwd.join(dir)))?;
     let config = call.config(&workspace)?;
+    if cwd.join(&flags.out).is_file() {
+        return Err(Error::usage(format!("`--out`: {} is a file", flags.out.display())).hint("name a folder"));
+    }
     let options = PruneOptions {
         workspace,
         package: flags.package.clone(),
@@ -28,7 +32,7 @@ pub fn run(flags: &cli::Prune, call: &Call<'_>) -> Result<Finished> {
         docker: flags.docker,
     };
     let report = write(&options.by(&config), call.shutdown)?;
-    let reporter = Reporter::start(call.style(), std::io::stderr());
+    let reporter = Reporter::start(call.style(), output::err());
     for warning in &report.warnings {
         reporter.events().notice(Level::Warning, None, warning, None);
     }
@@ -36,7 +40,7 @@ pub fn run(flags: &cli::Prune, call: &Call<'_>) -> Result<Finished> {
     if flags.json {
         print_json(&report)?;
     } else {
-        print(&described(&report))?;
+        tell(&described(&report))?;
     }
     Ok(Finished::Well)
 }

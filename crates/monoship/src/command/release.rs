@@ -14,6 +14,7 @@ use monoship_core::execute::pool;
 use monoship_core::secret::mask;
 use monoship_plan::request::{Missing, ReleaseRequest};
 use monoship_publish::Step;
+use monoship_report::output;
 use monoship_steps::Session;
 use monoship_steps::publication;
 use monoship_steps::update_release::{Outcome, Report};
@@ -40,7 +41,7 @@ pub fn run(flags: &cli::Release, call: &Call<'_>) -> Result<Finished> {
     let job = job(asked(flags, &session), &session);
     let ran = run::run(call.app, session, job)?;
     reporter.finish();
-    let finished = conclude(call, &ran.session, ran.record(), flags.json)?;
+    let finished = conclude(call, &ran.session, ran.record(), "", flags.json)?;
     told(&ran.progress, flags.json)?;
     Ok(finished)
 }
@@ -157,6 +158,6 @@ fn say(lines: &[String], notes: Option<&Report>) {
     }
     if !lines.is_empty() {
         // Nobody reads it where standard error is closed.
-        let _ = std::io::stderr().lock().write_all(mask(&(lines.join("\n") + "\n")).as_bytes());
+        let _ = output::err().write_all(mask(&(lines.join("\n") + "\n")).as_bytes());
     }
 }

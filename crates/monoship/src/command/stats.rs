@@ -4,12 +4,12 @@
 mod page;
 
 use crate::cli;
-use crate::command::{Call, Finished, print, print_json, say};
+use crate::command::{Call, Finished, print_json, say, tell};
 use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_report::record::History;
 use monoship_report::record::stats;
-use monoship_report::{Paint, colour, stats as shown};
+use monoship_report::{Paint, colour, columns_of_output, stats as shown};
 use monoship_steps::{history, state_dir};
 
 /// Tells.
@@ -31,7 +31,8 @@ pub fn run(flags: &cli::Stats, call: &Call<'_>) -> Result<Finished> {
     if flags.json {
         print_json(&stats)?;
     } else if flags.html.is_none() {
-        print(&shown::text(&stats, Paint { colour: colour(call.env, call.env.stdout_is_terminal) }))?;
+        let paint = Paint { colour: colour(call.env, call.env.stdout_is_terminal) };
+        tell(&shown::text(&stats, paint, columns_of_output()))?;
     }
     Ok(Finished::Well)
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask update`: moves the pins of base images in `xtask.lock` to what their tags point to now.
 
 use crate::cli;
-use crate::command::{Call, Finished, print};
+use crate::command::{Call, Finished, tell};
 use monoship_core::error::Result;
 use monoship_steps::configuration;
 use monoship_steps::inputs::{self, PINS, digest_of, pinned_images};
@@ -29,6 +29,6 @@ pub fn run(flags: &cli::Update, call: &Call<'_>) -> Result<Finished> {
     if moved.is_empty() {
         text.push_str("every pin is up to date\n");
     }
-    print(&text)?;
+    tell(&text)?;
     Ok(Finished::Well)
 }

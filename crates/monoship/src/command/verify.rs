@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::cli;
-use crate::command::{Call, Finished, print, print_json};
+use crate::command::{Call, Finished, print_json, tell};
 use monoship_core::error::{Error, Result};
 use monoship_docker::cosign::Signer;
 use monoship_steps::Session;
@@ -46,7 +46,7 @@ pub fn run(flags: &cli::Verify, call: &Call<'_>) -> Result<Finished> {
     if flags.json {
         print_json(&Shown { version: VERSION, good: report.is_good(), report: &report })?;
     } else {
-        print(&report.findings.iter().fold(String::new(), |mut text, finding| {
+        tell(&report.findings.iter().fold(String::new(), |mut text, finding| {
             let _ = writeln!(text, "{finding}");
             text
         }))?;

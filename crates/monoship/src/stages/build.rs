@@ -197,7 +197,7 @@ fn foreseen(plan: &monoship_plan::Plan) -> Vec<Image> {
     let images = plan.services.iter().map(|service| {
         let (status, digest) = match &service.decision {
             Decision::Build { .. } => (Status::NotRun, None),
-            Decision::Skip { digest, .. } => (Status::Skipped, Some(digest.clone())),
+            Decision::Skip { digest, .. } => (Status::Unchanged, Some(digest.clone())),
         };
         Image { service: service.service.name.clone(), name: service.target.spec.output.names().first().cloned(), digest, status }
     });

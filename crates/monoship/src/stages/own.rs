@@ -158,7 +158,7 @@ fn try_one(
     let passed = Passed::new(&session.state_dir(), stage);
     let anew = job.request.force || job.request.no_cache;
     if !anew && image.digest.as_ref().is_some_and(|digest| passed.has(digest)) {
-        let entry = TaskRecord::new(task, Status::Skipped);
+        let entry = TaskRecord::new(task, Status::Unchanged);
         return TaskRecord { why: "this image passed before".to_owned(), digest: image.digest.clone(), ..entry };
     }
     let mut digest = image.digest.clone();
@@ -173,7 +173,7 @@ fn try_one(
         (None, _) => Ok(()),
     };
     if let Err(error) = remembered {
-        let message = format!("what {stage} came to for {} is not remembered: {error}", image.service);
+        let message = format!("the result of {stage} for {} could not be saved: {error}", image.service);
         session.events.notice(Level::Warning, None, message, Some("the next run tries it again".to_owned()));
     }
     TaskRecord { digest, ..tried }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use monoship_core::error::{Error, Result};
-use monoship_core::event::Level;
+use monoship_core::event::{Level, Task};
 use monoship_docker::engine::Engine;
 use monoship_plan::request::{BuildRequest, Destination};
 use monoship_report::results::PlanFile;
@@ -68,7 +68,9 @@ pub fn prepare(cx: &Context, tree: &Tree) -> Result<Ready> {
 }
 
 fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::path::Path) -> Result<Ground> {
+    session.events.doing(&Task::Plan, "reading the repository");
     let (project, engine) = rayon::join(|| project::load(session, root), || engine(cx, session));
+    session.events.doing(&Task::Plan, "");
     // The monorepo's errors first: they are nearer to the user.
     let (mut project, engine) = (project?, engine?);
     let images = inputs::base_images(session, &project, request)?;
@@ -96,7 +98,7 @@ fn engine(cx: &Context, session: &Session) -> Result<Option<Engine>> {
     let (engine, why) = match session.running_engine() {
         Err(error) if error.is_cancelled() => return Err(error),
         Err(error) => (None, format!("no engine here: {error}")),
-        Ok(None) => (None, "no engine here: what stands in it is not known".to_owned()),
+        Ok(None) => (None, "no engine is running, so the plan cannot tell which images it holds".to_owned()),
         Ok(engine) => return Ok(engine),
     };
     if matches!(cx.job().request.destination, Destination::Engine(_)) {
@@ -204,9 +206,15 @@ pub fn plan(cx: &Context, ready: &Ready) -> Result<Plan> {
 
 fn made(cx: &Context, ready: &Inner, ground: &Ground) -> Result<monoship_plan::Plan> {
     let (job, session) = (cx.job(), ready.session());
-    let plan = planning::plan(session, ground, &ready.tree.request, job.only_looks())?;
+    session.events.doing(&Task::Plan, "asking what is built already");
+    let plan = planning::plan(session, ground, &ready.tree.request, job.only_looks());
+    session.events.doing(&Task::Plan, "");
+    let mut plan = plan?;
     if let (Part::Service(_, file), Some(commit)) = (&job.part, &ready.tree.commit) {
         jobs::check(file, &plan, commit)?;
+    }
+    if let Some(platform) = &job.platform {
+        plan.keep(platform)?;
     }
     if !job.only_looks() {
         publication::may_push(session, &ready.tree.request, &plan)?;
@@ -216,6 +224,7 @@ fn made(cx: &Context, ready: &Inner, ground: &Ground) -> Result<monoship_plan::P
         if matches!(job.part, Part::Base) {
             record.tasks.clear();
         }
+        outcome::foresee(session, &record);
         cx.progress().record = Some(record);
     }
     Ok(plan)

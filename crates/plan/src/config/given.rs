@@ -283,13 +283,13 @@ impl Written {
         for secret in self.secrets.into_iter().flatten() {
             let id = secret.id.clone();
             if given.secrets.insert(secret.id, secret.source).is_some() {
-                return Err(Error::usage(format!("the secret `{id}` stands twice in one list")));
+                return Err(Error::usage(format!("the secret `{id}` is listed twice")));
             }
         }
         for agent in self.ssh.into_iter().flatten() {
             let id = agent.id.clone();
             if given.ssh.insert(agent.id, agent.paths).is_some() {
-                return Err(Error::usage(format!("the SSH agent `{id}` stands twice in one list")));
+                return Err(Error::usage(format!("the SSH agent `{id}` is listed twice")));
             }
         }
         for name in self.contexts.iter().flat_map(BTreeMap::keys) {
@@ -435,6 +435,6 @@ mod tests {
         assert_eq!((both.secrets, both.network.as_deref()), (of("B").secrets, Some("none")));
         assert_eq!(both.labels.len(), 1);
         let twice = Written { ssh: Some(vec![Ssh::try_from("a".to_owned()).unwrap(); 2]), ..Written::default() };
-        assert!(twice.validate().unwrap_err().to_string().contains("stands twice"));
+        assert!(twice.validate().unwrap_err().to_string().contains("is listed twice"));
     }
 }

@@ -7,8 +7,10 @@ use serde::de::DeserializeOwned;
 use crate::config::validated::{Config, validate};
 use crate::config::written::Written;
 use monoship_core::env::Env;
-use monoship_core::error::{Error, Result};
+use monoship_core::error::{Carried, Error, Result};
+use monoship_core::fault;
 use monoship_core::name::nearest;
+use monoship_workspace::package::unfinished_merge;
 
 /// Variables that start with `XTASK_` and are not keys of the file.
 const RESERVED: [&str; 3] = ["XTASK_CACHE_DIR", "XTASK_ENGINE_DATA", "XTASK_RETRY_WAIT"];
@@ -51,16 +53,23 @@ pub fn of_text(
     })
 }
 
-/// The line of the text that has the value which an error quotes, where one alone has it.
+/// The line of the text that has the value which an error quotes, where one alone has it; the last of those that have what stands there twice.
 fn line_of(text: &str, error: &str) -> Option<usize> {
     let quoted = error.split('`').nth(1).filter(|quoted| !quoted.is_empty())?;
-    let mut lines = text.lines().enumerate().filter(|(_, line)| line.contains(quoted) && !line.trim_start().starts_with('#'));
-    let (at, _) = lines.next()?;
-    lines.next().is_none().then_some(at + 1)
+    let has_it = |line: &str| line.contains(quoted) && !line.trim_start().starts_with('#');
+    let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| has_it(line)).map(|(at, _)| at + 1).collect();
+    match lines[..] {
+        [one] => Some(one),
+        [.., last] if error.contains("twice") => Some(last),
+        _ => None,
+    }
 }
 
 fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
+        if let Some(error) = unfinished_merge(text, file) {
+            return error;
+        }
         let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         explained(error.message()).at(file, line)
     })
@@ -73,7 +82,7 @@ fn from_variable(name: &str, value: &str) -> Result<toml::Table> {
     if !SECTIONS.contains(&section) || key.is_empty() {
         let meant = nearest(section, SECTIONS).map(|near| format!("did you mean `XTASK_{}_…`?", near.to_ascii_uppercase()));
         let hint = meant.unwrap_or_else(|| "a variable is XTASK_<SECTION>_<KEY>, for example XTASK_IMAGES_REGISTRY".to_owned());
-        return Err(Error::usage(format!("variable {name} names no key of xtask.toml")).hint(hint));
+        return Err(Error::usage(format!("the variable {name} matches no key of xtask.toml")).hint(hint));
     }
     let key = key.replace('_', "-");
     let document = |value: toml::Value| {
@@ -120,33 +129,12 @@ fn explained(message: &str) -> Error {
         };
         return Error::usage(format!("unknown key `{unknown}`")).hint(hint);
     }
-    Error::usage(plain(message.trim_end()).replace('\n', "; "))
-}
-
-/// What serde says of a wrong type, in the words of whoever wrote the file.
-fn plain(message: &str) -> String {
-    let expected = [
-        ("a nonzero usize", "a whole number from 1"),
-        ("a sequence", "a list: `[\"…\"]`"),
-        ("a map", "a table: `{ name = \"…\" }`"),
-        ("a string", "a text in quotes"),
-        ("a boolean", "true or false"),
-        ("usize", "a whole number"),
-    ];
-    let Some((found, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected ")) else {
-        return match message.strip_prefix("invalid value: ").and_then(|rest| rest.split_once(", expected ")) {
-            Some((found, "a nonzero usize")) => format!("expected a whole number from 1, found {}", of_serde(found)),
-            _ => message.to_owned(),
-        };
-    };
-    let wanted = expected.iter().find(|(word, _)| *word == wanted).map_or(wanted, |(_, plain)| plain);
-    format!("expected {wanted}, found {}", of_serde(found))
-}
-
-/// `string "four"` is `"four"`, "integer `0`" is `0`.
-fn of_serde(found: &str) -> String {
-    let value = found.split_once(' ').map_or(found, |(_, value)| value);
-    if value.starts_with(['"', '`']) { value.trim_matches('`').to_owned() } else { found.to_owned() }
+    let hint = message.split_once(Carried::HINT).and_then(|(_, hint)| hint.lines().next());
+    let error = Error::usage(fault::words(message.trim_end()));
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +158,23 @@ mod tests {
         let config = load_text("", &[]).unwrap();
         assert_eq!(config.images.prefix.unwrap().to_string(), "ghcr.io/org/repo");
         assert_eq!(config.cache.repository.unwrap().to_string(), "ghcr.io/org/repo/cache");
+    }
+
+    #[test]
+    fn no_phrase_of_tomls_parser_is_left_as_it_is() {
+        let cases = [
+            ("a = \"x\n", "a string ends with its line: a `\"` is missing"),
+            ("a = 'x\n", "a string ends with its line: a `'` is missing"),
+            ("a: 1\n", "a `=` is missing between a key and its value"),
+            ("a = [\"1\" \"2\"]\n", "a `,` is missing between the items of a list"),
+            ("a = { b = 1 c = 2 }\n", "a `,` belongs here"),
+            ("a = [1\n", "a list does not end: a `]` is missing"),
+            ("a = { b = 1\n", "a table does not end: a `}` is missing"),
+            ("[a\n", "a `]` is missing after the section's name"),
+            ("a = 1\na = 2\n", "this key is set twice"),
+        ];
+        let said = cases.map(|(text, _)| fault::words(toml::from_str::<toml::Table>(text).unwrap_err().message()));
+        assert_eq!(said.each_ref().map(String::as_str), cases.map(|(_, expected)| expected));
     }
 
     #[test]
@@ -255,6 +260,30 @@ mod tests {
         assert!(both.to_string().contains("xtask.toml:2: unknown key `namepsace`"), "{both}");
         let smuggled = load_text("", &[("XTASK_IMAGES_NAMESPACE", "'a'\nregistry = 'b'")]).unwrap_err().to_string();
         assert!(!smuggled.contains("registry = \"b\""), "{smuggled}");
+    }
+
+    #[test]
+    fn a_fleet_is_checked_node_by_node() {
+        let config =
+            load_text("[builders]\nfleet = [{ builder = 'one', platforms = ['linux/amd64'], weight = 2 }]\n", &[]).unwrap();
+        let node = &config.fleet[0];
+        assert_eq!((node.builder.as_str(), node.weight.get(), node.builds.get()), ("one", 2, 2));
+        let one = "{ builder = 'one', platforms = ['linux/amd64'] }";
+        for (fleet, said) in [
+            (format!("[{one}, {one}]"), "names the builder `one` twice"),
+            ("[{ builder = 'one', platforms = [] }]".to_owned(), "`one` has no platforms"),
+            ("[{ builder = '-x', platforms = ['linux/amd64'] }]".to_owned(), "`-x` is not a builder's name"),
+            ("[{ builder = 'one', platforms = ['linux/amd64'], wieght = 2 }]".to_owned(), "unknown key `wieght`"),
+            ("[{ builder = 'one', platforms = ['linux/amd64'], builds = 0 }]".to_owned(), "a whole number from 1, found 0"),
+            ("[{ builder = 'one' }]".to_owned(), "`platforms` is missing"),
+        ] {
+            let (shown, _) = error(&format!("[builders]\nfleet = {fleet}\n"));
+            assert!(shown.contains(said) && shown.starts_with("xtask.toml:2: "), "{shown}");
+        }
+        let (shown, _) = error(&format!("[builders]\nbuilder = 'two'\nfleet = [{one}]\n"));
+        assert!(shown.contains("names one builder, and `fleet` several"), "{shown}");
+        let variable = [("XTASK_BUILDERS_FLEET", "[{ builder = 'one', platforms = ['linux/amd64'] }]")];
+        assert_eq!(load_text("", &variable).unwrap().fleet.len(), 1);
     }
 
     #[test]

@@ -21,7 +21,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use monoship_core::error::{Error, Result};
+use monoship_core::fault;
 use monoship_core::name::{Digest, ImageRef, nearest};
+use monoship_workspace::package::unfinished_merge;
 
 /// The version this code reads and writes.
 const VERSION: u32 = 1;
@@ -67,10 +69,13 @@ impl Pins {
         let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
         let written: Written = toml::from_str(text).map_err(|error| {
             let line = error.span().map(|span| line_of(span.start));
-            Error::usage(error.message().to_owned()).at(path, line).hint(hint)
+            unfinished_merge(text, path).unwrap_or_else(|| Error::usage(fault::words(error.message())).at(path, line).hint(hint))
         })?;
         if written.version != VERSION {
-            let error = Error::usage(format!("this is version {} of the file; {VERSION} is known here", written.version));
+            let error = Error::usage(format!(
+                "the file has format version {}, and this program reads version {VERSION}",
+                written.version
+            ));
             return Err(error.at(path, None).hint("update the `xtask` crate of this repository"));
         }
         let mut pins = Self::default();
@@ -170,9 +175,9 @@ impl Pins {
     /// When `only` is none of them, or one cannot be resolved.
     pub fn update(&mut self, images: &BTreeSet<ImageRef>, only: Option<&ImageRef>, resolve: Resolve<'_>) -> Result<Vec<Moved>> {
         if let Some(only) = only.filter(|only| !images.contains(only)) {
-            let names: Vec<String> = images.iter().map(ToString::to_string).collect();
-            let error = Error::usage(format!("no `FROM` names `{only}`"));
-            return Err(match nearest(&only.to_string(), names.iter().map(String::as_str)) {
+            let names: Vec<String> = images.iter().map(ImageRef::familiar).collect();
+            let error = Error::usage(format!("no `FROM` names `{}`", only.familiar()));
+            return Err(match nearest(&only.familiar(), names.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => error.hint(format!("the Dockerfile starts from {}", names.join(", "))),
             });
@@ -269,7 +274,7 @@ mod tests {
         assert_eq!(pins.iter().count(), 2);
         assert_eq!(pins.update(&used, None, &resolved).unwrap().len(), 1, "only node moved this time");
         let error = pins.update(&used, Some(&image("node:22")), &resolved).unwrap_err();
-        assert_eq!(error.hint_text(), Some("did you mean `docker.io/library/node:24`?"));
+        assert_eq!(error.hint_text(), Some("did you mean `node:24`?"));
         assert!(pins.update(&BTreeSet::from([image("gone")]), None, &resolved).is_err());
     }
 

@@ -22,7 +22,7 @@ impl Written {
         let Some(place) = self.repository.as_ref().or(prefix) else { return Ok(None) };
         if place.digest().is_some() {
             return Err(Error::usage(format!("[stats] repository `{place}` has a digest"))
-                .hint("name a repository, with a tag where it is not to be `xtask-history`"));
+                .hint("name a repository, with a tag if it should not be `xtask-history`"));
         }
         let tag = match place.tag() {
             Some(tag) => tag.clone(),

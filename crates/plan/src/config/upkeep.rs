@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use monoship_core::error::{Error, Result};
+use monoship_core::error::{Carried, Error, Result};
 
 /// A length of time as people write it: `30d`, `2weeks`, `12h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -21,8 +21,8 @@ pub struct Size(pub u64);
 impl FromStr for Age {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        humantime::parse_duration(text).map(Self).map_err(|e| {
-            Error::usage(format!("`{text}` is not a length of time: {e}")).hint("write a number with a unit, such as 30d or 12h")
+        humantime::parse_duration(text).map(Self).map_err(|_| {
+            Error::usage(format!("`{text}` is not a length of time")).hint("write a number with a unit, such as 30d or 12h")
         })
     }
 }
@@ -48,16 +48,16 @@ impl FromStr for Size {
 }
 
 impl TryFrom<String> for Age {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
+    type Error = Carried;
+    fn try_from(text: String) -> Result<Self, Carried> {
+        Ok(text.parse::<Self>()?)
     }
 }
 
 impl TryFrom<String> for Size {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
+    type Error = Carried;
+    fn try_from(text: String) -> Result<Self, Carried> {
+        Ok(text.parse::<Self>()?)
     }
 }
 

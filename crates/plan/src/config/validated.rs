@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::config::fleet;
 use crate::config::gates::Gates;
 use crate::config::given::Given;
 use crate::config::notify::Notify;
-use crate::config::upkeep::{Leftover, Upkeep};
+use crate::config::upkeep::{Leftover, Size, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, Switch, Written};
 use crate::templates::TagTemplates;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
 use monoship_docker::engine::{StandIns, Suite};
+use monoship_fleet::Node;
 
 /// The sparse-checkout patterns of the reference workflow, and of `cargo xtask` itself.
 pub const DEFAULT_PATTERNS: [&str; 13] = [
@@ -61,8 +63,12 @@ pub struct Config {
     pub stand_ins: StandIns,
     /// A builder that buildx knows by this name.
     pub builder: Option<String>,
+    /// The builders that builds are divided among; empty where there is one.
+    pub fleet: Vec<Node>,
     /// How many services build at once; `None` takes it from the cores.
     pub jobs: Option<NonZeroUsize>,
+    /// How much memory there is for builds; `None` takes it from the engine.
+    pub memory: Option<Size>,
     /// Bounds on builds and images.
     pub gates: Gates,
     /// Who is told of what happened.
@@ -76,6 +82,9 @@ pub struct Config {
 pub struct Images {
     /// `registry/namespace`, where images are pushed; `None` where neither the file nor the git remote says it.
     pub prefix: Option<ImageRef>,
+    /// What tells this repository's images from another's where there is no prefix; the caller fills in the name of the root's package
+    /// where the file says nothing.
+    pub local: Option<String>,
     /// The Dockerfile, relative to the repository's root.
     pub dockerfile: String,
     /// The platforms to build; empty means the engine's own.
@@ -94,7 +103,8 @@ impl Images {
     /// # Errors
     /// When prefix and name together are no image's name.
     pub fn image(&self, service: &ServiceName) -> Result<ImageRef> {
-        let prefix = self.prefix.as_ref().map_or_else(|| "local".to_owned(), ToString::to_string);
+        let local = || self.local.as_ref().map_or_else(|| "local".to_owned(), |name| format!("local/{name}"));
+        let prefix = self.prefix.as_ref().map_or_else(local, ToString::to_string);
         format!("{prefix}/{service}").parse()
     }
 }
@@ -118,6 +128,8 @@ pub struct ServiceConfig {
     pub given: Given,
     /// Patterns of files outside its packages that are its sources too, relative to the repository's root.
     pub include: Vec<String>,
+    /// The memory that a build of it takes at its height, where it is said.
+    pub memory: Option<Size>,
 }
 
 /// A Dockerfile that one service has for itself. Paths are relative to the repository's root.
@@ -254,6 +266,12 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
         Some(repository) => Some(repository),
         None => prefix.as_ref().and_then(|prefix| default_cache_repository(prefix, repository_name.as_deref())),
     };
+    if let Some(name) = &written.images.local
+        && format!("local/{name}/service").parse::<ImageRef>().is_err()
+    {
+        return Err(Error::usage(format!("[images] local = \"{name}\" is not allowed in an image name"))
+            .hint("lower-case letters, digits, and `.`, `_`, `-` between them: `local = \"shop\"`"));
+    }
     let history = written.stats.validate(prefix.as_ref())?;
     let base_target = written.base.target.unwrap_or_else(|| "base".to_owned());
     target_name(&base_target)?;
@@ -263,12 +281,21 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
     for name in services.iter().flat_map(|s| s.build_args.keys()).chain(build_args.keys()) {
         argument_name(name)?;
     }
+    if written.builders.builder.is_some() && !written.builders.fleet.is_empty() {
+        return Err(Error::usage("[builders] builder names one builder, and `fleet` several").hint("leave `builder` out"));
+    }
+    if written.builders.memory.is_some() && !written.builders.fleet.is_empty() {
+        return Err(Error::usage("[builders] memory is one machine's, and `fleet` has several")
+            .hint("leave `memory` out, and say with `builds` how many each takes at once"));
+    }
+    let fleet = fleet::validate(written.builders.fleet)?;
     let signing = signing(&written.release)?;
     let tags = written.release.tags.map_or_else(|| TagTemplates::parse(&DEFAULT_TAGS), |tags| TagTemplates::parse(&tags))?;
     Ok(Config {
         file: PathBuf::new(),
         images: Images {
             prefix,
+            local: written.images.local,
             dockerfile: written.images.dockerfile.unwrap_or_else(|| "Dockerfile.monorepo-optimized".to_owned()),
             platforms: written.images.platforms.unwrap_or_default(),
             build_args,
@@ -306,7 +333,9 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
         suite: written.builders.suite.unwrap_or(Suite::Testing),
         stand_ins: written.builders.stand_ins.unwrap_or_default(),
         builder: written.builders.builder,
+        fleet,
         jobs: written.builders.jobs,
+        memory: written.builders.memory,
         gates: written.gates.validate()?,
         notify: written.notify.validate()?,
         history,
@@ -329,7 +358,7 @@ fn signing(release: &written::Release) -> Result<Signing> {
             let service = private.contains("://") && !private.starts_with("env://");
             let public = public.clone().or_else(|| service.then(|| private.clone()));
             return public.map(|public| Signing::Key { private: private.clone(), public }).ok_or_else(|| {
-                Error::usage("[release] sign names a key, and nothing says how to check it")
+                Error::usage("[release] sign names a key, but not how to check it")
                     .hint("set `public-key` to the file with the public key")
             });
         }
@@ -347,22 +376,29 @@ fn image_prefix(images: &written::Images, remote: Option<(String, String)>) -> R
     let (remote_registry, remote_namespace) = remote.unzip();
     let registry = images.registry.clone().or(remote_registry);
     let namespace = images.namespace.clone().or(remote_namespace);
+    if let Some((scheme, host)) = registry.as_ref().and_then(|registry| registry.split_once("://")) {
+        let host = host.trim_end_matches('/');
+        return Err(Error::usage(format!("[images] registry = \"{scheme}://{host}\" is a URL, not a host"))
+            .hint(format!("leave `{scheme}://` out: `registry = \"{host}\"`")));
+    }
     let (registry, namespace) = match (registry, namespace) {
         (Some(registry), Some(namespace)) => (registry, namespace),
         (None, None) => return Ok(None),
         (Some(_), None) => {
-            let error = Error::usage("[images] registry says where images go, and nothing says under which `namespace`");
+            let error = Error::usage("[images] `registry` is set, but `namespace` is not");
             return Err(error.hint("add `namespace = \"org/repo\"`"));
         }
         (None, Some(_)) => {
-            let error = Error::usage("[images] namespace is a path in a registry, and nothing says in which");
+            let error = Error::usage("[images] `namespace` is set, but `registry` is not");
             return Err(error.hint("add `registry = \"ghcr.io\"`"));
         }
     };
-    if let Some((scheme, host)) = registry.split_once("://") {
-        let host = host.trim_end_matches('/');
-        return Err(Error::usage(format!("[images] registry = \"{registry}\" is an address, and a host is wanted"))
-            .hint(format!("leave `{scheme}://` out: `registry = \"{host}\"`")));
+    let lower = namespace.to_ascii_lowercase();
+    if lower != namespace {
+        return Err(Error::usage(format!(
+            "[images] namespace `{namespace}` has capital letters, which an image name must not have"
+        ))
+        .hint(format!("write `namespace = \"{lower}\"`")));
     }
     let prefix: ImageRef = format!("{registry}/{namespace}").parse()?;
     if prefix.registry() != registry || prefix.tag().is_some() || prefix.digest().is_some() {
@@ -389,7 +425,8 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
     for mut service in written {
         let given = service.take_given().validate()?;
         if !seen.insert(service.name.clone()) {
-            return Err(Error::usage(format!("service `{}` is configured twice", service.name)));
+            return Err(Error::usage(format!("service `{}` is configured twice", service.name))
+                .hint("merge the two, or rename one of them"));
         }
         let own = Own::of(service.dockerfile.as_deref(), service.context.as_deref(), service.target.as_deref())
             .map_err(|error| Error::usage(format!("service `{}`", service.name)).source(error))?;
@@ -406,6 +443,7 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
             build_args: service.build_args,
             given,
             include,
+            memory: service.memory,
             name: service.name,
         });
     }
@@ -445,5 +483,5 @@ fn argument_name(name: &str) -> Result<()> {
     {
         return Ok(());
     }
-    Err(Error::usage(format!("`{name}` is not a build argument's name")))
+    Err(Error::usage(format!("`{name}` is not a valid build argument name")))
 }

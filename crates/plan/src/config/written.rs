@@ -85,6 +85,7 @@ with_given! {
     pub struct Images {
         pub registry: Option<String>,
         pub namespace: Option<String>,
+        pub local: Option<String>,
         pub dockerfile: Option<String>,
         pub platforms: Option<Vec<Platform>>,
         pub build_args: Option<BTreeMap<String, String>>,
@@ -114,6 +115,7 @@ with_given! {
         pub build_args: BTreeMap<String, String>,
         #[serde(default)]
         pub include: Vec<String>,
+        pub memory: Option<Size>,
     }
 }
 
@@ -278,5 +280,7 @@ pub struct Builders {
     pub suite: Option<Suite>,
     pub stand_ins: Option<StandIns>,
     pub builder: Option<String>,
+    pub fleet: Vec<super::fleet::Written>,
     pub jobs: Option<std::num::NonZeroUsize>,
+    pub memory: Option<Size>,
 }

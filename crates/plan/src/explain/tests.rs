@@ -91,6 +91,19 @@ fn each_kind_of_change_reads_as_a_person_would_say_it() {
     assert_eq!(said(|i| drop(i.arguments.insert("NEW".into(), "h".into()))), ["build argument NEW added"]);
     assert_eq!(said(|i| i.platforms.extend("linux/arm64".parse())), ["platform linux/arm64 added"]);
     assert_eq!(said(|i| drop(i.settings.insert("compression".into(), "gzip".into()))), ["setting compression changed"]);
+    let put = |i: &mut Inputs, output: &str| drop(i.settings.insert("output".into(), output.into()));
+    assert_eq!(
+        said(|i| i.settings.extend([("output".into(), "type=oci".into())])),
+        ["put to type=oci, and the last build to nowhere"]
+    );
+    assert_eq!(
+        said(|i| {
+            put(i, "registry zstd");
+            i.target = "web".into();
+        }),
+        ["target api → web"],
+        "where it is put says nothing beside what is in it"
+    );
     assert_eq!(said(|i| i.target = "web".into()), ["target api → web"]);
     assert_eq!(said(|i| i.syntax = Some("docker/dockerfile:1".into())), ["Dockerfile syntax none → docker/dockerfile:1"]);
     assert_eq!(said(|i| i.main = Some(part(Kind::Files, &[("a", "1")]))), ["file a added"]);

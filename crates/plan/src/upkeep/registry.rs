@@ -144,10 +144,17 @@ impl Repository {
         self.unfinished.contains(digest) || (!known.owner.is_empty() && node.mark.as_deref() == Some(known.owner.as_str()))
     }
 
-    /// True of an image that notes of a release name, or may name where they cannot be read.
+    /// True of an image that notes of a release name, itself or a part of it (one platform's), or may name where they cannot be read.
     fn may_be_named(&self, digest: &Digest, known: &Known<'_>) -> bool {
-        let named = || known.named.as_ref().is_none_or(|named| named.contains(digest));
-        matches!(self.holds, Holds::Images(_)) && named()
+        let Some(named) = &known.named else { return matches!(self.holds, Holds::Images(_)) };
+        let mut found = false;
+        if matches!(self.holds, Holds::Images(_)) && !named.is_empty() {
+            self.walk(digest, &mut |part| {
+                found |= named.contains(part);
+                !found
+            });
+        }
+        found
     }
 
     /// How many images or caches carry no mark of this repository, so that nothing of them may go.
@@ -310,9 +317,12 @@ fn image_tag(tag: &Tag, known: &Known<'_>) -> Fate {
     if tag.is_content() || tag.is_of_commit() {
         return Fate::Spare(None);
     }
+    let is_branch = |branches: &BTreeSet<String>| branches.iter().any(|branch| tag.is_of_branch(branch));
     if let Some(number) = tag.pull() {
+        // A branch may be called so.
+        let other = known.branches.as_ref().is_some_and(is_branch);
         return match &known.pulls {
-            Some(open) if !open.contains(&number) && known.drops(Leftover::ClosedPulls) => {
+            Some(open) if !open.contains(&number) && !other && known.drops(Leftover::ClosedPulls) => {
                 Fate::Drop(format!("pull request {number} is closed"))
             }
             _ => Fate::Keep,
@@ -322,7 +332,7 @@ fn image_tag(tag: &Tag, known: &Known<'_>) -> Fate {
         return Fate::Drop(why);
     }
     let is_release = known.tag_rules.own(tag) || known.release_tags.can_make(tag);
-    let exists = known.branches.as_ref().is_none_or(|branches| branches.iter().any(|branch| tag.is_of_branch(branch)));
+    let exists = known.branches.as_ref().is_none_or(is_branch);
     let was_branch = known.former_branches.contains(tag);
     if !is_release && !exists && was_branch && known.drops(Leftover::GoneBranches) {
         return Fate::Drop(format!("branch {tag} is gone"));

@@ -28,7 +28,11 @@ impl Ends {
         }
         let plain = text.replace("\r\n", "\n");
         if let Some(at) = plain.find('\r') {
-            return Err(Refusal { line: line_number(&plain, at), reason: "a carriage return within a line".to_owned() });
+            return Err(Refusal {
+                line: line_number(&plain, at),
+                reason: "a carriage return within a line".to_owned(),
+                broken: false,
+            });
         }
         let feeds = memchr::memchr_iter(b'\n', plain.as_bytes()).count();
         let ends = if text.len() - plain.len() == feeds { Self::ReturnFeed } else { Self::Feed };
@@ -49,7 +53,7 @@ impl Ends {
 /// # Errors
 /// More than two documents that hold anything, or one that begins beside its mark.
 pub(super) fn main(text: &str) -> Result<Span, Refusal> {
-    let refuse = |at, reason: &str| Err(Refusal { line: line_number(text, at), reason: reason.to_owned() });
+    let refuse = |at, reason: &str| Err(Refusal { line: line_number(text, at), reason: reason.to_owned(), broken: false });
     let mut documents: Vec<Span> = Vec::new();
     let mut start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     for mark in marks(text, start) {

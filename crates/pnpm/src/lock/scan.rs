@@ -27,7 +27,7 @@ pub(super) fn line_number(text: &str, at: usize) -> usize {
 }
 
 fn refuse<T>(text: &str, at: usize, reason: &str) -> Result<T, Refusal> {
-    Err(Refusal { line: line_number(text, at), reason: reason.to_owned() })
+    Err(Refusal { line: line_number(text, at), reason: reason.to_owned(), broken: false })
 }
 
 /// A lock's text by lines, each looked at once: what it takes to walk over those that are too deep to matter.
@@ -110,6 +110,17 @@ impl<'a> Lines<'a> {
             all.push(entry);
         }
         Ok(all)
+    }
+}
+
+impl Lines<'_> {
+    /// Of `lines`, those below the key that is written so, `indent` spaces in, by number.
+    pub(super) fn below(&self, lines: Range<usize>, indent: u8, key: &str) -> Option<Range<usize>> {
+        let is_key =
+            |line: &usize| self.depths[*line] == indent && self.text[self.starts[*line]..self.starts[*line + 1]].trim() == key;
+        let first = lines.clone().find(is_key)? + 1;
+        let last = (first..lines.end).find(|line| self.depths[*line] <= indent).unwrap_or(lines.end);
+        Some(first..last)
     }
 }
 

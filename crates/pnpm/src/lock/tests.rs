@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::read::without_suffix;
 use super::*;
-use crate::yaml::{self, Yaml};
+use monoship_workspace::yaml::{self, Yaml};
 
 /// Two documents, every section, every kind of reference, a key too long for one line, a text block.
 fn sample() -> String {
@@ -14,6 +14,11 @@ fn sample() -> String {
 
 fn scan(text: &str) -> Lock {
     Lock::scan(text.to_owned()).unwrap()
+}
+
+/// The cut of the lock that all packages share.
+fn text_of(lock: &Lock, cut: &Cut) -> String {
+    lock.cut(".", cut).unwrap()
 }
 
 fn everything(lock: &Lock) -> Cut {
@@ -57,7 +62,7 @@ fn scanned(lock: &Lock) -> BTreeMap<String, Vec<(String, String)>> {
         }
         Target::Link(dir) => format!("link:{}{dir}", "../".repeat(from.split('/').filter(|part| *part != ".").count())),
         Target::Outside(path) => format!("link:{path}"),
-        Target::Missing(key) => key.strip_prefix(&format!("{alias}@")).unwrap_or(key).to_owned(),
+        Target::Missing(Missing { key, .. }) => key.strip_prefix(&format!("{alias}@")).unwrap_or(key).to_owned(),
     };
     let mut all = BTreeMap::new();
     for importer in (0..).take(lock.importer_count()) {
@@ -82,7 +87,7 @@ fn the_scanner_reads_what_a_yaml_parser_reads() {
 fn a_cut_that_keeps_everything_is_the_file_byte_for_byte() {
     let text = sample();
     let lock = scan(&text);
-    assert_eq!(lock.cut(&everything(&lock)), text);
+    assert_eq!(text_of(&lock, &everything(&lock)), text);
 }
 
 #[test]
@@ -93,31 +98,30 @@ fn a_cut_is_what_filtering_the_parsed_file_gives() {
     for left_out in (0..).take(lock.snapshot_count()) {
         let mut cut = everything(&lock);
         cut.snapshots[left_out as usize] = false;
-        let cut = scan(&lock.cut(&cut));
+        let cut = scan(&text_of(&lock, &cut));
         let mut expected = oracle(&text);
         expected.remove(lock.snapshot_key(left_out));
         assert_eq!(scanned(&cut), expected);
-        assert_eq!(lock.cut(&everything(&lock)).len(), text.len());
+        assert_eq!(text_of(&lock, &everything(&lock)).len(), text.len());
     }
     for importer in (0..).take(lock.importer_count()) {
         let mut cut = everything(&lock);
         cut.importers.insert(importer, None);
-        let bare = lock.cut(&cut);
+        let bare = text_of(&lock, &cut);
         let key = format!("importer {}", lock.importer_dir(importer));
         assert_eq!(scanned(&scan(&bare))[&key], []);
         cut.importers.remove(&importer);
-        assert!(!oracle(&lock.cut(&cut)).contains_key(&key));
+        assert!(!oracle(&text_of(&lock, &cut)).contains_key(&key));
     }
 }
 
 #[test]
 fn a_section_of_which_nothing_is_kept_goes_with_its_key() {
     let lock = scan(&sample());
-    let text = lock.cut(&Cut {
-        importers: BTreeMap::from([(0, None)]),
-        snapshots: vec![false; lock.snapshot_count()],
-        ..Cut::default()
-    });
+    let text = text_of(
+        &lock,
+        &Cut { importers: BTreeMap::from([(0, None)]), snapshots: vec![false; lock.snapshot_count()], ..Cut::default() },
+    );
     let tree = yaml::parse(&text).unwrap().pop().unwrap();
     let keys: Vec<&str> = tree.entries().iter().map(|(key, _)| key.as_str()).collect();
     let expected = [
@@ -138,7 +142,9 @@ fn what_the_scanner_does_not_know_is_refused_with_its_line() {
                 packages:\n\n  a@1.0.0:\n    resolution: {}\n\nsnapshots:\n\n  a@1.0.0: {}\n";
     scan(base);
     for (from, to, line, reason) in [
-        ("'9.0'", "'6.0'", 1, "lockfileVersion `6.0`"),
+        ("'9.0'", "'10.0'", 1, "lockfileVersion `10.0`, of a pnpm that is not known here"),
+        ("'9.0'", "5.4", 1, "lockfileVersion `5.4`, of pnpm 7 or older"),
+        ("'9.0'", "'6.0'", 16, "a key of a newer format"),
         ("importers:", "novelty:", 3, "unknown key `novelty`"),
         ("    dependencies:", "    newDependencies:", 6, "unknown key `newDependencies` in an importer"),
         ("        specifier:", "        spec:", 8, "unknown key `spec` in a dependency"),
@@ -155,6 +161,178 @@ fn what_the_scanner_does_not_know_is_refused_with_its_line() {
         let refusal = Lock::scan(base.replacen(from, to, 1)).unwrap_err();
         assert_eq!((refusal.line, refusal.reason.as_str()), (line, reason), "{to}");
     }
+}
+
+#[test]
+fn a_lock_that_was_cut_off_is_broken_wherever_it_shows() {
+    let text = sample();
+    let whole = scan(&text);
+    let lacks = |lock: &Lock| {
+        let named = (0..).take(lock.importer_count()).flat_map(|at| lock.dependencies(at)).map(|(_, one)| &one.target);
+        let further = (0..).take(lock.snapshot_count()).flat_map(|at| lock.targets(at)).map(|(_, target)| target);
+        named.chain(further).filter(|target| matches!(target, Target::Missing(_))).count()
+    };
+    // It has one of its own.
+    let own = lacks(&whole);
+    let last = text.rfind("\n  ").unwrap();
+    for end in (0..last).filter(|end| text.is_char_boundary(*end)).step_by(5) {
+        match Lock::scan(text[..end].to_owned()) {
+            // Importers are missing, which who asks for a package finds.
+            Ok(lock) => assert!(lacks(&lock) > own || lock.importer_count() < whole.importer_count(), "{end}: {}", &text[..end]),
+            Err(refusal) => assert!(refusal.broken || refusal.reason == "a line without a key", "{end}: {refusal:?}"),
+        }
+    }
+    for (end, reason) in [("    resolution: {integrity: sha", "it ends within a line"), ("  'a@1", "it ends within a line")] {
+        let refusal = Lock::scan(format!("lockfileVersion: '9.0'\n\npackages:\n\n  a@1.0.0:\n{end}")).unwrap_err();
+        assert_eq!((refusal.line, refusal.reason.as_str(), refusal.broken), (6, reason, true));
+    }
+}
+
+/// What pnpm 8 writes: keys with a slash, of a registry or not, peers, a folder, an alias, a text that looks like a field.
+const SIX: &str = "lockfileVersion: '6.0'
+
+settings:
+  autoInstallPeers: true
+
+importers:
+
+  .: {}
+
+  apps/a:
+    dependencies:
+      '@s/x':
+        specifier: ^1.0.0
+        version: 1.0.0(p@2.0.0)
+      git:
+        specifier: github:o/r
+        version: github.com/o/r/abc
+      lib:
+        specifier: workspace:*
+        version: link:../../packages/lib
+      local:
+        specifier: file:../../vendor/local
+        version: file:vendor/local(p@2.0.0)
+      other:
+        specifier: npm:p@2.0.0
+        version: /p@2.0.0
+    devDependencies:
+      d:
+        specifier: 1.0.0
+        version: 1.0.0
+
+packages:
+
+  /@s/x@1.0.0(p@2.0.0):
+    resolution: {integrity: sha512-x}
+    deprecated: |-
+      dependencies:
+        none of these
+    peerDependencies:
+      p: ^2.0.0
+    dependencies:
+      p: 2.0.0
+    dev: false
+
+  /d@1.0.0:
+    resolution: {integrity: sha512-d}
+    optionalDependencies:
+      q: /p@2.0.0
+    dev: true
+
+  /p@2.0.0:
+    resolution: {integrity: sha512-p}
+
+  file:vendor/local(p@2.0.0):
+    resolution: {directory: vendor/local, type: directory}
+    id: file:vendor/local
+    name: local
+    dependencies:
+      p: 2.0.0
+    dev: false
+
+  github.com/o/r/abc:
+    resolution: {tarball: https://codeload.github.com/o/r/tar.gz/abc}
+    name: git
+    version: 1.0.0
+    dev: false
+";
+
+#[test]
+fn a_lock_of_pnpm_8_is_read_and_cut() {
+    let lock = scan(SIX);
+    assert_eq!(text_of(&lock, &everything(&lock)), SIX);
+    let of = |name: &str| {
+        let importer = lock.importer("apps/a").unwrap();
+        let (_, found) = lock.dependencies(importer).find(|(_, one)| one.alias == name).unwrap();
+        match &found.target {
+            Target::Snapshot(at) => lock.snapshot_key(*at).to_owned(),
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(of("@s/x"), "@s/x@1.0.0(p@2.0.0)");
+    assert_eq!((of("git"), of("other")), ("github.com/o/r/abc".to_owned(), "p@2.0.0".to_owned()));
+    assert_eq!(of("lib"), r#"Link("packages/lib")"#);
+    assert_eq!(of("local"), "file:vendor/local(p@2.0.0)");
+    let at = |key: &str| (0..).take(lock.snapshot_count()).find(|at| lock.snapshot_key(*at) == key).unwrap();
+    assert_eq!(lock.local(at("file:vendor/local(p@2.0.0)")), Some(&Local::Folder("vendor/local".to_owned())));
+    let leads = |key: &str| lock.targets(at(key)).map(|(alias, _)| alias.to_owned()).collect::<Vec<_>>();
+    assert_eq!((leads("@s/x@1.0.0(p@2.0.0)"), leads("d@1.0.0")), (vec!["p".to_owned()], vec!["q".to_owned()]));
+    let mut cut = everything(&lock);
+    cut.snapshots[at("d@1.0.0") as usize] = false;
+    cut.importers.insert(lock.importer("apps/a").unwrap(), Some(KeepFields::Production));
+    let expected = SIX.replace("    devDependencies:\n      d:\n        specifier: 1.0.0\n        version: 1.0.0\n", "").replace(
+        "  /d@1.0.0:\n    resolution: {integrity: sha512-d}\n    optionalDependencies:\n      q: /p@2.0.0\n    dev: true\n\n",
+        "",
+    );
+    assert_eq!(text_of(&lock, &cut), expected);
+}
+
+#[test]
+fn locks_of_packages_that_have_one_each_are_cut_one_by_one() {
+    let nine = |version: &str, link: &str| {
+        format!(
+            "lockfileVersion: '9.0'\n\noverrides:\n  a: {version}\n\nimporters:\n\n  .:\n    dependencies:\n{link}      a:\n        specifier: {version}\n        \
+             version: {version}\n    devDependencies:\n      b:\n        specifier: 1.0.0\n        version: 1.0.0\n\npackages:\n\n  a@{version}:\n    \
+             resolution: {{integrity: sha512-a}}\n\n  b@1.0.0:\n    resolution: {{integrity: sha512-b}}\n\nsnapshots:\n\n  a@{version}: {{}}\n\n  b@1.0.0: {{}}\n"
+        )
+    };
+    let link = "      lib:\n        specifier: workspace:*\n        version: link:../../packages/lib\n";
+    // pnpm 8 writes the one importer's fields at the top.
+    let six = "lockfileVersion: '6.0'\n\ndependencies:\n  a:\n    specifier: 3.0.0\n    version: 3.0.0\n\ndevDependencies:\n  b:\n    specifier: 1.0.0\n    \
+               version: 1.0.0\n\npackages:\n\n  /a@3.0.0:\n    resolution: {integrity: sha512-a}\n    dev: false\n\n  /b@1.0.0:\n    resolution: {integrity: sha512-b}\n    dev: true\n";
+    let files = [("apps/web", nine("1.0.0", link)), ("packages/lib", nine("2.0.0", "")), ("packages/old", six.to_owned())];
+    let lock = Lock::scan_each(files.iter().map(|(dir, text)| ((*dir).to_owned(), text.clone())).collect()).unwrap();
+    assert!(lock.is_split());
+    let all = everything(&lock);
+    for (dir, text) in &files {
+        assert_eq!(lock.cut(dir, &all).as_deref(), Some(text.as_str()), "{dir}");
+    }
+    assert_eq!(lock.cut("packages/none", &all), None);
+    let web = lock.importer("apps/web").unwrap();
+    let targets: Vec<String> = lock.dependencies(web).map(|(_, one)| format!("{:?}", one.target)).collect();
+    assert_eq!(targets, [r#"Link("packages/lib")"#, "Snapshot(0)", "Snapshot(1)"]);
+    let own = lock.importer("packages/lib").unwrap();
+    assert!(
+        lock.dependencies(own).all(|(_, one)| matches!(one.target, Target::Snapshot(2 | 3))),
+        "each file has its own entries"
+    );
+    let mut cut = all;
+    for importer in (0..).take(lock.importer_count()) {
+        cut.importers.insert(importer, Some(KeepFields::Production));
+    }
+    for at in (0..).take(lock.snapshot_count()) {
+        cut.snapshots[at as usize] = !lock.snapshot_key(at).starts_with("b@");
+    }
+    for dir in ["apps/web", "packages/lib", "packages/old"] {
+        let text = lock.cut(dir, &cut).unwrap();
+        assert!(!text.contains("b@1.0.0") && !text.contains("devDependencies") && text.contains("\n  a:"), "{text}");
+    }
+    let names: Vec<_> = (0..).take(lock.snapshot_count()).map(|at| lock.snapshot_entry(at).0).collect();
+    assert_eq!(&*names[0], "a@1.0.0 of apps/web");
+    // A refusal has the line of its own file.
+    let bad = vec![("a".to_owned(), nine("1.0.0", "")), ("b".to_owned(), nine("1.0.0", "").replace("importers:", "novelty:"))];
+    let (dir, refusal) = Lock::scan_each(bad).unwrap_err();
+    assert_eq!((dir.as_str(), refusal.line, refusal.reason.as_str()), ("b", 6, "unknown key `novelty`"));
 }
 
 #[test]
@@ -179,15 +357,15 @@ fn a_lock_beside_other_documents_is_cut_and_these_are_kept_byte_for_byte() {
         for ends in ["\n", "\r\n"] {
             let file = |main: &str| format!("{before}{main}{behind}").replace('\n', ends);
             let lock = scan(&file(main));
-            assert_eq!(lock.cut(&everything(&lock)), file(main), "{name} {ends:?}");
+            assert_eq!(text_of(&lock, &everything(&lock)), file(main), "{name} {ends:?}");
             let mut cut = everything(&lock);
             cut.importers.remove(&lock.importer("apps/a").unwrap());
-            assert_eq!(lock.cut(&cut), file(&main.replace("  apps/a: {}\n\n", "")), "{name} {ends:?}");
+            assert_eq!(text_of(&lock, &cut), file(&main.replace("  apps/a: {}\n\n", "")), "{name} {ends:?}");
         }
     }
     // A few lines with a carriage return are no other content; what is handed on is then one.
     let mixed = scan(&main.replacen('\n', "\r\n", 2));
-    assert_eq!(mixed.cut(&everything(&mixed)), main);
+    assert_eq!(text_of(&mixed, &everything(&mixed)), main);
     let (feeds, returns) = (scan(main), scan(&main.replace('\n', "\r\n")));
     assert_ne!(feeds.cut_settings(&everything(&feeds)), returns.cut_settings(&everything(&returns)), "other bytes hash alike");
 }

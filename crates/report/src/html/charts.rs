@@ -1,17 +1,24 @@
 //! The page's charts and tables over the history: run times, hit rates, where time went, tiers, layers. Pure.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::super::plain::step_text;
+use super::super::step;
 use super::{ImageLayers, Page, escaped, joined, ms, percent, timeline};
 use crate::record::Outcome;
 use crate::record::history::PastRun;
-use crate::record::stats::{ServiceStats, Stats, StepStats, TierStats};
+use crate::record::stats::{KindStats, ServiceStats, Stats, StepStats, TierStats};
 use monoship_core::text;
 use monoship_docker::rawjson::PhaseKind;
 
 /// How many of the newest runs the trend shows; more would be thinner than a pixel on a phone.
 const TREND_RUNS: usize = 120;
+
+/// How many of the newest releases are compared.
+const RELEASES: usize = 6;
+
+/// Layers that store fewer bytes are not compared: a folder, a link.
+const SHOWN_LAYER: u64 = 1_000;
 
 /// The chart's drawing area in its own units.
 const WIDTH: f64 = 960.0;
@@ -39,6 +46,8 @@ pub(super) fn all(page: &Page<'_>) -> String {
         ("Run times", trend(page.history, stats)),
         ("Services", services(&stats.services)),
         ("Steps from a cache", hit_rates(&stats.services)),
+        ("Image sizes over releases", releases(page.history)),
+        ("Layer sizes over releases", released_layers(page.history)),
         ("Layer sizes", layers(page.layers)),
         ("Slowest steps", steps(&stats.steps)),
         ("Where builds spend time beside steps", spent(stats)),
@@ -47,13 +56,19 @@ pub(super) fn all(page: &Page<'_>) -> String {
     let mut html = String::new();
     for (title, content) in sections {
         if !content.is_empty() {
-            let _ = write!(html, "<h2>{title}</h2>\n<div class=\"card\">\n{content}</div>\n");
+            // What is wider than a phone scrolls by itself, and whoever has no mouse scrolls it too.
+            let scrolls = if content.contains("<table") {
+                format!(" tabindex=\"0\" role=\"region\" aria-label=\"{title}\"")
+            } else {
+                String::new()
+            };
+            let _ = write!(html, "<h2>{title}</h2>\n<div class=\"card\"{scrolls}>\n{content}</div>\n");
         }
     }
     html
 }
 
-/// A bar for each of the newest runs, and the median over all of them.
+/// A bar for each of the newest runs, and the medians by what they were for.
 fn trend(history: &[PastRun], stats: &Stats) -> String {
     let runs = &history[history.len().saturating_sub(TREND_RUNS)..];
     let Some(highest) = runs.iter().map(|run| run.took).max().filter(|highest| *highest > 0) else { return String::new() };
@@ -61,10 +76,9 @@ fn trend(history: &[PastRun], stats: &Stats) -> String {
     #[expect(clippy::cast_precision_loss, reason = "a position on a screen")]
     let (slot, of) = ((WIDTH - LEFT) / runs.len() as f64, |index: usize| index as f64);
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"the time of the last {} runs; the median is {}\">\n",
+        "<svg viewBox=\"0 0 {WIDTH} {}\" role=\"img\" aria-label=\"the time of the last {} runs\">\n",
         HEIGHT + 6.0,
         runs.len(),
-        ms(stats.total.median),
     );
     for share in [0, 1, 2] {
         let time = highest / 2 * share;
@@ -80,7 +94,7 @@ fn trend(history: &[PastRun], stats: &Stats) -> String {
         let (class, word) = match run.outcome {
             Outcome::Succeeded => ("ok", "succeeded"),
             Outcome::Failed => ("no", "failed"),
-            Outcome::Cancelled => ("no", "cancelled"),
+            Outcome::Cancelled => ("stopped", "cancelled"),
         };
         let _ = writeln!(
             svg,
@@ -94,22 +108,20 @@ fn trend(history: &[PastRun], stats: &Stats) -> String {
             &monoship_core::time::rfc3339::text(run.started)[..10],
         );
     }
-    if stats.total.count > 0 && stats.total.median <= highest {
-        let _ = writeln!(
-            svg,
-            "<line class=\"mid\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{0:.1}\" y2=\"{0:.1}\"/>",
-            y(stats.total.median)
-        );
-    }
     svg.push_str("</svg>\n");
-    let _ = writeln!(
-        svg,
-        "<p class=\"soft\">The last {} runs; the dashed line is the median of those that succeeded, {} (nine in ten: {}).</p>",
-        runs.len(),
-        ms(stats.total.median),
-        ms(stats.total.p90),
-    );
+    let outcomes = [("step", "succeeded"), ("failed", "failed"), ("stopped", "cancelled")];
+    let items = joined(outcomes.iter().map(|(class, text)| format!("<li><i class=\"{class}\"></i>{text}</li>")));
+    let _ = writeln!(svg, "<ul class=\"legend\">{items}</ul>");
+    svg.push_str(&kinds(&stats.kinds));
     svg
+}
+
+fn kinds(kinds: &[KindStats]) -> String {
+    let rows = kinds.iter().map(|KindStats { kind, took }| {
+        let trend = took.trend.map_or("–".to_owned(), |trend| format!("{:+.0} %", trend * 100.0));
+        vec![kind.clone(), took.count.to_string(), ms(took.median), ms(took.p90), trend]
+    });
+    table(&["runs that succeeded", "#ran", "#median", "#p90", "#trend"], rows)
 }
 
 /// A table; a column whose head begins with `#` holds numbers, one whose head begins with `~` may wrap.
@@ -128,7 +140,7 @@ fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     if rows.is_empty() {
         return rows;
     }
-    let heads = joined(heads.iter().map(|head| format!("<th{}>{}</th>", class(head), name(head))));
+    let heads = joined(heads.iter().map(|head| format!("<th scope=\"col\"{}>{}</th>", class(head), name(head))));
     format!("<table><thead><tr>{heads}</tr></thead><tbody>\n{rows}</tbody></table>\n")
 }
 
@@ -174,6 +186,68 @@ fn hit_rates(services: &[ServiceStats]) -> String {
     rates.map(|(name, rate)| bar(name, "hit", rate, &format!("{rate:.0} %"))).collect()
 }
 
+/// The newest releases that succeeded, oldest first, each once: its tag, and what `size` tells of it.
+fn newest_releases<K: Ord>(history: &[PastRun], sizes: impl Fn(&PastRun) -> BTreeMap<K, u64>) -> Vec<(&str, BTreeMap<K, u64>)> {
+    let mut releases: Vec<(&str, BTreeMap<K, u64>)> = Vec::new();
+    for run in history.iter().filter(|run| run.outcome == Outcome::Succeeded) {
+        let mut words = run.command.split(' ');
+        // Records of before name their release in the command alone.
+        let typed = (words.next() == Some("release")).then(|| words.find(|word| !word.starts_with('-'))).flatten();
+        let Some(tag) = run.release.as_deref().or(typed) else { continue };
+        // A rerun of a release tells what the first told.
+        releases.retain(|(known, _)| *known != tag);
+        releases.push((tag, sizes(run)));
+    }
+    releases.retain(|(_, sizes)| !sizes.is_empty());
+    releases.split_off(releases.len().saturating_sub(RELEASES))
+}
+
+/// Sizes from release to release, each with what it grew by.
+fn grown<K: Ord>(releases: &[(&str, BTreeMap<K, u64>)], key: &K) -> Vec<String> {
+    let mut before = None;
+    let cells = releases.iter().map(|(_, sizes)| {
+        let size = sizes.get(key).copied();
+        let grew = before.zip(size).filter(|(before, size)| before != size);
+        before = size.or(before);
+        let grew = grew.map(|(before, size)| match size.checked_sub(before) {
+            Some(more) => format!(" (+{})", text::bytes(more)),
+            None => format!(" (−{})", text::bytes(before - size)),
+        });
+        size.map_or("–".to_owned(), text::bytes) + &grew.unwrap_or_default()
+    });
+    cells.collect()
+}
+
+/// A table with a column for each release.
+fn by_release<K: Ord>(first: &[&str], releases: &[(&str, BTreeMap<K, u64>)], named: impl Fn(&K) -> Vec<String>) -> String {
+    let keys: BTreeSet<&K> = releases.iter().flat_map(|(_, sizes)| sizes.keys()).collect();
+    let rows: Vec<Vec<String>> =
+        keys.into_iter().map(|key| named(key).into_iter().chain(grown(releases, key)).collect()).collect();
+    let tags: Vec<String> = releases.iter().map(|(tag, _)| format!("#{}", escaped(tag))).collect();
+    let heads: Vec<&str> = first.iter().copied().chain(tags.iter().map(String::as_str)).collect();
+    table(&heads, rows.into_iter())
+}
+
+/// Each service's image in the newest releases.
+fn releases(history: &[PastRun]) -> String {
+    let sizes = |run: &PastRun| run.tasks.iter().filter_map(|task| Some((task.task.to_string(), task.size?))).collect();
+    by_release(&["service"], &newest_releases(history, sizes), |service| vec![service.clone()])
+}
+
+/// The layers of these images. A layer is recognised by its step.
+fn released_layers(history: &[PastRun]) -> String {
+    let sizes = |run: &PastRun| {
+        let mut sizes: BTreeMap<(String, String), u64> = BTreeMap::new();
+        for task in &run.tasks {
+            for (step, bytes) in task.layers.iter().filter(|(_, bytes)| *bytes >= SHOWN_LAYER) {
+                *sizes.entry((task.task.to_string(), step::text(step))).or_default() += bytes;
+            }
+        }
+        sizes
+    };
+    by_release(&["service", "~layer"], &newest_releases(history, sizes), |(service, step)| vec![service.clone(), step.clone()])
+}
+
 fn layers(images: &[ImageLayers]) -> String {
     let largest = images.iter().flat_map(|image| &image.layers).map(|layer| layer.1).max().unwrap_or(0);
     let mut html = String::new();
@@ -181,12 +255,12 @@ fn layers(images: &[ImageLayers]) -> String {
         let size = image.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.1));
         let _ = writeln!(
             html,
-            "<div class=\"task\"><b>{}</b><span class=\"soft\">{}</span></div>",
+            "<div class=\"task\"><h3>{}</h3><span class=\"soft\">{}</span></div>",
             escaped(&image.service),
             text::bytes(size)
         );
         for (instruction, bytes) in image.layers.iter().filter(|layer| layer.1 > 0) {
-            html.push_str(&bar(&step_text(instruction), "step", percent(*bytes, largest), &text::bytes(*bytes)));
+            html.push_str(&bar(&step::text(instruction), "step", percent(*bytes, largest), &text::bytes(*bytes)));
         }
     }
     html
@@ -195,7 +269,7 @@ fn layers(images: &[ImageLayers]) -> String {
 fn steps(steps: &[StepStats]) -> String {
     let rows = steps.iter().map(|step| {
         vec![
-            step_text(&step.name),
+            step::text(&step.name),
             step.task.clone(),
             step.ran.count.to_string(),
             ms(step.ran.median),

@@ -55,7 +55,7 @@ pub(super) fn run() -> RunRecord {
             vec![phase(PhaseKind::Export, 10_650, 900), phase(PhaseKind::Push, 10_900, 600)],
         ),
         task(service("web"), Status::Failed, 4_450, 1_600, web, vec![]),
-        task(service("worker"), Status::Skipped, 4_450, 0, vec![], vec![]),
+        task(service("worker"), Status::Unchanged, 4_450, 0, vec![], vec![]),
         task(Task::Publish, Status::Done, 11_600, 1_300, vec![], vec![]),
     ];
     run
@@ -88,11 +88,22 @@ fn the_pages_numbers_are_the_records() {
 }
 
 #[test]
-fn the_page_needs_nothing_from_outside_and_runs_no_script() {
+fn the_time_axis_has_round_times_in_line_with_the_bars() {
+    assert_eq!([0, 500, 20_000, 300_000, 7_200_000].map(round), ["0", "500ms", "20s", "5m", "2h"]);
+    let ticks = |whole| axis(whole).matches("class=\"tick\"").count();
+    assert!([1, 700, 34_000, 59_000, 61_000, 3_000_000].into_iter().all(|whole| (1..=7).contains(&ticks(whole))));
+    assert!(axis(40_000).contains("left:25.000%\">10s<") && axis(40_000).contains("left:0.000%\">0<"), "{}", axis(40_000));
+}
+
+#[test]
+fn the_page_needs_nothing_from_outside_and_runs_no_script_but_its_own() {
     let html = whole_page();
-    for outside in ["http://", "https://", "<script", "src=", "@import", "url("] {
+    for outside in ["http://", "https://", "src=", "@import", "url(", "fetch("] {
         assert!(!html.contains(outside), "{outside}");
     }
+    let own = html.split("<script>").nth(1).and_then(|rest| rest.split("</script>").next()).unwrap();
+    assert_eq!(html.matches("<script").count(), 1);
+    assert!(html.contains(&format!("script-src 'sha256-{}'", sha256_base64(own.as_bytes()))));
     assert!(
         html.contains("name=\"viewport\"") && html.contains("prefers-color-scheme: dark") && html.contains("default-src 'none'")
     );
@@ -106,9 +117,60 @@ fn nothing_from_outside_becomes_markup() {
 }
 
 #[test]
+fn image_sizes_are_compared_from_release_to_release() {
+    let read = |command: &str, at: u32, size: u64| {
+        let mut run = past_run(at);
+        run.command = command.to_owned();
+        run.tasks.truncate(1);
+        run.tasks[0].size = Some(size);
+        run
+    };
+    let history = [
+        read("release v1.0.0", 1, 80_000_000),
+        read("release --force v1.1.0", 2, 82_000_000),
+        read("build", 3, 99_000_000),
+        read("release v1.2.0", 4, 81_500_000),
+    ];
+    let stats = stats::summarise(&Read { runs: history.to_vec(), damaged: 0, newer: 0 });
+    let html = page(&Page { run: None, stats: &stats, history: &history, layers: &[] });
+    let rows: Vec<&str> = html.split("Image sizes over releases</h2>").nth(1).unwrap().lines().skip(2).take(2).collect();
+    assert!(rows[0].contains("v1.0.0") && rows[0].contains("v1.1.0") && rows[0].contains("v1.2.0"), "{rows:#?}");
+    for cell in ["80.0 MB<", "82.0 MB (+2.00 MB)", "81.5 MB (−500 kB)"] {
+        assert!(rows[1].contains(cell), "{cell}: {rows:#?}");
+    }
+    assert!(!rows[1].contains("99.0"), "{rows:#?}");
+}
+
+#[test]
+fn layers_are_compared_from_release_to_release_whoever_released() {
+    let read = |release: &str, at: u32, layers: &[(&str, u64)]| {
+        let mut run = past_run(at);
+        run.command = "ci".to_owned();
+        run.release = Some(release.to_owned());
+        run.tasks.truncate(1);
+        run.tasks[0].layers = layers.iter().map(|(step, bytes)| ((*step).to_owned(), *bytes)).collect();
+        run
+    };
+    let (base, app) = ("RUN /bin/sh -c apt-get install # buildkit", "COPY /production/app /app # buildkit");
+    let history = [
+        read("v1.0.0", 1, &[(base, 28_000_000), (app, 9_000_000), ("WORKDIR /app", 93)]),
+        read("v1.1.0", 2, &[(base, 28_000_000), (app, 9_500_000)]),
+    ];
+    let stats = stats::summarise(&Read { runs: history.to_vec(), damaged: 0, newer: 0 });
+    let html = page(&Page { run: None, stats: &stats, history: &history, layers: &[] });
+    let rows: Vec<&str> = html.split("Layer sizes over releases</h2>").nth(1).unwrap().lines().skip(2).take(4).collect();
+    assert!(rows[0].contains("v1.0.0") && rows[0].contains("v1.1.0"), "{rows:#?}");
+    assert!(rows[1].contains("COPY /production/app /app") && rows[1].contains("9.50 MB (+500 kB)"), "{rows:#?}");
+    assert!(rows[2].contains("apt-get install") && rows[2].matches("28.0 MB<").count() == 2, "{rows:#?}");
+    assert!(!rows[3].contains("WORKDIR"), "{rows:#?}");
+}
+
+#[test]
 fn every_tag_that_opens_closes() {
     let html = whole_page();
-    for tag in ["div", "span", "table", "tr", "td", "th", "ul", "li", "svg", "b", "h2", "p", "title", "body", "html"] {
+    for tag in
+        ["div", "span", "table", "tr", "td", "th", "ul", "li", "svg", "b", "h2", "h3", "p", "main", "title", "body", "html"]
+    {
         let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
         assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "{tag}");
     }

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::record::{RunRecord, TaskRecord};
-use monoship_core::event::{Stage, Task};
+use monoship_core::event::{Stage, Status, Task};
 use monoship_docker::rawjson::PhaseKind;
 
 /// Two stretches that are no further apart than this follow each other: BuildKit takes a few milliseconds between steps.
 const FOLLOWS_MS: u64 = 250;
+
+/// Two builds' records of one step begin this close to each other: each counts from its own first message. It took the same in both.
+const SAME_MS: u64 = 500;
 
 /// What a stretch of time was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub(super) enum What {
     Step,
     /// A step that failed.
     Failed,
+    /// A step that was stopped.
+    Stopped,
     /// Something else the builder did.
     Phase(PhaseKind),
     /// A task without steps of its own.
@@ -36,6 +41,8 @@ pub(super) struct Stretch {
     pub(super) took_ms: u64,
     /// True where the run waited for it.
     pub(super) is_critical: bool,
+    /// The other tasks that it was run for as well: a step that several builds need is run once.
+    pub(super) also: Vec<usize>,
 }
 
 impl Stretch {
@@ -44,14 +51,36 @@ impl Stretch {
     }
 }
 
-/// Every stretch of a run, by task and beginning, the critical ones marked.
+/// Every stretch of a run, by task and beginning, the critical ones marked, each once.
 pub(super) fn stretches(run: &RunRecord) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> =
         run.tasks.iter().enumerate().flat_map(|(index, task)| of_task(index, task, run.started)).collect();
     for index in critical(&stretches, run) {
         stretches[index].is_critical = true;
     }
-    stretches
+    each_once(stretches)
+}
+
+/// Puts together what is one step in the records of several builds: BuildKit tells each of them of it, with the same times.
+fn each_once(stretches: Vec<Stretch>) -> Vec<Stretch> {
+    let mut kept: Vec<Stretch> = Vec::with_capacity(stretches.len());
+    for stretch in stretches {
+        let is_it = |known: &&mut Stretch| {
+            matches!(stretch.what, What::Step | What::Failed | What::Stopped | What::Phase(PhaseKind::Pull))
+                && known.task != stretch.task
+                && (known.what, known.label.as_str()) == (stretch.what, stretch.label.as_str())
+                && known.from_ms.abs_diff(stretch.from_ms) <= SAME_MS
+                && known.took_ms == stretch.took_ms
+        };
+        match kept.iter_mut().find(is_it) {
+            Some(known) => {
+                known.is_critical |= stretch.is_critical;
+                known.also.push(stretch.task);
+            }
+            None => kept.push(stretch),
+        }
+    }
+    kept
 }
 
 fn of_task(index: usize, task: &TaskRecord, zero: SystemTime) -> Vec<Stretch> {
@@ -62,10 +91,15 @@ fn of_task(index: usize, task: &TaskRecord, zero: SystemTime) -> Vec<Stretch> {
         from_ms: millis_since(zero, started),
         took_ms,
         is_critical: false,
+        also: Vec::new(),
     };
     let ran = task.steps.iter().filter(|step| !step.cached);
     let steps = ran.filter_map(|step| {
-        let what = if step.error.is_some() { What::Failed } else { What::Step };
+        let what = match step.error {
+            Some(_) if task.status == Status::Cancelled => What::Stopped,
+            Some(_) => What::Failed,
+            None => What::Step,
+        };
         Some(stretch(what, &step.name, step.started?, step.took_ms))
     });
     let phases = task.phases.iter().filter(|phase| phase.took_ms > 0);
@@ -78,7 +112,7 @@ fn of_task(index: usize, task: &TaskRecord, zero: SystemTime) -> Vec<Stretch> {
     all
 }
 
-fn millis_since(zero: SystemTime, time: SystemTime) -> u64 {
+pub(super) fn millis_since(zero: SystemTime, time: SystemTime) -> u64 {
     time.duration_since(zero).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -171,6 +205,21 @@ mod tests {
             "publish",
         ];
         assert_eq!(critical, expected);
+    }
+
+    #[test]
+    fn a_step_that_two_builds_wait_for_is_one_stretch_and_what_was_stopped_has_not_failed() {
+        let mut run = run();
+        let (api, web) = (1, 2);
+        let step = run.tasks[api].steps[1].clone();
+        let shared = monoship_docker::rawjson::Step { name: "[base 2/2] RUN npm".to_owned(), ..step };
+        run.tasks[api].steps.push(shared.clone());
+        run.tasks[web].steps.push(shared);
+        run.tasks[web].status = Status::Cancelled;
+        let drawn = stretches(&run);
+        let npm: Vec<_> = drawn.iter().filter(|stretch| stretch.label.ends_with("npm")).collect();
+        assert_eq!(npm.iter().map(|stretch| (stretch.task, stretch.also.as_slice())).collect::<Vec<_>>(), [(api, &[web][..])]);
+        assert!(drawn.iter().any(|stretch| stretch.what == What::Stopped) && drawn.iter().all(|s| s.what != What::Failed));
     }
 
     #[test]

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use super::{Failure, ServiceRow, TierRow};
 use crate::record::TaskRecord;
 use crate::record::stats::TierStats;
+use crate::step;
+use crate::summary::nodes;
 use monoship_core::event::{Stage, Status, Task};
 use monoship_core::text;
 
 /// The row of one task.
 fn row(task: &TaskRecord) -> ServiceRow {
-    let ran = !matches!(task.status, Status::Skipped | Status::NotRun);
+    let ran = !matches!(task.status, Status::Unchanged | Status::NotRun);
     let failure = task.failure.as_ref().map(|failure| {
         let line = failure.source.as_ref().map(|source| format!(" ({}:{})", source.file, source.line)).unwrap_or_default();
-        let step = failure.step.as_deref().unwrap_or("the build");
+        let step = failure.step.as_deref().map_or_else(|| "the build".to_owned(), step::text);
         let said = failure.log.iter().map(String::as_str).chain([failure.message.as_str()]);
         Failure { step: format!("{step}{line}"), log: said.collect::<Vec<_>>().join("\n") }
     });
@@ -23,8 +25,17 @@ fn row(task: &TaskRecord) -> ServiceRow {
         bytes: (task.size, None),
         digest: task.digest.clone(),
         failure,
-        ..ServiceRow::new(&task.task.to_string(), Some(task.status), &task.why)
+        ..ServiceRow::new(&task.task.to_string(), Some(task.status), format!("{}{}", task.why, place(task)).trim())
     }
+}
+
+/// On which nodes of a fleet it was built, and which others it was meant for; empty without one.
+fn place(task: &TaskRecord) -> String {
+    if task.nodes.is_empty() {
+        return String::new();
+    }
+    let moved = task.nodes.iter().flat_map(|node| &node.moved).map(|(from, why)| format!(", moved from {from}: {why}"));
+    format!(" (on {}{})", nodes(task), moved.collect::<String>())
 }
 
 /// The rows of a run: its images, with what the team's stages came to for each, and whatever else failed.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::{Reporter, Style};
+use crate::{Reporter, Style, Terminal};
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
@@ -47,7 +47,7 @@ fn story() -> Vec<Event> {
         Event::Started { task: api(), title: "building apps/api".to_owned() },
         Event::Raw { task: api(), line: r#"{"vertexes":[]}"#.to_owned() },
         step("[deps 2/2] RUN pnpm install", StepEnd::Cached, 0, 1),
-        Event::StepStarted { task: api(), name: "[build 2/4] RUN tsc".to_owned() },
+        Event::StepStarted { task: api(), name: "[build 2/4] RUN tsc".to_owned(), vertex: String::new() },
         Event::Log { task: api(), line: "\u{1b}[2Jsrc/a.ts(3,1): error TS1005".to_owned() },
         step("[build 2/4] RUN tsc", StepEnd::Failed("exit code: 3".to_owned()), 1_240, 1),
         Event::Raw { task: api(), line: "ERROR: failed".to_owned() },
@@ -59,7 +59,7 @@ fn story() -> Vec<Event> {
 
 fn shown(mode: Mode, paint: Paint, events: Vec<Event>) -> String {
     let sink = Sink::default();
-    let reporter = Reporter::start(Style { mode, paint }, sink.clone());
+    let reporter = Reporter::start(Style { mode, paint, terminal: Terminal::default() }, sink.clone());
     let to = reporter.events();
     for event in events {
         to.emit(event);
@@ -74,8 +74,9 @@ fn plain_lines_carry_the_task_and_what_a_step_came_to() {
     let expected = "\
 api       │ building apps/api
 api       │ [deps 2/2] RUN pnpm install … cached
+api       │ [build 2/4] RUN tsc
 api       │   src/a.ts(3,1): error TS1005
-api       │ [build 2/4] RUN tsc … failed: exit code: 3
+api       │ [build 2/4] … failed: exit code: 3
 note: api: 3 tiers
 warning: api: the cache could not be written
 hint: look at the token
@@ -110,7 +111,7 @@ fn colour_is_put_in_only_where_it_is_wanted_and_never_comes_from_a_log() {
 #[test]
 fn a_task_that_falls_silent_says_what_it_is_doing_and_not_again_at_once() {
     let sink = Sink::default();
-    let mut lines = Lines::new(Mode::Plain, Paint::PLAIN, Box::new(sink.clone()));
+    let mut lines = Lines::new(Mode::Plain, Paint::PLAIN, None, Box::new(sink.clone()));
     let start = Instant::now();
     lines.event(start, Event::Started { task: Task::Engine, title: "starting the engine".to_owned() });
     lines.event(start, Event::Doing { task: Task::Engine, what: "downloading".to_owned() });
@@ -120,8 +121,8 @@ fn a_task_that_falls_silent_says_what_it_is_doing_and_not_again_at_once() {
     }
     let expected = "\
 engine    │ starting the engine
-engine    │ downloading 12.3 MB of 45.6 MB … still running after 20.0s
-engine    │ downloading 12.3 MB of 45.6 MB … still running after 41.0s
+engine    │ still running: downloading 12.3 MB of 45.6 MB
+engine    │ still running: downloading 12.3 MB of 45.6 MB, no output for 41s
 ";
     assert_eq!(sink.text(), expected);
 }
@@ -137,7 +138,7 @@ fn a_reader_that_has_gone_stops_nothing() {
             Err(std::io::ErrorKind::BrokenPipe.into())
         }
     }
-    let reporter = Reporter::start(Style { mode: Mode::Plain, paint: Paint::PLAIN }, Broken);
+    let reporter = Reporter::start(Style { mode: Mode::Plain, paint: Paint::PLAIN, terminal: Terminal::default() }, Broken);
     for event in story() {
         reporter.events().emit(event);
     }

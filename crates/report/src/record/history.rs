@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -20,40 +20,13 @@ use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_core::name::ServiceName;
+use monoship_core::name::Platform;
 use monoship_core::secret::mask;
 use monoship_docker::rawjson::PhaseKind;
 
-/// How many builds of a service tell what is usual for it.
-const USUAL_OF: usize = 9;
-
-/// How long a build of each service usually took in these runs: the median of its last nine that worked.
-///
-/// ```
-/// use monoship_report::record::history;
-///
-/// assert!(history::usual(&[]).is_empty());
-/// ```
-#[must_use]
-pub fn usual(runs: &[PastRun]) -> BTreeMap<ServiceName, Duration> {
-    let mut times: BTreeMap<ServiceName, Vec<u64>> = BTreeMap::new();
-    for task in runs.iter().rev().flat_map(|run| &run.tasks) {
-        if let (Task::Service(name), Status::Built) = (&task.task, task.status) {
-            let times = times.entry(name.clone()).or_default();
-            if times.len() < USUAL_OF {
-                times.push(task.took);
-            }
-        }
-    }
-    let median = |mut times: Vec<u64>| {
-        times.sort_unstable();
-        Duration::from_millis(times[times.len() / 2])
-    };
-    times.into_iter().map(|(name, times)| (name, median(times))).collect()
-}
-
-/// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took.
-pub const VERSION: u32 = 2;
+/// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took. Since 3 a
+/// task whose inputs had not changed is `unchanged`; it was `skipped`.
+pub const VERSION: u32 = 3;
 
 /// How much of a history is read to tell how many lines it has: a hundred or two.
 const START_BYTES: u64 = 64 << 10;
@@ -81,6 +54,9 @@ pub struct PastRun {
     /// The commit, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
+    /// The release's tag, where it published one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// What it did.
     #[serde(default)]
     pub tasks: Vec<PastTask>,
@@ -97,6 +73,9 @@ pub struct PastTask {
     /// How long it took.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub took: u64,
+    /// The builders of a fleet that built it, by platform; an empty one is the node's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<String, String>,
     /// Steps taken from a cache.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cached: u64,
@@ -109,6 +88,9 @@ pub struct PastTask {
     /// The bytes the image stores that no container sees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wasted: Option<u64>,
+    /// Of an image that a release published: what made each layer, lowest first, and its size in bytes as it is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<(String, u64)>,
     /// The steps that ran, with the time each took.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ran: Vec<(String, u64)>,
@@ -147,9 +129,24 @@ impl From<&RunRecord> for PastRun {
             outcome: run.outcome,
             ci: run.ci,
             commit: run.commit.clone(),
+            release: run.release.clone(),
             tasks: run.tasks.iter().map(PastTask::from).collect(),
         }
     }
+}
+
+impl PastTask {
+    /// How long it took to build, in milliseconds; none where it was not built, or failed.
+    #[must_use]
+    pub fn build_time(&self) -> Option<u64> {
+        (self.status == Status::Built).then_some(self.took)
+    }
+}
+
+/// How [`PastTask::nodes`] calls a build for these platforms.
+#[must_use]
+pub fn platforms_key(platforms: &[Platform]) -> String {
+    platforms.iter().map(Platform::as_str).collect::<Vec<_>>().join(",")
 }
 
 impl From<&TaskRecord> for PastTask {
@@ -173,10 +170,12 @@ impl From<&TaskRecord> for PastTask {
             task: task.task.clone(),
             status: task.status,
             took: task.took_ms,
+            nodes: task.nodes.iter().map(|node| (platforms_key(&node.platforms), node.builder.clone())).collect(),
             cached: task.cached() as u64,
             total: task.steps.len() as u64,
             size: task.size,
             wasted: task.wasted,
+            layers: task.layers.clone(),
             ran: ran.map(|step| (step.name.clone(), step.took_ms)).collect(),
             spent: spent.collect(),
             tiers: task.tiers.iter().map(|tier| (tier.tier.clone(), tier.verdict.clone())).into_map(),

@@ -100,7 +100,7 @@ impl Logs {
 fn described(event: &Event) -> Option<(&Task, Vec<String>, bool)> {
     Some(match event {
         Event::Started { task, title } => (task, vec![text::clean(title)], true),
-        Event::StepStarted { task, name } => (task, vec![text::clean(name)], true),
+        Event::StepStarted { task, name, .. } => (task, vec![text::clean(name)], true),
         Event::StepEnded { task, name, end, took, .. } => {
             let name = text::clean(name);
             let line = match end {
@@ -110,6 +110,7 @@ fn described(event: &Event) -> Option<(&Task, Vec<String>, bool)> {
             };
             (task, vec![line], true)
         }
+        Event::Called { task, command, .. } => (task, vec![format!("  $ {}", text::clean(command))], true),
         Event::Log { task, line } => (task, vec![format!("  {}", text::clean(line))], false),
         Event::Notice { task: Some(task), message, hint, .. } => {
             let lines = std::iter::once(format!("note: {}", text::clean(message)));
@@ -117,7 +118,7 @@ fn described(event: &Event) -> Option<(&Task, Vec<String>, bool)> {
         }
         Event::Ended { task, status, took, .. } => (task, vec![format!("{status:?} after {}", text::duration(*took))], true),
         Event::Raw { task, .. } => (task, Vec::new(), false),
-        Event::Notice { task: None, .. } | Event::Doing { .. } | Event::Amount { .. } => return None,
+        Event::Foreseen { .. } | Event::Notice { task: None, .. } | Event::Doing { .. } | Event::Amount { .. } => return None,
     })
 }
 

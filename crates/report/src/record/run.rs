@@ -6,14 +6,15 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::record::runs::RunId;
+use crate::step;
 use monoship_core::event::{Status, Task};
-use monoship_core::name::{Digest, Fingerprint, ServiceName};
-use monoship_core::text;
+use monoship_core::name::{Digest, Fingerprint, Platform, ServiceName};
 use monoship_docker::rawjson::{CacheTransfer, Failure, Phase, PhaseKind, Solved, Step, Warning};
 use monoship_plan::explain::{Reason, summary};
 
-/// The version this code writes. A reader takes every version up to its own; a higher one is left alone.
-pub const VERSION: u32 = 2;
+/// The version this code writes. A reader takes every version up to its own; a higher one is left alone. Since 3 a task whose inputs have not
+/// changed is `unchanged`; it was `skipped`.
+pub const VERSION: u32 = 3;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +54,9 @@ pub struct RunRecord {
     /// The branch or tag, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
+    /// The release's tag, where it published one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// The commit that changes were counted from, where only the services they affect were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -129,12 +133,18 @@ pub struct TaskRecord {
     /// The bytes it stores that no container sees; none where nobody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wasted: Option<u64>,
+    /// Of an image that a release published: what made each layer, lowest first, and its size in bytes as it is stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<(String, u64)>,
     /// Where the image is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<String>,
     /// Over everything that went in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
+    /// The nodes of a fleet that built it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeRecord>,
     /// What BuildKit's checks found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
@@ -154,11 +164,24 @@ pub struct Missed {
 }
 
 impl fmt::Display for Missed {
-    /// `[api-build 2/4] RUN tsc: file apps/api/src/main.ts changed`, the flags of the instruction and what is long left out.
+    /// `[api-build 2/4] RUN tsc: file apps/api/src/main.ts changed`, what other steps have as well and the middle of what is long left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = self.step.split_whitespace().filter(|word| !word.starts_with("--"));
-        write!(f, "{}: {}", text::fit(&words.collect::<Vec<_>>().join(" "), 80), summary(&self.reasons, 2))
+        write!(f, "{}: {}", step::fit(&self.step, 80), summary(&self.reasons, 2))
     }
+}
+
+/// A node of a fleet, and what it built of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NodeRecord {
+    /// Its builder's name.
+    pub builder: String,
+    /// The platforms it built, where they are named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<Platform>,
+    /// The nodes that were to build it before, each with why it did not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<(String, String)>,
 }
 
 /// A cache tier's verdict for one task.
@@ -188,6 +211,7 @@ impl RunRecord {
             ci: false,
             commit: None,
             reference: None,
+            release: None,
             since: None,
             unaffected: Vec::new(),
             tasks: Vec::new(),
@@ -221,8 +245,10 @@ impl TaskRecord {
             digest: None,
             size: None,
             wasted: None,
+            layers: Vec::new(),
             images: Vec::new(),
             fingerprint: None,
+            nodes: Vec::new(),
             warnings: Vec::new(),
             failure: None,
         }

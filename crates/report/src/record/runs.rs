@@ -127,7 +127,13 @@ impl Runs {
     /// When there is none.
     pub fn find(&self, id: &RunId) -> Result<Run> {
         let run = self.list().into_iter().find(|run| run.id == *id);
-        run.ok_or_else(|| Error::usage(format!("there is no run `{id}` in {}", self.folder.display())))
+        run.ok_or_else(|| {
+            let error = Error::usage(format!("there is no run `{id}` in {}", self.folder.display()));
+            match self.list().into_iter().next() {
+                Some(newest) => error.hint(format!("a run has the name of its folder; the newest is {}", newest.id)),
+                None => error.hint("none is kept yet: `cargo xtask build` makes one"),
+            }
+        })
     }
 
     /// Removes runs beyond `keep`, the newest always excepted. Returns how many went. One that another process is removing at

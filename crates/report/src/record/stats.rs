@@ -5,14 +5,19 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
+mod kinds;
+mod nodes;
+mod steps;
+
+pub use self::kinds::KindStats;
+pub use self::nodes::NodeStats;
+pub use self::steps::StepStats;
+
 use super::history::{PastRun, PastTask, Read};
 use super::run::Outcome;
 use monoship_core::collect::Sorted as _;
 use monoship_core::event::{Status, Task};
 use monoship_docker::rawjson::PhaseKind;
-
-/// How many of the slowest steps are told.
-const SLOWEST: usize = 10;
 
 /// Below this many builds nothing is advised: it would be a guess.
 const ENOUGH: usize = 5;
@@ -41,10 +46,15 @@ pub struct Stats {
     pub newer: usize,
     /// How long a run that succeeded takes.
     pub total: Times,
+    /// The same by kind of run: which verb, and whether it built nothing, one service or several.
+    pub kinds: Vec<KindStats>,
     /// What is done beside the images, in the order of a run: engine, checkout, plan, publish, notes.
     pub stages: Vec<StageStats>,
     /// The services, slowest median first.
     pub services: Vec<ServiceStats>,
+    /// The nodes of a fleet, where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeStats>,
     /// The steps that took the most time over all runs.
     pub steps: Vec<StepStats>,
     /// Where the time of builds went, beside steps.
@@ -99,20 +109,6 @@ pub struct ServiceStats {
     pub growth: Option<i64>,
     /// What skipping saved: the median build, as often as nothing had to be built.
     pub skipping_saved: u64,
-}
-
-/// One step over all runs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct StepStats {
-    /// BuildKit's name.
-    pub name: String,
-    /// Whose build it is of: the same step runs in several, and BuildKit may do it once for all.
-    pub task: String,
-    /// How long it takes when it runs.
-    pub ran: Times,
-    /// All of it together.
-    pub total: u64,
 }
 
 /// One cache tier.
@@ -196,9 +192,11 @@ pub fn summarise(read: &Read) -> Stats {
         damaged: read.damaged,
         newer: read.newer,
         total: Times::of(&done),
+        kinds: kinds::kinds(runs),
         stages,
         services,
-        steps: slowest(&steps),
+        nodes: nodes::nodes(runs),
+        steps: steps::slowest(runs),
         spent,
         tiers,
         advice,
@@ -244,7 +242,7 @@ fn service(task: &Task, builds: &[Past<'_>]) -> ServiceStats {
     let sum = |of: fn(&PastTask) -> u64| with_cache.clone().fold(0_u64, |sum, build| sum.saturating_add(of(build)));
     let sizes: Vec<u64> = builds.iter().filter_map(|build| build.size).collect();
     let built = Times::of(&durations);
-    let unchanged = with(Status::Skipped).count();
+    let unchanged = with(Status::Unchanged).count();
     ServiceStats {
         service: task.to_string(),
         built,
@@ -268,21 +266,6 @@ fn step_times(runs: &[PastRun]) -> StepTimes<'_> {
         }
     }
     times
-}
-
-fn slowest(times: &StepTimes<'_>) -> Vec<StepStats> {
-    // The same step of two services is told once for each: a name like `[deps 2/2] RUN` is only unique within its build.
-    let each = times.iter().flat_map(|(task, steps)| steps.iter().map(move |(name, durations)| (task, name, durations)));
-    let steps = each.map(|(task, name, durations)| StepStats {
-        name: (*name).to_owned(),
-        task: task.to_string(),
-        ran: Times::of(durations),
-        total: durations.iter().fold(0, |sum, ms| sum.saturating_add(*ms)),
-    });
-    let mut steps: Vec<StepStats> = steps.collect();
-    steps.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
-    steps.truncate(SLOWEST);
-    steps
 }
 
 #[derive(Default)]

@@ -9,7 +9,10 @@ fn name(text: &str) -> ServiceName {
 
 fn plan() -> PlanFile {
     let planned = |text: &str, present: Option<Digest>| {
-        (name(text), Planned { fingerprint: Fingerprint::of(text.as_bytes()), present, why: "because".into() })
+        (
+            name(text),
+            Planned { fingerprint: Fingerprint::of(text.as_bytes()), present, why: "because".into(), platforms: Vec::new() },
+        )
     };
     let services = [planned("api", None), planned("web", None), planned("worker", Some(Digest::of(b"old")))];
     PlanFile { commit: "c".repeat(40), tag: Some("v1.2.3".parse().unwrap()), services: services.into() }
@@ -18,7 +21,7 @@ fn plan() -> PlanFile {
 fn result(service: &str, attempt: u32, status: Status) -> ServiceFile {
     let fingerprint = Fingerprint::of(service.as_bytes());
     let task = TaskRecord { took_ms: 1_250, ..TaskRecord::new(Task::Service(name(service)), status) };
-    ServiceFile { commit: "c".repeat(40), service: name(service), fingerprint, attempt, task, stages: Vec::new() }
+    ServiceFile { commit: "c".repeat(40), service: name(service), platform: None, fingerprint, attempt, task, stages: Vec::new() }
 }
 
 #[test]
@@ -31,7 +34,13 @@ fn every_result_is_found_whatever_folder_its_artifact_has() {
     let (api, web) = (result("api", 1, Status::Built), result("web", 1, Status::Failed));
     api.write(&dir.path().join("digest-api")).unwrap();
     web.write(dir.path()).unwrap();
-    assert_eq!(collect(&plan, dir.path()).unwrap(), BTreeMap::from([(name("api"), api), (name("web"), web)]));
+    let arm64 = ServiceFile { platform: Some("linux/arm64".parse().unwrap()), ..web.clone() };
+    arm64.write(&dir.path().join("arm64")).unwrap();
+    let of_web = Results::from([(None, web), (arm64.platform.clone(), arm64)]);
+    assert_eq!(
+        collect(&plan, dir.path()).unwrap(),
+        BTreeMap::from([(name("api"), Results::from([(None, api)])), (name("web"), of_web)])
+    );
 }
 
 #[test]
@@ -40,7 +49,7 @@ fn a_rerun_job_replaces_what_the_first_attempt_said() {
     for (folder, attempt, status) in [("a", 1, Status::Failed), ("b", 10, Status::Built), ("c", 9, Status::Failed)] {
         result("api", attempt, status).write(&dir.path().join(folder)).unwrap();
     }
-    assert_eq!(collect(&plan(), dir.path()).unwrap()[&name("api")].task.status, Status::Built);
+    assert_eq!(collect(&plan(), dir.path()).unwrap()[&name("api")][&None].task.status, Status::Built);
 }
 
 #[test]
@@ -65,7 +74,7 @@ fn a_file_that_is_not_whole_is_refused_wherever_it_was_cut_or_changed() {
     for cut in 0..whole.len() - 1 {
         std::fs::write(&path, &whole[..cut]).unwrap();
         let error = collect(&plan(), dir.path()).unwrap_err().to_string();
-        assert!(error.contains("not whole"), "{cut}: {error}");
+        assert!(error.contains("this result is incomplete"), "{cut}: {error}");
     }
     let text = String::from_utf8(whole).unwrap();
     for (from, to, why) in [("\"attempt\": 1", "\"attempt\": 2", "checksum"), ("\"version\": 1", "\"version\": 2", "version 2")] {

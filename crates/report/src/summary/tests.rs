@@ -1,7 +1,7 @@
 //! Whole tables and failure texts, as a person sees them.
 
 use super::*;
-use crate::record::Missed;
+use crate::record::{Missed, NodeRecord};
 use monoship_core::name::Digest;
 use monoship_docker::rawjson::{Solve, Step};
 use monoship_plan::explain::{Change, Reason};
@@ -21,7 +21,7 @@ fn tasks() -> Vec<TaskRecord> {
     (api.took_ms, api.size) = (12_340, Some(142_400_000));
     api.digest = Some(Digest::of(b"api"));
     api.why = "apps/api/src/main.ts changed".to_owned();
-    let mut web = service("web", Status::Skipped);
+    let mut web = service("web", Status::Unchanged);
     web.why = "unchanged since 2 hours".to_owned();
     let stream = include_str!("../../../docker/src/rawjson/fixtures/failing-step.jsonl");
     let mut solve = Solve::new(Task::Base);
@@ -34,6 +34,21 @@ fn tasks() -> Vec<TaskRecord> {
 }
 
 #[test]
+fn a_fleets_nodes_have_a_column_and_what_moved_is_told_with_why() {
+    let mut api = service("api", Status::Built);
+    let moved = vec![("two".to_owned(), "error reading from server: EOF".to_owned())];
+    api.nodes = vec![NodeRecord { builder: "one".to_owned(), platforms: Vec::new(), moved }];
+    let tasks = [api];
+    assert_eq!(
+        table(&tasks, Paint::PLAIN, None),
+        "service  status  time  node  why\napi      built   0.0s  one\n".replace("  why", "")
+    );
+    assert_eq!(moves(&tasks, Paint::PLAIN), "moved: api went from two to one: error reading from server: EOF\n");
+    let row = crate::job_summary::rows(&tasks).remove(0);
+    assert_eq!(row.why, "(on one, moved from two: error reading from server: EOF)");
+}
+
+#[test]
 fn the_table_lines_up_and_numbers_end_together() {
     let expected = "\
 service             status     cached   time    size  digest               why
@@ -42,13 +57,41 @@ web                 unchanged                                              uncha
 worker              failed        3/5   4.0s
 a-much-longer-name  not run                                                base failed
 ";
-    assert_eq!(table(&tasks(), Paint::PLAIN).replace(Digest::of(b"api").short(), "c56146dff7c6"), expected);
-    assert_eq!(table(&[TaskRecord::new(Task::Engine, Status::Done)], Paint::PLAIN), "");
+    assert_eq!(table(&tasks(), Paint::PLAIN, None).replace(Digest::of(b"api").short(), "c56146dff7c6"), expected);
+    assert_eq!(table(&[TaskRecord::new(Task::Engine, Status::Done)], Paint::PLAIN, None), "");
+}
+
+#[test]
+fn on_a_narrow_terminal_columns_go_and_no_word_is_broken() {
+    for columns in 20..130 {
+        let shown = table(&tasks(), Paint::PLAIN, Some(columns));
+        let long = shown.lines().find(|line| text::width(line) > columns && line.contains("  "));
+        assert!(long.is_none() || columns < 23, "{columns}: {long:?}");
+        assert!(shown.contains("apps/api/src/main.ts") && shown.contains("a-much-longer-name"), "{columns}: {shown}");
+    }
+    let narrow = "\
+service             status     cached   time  why
+api                 built         2/3  12.3s
+  apps/api/src/main.ts changed
+web                 unchanged
+  unchanged since 2 hours
+worker              failed        3/5   4.0s
+a-much-longer-name  not run
+  base failed
+";
+    assert_eq!(table(&tasks(), Paint::PLAIN, Some(50)), narrow);
+    let numbers = |columns| {
+        aligned(&["service", "a", "b"], &[["x", "100", "2000"].map(str::to_owned).to_vec()], &[1, 2], columns, |_, _, cell| {
+            cell.to_owned()
+        })
+    };
+    assert_eq!(numbers(Some(15)), "service    a\nx        100\n");
+    assert_eq!(numbers(None), "service    a     b\nx        100  2000\n");
 }
 
 #[test]
 fn a_column_that_nobody_fills_is_left_out() {
-    assert_eq!(table(&[service("web", Status::Skipped)], Paint::PLAIN), "service  status\nweb      unchanged\n");
+    assert_eq!(table(&[service("web", Status::Unchanged)], Paint::PLAIN, None), "service  status\nweb      unchanged\n");
 }
 
 #[test]
@@ -77,7 +120,7 @@ fn totals_count_services_by_outcome() {
 #[test]
 fn a_failure_shows_step_log_dockerfile_line_and_where_the_whole_log_lies() {
     let expected = "\
-✗ worker failed at [bad 1/2] RUN echo \"compiling\" &&     echo \"src/a.ts(3,1): error TS1005: ';' expected.\" &&     exit 3: exit code: 3
+✗ worker failed at [bad 1/2] RUN echo \"compiling\" && echo \"src/a.ts(3,1): error TS1005: ';' expected.\" && exit 3: exit code: 3
   │ compiling
   │ src/a.ts(3,1): error TS1005: ';' expected.
   Dockerfile:15

@@ -6,8 +6,8 @@ use monoship_plan::config::{Config, DEFAULT_PATTERNS};
 use monoship_workspace::git::Git;
 use monoship_workspace::glob::Patterns;
 use monoship_workspace::load::SETTINGS;
+use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
-use pnpm::yaml::{self, Yaml};
 
 /// Files at the root that a build reads beside its packages, and git beside those: selected whatever the configuration says.
 const ROOT_FILES: [&str; 11] = [

@@ -16,8 +16,8 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let tiers = &checkup.config.cache;
     let off = |switch: Switch| switch == Switch::Off;
     if off(tiers.gha) && off(tiers.registry) && off(tiers.inline) {
-        let what = "xtask.toml turns every cache off that could be written: the next machine begins from nothing";
-        return vec![Finding::warning("no-cache-tier", what, "turn one of `[cache] gha`, `registry` and `inline` on")];
+        let what = "xtask.toml turns off every cache that could be written: the next machine starts from nothing";
+        return vec![Finding::warning("no-cache-tier", what, "turn on one of `[cache] gha`, `registry` and `inline`")];
     }
     let mut found = in_registry(checkup);
     found.extend(in_gha(checkup));

@@ -15,7 +15,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let Some((difference, server)) = urls(checkup).into_iter().find_map(|url| Some((off(checkup, &url)?, url))) else {
         return vec![Finding::note(
             "clock-not-compared",
-            "no server was there to compare the clock with",
+            "no server answered to compare the clock with",
             "configure a registry, or set GITHUB_TOKEN",
         )];
     };

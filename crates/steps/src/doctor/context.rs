@@ -27,7 +27,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
             return vec![Finding::warning("no-ignore-file", what, "write one with at least `**/.git` and `**/node_modules`")];
         }
         Err(error) => {
-            return vec![Finding::error(Severity::Problem, "ignore-file-wrong", error, "mend the pattern in that line")];
+            return vec![Finding::error(Severity::Problem, "ignore-file-wrong", error, "fix the pattern in that line")];
         }
     };
     let mut found: Vec<Finding> = hidden(checkup, monorepo, ignore).into_iter().collect();

@@ -1,6 +1,6 @@
 //! The Dockerfile: does it parse, does every service have its target, is every image pinned, and what of it defeats caches?
 
-use super::{Checkup, Finding, Monorepo, Severity};
+use super::{Checkup, Finding, Monorepo, Severity, advice};
 use crate::configuration;
 use crate::inputs::{self, PINS};
 use crate::outside;
@@ -15,7 +15,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let Some(monorepo) = &checkup.monorepo else { return Vec::new() };
     let dockerfile = match &monorepo.dockerfile {
         Ok(dockerfile) => dockerfile,
-        Err(error) => return vec![Finding::error(Severity::Problem, "dockerfile-unreadable", error, "mend that line")],
+        Err(error) => return vec![Finding::error(Severity::Problem, "dockerfile-unreadable", error, "fix that line")],
     };
     let (config, file) = (&checkup.config, &checkup.config.images.dockerfile);
     let targets: Vec<&str> = dockerfile.targets().collect();
@@ -40,6 +40,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         let what = format!("{file} has changes that are not committed: steps from the first changed line on are built anew");
         found.push(Finding::note("dockerfile-changed", what, "`cargo xtask plan --explain` names the steps"));
     }
+    found.extend(advice::check(monorepo));
     if found.is_empty() {
         found.push(Finding::good(format!("{} targets, {} services", targets.len(), checkup.services().len())));
     }

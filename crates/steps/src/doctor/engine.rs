@@ -10,13 +10,16 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         Err(error) => {
             vec![Finding::error(Severity::Problem, "engine-unreachable", error, "start it, or unset what points at it")]
         }
-        Ok(None) => none(checkup.config.engine, existing::lacks_plugin(&checkup.env), rustix::process::geteuid().is_root()),
+        Ok(None) => {
+            let (lacks_plugin, is_root) = (existing::lacks_plugin(&checkup.env), rustix::process::geteuid().is_root());
+            none(checkup.config.engine, lacks_plugin, is_root, existing::on_path(&checkup.env, "npm").is_some())
+        }
         Ok(Some(engine)) => findings(checkup, engine),
     }
 }
 
 /// Nothing answers. `lacks_plugin`: there is a client without buildx.
-fn none(choice: EngineChoice, lacks_plugin: bool, is_root: bool) -> Vec<Finding> {
+fn none(choice: EngineChoice, lacks_plugin: bool, is_root: bool, has_npm: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     if choice != EngineChoice::Embedded && lacks_plugin {
         let what = "there is a docker client, but its buildx plugin is missing";
@@ -30,6 +33,10 @@ fn none(choice: EngineChoice, lacks_plugin: bool, is_root: bool) -> Vec<Finding>
     } else {
         Finding::note("engine-not-started", "no engine runs; the next build starts the embedded one", "`cargo xtask engine up`")
     });
+    if !has_npm && found.last().is_some_and(|finding| finding.code == "engine-not-started") {
+        let what = "npm is not on PATH: where Docker Hub does not answer, the stand-in for Node's image is made with it";
+        found.push(Finding::note("npm-missing", what, "install npm, where builds cannot reach Docker Hub"));
+    }
     found
 }
 
@@ -67,7 +74,7 @@ mod tests {
     use super::*;
 
     fn codes(choice: EngineChoice, lacks_plugin: bool, is_root: bool) -> Vec<&'static str> {
-        none(choice, lacks_plugin, is_root).into_iter().map(|finding| finding.code).collect()
+        none(choice, lacks_plugin, is_root, !lacks_plugin).into_iter().map(|finding| finding.code).collect()
     }
 
     #[test]
@@ -76,7 +83,8 @@ mod tests {
         assert_eq!(codes(EngineChoice::Docker, false, true), ["no-engine"]);
         assert_eq!(codes(EngineChoice::Embedded, true, false), ["no-engine"]);
         if cfg!(target_os = "linux") {
-            assert_eq!(codes(EngineChoice::Auto, true, true), ["buildx-missing", "engine-not-started"]);
+            assert_eq!(codes(EngineChoice::Auto, true, true), ["buildx-missing", "engine-not-started", "npm-missing"]);
+            assert_eq!(codes(EngineChoice::Embedded, false, true), ["engine-not-started"]);
         }
     }
 }

@@ -14,7 +14,7 @@ const NOBODYS: &str = "releases/0";
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let api = match &checkup.github {
         Err(error) => {
-            return vec![Finding::error(Severity::Problem, "github-settings-wrong", error, "mend the variable, or unset it")];
+            return vec![Finding::error(Severity::Problem, "github-settings-wrong", error, "fix the variable, or unset it")];
         }
         Ok(Err(why)) if checkup.env.flag("GITHUB_ACTIONS") => {
             let fix = "give the step `env: GITHUB_TOKEN: ${{ github.token }}`; without it no notes are written";

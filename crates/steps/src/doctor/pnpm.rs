@@ -1,22 +1,19 @@
 //! pnpm: does the version that installs understand the lock, is it the same everywhere, and does the lock fit the manifests?
 
-use monoship_core::collect::Sorted as _;
-use std::collections::BTreeMap;
-
 use super::{Checkup, Finding, Severity};
 use monoship_docker::capability::Version;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::Stage;
 use monoship_workspace::load::{LOCK, LockState};
 
-/// The first pnpm that writes and reads `lockfileVersion: '9.0'`.
-const FIRST: u32 = 9;
+/// The first pnpm whose locks can be cut.
+const FIRST: u32 = 8;
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let Some(monorepo) = &checkup.monorepo else { return Vec::new() };
     let workspace = match &monorepo.workspace {
         Ok(workspace) => workspace,
-        Err(error) => return vec![Finding::error(Severity::Problem, "workspace-unreadable", error, "mend the file")],
+        Err(error) => return vec![Finding::error(Severity::Problem, "workspace-unreadable", error, "fix the file")],
     };
     let mut found = Vec::new();
     let manager = workspace.package(workspace.root_package()).manifest.package_manager();
@@ -34,8 +31,15 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         )),
         (_, Some(version)) if version.major < FIRST => found.push(Finding::problem(
             "pnpm-older-than-lock",
+            format!("package.json pins pnpm {version}, whose locks cannot be cut"),
+            format!(
+                "pin pnpm {FIRST} or newer and run `pnpm install --lockfile-only`: pnpm 8 keeps the versions, 9 and later do not"
+            ),
+        )),
+        (_, Some(version)) if version.major == FIRST && has_nine(workspace) => found.push(Finding::problem(
+            "pnpm-older-than-lock",
             format!("package.json pins pnpm {version}, which does not read a lock of version 9.0"),
-            format!("pin pnpm {FIRST} or newer and run `pnpm install --lockfile-only`"),
+            "pin pnpm 9 or newer",
         )),
         (_, Some(version)) => found.extend(in_dockerfile(checkup, version)),
     }
@@ -43,7 +47,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         LockState::Whole { refusal, .. } if refusal.reason.contains("lockfileVersion") => found.push(Finding::problem(
             "lock-of-another-pnpm",
             format!("{LOCK}:{}: {}", refusal.line, refusal.reason),
-            format!("write it anew with pnpm {FIRST} or newer: `pnpm install --lockfile-only`"),
+            monoship_workspace::load::renewed(&refusal.reason),
         )),
         LockState::Whole { refusal, .. } => found.push(Finding::warning(
             "lock-not-understood",
@@ -62,6 +66,10 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     found
 }
 
+fn has_nine(workspace: &Workspace) -> bool {
+    workspace.scanned().is_some_and(pnpm::lock::Lock::is_nine)
+}
+
 /// The Dockerfile's `ARG PNPM_VERSION=…`, where it has one that differs.
 fn in_dockerfile(checkup: &Checkup, pinned: Version) -> Option<Finding> {
     let dockerfile = checkup.monorepo.as_ref()?.dockerfile.as_ref().ok()?;
@@ -77,19 +85,8 @@ fn in_dockerfile(checkup: &Checkup, pinned: Version) -> Option<Finding> {
     })
 }
 
-/// Dependencies of manifests that the lock does not have as they are written: a frozen install refuses them. Overrides change specifiers,
-/// so that nothing is said of a name that has one.
+/// Dependencies of manifests that the lock does not have as they are written.
 fn behind(workspace: &Workspace) -> Option<Finding> {
-    let lock = workspace.scanned()?;
-    let overridden = |name: &str| lock.overrides().any(|(key, _)| key.contains(name));
-    let missing = workspace.packages().iter().find_map(|package| {
-        let locked: BTreeMap<&str, &str> = lock.importer(&package.dir).map_or_else(BTreeMap::new, |importer| {
-            lock.dependencies(importer).map(|(_, locked)| (locked.alias.as_str(), locked.specifier.as_str())).into_map()
-        });
-        let mut dependencies = package.manifest.all_dependencies().filter(|(name, ..)| !overridden(name));
-        let (name, wanted, _) = dependencies.find(|(name, wanted, _)| locked.get(name).is_none_or(|locked| locked != wanted))?;
-        let has = locked.get(name).map_or("does not have it".to_owned(), |locked| format!("has `{locked}`"));
-        Some(format!("{} wants {name} `{wanted}`, and {LOCK} {has}", package.path("package.json")))
-    })?;
+    let missing = workspace.ids().find_map(|id| workspace.behind(id))?;
     Some(Finding::problem("lock-out-of-date", missing, "run `pnpm install --lockfile-only` and commit the lock"))
 }

@@ -60,7 +60,7 @@ fn judged(repository: &ImageRef, rights: &Rights) -> Vec<Finding> {
     match &rights.pull {
         // An error with a place is about a file: the user's Docker configuration.
         Err(error) if error.place().is_some() => {
-            return vec![Finding::error(Severity::Problem, "credentials-unreadable", error, "mend the file, or log in anew")];
+            return vec![Finding::error(Severity::Problem, "credentials-unreadable", error, "fix the file, or log in anew")];
         }
         Err(error) => {
             let what = format!("{host} does not answer: {error}");

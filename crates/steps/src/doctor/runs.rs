@@ -1,4 +1,4 @@
-//! What the last runs left: caches that could not be read or written, a failure, a publication that did not come to its end.
+//! What the last runs left: caches that could not be read or written, a failure, a publication that did not finish.
 
 use super::{Checkup, Finding, Severity};
 use crate::state_dir;
@@ -18,8 +18,8 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     for path in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json")) {
         match Journal::load(&path) {
             Ok(Some(journal)) if !journal.complete => {
-                let what = format!("the publication of {} did not come to its end", journal.name);
-                let fix = "run the same `cargo xtask release` or `build --push` again: it goes on where it died";
+                let what = format!("the publication of {} did not finish", journal.name);
+                let fix = "run the same `cargo xtask release` or `build --push` again: it continues where it stopped";
                 found.push(Finding::warning("publication-unfinished", what, fix));
             }
             Ok(_) => {}
@@ -27,7 +27,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
                 Severity::Warning,
                 "publication-unfinished",
                 &error,
-                "look at the file; without it the tags are as they are",
+                "look at the file; without it the tags stay as they are",
             )),
         }
     }
@@ -42,7 +42,7 @@ fn findings(checkup: &Checkup, record: &RunRecord) -> Vec<Finding> {
         transfers.filter_map(|cache| Some((&cache.name, cache.error.as_ref()?))).filter(|(_, e)| !e.contains("not found"));
     if let Some((name, error)) = errors.next() {
         let what = format!("the last run could not use the cache {name}: {error}");
-        let fix = "`cargo xtask build --cache-from none` builds without it; where it stays so, `cargo xtask cache clear`";
+        let fix = "`cargo xtask build --cache-from none` builds without it; if the error stays, run `cargo xtask cache clear`";
         found.push(Finding::warning("cache-errors", what, fix));
     }
     if record.outcome == Outcome::Failed {

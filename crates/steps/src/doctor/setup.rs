@@ -9,7 +9,10 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         Ok(_) if checkup.config_error.is_some() => {}
         Ok(home) => {
             let file = if home.join("xtask.toml").is_file() { "xtask.toml can be used" } else { "no xtask.toml: the defaults" };
-            let images = checkup.config.images.prefix.as_ref().map_or("local/<service>".to_owned(), |p| format!("{p}/<service>"));
+            let images = checkup.config.images.prefix.as_ref().map_or_else(
+                || format!("local/{}/<service>", checkup.config.images.local.as_deref().unwrap_or_default()),
+                |prefix| format!("{prefix}/<service>"),
+            );
             found.push(Finding::good(format!("{file}; images are called {images}")));
         }
     }

@@ -62,7 +62,7 @@ fn a_rolling_median_bounds_once_there_are_five_builds() {
 
 #[test]
 fn what_was_carried_forward_took_no_time_and_is_as_large_as_ever() {
-    let skipped = || task(Status::Skipped, 95_000, 0, 250_000_000);
+    let skipped = || task(Status::Unchanged, 95_000, 0, 250_000_000);
     assert_eq!(judged(Measure::BuildTime, Some(1.0), None, skipped(), 0), [""; 0]);
     assert_eq!(judged(Measure::HitRate, Some(1.0), None, skipped(), 0), [""; 0]);
     assert_eq!(judged(Measure::ImageSize, Some(200e6), None, skipped(), 0).len(), 1);
@@ -71,7 +71,7 @@ fn what_was_carried_forward_took_no_time_and_is_as_large_as_ever() {
 #[test]
 fn what_cannot_be_read_is_not_passed() {
     let unread = "api: it could not be measured, so nobody knows whether it is within the bound";
-    let without = || TaskRecord { size: None, ..task(Status::Skipped, 95_000, 1, 0) };
+    let without = || TaskRecord { size: None, ..task(Status::Unchanged, 95_000, 1, 0) };
     assert_eq!(judged(Measure::WastedBytes, Some(1e6), None, without(), 0), [unread]);
     assert_eq!(judged(Measure::ImageSize, None, Some(2.0), without(), 9), [unread]);
     let gate = |measure, of_median| Gate { measure, bound: Some(1e9), of_median, fails: true };

@@ -82,7 +82,7 @@ fn is_part(tag: &Tag, place: &ImageRef) -> bool {
 fn piece(session: &Session, image: &ImageRef) -> Result<Option<Piece>> {
     let Some(raw) = session.registry.manifest(image)? else { return Ok(None) };
     let foreign = || {
-        Error::failed(format!("{image} holds something else than a history of runs"))
+        Error::failed(format!("{image} is not a history of runs"))
             .hint("name another place in `[stats] repository` in xtask.toml")
     };
     let Document::Manifest(manifest) = raw.document()? else { return Err(foreign()) };

@@ -125,7 +125,7 @@ impl Planner<'_> {
         let wanted: Vec<Wanted<'_>> = wanted.collect();
         let found = match proof::standing(self.session, &wanted) {
             Err(error) if self.look && !error.is_cancelled() => {
-                let message = format!("what stands in the registry is not known: {error}");
+                let message = format!("cannot tell which images the registry holds: {error}");
                 self.session.events.notice(Level::Info, None, message, None);
                 return Ok(candidates.iter().map(|_| None).collect());
             }

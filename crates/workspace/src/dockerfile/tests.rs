@@ -261,7 +261,7 @@ fn a_malformed_file_is_refused_at_its_line() {
         ("FROM --plattform=x a\n", 1, "no flag"),
         ("FROM a\nRUN <<E\nx\n", 2, "has no end"),
         ("# escape=x\nFROM a\n", 1, "escape character"),
-        ("FROM a\nRUN\n", 2, "says nothing"),
+        ("FROM a\nRUN\n", 2, "has no arguments"),
     ];
     for (text, line, what) in cases {
         let error = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap_err();

@@ -32,7 +32,12 @@ impl Remote {
         let path = path.trim_matches('/');
         let (owner, name) = path.strip_suffix(".git").unwrap_or(path).rsplit_once('/')?;
         let lower = |text: &str| (!text.is_empty()).then(|| text.to_ascii_lowercase());
-        Some(Self { host: lower(host)?, owner: lower(owner)?, name: lower(name)? })
+        let host = lower(host)?;
+        // What listens on port 443 for whom port 22 is closed to is the same forge under another name (docs of GitHub, GitLab, Bitbucket).
+        let same =
+            [("ssh.github.com", "github.com"), ("altssh.gitlab.com", "gitlab.com"), ("altssh.bitbucket.org", "bitbucket.org")];
+        let host = same.iter().find(|(alias, _)| *alias == host).map_or(host.clone(), |(_, forge)| (*forge).to_owned());
+        Some(Self { host, owner: lower(owner)?, name: lower(name)? })
     }
 }
 

@@ -271,6 +271,7 @@ fn an_address_gives_owner_and_name() {
         ("github.com:Org/Repo.git", wanted("github.com", "org")),
         ("https://github.com/Org/Repo", wanted("github.com", "org")),
         ("https://user:secret@GitHub.com/Org/Repo.git/", wanted("github.com", "org")),
+        ("ssh://git@ssh.github.com:443/Org/Repo.git", wanted("github.com", "org")),
         ("ssh://git@git.example.org:2222/group/Sub/repo.git", wanted("git.example.org", "group/sub")),
         ("/srv/git/repo.git", None),
         ("file:///srv/git/repo.git", None),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{LOCK, SETTINGS};
-use pnpm::yaml::Yaml;
+use crate::yaml::Yaml;
 
 /// A setting as pnpm finds it, under its name in `pnpm-workspace.yaml` or in `.npmrc`, and the file that has it.
 pub(super) fn setting<'a>(
@@ -65,7 +65,7 @@ mod tests {
         write("pnpm-lock.feature!a.yaml", "");
         assert_eq!(lock_file(root, None, on), "pnpm-lock.feature!a.yaml");
         assert_eq!(lock_file(root, None, None), LOCK);
-        let settings = pnpm::yaml::parse("gitBranchLockfile: true\n").unwrap();
+        let settings = crate::yaml::parse("gitBranchLockfile: true\n").unwrap();
         assert_eq!(lock_file(root, settings.first(), None), "pnpm-lock.feature!a.yaml");
         write(".git/HEAD", "0123456789012345678901234567890123456789\n");
         assert_eq!(lock_file(root, None, on), LOCK, "a commit by itself has no branch");

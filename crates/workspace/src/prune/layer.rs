@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::contents::Contents;
 use super::super::git::Mode;
 use super::super::graph::Closure;
-use super::super::load::{LOCK, PackageId, SETTINGS, Workspace};
+use super::super::load::{PackageId, SETTINGS, Workspace};
 use super::super::package::{INSTALL_SCRIPTS, Manifest, Package};
 use super::super::sources::{Sources, parent};
 use super::{Content, Text, settings};
@@ -75,7 +75,8 @@ impl Layer<'_> {
             named.extend(settings::patch_files_of(&tree));
             self.text(SETTINGS, Text::new(tree.emit()));
         }
-        self.files.insert(LOCK.to_owned(), Content::Lock);
+        let locks = self.workspace.lock_files(&self.closure.packages);
+        self.files.extend(locks.into_iter().map(|path| (path, Content::Lock)));
         for path in &named {
             self.copy(path);
         }

@@ -10,9 +10,9 @@ use super::super::glob::escape;
 use super::super::graph::Closure;
 use super::super::load::Workspace;
 use super::super::package::Manifest;
+use crate::yaml::Yaml;
 use pnpm::join;
 use pnpm::lock::{Cut, Lock};
-use pnpm::yaml::Yaml;
 
 /// What becomes of a lock's overrides and patches: for each selector, its value in the lock where it is kept.
 fn overrides<'l>(lock: &'l Lock, cut: &Cut) -> BTreeMap<&'l str, Option<&'l str>> {
@@ -35,6 +35,8 @@ pub(super) fn prune(tree: &Yaml, workspace: &Workspace, closure: &Closure, cut: 
                 listed = true;
                 Some(folders(workspace, closure))
             }
+            // Each package's lock names what it uses of them.
+            ("catalog" | "catalogs", Some(lock)) if lock.is_split() => Some(value.clone()),
             ("catalog", Some(_)) => catalog(value, "default", cut),
             ("catalogs", Some(_)) => {
                 let kept = value.entries().iter().filter_map(|(name, value)| Some((name.clone(), catalog(value, name, cut)?)));

@@ -6,8 +6,10 @@ use std::path::Path;
 use super::*;
 use crate::contents::Commit;
 use crate::git::{Git, Tree};
+use crate::yaml::{self, Yaml};
 use monoship_core::execute::shutdown::Shutdown;
-use pnpm::yaml::{self, Yaml};
+
+mod refused;
 
 const LOCK_TEXT: &str = include_str!("lock.yaml");
 
@@ -127,8 +129,92 @@ fn each_context_holds_what_the_package_needs_and_nothing_else() {
             "types/global.d.ts",
         ]
     );
-    assert_eq!(plan.warnings.len(), 1, "{:?}", plan.warnings);
-    assert!(plan.warnings[0].contains("`postinstall`"));
+    assert_eq!(plan.warnings, Vec::<String>::new());
+    assert_eq!(plan.script_warnings.len(), 1, "{:?}", plan.script_warnings);
+    assert!(plan.script_warnings[0].contains("`postinstall`"));
+}
+
+#[test]
+fn a_package_that_is_named_by_path_and_not_declared_is_told() {
+    let root = workspace();
+    let told = |name: &str| {
+        plan(root.path(), name).plan.warnings.into_iter().filter(|warning| warning.contains("by their path")).collect::<Vec<_>>()
+    };
+    assert_eq!(told("web"), Vec::<String>::new());
+    let alias = "export default { alias: { api: '../api/src/main.ts', lib: '../../packages/lib/index.js' } };\n";
+    std::fs::write(root.path().join("apps/web/vite.config.mjs"), alias).unwrap();
+    let all = told("web");
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].starts_with("apps/web names files of apps/api by their path and does not depend on it"), "{all:?}");
+}
+
+#[test]
+fn packages_that_settings_lead_to_are_taken_along_and_told() {
+    let root = workspace();
+    let write = |file: &str, text: &str| std::fs::write(root.path().join(file), text).unwrap();
+    let taken = || {
+        let Planned { plan, workspace, .. } = plan(root.path(), "web");
+        let dirs = |install: &Install| {
+            install.closure.packages.iter().map(|id| workspace.package(*id).dir.clone()).collect::<Vec<_>>().join(" ")
+        };
+        (dirs(&plan.manifests), dirs(&plan.production), plan.warnings)
+    };
+    // What is declared needs no word, nor do paths that nothing imports, or a test's settings.
+    write(
+        "apps/web/tsconfig.json",
+        r#"{"references": [{"path": "../../packages/lib"}], "compilerOptions": {"paths": {"@copied/*": ["../../packages/copied/*"]}}}"#,
+    );
+    write("apps/web/tsconfig.test.json", r#"{"references": [{"path": "../api"}]}"#);
+    assert_eq!(taken(), ("apps/web packages/lib packages/tool".to_owned(), "apps/web packages/lib".to_owned(), vec![]));
+    write("apps/web/index.js", "import x from '@copied/index.js';\n");
+    let (all, production, warnings) = taken();
+    assert_eq!((&*all, &*production), ("apps/web packages/copied packages/lib packages/tool", "apps/web packages/lib"));
+    assert!(
+        warnings[0].starts_with("apps/web/tsconfig.json leads to packages/copied, which that package does not depend on"),
+        "{warnings:?}"
+    );
+    write("apps/web/tsconfig.json", r#"{"references": [{"path": "../api/tsconfig.json"}]}"#);
+    assert_eq!(taken().0, "apps/api apps/web packages/copied packages/lib packages/tool");
+    // By a base of its own.
+    write("apps/web/tsconfig.json", r#"{"compilerOptions": {"baseUrl": "../..", "paths": {"@copied": ["packages/copied"]}}}"#);
+    write("apps/web/index.js", "import x from '@copied';\n");
+    assert_eq!(taken().0, "apps/web packages/copied packages/lib packages/tool");
+}
+
+#[test]
+fn who_has_the_schema_of_a_prisma_client_is_taken_along() {
+    let root = workspace();
+    let lock = LOCK_TEXT
+        .replace("      qs:\n", "      '@prisma/client':\n        specifier: 6.0.0\n        version: 6.0.0\n      qs:\n");
+    let lock = lock
+        .replace("      copied:\n", "      '@prisma/client':\n        specifier: 6.0.0\n        version: 6.0.0\n      copied:\n");
+    let lock = lock.replacen("snapshots:\n", "snapshots:\n\n  '@prisma/client@6.0.0': {}\n", 1);
+    let lock =
+        lock.replacen("\npackages:\n", "\npackages:\n\n  '@prisma/client@6.0.0':\n    resolution: {integrity: sha512-x}\n", 1);
+    put(root.path(), "pnpm-lock.yaml", &lock);
+    put(root.path(), "apps/web/package.json", r#"{"name": "web", "dependencies": {"@prisma/client": "6.0.0", "qs": "6.0.0"}}"#);
+    let taken = || plan(root.path(), "web").plan.manifests.closure.undeclared.into_values().collect::<Vec<_>>();
+    assert_eq!(taken(), Vec::<String>::new());
+    put(root.path(), "apps/api/prisma/schema.prisma", "x\n");
+    assert_eq!(taken(), ["apps/api/prisma/schema.prisma"]);
+    put(root.path(), "apps/web/prisma/schema.prisma", "x\n");
+    assert_eq!(taken(), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_linter_of_the_roots_brings_is_there_where_it_is_hoisted() {
+    let root = workspace();
+    let write = |file: &str, text: &str| put(root.path(), file, text);
+    let lock = LOCK_TEXT.replace("  eslint@9.0.0: {}", "  eslint@9.0.0:\n    dependencies:\n      typescript: 5.9.3");
+    write("pnpm-lock.yaml", &lock);
+    write("apps/web/tsconfig.json", "{}");
+    let tools = || plan(root.path(), "web").plan.manifests.closure.tools;
+    assert_eq!(tools(), BTreeSet::new());
+    write(".npmrc", "shamefully-hoist=true\n");
+    assert_eq!(tools(), BTreeSet::from(["eslint".to_owned()]));
+    // Who has it takes it from nobody.
+    write("apps/api/tsconfig.json", "{}");
+    assert_eq!(plan(root.path(), "api").plan.manifests.closure.tools, BTreeSet::new());
 }
 
 #[test]
@@ -144,7 +230,7 @@ fn settings_lock_and_files_are_cut_on_every_side_at_once() {
     let root = workspace();
     let Planned { plan, workspace, .. } = plan(root.path(), "api");
     let settings = yaml::parse(&text(&plan.manifests, "pnpm-workspace.yaml")).unwrap().remove(0);
-    let lock = yaml::parse(plan.manifests.lock_text(&workspace)).unwrap().remove(0);
+    let lock = yaml::parse(plan.manifests.lock_text(&workspace, LOCK)).unwrap().remove(0);
     let keys = |tree: &Yaml, section: &str| -> BTreeSet<String> {
         tree.get(section).map_or(&[][..], Yaml::entries).iter().map(|(key, _)| key.clone()).collect()
     };
@@ -170,10 +256,10 @@ fn settings_lock_and_files_are_cut_on_every_side_at_once() {
 fn production_has_no_development_dependency_in_manifest_or_lock() {
     let root = workspace();
     let Planned { plan, workspace, .. } = plan(root.path(), "api");
-    let lock = plan.production.lock_text(&workspace);
+    let lock = plan.production.lock_text(&workspace, LOCK);
     assert!(!lock.contains("devDependencies") && !lock.contains("typescript") && lock.contains("zod@3.22.0"), "{lock}");
     assert!(!text(&plan.production, "apps/api/package.json").contains("typescript"));
-    assert!(plan.manifests.lock_text(&workspace).contains("typescript@5.9.3"));
+    assert!(plan.manifests.lock_text(&workspace, LOCK).contains("typescript@5.9.3"));
 }
 
 #[test]
@@ -183,7 +269,7 @@ fn with_the_root_its_dependencies_are_in() {
     let tree = tree(root.path());
     let sources = Sources::new(&workspace, &tree, tree.files());
     let plan = PrunePlan::new(&workspace, &sources, workspace.find("web").unwrap(), true).unwrap();
-    assert!(plan.manifests.lock_text(&workspace).contains("eslint@9.0.0"));
+    assert!(plan.manifests.lock_text(&workspace, LOCK).contains("eslint@9.0.0"));
     assert!(text(&plan.manifests, "package.json").contains("eslint"));
     assert!(!plan.source_paths(&sources).any(|path| path == "scripts/unrelated.js"), "the root's files are not sources");
 }
@@ -194,7 +280,7 @@ fn a_lock_that_is_not_understood_is_used_whole_and_nothing_is_cut_on_the_other_s
     let odd = format!("{LOCK_TEXT}\nnovelty: 1\n");
     std::fs::write(root.path().join("pnpm-lock.yaml"), &odd).unwrap();
     let Planned { plan, workspace, .. } = plan(root.path(), "api");
-    assert_eq!(plan.manifests.lock_text(&workspace), odd);
+    assert_eq!(plan.manifests.lock_text(&workspace, LOCK), odd);
     assert_eq!(paths(&plan.manifests), paths(&plan.production));
     for path in ["apps/web/package.json", "patches/qs.patch", "patches/ms.patch"] {
         assert!(plan.manifests.files.contains_key(path), "{path}");
@@ -315,15 +401,23 @@ fn what_a_package_names_outside_of_itself_is_taken_along_with_what_that_names() 
     let root = workspace();
     for (path, text) in [
         ("apps/web/vite.config.ts", "import shared from '../../vite.shared.js'\nimport pkg from '../../package.json'\n"),
-        ("vite.shared.ts", "export * from './build/one.mjs'; export * from '../outside'; import x from '../../../x'\n"),
+        (
+            "vite.shared.ts",
+            "export * from './build/one.mjs'; export * from '../outside'; import x from '../../../x'\nimport './vite.more'\n",
+        ),
+        ("vite.more.mjs", "import './vite.shared.js'\n"),
+        ("projects/x/tsconfig.json", "{}"),
         ("apps/web/.babelrc", r#"{"extends": "../../babel.config.json"}"#),
-        ("babel.config.json", "{}"),
+        ("babel.config.json", r#"{"extends": "./build/preset.json", "plugins": ["./build/plugin.cjs"]}"#),
+        ("build/preset.json", "{}"),
+        ("build/plugin.cjs", "\n"),
         ("scripts/build.mjs", "import '../scripts/lib.mjs'\n"),
         ("scripts/lib.mjs", "\n"),
         ("scripts/lint.mjs", "\n"),
         (
             "apps/web/tsconfig.json",
-            r#"{"compilerOptions": {"paths": {"@all/*": ["../../packages/*"], "@shared": ["../../shared"]}}}"#,
+            r#"{"compilerOptions": {"paths": {"@all/*": ["../../packages/*"], "@shared": ["../../shared"]}},
+            "references": [{"path": "../../projects/x/tsconfig.json"}, {"path": "../../packages/lib"}]}"#,
         ),
         ("shared/index.ts", "\n"),
         ("assets/logo.svg", "<svg/>"),
@@ -352,14 +446,18 @@ fn what_a_package_names_outside_of_itself_is_taken_along_with_what_that_names() 
     let expected = [
         "assets/logo.svg",
         "babel.config.json",
+        "build/plugin.cjs",
+        "build/preset.json",
         "packages/copied/theme/a.css",
+        "projects/x/tsconfig.json",
         "scripts/build.mjs",
         "scripts/lib.mjs",
         "shared/index.ts",
+        "vite.more.mjs",
         "vite.shared.ts",
     ];
     // The root's settings are in for `lib`, which has none.
-    assert_eq!(shared.into_iter().filter(|path| !path.contains("tsconfig")).collect::<Vec<_>>(), expected);
+    assert_eq!(shared.into_iter().filter(|path| *path != "tsconfig.json").collect::<Vec<_>>(), expected);
     assert_eq!(plan.warnings, ["the link `apps/web/gone` leads to `../../gone`, which git does not have: it will lead nowhere"]);
 }
 
@@ -394,31 +492,6 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
 }
 
 #[test]
-fn a_workspace_package_that_is_not_there_is_refused_whoever_leads_to_it() {
-    let root = workspace();
-    std::fs::remove_dir_all(root.path().join("packages/lib")).unwrap();
-    let refusal = |package: &str| {
-        let (workspace, tree) = (Workspace::load(root.path()).unwrap(), tree(root.path()));
-        let sources = Sources::new(&workspace, &tree, tree.files());
-        let plan = PrunePlan::new(&workspace, &sources, workspace.find(package).unwrap(), false);
-        plan.err().map(|error| (error.to_string(), error.hint_text().unwrap_or_default().to_owned()))
-    };
-    let (error, hint) = refusal("api").unwrap();
-    assert!(error.contains("apps/api needs the workspace package `lib`, which is not there"), "{error}");
-    assert!(hint.starts_with("pnpm-lock.yaml has it in `packages/lib`; bring that folder back"), "{hint}");
-    assert!(refusal("web").is_some(), "a longer way");
-    assert_eq!(refusal("copied"), None, "nothing leads there");
-    // Also where only a manifest says so, and where another package's folder is around it.
-    put(
-        root.path(),
-        "packages/copied/package.json",
-        r#"{"name": "copied", "version": "1.0.0", "devDependencies": {"x": "workspace:other@^1"}}"#,
-    );
-    let (error, hint) = refusal("copied").unwrap();
-    assert!(error.contains("packages/copied needs the workspace package `x`") && hint.contains("`packages:`"), "{error} {hint}");
-}
-
-#[test]
 fn patches_of_config_dependencies_are_pnpms_to_fetch() {
     let root = workspace();
     for path in ["pnpm-workspace.yaml", "pnpm-lock.yaml"] {
@@ -450,14 +523,14 @@ fn a_production_install_runs_no_script_that_makes_a_package_ready_for_developmen
 }
 
 #[test]
-fn a_file_that_is_half_merged_is_called_so() {
-    for path in ["pnpm-lock.yaml", "package.json", "pnpm-workspace.yaml"] {
-        let root = workspace();
-        let text = std::fs::read_to_string(root.path().join(path)).unwrap();
-        put(root.path(), path, &format!("{}\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> theirs\n", text.trim_end()));
-        let error = Workspace::load(root.path()).unwrap_err();
-        let line = text.trim_end().lines().count() + 1;
-        assert!(error.to_string().contains(&format!("{path}:{line}: merge conflict markers")), "{error}");
-        assert!(error.hint_text().is_some_and(|hint| hint.starts_with("finish the merge")), "{error}");
-    }
+fn a_build_that_calls_turbo_has_its_settings() {
+    let root = workspace();
+    put(root.path(), "turbo.json", "{}");
+    let has = || plan(root.path(), "web").sources.iter().any(|path| path == "turbo.json");
+    assert!(!has(), "nobody calls it");
+    let path = root.path().join("apps/web/package.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("scripts"), "{text}");
+    std::fs::write(&path, text.replacen('{', r#"{"scripts": {"build": "turbo run build -F lib && next build"},"#, 1)).unwrap();
+    assert!(has());
 }

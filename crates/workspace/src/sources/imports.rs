@@ -22,7 +22,7 @@ pub struct Import {
 }
 
 /// The endings that resolvers try, in their order.
-const ENDINGS: [&str; 17] = [
+const ENDINGS: [&str; 19] = [
     "",
     ".ts",
     ".tsx",
@@ -34,6 +34,8 @@ const ENDINGS: [&str; 17] = [
     ".cjs",
     ".json",
     ".d.ts",
+    ".css",
+    ".scss",
     "/index.ts",
     "/index.tsx",
     "/index.mts",
@@ -51,6 +53,17 @@ pub(crate) fn is_script(name: &str) -> bool {
     matches!(ending, "js" | "jsx" | "mjs" | "cjs" | "ts" | "tsx" | "mts" | "cts")
 }
 
+/// True where a file may import others, by its name: scripts, what holds scripts, and styles.
+fn may_import(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    is_script(name) || matches!(ending, "vue" | "svelte" | "astro" | "mdx" | "css" | "pcss" | "scss" | "sass" | "less")
+}
+
+/// Every `'./…'` literal of a text, a path beside it.
+pub(super) fn beside(text: &str) -> impl Iterator<Item = &str> {
+    memchr::memmem::find_iter(text.as_bytes(), "./").filter_map(|at| literal(text, at))
+}
+
 /// Every `'../…'` literal of a text.
 pub(super) fn literals(text: &str) -> impl Iterator<Item = &str> {
     placed(text).map(|(_, literal)| literal)
@@ -62,11 +75,16 @@ fn placed(text: &str) -> impl Iterator<Item = (usize, &str)> {
     memchr::memmem::find_iter(text.as_bytes(), "../").filter_map(|at| {
         // Only the first `../` of a literal follows its quote; `./../` is one, too.
         let start = if text[..at].ends_with("./") { at - 2 } else { at };
-        let quote = text[..start].chars().next_back().filter(|c| matches!(c, '\'' | '"' | '`'))?;
-        let rest = &text[start..];
-        let literal = &rest[..rest.find([quote, '\n'])?];
-        Some((start - 1, literal)).filter(|_| text[start + literal.len()..].starts_with(quote))
+        Some((start - 1, literal(text, start)?))
     })
+}
+
+/// The literal that begins here: a quote stands before it, and the same one behind it on the same line.
+fn literal(text: &str, start: usize) -> Option<&str> {
+    let quote = text[..start].chars().next_back().filter(|c| matches!(c, '\'' | '"' | '`'))?;
+    let rest = &text[start..];
+    let literal = &rest[..rest.find([quote, '\n'])?];
+    Some(literal).filter(|_| rest[literal.len()..].starts_with(quote))
 }
 
 /// The file that a relative path leads to from a folder, by the endings that resolvers try.
@@ -82,11 +100,29 @@ pub(super) fn resolve(tree: &Tree, dir: &str, named: &str) -> Option<String> {
 }
 
 /// What stands before the path of an import.
-const IMPORTS: [&str; 8] = ["from", "import", "import(", "require(", "resolve(", "URL(", "import type", "readFileSync("];
+const IMPORTS: [&str; 15] = [
+    "from",
+    "import",
+    "import(",
+    "require(",
+    "resolve(",
+    "URL(",
+    "import type",
+    "readFileSync(",
+    // What `createRequire` makes.
+    "import.meta.url)(",
+    "__filename)(",
+    // Styles.
+    "@use",
+    "@forward",
+    "@import url(",
+    "@reference",
+    "@config",
+];
 
 /// The imports of a package's scripts that lead to a file outside of it.
 pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Vec<Import> {
-    let scripts = sources.of(id).par_iter().filter(|file| file.mode != Mode::Symlink && is_script(&file.path));
+    let scripts = sources.of(id).par_iter().filter(|file| file.mode != Mode::Symlink && may_import(&file.path));
     let found = scripts.map(|file| {
         let Some(text) = workspace.contents().text(&file.path) else { return Vec::new() };
         let imports = placed(&text).filter(|(at, _)| is_import(&text[..*at]));
@@ -104,28 +140,63 @@ pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageI
     found.flatten().collect()
 }
 
+/// The packages that a text imports, by name.
+pub(crate) fn named(text: &str) -> impl Iterator<Item = &str> {
+    let words = ["from ", "from", "import ", "import(", "require("];
+    let quoted = words.into_iter().flat_map(move |word| {
+        let behind = memchr::memmem::find_iter(text.as_bytes(), word).map(move |at| at + word.len());
+        behind
+            .filter(|at| text.as_bytes().get(*at).is_some_and(|c| matches!(c, b'\'' | b'"')))
+            .filter_map(|at| literal(text, at + 1))
+    });
+    quoted.filter(|name| !name.starts_with(['.', '/', '#', '~']) && !name.contains(':')).map(|name| {
+        let parts = if name.starts_with('@') { 2 } else { 1 };
+        name.match_indices('/').nth(parts - 1).map_or(name, |(end, _)| &name[..end])
+    })
+}
+
 /// True where what stands before a literal makes an import of it, and no comment.
 pub(crate) fn is_import(before: &str) -> bool {
     let line = before.rsplit('\n').next().unwrap_or(before).trim_start();
-    let comment = line.starts_with("//") || line.starts_with('*') || line.starts_with("/*");
+    let ended = line.rsplit("*/").next() != Some(line);
+    let comment = line.starts_with("//") || ((line.starts_with('*') || line.starts_with("/*")) && !ended);
     let before = before.trim_end();
+    // A comment that compilers read.
+    if before.ends_with("<reference path=") {
+        return true;
+    }
     !comment && IMPORTS.iter().any(|word| before.ends_with(word))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::git::File;
 
     #[test]
     fn the_paths_of_imports_are_found_and_those_of_comments_and_other_texts_are_not() {
         let text = "import a from '../../a.mjs';\nexport * from \"../b\"\nconst c = require(`./../c`)\n// import d from '../d'\n\
-                    const e = '../e';\nimport '../f'; import('../g').then(() => '../h')\nimport { i } from 'x/../i'\n";
+                    const e = '../e';\nimport '../f'; import('../g').then(() => '../h')\nimport { i } from 'x/../i'\n\
+                    /* eslint */ import '../j'\n/* import '../k'\n * import '../l'\n */ import '../m'\n\
+                    /// <reference path=\"../n.d.ts\" />\ncreateRequire(import.meta.url)('../o')\n@use \"../p\";\n";
         let found: Vec<&str> = placed(text).filter(|(at, _)| is_import(&text[..*at])).map(|(_, named)| named).collect();
-        assert_eq!(found, ["../../a.mjs", "../b", "./../c", "../f", "../g"]);
-        assert_eq!(literals(text).count(), 8);
+        let imported = ["../../a.mjs", "../b", "./../c", "../f", "../g", "../j", "../m", "../n.d.ts", "../o", "../p"];
+        assert_eq!(found, imported);
+        assert_eq!(literals(text).count(), 15);
+        assert_eq!(
+            beside("import './a'; import \"../b\"; import x from \"./c.mjs\"; import './d").collect::<Vec<_>>(),
+            ["./a", "./c.mjs"]
+        );
         // A literal that is cut off by the end of its line, or of the text, is none.
         assert_eq!(literals("import '../a\n'; import \"../b").count(), 0);
+    }
+
+    #[test]
+    fn packages_are_named_without_what_leads_into_them() {
+        let text = "import a from 'zod/v4'; import '@s/b/c.css'\nrequire(\"d\"), import('e'), './f', import \"node:fs\"\nfrom'g'";
+        assert_eq!(named(text).collect::<BTreeSet<_>>(), ["zod", "@s/b", "d", "e", "g"].into());
     }
 
     #[test]

@@ -122,8 +122,13 @@ impl Reach<'_, '_> {
         for name in lists.flatten().filter_map(Value::as_str) {
             self.at_or_below(name, dir, |_| true);
         }
-        let base = options["baseUrl"].as_str().and_then(|base| join(dir, base)).unwrap_or_else(|| dir.to_owned());
+        // Projects that `tsc --build` makes first; most are packages.
         let (workspace, root) = (self.workspace, self.sources.root_package);
+        for project in settings["references"].as_array().into_iter().flatten().filter_map(|project| project["path"].as_str()) {
+            let folder = project.rfind('/').filter(|_| is_settings(project)).map_or(project, |at| &project[..at]);
+            self.at_or_below(folder, dir, |path| workspace.owner(path) == root);
+        }
+        let base = options["baseUrl"].as_str().and_then(|base| join(dir, base)).unwrap_or_else(|| dir.to_owned());
         for name in
             options["paths"].as_object().into_iter().flat_map(|paths| paths.values()).filter_map(Value::as_array).flatten()
         {
@@ -149,13 +154,23 @@ impl Reach<'_, '_> {
         for named in imports::literals(&text) {
             self.named_file(parent(path), named);
         }
+        // What lies beside a file of the package is the package's.
+        if self.workspace.owner(path) != self.id {
+            imports::beside(&text).for_each(|named| self.named_file(parent(path), named));
+        }
     }
 
     fn named_file(&mut self, dir: &str, named: &str) {
         let Some(found) = imports::resolve(self.sources.tree, dir, named) else { return };
         let is_own = self.workspace.owner(&found) == self.id;
-        if !is_own && !INSTALLS.contains(&found.as_str()) && self.found.insert(found.clone()) && is_script(&found) {
+        if is_own || INSTALLS.contains(&found.as_str()) || !self.found.insert(found.clone()) {
+            return;
+        }
+        if is_script(&found) {
             self.literals(&found);
+        } else if is_settings(found.rsplit('/').next().unwrap_or(&found)) {
+            self.literals(&found);
+            self.settings(&found, true);
         }
     }
 
@@ -172,6 +187,13 @@ impl Reach<'_, '_> {
         for script in scripts.filter_map(|(_, script)| script.as_str()) {
             let words = script.split([' ', '=', '\'', '"', ';', '(', ')']).filter(|word| word.starts_with("../"));
             words.for_each(|word| self.named_file(&package.dir, word));
+            // Tools that run other packages' tasks by settings at the root.
+            for (tool, settings) in [("turbo", ["turbo.json", "turbo.jsonc"].as_slice()), ("nx", &["nx.json"])] {
+                if script.split_whitespace().any(|word| word == tool) {
+                    let there = settings.iter().filter(|file| self.sources.tree.get(file).is_some());
+                    self.found.extend(there.map(|file| (*file).to_owned()));
+                }
+            }
         }
     }
 

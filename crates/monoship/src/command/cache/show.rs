@@ -6,10 +6,11 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::command::{print, print_json};
+use crate::command::{print_json, tell};
 use monoship_core::error::Result;
 use monoship_core::text;
 use monoship_plan::upkeep::{PrunePlan, Removal};
+use monoship_report::columns_of_output;
 use monoship_report::summary::aligned;
 use monoship_steps::upkeep::Held;
 use monoship_steps::upkeep::apply::Applied;
@@ -43,7 +44,7 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
             let on = scope.git_ref.as_ref().map(|git_ref| format!(" on {git_ref}")).unwrap_or_default();
             vec![
                 scope.tier.as_str().to_owned(),
-                text::clean(&format!("{}{on}", scope.scope)),
+                text::clean(&format!("{}{on}", in_words(scope))),
                 text::counted(scope.count, scope.what),
                 text::bytes(scope.bytes),
                 ago(scope.written),
@@ -53,10 +54,23 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
         })
         .collect();
     if rows.is_empty() {
-        return print("the tiers hold nothing\n");
+        return tell("the tiers hold nothing\n");
     }
     let columns = ["tier", "scope", "holds", "size", "age", "last hit", "used by"];
-    print(&aligned(&columns, &rows, &[3, 4, 5], |_, _, cell| cell.to_owned()))
+    tell(&aligned(&columns, &rows, &[3, 4, 5], columns_of_output(), |_, _, cell| cell.to_owned()))
+}
+
+/// The scope as a person calls it: the engine's are BuildKit's kinds of records (`client.UsageRecordType`).
+fn in_words(scope: &Scope) -> &str {
+    match scope.scope.as_str() {
+        "regular" => "build steps",
+        "source.local" => "build contexts that were sent",
+        "source.git.checkout" => "checkouts of git contexts",
+        "exec.cachemount" => "cache mounts: package stores, builds",
+        "frontend" => "Dockerfile frontends",
+        "internal" => "the builder's own data",
+        named => named,
+    }
 }
 
 fn users(users: &[String]) -> String {
@@ -80,8 +94,9 @@ pub fn plan(plan: &PrunePlan) -> String {
         ]
     };
     let rows: Vec<Vec<String>> = plan.removals.iter().map(row).collect();
-    let mut shown = aligned(&["tier", "where", "what", "frees", "why"], &rows, &[3], |_, _, cell| cell.to_owned());
-    let _ = writeln!(shown, "{}, {}", text::counted(plan.removals.len(), "thing"), text::bytes(plan.bytes()));
+    let mut shown =
+        aligned(&["tier", "where", "what", "frees", "why"], &rows, &[3], columns_of_output(), |_, _, cell| cell.to_owned());
+    let _ = writeln!(shown, "{}, {}", text::counted(plan.removals.len(), "item"), text::bytes(plan.bytes()));
     shown
 }
 
@@ -94,9 +109,9 @@ pub fn outcome(plan: &PrunePlan, applied: &Applied, dry_run: bool) -> Result<()>
         let _ = writeln!(shown, "{}", text::clean(&line));
     }
     if !dry_run && !plan.removals.is_empty() {
-        let _ = writeln!(shown, "removed {}, {}", text::counted(applied.done, "thing"), text::bytes(applied.bytes));
+        let _ = writeln!(shown, "removed {}, {}", text::counted(applied.done, "item"), text::bytes(applied.bytes));
     }
-    print(&shown)
+    tell(&shown)
 }
 
 /// The plan and what became of it, for programs.

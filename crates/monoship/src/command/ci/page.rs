@@ -38,6 +38,9 @@ pub(super) struct Outputs {
     /// What the plan's job hands to GitHub: `{"service":["api"]}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     matrix: Option<serde_json::Value>,
+    /// The platforms that the base is built for, each with its runner: `{"include":[{"platform":"linux/arm64","runner":"ubuntu-24.04-arm"}]}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platforms: Option<serde_json::Value>,
     /// The file that a job leaves for the next ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) result: Option<PathBuf>,
@@ -52,7 +55,7 @@ pub(super) struct Page {
 /// A part's name, as it is typed.
 pub(super) fn word(part: &CiPart) -> String {
     match part {
-        CiPart::Plan => "plan".to_owned(),
+        CiPart::Plan { .. } => "plan".to_owned(),
         CiPart::Base => "base".to_owned(),
         CiPart::Service { name } => format!("service {name}"),
         CiPart::Publish => "publish".to_owned(),
@@ -87,7 +90,7 @@ impl Page {
             if let Some(digest) = &task.digest {
                 self.outputs.digests.insert(service.clone(), digest.clone());
             }
-            if task.status != Status::Skipped {
+            if task.status != Status::Unchanged {
                 self.outputs.affected.push(service.clone());
             }
         }
@@ -108,22 +111,22 @@ impl Page {
         let apply::Applied { done, bytes, .. } = pruned.applied;
         self.summary.notices.push(match pruned.plan.removals.as_slice() {
             [] => "there was nothing to remove".to_owned(),
-            _ => format!("removed {}, {}", text::counted(done, "thing"), text::bytes(bytes)),
+            _ => format!("removed {}, {}", text::counted(done, "item"), text::bytes(bytes)),
         });
         let left_out = pruned.left_out.iter().map(|(tier, why)| format!("{} is left out: {why}", tier.as_str()));
         self.summary.notices.extend(left_out);
     }
 
     /// Takes in what must be built.
-    pub(super) fn planned(&mut self, file: &PlanFile) {
+    pub(super) fn planned(&mut self, file: &PlanFile, matrix: serde_json::Value, platforms: Option<serde_json::Value>) {
         let build = |name: &&ServiceName| file.services[*name].present.is_none();
         self.outputs.affected = file.services.keys().filter(build).cloned().collect();
         for (service, planned) in &file.services {
             self.outputs.digests.extend(planned.present.clone().map(|digest| (service.clone(), digest)));
         }
-        self.outputs.matrix = Some(file.matrix());
+        (self.outputs.matrix, self.outputs.platforms) = (Some(matrix), platforms);
         let row = |(name, planned): (&ServiceName, &Planned)| {
-            let status = planned.present.is_some().then_some(Status::Skipped);
+            let status = planned.present.is_some().then_some(Status::Unchanged);
             ServiceRow { digest: planned.present.clone(), ..ServiceRow::new(name.as_str(), status, &planned.why) }
         };
         self.summary.services = file.services.iter().map(row).collect();
@@ -164,8 +167,14 @@ impl Page {
         if let Some(matrix) = &self.outputs.matrix {
             runner.set_output("matrix", &matrix.to_string())?;
         }
+        if let Some(platforms) = &self.outputs.platforms {
+            runner.set_output("platforms", &platforms.to_string())?;
+        }
         if let Some(result) = &self.outputs.result {
             runner.set_output("result", &result.to_string_lossy())?;
+            // What an artifact may be called: a platform's slash may not be in it.
+            let name = result.file_stem().unwrap_or_default().to_string_lossy();
+            runner.set_output("artifact", &format!("xtask-{name}"))?;
         }
         self.summary.verdict = match done {
             Ok(Finished::Well) => Verdict::Succeeded,

@@ -28,7 +28,7 @@ impl Event<'_> {
     fn job(&self, part: Part) -> Job {
         let attempt = self.call.env.get("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.parse().ok()).unwrap_or(1);
         let (request, commit, release) = (self.request.clone(), Some(self.commit.clone()), self.release.clone());
-        Job { request, commit, release, part, attempt }
+        Job { request, commit, release, part, platform: self.flags.platform.clone(), attempt }
     }
 
     fn run(&self, job: Job) -> Result<Ran> {
@@ -42,7 +42,7 @@ impl Event<'_> {
         if self.call.env.flag("GITHUB_ACTIONS") {
             say(&commands::findings(&record.tasks, self.session.config.images.dockerfile.as_ref()));
         }
-        conclude(self.call, self.session, record, false)
+        conclude(self.call, self.session, record, "", false)
     }
 
     /// What the cache tiers cost this run and saved it. A runner starts without a history of its own; the one in the registry, where CI
@@ -90,18 +90,20 @@ pub(super) fn all(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Res
 }
 
 /// What must be built, for the jobs to come.
-pub(super) fn plan(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Result<Finished> {
+pub(super) fn plan(event: &Event<'_>, reporter: Reporter, page: &mut Page, by_platform: bool) -> Result<Finished> {
     let ran = event.run(event.job(Part::Plan))?;
     let made = ran.progress.plan.as_ref().and_then(|planned| planned.here());
     let made = made.ok_or_else(|| Error::failed("this pipeline makes no plan").hint("call `stages::plan` in it"))?;
     let tag = event.release.as_ref().map(|release| release.tag.tag.clone());
-    let file = jobs::plan_file(made, &event.commit, tag);
+    let file = jobs::plan_file(made, &event.commit, tag, by_platform);
     page.outputs.result = Some(file.write(&jobs::folder(event.session))?);
     reporter.finish();
-    page.planned(&file);
+    let (matrix, platforms) =
+        if by_platform { (jobs::matrix_by_platform(&file)?, Some(jobs::bases(&file))) } else { (file.matrix(), None) };
     if !event.flags.json {
-        print(&format!("{}\n", file.matrix()))?;
+        print(&format!("{matrix}\n"))?;
     }
+    page.planned(&file, matrix, platforms);
     Ok(Finished::Well)
 }
 
@@ -123,7 +125,8 @@ pub(super) fn service(event: &Event<'_>, reporter: Reporter, page: &mut Page, na
     let attempt = job.attempt;
     let ran = event.run(job);
     let record = ran.as_ref().map(Ran::record);
-    page.outputs.result = Some(jobs::service_file(&planned, name, attempt, record)?.write(&folder)?);
+    page.outputs.result =
+        Some(jobs::service_file(&planned, name, event.flags.platform.as_ref(), attempt, record)?.write(&folder)?);
     event.built(reporter, page, ran?.record())
 }
 
@@ -139,7 +142,7 @@ pub(super) fn publish(event: &Event<'_>, reporter: Reporter, page: &mut Page) ->
     page.run(record, &event.costs(record));
     let paint = event.call.style().paint;
     // What a failed step said is in its own job's log.
-    let shown = summary::table(&record.tasks, paint) + &summary::gates(&record.gates, paint);
+    let shown = summary::table(&record.tasks, paint, None) + &summary::gates(&record.gates, paint);
     if !shown.is_empty() {
         say(&[shown.trim_end().to_owned()]);
     }

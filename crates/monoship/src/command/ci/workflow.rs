@@ -16,7 +16,7 @@ pub(super) fn run(flags: &cli::CiWorkflow, call: &Call<'_>) -> Result<Finished> 
     let (branch, prebuilt) = (flags.branch.as_deref(), flags.prebuilt.as_ref());
     let options = options(&home, &config, flags.layout, branch, prebuilt, call.shutdown)?;
     if !flags.check {
-        let files = write(&home, &options)?;
+        let files = write(&home, &options, flags.overwrite)?;
         let lines: Vec<String> = files.iter().map(|file| format!("wrote {}\n", file.display())).collect();
         print(&if lines.is_empty() { "the workflow files are as they would be written\n".to_owned() } else { lines.concat() })?;
         return Ok(Finished::Well);

@@ -13,6 +13,9 @@ _cargo_xtask_hook() {
         return
     fi
     if [[ -z ${_cargo_xtask_before+set} ]]; then
+        # Where another script has taken over since, what comes late is before this one all the same.
+        local first
+        first=$(_cargo_xtask_first)
         complete -r cargo
         if declare -F _comp_load > /dev/null; then
             _comp_load cargo
@@ -20,18 +23,26 @@ _cargo_xtask_hook() {
             _completion_loader cargo
         fi
         _cargo_xtask_before=
-        _cargo_xtask_take_over
+        _cargo_xtask_take_over "$first"
     fi
     if [[ -n $_cargo_xtask_before ]]; then
         "$_cargo_xtask_before" "$@"
     fi
 }
 
-_cargo_xtask_take_over() {
-    if [[ "$(complete -p cargo 2> /dev/null)" =~ -F\ ([^ ]+) && ${BASH_REMATCH[1]} != _cargo_xtask_hook ]]; then
-        _cargo_xtask_before=${BASH_REMATCH[1]}
+_cargo_xtask_first() {
+    if [[ "$(complete -p cargo 2> /dev/null)" =~ -F\ ([^ ]+) ]]; then
+        echo "${BASH_REMATCH[1]}"
     fi
-    complete -F _cargo_xtask_hook -o bashdefault -o default cargo
+}
+
+_cargo_xtask_take_over() {
+    local before
+    before=$(_cargo_xtask_first)
+    if [[ -n $before && $before != _cargo_xtask_hook ]]; then
+        _cargo_xtask_before=$before
+    fi
+    complete -F "${1:-_cargo_xtask_hook}" -o bashdefault -o default cargo
 }
 
 _cargo_xtask_take_over

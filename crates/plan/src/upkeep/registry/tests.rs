@@ -26,12 +26,12 @@ fn known(policy: &Upkeep) -> Known<'_> {
         policy,
         services: names(&["api", "web", "base"]),
         pulls: Some(BTreeSet::from([7])),
-        branches: Some(names(&["main", "feat/x"])),
+        branches: Some(names(&["main", "feat/x", "pr-9"])),
         former_branches: ["feat-old", "main"].map(|name| name.parse().unwrap()).into(),
         release_tags: TagTemplates::parse(&RELEASE_TAGS).unwrap(),
         tag_rules: crate::tags::Tags::default(),
         owner: OWNER.to_owned(),
-        named: Some(BTreeSet::from([digest("named")])),
+        named: Some(BTreeSet::from([digest("named"), digest("in part/amd64")])),
     }
 }
 
@@ -103,6 +103,7 @@ fn without_bounds_only_what_serves_nobody_goes() {
         .image("mine", 900, &["staging"])
         .image("content", 900, &["in-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "sha-0123456789ab"])
         .image("open", 900, &["pr-7"])
+        .image("called so", 900, &["pr-9"])
         .image("closed", 900, &["pr-8", "in-bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"])
         .image("left", 900, &["feat-old"]);
     let names = ["closed", "closed/amd64", "closed/att", "left", "left/amd64", "left/att"];
@@ -147,6 +148,7 @@ fn nothing_goes_that_is_not_marked_as_ours_whatever_it_is_called() {
 #[test]
 fn what_notes_name_by_digest_stays_tagged_or_not() {
     let mut api = Made::images("api").image("named", 900, &[]).image("unnamed", 900, &[]).node("gone", 9, &["pr-8"], |_| ());
+    api = api.image("in part", 900, &["pr-8", "feat-old"]);
     api.0.lists_untagged = true;
     let (mut digests, _) = gone(vec![api], &Upkeep::default(), &["unnamed", "unnamed/amd64", "unnamed/att", "gone"]);
     digests.sort();

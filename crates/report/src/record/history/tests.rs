@@ -12,19 +12,36 @@ pub(crate) fn run(n: u32) -> PastRun {
         if !built {
             let (ran, spent, tiers) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
             let (imports, exports) = (Vec::new(), Vec::new());
-            let status = Status::Skipped;
+            let status = Status::Unchanged;
             let (size, wasted) = (None, None);
-            return PastTask { task, status, took: 0, cached: 0, total: 0, size, wasted, ran, spent, tiers, imports, exports };
+            return PastTask {
+                task,
+                status,
+                took: 0,
+                nodes: BTreeMap::new(),
+                cached: 0,
+                total: 0,
+                size,
+                wasted,
+                layers: Vec::new(),
+                ran,
+                spent,
+                tiers,
+                imports,
+                exports,
+            };
         }
         let wobble = u64::from(n % 10) * 100;
         PastTask {
             task,
             status: Status::Built,
             took: 9_000 + wobble,
+            nodes: BTreeMap::new(),
             cached: 10,
             total: 12,
             size: Some(142_000_000),
             wasted: None,
+            layers: Vec::new(),
             ran: vec![
                 (format!("[{name}-build 3/4] RUN pnpm --filter {name} build"), 6_000 + wobble),
                 (format!("[{name} 2/2] COPY"), 80),
@@ -49,6 +66,7 @@ pub(crate) fn run(n: u32) -> PastRun {
         outcome: if n % 25 == 24 { Outcome::Failed } else { Outcome::Succeeded },
         ci: n.is_multiple_of(2),
         commit: None,
+        release: None,
         tasks: ["api", "scheduler", "web", "worker"].iter().zip(0..).map(|(name, index)| task(name, index)).collect(),
     }
 }

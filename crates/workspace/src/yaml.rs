@@ -1,5 +1,5 @@
 //! A small YAML tree for hand-written settings files, `pnpm-workspace.yaml` above all: what was quoted stays quoted, the order
-//! stays. Not for the lock file: that one is scanned by lines (`lock`), as parsing it as YAML takes twenty times as long.
+//! stays. Not for the lock file: that one is scanned by lines (crate `monoship-pnpm`), as parsing it as YAML takes twenty times as long.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -131,10 +131,30 @@ pub struct YamlError {
 pub fn parse(text: &str) -> Result<Vec<Yaml>, YamlError> {
     let mut builder = Builder::default();
     for step in Parser::new_from_str(text) {
-        let (event, span) = step.map_err(|e| YamlError { line: e.marker().line(), message: e.info().to_owned() })?;
+        let (event, span) = step.map_err(|e| YamlError { line: e.marker().line(), message: in_words(e.info()).to_owned() })?;
         builder.event(event).map_err(|message| YamlError { line: span.start.line(), message: message.to_owned() })?;
     }
     Ok(builder.documents)
+}
+
+/// What the parser says, as a person says it.
+fn in_words(said: &str) -> &str {
+    let has = |part: &str| said.contains(part);
+    match () {
+        () if has("tab") && !has("table") => "a tab is not allowed here: indent with spaces",
+        () if has("quoted scalar") && has("end of stream") => "a quote is not closed",
+        () if has("mapping values are not allowed") || has("placement of ':'") => {
+            "a `:` is not allowed here: put the text in quotes, or start a new line"
+        }
+        () if has("flow sequence") => "expected a `,` or a `]` here",
+        () if has("flow mapping") => "expected a `,` or a `}` here",
+        () if has("expect ':'") || has("simple key expected") => "a `:` belongs after a key",
+        () if has("indentation") || has("indented") || has("expected key") || has("'-' indicator") || has("sequence entries") => {
+            "this line is not indented as those above it are"
+        }
+        () if has("unknown anchor") => "this alias names no anchor",
+        () => said,
+    }
 }
 
 /// A collection under construction, with the anchor it is known by (0 for none).

@@ -1,0 +1,276 @@
+//! What files of compose, bake and workflows say of a repository's builds: which Dockerfile, in which context, up to which stage.
+
+use std::collections::BTreeMap;
+
+use monoship_workspace::yaml::{self, Yaml};
+use pnpm::join;
+
+/// One build as a file has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub name: String,
+    pub dockerfile: String,
+    pub context: String,
+    pub target: Option<String>,
+    /// Arguments with a value that no variable has a part in.
+    pub args: BTreeMap<String, String>,
+    pub by: String,
+}
+
+impl Said {
+    fn with<'a>(mut self, args: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let plain = args.into_iter().filter(|(_, value)| !value.contains('$'));
+        self.args = plain.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        self
+    }
+}
+
+pub(super) fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
+}
+
+/// What the files of a repository say of builds, in the order of their paths. `read` gives a file's text.
+pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> Vec<Said> {
+    files.iter().filter_map(|path| Some(by(path, reader(path)?, &read(path)?))).flatten().collect()
+}
+
+type Reader = fn(&str, &str, &str) -> Vec<Said>;
+
+fn by(path: &str, reader: Reader, text: &str) -> Vec<Said> {
+    reader(path, path.rsplit_once('/').map_or(".", |(folder, _)| folder), text)
+}
+
+/// Who reads a file of this name.
+fn reader(path: &str) -> Option<Reader> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let is_yaml = ["yml", "yaml"].contains(&ending(name));
+    let tests = path.contains("e2e") || path.contains("test");
+    match name {
+        _ if tests => None,
+        _ if is_yaml && path.starts_with(".github/workflows/") => Some(workflow),
+        _ if is_yaml && (name.starts_with("docker-compose") || name.starts_with("compose")) => Some(compose),
+        "docker-bake.hcl" | "docker-bake.override.hcl" => Some(bake_hcl),
+        "docker-bake.json" => Some(bake_json),
+        _ => None,
+    }
+}
+
+fn said(
+    by: &str,
+    folder: &str,
+    name: &str,
+    context: Option<&str>,
+    dockerfile: Option<&str>,
+    target: Option<&str>,
+) -> Option<Said> {
+    let context = join(folder, context.unwrap_or(".").trim_end_matches('/'))?;
+    let dockerfile = join(&context, dockerfile.unwrap_or("Dockerfile"))?;
+    Some(Said {
+        name: name.to_owned(),
+        dockerfile,
+        context,
+        target: target.map(str::to_owned),
+        args: BTreeMap::new(),
+        by: by.to_owned(),
+    })
+}
+
+fn compose(path: &str, folder: &str, text: &str) -> Vec<Said> {
+    let Some(tree) = yaml::parse(text).ok().and_then(|documents| documents.into_iter().next()) else { return Vec::new() };
+    let services = tree.get("services").map_or(&[][..], Yaml::entries);
+    let of = |(name, service): &(String, Yaml)| {
+        let build = service.get("build")?;
+        if let Some(context) = build.as_str() {
+            return said(path, folder, name, Some(context), None, None);
+        }
+        let text = |key: &str| build.get(key).and_then(Yaml::as_str);
+        let args = build.get("args");
+        let listed = args.map_or(&[][..], Yaml::items).iter().filter_map(|item| item.as_str()?.split_once('='));
+        let mapped = args.map_or(&[][..], Yaml::entries).iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        Some(said(path, folder, name, text("context"), text("dockerfile"), text("target"))?.with(listed.chain(mapped)))
+    };
+    services.iter().filter_map(of).collect()
+}
+
+/// The steps of a workflow that use `docker/build-push-action`, one for each row of their job's matrix. Paths are relative to the repository.
+fn workflow(path: &str, _: &str, text: &str) -> Vec<Said> {
+    let Some(tree) = yaml::parse(text).ok().and_then(|documents| documents.into_iter().next()) else { return Vec::new() };
+    let mut found = Vec::new();
+    for (_, job) in tree.get("jobs").map_or(&[][..], Yaml::entries) {
+        let steps = job.get("steps").map_or(&[][..], Yaml::items);
+        let builds = |step: &&Yaml| {
+            step.get("uses").and_then(Yaml::as_str).is_some_and(|uses| uses.starts_with("docker/build-push-action@"))
+        };
+        for step in steps.iter().filter(builds).filter_map(|step| step.get("with")) {
+            for row in rows(job) {
+                let env = |tree: &Yaml, name: &str| tree.get("env")?.get(name)?.as_str().map(str::to_owned);
+                let value = |name: &str| match name.split_once('.')? {
+                    ("matrix", name) => row.get(name).cloned(),
+                    ("env", name) => env(job, name).or_else(|| env(&tree, name)),
+                    ("github", "workspace") => Some(".".to_owned()),
+                    _ => None,
+                };
+                let given = |key: &str| match step.get(key).and_then(Yaml::as_str) {
+                    Some(text) => expanded(text, &value).map(Some),
+                    None => Some(None),
+                };
+                let (Some(context), Some(file), Some(target)) = (given("context"), given("file"), given("target")) else {
+                    continue;
+                };
+                let context =
+                    context.filter(|context| !context.contains("://") && !context.is_empty()).unwrap_or_else(|| ".".to_owned());
+                let Some(context) = join(".", context.trim_end_matches('/')) else { continue };
+                let file = file
+                    .filter(|file| !file.is_empty())
+                    .and_then(|file| join(".", &file))
+                    .or_else(|| join(&context, "Dockerfile"));
+                let Some(dockerfile) = file else { continue };
+                let named = ["service", "app", "name", "image", "package", "service.name", "app.name"];
+                let name = named.iter().find_map(|key| row.get(*key)).cloned().unwrap_or_default();
+                let target = target.filter(|target| !target.is_empty());
+                let lines = step.get("build-args").and_then(Yaml::as_str).unwrap_or_default().lines();
+                let args: Vec<String> = lines.filter_map(|line| expanded(line.trim(), &value)).collect();
+                let said = Said { name, dockerfile, context, target, args: BTreeMap::new(), by: path.to_owned() };
+                found.push(said.with(args.iter().filter_map(|line| line.split_once('='))));
+            }
+        }
+    }
+    found
+}
+
+/// The rows of a job's matrix; what an item of a list holds is `key.field`. One without anything, where there is no matrix.
+fn rows(job: &Yaml) -> Vec<BTreeMap<String, String>> {
+    const MOST: usize = 100;
+    let matrix = job.get("strategy").and_then(|strategy| strategy.get("matrix"));
+    let mut rows = vec![BTreeMap::new()];
+    for (key, list) in matrix.map_or(&[][..], Yaml::entries).iter().filter(|(key, _)| key != "include" && key != "exclude") {
+        let items: Vec<BTreeMap<String, String>> = list.items().iter().map(|item| fields(key, item)).collect();
+        if items.is_empty() || rows.len() * items.len() > MOST {
+            continue;
+        }
+        rows =
+            rows.iter().flat_map(|row| items.iter().map(|item| row.clone().into_iter().chain(item.clone()).collect())).collect();
+    }
+    for item in matrix.and_then(|matrix| matrix.get("include")).map_or(&[][..], Yaml::items) {
+        let new: BTreeMap<String, String> = item.entries().iter().flat_map(|(key, value)| fields(key, value)).collect();
+        let fits = |row: &BTreeMap<String, String>| {
+            !row.is_empty() && new.iter().all(|(key, value)| row.get(key).is_none_or(|there| there == value))
+        };
+        let shares = |row: &BTreeMap<String, String>| new.keys().any(|key| row.contains_key(key));
+        match rows.iter_mut().find(|row| fits(row) && shares(row)) {
+            Some(row) => row.extend(new),
+            None => rows.push(new),
+        }
+    }
+    if rows.len() > 1 {
+        rows.retain(|row| !row.is_empty());
+    }
+    rows
+}
+
+fn fields(key: &str, value: &Yaml) -> BTreeMap<String, String> {
+    let own = value.as_str().map(|text| (key.to_owned(), text.to_owned()));
+    let below = value.entries().iter().filter_map(|(field, value)| Some((format!("{key}.{field}"), value.as_str()?.to_owned())));
+    own.into_iter().chain(below).collect()
+}
+
+/// A text with the values of its `${{ … }}`; `None` where one is not known.
+fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once("${{") {
+        let (name, after) = behind.split_once("}}")?;
+        whole += before;
+        whole += &value(name.trim())?;
+        rest = after;
+    }
+    Some(whole + rest)
+}
+
+fn bake_json(path: &str, folder: &str, text: &str) -> Vec<Said> {
+    let tree: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    let targets = tree["target"].as_object().into_iter().flatten();
+    let of = |(name, target): (&String, &serde_json::Value)| {
+        let args =
+            target["args"].as_object().into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        let text = |key: &str| target[key].as_str();
+        Some(said(path, folder, name, text("context"), text("dockerfile"), text("target"))?.with(args))
+    };
+    targets.filter_map(of).filter(|said| !said.name.starts_with('_')).collect()
+}
+
+/// Blocks `target "name" { key = "value" }`; what a block inherits, or a function makes, is not followed.
+fn bake_hcl(path: &str, folder: &str, text: &str) -> Vec<Said> {
+    let blocks = text.split("target \"").skip(1);
+    let of = |block: &str| {
+        let (name, rest) = block.split_once('"')?;
+        let body = rest.split_once('{')?.1.split("\n}").next()?;
+        let value = |key: &str| {
+            let line = body
+                .lines()
+                .find(|line| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
+            line.split('"').nth(1).filter(|value| !value.contains("${"))
+        };
+        let args = body.split_once("args").and_then(|(_, rest)| rest.split_once('{')?.1.split_once('}'));
+        let args: Vec<(&str, &str)> = args
+            .map_or("", |(args, _)| args)
+            .lines()
+            .filter_map(|line| {
+                let (name, value) = line.split_once('=')?;
+                Some((name.trim().trim_matches('"'), value.split('"').nth(1)?))
+            })
+            .collect();
+        if value("context").is_none() && value("dockerfile").is_none() && value("target").is_none() && args.is_empty() {
+            return None;
+        }
+        Some(said(path, folder, name, value("context"), value("dockerfile"), value("target"))?.with(args))
+    };
+    blocks.filter_map(of).filter(|said| !said.name.starts_with('_')).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compose_and_bake_say_which_dockerfile_builds_what() {
+        let text = "services:\n  db:\n    image: postgres\n  api:\n    build: ./api\n  web:\n    build:\n      context: ..\n      dockerfile: apps/web/Dockerfile\n      target: runner\n";
+        let found = compose("deploy/docker-compose.yml", "deploy", text);
+        let shown: Vec<String> =
+            found.iter().map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target)).collect();
+        assert_eq!(shown, ["api deploy/api/Dockerfile deploy/api None", "web apps/web/Dockerfile . Some(\"runner\")"]);
+        let text = "group \"default\" { targets = [\"web\"] }\ntarget \"_base\" {\n  context = \".\"\n}\ntarget \"web\" {\n  inherits = [\"_base\"]\n  dockerfile = \"apps/web/Dockerfile\"\n}\n";
+        let found = bake_hcl("docker-bake.hcl", ".", text);
+        assert_eq!((found.len(), found[0].dockerfile.as_str(), found[0].context.as_str()), (1, "apps/web/Dockerfile", "."));
+    }
+
+    #[test]
+    fn a_workflow_says_what_its_matrix_builds() {
+        let text = "env:\n  ROOT: .\njobs:\n  images:\n    strategy:\n      matrix:\n        app: [web, api]\n        include:\n          - {app: api, target: server}\n          - {app: docs, target: docs}\n    \
+                    steps:\n      - uses: actions/checkout@v4\n      - uses: docker/build-push-action@v6\n        with:\n          context: ${{ env.ROOT }}\n          file: ./apps/${{ matrix.app }}/Dockerfile\n          target: ${{ matrix.target }}\n  \
+                    one:\n    steps:\n      - uses: docker/build-push-action@v6\n        with: {context: tools, push: true}\n      - uses: docker/build-push-action@v6\n        with: {context: '${{ inputs.context }}'}\n";
+        let shown: Vec<String> = workflow(".github/workflows/a.yml", "", text)
+            .iter()
+            .map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target))
+            .collect();
+        // `web` has no target: an expression without a value is not known here.
+        assert_eq!(
+            shown,
+            [
+                "api apps/api/Dockerfile . Some(\"server\")",
+                "docs apps/docs/Dockerfile . Some(\"docs\")",
+                " tools/Dockerfile tools None"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_matrix_of_maps_has_their_fields() {
+        let job = yaml::parse(
+            "strategy:\n  matrix:\n    service:\n      - {name: a, path: apps/a}\n      - {name: b, path: apps/b}\n    os: [x]\n",
+        )
+        .unwrap();
+        let rows = rows(&job[0]);
+        assert_eq!((rows.len(), rows[1]["service.path"].as_str(), rows[1]["os"].as_str()), (2, "apps/b", "x"));
+    }
+}

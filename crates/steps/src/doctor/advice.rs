@@ -1,0 +1,124 @@
+//! What Dockerfiles of the repository's own could have that those of `init` do: installs that an edit leaves alone, a store that is kept,
+//! layers that stand by themselves. Each is said once for a Dockerfile, with its lines; nothing of it is needed.
+
+use monoship_workspace::dockerfile::{Dockerfile, Instruction, Stage};
+
+use super::{Finding, Monorepo};
+
+pub(super) fn check(monorepo: &Monorepo) -> Vec<Finding> {
+    monorepo.own.iter().flat_map(|(path, dockerfile)| of(path, dockerfile)).collect()
+}
+
+fn of(path: &str, dockerfile: &Dockerfile) -> Vec<Finding> {
+    let stages = dockerfile.stages();
+    let all = || stages.iter().flat_map(Stage::instructions);
+    let place = |lines: &[usize]| {
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        format!("{path}:{}", lines.join(", "))
+    };
+    let mut found = Vec::new();
+    let late: Vec<usize> = stages.iter().filter_map(|stage| whole_before_install(stage.instructions())).collect();
+    if !late.is_empty() {
+        let what = format!("{} copies everything before an install: any edit installs anew", place(&late));
+        let fix = "in front of it: `COPY package.json pnpm-lock.yaml pnpm-workspace.yaml ./` and `RUN pnpm fetch`; then `pnpm install --offline`";
+        found.push(Finding::note("copies-before-install", what, fix));
+    }
+    let bare: Vec<usize> = all().filter(|one| installs(one) && !is_cached(one)).map(|one| one.line).collect();
+    if !bare.is_empty() {
+        let what =
+            format!("{} installs without a store that is kept: each change of the lock downloads everything", place(&bare));
+        let fix =
+            "`RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store pnpm install --frozen-lockfile --store-dir /pnpm/store`";
+        found.push(Finding::note("install-without-cache-mount", what, fix));
+    }
+    let modules: Vec<usize> = all().filter(|one| copies_modules(one)).map(|one| one.line).collect();
+    if !modules.is_empty() {
+        let what = format!("{} copies a node_modules of the machine's, made for another system", place(&modules));
+        found.push(Finding::warning("copies-node-modules", what, "take the line out, and install in the image"));
+    }
+    let last = stages.last().map(Stage::instructions).unwrap_or_default();
+    let is_bound = |one: &&Instruction| one.keyword == "COPY" && has(one, "--from") && !has(one, "--link");
+    let bound: Vec<usize> = last.iter().filter(is_bound).map(|one| one.line).collect();
+    if !bound.is_empty() {
+        let what =
+            format!("{} copies what waits for the lines above: their change writes it, and pushes it, anew", place(&bound));
+        found.push(Finding::note("copy-without-link", what, "`COPY --link --from=…`, with numbers in `--chown`"));
+    }
+    let open: Vec<usize> = stages.iter().filter(|stage| floats(stage, dockerfile)).map(Stage::line).collect();
+    if !open.is_empty() {
+        let what = format!("{} names a base without a version: an update may bring another major one", place(&open));
+        found.push(Finding::note("base-without-version", what, "name one: `FROM node:24-bookworm-slim`"));
+    }
+    found
+}
+
+fn has(one: &Instruction, flag: &str) -> bool {
+    one.flags.iter().any(|there| there.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+}
+
+/// A COPY of the whole context in front of an install in one stage.
+fn whole_before_install(instructions: &[Instruction]) -> Option<usize> {
+    let is_whole = |one: &&Instruction| {
+        one.keyword == "COPY" && !has(one, "--from") && matches!(one.args.split_whitespace().next(), Some("." | "./"))
+    };
+    let whole = instructions.iter().find(is_whole)?;
+    let first = instructions.iter().find(|one| installs(one) || (one.keyword == "RUN" && one.args.contains("pnpm fetch")))?;
+    (whole.line < first.line).then_some(whole.line)
+}
+
+fn installs(one: &Instruction) -> bool {
+    let calls = ["pnpm install", "pnpm i ", "npm ci", "npm install\n", "yarn install", "pnpm fetch", "pnpm deploy"];
+    one.keyword == "RUN" && calls.iter().any(|call| format!("{}\n", one.args).contains(call)) && !one.args.contains("install -g")
+}
+
+fn is_cached(one: &Instruction) -> bool {
+    one.flags.iter().any(|flag| flag.starts_with("--mount=") && flag.contains("type=cache"))
+}
+
+fn copies_modules(one: &Instruction) -> bool {
+    let sources = one.args.split_whitespace().rev().skip(1);
+    one.keyword == "COPY"
+        && !has(one, "--from")
+        && sources.into_iter().any(|word| word.trim_end_matches('/').ends_with("node_modules"))
+}
+
+/// True for a base of another's without a tag, or with one that moves.
+fn floats(stage: &Stage, dockerfile: &Dockerfile) -> bool {
+    let base = stage.base();
+    let name = base.rsplit('/').next().unwrap_or(base);
+    let tag = name.split_once(':').map_or("latest", |(_, tag)| tag);
+    let is_stage = dockerfile.targets().any(|target| target == base);
+    !is_stage && base != "scratch" && !base.contains(['@', '$']) && !tag.contains(|c: char| c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_said_once_with_its_lines() {
+        let codes = |text: &str| {
+            let dockerfile = Dockerfile::parse("Dockerfile".as_ref(), text).unwrap();
+            of("apps/a/Dockerfile", &dockerfile)
+                .into_iter()
+                .map(|finding| format!("{} {}", finding.code, finding.what))
+                .collect::<Vec<_>>()
+        };
+        let found = codes(
+            "FROM node:alpine AS build\nRUN npm install -g pnpm\nCOPY . .\nCOPY apps/web/node_modules ./x\nRUN pnpm install\nFROM build AS other\nRUN pnpm i --prod\n\
+             FROM node:24\nCOPY --from=build /app /app\nCOPY --link --from=other /b /b\n",
+        );
+        let starts = [
+            "copies-before-install apps/a/Dockerfile:3 copies",
+            "install-without-cache-mount apps/a/Dockerfile:5, 7 installs",
+            "copies-node-modules apps/a/Dockerfile:4 copies",
+            "copy-without-link apps/a/Dockerfile:9 copies",
+            "base-without-version apps/a/Dockerfile:1 names",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:?}");
+        assert!(found.iter().zip(starts).all(|(found, start)| found.starts_with(start)), "{found:?}");
+        let good = "FROM node:24-bookworm-slim AS build\nCOPY package.json pnpm-lock.yaml ./\nRUN --mount=type=cache,target=/pnpm/store pnpm fetch\nCOPY . .\n\
+                    RUN --mount=type=cache,target=/pnpm/store pnpm install --offline\nFROM scratch\nCOPY --link --from=build /app /app\n";
+        assert_eq!(codes(good), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,100 @@
+//! What is said of a folder that is no root of a pnpm workspace: whose workspace it is, where one lies below it, and what leads to one.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use monoship_core::error::{Error, Result, read_text};
+
+/// The lock files of other package managers, and whether `pnpm import` reads them.
+const LOCKS: [(&str, &str, bool); 5] = [
+    ("package-lock.json", "npm", true),
+    ("npm-shrinkwrap.json", "npm", true),
+    ("yarn.lock", "yarn", true),
+    ("bun.lock", "bun", false),
+    ("bun.lockb", "bun", false),
+];
+
+/// The error for a folder without a `pnpm-workspace.yaml`; `hint` is said where nothing better is known.
+#[must_use]
+pub fn no_workspace(root: &Path, hint: &str) -> Error {
+    let shown = root.display();
+    let patterns = patterns(root).unwrap_or_default();
+    let lock = LOCKS.iter().find(|(file, ..)| root.join(file).is_file());
+    if !patterns.is_empty() || lock.is_some() && !root.join("pnpm-lock.yaml").is_file() {
+        let (whose, import) = match lock {
+            Some((file, manager, true)) => (format!("{manager} ({file})"), format!("`pnpm import` (it reads {file})")),
+            Some((file, manager, false)) => (format!("{manager} ({file})"), "`pnpm install`".to_owned()),
+            None => ("npm, yarn or bun (`workspaces` in package.json)".to_owned(), "`pnpm install`".to_owned()),
+        };
+        let listed: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
+        let listed = if listed.is_empty() { "\"apps/*\", \"packages/*\"".to_owned() } else { listed.join(", ") };
+        return Error::usage(format!("{shown} belongs to {whose}: only pnpm's workspaces can be taken apart yet"))
+            .hint(format!("pnpm takes it over with a pnpm-workspace.yaml, `packages: [{listed}]`, and {import}"));
+    }
+    let error = Error::usage(format!("{shown} is not the root of a pnpm workspace"));
+    match below(root).as_slice() {
+        [] => error.hint(hint),
+        [one] => error.hint(format!("there is one in {one}/: go there, or give `init` `--dir {one}`")),
+        several => {
+            error.hint(format!("there are some in {}: go to one, or name it with `init --dir`", several.join("/, ") + "/"))
+        }
+    }
+}
+
+/// The `workspaces` of a package.json, in either of their forms.
+fn patterns(root: &Path) -> Result<Vec<String>> {
+    let manifest: Value = serde_json::from_str(&read_text(&root.join("package.json"))?).unwrap_or_default();
+    let workspaces = &manifest["workspaces"];
+    let list = workspaces.as_array().or_else(|| workspaces["packages"].as_array());
+    Ok(list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// The folders just below that are roots of pnpm workspaces.
+fn below(root: &Path) -> Vec<String> {
+    let folders = std::fs::read_dir(root).into_iter().flatten().flatten();
+    let mut found: Vec<String> = folders
+        .filter(|entry| entry.path().join("pnpm-workspace.yaml").is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(files: &[(&str, &str)]) -> (String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let file = dir.path().join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        let error = no_workspace(dir.path(), "elsewhere");
+        (error.to_string().replace(dir.path().to_str().unwrap(), "ROOT"), error.hint_text().unwrap().to_owned())
+    }
+
+    #[test]
+    fn another_managers_workspace_is_called_so_with_the_way_to_pnpms() {
+        let manifest = r#"{"workspaces": ["apps/*", "libs/*"]}"#;
+        let (error, hint) = said(&[("package.json", manifest), ("package-lock.json", "{}")]);
+        assert_eq!(error, "ROOT belongs to npm (package-lock.json): only pnpm's workspaces can be taken apart yet");
+        let way = "pnpm takes it over with a pnpm-workspace.yaml, `packages: [\"apps/*\", \"libs/*\"]`, and ";
+        assert_eq!(hint, format!("{way}`pnpm import` (it reads package-lock.json)"));
+        let (error, hint) = said(&[("package.json", r#"{"workspaces": {"packages": ["apps/*", "libs/*"]}}"#), ("bun.lock", "")]);
+        assert!(error.contains("bun (bun.lock)"), "{error}");
+        assert_eq!(hint, format!("{way}`pnpm install`"));
+        assert!(said(&[("package.json", manifest)]).0.contains("npm, yarn or bun"));
+        assert!(said(&[("package.json", "{}"), ("yarn.lock", "")]).0.contains("yarn (yarn.lock)"));
+    }
+
+    #[test]
+    fn a_workspace_below_is_named() {
+        let (error, hint) = said(&[("web/pnpm-workspace.yaml", ""), ("docs/readme.md", "")]);
+        assert_eq!(error, "ROOT is not the root of a pnpm workspace");
+        assert_eq!(hint, "there is one in web/: go there, or give `init` `--dir web`");
+        assert_eq!(said(&[]).1, "elsewhere");
+    }
+}

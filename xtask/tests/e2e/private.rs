@@ -1,0 +1,95 @@
+//! A package of a private npm registry, which wants a token: adopted by `init`, built as on a laptop and pushed as CI does. The token is in
+//! nothing that stays.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::harness::{building_on, docker, record, turn};
+use crate::support::engine::shared;
+use crate::support::npm_registry::NpmRegistry;
+use crate::support::repo::{Repo, here, xtask};
+
+/// The files below a folder, changed since a moment, that hold a text.
+fn holding(dir: &Path, since: SystemTime, text: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (path, Ok(meta)) = (entry.path(), entry.path().symlink_metadata()) else { continue };
+        if meta.is_dir() {
+            found.extend(holding(&path, since, text));
+        } else if meta.is_file() && meta.modified().is_ok_and(|at| at >= since) {
+            let mut bytes = Vec::new();
+            let is_read = std::fs::File::open(&path).and_then(|file| file.take(64 << 20).read_to_end(&mut bytes)).is_ok();
+            if is_read && bytes.windows(text.len()).any(|part| part == text) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_private_registrys_token_installs_and_is_kept_nowhere() {
+    let _turn = turn();
+    let since = SystemTime::now();
+    let registry = NpmRegistry::start();
+    let integrity = registry.publish("@acme/words", "export const words = 'from a private registry';\n");
+    let address = &registry.address;
+    let lock = format!(
+        "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {{}}\n\n  \
+         apps/api:\n    dependencies:\n      '@acme/words':\n        specifier: 1.0.0\n        version: 1.0.0\n\npackages:\n\n  \
+         '@acme/words@1.0.0':\n    resolution: {{integrity: {integrity}}}\n\nsnapshots:\n\n  '@acme/words@1.0.0': {{}}\n"
+    );
+    let repo = building_on(
+        "shared",
+        Repo::of(&[
+            ("package.json", r#"{"name": "private", "private": true, "packageManager": "pnpm@10.34.9"}"#),
+            ("pnpm-workspace.yaml", "packages:\n  - apps/*\n"),
+            ("pnpm-lock.yaml", &lock),
+            (".npmrc", &format!("@acme:registry=http://{address}/\n//{address}/:_authToken=${{NPM_TOKEN}}\n")),
+            (".gitignore", "node_modules\n/target/\n"),
+            (
+                "apps/api/package.json",
+                r#"{"name": "api", "type": "module", "scripts": {"start": "node main.js"}, "dependencies": {"@acme/words": "1.0.0"}}"#,
+            ),
+            ("apps/api/main.js", "import { words } from '@acme/words';\nconsole.log(words);\n"),
+        ]),
+    );
+    xtask(here(), &["init", "--from", "crates-io", "--dir", repo.path().to_str().unwrap()]).exits(0);
+    assert!(repo.read("xtask.toml").contains("secrets = [\"id=NPM_TOKEN,env=NPM_TOKEN\"]"), "{}", repo.read("xtask.toml"));
+    // Only because this one listens on loopback.
+    repo.edit("xtask.toml", "[images]\n", "[images]\nnetwork = \"host\"\nallow = [\"network.host\"]\n");
+    repo.commit("adopted");
+    let refused = repo.xtask(&["build"]).exits(2);
+    assert!(refused.stderr.contains("the secret `NPM_TOKEN`: the variable NPM_TOKEN is not set"), "{}", refused.stderr);
+
+    let repo = repo.env("NPM_TOKEN", &registry.token);
+    let laptop = repo.xtask(&["build"]).exits(0);
+    let image = repo.image("api:dev");
+    assert_eq!(docker(shared(), &["run", "--rm", &image]).trim(), "from a private registry");
+    let saved = repo.path().join("target/image.tar");
+    docker(shared(), &["save", "--output", saved.to_str().unwrap(), &image]);
+
+    // As a job does: pushed, with its caches, logs in groups and a summary where there is one.
+    let name = format!("private-{}", since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis());
+    let summary = repo.path().join("target/summary.md");
+    let repo = repo
+        .env("CI", "true")
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .env("XTASK_IMAGES_REGISTRY", shared().registry())
+        .env("XTASK_IMAGES_NAMESPACE", format!("{name}/shop"));
+    let job = repo.xtask(&["build", "--push", "--force", "--json"]);
+    let (said, told) = (job.stdout.clone(), job.stderr.clone());
+    record(job, 0);
+
+    let token = registry.token.as_str();
+    for text in [&laptop.stdout, &laptop.stderr, &said, &told] {
+        assert!(!text.contains(token), "{text}");
+    }
+    assert_eq!(holding(repo.path(), since, token.as_bytes()), Vec::<String>::new());
+    // Layers, snapshots, caches and the registry of the engine, as far as they are written as they are; layers that are packed are of these.
+    let data = shared().options.layout().unwrap();
+    assert!(!holding(data.data(), since, b"from a private registry").is_empty(), "what is looked through has what was installed");
+    assert_eq!(holding(data.data(), since, token.as_bytes()), Vec::<String>::new());
+}
