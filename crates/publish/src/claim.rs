@@ -7,7 +7,8 @@
 //!   Of two runs of a branch, whose tags belong to whom comes last, the one with the higher number then counts for every service.
 //!
 //! Each tells first and looks then, so of two that meet at least one sees the other. It leaves word until the other has ended, which therefore
-//! sees it, too. A registry that deletes nothing would keep these tags for good: nothing is told there, and so nothing is taken back.
+//! sees it, too. A registry that deletes nothing, or does not say whether it does, could keep these tags for good: nothing is told there, and so
+//! nothing is taken back. Who tells nothing looks all the same, and reads every tag once more: somebody else's word may be there.
 
 use std::time::{Duration, Instant};
 
@@ -41,8 +42,10 @@ const SELDOM: Duration = Duration::from_secs(1);
 /// A run's word that it is there.
 pub(super) struct Claim {
     id: String,
-    /// The first service's repository; `None` where nothing can be told.
+    /// The first service's repository, where words are looked for; `None` where nothing is published.
     place: Option<ImageRef>,
+    /// True where ours is there, too.
+    told: bool,
     /// What was put there and has to go.
     put: Vec<Digest>,
     /// Words of runs that have nobody left to tell.
@@ -79,23 +82,20 @@ impl Claim {
     /// # Errors
     /// When the registry cannot be reached or does not let us write: nothing has been put then.
     pub(super) fn tell(id: String, plan: &Plan, registry: &Registry) -> Result<Self, Stop> {
-        let mut claim = Self { id, place: None, put: Vec::new(), others_done: Vec::new(), seen: false };
+        let mut claim = Self { id, place: None, told: false, put: Vec::new(), others_done: Vec::new(), seen: false };
         let Some(first) = plan.services.first() else { return Ok(claim) };
         let place = first.source.without_reference();
+        claim.place = Some(place.clone());
         if !registry.deletes(&place)? {
             return Ok(claim);
         }
-        claim.place = Some(place.clone());
         match claim.say(&place, GOING, registry) {
-            Ok(None) => {}
+            Ok(None) => claim.told = true,
             Ok(Some(refusal)) if matches!(refusal.verdict, Verdict::Denied | Verdict::AbsentOrDenied | Verdict::ReadOnly) => {
                 return Err(Stop { error: refusal.to_write(&place), for_good: true });
             }
             // It takes no such tag.
-            Ok(Some(_)) => {
-                claim.place = None;
-                return Ok(claim);
-            }
+            Ok(Some(_)) => return Ok(claim),
             Err(error) => return Err(claim.without_word(registry, error)),
         }
         match claim.look(plan.resumed, registry) {
@@ -138,8 +138,13 @@ impl Claim {
     /// The other runs that are there. A tag without a manifest is the rest of one that is being deleted.
     fn others(&self, registry: &Registry) -> Result<Vec<Other>> {
         let Some(place) = &self.place else { return Ok(Vec::new()) };
+        let tags = match registry.tags(place) {
+            // Not everybody who may push may list; whoever tells has to.
+            Err(error) if !self.told && !error.is_cancelled() => return Ok(Vec::new()),
+            tags => tags?,
+        };
         let mut others = Vec::new();
-        for tag in registry.tags(place)? {
+        for tag in tags {
             let (going, done) = (tag.as_str().strip_prefix(GOING), tag.as_str().strip_prefix(DONE));
             let Some(id) = going.or(done).filter(|id| *id != self.id) else { continue };
             let Some(raw) = registry.manifest(&place.with_tag(tag.clone()))? else { continue };
@@ -156,7 +161,7 @@ impl Claim {
 
     /// Why what this run has put may be another's by now; `None` where it was alone from its beginning until now.
     pub(super) fn why_not_alone(&self, registry: &Registry) -> Option<String> {
-        if self.place.is_none() {
+        if !self.told {
             return Some("the registry takes no tags away, so other runs cannot be told apart from this one".to_owned());
         }
         match if self.seen { Ok(true) } else { self.others(registry).map(|others| !others.is_empty()) } {
@@ -166,18 +171,24 @@ impl Claim {
         }
     }
 
-    /// Waits until no other run that was begun meanwhile can take anything back. Where there was one, tags have to be read again.
+    /// Waits until no other run that was begun meanwhile can take anything back. `None` where this run was alone; else tags have to be read again.
     ///
     /// # Errors
     /// When the registry cannot be asked, or the run is stopped.
-    pub(super) fn wait_for_others(&mut self, registry: &Registry, patience: Duration, events: &Events) -> Result<Met, Stop> {
+    pub(super) fn wait_for_others(
+        &mut self,
+        registry: &Registry,
+        patience: Duration,
+        events: &Events,
+    ) -> Result<Option<Met>, Stop> {
         let mut others = self.others(registry)?;
         self.seen |= !others.is_empty();
         if !self.seen {
-            return Ok(Met::Nobody);
+            // Whom nobody sees, another run may have come upon and gone.
+            return Ok((!self.told).then_some(Met::Nobody));
         }
         if !others.iter().any(|other| other.going) {
-            return Ok(self.rank(&others));
+            return Ok(Some(self.rank(&others)));
         }
         self.say_done(registry)?;
         events.doing(&Task::Publish, "waiting for another run that publishes here");
@@ -191,7 +202,7 @@ impl Claim {
             pause = (pause * 2).min(SELDOM);
             others = self.others(registry)?;
         }
-        Ok(self.rank(&others))
+        Ok(Some(self.rank(&others)))
     }
 
     /// One that is gone, or never came to its end, counts no more.
@@ -205,7 +216,7 @@ impl Claim {
 
     /// From "I may take something back" to "I was here".
     fn say_done(&mut self, registry: &Registry) -> Result<()> {
-        let Some(place) = self.place.clone() else { return Ok(()) };
+        let Some(place) = self.place.clone().filter(|_| self.told) else { return Ok(()) };
         let going = self.put.clone();
         // Refused, the others wait for us a little longer.
         if self.say(&place, DONE, registry)?.is_none() {

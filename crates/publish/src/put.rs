@@ -74,8 +74,8 @@ impl<'p> Putting<'p> {
     fn whole(&self, claim: &mut Claim) -> Result<Vec<Published>, Stop> {
         let published = self.settle(self.all()?, Met::Nobody)?;
         let published = match claim.wait_for_others(self.registry, self.plan.patience, self.events)? {
-            Met::Nobody => published,
-            met => self.settle(published, met)?,
+            None => published,
+            Some(met) => self.settle(published, met)?,
         };
         self.tell_what_stays(&published);
         // Stopped while the last ones were on their way: whoever stops a run wants the tags as they were.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use monoship_core::env::Env;
 use monoship_core::event::{Event, Events};
-use monoship_core::execute::http::Http;
+use monoship_core::execute::http::{Http, Limits};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::credentials::Credentials;
@@ -22,7 +22,7 @@ use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest};
 use crate::support::faulty_proxy::{Fault, FaultyProxy, Weather};
 use crate::support::image::TestImage;
 use crate::support::random::Random;
-use crate::support::registry::{QUICK, RegistryServer, SHORT, anonymous};
+use crate::support::registry::{QUICK, RegistryServer, anonymous};
 use crate::{SERVICES, tag};
 
 /// By default: some 20 seconds on two idle cores.
@@ -33,6 +33,9 @@ const AT_ONCE: usize = 6;
 
 /// For another run's end. All end by themselves, and one that lost its registry is run again at once, so nobody is given up here.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Nothing hangs here, and on a busy machine any request may take its time.
+const LONG: Limits = Limits { connect: Duration::from_secs(30), idle: Duration::from_secs(30), whole: Duration::from_mins(1) };
 
 /// What the two do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,8 @@ struct Way {
     faulty: usize,
     /// The registry deletes manifests.
     deletes: bool,
+    /// It never answers whether it does, and so nothing can be told to the other run.
+    silent: bool,
     seed: u64,
 }
 
@@ -143,7 +148,7 @@ impl Clone<'_> {
         self.proxy.weather(weather(way, &shutdown));
         let env = Env::new("/", []);
         let options = Options { policy: QUICK, ..Options::default() };
-        let registry = Registry::new(&Http::new(&env, SHORT, &shutdown), &Credentials::new(&env, &shutdown), options);
+        let registry = Registry::new(&Http::new(&env, LONG, &shutdown), &Credentials::new(&env, &shutdown), options);
         let said: Arc<Mutex<String>> = Arc::default();
         let heard = Arc::clone(&said);
         let events = Events::new(move |event| {
@@ -166,7 +171,7 @@ impl Clone<'_> {
             return ended;
         }
         std::thread::sleep(Duration::from_millis(way.seed % 100));
-        self.run(Way { fate: Fate::Well, faulty: 0, ..way })
+        self.run(Way { fate: Fate::Well, faulty: 0, silent: false, ..way })
     }
 }
 
@@ -192,6 +197,7 @@ fn weather(way: Way, shutdown: &Shutdown) -> Weather {
             _ if !way.deletes && request.method == "DELETE" && request.path.contains("/manifests/") => {
                 Some(Fault::Says(405, "UNSUPPORTED", "The operation is unsupported."))
             }
+            _ if way.silent && request.method == "DELETE" => Some(Fault::Reset),
             _ if chance < way.faulty => Some(match which {
                 0 => Fault::Lost,
                 1 => Fault::Reset,
@@ -260,7 +266,8 @@ fn race(server: &RegistryServer, images: &Images, number: usize, seed: u64) -> (
             5..7 => Fate::Stopped(random.below(70)),
             _ => Fate::Lost(random.below(70)),
         };
-        let way = Way { fate, slow: random.of(&[0, 1, 4, 12]), faulty: random.of(&[0, 0, 3, 10]), deletes, seed: random.0 };
+        let (slow, faulty, silent) = (random.of(&[0, 1, 4, 12]), random.of(&[0, 0, 3, 10]), random.below(5) == 0);
+        let way = Way { fate, slow, faulty, deletes, silent, seed: random.0 };
         let (proxy, dir) = (FaultyProxy::start(&server.host()), tempfile::tempdir().unwrap());
         let start = Duration::from_millis(random.below(60) as u64);
         (Clone { proxy, dir, kind, version, content, images, place: place.clone() }, way, start)
@@ -285,8 +292,9 @@ fn race(server: &RegistryServer, images: &Images, number: usize, seed: u64) -> (
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let forgetful = clones.iter().any(|(_, way, _)| way.faulty > 0 || matches!(way.fate, Fate::Lost(_)));
+    let tells = deletes && !clones.iter().any(|(_, way, _)| way.silent);
     let after = state(server, &place);
-    let mut look = Look { what: format!("{what}\n{ended:#?}\n{after:#?}"), images, kind, deletes, forgetful };
+    let mut look = Look { what: format!("{what}\n{ended:#?}\n{after:#?}"), images, kind, deletes: tells, forgetful };
     look.kept(&after);
     for (at, one) in ended.iter().enumerate() {
         let other = &ended[1 - at];
@@ -295,7 +303,7 @@ fn race(server: &RegistryServer, images: &Images, number: usize, seed: u64) -> (
     let failed: Vec<usize> = (0..2).filter(|at| ended[*at].done.is_err()).collect();
     for at in failed.iter().copied() {
         let (clone, way, _) = &clones[at];
-        let again = clone.run(Way { fate: Fate::Well, faulty: 0, slow: 0, ..*way });
+        let again = clone.run(Way { fate: Fate::Well, faulty: 0, slow: 0, silent: false, ..*way });
         assert!(again.done.is_ok(), "the rerun of {at} fails: {again:?}\n{}", look.what);
     }
     let whole = state(server, &place);
