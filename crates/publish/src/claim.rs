@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::Plan;
 use super::put::Stop;
-use monoship_core::error::{Error, Result};
+use monoship_core::error::Result;
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::retry::sleep;
 use monoship_core::name::{Digest, ImageRef, Tag, sha256_hex};
@@ -77,31 +77,34 @@ pub(super) fn new_id(plan: &Plan) -> String {
 }
 
 impl Claim {
+    /// Of a run that nobody knows of yet.
+    pub(super) fn new(id: String, plan: &Plan) -> Self {
+        let place = plan.services.first().map(|first| first.source.without_reference());
+        Self { id, place, told: false, put: Vec::new(), others_done: Vec::new(), seen: false }
+    }
+
     /// Tells others, and looks who is there. `registry` is under a switch that lets what has begun come to its end.
     ///
     /// # Errors
-    /// When the registry cannot be reached or does not let us write: nothing has been put then.
-    pub(super) fn tell(id: String, plan: &Plan, registry: &Registry) -> Result<Self, Stop> {
-        let mut claim = Self { id, place: None, told: false, put: Vec::new(), others_done: Vec::new(), seen: false };
-        let Some(first) = plan.services.first() else { return Ok(claim) };
-        let place = first.source.without_reference();
-        claim.place = Some(place.clone());
+    /// When the registry cannot be reached or does not let us write: nothing has been put then, and the word may stand.
+    pub(super) fn tell(&mut self, registry: &Registry) -> Result<(), Stop> {
+        let Some(place) = self.place.clone() else { return Ok(()) };
         if !registry.deletes(&place)? {
-            return Ok(claim);
+            return Ok(());
         }
-        match claim.say(&place, GOING, registry) {
-            Ok(None) => claim.told = true,
-            Ok(Some(refusal)) if matches!(refusal.verdict, Verdict::Denied | Verdict::AbsentOrDenied | Verdict::ReadOnly) => {
+        match self.say(&place, GOING, registry)? {
+            None => self.told = true,
+            Some(refusal) if matches!(refusal.verdict, Verdict::Denied | Verdict::AbsentOrDenied | Verdict::ReadOnly) => {
                 return Err(Stop { error: refusal.to_write(&place), for_good: true });
             }
             // It takes no such tag.
-            Ok(Some(_)) => return Ok(claim),
-            Err(error) => return Err(claim.without_word(registry, error)),
+            Some(_) => return Ok(()),
         }
-        match claim.look(plan.resumed, registry) {
-            Ok(()) => Ok(claim),
-            Err(error) => Err(claim.without_word(registry, error)),
-        }
+        self.seen = !self.others(registry)?.is_empty();
+        // A run of this name that died may have come to its last word.
+        let left = registry.resolve(&place.with_tag(self.tag(DONE)?))?;
+        self.put.extend(left.map(|left| left.digest));
+        Ok(())
     }
 
     /// Puts a word of ours, noted down before: an answer can be lost.
@@ -114,21 +117,6 @@ impl Claim {
             self.put.pop();
         }
         Ok(refusal)
-    }
-
-    fn without_word(mut self, registry: &Registry, error: Error) -> Stop {
-        self.end(registry);
-        error.into()
-    }
-
-    fn look(&mut self, resumed: bool, registry: &Registry) -> Result<()> {
-        self.seen = !self.others(registry)?.is_empty();
-        // The run that died may have come to its last word.
-        if let Some(place) = self.place.as_ref().filter(|_| resumed) {
-            let left = registry.resolve(&place.with_tag(self.tag(DONE)?))?;
-            self.put.extend(left.map(|left| left.digest));
-        }
-        Ok(())
     }
 
     fn tag(&self, kind: &str) -> Result<Tag> {
@@ -241,12 +229,16 @@ impl Claim {
     }
 
     /// Takes the word away, and with it what others left that are done, where nobody is left whom it tells anything. One that cannot be taken
-    /// away is waited for once by the next run.
-    pub(super) fn end(&mut self, registry: &Registry) {
-        let Some(place) = &self.place else { return };
-        let gone = std::mem::take(&mut self.others_done);
-        for digest in std::mem::take(&mut self.put).into_iter().chain(gone) {
+    /// away is waited for once by the next run, or taken for its own by one of the returned name.
+    pub(super) fn end(&mut self, registry: &Registry) -> Option<&str> {
+        let place = self.place.as_ref()?;
+        let mut stays = false;
+        for digest in std::mem::take(&mut self.put) {
+            stays |= registry.delete_manifest(place, &digest).is_err();
+        }
+        for digest in std::mem::take(&mut self.others_done) {
             let _ = registry.delete_manifest(place, &digest);
         }
+        stays.then_some(&self.id)
     }
 }

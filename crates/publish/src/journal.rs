@@ -53,6 +53,17 @@ impl Journal {
         Self { schema: SCHEMA, name: plan.name.clone(), complete: false, claim: claim.to_owned(), services }
     }
 
+    /// That of a run that put nothing and could not take its word away: by its name the next one takes the word for its own.
+    pub(super) fn of_a_word(plan: &Plan, claim: &str) -> Self {
+        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, claim: claim.to_owned(), services: BTreeMap::new() }
+    }
+
+    /// True where tags may have moved, and not all are where they should be.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        !self.complete && !self.services.is_empty()
+    }
+
     /// The journal in `path`; `None` where there is none. One that cannot be read is an error: taking it for none could leave half a
     /// release behind.
     ///

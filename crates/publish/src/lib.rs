@@ -205,8 +205,8 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
         let message = format!("{}; trying again in {seconds:.1} s ({} of {})", wait.error, wait.failures + 1, wait.attempts);
         waiting.notice(Level::Warning, Some(Task::Publish), message, None);
     });
-    let known = if plan.resumed { Journal::load(&plan.journal)?.map(|journal| journal.claim) } else { None };
-    let id = known.filter(|id| !id.is_empty()).unwrap_or_else(|| claim::new_id(plan));
+    let known = Journal::load(&plan.journal)?.filter(|journal| !journal.complete && journal.name == plan.name);
+    let id = known.map(|journal| journal.claim).filter(|id| !id.is_empty()).unwrap_or_else(|| claim::new_id(plan));
     let mut journal = Journal::of(plan, &id);
     if changes == 0 && !plan.resumed && plan.services.iter().all(|service| !service.new) {
         journal.complete(&plan.journal)?;
@@ -217,16 +217,15 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
     journal.save(&plan.journal)?;
     let late = Late::after(registry.shutdown(), PUT_LIMIT);
     let lasting = registry.clone().under(late.switch());
-    let mut claim = match Claim::tell(id, plan, &lasting) {
-        Ok(claim) => claim,
-        Err(stop) => return Err(rollback::nothing_was_put(plan, events, stop)),
-    };
+    let mut claim = Claim::new(id, plan);
+    if let Err(stop) = claim.tell(&lasting) {
+        return Err(rollback::nothing_was_put(plan, &lasting, events, stop, claim));
+    }
     // Where an earlier run was interrupted, what it found counts: some tags are its own by now.
     if !plan.resumed
         && let Err(error) = journal.look_again(&lasting).and_then(|()| journal.save(&plan.journal))
     {
-        claim.end(&lasting);
-        return Err(rollback::nothing_was_put(plan, events, error.into()));
+        return Err(rollback::nothing_was_put(plan, &lasting, events, error.into(), claim));
     }
     let put = put::run(plan, &registry, &lasting, &mut claim, events);
     match put.done {

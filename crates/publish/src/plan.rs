@@ -32,7 +32,7 @@ pub fn plan(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
 /// # Errors
 /// As [`plan`].
 pub fn preview(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
-    let journal = Journal::load(&request.journal)?.filter(|journal| !journal.complete && journal.name == request.name);
+    let journal = Journal::load(&request.journal)?.filter(|journal| journal.is_unfinished() && journal.name == request.name);
     let standing = standing(request, registry, journal.as_ref())?;
     let repositories: Vec<&ImageRef> = standing.iter().map(|(item, _)| &item.source).collect();
     let others = Others::read(request.order.as_ref(), registry, &repositories)?;

@@ -45,14 +45,15 @@ pub(super) fn run(
     let quick = if stopped { registry.clone().policy(Policy::ONCE) } else { registry.clone() };
     let put_any = plan.resumed || !put.is_empty();
     let left = if put_any { put_all_back(plan, journal, &quick, events, stopped, put, &claim) } else { Vec::new() };
-    claim.end(&registry);
+    let word = claim.end(&registry);
     drop(late);
-    told(plan, events, stop, &left)
+    told(plan, events, stop, &left, word)
 }
 
 /// The error of a run that was stopped before it put anything.
-pub(super) fn nothing_was_put(plan: &Plan, events: &Events, stop: Stop) -> Error {
-    told(plan, events, stop, &[])
+pub(super) fn nothing_was_put(plan: &Plan, registry: &Registry, events: &Events, stop: Stop, mut claim: Claim) -> Error {
+    let word = claim.end(registry);
+    told(plan, events, stop, &[], word)
 }
 
 fn put_all_back(
@@ -80,11 +81,15 @@ fn put_all_back(
         .collect()
 }
 
-fn told(plan: &Plan, events: &Events, stop: Stop, left: &[String]) -> Error {
+/// `word` is the name under which others still see this run.
+fn told(plan: &Plan, events: &Events, stop: Stop, left: &[String], word: Option<&str>) -> Error {
     let Stop { error, for_good } = stop;
     let stopped = error.is_cancelled();
     if left.is_empty() {
-        let removed = std::fs::remove_file(&plan.journal);
+        let removed = match word {
+            Some(word) => Journal::of_a_word(plan, word).save(&plan.journal),
+            None => std::fs::remove_file(&plan.journal).map_err(|error| Error::io("remove", &plan.journal, error)),
+        };
         let again = if for_good { "" } else { "; run this again" };
         let whole = format!("no tag of {} has moved{again}", plan.name);
         let hint = if removed.is_ok() { whole } else { format!("{whole} (the journal {} stays)", plan.journal.display()) };

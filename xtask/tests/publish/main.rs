@@ -27,7 +27,7 @@ use monoship_steps::platforms;
 use serde_json::json;
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::image::TestImage;
-use support::registry::{Auth, QUICK, RegistryServer, SHORT, anonymous, client};
+use support::registry::{Auth, HANG, QUICK, RegistryServer, SHORT, anonymous, client};
 use support::token_server::TokenServer;
 
 const SERVICES: [&str; 2] = ["api", "web"];
@@ -247,7 +247,7 @@ fn passing_faults_in_the_middle_are_ridden_out() {
         ("api/manifests/1.2", Fault::Lost),
         ("web/manifests/1.2.3", Fault::Reset),
         ("web/manifests/latest", Fault::Status(503, Vec::new())),
-        ("web/manifests/1", Fault::Hang(Duration::from_secs(1))),
+        ("web/manifests/1", Fault::Hang(HANG)),
     ];
     for (part, fault) in faults {
         scene.proxy.fail("PUT", part, fault, 1);

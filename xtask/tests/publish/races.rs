@@ -183,21 +183,20 @@ fn weather(way: Way, shutdown: &Shutdown) -> Weather {
             let mut random = random.lock().unwrap();
             (random.below(way.slow * 1_000 + 1), random.below(100), random.below(4))
         };
+        if matches!(way.fate, Fate::Stopped(at) if number == at) {
+            shutdown.close();
+        }
         let fault = match way.fate {
+            _ if way.silent && request.method == "DELETE" => Some(Fault::Reset),
             Fate::Lost(from) if number >= from => Some(Fault::Reset),
             Fate::Refused(service, tag)
                 if request.method == "PUT" && request.path.ends_with(&format!("{service}/manifests/{tag}")) =>
             {
                 Some(Fault::Says(403, "DENIED", "requested access to the resource is denied"))
             }
-            Fate::Stopped(at) if number == at => {
-                shutdown.close();
-                None
-            }
             _ if !way.deletes && request.method == "DELETE" && request.path.contains("/manifests/") => {
                 Some(Fault::Says(405, "UNSUPPORTED", "The operation is unsupported."))
             }
-            _ if way.silent && request.method == "DELETE" => Some(Fault::Reset),
             _ if chance < way.faulty => Some(match which {
                 0 => Fault::Lost,
                 1 => Fault::Reset,
@@ -251,7 +250,7 @@ fn state(server: &RegistryServer, place: &str) -> State {
 
 /// One race: what it was, and the first promise that did not hold.
 fn race(server: &RegistryServer, images: &Images, number: usize, seed: u64) -> (String, Tally) {
-    let mut random = Random(seed.wrapping_add(number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut random = Random((seed << 32 | number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     random.below(2);
     let kind = random.of(&[Kind::SameRelease, Kind::OwnBuilds, Kind::TwoVersions, Kind::TwoVersions, Kind::Branch]);
     let place = format!("race{number}");

@@ -9,7 +9,7 @@ use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
 use monoship_docker::registry::note;
 use monoship_plan::templates::TagTemplates;
-use monoship_publish::{self as publish, Order, PublishRequest, Published, Step};
+use monoship_publish::{self as publish, Journal, Order, PublishRequest, Published, Step};
 use serde_json::json;
 
 use crate::support::faulty_proxy::Fault;
@@ -242,6 +242,30 @@ fn a_run_of_another_machine_that_was_killed_is_waited_for_and_then_taken_for_kil
     let (done, said) = telling(&scene, &request);
     done.unwrap();
     assert!(said.iter().any(|line| line.contains("never ended; it is taken for killed")), "{said:?}");
+    assert_eq!((scene.state(), words()), (scene.after.clone(), 0));
+}
+
+#[test]
+fn a_run_that_lost_its_registry_before_its_first_tag_is_known_again_when_it_is_rerun() {
+    let scene = Scene::new();
+    let told = AtomicBool::new(false);
+    scene.proxy.go_dark(move |request| {
+        let tells = request.method == "PUT" && request.path.contains("/manifests/publishing-");
+        told.swap(tells || told.load(Ordering::SeqCst), Ordering::SeqCst)
+    });
+    let (done, said) = telling(&scene, &scene.request);
+    done.unwrap_err();
+    assert!(said.iter().any(|line| line.contains("no tag of v1.2.3 has moved; run this again")), "{said:?}");
+    scene.proxy.heal();
+    let words = || {
+        let tags = scene.registry.tags(&repository(&scene.host, "api")).unwrap().into_iter();
+        tags.filter(|tag| tag.as_str().starts_with("publish")).count()
+    };
+    assert_eq!((scene.state(), words()), (scene.before.clone(), 1), "its word could not be taken away");
+    assert!(!Journal::load(&scene.request.journal).unwrap().unwrap().is_unfinished());
+    let (done, said) = telling(&scene, &scene.request);
+    done.unwrap();
+    assert!(!said.iter().any(|line| line.contains("another run")), "{said:?}");
     assert_eq!((scene.state(), words()), (scene.after.clone(), 0));
 }
 

@@ -22,7 +22,7 @@ use monoship_docker::registry::{Access, Deletion, Registry};
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::http::{Response, Server};
 use support::image::TestImage;
-use support::registry::{Auth, RegistryServer, anonymous, client};
+use support::registry::{Auth, HANG, RegistryServer, anonymous, client};
 use support::token_server::{IDENTITY, TokenServer};
 use support::x509::Authority;
 
@@ -200,15 +200,7 @@ fn what_passes_is_tried_again_and_what_does_not_is_said_once() {
     let place = image(&proxy.host(), "org/api:v1");
     let pushed = TestImage::new("faults").push(&registry, &place);
     let status = |status| Fault::Status(status, Vec::new());
-    let passing = [
-        status(500),
-        status(503),
-        status(429),
-        Fault::Reset,
-        Fault::Truncate,
-        Fault::Corrupt,
-        Fault::Hang(Duration::from_secs(1)),
-    ];
+    let passing = [status(500), status(503), status(429), Fault::Reset, Fault::Truncate, Fault::Corrupt, Fault::Hang(HANG)];
     for fault in passing {
         proxy.heal();
         proxy.fail("GET", "/manifests/v1", fault.clone(), 1);

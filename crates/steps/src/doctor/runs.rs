@@ -17,7 +17,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let entries = std::fs::read_dir(state.join("publish")).into_iter().flatten().flatten();
     for path in entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "json")) {
         match Journal::load(&path) {
-            Ok(Some(journal)) if !journal.complete => {
+            Ok(Some(journal)) if journal.is_unfinished() => {
                 let what = format!("the publication of {} did not finish", journal.name);
                 let fix = "run the same `cargo xtask release` or `build --push` again: it continues where it stopped";
                 found.push(Finding::warning("publication-unfinished", what, fix));
