@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{docker, record, task, try_docker, turn};
+use crate::harness::{docker, record, task, try_docker};
 use crate::support::engine::{environment_of, shared};
 use crate::support::pnpm;
 use crate::support::repo::{Repo, here, xtask};
+use crate::support::turn::beside;
 
 /// A compiler at the root, which the packages' scripts call and do not have; a task that `turbo.json` puts before a build; what a build writes
 /// into `node_modules`; a tool of the development dependencies that starts a service; files for browsers; an output that stands alone.
@@ -196,7 +197,7 @@ fn files(image: &str, folder: &str) -> String {
 
 #[test]
 fn common_kinds_build_and_start_as_init_wrote_them() {
-    let _turn = turn();
+    let _turn = beside();
     shared();
     let env = environment_of("shared");
     let repo = Repo::of(&[&FILES[..], &FRAMEWORKS].concat())

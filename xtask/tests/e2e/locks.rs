@@ -2,10 +2,11 @@
 //! one lock is a change for those alone that need its package.
 
 use crate::gallery::answer;
-use crate::harness::{record, task, turn};
+use crate::harness::{record, task};
 use crate::support::engine::{environment_of, shared};
 use crate::support::pnpm;
 use crate::support::repo::{Repo, here, xtask};
+use crate::support::turn::beside;
 
 const FILES: [(&str, &str); 9] = [
     ("package.json", r#"{"name": "own", "private": true, "devDependencies": {"rimraf": "5.0.10"}}"#),
@@ -40,7 +41,7 @@ const FILES: [(&str, &str); 9] = [
 
 #[test]
 fn packages_with_a_lock_each_are_built_and_rebuilt_by_their_own() {
-    let _turn = turn();
+    let _turn = beside();
     shared();
     let env = environment_of("shared");
     let repo = Repo::of(&FILES)

@@ -14,6 +14,11 @@ pub fn turn() -> Lock {
     at("build")
 }
 
+/// Whoever builds what no other test names, and mostly waits for the network, holds this, beside a [`turn`].
+pub fn beside() -> Lock {
+    at("build-beside")
+}
+
 /// Whoever releases holds one of these two: a release is one program's answer after another's, and while one waits the other works. What it
 /// builds goes below a name that no other test has.
 pub fn seat() -> Lock {
