@@ -242,6 +242,8 @@ pub fn read_text(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|e| match e.kind() {
         // Nothing failed: the file is wrong.
         std::io::ErrorKind::InvalidData => Error::usage("this is not text in UTF-8").at(path, None).hint("save it as UTF-8"),
+        // Nor is a path that leads to no file.
+        kind if let Some(words) = in_words(kind) => Error::usage(format!("cannot read {}", path.display())).source(words),
         _ => Error::io("read", path, e),
     })
 }

@@ -9,6 +9,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -36,6 +37,9 @@ use self::session::{Proof, Session};
 
 /// How many characters of a registry's own words an error quotes.
 const QUOTED: usize = 300;
+
+/// How long a question may take whose answer is only good to have.
+const PROBE: Duration = Duration::from_secs(8);
 
 /// How a registry is talked to.
 #[derive(Debug, Clone)]
@@ -198,7 +202,14 @@ impl Registry {
         self
     }
 
-    /// The same client with another policy: [`Policy::ONCE`] for probes.
+    /// The same client for a question that is not worth a wait: asked once, and for eight seconds at most.
+    #[must_use]
+    pub fn probing(mut self) -> Self {
+        self.http = self.http.at_most(PROBE);
+        self.policy(Policy::ONCE)
+    }
+
+    /// The same client with another policy: [`Policy::ONCE`] tries once.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;

@@ -157,7 +157,7 @@ fn check_global(verb: &Verb, global: &Global) -> Result<()> {
         Verb::Engine { action } => ("engine", false, matches!(action, crate::cli::Engine::Up)),
         _ => return Ok(()),
     };
-    let refused = |flag: &str| Err(Error::usage(format!("{flag} means nothing for `{name}`")).hint("leave it out"));
+    let refused = |flag: &str| Err(Error::usage(format!("`{flag}` means nothing for `{name}`")).hint("leave it out"));
     match (global.engine.is_some() && !engine, global.config.is_some() && !config) {
         (true, _) => refused("--engine"),
         (false, true) => refused("--config"),

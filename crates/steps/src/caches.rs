@@ -73,7 +73,7 @@ pub fn probe(
 /// somebody pays for, a bad moment is waited out.
 fn registry(session: &Session, request: &BuildRequest) -> Registry {
     let is_needed = request.pushes() || request.warms.is_some() || session.env.is_ci();
-    if is_needed { session.registry.clone() } else { session.registry.clone().policy(Policy::ONCE) }
+    if is_needed { session.registry.clone() } else { session.registry.clone().probing() }
 }
 
 fn latest() -> Tag {
@@ -174,7 +174,12 @@ impl Asking<'_> {
             Some(_) if tiers.repository.is_none() => Probe::Off("no registry is configured".to_owned()),
             // Not worth a question: a source before it is there, or none is to be read.
             Some(_) if *gha == Probe::Found || in_registry == Probe::Found || !self.request.cache_from => Probe::Missing,
-            Some(image) => self.found(&image.with_tag(latest())),
+            Some(image) => match &in_registry {
+                Probe::Unreachable(why) if tiers.repository.as_ref().is_some_and(|it| it.registry() == image.registry()) => {
+                    Probe::Unreachable(why.clone())
+                }
+                _ => self.found(&image.with_tag(latest())),
+            },
         };
         (in_registry, previous)
     }

@@ -8,7 +8,6 @@ use crate::Session;
 use crate::planning::image_store;
 use crate::project::{self, Project};
 use monoship_core::error::{Error, Result};
-use monoship_core::execute::retry::Policy;
 use monoship_core::name::{ImageRef, Platform, ReleaseTag, Tag};
 pub use monoship_docker::layers::Place;
 use monoship_docker::layers::{BuiltFrom, Image, Layer, Library, Line, Since, Summary};
@@ -153,7 +152,7 @@ fn since(
 ) -> Since {
     let Some(repository) = &subject.releases else { return Since::None("no registry is configured".to_owned()) };
     // What only adds to the answer is worth one try.
-    let registry = session.registry.clone().policy(Policy::ONCE);
+    let registry = session.registry.clone().probing();
     let compared = || -> Result<Since> {
         let Some(release) = last_release(&registry, repository, name.tag())? else {
             return Ok(Since::None(format!("{} has no release", repository.familiar())));

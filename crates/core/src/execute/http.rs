@@ -74,6 +74,7 @@ pub fn percent_decode(text: &str) -> String {
 pub struct Http {
     inner: Arc<Inner>,
     shutdown: Shutdown,
+    at_most: Option<Duration>,
 }
 
 struct Inner {
@@ -158,7 +159,7 @@ impl Http {
     pub fn new(env: &Env, limits: Limits, shutdown: &Shutdown) -> Self {
         let (roots, proxies) = (tls::Roots::from_env(env), proxy::Proxies::from_env(env));
         let agents = Mutex::new(HashMap::new());
-        Self { inner: Arc::new(Inner { limits, roots, proxies, agents }), shutdown: shutdown.clone() }
+        Self { inner: Arc::new(Inner { limits, roots, proxies, agents }), shutdown: shutdown.clone(), at_most: None }
     }
 
     /// The run's stop switch.
@@ -170,7 +171,21 @@ impl Http {
     /// The same client under another stop switch: for undoing something after the run was stopped.
     #[must_use]
     pub fn under(&self, shutdown: &Shutdown) -> Self {
-        Self { inner: Arc::clone(&self.inner), shutdown: shutdown.clone() }
+        Self { shutdown: shutdown.clone(), ..self.clone() }
+    }
+
+    /// The same client for questions that nobody waits longer for than this, whatever the limits say: what takes a connection and never answers
+    /// is given up.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use monoship_core::{env::Env, execute::http::{Http, Limits}, execute::shutdown::Shutdown};
+    /// let http = Http::new(&Env::new("/", []), Limits::STANDARD, &Shutdown::new());
+    /// let quick = http.at_most(Duration::from_secs(5));
+    /// ```
+    #[must_use]
+    pub fn at_most(&self, whole: Duration) -> Self {
+        Self { at_most: Some(whole), ..self.clone() }
     }
 
     /// Sends a request and reads the whole answer, whatever its status. GET and HEAD follow redirects, without their
@@ -205,7 +220,8 @@ impl Http {
     }
 
     fn follow(&self, mut request: Request) -> Result<(Head, Stream), HttpError> {
-        let deadline = Instant::now() + request.whole.unwrap_or(self.inner.limits.whole);
+        let whole = request.whole.unwrap_or(self.inner.limits.whole);
+        let deadline = Instant::now() + self.at_most.map_or(whole, |most| most.min(whole));
         let follows = matches!(request.method, http::Method::GET | http::Method::HEAD);
         for _ in 0..=MAX_REDIRECTS {
             let (head, stream) = self.exchange(&mut request, deadline)?;

@@ -50,7 +50,7 @@ impl Policy {
             Ok(first) if first <= Self::STANDARD.patience => {
                 Ok(Self { first, ceiling: Self::STANDARD.ceiling.max(first), ..Self::STANDARD })
             }
-            _ => Err(Error::usage(format!("{RETRY_WAIT}: `{text}` is not a duration of at most a minute"))
+            _ => Err(Error::usage(format!("variable {RETRY_WAIT}: `{text}` is not a duration of at most a minute"))
                 .hint("write it as `500ms` or `2s`")),
         }
     }

@@ -175,7 +175,7 @@ pub fn branch_tags(session: &Session, branch: Option<&str>, commit: Option<&str>
 
 fn provenance(text: &str) -> Result<Provenance> {
     let value = if text == "false" { toml::Value::Boolean(false) } else { toml::Value::String(text.to_owned()) };
-    value.try_into().map_err(|e: toml::de::Error| Error::usage(format!("--provenance {text}: {}", e.message())))
+    value.try_into().map_err(|e: toml::de::Error| Error::usage(format!("`--provenance {text}`: {}", e.message())))
 }
 
 fn sbom(text: &str) -> Result<Sbom> {

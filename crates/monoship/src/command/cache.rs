@@ -151,7 +151,8 @@ fn check_prune(flags: &cli::CachePrune) -> Result<()> {
     let asks = |tier| flags.tier.is_empty() || flags.tier.contains(&tier);
     let refused = |flag: &str, tiers: &str| {
         let chosen = flags.tier.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join(", ");
-        Err(Error::usage(format!("{flag} means nothing for the tier {chosen}")).hint(format!("it is for {tiers}; leave it out")))
+        Err(Error::usage(format!("`{flag}` means nothing for the tier {chosen}"))
+            .hint(format!("it is for {tiers}; leave it out")))
     };
     if flags.max_count.is_some() && !asks(Tier::Registry) {
         return refused("--max-count", "registry");

@@ -47,7 +47,9 @@ pub fn run(flags: &cli::Ci, call: &Call<'_>) -> Result<Finished> {
     if let Some(CiPart::Workflow(own)) = &flags.part {
         let ignored = [(flags.event.is_some(), "--event"), (flags.allow_stand_ins, "--allow-stand-ins"), (flags.json, "--json")];
         if let Some((_, flag)) = ignored.iter().find(|(given, _)| *given) {
-            return Err(Error::usage(format!("{flag} means nothing for `ci workflow`, which writes files")).hint("leave it out"));
+            return Err(
+                Error::usage(format!("`{flag}` means nothing for `ci workflow`, which writes files")).hint("leave it out")
+            );
         }
         return workflow::run(own, call);
     }

@@ -25,7 +25,7 @@ struct Shown {
 /// As the stage's.
 pub fn run(flags: &cli::Layers, call: &Call<'_>) -> Result<Finished> {
     if let (Some(tag), Some(image)) = (&flags.tag, flags.subjects.iter().find(|subject| subject.contains(['/', ':', '@']))) {
-        return Err(Error::usage(format!("--tag {tag} goes with a service, and `{image}` is a whole image name"))
+        return Err(Error::usage(format!("`--tag {tag}` goes with a service, and `{image}` is a whole image name"))
             .hint("put the tag into the name, or name the service"));
     }
     let (session, reporter) = call.session()?;

@@ -49,8 +49,26 @@ pub fn of_text(
     let remote = if named { None } else { remote()? };
     validate(written, remote).map(|config| Config { file: file.to_owned(), ..config }).map_err(|error| {
         let line = text.and_then(|text| line_of(text, &error.to_string()));
-        error.at(file, line)
+        match variable_of(env, &error.to_string()).filter(|_| line.is_none()) {
+            Some(variable) => of_variable(variable, &error),
+            None => error.at(file, line),
+        }
     })
+}
+
+/// The variable that has the value which an error quotes.
+fn variable_of<'e>(env: &'e Env, error: &str) -> Option<&'e str> {
+    let quoted = error.split('`').nth(1).filter(|quoted| !quoted.is_empty())?;
+    env.vars().find(|(name, value)| name.starts_with("XTASK_") && value.contains(quoted)).map(|(name, _)| name)
+}
+
+/// The same error, about what a variable holds.
+fn of_variable(name: &str, error: &Error) -> Error {
+    let shown = Error::usage(format!("variable {name}: {error}"));
+    match error.hint_text() {
+        Some(hint) => shown.hint(hint),
+        None => shown,
+    }
 }
 
 /// The line of the text that has the value which an error quotes, where one alone has it; the last of those that have what stands there twice.
@@ -82,7 +100,7 @@ fn from_variable(name: &str, value: &str) -> Result<toml::Table> {
     if !SECTIONS.contains(&section) || key.is_empty() {
         let meant = nearest(section, SECTIONS).map(|near| format!("did you mean `XTASK_{}_…`?", near.to_ascii_uppercase()));
         let hint = meant.unwrap_or_else(|| "a variable is XTASK_<SECTION>_<KEY>, for example XTASK_IMAGES_REGISTRY".to_owned());
-        return Err(Error::usage(format!("the variable {name} matches no key of xtask.toml")).hint(hint));
+        return Err(Error::usage(format!("variable {name}: it matches no key of xtask.toml")).hint(hint));
     }
     let key = key.replace('_', "-");
     let document = |value: toml::Value| {
@@ -96,14 +114,7 @@ fn from_variable(name: &str, value: &str) -> Result<toml::Table> {
     if let Some(bare) = bare.filter(|bare| understood(bare).is_ok()) {
         return Ok(bare);
     }
-    understood(&quoted).map(|_| quoted).map_err(|error| {
-        let error = explained(error.message());
-        let shown = Error::usage(format!("variable {name}: {error}"));
-        match error.hint_text() {
-            Some(hint) => shown.hint(hint),
-            None => shown,
-        }
-    })
+    understood(&quoted).map(|_| quoted).map_err(|error| of_variable(name, &explained(error.message())))
 }
 
 /// Each key of each section of `top` takes the place of the one that is there.

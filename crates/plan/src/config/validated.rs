@@ -378,7 +378,7 @@ fn image_prefix(images: &written::Images, remote: Option<(String, String)>) -> R
     let namespace = images.namespace.clone().or(remote_namespace);
     if let Some((scheme, host)) = registry.as_ref().and_then(|registry| registry.split_once("://")) {
         let host = host.trim_end_matches('/');
-        return Err(Error::usage(format!("[images] registry = \"{scheme}://{host}\" is a URL, not a host"))
+        return Err(Error::usage(format!("[images] registry: `{scheme}://{host}` is a URL, not a host"))
             .hint(format!("leave `{scheme}://` out: `registry = \"{host}\"`")));
     }
     let (registry, namespace) = match (registry, namespace) {
