@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::claim::Claim;
 use super::journal::Entry;
 use super::late::Late;
+use super::order::Others;
 use super::put::Stop;
 use super::read;
 use super::{Journal, Plan, Step, TagPlan};
@@ -45,6 +46,9 @@ pub(super) fn run(
     let quick = if stopped { registry.clone().policy(Policy::ONCE) } else { registry.clone() };
     let put_any = plan.resumed || !put.is_empty();
     let left = if put_any { put_all_back(plan, journal, &quick, events, stopped, put, &claim) } else { Vec::new() };
+    if !left.is_empty() {
+        hand_over(plan, &registry, put);
+    }
     let word = claim.end(&registry);
     drop(late);
     told(plan, events, stop, &left, word)
@@ -79,6 +83,27 @@ fn put_all_back(
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// What stays of ours where a newer release stands whole: its run may have ended before our last tag came, so its floating tags are put again.
+/// A rerun does the same, where the registry does not let us now.
+fn hand_over(plan: &Plan, registry: &Registry, put: &BTreeSet<ImageRef>) {
+    let Some(order) = &plan.order else { return };
+    let repositories: Vec<&ImageRef> = plan.services.iter().map(|service| &service.source).collect();
+    let Ok(Others { existing, whole }) = Others::read(Some(order), registry, &repositories) else { return };
+    for (service, existing) in plan.services.iter().zip(&existing) {
+        for tag in &service.tags {
+            let target = service.source.with_tag(tag.tag.clone());
+            let Some((_, exact)) = order.newest_of(&tag.tag, &whole, existing).filter(|_| put.contains(&target)) else {
+                continue;
+            };
+            let is_ours = read::digest(registry, &target).is_ok_and(|now| now.as_ref() == Some(service.manifest.digest()));
+            if let Some(Ok(Some(theirs))) = is_ours.then(|| registry.manifest(&target.with_tag(exact.clone()))) {
+                // It is said already that the tag was not put back.
+                let _ = registry.put_manifest(&target, &theirs);
+            }
+        }
+    }
 }
 
 /// `word` is the name under which others still see this run.

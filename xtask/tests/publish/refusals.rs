@@ -5,15 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use monoship_core::env::Env;
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
-use monoship_docker::registry::note;
+use monoship_core::execute::http::Http;
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_docker::credentials::Credentials;
+use monoship_docker::registry::{Options, Registry, note};
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Journal, Order, PublishRequest, Published, Step};
 use serde_json::json;
 
-use crate::support::faulty_proxy::Fault;
-use crate::support::registry::{RegistryServer, anonymous};
+use crate::support::faulty_proxy::{Fault, FaultyProxy};
+use crate::support::registry::{QUICK, RegistryServer, SHORT, anonymous};
 use crate::{
     ALL, SERVICES, Scene, build, build_with, expected, publish as publish_whole, puts_a_tag, release, repository, state, tag,
 };
@@ -132,6 +136,39 @@ fn what_another_run_put_between_our_plan_and_our_first_tag_stays_put() {
     let error = publish::run(&plan, &scene.registry, &Events::none()).unwrap_err();
     assert!(scene.proxy.count("PUT", "api/manifests/latest") > 0, "nothing was to be taken back: {error}");
     assert_eq!(scene.state(), theirs);
+}
+
+#[test]
+fn a_stopped_run_that_can_take_nothing_back_leaves_latest_to_a_newer_release_that_ended_meanwhile() {
+    let server = RegistryServer::plain();
+    let (direct, dir, shutdown) = (anonymous(), tempfile::tempdir().unwrap(), Shutdown::new());
+    let proxy = FaultyProxy::start(&server.host());
+    for content in ["old", "new", "newer"] {
+        build(&direct, &server.host(), content);
+    }
+    publish_whole(&release(&server.host(), "1.2.2", "old", dir.path()), &direct).unwrap();
+    let few = |mut request: PublishRequest| {
+        request.items.iter_mut().for_each(|item| item.tags.retain(|tag| !["1", "1.2"].contains(&tag.as_str())));
+        request
+    };
+    // The newer one begins and ends between the older one's look at `latest` and its put, which is its last.
+    let newer = few(release(&server.host(), "1.2.4", "newer", dir.path()));
+    let (once, stop) = (AtomicBool::new(false), shutdown.clone());
+    proxy.weather(Arc::new(move |request| {
+        if request.method == "PUT" && request.path.ends_with("/latest") && !once.swap(true, Ordering::SeqCst) {
+            publish_whole(&newer, &anonymous()).unwrap();
+            stop.close();
+        }
+        (Duration::ZERO, (request.method == "DELETE").then_some(Fault::Says(405, "UNSUPPORTED", "no deletes")))
+    }));
+    let env = Env::new("/", []);
+    let options = Options { policy: QUICK, ..Options::default() };
+    let registry = Registry::new(&Http::new(&env, SHORT, &shutdown), &Credentials::new(&env, &shutdown), options);
+    publish_whole(&few(release(&proxy.host(), "1.2.3", "new", dir.path())), &registry).unwrap_err();
+    let state = state(&direct, &server.host());
+    for service in SERVICES {
+        assert_eq!(state[&format!("{service}:latest")], state[&format!("{service}:1.2.4")], "{:?}", proxy.log());
+    }
 }
 
 #[test]
