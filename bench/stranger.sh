@@ -14,7 +14,7 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 test "${1:-}" != --cold || cargo_home=$place/cargo
 
 alone() {
-    env -i HOME="$place/home" PATH="$place/bin:/usr/sbin:/usr/bin:/sbin:/bin" CARGO_HOME="$cargo_home" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" \
+    env -i HOME="$place/home" PATH="$place/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" CARGO_HOME="$cargo_home" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" \
         XTASK_CACHE_DIR="$place/cache" XTASK_ENGINE_DATA="$place/engine" ${CARGO_HTTP_CAINFO:+CARGO_HTTP_CAINFO="$CARGO_HTTP_CAINFO"} \
         ${https_proxy:+https_proxy="$https_proxy"} ${SSL_CERT_FILE:+SSL_CERT_FILE="$SSL_CERT_FILE"} "$@"
 }
