@@ -16,7 +16,8 @@ test "${1:-}" != --cold || cargo_home=$place/cargo
 alone() {
     env -i HOME="$place/home" PATH="$place/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" CARGO_HOME="$cargo_home" RUSTUP_HOME="${RUSTUP_HOME:-$HOME/.rustup}" \
         XTASK_CACHE_DIR="$place/cache" XTASK_ENGINE_DATA="$place/engine" ${CARGO_HTTP_CAINFO:+CARGO_HTTP_CAINFO="$CARGO_HTTP_CAINFO"} \
-        ${https_proxy:+https_proxy="$https_proxy"} ${SSL_CERT_FILE:+SSL_CERT_FILE="$SSL_CERT_FILE"} "$@"
+        ${https_proxy:+https_proxy="$https_proxy"} ${SSL_CERT_FILE:+SSL_CERT_FILE="$SSL_CERT_FILE"} \
+        ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS="$NODE_EXTRA_CA_CERTS"} NPM_CONFIG_USERCONFIG="${NPM_CONFIG_USERCONFIG:-$HOME/.npmrc}" "$@"
 }
 trap 'cd "$place/shop" && alone cargo xtask engine reset > /dev/null 2>&1; rm -rf "$place"' EXIT
 

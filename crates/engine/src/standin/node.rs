@@ -253,7 +253,7 @@ fn pack(work: &Work<'_>, packages: &[String], into: &Path) -> Result<Vec<PathBuf
     work.doing("downloading Node and npm");
     std::fs::create_dir_all(into).map_err(|e| Error::io("create", into, e))?;
     let sh = shell(into)?;
-    let call = Invocation::from(cmd!(sh, "npm pack --silent --ignore-scripts {packages...}"));
+    let call = Invocation::from(cmd!(sh, "npm pack --loglevel error --ignore-scripts {packages...}"));
     let names = call.read(work.shutdown).map_err(|e| {
         let hint = "the stand-in takes Node from its npm packages, so `npm` must be on PATH and reach its registry";
         if e.is_cancelled() { e } else { e.hint(hint) }
