@@ -6,6 +6,7 @@ mod support;
 
 mod forge;
 
+mod apart;
 mod elsewhere;
 mod linters;
 mod matrix;

@@ -119,8 +119,10 @@ pub const CASES: &[Case] = &[
     }),
     ("last-run-failed", || after(|task| task.status = Status::Failed)),
     ("publication-unfinished", || {
-        let journal = "{\"schema\": 1, \"name\": \"v1.0.0\", \"complete\": false, \"services\": {}}";
-        with("target/xtask/publish/v1.0.0.json", journal)
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let begun = serde_json::json!({"source": "ghcr.io/acme/shop/api:in-0", "digest": digest, "tags": []});
+        let journal = serde_json::json!({"schema": 1, "name": "v1.0.0", "complete": false, "services": {"api": begun}});
+        with("target/xtask/publish/v1.0.0.json", &journal.to_string())
     }),
 ];
 
