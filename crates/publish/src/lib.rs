@@ -206,9 +206,11 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
         waiting.notice(Level::Warning, Some(Task::Publish), message, None);
     });
     let known = Journal::load(&plan.journal)?.filter(|journal| !journal.complete && journal.name == plan.name);
+    // By the name of one that lost its registry others may know this run, and wait for its end.
+    let nobody_waits = known.is_none();
     let id = known.map(|journal| journal.claim).filter(|id| !id.is_empty()).unwrap_or_else(|| claim::new_id(plan));
     let mut journal = Journal::of(plan, &id);
-    if changes == 0 && !plan.resumed && plan.services.iter().all(|service| !service.new) {
+    if changes == 0 && nobody_waits && plan.services.iter().all(|service| !service.new) {
         journal.complete(&plan.journal)?;
         return Ok(published(plan));
     }

@@ -9,7 +9,7 @@ use crate::harness::{building_on, docker, record};
 use crate::support::engine::shared;
 use crate::support::npm_registry::NpmRegistry;
 use crate::support::repo::{Repo, here, xtask};
-use crate::support::turn::beside;
+use crate::support::turn::turn;
 
 /// The files below a folder, changed since a moment, that hold a text.
 fn holding(dir: &Path, since: SystemTime, text: &[u8]) -> Vec<String> {
@@ -31,7 +31,7 @@ fn holding(dir: &Path, since: SystemTime, text: &[u8]) -> Vec<String> {
 
 #[test]
 fn a_private_registrys_token_installs_and_is_kept_nowhere() {
-    let _turn = beside();
+    let _turn = turn();
     let since = SystemTime::now();
     let registry = NpmRegistry::start();
     let integrity = registry.publish("@acme/words", "export const words = 'from a private registry';\n");

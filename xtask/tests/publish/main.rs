@@ -15,19 +15,17 @@ use std::time::Duration;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events};
-use monoship_core::execute::http::Http;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_docker::credentials::Credentials;
 use monoship_docker::manifest::{Document, Raw};
-use monoship_docker::registry::{Options, Registry};
+use monoship_docker::registry::Registry;
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest, Published, Step};
 use monoship_steps::platforms;
 use serde_json::json;
 use support::faulty_proxy::{Fault, FaultyProxy};
 use support::image::TestImage;
-use support::registry::{Auth, HANG, QUICK, RegistryServer, SHORT, anonymous, client};
+use support::registry::{Auth, HANG, RegistryServer, SHORT, anonymous, client, stoppable};
 use support::token_server::TokenServer;
 
 const SERVICES: [&str; 2] = ["api", "web"];
@@ -321,9 +319,7 @@ fn a_cancelled_run_leaves_every_tag_as_it_was() {
     for stop_at in [1, 8] {
         let scene = Scene::new();
         let shutdown = Shutdown::new();
-        let env = Env::new("/", []);
-        let options = Options { policy: QUICK, ..Options::default() };
-        let registry = Registry::new(&Http::new(&env, SHORT, &shutdown), &Credentials::new(&env, &shutdown), options);
+        let registry = stoppable(SHORT, &shutdown);
         let plan = publish::plan(&scene.request, &registry).unwrap();
         let (seen, closer) = (Mutex::new(0), shutdown.clone());
         let events = Events::new(move |event| {

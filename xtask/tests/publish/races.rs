@@ -9,20 +9,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use monoship_core::env::Env;
 use monoship_core::event::{Event, Events};
-use monoship_core::execute::http::{Http, Limits};
+use monoship_core::execute::http::Limits;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_docker::credentials::Credentials;
-use monoship_docker::registry::{Options, Registry};
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest};
 
 use crate::support::faulty_proxy::{Fault, FaultyProxy, Weather};
 use crate::support::image::TestImage;
 use crate::support::random::Random;
-use crate::support::registry::{QUICK, RegistryServer, anonymous};
+use crate::support::registry::{RegistryServer, anonymous, stoppable};
 use crate::{SERVICES, tag};
 
 /// By default: some 20 seconds on two idle cores.
@@ -146,9 +143,7 @@ impl Clone<'_> {
         let shutdown = Shutdown::new();
         self.proxy.heal();
         self.proxy.weather(weather(way, &shutdown));
-        let env = Env::new("/", []);
-        let options = Options { policy: QUICK, ..Options::default() };
-        let registry = Registry::new(&Http::new(&env, LONG, &shutdown), &Credentials::new(&env, &shutdown), options);
+        let registry = stoppable(LONG, &shutdown);
         let said: Arc<Mutex<String>> = Arc::default();
         let heard = Arc::clone(&said);
         let events = Events::new(move |event| {

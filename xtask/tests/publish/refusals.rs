@@ -5,19 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use monoship_core::env::Env;
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
-use monoship_core::execute::http::Http;
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_docker::credentials::Credentials;
-use monoship_docker::registry::{Options, Registry, note};
+use monoship_docker::registry::note;
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Journal, Order, PublishRequest, Published, Step};
 use serde_json::json;
 
 use crate::support::faulty_proxy::{Fault, FaultyProxy};
-use crate::support::registry::{QUICK, RegistryServer, SHORT, anonymous};
+use crate::support::registry::{RegistryServer, SHORT, anonymous, stoppable};
 use crate::{
     ALL, SERVICES, Scene, build, build_with, expected, publish as publish_whole, puts_a_tag, release, repository, state, tag,
 };
@@ -30,6 +27,12 @@ const IMMUTABLE: Fault = Fault::Says(
 );
 const NO_DELETION: Fault = Fault::Says(405, "UNSUPPORTED", "Invalid HTTP method");
 const FORBIDDEN: Fault = Fault::Says(403, "DENIED", "requested access to the resource is denied");
+
+/// How many runs say in the registry that they are there.
+fn words(scene: &Scene) -> usize {
+    let tags = scene.registry.tags(&repository(&scene.host, "api")).unwrap().into_iter();
+    tags.filter(|tag| tag.as_str().starts_with("publish")).count()
+}
 
 /// Publishes, and returns what was said.
 fn telling(scene: &Scene, request: &PublishRequest) -> (Result<Vec<Published>>, Vec<String>) {
@@ -159,11 +162,9 @@ fn a_stopped_run_that_can_take_nothing_back_leaves_latest_to_a_newer_release_tha
             publish_whole(&newer, &anonymous()).unwrap();
             stop.close();
         }
-        (Duration::ZERO, (request.method == "DELETE").then_some(Fault::Says(405, "UNSUPPORTED", "no deletes")))
+        (Duration::ZERO, (request.method == "DELETE").then_some(NO_DELETION))
     }));
-    let env = Env::new("/", []);
-    let options = Options { policy: QUICK, ..Options::default() };
-    let registry = Registry::new(&Http::new(&env, SHORT, &shutdown), &Credentials::new(&env, &shutdown), options);
+    let registry = stoppable(SHORT, &shutdown);
     publish_whole(&few(release(&proxy.host(), "1.2.3", "new", dir.path())), &registry).unwrap_err();
     let state = state(&direct, &server.host());
     for service in SERVICES {
@@ -268,18 +269,14 @@ fn a_run_of_another_machine_that_was_killed_is_waited_for_and_then_taken_for_kil
     scene.proxy.go_dark(move |request| put.fetch_add(usize::from(puts_a_tag(request)), Ordering::SeqCst) > 3);
     publish::run(&plan, &scene.registry, &Events::none()).unwrap_err();
     scene.proxy.heal();
-    let words = || {
-        let tags = scene.registry.tags(&repository(&scene.host, "api")).unwrap().into_iter();
-        tags.filter(|tag| tag.as_str().starts_with("publish")).count()
-    };
-    assert_eq!(words(), 1, "it says still that it is there");
+    assert_eq!(words(&scene), 1, "it says still that it is there");
     // Another clone knows nothing of the journal.
     let mut request = release(&scene.host, "1.2.3", "new", &scene.dir.path().join("another"));
     request.patience = Duration::from_millis(200);
     let (done, said) = telling(&scene, &request);
     done.unwrap();
     assert!(said.iter().any(|line| line.contains("never ended; it is taken for killed")), "{said:?}");
-    assert_eq!((scene.state(), words()), (scene.after.clone(), 0));
+    assert_eq!((scene.state(), words(&scene)), (scene.after.clone(), 0));
 }
 
 #[test]
@@ -294,16 +291,12 @@ fn a_run_that_lost_its_registry_before_its_first_tag_is_known_again_when_it_is_r
     done.unwrap_err();
     assert!(said.iter().any(|line| line.contains("no tag of v1.2.3 has moved; run this again")), "{said:?}");
     scene.proxy.heal();
-    let words = || {
-        let tags = scene.registry.tags(&repository(&scene.host, "api")).unwrap().into_iter();
-        tags.filter(|tag| tag.as_str().starts_with("publish")).count()
-    };
-    assert_eq!((scene.state(), words()), (scene.before.clone(), 1), "its word could not be taken away");
+    assert_eq!((scene.state(), words(&scene)), (scene.before.clone(), 1), "its word could not be taken away");
     assert!(!Journal::load(&scene.request.journal).unwrap().unwrap().is_unfinished());
     let (done, said) = telling(&scene, &scene.request);
     done.unwrap();
     assert!(!said.iter().any(|line| line.contains("another run")), "{said:?}");
-    assert_eq!((scene.state(), words()), (scene.after.clone(), 0));
+    assert_eq!((scene.state(), words(&scene)), (scene.after.clone(), 0));
 }
 
 #[test]

@@ -224,6 +224,13 @@ pub fn client(env: &Env) -> Registry {
     Registry::new(&Http::new(env, SHORT, &shutdown), &Credentials::new(env, &shutdown), options)
 }
 
+/// One without credentials, with these limits, that this switch stops.
+pub fn stoppable(limits: Limits, shutdown: &Shutdown) -> Registry {
+    let env = Env::new("/", []);
+    let options = Options { policy: QUICK, ..Options::default() };
+    Registry::new(&Http::new(&env, limits, shutdown), &Credentials::new(&env, shutdown), options)
+}
+
 /// A client without credentials.
 pub fn anonymous() -> Registry {
     client(&Env::new("/", []))

@@ -14,7 +14,7 @@ pub fn turn() -> Lock {
     at("build")
 }
 
-/// Whoever builds what no other test names, and mostly waits for the network, holds this, beside a [`turn`].
+/// The one test that builds for minutes, names what no other names, and mostly waits for the network, holds this, beside a [`turn`].
 pub fn beside() -> Lock {
     at("build-beside")
 }
