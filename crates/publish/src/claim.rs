@@ -83,11 +83,11 @@ impl Claim {
         Self { id, place, told: false, put: Vec::new(), others_done: Vec::new(), seen: false }
     }
 
-    /// Tells others, and looks who is there. `registry` is under a switch that lets what has begun come to its end.
+    /// Tells others, and looks who is there; `known` where an earlier run had this name. `registry` is under a switch that lets what has begun come to its end.
     ///
     /// # Errors
     /// When the registry cannot be reached or does not let us write: nothing has been put then, and the word may stand.
-    pub(super) fn tell(&mut self, registry: &Registry) -> Result<(), Stop> {
+    pub(super) fn tell(&mut self, known: bool, registry: &Registry) -> Result<(), Stop> {
         let Some(place) = self.place.clone() else { return Ok(()) };
         if !registry.deletes(&place)? {
             return Ok(());
@@ -101,9 +101,11 @@ impl Claim {
             Some(_) => return Ok(()),
         }
         self.seen = !self.others(registry)?.is_empty();
-        // A run of this name that died may have come to its last word.
-        let left = registry.resolve(&place.with_tag(self.tag(DONE)?))?;
-        self.put.extend(left.map(|left| left.digest));
+        if known {
+            // The run that died may have come to its last word.
+            let left = registry.resolve(&place.with_tag(self.tag(DONE)?))?;
+            self.put.extend(left.map(|left| left.digest));
+        }
         Ok(())
     }
 

@@ -207,10 +207,10 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
     });
     let known = Journal::load(&plan.journal)?.filter(|journal| !journal.complete && journal.name == plan.name);
     // By the name of one that lost its registry others may know this run, and wait for its end.
-    let nobody_waits = known.is_none();
+    let is_known = known.is_some();
     let id = known.map(|journal| journal.claim).filter(|id| !id.is_empty()).unwrap_or_else(|| claim::new_id(plan));
     let mut journal = Journal::of(plan, &id);
-    if changes == 0 && nobody_waits && plan.services.iter().all(|service| !service.new) {
+    if changes == 0 && !is_known && plan.services.iter().all(|service| !service.new) {
         journal.complete(&plan.journal)?;
         return Ok(published(plan));
     }
@@ -220,7 +220,7 @@ fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) 
     let late = Late::after(registry.shutdown(), PUT_LIMIT);
     let lasting = registry.clone().under(late.switch());
     let mut claim = Claim::new(id, plan);
-    if let Err(stop) = claim.tell(&lasting) {
+    if let Err(stop) = claim.tell(is_known, &lasting) {
         return Err(rollback::nothing_was_put(plan, &lasting, events, stop, claim));
     }
     // Where an earlier run was interrupted, what it found counts: some tags are its own by now.

@@ -30,7 +30,7 @@ pub fn of_text(
     remote: impl FnOnce() -> Result<Option<(String, String)>>,
 ) -> Result<Config> {
     let mut written: Written = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
-    let variables: Vec<_> = env.vars().filter(|(name, _)| name.starts_with("XTASK_") && !RESERVED.contains(name)).collect();
+    let variables: Vec<_> = variables(env).collect();
     if !variables.is_empty() {
         // The file and each variable have been understood by themselves, so that an error names its place; what they come to together is
         // understood from their tables, and no key is listed for that.
@@ -56,10 +56,21 @@ pub fn of_text(
     })
 }
 
-/// The variable that has the value which an error quotes.
+/// The variables that stand for keys, with their values.
+fn variables(env: &Env) -> impl Iterator<Item = (&str, &str)> {
+    env.vars().filter(|(name, _)| name.starts_with("XTASK_") && !RESERVED.contains(name))
+}
+
+/// The variable that has the value which an error quotes, alone or as an item of a list.
 fn variable_of<'e>(env: &'e Env, error: &str) -> Option<&'e str> {
-    let quoted = error.split('`').nth(1).filter(|quoted| !quoted.is_empty())?;
-    env.vars().find(|(name, value)| name.starts_with("XTASK_") && value.contains(quoted)).map(|(name, _)| name)
+    let quoted = quoted_in(error)?;
+    let item = format!("\"{quoted}\"");
+    variables(env).find(|(_, value)| value.trim_end_matches('/') == quoted || value.contains(&item)).map(|(name, _)| name)
+}
+
+/// What an error quotes first: the value that it is about.
+fn quoted_in(error: &str) -> Option<&str> {
+    error.split('`').nth(1).filter(|quoted| !quoted.is_empty())
 }
 
 /// The same error, about what a variable holds.
@@ -73,7 +84,7 @@ fn of_variable(name: &str, error: &Error) -> Error {
 
 /// The line of the text that has the value which an error quotes, where one alone has it; the last of those that have what stands there twice.
 fn line_of(text: &str, error: &str) -> Option<usize> {
-    let quoted = error.split('`').nth(1).filter(|quoted| !quoted.is_empty())?;
+    let quoted = quoted_in(error)?;
     let has_it = |line: &str| line.contains(quoted) && !line.trim_start().starts_with('#');
     let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| has_it(line)).map(|(at, _)| at + 1).collect();
     match lines[..] {
@@ -162,6 +173,22 @@ mod tests {
         let error = load_text(text, &[]).unwrap_err();
         let shown = error.to_string();
         (shown[shown.find("xtask.toml").unwrap()..].to_owned(), error.hint_text().unwrap_or_default().to_owned())
+    }
+
+    #[test]
+    fn a_wrong_value_is_said_of_where_it_stands_the_file_s_line_or_its_own_variable() {
+        let said = |text: &str, vars: &[(&str, &str)]| load_text(text, vars).unwrap_err().to_string();
+        let url = ("XTASK_IMAGES_REGISTRY", "https://ghcr.io/");
+        let about = "[images] registry: `https://ghcr.io` is a URL, not a host";
+        assert_eq!(said("", &[url]), format!("variable XTASK_IMAGES_REGISTRY: {about}"));
+        assert_eq!(said("[images]\nregistry = \"https://ghcr.io\"\n", &[]), format!("/xtask.toml:2: {about}"));
+        // A variable that only happens to have the quoted text in it is not to blame, nor one that stands for no key.
+        let others =
+            [("XTASK_CACHE_DIR", "namespace"), ("XTASK_IMAGES_LOCAL", "a/namespaces"), ("XTASK_IMAGES_NAMESPACE", "Org/repo")];
+        let capitals = "[images] namespace `Org/repo` has capital letters";
+        assert!(said("", &others).starts_with(&format!("variable XTASK_IMAGES_NAMESPACE: {capitals}")), "{}", said("", &others));
+        let twice = "[[service]]\nname = \"a\"\n[[service]]\nname = \"a\"\n";
+        assert!(said(twice, &[("XTASK_IMAGES_LOCAL", "shop/a"), ("XTASK_CACHE_DIR", "a")]).starts_with("/xtask.toml:"));
     }
 
     #[test]
