@@ -87,7 +87,9 @@ impl Manifest {
             }
             let line = Some(e.line()).filter(|line| *line > 0);
             let error = Error::usage(format!("this is not a package manifest: {}", fault::words(&e.to_string())));
-            error.at(path, line).hint(format!("look at column {}", e.column()))
+            let error = error.at(path, line);
+            // A file that ends with its line ends before any column of the next.
+            if e.column() == 0 { error } else { error.hint(format!("look at column {}", e.column())) }
         })
     }
 

@@ -32,11 +32,14 @@ impl Failure {
         if said("failed to prepare extraction snapshot") {
             return Some(Lost::Unpacking);
         }
+        if self.message.contains("image \"") && self.message.ends_with("\": already exists") {
+            return Some(Lost::Name);
+        }
         said("during finalize: failed to stat active key during commit").then_some(Lost::Cached)
     }
 }
 
-/// A snapshot that the engine lost. Neither is anybody's mistake, and both are got over by asking again.
+/// What the engine lost on the way. None is anybody's mistake, and all are got over by asking again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     /// The garbage collector took it while an image was unpacked above it, as happens where images are loaded side by side
@@ -45,6 +48,9 @@ pub enum Lost {
     /// It is of a step in the cache that a cancelled build had just done (moby/buildkit#6808; seen in about one of three builds that
     /// were cancelled at such a moment). Until the engine is started anew, whoever takes that step from the cache fails.
     Cached,
+    /// No snapshot, but the image's name: another build gave it to its image at the same moment, as one does that goes on after its run was
+    /// killed (seen on engine 28.5, two of four services). Every step stands.
+    Name,
 }
 
 /// What was lost, and what is done about it.
@@ -52,6 +58,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unpacking => "the engine lost a layer that it was unpacking (moby/buildkit#6521): asking again",
+            Self::Name => "another build named its image alike at the same moment: asking again",
             Self::Cached => "the engine lost a layer of its cache (moby/buildkit#6808): executing every step anew",
         })
     }
