@@ -12,6 +12,7 @@ use monoship_workspace::git::Git;
 /// In a checkout's git folder: it is ours, and may be removed. It holds `whole` once everything is in its place.
 const MARK: &str = "monoship-checkout";
 const WHOLE: &str = "whole\n";
+const BEGUN: &str = "begun\n";
 
 /// A clone whose objects are borrowed.
 pub(super) struct Lender {
@@ -67,7 +68,7 @@ impl Lender {
 /// When git or the file system refuses.
 pub(super) fn make(git: &Git, git_dir: &Path, lender: &Lender) -> Result<()> {
     fs::create_dir_all(git_dir).map_err(|e| Error::io("create", git_dir, e))?;
-    put(&git_dir.join(MARK), "begun\n")?;
+    put(&git_dir.join(MARK), BEGUN)?;
     let at = format!("--git-dir={}", git_dir.display());
     let format = format!("--object-format={}", lender.format);
     git.read(&["-c", "init.defaultBranch=main", &at, "init", "--quiet", "--template=", &format])?;
@@ -162,7 +163,8 @@ fn put(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Removes a checkout. A folder that is not there is fine. No command of git's is called for it: a run that is being stopped may start none,
-/// and has to clean up too.
+/// and has to clean up too. A run that is killed in the middle of this, or of [`make`], leaves something that the next one knows as ours: the
+/// mark is the first that is written and the last that goes.
 ///
 /// # Errors
 /// When it cannot be removed, or is something else than a checkout.
@@ -170,20 +172,42 @@ pub fn remove(root: &Path) -> Result<()> {
     if !root.exists() {
         return Ok(());
     }
-    let is_ours = root.join(".git").join(MARK).is_file();
-    // A run that died while making it may have left an empty folder.
-    let is_empty = || fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
+    let git_dir = root.join(".git");
     let note = linked(root);
-    if !is_ours && note.is_none() && !is_empty() {
+    if git_dir.join(MARK).is_file() {
+        // From here on nobody takes it for whole.
+        put(&git_dir.join(MARK), BEGUN)?;
+        empty_but(root, ".git")?;
+        empty_but(&git_dir, MARK)?;
+    } else if note.is_none() && !is_empty_but(root, ".git") || git_dir.is_dir() && !is_empty_but(&git_dir, MARK) {
         return Err(Error::failed("is in the way of the sparse checkout and is not one").at(root, None).hint("move it away"));
     }
-    for folder in [Some(root.to_owned()), note].into_iter().flatten() {
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &folder, error)),
-            _ => {}
+    [Some(root.to_owned()), note].into_iter().flatten().try_for_each(|path| take_away(&path))
+}
+
+/// True for a folder that holds nothing, or nothing but this.
+fn is_empty_but(folder: &Path, name: &str) -> bool {
+    fs::read_dir(folder).is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == name))
+}
+
+/// Removes whatever lies in a folder, but for this.
+fn empty_but(folder: &Path, name: &str) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))? {
+        let entry = entry.map_err(|e| Error::io("read", folder, e))?;
+        if entry.file_name() != name {
+            take_away(&entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Removes a file or a folder. One that is not there is fine.
+fn take_away(path: &Path) -> Result<()> {
+    let is_dir = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    match if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
+        _ => Ok(()),
+    }
 }
 
 /// The note in the user's git folder of a linked work tree, as versions before this one made them: `gitdir: <repository>/.git/worktrees/<name>`.

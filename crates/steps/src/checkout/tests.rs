@@ -185,3 +185,42 @@ fn a_folder_that_is_no_checkout_is_never_deleted() {
     assert!(error.to_string().contains("is in the way"), "{error}");
     assert!(in_the_way.join("precious").exists());
 }
+
+#[test]
+fn what_a_killed_run_leaves_of_a_checkout_is_taken_away_by_the_next() {
+    type Leaves = fn(&Path);
+    let leaves: [(&str, Leaves); 6] = [
+        ("made the folder", |top| std::fs::create_dir_all(top).unwrap()),
+        ("made the git folder", |top| std::fs::create_dir_all(top.join(".git")).unwrap()),
+        ("wrote half the mark", |top| {
+            std::fs::create_dir_all(top.join(".git")).unwrap();
+            std::fs::write(top.join(".git/monoship-checkout"), "").unwrap();
+        }),
+        ("removed a file", |top| std::fs::remove_file(top.join("package.json")).unwrap()),
+        ("removed the files and half the git folder", |top| {
+            std::fs::remove_dir_all(top.join("apps")).unwrap();
+            std::fs::remove_file(top.join("package.json")).unwrap();
+            std::fs::remove_file(top.join(".git/HEAD")).unwrap();
+            std::fs::remove_dir_all(top.join(".git/objects")).unwrap();
+        }),
+        ("removed all but the mark", |top| {
+            std::fs::remove_dir_all(top).unwrap();
+            std::fs::create_dir_all(top.join(".git")).unwrap();
+            std::fs::write(top.join(".git/monoship-checkout"), "begun\n").unwrap();
+        }),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    let commit = git(&origin, "rev-parse HEAD");
+    for (number, (what, leave)) in leaves.into_iter().enumerate() {
+        // In the clone itself, as at a user's: git would find the clone's folder where that of the checkout is broken.
+        let folder = origin.join(format!("checkout-{number}"));
+        let make = || sparse(&git_at(&origin), &folder, &commit, &patterns(), &Events::none());
+        if number > 2 {
+            make().unwrap();
+        }
+        leave(&folder.join(&commit[..12]));
+        let made = make().unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(!made.reused && made.top.join("apps/api/main.ts").is_file(), "{what}");
+    }
+}
