@@ -103,6 +103,8 @@ impl Drop for Relay {
 
 fn serve(connection: TcpStream, socket: PathBuf, upgrade: bool, tls: Option<Arc<ServerConfig>>, state: &Arc<State>) {
     connection.set_nonblocking(false).unwrap();
+    // As every server in Go: small answers do not wait for those before them to be acknowledged.
+    connection.set_nodelay(true).unwrap();
     state.connections.lock().unwrap().push(connection.try_clone().unwrap());
     let state = Arc::clone(state);
     std::thread::spawn(move || {
