@@ -256,9 +256,14 @@ impl TierReader<'_> {
     /// what it needs is not known, so nothing of it may go. `packages` takes GitHub's numbers of what its registry holds.
     ///
     /// # Errors
-    /// The reason, where no registry is configured.
+    /// The reason, where no registry is configured, or one does not answer: each of its repositories would be asked for in vain.
     pub fn repositories(&self, known: &Known<'_>, packages: &mut BTreeMap<ImageRef, Package>) -> Answer<Vec<Repository>> {
         let Some(prefix) = self.prefix else { return Err("no registry is configured".to_owned()) };
+        let elsewhere = self.caches.filter(|caches| caches.registry() != prefix.registry());
+        for image in [Some(prefix), elsewhere].into_iter().flatten() {
+            // Whatever it says, it answers.
+            self.registry.can_pull(image).map_err(|error| error.to_string())?;
+        }
         let mut services = self.former_services(prefix);
         services.extend(known.services.iter().cloned());
         let mut wanted: Vec<(ImageRef, Holds)> = Vec::new();
