@@ -33,7 +33,7 @@ const RUNS: usize = 5;
 const PROMISED: (usize, f64, u64) = (1_000, 3.0, 100);
 
 fn main() -> ExitCode {
-    let mut holds = true;
+    let mut holds = None;
     let wanted: Vec<usize> = std::env::args().skip(1).filter_map(|arg| arg.parse().ok()).collect();
     let sizes = if wanted.is_empty() { vec![10, 100, 1_000] } else { wanted };
     println!(
@@ -60,16 +60,17 @@ fn main() -> ExitCode {
             tree.files().len(),
             status.as_secs_f64()
         );
-        holds &= packages != PROMISED.0 || (ratio <= PROMISED.1 && memory <= PROMISED.2);
+        if packages == PROMISED.0 {
+            holds = Some(ratio <= PROMISED.1 && memory <= PROMISED.2);
+        }
     }
-    println!(
-        "\n{} {} packages in {} times `git status` and {} MB",
-        if holds { "pass" } else { "FAIL" },
-        PROMISED.0,
-        PROMISED.1,
-        PROMISED.2
-    );
-    if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let verdict = match holds {
+        Some(true) => "pass",
+        Some(false) => "FAIL",
+        None => "not measured:",
+    };
+    println!("\n{verdict} {} packages in {} times `git status` and {} MB", PROMISED.0, PROMISED.1, PROMISED.2);
+    if holds == Some(false) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// The workspace of that size, made where it is not there yet.
