@@ -80,6 +80,8 @@ pub struct Dispatch<'a> {
     costs: Vec<f64>,
     /// Each build's place in the order in which they are begun.
     turns: Vec<usize>,
+    /// What must be over before each build is begun, by place; a build that is not in it waits for none.
+    after: BTreeMap<usize, Vec<usize>>,
     /// How often a build was lost on a node.
     losses: BTreeMap<(usize, usize), u8>,
     /// Those that no node is there for.
@@ -138,6 +140,7 @@ impl<'a> Dispatch<'a> {
             builds,
             costs,
             turns,
+            after: BTreeMap::new(),
             losses: BTreeMap::new(),
             stranded: BTreeSet::new(),
             moves: Vec::new(),
@@ -155,6 +158,12 @@ impl<'a> Dispatch<'a> {
         }
         run.give_up();
         run
+    }
+
+    /// The same, where builds wait for others to be over: each entry is a build and those that it waits for, in no circle.
+    #[must_use]
+    pub fn waiting(self, after: BTreeMap<usize, Vec<usize>>) -> Self {
+        Self { after, ..self }
     }
 
     /// What a node is to do now. A node that can take a build gets one as long as any waits that it may have.
@@ -212,6 +221,17 @@ impl<'a> Dispatch<'a> {
     pub fn ended(&mut self, node: usize, build: usize) {
         self.let_go(node, build);
         self.open -= 1;
+        self.over(build);
+    }
+
+    /// A build is over, and what came of it is known: whatever waits for it need not any longer. Of one that was given up the caller says it.
+    pub fn over(&mut self, build: usize) {
+        self.after.values_mut().for_each(|waits| waits.retain(|one| *one != build));
+    }
+
+    /// True where a build waits for no other.
+    fn is_ready(&self, build: usize) -> bool {
+        self.after.get(&build).is_none_or(Vec::is_empty)
     }
 
     /// A build did not finish because the node is lost. It goes elsewhere, and what waits for the node as well.
@@ -264,7 +284,7 @@ impl<'a> Dispatch<'a> {
 
     /// The next build of a node: one that would come too late elsewhere, its own, or one that would wait elsewhere.
     fn next(&mut self, node: usize, now: Duration) -> Option<usize> {
-        let own = self.nodes[node].queue.first().map(|(_, build)| *build);
+        let own = self.nodes[node].queue.iter().map(|(_, build)| *build).find(|build| self.is_ready(*build));
         let Some((from, build)) = self.spare(node, own, now) else {
             let build = own?;
             self.unqueue(build, node);
@@ -354,5 +374,38 @@ impl<'a> Dispatch<'a> {
             self.open -= 1;
         }
         self.given_up.extend(given_up);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_another_build_is_begun_nowhere_before_that_is_over() {
+        let amd64 = || vec!["linux/amd64".parse().unwrap()];
+        let nodes = ["one", "two"].map(|name| Node::new(name, amd64()).builds(std::num::NonZeroUsize::MIN));
+        let builds =
+            ["web", "worker", "api"].map(|key| Build { key: key.to_owned(), platforms: amd64(), usual: None, last: None });
+        let places = [Some(0), Some(0), Some(0)];
+        let begin = || Dispatch::new(&nodes, &builds, &places, 8).waiting([(0, vec![2]), (1, vec![2])].into());
+        let now = Duration::ZERO;
+
+        let mut run = begin();
+        assert_eq!(run.turn(0, now), Turn::Build(2));
+        // The other node has nothing of its own, and takes nothing that cannot be begun.
+        assert_eq!([run.turn(0, now), run.turn(1, now)], [Turn::Wait(None); 2]);
+        run.ended(0, 2);
+        assert_eq!([run.turn(0, now), run.turn(1, now)], [Turn::Build(0), Turn::Build(1)]);
+
+        // What is lost is not over; what was given up is, once its caller says so.
+        let mut run = begin();
+        assert_eq!(run.turn(0, now), Turn::Build(2));
+        run.lost(0, 2, "gone", now);
+        assert_eq!(run.turn(1, now), Turn::Build(2));
+        assert_eq!(run.turn(1, now), Turn::Wait(None));
+        run.over(2);
+        run.ended(1, 2);
+        assert!(matches!(run.turn(1, now), Turn::Build(0 | 1)));
     }
 }

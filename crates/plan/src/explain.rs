@@ -73,6 +73,8 @@ pub enum Reason {
     Lock { name: String, before: Option<String>, after: Option<String> },
     /// A setting of the workspace, the lock, the output or the attestations.
     Setting { name: String, change: Change },
+    /// The image of another service, which it is built from.
+    Service { name: String, change: Change },
     /// A named build context is given now and was not, or the other way round.
     Context { name: String, change: Change },
     /// A stage of the Dockerfile; `line` is that of the first step that differs, where it is still there.
@@ -131,6 +133,7 @@ impl fmt::Display for Reason {
                 write!(f, "{name} {} {change}", word(&after.clone().or_else(|| before.clone())))
             }
             Self::Setting { name, change } => write!(f, "setting {name} {change}"),
+            Self::Service { name, change } => write!(f, "service {name} {change}"),
             Self::Context { name, change } => write!(f, "build context {name} {change}"),
             Self::Stage { name, change, line: Some(line) } => write!(f, "stage {name} {change} (Dockerfile line {line})"),
             Self::Stage { name, change, line: None } => write!(f, "stage {name} {change}"),
@@ -299,7 +302,7 @@ fn parts(before: &Parts, after: &Parts, found: &mut Vec<Reason>) {
             (Some(before), Some(after)) => entries(before, after, found),
             (Some(part), None) | (None, Some(part)) => match part.kind() {
                 Kind::Files => found.push(Reason::Package { name: name.clone(), change: change(before, after) }),
-                Kind::Lock | Kind::Settings => {
+                Kind::Lock | Kind::Settings | Kind::Service => {
                     let empty = Part::new::<String>(part.kind(), []);
                     entries(before.unwrap_or(&empty), after.unwrap_or(&empty), found);
                 }
@@ -321,6 +324,9 @@ fn entries(before: &Part, after: &Part, found: &mut Vec<Reason>) {
         ),
         Kind::Settings => found.extend(
             differing.into_iter().map(|(name, (old, new))| Reason::Setting { name: name.clone(), change: change(old, new) }),
+        ),
+        Kind::Service => found.extend(
+            differing.into_iter().map(|(name, (old, new))| Reason::Service { name: name.clone(), change: change(old, new) }),
         ),
         Kind::Lock => found.extend(versions(&differing)),
     }

@@ -62,6 +62,7 @@
 //! | the scanner that makes SBOMs | the same | `e2e/pushes.rs` |
 //! | `ADD` of an address without checksum, of a branch or tag of a repository | asked each time: a strong ETag, the content's hash, the commit; where nobody answers it is built, with a warning | `an_address_whose_content_moves_is_asked_again` |
 //! | named contexts: folders, images, addresses | read like the main context; pinned; asked | `e2e` of `contexts` |
+//! | named contexts: images of services of ours | by the other service's fingerprint; that image is made or proven to stand first | `e2e/built_from.rs` |
 //! | `TARGET*` and `BUILD*`, which BuildKit sets itself | known without `--platform` too; the builder's own platform counts where it is read | `every_argument_that_buildkit_sets_by_itself_…` |
 //! | `BUILDKIT_*` and `SOURCE_DATE_EPOCH` among the arguments | always counted | the properties in `fingerprint/tests.rs` |
 //! | proxies (`HTTP_PROXY` and its like), from the user's client | no part of keys or images, but where an ARG declares them: give them in `build-args` then | |

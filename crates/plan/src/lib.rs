@@ -1,6 +1,7 @@
 //! What will be built, and why. No I/O: everything it needs is handed in, so that a plan can be printed, tested and executed alike.
 
 pub mod affected;
+pub mod built_from;
 pub mod cache;
 pub mod config;
 pub mod explain;
@@ -16,6 +17,7 @@ pub mod tags;
 pub mod templates;
 pub mod upkeep;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -27,8 +29,8 @@ use crate::fingerprint::Inputs;
 use crate::services::Service;
 use crate::steps::StepChange;
 use monoship_core::error::{Error, Result};
-use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform};
-use monoship_docker::spec::BuildSpec;
+use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName};
+use monoship_docker::spec::{BuildSpec, Output};
 
 /// Everything a run will do, decided before anything runs.
 #[derive(Debug)]
@@ -65,7 +67,32 @@ impl Plan {
             }
         }
         self.services = kept;
+        self.point_to_images();
         Ok(())
+    }
+
+    /// Tells each build where the images lie that it is made from: under their content tags, which are known before they are built; of one
+    /// that stands in the registry its digest is known as well.
+    pub fn point_to_images(&mut self) {
+        let places: BTreeMap<ServiceName, String> = self
+            .services
+            .iter()
+            .filter_map(|service| {
+                let content = service.content()?;
+                let image = match (&service.decision, &service.target.spec.output) {
+                    (Decision::Skip { digest, .. }, Output::Push { .. }) => content.with_digest(digest.clone()),
+                    _ => content.clone(),
+                };
+                Some((service.service.name.clone(), format!("docker-image://{image}")))
+            })
+            .collect();
+        for service in self.services.iter_mut().filter(|service| !service.built_from.is_empty()) {
+            for (context, from) in &service.built_from {
+                let Some(place) = places.get(from) else { continue };
+                let builds = std::iter::once(&mut service.target.spec).chain(&mut service.target.by_platform);
+                builds.for_each(|build| drop(build.contexts.insert(context.clone(), place.clone())));
+            }
+        }
     }
 }
 
@@ -126,6 +153,8 @@ pub struct ServicePlan {
     pub target: TargetPlan,
     /// Names that the standing image has to be given: it was built before, and they name another one now, or none.
     pub renames: Vec<ImageRef>,
+    /// The services whose images are contexts of its build, by the contexts' names: they are built first.
+    pub built_from: BTreeMap<String, ServiceName>,
     /// The build that the reasons compare with; none where they say so themselves, or compare with nothing.
     pub compared: Option<Compared>,
 }
@@ -151,6 +180,11 @@ impl ServicePlan {
     /// True where the builder will be called for it.
     pub fn is_built(&self) -> bool {
         matches!(self.decision, Decision::Build { .. })
+    }
+
+    /// Its image under its content tag; none where no image is made of it.
+    pub fn content(&self) -> Option<&ImageRef> {
+        self.target.spec.output.names().last()
     }
 
     /// One line for tables.

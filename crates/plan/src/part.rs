@@ -22,6 +22,8 @@ pub enum Kind {
     Lock,
     /// Anything else with a name: a workspace setting and its value or its hash.
     Settings,
+    /// A service and the fingerprint that its image is of.
+    Service,
 }
 
 /// A part: sorted entries, and their hash. Cloning is cheap.

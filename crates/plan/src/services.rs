@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::built_from;
 use crate::config::given::Given;
 use crate::config::upkeep::Size;
 use crate::config::{Config, Own, ServiceConfig};
@@ -46,7 +47,7 @@ pub const APPS: &str = "apps/";
 /// the same name says what differs. `packages` are folders with their package names, `targets` the Dockerfile's stages.
 ///
 /// # Errors
-/// A configured service whose package or target is not there; no service at all.
+/// A configured service whose package or target is not there; no service at all; as [`built_from::check`].
 pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &[&str]) -> Result<Vec<Service>> {
     let mut services = BTreeMap::new();
     for folder in packages.keys().filter_map(|dir| dir.strip_prefix(APPS)) {
@@ -79,6 +80,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
         return Err(Error::usage("there is no service").at(&config.images.dockerfile, None).hint(hint));
     }
     services.keys().try_for_each(|service| apart_from_caches(service, config))?;
+    built_from::check(&services, config)?;
     Ok(services.into_values().collect())
 }
 

@@ -11,7 +11,7 @@ use crate::{Session, given, marks, platforms};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::{Invocation, Stop};
-use monoship_core::name::Digest;
+use monoship_core::name::{Digest, ServiceName};
 use monoship_docker::buildx;
 use monoship_docker::engine::existing;
 use monoship_docker::rawjson::{Failure, Lost, Solve, Solved};
@@ -48,6 +48,8 @@ pub struct Outcome {
     pub size: Option<u64>,
     /// Why it failed, where BuildKit did not say.
     pub why: Option<String>,
+    /// The service that could not be built, and whose image it is built from.
+    pub lacking: Option<ServiceName>,
     /// The nodes of a fleet that built it.
     pub nodes: Vec<NodeRecord>,
 }
@@ -176,6 +178,25 @@ impl<'a> TargetBuilds<'a> {
     pub fn give_up(&self, at: usize, why: Error) -> Option<Outcome> {
         self.begin(None);
         self.end(at, Turn::Ran((Err(why), Solved::default())))
+    }
+
+    /// Leaves one of them out, for lack of the image of a service that could not be built. The outcome of all goes to whoever ends last.
+    pub fn leave_out(&self, at: usize, lacking: &ServiceName) -> Option<Outcome> {
+        let mut builds = self.lock();
+        builds[at].ended = Some(Turn::Skipped);
+        builds.iter().all(|build| build.ended.is_some()).then(|| Outcome {
+            task: self.target.spec.task.clone(),
+            status: Status::NotRun,
+            solved: Solved::default(),
+            missed: None,
+            begun: SystemTime::now(),
+            took: Duration::ZERO,
+            digest: None,
+            size: None,
+            why: Some(format!("not built because {lacking} failed")),
+            lacking: Some(lacking.clone()),
+            nodes: Vec::new(),
+        })
     }
 
     /// `on`: the first node of a fleet that has a part in it.
@@ -310,7 +331,19 @@ fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: 
     let took = started.elapsed();
     session.events.emit(Event::Ended { task: spec.task.clone(), status, took, digest: digest.clone() });
     let missed = missed(target, &solved);
-    Outcome { task: spec.task.clone(), status, solved, missed, begun, took, digest, size: None, why, nodes: Vec::new() }
+    Outcome {
+        task: spec.task.clone(),
+        status,
+        solved,
+        missed,
+        begun,
+        took,
+        digest,
+        size: None,
+        why,
+        lacking: None,
+        nodes: Vec::new(),
+    }
 }
 
 /// Puts the first step that no cache had together with what the plan knows of its inputs.

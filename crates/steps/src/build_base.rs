@@ -50,7 +50,7 @@ pub fn run(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option<Out
     if !session.config.fleet.is_empty() {
         let each: Vec<_> = (0..builds.builds()).map(|at| (&builds, at)).collect();
         // Not remembered: it stands on one of several, and the others take it from its cache.
-        return Ok(Fleet::new(session, engine).run(&each, None, each.len(), |_, outcome| Ok(outcome))?.pop());
+        return Ok(Fleet::new(session, engine).run(&each, &(), None, each.len(), |_, outcome| Ok(outcome))?.pop());
     }
     let Some(outcome) = builds.run_all() else { return Ok(None) };
     if outcome.status == Status::Built {

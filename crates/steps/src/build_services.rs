@@ -1,20 +1,22 @@
 //! The build-services stage: one builder process a service and platform, several at once, each service with an outcome of its own.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
 
 use crate::build::{Outcome, Running, TargetBuilds};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Order};
 use crate::planning::image_store;
 use crate::project::{self, Project};
 use crate::usual::Past;
 use crate::{Session, contexts, given, memory, outputs};
 use monoship_core::collect::Sorted as _;
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
-use monoship_core::name::ImageRef;
+use monoship_core::name::{ImageRef, ServiceName};
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
@@ -33,6 +35,7 @@ use monoship_report::record::ServiceRecord;
 pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &BuildRequest) -> Result<Vec<Outcome>> {
     let services: Vec<&ServicePlan> = plan.to_build().collect();
     tag_again(session, engine, plan)?;
+    tag_sources(session, engine, plan)?;
     if services.is_empty() {
         return Ok(Vec::new());
     }
@@ -50,8 +53,12 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let jobs: Vec<TargetBuilds<'_>> = services.iter().map(|service| TargetBuilds::new(running, &service.target)).collect();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
     let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.collect();
+    let sources = Sources::new(&calls);
     let concluded = |at: usize, outcome: Option<Outcome>| -> Result<Option<(usize, Outcome)>> {
         let Some(mut outcome) = outcome else { return Ok(None) };
+        if outcome.status != Status::Built {
+            sources.has_not(&calls[at].0.service.name, &outcome);
+        }
         // A part is no image of the service.
         if outcome.status == Status::Built && !calls[at].0.target.is_part {
             remember(session, &store, calls[at].0, &mut outcome)?;
@@ -67,15 +74,65 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
         let room = if is_one { u64::MAX } else { memory::room(session, engine) };
         let takes: Vec<u64> = calls.iter().map(|(service, ..)| memory::takes(project, &service.service)).collect();
         memory::tell(session, room, &takes, jobs);
-        let run = |at: &usize| concluded(*at, calls[*at].1.run(calls[*at].2));
-        let outcomes = pool::each_within(jobs, room, &order, |at| takes[*at], run)?;
+        let run = |at: &usize| match (sources.lacks(*at), calls[*at]) {
+            (Some(lacking), (_, job, part)) => concluded(*at, job.leave_out(part, &lacking)),
+            (None, (_, job, part)) => concluded(*at, job.run(part)),
+        };
+        let bounds = pool::Bounds {
+            room: Some(room),
+            takes: order.iter().map(|at| takes[*at]).collect(),
+            after: order.iter().map(|at| places_in(&order, sources.after(*at))).collect(),
+        };
+        let outcomes = pool::each_within(jobs, &bounds, &order, run)?;
         outcomes.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?
     } else {
         let builds: Vec<_> = calls.iter().map(|(_, job, at)| (*job, *at)).collect();
-        Fleet::new(session, engine).run(&builds, plan.base.as_ref(), request.jobs.get(), concluded)?
+        Fleet::new(session, engine).run(&builds, &sources, plan.base.as_ref(), request.jobs.get(), concluded)?
     };
     outcomes.sort_by_key(|(at, _)| *at);
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// Which builds wait for which, and what became of those that others wait for.
+struct Sources {
+    /// For each call, the calls for what it is built from.
+    after: Vec<Vec<usize>>,
+    /// For each call, the services that it is built from.
+    from: Vec<Vec<ServiceName>>,
+    /// What could not be built, each with the one that failed.
+    broken: Mutex<BTreeMap<ServiceName, ServiceName>>,
+}
+
+impl Sources {
+    fn new(calls: &[(&ServicePlan, &TargetBuilds<'_>, usize)]) -> Self {
+        let from: Vec<Vec<ServiceName>> =
+            calls.iter().map(|(service, ..)| service.built_from.values().cloned().collect()).collect();
+        let of = |name: &ServiceName| (0..calls.len()).filter(|at| calls[*at].0.service.name == *name).collect::<Vec<_>>();
+        let after = from.iter().map(|from| from.iter().flat_map(of).collect()).collect();
+        Self { after, from, broken: Mutex::default() }
+    }
+
+    /// A service has no image.
+    fn has_not(&self, service: &ServiceName, outcome: &Outcome) {
+        let failed = outcome.lacking.as_ref().unwrap_or(service);
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(service.clone(), failed.clone());
+    }
+}
+
+impl Order for Sources {
+    fn after(&self, build: usize) -> &[usize] {
+        &self.after[build]
+    }
+
+    fn lacks(&self, build: usize) -> Option<ServiceName> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        self.from[build].iter().find_map(|from| broken.get(from)).cloned()
+    }
+}
+
+/// Where these calls are in the order in which they are begun.
+fn places_in(order: &[usize], calls: &[usize]) -> Vec<usize> {
+    calls.iter().filter_map(|call| order.iter().position(|at| at == call)).collect()
 }
 
 /// The places of the calls as they are begun. Where all are begun at once, nobody asks how long they take.
@@ -114,6 +171,31 @@ fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
         forget_images(&store, &forgotten);
         Ok(())
     })
+}
+
+/// Gives images that stand in the engine their content tags again, where a build takes one by it: the image is known by its other names too.
+fn tag_sources(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
+    let needed: BTreeSet<&ServiceName> = plan.to_build().flat_map(|service| service.built_from.values()).collect();
+    let standing = plan.services.iter().filter(|service| !service.is_built() && needed.contains(&service.service.name));
+    for service in standing {
+        let Output::Load { names, .. } = &service.target.spec.output else { continue };
+        let (Some(name), Some(content), Decision::Skip { digest, .. }) = (names.first(), names.last(), &service.decision) else {
+            continue;
+        };
+        let store = image_store(session, engine);
+        let is_there = || Ok::<_, Error>(store.ids(std::slice::from_ref(content))?.contains(&Some(digest.clone())));
+        if !is_there()? {
+            store.tag(name, content)?;
+            if !is_there()? {
+                // Its content tag is for this image alone.
+                store.remove(content)?;
+                return Err(
+                    Error::failed(format!("{name} became another image while the run was under way")).hint("run this again")
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Takes the content tags away of builds that are remembered no more: nobody asks for them by another name. An image that a container uses,

@@ -11,10 +11,12 @@ use self::node::{Connection, Met};
 use crate::Session;
 use crate::build::{Outcome, Place, TargetBuilds};
 use crate::usual::Past;
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
 use monoship_core::execute::process::Invocation;
+use monoship_core::name::ServiceName;
 use monoship_core::text::counted;
 use monoship_docker::engine::{Engine, existing};
 use monoship_docker::spec::BuildSpec;
@@ -45,6 +47,26 @@ fn known(past: &Past, spec: &BuildSpec) -> Build {
     Build { key: spec.task.to_string(), platforms: spec.platforms.clone(), usual, last }
 }
 
+/// What builds wait for.
+pub trait Order: Sync {
+    /// The places of the builds that must be over before this one begins.
+    fn after(&self, build: usize) -> &[usize];
+
+    /// What it cannot be built without and that could not be made, once those are over.
+    fn lacks(&self, build: usize) -> Option<ServiceName>;
+}
+
+/// In any order.
+impl Order for () {
+    fn after(&self, _: usize) -> &[usize] {
+        &[]
+    }
+
+    fn lacks(&self, _: usize) -> Option<ServiceName> {
+        None
+    }
+}
+
 /// The nodes of a run.
 pub struct Fleet<'a> {
     session: &'a Session,
@@ -61,6 +83,7 @@ struct State<'a, T> {
 struct Run<'a, T, F> {
     fleet: &'a Fleet<'a>,
     builds: &'a [(&'a TargetBuilds<'a>, usize)],
+    order: &'a dyn Order,
     base: Option<&'a TargetPlan>,
     concluded: F,
     state: Mutex<State<'a, T>>,
@@ -85,6 +108,7 @@ impl<'a> Fleet<'a> {
     pub fn run<T: Send>(
         &self,
         builds: &[(&TargetBuilds<'_>, usize)],
+        order: &dyn Order,
         base: Option<&TargetPlan>,
         at_once: usize,
         concluded: impl Fn(usize, Option<Outcome>) -> Result<Option<T>> + Sync,
@@ -95,10 +119,12 @@ impl<'a> Fleet<'a> {
             .iter()
             .map(|(target, at)| self.nodes.iter().position(|node| target.spec(*at).builder.as_ref() == Some(&node.builder)))
             .collect();
-        let dispatch = Dispatch::new(self.nodes, &specs, &places, at_once);
+        let after = (0..builds.len()).map(|at| (at, order.after(at).to_vec())).filter(|(_, after)| !after.is_empty());
+        let dispatch = Dispatch::new(self.nodes, &specs, &places, at_once).waiting(after.into_map());
         let run = Run {
             fleet: self,
             builds,
+            order,
             base,
             concluded,
             state: Mutex::new(State { dispatch, results: Vec::new() }),
@@ -151,7 +177,11 @@ impl<'r, T: Send, F: Fn(usize, Option<Outcome>) -> Result<Option<T>> + Sync> Run
                     let (target, at) = self.builds[build];
                     let caches = self.base.map_or_else(Vec::new, |base| node::written(base, &target.spec(at).platforms));
                     let place = Place { builder: &self.fleet.nodes[node].builder, moved, caches };
-                    match target.run_on(at, &place, &connection) {
+                    let ran = match self.order.lacks(build) {
+                        Some(lacking) => Ok(target.leave_out(at, &lacking)),
+                        None => target.run_on(at, &place, &connection),
+                    };
+                    match ran {
                         Err(why) => self.change(|dispatch, now| dispatch.lost(node, build, why, now))?,
                         Ok(outcome) => {
                             let result = (self.concluded)(build, outcome);
@@ -201,6 +231,8 @@ impl<'r, T: Send, F: Fn(usize, Option<Outcome>) -> Result<Option<T>> + Sync> Run
             let (target, at) = self.builds[given_up.build];
             let outcome = target.give_up(at, self.nowhere(&given_up));
             self.keep((self.concluded)(given_up.build, outcome))?;
+            self.lock().dispatch.over(given_up.build);
+            self.changed.notify_all();
         }
         Ok(())
     }

@@ -13,9 +13,10 @@ use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::process::Invocation;
-use monoship_core::name::{ImageRef, sha256_hex};
+use monoship_core::name::{ImageRef, ServiceName, sha256_hex};
 use monoship_core::secret::{self, Secret};
 use monoship_docker::spec::{BuildSpec, SecretValue};
+use monoship_plan::built_from;
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
 use monoship_plan::fingerprint::Parts;
 use monoship_plan::part::{Kind, Part};
@@ -46,6 +47,8 @@ pub struct Resolved {
     pub annotations: BTreeMap<String, String>,
     /// The named contexts, as buildx takes them.
     pub contexts: BTreeMap<String, String>,
+    /// The services whose images are contexts, by the contexts' names: where these lie is known once it is decided what is built.
+    pub services: BTreeMap<String, ServiceName>,
     /// What a step demands and nothing gives.
     pub missing: Vec<Missing>,
 }
@@ -87,7 +90,10 @@ pub fn resolve(session: &Session, project: &Project, bases: &Bases, target: &Tar
     agents(session, given, slice, &mut resolved);
     for name in slice.contexts() {
         if let Some(source) = given.contexts.get(name) {
-            resolved.contexts.insert(name.clone(), context(session, project, source, bases));
+            match context(session, project, source, bases) {
+                Ok(context) => drop(resolved.contexts.insert(name.clone(), context)),
+                Err(service) => drop(resolved.services.insert(name.clone(), service.clone())),
+            }
         }
     }
     let mut option = |flag, value: &str| resolved.options.push((flag, value.to_owned()));
@@ -97,7 +103,7 @@ pub fn resolve(session: &Session, project: &Project, bases: &Bases, target: &Tar
     given.shm_size.iter().for_each(|value| option("--shm-size", value));
     given.ulimits.iter().for_each(|value| option("--ulimit", value));
     given.cgroup_parent.iter().for_each(|value| option("--cgroup-parent", value));
-    if target.makes_image {
+    if target.service.is_some() {
         given.labels.iter().for_each(|(name, value)| option("--label", &format!("{name}={value}")));
         resolved.annotations = given.annotations.clone();
     }
@@ -169,12 +175,19 @@ fn folder_of(session: &Session, project: &Project, path: &str) -> PathBuf {
     if !path.starts_with("~/") && checked_out.is_dir() { checked_out } else { place(session, path) }
 }
 
-fn context(session: &Session, project: &Project, source: &ContextSource, bases: &Bases) -> String {
-    match source {
+/// A context as buildx takes it; the error is the service whose image it is.
+fn context<'s>(
+    session: &Session,
+    project: &Project,
+    source: &'s ContextSource,
+    bases: &Bases,
+) -> std::result::Result<String, &'s ServiceName> {
+    Ok(match source {
         ContextSource::Folder(path) => folder_of(session, project, path).display().to_string(),
         ContextSource::Image(image) => bases.pinned(image).unwrap_or_else(|| format!("docker-image://{image}")),
         ContextSource::Remote(address) => address.clone(),
-    }
+        ContextSource::Service(service) => return Err(service),
+    })
 }
 
 /// What counts for an image of all that is given, beside the contexts: settings of its fingerprint.
@@ -289,6 +302,8 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
             };
             setting(format!("{} {held}", address.address))
         }
+        // Its fingerprint is entered once it is known.
+        ContextSource::Service(service) => return Ok(built_from::parts(service, None)),
     };
     Ok([("given".to_owned(), part)].into())
 }

@@ -7,14 +7,15 @@ use rayon::prelude::*;
 
 use crate::engine as engines;
 use crate::project::Project;
-use crate::{Session, configuration, contexts, given, outside};
+use crate::{Session, configuration, contexts, given, outside, sources};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
-use monoship_core::name::{Digest, ImageRef, Platform};
+use monoship_core::name::{Digest, ImageRef, Platform, ServiceName};
 use monoship_docker::capability::Capabilities;
 use monoship_docker::engine::Engine;
 use monoship_docker::registry::Registry;
+use monoship_plan::built_from;
 use monoship_plan::config::given::Given;
 use monoship_plan::config::pins::{Moved, Pins};
 use monoship_plan::config::{Config, Provenance, Sbom};
@@ -47,8 +48,8 @@ pub struct Target<'a> {
     pub contexts: BTreeMap<String, Parts>,
     /// What else its build is given, contexts among it.
     pub given: &'a Given,
-    /// Whether an image is made of it, with the request's output and attestations.
-    pub makes_image: bool,
+    /// The service whose image is made of it, with the request's output and attestations.
+    pub service: Option<&'a ServiceName>,
 }
 
 impl Target<'_> {
@@ -171,7 +172,7 @@ fn of_service<'a>(
         platforms: if request.platforms.is_empty() { &service.platforms } else { &request.platforms },
         contexts,
         given: &service.given,
-        makes_image: true,
+        service: Some(&service.name),
     }
 }
 
@@ -189,7 +190,7 @@ pub fn of_base<'a>(session: &'a Session, request: &'a BuildRequest) -> Target<'a
         platforms: if request.platforms.is_empty() { &config.images.platforms } else { &request.platforms },
         contexts: BTreeMap::new(),
         given: &config.images.given,
-        makes_image: false,
+        service: None,
     }
 }
 
@@ -255,7 +256,8 @@ pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<Im
 /// Unknown services or targets; when a target cannot be cut out of the Dockerfile.
 pub fn base_images(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().collect();
-    let services = select(discover(&session.config, &project.packages(), &names)?, &request.services)?;
+    let all = discover(&session.config, &project.packages(), &names)?;
+    let services = built_from::complete(&all, select(all.clone(), &request.services)?);
     let replaced = contexts::replaced_of(project, &services);
     let contexts = |service: &Service| replaced[&service.name].iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
     let mut targets: Vec<Target<'_>> =
@@ -429,15 +431,16 @@ pub fn gather(
         let main = main_of(view).ok_or_else(|| Error::failed("a context was not looked at"))?;
         let mut contexts = target.contexts.clone();
         contexts.extend(configured.of(target.given, slice));
-        let mut settings = if target.makes_image { image_settings.clone() } else { BTreeMap::new() };
+        let makes_image = target.service.is_some();
+        let mut settings = if makes_image { image_settings.clone() } else { BTreeMap::new() };
         // In a registry, a laptop's image and a server's may not have one name.
-        if target.makes_image && target.platforms.is_empty() && request.pushes() {
+        if makes_image && target.platforms.is_empty() && request.pushes() {
             settings.insert("platform".to_owned(), native.clone());
         }
         if slice.depends_on_builder() {
             settings.insert("builder".to_owned(), native.clone());
         }
-        settings.extend(given::settings(session, target.given, slice, target.makes_image));
+        settings.extend(given::settings(session, target.given, slice, makes_image));
         Inputs::new(&fingerprint::Facts {
             target: target.name,
             slice,
@@ -451,7 +454,9 @@ pub fn gather(
             settings: &settings,
         })
     });
-    inputs.collect()
+    let mut inputs = inputs.collect::<Result<Vec<_>>>()?;
+    sources::enter(targets, slices, &mut inputs);
+    Ok(inputs)
 }
 
 /// What else changes the image: where it goes decides its compression and whether it is attested.

@@ -143,7 +143,7 @@ pub fn trouble(record: &RunRecord) -> Option<String> {
     let of_task = |task: &TaskRecord| {
         let what = match (task.status, &task.failure) {
             (Status::Built | Status::Unchanged, _) => return None,
-            (Status::Cancelled | Status::NotRun, _) => "it was cancelled".to_owned(),
+            (Status::Cancelled | Status::NotRun, _) if task.lacking.is_none() => "it was cancelled".to_owned(),
             (_, Some(failure)) => {
                 let step = failure.step.as_deref().map(|step| format!("{step}: ")).unwrap_or_default();
                 format!("{step}{}", failure.message)

@@ -36,6 +36,7 @@ pub mod sent;
 pub mod service;
 pub mod signing;
 pub mod since;
+mod sources;
 mod strays;
 mod twice;
 pub mod update_release;

@@ -91,6 +91,10 @@ pub fn add_services(record: &mut RunRecord, outcomes: Vec<build::Outcome>, plan:
         let planned = plan.services.iter().find(|s| outcome.task == Task::Service(s.service.name.clone()));
         let tiers = planned.map_or(&[][..], |service| &service.target.tiers);
         if let Some(entry) = record.tasks.iter_mut().find(|entry| entry.task == outcome.task) {
+            if let Some(lacking) = outcome.lacking {
+                (entry.why, entry.lacking) = (outcome.why.unwrap_or_default(), Some(lacking));
+                continue;
+            }
             *entry = filled(entry.clone(), outcome, tiers);
         }
     }

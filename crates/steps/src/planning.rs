@@ -2,6 +2,7 @@
 //! Asks; builds nothing.
 
 mod compared;
+mod needed;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::inputs::{self, Bases};
 use crate::project::{self, Project};
-use crate::{Session, caches, contexts, fleet, given, marks, outputs, outside, sent, since, strays, twice};
+use crate::{Session, caches, contexts, fleet, given, marks, outputs, outside, sent, since, sources, strays, twice};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -22,6 +23,7 @@ use monoship_docker::mark::Mark;
 use monoship_docker::spec::{BuildSpec, Output, SecretValue};
 use monoship_docker::store::ImageStore;
 use monoship_plan::affected::Affected;
+use monoship_plan::built_from;
 use monoship_plan::cache::{CachePlan, Facts, Scoped, resolve};
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::fingerprint::Inputs;
@@ -60,7 +62,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let beside =
         all.iter().filter(|service| request.beside.contains(&service.name)).map(|service| service.target.clone()).collect();
     let every = all.clone();
-    let services = select(all, &request.services)?;
+    let services = built_from::complete(&every, select(all, &request.services)?);
     outputs::check(session, request, &services)?;
     let images = services.iter().map(|service| image(session, request, service)).collect::<Result<Vec<_>>>()?;
     let cut = contexts::plan(project, &services)?;
@@ -69,7 +71,9 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     targets.push(inputs::of_base(session, request));
     let views = inputs::views(project, &services);
     let cut_out = targets.par_iter().zip(&views).map(|(target, view)| Ok(bases.with_triggers(target.slice(view)?)));
-    let slices = cut_out.collect::<Result<Vec<_>>>()?;
+    let mut slices = cut_out.collect::<Result<Vec<_>>>()?;
+    sources::see_triggers(&services, &mut slices);
+    let slices = slices;
     if project.root != session.home {
         project::check_copied(&views, &slices)?;
     }
@@ -108,18 +112,25 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let is_wanted = |service: &Service| {
         request.unaffected_too || affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some())
     };
+    let needed = needed::needed(session, request, &services, &looked_up, is_wanted);
     let all = services.into_par_iter().zip(images).zip(looked_up).zip(gathered.into_par_iter().zip(&slices));
-    let chosen = all.filter(|(((service, _), _), _)| is_wanted(service)).map(|(((service, image), given), (inputs, slice))| {
-        let fingerprint = inputs.fingerprint();
-        (Candidate { service, image, inputs, fingerprint, given }, slice)
-    });
+    let chosen = all.filter(|(((service, _), _), _)| needed.wanted.contains(&service.name)).map(
+        |(((service, image), given), (inputs, slice))| {
+            let fingerprint = inputs.fingerprint();
+            (Candidate { service, image, inputs, fingerprint, given }, slice)
+        },
+    );
     let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
     let affected_by = affected.as_ref();
     let owner = request.pushes().then(|| marks::owner(session)).transpose()?;
-    let planner = Planner { session, project, engine, capabilities, request, bases, affected: affected_by, beside, look, owner };
+    let sources = needed.sources;
+    let planner =
+        Planner { session, project, engine, capabilities, request, bases, affected: affected_by, beside, sources, look, owner };
     let decided = planner.decide(&candidates)?;
     planner.check_given(&candidates, &decided)?;
+    planner.check_sources(&candidates, &decided)?;
     let mut plan = planner.assemble(candidates, decided, (base_inputs, base_given), &cut);
+    plan.point_to_images();
     for (service, slice) in plan.services.iter_mut().zip(chosen_slices).filter(|(service, _)| service.is_built()) {
         let name = &service.service.name;
         let known = last_inputs(session, name).or_else(|| before.get(name).cloned());
@@ -187,6 +198,8 @@ struct Planner<'a> {
     affected: Option<&'a Affected>,
     /// Targets that other machines build at the same time.
     beside: Vec<String>,
+    /// The services that others are built from.
+    sources: BTreeSet<ServiceName>,
     /// Nobody is to be kept from an answer by who does not give theirs.
     look: bool,
     /// This repository as its mark names it, where something is pushed.
@@ -231,7 +244,8 @@ impl Planner<'_> {
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
         for (candidate, (decision, renames)) in candidates.into_iter().zip(decided) {
-            let Candidate { service, image, inputs, given, .. } = candidate;
+            let Candidate { service, image, inputs, mut given, .. } = candidate;
+            let built_from = std::mem::take(&mut given.services);
             let own = self.scoped(&service.target, &service.platforms);
             let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
             let view = self.project.view(&service);
@@ -240,7 +254,7 @@ impl Planner<'_> {
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
             divide(&mut target, own, Some(shared), facts.get(&service.target));
-            planned.push(ServicePlan { service, decision, target, renames, compared: None });
+            planned.push(ServicePlan { service, decision, target, renames, built_from, compared: None });
         }
         let base = shares.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
@@ -344,6 +358,10 @@ impl Planner<'_> {
                 let mut names: Vec<ImageRef> = named(tags);
                 names.push(image.with_tag(target.fingerprint.content_tag()));
                 Output::Load { names, zstd: own && self.capabilities.load_packed_with_zstd }
+            }
+            // A check keeps nothing but what others are built from, for as long as they are.
+            Destination::Output(_) if self.sources.contains(&service.name) => {
+                Output::Load { names: named(&[target.fingerprint.content_tag()]), zstd: false }
             }
             // As the base is built: no image, and each platform for itself.
             Destination::Output(_) if self.request.warms.is_some() => Output::CacheOnly,

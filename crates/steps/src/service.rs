@@ -145,7 +145,8 @@ impl Service {
         self
     }
 
-    /// Gives its build a named context: a folder, `docker-image://…`, or an address that BuildKit fetches.
+    /// Gives its build a named context: a folder, `docker-image://…`, `service:…` for another service's image, which is built first, or an
+    /// address that BuildKit fetches.
     ///
     /// ```
     /// # use monoship_steps as monoship;
@@ -207,6 +208,7 @@ impl Service {
             include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>().map_err(wrong)?,
             memory: self.memory.as_deref().map(str::parse).transpose().map_err(wrong)?,
             given: self.given().map_err(wrong)?,
+            context_lines: std::collections::BTreeMap::new(),
         })
     }
 }

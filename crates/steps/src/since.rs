@@ -9,7 +9,7 @@ use crate::inputs::{self, Bases, PINS};
 use crate::project::{Project, has_only_own};
 use crate::sent::Known;
 use crate::service::lay_over;
-use crate::{Session, contexts};
+use crate::{Session, contexts, sources};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -17,6 +17,7 @@ use monoship_core::execute::pool;
 use monoship_core::name::ServiceName;
 use monoship_docker::capability::Capabilities;
 use monoship_plan::affected::{Affected, affected};
+use monoship_plan::built_from;
 use monoship_plan::config::pins::Pins;
 use monoship_plan::config::{self, Config};
 use monoship_plan::fingerprint::Inputs;
@@ -142,7 +143,8 @@ fn inputs_of(
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let is_wanted =
         |service: &Service| request.services.is_empty() || request.services.iter().any(|n| n == service.name.as_str());
-    let services: Vec<Service> = discover(config, &project.packages(), &names)?.into_iter().filter(is_wanted).collect();
+    let all = discover(config, &project.packages(), &names)?;
+    let services = built_from::complete(&all, all.iter().filter(|service| is_wanted(service)).cloned().collect());
     let cut = contexts::plan(project, &services)?;
     let targets = inputs::of_services(session, request, &services, &cut);
     let pins = project.workspace.contents().text(PINS);
@@ -150,7 +152,8 @@ fn inputs_of(
     let bases = bases.at(pins);
     let views: Vec<&Project> = services.iter().map(|service| project.view(service)).collect();
     let cut_out = targets.iter().zip(&views).map(|(target, view)| Ok(bases.with_triggers(target.slice(view)?)));
-    let slices = cut_out.collect::<Result<Vec<_>>>()?;
+    let mut slices = cut_out.collect::<Result<Vec<_>>>()?;
+    sources::see_triggers(&services, &mut slices);
     let sliced = inputs::Sliced { targets: &targets, slices: &slices, views: &views };
     let gathered = inputs::gather(session, project, capabilities, request, &sliced, &bases)?;
     Ok(services.into_iter().map(|service| service.name).zip(gathered).into_map())

@@ -48,6 +48,11 @@ impl Forge {
 
     /// With the two small services for two platforms, each of which a runner has natively.
     pub fn native() -> Self {
+        Self::native_and(|_| ())
+    }
+
+    /// The same with changes of the test's own.
+    pub fn native_and(change: impl FnOnce(&Repo)) -> Self {
         let both = ["linux/amd64", "linux/arm64"];
         let options =
             Options { layout: Layout::Matrix, platforms: both.map(|one| one.parse().unwrap()).into(), ..Options::default() };
@@ -61,6 +66,7 @@ impl Forge {
             repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n{}{}", copies("api"), copies("web")));
             let images = "[images]\nnot-services = [\"apps/scheduler\", \"apps/worker\"]\nplatforms = [\"linux/amd64\", \"linux/arm64\"]\n";
             repo.write("xtask.toml", &CONFIG.replacen("[images]\n", images, 1));
+            change(repo);
         })
     }
 

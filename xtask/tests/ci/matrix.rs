@@ -162,6 +162,37 @@ fn each_platform_has_a_job_on_a_runner_of_its_own_and_the_last_one_joins_them() 
 }
 
 #[test]
+fn a_job_has_what_its_service_is_built_from_whichever_of_them_comes_first() {
+    let forge = Forge::native_and(|repo| {
+        let config = repo.read("xtask.toml");
+        repo.write(
+            "xtask.toml",
+            &format!(
+                "{config}\n[[service]]\nname = 'api'\n\n[[service]]\nname = 'web'\ncontexts = {{ shared = 'service:api' }}\n"
+            ),
+        );
+        repo.edit("Dockerfile.monorepo-optimized", "COPY apps/web/src /src", "COPY --from=shared /src /of-api");
+    });
+    let ran = forge.runner(MAIN).run(&forge.push(NONE));
+    assert!(
+        results(&ran).iter().all(|(_, result)| *result == "success"),
+        "{:?} {}",
+        results(&ran),
+        job(&ran, "update-release").log
+    );
+    for service in SERVICES {
+        assert_eq!(forge.manifest(service, "main")["manifests"].as_array().unwrap().len(), 2);
+        assert_eq!(output(job(&ran, "update-release"), "digests")[service], forge.tags(service)["main"]);
+    }
+    // A change of the one makes the other anew.
+    let (before, tags) = (forge.id("main"), SERVICES.map(|service| forge.tags(service)["main"].clone()));
+    forge.change("api", "second");
+    let second = forge.runner(MAIN).run(&forge.push(&before));
+    assert!(results(&second).iter().all(|(_, result)| *result == "success"), "{:?}", results(&second));
+    assert!(SERVICES.iter().zip(tags).all(|(service, tag)| forge.tags(service)["main"] != tag));
+}
+
+#[test]
 fn what_all_jobs_of_a_run_would_upload_in_the_same_minute_counts_for_each_of_them() {
     let forge = Forge::small(Layout::Matrix);
     forge.origin.write("apps/web/src/broken.ts", "");

@@ -9,6 +9,7 @@ mod harness;
 mod bad_inputs;
 mod breaks;
 mod builds;
+mod built_from;
 mod bytes;
 mod caches;
 mod gallery;

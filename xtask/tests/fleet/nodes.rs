@@ -166,6 +166,42 @@ fn alone(repo: &Repo) -> Value {
 }
 
 #[test]
+fn what_is_built_from_another_image_takes_it_from_the_registry_whichever_node_made_it() {
+    let _turn = turn();
+    shared().stand_ins(&[NODE]);
+    let registry = RegistryServer::plain();
+    let machines = Machines::new(&[("one", shared()), ("two", second())]);
+    let repo = machines.fleet(workspace(&registry.host()), &["linux/amd64"; 2]);
+    let config = repo.read("xtask.toml");
+    let entries = ["billing", "docs", "mail", "search"]
+        .map(|name| format!("[[service]]\nname = '{name}'\ncontexts = {{ shared = 'service:api' }}\n"));
+    repo.write("xtask.toml", &format!("{config}{}", entries.concat()));
+    for service in ["billing", "docs", "mail", "search"] {
+        let from = format!("COPY --from={service}-build /out /\n");
+        repo.edit("Dockerfile.monorepo-optimized", &from, &format!("{from}COPY --from=shared /code /of-api\n"));
+    }
+    repo.commit("built from api");
+    let some = ["billing", "docs", "mail", "search"];
+    let refused = repo.xtask(&[&["build"], &some[..]].concat()).exits(2);
+    assert!(refused.stderr.contains("the nodes of a fleet have no images in common"), "{}", refused.stderr);
+    let mut on_one = repo.command(&["build", "mail"]);
+    on_one.env_remove("XTASK_BUILDERS_FLEET").env("XTASK_BUILDERS_BUILDER", "one");
+    let refused = Ran::new(&["build", "mail"], &on_one.output().unwrap()).exits(2);
+    assert!(refused.stderr.contains("the builder `one` does not see the images"), "{}", refused.stderr);
+    let record = repo.xtask(&[&["build", "--push", "--json"], &some[..]].concat()).exits(0).json();
+    assert_eq!(built(&record, &some), BTreeSet::from(["one", "two"]), "both nodes take it");
+    let time = |service: &str, field: &str| task(&record, service)[field].clone();
+    let begun = |service: &str| humantime::parse_rfc3339(time(service, "started").as_str().unwrap()).unwrap();
+    let over = begun("api") + std::time::Duration::from_millis(time("api", "took-ms").as_u64().unwrap());
+    assert!(some.iter().all(|service| begun(service) >= over), "{record:#}");
+
+    repo.edit("Dockerfile.monorepo-optimized", "COPY --from=api-build /out /", "COPY --from=api-build /none /");
+    let record = repo.xtask(&[&["build", "--push", "--json"], &some[..]].concat()).exits(1).json();
+    assert_eq!(task(&record, "api")["status"], "failed");
+    assert!(some.iter().all(|service| task(&record, service)["lacking"] == "api"), "{record:#}");
+}
+
+#[test]
 fn a_fleet_builds_what_one_engine_builds_and_outlives_the_loss_of_nodes() {
     let _turn = turn();
     shared().stand_ins(&[NODE]);

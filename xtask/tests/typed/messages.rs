@@ -130,6 +130,16 @@ const CASES: &[Case] = &[
     written("a text for a number", "xtask.toml", "[builders]\njobs = \"four\"\n"),
     written("memory that is no size", "xtask.toml", "[[service]]\nname = \"api\"\nmemory = \"much\"\n"),
     written(
+        "a context that is no service's image",
+        "xtask.toml",
+        "[[service]]\nname = \"docs\"\npackage = \"apps/api\"\ntarget = \"api\"\ncontexts = { shared = \"service:apj\" }\n",
+    ),
+    written(
+        "services that are built from each other",
+        "xtask.toml",
+        "[[service]]\nname = \"docs\"\npackage = \"apps/api\"\ntarget = \"api\"\ncontexts.a = \"service:api\"\n\n[[service]]\nname = \"api\"\ncontexts.d = \"service:docs\"\n",
+    ),
+    written(
         "one machine's memory for a fleet",
         "xtask.toml",
         "[builders]\nmemory = \"6GB\"\nfleet = [{ builder = \"one\", platforms = [\"linux/amd64\"] }]\n",

@@ -25,40 +25,48 @@ pub fn builds_at_once() -> NonZeroUsize {
 /// # Errors
 /// When the threads cannot be started.
 pub fn each<T: Sync, R: Send>(jobs: usize, items: &[T], job: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
-    each_within(jobs, u64::MAX, items, |_| 0, job)
+    each_within(jobs, &Bounds::default(), items, job)
 }
 
-/// The same, where those that run take at most `room` together, by what each `takes`, in any unit. What finds no room is overtaken by the next
-/// that does, and is the first to be asked when one has ended; what takes more than there is runs alone.
+/// What keeps an item from being begun beside others. Where a list has no entry for an item, nothing does.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// How much those that run may take together, in any unit; `None` for any amount.
+    pub room: Option<u64>,
+    /// What each item takes of it.
+    pub takes: Vec<u64>,
+    /// The places of the items that must have ended before each is begun: in no circle.
+    pub after: Vec<Vec<usize>>,
+}
+
+/// The same within bounds. What finds no room, or waits for another, is overtaken by the next that does not, and is the first to be asked when one
+/// has ended; what takes more than there is runs alone.
 ///
 /// # Errors
 /// When the threads cannot be started.
-pub fn each_within<T: Sync, R: Send>(
-    jobs: usize,
-    room: u64,
-    items: &[T],
-    takes: impl Fn(&T) -> u64,
-    job: impl Fn(&T) -> R + Sync,
-) -> Result<Vec<R>> {
+pub fn each_within<T: Sync, R: Send>(jobs: usize, bounds: &Bounds, items: &[T], job: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
     let threads = jobs.min(items.len()).max(1);
-    if threads == 1 {
-        return Ok(items.iter().map(job).collect());
-    }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|e| Error::failed("cannot start worker threads").source(e))?;
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
-    let waiting = (0..items.len()).map(|at| (at, takes(&items[at]))).collect();
-    let queue = Queue { state: Mutex::new(State { waiting, running: 0, room }), ended: Condvar::new() };
-    pool.in_place_scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|_| {
-                while let Some(turn) = queue.next() {
-                    let done = job(&items[turn.at]);
-                    *locked(&results[turn.at]) = Some(done);
-                }
-            });
-        }
+    let waiting = (0..items.len()).map(|at| Waiting {
+        at,
+        takes: bounds.takes.get(at).copied().unwrap_or_default(),
+        after: bounds.after.get(at).cloned().unwrap_or_default(),
     });
+    let state = State { waiting: waiting.collect(), running: 0, room: bounds.room.unwrap_or(u64::MAX) };
+    let queue = Queue { state: Mutex::new(state), ended: Condvar::new() };
+    let work = || {
+        while let Some(turn) = queue.next() {
+            let done = job(&items[turn.at]);
+            *locked(&results[turn.at]) = Some(done);
+        }
+    };
+    if threads == 1 {
+        work();
+    } else {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| Error::failed("cannot start worker threads").source(e))?;
+        pool.in_place_scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| work())));
+    }
     let taken = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
     Ok(taken.map(|result| result.expect("the scope ends when every job has")).collect())
 }
@@ -69,10 +77,18 @@ struct Queue {
 }
 
 struct State {
-    /// Places of items, and what each takes.
-    waiting: Vec<(usize, u64)>,
+    /// In the order given.
+    waiting: Vec<Waiting>,
     running: usize,
     room: u64,
+}
+
+/// An item that was not begun.
+struct Waiting {
+    at: usize,
+    takes: u64,
+    /// What must end before.
+    after: Vec<usize>,
 }
 
 /// An item that runs, until it is dropped.
@@ -83,15 +99,17 @@ struct Turn<'q> {
 }
 
 impl Queue {
-    /// The next item, once there is room for one; none where none waits.
+    /// The next item, once one can be begun; none where none waits.
     fn next(&self) -> Option<Turn<'_>> {
         let mut state = locked(&self.state);
         loop {
             state.waiting.first()?;
-            let fits = |(_, takes): &(usize, u64)| *takes <= state.room;
-            let first = if state.running == 0 { Some(0) } else { state.waiting.iter().position(fits) };
+            let alone = state.running == 0;
+            let fits = |one: &Waiting| one.after.is_empty() && (alone || one.takes <= state.room);
+            let first = state.waiting.iter().position(fits);
+            assert!(first.is_some() || !alone, "items wait for each other in a circle");
             if let Some(first) = first {
-                let (at, takes) = state.waiting.remove(first);
+                let Waiting { at, takes, .. } = state.waiting.remove(first);
                 let takes = takes.min(state.room);
                 state.running += 1;
                 state.room -= takes;
@@ -107,6 +125,7 @@ impl Drop for Turn<'_> {
         let mut state = locked(&self.queue.state);
         state.running -= 1;
         state.room += self.takes;
+        state.waiting.iter_mut().for_each(|one| one.after.retain(|at| *at != self.at));
         self.queue.ended.notify_all();
     }
 }
@@ -160,26 +179,39 @@ mod tests {
         // The first two large ones have no room beside each other; the small one meets the first of them.
         let met = std::sync::Barrier::new(2);
         let items = [("large", 6_u64), ("another", 6), ("small", 3), ("huge", 100)];
-        each_within(
-            4,
-            10,
-            &items,
-            |(_, takes)| *takes,
-            |(name, takes)| {
-                let takes = usize::try_from(*takes).unwrap();
-                locked(&begun).push(*name);
-                most.fetch_max(now.fetch_add(takes, Ordering::SeqCst) + takes, Ordering::SeqCst);
-                if ["large", "small"].contains(name) {
-                    met.wait();
-                }
-                now.fetch_sub(takes, Ordering::SeqCst);
-            },
-        )
+        let bounds = Bounds { room: Some(10), takes: items.iter().map(|(_, takes)| *takes).collect(), ..Bounds::default() };
+        each_within(4, &bounds, &items, |(name, takes)| {
+            let takes = usize::try_from(*takes).unwrap();
+            locked(&begun).push(*name);
+            most.fetch_max(now.fetch_add(takes, Ordering::SeqCst) + takes, Ordering::SeqCst);
+            if ["large", "small"].contains(name) {
+                met.wait();
+            }
+            now.fetch_sub(takes, Ordering::SeqCst);
+        })
         .unwrap();
         let begun = begun.into_inner().unwrap();
         assert_eq!(begun.last(), Some(&"huge"), "{begun:?}");
         assert!(begun[..2].contains(&"large") && begun[..2].contains(&"small"), "{begun:?}");
         assert_eq!(most.load(Ordering::SeqCst), 100, "what takes more than there is runs alone");
+    }
+
+    #[test]
+    fn what_waits_for_another_is_overtaken_and_begun_when_that_has_ended() {
+        // The last waits for nothing, the first for the second, which waits for the last.
+        let bounds = Bounds { after: vec![vec![1], vec![2], Vec::new()], ..Bounds::default() };
+        for jobs in [1, 3] {
+            let told = Mutex::new(Vec::new());
+            let tell = |what: &str, item: &usize| locked(&told).push(format!("{what} {item}"));
+            let results = each_within(jobs, &bounds, &[0, 1, 2], |item| {
+                tell("begun", item);
+                std::thread::yield_now();
+                tell("ended", item);
+                item * 2
+            });
+            assert_eq!(results.unwrap(), [0, 2, 4]);
+            assert_eq!(*locked(&told), ["begun 2", "ended 2", "begun 1", "ended 1", "begun 0", "ended 0"], "{jobs} at once");
+        }
     }
 
     #[test]

@@ -57,6 +57,16 @@ pub fn for_builder(call: Invocation, env: &Env, builder: &str) -> Invocation {
     }
 }
 
+/// The builder that builds will use, the one of this name or the one that the user's settings choose, where it has images of its own: a Docker
+/// builds on the images of its store, and every builder that was made with `docker buildx create` is none.
+#[must_use]
+pub fn without_store(env: &Env, builder: Option<&str>) -> Option<String> {
+    let folder = builders_dir(env)?;
+    let used = || Some(json(&folder.join("current"))?.get("Name")?.as_str()?.to_owned());
+    let name = builder.or(env.get("BUILDX_BUILDER")).map(str::to_owned).or_else(used)?;
+    folder.join("instances").join(&name).is_file().then_some(name)
+}
+
 /// The client's context store: one folder per context, called by the digest of its name.
 fn context(config: &Path, name: &str) -> PathBuf {
     config.join("contexts/meta").join(sha256_hex(name.as_bytes())).join("meta.json")

@@ -59,7 +59,7 @@ impl Dispatch<'_> {
                     helps && cost > self.costs[own] && ended.max(here) < end
                 }
             };
-            if takes && self.may(node, *build) {
+            if takes && self.may(node, *build) && self.is_ready(*build) {
                 return Some((end, from, *build));
             }
             wait += cost / theirs.places;

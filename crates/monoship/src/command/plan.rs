@@ -124,7 +124,10 @@ fn text(plan: &Plan, explain: bool) -> String {
     if let Some(affected) = &plan.affected {
         let since = &affected.commit;
         let outside = |action: &str, why: &str| (action.to_owned(), format!("{why} since {since:.12}"), Vec::new());
-        lines.extend(affected.unaffected().map(|name| (name, outside("unchanged", "not affected"))));
+        for name in affected.unaffected() {
+            // One that an affected service is built from is in the plan all the same.
+            lines.entry(name).or_insert_with(|| outside("unchanged", "not affected"));
+        }
         lines.extend(affected.deleted().map(|name| (name, outside("gone", "deleted"))));
     }
     let width = lines.keys().map(|name| name.as_str().len()).max().unwrap_or(0);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use monoship_core::error::{Error, Result};
-use monoship_core::name::{ImageRef, nearest};
+use monoship_core::name::{ImageRef, ServiceName, nearest};
 
 /// The entitlements that BuildKit knows (`util/entitlements`).
 const ENTITLEMENTS: [&str; 3] = ["network.host", "security.insecure", "device"];
@@ -124,6 +124,9 @@ impl TryFrom<String> for Ssh {
     }
 }
 
+/// How a context begins that is a service's image.
+const SERVICE: &str = "service:";
+
 /// What a named context is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -134,6 +137,8 @@ pub enum ContextSource {
     Image(ImageRef),
     /// What BuildKit fetches itself: a git repository, or an archive.
     Remote(String),
+    /// The image of another service of ours, which is built first.
+    Service(ServiceName),
 }
 
 impl TryFrom<String> for ContextSource {
@@ -146,17 +151,20 @@ impl TryFrom<String> for ContextSource {
         if let Some(image) = text.strip_prefix("docker-image://") {
             return image.parse().map(Self::Image).map_err(|e: Error| e.to_string());
         }
-        if let Some((kind @ ("service" | "target" | "stage"), name)) = text.split_once(':') {
+        if let Some(service) = text.strip_prefix(SERVICE) {
+            return service.parse().map(Self::Service).map_err(|e: Error| e.to_string());
+        }
+        if let Some((kind @ ("target" | "stage"), name)) = text.split_once(':') {
             return Err(format!(
-                "a {kind} is no context yet: a stage of the Dockerfile is copied from by its name, `COPY --from={name}`, and another \
-                 service's image is `docker-image://…`"
+                "a {kind} is no context: a stage of the Dockerfile is copied from by its name, `COPY --from={name}`, and the image of \
+                 another service is `service:{name}`"
             ));
         }
         match text.split_once("://") {
-            Some((scheme, _)) => {
-                Err(format!("`{scheme}://` is not a kind of context: a folder, `docker-image://…`, a git or archive address"))
-            }
-            None if text.is_empty() => Err("a context is a folder, `docker-image://…` or an address".into()),
+            Some((scheme, _)) => Err(format!(
+                "`{scheme}://` is not a kind of context: a folder, `docker-image://…`, `service:…`, a git or archive address"
+            )),
+            None if text.is_empty() => Err("a context is a folder, `docker-image://…`, `service:…` or an address".into()),
             None => Ok(Self::Folder(text)),
         }
     }
@@ -320,6 +328,14 @@ impl Written {
 }
 
 impl Given {
+    /// The services whose images are contexts, by the contexts' names.
+    pub fn services(&self) -> impl Iterator<Item = (&String, &ServiceName)> {
+        self.contexts.iter().filter_map(|(name, source)| match source {
+            ContextSource::Service(service) => Some((name, service)),
+            _ => None,
+        })
+    }
+
     /// What every target is given, with a service's own over it.
     #[must_use]
     pub fn with(&self, own: &Self) -> Self {
@@ -417,7 +433,9 @@ mod tests {
         assert_eq!(context("../shared"), Ok(ContextSource::Folder("../shared".into())));
         assert!(matches!(context("docker-image://node:24"), Ok(ContextSource::Image(_))));
         assert!(matches!(context("https://example.org/a/b.git#v1"), Ok(ContextSource::Remote(_))));
-        assert!(context("service:api").unwrap_err().contains("`COPY --from=api`"));
+        assert_eq!(context("service:api"), Ok(ContextSource::Service("api".parse().unwrap())));
+        assert!(context("service:Api/x").is_err());
+        assert!(context("stage:api").unwrap_err().contains("`COPY --from=api`"));
         assert!(context("oci-image://x").unwrap_err().contains("not a kind of context"));
         assert!(Entitlement::try_from("network.hots".to_owned()).unwrap_err().contains("did you mean `network.host`?"));
         assert!(Limit::try_from("nofiles=1".to_owned()).unwrap_err().contains("did you mean `nofile`?"));

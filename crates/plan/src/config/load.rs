@@ -1,11 +1,14 @@
 //! Understanding `xtask.toml` and the `XTASK_*` variables that overrule it, with errors that show file, line and nearest key.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::validated::{Config, validate};
 use crate::config::written::Written;
+use monoship_core::collect::Sorted as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Carried, Error, Result};
 use monoship_core::fault;
@@ -47,13 +50,42 @@ pub fn of_text(
     // Git is asked only where the answer counts.
     let named = written.images.registry.is_some() && written.images.namespace.is_some();
     let remote = if named { None } else { remote()? };
-    validate(written, remote).map(|config| Config { file: file.to_owned(), ..config }).map_err(|error| {
+    let places = text.filter(|text| text.contains("service:")).map(places).unwrap_or_default();
+    let placed = |mut config: Config| {
+        for service in &mut config.services {
+            service.context_lines = places.get(service.name.as_str()).cloned().unwrap_or_default();
+        }
+        Config { file: file.to_owned(), ..config }
+    };
+    validate(written, remote).map(placed).map_err(|error| {
         let line = text.and_then(|text| line_of(text, &error.to_string()));
         match variable_of(env, &error.to_string()).filter(|_| line.is_none()) {
             Some(variable) => of_variable(variable, &error),
             None => error.at(file, line),
         }
     })
+}
+
+/// The lines that have the contexts of services, by service and context: what is wrong with one can depend on all services, which are found
+/// later.
+fn places(text: &str) -> BTreeMap<String, BTreeMap<String, usize>> {
+    #[derive(Deserialize)]
+    struct Document {
+        #[serde(default)]
+        service: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        name: String,
+        #[serde(default)]
+        contexts: BTreeMap<String, toml::Spanned<toml::Value>>,
+    }
+    let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
+    let services = toml::from_str::<Document>(text).map(|document| document.service).unwrap_or_default();
+    let lines = |contexts: BTreeMap<String, toml::Spanned<toml::Value>>| {
+        contexts.into_iter().map(|(name, source)| (name, line(source.span().start))).into_map()
+    };
+    services.into_iter().map(|service| (service.name, lines(service.contexts))).into_map()
 }
 
 /// The variables that stand for keys, with their values.

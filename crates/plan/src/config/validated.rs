@@ -126,6 +126,8 @@ pub struct ServiceConfig {
     pub build_args: BTreeMap<String, String>,
     /// What else its build is given.
     pub given: Given,
+    /// The lines of the file, from 1, that have its contexts; none where no file says them.
+    pub context_lines: BTreeMap<String, usize>,
     /// Patterns of files outside its packages that are its sources too, relative to the repository's root.
     pub include: Vec<String>,
     /// The memory that a build of it takes at its height, where it is said.
@@ -277,6 +279,12 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
     target_name(&base_target)?;
     let services = services(written.service)?;
     let given = written.images.take_given().validate()?;
+    if let Some((name, service)) = given.services().next() {
+        return Err(Error::usage(format!(
+            "[images] context {name}: `service:{service}` cannot be one of every target, {service} included"
+        ))
+        .hint("set it in the [[service]] that needs it"));
+    }
     let build_args = written.images.build_args.unwrap_or_default();
     for name in services.iter().flat_map(|s| s.build_args.keys()).chain(build_args.keys()) {
         argument_name(name)?;
@@ -442,6 +450,7 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
             platforms: service.platforms,
             build_args: service.build_args,
             given,
+            context_lines: BTreeMap::new(),
             include,
             memory: service.memory,
             name: service.name,

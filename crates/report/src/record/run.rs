@@ -100,6 +100,9 @@ pub struct TaskRecord {
     /// Why it was built, or skipped, or not run: one short line. Empty where there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// The service that could not be built and whose image it is built from, so that it was not run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacking: Option<ServiceName>,
     /// When it began; none where it never did.
     #[serde(default, with = "monoship_core::time::rfc3339_option", skip_serializing_if = "Option::is_none")]
     pub started: Option<SystemTime>,
@@ -234,6 +237,7 @@ impl TaskRecord {
             task,
             status,
             why: String::new(),
+            lacking: None,
             started: None,
             took_ms: 0,
             steps: Vec::new(),
