@@ -285,7 +285,11 @@ fn an_image_nobody_can_make_is_named_with_what_to_do() {
     );
     for (image, why) in [
         ("postgres:17".to_owned(), "has no stand-in"),
-        ("node:24-alpine".to_owned(), "has no stand-in"),
+        ("node:24-alpine".to_owned(), "is an Alpine and has no stand-in"),
+        ("alpine:3.22".to_owned(), "is an Alpine and has no stand-in"),
+        ("nginx:1-alpine-slim".to_owned(), "is an Alpine and has no stand-in"),
+        ("caddy:2-builder".to_owned(), "give no `builder`"),
+        ("debian:jessie".to_owned(), "`jessie` is no release of Debian"),
         (format!("node:24-slim@sha256:{}", "0".repeat(64)), "pinned to a digest"),
     ] {
         let images = [image.parse().unwrap()];

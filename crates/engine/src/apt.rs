@@ -26,6 +26,8 @@ pub enum DistributionRelease {
     Testing,
     /// The current stable release; on Ubuntu the machine's own.
     Stable,
+    /// One that is named, of this machine's distribution: its own where it is that one, with updates; else the release as it came out.
+    Named(&'static str),
 }
 
 impl DistributionRelease {
@@ -38,11 +40,22 @@ impl DistributionRelease {
         }
     }
 
-    fn folder(self) -> &'static str {
+    /// What to call it in the name of a folder.
+    pub(super) fn folder(self) -> &'static str {
         match self {
             Self::Own => "own",
             Self::Testing => "testing",
             Self::Stable => "stable",
+            Self::Named(name) => name,
+        }
+    }
+
+    /// What to call it on a machine that runs `own`.
+    pub(super) fn name(self, own: &Distribution) -> &str {
+        match self {
+            Self::Own => &own.codename,
+            Self::Testing if own.family == Family::Ubuntu => "devel",
+            other => other.folder(),
         }
     }
 }
@@ -63,12 +76,17 @@ impl<'a> Apt<'a> {
     /// When this is no Debian or Ubuntu, its sources name no mirror of its release, or the folder cannot be written.
     pub fn new(release: DistributionRelease, root: &Path, events: &'a Events, shutdown: &'a Shutdown) -> Result<Self> {
         let (distribution, own, base) = machine()?;
+        let release = match release {
+            DistributionRelease::Named(name) if name == distribution.codename => DistributionRelease::Own,
+            other => other,
+        };
         let dir = root.join("apt").join(release.folder());
         let sources = match (release, distribution.family) {
             (DistributionRelease::Own, _) | (DistributionRelease::Stable, Family::Ubuntu) => own,
             (DistributionRelease::Testing, Family::Debian) => vec![base.with_suites(vec!["testing".into()], &distribution)],
             (DistributionRelease::Stable, Family::Debian) => vec![base.with_suites(vec!["stable".into()], &distribution)],
             (DistributionRelease::Testing, Family::Ubuntu) => vec![base.with_suites(vec!["devel".into()], &distribution)],
+            (DistributionRelease::Named(name), _) => vec![base.with_suites(vec![name.into()], &distribution)],
         };
         for folder in ["lists/partial", "archives/partial", "sources"] {
             let path = dir.join(folder);
@@ -210,6 +228,14 @@ impl<'a> Apt<'a> {
             ended => require_room(dir, 1 << 20).and_then(|()| Err(explain(&said, ended?, dir))),
         }
     }
+}
+
+/// Whose packages this machine's mirror has.
+///
+/// # Errors
+/// As [`Apt::new`].
+pub(super) fn family() -> Result<Family> {
+    Ok(machine()?.0.family)
 }
 
 /// The machine's distribution, the sources of its release, and the one to derive other suites from.

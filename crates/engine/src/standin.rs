@@ -1,8 +1,10 @@
 //! Stand-ins: where Docker Hub cannot be reached, images of ours under the names a Dockerfile uses, served by the engine's own
 //! registry as its mirror. They are for building on this machine, never for a release, and that is said once a day.
 
+mod bases;
 pub mod node;
 pub mod scanner;
+mod system;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -124,8 +126,9 @@ fn make_missing(
 fn make(engine: &Engine, layout: &Layout, image: &ImageRef, events: &Events, shutdown: &Shutdown) -> Result<StandIn> {
     let cannot = |why: &str| {
         Error::failed(format!("Docker Hub cannot be reached, and {image} {why}")).hint(format!(
-            "pull it where the network allows and load it here (`docker save`, `docker load`), or name another base; \
-             images under node:<major> (not alpine) and {} can be made here, and `init --new-dockerfile` writes a Dockerfile on such a one",
+            "pull it where the network allows and load it here (`docker save`, `docker load`), or name another base: node:<major>, {} \
+             and {} can be made here, though no `-alpine` of them, and `init --new-dockerfile` writes a Dockerfile on node",
+            bases::NAMES,
             scanner::REPOSITORY
         ))
     };
@@ -133,10 +136,17 @@ fn make(engine: &Engine, layout: &Layout, image: &ImageRef, events: &Events, shu
         return Err(cannot("is pinned to a digest, which nothing made here can have"));
     }
     let work = Work { layout, image, events, shutdown };
+    let tag = image.reference();
+    if image.repository() == "library/alpine" || tag.split('-').any(|word| word.starts_with("alpine")) {
+        return Err(cannot("is an Alpine and has no stand-in: a system of other packages, with another libc, would not be one"));
+    }
     let context = match image.repository() {
-        node::REPOSITORY => node::context(&work, image.reference()).ok_or_else(|| cannot("has no stand-in"))??,
+        node::REPOSITORY => node::context(&work, tag).ok_or_else(|| cannot("has no stand-in"))??,
         scanner::REPOSITORY => scanner::context(&work)?,
-        _ => return Err(cannot("has no stand-in")),
+        _ => match bases::context(&work, tag) {
+            Some(context) => context?.map_err(|why| cannot(&why))?,
+            None => return Err(cannot("has no stand-in")),
+        },
     };
     let digest = push(engine, &work, &context)?;
     Ok(StandIn { image: image.clone(), digest, made_of: context.made_of })

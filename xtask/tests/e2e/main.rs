@@ -7,6 +7,7 @@ mod support;
 mod harness;
 
 mod bad_inputs;
+mod bases;
 mod breaks;
 mod builds;
 mod built_from;

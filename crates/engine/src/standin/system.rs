@@ -1,0 +1,216 @@
+//! A small system put together of a distribution's packages, without installing any: what most stand-ins begin with. Which packages a
+//! stand-in has besides, and what it starts, is not known here.
+
+use std::fmt::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use xshell::cmd;
+
+use crate::apt::{Apt, DistributionRelease, remove_tree};
+use crate::packages::unpack;
+use monoship_core::error::{Error, Result, read_text};
+use monoship_core::execute::process::{Invocation, shell};
+
+use super::Work;
+
+/// What the official images' tools are in; the rest of a Debian comes along as their dependencies.
+const SYSTEM: [&str; 22] = [
+    "apt",
+    "base-files",
+    "base-passwd",
+    "bash",
+    "bsdutils",
+    "coreutils",
+    "dash",
+    "debconf",
+    "debianutils",
+    "diffutils",
+    "dpkg",
+    "findutils",
+    "grep",
+    "gzip",
+    "hostname",
+    "init-system-helpers",
+    "libc-bin",
+    "ncurses-base",
+    "perl-base",
+    "sed",
+    "tar",
+    "util-linux",
+];
+
+/// Shown in no running service, and a third of the system's size.
+const UNUSED: [&str; 5] = ["usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian"];
+
+/// A system that was put together.
+pub(super) struct System {
+    /// What its release calls itself: `bookworm`.
+    pub codename: String,
+    /// What dpkg says of its packages.
+    status: String,
+}
+
+impl System {
+    /// Unpacks a minimal system with `packages` in `root` without running any of its scripts, and does by hand the few things they would have
+    /// done.
+    ///
+    /// # Errors
+    /// When the release has no such package, or its mirror cannot be reached.
+    pub fn make(work: &Work<'_>, release: DistributionRelease, packages: &[&str], root: &Path) -> Result<Self> {
+        work.doing("downloading a minimal system");
+        let apt = Apt::new(release, work.layout.cache(), work.events, work.shutdown)?;
+        let wanted: Vec<&str> = SYSTEM.iter().chain(packages).copied().chain([apt.keyring()]).collect();
+        merged_usr(root)?;
+        let (debs, status) = unpacked(work, &apt, &wanted, root)?;
+        // An SBOM's list of system packages is read from here.
+        write(&root.join("var/lib/dpkg/status"), &status)?;
+        debs.par_iter().try_for_each(|deb| listed(work, deb, root))?;
+        apt.hand_over(root)?;
+        for path in UNUSED {
+            remove_tree(&root.join(path))?;
+        }
+        configure(root)?;
+        let os_release = read_text(&root.join("etc/os-release"))?;
+        let codename = os_release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        let codename = codename.unwrap_or(&apt.distribution().codename).trim_matches('"').to_owned();
+        Ok(Self { codename, status })
+    }
+
+    /// Unpacks `packages` and nothing around them: for programs that need no system.
+    ///
+    /// # Errors
+    /// As [`System::make`].
+    pub fn bare(work: &Work<'_>, release: DistributionRelease, packages: &[&str], root: &Path) -> Result<Self> {
+        work.doing("downloading its packages");
+        let apt = Apt::new(release, work.layout.cache(), work.events, work.shutdown)?;
+        let (_, status) = unpacked(work, &apt, packages, root)?;
+        Ok(Self { codename: release.name(apt.distribution()).to_owned(), status })
+    }
+
+    /// A package's version as its makers count it: `1.22.1` of `1:1.22.1-9+deb12u7`.
+    pub fn version(&self, package: &str) -> Option<String> {
+        version_in(&self.status, package)
+    }
+}
+
+fn version_in(status: &str, package: &str) -> Option<String> {
+    let is_it = |stanza: &&str| stanza.lines().any(|line| line.strip_prefix("Package: ") == Some(package));
+    let version = status.split("\n\n").find(is_it)?.lines().find_map(|line| line.strip_prefix("Version: "))?;
+    let version = version.split_once(':').map_or(version, |(_, version)| version);
+    Some(version.rsplit_once('-').map_or(version, |(version, _)| version).to_owned())
+}
+
+/// Unpacks packages and what they depend on; returns their archives, and what dpkg says of them once they are installed.
+fn unpacked(work: &Work<'_>, apt: &Apt<'_>, packages: &[&str], root: &Path) -> Result<(Vec<PathBuf>, String)> {
+    apt.update()?;
+    let archives = apt.download_closure(packages)?;
+    let entries = std::fs::read_dir(&archives).map_err(|e| Error::io("read", &archives, e))?;
+    let mut debs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    debs.retain(|deb| deb.extension().is_some_and(|e| e == "deb"));
+    debs.sort();
+    std::fs::create_dir_all(root).map_err(|e| Error::io("create", root, e))?;
+    debs.par_iter().try_for_each(|deb| unpack(deb, root, work.shutdown))?;
+    let mut status = String::new();
+    let sh = shell(root)?;
+    for deb in &debs {
+        let fields = Invocation::from(cmd!(sh, "dpkg-deb --field {deb}")).read(work.shutdown)?;
+        writeln!(status, "{fields}\nStatus: install ok installed\n").expect("writing to a String cannot fail");
+    }
+    Ok((debs, status))
+}
+
+/// Says which files a package has, as dpkg wants it said of every installed one.
+fn listed(work: &Work<'_>, deb: &Path, root: &Path) -> Result<()> {
+    let sh = shell(root)?;
+    let format = "--showformat=${Package}:${Architecture}:${Multi-Arch}";
+    let name = Invocation::from(cmd!(sh, "dpkg-deb --show {format} {deb}")).read(work.shutdown)?;
+    let mut parts = name.trim().split(':');
+    let (package, architecture, multi) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
+    let file = if multi == Some("same") { format!("{package}:{architecture}.list") } else { format!("{package}.list") };
+    let contents = Invocation::from(cmd!(sh, "dpkg-deb --contents {deb}")).read(work.shutdown)?;
+    let paths = contents
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .map(|path| path.trim_start_matches('.').trim_end_matches('/'));
+    let text: String = paths.map(|path| if path.is_empty() { "/.\n".to_owned() } else { format!("{path}\n") }).collect();
+    write(&root.join("var/lib/dpkg/info").join(file), &text)
+}
+
+/// Packages before Debian 13 still name `/bin` and `/lib`, and rely on these links as every installed system has them.
+fn merged_usr(root: &Path) -> Result<()> {
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        let target = root.join("usr").join(name);
+        std::fs::create_dir_all(&target).map_err(|e| Error::io("create", &target, e))?;
+        let link = root.join(name);
+        symlink(Path::new("usr").join(name), &link).map_err(|e| Error::io("write", &link, e))?;
+    }
+    Ok(())
+}
+
+/// What base-files', base-passwd's, libc-bin's and mawk's scripts would have done.
+fn configure(root: &Path) -> Result<()> {
+    let masters = root.join("usr/share/base-passwd");
+    let passwd = read_text(&masters.join("passwd.master"))?;
+    let group = read_text(&masters.join("group.master"))?;
+    write(&root.join("etc/passwd"), &passwd)?;
+    write(&root.join("etc/group"), &group)?;
+    write(&root.join("etc/nsswitch.conf"), "passwd: files\ngroup: files\nhosts: files dns\n")?;
+    let awk = root.join("usr/bin/awk");
+    if root.join("usr/bin/mawk").exists() && std::fs::symlink_metadata(&awk).is_err() {
+        symlink("mawk", &awk).map_err(|e| Error::io("write", &awk, e))?;
+    }
+    let links = [("usr/bin/cc", "gcc"), ("usr/bin/c++", "g++"), ("usr/bin/python", "python3")];
+    for (name, target) in links {
+        let link = root.join(name);
+        if root.join("usr/bin").join(target).exists() && std::fs::symlink_metadata(&link).is_err() {
+            symlink(target, &link).map_err(|e| Error::io("write", &link, e))?;
+        }
+    }
+    certificates(root)?;
+    let folders = [("opt", 0o755), ("srv", 0o755), ("mnt", 0o755), ("media", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777)];
+    for (name, mode) in folders {
+        let dir = root.join(name);
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&dir, mode).map_err(|e| Error::io("set the mode of", &dir, e))?;
+    }
+    Ok(())
+}
+
+/// The bundle that ca-certificates' script would have put together.
+fn certificates(root: &Path) -> Result<()> {
+    let Ok(entries) = std::fs::read_dir(root.join("usr/share/ca-certificates/mozilla")) else { return Ok(()) };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    let bundle: String = files.iter().map(|file| read_text(file)).collect::<Result<_>>()?;
+    write(&root.join("etc/ssl/certs/ca-certificates.crt"), &bundle)
+}
+
+/// Adds a user and a group of its name and number.
+pub(super) fn add_user(root: &Path, name: &str, id: u32, home: &str, shell: &str) -> Result<()> {
+    let (passwd, group) = (root.join("etc/passwd"), root.join("etc/group"));
+    write(&passwd, &format!("{}{name}:x:{id}:{id}::{home}:{shell}\n", read_text(&passwd)?))?;
+    write(&group, &format!("{}{name}:x:{id}:\n", read_text(&group)?))
+}
+
+/// Writes a file and the folders above it.
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    }
+    std::fs::write(path, text).map_err(|e| Error::io("write", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_its_makers_without_the_distributions_counts() {
+        let status = "Package: nginx-common\nVersion: 9-1\n\nPackage: nginx\nVersion: 1.22.1-9+deb12u7\n\nPackage: busybox-static\nVersion: 1:1.35.0-4+b1\n\nPackage: native\nVersion: 3\n\n";
+        let versions = ["nginx", "busybox-static", "native", "ngin"].map(|package| version_in(status, package));
+        assert_eq!(versions, [Some("1.22.1".to_owned()), Some("1.35.0".to_owned()), Some("3".to_owned()), None]);
+    }
+}

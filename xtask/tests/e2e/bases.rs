@@ -1,0 +1,93 @@
+//! Dockerfiles on other bases than Node's: a stand-in of each is built on, started, and asked what the official image would answer.
+
+use std::time::{Duration, Instant};
+
+use monoship_core::error::Error;
+
+use crate::harness::{building_on, docker, try_docker, turn};
+use crate::support::engine::shared;
+use crate::support::repo::Repo;
+
+/// What people write on these images: a page and a template for nginx, settings for caddy, an account on busybox, packages on Debian.
+const FILES: [(&str, &str); 12] = [
+    ("package.json", r#"{"name": "bases", "private": true, "packageManager": "pnpm@10.34.9"}"#),
+    ("pnpm-workspace.yaml", "packages: [apps/*]\n"),
+    ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+    (
+        "xtask.toml",
+        "service = [\n  { name = \"site\", dockerfile = \"site/Dockerfile\", context = \"site\" },\n  \
+         { name = \"plain\", dockerfile = \"plain/Dockerfile\", context = \"site\" },\n  \
+         { name = \"caddy\", dockerfile = \"caddy/Dockerfile\", context = \"caddy\" },\n  \
+         { name = \"box\", dockerfile = \"box/Dockerfile\", context = \"site\" },\n  \
+         { name = \"system\", dockerfile = \"system/Dockerfile\", context = \"site\" },\n]\n",
+    ),
+    (
+        "site/Dockerfile",
+        "FROM nginx:1.27\nCOPY page.html /usr/share/nginx/html/index.html\nCOPY app.template /etc/nginx/templates/app.conf.template\nENV ANSWER=from-outside\n",
+    ),
+    ("site/page.html", "a page\n"),
+    ("site/app.template", "server {\n  listen 8081;\n  location / { return 200 \"${ANSWER} $uri\"; }\n}\n"),
+    ("plain/Dockerfile", "FROM nginxinc/nginx-unprivileged:stable\nCOPY page.html /usr/share/nginx/html/\n"),
+    ("caddy/Dockerfile", "FROM caddy:2\nCOPY Caddyfile /etc/caddy/Caddyfile\n"),
+    ("caddy/Caddyfile", ":8080\nrespond \"{path} by caddy\"\n"),
+    (
+        "box/Dockerfile",
+        "FROM busybox:1.36\nRUN adduser -D static\nUSER static\nWORKDIR /home/static\nCOPY page.html .\nCMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"3000\"]\n",
+    ),
+    (
+        "system/Dockerfile",
+        "FROM debian:stable-slim\nRUN apt-get update && apt-get install --yes --no-install-recommends busybox && rm -rf /var/lib/apt/lists/*\n\
+         RUN groupadd --system app && useradd --system --gid app app\nUSER app\nWORKDIR /srv\nCOPY page.html .\nCMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"3000\"]\n",
+    ),
+];
+
+/// What a started image answers at each of these places, who asks, and what its log says then.
+#[track_caller]
+fn answers(image: &str, places: &[&str]) -> (Vec<String>, String, String) {
+    let id = docker(shared(), &["run", "--detach", image]);
+    let id = id.trim();
+    let address = docker(shared(), &["inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id]);
+    let until = Instant::now() + Duration::from_mins(2);
+    let ask = |place: &&str| loop {
+        match ureq::get(format!("http://{}:{place}", address.trim())).call() {
+            Ok(mut answer) => break answer.body_mut().read_to_string().unwrap(),
+            Err(error) => assert!(Instant::now() < until, "{image}: {error}: {:?}", try_docker(shared(), &["logs", id])),
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let said = places.iter().map(ask).collect();
+    let user = docker(shared(), &["exec", id, "id", "-un"]);
+    let log = try_docker(shared(), &["logs", id]).1;
+    docker(shared(), &["rm", "--force", id]);
+    (said, user.trim().to_owned(), log)
+}
+
+#[test]
+fn a_dockerfile_on_each_base_that_has_a_stand_in_is_built_and_answers() {
+    let _turn = turn();
+    shared();
+    let repo = building_on("shared", Repo::of(&FILES));
+    repo.commit("start");
+    // Debian's packages come through the network.
+    crate::support::fetch::patiently("the packages", || {
+        let ran = repo.xtask(&["build", "--force"]);
+        if ran.code == 0 { Ok(()) } else { Err(Error::failed(ran.stderr)) }
+    });
+    let image = |name: &str| repo.image(&format!("{name}:dev"));
+
+    let (said, user, log) = answers(&image("site"), &["80/", "8081/x"]);
+    assert_eq!((said.join("|"), user.as_str()), ("a page\n|from-outside /x".to_owned(), "root"));
+    assert!(log.contains("\"GET / HTTP/1.1\" 200"), "{log}");
+    let asked =
+        docker(shared(), &["inspect", "--format", "{{.Config.StopSignal}} {{json .Config.ExposedPorts}}", &image("site")]);
+    assert_eq!(asked.trim(), r#"SIGQUIT {"80/tcp":{}}"#);
+
+    let (said, user, _) = answers(&image("plain"), &["8080/page.html"]);
+    assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "nginx"));
+    let (said, ..) = answers(&image("caddy"), &["8080/here"]);
+    assert_eq!(said, ["/here by caddy"]);
+    let (said, user, _) = answers(&image("box"), &["3000/page.html"]);
+    assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "static"));
+    let (said, user, _) = answers(&image("system"), &["3000/page.html"]);
+    assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "app"));
+}
