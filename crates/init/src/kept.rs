@@ -10,6 +10,7 @@ use monoship_core::name::ServiceName;
 use monoship_workspace::dockerfile::{Dockerfile, Stage};
 use monoship_workspace::{Scope, Workspace};
 
+mod bake;
 mod said;
 
 use said::{Said, ending};
@@ -31,6 +32,8 @@ pub struct Kept {
     pub package: Option<String>,
     /// The packages that its image holds, where it is about no single one.
     pub covers: Vec<String>,
+    /// What it starts: the CMD and ENTRYPOINT of its stage.
+    pub starts: Vec<String>,
     /// What says so.
     pub why: String,
 }
@@ -40,56 +43,122 @@ pub struct Kept {
 pub(super) fn find(workspace: &Workspace, files: &[String]) -> (Vec<Kept>, Vec<(String, String)>) {
     let root = workspace.root();
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
-    let said = said::all(files, read);
-    let mut found: BTreeMap<String, Kept> = BTreeMap::new();
-    let mut others = Vec::new();
+    let (said, mut others) = said::all(files, read);
+    let mut builds: Vec<Build> = Vec::new();
     for path in files.iter().filter(|path| is_dockerfile(path)) {
         let Some(dockerfile) = read(path).and_then(|text| Dockerfile::parse(Path::new(path), &text).ok()) else { continue };
         let about: Vec<&Said> = said.iter().filter(|said| said.dockerfile == *path).collect();
-        let mut builds: Vec<Said> = Vec::new();
+        let mut wanted: Vec<Said> = Vec::new();
         for said in about {
             // Several compose files say the same of one service: for developing, for testing.
             let about = |said: &Said| (said.target.clone(), by_args(workspace, said));
-            let known = builds.iter().any(|known| about(known) == about(said));
+            let known = wanted.iter().any(|known| about(known) == about(said));
             if !known {
-                builds.push(said.clone());
+                wanted.push(said.clone());
             }
         }
-        if builds.is_empty() {
+        if wanted.is_empty() {
             let context = context_of(root, path, &dockerfile);
             let by = "its COPY lines".to_owned();
             let (dockerfile, args) = (path.clone(), BTreeMap::new());
-            builds.push(Said { name: String::new(), dockerfile, context, target: None, args, by });
+            wanted.push(Said { name: String::new(), dockerfile, context, target: None, args, by });
         }
-        let alone = builds.len() == 1;
-        for said in builds.into_iter().filter(|said| !is_for_developers(said)) {
+        let alone = wanted.len() == 1;
+        for said in wanted.into_iter().filter(|said| !is_for_developers(said)) {
             if let Some(why) = is_none(&said, &dockerfile, files) {
                 others.push((path.clone(), why));
                 continue;
             }
             let by_args = by_args(workspace, &said);
             // Several targets of one Dockerfile are told apart by what the file calls them.
-            let is_named = alone || said.name.is_empty() || by_args.is_some();
+            let by_package = alone || said.name.is_empty() || by_args.is_some();
             let package = by_args.or_else(|| package_of(workspace, path, &said.context, &dockerfile));
-            let by_package = package.as_deref().filter(|_| is_named);
-            let Some(name) = name_of(&said, by_package, path, workspace) else { continue };
-            let why = format!("{path}, context {} by {}", said.context, said.by);
-            let covers = if package.is_none() { shipped(workspace, &dockerfile, said.target.as_deref()) } else { Vec::new() };
-            let takes = |name: &str| {
-                dockerfile
-                    .stages()
-                    .iter()
-                    .flat_map(Stage::instructions)
-                    .any(|one| one.keyword == "ARG" && one.args.split('=').next() == Some(name))
-            };
-            let args = said.args.into_iter().filter(|(name, _)| takes(name)).collect();
-            let (dockerfile, context, target) = (path.clone(), said.context, said.target);
-            let kept = Kept { name: name.clone(), dockerfile, context, target, args, package, covers, why };
-            found.entry(name).or_insert(kept);
+            builds.push(Build { said, dockerfile: dockerfile.clone(), package, by_package });
         }
+    }
+    let mut found: BTreeMap<String, Kept> = BTreeMap::new();
+    for (build, is_first) in in_order(&builds) {
+        let named = build.package.as_deref().filter(|_| build.by_package && is_first);
+        let Some(name) = name_of(&build.said, named, workspace) else { continue };
+        let path = &build.said.dockerfile;
+        // What a file gives no name of its own and starts the same is the same service in another way.
+        let same = |kept: &&Kept| {
+            kept.name == name
+                || !is_first && build.said.name.is_empty() && kept.package == build.package && kept.starts == build.starts()
+        };
+        if let Some(kept) = found.values().find(same) {
+            if kept.dockerfile != *path {
+                others.push((path.clone(), format!("`{}` is built by {}", kept.name, kept.dockerfile)));
+            }
+            continue;
+        }
+        found.insert(name.clone(), build.kept(name, workspace));
     }
     others.retain(|(path, _)| !found.values().any(|kept| kept.dockerfile == *path));
     (found.into_values().collect(), others)
+}
+
+/// A build that makes a service.
+struct Build {
+    said: Said,
+    dockerfile: Dockerfile,
+    package: Option<String>,
+    /// Nothing else is built of this Dockerfile for its package, so it may bear its name.
+    by_package: bool,
+}
+
+impl Build {
+    fn kept(&self, name: String, workspace: &Workspace) -> Kept {
+        let Said { context, target, args, by, dockerfile: path, .. } = &self.said;
+        let covers = if self.package.is_none() { shipped(workspace, &self.dockerfile, target.as_deref()) } else { Vec::new() };
+        let takes = |name: &str| {
+            let mut all = self.dockerfile.stages().iter().flat_map(Stage::instructions);
+            all.any(|one| one.keyword == "ARG" && one.args.split('=').next() == Some(name))
+        };
+        Kept {
+            name,
+            dockerfile: path.clone(),
+            context: context.clone(),
+            target: target.clone(),
+            args: args.clone().into_iter().filter(|(name, _)| takes(name)).collect(),
+            package: self.package.clone(),
+            covers,
+            starts: self.starts(),
+            why: format!("{path}, context {context} by {by}"),
+        }
+    }
+
+    /// What its image starts.
+    fn starts(&self) -> Vec<String> {
+        let target = self.said.target.as_deref().and_then(|name| self.dockerfile.target(name).ok());
+        let stage = target.or_else(|| self.dockerfile.stages().last());
+        let lines = stage.into_iter().flat_map(Stage::instructions);
+        lines.filter(|one| ["CMD", "ENTRYPOINT"].contains(&one.keyword.as_str())).map(|one| one.args.clone()).collect()
+    }
+
+    /// How surely it is the one that its package's name means, the surest first: what is called so, then the package's own `Dockerfile`.
+    fn rank(&self) -> (bool, bool, bool) {
+        let package = self.package.as_deref().unwrap_or_default();
+        let is_called_so = !self.said.name.is_empty() && package.rsplit('/').next() == Some(&self.said.name);
+        let is_own = self.said.dockerfile.strip_prefix(package) == Some("/Dockerfile");
+        (!is_called_so, !is_own, self.said.name.is_empty())
+    }
+}
+
+/// Builds of several Dockerfiles for one package: an API and its worker, or one image in two ways. The one that may bear the package's name
+/// comes first and is marked, as is each that is alone.
+fn in_order(builds: &[Build]) -> Vec<(&Build, bool)> {
+    let mut all: Vec<&Build> = builds.iter().collect();
+    all.sort_by_key(|build| build.rank());
+    let of_package = |build: &Build, other: &Build| {
+        build.package.is_some() && build.package == other.package && build.said.dockerfile != other.said.dockerfile
+    };
+    // Where a file gives each a name, the package's would hide one of them.
+    let has_names = |build: &Build| {
+        !build.said.name.is_empty() && all.iter().any(|other| of_package(build, other) && !other.said.name.is_empty())
+    };
+    let is_first = |at: usize| !all[..at].iter().any(|before| of_package(all[at], before)) && !has_names(all[at]);
+    all.iter().enumerate().map(|(at, build)| (*build, is_first(at))).collect()
 }
 
 /// Why a Dockerfile makes no service, where it makes none.
@@ -193,8 +262,16 @@ fn context_of(root: &Path, path: &str, dockerfile: &Dockerfile) -> String {
     let calls_workspace = dockerfile.stages().iter().flat_map(Stage::instructions).any(|one| {
         one.keyword == "RUN" && ["turbo prune", "--filter", "pnpm -F", "pnpm deploy"].iter().any(|word| one.args.contains(word))
     });
+    // Whoever works in the folder by its path from the root has the root.
+    let by_path = folder.contains('/')
+        && !root.join(folder).join(folder).exists()
+        && dockerfile
+            .stages()
+            .iter()
+            .flat_map(Stage::instructions)
+            .any(|one| ["RUN", "WORKDIR", "CMD", "ENTRYPOINT"].contains(&one.keyword.as_str()) && one.args.contains(folder));
     let is_package = root.join(folder).join("package.json").exists();
-    if needs_root || (all && (calls_workspace || !is_package)) || (here == 0 && calls_workspace) {
+    if needs_root || (all && by_path) || (all && (calls_workspace || !is_package)) || (here == 0 && calls_workspace) {
         ".".to_owned()
     } else {
         folder.to_owned()
@@ -263,7 +340,8 @@ fn named<'d>(workspace: &Workspace, stages: impl Iterator<Item = &'d Stage>, key
 }
 
 /// The service's name: what compose calls it, the folder's, the package's, what stands behind `Dockerfile.`.
-fn name_of(said: &Said, package: Option<&str>, path: &str, workspace: &Workspace) -> Option<String> {
+fn name_of(said: &Said, package: Option<&str>, workspace: &Workspace) -> Option<String> {
+    let path = said.dockerfile.as_str();
     let file = path.rsplit('/').next().unwrap_or(path);
     let last = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let by_file = file.strip_prefix("Dockerfile.").or_else(|| file.strip_suffix(".Dockerfile")).map(str::to_owned);
@@ -363,5 +441,73 @@ mod tests {
                 "web Some(\"apps/web\") {\"APP\": \"@a/web\"} ",
             ]
         );
+    }
+
+    #[test]
+    fn several_dockerfiles_of_a_package_are_a_service_each_but_for_one_that_starts_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = |starts: &str| format!("FROM node:24\nCOPY apps packages /app/\nCMD {starts}\n");
+        let files = [
+            ("package.json", "{\"name\": \"shop\"}".to_owned()),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'packages/*']\n".to_owned()),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+            ("apps/api/package.json", "{\"name\": \"@a/api\"}".to_owned()),
+            ("apps/api/Dockerfile", image("api.js")),
+            ("apps/api/Dockerfile.jobs", image("jobs.js")),
+            ("apps/api/Dockerfile.slim", image("api.js")),
+            ("apps/api/Dockerfile.worker", image("worker.js")),
+            ("packages/crawl/package.json", "{\"name\": \"@a/crawl\"}".to_owned()),
+            ("packages/crawl/Dockerfile.fast", image("crawl.js")),
+            ("packages/crawl/Dockerfile.full", image("crawl.js")),
+            (
+                "compose.yml",
+                "x-all: &all\n  restart: always\nservices:\n\
+                 \x20 api: {<<: *all, build: {context: ., dockerfile: apps/api/Dockerfile}}\n\
+                 \x20 worker: {<<: *all, build: {context: ., dockerfile: apps/api/Dockerfile.worker}}\n\
+                 \x20 crawl-fast: {build: {context: ., dockerfile: packages/crawl/Dockerfile.fast}}\n\
+                 \x20 crawl-full: {build: {context: ., dockerfile: packages/crawl/Dockerfile.full}}\n"
+                    .to_owned(),
+            ),
+            ("deploy/compose.yml", "services:\n  api: [\n".to_owned()),
+        ];
+        for (file, text) in &files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let workspace = Workspace::load(dir.path()).unwrap();
+        let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()));
+        let shown: Vec<(&str, &str)> = found.iter().map(|kept| (kept.name.as_str(), kept.dockerfile.as_str())).collect();
+        assert_eq!(
+            shown,
+            [
+                ("api", "apps/api/Dockerfile"),
+                ("crawl-fast", "packages/crawl/Dockerfile.fast"),
+                ("crawl-full", "packages/crawl/Dockerfile.full"),
+                ("jobs", "apps/api/Dockerfile.jobs"),
+                ("worker", "apps/api/Dockerfile.worker"),
+            ]
+        );
+        let none: Vec<String> = others.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+        assert_eq!(
+            none,
+            [
+                "deploy/compose.yml: line 3: a value is missing here, or a bracket is not closed",
+                "apps/api/Dockerfile.slim: `api` is built by apps/api/Dockerfile"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_dockerfile_that_copies_everything_and_works_in_its_folder_by_its_path_has_the_root_for_a_context() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("apps/api")).unwrap();
+        std::fs::write(dir.path().join("apps/api/package.json"), "{}").unwrap();
+        let of = |run: &str| {
+            let text = format!("FROM python:3\nCOPY . .\nRUN {run}\nCMD [\"start\"]\n");
+            context_of(dir.path(), "apps/api/Dockerfile", &Dockerfile::parse(Path::new("Dockerfile"), &text).unwrap())
+        };
+        assert_eq!(of("cd apps/api && uv sync"), ".");
+        assert_eq!(of("npm ci"), "apps/api");
     }
 }

@@ -129,7 +129,19 @@ pub struct YamlError {
 /// # Errors
 /// On malformed YAML, on a key that is no scalar, and on merge keys (`<<`), which pnpm's versions read differently.
 pub fn parse(text: &str) -> Result<Vec<Yaml>, YamlError> {
-    let mut builder = Builder::default();
+    read(text, false)
+}
+
+/// The same for files whose readers know merge keys, such as compose's: the merged keys stand behind the mapping's own, which win.
+///
+/// # Errors
+/// As [`parse`]; a merge key whose value is no mapping and no list of them.
+pub fn parse_with_merges(text: &str) -> Result<Vec<Yaml>, YamlError> {
+    read(text, true)
+}
+
+fn read(text: &str, merges: bool) -> Result<Vec<Yaml>, YamlError> {
+    let mut builder = Builder { merges, ..Builder::default() };
     for step in Parser::new_from_str(text) {
         let (event, span) = step.map_err(|e| YamlError { line: e.marker().line(), message: in_words(e.info()).to_owned() })?;
         builder.event(event).map_err(|message| YamlError { line: span.start.line(), message: message.to_owned() })?;
@@ -152,6 +164,7 @@ fn in_words(said: &str) -> &str {
         () if has("indentation") || has("indented") || has("expected key") || has("'-' indicator") || has("sequence entries") => {
             "this line is not indented as those above it are"
         }
+        () if has("node content") => "a value is missing here, or a bracket is not closed",
         () if has("unknown anchor") => "this alias names no anchor",
         () => said,
     }
@@ -165,6 +178,7 @@ enum Open {
 
 #[derive(Default)]
 struct Builder {
+    merges: bool,
     documents: Vec<Yaml>,
     open: Vec<Open>,
     anchors: HashMap<usize, Yaml>,
@@ -193,7 +207,7 @@ impl Builder {
             Event::MappingStart(anchor, _) => self.open.push(Open::Map(Vec::new(), None, anchor)),
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 Some(Open::List(items, anchor)) => self.value(Yaml::List(items), anchor)?,
-                Some(Open::Map(entries, _, anchor)) => self.value(Yaml::Map(entries), anchor)?,
+                Some(Open::Map(entries, _, anchor)) => self.value(Yaml::Map(merged(entries)?), anchor)?,
                 None => return Err("an end without a beginning"),
             },
             Event::Nothing | Event::StreamStart | Event::StreamEnd => {}
@@ -210,7 +224,7 @@ impl Builder {
             Some(Open::List(items, _)) => items.push(value),
             Some(Open::Map(entries, key, _)) => match (key.take(), value) {
                 (Some(key), value) => entries.push((key, value)),
-                (None, Yaml::Scalar { text, quoted: false }) if text == "<<" => {
+                (None, Yaml::Scalar { text, quoted: false }) if text == MERGE && !self.merges => {
                     return Err("merge keys (`<<`) are not supported");
                 }
                 (None, Yaml::Scalar { text, .. }) => *key = Some(text),
@@ -219,6 +233,26 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+const MERGE: &str = "<<";
+
+/// A mapping with what its merge keys name (<https://yaml.org/type/merge.html>).
+fn merged(entries: Vec<(String, Yaml)>) -> Result<Vec<(String, Yaml)>, &'static str> {
+    let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|(key, _)| key == MERGE);
+    for (_, value) in merges {
+        let maps = match value {
+            Yaml::List(maps) => maps,
+            map => vec![map],
+        };
+        for map in maps {
+            let Yaml::Map(more) = map else { return Err("a merge key (`<<`) takes a mapping") };
+            let new: Vec<(String, Yaml)> =
+                more.into_iter().filter(|(key, _)| own.iter().all(|(there, _)| there != key)).collect();
+            own.extend(new);
+        }
+    }
+    Ok(own)
 }
 
 #[cfg(test)]
@@ -242,5 +276,13 @@ mod tests {
         assert_eq!(parse("a: 1\n<<: {b: 1}\n").unwrap_err().line, 2);
         assert_eq!(parse("").unwrap(), []);
         assert_eq!(parse("# nothing\n---\n---\na: 1\n").unwrap().len(), 2);
+    }
+
+    #[test]
+    fn merge_keys_are_followed_where_readers_know_them_and_a_mappings_own_keys_win() {
+        let text = "one: &one {a: 1, b: 1}\ntwo: &two {b: 2, c: 2}\nall:\n  <<: [*one, *two]\n  c: 3\n";
+        let tree = parse_with_merges(text).unwrap().remove(0);
+        assert_eq!(tree.get("all"), parse("all: {c: 3, a: 1, b: 1}").unwrap()[0].get("all"));
+        assert_eq!(parse_with_merges("a:\n  <<: text\n").unwrap_err().message, "a merge key (`<<`) takes a mapping");
     }
 }

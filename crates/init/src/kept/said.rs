@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::bake;
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
 
@@ -18,7 +19,7 @@ pub(super) struct Said {
 }
 
 impl Said {
-    fn with<'a>(mut self, args: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+    pub(super) fn with<'a>(mut self, args: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let plain = args.into_iter().filter(|(_, value)| !value.contains('$'));
         self.args = plain.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         self
@@ -29,15 +30,27 @@ pub(super) fn ending(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, ending)| ending)
 }
 
-/// What the files of a repository say of builds, in the order of their paths. `read` gives a file's text.
-pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> Vec<Said> {
-    files.iter().filter_map(|path| Some(by(path, reader(path)?, &read(path)?))).flatten().collect()
+/// What the files of a repository say of builds, in the order of their paths, and the files that cannot be read, each with the reason. `read`
+/// gives a file's text.
+pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (Vec<Said>, Vec<(String, String)>) {
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+    for path in files {
+        let Some((reader, text)) = reader(path).and_then(|reader| Some((reader, read(path)?))) else { continue };
+        match reader(path, path.rsplit_once('/').map_or(".", |(folder, _)| folder), &text) {
+            Ok(said) => found.extend(said),
+            Err(why) => unreadable.push((path.clone(), why)),
+        }
+    }
+    (found, unreadable)
 }
 
-type Reader = fn(&str, &str, &str) -> Vec<Said>;
+/// Reads a file by its path, its folder and its text. An error says what is wrong with it, and where.
+type Reader = fn(&str, &str, &str) -> Result<Vec<Said>, String>;
 
-fn by(path: &str, reader: Reader, text: &str) -> Vec<Said> {
-    reader(path, path.rsplit_once('/').map_or(".", |(folder, _)| folder), text)
+/// The first document of a YAML file.
+fn tree(text: &str) -> Result<Yaml, String> {
+    let documents = yaml::parse_with_merges(text).map_err(|error| format!("line {}: {}", error.line, error.message))?;
+    Ok(documents.into_iter().next().unwrap_or_else(|| Yaml::Map(Vec::new())))
 }
 
 /// Who reads a file of this name.
@@ -49,13 +62,13 @@ fn reader(path: &str) -> Option<Reader> {
         _ if tests => None,
         _ if is_yaml && path.starts_with(".github/workflows/") => Some(workflow),
         _ if is_yaml && (name.starts_with("docker-compose") || name.starts_with("compose")) => Some(compose),
-        "docker-bake.hcl" | "docker-bake.override.hcl" => Some(bake_hcl),
-        "docker-bake.json" => Some(bake_json),
+        "docker-bake.hcl" | "docker-bake.override.hcl" => Some(bake::hcl),
+        "docker-bake.json" => Some(bake::json),
         _ => None,
     }
 }
 
-fn said(
+pub(super) fn said(
     by: &str,
     folder: &str,
     name: &str,
@@ -75,8 +88,8 @@ fn said(
     })
 }
 
-fn compose(path: &str, folder: &str, text: &str) -> Vec<Said> {
-    let Some(tree) = yaml::parse(text).ok().and_then(|documents| documents.into_iter().next()) else { return Vec::new() };
+fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
+    let tree = tree(text)?;
     let services = tree.get("services").map_or(&[][..], Yaml::entries);
     let of = |(name, service): &(String, Yaml)| {
         let build = service.get("build")?;
@@ -89,12 +102,12 @@ fn compose(path: &str, folder: &str, text: &str) -> Vec<Said> {
         let mapped = args.map_or(&[][..], Yaml::entries).iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
         Some(said(path, folder, name, text("context"), text("dockerfile"), text("target"))?.with(listed.chain(mapped)))
     };
-    services.iter().filter_map(of).collect()
+    Ok(services.iter().filter_map(of).collect())
 }
 
 /// The steps of a workflow that use `docker/build-push-action`, one for each row of their job's matrix. Paths are relative to the repository.
-fn workflow(path: &str, _: &str, text: &str) -> Vec<Said> {
-    let Some(tree) = yaml::parse(text).ok().and_then(|documents| documents.into_iter().next()) else { return Vec::new() };
+fn workflow(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
+    let tree = tree(text)?;
     let mut found = Vec::new();
     for (_, job) in tree.get("jobs").map_or(&[][..], Yaml::entries) {
         let steps = job.get("steps").map_or(&[][..], Yaml::items);
@@ -135,7 +148,7 @@ fn workflow(path: &str, _: &str, text: &str) -> Vec<Said> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// The rows of a job's matrix; what an item of a list holds is `key.field`. One without anything, where there is no matrix.
@@ -187,61 +200,17 @@ fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<Strin
     Some(whole + rest)
 }
 
-fn bake_json(path: &str, folder: &str, text: &str) -> Vec<Said> {
-    let tree: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-    let targets = tree["target"].as_object().into_iter().flatten();
-    let of = |(name, target): (&String, &serde_json::Value)| {
-        let args =
-            target["args"].as_object().into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-        let text = |key: &str| target[key].as_str();
-        Some(said(path, folder, name, text("context"), text("dockerfile"), text("target"))?.with(args))
-    };
-    targets.filter_map(of).filter(|said| !said.name.starts_with('_')).collect()
-}
-
-/// Blocks `target "name" { key = "value" }`; what a block inherits, or a function makes, is not followed.
-fn bake_hcl(path: &str, folder: &str, text: &str) -> Vec<Said> {
-    let blocks = text.split("target \"").skip(1);
-    let of = |block: &str| {
-        let (name, rest) = block.split_once('"')?;
-        let body = rest.split_once('{')?.1.split("\n}").next()?;
-        let value = |key: &str| {
-            let line = body
-                .lines()
-                .find(|line| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))?;
-            line.split('"').nth(1).filter(|value| !value.contains("${"))
-        };
-        let args = body.split_once("args").and_then(|(_, rest)| rest.split_once('{')?.1.split_once('}'));
-        let args: Vec<(&str, &str)> = args
-            .map_or("", |(args, _)| args)
-            .lines()
-            .filter_map(|line| {
-                let (name, value) = line.split_once('=')?;
-                Some((name.trim().trim_matches('"'), value.split('"').nth(1)?))
-            })
-            .collect();
-        if value("context").is_none() && value("dockerfile").is_none() && value("target").is_none() && args.is_empty() {
-            return None;
-        }
-        Some(said(path, folder, name, value("context"), value("dockerfile"), value("target"))?.with(args))
-    };
-    blocks.filter_map(of).filter(|said| !said.name.starts_with('_')).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn compose_and_bake_say_which_dockerfile_builds_what() {
+    fn compose_says_which_dockerfile_builds_what() {
         let text = "services:\n  db:\n    image: postgres\n  api:\n    build: ./api\n  web:\n    build:\n      context: ..\n      dockerfile: apps/web/Dockerfile\n      target: runner\n";
-        let found = compose("deploy/docker-compose.yml", "deploy", text);
+        let found = compose("deploy/docker-compose.yml", "deploy", text).unwrap();
         let shown: Vec<String> =
             found.iter().map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target)).collect();
         assert_eq!(shown, ["api deploy/api/Dockerfile deploy/api None", "web apps/web/Dockerfile . Some(\"runner\")"]);
-        let text = "group \"default\" { targets = [\"web\"] }\ntarget \"_base\" {\n  context = \".\"\n}\ntarget \"web\" {\n  inherits = [\"_base\"]\n  dockerfile = \"apps/web/Dockerfile\"\n}\n";
-        let found = bake_hcl("docker-bake.hcl", ".", text);
-        assert_eq!((found.len(), found[0].dockerfile.as_str(), found[0].context.as_str()), (1, "apps/web/Dockerfile", "."));
     }
 
     #[test]
@@ -250,6 +219,7 @@ mod tests {
                     steps:\n      - uses: actions/checkout@v4\n      - uses: docker/build-push-action@v6\n        with:\n          context: ${{ env.ROOT }}\n          file: ./apps/${{ matrix.app }}/Dockerfile\n          target: ${{ matrix.target }}\n  \
                     one:\n    steps:\n      - uses: docker/build-push-action@v6\n        with: {context: tools, push: true}\n      - uses: docker/build-push-action@v6\n        with: {context: '${{ inputs.context }}'}\n";
         let shown: Vec<String> = workflow(".github/workflows/a.yml", "", text)
+            .unwrap()
             .iter()
             .map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target))
             .collect();
