@@ -79,7 +79,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             None
         } else if in_apps && by_main && !is_there(&manifest["main"]) && !is_there(&manifest["module"]) {
             Some("its `main` is not there, and it has no start script")
-        } else if in_apps {
+        } else if in_apps && !(by_main && is_published(&manifest)) {
             None
         } else if is_published(&manifest) {
             Some("it is a command that npm publishes (`bin`)")
@@ -162,8 +162,8 @@ fn is_published(manifest: &Value) -> bool {
         Value::Object(files) => files.values().filter_map(Value::as_str).collect(),
         _ => Vec::new(),
     };
-    let start = manifest["scripts"]["start"].as_str().or_else(|| manifest["main"].as_str()).unwrap_or_default();
-    let starts = |file: &&str| start.contains(file.trim_start_matches("./"));
+    let start = manifest["scripts"]["start"].as_str();
+    let starts = |file: &&str| start.is_none_or(|start| start.contains(file.trim_start_matches("./")));
     manifest["private"] != true && manifest["version"].is_string() && commands.iter().any(starts)
 }
 
@@ -374,5 +374,38 @@ impl Service {
             );
         }
         let _ = writeln!(text, "CMD {}", known.command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_npm_publishes_is_no_service_in_apps_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            (
+                "apps/cli/package.json",
+                r#"{"name": "c", "version": "1.0.0", "main": "./dist/index.js", "bin": {"c": "bin/c.js"}}"#,
+            ),
+            (
+                "apps/jobs/package.json",
+                r#"{"name": "j", "version": "1.0.0", "main": "./dist/index.js", "private": true, "bin": "j.js"}"#,
+            ),
+            ("apps/api/package.json", r#"{"name": "a", "version": "1.0.0", "scripts": {"start": "node a.js"}, "bin": "b.js"}"#),
+        ];
+        for (file, text) in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let found = services(&Workspace::load(dir.path()).unwrap(), &[]).unwrap();
+        let names: Vec<&str> = found.services.iter().map(|service| service.name.as_str()).collect();
+        assert_eq!(names, ["api", "jobs"]);
+        assert_eq!(found.others, [("apps/cli".to_owned(), "it is a command that npm publishes (`bin`)".to_owned())]);
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn find(workspace: &Workspace, files: &[String]) -> (Vec<Kept>, Vec<(
             let by_args = by_args(workspace, &said);
             // Several targets of one Dockerfile are told apart by what the file calls them.
             let by_package = alone || said.name.is_empty() || by_args.is_some();
-            let package = by_args.or_else(|| package_of(workspace, path, &said.context, &dockerfile));
+            let package = by_args.or_else(|| package_of(workspace, &said, &dockerfile));
             builds.push(Build { said, dockerfile: dockerfile.clone(), package, by_package });
         }
     }
@@ -284,14 +284,15 @@ fn by_args(workspace: &Workspace, said: &Said) -> Option<String> {
     said.args.values().find_map(find).map(|id| workspace.package(id).dir.clone())
 }
 
-/// The package that a Dockerfile is about: the one in whose folder it lies, or the one that it filters by.
-fn package_of(workspace: &Workspace, path: &str, context: &str, dockerfile: &Dockerfile) -> Option<String> {
-    let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
+/// The package that a build is about: the one in whose folder the Dockerfile lies, or the one that its stage holds or filters by.
+fn package_of(workspace: &Workspace, said: &Said, dockerfile: &Dockerfile) -> Option<String> {
+    let context = said.context.as_str();
+    let folder = said.dockerfile.rsplit_once('/').map_or(".", |(folder, _)| folder);
     let is_package = |dir: &str| dir != "." && workspace.by_dir(dir).is_some();
     if let Some(dir) = [folder, context].into_iter().find(|dir| is_package(dir)) {
         return Some(dir.to_owned());
     }
-    match &services(workspace, &shipped(workspace, dockerfile, None))[..] {
+    match &services(workspace, &shipped(workspace, dockerfile, said.target.as_deref()))[..] {
         [one] => Some(one.clone()),
         [] => {
             let copied = named(workspace, dockerfile.stages().iter().rev(), &["COPY"], true);
@@ -509,5 +510,42 @@ mod tests {
         };
         assert_eq!(of("cd apps/api && uv sync"), ".");
         assert_eq!(of("npm ci"), "apps/api");
+    }
+
+    #[test]
+    fn the_stages_of_one_dockerfile_are_about_the_packages_that_they_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = [
+            ("package.json", "{\"name\": \"shop\"}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'packages/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("apps/api/package.json", "{\"name\": \"@a/api\", \"scripts\": {\"start\": \"node main.js\"}}"),
+            ("apps/docs/package.json", "{\"name\": \"@a/docs\", \"scripts\": {\"start\": \"node docs.js\"}}"),
+            ("packages/db/package.json", "{\"name\": \"@a/db\"}"),
+            (
+                "Dockerfile",
+                "FROM node:24 AS build\nCOPY . /app/\nFROM build AS migrate\nWORKDIR /app/packages/db\nCMD [\"migrate\"]\n\
+                 FROM build AS api\nCMD [\"node\", \"apps/api/main.js\"]\n",
+            ),
+            (
+                "compose.yml",
+                "services:\n  migrate: {build: {context: ., target: migrate}}\n  api: {build: {context: ., target: api}}\n",
+            ),
+        ];
+        for (file, text) in files {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let workspace = Workspace::load(dir.path()).unwrap();
+        let names = files.map(|(file, _)| file.to_owned());
+        let shown = |kept: &Kept| format!("{} {:?} {:?}", kept.name, kept.target.as_deref(), kept.package.as_deref());
+        let (found, _) = find(&workspace, &names);
+        assert_eq!(
+            found.iter().map(shown).collect::<Vec<_>>(),
+            ["api Some(\"api\") Some(\"apps/api\")", "migrate Some(\"migrate\") Some(\"packages/db\")"]
+        );
+        let all = crate::found(&workspace, None, &names, false).unwrap();
+        assert_eq!(all.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["docs"]);
     }
 }

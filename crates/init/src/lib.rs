@@ -203,8 +203,13 @@ fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: 
     };
     found.services.retain(|service| !is_kept(&service.folder) && !own.iter().any(|(name, _)| *name == service.name));
     found.others.retain(|(folder, _)| !is_kept(folder));
-    // A generated target and a kept Dockerfile of one name would be one service.
-    found.kept.retain(|kept| !found.services.iter().any(|service| service.name == kept.name));
+    // A generated target and a build of theirs of one name would be one service: theirs is it.
+    let (services, others, kept) = (&mut found.services, &mut found.others, &found.kept);
+    services.retain(|service| {
+        let theirs = kept.iter().find(|kept| kept.name == service.name);
+        others.extend(theirs.map(|kept| (service.folder.clone(), format!("`{}` is built by {}", kept.name, kept.dockerfile))));
+        theirs.is_none()
+    });
     if found.services.is_empty() && found.kept.is_empty() && own.is_empty() {
         let why: Vec<String> = found.others.iter().map(|(folder, why)| format!("{folder}: {why}")).collect();
         let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
