@@ -177,8 +177,14 @@ fn unique(folder: &str, services: &[Service]) -> String {
 
 /// The Dockerfile.
 pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> String {
-    let pinned = toolchain::pnpm(workspace);
-    let node = toolchain::node(workspace, &pinned);
+    let pnpm = toolchain::pnpm(workspace);
+    let node = toolchain::node(workspace, &pnpm);
+    let pnpm = toolchain::pnpm_on(pnpm, &node);
+    let unlike = toolchain::pinned(workspace).filter(|pinned| pinned.split('.').next() != pnpm.split('.').next());
+    let pin = unlike.map_or_else(
+        || "# Equal to `packageManager` in package.json.\n".to_owned(),
+        |pinned| format!("# package.json pins pnpm {pinned}, which does not read this repository's lock.\n"),
+    );
     let closures: Vec<(PackageId, _)> = services
         .iter()
         .filter_map(|service| workspace.by_dir(&service.folder))
@@ -204,7 +210,8 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
     let mut text = include_str!("head.Dockerfile")
         .replace("{file}", file)
         .replace("{node}", &format!("node:{node}-bookworm-slim"))
-        .replace("{pnpm}", &toolchain::pnpm_on(pinned, &node))
+        .replace("{pin}", &pin)
+        .replace("{pnpm}", &pnpm)
         .replace("{build-image}", &build_image)
         .replace("{{base}}", base)
         .replace("{packages}", &packages)

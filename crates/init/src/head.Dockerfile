@@ -8,8 +8,7 @@ ARG NODE_IMAGE={node}
 {build-image}
 # ── base: Node, pnpm, and the scripts that every service's stages call ──────────────────────────────────────────────
 FROM ${{base}} AS base
-{build-packages}# Equal to `packageManager` in package.json.
-ARG PNPM_VERSION={pnpm}
+{build-packages}{pin}ARG PNPM_VERSION={pnpm}
 ENV CI=true NODE_COMPILE_CACHE=/opt/compile-cache
 # Asking for the version fills the compile cache, which saves every later call of pnpm its start-up.
 RUN --mount=type=cache,id=npm,target=/root/.npm \

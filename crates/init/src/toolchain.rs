@@ -109,13 +109,14 @@ fn requirement(range: &str) -> Option<VersionReq> {
     VersionReq::parse(&parts.iter().map(version).collect::<Vec<_>>().join(", ")).ok()
 }
 
-/// The pnpm that installs: the one that is pinned, else the one that writes locks like this one.
+/// The pnpm that the repository pins.
+pub(super) fn pinned(workspace: &Workspace) -> Option<&str> {
+    let manager = workspace.package(workspace.root_package()).manifest.package_manager()?;
+    manager.strip_prefix("pnpm@")?.split('+').next()
+}
+
+/// The pnpm that installs: the one that is pinned, if it reads the lock, else the one that writes locks like this one.
 pub(super) fn pnpm(workspace: &Workspace) -> String {
-    let root = workspace.package(workspace.root_package());
-    let manager = root.manifest.package_manager().and_then(|manager| manager.strip_prefix("pnpm@"));
-    if let Some(version) = manager.and_then(|version| version.split('+').next()) {
-        return version.to_owned();
-    }
     let read = std::fs::read_to_string(workspace.root().join("package.json")).unwrap_or_default();
     let manifest: Value = serde_json::from_str(&read).unwrap_or_default();
     // Where each package has its own, the root may have none.
@@ -124,6 +125,10 @@ pub(super) fn pnpm(workspace: &Workspace) -> String {
     let lock = locks.find_map(|file| std::fs::read_to_string(workspace.root().join(file)).ok()).unwrap_or_default();
     let format =
         lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:")).unwrap_or_default().trim().trim_matches('\'');
+    if let Some(version) = pinned(workspace) {
+        // 9 takes a manifest that pins another version; from 10 on pnpm would fetch that one and run it in its place.
+        return if reads(version, format) { version.to_owned() } else { "9".to_owned() };
+    }
     let by_lock = match format {
         "6.0" | "6.1" => "8",
         _ if format.starts_with('5') => "7",
@@ -138,6 +143,12 @@ pub(super) fn pnpm(workspace: &Workspace) -> String {
         other => other.parse() == Ok(*major),
     };
     named.filter(fits).map_or_else(|| by_lock.to_owned(), |major| major.to_string())
+}
+
+/// Whether a pnpm reads a lock of this format: those before 9 take one of 9.0 for none.
+fn reads(version: &str, format: &str) -> bool {
+    let major = |text: &str| text.split('.').next().and_then(|major| major.parse::<u64>().ok());
+    major(version).is_none_or(|pnpm| pnpm >= 9) || major(format).is_none_or(|format| format < 9)
 }
 
 /// What builds native code at install, by what its packages are built with.
@@ -281,6 +292,15 @@ mod tests {
         assert_eq!(pnpm_on("8.0.0".to_owned(), "20"), "8");
         assert_eq!(pnpm_on("8.0.0".to_owned(), "18"), "8.0.0");
         assert_eq!(pnpm_on("6.35.1".to_owned(), "22"), "6.35.1");
+    }
+
+    #[test]
+    fn a_pnpm_that_takes_the_lock_for_none_does_not_install() {
+        for (pnpm, format, wanted) in
+            [("8.15.6", "9.0", false), ("8.15.6", "6.0", true), ("9.0.0", "9.0", true), ("10.1.0", "9.0", true)]
+        {
+            assert_eq!(reads(pnpm, format), wanted, "{pnpm} {format}");
+        }
     }
 
     #[test]

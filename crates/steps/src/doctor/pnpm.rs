@@ -36,12 +36,15 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
                 "pin pnpm {FIRST} or newer and run `pnpm install --lockfile-only`: pnpm 8 keeps the versions, 9 and later do not"
             ),
         )),
-        (_, Some(version)) if version.major == FIRST && has_nine(workspace) => found.push(Finding::problem(
-            "pnpm-older-than-lock",
-            format!("package.json pins pnpm {version}, which does not read a lock of version 9.0"),
-            "pin pnpm 9 or newer",
-        )),
-        (_, Some(version)) => found.extend(in_dockerfile(checkup, version)),
+        (_, Some(version)) if version.major == FIRST && has_nine(workspace) => {
+            let what = format!("package.json pins pnpm {version}, which does not read a lock of version 9.0");
+            // A build does not go by the pin where its Dockerfile says another one.
+            let major = |version: &str| version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+            let installs = in_dockerfile(checkup).is_some_and(|(_, version)| major(&version).is_some_and(|major| major > FIRST));
+            let finding = if installs { Finding::warning } else { Finding::problem };
+            found.push(finding("pnpm-older-than-lock", what, "pin pnpm 9 or newer".to_owned()));
+        }
+        (_, Some(version)) => found.extend(unlike_dockerfile(checkup, version)),
     }
     match workspace.lock() {
         LockState::Whole { refusal, .. } if refusal.reason.contains("lockfileVersion") => found.push(Finding::problem(
@@ -70,14 +73,20 @@ fn has_nine(workspace: &Workspace) -> bool {
     workspace.scanned().is_some_and(pnpm::lock::Lock::is_nine)
 }
 
-/// The Dockerfile's `ARG PNPM_VERSION=…`, where it has one that differs.
-fn in_dockerfile(checkup: &Checkup, pinned: Version) -> Option<Finding> {
+/// The Dockerfile's `ARG PNPM_VERSION=…`: its line and the version.
+fn in_dockerfile(checkup: &Checkup) -> Option<(usize, String)> {
     let dockerfile = checkup.monorepo.as_ref()?.dockerfile.as_ref().ok()?;
     let mut steps = dockerfile.stages().iter().flat_map(Stage::instructions);
-    let (line, version) = steps.find_map(|step| {
+    steps.find_map(|step| {
         let version = step.args.strip_prefix("PNPM_VERSION=").filter(|_| step.keyword == "ARG")?;
-        Some((step.line, Version::find(version.trim_matches('"'))?))
-    })?;
+        Some((step.line, version.trim_matches('"').to_owned()))
+    })
+}
+
+/// Another pnpm than the pinned one in the Dockerfile.
+fn unlike_dockerfile(checkup: &Checkup, pinned: Version) -> Option<Finding> {
+    let (line, version) = in_dockerfile(checkup)?;
+    let version = Version::find(&version)?;
     let file = &checkup.config.images.dockerfile;
     (version != pinned).then(|| {
         let what = format!("{file}:{line} installs pnpm {version}, package.json pins {pinned}");

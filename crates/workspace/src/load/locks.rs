@@ -137,12 +137,22 @@ fn behind(workspace: &Workspace, id: PackageId) -> Option<String> {
         overrides.map(|(selector, _)| selector.as_str()).chain(lock.overrides().map(|(selector, _)| selector)).collect();
     let is_overridden = |name: &str| overrides.iter().any(|selector| selector.contains(name));
     let is_optional = |name: &str| package.manifest.optional_dependencies.contains_key(name);
+    let (manifest, file) = (package.path("package.json"), workspace.lock_of(package));
     let mut wanted = package.manifest.all_dependencies().filter(|(name, ..)| !is_overridden(name));
-    let (name, wanted, _) = wanted.find(|(name, wanted, _)| match locked.get(name) {
+    let unlike = wanted.find(|(name, wanted, _)| match locked.get(name) {
         Some(locked) => locked != wanted,
         // `ignoredOptionalDependencies` leaves them out.
         None => !is_optional(name),
-    })?;
-    let has = locked.get(name).map_or("does not have it".to_owned(), |locked| format!("has `{locked}`"));
-    Some(format!("{} wants {name} `{wanted}`, and {} {has}", package.path("package.json"), workspace.lock_of(package)))
+    });
+    if let Some((name, wanted, _)) = unlike {
+        let has = locked.get(name).map_or("does not have it".to_owned(), |locked| format!("has `{locked}`"));
+        return Some(format!("{manifest} wants {name} `{wanted}`, and {file} {has}"));
+    }
+    // `autoInstallPeers` puts peers there.
+    let is_wanted = |name: &str| {
+        package.manifest.all_dependencies().any(|(there, ..)| there == name)
+            || package.manifest.peer_dependencies.contains_key(name)
+    };
+    let (name, has) = locked.iter().find(|(name, _)| !is_wanted(name) && !is_overridden(name))?;
+    Some(format!("{file} has {name} `{has}` for {manifest}, which does not want it"))
 }

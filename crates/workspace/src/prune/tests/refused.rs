@@ -126,3 +126,23 @@ fn a_manifest_that_is_ahead_of_the_lock_is_named() {
     let told = "apps/api/package.json wants left-pad `1.3.0`, and pnpm-lock.yaml does not have it";
     assert!(plan.warnings.iter().any(|warning| warning.starts_with(told)), "{:?}", plan.warnings);
 }
+
+#[test]
+fn a_lock_with_what_no_manifest_wants_is_named_and_peers_are_wanted() {
+    let root = workspace();
+    let path = root.path().join("apps/api/package.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let fields = manifest["dependencies"].as_object_mut().unwrap();
+    let (name, version) = fields.iter().next().map(|(name, version)| (name.clone(), version.clone())).unwrap();
+    fields.remove(&name);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let told =
+        format!("pnpm-lock.yaml has {name} `{}` for apps/api/package.json, which does not want it", version.as_str().unwrap());
+    let Planned { plan: without, .. } = plan(root.path(), "api");
+    assert!(without.warnings.iter().any(|warning| warning.starts_with(&told)), "{told}: {:?}", without.warnings);
+    manifest["peerDependencies"] = serde_json::json!({ (name.as_str()): version });
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let Planned { plan: peer, .. } = plan(root.path(), "api");
+    assert!(!peer.warnings.iter().any(|warning| warning.contains("does not want it")), "{:?}", peer.warnings);
+}
