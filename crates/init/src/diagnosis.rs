@@ -36,7 +36,7 @@ const KNOWN: [(&[&str], &str, &str); 14] = [
     (
         &["binaries.prisma.sh"],
         "Prisma downloads its engines, and their server was not reached",
-        "build where binaries.prisma.sh can be reached, or set `PRISMA_ENGINES_MIRROR`",
+        "build where binaries.prisma.sh can be reached, set `PRISMA_ENGINES_MIRROR`, or need no engine: `engineType = \"client\"` and a driver adapter in the schema",
     ),
     (
         &["fonts.googleapis.com", "Failed to fetch `"],

@@ -94,6 +94,8 @@ download
 case $how in
   production)
     install --prod
+    # What a compiler leaves beside what it makes.
+    find . -type d -path '*/node_modules/*/build/Release/obj.target' -prune -exec rm -rf {} +
     # pnpm's own records hold this run's time: they would make equal installs differ. A later `everything` needs them.
     mkdir -p $state
     modules | while read -r made; do
@@ -409,18 +411,27 @@ COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-package
 const { spawnSync } = require("child_process");
 const { existsSync, readFileSync } = require("fs");
 const { scripts = {}, dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync("package.json", "utf8"));
-const run = (...words) => {
-  const { status } = spawnSync("pnpm", words, { stdio: "inherit" });
-  if (status !== 0) process.exit(status ?? 1);
+const tries = (env, ...words) => spawnSync("pnpm", words, { stdio: "inherit", env: { ...process.env, ...env } }).status ?? 1;
+const run = (env, ...words) => {
+  const status = tries(env, ...words);
+  if (status !== 0) process.exit(status);
 };
+// Prisma's CLI downloads the engine of its migrations whatever it is asked for; to generate a client takes none.
+let engine = {};
+const generate = ["exec", "prisma", "generate"];
 const schemas = ["prisma/schema.prisma", "prisma/schema", "schema.prisma", "prisma.config.ts"];
 if (("@prisma/client" in dependencies || "prisma" in { ...dependencies, ...devDependencies }) && schemas.some(existsSync)) {
-  run("exec", "prisma", "generate");
+  if (tries({}, ...generate) !== 0) {
+    console.log("again, without the engine of Prisma's migrations: where that cannot be downloaded, a client can be generated");
+    engine = { PRISMA_SCHEMA_ENGINE_BINARY: "/bin/true", ...process.env };
+    run(engine, ...generate);
+  }
 }
 // Hooks of git are nobody's in an image.
 const hooks = /\b(husky|lefthook|simple-git-hooks|only-allow|is-ci)\b/;
 for (const task of ["preinstall", "install", "postinstall", "prepare", ...process.argv.slice(2)]) {
-  if (scripts[task] && !hooks.test(scripts[task])) run("run", task);
+  if (!scripts[task] || hooks.test(scripts[task])) continue;
+  run(/\bprisma (migrate|db)\b/.test(scripts[task]) ? {} : engine, "run", task);
 }
 SCRIPT
 

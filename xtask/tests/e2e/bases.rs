@@ -37,7 +37,7 @@ const FILES: [(&str, &str); 12] = [
     (
         "system/Dockerfile",
         "FROM debian:stable-slim\nRUN apt-get update && apt-get install --yes --no-install-recommends busybox && rm -rf /var/lib/apt/lists/*\n\
-         RUN groupadd --system app && useradd --system --gid app app\nUSER app\nWORKDIR /srv\nCOPY page.html .\nCMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"3000\"]\n",
+         RUN which bash && groupadd --system app && useradd --system --gid app app\nUSER app\nWORKDIR /srv\nCOPY page.html .\nCMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"3000\"]\n",
     ),
 ];
 

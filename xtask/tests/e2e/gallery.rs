@@ -1,6 +1,8 @@
 //! Small workspaces of the kinds that are common, adopted by `init` and built and started as it wrote them. One workspace holds them all, so
 //! that it is installed from one lock.
 
+mod servers;
+
 use std::time::{Duration, Instant};
 
 use crate::harness::{docker, record, task, try_docker};
@@ -15,7 +17,7 @@ const FILES: [(&str, &str); 32] = [
     (
         "package.json",
         r#"{"name": "gallery", "private": true, "packageManager": "pnpm@10.34.9", "engines": {"node": ">=24"},
- "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "is-even": "1.0.0"}}"#,
+ "pnpm": {"onlyBuiltDependencies": ["diskusage"]}, "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "is-even": "1.0.0"}}"#,
     ),
     ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - backend\n  - packages/*\n"),
     ("turbo.json", r#"{"tasks": {"build": {"dependsOn": ["^build", "codegen", "lint"]}, "codegen": {}, "lint": {}}}"#),
@@ -23,7 +25,7 @@ const FILES: [(&str, &str); 32] = [
         "tsconfig.base.json",
         r#"{"compilerOptions": {"module": "nodenext", "target": "es2022", "strict": true, "declaration": true, "skipLibCheck": true}}"#,
     ),
-    (".gitignore", "node_modules\ndist\n/target/\n"),
+    (".gitignore", "node_modules\ndist\ngenerated\n/target/\n"),
     // A library that a compiler at the root makes.
     (
         "packages/words/package.json",
@@ -200,7 +202,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     let _turn = beside();
     shared();
     let env = environment_of("shared");
-    let repo = Repo::of(&[&FILES[..], &FRAMEWORKS].concat())
+    let repo = Repo::of(&[&FILES[..], &FRAMEWORKS, &servers::SERVERS].concat())
         .env("XTASK_ENGINE_DATA", env.get("XTASK_ENGINE_DATA").unwrap())
         .env("XTASK_BUILDERS_ENGINE", "embedded")
         .env("XTASK_BUILDERS_STAND_INS", "always");
@@ -218,6 +220,8 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         "service      kit in apps/kit (@sveltejs/adapter-node)",
         "service      routes in apps/routes (script `start`: react-router-serve ./build/server/index.js)",
         "service      nest in apps/nest (script `start`: nest start)",
+        "service      nuxt in apps/nuxt (nuxt)",
+        "service      astro in apps/astro (@astrojs/node)",
         "it is started by `tsx`, no production dependency: the image gets the development ones too",
         "no service   apps/phone: it is an app for phones",
     ] {
@@ -230,7 +234,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(planned.stderr.contains("site: apps/site/tsconfig.json leads to packages/types"), "{}", planned.stderr);
     // An engine of an earlier run has these images.
     let built = record(repo.xtask(&["build", "--force", "--json"]), 0);
-    for service in ["backend", "kit", "nest", "routes", "site", "tsx", "web"] {
+    for service in ["astro", "backend", "kit", "native", "nest", "nuxt", "prisma", "routes", "site", "tsx", "web"] {
         assert_eq!(task(&built, service)["status"], "built", "{built:#}");
     }
 
@@ -251,10 +255,34 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(answer(&repo.image("web:dev"), 3000, "/robots.txt").contains("User-agent"));
     let inside = files(&repo.image("routes:dev"), "/app");
     assert!(inside.contains("/@react-router/serve") && !inside.contains("/@react-router/dev"), "{inside}");
-    for service in ["kit", "nest", "routes"] {
-        let said = answer(&repo.image(&format!("{service}:dev")), 3000, "/");
+    let servers =
+        [("astro", 4321), ("kit", 3000), ("native", 3000), ("nest", 3000), ("nuxt", 3000), ("prisma", 3000), ("routes", 3000)];
+    for (service, port) in servers {
+        let said = answer(&repo.image(&format!("{service}:dev")), port, "/");
         assert!(said.starts_with("200 ") && said.contains(&format!("hello {service} on linux")), "{said}");
     }
+    // A compiler is in the build stages alone, and what it leaves beside its work is in no image.
+    let inside = docker(
+        shared(),
+        &[
+            "run",
+            "--rm",
+            "--entrypoint",
+            "find",
+            &repo.image("native:dev"),
+            "/app",
+            "/usr",
+            "-name",
+            "*.node",
+            "-o",
+            "-name",
+            "*.o",
+            "-o",
+            "-name",
+            "g++*",
+        ],
+    );
+    assert!(inside.lines().all(|file| file.ends_with("/diskusage.node")) && inside.contains("/build/Release/"), "{inside}");
     let inside = files(&repo.image("web:dev"), "/app/apps/web");
     assert!(!inside.contains("/cache/") && !inside.contains("page.tsx"), "{inside}");
 

@@ -149,7 +149,7 @@ fn merged_usr(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What base-files', base-passwd's, libc-bin's and mawk's scripts would have done.
+/// What base-files', base-passwd's, libc-bin's, debianutils' and mawk's scripts would have done.
 fn configure(root: &Path) -> Result<()> {
     let masters = root.join("usr/share/base-passwd");
     let passwd = read_text(&masters.join("passwd.master"))?;
@@ -161,7 +161,8 @@ fn configure(root: &Path) -> Result<()> {
     if root.join("usr/bin/mawk").exists() && std::fs::symlink_metadata(&awk).is_err() {
         symlink("mawk", &awk).map_err(|e| Error::io("write", &awk, e))?;
     }
-    let links = [("usr/bin/cc", "gcc"), ("usr/bin/c++", "g++"), ("usr/bin/python", "python3")];
+    let links =
+        [("usr/bin/cc", "gcc"), ("usr/bin/c++", "g++"), ("usr/bin/python", "python3"), ("usr/bin/which", "which.debianutils")];
     for (name, target) in links {
         let link = root.join(name);
         if root.join("usr/bin").join(target).exists() && std::fs::symlink_metadata(&link).is_err() {

@@ -1,0 +1,67 @@
+//! The gallery's services that make a server of their own kind, or need more of an install than files: Nuxt, Astro with its Node adapter, Prisma
+//! without engines, a dependency that is compiled.
+
+/// Each says hello. Nuxt's own install script prepares its types; Prisma's client is generated into the sources, and git does not have it.
+pub const SERVERS: [(&str, &str); 14] = [
+    (
+        "apps/nuxt/package.json",
+        r#"{"name": "@g/nuxt", "type": "module", "scripts": {"dev": "nuxt dev", "build": "nuxt build", "postinstall": "nuxt prepare"},
+ "dependencies": {"nuxt": "4.2.1", "vue": "3.5.24"}}"#,
+    ),
+    ("apps/nuxt/nuxt.config.ts", "export default defineNuxtConfig({ compatibilityDate: '2025-11-01' });\n"),
+    (
+        "apps/nuxt/app/app.vue",
+        "<script setup>\nconst { data } = await useFetch('/api/hello');\n</script>\n<template><p>{{ data.text }}</p></template>\n",
+    ),
+    (
+        "apps/nuxt/server/api/hello.ts",
+        "export default defineEventHandler(() => ({ text: `hello nuxt on ${process.platform}` }));\n",
+    ),
+    (
+        "apps/astro/package.json",
+        r#"{"name": "@g/astro", "type": "module", "scripts": {"dev": "astro dev", "build": "astro build"},
+ "dependencies": {"@astrojs/node": "9.5.0", "@g/words": "workspace:*", "astro": "5.15.6"}}"#,
+    ),
+    (
+        "apps/astro/astro.config.mjs",
+        "import { defineConfig } from 'astro/config';\nimport node from '@astrojs/node';\n\
+         export default defineConfig({ output: 'server', adapter: node({ mode: 'standalone' }) });\n",
+    ),
+    ("apps/astro/src/pages/index.astro", "---\nimport { greeting } from '@g/words';\n---\n<p>{greeting('astro')}</p>\n"),
+    (
+        "apps/prisma/package.json",
+        r#"{"name": "@g/prisma", "type": "module", "scripts": {"build": "tsc -p .", "start": "node dist/main.js"},
+ "dependencies": {"@prisma/adapter-libsql": "7.10.0", "@prisma/client": "7.10.0"}, "devDependencies": {"prisma": "7.10.0"}}"#,
+    ),
+    (
+        "apps/prisma/prisma.config.ts",
+        "import { defineConfig } from 'prisma/config';\nexport default defineConfig({ schema: 'prisma/schema.prisma' });\n",
+    ),
+    (
+        "apps/prisma/prisma/schema.prisma",
+        "generator client {\n  provider = \"prisma-client\"\n  output   = \"../src/generated\"\n}\ndatasource db {\n  provider = \"sqlite\"\n}\n\
+         model Word {\n  id   Int    @id @default(autoincrement())\n  text String\n}\n",
+    ),
+    (
+        "apps/prisma/tsconfig.json",
+        r#"{"extends": "../../tsconfig.base.json", "compilerOptions": {"outDir": "dist", "rootDir": "src"}, "include": ["src"]}"#,
+    ),
+    (
+        "apps/prisma/src/main.ts",
+        "import { createServer } from 'node:http';\nimport { PrismaLibSql } from '@prisma/adapter-libsql';\n\
+         import { PrismaClient } from './generated/client.js';\n\
+         const prisma = new PrismaClient({ adapter: new PrismaLibSql({ url: 'file:/tmp/words.db' }) });\n\
+         await prisma.$executeRawUnsafe('CREATE TABLE Word (id INTEGER PRIMARY KEY, text TEXT NOT NULL)');\n\
+         const { text } = await prisma.word.create({ data: { text: `hello prisma on ${process.platform}` } });\n\
+         createServer((_, answer) => answer.end(text)).listen(3000);\n",
+    ),
+    (
+        "apps/native/package.json",
+        r#"{"name": "@g/native", "scripts": {"start": "node main.js"}, "dependencies": {"diskusage": "1.2.0"}}"#,
+    ),
+    (
+        "apps/native/main.js",
+        "const { total } = require('diskusage').checkSync('/');\nconst said = `hello native on ${process.platform}`;\n\
+         require('node:http').createServer((_, answer) => answer.end(total > 0 ? said : 'no disk')).listen(3000);\n",
+    ),
+];
