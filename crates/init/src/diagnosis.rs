@@ -10,7 +10,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 14] = [
+const KNOWN: [(&[&str], &str, &str); 15] = [
     (
         &[
             "gyp ERR! find Python",
@@ -22,6 +22,11 @@ const KNOWN: [(&[&str], &str, &str); 14] = [
         ],
         "a dependency is compiled at install, and the stage has no compiler",
         "in the Dockerfile: `FROM node:24-bookworm AS base` (the image that is not slim); leave `runtime` slim",
+    ),
+    (
+        &["spawn git ENOENT", "git: not found", "git: command not found"],
+        "the build calls git, which its image does not have",
+        "in the Dockerfile, under `FROM … AS base`: `RUN apt-get update && apt-get install --yes --no-install-recommends git`",
     ),
     (
         &[
@@ -125,6 +130,7 @@ mod tests {
         assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").contains("wants a variable"));
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
+        assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
         assert!(of("all went well").is_empty());
     }
 }

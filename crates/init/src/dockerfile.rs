@@ -201,12 +201,19 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
         None => (String::new(), "{NODE_IMAGE}"),
     };
     let openssl = closures.iter().any(|(_, closure)| toolchain::needs_openssl(workspace, closure));
-    let install = "RUN apt-get update && apt-get install --yes --no-install-recommends openssl && rm -rf /var/lib/apt/lists/*\n";
-    let given = |wanted: bool, why: &str| if wanted { format!("# {why}\n{install}") } else { String::new() };
-    let packages = given(openssl, "Prisma's engine loads OpenSSL's library.");
-    // The image with compilers has it.
-    let in_builds = openssl && native.is_none();
-    let build_packages = given(in_builds, "Without it Prisma takes an engine for another OpenSSL than the image has.");
+    let given = |wanted: bool, package: &str, why: &str| {
+        let install = "RUN apt-get update && apt-get install --yes --no-install-recommends";
+        if wanted { format!("# {why}\n{install} {package} && rm -rf /var/lib/apt/lists/*\n") } else { String::new() }
+    };
+    let packages = given(openssl, "openssl", "Prisma's engine loads OpenSSL's library.");
+    // The image with compilers has both.
+    let git = closures.iter().any(|(_, closure)| toolchain::needs_git(workspace, closure));
+    let build_packages = if native.is_some() {
+        String::new()
+    } else {
+        given(openssl, "openssl", "Without it Prisma takes an engine for another OpenSSL than the image has.")
+            + &given(git, "git", "A build asks it; no service's image has it.")
+    };
     let mut text = include_str!("head.Dockerfile")
         .replace("{file}", file)
         .replace("{node}", &format!("node:{node}-bookworm-slim"))

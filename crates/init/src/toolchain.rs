@@ -204,6 +204,32 @@ pub(super) fn needs_openssl(workspace: &Workspace, closure: &Closure) -> bool {
         })
 }
 
+/// True where something in a closure calls git as it is built: for the time of a page's last change, or a version's name.
+pub(super) fn needs_git(workspace: &Workspace, closure: &Closure) -> bool {
+    const CALLERS: [&str; 9] = [
+        "@docusaurus/core",
+        "git-describe",
+        "git-raw-commits",
+        "git-rev-sync",
+        "nextra",
+        "simple-git",
+        "vite-plugin-git-version",
+        "vitepress",
+        "vuepress",
+    ];
+    closure.packages.iter().map(|id| workspace.package(*id)).any(|package| {
+        let file = workspace.root().join(package.path("package.json"));
+        let manifest: Value =
+            std::fs::read_to_string(file).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let builds =
+            |name: &str| ["build", "prebuild", "postbuild", "generate", "codegen"].iter().any(|word| name.starts_with(word));
+        let scripts = manifest["scripts"].as_object().into_iter().flatten();
+        let calls = |text: &str| text.split(|c: char| c.is_whitespace() || "$(`;&|'\"".contains(c)).any(|word| word == "git");
+        let mut built = scripts.filter(|(name, _)| builds(name)).filter_map(|(_, text)| text.as_str());
+        built.any(calls) || package.manifest.all_dependencies().any(|(name, ..)| CALLERS.contains(&name))
+    })
+}
+
 fn snapshots<'a>(lock: &'a Lock, closure: &'a Closure) -> impl Iterator<Item = (String, u32)> + 'a {
     let kept = closure.snapshots.iter().zip(0_u32..).filter(|(kept, _)| **kept).map(|(_, at)| at);
     kept.map(|at| {

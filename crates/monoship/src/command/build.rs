@@ -11,7 +11,7 @@ use crate::command::{Call, Finished, print, print_json};
 use crate::job::Job;
 use crate::run::{self, Ran};
 use monoship_core::error::{Error, Result};
-use monoship_core::event::Task;
+use monoship_core::event::{Status, Task};
 use monoship_core::execute::pool;
 use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, ServiceName, Tag};
@@ -20,7 +20,9 @@ use monoship_core::text;
 use monoship_core::tool;
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::{BuildSpec, Output};
+use monoship_init::diagnosis::{self, Finding};
 use monoship_plan::config::{Provenance, Sbom};
+use monoship_plan::explain::Reason;
 use monoship_plan::request::{BuildRequest, Destination, Since};
 use monoship_plan::{Decision, TargetPlan};
 use monoship_report::closing::{self, Went};
@@ -63,7 +65,26 @@ fn next(ran: &Ran, call: &Call<'_>) -> String {
         _ => Went::Elsewhere,
     };
     let log = |task: &Task| from_here(&ran.session, call, task).display().to_string();
-    closing::images(tasks, went, paint) + &closing::failed(tasks, log, paint)
+    let causes = text::folded(&causes(ran), call.columns());
+    closing::images(tasks, went, paint) + &causes + &closing::failed(tasks, log, paint)
+}
+
+/// What the logs of first builds say that failed, where it is known what mends that.
+fn causes(ran: &Ran) -> String {
+    let first = Reason::NeverBuilt.to_string();
+    let failed = ran.record().tasks.iter().filter(|task| task.status == Status::Failed && task.why == first);
+    let mut known: Vec<(Vec<String>, Finding)> = Vec::new();
+    for task in failed {
+        let text = std::fs::read(ran.session.run.log_path(&task.task)).unwrap_or_default();
+        let Some(finding) = diagnosis::of(&String::from_utf8_lossy(&text)).into_iter().next() else { continue };
+        match known.iter_mut().find(|(_, there)| *there == finding) {
+            Some((tasks, _)) => tasks.push(task.task.to_string()),
+            None => known.push((vec![task.task.to_string()], finding)),
+        }
+    }
+    let lines =
+        known.iter().map(|(tasks, finding)| format!("why:  {}: {}\nfix:  {}\n", tasks.join(", "), finding.what, finding.fix));
+    lines.collect()
 }
 
 /// True where this shell's `docker` talks to another engine than the one that was built on.
