@@ -1,7 +1,7 @@
 //! The images' section in a release's body: how it reads, and how it is put into a body that people write too. Pure text;
 //! who fetches and stores bodies lives in `stage/update_release.rs`.
 //!
-//! The section is what stands between [`BEGIN`] and [`END`], each alone on a line, outside code fences. All else is somebody's
+//! The section is what stands between two [`Markers`], each alone on a line, outside code fences. All else is somebody's
 //! own text and survives byte for byte. Where the markers are broken we would rather leave stale text standing, and say so,
 //! than delete a line a person wrote.
 
@@ -17,10 +17,26 @@ mod merge;
 
 pub use merge::{Merged, diff, merge};
 
-/// The line that opens our section.
-pub const BEGIN: &str = "<!-- xtask:images:begin -->";
-/// The line that closes it.
-pub const END: &str = "<!-- xtask:images:end -->";
+/// The lines around a section: each workspace of a repository has its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Markers {
+    /// The line that opens it.
+    pub begin: String,
+    /// The line that closes it.
+    pub end: String,
+}
+
+impl Markers {
+    /// Those of the workspace in a folder; `None` at the repository's root.
+    #[must_use]
+    pub fn of(folder: Option<&str>) -> Self {
+        // What ends the comment would end the marker.
+        let folder =
+            folder.map(|folder| format!(" {}", folder.replace("--", "- -").replace('>', "\u{203a}"))).unwrap_or_default();
+        Self { begin: format!("<!-- xtask:images:begin{folder} -->"), end: format!("<!-- xtask:images:end{folder} -->") }
+    }
+}
+
 /// The most characters GitHub takes in a release's body; more is refused with 422.
 pub const BODY_LIMIT: usize = 125_000;
 
@@ -34,6 +50,8 @@ const DIGEST: &str = "**Image Digest:** `";
 pub struct ReleaseNotes {
     /// The release's tag.
     pub tag: Tag,
+    /// The folder of the workspace whose images these are; `None` at the repository's root.
+    pub folder: Option<String>,
     /// The tag that the images are pulled by.
     pub image_tag: Tag,
     /// The images, in the order they are listed.
@@ -100,10 +118,18 @@ impl Form {
 }
 
 impl ReleaseNotes {
+    /// The lines around its section.
+    #[must_use]
+    pub fn markers(&self) -> Markers {
+        Markers::of(self.folder.as_deref())
+    }
+
     /// The section from marker to marker, with LF line ends and none after the last line. Equal notes make equal bytes.
     #[must_use]
     pub fn section(&self, form: Form) -> String {
-        let mut text = format!("{BEGIN}\n{TITLE}\n\n");
+        let Markers { begin, end } = self.markers();
+        let of = self.folder.as_ref().map(|folder| format!(" of {}", inline(folder))).unwrap_or_default();
+        let mut text = format!("{begin}\n{TITLE}{of}\n\n");
         match form {
             Form::Full | Form::Short => {
                 for image in &self.images {
@@ -127,7 +153,7 @@ impl ReleaseNotes {
                 put(&mut text, format_args!(" `cargo xtask verify {}` reads it from the registry.\n\n", self.tag));
             }
         }
-        text.push_str(END);
+        text.push_str(&end);
         mask(&text).into_owned()
     }
 
@@ -234,10 +260,10 @@ pub struct Listed {
 /// The services that a body's section lists, in whichever form it was written; empty where there is none. Lines that are not ours are
 /// passed over.
 #[must_use]
-pub fn listed(body: &str) -> BTreeMap<ServiceName, Listed> {
+pub fn listed(body: &str, markers: &Markers) -> BTreeMap<ServiceName, Listed> {
     let mut found = BTreeMap::new();
     let (mut service, mut pulls) = (None, Vec::new());
-    for line in merge::section_of(body).unwrap_or_default().lines() {
+    for line in merge::section_of(body, markers).unwrap_or_default().lines() {
         if let Some(name) = line.strip_prefix(SERVICE) {
             (service, pulls) = (name.trim().parse::<ServiceName>().ok(), Vec::new());
         } else if let Some(image) = line.strip_prefix(PULL) {
@@ -258,8 +284,8 @@ pub fn listed(body: &str) -> BTreeMap<ServiceName, Listed> {
 
 /// The digests of [`listed`].
 #[must_use]
-pub fn digests(body: &str) -> BTreeMap<ServiceName, Digest> {
-    listed(body).into_iter().map(|(service, listed)| (service, listed.digest)).into_map()
+pub fn digests(body: &str, markers: &Markers) -> BTreeMap<ServiceName, Digest> {
+    listed(body, markers).into_iter().map(|(service, listed)| (service, listed.digest)).into_map()
 }
 
 /// What became of each image since a release whose body is `previous`: by digest, which is all that its notes tell.

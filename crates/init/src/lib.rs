@@ -25,7 +25,7 @@ use monoship_core::stamp::stamped;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
-use monoship_workspace::managers::no_workspace;
+use monoship_workspace::managers::{below, no_workspace};
 
 use dockerfile::{Found, Service};
 
@@ -90,37 +90,93 @@ pub struct Adoption {
     pub root: PathBuf,
     /// The steps, in order.
     pub steps: Vec<Step>,
-    /// What the workspace's packages are.
-    pub found: Found,
+    /// What the packages of each workspace are, by the workspace's folder; the root's is empty.
+    pub found: Vec<(String, Found)>,
 }
 
-/// Works out what is missing in a monorepo.
+/// Works out what is missing in a monorepo. Of several workspaces below one folder each gets its own files, and that folder the crate for all.
 ///
 /// # Errors
 /// When it is no pnpm workspace with a lock, has no service, has something else by the crate's name, or a file there cannot be read.
 pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
-    let (root, name) = (wanted.root, wanted.name);
-    if !root.join("pnpm-workspace.yaml").is_file() {
+    let root = wanted.root;
+    let folders = if root.join("pnpm-workspace.yaml").is_file() { vec![String::new()] } else { below(root) };
+    // A single one below is adopted where it lies: nobody else needs the crate.
+    if !(folders.len() > 1 || folders.iter().any(String::is_empty)) {
         return Err(no_workspace(root, "name the folder that has the pnpm-workspace.yaml with --dir"));
     }
-    let workspace = Workspace::load(root)?;
     let there = There::read(root, wanted.shutdown)?;
-    let settings = there.text("xtask.toml")?;
-    let found = found(&workspace, settings.as_deref(), &there.files, wanted.anew)?;
+    let workspaces = folders.iter().map(|folder| Workspace::load(&root.join(folder))).collect::<Result<Vec<_>>>()?;
+    let mut steps = of_crate(wanted, &there, &workspaces)?;
+    let mut all = Vec::new();
+    for (folder, workspace) in folders.iter().zip(&workspaces) {
+        let (found, own) = of_workspace(wanted, &root.join(folder), workspace)?;
+        let below = |path: &str| if folder.is_empty() { path.to_owned() } else { format!("{folder}/{path}") };
+        let own = own.into_iter().map(|step| Step { path: below(&step.path), ..step });
+        // The root's own ignore file stands with the crate.
+        let new: Vec<Step> = own.filter(|step| !steps.iter().any(|other| other.path == step.path)).collect();
+        steps.extend(new);
+        all.push((folder.clone(), found));
+    }
+    Ok(Adoption { root: root.to_owned(), steps, found: all })
+}
+
+const IGNORED: &str = ".gitignore";
+
+/// The steps for the crate, and for cargo to find it.
+fn of_crate(wanted: &Wanted<'_>, there: &There, workspaces: &[Workspace]) -> Result<Vec<Step>> {
+    let (root, name) = (wanted.root, wanted.name);
+    if let Some(above) = adopted_above(root, name) {
+        let note = Some("it is for every workspace of the repository".to_owned());
+        return Ok(vec![Step { note, ..step(&above, Change::Keep) }]);
+    }
     let config = if root.join(".cargo/config").is_file() { ".cargo/config" } else { ".cargo/config.toml" };
     let aliases = there.text(config)?;
     let mut steps = Vec::new();
-    if is_adopted(wanted, &there, aliases.as_deref())? {
+    if is_adopted(wanted, there, aliases.as_deref())? {
         steps.push(step(name, Change::Keep));
     } else {
         let from = origin::dependency(wanted.from, &root.join(name), wanted.cwd, wanted.shutdown)?;
         let mut manifest = step(&format!("{name}/Cargo.toml"), Change::Write(crate_manifest(name, &from.text)));
-        manifest.note = Some(format!("{} = {} ({})", origin::PACKAGE, from.text, from.why) + &old_toolchain(&there)?);
+        manifest.note = Some(format!("{} = {} ({})", origin::PACKAGE, from.text, from.why) + &old_toolchain(there)?);
         steps.extend([manifest, step(&format!("{name}/src/main.rs"), Change::Write(PIPELINE.to_owned()))]);
     }
-    steps.push(step("Cargo.toml", edit::manifest(there.text("Cargo.toml")?.as_deref(), name, &there.apart(&workspace, name))));
+    let apart: BTreeSet<String> = workspaces.iter().flat_map(|workspace| there.apart(workspace, name)).collect();
+    let apart: Vec<String> = apart.into_iter().collect();
+    steps.push(step("Cargo.toml", edit::manifest(there.text("Cargo.toml")?.as_deref(), name, &apart)));
     steps.push(step(config, edit::alias(aliases.as_deref(), name)));
-    steps.push(step(".gitignore", edit::ignored(there.text(".gitignore")?.as_deref())));
+    steps.push(step(IGNORED, edit::ignored(there.text(IGNORED)?.as_deref())));
+    Ok(steps)
+}
+
+/// The crate in a folder above, within the repository, that stands on the library: as a path from `root`.
+fn adopted_above(root: &Path, name: &str) -> Option<String> {
+    if root.join(".git").exists() {
+        return None;
+    }
+    let mut up = String::new();
+    for folder in root.ancestors().skip(1) {
+        up.push_str("../");
+        let manifest = std::fs::read_to_string(folder.join(name).join("Cargo.toml")).ok().and_then(|text| text.parse().ok());
+        if manifest.is_some_and(|manifest: toml::Table| {
+            manifest.get("dependencies").is_some_and(|all| all.get(origin::PACKAGE).is_some())
+        }) {
+            return Some(format!("{up}{name}"));
+        }
+        if folder.join(".git").exists() {
+            return None;
+        }
+    }
+    None
+}
+
+/// What the packages of a workspace are, and the steps for its own files.
+fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Result<(Found, Vec<Step>)> {
+    let name = wanted.name;
+    let there = There::read(root, wanted.shutdown)?;
+    let settings = there.text("xtask.toml")?;
+    let found = found(workspace, settings.as_deref(), &there.files, wanted.anew)?;
+    let mut steps = vec![step(IGNORED, edit::ignored(there.text(IGNORED)?.as_deref()))];
     let file = configured(settings.as_deref()).unwrap_or_else(|| DOCKERFILE.to_owned());
     let is_made = !root.join(&file).exists();
     let needed = if is_made { &found.services[..] } else { &[] };
@@ -130,7 +186,7 @@ pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
     if root.join(ignore::FILE).exists() {
         steps.push(step(ignore::FILE, Change::Keep));
         let theirs = Ignore::load(&root.join(ignore::FILE))?;
-        let hidden = ignore::hidden(&workspace, &found.services, &there.files, &theirs).filter(|_| is_made);
+        let hidden = ignore::hidden(workspace, &found.services, &there.files, &theirs).filter(|_| is_made);
         if let Some(hidden) = hidden.filter(|_| !root.join(&beside).exists()) {
             // Docker takes the one that is called like the Dockerfile in place of the other.
             let note = format!("{} is for another Dockerfile: it hides {hidden}", ignore::FILE);
@@ -140,11 +196,11 @@ pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
         steps.push(dockerignore(&there, name, ignore::FILE)?);
     }
     if found.services.is_empty() {
-        return Ok(Adoption { root: root.to_owned(), steps, found });
+        return Ok((found, steps));
     }
-    let text = || stamped(&dockerfile::text(&workspace, &found.services, &file), 2, VERSION);
+    let text = || stamped(&dockerfile::text(workspace, &found.services, &file), 2, VERSION);
     steps.push(step(&file, if is_made { Change::Write(text()) } else { Change::Keep }));
-    Ok(Adoption { root: root.to_owned(), steps, found })
+    Ok((found, steps))
 }
 
 /// Carries the steps out.

@@ -53,6 +53,9 @@ pub struct Global {
     /// The configuration [default: xtask.toml at the repository's root, which may be missing]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub config: Option<PathBuf>,
+    /// The folder of the workspace [default: the one around the working folder]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub workspace: Option<PathBuf>,
     /// Which engine to use: the installed Docker, or the embedded one
     #[arg(long, global = true, value_enum, help_heading = "Global options")]
     pub engine: Option<EngineChoice>,
@@ -145,9 +148,6 @@ pub struct Prune {
     /// Print the report as JSON
     #[arg(long)]
     pub json: bool,
-    /// The workspace [default: the one around the working folder]
-    #[arg(long, value_name = "DIR")]
-    pub workspace: Option<PathBuf>,
 }
 
 fn whole(text: &str) -> Result<usize, String> {

@@ -112,6 +112,8 @@ pub struct Call<'a> {
     pub shutdown: &'a Shutdown,
     begun: SystemTime,
     started: Instant,
+    /// True in another folder than the command was called in: what the command line says of folders is not of that one.
+    is_elsewhere: bool,
 }
 
 /// Does what the command line says.
@@ -121,7 +123,7 @@ pub fn run(app: &App, line: &Line, env: &Env, shutdown: &Shutdown) -> ExitCode {
         Line::Library(cli) => &cli.global,
         Line::Own(_, global, _) => global,
     };
-    let call = Call { app, global, env, shutdown, begun: SystemTime::now(), started: Instant::now() };
+    let call = Call { app, global, env, shutdown, begun: SystemTime::now(), started: Instant::now(), is_elsewhere: false };
     let done = match line {
         Line::Library(cli) => verb(&cli.verb, &call),
         Line::Own(at, _, args) => own_verb(&app.verbs[*at], args, &call),
@@ -157,6 +159,10 @@ fn check_global(verb: &Verb, global: &Global) -> Result<()> {
         Verb::Engine { action } => ("engine", false, matches!(action, crate::cli::Engine::Up)),
         _ => return Ok(()),
     };
+    if global.workspace.is_some() && matches!(verb, Verb::Completions { .. } | Verb::Init(_)) {
+        let error = Error::usage(format!("`--workspace` means nothing for `{name}`"));
+        return Err(error.hint(if name == "init" { "name the folder with `--dir`" } else { "leave it out" }));
+    }
     let refused = |flag: &str| Err(Error::usage(format!("`{flag}` means nothing for `{name}`")).hint("leave it out"));
     match (global.engine.is_some() && !engine, global.config.is_some() && !config) {
         (true, _) => refused("--engine"),
@@ -212,9 +218,9 @@ impl Call<'_> {
         if self.env.stderr_is_terminal { monoship_report::columns() } else { None }
     }
 
-    /// The same command elsewhere, or under other variables.
+    /// The same command elsewhere: in the working folder of `env`.
     pub fn with<'b>(&'b self, env: &'b Env) -> Call<'b> {
-        Call { env, ..*self }
+        Call { env, is_elsewhere: true, ..*self }
     }
 
     /// How long the command has run.
@@ -222,14 +228,25 @@ impl Call<'_> {
         self.started.elapsed()
     }
 
-    /// The root of the monorepo that the working folder is in.
+    /// The root of the workspace that the command line names, else of the one that the working folder is in.
     ///
     /// # Errors
     /// When there is none.
     pub fn home(&self) -> Result<PathBuf> {
-        home(&self.env.cwd)
-            .map(Path::to_owned)
-            .ok_or_else(|| no_workspace(&self.env.cwd, "run this in a repository with a pnpm-workspace.yaml"))
+        let Some(named) = self.global.workspace.as_ref().filter(|_| !self.is_elsewhere) else {
+            return home(&self.env.cwd)
+                .map(Path::to_owned)
+                .ok_or_else(|| no_workspace(&self.env.cwd, "run this in a repository with a pnpm-workspace.yaml"));
+        };
+        let dir = self.env.cwd.join(named);
+        if !dir.is_dir() {
+            return Err(Error::usage(format!("there is no folder {}", dir.display())).hint("pass another `--workspace`"));
+        }
+        let dir = dir.canonicalize().map_err(|e| Error::io("find", &dir, e))?;
+        if home(&dir) == Some(&*dir) {
+            return Ok(dir);
+        }
+        Err(no_workspace(&dir, "name the folder that has the pnpm-workspace.yaml with `--workspace`"))
     }
 
     /// The configuration: file, variables, then flags.
@@ -238,7 +255,8 @@ impl Call<'_> {
     /// As [`configuration::load`].
     pub fn config(&self, home: &Path) -> Result<Config> {
         let file = self.global.config.as_ref().map_or_else(|| home.join(configuration::FILE), |file| self.env.cwd.join(file));
-        let suggested = || configuration::suggested(&Git::at(home, self.shutdown));
+        let folder = configuration::folder(home);
+        let suggested = || configuration::suggested(&Git::at(home, self.shutdown), folder.as_ref());
         let mut config = configuration::load(&file, self.global.config.is_some(), self.env, suggested)?;
         if let Some(engine) = self.global.engine {
             config.engine = engine;
@@ -246,6 +264,7 @@ impl Call<'_> {
         if config.images.prefix.is_none() {
             config.images.local.get_or_insert_with(|| configuration::local_name(home));
         }
+        config.folder = folder;
         lay_over(&mut config, &self.app.overlay.services)?;
         Ok(config)
     }

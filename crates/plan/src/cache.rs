@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Folder;
 use monoship_core::name::{ImageRef, Platform, Tag};
 
 /// A kind of cache, in order of preference.
@@ -171,6 +172,8 @@ pub struct CachePlan {
 pub struct Scoped<'a> {
     /// The Dockerfile target.
     pub target: &'a str,
+    /// The folder of the workspace: a repository has one cache service for all of them.
+    pub folder: Option<&'a Folder>,
     /// The platforms that this run builds; empty means the engine's own.
     pub run: &'a [Platform],
     /// The platforms that are configured, which other runs may build.
@@ -179,7 +182,7 @@ pub struct Scoped<'a> {
 
 impl Scoped<'_> {
     /// The target, with `-<os>-<arch>` for each platform of the run where runs can differ in them: the tag in the registry, and the gha
-    /// scope's name after `monorepo-`.
+    /// scope's name after [`gha_prefix`].
     #[must_use]
     pub fn name(&self) -> String {
         if self.is_one_of_several() { self.named(self.run) } else { self.target.to_owned() }
@@ -211,14 +214,20 @@ impl Scoped<'_> {
     }
 
     fn scope(&self) -> String {
-        gha_scope(&self.name())
+        gha_scope(self.folder, &self.name())
     }
+}
+
+/// How the gha scopes of a workspace begin.
+#[must_use]
+pub fn gha_prefix(folder: Option<&Folder>) -> String {
+    folder.map_or_else(|| "monorepo-".to_owned(), |folder| format!("monorepo.{}.", folder.word()))
 }
 
 /// The gha scope of a cache's name.
 #[must_use]
-pub fn gha_scope(name: &str) -> String {
-    format!("monorepo-{name}")
+pub fn gha_scope(folder: Option<&Folder>, name: &str) -> String {
+    gha_prefix(folder) + name
 }
 
 /// Decides the tiers of a target. `shared` are targets whose caches hold steps of this one too (the base).
@@ -230,7 +239,7 @@ pub fn resolve(own: Scoped<'_>, shared: &[Scoped<'_>], facts: &Facts) -> CachePl
     let gha = verdict(&facts.gha, &facts.gha_writable, facts);
     let version = if facts.gha_v2 { ",version=2" } else { "" };
     if gha.reads() {
-        plan.from.extend(names.iter().map(|name| format!("type=gha,scope={}{version}", gha_scope(name))));
+        plan.from.extend(names.iter().map(|name| format!("type=gha,scope={}{version}", gha_scope(own.folder, name))));
     }
     if gha.writes() {
         plan.to.push(format!("type=gha,mode=max,scope={}{version},ignore-error=true", own.scope()));
@@ -328,7 +337,7 @@ mod tests {
     }
 
     fn of(target: &str) -> Scoped<'_> {
-        Scoped { target, run: &[], configured: &[] }
+        Scoped { target, folder: None, run: &[], configured: &[] }
     }
 
     fn verdicts(plan: &CachePlan) -> Vec<String> {
@@ -396,7 +405,7 @@ mod tests {
     #[test]
     fn scopes_do_not_overwrite_each_other_across_platforms() {
         let (both, arm) = (platforms(&["linux/arm64", "linux/amd64"]), platforms(&["linux/arm64"]));
-        let name = |run: &[Platform], configured: &[Platform]| Scoped { target: "api", run, configured }.name();
+        let name = |run: &[Platform], configured: &[Platform]| Scoped { target: "api", folder: None, run, configured }.name();
         assert_eq!(name(&[], &[]), "api");
         assert_eq!(name(&arm, &arm), "api");
         let (joint, of_arm) = (name(&both, &both), name(&arm, &both));
@@ -406,14 +415,16 @@ mod tests {
         // No run's scope is another's, whoever it belongs to: a target, its platforms, the base.
         let runs = [both.clone(), arm.clone(), platforms(&["linux/amd64"]), platforms(&["linux/arm/v7"])];
         let targets = ["api", "api-linux", "base", "web"];
-        let all = targets.iter().flat_map(|target| runs.iter().map(|run| Scoped { target, run, configured: &both }.name()));
+        let all = targets
+            .iter()
+            .flat_map(|target| runs.iter().map(|run| Scoped { target, folder: None, run, configured: &both }.name()));
         assert_eq!(all.collect::<BTreeSet<_>>().len(), runs.len() * targets.len());
     }
 
     #[test]
     fn a_run_reads_what_runs_for_other_platforms_left_and_writes_its_own_only() {
         let (both, arm) = (platforms(&["linux/amd64", "linux/arm64"]), platforms(&["linux/arm64"]));
-        let scoped = |target, run| Scoped { target, run, configured: &both };
+        let scoped = |target, run| Scoped { target, folder: None, run, configured: &both };
         let tags = ["api-linux-amd64", "api-linux-arm64", "base-linux-amd64-linux-arm64", "web-linux-amd64"];
         let facts = Facts { registry_tags: Some(tags.map(str::to_owned).into()), ..facts() };
         let plan = resolve(scoped("api", &arm), &[scoped("base", &arm)], &facts);

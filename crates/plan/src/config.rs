@@ -1,6 +1,7 @@
 //! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
 
 mod fleet;
+mod folder;
 mod gates;
 pub mod given;
 mod load;
@@ -11,6 +12,7 @@ pub mod upkeep;
 mod validated;
 mod written;
 
+pub use folder::Folder;
 pub use gates::{Gate, Gates, Measure};
 pub use load::of_text;
 pub use monoship_docker::engine::{StandIns, Suite};

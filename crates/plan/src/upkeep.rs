@@ -28,6 +28,8 @@ pub struct Known<'a> {
     pub policy: &'a Upkeep,
     /// Names and targets of the services that the working tree or the default branch has, the base's target included.
     pub services: BTreeSet<String>,
+    /// How the scopes of this workspace begin at GitHub's cache service.
+    pub gha_prefix: String,
     /// Open pull requests; `None` where GitHub cannot be asked, and then none counts as closed.
     pub pulls: Option<BTreeSet<u64>>,
     /// Branches; `None` where GitHub cannot be asked, and then none counts as gone.

@@ -115,7 +115,7 @@ fn noted(session: &Session, tag: &Tag) -> Result<Result<BTreeMap<ServiceName, Li
         Err(why) => return Ok(Err(format!("GitHub was not asked: {why}"))),
     };
     let Some(release) = api.release_of(tag)? else { return Ok(Err(format!("{} has no release {tag}", api.repository()))) };
-    let listed = notes::listed(release.body.as_deref().unwrap_or_default());
+    let listed = notes::listed(release.body.as_deref().unwrap_or_default(), &session.markers());
     Ok(if listed.is_empty() { Err("they list no image".to_owned()) } else { Ok(listed) })
 }
 

@@ -8,7 +8,7 @@ use crate::service::lay_over;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_plan::config::pins::Pins;
-use monoship_plan::config::{self, Config};
+use monoship_plan::config::{self, Config, Folder};
 use monoship_workspace::git::Git;
 
 /// The file, at the repository's root.
@@ -32,16 +32,21 @@ pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Res
 }
 
 /// What images that no registry has are told apart by: the name in the root's package.json, which every clone and working tree of a
-/// repository has, else the folder's; as an image's name can have it. `@acme/shop` is `acme-shop`.
+/// repository has, else the folder's; as an image's name can have it. `@acme/shop` is `acme-shop`. A workspace in a folder of its repository has
+/// that in its name: two of them may be called the same.
 #[must_use]
 pub fn local_name(home: &Path) -> String {
     let manifest = std::fs::read_to_string(home.join("package.json")).ok();
     let manifest = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')).ok());
-    let folder = || home.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = || home.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = manifest.and_then(|manifest| manifest["name"].as_str().map(str::to_owned)).filter(|name| !name.is_empty());
-    let name = name.unwrap_or_else(folder).to_lowercase();
+    let name = name.unwrap_or_else(own).to_lowercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    if words.is_empty() { "repository".to_owned() } else { words.join("-") }
+    let name = if words.is_empty() { "repository".to_owned() } else { words.join("-") };
+    match folder(home).map(|folder| folder.word()) {
+        Some(word) if name != word && !name.ends_with(&format!("-{word}")) => format!("{name}-{word}"),
+        _ => name,
+    }
 }
 
 /// Reads the pinned images; of a file that is not there, none.
@@ -77,19 +82,32 @@ pub fn at_commit(session: &Session, commit: &str) -> Result<Session> {
     let there = !git.read(&["ls-tree", "--name-only", commit, FILE])?.is_empty();
     let text = there.then(|| git.read(&["show", &format!("{commit}:./{FILE}")])).transpose()?;
     let name = format!("{FILE} of commit {commit:.12}");
-    let mut config = config::of_text(Path::new(&name), text.as_deref(), &session.env, || suggested(&git))?;
+    let mut config =
+        config::of_text(Path::new(&name), text.as_deref(), &session.env, || suggested(&git, session.config.folder.as_ref()))?;
     config.file.clone_from(&session.config.file);
+    config.folder.clone_from(&session.config.folder);
     config.engine = session.config.engine;
     config.images.local.clone_from(&session.config.images.local);
     lay_over(&mut config, &session.overlay.services)?;
     Ok(Session { config, ..session.clone() })
 }
 
-/// The registry and namespace of a repository on GitHub, whose registry is at a host of its own; elsewhere nothing is guessed.
+/// The registry and namespace of a repository on GitHub, whose registry is at a host of its own; elsewhere nothing is guessed. A workspace in a
+/// folder of it has a namespace below.
 ///
 /// # Errors
 /// When git does not answer.
-pub fn suggested(git: &Git) -> Result<Option<(String, String)>> {
+pub fn suggested(git: &Git, folder: Option<&Folder>) -> Result<Option<(String, String)>> {
     let remote = git.remote()?.filter(|remote| remote.host == "github.com");
-    Ok(remote.map(|remote| ("ghcr.io".to_owned(), format!("{}/{}", remote.owner, remote.name))))
+    let below = folder.map(|folder| format!("/{}", folder.in_image())).unwrap_or_default();
+    Ok(remote.map(|remote| ("ghcr.io".to_owned(), format!("{}/{}{below}", remote.owner, remote.name))))
+}
+
+/// Where in its repository a workspace lies; `None` for the repository's root, and where there is no repository. A working tree has `.git` at its
+/// root, as a folder or, of `git worktree` and submodules, as a file.
+#[must_use]
+pub fn folder(home: &Path) -> Option<Folder> {
+    let home = home.canonicalize().ok()?;
+    let root = home.ancestors().find(|folder| folder.join(".git").exists())?;
+    Folder::new(home.strip_prefix(root).ok()?.to_str()?)
 }

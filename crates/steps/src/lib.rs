@@ -65,7 +65,8 @@ use monoship_docker::engine::Engine;
 use monoship_docker::registry::Registry;
 use monoship_github::actions::git_credentials;
 use monoship_github::api::{Api, Place, Repository};
-use monoship_plan::config::Config;
+use monoship_github::notes::Markers;
+use monoship_plan::config::{Config, Folder};
 use monoship_plan::tags::{Release, Tags};
 use monoship_plan::templates::TagTemplates;
 use monoship_report::record;
@@ -207,6 +208,11 @@ impl Session {
         let tag = self.templates().of_branch(branch)?;
         self.keep_off([&tag])?;
         Ok(tag)
+    }
+
+    /// The lines around this workspace's section of a release's notes.
+    pub fn markers(&self) -> Markers {
+        Markers::of(self.config.folder.as_ref().map(Folder::as_str))
     }
 
     /// What is known of earlier builds.

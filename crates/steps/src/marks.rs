@@ -9,13 +9,14 @@ use monoship_docker::spec::BuildSpec;
 use crate::Session;
 
 /// This repository, as its mark names it: by its remote, so that all clones of it agree and none of its forks; where it has none, by the
-/// namespace of its images.
+/// namespace of its images. A workspace in a folder of it has that in its mark: what is another workspace's is not its own to remove.
 ///
 /// # Errors
 /// When git cannot be run, or neither is known.
 pub fn owner(session: &Session) -> Result<String> {
     if let Some(remote) = session.git().remote()? {
-        return Ok(format!("{}/{}/{}", remote.host, remote.owner, remote.name));
+        let folder = session.config.folder.as_ref().map(|folder| format!("/{folder}")).unwrap_or_default();
+        return Ok(format!("{}/{}/{}{folder}", remote.host, remote.owner, remote.name));
     }
     let prefix = session.config.images.prefix.as_ref().map(|prefix| prefix.repository().to_owned());
     prefix.ok_or_else(|| {

@@ -281,7 +281,7 @@ impl Planner<'_> {
     /// A target with the platforms of this run and those that are configured, which name its caches.
     fn scoped<'a>(&'a self, target: &'a str, configured: &'a [Platform]) -> Scoped<'a> {
         let run = if self.request.platforms.is_empty() { configured } else { &self.request.platforms };
-        Scoped { target, run, configured }
+        Scoped { target, folder: self.session.config.folder.as_ref(), run, configured }
     }
 
     fn facts(&self, built: &[&Candidate]) -> BTreeMap<String, Facts> {

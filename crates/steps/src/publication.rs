@@ -255,7 +255,7 @@ fn notes(
     let tags = session.release_tags(tag, true)?;
     let before = api.map(|api| api.release_before(&tag.tag)).transpose()?.flatten();
     let previous = before.as_ref().and_then(|release| release.tag_name.parse::<Tag>().ok());
-    let digests = before.map(|release| body::digests(release.body.as_deref().unwrap_or_default()));
+    let digests = before.map(|release| body::digests(release.body.as_deref().unwrap_or_default(), &session.markers()));
     let images = in_parallel(images, |image| {
         let place = image.digest.clone().map(|digest| image.repository.with_digest(digest));
         Ok(ImageNote {
@@ -272,6 +272,7 @@ fn notes(
     }
     Ok(ReleaseNotes {
         tag: tag.tag.clone(),
+        folder: session.config.folder.as_ref().map(ToString::to_string),
         // The templates need not make the release's own tag.
         image_tag: if tags.contains(&tag.tag) { &tag.tag } else { tags.first().unwrap_or(&tag.tag) }.clone(),
         images,

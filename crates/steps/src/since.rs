@@ -96,11 +96,14 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
     let mut config = match session.config.file.strip_prefix(root) {
         Ok(file) => {
             let text = commit.text(&file.to_string_lossy());
-            config::of_text(&session.config.file, text.as_deref(), &session.env, || suggested(&session.git()))?
+            config::of_text(&session.config.file, text.as_deref(), &session.env, || {
+                suggested(&session.git(), session.config.folder.as_ref())
+            })?
         }
         // A file from elsewhere is no part of any revision.
         Err(_) => session.config.clone(),
     };
+    config.folder.clone_from(&session.config.folder);
     lay_over(&mut config, &session.overlay.services)?;
     let name = join(".", &config.images.dockerfile).unwrap_or_default();
     let without = || has_only_own(&config).then(|| format!("FROM scratch AS {}\n", config.base_target));

@@ -20,6 +20,7 @@ use monoship_docker::store::Record;
 use monoship_github::api::Api;
 use monoship_github::caches::{CacheKey, Filter, replaced_indexes};
 use monoship_github::packages::Owner;
+use monoship_plan::cache::gha_prefix;
 use monoship_plan::config::{Switch, Upkeep};
 use monoship_plan::services::{Service, discover};
 use monoship_plan::upkeep::registry::{Holds, Repository};
@@ -111,6 +112,7 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         now: session.begun,
         policy,
         services: names,
+        gha_prefix: gha_prefix(session.config.folder.as_ref()),
         pulls: pulls.map(|all| all.iter().filter_map(|number| number.parse().ok()).into_set()),
         branches: branches.map(|all| all.into_iter().collect()),
         former_branches: former.into_iter().flatten().filter_map(|branch| Tag::of_branch(&branch).ok()).into_set(),

@@ -35,9 +35,12 @@ pub fn no_workspace(root: &Path, hint: &str) -> Error {
     let error = Error::usage(format!("{shown} is not the root of a pnpm workspace"));
     match below(root).as_slice() {
         [] => error.hint(hint),
-        [one] => error.hint(format!("there is one in {one}/: go there, or give `init` `--dir {one}`")),
+        [one] => error.hint(format!("there is one in {one}/: go there, pass `--workspace {one}`, or give `init` `--dir {one}`")),
         several => {
-            error.hint(format!("there are some in {}: go to one, or name it with `init --dir`", several.join("/, ") + "/"))
+            let (all, first) = (several.join("/, ") + "/", &several[0]);
+            error.hint(format!(
+                "there are some in {all}: go to one, or pass it, as in `--workspace {first}`; `init` adopts all of them"
+            ))
         }
     }
 }
@@ -50,13 +53,18 @@ fn patterns(root: &Path) -> Result<Vec<String>> {
     Ok(list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// The folders just below that are roots of pnpm workspaces.
-fn below(root: &Path) -> Vec<String> {
-    let folders = std::fs::read_dir(root).into_iter().flatten().flatten();
-    let mut found: Vec<String> = folders
-        .filter(|entry| entry.path().join("pnpm-workspace.yaml").is_file())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+/// The folders below that are roots of pnpm workspaces: one folder down or, as in `services/web`, two.
+#[must_use]
+pub fn below(root: &Path) -> Vec<String> {
+    let folders = |of: &str| -> Vec<String> {
+        let entries = std::fs::read_dir(root.join(of)).into_iter().flatten().flatten();
+        let names = entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
+        let seen = names.filter(|name| !name.starts_with('.') && !["node_modules", "target"].contains(&name.as_str()));
+        seen.map(|name| if of.is_empty() { name } else { format!("{of}/{name}") }).collect()
+    };
+    let is_root = |folder: &String| root.join(folder).join("pnpm-workspace.yaml").is_file();
+    let (mut found, others): (Vec<String>, Vec<String>) = folders("").into_iter().partition(is_root);
+    found.extend(others.iter().flat_map(|folder| folders(folder)).filter(is_root));
     found.sort();
     found
 }
@@ -94,7 +102,14 @@ mod tests {
     fn a_workspace_below_is_named() {
         let (error, hint) = said(&[("web/pnpm-workspace.yaml", ""), ("docs/readme.md", "")]);
         assert_eq!(error, "ROOT is not the root of a pnpm workspace");
-        assert_eq!(hint, "there is one in web/: go there, or give `init` `--dir web`");
+        assert_eq!(hint, "there is one in web/: go there, pass `--workspace web`, or give `init` `--dir web`");
         assert_eq!(said(&[]).1, "elsewhere");
+        let several = [
+            ("web/pnpm-workspace.yaml", ""),
+            ("services/api/pnpm-workspace.yaml", ""),
+            ("node_modules/a/pnpm-workspace.yaml", ""),
+        ];
+        let hint = "there are some in services/api/, web/: go to one, or pass it, as in `--workspace services/api`; `init` adopts all of them";
+        assert_eq!(said(&several).1, hint);
     }
 }

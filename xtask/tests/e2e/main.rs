@@ -29,3 +29,4 @@ mod silence;
 mod stands;
 mod stops;
 mod upkeep;
+mod workspaces;

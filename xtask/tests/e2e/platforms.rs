@@ -37,7 +37,7 @@ fn tiers(repository: &ImageRef, platform: &str) -> CachePlan {
         no_read: None,
         no_write: None,
     };
-    resolve(Scoped { target: "api", run: &run, configured: &configured }, &[], &facts)
+    resolve(Scoped { target: "api", folder: None, run: &run, configured: &configured }, &[], &facts)
 }
 
 /// Builds for `platform` and returns what the compiling stage made.

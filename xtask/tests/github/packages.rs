@@ -30,6 +30,7 @@ fn known(policy: &Upkeep) -> Known<'_> {
         now: SystemTime::now(),
         policy,
         services: BTreeSet::from(["api".to_owned()]),
+        gha_prefix: "monorepo-".to_owned(),
         pulls: Some(BTreeSet::from([7])),
         branches: Some(BTreeSet::from(["main".to_owned()])),
         former_branches: BTreeSet::new(),

@@ -15,9 +15,13 @@ use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Digest;
 use monoship_github::api::{Api, Place};
-use monoship_github::notes::{BEGIN, BODY_LIMIT, END, ImageNote, ReleaseNotes};
+use monoship_github::notes::{BODY_LIMIT, ImageNote, ReleaseNotes};
 use monoship_plan::request::Missing;
 use monoship_steps::update_release::{NotesRequest, Outcome, Report, update_release};
+
+/// The markers, as they have to be for the notes of earlier releases to be found.
+const BEGIN: &str = "<!-- xtask:images:begin -->";
+const END: &str = "<!-- xtask:images:end -->";
 
 const QUICK: Policy =
     Policy { attempts: 3, first: Duration::from_millis(1), ceiling: Duration::from_millis(2), patience: Duration::from_secs(2) };
@@ -31,7 +35,7 @@ fn notes(byte: u8) -> ReleaseNotes {
         change: None,
     };
     let tag: monoship_core::name::Tag = "v1.2.3".parse().unwrap();
-    ReleaseNotes { tag: tag.clone(), image_tag: tag, images: vec![image], previous: None, details: None }
+    ReleaseNotes { tag: tag.clone(), folder: None, image_tag: tag, images: vec![image], previous: None, details: None }
 }
 
 /// The fake, a folder, and what was said.

@@ -18,3 +18,4 @@ mod publishes;
 mod signs;
 mod tour;
 mod verifies;
+mod workspaces;

@@ -29,4 +29,5 @@ pub mod terminal;
 pub mod token_server;
 pub mod tools;
 pub mod turn;
+pub mod two;
 pub mod x509;

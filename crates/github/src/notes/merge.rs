@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{BEGIN, END, Form, ReleaseNotes, longest_fit};
+use super::{Form, Markers, ReleaseNotes, longest_fit};
 use monoship_core::error::Result;
 
 /// A body with the section in it.
@@ -29,7 +29,7 @@ pub struct Merged {
 /// # Errors
 /// When even the shortest form does not leave the body within GitHub's limit.
 pub fn merge(body: &str, notes: &ReleaseNotes) -> Result<Merged> {
-    let layout = Layout::read(body);
+    let layout = Layout::read(body, &notes.markers());
     let end = layout.line_end(body);
     let (form, body) =
         longest_fit(|form| layout.fill(body, &notes.section(form).replace('\n', end), end), |made| made.chars().count())?;
@@ -44,8 +44,8 @@ pub fn merge(body: &str, notes: &ReleaseNotes) -> Result<Merged> {
 }
 
 /// The section of a body, markers excluded.
-pub(super) fn section_of(body: &str) -> Option<&str> {
-    let (marks, _) = marks(body);
+pub(super) fn section_of<'b>(body: &'b str, markers: &Markers) -> Option<&'b str> {
+    let (marks, _) = marks(body, markers);
     let pair = pairs(&marks).into_iter().next()?;
     Some(&body[marks[pair.0].range.end..marks[pair.1].range.start])
 }
@@ -72,15 +72,17 @@ struct Layout {
 }
 
 impl Layout {
-    fn read(body: &str) -> Self {
-        let (marks, open_fence) = marks(body);
+    fn read(body: &str, markers: &Markers) -> Self {
+        let (marks, open_fence) = marks(body, markers);
         let mut pairs = pairs(&marks).into_iter().map(|(open, close)| marks[open].range.start..marks[close].range.end);
         let mut warnings = Vec::new();
         let Some(first) = pairs.next() else {
             let place = match marks.iter().find(|mark| mark.opens) {
                 Some(mark) => {
-                    warnings
-                        .push(format!("the line `{END}` is missing: the old list was left below the new one; delete it by hand"));
+                    warnings.push(format!(
+                        "the line `{}` is missing: the old list was left below the new one; delete it by hand",
+                        markers.end
+                    ));
                     Place::Over(mark.range.clone())
                 }
                 None if open_fence => Place::Prepend,
@@ -133,7 +135,7 @@ fn pairs(marks: &[Mark]) -> Vec<(usize, usize)> {
 
 /// The markers, and whether the body ends inside a code fence. A marker with spaces before it is in a list or in code, so it is
 /// not ours; our writer puts none there.
-fn marks(body: &str) -> (Vec<Mark>, bool) {
+fn marks(body: &str, markers: &Markers) -> (Vec<Mark>, bool) {
     let mut marks = Vec::new();
     let mut fence: Option<Fence> = None;
     let mut start = 0;
@@ -142,8 +144,8 @@ fn marks(body: &str) -> (Vec<Mark>, bool) {
         match &fence {
             Some(open) if open.closed_by(text) => fence = None,
             Some(_) => {}
-            None if text == BEGIN || text == END => {
-                marks.push(Mark { opens: text == BEGIN, range: start..start + text.len() });
+            None if text == markers.begin || text == markers.end => {
+                marks.push(Mark { opens: text == markers.begin, range: start..start + text.len() });
             }
             None => fence = Fence::opened_by(text),
         }

@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// The markers of a workspace at the root.
+const BEGIN: &str = "<!-- xtask:images:begin -->";
+const END: &str = "<!-- xtask:images:end -->";
+
 fn notes() -> ReleaseNotes {
     let digest = |byte: u8| Digest::of(&[byte]);
     let platform = |name: &str, byte, bytes| PlatformNote {
@@ -18,6 +22,7 @@ fn notes() -> ReleaseNotes {
     };
     ReleaseNotes {
         tag: "v1.2.3".parse().unwrap(),
+        folder: None,
         image_tag: "v1.2.3".parse().unwrap(),
         images: vec![
             image("api", 1, vec![platform("linux/amd64", 3, 45_123_456)], Some(Change::Unchanged)),
@@ -179,14 +184,14 @@ fn digests_are_read_back_from_every_form_but_the_pointer() {
     let expected = BTreeMap::from([("api".parse().unwrap(), Digest::of(&[1])), ("web".parse().unwrap(), Digest::of(&[2]))]);
     for form in [Form::Full, Form::Short, Form::List] {
         let body = format!("intro\r\n{}\r\n", notes().section(form).replace('\n', "\r\n"));
-        assert_eq!(digests(&body), expected, "{form:?}");
-        let pulls = &listed(&body)[&"api".parse().unwrap()].pulls;
+        assert_eq!(digests(&body, &Markers::of(None)), expected, "{form:?}");
+        let pulls = &listed(&body, &Markers::of(None))[&"api".parse().unwrap()].pulls;
         let by_digest = format!("ghcr.io/org/repo/api@{}", Digest::of(&[1]));
         let by_tag = (form != Form::List).then(|| "ghcr.io/org/repo/api:v1.2.3".to_owned());
         assert_eq!(*pulls, by_tag.into_iter().chain([by_digest]).collect::<Vec<_>>(), "{form:?}");
     }
-    assert!(digests(&notes().section(Form::Pointer)).is_empty());
-    assert!(digests("### 📦 api\n**Image Digest:** `sha256:1`\n").is_empty());
+    assert!(digests(&notes().section(Form::Pointer), &Markers::of(None)).is_empty());
+    assert!(digests("### 📦 api\n**Image Digest:** `sha256:1`\n", &Markers::of(None)).is_empty());
     let api: ServiceName = "api".parse().unwrap();
     assert_eq!(change_since(&expected, &api, Some(&Digest::of(&[1]))), Change::Unchanged);
     assert_eq!(change_since(&expected, &api, Some(&Digest::of(&[9]))), Change::Rebuilt(None));
@@ -256,6 +261,22 @@ fn on_any_body_a_second_run_changes_nothing_and_no_written_line_is_lost() {
             rest = &rest[at + line.trim_end().len()..];
         }
         assert_eq!(once.matches("in code").count(), body.matches("in code").count(), "round {round}: {body:?}");
-        assert_eq!(digests(&once).len(), 2, "round {round}: {body:?} {once:?}");
+        assert_eq!(digests(&once, &Markers::of(None)).len(), 2, "round {round}: {body:?} {once:?}");
     }
+}
+
+#[test]
+fn each_workspace_of_a_repository_has_a_section_of_its_own() {
+    let of = |folder: &str| ReleaseNotes { folder: Some(folder.to_owned()), ..notes() };
+    let both = merge(&merge("mine\n", &of("web")).unwrap().body, &of("services/api")).unwrap().body;
+    assert!(both.contains("## 🐳 Docker Images of web\n") && both.contains("## 🐳 Docker Images of services/api\n"), "{both}");
+    let changed = ReleaseNotes { images: Vec::new(), ..of("web") };
+    let again = merge(&both, &changed).unwrap().body;
+    assert_eq!(listed(&again, &of("web").markers()).len(), 0);
+    assert_eq!(listed(&again, &of("services/api").markers()).len(), 2, "{again}");
+    assert_eq!(listed(&again, &Markers::of(None)).len(), 0);
+    assert_eq!(merge(&again, &changed).unwrap().body, again);
+    // No folder's name ends the comment that the marker is.
+    let odd = Markers::of(Some("a-->b"));
+    assert_eq!(odd.begin.matches("-->").count(), 1, "{odd:?}");
 }

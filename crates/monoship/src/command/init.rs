@@ -32,6 +32,10 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
     let wanted =
         Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, anew: flags.new_dockerfile, shutdown: call.shutdown };
     let adoption = monoship_init::plan(&wanted)?;
+    if let (Some(service), [(first, _), _, ..]) = (&flags.attempt, &adoption.found[..]) {
+        return Err(Error::usage(format!("`--try {service}`: there are several workspaces here"))
+            .hint(format!("leave it out; then `cargo {name} init --dir {first} --try {service}`")));
+    }
     if !flags.dry_run {
         monoship_init::apply(&adoption)?;
     }
@@ -40,8 +44,15 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
 }
 
 fn told(adoption: &Adoption, name: &str, flags: &cli::Init) -> String {
-    let mut text = found(&adoption.found);
-    text.push('\n');
+    let several = adoption.found.len() > 1;
+    let mut text = String::new();
+    for (folder, packages) in &adoption.found {
+        if several {
+            let _ = writeln!(text, "{:<11}  {folder}", "workspace");
+        }
+        text += &found(packages);
+        text.push('\n');
+    }
     let mut by_hand = false;
     for step in &adoption.steps {
         let (verb, more) = match &step.change {
@@ -57,10 +68,12 @@ fn told(adoption: &Adoption, name: &str, flags: &cli::Init) -> String {
         let _ = writeln!(text, "{verb:<11}  {}{more}{note}", step.path);
     }
     let go = if flags.dir.as_os_str() == "." { String::new() } else { format!("cd {} && ", flags.dir.display()) };
+    let in_one = adoption.found.first().filter(|_| several).map(|(folder, _)| format!(" --workspace {folder}"));
+    let in_one = in_one.unwrap_or_default();
     let _ = match (flags.dry_run, by_hand) {
         (true, _) => writeln!(text, "\nnothing was written; the same without --dry-run writes it"),
-        (false, true) => writeln!(text, "\nnext: what is left to you, then {go}cargo {name} doctor"),
-        (false, false) => writeln!(text, "\nnext: {go}cargo {name} doctor, then cargo {name} build"),
+        (false, true) => writeln!(text, "\nnext: what is left to you, then {go}cargo {name}{in_one} doctor"),
+        (false, false) => writeln!(text, "\nnext: {go}cargo {name}{in_one} doctor, then cargo {name}{in_one} build"),
     };
     text
 }

@@ -16,10 +16,7 @@ use monoship_steps::prune::{PruneOptions, PruneReport, write};
 /// As [`write()`].
 pub fn run(flags: &cli::Prune, call: &Call<'_>) -> Result<Finished> {
     let cwd = &call.env.cwd;
-    let workspace = flags.workspace.as_ref().map_or_else(|| call.home(), |dir| Ok(cwd.join(dir)))?;
-    if !workspace.is_dir() {
-        return Err(Error::usage(format!("there is no folder {}", workspace.display())).hint("pass another `--workspace`"));
-    }
+    let workspace = call.home()?;
     let config = call.config(&workspace)?;
     if cwd.join(&flags.out).is_file() {
         return Err(Error::usage(format!("`--out`: {} is a file", flags.out.display())).hint("name a folder"));

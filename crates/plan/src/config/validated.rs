@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::fleet;
+use crate::config::folder::Folder;
 use crate::config::gates::Gates;
 use crate::config::given::Given;
 use crate::config::notify::Notify;
@@ -41,6 +42,8 @@ pub const DEFAULT_TAGS: [&str; 5] = ["v{version}", "{version}", "{major}.{minor}
 pub struct Config {
     /// The file it was read from, which may be missing.
     pub file: PathBuf,
+    /// The folder of the workspace in its repository, where it is not the root; the caller fills it in.
+    pub folder: Option<Folder>,
     /// Where images go and how they are made.
     pub images: Images,
     /// The Dockerfile target of the shared base image.
@@ -301,6 +304,7 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
     let tags = written.release.tags.map_or_else(|| TagTemplates::parse(&DEFAULT_TAGS), |tags| TagTemplates::parse(&tags))?;
     Ok(Config {
         file: PathBuf::new(),
+        folder: None,
         images: Images {
             prefix,
             local: written.images.local,

@@ -50,7 +50,7 @@ impl Entry {
     #[must_use]
     pub fn target<'e>(&'e self, known: &Known<'_>) -> Option<&'e str> {
         match &self.holds {
-            Holds::Index { scope, .. } => scope.strip_prefix("monorepo-").map(|scope| target_of(scope, &known.services)),
+            Holds::Index { scope, .. } => scope.strip_prefix(&known.gha_prefix).map(|scope| target_of(scope, &known.services)),
             _ => None,
         }
     }
@@ -134,6 +134,7 @@ mod tests {
             now: now(),
             policy,
             services: names(&["api", "base"]),
+            gha_prefix: "monorepo-".to_owned(),
             pulls: Some([7].into()),
             branches: Some(names(&["main"])),
             former_branches: std::collections::BTreeSet::new(),
@@ -160,6 +161,18 @@ mod tests {
             other => panic!("{other:?}"),
         };
         decide(entries, &known(policy)).into_iter().map(number).collect()
+    }
+
+    #[test]
+    fn scopes_of_another_workspace_are_no_leftovers_of_this_one() {
+        let main = "refs/heads/main";
+        let entries =
+            [entry(1, main, index("monorepo.backend.api", false), 1), entry(2, main, index("monorepo.web.old", false), 1)];
+        assert_eq!(gone(&entries, &Upkeep::default()), []);
+        let policy = Upkeep::default();
+        let of_web = Known { gha_prefix: "monorepo.web.".to_owned(), ..known(&policy) };
+        let removed = decide(&entries, &of_web);
+        assert_eq!(removed.iter().map(|one| one.why.as_str()).collect::<Vec<_>>(), ["there is no service old any more"]);
     }
 
     #[test]

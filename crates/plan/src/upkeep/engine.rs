@@ -72,6 +72,7 @@ mod tests {
                 now,
                 policy: &policy,
                 services: ["api".to_owned()].into(),
+                gha_prefix: "monorepo-".to_owned(),
                 pulls: None,
                 branches: None,
                 former_branches: std::collections::BTreeSet::new(),

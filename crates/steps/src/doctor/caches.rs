@@ -35,7 +35,7 @@ fn targets(checkup: &Checkup) -> Vec<Scoped<'_>> {
     let scoped = all.flat_map(|(target, configured)| {
         let size = if apart { 1 } else { configured.len().max(1) };
         let runs = if configured.is_empty() { vec![configured] } else { configured.chunks(size).collect() };
-        runs.into_iter().map(move |run| Scoped { target, run, configured })
+        runs.into_iter().map(move |run| Scoped { target, folder: checkup.config.folder.as_ref(), run, configured })
     });
     scoped.collect()
 }
@@ -115,8 +115,9 @@ fn in_gha(checkup: &Checkup) -> Vec<Finding> {
         })
         .into_set();
     let targets = targets(checkup);
-    let wanted: BTreeSet<String> = targets.iter().map(|scoped| gha_scope(&scoped.name())).into_set();
-    let read: BTreeSet<String> = targets.iter().flat_map(Scoped::others).map(|name| gha_scope(&name)).into_set();
+    let wanted: BTreeSet<String> = targets.iter().map(|scoped| gha_scope(scoped.folder, &scoped.name())).into_set();
+    let read: BTreeSet<String> =
+        targets.iter().flat_map(Scoped::others).map(|name| gha_scope(checkup.config.folder.as_ref(), &name)).into_set();
     let missing: Vec<&str> = wanted.difference(&there).map(String::as_str).collect();
     if missing.is_empty() {
         return vec![Finding::good("GitHub's cache service has a scope of every target")];

@@ -6,7 +6,8 @@ use crate::state_dir;
 use monoship_core::error::Error;
 use monoship_core::name::{ReleaseTag, Tag};
 use monoship_github::api::Api;
-use monoship_github::notes;
+use monoship_github::notes::{self, Markers};
+use monoship_plan::config::Folder;
 
 /// No release has this number.
 const NOBODYS: &str = "releases/0";
@@ -68,7 +69,7 @@ fn kept(checkup: &Checkup, api: Option<&Api>) -> Vec<Finding> {
     let Ok(home) = &checkup.home else { return Vec::new() };
     let entries = std::fs::read_dir(state_dir(home).join("release")).into_iter().flatten().flatten();
     let tags = entries.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".md")?.parse::<Tag>().ok());
-    let waiting = tags.filter(|tag| api.is_none_or(|api| noted(api, tag) != Some(true)));
+    let waiting = tags.filter(|tag| api.is_none_or(|api| noted(api, tag, &markers(checkup)) != Some(true)));
     let finding = |tag: Tag| {
         let what = format!("the notes of {tag} are in target/xtask/release/{tag}.md and not on GitHub");
         Finding::warning("notes-not-written", what, format!("`cargo xtask release {tag}` writes them and builds nothing anew"))
@@ -76,10 +77,15 @@ fn kept(checkup: &Checkup, api: Option<&Api>) -> Vec<Finding> {
     waiting.map(finding).collect()
 }
 
+/// The lines around this workspace's section of the notes.
+fn markers(checkup: &Checkup) -> Markers {
+    Markers::of(checkup.config.folder.as_ref().map(Folder::as_str))
+}
+
 /// Whether a release's notes name images; `None` where there is no such release.
-fn noted(api: &Api, tag: &Tag) -> Option<bool> {
+fn noted(api: &Api, tag: &Tag, markers: &Markers) -> Option<bool> {
     let release = api.release_of(tag).ok()??;
-    Some(!notes::digests(release.body.as_deref().unwrap_or_default()).is_empty())
+    Some(!notes::digests(release.body.as_deref().unwrap_or_default(), markers).is_empty())
 }
 
 /// The highest tag that is a version, where its release says nothing of images.
@@ -87,7 +93,7 @@ fn unnoted(checkup: &Checkup, api: &Api) -> Option<Finding> {
     let tags = checkup.git()?.ask(&["tag", "--list"]).ok()??;
     let newest = tags.lines().filter_map(|tag| tag.parse::<ReleaseTag>().ok()).max_by(|a, b| a.version.cmp(&b.version))?;
     let tag = newest.tag;
-    (noted(api, &tag) == Some(false)).then(|| {
+    (noted(api, &tag, &markers(checkup)) == Some(false)).then(|| {
         let what = format!("the GitHub release {tag} does not name its images");
         Finding::warning("notes-missing", what, format!("`cargo xtask release {tag}` writes them and builds nothing anew"))
     })

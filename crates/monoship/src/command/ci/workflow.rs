@@ -13,6 +13,13 @@ use monoship_init::workflow::options;
 pub(super) fn run(flags: &cli::CiWorkflow, call: &Call<'_>) -> Result<Finished> {
     let home = call.home()?;
     let config = call.config(&home)?;
+    if let Some(folder) = &config.folder {
+        return Err(Error::usage(format!(
+            "{} is no place for workflows: GitHub looks for them at the repository's root alone",
+            home.display()
+        ))
+        .hint(format!("write a workflow there that calls `cargo xtask --workspace {folder} ci` (docs/adopting.md)")));
+    }
     let (branch, prebuilt) = (flags.branch.as_deref(), flags.prebuilt.as_ref());
     let options = options(&home, &config, flags.layout, branch, prebuilt, call.shutdown)?;
     if !flags.check {

@@ -25,6 +25,7 @@ fn known(policy: &Upkeep) -> Known<'_> {
         now: now(),
         policy,
         services: names(&["api", "web", "base"]),
+        gha_prefix: "monorepo-".to_owned(),
         pulls: Some(BTreeSet::from([7])),
         branches: Some(names(&["main", "feat/x", "pr-9"])),
         former_branches: ["feat-old", "main"].map(|name| name.parse().unwrap()).into(),

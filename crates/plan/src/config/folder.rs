@@ -1,0 +1,59 @@
+//! A workspace that is not at the root of its repository: what its folder adds to names that the whole repository shares. Of several workspaces
+//! in one repository none has the images, caches or release notes of another.
+
+use std::fmt;
+
+/// The folder of a workspace, from the root of its git repository; never that root itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder(String);
+
+impl Folder {
+    /// `None` for the root.
+    #[must_use]
+    pub fn new(path: &str) -> Option<Self> {
+        let path = path.trim_matches('/');
+        (!path.is_empty() && path != ".").then(|| Self(path.to_owned()))
+    }
+
+    /// As a path with slashes.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What an image's name has of it: `services/my-web`.
+    #[must_use]
+    pub fn in_image(&self) -> String {
+        self.0.split('/').map(word).collect::<Vec<_>>().join("/")
+    }
+
+    /// One word of it, of small letters, digits and `-`: `services-my-web`.
+    #[must_use]
+    pub fn word(&self) -> String {
+        word(&self.0)
+    }
+}
+
+impl fmt::Display for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn word(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    if words.is_empty() { "folder".to_owned() } else { words.join("-") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_can_be_part_of_an_images_name_and_of_a_scopes() {
+        let folder = |path: &str| Folder::new(path).map(|folder| (folder.in_image(), folder.word()));
+        assert_eq!(folder("services/My_Web"), Some(("services/my-web".to_owned(), "services-my-web".to_owned())));
+        assert_eq!([folder(""), folder("."), folder("/")], [None, None, None]);
+    }
+}
