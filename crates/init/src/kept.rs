@@ -45,7 +45,8 @@ pub(super) fn find(workspace: &Workspace, files: &[String]) -> (Vec<Kept>, Vec<(
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let (said, mut others) = said::all(files, read);
     let mut builds: Vec<Build> = Vec::new();
-    for path in files.iter().filter(|path| is_dockerfile(path)) {
+    let is_said = |path: &str| said.iter().any(|said| said.dockerfile == path);
+    for path in files.iter().filter(|path| (is_dockerfile(path) || is_said(path)) && is_for_use(path)) {
         let Some(dockerfile) = read(path).and_then(|text| Dockerfile::parse(Path::new(path), &text).ok()) else { continue };
         let about: Vec<&Said> = said.iter().filter(|said| said.dockerfile == *path).collect();
         let mut wanted: Vec<Said> = Vec::new();
@@ -198,16 +199,21 @@ fn is_for_developers(said: &Said) -> bool {
     said.target.as_deref().is_some_and(|target| ["dev", "development", "test"].contains(&target))
 }
 
-/// `Dockerfile`, `Dockerfile.web`, `web.Dockerfile`, where images for use are kept.
+/// `Dockerfile`, `Dockerfile.web`, `web.Dockerfile`, in whatever case.
 fn is_dockerfile(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let ours = name == "Dockerfile.monorepo-optimized";
-    let named =
-        name == "Dockerfile" || name.starts_with("Dockerfile.") || name.ends_with(".Dockerfile") || name == "Containerfile";
-    let ignore = ["dockerignore", "md"].contains(&ending(name));
-    let variant = ["dev", "development", "local", "test", "e2e", "ci"]
-        .iter()
-        .any(|word| name.to_ascii_lowercase().split(['.', '-']).any(|part| part == *word));
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let named = ["dockerfile", "containerfile"].contains(&name.as_str())
+        || name.starts_with("dockerfile.")
+        || name.ends_with(".dockerfile");
+    named && !["dockerignore", "md"].contains(&ending(&name))
+}
+
+/// True where images for use are kept: not for developing, for tests, or as an example.
+fn is_for_use(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let ours = path == "Dockerfile.monorepo-optimized";
+    let variant =
+        ["dev", "development", "local", "test", "e2e", "ci"].iter().any(|word| name.split(['.', '-']).any(|part| part == *word));
     let elsewhere = path.split('/').rev().skip(1).any(|part| {
         part.starts_with('.')
             || part.contains("e2e")
@@ -226,7 +232,7 @@ fn is_dockerfile(path: &str) -> bool {
             ]
             .contains(&part)
     });
-    named && !ours && !ignore && !variant && !elsewhere
+    !ours && !variant && !elsewhere
 }
 
 /// The paths that COPY and ADD take of the context.
@@ -345,7 +351,8 @@ fn name_of(said: &Said, package: Option<&str>, workspace: &Workspace) -> Option<
     let path = said.dockerfile.as_str();
     let file = path.rsplit('/').next().unwrap_or(path);
     let last = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
-    let by_file = file.strip_prefix("Dockerfile.").or_else(|| file.strip_suffix(".Dockerfile")).map(str::to_owned);
+    let file = file.to_ascii_lowercase();
+    let by_file = file.strip_prefix("dockerfile.").or_else(|| file.strip_suffix(".dockerfile")).map(str::to_owned);
     let folder = path
         .rsplit_once('/')
         .map(|(folder, _)| last(folder))
@@ -389,8 +396,9 @@ mod tests {
 
     #[test]
     fn a_dockerfile_for_developing_or_in_an_example_is_nobodys_image() {
-        for path in ["Dockerfile", "apps/web/Dockerfile", "Dockerfile.web", "docker/web.Dockerfile"] {
-            assert!(is_dockerfile(path), "{path}");
+        let is_one = |path: &str| is_dockerfile(path) && is_for_use(path);
+        for path in ["Dockerfile", "apps/web/Dockerfile", "Dockerfile.web", "docker/web.Dockerfile", "docker/web.dockerfile"] {
+            assert!(is_one(path), "{path}");
         }
         for path in [
             "Dockerfile.dev",
@@ -399,7 +407,7 @@ mod tests {
             "Dockerfile.monorepo-optimized",
             "apps/web/Dockerfile.dockerignore",
         ] {
-            assert!(!is_dockerfile(path), "{path}");
+            assert!(!is_one(path), "{path}");
         }
     }
 

@@ -30,11 +30,12 @@ pub(super) fn ending(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, ending)| ending)
 }
 
-/// What the files of a repository say of builds, in the order of their paths, and the files that cannot be read, each with the reason. `read`
+/// What the files of a repository say of builds, those for use before those for developing, and the files that cannot be read, each with the reason. `read`
 /// gives a file's text.
 pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (Vec<Said>, Vec<(String, String)>) {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-    for path in files {
+    let (for_use, others): (Vec<&String>, Vec<&String>) = files.iter().partition(|path| !is_for_developing(path));
+    for path in for_use.into_iter().chain(others) {
         let Some((reader, text)) = reader(path).and_then(|reader| Some((reader, read(path)?))) else { continue };
         match reader(path, path.rsplit_once('/').map_or(".", |(folder, _)| folder), &text) {
             Ok(said) => found.extend(said),
@@ -42,6 +43,13 @@ pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (V
         }
     }
     (found, unreadable)
+}
+
+/// `docker-compose.dev.yml`, `compose.override.yml` and their like.
+fn is_for_developing(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let words = ["dev", "development", "local", "override", "test", "ci", "debug"];
+    name.split(['.', '-', '_']).any(|part| words.contains(&part))
 }
 
 /// Reads a file by its path, its folder and its text. An error says what is wrong with it, and where.
@@ -211,6 +219,15 @@ mod tests {
         let shown: Vec<String> =
             found.iter().map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target)).collect();
         assert_eq!(shown, ["api deploy/api/Dockerfile deploy/api None", "web apps/web/Dockerfile . Some(\"runner\")"]);
+    }
+
+    #[test]
+    fn what_is_for_use_comes_before_what_is_for_developing() {
+        let files = ["docker-compose.dev.yml", "docker-compose.yml", "compose.override.yaml"].map(str::to_owned);
+        let text = |path: &str| Some(format!("services:\n  api: {{build: {{context: ., dockerfile: {path}.Dockerfile}}}}\n"));
+        let (found, unreadable) = all(&files, text);
+        let by: Vec<&str> = found.iter().map(|said| said.by.as_str()).collect();
+        assert_eq!((by, unreadable.len()), (vec!["docker-compose.yml", "docker-compose.dev.yml", "compose.override.yaml"], 0));
     }
 
     #[test]
