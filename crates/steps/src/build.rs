@@ -1,6 +1,7 @@
 //! One target's build, or those of its platforms: command lines run, their progress turned into events, the outcome read back. Who is
 //! built, and whether, was decided before.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -109,6 +110,8 @@ pub struct TargetBuilds<'a> {
     target: &'a TargetPlan,
     begun: OnceLock<(Instant, SystemTime)>,
     builds: Mutex<Vec<State>>,
+    /// Contexts whose place is known by its digest now.
+    held: Mutex<BTreeMap<String, String>>,
 }
 
 /// Where one of the builds stands.
@@ -124,7 +127,7 @@ impl<'a> TargetBuilds<'a> {
     /// The builds of a target, none of them begun.
     pub fn new(running: Running<'a>, target: &'a TargetPlan) -> Self {
         let builds = target.builds().iter().map(|_| State::default()).collect();
-        Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds) }
+        Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds), held: Mutex::default() }
     }
 
     /// How many there are.
@@ -135,6 +138,18 @@ impl<'a> TargetBuilds<'a> {
     /// What the builder is told in one of them.
     pub fn spec(&self, at: usize) -> &BuildSpec {
         &self.target.builds()[at]
+    }
+
+    /// Holds contexts to the images that this run has made: whoever may push could put others under their tags meanwhile.
+    pub fn hold(&self, contexts: BTreeMap<String, String>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = contexts;
+    }
+
+    /// What the builder is called with.
+    fn held(&self, spec: &BuildSpec) -> BuildSpec {
+        let mut spec = spec.clone();
+        spec.contexts.extend(self.held.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        spec
     }
 
     /// Runs all of them, one after the other. A failure is an outcome, not an error: other targets go on.
@@ -243,7 +258,7 @@ impl<'a> TargetBuilds<'a> {
     fn call(&self, at: usize, spec: &BuildSpec, anew: bool, stop: &Stop, heard: &dyn Fn()) -> Ended {
         let Running { session, buildx } = self.running;
         let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
-        let call = command(session, buildx, &BuildSpec { no_cache: spec.no_cache || anew, ..spec.clone() });
+        let call = command(session, buildx, &BuildSpec { no_cache: spec.no_cache || anew, ..self.held(spec) });
         let log = session.run.log_path(&spec.task);
         let log = log.strip_prefix(&session.home).unwrap_or(&log).display().to_string();
         session.events.emit(Event::Called { task: spec.task.clone(), command: call.to_string(), log });

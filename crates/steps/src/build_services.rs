@@ -56,9 +56,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let sources = Sources::new(&calls);
     let concluded = |at: usize, outcome: Option<Outcome>| -> Result<Option<(usize, Outcome)>> {
         let Some(mut outcome) = outcome else { return Ok(None) };
-        if outcome.status != Status::Built {
-            sources.has_not(&calls[at].0.service.name, &outcome);
-        }
+        sources.ended(calls[at].0, &outcome);
         // A part is no image of the service.
         if outcome.status == Status::Built && !calls[at].0.target.is_part {
             remember(session, &store, calls[at].0, &mut outcome)?;
@@ -94,39 +92,51 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
 }
 
 /// Which builds wait for which, and what became of those that others wait for.
-struct Sources {
+struct Sources<'a> {
+    calls: &'a [(&'a ServicePlan, &'a TargetBuilds<'a>, usize)],
     /// For each call, the calls for what it is built from.
     after: Vec<Vec<usize>>,
-    /// For each call, the services that it is built from.
-    from: Vec<Vec<ServiceName>>,
-    /// What could not be built, each with the one that failed.
-    broken: Mutex<BTreeMap<ServiceName, ServiceName>>,
+    /// The images that this run has pushed; of what could not be built, the service that failed.
+    made: Mutex<BTreeMap<ServiceName, Result<ImageRef, ServiceName>>>,
 }
 
-impl Sources {
-    fn new(calls: &[(&ServicePlan, &TargetBuilds<'_>, usize)]) -> Self {
-        let from: Vec<Vec<ServiceName>> =
-            calls.iter().map(|(service, ..)| service.built_from.values().cloned().collect()).collect();
+impl<'a> Sources<'a> {
+    fn new(calls: &'a [(&'a ServicePlan, &'a TargetBuilds<'a>, usize)]) -> Self {
         let of = |name: &ServiceName| (0..calls.len()).filter(|at| calls[*at].0.service.name == *name).collect::<Vec<_>>();
-        let after = from.iter().map(|from| from.iter().flat_map(of).collect()).collect();
-        Self { after, from, broken: Mutex::default() }
+        let after = calls.iter().map(|(service, ..)| service.built_from.values().flat_map(of).collect()).collect();
+        Self { calls, after, made: Mutex::default() }
     }
 
-    /// A service has no image.
-    fn has_not(&self, service: &ServiceName, outcome: &Outcome) {
-        let failed = outcome.lacking.as_ref().unwrap_or(service);
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).insert(service.clone(), failed.clone());
+    /// The builds of a service have come to their end.
+    fn ended(&self, service: &ServicePlan, outcome: &Outcome) {
+        let name = &service.service.name;
+        let made = match (outcome.status, &outcome.digest, &service.target.spec.output, service.content()) {
+            (Status::Built, Some(digest), Output::Push { .. }, Some(content)) => Ok(content.with_digest(digest.clone())),
+            (Status::Built, ..) => return,
+            _ => Err(outcome.lacking.as_ref().unwrap_or(name).clone()),
+        };
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), made);
     }
 }
 
-impl Order for Sources {
+impl Order for Sources<'_> {
     fn after(&self, build: usize) -> &[usize] {
         &self.after[build]
     }
 
     fn lacks(&self, build: usize) -> Option<ServiceName> {
-        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        self.from[build].iter().find_map(|from| broken.get(from)).cloned()
+        let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let (service, job, _) = self.calls[build];
+        let mut held = BTreeMap::new();
+        for (context, from) in &service.built_from {
+            match made.get(from) {
+                Some(Ok(image)) => drop(held.insert(context.clone(), format!("docker-image://{image}"))),
+                Some(Err(failed)) => return Some(failed.clone()),
+                None => {}
+            }
+        }
+        job.hold(held);
+        None
     }
 }
 

@@ -52,7 +52,7 @@ pub trait Order: Sync {
     /// The places of the builds that must be over before this one begins.
     fn after(&self, build: usize) -> &[usize];
 
-    /// What it cannot be built without and that could not be made, once those are over.
+    /// What it cannot be built without and that could not be made, once those are over. Else it is ready to begin.
     fn lacks(&self, build: usize) -> Option<ServiceName>;
 }
 

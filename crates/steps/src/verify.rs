@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::sources;
+
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
 use monoship_docker::attest::{self, Attested, NpmPackage, Provenance, Sbom};
@@ -195,7 +197,7 @@ impl<'a> Checks<'a> {
         checks.signature(raw.digest());
         for attested in attest::read(registry, &service.repository, &raw)? {
             checks.platform.clone_from(&attested.platform);
-            checks.provenance(&attested);
+            checks.provenance(registry, &attested)?;
             checks.sbom(&attested);
         }
         Ok((checks.findings, Some(raw.digest().clone())))
@@ -273,7 +275,7 @@ impl<'a> Checks<'a> {
         }
     }
 
-    fn provenance(&mut self, attested: &Attested) {
+    fn provenance(&mut self, registry: &Registry, attested: &Attested) -> Result<()> {
         if !attested.subjects.is_empty() {
             let wrong: Vec<_> = attested.subjects.iter().filter(|subject| **subject != attested.manifest).collect();
             let detail = match wrong.first() {
@@ -284,12 +286,13 @@ impl<'a> Checks<'a> {
         }
         let Some(provenance) = &attested.provenance else {
             let verdict = if self.request.want_provenance { Verdict::Failed } else { Verdict::Unknown };
-            return self.found(Check::Provenance, verdict, "none attested");
+            self.found(Check::Provenance, verdict, "none attested");
+            return Ok(());
         };
         self.found(Check::Provenance, Verdict::Passed, format!("{} materials", provenance.materials.len()));
         self.source(provenance);
         self.builder(provenance);
-        self.materials(provenance);
+        self.materials(registry, provenance)
     }
 
     fn source(&mut self, provenance: &Provenance) {
@@ -328,10 +331,17 @@ impl<'a> Checks<'a> {
         }
     }
 
-    fn materials(&mut self, provenance: &Provenance) {
+    fn materials(&mut self, registry: &Registry, provenance: &Provenance) -> Result<()> {
         let (mut good, mut bad) = (0, Vec::new());
         for material in &provenance.materials {
             let Some(image) = material.image() else { continue };
+            if let Some(from) = self.request.services.iter().find(|one| one.repository == image.without_reference()) {
+                match sources::unlike_released(registry, from, material.digest.as_ref())? {
+                    None => good += 1,
+                    Some(why) => bad.push(format!("{image} {why}")),
+                }
+                continue;
+            }
             // A reference by digest alone has lost its tag: any pin of its repository with that digest will do.
             let of_repository = || {
                 let same = |pin: &ImageRef| image.tag().is_none() && pin.without_reference() == image;
@@ -350,6 +360,7 @@ impl<'a> Checks<'a> {
         }
         let detail = if bad.is_empty() { format!("{good} as pinned") } else { bad.join("; ") };
         self.holds(Check::Materials, bad.is_empty(), detail);
+        Ok(())
     }
 
     fn sbom(&mut self, attested: &Attested) {

@@ -7,6 +7,7 @@ mod support;
 mod harness;
 
 mod both_ways;
+mod built_from;
 mod dies;
 mod faults;
 mod guarded;
