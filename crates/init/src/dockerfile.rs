@@ -339,7 +339,9 @@ impl Service {
                 let started = started(&known.command).map(|file| format!(" && \\\n    collect-closure started {folder} {file}"));
                 format!(" && \\\n    collect-closure packages {}{}", filters.production, started.unwrap_or_default())
             }
-            Kind::Development => " && \\\n    find . -name .cache -path '*/node_modules/*' -prune -exec rm -rf {} +".to_owned(),
+            Kind::Development => {
+                " && \\\n    find . \\( -name .cache -o -path '*/build/Release/obj.target' \\) -path '*/node_modules/*' -prune -exec rm -rf {} +".to_owned()
+            }
             Kind::Next => format!(" && \\\n    collect-closure next {folder}"),
             Kind::Output(made) => format!(" && \\\n    collect-closure folder {folder} {made}"),
             Kind::Static(made) => format!(" && \\\n    collect-closure files {folder} {made}"),
