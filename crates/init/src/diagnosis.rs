@@ -10,7 +10,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 15] = [
+const KNOWN: [(&[&str], &str, &str); 16] = [
     (
         &[
             "gyp ERR! find Python",
@@ -77,6 +77,11 @@ const KNOWN: [(&[&str], &str, &str); 15] = [
         "name it under `onlyBuiltDependencies` in pnpm-workspace.yaml",
     ),
     (
+        &["SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "unable to get local issuer certificate"],
+        "the step does not know the certificate authority of this network",
+        "`RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …` in the Dockerfile (docs/engine.md of the library has more); without the secret Node only warns",
+    ),
+    (
         &["MODULE_NOT_FOUND", "ERR_MODULE_NOT_FOUND", "Cannot find package", "Cannot find module"],
         "a module is not there: {}",
         "a package that runs needs it in `dependencies`; a file outside of the packages in `include = [\"…\"]` under its [[service]]",
@@ -129,6 +134,7 @@ mod tests {
         assert_eq!(first("  3.1 sh: 1: tsc: not found"), "a program is not there: sh: 1: tsc: not found");
         assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").contains("wants a variable"));
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
+        assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
         assert!(of("all went well").is_empty());
