@@ -112,7 +112,8 @@ impl<'a> Sources<'a> {
         let name = &service.service.name;
         let made = match (outcome.status, &outcome.digest, &service.target.spec.output, service.content()) {
             (Status::Built, Some(digest), Output::Push { .. }, Some(content)) => Ok(content.with_digest(digest.clone())),
-            (Status::Built, ..) => return,
+            // Who is stopped begins nothing more, whatever it would lack.
+            (Status::Built | Status::Cancelled, ..) => return,
             _ => Err(outcome.lacking.as_ref().unwrap_or(name).clone()),
         };
         self.made.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), made);
