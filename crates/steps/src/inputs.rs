@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::engine as engines;
 use crate::project::Project;
-use crate::{Session, configuration, contexts, given, outside, sources};
+use crate::{Session, configuration, contexts, given, outside, planning, sources};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -84,6 +84,8 @@ pub struct Sliced<'a> {
 pub struct Bases {
     pins: Pins,
     stand_ins: BTreeMap<ImageRef, Digest>,
+    /// Those that no registry knew, as the engine has them.
+    here: BTreeMap<ImageRef, Digest>,
     /// The identity of an image that is neither pinned nor a stand-in.
     otherwise: Option<&'static str>,
 }
@@ -101,13 +103,14 @@ impl Bases {
     fn identity(&self, image: &ImageRef) -> Option<String> {
         let stand_in = self.stand_ins.get(image).map(|digest| format!("stand-in {digest}"));
         let pinned = || self.pins.get(image).map(ToString::to_string);
-        stand_in.or_else(pinned).or_else(|| self.otherwise.map(str::to_owned))
+        let here = || self.here.get(image).map(|id| format!("in the engine {id}"));
+        stand_in.or_else(pinned).or_else(here).or_else(|| self.otherwise.map(str::to_owned))
     }
 
     /// The same at another revision, whose pins these are: what was not pinned then can have been anything.
     #[must_use]
     pub fn at(&self, pins: Pins) -> Self {
-        Self { pins, stand_ins: self.stand_ins.clone(), otherwise: Some("not pinned") }
+        Self { pins, stand_ins: self.stand_ins.clone(), here: self.here.clone(), otherwise: Some("not pinned") }
     }
 
     /// What tells one content of a tool's image (the frontend, the scanner) from another, with its name.
@@ -299,7 +302,11 @@ pub fn known_bases(
     };
     told(images, " yet: the next build pins what is missing, and builds the services that start from it");
     told(&tools, ": a build pins it if its registry answers; until then another machine may use another image");
-    Ok(Bases { pins, stand_ins, otherwise: Some("not pinned") })
+    let unpinned: Vec<ImageRef> = images.iter().filter(is_open).cloned().collect();
+    let ids = engine.filter(|_| !unpinned.is_empty() && !request.pushes());
+    let ids = ids.and_then(|engine| planning::image_store(session, engine).ids(&unpinned).ok()).unwrap_or_default();
+    let here = unpinned.iter().cloned().zip(ids).filter_map(|(image, id)| Some((image, id?))).into_map();
+    Ok(Bases { pins, stand_ins, here, otherwise: Some("not pinned") })
 }
 
 /// A build on pins alone where there are none.
@@ -340,7 +347,18 @@ pub fn ensure_bases(
     let mut pins = configuration::pins(&path)?;
     let real = images.iter().filter(|image| !stand_ins.contains_key(image));
     let resolve = |image: &ImageRef| digest_of(&session.registry, image);
-    let mut moved = pins.ensure(real, request.locked, &resolve)?;
+    let mut here = BTreeMap::new();
+    let mut moved = Vec::new();
+    if request.locked {
+        moved = pins.ensure(real, true, &resolve)?;
+    } else {
+        for image in real {
+            match pins.ensure([image], false, &resolve) {
+                Ok(pinned) => moved.extend(pinned),
+                Err(error) => drop(here.insert(image.clone(), as_it_is_here(session, engine, request, image, error)?)),
+            }
+        }
+    }
     note_triggers(session, &mut pins, &moved);
     for tool in tools.iter().filter(|image| !stand_ins.contains_key(image)) {
         match pins.ensure([tool], request.locked, &resolve) {
@@ -361,7 +379,23 @@ pub fn ensure_bases(
         let message = format!("pinned {} in {PINS}", names.join(", "));
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }
-    Ok(Ensured { pins_written: !moved.is_empty(), bases: Bases { pins, stand_ins, otherwise: None } })
+    Ok(Ensured { pins_written: !moved.is_empty(), bases: Bases { pins, stand_ins, here, otherwise: None } })
+}
+
+/// An image that no registry tells the digest of, as the engine has it: loaded by hand, or built here. Nothing of it is written to `xtask.lock`.
+///
+/// # Errors
+/// The registry's, where the engine has no such image or the result is for others.
+fn as_it_is_here(session: &Session, engine: &Engine, request: &BuildRequest, image: &ImageRef, error: Error) -> Result<Digest> {
+    if error.is_cancelled() || request.pushes() {
+        return Err(error);
+    }
+    let ids = planning::image_store(session, engine).ids(std::slice::from_ref(image)).ok();
+    let Some(id) = ids.and_then(|ids| ids.into_iter().flatten().next()) else { return Err(error) };
+    let message = format!("{} is taken as this engine has it, and is not pinned: {error}", image.familiar());
+    let hint = "another machine may have another; `cargo xtask update` pins it where its registry answers".to_owned();
+    session.events.notice(Level::Warning, None, message, Some(hint));
+    Ok(id)
 }
 
 /// The images that a build runs without being built on: the frontends that read the Dockerfile, and the scanner.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use monoship_core::error::Error;
 
-use crate::harness::{building_on, docker, try_docker, turn};
+use crate::harness::{building_on, docker, mini, try_docker, turn};
 use crate::support::engine::shared;
 use crate::support::repo::Repo;
 
@@ -90,4 +90,33 @@ fn a_dockerfile_on_each_base_that_has_a_stand_in_is_built_and_answers() {
     assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "static"));
     let (said, user, _) = answers(&image("system"), &["3000/page.html"]);
     assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "app"));
+}
+
+/// Loaded by hand where no registry answers, as a message of ours recommends, or built here.
+#[test]
+fn a_base_that_only_the_engine_has_is_built_on_here_and_never_for_others() {
+    // Nobody listens there.
+    const BASE: &str = "127.0.0.1:1/nobody/base:1";
+    let _turn = turn();
+    let engine = shared();
+    let repo = mini("FROM 127.0.0.1:1/nobody/base:1 AS base\nFROM base AS api\nCOPY apps/api/src /src\n");
+    let repo = repo.env("XTASK_IMAGES_REGISTRY", &engine.registry()).env("XTASK_IMAGES_NAMESPACE", "bases");
+    let make = |content: &str| {
+        repo.write("made/Dockerfile", &format!("FROM scratch\nCOPY {content} /\n"));
+        repo.write(&format!("made/{content}"), content);
+        docker(engine, &["build", "--tag", BASE, &repo.path().join("made").display().to_string()]);
+    };
+    make("one");
+    let ran = repo.xtask(&["build"]).exits(0);
+    let told = format!("{BASE} is taken as this engine has it, and is not pinned");
+    assert!(ran.stderr.contains(&told), "{}", ran.stderr);
+    assert!(!repo.path().join("xtask.lock").exists());
+    let plan = repo.xtask(&["plan"]).exits(0);
+    assert!(plan.stdout.contains("unchanged"), "{}", plan.stdout);
+    make("two");
+    let plan = repo.xtask(&["plan"]).exits(0);
+    assert!(plan.stdout.contains(&format!("base {BASE} moved")), "{}", plan.stdout);
+    let pushed = repo.xtask(&["build", "--push"]);
+    assert_eq!(pushed.code, 1, "{}", pushed.stderr);
+    assert!(pushed.stderr.contains("error: cannot connect to 127.0.0.1:1"), "{}", pushed.stderr);
 }
