@@ -100,7 +100,7 @@ fn a_base_that_only_the_engine_has_is_built_on_here_and_never_for_others() {
     let _turn = turn();
     let engine = shared();
     let repo = mini("FROM 127.0.0.1:1/nobody/base:1 AS base\nFROM base AS api\nCOPY apps/api/src /src\n");
-    let repo = repo.env("XTASK_IMAGES_REGISTRY", &engine.registry()).env("XTASK_IMAGES_NAMESPACE", "bases");
+    let repo = repo.env("XTASK_IMAGES_REGISTRY", engine.registry()).env("XTASK_IMAGES_NAMESPACE", "bases");
     let make = |content: &str| {
         repo.write("made/Dockerfile", &format!("FROM scratch\nCOPY {content} /\n"));
         repo.write(&format!("made/{content}"), content);
