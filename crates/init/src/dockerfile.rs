@@ -340,7 +340,10 @@ impl Service {
                 format!(" && \\\n    collect-closure packages {}{}", filters.production, started.unwrap_or_default())
             }
             Kind::Development => {
-                " && \\\n    find . \\( -name .cache -o -path '*/build/Release/obj.target' \\) -path '*/node_modules/*' -prune -exec rm -rf {} +".to_owned()
+                let started =
+                    started(&known.command).map(|file| format!(" && \\\n    collect-closure started {folder} {file} /app"));
+                let rests = "find . \\( -name .cache -o -path '*/build/Release/obj.target' \\) -path '*/node_modules/*' -prune";
+                format!("{} && \\\n    {rests} -exec rm -rf {{}} +", started.unwrap_or_default())
             }
             Kind::Next => format!(" && \\\n    collect-closure next {folder}"),
             Kind::Output(made) => format!(" && \\\n    collect-closure folder {folder} {made}"),

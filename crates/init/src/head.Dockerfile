@@ -455,7 +455,7 @@ SCRIPT
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/collect-closure
 #!/bin/sh
 # usage: collect-closure packages PACKAGE… | next FOLDER | folder FOLDER MADE | files FOLDER MADE |
-#   started FOLDER FILE
+#   started FOLDER FILE [ROOT]
 # Leaves in /built/app what of a build is to be in the image: the packages that PACKAGE needs to run, without what only building and testing them
 # takes; Next.js's standalone output; the folder MADE as it lies; or its content.
 set -eu
@@ -504,7 +504,7 @@ case $1 in
     ;;
   started)
     # The file that the service is started by: a compiler puts it deeper where it compiles more than `src`.
-    cd "/built/app/$2"
+    cd "${4:-/built/app}/$2"
     for end in '' .js .cjs .mjs /index.js; do
       if [ -f "$3$end" ]; then exit 0; fi
     done

@@ -163,7 +163,7 @@ fn put(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Removes a checkout. A folder that is not there is fine. No command of git's is called for it: a run that is being stopped may start none,
-/// and has to clean up too. A run that is killed in the middle of this, or of [`make`], leaves something that the next one knows as ours: the
+/// and has to clean up too. A run that is killed in the middle of this, or of making one, leaves something that the next one knows as ours: the
 /// mark is the first that is written and the last that goes.
 ///
 /// # Errors
