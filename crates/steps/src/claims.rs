@@ -8,7 +8,7 @@ use crate::checkout::{self, Asked, At};
 use crate::project::{self, Project};
 use crate::publication::Marks;
 use crate::verify::{Noted, Service, VerifyRequest};
-use crate::{Session, configuration, inputs, outside, signing, since};
+use crate::{Session, bases, configuration, inputs, outside, signing, since};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
@@ -98,7 +98,7 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
     Ok(Claims {
         services: services.collect(),
         order: marks.order(session, tag),
-        pins: configuration::pins(&project.root.join(inputs::PINS))?,
+        pins: configuration::pins(&project.root.join(bases::PINS))?,
         base_images: inputs::external_images(session, project)?,
         own_packages: project.packages().into_values().collect(),
         attest: config.attest.clone(),

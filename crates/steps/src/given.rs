@@ -25,7 +25,8 @@ use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Tree;
 use monoship_workspace::sent::Sent;
 
-use crate::inputs::{Bases, Target};
+use crate::bases::Bases;
+use crate::inputs::Target;
 use crate::project::Project;
 use crate::{STATE, Session, outside};
 

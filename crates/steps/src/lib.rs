@@ -1,6 +1,7 @@
 //! What each stage of the pipeline does, a step a file, and the session that every one of them is handed. The language that a team writes, and
 //! the command line, are built on these.
 
+pub mod bases;
 pub mod build;
 pub mod build_base;
 pub mod build_services;

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use crate::inputs::{self, Bases};
+use crate::bases::{self, Bases};
+use crate::inputs;
 use crate::project::{self, Project};
 use crate::{Session, caches, contexts, fleet, given, marks, outputs, outside, sent, since, sources, strays, twice};
 use monoship_core::collect::Sorted as _;
@@ -383,7 +384,7 @@ impl Planner<'_> {
             Provenance::Min => Some("mode=min".to_owned()),
             Provenance::Off => None,
         };
-        let scanner = inputs::scanner_of(self.request).ok().flatten().map(|image| self.bases.held(&image));
+        let scanner = bases::scanner_of(self.request).ok().flatten().map(|image| self.bases.held(&image));
         spec.sbom = scanner.map(|image| match &self.request.sbom {
             // What it stands for is BuildKit's own choice, by the same name.
             Sbom::On if image.digest().is_none() => "true".to_owned(),

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::bases::{Bases, PINS};
 use crate::configuration::suggested;
-use crate::inputs::{self, Bases, PINS};
+use crate::inputs;
 use crate::project::{Project, has_only_own};
 use crate::sent::Known;
 use crate::service::lay_over;

@@ -29,7 +29,7 @@ use monoship_report::closing::{self, Went};
 use monoship_report::output;
 use monoship_report::record::{Outcome, RunRecord};
 use monoship_report::summary;
-use monoship_steps::inputs::{PINS, no_pins};
+use monoship_steps::bases::{PINS, no_pins};
 use monoship_steps::planning::no_registry;
 use monoship_steps::{Session, build};
 

@@ -3,8 +3,9 @@
 use crate::cli;
 use crate::command::{Call, Finished, tell};
 use monoship_core::error::Result;
+use monoship_steps::bases::{self, PINS, digest_of};
 use monoship_steps::configuration;
-use monoship_steps::inputs::{self, PINS, digest_of, pinned_images};
+use monoship_steps::inputs::pinned_images;
 use monoship_steps::project;
 
 /// Moves pins.
@@ -18,7 +19,7 @@ pub fn run(flags: &cli::Update, call: &Call<'_>) -> Result<Finished> {
     let path = session.home.join(PINS);
     let mut pins = configuration::pins(&path)?;
     let moved = pins.update(&images, flags.image.as_ref(), &|image| digest_of(&session.registry, image))?;
-    inputs::note_triggers(&session, &mut pins, &moved);
+    bases::note_triggers(&session, &mut pins, &moved);
     configuration::save_pins(&pins, &path)?;
     reporter.finish();
     let mut text = String::new();

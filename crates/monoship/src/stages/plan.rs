@@ -11,6 +11,7 @@ use monoship_report::results::PlanFile;
 
 use crate::context::Context;
 use crate::job::Part;
+use monoship_steps::bases::{ensure_bases, known_bases};
 use monoship_steps::inputs;
 use monoship_steps::project;
 use monoship_steps::{Session, jobs, outcome, outside, planning, publication};
@@ -76,7 +77,7 @@ fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::p
     let images = inputs::base_images(session, &project, request)?;
     let bases = match &engine {
         Some(engine) if !cx.only_looks() => {
-            let ensured = inputs::ensure_bases(session, &project, engine, request, &images)
+            let ensured = ensure_bases(session, &project, engine, request, &images)
                 .map_err(|error| outside::or_mistyped(&project.dockerfile, &images, error))?;
             if ensured.pins_written {
                 // It is a file of the tree like any other, and what is planned is what lies there now.
@@ -84,7 +85,7 @@ fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::p
             }
             ensured.bases
         }
-        _ => inputs::known_bases(session, &project, engine.as_ref(), request, &images)?,
+        _ => known_bases(session, &project, engine.as_ref(), request, &images)?,
     };
     cx.progress().engine.clone_from(&engine);
     Ok(Ground { project, engine, bases })

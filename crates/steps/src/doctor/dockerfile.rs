@@ -1,8 +1,9 @@
 //! The Dockerfile: does it parse, does every service have its target, is every image pinned, and what of it defeats caches?
 
 use super::{Checkup, Finding, Monorepo, Severity, advice};
+use crate::bases::PINS;
 use crate::configuration;
-use crate::inputs::{self, PINS};
+use crate::inputs;
 use crate::outside;
 use monoship_core::name::ImageRef;
 use monoship_plan::services::{Service, no_target};
