@@ -248,6 +248,18 @@ pub fn read_text(path: &Path) -> Result<String> {
     })
 }
 
+/// Removes whatever is at `path`: a folder with all that is in it, a file, or a link and not what it leads to. Nothing there is fine.
+///
+/// # Errors
+/// When it, or something in it, cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
+    let is_dir = std::fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+    match if is_dir { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) } {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Replaces `path` with `bytes` in one step (temporary file beside it, then rename), so that a crash leaves the old
 /// content or the new, never a part. Parent folders are created. The file keeps its mode, and a new one gets what any new file gets.
 ///

@@ -399,10 +399,10 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::written::workspace;
 
     #[test]
     fn a_command_that_npm_publishes_is_no_service_in_apps_either() {
-        let dir = tempfile::tempdir().unwrap();
         let files = [
             ("package.json", "{}"),
             ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
@@ -417,12 +417,8 @@ mod tests {
             ),
             ("apps/api/package.json", r#"{"name": "a", "version": "1.0.0", "scripts": {"start": "node a.js"}, "bin": "b.js"}"#),
         ];
-        for (file, text) in files {
-            let path = dir.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let found = services(&Workspace::load(dir.path()).unwrap(), &[]).unwrap();
+        let (_dir, workspace) = workspace(&files);
+        let found = services(&workspace, &[]).unwrap();
         let names: Vec<&str> = found.services.iter().map(|service| service.name.as_str()).collect();
         assert_eq!(names, ["api", "jobs"]);
         assert_eq!(found.others, [("apps/cli".to_owned(), "it is a command that npm publishes (`bin`)".to_owned())]);

@@ -14,6 +14,8 @@ mod start;
 mod toolchain;
 mod variables;
 pub mod workflow;
+#[cfg(test)]
+mod written;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 use super::load::Workspace;
 use super::prune::{Content, Install, PrunePlan};
 use super::sources::{Sources, parent};
-use monoship_core::error::{Error, Result};
+use monoship_core::error::{Error, Result, remove};
 use monoship_core::name::sha256_hex;
 use pnpm::join;
 
@@ -222,7 +222,7 @@ impl<'a> Sync<'a> {
             }
             None => {
                 if there {
-                    clear(to)?;
+                    remove(to)?;
                 }
                 (copy(source, found.len(), to, mode)?, true)
             }
@@ -236,7 +236,7 @@ impl<'a> Sync<'a> {
     fn remove_stale(&self, items: &[(&str, Item<'_>)], dirs: &BTreeSet<&str>) -> Result<(HashSet<String>, usize)> {
         let mut there = HashSet::new();
         if !fs::symlink_metadata(self.folder).is_ok_and(|found| found.is_dir()) {
-            clear(self.folder)?;
+            remove(self.folder)?;
             return Ok((there, 0));
         }
         let wanted: HashSet<&str> = items.iter().map(|(path, _)| *path).collect();
@@ -254,7 +254,7 @@ impl<'a> Sync<'a> {
                     Some(path) if is_dir && dirs.contains(path.as_str()) => open.push(path),
                     Some(path) if !is_dir && wanted.contains(path.as_str()) => drop(there.insert(path)),
                     _ => {
-                        clear(&entry.path())?;
+                        remove(&entry.path())?;
                         removed += 1;
                     }
                 }
@@ -337,23 +337,13 @@ fn put_whole(file: &mut fs::File, content: &[u8]) -> std::io::Result<()> {
     own_time(file, content)
 }
 
-/// Removes whatever is at `path`.
-fn clear(path: &Path) -> Result<()> {
-    let outcome = match fs::symlink_metadata(path) {
-        Err(_) => return Ok(()),
-        Ok(there) if there.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-    };
-    outcome.map_err(|e| Error::io("remove", path, e))
-}
-
 fn put_text(to: &Path, text: &str, executable: bool, there: bool) -> Result<bool> {
     let mode = if executable { 0o755 } else { 0o644 };
     let old = if there { fs::symlink_metadata(to).ok().filter(Metadata::is_file) } else { None };
     let same = old.as_ref().is_some_and(|_| fs::read(to).is_ok_and(|bytes| bytes == text.as_bytes()));
     if !same {
         if there {
-            clear(to)?;
+            remove(to)?;
         }
         let write = || put_whole(&mut fs::File::create_new(to)?, text.as_bytes());
         write().map_err(|e| Error::io("write", to, e))?;
@@ -374,7 +364,7 @@ fn put_link(path: &str, source: &Path, to: &Path) -> Result<bool> {
     if fs::read_link(to).is_ok_and(|there| there == target) {
         return Ok(false);
     }
-    clear(to)?;
+    remove(to)?;
     symlink(&target, to).map_err(|e| Error::io("link", to, e))?;
     Ok(true)
 }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use monoship_core::error::{Error, Result};
+use monoship_core::error::{self, Error, Result};
 use monoship_workspace::git::Git;
 
 /// In a checkout's git folder: it is ours, and may be removed. It holds `whole` once everything is in its place.
@@ -182,7 +182,7 @@ pub fn remove(root: &Path) -> Result<()> {
     } else if note.is_none() && !is_empty_but(root, ".git") || git_dir.is_dir() && !is_empty_but(&git_dir, MARK) {
         return Err(Error::failed("is in the way of the sparse checkout and is not one").at(root, None).hint("move it away"));
     }
-    [Some(root.to_owned()), note].into_iter().flatten().try_for_each(|path| take_away(&path))
+    [Some(root.to_owned()), note].into_iter().flatten().try_for_each(|path| error::remove(&path))
 }
 
 /// True for a folder that holds nothing, or nothing but this.
@@ -195,19 +195,10 @@ fn empty_but(folder: &Path, name: &str) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))? {
         let entry = entry.map_err(|e| Error::io("read", folder, e))?;
         if entry.file_name() != name {
-            take_away(&entry.path())?;
+            error::remove(&entry.path())?;
         }
     }
     Ok(())
-}
-
-/// Removes a file or a folder. One that is not there is fine.
-fn take_away(path: &Path) -> Result<()> {
-    let is_dir = fs::symlink_metadata(path).is_ok_and(|found| found.is_dir());
-    match if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
-        _ => Ok(()),
-    }
 }
 
 /// The note in the user's git folder of a linked work tree, as versions before this one made them: `gitdir: <repository>/.git/worktrees/<name>`.

@@ -1,0 +1,171 @@
+//! Dockerfiles of strangers, as small as they can be: which service each is.
+
+use super::*;
+use crate::written::workspace;
+
+#[test]
+fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service() {
+    let of = |text: &str| {
+        let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
+        let context = ".".to_owned();
+        let said = Said {
+            name: String::new(),
+            dockerfile: "Dockerfile".to_owned(),
+            context,
+            target: None,
+            args: BTreeMap::new(),
+            by: String::new(),
+        };
+        is_none(&said, &dockerfile, &["apps/web/package.json".to_owned(), "nginx.conf".to_owned()])
+    };
+    assert_eq!(
+        of("FROM node:24 AS base\nCMD [\"node\"]\nFROM base\nCOPY ./apps/web package*.json /app/\nCOPY --from=base /x /x\n"),
+        None
+    );
+    assert_eq!(of("FROM nginx:alpine\nCOPY nginx.conf /etc/nginx/\n"), None);
+    assert!(of("FROM node:24-alpine AS base\nFROM base\nRUN apk add jq\n").unwrap().contains("no CMD"));
+    assert!(of("FROM node:24\nCOPY apps/docs /app\nCMD [\"node\"]\n").unwrap().starts_with("it copies `apps/docs`"));
+}
+
+#[test]
+fn a_dockerfile_for_developing_or_in_an_example_is_nobodys_image() {
+    let is_one = |path: &str| is_dockerfile(path) && is_for_use(path);
+    for path in ["Dockerfile", "apps/web/Dockerfile", "Dockerfile.web", "docker/web.Dockerfile", "docker/web.dockerfile"] {
+        assert!(is_one(path), "{path}");
+    }
+    for path in [
+        "Dockerfile.dev",
+        ".devcontainer/Dockerfile",
+        "examples/a/Dockerfile",
+        "Dockerfile.monorepo-optimized",
+        "apps/web/Dockerfile.dockerignore",
+    ] {
+        assert!(!is_one(path), "{path}");
+    }
+}
+
+#[test]
+fn one_dockerfile_for_all_is_a_service_for_each_value_of_its_argument() {
+    let files = [
+        ("package.json", "{}"),
+        ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+        ("apps/web/package.json", "{\"name\": \"@a/web\"}"),
+        ("apps/api/package.json", "{\"name\": \"@a/api\"}"),
+        ("Dockerfile", "FROM node:24\nARG APP\nCOPY . .\nRUN pnpm --filter $APP build\nCMD [\"node\", \"main.js\"]\n"),
+        (
+            "docker/all/Dockerfile",
+            "FROM node:24 AS build\nCOPY . .\nFROM node:24\nCOPY --from=build /app/apps/web/dist /app/apps/api/dist /app/\nCMD [\"x\"]\n",
+        ),
+        (
+            "compose.yml",
+            "services:\n  one:\n    build: {context: ., args: {APP: '@a/web', MODE: $MODE}}\n  two:\n    build:\n      context: .\n      args: [APP=api, OTHER=1]\n",
+        ),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()));
+    assert_eq!(others, []);
+    let shown: Vec<String> =
+        found.iter().map(|kept| format!("{} {:?} {:?} {}", kept.name, kept.package, kept.args, kept.covers.join(" "))).collect();
+    assert_eq!(
+        shown,
+        [
+            "all None {} apps/web apps/api",
+            "api Some(\"apps/api\") {\"APP\": \"api\"} ",
+            "web Some(\"apps/web\") {\"APP\": \"@a/web\"} ",
+        ]
+    );
+}
+
+#[test]
+fn several_dockerfiles_of_a_package_are_a_service_each_but_for_one_that_starts_the_same() {
+    let image = |starts: &str| format!("FROM node:24\nCOPY apps packages /app/\nCMD {starts}\n");
+    let files = [
+        ("package.json", "{\"name\": \"shop\"}".to_owned()),
+        ("pnpm-workspace.yaml", "packages: ['apps/*', 'packages/*']\n".to_owned()),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+        ("apps/api/package.json", "{\"name\": \"@a/api\"}".to_owned()),
+        ("apps/api/Dockerfile", image("api.js")),
+        ("apps/api/Dockerfile.jobs", image("jobs.js")),
+        ("apps/api/Dockerfile.slim", image("api.js")),
+        ("apps/api/Dockerfile.worker", image("worker.js")),
+        ("packages/crawl/package.json", "{\"name\": \"@a/crawl\"}".to_owned()),
+        ("packages/crawl/Dockerfile.fast", image("crawl.js")),
+        ("packages/crawl/Dockerfile.full", image("crawl.js")),
+        (
+            "compose.yml",
+            "x-all: &all\n  restart: always\nservices:\n\
+             \x20 api: {<<: *all, build: {context: ., dockerfile: apps/api/Dockerfile}}\n\
+             \x20 worker: {<<: *all, build: {context: ., dockerfile: apps/api/Dockerfile.worker}}\n\
+             \x20 crawl-fast: {build: {context: ., dockerfile: packages/crawl/Dockerfile.fast}}\n\
+             \x20 crawl-full: {build: {context: ., dockerfile: packages/crawl/Dockerfile.full}}\n"
+                .to_owned(),
+        ),
+        ("deploy/compose.yml", "services:\n  api: [\n".to_owned()),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()));
+    let shown: Vec<(&str, &str)> = found.iter().map(|kept| (kept.name.as_str(), kept.dockerfile.as_str())).collect();
+    assert_eq!(
+        shown,
+        [
+            ("api", "apps/api/Dockerfile"),
+            ("crawl-fast", "packages/crawl/Dockerfile.fast"),
+            ("crawl-full", "packages/crawl/Dockerfile.full"),
+            ("jobs", "apps/api/Dockerfile.jobs"),
+            ("worker", "apps/api/Dockerfile.worker"),
+        ]
+    );
+    let none: Vec<String> = others.iter().map(|(path, why)| format!("{path}: {why}")).collect();
+    assert_eq!(
+        none,
+        [
+            "deploy/compose.yml: line 3: a value is missing here, or a bracket is not closed",
+            "apps/api/Dockerfile.slim: `api` is built by apps/api/Dockerfile"
+        ]
+    );
+}
+
+#[test]
+fn a_dockerfile_that_copies_everything_and_works_in_its_folder_by_its_path_has_the_root_for_a_context() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("apps/api")).unwrap();
+    std::fs::write(dir.path().join("apps/api/package.json"), "{}").unwrap();
+    let of = |run: &str| {
+        let text = format!("FROM python:3\nCOPY . .\nRUN {run}\nCMD [\"start\"]\n");
+        context_of(dir.path(), "apps/api/Dockerfile", &Dockerfile::parse(Path::new("Dockerfile"), &text).unwrap())
+    };
+    assert_eq!(of("cd apps/api && uv sync"), ".");
+    assert_eq!(of("npm ci"), "apps/api");
+}
+
+#[test]
+fn the_stages_of_one_dockerfile_are_about_the_packages_that_they_start() {
+    let files = [
+        ("package.json", "{\"name\": \"shop\"}"),
+        ("pnpm-workspace.yaml", "packages: ['apps/*', 'packages/*']\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+        ("apps/api/package.json", "{\"name\": \"@a/api\", \"scripts\": {\"start\": \"node main.js\"}}"),
+        ("apps/docs/package.json", "{\"name\": \"@a/docs\", \"scripts\": {\"start\": \"node docs.js\"}}"),
+        ("packages/db/package.json", "{\"name\": \"@a/db\"}"),
+        (
+            "Dockerfile",
+            "FROM node:24 AS build\nCOPY . /app/\nFROM build AS migrate\nWORKDIR /app/packages/db\nCMD [\"migrate\"]\n\
+             FROM build AS api\nCMD [\"node\", \"apps/api/main.js\"]\n",
+        ),
+        (
+            "compose.yml",
+            "services:\n  migrate: {build: {context: ., target: migrate}}\n  api: {build: {context: ., target: api}}\n",
+        ),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let names = files.map(|(file, _)| file.to_owned());
+    let shown = |kept: &Kept| format!("{} {:?} {:?}", kept.name, kept.target.as_deref(), kept.package.as_deref());
+    let (found, _) = find(&workspace, &names);
+    assert_eq!(
+        found.iter().map(shown).collect::<Vec<_>>(),
+        ["api Some(\"api\") Some(\"apps/api\")", "migrate Some(\"migrate\") Some(\"packages/db\")"]
+    );
+    let all = crate::found(&workspace, None, &names, false).unwrap();
+    assert_eq!(all.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["docs"]);
+}
