@@ -152,6 +152,9 @@ impl TryFrom<String> for ContextSource {
             return image.parse().map(Self::Image).map_err(|e: Error| e.to_string());
         }
         if let Some(service) = text.strip_prefix(SERVICE) {
+            if service.is_empty() {
+                return Err("`service:` takes the name of a service: `service:api`".into());
+            }
             return service.parse().map(Self::Service).map_err(|e: Error| e.to_string());
         }
         if let Some((kind @ ("target" | "stage"), name)) = text.split_once(':') {
@@ -435,6 +438,7 @@ mod tests {
         assert!(matches!(context("https://example.org/a/b.git#v1"), Ok(ContextSource::Remote(_))));
         assert_eq!(context("service:api"), Ok(ContextSource::Service("api".parse().unwrap())));
         assert!(context("service:Api/x").is_err());
+        assert!(context("service:").unwrap_err().contains("`service:api`"));
         assert!(context("stage:api").unwrap_err().contains("`COPY --from=api`"));
         assert!(context("oci-image://x").unwrap_err().contains("not a kind of context"));
         assert!(Entitlement::try_from("network.hots".to_owned()).unwrap_err().contains("did you mean `network.host`?"));
