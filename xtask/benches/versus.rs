@@ -16,7 +16,7 @@ use std::process::{Command, ExitCode};
 
 use engine::{BUILDX, Engine, ca_file, run};
 use measure::{Contender, at_most, side_by_side, verdict};
-use race::{empty, xtask};
+use race::{empty, in_memory, xtask};
 
 const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];
 
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         all_hold &= !wanted("one-dependency") || bench.one_dependency();
     }
     if wanted("cold") {
-        all_hold &= Bench::new(in_memory()).cold(runs.unwrap_or(3));
+        all_hold &= Bench::new(in_memory("versus").unwrap_or_else(on_disk)).cold(runs.unwrap_or(3));
     }
     if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -231,13 +231,4 @@ fn repository() -> &'static Path {
 /// Where an engine's data usually are.
 fn on_disk() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("versus-engine")
-}
-
-/// In memory, where there are 6 GB of it to spare. `cold` deletes thousands of files before each run, and ext4 takes long to make files
-/// while it remembers the deleted ones (minutes; `recently_deleted` in Linux' fs/ext4/ialloc.c): whoever makes most files would pay most
-/// for what no cold machine has.
-fn in_memory() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let free = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-    if free >= 6_000_000_000 { memory.join("xtask-versus") } else { on_disk() }
 }

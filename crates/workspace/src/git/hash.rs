@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use ring::digest;
+use sha1_smol::Sha1;
 
 use super::{File, Mode, ObjectId};
 use monoship_core::error::{Error, Result};
@@ -104,26 +105,35 @@ fn blob(path: &Path, meta: &Metadata, format: Format) -> io::Result<Option<(Mode
     Ok(hasher.finish().map(|id| (mode, id, is_pointer)))
 }
 
-struct Hasher(digest::Context);
+enum Hasher {
+    Sha1(Sha1),
+    Sha256(digest::Context),
+}
 
 impl Hasher {
     /// Git hashes `blob <length>`, a zero byte, and the content.
     fn new(format: Format, length: u64) -> Self {
-        let algorithm = match format {
-            Format::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
-            Format::Sha256 => &digest::SHA256,
+        let mut hasher = match format {
+            Format::Sha1 => Self::Sha1(Sha1::new()),
+            Format::Sha256 => Self::Sha256(digest::Context::new(&digest::SHA256)),
         };
-        let mut hasher = Self(digest::Context::new(algorithm));
         hasher.update(format!("blob {length}\0").as_bytes());
         hasher
     }
 
     fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        match self {
+            Self::Sha1(sha1) => sha1.update(bytes),
+            Self::Sha256(sha256) => sha256.update(bytes),
+        }
     }
 
     fn finish(self) -> Option<ObjectId> {
-        ObjectId::parse(hex(self.0.finish().as_ref()).as_bytes())
+        let id = match self {
+            Self::Sha1(sha1) => hex(&sha1.digest().bytes()),
+            Self::Sha256(sha256) => hex(sha256.finish().as_ref()),
+        };
+        ObjectId::parse(id.as_bytes())
     }
 }
 
