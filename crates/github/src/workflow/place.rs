@@ -112,6 +112,11 @@ mod tests {
         }
         assert!(!job.contains("working-directory"), "{job}");
 
+        let prebuilt = format!("ghcr.io/acme/shop/tool@sha256:{}", "a".repeat(64)).parse().unwrap();
+        let options = Options { place: place("services/web", ""), prebuilt: Some(prebuilt), ..Options::default() };
+        let job = generate(&options).unwrap().remove(1).content;
+        assert!(job.contains("exec $PROGRAM --workspace services/web ci "), "{job}");
+
         // A crate of a folder depends on what lies beside the folder.
         let [_, job] = files(place("services/web", "services/web"), &["libs", "services/web/xtask"]);
         for part in [
