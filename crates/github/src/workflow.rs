@@ -1,12 +1,16 @@
 //! The workflow files that `cargo xtask ci workflow` writes: triggers, permissions, concurrency and calls. What a call does is Rust,
 //! not YAML. The parts lie beside this file as YAML; here they are put together, written, and compared.
 
+mod place;
+
 use std::path::{Path, PathBuf};
 
 use crate::notes::diff;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::name::{ImageRef, Platform};
 use monoship_core::stamp::stamped;
+
+pub use place::Place;
 
 /// How the work is spread over runners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -56,8 +60,10 @@ pub struct Options {
     pub registry: String,
     /// Who signs releases: cosign is installed where they are published, and keyless the job may ask for a token that names it.
     pub signing: Signing,
-    /// The folders at the root that cargo needs to compile the repository's crate.
+    /// The folders that cargo needs to compile the repository's crate, from the repository's root.
     pub sources: Vec<String>,
+    /// Where the workspace lies.
+    pub place: Place,
     /// The name of that crate, and of cargo's alias for it.
     pub tool: String,
     /// What images are built for. Where that is several, each has a job of its own in the layout `matrix`, on a [`runner`] that has it natively.
@@ -74,6 +80,7 @@ impl Default for Options {
             registry: "ghcr.io".to_owned(),
             signing: Signing::Off,
             sources: vec!["xtask".to_owned()],
+            place: Place::default(),
             tool: "xtask".to_owned(),
             platforms: Vec::new(),
             prebuilt: None,
@@ -92,7 +99,7 @@ pub fn runner(platform: &Platform) -> &'static str {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generated {
     /// From the repository's root.
-    pub path: &'static str,
+    pub path: String,
     /// The whole content.
     pub content: String,
 }
@@ -101,7 +108,7 @@ pub struct Generated {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// From the repository's root.
-    pub path: &'static str,
+    pub path: String,
     /// The difference from what is there to what would be written; `None` where nothing is there.
     pub diff: Option<String>,
     /// True where what is there was not written by this tool.
@@ -114,12 +121,20 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// A part of the first line of each file, whatever the command is called in the repository.
 const HEADER: &str = " ci workflow";
 
-/// The files, from the repository's root.
-pub const PATHS: [&str; 2] = [WORKFLOW, JOB];
+/// The files, from the repository's root: the workflow, and the job that its own jobs call. GitHub looks for workflows there alone, so those of a
+/// workspace in a folder have the folder's word in their names; it is empty for the root's.
+#[must_use]
+pub fn paths(word: &str) -> [String; 2] {
+    let of = if word.is_empty() { String::new() } else { format!("-{word}") };
+    ["images", "xtask"].map(|name| format!(".github/workflows/{name}{of}.yml"))
+}
 
-const WORKFLOW: &str = ".github/workflows/images.yml";
-/// The job that the workflow's own jobs call.
-const JOB: &str = ".github/workflows/xtask.yml";
+/// True of a file that was written for the workspace in `folder`, by its first line: two folders may come to one word.
+#[must_use]
+pub fn is_ours(text: &str, folder: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    first.contains(HEADER) && (folder.is_empty() || first.contains(&format!("`{}:", place::within(folder))))
+}
 
 /// Each action at the commit that its release's tag pointed to in the action's own repository when it was looked up.
 const PINS: [(&str, &str); 8] = [
@@ -136,16 +151,19 @@ const PINS: [(&str, &str); 8] = [
 /// The files, whole. Equal options make equal bytes.
 ///
 /// # Errors
-/// A branch or registry that cannot stand in YAML as it is.
+/// A branch, registry or folder that cannot stand in YAML as it is.
 pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     let plain = |text: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
         text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(allowed) && !text.ends_with(':')
     };
-    let sources = options.sources.iter().map(|folder| ("folder", folder)).chain([("crate", &options.tool)]);
-    for (what, text) in [("branch", &options.branch), ("registry", &options.registry)].into_iter().chain(sources) {
+    let place = &options.place;
+    let places = [&place.folder, &place.cargo].into_iter().filter(|folder| !folder.is_empty());
+    let folders = places.chain(&options.sources).map(|folder| ("folder", folder)).chain([("crate", &options.tool)]);
+    for (what, text) in [("branch", &options.branch), ("registry", &options.registry)].into_iter().chain(folders) {
         if !plain(text) {
-            return Err(Error::usage(format!("the {what} `{text}` cannot be written into a workflow")));
+            return Err(Error::usage(format!("the {what} `{text}` cannot be written into a workflow"))
+                .hint("letters, digits, `-`, `_`, `.`, `/` and `:` can; the first is a letter or a digit"));
         }
     }
     let (layout, jobs) = match options.layout {
@@ -167,18 +185,20 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     let made = if options.prebuilt.is_some() { "prebuilt" } else { "compiled" };
     let native = options.layout == Layout::Matrix && options.platforms.len() > 1;
     let by = if native { "native" } else { "whole" };
-    let sections: Vec<&str> = [&[layout, made, by][..], signing, secrets].concat();
+    let sections: Vec<&str> = [&[layout, made, by][..], signing, secrets, &place.sections()].concat();
     let prebuilt = options.prebuilt.as_ref().map(by_digest).transpose()?.unwrap_or_default();
+    let [workflow, job] = paths(&place.word);
+    let job_file = job.rsplit('/').next().unwrap_or_default().to_owned();
     let files = [
-        (WORKFLOW, [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat()),
-        (JOB, include_str!("workflow/job.yml").to_owned()),
+        (workflow, [include_str!("workflow/head.yml"), jobs, include_str!("workflow/tail.yml")].concat()),
+        (job, include_str!("workflow/job.yml").to_owned()),
     ];
     let checked =
         options.platforms.iter().map(|platform| format!("- {{ platform: {platform}, runner: {} }}\n", runner(platform)));
     let checked: String = checked.collect();
     let call = only(include_str!("workflow/call.yml"), &sections);
     let filled = |text: &str| {
-        let folders = options.sources.join("\n") + "\n";
+        let folders = place.checked_out(&options.sources).join("\n") + "\n";
         let text = indented(&indented(&only(text, &sections), "%call%", &call), "%folders%", &folders);
         let text = indented(&text, "%checked%", &checked)
             .replace("cargo xtask ", &format!("cargo {} ", options.tool))
@@ -186,12 +206,14 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
             .replace("%tool%", &options.tool)
             .replace("%prebuilt%", &prebuilt)
             .replace("%layout%", layout)
-            .replace("%sources%", &options.sources.join(" "))
-            .replace("%hashed%", &options.sources.iter().map(|folder| format!("'{folder}/**'")).collect::<Vec<_>>().join(", "))
+            .replace("%job%", &job_file)
+            .replace("%sources%", &place.relative_to_cargo(&options.sources).join(" "))
+            .replace("%hashed%", &place.hashed(&options.sources).join(", "))
             .replace("%branch%", &quoted(&options.branch))
             .replace("%registry%", &quoted(&options.registry))
             .replace("%username%", username)
             .replace("%password%", password);
+        let text = place.named(&text);
         PINS.iter().fold(text, |text, (mark, pin)| text.replace(mark, pin))
     };
     Ok(files.map(|(path, text)| Generated { path, content: stamped(&filled(&text), 1, VERSION) }).into())
@@ -249,18 +271,25 @@ fn indented(text: &str, mark: &str, block: &str) -> String {
 /// Writes the files that differ below `root`, and returns their paths.
 ///
 /// # Errors
-/// As [`generate`]; a file that cannot be read or written; one that somebody else wrote, unless `overwrite`.
+/// As [`generate`]; a file that cannot be read or written; one that somebody else wrote, or another workspace, unless `overwrite`.
 pub fn write(root: &Path, options: &Options, overwrite: bool) -> Result<Vec<PathBuf>> {
     let drifted = check(root, options)?;
     if let Some(foreign) = drifted.iter().find(|drift| drift.foreign && !overwrite) {
+        let path = root.join(&foreign.path);
+        if std::fs::read_to_string(&path).is_ok_and(|text| is_ours(&text, "")) {
+            let folder = &options.place.folder;
+            return Err(Error::usage(format!("`{}` is the workflow of another folder than {folder}/", foreign.path)).hint(
+                "its first line names that one: rename one of the two, whose names differ in nothing but `/`, `-` and the like",
+            ));
+        }
         return Err(Error::usage(format!("`{}` was not written by this command", foreign.path))
             .hint("give it another name, or pass --overwrite to have it replaced"));
     }
     let files = generate(options)?;
     let mut written = Vec::new();
     for file in files.iter().filter(|file| drifted.iter().any(|drift| drift.path == file.path)) {
-        write_atomically(&root.join(file.path), file.content.as_bytes())?;
-        written.push(PathBuf::from(file.path));
+        write_atomically(&root.join(&file.path), file.content.as_bytes())?;
+        written.push(PathBuf::from(&file.path));
     }
     Ok(written)
 }
@@ -272,12 +301,12 @@ pub fn write(root: &Path, options: &Options, overwrite: bool) -> Result<Vec<Path
 pub fn check(root: &Path, options: &Options) -> Result<Vec<Drift>> {
     let mut drifted = Vec::new();
     for file in generate(options)? {
-        let path = root.join(file.path);
+        let path = root.join(&file.path);
         match std::fs::read(&path) {
             Ok(bytes) if bytes == file.content.as_bytes() => {}
             Ok(bytes) => {
                 let there = String::from_utf8_lossy(&bytes);
-                let foreign = !there.lines().next().unwrap_or_default().contains(HEADER);
+                let foreign = !is_ours(&there, &options.place.folder);
                 drifted.push(Drift { path: file.path, diff: Some(diff(&there, &file.content)), foreign });
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -300,12 +329,13 @@ pub struct Written {
     pub prebuilt: Option<ImageRef>,
 }
 
-/// What the workflow that is there was written with, by its first line and its trigger; `None` where there is none of ours.
+/// What the workflow that is there was written with, by its first line and its trigger; `None` where there is none of ours. `word` is that of
+/// the workspace's folder, as in [`paths`].
 ///
 /// # Errors
 /// A file that is there and cannot be read.
-pub fn written(root: &Path) -> Result<Option<Written>> {
-    let path = root.join(WORKFLOW);
+pub fn written(root: &Path, word: &str) -> Result<Option<Written>> {
+    let [path, job] = paths(word).map(|path| root.join(path));
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -315,7 +345,7 @@ pub fn written(root: &Path) -> Result<Option<Written>> {
     let layouts = [("--layout single`", Layout::Single), ("--layout matrix`", Layout::Matrix)];
     let layout = layouts.into_iter().find(|(mark, _)| first.contains(mark)).map(|(_, layout)| layout);
     let branch = text.lines().find_map(|line| line.trim().strip_prefix("branches: [")?.strip_suffix(']'));
-    let job = std::fs::read_to_string(root.join(JOB)).unwrap_or_default();
+    let job = std::fs::read_to_string(job).unwrap_or_default();
     let prebuilt = job.lines().find_map(|line| line.trim().strip_prefix("IMAGE: ")?.parse().ok());
     Ok(layout.zip(branch).map(|(layout, branch)| Written { layout, branch: branch.trim_matches('"').to_owned(), prebuilt }))
 }
@@ -409,23 +439,27 @@ mod tests {
     #[test]
     fn what_is_written_is_not_drift_and_what_was_changed_is_shown() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(written(dir.path()).unwrap(), None);
+        assert_eq!(written(dir.path(), "").unwrap(), None);
         let options = options(Layout::Matrix);
         assert!(check(dir.path(), &options).unwrap().iter().all(|drift| drift.diff.is_none()));
         assert_eq!(write(dir.path(), &options, false).unwrap().len(), 2);
         assert_eq!((write(dir.path(), &options, false).unwrap(), check(dir.path(), &options).unwrap()), (vec![], vec![]));
-        assert_eq!(written(dir.path()).unwrap(), Some(Written { layout: Layout::Matrix, branch: "main".into(), prebuilt: None }));
-        let path = dir.path().join(WORKFLOW);
+        assert_eq!(
+            written(dir.path(), "").unwrap(),
+            Some(Written { layout: Layout::Matrix, branch: "main".into(), prebuilt: None })
+        );
+        let [workflow, _] = paths("");
+        let path = dir.path().join(&workflow);
         let changed = std::fs::read_to_string(&path).unwrap().replace("permissions: {}", "permissions: write-all");
         std::fs::write(&path, changed).unwrap();
         let drift = check(dir.path(), &options).unwrap();
         assert!(drift[0].diff.as_ref().unwrap().contains("- permissions: write-all\n+ permissions: {}\n"), "{drift:?}");
-        assert_eq!(write(dir.path(), &options, false).unwrap(), [PathBuf::from(WORKFLOW)]);
+        assert_eq!(write(dir.path(), &options, false).unwrap(), [PathBuf::from(&workflow)]);
         std::fs::write(&path, "name: somebody's own\n").unwrap();
         let error = write(dir.path(), &options, false).unwrap_err();
-        assert!(error.to_string().contains(WORKFLOW) && error.hint_text().unwrap().contains("--overwrite"), "{error}");
+        assert!(error.to_string().contains(&workflow) && error.hint_text().unwrap().contains("--overwrite"), "{error}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "name: somebody's own\n");
-        assert_eq!(write(dir.path(), &options, true).unwrap(), [PathBuf::from(WORKFLOW)]);
+        assert_eq!(write(dir.path(), &options, true).unwrap(), [PathBuf::from(&workflow)]);
     }
 
     #[test]
@@ -458,7 +492,7 @@ mod tests {
             assert!(!job.contains('%') && !job.contains("exec cargo xtask"), "{job}");
             let dir = tempfile::tempdir().unwrap();
             write(dir.path(), &options, false).unwrap();
-            assert_eq!(written(dir.path()).unwrap().unwrap().prebuilt, Some(image.clone()));
+            assert_eq!(written(dir.path(), "").unwrap().unwrap().prebuilt, Some(image.clone()));
         }
         let tagged = Options { prebuilt: Some("ghcr.io/acme/shop/tool:1".parse().unwrap()), ..options(Layout::Single) };
         assert!(generate(&tagged).unwrap_err().to_string().contains("is not named by its digest"));

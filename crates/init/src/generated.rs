@@ -9,7 +9,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::{self, Stamp};
 use monoship_github::notes::diff;
 use monoship_github::workflow;
-use monoship_plan::config::Config;
+use monoship_plan::config::{Config, Folder};
 
 use crate::workflow::{options, tool};
 use crate::{VERSION, dockerfile_today, dockerignore_today, ignore};
@@ -17,7 +17,7 @@ use crate::{VERSION, dockerfile_today, dockerignore_today, ignore};
 /// A generated file as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generated {
-    /// From the root.
+    /// From the workspace's root: that of a workflow may lead out of it.
     pub path: String,
     /// What it says of itself.
     pub stamp: Stamp,
@@ -44,6 +44,12 @@ pub fn version() -> Version {
     VERSION.parse().unwrap_or(Version::new(0, 0, 0))
 }
 
+/// A path from the repository's root as it is from the workspace's: what is said of a workspace's files is said from there.
+fn from_workspace(config: &Config, path: &str) -> String {
+    let depth = config.folder.as_ref().map_or(0, |folder| folder.as_str().split('/').count());
+    "../".repeat(depth) + path
+}
+
 /// The generated files that are there. One whose line with the version somebody took out is theirs.
 ///
 /// # Errors
@@ -51,13 +57,18 @@ pub fn version() -> Version {
 pub fn there(root: &Path, config: &Config) -> Result<Vec<Generated>> {
     let mut found = Vec::new();
     let beside = format!("{}{}", config.images.dockerfile, ignore::FILE);
-    for path in [ignore::FILE, &beside, config.images.dockerfile.as_str()].into_iter().chain(workflow::PATHS) {
-        let file = root.join(path);
+    let own = [ignore::FILE.to_owned(), beside, config.images.dockerfile.clone()].map(|path| (path, None));
+    let folder = config.folder.as_ref().map_or("", Folder::as_str);
+    let workflows = workflow::paths(&config.word()).map(|path| (from_workspace(config, &path), Some(folder)));
+    for (path, folder) in own.into_iter().chain(workflows) {
+        let file = root.join(&path);
         if !file.is_file() {
             continue;
         }
         let text = read_text(&file)?;
-        found.extend(stamp::read(&text).map(|stamp| Generated { path: path.to_owned(), stamp, text }));
+        if folder.is_none_or(|folder| folder.is_empty() || workflow::is_ours(&text, folder)) {
+            found.extend(stamp::read(&text).map(|stamp| Generated { path, stamp, text }));
+        }
     }
     Ok(found)
 }
@@ -70,7 +81,8 @@ pub fn there(root: &Path, config: &Config) -> Result<Vec<Generated>> {
 pub fn outdated(root: &Path, config: &Config, shutdown: &Shutdown) -> Result<Vec<Refresh>> {
     let there = there(root, config)?;
     let mut workflows = Vec::new();
-    if there.iter().any(|file| workflow::PATHS.contains(&file.path.as_str())) {
+    let paths = workflow::paths(&config.word()).map(|path| from_workspace(config, &path));
+    if there.iter().any(|file| paths.contains(&file.path)) {
         workflows = workflow::generate(&options(root, config, None, None, None, shutdown)?)?;
     }
     let mut found = Vec::new();
@@ -81,7 +93,7 @@ pub fn outdated(root: &Path, config: &Config, shutdown: &Shutdown) -> Result<Vec
         }
         let text = if file.path.ends_with(ignore::FILE) {
             dockerignore_today(root, &tool(root)?, shutdown)?
-        } else if let Some(workflow) = workflows.iter().find(|workflow| workflow.path == file.path) {
+        } else if let Some(workflow) = workflows.iter().find(|workflow| from_workspace(config, &workflow.path) == file.path) {
             workflow.content.clone()
         } else {
             dockerfile_today(root, &file.path)?

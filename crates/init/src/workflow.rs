@@ -1,4 +1,5 @@
-//! What the workflow files of a repository depend on: its configuration, its default branch, and which of its folders cargo needs.
+//! What the workflow files of a repository depend on: its configuration, its default branch, where the workspace and its crate lie, and which
+//! folders cargo needs.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
@@ -6,13 +7,13 @@ use std::path::{Component, Path};
 use monoship_core::error::{Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
-use monoship_github::workflow::{self, Layout, Options, Prebuilt, written};
-use monoship_plan::config::{Config, Signing};
+use monoship_github::workflow::{self, Layout, Options, Place, Prebuilt, written};
+use monoship_plan::config::{Config, Folder, Signing};
 use monoship_workspace::git::Git;
 
 use crate::origin::PACKAGE;
 
-/// The options by which the files of the repository at `home` are written. What is not given is as in the files that are there.
+/// The options by which the files of the workspace at `home` are written. What is not given is as in the files that are there.
 ///
 /// # Errors
 /// A file that cannot be read; git failures.
@@ -24,7 +25,7 @@ pub fn options(
     prebuilt: Option<&Prebuilt>,
     shutdown: &Shutdown,
 ) -> Result<Options> {
-    let there = written(home)?;
+    let there = written(config.repository(home), &config.word())?;
     let branch = match (branch, &there) {
         (Some(branch), _) => branch.to_owned(),
         (None, Some(there)) => there.branch.clone(),
@@ -38,6 +39,8 @@ pub fn options(
         Some(Prebuilt::Off) => None,
         None => there.as_ref().and_then(|there| there.prebuilt.clone()),
     };
+    let (cargo, tool) = of_crate(home)?;
+    let place = place(config, home, cargo);
     Ok(Options {
         prebuilt,
         layout: layout.or(there.map(|there| there.layout)).unwrap_or_default(),
@@ -49,9 +52,20 @@ pub fn options(
             Signing::Key { .. } => workflow::Signing::Key,
         },
         platforms: platforms(config),
-        sources: sources(home)?,
-        tool: tool(home)?,
+        sources: sources(cargo, &place.cargo)?,
+        place,
+        tool,
     })
+}
+
+/// Where the workspace at `home` lies, whose crate is in the workspace of cargo's at `cargo`.
+fn place(config: &Config, home: &Path, cargo: &Path) -> Place {
+    let from_root = |path: &Path| path.strip_prefix(config.repository(home)).ok().and_then(Path::to_str).map(str::to_owned);
+    Place {
+        folder: config.folder.as_ref().map(Folder::to_string).unwrap_or_default(),
+        word: config.word(),
+        cargo: from_root(cargo).unwrap_or_default(),
+    }
 }
 
 /// What the services are built for, in the order of the configuration.
@@ -66,14 +80,16 @@ fn platforms(config: &Config) -> Vec<Platform> {
     all
 }
 
-/// The folders at the root in which the members of cargo's workspace lie, and what they depend on by path: without one of them cargo
-/// loads none. Without a workspace it is `xtask`.
-fn sources(home: &Path) -> Result<Vec<String>> {
-    let Some(root) = manifest(home)? else { return Ok(vec!["xtask".to_owned()]) };
+/// The folders in which the members of the cargo workspace at `cargo` lie, and what they depend on by path: without one of them cargo
+/// loads none. Without a workspace it is `xtask`. `below` is where `cargo` is from the repository's root, as the folders are.
+fn sources(cargo: &Path, below: &str) -> Result<Vec<String>> {
+    let default = || vec![Path::new(below).join("xtask").to_string_lossy().into_owned()];
+    let Some(root) = manifest(cargo)? else { return Ok(default()) };
     let members = members(&root);
+    let top = |path: &Path| top(below, path);
     let mut folders: BTreeSet<String> = members.iter().filter_map(|member| top(Path::new(member))).collect();
     for member in members.iter().filter(|member| !member.contains('*')) {
-        let of_member = manifest(&home.join(member))?.unwrap_or_default();
+        let of_member = manifest(&cargo.join(member))?.unwrap_or_default();
         let tables = ["dependencies", "build-dependencies"].into_iter().filter_map(|key| of_member.get(key)?.as_table());
         let paths = tables.flat_map(toml::Table::values).filter_map(|dependency| dependency.get("path")?.as_str());
         let targets = ["bin", "example", "test", "bench"].into_iter().filter_map(|key| of_member.get(key)?.as_array());
@@ -81,24 +97,40 @@ fn sources(home: &Path) -> Result<Vec<String>> {
         folders.extend(paths.chain(files).filter_map(|path| top(&Path::new(member).join(path))));
     }
     if root.contains_key("package") {
-        folders.insert("src".to_owned());
+        folders.extend(top(Path::new("src")));
     }
-    Ok(if folders.is_empty() { vec!["xtask".to_owned()] } else { folders.into_iter().collect() })
+    Ok(if folders.is_empty() { default() } else { folders.into_iter().collect() })
 }
 
-/// The name of the repository's own crate: the member of cargo's workspace that stands on the library.
+/// The name of the crate that the workspace at `home` is built by: the member of cargo's workspace that stands on the library.
 ///
 /// # Errors
 /// A manifest that cannot be read.
 pub fn tool(home: &Path) -> Result<String> {
-    for member in manifest(home)?.iter().flat_map(members) {
-        let found =
-            manifest(&home.join(member))?.filter(|found| found.get("dependencies").is_some_and(|d| d.get(PACKAGE).is_some()));
-        if let Some(name) = found.as_ref().and_then(|found| found.get("package")?.get("name")?.as_str()) {
-            return Ok(name.to_owned());
+    of_crate(home).map(|(_, name)| name)
+}
+
+/// The root of the cargo workspace that has that crate, and the crate's name. One crate may be for several workspaces: it lies at `home` or
+/// in a folder above it, as far as the repository goes.
+fn of_crate(home: &Path) -> Result<(&Path, String)> {
+    let depth = home.ancestors().position(|folder| folder.join(".git").exists()).unwrap_or_default();
+    let mut cargos = None;
+    for folder in home.ancestors().take(depth + 1) {
+        let Some(root) = manifest(folder)? else { continue };
+        for member in members(&root) {
+            let found = manifest(&folder.join(member))?;
+            let found = found.filter(|found| found.get("dependencies").is_some_and(|d| d.get(PACKAGE).is_some()));
+            if let Some(name) = found.as_ref().and_then(|found| found.get("package")?.get("name")?.as_str()) {
+                return Ok((folder, name.to_owned()));
+            }
+        }
+        // A pattern among the members may stand for the crate.
+        if root.contains_key("workspace") {
+            cargos.get_or_insert(folder);
         }
     }
-    Ok("xtask".to_owned())
+    let root = home.ancestors().nth(depth).unwrap_or(home);
+    Ok((cargos.unwrap_or(root), "xtask".to_owned()))
 }
 
 fn manifest(dir: &Path) -> Result<Option<toml::Table>> {
@@ -111,9 +143,11 @@ fn members(root: &toml::Table) -> Vec<&str> {
     members.filter_map(toml::Value::as_str).collect()
 }
 
-/// The first folder of a path from the root; none of a path that leads out of it, or of a pattern.
-fn top(path: &Path) -> Option<String> {
-    let mut parts: Vec<&str> = Vec::new();
+/// The folder that a path begins with which starts at `below`: the first that is not on the way there. None of a path that leads out of the
+/// repository, and of a pattern.
+fn top(below: &str, path: &Path) -> Option<String> {
+    let way: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
+    let mut parts = way.clone();
     for part in path.components() {
         match part {
             Component::Normal(part) => parts.push(part.to_str()?),
@@ -122,8 +156,9 @@ fn top(path: &Path) -> Option<String> {
             Component::RootDir | Component::Prefix(_) => return None,
         }
     }
-    let first = *parts.first()?;
-    (!first.contains(['*', '?', '['])).then(|| first.to_owned())
+    let shared = way.iter().zip(&parts).take_while(|(way, part)| way == part).count();
+    let folder = parts.get(..=shared)?;
+    (!folder.concat().contains(['*', '?', '['])).then(|| folder.join("/"))
 }
 
 #[cfg(test)]
@@ -135,7 +170,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let of = |manifest: &str| {
             std::fs::write(dir.path().join("Cargo.toml"), manifest).unwrap();
-            sources(dir.path()).unwrap()
+            sources(dir.path(), "").unwrap()
         };
         assert_eq!(of("[workspace]\nmembers = ['xtask', './crates/*', 'native/a']\n"), ["crates", "native", "xtask"]);
         assert_eq!(of("[package]\nname = 'x'\n[workspace]\nmembers = ['ship']\n"), ["ship", "src"]);
@@ -143,5 +178,45 @@ mod tests {
         let crate_manifest = "[dependencies]\na = { path = '../vendor/a' }\nb = { path = '../../b' }\n";
         std::fs::write(dir.path().join("xtask/Cargo.toml"), crate_manifest).unwrap();
         assert_eq!(of("[workspace]\nmembers = ['xtask']\n"), ["vendor", "xtask"]);
+    }
+
+    #[test]
+    fn the_crate_is_the_nearest_one_up_to_the_repositorys_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |file: &str, text: &str| {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let adopted = |folder: &str, name: &str| {
+            put(&format!("{folder}Cargo.toml"), &format!("[workspace]\nmembers = ['{name}']\n"));
+            put(
+                &format!("{folder}{name}/Cargo.toml"),
+                &format!("[package]\nname = '{name}'\n[dependencies]\nmonoship = '0.1'\n"),
+            );
+        };
+        let found = |home: &str| {
+            let home = dir.path().join("repo").join(home);
+            let (cargo, name) = of_crate(&home).unwrap();
+            (cargo.strip_prefix(dir.path()).unwrap().to_str().unwrap().to_owned(), name)
+        };
+        let is = |folder: &str, name: &str| (folder.to_owned(), name.to_owned());
+        adopted("", "outside");
+        put("repo/.git/HEAD", "");
+        put("repo/services/web/package.json", "{}");
+        assert_eq!(found("services/web"), is("repo", "xtask"), "what lies outside of the repository is another's");
+        adopted("repo/", "ship");
+        assert_eq!(found("services/web"), is("repo", "ship"));
+        // A team's own Rust in the folder is not the crate.
+        put("repo/services/web/Cargo.toml", "[workspace]\nmembers = ['native']\n");
+        put("repo/services/web/native/Cargo.toml", "[package]\nname = 'native'\n");
+        assert_eq!(found("services/web"), is("repo", "ship"));
+        adopted("repo/services/web/", "xtask");
+        assert_eq!((found("services/web"), found("services/api")), (is("repo/services/web", "xtask"), is("repo", "ship")));
+
+        // What it depends on lies in its folder or beside it, and counts from the root.
+        put("repo/services/web/xtask/Cargo.toml", "[dependencies]\na = { path = '../../lib' }\nb = { path = '../../../b/c' }\n");
+        let sources = sources(&dir.path().join("repo/services/web"), "services/web").unwrap();
+        assert_eq!(sources, ["b", "services/lib", "services/web/xtask"]);
     }
 }

@@ -169,7 +169,7 @@ impl App {
             Err(error) => return command::failed(&error, &Env::default()),
         };
         let cwd = env.cwd.clone();
-        let name = move || command::home(&cwd).and_then(|home| workflow::tool(home).ok()).unwrap_or_else(|| "xtask".to_owned());
+        let name = move || workflow::tool(command::home(&cwd).unwrap_or(&cwd)).unwrap_or_else(|_| "xtask".to_owned());
         tool::learn(name);
         let typed = arguments();
         let cli = match command::parse(&self, typed.clone()) {

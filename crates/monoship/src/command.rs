@@ -45,6 +45,7 @@ use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::config::Config;
 use monoship_plan::request::BuildRequest;
+use monoship_report::commands::Whereabouts;
 use monoship_report::output;
 use monoship_report::record::{Ended, Keep, Run, Runs};
 use monoship_report::{Progress, Reporter, Style, colour, columns_of_output, commands, error};
@@ -131,7 +132,7 @@ pub fn run(app: &App, line: &Line, env: &Env, shutdown: &Shutdown) -> ExitCode {
     match done {
         Ok(Finished::Well) => ExitCode::SUCCESS,
         Ok(Finished::Badly) => ExitCode::from(1),
-        Err(error) => failed(&error, env),
+        Err(error) => failed_at(&error, env, &call.whereabouts()),
     }
 }
 
@@ -249,6 +250,14 @@ impl Call<'_> {
         Err(no_workspace(&dir, "name the folder that has the pnpm-workspace.yaml with `--workspace`"))
     }
 
+    /// Where that workspace lies in its repository; where there is none, the working folder counts as the root.
+    pub fn whereabouts(&self) -> Whereabouts {
+        let Ok(home) = self.home() else { return Whereabouts { root: self.env.cwd.clone(), ..Whereabouts::default() } };
+        let folder = configuration::folder(&home).map(|folder| PathBuf::from(folder.as_str())).unwrap_or_default();
+        let root = home.ancestors().nth(folder.components().count()).unwrap_or(&home).to_owned();
+        Whereabouts { root, folder }
+    }
+
     /// The configuration: file, variables, then flags.
     ///
     /// # Errors
@@ -357,12 +366,16 @@ pub fn explained(error: &clap::Error, typed: &[std::ffi::OsString], env: &Env) -
     ExitCode::from(2)
 }
 
-/// Shows an error and gives its exit code.
+/// Shows an error that came before anything was known of a workspace, and gives its exit code.
 pub fn failed(error: &Error, env: &Env) -> ExitCode {
+    failed_at(error, env, &Whereabouts { root: env.cwd.clone(), ..Whereabouts::default() })
+}
+
+fn failed_at(error: &Error, env: &Env, there: &Whereabouts) -> ExitCode {
     let mut text = error::text(error, Style::choose(Progress::Auto, env).paint);
     text = text::folded(&text, monoship_report::columns());
     if env.flag("GITHUB_ACTIONS") && !error.is_cancelled() {
-        text.push_str(&commands::error_command(error, &env.cwd));
+        text.push_str(&commands::error_command(error, there));
         text.push('\n');
     }
     // Nobody reads it where standard error is closed.

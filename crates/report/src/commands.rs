@@ -79,40 +79,52 @@ impl Annotation<'_> {
     }
 }
 
-/// The annotation of an error: beside the file and line it concerns, its hint below it. Places outside `root` are left in the message.
+/// Where a workspace lies, as GitHub names files: from the repository's root.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The repository's root.
+    pub root: PathBuf,
+    /// The workspace's folder in it, which is empty for the root's: what an error names by a relative path lies below it.
+    pub folder: PathBuf,
+}
+
+/// The annotation of an error: beside the file and line it concerns, its hint below it. Places outside the repository are left in the message.
 #[must_use]
-pub fn error_command(error: &Error, root: &Path) -> String {
+pub fn error_command(error: &Error, there: &Whereabouts) -> String {
     let hint = error.hint_text().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    let place = place_in(error, root);
+    let place = place_in(error, there);
+    let place = place.as_ref().map(|(file, line)| (file.as_path(), *line));
     // Beside its place a message need not name it.
     let message = if place.is_some() { error.without_place() } else { error.to_string() };
     Annotation { severity: Severity::Error, title: Some("cargo xtask"), place, message: &(message + &hint) }.command()
 }
 
-/// An error in a line, its file named as the repository at `root` has it: `Dockerfile:12: there is no instruction …`.
+/// An error in a line, its file named as the repository has it: `Dockerfile:12: there is no instruction …`.
 #[must_use]
-pub fn error_line(error: &Error, root: &Path) -> String {
-    let Some((file, line)) = place_in(error, root) else { return error.to_string() };
+pub fn error_line(error: &Error, there: &Whereabouts) -> String {
+    let Some((file, line)) = place_in(error, there) else { return error.to_string() };
     let line = line.map(|line| format!(":{line}")).unwrap_or_default();
     format!("{}{line}: {}", file.display(), error.without_place())
 }
 
 /// The place that an error concerns, where it is in the repository.
-fn place_in<'a>(error: &'a Error, root: &Path) -> Option<(&'a Path, Option<usize>)> {
+fn place_in(error: &Error, there: &Whereabouts) -> Option<(PathBuf, Option<usize>)> {
     let (file, line) = error.place()?;
-    let inside = if file.is_absolute() { file.strip_prefix(root).ok()? } else { file };
-    Some((of_checkout(inside), line))
+    let inside = if file.is_absolute() { file.strip_prefix(&there.root).ok()?.to_owned() } else { there.folder.join(file) };
+    Some((of_checkout(&inside, &there.folder).to_owned(), line))
 }
 
-/// A file of a sparse checkout of ours (`target/xtask/checkout/<what>/<commit>/…`), as the repository has it.
-fn of_checkout(file: &Path) -> &Path {
-    let Ok(below) = file.strip_prefix("target/xtask/checkout") else { return file };
+/// A file of a sparse checkout of ours (`target/xtask/checkout/<what>/<commit>/…` below the workspace), as the repository has it: what is checked
+/// out begins at its root.
+fn of_checkout<'a>(file: &'a Path, folder: &Path) -> &'a Path {
+    let Ok(below) = file.strip_prefix(folder.join("target/xtask/checkout")) else { return file };
     let mut parts = below.components();
     parts.by_ref().take(2).for_each(drop);
     parts.as_path()
 }
 
-/// The annotations of a run: each failed task beside the Dockerfile's line, each finding of BuildKit's checks once.
+/// The annotations of a run: each failed task beside the Dockerfile's line, each finding of BuildKit's checks once. `dockerfile` is a path from the
+/// repository's root.
 #[must_use]
 pub fn findings(tasks: &[TaskRecord], dockerfile: &Path) -> Vec<String> {
     // BuildKit names the file by the last part of its path.
@@ -178,15 +190,23 @@ mod tests {
 
     #[test]
     fn an_error_is_shown_beside_its_line() {
+        let at = |root: &str, folder: &str| Whereabouts { root: root.into(), folder: folder.into() };
         let error = Error::usage("unknown key `regsitry`").at("/repo/xtask.toml", Some(3)).hint("did you mean `registry`?");
         assert_eq!(
-            error_command(&error, Path::new("/repo")),
+            error_command(&error, &at("/repo", "")),
             "::error file=xtask.toml,line=3,title=cargo xtask::unknown key `regsitry`%0Ahint: did you mean `registry`?"
         );
-        assert!(error_command(&error, Path::new("/other")).starts_with("::error title=cargo xtask::/repo/xtask.toml:3: "));
+        assert!(error_command(&error, &at("/other", "")).starts_with("::error title=cargo xtask::/repo/xtask.toml:3: "));
         let error = Error::usage("x").at("/repo/target/xtask/checkout/ci/0123456789ab/docker/Dockerfile", Some(7));
-        assert_eq!(error_line(&error, Path::new("/repo")), "docker/Dockerfile:7: x");
-        assert!(error_command(&error, Path::new("/repo")).starts_with("::error file=docker/Dockerfile,line=7,title="));
+        assert_eq!(error_line(&error, &at("/repo", "")), "docker/Dockerfile:7: x");
+        assert!(error_command(&error, &at("/repo", "")).starts_with("::error file=docker/Dockerfile,line=7,title="));
+
+        // Of a workspace in a folder: by the whole path, in a checkout, and by a path from the workspace.
+        let checkout = "/repo/backend/target/xtask/checkout/ci/0123456789ab/backend/xtask.toml";
+        for file in ["/repo/backend/xtask.toml", checkout, "xtask.toml"] {
+            let error = Error::usage("x").at(file, Some(7));
+            assert_eq!(error_line(&error, &at("/repo", "backend")), "backend/xtask.toml:7: x");
+        }
     }
 
     #[test]

@@ -67,16 +67,19 @@ fn repository(session: &Session) -> Result<String> {
         Error::usage("[release] sign = \"keyless\" needs to know who signs")
             .hint("set `[release] identity` to a regular expression, or give the repository a git remote")
     })?;
-    let branch = workflow::written(&session.home)?.map(|written| written.branch);
-    Ok(generated(&remote, branch.as_deref()))
+    let (root, word) = (session.config.repository(&session.home), session.config.word());
+    let branch = workflow::written(root, &word)?.map(|written| written.branch);
+    Ok(generated(&remote, branch.as_deref(), &word))
 }
 
-/// The expression of the identities under which the generated workflow of a repository runs.
-fn generated(remote: &Remote, branch: Option<&str>) -> String {
+/// The expression of the identities under which the generated workflow of a repository runs. That of a workspace in a folder has the folder's
+/// `word` in its name.
+fn generated(remote: &Remote, branch: Option<&str>, word: &str) -> String {
     let words = [&remote.host, &remote.owner, &remote.name].map(|word| word.replace('.', r"\."));
     let branch = branch.map_or_else(|| "(main|master)".to_owned(), |branch| branch.replace('.', r"\."));
     // A remote's letters may be written in either case.
-    format!(r"(?i)^https://{}/\.github/workflows/(images|xtask)\.yml@refs/(tags/.+|heads/{branch})$", words.join("/"))
+    let of = if word.is_empty() { String::new() } else { format!("-{word}") };
+    format!(r"(?i)^https://{}/\.github/workflows/(images|xtask){of}\.yml@refs/(tags/.+|heads/{branch})$", words.join("/"))
 }
 
 /// What signs a branch's images, where that can be done here: a laptop has no identity, and what it pushes a release builds again.
@@ -156,9 +159,9 @@ mod tests {
     #[test]
     fn only_the_generated_workflow_for_a_tag_or_the_default_branch_of_this_repository_is_trusted() {
         let remote = Remote::parse("git@github.com:org/my.shop.git").unwrap();
-        let matches = |branch: Option<&str>, identity: &str| {
+        let matches = |branch: Option<&str>, word: &str, identity: &str| {
             // The syntax is that of Go's library, which grep's extended one shares here, but for how letters are said to be alike.
-            let pattern = generated(&remote, branch);
+            let pattern = generated(&remote, branch, word);
             let pattern = pattern.strip_prefix("(?i)").unwrap();
             let grep = Invocation::new("grep").args(["--extended-regexp", "--ignore-case", "--quiet", "--", pattern]);
             grep.stdin(format!("https://{identity}\n")).read(&Shutdown::new()).is_ok()
@@ -177,7 +180,11 @@ mod tests {
             (None, "github.com/org/my-shop/.github/workflows/images.yml@refs/tags/v1.0.0".to_owned(), false),
             (None, format!("example.org/{good}/images.yml@refs/tags/v1.0.0"), false),
         ] {
-            assert_eq!(matches(branch, &identity), trusted, "{identity} for {branch:?}");
+            assert_eq!(matches(branch, "", &identity), trusted, "{identity} for {branch:?}");
+        }
+        for (name, trusted) in [("xtask-backend", true), ("images-backend", true), ("xtask", false), ("xtask-frontend", false)] {
+            assert_eq!(matches(None, "backend", &format!("{good}/{name}.yml@refs/tags/v1.0.0")), trusted, "{name}");
+            assert!(!matches(None, "", &format!("{good}/{name}.yml@refs/tags/v1.0.0")) || name == "xtask", "{name}");
         }
     }
 }

@@ -81,21 +81,31 @@ impl Forge {
 
     fn with(options: &Options, change: impl FnOnce(&Repo)) -> Self {
         let seat = seat();
-        shared();
-        let store = CacheStore::default();
-        let github = GithubApi::start("org/repo", store.clone());
         let origin = Repo::new();
-        let name = origin.path().file_name().unwrap().to_string_lossy().to_lowercase();
-        let namespace = format!("ci-{}/repo", name.trim_matches(|c: char| !c.is_ascii_alphanumeric()));
         change(&origin);
         // What the runner's checkout takes along for cargo; the tool itself is compiled already.
         origin.write("xtask/Cargo.toml", "");
         // The engine's build cache outlives the test: each has its own contents.
+        let namespace = Self::namespace_of(&origin);
         for service in SERVICES {
             origin.write(&format!("apps/{service}/src/new.ts"), &format!("export const made = '{namespace}';\n"));
         }
         write(origin.path(), options, false).unwrap();
         origin.commit("a workflow");
+        Self::of(origin, seat)
+    }
+
+    /// Where the images of a repository go: what two of them have at one registry must not meet.
+    pub fn namespace_of(origin: &Repo) -> String {
+        let name = origin.path().file_name().unwrap().to_string_lossy().to_lowercase();
+        format!("ci-{}/repo", name.trim_matches(|c: char| !c.is_ascii_alphanumeric()))
+    }
+
+    /// Around a repository that has its workflows.
+    pub fn of(origin: Repo, seat: Lock) -> Self {
+        shared();
+        let (store, namespace) = (CacheStore::default(), Self::namespace_of(&origin));
+        let github = GithubApi::start("org/repo", store.clone());
         for setting in ["allowFilter", "allowAnySHA1InWant"] {
             git(origin.path(), &["config", &format!("uploadpack.{setting}"), "true"]);
         }
@@ -133,6 +143,7 @@ impl Forge {
         let variables = self.variables("shared");
         ActionsRunner {
             origin: self.origin.path().to_owned(),
+            word: "",
             env: Box::new(move |_| variables.clone()),
             token: TOKEN.to_owned(),
             runtime: self.runtime(&[("refs/heads/main", READ), (git_ref, READ | WRITE)], 3_600),

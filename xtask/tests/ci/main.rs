@@ -8,6 +8,7 @@ mod forge;
 
 mod apart;
 mod elsewhere;
+mod folders;
 mod linters;
 mod matrix;
 mod single;

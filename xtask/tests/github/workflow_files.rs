@@ -11,13 +11,13 @@ fn written_workflow_files_do_not_drift_and_an_edit_to_one_is_found() {
         let options = Options { layout, ..Options::default() };
         let written = write(dir.path(), &options, false).unwrap();
         assert!(written.len() >= 2, "{written:?}");
-        assert_eq!(there(dir.path()).unwrap().map(|there| there.layout), Some(layout));
+        assert_eq!(there(dir.path(), "").unwrap().map(|there| there.layout), Some(layout));
         assert!(check(dir.path(), &options).unwrap().is_empty());
         assert!(write(dir.path(), &options, false).unwrap().is_empty(), "a second write writes nothing");
         let file = dir.path().join(&written[0]);
         std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "# edited\n").unwrap();
         let drifted = check(dir.path(), &options).unwrap();
-        assert_eq!(drifted.iter().map(|drift| drift.path).collect::<Vec<_>>(), [written[0].to_str().unwrap()]);
+        assert_eq!(drifted.iter().map(|drift| drift.path.as_str()).collect::<Vec<_>>(), [written[0].to_str().unwrap()]);
     }
 }
 

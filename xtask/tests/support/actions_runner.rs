@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use monoship_github::workflow::paths;
 use monoship_workspace::yaml::{Yaml, parse};
 use serde_json::{Map, Value, json};
 
@@ -49,6 +50,8 @@ pub type Variables = Vec<(String, String)>;
 pub struct ActionsRunner {
     /// The repository that is checked out.
     pub origin: PathBuf,
+    /// The word of the workspace whose workflow is run; empty for the root's.
+    pub word: &'static str,
     /// Variables of a job's every step, by its name: which engine it has, where the services are.
     pub env: Box<dyn Fn(&str) -> Variables>,
     /// `github.token`.
@@ -69,14 +72,13 @@ pub struct Step {
     pub summary: PathBuf,
 }
 
-/// The job that every job of our workflow calls.
-const CALLED: &str = "./.github/workflows/xtask.yml";
-
 /// What the jobs of one workflow run share: its artifacts, and over its attempts what came of each job.
 pub struct Run<'a> {
     runner: &'a ActionsRunner,
     event: &'a Event,
     workflow: Yaml,
+    /// Where the job lies that every job of the workflow calls.
+    called_at: String,
     called: Yaml,
     artifacts: tempfile::TempDir,
     attempt: u32,
@@ -100,12 +102,12 @@ impl ActionsRunner {
 
     /// A run of the workflow that `event` starts, none of its jobs begun.
     pub fn begin<'a>(&'a self, event: &'a Event) -> Run<'a> {
-        let file =
-            |path: &str| document(&git(&self.origin, &["show", &format!("{}:{}", event.sha, path.trim_start_matches("./"))]));
-        let (workflow, called) = (file(".github/workflows/images.yml"), file(CALLED));
+        let file = |path: &str| document(&git(&self.origin, &["show", &format!("{}:{path}", event.sha)]));
+        let [workflow, called] = paths(self.word);
+        let (workflow, called_at, called) = (file(&workflow), format!("./{called}"), file(&called));
         assert!(workflow.get("on").and_then(|on| on.get(event.name)).is_some(), "{} starts nothing", event.name);
         let artifacts = tempfile::tempdir().unwrap();
-        Run { runner: self, event, workflow, called, artifacts, attempt: 0, ran: BTreeMap::new(), needs: Map::new() }
+        Run { runner: self, event, workflow, called_at, called, artifacts, attempt: 0, ran: BTreeMap::new(), needs: Map::new() }
     }
 
     /// The steps of the job `images` before `cargo xtask ci` done in `dir`, and that one made ready.
@@ -119,7 +121,7 @@ impl ActionsRunner {
         std::fs::write(&summary, "").unwrap();
         let mut environment = work.environment();
         environment.push(("GITHUB_STEP_SUMMARY".into(), summary.to_str().unwrap().into()));
-        Step { script, workspace: work.workspace(), environment, summary }
+        Step { script, workspace: work.steps_dir(), environment, summary }
     }
 }
 
@@ -161,6 +163,12 @@ impl Run<'_> {
         let call = self.called.get("on").and_then(|on| on.get("workflow_call")?.get("outputs"));
         let outputs = declared(call, &json!({"jobs": {"xtask": {"outputs": outputs}}}));
         self.needs.insert(name.to_owned(), json!({"result": result, "outputs": outputs}));
+    }
+
+    /// The folder of the checkout in which its `run:` lines begin.
+    fn directory(&self) -> &str {
+        let defaults = self.called_job().get("defaults").and_then(|defaults| defaults.get("run"));
+        defaults.and_then(|run| text(run, "working-directory")).unwrap_or_default()
     }
 
     fn called_job(&self) -> &Yaml {
@@ -219,7 +227,7 @@ impl Run<'_> {
     /// Calls the job that all jobs call, with this one's inputs.
     fn call(&self, name: &str, job: &Yaml, matrix: &Value) -> JobRun {
         assert!(job.get("permissions").is_some(), "{name} says nothing of its permissions");
-        assert_eq!(text(job, "uses"), Some(CALLED), "{name}");
+        assert_eq!(text(job, "uses"), Some(self.called_at.as_str()), "{name}");
         let contexts = self.contexts(matrix, &json!({}), std::iter::empty());
         let given = job.get("with").map(Yaml::entries).unwrap_or_default();
         let inputs: Map<String, Value> =
@@ -268,9 +276,10 @@ impl<'a> Work<'a> {
         for folder in ["work", "temp", "bin"] {
             std::fs::create_dir(dir.join(folder)).unwrap();
         }
-        // `cargo xtask` without compiling it in every workspace; and on stand-ins, which a release must be allowed.
+        // `cargo xtask` without compiling it in every workspace, but where it could be; and on stand-ins, which a release must be allowed.
         let cargo = format!(
-            "#!/bin/sh\ntest \"$1\" = build && exec env\ntest \"$1\" = xtask && shift && exec {} \"$@\" --allow-stand-ins\n",
+            "#!/bin/sh\nfor file in .cargo/config.toml Cargo.toml xtask/Cargo.toml; do\n  test -f $file || {{ echo \"$PWD has no $file\"; exit 101; }}\ndone\n\
+             test \"$1\" = build && exec env\ntest \"$1\" = xtask && shift && exec {} \"$@\" --allow-stand-ins\n",
             env!("CARGO_BIN_EXE_xtask")
         );
         let path = dir.join("bin/cargo");
@@ -279,8 +288,13 @@ impl<'a> Work<'a> {
         Self { run, job, inputs, dir, exported: Vec::new(), number: 0 }
     }
 
+    /// Where the repository is checked out, and what paths of actions begin at.
     fn workspace(&self) -> PathBuf {
         self.dir.join("work")
+    }
+
+    fn steps_dir(&self) -> PathBuf {
+        self.workspace().join(self.run.directory())
     }
 
     fn list(&mut self, steps: &[Yaml]) {
@@ -373,7 +387,12 @@ impl<'a> Work<'a> {
             Some(branch) => call(&["checkout", "--quiet", "--force", "-B", branch, &tracking]),
             None => call(&["checkout", "--quiet", "--force", &tracking]),
         };
-        assert!(!dir.join("apps").exists(), "the sparse checkout is not sparse");
+        // `S` is what git leaves out.
+        let packages = git(&dir, &["ls-files", "-t", "--", "*apps/*"]);
+        assert!(
+            !packages.is_empty() && packages.lines().all(|file| file.starts_with("S ")),
+            "the sparse checkout is not: {packages}"
+        );
     }
 
     fn shell(&mut self, id: &str, script: &str, shell: Option<&str>, env: &BTreeMap<String, String>) {
@@ -390,7 +409,7 @@ impl<'a> Work<'a> {
             Some("bash") => bash.args(["--noprofile", "--norc", "-e", "-o", "pipefail"]),
             Some(other) => panic!("the shell {other} is not known"),
         };
-        bash.arg(&script_file).current_dir(self.workspace()).stdin(Stdio::null());
+        bash.arg(&script_file).current_dir(self.steps_dir()).stdin(Stdio::null());
         // What the machine says about CI must not decide what a step sees.
         for (name, _) in super::engine::environment().vars() {
             if ["GITHUB_", "ACTIONS_", "CI", "GH_TOKEN", "NO_COLOR"].iter().any(|foreign| name.starts_with(foreign)) {

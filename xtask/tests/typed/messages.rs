@@ -43,6 +43,11 @@ pub const fn by(mistake: &'static str, make: fn(&Repo)) -> Case {
     Case { mistake, change: Change::By(make), typed: &["plan"] }
 }
 
+/// The same, which other words than a plan's meet.
+pub const fn met(mistake: &'static str, make: fn(&Repo), typed: &'static [&'static str]) -> Case {
+    Case { mistake, change: Change::By(make), typed }
+}
+
 const DOCKERFILE: &str = "\
 ARG NODE_IMAGE=node:24-bookworm-slim
 FROM ${NODE_IMAGE} AS base

@@ -1,6 +1,6 @@
 //! More mistakes, as strangers made them: files that are not as they must be, keys, and words that nobody takes.
 
-use super::messages::{Case, by, edited, typed, written};
+use super::messages::{Case, by, edited, met, typed, written};
 
 pub const CASES: &[Case] = &[
     written("a list of packages that is a text", "pnpm-workspace.yaml", "packages: apps/*\n"),
@@ -111,6 +111,26 @@ pub const CASES: &[Case] = &[
     typed("typed: ci --event nowhere.json", &["ci", "--event", "nowhere.json"]),
     typed("typed: ci --event package.json", &["ci", "--event", "package.json"]),
     typed("typed: ci workflow --layout cube", &["ci", "workflow", "--layout", "cube"]),
+    met("a workflow of somebody's own", |repo| repo.write(".github/workflows/images.yml", "name: Images\n"), &["ci", "workflow"]),
+    met(
+        "a workflow of another folder",
+        |repo| {
+            let first = "# Written by `cargo xtask ci workflow --layout single` in services-web/: change it there\n";
+            repo.write(".github/workflows/images-services-web.yml", first);
+            repo.write("services/web/pnpm-workspace.yaml", "packages: []\n");
+        },
+        &["--workspace", "services/web", "ci", "workflow"],
+    ),
+    met(
+        "no workflow of a workspace in a folder",
+        |repo| repo.write("web/pnpm-workspace.yaml", "packages: []\n"),
+        &["--workspace", "web", "ci", "workflow", "--check"],
+    ),
+    met(
+        "a folder that cannot stand in a workflow",
+        |repo| repo.write("my web/pnpm-workspace.yaml", "packages: []\n"),
+        &["--workspace", "my web", "ci", "workflow"],
+    ),
     typed("typed: ci service", &["ci", "service"]),
     typed("typed: ci servcie api", &["ci", "servcie", "api"]),
     typed("typed: release latest", &["release", "latest"]),

@@ -2,6 +2,9 @@
 //! in one repository none has the images, caches or release notes of another.
 
 use std::fmt;
+use std::path::Path;
+
+use crate::config::Config;
 
 /// The folder of a workspace, from the root of its git repository; never that root itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,21 @@ impl Folder {
     #[must_use]
     pub fn word(&self) -> String {
         word(&self.0)
+    }
+}
+
+impl Config {
+    /// The root of the repository in which the workspace at `home` lies.
+    #[must_use]
+    pub fn repository<'a>(&self, home: &'a Path) -> &'a Path {
+        let depth = self.folder.as_ref().map_or(0, |folder| folder.as_str().split('/').count());
+        home.ancestors().nth(depth).unwrap_or(home)
+    }
+
+    /// The word that names have of the workspace's folder; empty for the root.
+    #[must_use]
+    pub fn word(&self) -> String {
+        self.folder.as_ref().map(Folder::word).unwrap_or_default()
     }
 }
 

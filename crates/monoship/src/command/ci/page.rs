@@ -181,7 +181,7 @@ impl Page {
             Ok(Finished::Badly) => Verdict::Failed,
             Err(error) if error.is_cancelled() => Verdict::Cancelled,
             Err(error) => {
-                self.summary.notices.push(error_line(error, &call.env.cwd));
+                self.summary.notices.push(error_line(error, &call.whereabouts()));
                 self.summary.notices.extend(error.hint_text().map(|hint| format!("hint: {hint}")));
                 Verdict::Failed
             }

@@ -40,7 +40,8 @@ impl Event<'_> {
         reporter.finish();
         page.run(record, &self.costs(record));
         if self.call.env.flag("GITHUB_ACTIONS") {
-            say(&commands::findings(&record.tasks, self.session.config.images.dockerfile.as_ref()));
+            let dockerfile = self.call.whereabouts().folder.join(&self.session.config.images.dockerfile);
+            say(&commands::findings(&record.tasks, &dockerfile));
         }
         conclude(self.call, self.session, record, "", false)
     }

@@ -13,29 +13,25 @@ use monoship_init::workflow::options;
 pub(super) fn run(flags: &cli::CiWorkflow, call: &Call<'_>) -> Result<Finished> {
     let home = call.home()?;
     let config = call.config(&home)?;
-    if let Some(folder) = &config.folder {
-        return Err(Error::usage(format!(
-            "{} is no place for workflows: GitHub looks for them at the repository's root alone",
-            home.display()
-        ))
-        .hint(format!("write a workflow there that calls `cargo xtask --workspace {folder} ci` (docs/adopting.md)")));
-    }
+    // GitHub looks for them there alone, wherever the workspace lies.
+    let root = config.repository(&home);
     let (branch, prebuilt) = (flags.branch.as_deref(), flags.prebuilt.as_ref());
     let options = options(&home, &config, flags.layout, branch, prebuilt, call.shutdown)?;
     if !flags.check {
-        let files = write(&home, &options, flags.overwrite)?;
+        let files = write(root, &options, flags.overwrite)?;
         let lines: Vec<String> = files.iter().map(|file| format!("wrote {}\n", file.display())).collect();
         print(&if lines.is_empty() { "the workflow files are as they would be written\n".to_owned() } else { lines.concat() })?;
         return Ok(Finished::Well);
     }
-    let drifted = check(&home, &options)?;
+    let drifted = check(root, &options)?;
     if drifted.is_empty() {
         return Ok(Finished::Well);
     }
     for drift in &drifted {
         print(&format!("{}\n{}", drift.path, drift.diff.as_deref().unwrap_or("is not there\n")))?;
     }
-    let paths: Vec<&str> = drifted.iter().map(|drift| drift.path).collect();
-    Err(Error::failed(format!("not as `cargo xtask ci workflow` writes it: {}", paths.join(", ")))
-        .hint("run `cargo xtask ci workflow` and commit what it writes"))
+    let paths: Vec<&str> = drifted.iter().map(|drift| drift.path.as_str()).collect();
+    let of = config.folder.as_ref().map(|folder| format!(" in {folder}/")).unwrap_or_default();
+    Err(Error::failed(format!("not as `cargo xtask ci workflow`{of} writes it: {}", paths.join(", ")))
+        .hint(format!("run `cargo xtask ci workflow`{of} and commit what it writes")))
 }
