@@ -146,6 +146,16 @@ pub struct CiPlan {
     pub trusted: bool,
 }
 
+/// The repository's default branch, as the event says that this run was started by; `None` outside GitHub Actions, or where it does not say.
+///
+/// # Errors
+/// An event file that cannot be read.
+pub fn default_branch(env: &Env) -> Result<Option<String>> {
+    let path = env.get("GITHUB_EVENT_PATH").filter(|_| env.flag("GITHUB_ACTIONS")).map(|path| env.cwd.join(path));
+    let text = path.filter(|path| path.is_file()).map(|path| read_text(&path)).transpose()?;
+    Ok(text.and_then(|text| event::default_branch(&text)))
+}
+
 impl CiPlan {
     /// Reads the environment, or the event in `file` (replayed, as if GitHub had sent it). `tag` is what a caller asks to release,
     /// whatever event it was started by: a release that a bot makes with a job's own token starts no workflow.

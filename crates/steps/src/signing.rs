@@ -1,13 +1,16 @@
 //! Signing what a release publishes, by cosign: after every image stands, before the first version tag is put. So a tag never names an
 //! unsigned image, and a signature that cannot be made leaves every tag as it was.
 
+use std::path::Path;
+
 use crate::Session;
+use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::process::Invocation;
 use monoship_docker::cosign::{Cosign, Signer};
-use monoship_github::workflow;
+use monoship_github::{trigger, workflow};
 use monoship_plan::config::{Keyless, Signing as Configured};
 use monoship_publish::{self as publish, ServicePlan};
 use monoship_workspace::git::Remote;
@@ -68,15 +71,29 @@ fn repository(session: &Session) -> Result<String> {
             .hint("set `[release] identity` to a regular expression, or give the repository a git remote")
     })?;
     let (root, word) = (session.config.repository(&session.home), session.config.word());
-    let branch = workflow::written(root, &word)?.map(|written| written.branch);
+    let branch = branch(root, &word, &session.env)?;
     Ok(generated(&remote, branch.as_deref(), &word))
+}
+
+/// The branch that the generated workflow pushes images of; `None` where nothing says. A job has no workflow files, since its checkout is of
+/// what cargo needs, but an event.
+fn branch(root: &Path, word: &str, env: &Env) -> Result<Option<String>> {
+    match workflow::written(root, word)? {
+        Some(written) => Ok(Some(written.branch)),
+        None => trigger::default_branch(env),
+    }
+}
+
+/// A text as a regular expression that it alone matches.
+fn literal(text: &str) -> String {
+    text.chars().flat_map(|c| [(c.is_ascii_punctuation() && !"-_/".contains(c)).then_some('\\'), Some(c)]).flatten().collect()
 }
 
 /// The expression of the identities under which the generated workflow of a repository runs. That of a workspace in a folder has the folder's
 /// `word` in its name.
 fn generated(remote: &Remote, branch: Option<&str>, word: &str) -> String {
-    let words = [&remote.host, &remote.owner, &remote.name].map(|word| word.replace('.', r"\."));
-    let branch = branch.map_or_else(|| "(main|master)".to_owned(), |branch| branch.replace('.', r"\."));
+    let words = [&remote.host, &remote.owner, &remote.name].map(|word| literal(word));
+    let branch = branch.map_or_else(|| "(main|master)".to_owned(), literal);
     // A remote's letters may be written in either case.
     let of = if word.is_empty() { String::new() } else { format!("-{word}") };
     format!(r"(?i)^https://{}/\.github/workflows/(images|xtask){of}\.yml@refs/(tags/.+|heads/{branch})$", words.join("/"))
@@ -172,6 +189,8 @@ mod tests {
             (None, format!("{good}/xtask.yml@refs/heads/main"), true),
             (Some("trunk"), format!("{good}/xtask.yml@refs/heads/trunk"), true),
             (Some("trunk"), format!("{good}/xtask.yml@refs/heads/main"), false),
+            (Some("v1.x+(new)"), format!("{good}/xtask.yml@refs/heads/v1.x+(new)"), true),
+            (Some("v1.x+(new)"), format!("{good}/xtask.yml@refs/heads/v1xx(new)"), false),
             (None, format!("{good}/images.yml@refs/heads/feature"), false),
             (None, format!("{good}/images.yml@refs/heads/main2"), false),
             (None, format!("{good}/images.yml@refs/pull/7/merge"), false),
@@ -186,5 +205,18 @@ mod tests {
             assert_eq!(matches(None, "backend", &format!("{good}/{name}.yml@refs/tags/v1.0.0")), trusted, "{name}");
             assert!(!matches(None, "", &format!("{good}/{name}.yml@refs/tags/v1.0.0")) || name == "xtask", "{name}");
         }
+    }
+    #[test]
+    fn the_branch_is_the_workflow_files_or_the_events_where_a_job_has_no_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let event = dir.path().join("event.json");
+        std::fs::write(&event, r#"{"repository": {"default_branch": "trunk"}}"#).unwrap();
+        let shell = Env::new(dir.path(), []);
+        assert_eq!(branch(dir.path(), "", &shell).unwrap(), None);
+        let job = shell.with("GITHUB_ACTIONS", "true").with("GITHUB_EVENT_PATH", event.to_str().unwrap());
+        assert_eq!(branch(dir.path(), "", &job).unwrap().as_deref(), Some("trunk"));
+        let options = workflow::Options { branch: "develop".to_owned(), ..Default::default() };
+        workflow::write(dir.path(), &options, false).unwrap();
+        assert_eq!(branch(dir.path(), "", &job).unwrap().as_deref(), Some("develop"));
     }
 }

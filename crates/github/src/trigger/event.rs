@@ -101,6 +101,12 @@ pub(super) fn plan(text: &str, name: Option<&str>, env: &Env) -> Result<CiPlan> 
     }
 }
 
+/// The default branch of the repository that an event is of.
+pub(super) fn default_branch(text: &str) -> Option<String> {
+    let payload: Payload = serde_json::from_str(text).ok()?;
+    payload.repository.map(|repository| repository.default_branch).filter(|branch| !branch.is_empty())
+}
+
 fn missing(what: &str) -> Error {
     Error::usage(format!("the event has no `{what}`"))
 }

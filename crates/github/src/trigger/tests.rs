@@ -199,6 +199,8 @@ fn the_environment_or_a_replayed_file_says_which_event_it_is() {
     ];
     let made = CiPlan::detect(&env(&runner), None, None).unwrap();
     assert_eq!((made.system, made.commit.as_ref().map(CommitId::as_str)), (System::Github, Some(A)));
+    assert_eq!(default_branch(&env(&runner)).unwrap().as_deref(), Some("main"));
+    assert_eq!(default_branch(&env(&[("GITHUB_EVENT_PATH", runner[2].1)])).unwrap(), None);
     // On a laptop, and inside another event's run.
     assert!(matches!(CiPlan::detect(&env(&[]), Some(&file), None).unwrap().trigger, Trigger::PullRequest { .. }));
     let other = env(&[("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "schedule"), ("GITHUB_EVENT_PATH", "/none")]);
