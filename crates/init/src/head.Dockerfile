@@ -36,6 +36,9 @@ store=/pnpm/store
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 # What is compiled at install takes the headers that the image has, in place of a download.
 if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
+# No image takes along the browsers that some packages download at install. What the Dockerfile sets counts.
+export CYPRESS_INSTALL_BINARY="${CYPRESS_INSTALL_BINARY-0}" ELECTRON_SKIP_BINARY_DOWNLOAD="${ELECTRON_SKIP_BINARY_DOWNLOAD-1}"
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD="${PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD-1}" PUPPETEER_SKIP_DOWNLOAD="${PUPPETEER_SKIP_DOWNLOAD-1}"
 cp -R /manifests/. .
 # pnpm takes variables in credentials (`${NPM_TOKEN}`) from the user's settings alone, since 10.34. No value gets into the file.
 # The Node is the image's: pnpm would download another.

@@ -17,7 +17,7 @@ const FILES: [(&str, &str); 32] = [
     (
         "package.json",
         r#"{"name": "gallery", "private": true, "packageManager": "pnpm@10.34.9", "engines": {"node": ">=24"},
- "pnpm": {"onlyBuiltDependencies": ["diskusage"]}, "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "is-even": "1.0.0"}}"#,
+ "pnpm": {"onlyBuiltDependencies": ["@sentry/cli", "diskusage", "esbuild", "puppeteer"]}, "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "is-even": "1.0.0"}}"#,
     ),
     ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - backend\n  - packages/*\n"),
     ("turbo.json", r#"{"tasks": {"build": {"dependsOn": ["^build", "codegen", "lint"]}, "codegen": {}, "lint": {}}}"#),
@@ -234,7 +234,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(planned.stderr.contains("site: apps/site/tsconfig.json leads to packages/types"), "{}", planned.stderr);
     // An engine of an earlier run has these images.
     let built = record(repo.xtask(&["build", "--force", "--json"]), 0);
-    for service in ["astro", "backend", "kit", "native", "nest", "nuxt", "prisma", "routes", "site", "tsx", "web"] {
+    for service in ["astro", "backend", "bundled", "kit", "native", "nest", "nuxt", "prisma", "routes", "site", "tsx", "web"] {
         assert_eq!(task(&built, service)["status"], "built", "{built:#}");
     }
 
@@ -255,8 +255,16 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(answer(&repo.image("web:dev"), 3000, "/robots.txt").contains("User-agent"));
     let inside = files(&repo.image("routes:dev"), "/app");
     assert!(inside.contains("/@react-router/serve") && !inside.contains("/@react-router/dev"), "{inside}");
-    let servers =
-        [("astro", 4321), ("kit", 3000), ("native", 3000), ("nest", 3000), ("nuxt", 3000), ("prisma", 3000), ("routes", 3000)];
+    let servers = [
+        ("astro", 4321),
+        ("bundled", 3000),
+        ("kit", 3000),
+        ("native", 3000),
+        ("nest", 3000),
+        ("nuxt", 3000),
+        ("prisma", 3000),
+        ("routes", 3000),
+    ];
     for (service, port) in servers {
         let said = answer(&repo.image(&format!("{service}:dev")), port, "/");
         assert!(said.starts_with("200 ") && said.contains(&format!("hello {service} on linux")), "{said}");

@@ -1,8 +1,8 @@
 //! The gallery's services that make a server of their own kind, or need more of an install than files: Nuxt, Astro with its Node adapter, Prisma
-//! without engines, a dependency that is compiled.
+//! without engines, a bundler with Drizzle, a dependency that is compiled.
 
 /// Each says hello. Nuxt's own install script prepares its types; Prisma's client is generated into the sources, and git does not have it.
-pub const SERVERS: [(&str, &str); 14] = [
+pub const SERVERS: [(&str, &str); 18] = [
     (
         "apps/nuxt/package.json",
         r#"{"name": "@g/nuxt", "type": "module", "scripts": {"dev": "nuxt dev", "build": "nuxt build", "postinstall": "nuxt prepare"},
@@ -54,6 +54,26 @@ pub const SERVERS: [(&str, &str); 14] = [
          await prisma.$executeRawUnsafe('CREATE TABLE Word (id INTEGER PRIMARY KEY, text TEXT NOT NULL)');\n\
          const { text } = await prisma.word.create({ data: { text: `hello prisma on ${process.platform}` } });\n\
          createServer((_, answer) => answer.end(text)).listen(3000);\n",
+    ),
+    // A bundler, migrations that are read at the start, a browser for tests that is not to be downloaded, a command that looks for itself at install.
+    (
+        "apps/bundled/package.json",
+        r#"{"name": "@g/bundled", "type": "module", "scripts": {"build": "tsup src/main.ts --format esm", "start": "node dist/main.js"},
+ "dependencies": {"@libsql/client": "0.15.15", "drizzle-orm": "0.44.7"}, "devDependencies": {"@sentry/cli": "2.58.2", "puppeteer": "24.9.0", "tsup": "8.5.0"}}"#,
+    ),
+    (
+        "apps/bundled/src/main.ts",
+        "import { createServer } from 'node:http';\nimport { drizzle } from 'drizzle-orm/libsql';\nimport { migrate } from 'drizzle-orm/libsql/migrator';\n\
+         import { sqliteTable, text } from 'drizzle-orm/sqlite-core';\n\
+         const words = sqliteTable('words', { text: text().notNull() });\nconst db = drizzle('file:/tmp/words.db');\n\
+         await migrate(db, { migrationsFolder: 'drizzle' });\n\
+         await db.insert(words).values({ text: `hello bundled on ${process.platform}` });\nconst [first] = await db.select().from(words);\n\
+         createServer((_, answer) => answer.end(first?.text)).listen(3000);\n",
+    ),
+    ("apps/bundled/drizzle/0000_words.sql", "CREATE TABLE `words` (`text` text NOT NULL);\n"),
+    (
+        "apps/bundled/drizzle/meta/_journal.json",
+        r#"{"version": "7", "dialect": "sqlite", "entries": [{"idx": 0, "version": "6", "when": 1764000000000, "tag": "0000_words", "breakpoints": true}]}"#,
     ),
     (
         "apps/native/package.json",
