@@ -1,7 +1,7 @@
 //! Packages that have a lock each (`sharedWorkspaceLockfile: false`): what `init` writes for them installs, builds and starts, and a change of
 //! one lock is a change for those alone that need its package.
 
-use crate::gallery::answer;
+use crate::adopted::answer;
 use crate::harness::{record, task};
 use crate::support::engine::{environment_of, shared};
 use crate::support::pnpm;

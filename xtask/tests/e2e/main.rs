@@ -6,6 +6,7 @@ mod support;
 
 mod harness;
 
+mod adopted;
 mod bad_inputs;
 mod bases;
 mod breaks;
@@ -13,7 +14,6 @@ mod builds;
 mod built_from;
 mod bytes;
 mod caches;
-mod gallery;
 mod gates;
 mod given;
 mod handed;

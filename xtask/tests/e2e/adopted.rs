@@ -1,5 +1,5 @@
 //! Small workspaces of the kinds that are common, adopted by `init` and built and started as it wrote them. One workspace holds them all, so
-//! that it is installed from one lock.
+//! that it is installed from one lock. It takes longest of all and runs beside the others: it begins first.
 
 mod servers;
 
