@@ -249,7 +249,8 @@ fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: 
     let mut found = dockerfile::services(workspace, &named(settings))?;
     let own = owned(settings);
     if !anew {
-        let (kept, none) = kept::find(workspace, files);
+        let packages: Vec<_> = found.services.iter().map(|service| (service.name.clone(), service.folder.clone())).collect();
+        let (kept, none) = kept::find(workspace, files, &packages);
         found.kept = kept;
         found.others.extend(none);
         found.kept.retain(|kept| !own.iter().any(|(name, _)| *name == kept.name));
