@@ -75,7 +75,11 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         };
         let by_main = known.why.starts_with("`main`");
         let is_there = |main: &Value| main.as_str().is_some_and(|main| facts.makes(main));
-        let no = if given.is_some() || kind::is_shipped(&facts.folder) {
+        let no = if given.is_some() {
+            None
+        } else if is_copied_from(&package.dir) {
+            Some("it is a template or a fixture; a [[service]] in xtask.toml makes it one all the same")
+        } else if kind::is_shipped(&facts.folder) {
             None
         } else if in_apps && by_main && !is_there(&manifest["main"]) && !is_there(&manifest["module"]) {
             Some("its `main` is not there, and it has no start script")
@@ -153,6 +157,11 @@ fn with_development(known: Known, workspace: &Workspace, dir: &str, manifest: &V
         }
         None => known,
     }
+}
+
+/// True of a package in a folder of what is copied or read, and never run where it lies.
+fn is_copied_from(dir: &str) -> bool {
+    dir.split('/').rev().skip(1).any(|part| ["template", "templates", "fixtures", "__fixtures__"].contains(&part))
 }
 
 /// True of a command-line program that is published: a package for all, which starts what it installs as a command.
@@ -422,5 +431,24 @@ mod tests {
         let names: Vec<&str> = found.services.iter().map(|service| service.name.as_str()).collect();
         assert_eq!(names, ["api", "jobs"]);
         assert_eq!(found.others, [("apps/cli".to_owned(), "it is a command that npm publishes (`bin`)".to_owned())]);
+    }
+
+    #[test]
+    fn a_template_is_copied_and_not_run() {
+        let starts = r#"{"scripts": {"start": "node a.js"}}"#;
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'tools/templates/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("apps/templates/package.json", starts),
+            ("tools/templates/api/package.json", starts),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let names = |named: &[(String, String)]| {
+            let found = services(&workspace, named).unwrap().services;
+            found.into_iter().map(|service| service.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), ["templates"]);
+        assert_eq!(names(&[("tools/templates/api".to_owned(), "api".to_owned())]), ["templates", "api"]);
     }
 }
