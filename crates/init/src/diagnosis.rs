@@ -70,7 +70,11 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
         "a registry wants a token",
         "`secrets = [\"id=NPM_TOKEN,env=NPM_TOKEN\"]` in xtask.toml, the variable, and the mount in the Dockerfile (`init` writes both where .npmrc has `${NPM_TOKEN}`)",
     ),
-    (&["ERR_PNPM_FETCH_404"], "a package of the lock is not in the registry any more", "`pnpm update` it, and commit the lock"),
+    (
+        &["ERR_PNPM_FETCH_404"],
+        "the registry does not have a package of the lock: {}",
+        "if it was withdrawn, `pnpm update` it, and commit the lock; if it is another registry's, name that in .npmrc (`@scope:registry=https://…`)",
+    ),
     (
         &["ERR_PNPM_IGNORED_BUILDS"],
         "pnpm does not run a dependency's install script that nobody allowed",
@@ -137,6 +141,8 @@ mod tests {
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
+        let gone = "  ERR_PNPM_FETCH_404  GET https://npm.example/@acme/kit/-/kit-0.0.2.tgz: Not Found - 404";
+        assert!(of(gone)[0].what.ends_with("@acme/kit/-/kit-0.0.2.tgz: Not Found - 404"));
         assert!(of("all went well").is_empty());
     }
 }
