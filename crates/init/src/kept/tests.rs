@@ -228,3 +228,21 @@ fn the_argument_and_the_targets_that_nobody_writes_down_are_a_service_each() {
         [("Dockerfile (two)".to_owned(), "it starts `pnpm run start`, and apps/web has no such script".to_owned())]
     );
 }
+
+#[test]
+fn what_a_new_dockerfile_was_written_for_stays_with_it() {
+    let files = [
+        ("package.json", "{\"name\": \"shop\"}"),
+        ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+        ("apps/api/package.json", "{\"scripts\": {\"start\": \"node main.js\"}}"),
+        ("apps/api/Dockerfile", "FROM node:24\nCOPY . .\nCMD [\"node\", \"main.js\"]\n"),
+        ("apps/web/package.json", "{\"scripts\": {\"start\": \"node main.js\"}}"),
+        ("apps/web/Dockerfile", "FROM node:24\nCOPY . .\nCMD [\"node\", \"main.js\"]\n"),
+        ("Dockerfile.monorepo-optimized", "FROM node:24 AS base\nFROM base AS api\n"),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let found = crate::found(&workspace, None, &files.map(|(file, _)| file.to_owned()), false).unwrap();
+    assert_eq!(found.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["api"]);
+    assert_eq!(found.kept.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["web"]);
+}
