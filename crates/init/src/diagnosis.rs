@@ -55,8 +55,11 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
             "Environment variable not found",
             "Missing environment variable",
             "Cannot resolve environment variable",
+            // Nest's ConfigModule, fastify-env.
+            "Config validation error",
+            "env must have required property",
         ],
-        "the build, or the service, wants a variable that it is not given",
+        "the build, or the service, wants variables that it is not given{names}",
         "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
     ),
     (
@@ -116,12 +119,37 @@ pub fn of(output: &str) -> Vec<Finding> {
         let text = output.lines().nth(line).unwrap_or_default();
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
         let text: String = text.chars().take(160).collect();
-        found.push((line, Finding { what: what.replace("{}", &text), fix: fix.to_owned() }));
+        let what = what.replace("{}", &text);
+        let what = if what.contains("{names}") { what.replace("{names}", &variables(output, line)) } else { what };
+        found.push((line, Finding { what, fix: fix.to_owned() }));
     }
     found.sort_by_key(|(line, _)| *line);
     let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
     found.truncate(3);
     found
+}
+
+/// The variables that a line of an output and those below it name, as far as names of several words are told from other capitals.
+fn variables(output: &str, line: usize) -> String {
+    const BELOW: usize = 20;
+    const MOST: usize = 8;
+    let lines = output.lines().skip(line).take(BELOW);
+    let words = lines.flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+    let is_name = |word: &&str| {
+        word.contains('_')
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && !word.starts_with("ERR_")
+            && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let mut names: Vec<&str> = Vec::new();
+    words.filter(is_name).for_each(|word| {
+        if !names.contains(&word) {
+            names.push(word)
+        }
+    });
+    let more = if names.len() > MOST { ", …" } else { "" };
+    names.truncate(MOST);
+    if names.is_empty() { String::new() } else { format!(": {}{more}", names.join(", ")) }
 }
 
 #[cfg(test)]
@@ -136,7 +164,10 @@ mod tests {
             first("Error: @prisma/client did not initialize yet. Please run \"prisma generate\"").contains("Prisma's client")
         );
         assert_eq!(first("  3.1 sh: 1: tsc: not found"), "a program is not there: sh: 1: tsc: not found");
-        assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").contains("wants a variable"));
+        assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").ends_with("not given: DATABASE_URL"));
+        assert!(first("Invalid environment variables:\n  × Invalid input\n    → at DB_URL\n  × Invalid input\n    → at DB_HOST\n    → at DB_URL\n").ends_with("not given: DB_URL, DB_HOST"));
+        assert!(first("Error: Config validation error: \"REDIS_HOST\" is required.").ends_with("not given: REDIS_HOST"));
+        assert!(first("Environment variable not found: port").ends_with("not given"));
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
