@@ -12,7 +12,7 @@ use monoship_workspace::{Closure, PackageId, Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
 use super::variables::{self, Variables};
-use super::{npmrc, toolchain};
+use super::{development, npmrc, toolchain};
 
 /// A service that a Dockerfile is written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
         let facts = Facts { manifest: &manifest, folder: workspace.root().join(&package.dir) };
         let known = match kind::of(&facts) {
-            Ok(known) => with_development(known, workspace, &package.dir, &manifest),
+            Ok(known) => development::needed(known, workspace, &package.dir, &manifest),
             Err(why) => {
                 let why = match (in_apps, manifest["main"].is_null()) {
                     (false, true) if why.contains("neither") => "its package.json has no start script".to_owned(),
@@ -120,43 +120,6 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         });
     }
     Ok(found)
-}
-
-/// The same with all dependencies in its image where its compiled sources import development ones: no bundler puts those into what is made.
-fn with_development(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
-    const TESTS: [&str; 12] = [
-        "@types/",
-        "@testing-library/",
-        "@nestjs/testing",
-        "@faker-js/",
-        "vitest",
-        "jest",
-        "supertest",
-        "msw",
-        "playwright",
-        "@playwright/",
-        "eslint",
-        "typescript",
-    ];
-    const BUNDLERS: [&str; 9] = ["vite", "webpack", "rollup", "esbuild", "tsup", "tsdown", "unbuild", "ncc", "react-router"];
-    let build = manifest["scripts"]["build"].as_str().unwrap_or_default();
-    let compiles = build.is_empty() || ["tsc", "nest build", "swc", "babel"].iter().any(|tool| build.contains(tool));
-    if known.kind != Kind::Node || !compiles || BUNDLERS.iter().any(|tool| build.contains(tool)) {
-        return known;
-    }
-    let own = manifest["devDependencies"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
-    let names: Vec<&str> = own
-        .filter(|name| manifest["dependencies"].get(name).is_none() && !TESTS.iter().any(|test| name.starts_with(test)))
-        .collect();
-    match monoship_workspace::tools::imported_values(workspace, &format!("{dir}/src"), &names).into_iter().next() {
-        Some(name) => {
-            let note = format!(
-                "its sources import `{name}`, a development dependency: the image gets all of them; move it to `dependencies`"
-            );
-            Known { kind: Kind::Development, note: Some(note), ..known }
-        }
-        None => known,
-    }
 }
 
 /// True of a package in a folder of what is copied or read, and never run where it lies.
