@@ -10,7 +10,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 16] = [
+const KNOWN: [(&[&str], &str, &str); 19] = [
     (
         &[
             "gyp ERR! find Python",
@@ -89,6 +89,21 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
         "`RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …` in the Dockerfile (docs/engine.md of the library has more); without the secret Node only warns",
     ),
     (
+        &["failed to resolve source metadata"],
+        "an image that the Dockerfile names, or its `# syntax=` line, was not had: {}",
+        "build where its registry can be reached, or see whether the name is right; `init --new-dockerfile` writes a Dockerfile on node alone",
+    ),
+    (
+        &["Error when performing the request to"],
+        "corepack did not reach the registry: {}",
+        "build where it can be reached; where this network has a certificate authority of its own, give that to the step: `RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …`",
+    ),
+    (
+        &["error TS2307"],
+        "TypeScript does not find a module: {}",
+        "see whether git has it: what it has not, no build sees; a package belongs into package.json, a file outside of the packages into `include = [\"…\"]` under its [[service]]",
+    ),
+    (
         &["MODULE_NOT_FOUND", "ERR_MODULE_NOT_FOUND", "Cannot find package", "Cannot find module"],
         "a module is not there: {}",
         "a package that runs needs it in `dependencies`; a file outside of the packages in `include = [\"…\"]` under its [[service]]",
@@ -116,6 +131,10 @@ pub fn of(output: &str) -> Vec<Finding> {
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for (signs, what, fix) in KNOWN {
         let Some(line) = output.lines().position(|line| signs.iter().any(|sign| line.contains(sign))) else { continue };
+        // The more exact ones stand before the others.
+        if found.iter().any(|(there, _)| *there == line) {
+            continue;
+        }
         let text = output.lines().nth(line).unwrap_or_default();
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
         let text: String = text.chars().take(160).collect();
@@ -174,6 +193,15 @@ mod tests {
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
         let gone = "  ERR_PNPM_FETCH_404  GET https://npm.example/@acme/kit/-/kit-0.0.2.tgz: Not Found - 404";
         assert!(of(gone)[0].what.ends_with("@acme/kit/-/kit-0.0.2.tgz: Not Found - 404"));
+        let image = of(
+            "ERROR: failed to resolve source metadata for docker.io/docker/dockerfile:1: docker.io/docker/dockerfile:1: not found",
+        );
+        assert!(image.len() == 1 && image[0].what.starts_with("an image"), "{image:?}");
+        assert!(first("index.ts(1,2): error TS2307: Cannot find module './a'").starts_with("TypeScript does not find"));
+        assert!(
+            first("Internal Error: Error when performing the request to https://npm.example/pnpm; see")
+                .starts_with("corepack")
+        );
         assert!(of("all went well").is_empty());
     }
 }
