@@ -163,7 +163,7 @@ fn variables(output: &str, line: usize) -> String {
     let mut names: Vec<&str> = Vec::new();
     words.filter(is_name).for_each(|word| {
         if !names.contains(&word) {
-            names.push(word)
+            names.push(word);
         }
     });
     let more = if names.len() > MOST { ", …" } else { "" };

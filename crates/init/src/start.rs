@@ -76,8 +76,10 @@ impl Start {
         let scripts = ["dev", "start:dev"].into_iter().filter_map(|name| Some((name, manifest["scripts"][name].as_str()?)));
         let mut runs = scripts.filter_map(|(name, text)| {
             let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
-            let file =
-                words.iter().skip_while(|word| **word != "tsx").find(|word| word.ends_with(".ts") || word.ends_with(".tsx"))?;
+            let file = words
+                .iter()
+                .skip_while(|word| **word != "tsx")
+                .find(|word| [".ts", ".tsx", ".mts"].iter().any(|end| word.ends_with(end)))?;
             let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
             let command = command(&format!("tsx {file}"));
             plain.then(|| Self {

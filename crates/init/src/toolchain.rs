@@ -134,9 +134,7 @@ pub(super) fn pnpm(workspace: &Workspace) -> String {
         _ if format.starts_with('5') => "7",
         _ => "10",
     };
-    let wanted = &manifest["devEngines"]["packageManager"];
-    let wanted = wanted.as_array().map_or(wanted, |all| all.iter().find(|one| one["name"] == "pnpm").unwrap_or(&Value::Null));
-    let wanted = if wanted["name"] == "pnpm" { wanted["version"].as_str() } else { None };
+    let wanted = workspace.package(workspace.root_package()).manifest.development_pnpm();
     if let Some(exact) = wanted.filter(|version| Version::parse(version).is_ok() && reads(version, format)) {
         return exact.to_owned();
     }

@@ -42,7 +42,7 @@ pub fn unreadable(workspace: &Workspace, id: PackageId) -> Option<String> {
 fn aliases(workspace: &Workspace, id: PackageId) -> Vec<String> {
     let package = workspace.package(id);
     let settings = workspace.contents().text(&package.path("tsconfig.json")).and_then(|text| with_comments(&text));
-    let names = settings.iter().flat_map(|settings| settings["compilerOptions"]["paths"].as_object()).flatten();
+    let names = settings.iter().filter_map(|settings| settings["compilerOptions"]["paths"].as_object()).flatten();
     let is_package = |alias: &str| {
         let alias = alias.trim_end_matches(['*', '/']);
         package.manifest.all_dependencies().any(|(name, ..)| alias == name || alias.starts_with(&format!("{name}/")))

@@ -152,7 +152,7 @@ fn is_for_types(named: &str) -> bool {
 /// What a text imports for more than its types, as it is written: `'./a.js'`, `'zod'`.
 pub(crate) fn written(text: &str) -> impl Iterator<Item = &str> {
     let words = ["from ", "from", "import ", "import("];
-    let quoted = words.into_iter().flat_map(move |word| {
+    words.into_iter().flat_map(move |word| {
         memchr::memmem::find_iter(text.as_bytes(), word).filter_map(move |at| {
             let (before, quote) = (&text[..at + word.len()], at + word.len());
             let is_quoted = text.as_bytes().get(quote).is_some_and(|c| matches!(c, b'\'' | b'"'));
@@ -161,8 +161,7 @@ pub(crate) fn written(text: &str) -> impl Iterator<Item = &str> {
             let is_type = statement.is_some_and(|from| is_for_types(&before[from + "import".len()..]));
             (!is_type).then_some(literal)
         })
-    });
-    quoted
+    })
 }
 
 /// The packages that a text imports, by name.
