@@ -52,7 +52,7 @@ fn with_all(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) ->
 
 /// The same started by `tsx`, where Node does not run what the compiler makes of it. Without `tsx`, that is only said.
 fn as_developed(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
-    const OTHERS: [&str; 16] = [
+    const OTHERS: [&str; 14] = [
         "alias",
         "tspath",
         "resolve-tspaths",
@@ -66,21 +66,27 @@ fn as_developed(known: Known, workspace: &Workspace, dir: &str, manifest: &Value
         "vite",
         "webpack",
         "rollup",
-        "tsup",
-        "tsdown",
         "ncc",
     ];
     let build = manifest["scripts"]["build"].as_str().unwrap_or_default();
-    let by_tsc = build.split_whitespace().any(|word| word == "tsc") && !OTHERS.iter().any(|other| build.contains(other));
+    let calls = |tool: &str| build.split_whitespace().any(|word| word == tool);
+    // These leave `dependencies` where they are, unless their settings say which to take in.
+    let bundler = ["tsup", "tsdown"].into_iter().find(|tool| calls(tool));
     let resolves = ["--import", "--loader", "--require", "\"-r\"", "tsx"].iter().any(|word| known.command.contains(word));
-    if known.kind != Kind::Node || !by_tsc || resolves || !known.command.starts_with("[\"node\"") {
+    let others = OTHERS.iter().any(|other| build.contains(other));
+    if known.kind != Kind::Node || resolves || others || !known.command.starts_with("[\"node\"") {
         return known;
     }
-    let Some(why) = workspace.by_dir(dir).and_then(|id| compiled::unreadable(workspace, id)) else { return known };
+    let Some(id) = workspace.by_dir(dir) else { return known };
+    let why = match bundler {
+        Some(tool) if !takes_in(workspace, dir, tool, build, manifest) => compiled::unreadable_dependency(workspace, id),
+        None if calls("tsc") => compiled::unreadable(workspace, id),
+        _ => None,
+    };
+    let Some(why) = why else { return known };
     let Some(start) = Start::by_tsx(manifest) else {
-        let note = format!(
-            "{why}: what its build makes will not start; let the build rewrite it (`tsup`, `tsc-alias`), or start it by `tsx`"
-        );
+        let mend = "take it in by a bundler (`noExternal`), let `tsc-alias` rewrite it, or start it by `tsx`";
+        let note = format!("{why}: what its build makes will not start; {mend}");
         return Known { note: Some(note), ..known };
     };
     let (kind, with) = if start.tool.is_some() {
@@ -96,6 +102,16 @@ fn as_developed(known: Known, workspace: &Workspace, dir: &str, manifest: &Value
         note: Some(note),
         ..known
     }
+}
+
+/// True where a bundler is told to take dependencies in.
+fn takes_in(workspace: &Workspace, dir: &str, tool: &str, build: &str, manifest: &Value) -> bool {
+    let files = ["ts", "mts", "js", "mjs", "cjs", "json"].map(|ending| format!("{dir}/{tool}.config.{ending}"));
+    let settings = files.iter().find_map(|file| workspace.contents().text(file)).unwrap_or_default();
+    let own = manifest[tool].to_string();
+    ["noExternal", "no-external", "alwaysBundle", "bundle-all"]
+        .iter()
+        .any(|word| [build, &settings, &own].iter().any(|text| text.contains(word)))
 }
 
 #[cfg(test)]
@@ -130,5 +146,31 @@ mod tests {
         for build in ["tsup", "tsc && tsc-alias"] {
             assert_eq!(of(build, "devDependencies"), ("script `start`: node dist/index.js".to_owned(), String::new()), "{build}");
         }
+    }
+
+    #[test]
+    fn a_bundler_that_leaves_a_package_of_typescript_out_makes_what_node_does_not_run() {
+        let of = |settings: &str, field: &str| {
+            let manifest = serde_json::json!({
+                "scripts": {"build": "tsup", "start": "node dist/index.js", "dev": "tsx watch src/index.ts"},
+                "devDependencies": {"tsx": "4"}, field: {"@a/db": "workspace:*"},
+            });
+            let files = [
+                ("package.json", "{}".to_owned()),
+                ("pnpm-workspace.yaml", "packages: ['apps/*', 'packages/*']\n".to_owned()),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+                ("apps/api/package.json", manifest.to_string()),
+                ("apps/api/src/index.ts", "import { db } from '@a/db'\n".to_owned()),
+                ("apps/api/tsup.config.ts", settings.to_owned()),
+                ("packages/db/package.json", "{\"name\": \"@a/db\", \"exports\": {\".\": \"./index.ts\"}}".to_owned()),
+                ("packages/db/index.ts", "export * from './client'\n".to_owned()),
+            ];
+            let (_dir, workspace) = workspace(&files);
+            services(&workspace, &[]).unwrap().services[0].why.clone()
+        };
+        assert_eq!(of("", "dependencies"), "script `dev`: tsx watch src/index.ts");
+        assert_eq!(of("noExternal: [/@a/]", "dependencies"), "script `start`: node dist/index.js");
+        assert_eq!(of("", "optionalDependencies"), "script `dev`: tsx watch src/index.ts");
+        assert_eq!(of("", "peerDependencies"), "script `start`: node dist/index.js");
     }
 }

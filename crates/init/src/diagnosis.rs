@@ -1,5 +1,7 @@
 //! What the output of a failed first build, or of a service that ends at its start, means, and which line fixes it.
 
+use monoship_core::text::clean;
+
 /// A cause that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -111,7 +113,7 @@ const KNOWN: [(&[&str], &str, &str); 19] = [
     (
         &["ENOENT: no such file or directory"],
         "a file is not there: {}",
-        "name it in `include = [\"…\"]` under its [[service]]; see whether .dockerignore leaves it out",
+        "name it in `include = [\"…\"]` under its [[service]]; see whether .dockerignore leaves it out; what lies beside sources `tsc` does not copy: let the build script",
     ),
     (
         &[": not found", "command not found"],
@@ -128,6 +130,8 @@ const KNOWN: [(&[&str], &str, &str); 19] = [
 /// The causes that an output shows, the first that stands in it first; an output may show several.
 #[must_use]
 pub fn of(output: &str) -> Vec<Finding> {
+    // Colours stand within what is looked for.
+    let output = &output.lines().map(clean).collect::<Vec<_>>().join("\n");
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for (signs, what, fix) in KNOWN {
         let Some(line) = output.lines().position(|line| signs.iter().any(|sign| line.contains(sign))) else { continue };
@@ -186,6 +190,10 @@ mod tests {
         assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").ends_with("not given: DATABASE_URL"));
         assert!(first("Invalid environment variables:\n  × Invalid input\n    → at DB_URL\n  × Invalid input\n    → at DB_HOST\n    → at DB_URL\n").ends_with("not given: DB_URL, DB_HOST"));
         assert!(first("Error: Config validation error: \"REDIS_HOST\" is required.").ends_with("not given: REDIS_HOST"));
+        assert!(
+            first(" \u{1b}[33mMissing\u{1b}[0m environment variables:\n  \u{1b}[34mAPP_ORIGIN\u{1b}[0m: undefined")
+                .ends_with(": APP_ORIGIN")
+        );
         assert!(first("Environment variable not found: port").ends_with("not given"));
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));

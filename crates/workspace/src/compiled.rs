@@ -35,7 +35,7 @@ pub fn unreadable(workspace: &Workspace, id: PackageId) -> Option<String> {
         });
         why.is_none()
     });
-    why.or_else(|| of_others(workspace, id, &sources))
+    why.or_else(|| of_others(workspace, id, &sources, false))
 }
 
 /// The names that its settings give to files, but for those of packages that it has, and of its own `imports`.
@@ -53,21 +53,31 @@ fn aliases(workspace: &Workspace, id: PackageId) -> Vec<String> {
         .collect()
 }
 
-/// A package that it imports, and that is TypeScript whose own imports Node does not find.
-fn of_others(workspace: &Workspace, id: PackageId, sources: &str) -> Option<String> {
-    let names: Vec<&str> = workspace.package(id).manifest.all_dependencies().map(|(name, ..)| name).collect();
-    let others = names.into_iter().filter_map(|name| Some((name, workspace.by_name(name)?)));
+/// The same of what a bundler makes that leaves `dependencies` where they are.
+#[must_use]
+pub fn unreadable_dependency(workspace: &Workspace, id: PackageId) -> Option<String> {
+    of_others(workspace, id, &workspace.package(id).path("src"), true)
+}
+
+/// A package that it imports, and that is TypeScript whose own files Node does not find.
+fn of_others(workspace: &Workspace, id: PackageId, sources: &str, production: bool) -> Option<String> {
+    let all = workspace.package(id).manifest.all_dependencies().filter(|(_, _, is_dev)| !(production && *is_dev));
+    let others = all.filter_map(|(name, ..)| Some((name, workspace.by_name(name)?)));
     let others: Vec<(&str, PackageId)> = others.filter(|(_, other)| is_typescript(workspace, *other)).collect();
     let used = tools::imported_values(workspace, sources, &others.iter().map(|(name, _)| *name).collect::<Vec<_>>());
-    others.into_iter().filter(|(name, _)| used.contains(*name)).find_map(|(name, other)| {
-        let mut found = false;
-        tools::scripts(workspace, &workspace.package(other).path("src"), &mut |text| {
-            let mut files = written(text).filter(|named| named.starts_with("./") || named.starts_with("../"));
-            found = files.any(|named| !STRIPPED.iter().any(|ending| named.ends_with(ending)));
-            !found
-        });
-        found.then(|| format!("it imports `{name}`, which is TypeScript that Node does not resolve"))
-    })
+    let found = others.into_iter().find(|(name, other)| used.contains(*name) && !is_for_node(workspace, *other));
+    found.map(|(name, _)| format!("it imports `{name}`, which is TypeScript that Node does not read as it is"))
+}
+
+/// True of TypeScript whose imports of files have the endings that Node needs to find them.
+fn is_for_node(workspace: &Workspace, id: PackageId) -> bool {
+    let mut is_so = true;
+    tools::scripts(workspace, &workspace.package(id).dir, &mut |text| {
+        let mut files = written(text).filter(|named| named.starts_with("./") || named.starts_with("../"));
+        is_so = files.all(|named| STRIPPED.iter().any(|ending| named.ends_with(ending)));
+        is_so
+    });
+    is_so
 }
 
 /// True where Node is led to a TypeScript file by a package's manifest.
@@ -138,7 +148,8 @@ mod tests {
             (module, "import type { A } from './env'\nexport type { B } from '@api/env'\nimport {\n  type C,\n} from './c'", ""),
             (module, "import type { A } from '@a/db'", "export * from './types.js'"),
             (module, ours, "export * from './types.ts'"),
-            (module, ours, "export const a = 1"),
+            (module, ours, "import { a } from 'a'\nexport * from './types.ts'"),
+            (module, ours, "import a, { type B } from 'a'\nexport const b = 1"),
             (module, "// import a from '@api/old'\nconst a = '@api/text'", ""),
         ] {
             assert_eq!(why(manifest, source, shared), "", "{source}");
