@@ -1,5 +1,7 @@
 //! What the output of a failed first build, or of a service that ends at its start, means, and which line fixes it.
 
+use monoship_core::text::clean;
+
 /// A cause that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -10,7 +12,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 16] = [
+const KNOWN: [(&[&str], &str, &str); 19] = [
     (
         &[
             "gyp ERR! find Python",
@@ -55,8 +57,11 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
             "Environment variable not found",
             "Missing environment variable",
             "Cannot resolve environment variable",
+            // Nest's ConfigModule, fastify-env.
+            "Config validation error",
+            "env must have required property",
         ],
-        "the build, or the service, wants a variable that it is not given",
+        "the build, or the service, wants variables that it is not given{names}",
         "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
     ),
     (
@@ -70,7 +75,11 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
         "a registry wants a token",
         "`secrets = [\"id=NPM_TOKEN,env=NPM_TOKEN\"]` in xtask.toml, the variable, and the mount in the Dockerfile (`init` writes both where .npmrc has `${NPM_TOKEN}`)",
     ),
-    (&["ERR_PNPM_FETCH_404"], "a package of the lock is not in the registry any more", "`pnpm update` it, and commit the lock"),
+    (
+        &["ERR_PNPM_FETCH_404"],
+        "the registry does not have a package of the lock: {}",
+        "if it was withdrawn, `pnpm update` it, and commit the lock; if it is another registry's, name that in .npmrc (`@scope:registry=https://…`)",
+    ),
     (
         &["ERR_PNPM_IGNORED_BUILDS"],
         "pnpm does not run a dependency's install script that nobody allowed",
@@ -82,6 +91,21 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
         "`RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …` in the Dockerfile (docs/engine.md of the library has more); without the secret Node only warns",
     ),
     (
+        &["failed to resolve source metadata"],
+        "an image that the Dockerfile names, or its `# syntax=` line, was not had: {}",
+        "build where its registry can be reached, or see whether the name is right; `init --new-dockerfile` writes a Dockerfile on node alone",
+    ),
+    (
+        &["Error when performing the request to"],
+        "corepack did not reach the registry: {}",
+        "build where it can be reached; where this network has a certificate authority of its own, give that to the step: `RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …`",
+    ),
+    (
+        &["error TS2307"],
+        "TypeScript does not find a module: {}",
+        "see whether git has it: what it has not, no build sees; a package belongs into package.json, a file outside of the packages into `include = [\"…\"]` under its [[service]]",
+    ),
+    (
         &["MODULE_NOT_FOUND", "ERR_MODULE_NOT_FOUND", "Cannot find package", "Cannot find module"],
         "a module is not there: {}",
         "a package that runs needs it in `dependencies`; a file outside of the packages in `include = [\"…\"]` under its [[service]]",
@@ -89,7 +113,7 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
     (
         &["ENOENT: no such file or directory"],
         "a file is not there: {}",
-        "name it in `include = [\"…\"]` under its [[service]]; see whether .dockerignore leaves it out",
+        "name it in `include = [\"…\"]` under its [[service]]; see whether .dockerignore leaves it out; what lies beside sources `tsc` does not copy: let the build script",
     ),
     (
         &[": not found", "command not found"],
@@ -106,18 +130,49 @@ const KNOWN: [(&[&str], &str, &str); 16] = [
 /// The causes that an output shows, the first that stands in it first; an output may show several.
 #[must_use]
 pub fn of(output: &str) -> Vec<Finding> {
+    // Colours stand within what is looked for.
+    let output = &output.lines().map(clean).collect::<Vec<_>>().join("\n");
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for (signs, what, fix) in KNOWN {
         let Some(line) = output.lines().position(|line| signs.iter().any(|sign| line.contains(sign))) else { continue };
+        // The more exact ones stand before the others.
+        if found.iter().any(|(there, _)| *there == line) {
+            continue;
+        }
         let text = output.lines().nth(line).unwrap_or_default();
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
         let text: String = text.chars().take(160).collect();
-        found.push((line, Finding { what: what.replace("{}", &text), fix: fix.to_owned() }));
+        let what = what.replace("{}", &text);
+        let what = if what.contains("{names}") { what.replace("{names}", &variables(output, line)) } else { what };
+        found.push((line, Finding { what, fix: fix.to_owned() }));
     }
     found.sort_by_key(|(line, _)| *line);
     let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
     found.truncate(3);
     found
+}
+
+/// The variables that a line of an output and those below it name, as far as names of several words are told from other capitals.
+fn variables(output: &str, line: usize) -> String {
+    const BELOW: usize = 20;
+    const MOST: usize = 8;
+    let lines = output.lines().skip(line).take(BELOW);
+    let words = lines.flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+    let is_name = |word: &&str| {
+        word.contains('_')
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && !word.starts_with("ERR_")
+            && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    };
+    let mut names: Vec<&str> = Vec::new();
+    words.filter(is_name).for_each(|word| {
+        if !names.contains(&word) {
+            names.push(word);
+        }
+    });
+    let more = if names.len() > MOST { ", …" } else { "" };
+    names.truncate(MOST);
+    if names.is_empty() { String::new() } else { format!(": {}{more}", names.join(", ")) }
 }
 
 #[cfg(test)]
@@ -132,11 +187,29 @@ mod tests {
             first("Error: @prisma/client did not initialize yet. Please run \"prisma generate\"").contains("Prisma's client")
         );
         assert_eq!(first("  3.1 sh: 1: tsc: not found"), "a program is not there: sh: 1: tsc: not found");
-        assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").contains("wants a variable"));
+        assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").ends_with("not given: DATABASE_URL"));
+        assert!(first("Invalid environment variables:\n  × Invalid input\n    → at DB_URL\n  × Invalid input\n    → at DB_HOST\n    → at DB_URL\n").ends_with("not given: DB_URL, DB_HOST"));
+        assert!(first("Error: Config validation error: \"REDIS_HOST\" is required.").ends_with("not given: REDIS_HOST"));
+        assert!(
+            first(" \u{1b}[33mMissing\u{1b}[0m environment variables:\n  \u{1b}[34mAPP_ORIGIN\u{1b}[0m: undefined")
+                .ends_with(": APP_ORIGIN")
+        );
+        assert!(first("Environment variable not found: port").ends_with("not given"));
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
+        let gone = "  ERR_PNPM_FETCH_404  GET https://npm.example/@acme/kit/-/kit-0.0.2.tgz: Not Found - 404";
+        assert!(of(gone)[0].what.ends_with("@acme/kit/-/kit-0.0.2.tgz: Not Found - 404"));
+        let image = of(
+            "ERROR: failed to resolve source metadata for docker.io/docker/dockerfile:1: docker.io/docker/dockerfile:1: not found",
+        );
+        assert!(image.len() == 1 && image[0].what.starts_with("an image"), "{image:?}");
+        assert!(first("index.ts(1,2): error TS2307: Cannot find module './a'").starts_with("TypeScript does not find"));
+        assert!(
+            first("Internal Error: Error when performing the request to https://npm.example/pnpm; see")
+                .starts_with("corepack")
+        );
         assert!(of("all went well").is_empty());
     }
 }

@@ -12,7 +12,7 @@ use monoship_workspace::{Closure, PackageId, Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
 use super::variables::{self, Variables};
-use super::{npmrc, toolchain};
+use super::{development, npmrc, toolchain};
 
 /// A service that a Dockerfile is written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
         let facts = Facts { manifest: &manifest, folder: workspace.root().join(&package.dir) };
         let known = match kind::of(&facts) {
-            Ok(known) => with_development(known, workspace, &package.dir, &manifest),
+            Ok(known) => development::needed(known, workspace, &package.dir, &manifest),
             Err(why) => {
                 let why = match (in_apps, manifest["main"].is_null()) {
                     (false, true) if why.contains("neither") => "its package.json has no start script".to_owned(),
@@ -75,7 +75,11 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         };
         let by_main = known.why.starts_with("`main`");
         let is_there = |main: &Value| main.as_str().is_some_and(|main| facts.makes(main));
-        let no = if given.is_some() || kind::is_shipped(&facts.folder) {
+        let no = if given.is_some() {
+            None
+        } else if is_copied_from(&package.dir) {
+            Some("it is a template or a fixture; a [[service]] in xtask.toml makes it one all the same")
+        } else if kind::is_shipped(&facts.folder) {
             None
         } else if in_apps && by_main && !is_there(&manifest["main"]) && !is_there(&manifest["module"]) {
             Some("its `main` is not there, and it has no start script")
@@ -118,41 +122,9 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
     Ok(found)
 }
 
-/// The same with all dependencies in its image where its compiled sources import development ones: no bundler puts those into what is made.
-fn with_development(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
-    const TESTS: [&str; 12] = [
-        "@types/",
-        "@testing-library/",
-        "@nestjs/testing",
-        "@faker-js/",
-        "vitest",
-        "jest",
-        "supertest",
-        "msw",
-        "playwright",
-        "@playwright/",
-        "eslint",
-        "typescript",
-    ];
-    const BUNDLERS: [&str; 9] = ["vite", "webpack", "rollup", "esbuild", "tsup", "tsdown", "unbuild", "ncc", "react-router"];
-    let build = manifest["scripts"]["build"].as_str().unwrap_or_default();
-    let compiles = build.is_empty() || ["tsc", "nest build", "swc", "babel"].iter().any(|tool| build.contains(tool));
-    if known.kind != Kind::Node || !compiles || BUNDLERS.iter().any(|tool| build.contains(tool)) {
-        return known;
-    }
-    let own = manifest["devDependencies"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
-    let names: Vec<&str> = own
-        .filter(|name| manifest["dependencies"].get(name).is_none() && !TESTS.iter().any(|test| name.starts_with(test)))
-        .collect();
-    match monoship_workspace::tools::imported_values(workspace, &format!("{dir}/src"), &names).into_iter().next() {
-        Some(name) => {
-            let note = format!(
-                "its sources import `{name}`, a development dependency: the image gets all of them; move it to `dependencies`"
-            );
-            Known { kind: Kind::Development, note: Some(note), ..known }
-        }
-        None => known,
-    }
+/// True of a package in a folder of what is copied or read, and never run where it lies.
+fn is_copied_from(dir: &str) -> bool {
+    dir.split('/').rev().skip(1).any(|part| ["template", "templates", "fixtures", "__fixtures__"].contains(&part))
 }
 
 /// True of a command-line program that is published: a package for all, which starts what it installs as a command.
@@ -422,5 +394,24 @@ mod tests {
         let names: Vec<&str> = found.services.iter().map(|service| service.name.as_str()).collect();
         assert_eq!(names, ["api", "jobs"]);
         assert_eq!(found.others, [("apps/cli".to_owned(), "it is a command that npm publishes (`bin`)".to_owned())]);
+    }
+
+    #[test]
+    fn a_template_is_copied_and_not_run() {
+        let starts = r#"{"scripts": {"start": "node a.js"}}"#;
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'tools/templates/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("apps/templates/package.json", starts),
+            ("tools/templates/api/package.json", starts),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let names = |named: &[(String, String)]| {
+            let found = services(&workspace, named).unwrap().services;
+            found.into_iter().map(|service| service.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[]), ["templates"]);
+        assert_eq!(names(&[("tools/templates/api".to_owned(), "api".to_owned())]), ["templates", "api"]);
     }
 }

@@ -12,6 +12,7 @@ use monoship_workspace::{Scope, Workspace};
 
 mod bake;
 mod said;
+mod unsaid;
 
 use said::{Said, ending};
 
@@ -39,8 +40,8 @@ pub struct Kept {
 }
 
 /// The services that the repository's Dockerfiles build, by name, and the Dockerfiles that make none, each with the reason. `files` are those
-/// that git has.
-pub(super) fn find(workspace: &Workspace, files: &[String]) -> (Vec<Kept>, Vec<(String, String)>) {
+/// that git has; `services` are the packages that are services by themselves, by name and folder.
+pub(super) fn find(workspace: &Workspace, files: &[String], services: &[(String, String)]) -> (Vec<Kept>, Vec<(String, String)>) {
     let root = workspace.root();
     let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let (said, mut others) = said::all(files, read);
@@ -58,11 +59,12 @@ pub(super) fn find(workspace: &Workspace, files: &[String]) -> (Vec<Kept>, Vec<(
                 wanted.push(said.clone());
             }
         }
-        if wanted.is_empty() {
+        let is_unsaid = wanted.is_empty();
+        if is_unsaid {
             let context = context_of(root, path, &dockerfile);
             let by = "its COPY lines".to_owned();
-            let (dockerfile, args) = (path.clone(), BTreeMap::new());
-            wanted.push(Said { name: String::new(), dockerfile, context, target: None, args, by });
+            let last = Said { name: String::new(), dockerfile: path.clone(), context, target: None, args: BTreeMap::new(), by };
+            wanted = unsaid::builds(workspace, &dockerfile, last, services);
         }
         let alone = wanted.len() == 1;
         for said in wanted.into_iter().filter(|said| !is_for_developers(said)) {
@@ -72,9 +74,14 @@ pub(super) fn find(workspace: &Workspace, files: &[String]) -> (Vec<Kept>, Vec<(
             }
             let by_args = by_args(workspace, &said);
             // Several targets of one Dockerfile are told apart by what the file calls them.
-            let by_package = alone || said.name.is_empty() || by_args.is_some();
-            let package = by_args.or_else(|| package_of(workspace, &said, &dockerfile));
-            builds.push(Build { said, dockerfile: dockerfile.clone(), package, by_package });
+            let by_package = said.name.is_empty() || !is_unsaid && (alone || by_args.is_some());
+            let own = services.iter().find(|(name, _)| is_unsaid && *name == said.name).map(|(_, folder)| folder.clone());
+            let package = by_args.or(own).or_else(|| package_of(workspace, &said, &dockerfile));
+            let build = Build { said, dockerfile: dockerfile.clone(), package, by_package };
+            match build.lacks(workspace) {
+                Some(why) => others.push((build.said.target.map_or(path.clone(), |target| format!("{path} ({target})")), why)),
+                None => builds.push(build),
+            }
         }
     }
     let mut found: BTreeMap<String, Kept> = BTreeMap::new();
@@ -112,16 +119,12 @@ impl Build {
     fn kept(&self, name: String, workspace: &Workspace) -> Kept {
         let Said { context, target, args, by, dockerfile: path, .. } = &self.said;
         let covers = if self.package.is_none() { shipped(workspace, &self.dockerfile, target.as_deref()) } else { Vec::new() };
-        let takes = |name: &str| {
-            let mut all = self.dockerfile.stages().iter().flat_map(Stage::instructions);
-            all.any(|one| one.keyword == "ARG" && one.args.split('=').next() == Some(name))
-        };
         Kept {
             name,
             dockerfile: path.clone(),
             context: context.clone(),
             target: target.clone(),
-            args: args.clone().into_iter().filter(|(name, _)| takes(name)).collect(),
+            args: args.clone().into_iter().filter(|(name, _)| takes(&self.dockerfile, name)).collect(),
             package: self.package.clone(),
             covers,
             starts: self.starts(),
@@ -135,6 +138,25 @@ impl Build {
         let stage = target.or_else(|| self.dockerfile.stages().last());
         let lines = stage.into_iter().flat_map(Stage::instructions);
         lines.filter(|one| ["CMD", "ENTRYPOINT"].contains(&one.keyword.as_str())).map(|one| one.args.clone()).collect()
+    }
+
+    /// The script that its image starts and its package does not have: such an image ends at once.
+    fn lacks(&self, workspace: &Workspace) -> Option<String> {
+        let package = self.package.as_ref()?;
+        let starts = self.starts();
+        let [words] = &starts[..] else { return None };
+        let words: Vec<String> = serde_json::from_str(words).ok()?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let ([program, "run", script] | [program, script @ "start"]) = words[..] else { return None };
+        let has = |dir: &str| {
+            let folder = workspace.root().join(dir);
+            let text = std::fs::read_to_string(folder.join("package.json")).unwrap_or_default();
+            let manifest: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
+            // Of `start` without a script, package managers make `node server.js`.
+            manifest["scripts"].get(script).is_some() || (script == "start" && folder.join("server.js").exists())
+        };
+        let calls = ["pnpm", "npm", "yarn"].contains(&program) && !has(package) && !has(".");
+        calls.then(|| format!("it starts `{}`, and {package} has no such script", words.join(" ")))
     }
 
     /// How surely it is the one that its package's name means, the surest first: what is called so, then the package's own `Dockerfile`.
@@ -160,6 +182,12 @@ fn in_order(builds: &[Build]) -> Vec<(&Build, bool)> {
     };
     let is_first = |at: usize| !all[..at].iter().any(|before| of_package(all[at], before)) && !has_names(all[at]);
     all.iter().enumerate().map(|(at, build)| (*build, is_first(at))).collect()
+}
+
+/// True where a stage declares an argument.
+fn takes(dockerfile: &Dockerfile, name: &str) -> bool {
+    let mut all = dockerfile.stages().iter().flat_map(Stage::instructions);
+    all.any(|one| one.keyword == "ARG" && one.args.split('=').next() == Some(name))
 }
 
 /// Why a Dockerfile makes no service, where it makes none.

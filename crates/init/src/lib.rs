@@ -1,6 +1,7 @@
 //! Adopting the library in a pnpm monorepo: which files are missing there and what goes into them. A file that is there is kept, or gets
 //! the lines that it lacks; none is replaced, none of the library's source is copied, and nothing is built.
 
+mod development;
 pub mod diagnosis;
 pub mod dockerfile;
 mod edit;
@@ -25,6 +26,7 @@ use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::stamped;
 use monoship_workspace::Workspace;
+use monoship_workspace::dockerfile::{Dockerfile, load as dockerfile_of};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
 use monoship_workspace::managers::{below, no_workspace};
@@ -249,10 +251,17 @@ fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: 
     let mut found = dockerfile::services(workspace, &named(settings))?;
     let own = owned(settings);
     if !anew {
-        let (kept, none) = kept::find(workspace, files);
+        let packages: Vec<_> = found.services.iter().map(|service| (service.name.clone(), service.folder.clone())).collect();
+        let (kept, none) = kept::find(workspace, files, &packages);
         found.kept = kept;
         found.others.extend(none);
-        found.kept.retain(|kept| !own.iter().any(|(name, _)| *name == kept.name));
+        // Run again, it stands by what `--new-dockerfile` wrote before: those packages have a target.
+        let made = targets(workspace.root(), settings);
+        let has_target = |kept: &kept::Kept| {
+            let service = found.services.iter().find(|service| Some(&service.folder) == kept.package.as_ref());
+            made.contains(service.map_or(&kept.name, |service| &service.name))
+        };
+        found.kept.retain(|kept| !own.iter().any(|(name, _)| *name == kept.name) && !has_target(kept));
     }
     let kept = &found.kept;
     let is_kept = |folder: &str| {
@@ -384,6 +393,13 @@ fn dockerignore(there: &There, name: &str, path: &str) -> Result<Step> {
 fn configured(settings: Option<&str>) -> Option<String> {
     let settings: toml::Table = toml::from_str(settings?).ok()?;
     Some(settings.get("images")?.get("dockerfile")?.as_str()?.to_owned())
+}
+
+/// The targets of the Dockerfile that is configured, as far as it is there.
+fn targets(root: &Path, settings: Option<&str>) -> BTreeSet<String> {
+    let file = root.join(configured(settings).unwrap_or_else(|| DOCKERFILE.to_owned()));
+    let dockerfile = file.exists().then(|| dockerfile_of(&file).ok()).flatten();
+    dockerfile.iter().flat_map(Dockerfile::targets).map(str::to_owned).collect()
 }
 
 /// The packages that an `xtask.toml` calls services, each with its target.

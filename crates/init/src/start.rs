@@ -71,6 +71,27 @@ impl Start {
         }
     }
 
+    /// As developers start its sources by `tsx`, without what watches.
+    pub(super) fn by_tsx(manifest: &Value) -> Option<Self> {
+        let scripts = ["dev", "start:dev"].into_iter().filter_map(|name| Some((name, manifest["scripts"][name].as_str()?)));
+        let mut runs = scripts.filter_map(|(name, text)| {
+            let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
+            let file = words
+                .iter()
+                .skip_while(|word| **word != "tsx")
+                .find(|word| [".ts", ".tsx", ".mts"].iter().any(|end| word.ends_with(end)))?;
+            let plain = file.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+            let command = command(&format!("tsx {file}"));
+            plain.then(|| Self {
+                script: Some(name.to_owned()),
+                run: text.to_owned(),
+                command,
+                tool: tool(manifest, &["tsx".to_owned()]),
+            })
+        });
+        runs.next().filter(|_| ["dependencies", "devDependencies"].iter().any(|field| manifest[*field].get("tsx").is_some()))
+    }
+
     /// Of what a framework makes.
     pub(super) fn made(run: &str) -> Self {
         Self { script: None, run: run.to_owned(), command: command(run), tool: None }
@@ -357,6 +378,25 @@ mod tests {
         assert_eq!(command(json!({"start:debug": "node --inspect x.js", "dev": "tsup --watch", "build": "tsup"})), None);
         assert_eq!(command(json!({"build": "tsc"})), None);
         assert_eq!(command(json!({"dev": "pnpm with-env mintlify dev --port 3001"})), None);
+    }
+
+    #[test]
+    fn sources_are_started_as_developers_do_where_they_have_tsx() {
+        let by = |dev: &str, field: &str| {
+            let start = Start::by_tsx(&json!({"scripts": {"dev": dev}, field: {"tsx": "4"}}))?;
+            Some((start.command, start.tool.is_some()))
+        };
+        let runs = json(&["sh", "-c", "PATH=node_modules/.bin:$PATH; exec tsx src/index.ts"]);
+        for dev in [
+            "tsx watch --env-file=.env src/index.ts",
+            "node --import tsx --watch src/index.ts | pino-pretty",
+            "nodemon --exec 'tsx src/index.ts'",
+        ] {
+            assert_eq!(by(dev, "devDependencies"), Some((runs.clone(), true)), "{dev}");
+        }
+        assert_eq!(by("tsx src/index.ts", "dependencies"), Some((runs, false)));
+        assert_eq!(by("tsx src/index.ts", "peerDependencies"), None);
+        assert_eq!(by("ts-node src/index.ts", "dependencies"), None);
     }
 
     #[test]

@@ -134,7 +134,11 @@ pub(super) fn pnpm(workspace: &Workspace) -> String {
         _ if format.starts_with('5') => "7",
         _ => "10",
     };
-    let named = manifest["engines"]["pnpm"].as_str().and_then(|range| {
+    let wanted = workspace.package(workspace.root_package()).manifest.development_pnpm();
+    if let Some(exact) = wanted.filter(|version| Version::parse(version).is_ok() && reads(version, format)) {
+        return exact.to_owned();
+    }
+    let named = wanted.or(manifest["engines"]["pnpm"].as_str()).and_then(|range| {
         let range = requirement(range)?;
         [10_u64, 9, 8, 7, 11].into_iter().find(|major| range.matches(&Version::new(*major, 999, 0)))
     });
@@ -318,6 +322,30 @@ mod tests {
         assert_eq!(pnpm_on("8.0.0".to_owned(), "20"), "8");
         assert_eq!(pnpm_on("8.0.0".to_owned(), "18"), "8.0.0");
         assert_eq!(pnpm_on("6.35.1".to_owned(), "22"), "6.35.1");
+    }
+
+    #[test]
+    fn a_pnpm_that_development_is_said_to_need_installs() {
+        for (fields, wanted) in [
+            ("{}", "10"),
+            ("{\"engines\": {\"pnpm\": \">=9 <10\"}}", "9"),
+            (
+                "{\"devEngines\": {\"packageManager\": {\"name\": \"pnpm\", \"version\": \"^11.1.2\", \"onFail\": \"download\"}}}",
+                "11",
+            ),
+            (
+                "{\"devEngines\": {\"packageManager\": [{\"name\": \"npm\"}, {\"name\": \"pnpm\", \"version\": \"11.2.0\"}]}}",
+                "11.2.0",
+            ),
+            ("{\"devEngines\": {\"packageManager\": {\"name\": \"npm\", \"version\": \"11\"}}}", "10"),
+        ] {
+            let (_dir, workspace) = crate::written::workspace(&[
+                ("package.json", fields),
+                ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ]);
+            assert_eq!(pnpm(&workspace), wanted, "{fields}");
+        }
     }
 
     #[test]

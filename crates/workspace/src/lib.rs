@@ -1,5 +1,6 @@
 //! The pnpm workspace as it is on disk: packages and their graph, lock, ignore rules, Dockerfile, git's view of it.
 
+pub mod compiled;
 pub mod contents;
 pub mod context;
 pub mod dockerfile;

@@ -99,6 +99,14 @@ impl Manifest {
         self.package_manager.as_ref()?.as_str()
     }
 
+    /// The pnpm that `devEngines` asks for: a version, or a range.
+    #[must_use]
+    pub fn development_pnpm(&self) -> Option<&str> {
+        let wanted = self.dev_engines.as_ref()?.get("packageManager")?;
+        let mut all = wanted.as_array().map_or(std::slice::from_ref(wanted), Vec::as_slice).iter();
+        all.find(|one| one["name"] == "pnpm")?["version"].as_str()
+    }
+
     /// Every dependency: its name, its specifier, and whether it is for development only. Peers are not among them.
     pub fn all_dependencies(&self) -> impl Iterator<Item = (&str, &str, bool)> {
         let production = [&self.dependencies, &self.optional_dependencies];

@@ -12,6 +12,7 @@ use super::load::{PackageId, Workspace};
 pub mod imports;
 mod json;
 
+pub(crate) use imports::written;
 pub use json::with_comments;
 mod reach;
 

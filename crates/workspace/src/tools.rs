@@ -263,7 +263,7 @@ fn imported(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String
 }
 
 /// Reads the scripts below a folder as long as somebody wants more. What other packages' folders hold is theirs.
-fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&str) -> bool) {
+pub(super) fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&str) -> bool) {
     let mut wants_more = true;
     let mut look = |path: &str| {
         if let Some(text) = Some(path).filter(|_| wants_more).and_then(|path| workspace.contents().text(path)) {

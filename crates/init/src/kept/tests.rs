@@ -63,7 +63,7 @@ fn one_dockerfile_for_all_is_a_service_for_each_value_of_its_argument() {
         ),
     ];
     let (_dir, workspace) = workspace(&files);
-    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()));
+    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[]);
     assert_eq!(others, []);
     let shown: Vec<String> =
         found.iter().map(|kept| format!("{} {:?} {:?} {}", kept.name, kept.package, kept.args, kept.covers.join(" "))).collect();
@@ -104,7 +104,7 @@ fn several_dockerfiles_of_a_package_are_a_service_each_but_for_one_that_starts_t
         ("deploy/compose.yml", "services:\n  api: [\n".to_owned()),
     ];
     let (_dir, workspace) = workspace(&files);
-    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()));
+    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[]);
     let shown: Vec<(&str, &str)> = found.iter().map(|kept| (kept.name.as_str(), kept.dockerfile.as_str())).collect();
     assert_eq!(
         shown,
@@ -161,11 +161,88 @@ fn the_stages_of_one_dockerfile_are_about_the_packages_that_they_start() {
     let (_dir, workspace) = workspace(&files);
     let names = files.map(|(file, _)| file.to_owned());
     let shown = |kept: &Kept| format!("{} {:?} {:?}", kept.name, kept.target.as_deref(), kept.package.as_deref());
-    let (found, _) = find(&workspace, &names);
+    let (found, _) = find(&workspace, &names, &[]);
     assert_eq!(
         found.iter().map(shown).collect::<Vec<_>>(),
         ["api Some(\"api\") Some(\"apps/api\")", "migrate Some(\"migrate\") Some(\"packages/db\")"]
     );
     let all = crate::found(&workspace, None, &names, false).unwrap();
     assert_eq!(all.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["docs"]);
+}
+
+#[test]
+fn the_argument_and_the_targets_that_nobody_writes_down_are_a_service_each() {
+    let manifest = |name: &str| format!("{{\"name\": \"@a/{name}\", \"scripts\": {{\"start\": \"node main.js\"}}}}");
+    let files = |dockerfile: &str| {
+        [
+            ("package.json", "{\"name\": \"shop\"}".to_owned()),
+            ("pnpm-workspace.yaml", "packages: ['apps/**']\n".to_owned()),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+            ("apps/api/package.json", manifest("api")),
+            ("apps/jobs/api/package.json", manifest("jobs-api")),
+            (
+                "apps/web/package.json",
+                "{\"name\": \"@a/web\", \"scripts\": {\"build\": \"vite build\"}, \"devDependencies\": {\"vite\": \"7\"}}"
+                    .to_owned(),
+            ),
+            ("apps/web/index.html", String::new()),
+            ("Dockerfile", dockerfile.to_owned()),
+        ]
+    };
+    let of = |dockerfile: &str| {
+        let files = files(dockerfile);
+        let (_dir, workspace) = workspace(&files);
+        let found = crate::found(&workspace, None, &files.map(|(file, _)| file.to_owned()), false).unwrap();
+        let kept = |kept: &Kept| {
+            format!("{} {:?} {:?} {:?}", kept.name, kept.package.as_deref().unwrap_or_default(), kept.target, kept.args)
+        };
+        let own = found.services.iter().map(|service| service.name.clone()).collect::<Vec<_>>();
+        (found.kept.iter().map(kept).collect::<Vec<_>>(), own, found.others)
+    };
+    let (kept, own, others) = of(
+        "FROM node:24\nARG APP\nCOPY . .\nRUN turbo prune ${APP} && pnpm --filter ${APP}... build\nCMD [\"node\", \"main.js\"]\n",
+    );
+    assert_eq!(
+        kept,
+        [
+            "api \"apps/api\" None {\"APP\": \"@a/api\"}",
+            "apps-jobs-api \"apps/jobs/api\" None {\"APP\": \"@a/jobs-api\"}",
+            "web \"apps/web\" None {\"APP\": \"@a/web\"}"
+        ]
+    );
+    assert!(own.is_empty() && others.is_empty(), "{own:?} {others:?}");
+    // A folder's name where it stands in a path; an argument with a value that is no package picks none.
+    let (kept, ..) = of(
+        "FROM node:24\nARG APP=web\nCOPY . .\nRUN pnpm -F \"$APP\" build\nWORKDIR /app/apps/$APP\nCMD [\"node\", \"main.js\"]\n",
+    );
+    assert_eq!(kept[0], "api \"apps/api\" None {\"APP\": \"api\"}");
+    let (kept, ..) = of("FROM node:24\nARG MODE=all\nCOPY . .\nRUN pnpm --filter=$MODE build\nCMD [\"node\", \"main.js\"]\n");
+    assert_eq!(kept, ["shop \"\" None {}"]);
+    let targets = "FROM node:24 AS build\nCOPY . .\nFROM node:24 AS one\nCOPY --from=build /apps/api/dist /app/apps/api/dist\nCMD [\"pnpm\", \"start\"]\n\
+                   FROM node:24 AS two\nCOPY --from=build /apps/web/dist /app/apps/web/dist\nCMD [ \"pnpm\", \"run\", \"start\" ]\n";
+    let (kept, own, others) = of(targets);
+    assert_eq!(kept, ["api \"apps/api\" Some(\"one\") {}"]);
+    assert_eq!(own, ["apps-jobs-api", "web"]);
+    assert_eq!(
+        others,
+        [("Dockerfile (two)".to_owned(), "it starts `pnpm run start`, and apps/web has no such script".to_owned())]
+    );
+}
+
+#[test]
+fn what_a_new_dockerfile_was_written_for_stays_with_it() {
+    let files = [
+        ("package.json", "{\"name\": \"shop\"}"),
+        ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+        ("apps/api/package.json", "{\"scripts\": {\"start\": \"node main.js\"}}"),
+        ("apps/api/Dockerfile", "FROM node:24\nCOPY . .\nCMD [\"node\", \"main.js\"]\n"),
+        ("apps/web/package.json", "{\"scripts\": {\"start\": \"node main.js\"}}"),
+        ("apps/web/Dockerfile", "FROM node:24\nCOPY . .\nCMD [\"node\", \"main.js\"]\n"),
+        ("Dockerfile.monorepo-optimized", "FROM node:24 AS base\nFROM base AS api\n"),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let found = crate::found(&workspace, None, &files.map(|(file, _)| file.to_owned()), false).unwrap();
+    assert_eq!(found.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["api"]);
+    assert_eq!(found.kept.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["web"]);
 }

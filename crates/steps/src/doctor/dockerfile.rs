@@ -53,7 +53,8 @@ fn left_out(checkup: &Checkup, monorepo: &Monorepo, targets: &[&str]) -> Option<
     let workspace = monorepo.workspace.as_ref().ok()?;
     let built = |dir: &str| checkup.services().iter().any(|service| service.package == dir);
     let apps = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| dir.starts_with("apps/"));
-    let idle: Vec<&str> = apps.filter(|dir| !built(dir)).collect();
+    let meant = |dir: &str| checkup.config.images.not_services.iter().any(|known| known.trim_end_matches('/') == dir);
+    let idle: Vec<&str> = apps.filter(|dir| !built(dir) && !meant(dir)).collect();
     // Where services are configured, a folder without one is meant so.
     let first = idle.first().filter(|_| checkup.config.services.is_empty())?;
     let near = monoship_core::name::nearest(first.trim_start_matches("apps/"), targets.iter().copied());

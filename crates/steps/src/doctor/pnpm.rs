@@ -16,9 +16,12 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         Err(error) => return vec![Finding::error(Severity::Problem, "workspace-unreadable", error, "fix the file")],
     };
     let mut found = Vec::new();
-    let manager = workspace.package(workspace.root_package()).manifest.package_manager();
+    let manifest = &workspace.package(workspace.root_package()).manifest;
+    let manager = manifest.package_manager();
     let pinned = manager.and_then(|manager| manager.strip_prefix("pnpm@")).and_then(Version::find);
     match (manager, pinned) {
+        // pnpm 11 takes the one that is asked for there.
+        (None, _) if manifest.development_pnpm().is_some() => {}
         (None, _) => found.push(Finding::warning(
             "pnpm-not-pinned",
             "package.json does not say which pnpm: each machine installs with its own",

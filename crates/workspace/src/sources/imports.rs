@@ -140,6 +140,30 @@ pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageI
     found.flatten().collect()
 }
 
+/// True of what stands between `import` and a path, where none of it is left when types are gone: ` type A from `, ` { type A } from `.
+fn is_for_types(named: &str) -> bool {
+    let named = named.trim_start();
+    let listed = named.strip_prefix('{').and_then(|rest| Some(rest.split_once('}')?.0));
+    let all = |list: &str| list.split(',').map(str::trim).filter(|one| !one.is_empty()).all(|one| one.starts_with("type "));
+    (named.starts_with("type ") && !named.starts_with("type from"))
+        || listed.is_some_and(|list| !list.trim().is_empty() && all(list))
+}
+
+/// What a text imports for more than its types, as it is written: `'./a.js'`, `'zod'`.
+pub(crate) fn written(text: &str) -> impl Iterator<Item = &str> {
+    let words = ["from ", "from", "import ", "import("];
+    words.into_iter().flat_map(move |word| {
+        memchr::memmem::find_iter(text.as_bytes(), word).filter_map(move |at| {
+            let (before, quote) = (&text[..at + word.len()], at + word.len());
+            let is_quoted = text.as_bytes().get(quote).is_some_and(|c| matches!(c, b'\'' | b'"'));
+            let literal = literal(text, quote + 1).filter(|_| is_quoted && is_import(before))?;
+            let statement = ["import ", "export ", "import{"].iter().filter_map(|word| before.rfind(word)).max();
+            let is_type = statement.is_some_and(|from| is_for_types(&before[from + "import".len()..]));
+            (!is_type).then_some(literal)
+        })
+    })
+}
+
 /// The packages that a text imports, by name.
 pub(crate) fn named(text: &str) -> impl Iterator<Item = &str> {
     let words = ["from ", "from", "import ", "import(", "require("];

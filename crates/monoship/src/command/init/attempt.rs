@@ -54,6 +54,9 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
     say(&format!("started {image}"));
     let ended = watch(&engine, &id, session);
     let log = engine.docker().args(["logs", "--tail", "200", &id]).run(&session.shutdown);
+    // An image may have no `cat`: then nothing is said.
+    let sockets = engine.docker().args(["exec", &id, "cat", "/proc/net/tcp", "/proc/net/tcp6"]).run(&session.shutdown);
+    let unreached = sockets.ok().and_then(|output| on_loopback_alone(&output.text()));
     // It is nobody's but ours, and goes whatever became of it.
     let removed = engine.docker().args(["rm", "--force", "--volumes", &id]).read(&session.shutdown);
     let log = log.map(|output| output.text() + "\n" + &output.error_tail()).unwrap_or_default();
@@ -61,6 +64,12 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
         Ok(how) => {
             removed?;
             tell(&format!("{service} starts: {how}\n"))?;
+            if let Some(port) = unreached {
+                let why = "to itself alone (127.0.0.1): nobody outside of its container reaches it";
+                tell(&format!(
+                    "why: it listens on port {port} {why}\nfix: have it listen on 0.0.0.0 (a `host` beside the `port`)\n"
+                ))?;
+            }
             Ok(Finished::Well)
         }
         Err(how) => {
@@ -92,10 +101,46 @@ fn watch(engine: &Engine, id: &str, session: &Session) -> Result<Result<String, 
     }
 }
 
+/// The port that a container listens on, where it listens on loopback addresses and on no other: lines of the kernel's `/proc/net/tcp` and
+/// `tcp6`, whose second field is the address in the machine's byte order and whose fourth is the state.
+fn on_loopback_alone(sockets: &str) -> Option<u16> {
+    const LISTENS: &str = "0A";
+    const LOOPBACK: [&str; 2] = ["00000000000000000000000001000000", "0000000000000000FFFF00000100007F"];
+    let fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let open = fields.filter(|fields| fields.get(3) == Some(&LISTENS)).filter_map(|fields| fields[1].split_once(':'));
+    let mut ports = Vec::new();
+    for (address, port) in open {
+        if !(address.len() == 8 && address.ends_with("7F") || LOOPBACK.contains(&address)) {
+            return None;
+        }
+        ports.push(u16::from_str_radix(port, 16).ok()?);
+    }
+    ports.first().copied()
+}
+
 fn told(output: &str) -> Result<()> {
     let mut text = String::new();
     for finding in diagnosis::of(output) {
         let _ = writeln!(text, "why: {}\nfix: {}", finding.what, finding.fix);
     }
     tell(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_listens_to_itself_alone_is_told_from_who_is_reached() {
+        let head = "  sl  local_address rem_address   st tx_queue\n";
+        let line = |address: &str, state: &str| format!("   0: {address} 00000000:0000 {state} 00000000:00000000\n");
+        let own = line("0100007F:1388", "0A");
+        let all = line("00000000000000000000000000000000:0BB8", "0A");
+        assert_eq!(on_loopback_alone(&format!("{head}{own}{head}")), Some(5000));
+        assert_eq!(on_loopback_alone(&format!("{head}{own}{head}{all}")), None);
+        assert_eq!(on_loopback_alone(&format!("{head}{}{own}", line("0200A8C0:1F90", "01"))), Some(5000));
+        assert_eq!(on_loopback_alone(&line("00000000000000000000000001000000:1388", "0A")), Some(5000));
+        assert_eq!(on_loopback_alone(&format!("{head}{}", line("00000000:1388", "0A"))), None);
+        assert_eq!(on_loopback_alone(head), None);
+    }
 }
