@@ -207,8 +207,7 @@ mod tests {
         assert!(image.len() == 1 && image[0].what.starts_with("an image"), "{image:?}");
         assert!(first("index.ts(1,2): error TS2307: Cannot find module './a'").starts_with("TypeScript does not find"));
         assert!(
-            first("Internal Error: Error when performing the request to https://npm.example/pnpm; see")
-                .starts_with("corepack")
+            first("Internal Error: Error when performing the request to https://npm.example/pnpm; see").starts_with("corepack")
         );
         assert!(of("all went well").is_empty());
     }

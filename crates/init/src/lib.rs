@@ -13,7 +13,7 @@ mod npmrc;
 pub mod origin;
 mod start;
 mod toolchain;
-mod variables;
+pub mod variables;
 pub mod workflow;
 #[cfg(test)]
 mod written;

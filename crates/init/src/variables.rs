@@ -31,8 +31,9 @@ const PUBLIC: [&str; 7] = ["NEXT_PUBLIC_", "VITE_", "PUBLIC_", "REACT_APP_", "NU
 const NEVER: [&str; 12] =
     ["NODE_ENV", "CI", "PATH", "HOME", "PORT", "HOST", "HOSTNAME", "SENTRY", "TURBO", "VERCEL", "NODE_OPTIONS", "NPM_TOKEN"];
 
-/// The variables of a service whose closure has these folders, the root's first and the service's own last.
-pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables {
+/// What the examples at the root and in these folders give to variables; the later folder counts.
+#[must_use]
+pub fn examples(root: &Path, folders: &[&str]) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for folder in std::iter::once(".").chain(folders.iter().copied()) {
         let texts = EXAMPLES.iter().filter_map(|name| std::fs::read_to_string(root.join(folder).join(name)).ok());
@@ -40,6 +41,12 @@ pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables 
             all.extend(text.lines().filter_map(assignment));
         }
     }
+    all
+}
+
+/// The variables of a service whose closure has these folders, the root's first and the service's own last.
+pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables {
+    let mut all = examples(root, folders);
     // A schema's settings read it (`env("DATABASE_URL")`); nothing is connected to while a client is generated.
     if uses_prisma {
         all.entry("DATABASE_URL".to_owned()).or_insert_with(|| "postgresql://user:password@localhost:5432/db".to_owned());

@@ -283,8 +283,15 @@ fn warnings(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> 
         let renew = if reason.contains("lockfileVersion") { format!("; {}", renewed(reason)) } else { String::new() };
         all.push(format!("{LOCK}:{line}: {reason}: the whole lock is used, so any change to it rebuilds this{renew}"));
     }
-    for behind in closure.packages.iter().filter_map(|id| workspace.behind(*id)) {
-        all.push(format!("{behind}: pnpm refuses such an install; `pnpm install --lockfile-only` brings the lock up to date"));
+    let mut behind = closure.packages.iter().filter_map(|id| workspace.behind(*id));
+    if let Some(first) = behind.next() {
+        let more = match behind.count() {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        all.push(format!(
+            "{first}{more}: pnpm refuses such an install; `pnpm install --lockfile-only` brings the lock up to date"
+        ));
     }
     for path in &closure.outside {
         all.push(format!("the link to `{path}` leaves the repository and will lead nowhere"));

@@ -121,4 +121,25 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     let again = run(&["init"]).exits(0).stdout;
     assert!(!again.contains("write ") && !again.contains("change "), "{again}");
     assert_eq!(snapshot(&root), before, "a second init changed something");
+    // A try gives the service what the example has, and says what else it lacks, and who reaches it.
+    let main = "import { createServer } from 'node:http';\n\
+                if (!process.env.ADOPTED_TEXT) throw new Error('Missing environment variable: ADOPTED_TEXT');\n\
+                createServer((_, answer) => answer.end(process.env.ADOPTED_TEXT)).listen(3000, process.env.ADOPTED_HOST);\n";
+    std::fs::write(root.join("apps/adopted/main.js"), main).unwrap();
+    std::fs::write(root.join(".env.example"), "ADOPTED_HOST=127.0.0.1\n").unwrap();
+    let tried = run(&["init", "--try", "adopted"]).exits(1).stdout;
+    assert!(tried.contains("adopted does not start: it ends with exit code 1\n"), "{tried}");
+    assert!(tried.contains("wants variables that it is not given: ADOPTED_TEXT\nfix: "), "{tried}");
+    std::fs::write(root.join("apps/adopted/.env.example"), "ADOPTED_TEXT=hello\n").unwrap();
+    let tried = run(&["init", "--try", "adopted"]).exits(0);
+    assert!(tried.stderr.contains("with the example's values of ADOPTED_HOST, ADOPTED_TEXT"), "{}", tried.stderr);
+    assert!(
+        tried
+            .stdout
+            .contains("adopted starts: it stays up; it has no health check\nwhy: it listens on port 3000 to itself alone"),
+        "{}",
+        tried.stdout
+    );
+    let left = docker(shared(), &["ps", "--all", "--quiet", "--filter", "ancestor=local/small/adopted:dev"]);
+    assert_eq!(left, "", "a try left its container");
 }

@@ -1,5 +1,6 @@
 //! `init --try`: one service is built and started, and what keeps it from either is told with the line that fixes it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,9 +14,10 @@ use monoship_core::execute::pool;
 use monoship_core::execute::retry::sleep;
 use monoship_core::name::ServiceName;
 use monoship_docker::engine::Engine;
-use monoship_init::diagnosis;
+use monoship_init::{diagnosis, variables};
 use monoship_plan::request::BuildRequest;
 use monoship_steps::Session;
+use monoship_workspace::Workspace;
 
 /// How long a service has to answer its health check.
 const HEALTHY: Duration = Duration::from_mins(1);
@@ -50,8 +52,12 @@ pub fn run(service: &str, root: &Path, call: &Call<'_>) -> Result<Finished> {
 fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
     let engine = session.find_engine()?;
     let image = session.config.images.image(service)?.with_tag("dev".parse()?).to_string();
-    let id = engine.docker().args(["run", "--detach", &image]).read(&session.shutdown)?.trim().to_owned();
-    say(&format!("started {image}"));
+    let given = examples(service, session);
+    let flags = given.iter().flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]);
+    let id = engine.docker().args(["run", "--detach"]).args(flags).arg(&image).read(&session.shutdown)?.trim().to_owned();
+    let names: Vec<&str> = given.keys().map(String::as_str).collect();
+    let with = if names.is_empty() { String::new() } else { format!(" with the example's values of {}", names.join(", ")) };
+    say(&format!("started {image}{with}"));
     let ended = watch(&engine, &id, session);
     let log = engine.docker().args(["logs", "--tail", "200", &id]).run(&session.shutdown);
     // An image may have no `cat`: then nothing is said.
@@ -80,6 +86,15 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
             Ok(Finished::Badly)
         }
     }
+}
+
+/// What the repository's example of an environment gives the service: a try is about what it needs beyond that.
+fn examples(service: &ServiceName, session: &Session) -> BTreeMap<String, String> {
+    let named = session.config.services.iter().find(|other| other.name == *service);
+    let package = named.map_or_else(|| format!("apps/{service}"), |service| service.package.clone());
+    let workspace = Workspace::load(&session.home).ok();
+    let folder = workspace.and_then(|workspace| Some(workspace.package(workspace.find(&package).ok()?).dir.clone()));
+    variables::examples(&session.home, folder.as_deref().as_slice())
 }
 
 /// Waits for the health check, or for a while; the outer error is the run's.

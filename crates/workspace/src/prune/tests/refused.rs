@@ -50,6 +50,23 @@ fn a_file_that_is_half_merged_is_called_so() {
     }
 }
 
+#[test]
+fn manifests_that_are_ahead_of_the_lock_are_one_warning() {
+    let root = workspace();
+    let mut warned = Vec::new();
+    for folder in ["apps/api", "packages/lib"] {
+        let file = root.path().join(folder).join("package.json");
+        let mut manifest: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        manifest["dependencies"]["new"] = "^1.0.0".into();
+        std::fs::write(&file, manifest.to_string()).unwrap();
+        let all = plan(root.path(), "api").plan.warnings;
+        warned.extend(all.into_iter().filter(|warning| warning.contains("pnpm refuses such an install")));
+    }
+    let start = "apps/api/package.json wants new `^1.0.0`, and pnpm-lock.yaml does not have it";
+    assert!(warned.len() == 2 && warned[0].starts_with(&format!("{start}: pnpm")), "{warned:?}");
+    assert!(warned[1].starts_with(&format!("{start} (and 1 more): pnpm")), "{warned:?}");
+}
+
 /// What refuses a package's plan: the text and the way on.
 fn refused(root: &Path, package: &str) -> Option<(String, String)> {
     let (workspace, tree) = match Workspace::load(root) {
