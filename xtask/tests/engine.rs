@@ -86,7 +86,7 @@ fn the_newest_suite_builds_with_network_and_attests_its_push() {
 }
 
 #[test]
-fn the_fallback_suite_does_the_same_beside_the_first_engine() {
+fn a_fallback_suite_does_the_same_beside_the_first_engine() {
     let first = shared();
     let test = fresh("stable", Suite::Stable);
     assert!(test.engine.engine_version < first.engine.engine_version);

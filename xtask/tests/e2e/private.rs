@@ -31,10 +31,11 @@ fn holding(dir: &Path, since: SystemTime, text: &[u8]) -> Vec<String> {
 
 #[test]
 fn a_private_registrys_token_installs_and_is_kept_nowhere() {
-    let _turn = turn();
-    let since = SystemTime::now();
+    // The first time the registry is fetched: nobody has to wait for that.
     let registry = NpmRegistry::start();
     let integrity = registry.publish("@acme/words", "export const words = 'from a private registry';\n");
+    let _turn = turn();
+    let since = SystemTime::now();
     let address = &registry.address;
     let lock = format!(
         "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {{}}\n\n  \
