@@ -82,7 +82,7 @@ struct Bench {
 
 impl Bench {
     fn new(services: usize) -> Self {
-        let place = in_memory("many").unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("many"));
+        let place = in_memory("many", 12_000_000_000).unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("many"));
         // The images are named after the folder.
         let (root, data) = (place.join("many"), place.join("engine"));
         if root.exists() {

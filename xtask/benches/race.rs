@@ -24,11 +24,11 @@ pub fn empty(engine: &Engine, root: &Path, images: impl Iterator<Item = String>,
     }
 }
 
-/// A folder in memory, where there are 12 GB of it to spare. A cold build begins with thousands of files removed, and ext4 takes long to
+/// A folder in memory, where there are so many bytes of it to spare. A cold build begins with thousands of files removed, and ext4 takes long to
 /// make files while it remembers those (minutes; `recently_deleted` in Linux' fs/ext4/ialloc.c): whoever makes most files would pay most
 /// for what no cold machine has.
-pub fn in_memory(name: &str) -> Option<PathBuf> {
+pub fn in_memory(name: &str, bytes: u64) -> Option<PathBuf> {
     let memory = Path::new("/dev/shm");
     let free = rustix::fs::statvfs(memory).map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-    (free >= 12_000_000_000).then(|| memory.join(format!("xtask-{name}")))
+    (free >= bytes).then(|| memory.join(format!("xtask-{name}")))
 }

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         all_hold &= !wanted("one-dependency") || bench.one_dependency();
     }
     if wanted("cold") {
-        all_hold &= Bench::new(in_memory("versus").unwrap_or_else(on_disk)).cold(runs.unwrap_or(3));
+        all_hold &= Bench::new(in_memory("versus", 6_000_000_000).unwrap_or_else(on_disk)).cold(runs.unwrap_or(3));
     }
     if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -46,8 +46,7 @@ pub fn version() -> Version {
 
 /// A path from the repository's root as it is from the workspace's: what is said of a workspace's files is said from there.
 fn from_workspace(config: &Config, path: &str) -> String {
-    let depth = config.folder.as_ref().map_or(0, |folder| folder.as_str().split('/').count());
-    "../".repeat(depth) + path
+    "../".repeat(config.folder.as_ref().map_or(0, Folder::depth)) + path
 }
 
 /// The generated files that are there. One whose line with the version somebody took out is theirs.

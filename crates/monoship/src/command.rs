@@ -43,7 +43,7 @@ use monoship_core::text;
 use monoship_core::tool;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
-use monoship_plan::config::Config;
+use monoship_plan::config::{Config, Folder};
 use monoship_plan::request::BuildRequest;
 use monoship_report::commands::Whereabouts;
 use monoship_report::output;
@@ -253,9 +253,9 @@ impl Call<'_> {
     /// Where that workspace lies in its repository; where there is none, the working folder counts as the root.
     pub fn whereabouts(&self) -> Whereabouts {
         let Ok(home) = self.home() else { return Whereabouts { root: self.env.cwd.clone(), ..Whereabouts::default() } };
-        let folder = configuration::folder(&home).map(|folder| PathBuf::from(folder.as_str())).unwrap_or_default();
-        let root = home.ancestors().nth(folder.components().count()).unwrap_or(&home).to_owned();
-        Whereabouts { root, folder }
+        let folder = configuration::folder(&home);
+        let root = home.ancestors().nth(folder.as_ref().map_or(0, Folder::depth)).unwrap_or(&home).to_owned();
+        Whereabouts { root, folder: folder.map(|folder| PathBuf::from(folder.as_str())).unwrap_or_default() }
     }
 
     /// The configuration: file, variables, then flags.

@@ -24,6 +24,12 @@ impl Folder {
         &self.0
     }
 
+    /// How many folders it lies below the root: 2 of `services/web`.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.0.split('/').count()
+    }
+
     /// What an image's name has of it: `services/my-web`.
     #[must_use]
     pub fn in_image(&self) -> String {
@@ -41,8 +47,7 @@ impl Config {
     /// The root of the repository in which the workspace at `home` lies.
     #[must_use]
     pub fn repository<'a>(&self, home: &'a Path) -> &'a Path {
-        let depth = self.folder.as_ref().map_or(0, |folder| folder.as_str().split('/').count());
-        home.ancestors().nth(depth).unwrap_or(home)
+        home.ancestors().nth(self.folder.as_ref().map_or(0, Folder::depth)).unwrap_or(home)
     }
 
     /// The word that names have of the workspace's folder; empty for the root.
