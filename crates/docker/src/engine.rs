@@ -72,7 +72,7 @@ impl Engine {
     /// A call of the buildx plugin on this engine: `engine.buildx().arg("build")`.
     #[must_use]
     pub fn buildx(&self) -> Invocation {
-        self.client(&self.buildx)
+        SAID_BY_THE_COMMAND.iter().fold(self.client(&self.buildx), |call, name| call.env_remove(*name))
     }
 
     fn client(&self, program: &Path) -> Invocation {
@@ -103,6 +103,16 @@ impl Engine {
         }
     }
 }
+
+/// Variables by which buildx would make another image of the same inputs (the labels of a commit, which is not among them), or leave out what a
+/// release is checked by. Two machines that have one of them and not the other must not differ in what stands under a content tag.
+const SAID_BY_THE_COMMAND: [&str; 5] = [
+    "BUILDX_GIT_CHECK_DIRTY",
+    "BUILDX_GIT_INFO",
+    "BUILDX_GIT_LABELS",
+    "BUILDX_NO_DEFAULT_ATTESTATIONS",
+    "BUILDX_NO_DEFAULT_LOAD",
+];
 
 /// Secrets that the builder's clients need: for the Actions cache, and for whatever clouds their credential helpers, caches and drivers are in.
 const MAY_HAVE: [&str; 6] = ["ACTIONS_RUNTIME_TOKEN", "AWS_*", "AZURE_*", "CLOUDSDK_*", "DOCKER_AUTH_CONFIG", "GOOGLE_*"];

@@ -58,6 +58,8 @@
 //! | base images, with all that their configuration brings (ENV, USER…) | by digest, from `xtask.lock`; a stand-in by its own | `an_image_without_a_pin_is_refused` |
 //! | their ONBUILD triggers, which take files no line of the Dockerfile names | noted in `xtask.lock`; the whole main context counts then | `triggers_of_an_image_…`, `an_image_with_triggers_…` |
 //! | `DOCKER_DEFAULT_PLATFORM`, which buildx takes for `--platform` | taken for it here too | `the_platform_of_the_users_client_…` |
+//! | `BUILDX_GIT_LABELS` and its like, by which buildx adds what it finds out | taken from buildx | `variables_of_the_users_client_…` |
+//! | `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY`, by which a builder takes other sources | what the file says counts | the same |
 //! | the frontend of `# syntax=` or `BUILDKIT_SYNTAX` | pinned like a base image, and handed on so; a warning where it cannot be | `the_frontend_is_pinned_like_a_base_image` |
 //! | the scanner that makes SBOMs | the same | `e2e/pushes.rs` |
 //! | `ADD` of an address without checksum, of a branch or tag of a repository | asked each time: a strong ETag, the content's hash, the commit; where nobody answers it is built, with a warning | `an_address_whose_content_moves_is_asked_again` |

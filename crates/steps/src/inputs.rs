@@ -10,7 +10,7 @@ use crate::project::Project;
 use crate::{Session, contexts, given, outside, sources};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
-use monoship_core::name::{ImageRef, Platform, ServiceName};
+use monoship_core::name::{ImageRef, Platform, ServiceName, sha256_hex};
 use monoship_docker::capability::Capabilities;
 use monoship_plan::built_from;
 use monoship_plan::config::given::Given;
@@ -28,6 +28,9 @@ const EPOCH: &str = "315532800";
 
 /// The argument that BuildKit's exporters read the epoch from.
 pub const EPOCH_ARGUMENT: &str = "SOURCE_DATE_EPOCH";
+
+/// The variable that names a file of rules: buildx hands them to the builder, which denies sources, or takes others in their place.
+const SOURCE_POLICY: &str = "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY";
 
 /// One Dockerfile target as it will be built.
 pub struct Target<'a> {
@@ -125,6 +128,14 @@ fn with_epoch(session: &Session, args: &BTreeMap<String, String>) -> BTreeMap<St
 /// The epoch that image times are clamped to.
 pub fn epoch(session: &Session) -> String {
     session.env.get(EPOCH_ARGUMENT).unwrap_or(EPOCH).to_owned()
+}
+
+/// What the policy says by which a builder takes other sources than those that are named, where the user has one.
+fn source_policy(session: &Session) -> Result<Option<String>> {
+    let Some(file) = session.env.get(SOURCE_POLICY) else { return Ok(None) };
+    let path = session.env.cwd.join(file);
+    let policy = std::fs::read(&path).map_err(|e| Error::io("read", &path, e).hint(format!("`{SOURCE_POLICY}` names it")))?;
+    Ok(Some(sha256_hex(&policy)[..16].to_owned()))
 }
 
 /// Every image from outside that a service or the base starts from, whatever is built.
@@ -257,6 +268,7 @@ fn settings(
     bases: &Bases,
 ) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::from([("epoch".to_owned(), epoch(session))]);
+    settings.extend(source_policy(session)?.map(|policy| ("source-policy".to_owned(), policy)));
     let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
     match &request.destination {
         Destination::Engine(_) => drop(set("output", "engine".to_owned())),

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::harness::{clone, sh, turn};
+use crate::harness::{clone, sh, task, turn};
 use crate::support::engine::shared;
 use crate::support::http::{Response, Server};
-use crate::support::repo::Repo;
+use crate::support::repo::{Ran, Repo};
 
 /// A clone whose one service is built by these lines of a Dockerfile.
 fn with(lines: &str) -> Repo {
@@ -124,6 +124,28 @@ fn an_address_whose_content_moves_is_asked_again() {
     let pinned = with(&format!("FROM scratch AS api\nADD --checksum=sha256:{} {url} /app/", "0".repeat(64)));
     let said = plan(&pinned);
     assert!(!said.contains("is not known"), "{said}");
+}
+
+#[test]
+fn variables_of_the_users_client_make_no_other_image_of_the_same_inputs() {
+    let _turn = turn();
+    let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
+    let run = |args: &[&str], name: &str, value: &str| Ran::new(args, &repo.command(args).env(name, value).output().unwrap());
+    let built = |name: &str| {
+        let record = run(&["build", "--force", "--json"], name, "full").exits(0).json();
+        task(&record, "api")["digest"].as_str().unwrap().to_owned()
+    };
+    let plain = built("UNRELATED");
+    for name in ["BUILDX_GIT_LABELS", "BUILDX_NO_DEFAULT_LOAD"] {
+        assert_eq!(built(name), plain, "{name}");
+    }
+    // What a policy does cannot be taken away: it is there to deny. So it counts.
+    let before = fingerprint(&repo);
+    repo.write("policy.json", r#"{"rules": []}"#);
+    let with_policy = |file: &str| run(&["plan", "--json"], "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", file);
+    let plan = with_policy("policy.json").exits(0).json();
+    assert_ne!(plan["services"][0]["fingerprint"], before);
+    assert!(with_policy("nowhere.json").fails().stderr.contains("`EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names it"));
 }
 
 /// Pushes an image of this Dockerfile to the engine's registry; its name.
