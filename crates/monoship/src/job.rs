@@ -16,6 +16,8 @@ pub(crate) struct Job {
     pub commit: Option<String>,
     /// The release, where there is one.
     pub release: Option<ReleaseRequest>,
+    /// The branch that was pushed, where it is that: others may have been pushed to it since.
+    pub branch: Option<String>,
     /// Which part of the pipeline.
     pub part: Part,
     /// The one platform that is built for, where other jobs build for the others.
@@ -44,7 +46,7 @@ pub(crate) enum Part {
 impl Job {
     /// A build of the working tree.
     pub fn build(request: BuildRequest) -> Self {
-        Self { request, commit: None, release: None, part: Part::Whole, platform: None, attempt: 1 }
+        Self { request, commit: None, release: None, branch: None, part: Part::Whole, platform: None, attempt: 1 }
     }
 
     /// The same, but only looked at.

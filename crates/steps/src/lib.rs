@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod layers;
 pub mod marks;
 mod memory;
+pub mod newest;
 pub mod notify;
 pub mod outcome;
 pub mod outputs;

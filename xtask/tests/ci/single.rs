@@ -59,6 +59,36 @@ fn a_push_builds_pushes_and_writes_caches_and_the_next_one_only_what_changed() {
 }
 
 #[test]
+fn a_push_that_is_run_again_later_takes_nothing_back_from_the_ones_that_followed() {
+    let forge = Forge::small(Layout::Single);
+    let runner = forge.runner(MAIN);
+    let first = forge.push(NONE);
+    only(&runner.run(&first), "images", "success");
+    forge.change("web", "second");
+    let second = forge.push(&first.sha);
+    only(&runner.run(&second), "images", "success");
+    let now = forge.tags("web");
+
+    let ran = runner.run(&first);
+    let again = only(&ran, "images", "success");
+    let said = format!("`main` stays where it is: {}, which is newer on `main`, is published", &second.sha[..12]);
+    assert!(again.log.contains(&said), "no {said} in {}", again.log);
+    assert_eq!(forge.tags("web"), now);
+
+    // One that nobody published holds nothing, and a branch that was made anew holds its tag.
+    forge.change("web", "third");
+    only(&runner.run(&second), "images", "success");
+    assert_eq!(forge.tags("web")["main"], now["main"]);
+    git(forge.origin.path(), &["reset", "--quiet", "--hard", &first.sha]);
+    forge.change("web", "another second");
+    let other = forge.push(&second.sha);
+    only(&runner.run(&other), "images", "success");
+    let now = forge.tags("web");
+    only(&runner.run(&second), "images", "success");
+    assert_eq!(forge.tags("web"), now);
+}
+
+#[test]
 fn requests_and_queues_build_what_they_change_push_nothing_and_write_no_cache_whoever_sends_them() {
     let forge = Forge::small(Layout::Single);
     only(&forge.runner(MAIN).run(&forge.push(NONE)), "images", "success");

@@ -7,7 +7,7 @@ use monoship_core::error::{Error, Result};
 use crate::context::Context;
 use monoship_publish::{self as steps, Item};
 use monoship_steps::publication::{self, Naming, Noted};
-use monoship_steps::{Session, jobs, signing};
+use monoship_steps::{Session, jobs, newest, signing};
 
 use super::Images;
 use super::build::Image as Built;
@@ -168,7 +168,11 @@ pub fn publish(cx: &Context, images: Images) -> Result<Published> {
         return Err(Error::failed("nothing is published: not every service has an image"));
     }
     let Some(naming) = naming else { return Ok(Published::nothing(plan)) };
-    let published = put(session, items(session, &plan, &images, naming)?, naming, version)?;
+    let mut items = items(session, &plan, &images, naming)?;
+    if let (Some(branch), Some(commit)) = (&job.branch, &plan.ready.tree.commit) {
+        items = newest::only(session, branch, commit, items)?;
+    }
+    let published = put(session, items, naming, version)?;
     cx.progress().published.clone_from(&published);
     let images = published.into_iter().map(|published| Image { published }).collect();
     Ok(Published { images, ..Published::nothing(plan) })

@@ -49,8 +49,12 @@ impl Git {
     /// When there is none, or its name could be taken for an option.
     pub fn resolve(&self, revision: &str) -> Result<String> {
         self.find(revision)?.ok_or_else(|| {
-            Error::usage(format!("git knows no commit `{revision}`"))
-                .hint("check its spelling; in a shallow or single-branch clone, fetch it first (`git fetch origin <branch>`)")
+            let hint = if is_full_id(revision) {
+                "neither this clone nor its remote has it: a force push takes commits away"
+            } else {
+                "check its spelling; in a shallow or single-branch clone, fetch it first (`git fetch origin <branch>`)"
+            };
+            Error::usage(format!("git knows no commit `{revision}`")).hint(hint)
         })
     }
 
@@ -70,23 +74,23 @@ impl Git {
         if let Some(commit) = self.find(revision)? {
             return Ok(commit);
         }
-        let shallow = self.is_shallow()?;
         if is_full_id(revision)
             && let Some(remote) = self.remote_name()?
         {
             let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
             // Its tree is enough to compare with; a whole clone must not become a shallow one for it.
-            fetch.extend(shallow.then_some("--depth=1"));
+            fetch.extend(self.is_shallow()?.then_some("--depth=1"));
             if self.ask(&[&fetch[..], &[&remote, revision]].concat())?.is_some() {
                 return self.resolve(revision);
             }
         }
-        if shallow {
-            for step in steps() {
-                self.fetch(&step, revision, "HEAD")?;
-                if let Some(commit) = self.find(revision)? {
-                    return Ok(commit);
-                }
+        for step in steps() {
+            if !self.is_shallow()? {
+                break;
+            }
+            self.fetch(&step, revision, "HEAD")?;
+            if let Some(commit) = self.find(revision)? {
+                return Ok(commit);
             }
         }
         self.resolve(revision)
@@ -125,11 +129,7 @@ impl Git {
         };
         let name = format!("{remote}/{branch}");
         if self.find(&name)?.is_none() {
-            let spec = format!("+refs/heads/{branch}:refs/remotes/{name}");
-            let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
-            // One commit, where the rest of the history is not here either.
-            fetch.extend(self.is_shallow()?.then_some("--depth=1"));
-            self.bytes(&[&fetch[..], &[remote, &spec]].concat())?;
+            self.fetch_branch(remote, branch)?;
         }
         Ok(Some(name))
     }
@@ -157,11 +157,16 @@ impl Git {
         if self.find(&revision)?.is_some() && self.is_within(&revision, commit)? {
             return Ok(true);
         }
-        let spec = format!("+refs/heads/{branch}:refs/remotes/{revision}");
+        self.fetch_branch(remote, branch)?;
+        self.is_within(&revision, commit)
+    }
+
+    /// Fetches one branch; a shallow clone gets its head alone.
+    fn fetch_branch(&self, remote: &str, branch: &str) -> Result<()> {
+        let spec = format!("+refs/heads/{branch}:refs/remotes/{remote}/{branch}");
         let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
         fetch.extend(self.is_shallow()?.then_some("--depth=1"));
-        self.bytes(&[&fetch[..], &[remote, &spec]].concat())?;
-        self.is_within(&revision, commit)
+        self.bytes(&[&fetch[..], &[remote, &spec]].concat()).map(drop)
     }
 
     fn is_within(&self, revision: &str, commit: &str) -> Result<bool> {
@@ -169,6 +174,31 @@ impl Git {
             return Ok(self.merge_base_of(revision, commit)? == commit);
         }
         Ok(self.ask(&["merge-base", "--is-ancestor", commit, revision])?.is_some())
+    }
+
+    /// The commits that a branch of the remote has beyond `commit`, newest first, at most so many. Of a branch that was made anew without it, its head
+    /// alone.
+    ///
+    /// # Errors
+    /// When the remote cannot be asked.
+    pub fn newer_on(&self, remote: &str, branch: &str, commit: &str, most: usize) -> Result<Vec<String>> {
+        let listed = self.read(&["ls-remote", "--heads", remote, &format!("refs/heads/{branch}")])?;
+        let Some(head) = listed.split_once('\t').map(|(head, _)| head).filter(|head| *head != commit) else {
+            return Ok(Vec::new());
+        };
+        if self.find(head)?.is_none() {
+            self.fetch_branch(remote, branch)?;
+        }
+        let is_on = match self.is_within(head, commit) {
+            Err(error) if error.is_cancelled() => return Err(error),
+            // Of what was taken off the branch a remote tells nothing more.
+            found => found.unwrap_or_default(),
+        };
+        if !is_on {
+            return Ok(vec![head.to_owned()]);
+        }
+        let newer = self.read(&["rev-list", &format!("--max-count={most}"), head, "--not", commit])?;
+        Ok(newer.lines().map(str::to_owned).collect())
     }
 
     /// The branches that a remote has.
@@ -203,23 +233,20 @@ impl Git {
     /// # Errors
     /// As [`Git::merge_base`].
     pub fn merge_base_of(&self, revision: &str, head: &str) -> Result<String> {
-        if !self.is_shallow()? {
-            let commit = self.resolve(revision)?;
-            return self.parting(&commit, head)?.ok_or_else(|| {
-                Error::usage(format!("`{revision}` and HEAD share no history")).hint("name a revision of this line of history")
-            });
-        }
-        if let Some(base) = self.certain_base(revision, head)? {
-            return Ok(base);
-        }
         for step in steps() {
-            self.fetch(&step, revision, head)?;
+            // A step can bring everything there is: then nothing is cut, and what is not found is not there.
+            if !self.is_shallow()? {
+                break;
+            }
             if let Some(base) = self.certain_base(revision, head)? {
                 return Ok(base);
             }
+            self.fetch(&step, revision, head)?;
         }
-        self.resolve(revision)?;
-        Err(too_shallow(revision, None))
+        let commit = self.resolve(revision)?;
+        self.parting(&commit, head)?.ok_or_else(|| {
+            Error::usage(format!("`{revision}` and HEAD share no history")).hint("name a revision of this line of history")
+        })
     }
 
     /// Fetches more history of what is checked out and of `revision`. What CI checks out (a pull request's merge commit) is on no

@@ -255,6 +255,44 @@ fn a_shallow_clone_is_deepened_until_the_parting_point_is_certain() {
 }
 
 #[test]
+fn a_commit_that_a_force_push_took_away_is_not_called_a_matter_of_depth() {
+    let repo = Repo::new();
+    let first = repo.write("a", "1").commit("one");
+    let gone = repo.write("a", "2").commit("two");
+    let url = format!("file://{}", repo.dir.path().display());
+    let clone = |depth: &str| {
+        let clone = Repo { dir: tempfile::tempdir().unwrap() };
+        clone.git(&["clone", "--quiet", depth, &url, "."]);
+        clone
+    };
+    let old = clone("--depth=1");
+    repo.git(&["reset", "--quiet", "--hard", &first]);
+    let head = repo.write("a", "3").commit("three");
+    repo.git(&["reflog", "expire", "--expire=now", "--all"]);
+    repo.git(&["gc", "--quiet", "--prune=now"]);
+    let shallow = clone("--depth=1");
+    for asked in [shallow.ask().at_hand(&gone), shallow.ask().merge_base(&gone)] {
+        let error = asked.unwrap_err();
+        assert_eq!(error.to_string(), format!("git knows no commit `{gone}`"));
+        assert!(error.hint_text().unwrap().contains("force push"));
+    }
+    repo.git(&["checkout", "--quiet", "--orphan", "other"]);
+    repo.write("a", "4").commit("four");
+    let error = clone("--depth=1").ask().merge_base(&first).unwrap_err();
+    assert!(error.to_string().contains("share no history"), "{error}");
+
+    // What the branch has beyond a commit: nothing of its head, all of one that is on it, the head alone of one that it left.
+    repo.git(&["checkout", "--quiet", "main"]);
+    let newest = repo.write("a", "5").commit("five");
+    let newer = |clone: &Repo, commit: &str| clone.ask().newer_on("origin", "main", commit, 9).unwrap();
+    assert_eq!(newer(&shallow, &first), [newest.clone(), head.clone()]);
+    assert_eq!(newer(&clone("--depth=1"), &newest), [""; 0]);
+    assert_eq!(newer(&old, &gone).concat(), newest);
+    assert_eq!(newer(&clone("--depth=3"), &head), [newest]);
+    assert_eq!(shallow.ask().newer_on("origin", "none", &first, 9).unwrap(), [""; 0]);
+}
+
+#[test]
 fn files_under_a_folder_are_those_and_no_neighbours() {
     let repo = Repo::new();
     repo.write("a/1", "").write("a/b/2", "").write("a-b/3", "").write("a.ts", "").write("ab", "");

@@ -13,7 +13,7 @@ use crate::job::{Job, Part};
 use crate::run::{self, Ran};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
-use monoship_github::trigger::Action;
+use monoship_github::trigger::{Action, Trigger};
 use monoship_plan::request::BuildRequest;
 use monoship_report::record::history::PastRun;
 use monoship_report::record::stats::{self, TierStats};
@@ -28,7 +28,11 @@ impl Event<'_> {
     fn job(&self, part: Part) -> Job {
         let attempt = self.call.env.get("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.parse().ok()).unwrap_or(1);
         let (request, commit, release) = (self.request.clone(), Some(self.commit.clone()), self.release.clone());
-        Job { request, commit, release, part, platform: self.flags.platform.clone(), attempt }
+        let branch = match &self.understood.trigger {
+            Trigger::Push { branch, .. } => Some(branch.clone()),
+            _ => None,
+        };
+        Job { request, commit, release, branch, part, platform: self.flags.platform.clone(), attempt }
     }
 
     fn run(&self, job: Job) -> Result<Ran> {

@@ -1,0 +1,53 @@
+//! A branch's tag goes forward only. A job that is run again later, or was slow, builds a commit that others have followed: where one of these is
+//! published, the branch's tag is theirs. Asks git's remote and the registry; puts nothing.
+
+use crate::Session;
+use monoship_core::error::Result;
+use monoship_core::event::{Level, Task};
+use monoship_core::name::{ImageRef, Tag};
+use monoship_publish::Item;
+
+/// How many of the commits that followed are looked for in the registry, the newest first.
+const LOOKED_FOR: usize = 100;
+
+/// What is to be put for `commit` of `branch`: without the branch's tag where a newer commit of it is published already, which is said.
+///
+/// # Errors
+/// When the run is closing; a branch of whose name no tag can be made.
+pub fn only(session: &Session, branch: &str, commit: &str, items: Vec<Item>) -> Result<Vec<Item>> {
+    let tag = session.branch_tag(branch)?;
+    let Some(place) = items.first().map(|item| item.source.without_reference()) else { return Ok(items) };
+    let newer = match followers(session, branch, commit) {
+        Ok(newer) => newer,
+        Err(error) if error.is_cancelled() => return Err(error),
+        Err(error) => {
+            let message = format!("whether `{branch}` has newer commits is not known, so its tag moves to this one: {error}");
+            session.events.notice(Level::Warning, Some(Task::Publish), message, None);
+            return Ok(items);
+        }
+    };
+    let Some(published) = published(session, &place, newer) else { return Ok(items) };
+    let message = format!("`{tag}` stays where it is: {}, which is newer on `{branch}`, is published", short(&published));
+    let hint = format!("to go back on purpose, check out {} and run `cargo xtask build --push --tag {tag}`", short(commit));
+    session.events.notice(Level::Warning, Some(Task::Publish), message, Some(hint));
+    let without = |item: Item| Item { tags: item.tags.into_iter().filter(|one| *one != tag).collect(), ..item };
+    Ok(items.into_iter().map(without).collect())
+}
+
+fn followers(session: &Session, branch: &str, commit: &str) -> Result<Vec<String>> {
+    let git = session.git();
+    let Some(remote) = git.remote_name()? else { return Ok(Vec::new()) };
+    git.newer_on(&remote, branch, commit, LOOKED_FOR)
+}
+
+/// The first of the commits whose images have its tag. All services get their tags together, so one of them tells.
+fn published(session: &Session, place: &ImageRef, commits: Vec<String>) -> Option<String> {
+    let tagged = commits.into_iter().filter_map(|commit| Some((place.with_tag(Tag::of_commit(&commit)?), commit)));
+    let (images, commits): (Vec<ImageRef>, Vec<String>) = tagged.unzip();
+    let found = session.registry.resolve_all(&images);
+    commits.into_iter().zip(found).find(|(_, found)| matches!(found, Ok(Some(_)))).map(|(commit, _)| commit)
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
