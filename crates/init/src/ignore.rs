@@ -6,6 +6,7 @@ use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::{Scope, Workspace};
 
 use super::dockerfile::Service;
+use super::edit::ended;
 
 /// Its name; and the ending of one for a single Dockerfile.
 pub(super) const FILE: &str = ".dockerignore";
@@ -63,6 +64,34 @@ pub(super) fn text<'a>(tracked: &[&'a str], tool: &str, own_rust: bool) -> Resul
     Ok((made, left_out))
 }
 
+/// An ignore file of the repository's own, with the rules that it lacks about what `cargo xtask` is made of and makes: cargo's folder alone is
+/// hundreds of megabytes, and differs after each compile. `None` where it lacks none.
+///
+/// # Errors
+/// When the file has a rule that is none.
+pub(super) fn completed(theirs: &str, tracked: &[&str], tool: &str, own_rust: bool) -> Result<Option<(String, String)>> {
+    let ignore = Ignore::parse(theirs)?;
+    let crate_file = format!("{tool}/Cargo.toml");
+    let rules = [
+        ("target", "target/debug"),
+        (tool, &crate_file),
+        ("xtask.*", "xtask.toml"),
+        (".cargo", ".cargo/config.toml"),
+        ("Cargo.*", "Cargo.lock"),
+    ];
+    let lacking: Vec<&str> = rules
+        .into_iter()
+        .filter(|(rule, of_it)| !ignore.excludes(of_it) && (!own_rust || !["Cargo.*", ".cargo"].contains(rule)))
+        .filter(|(rule, _)| *rule != "target" || !tracked.iter().any(|path| path.starts_with("target/")))
+        .map(|(rule, _)| rule)
+        .collect();
+    if lacking.is_empty() {
+        return Ok(None);
+    }
+    let text = ended(theirs) + "\n# What `cargo xtask` is made of, and what it makes.\n" + &lacking.join("\n") + "\n";
+    Ok(Some((text, format!("`{}`", lacking.join("`, `")))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +123,21 @@ mod tests {
         let (text, _) = text(&[], "ship", true).unwrap();
         let ignore = Ignore::parse(&text).unwrap();
         assert!(!ignore.excludes("Cargo.toml") && !ignore.excludes(".cargo/config.toml") && ignore.excludes("ship/src/main.rs"));
+    }
+
+    #[test]
+    fn an_ignore_file_of_their_own_gets_the_rules_that_it_lacks() {
+        let theirs = "node_modules\n.cargo";
+        let (text, added) = completed(theirs, &["xtask.toml", "Cargo.toml"], "ship", false).unwrap().unwrap();
+        assert_eq!(added, "`target`, `ship`, `xtask.*`, `Cargo.*`");
+        assert_eq!(
+            text,
+            "node_modules\n.cargo\n\n# What `cargo xtask` is made of, and what it makes.\ntarget\nship\nxtask.*\nCargo.*\n"
+        );
+        assert_eq!(completed(&text, &[], "ship", false).unwrap(), None);
+        // One that names what a build gets needs none, and what they have is not hidden.
+        assert_eq!(completed("*\n!apps\n", &[], "xtask", false).unwrap(), None);
+        let (_, added) = completed("", &["target/board.ts", "native/Cargo.toml"], "xtask", true).unwrap().unwrap();
+        assert_eq!(added, "`xtask`, `xtask.*`");
     }
 }

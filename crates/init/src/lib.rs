@@ -188,7 +188,7 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     steps.push(step("xtask.toml", services_in(settings.as_deref(), needed, &found, &secrets)));
     let beside = format!("{file}{}", ignore::FILE);
     if root.join(ignore::FILE).exists() {
-        steps.push(step(ignore::FILE, Change::Keep));
+        steps.push(completed(&there, name, ignore::FILE)?);
         let theirs = Ignore::load(&root.join(ignore::FILE))?;
         let hidden = ignore::hidden(workspace, &found.services, &there.files, &theirs).filter(|_| is_made);
         if let Some(hidden) = hidden.filter(|_| !root.join(&beside).exists()) {
@@ -199,6 +199,10 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     } else {
         steps.push(dockerignore(&there, name, ignore::FILE)?);
     }
+    // Docker takes such a one in place of the context's.
+    let own = found.kept.iter().filter(|kept| kept.context == ".").map(|kept| format!("{}{}", kept.dockerfile, ignore::FILE));
+    let own: BTreeSet<String> = own.filter(|own| root.join(own).exists()).collect();
+    steps.extend(own.iter().map(|own| completed(&there, name, own)).collect::<Result<Vec<_>>>()?);
     if found.services.is_empty() {
         return Ok((found, steps));
     }
@@ -387,6 +391,13 @@ fn dockerignore(there: &There, name: &str, path: &str) -> Result<Step> {
     let note = left_out.iter().map(|(rule, path)| format!("without `{rule}`, which would hide {path}")).collect::<Vec<_>>();
     let step = step(path, Change::Write(stamped(&text, 0, VERSION)));
     Ok(Step { note: (!note.is_empty()).then(|| note.join("; ")), ..step })
+}
+
+/// What an ignore file of the repository's own lacks. One that nobody can read is `doctor`'s to tell of.
+fn completed(there: &There, name: &str, path: &str) -> Result<Step> {
+    let theirs = there.text(path)?.unwrap_or_default();
+    let lacks = ignore::completed(&theirs, &there.paths(), name, there.has_own_rust(name)).ok().flatten();
+    Ok(step(path, lacks.map_or(Change::Keep, |(text, added)| Change::Add(text, added))))
 }
 
 /// The Dockerfile that an `xtask.toml` names.
