@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use monoship_core::env::Env;
 use monoship_core::event::Events;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::engine::{Engine, ca_bundle};
 use monoship_docker::store::ImageStore;
+use monoship_engine::trust::Trust;
 use monoship_engine::{EngineOptions, daemon, standin};
 use monoship_plan::config::{EngineChoice, Suite};
 use serde_json::{Value, json};
@@ -94,6 +96,39 @@ fn a_fallback_suite_does_the_same_beside_the_first_engine() {
     // Neither took the other's network away.
     first.stand_ins(&[NODE]);
     run(&build(&first.engine, context(&networked()).path()).arg("--no-cache"));
+}
+
+#[test]
+fn steps_trust_what_this_machines_tools_trust_and_no_layer_has_a_trace_of_it() {
+    let test = fresh_with_node("trust");
+    let machine = tempfile::tempdir().unwrap();
+    std::fs::write(machine.path().join("own.pem"), "the company's\n").unwrap();
+    std::fs::write(machine.path().join("all.pem"), "everybody's\n").unwrap();
+    let env = Env::new(machine.path(), []).with("NODE_EXTRA_CA_CERTS", "own.pem").with("SSL_CERT_FILE", "all.pem");
+    let restarted = |trust: Trust| {
+        daemon::down(&test.layout(), &Events::none(), &Shutdown::new()).unwrap();
+        let options = EngineOptions { trust, ..test.options.clone() };
+        monoship_engine::up(&options, &Events::none(), &Shutdown::new()).unwrap()
+    };
+    // What a step says is where it goes wrong: `set -x` has it in the error.
+    let dockerfile = |checks: &str| {
+        format!(
+            "FROM {NODE} AS step\nRUN set -x; touch /made; {checks}\nFROM {NODE}\n\
+             RUN --mount=from=step,target=/step set -x; [ -e /step/made ] && ! ls -a /step/dev | grep trust\n"
+        )
+    };
+    let given = dockerfile(
+        "[ \"$(cat $NODE_EXTRA_CA_CERTS $SSL_CERT_FILE)\" = \"$(printf \"the company's\\neverybody's\")\" ] && \
+         [ -z \"$CURL_CA_BUNDLE$REQUESTS_CA_BUNDLE$GIT_SSL_CAINFO\" ] && ! touch $SSL_CERT_FILE\n\
+         ENV SSL_CERT_FILE=/theirs.pem\nRUN [ $SSL_CERT_FILE = /theirs.pem ]",
+    );
+    let engine = restarted(Trust::of(&env));
+    run(&build(&engine, context(&given).path()).args(["--load", "--tag", "trust:1"]));
+    let config = run(&engine.docker().args(["image", "inspect", "trust:1"]));
+    assert!(config.contains("NODE_VERSION=") && !config.contains("trust/"), "{config}");
+
+    let nothing = dockerfile("! printenv | grep -i cert && [ ! -e /dev/xtask-trust ]");
+    run(&build(&restarted(Trust::default()), context(&nothing).path()));
 }
 
 #[test]

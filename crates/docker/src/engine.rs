@@ -117,12 +117,15 @@ const SAID_BY_THE_COMMAND: [&str; 5] = [
 /// Secrets that the builder's clients need: for the Actions cache, and for whatever clouds their credential helpers, caches and drivers are in.
 const MAY_HAVE: [&str; 6] = ["ACTIONS_RUNTIME_TOKEN", "AWS_*", "AZURE_*", "CLOUDSDK_*", "DOCKER_AUTH_CONFIG", "GOOGLE_*"];
 
+/// The variables by which tools are told which certificate authorities to trust, Node's first.
+pub const CA_VARIABLES: [&str; 5] =
+    ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"];
+
 /// The certificate bundle that this machine's tools were told to trust, to be handed to install steps as the build secret
-/// `ca`: the first of the usual variables that names a file. `None` where none does; the defaults are good then.
+/// `ca`: the first of [`CA_VARIABLES`] that names a file. `None` where none does; the defaults are good then.
 #[must_use]
 pub fn ca_bundle(env: &Env) -> Option<PathBuf> {
-    let names = ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"];
-    let files = names.into_iter().filter_map(|name| env.get(name)).map(|file| env.cwd.join(file));
+    let files = CA_VARIABLES.into_iter().filter_map(|name| env.get(name)).map(|file| env.cwd.join(file));
     files.into_iter().find(|file| file.is_file())
 }
 

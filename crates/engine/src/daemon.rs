@@ -22,7 +22,7 @@ use super::ownership;
 use super::packages::Packages;
 use super::process::ProcessId;
 use super::state::{Served, StandIn, State};
-use super::{cleanup, mark, network};
+use super::{EngineOptions, cleanup, mark, network};
 use monoship_docker::engine::client;
 
 /// How long a daemon may take until it answers: half a second on an idle machine, more on a busy one with much state.
@@ -86,7 +86,7 @@ pub fn running(layout: &Layout) -> Option<State> {
 ///
 /// # Errors
 /// When the packages cannot be had, this is not root, or the daemon does not come up.
-pub fn up(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: &Shutdown) -> Result<State> {
+pub fn up(layout: &Layout, options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Result<State> {
     if let Some(state) = running(layout) {
         return Ok(state);
     }
@@ -96,7 +96,7 @@ pub fn up(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: 
     }
     let began = Instant::now();
     events.emit(Event::Started { task: Task::Engine, title: "starting the embedded engine".into() });
-    let started = up_locked(layout, suite, path, events, shutdown);
+    let started = up_locked(layout, options, events, shutdown);
     let status = match &started {
         Ok(_) => Ended::Done,
         Err(error) if error.is_cancelled() => Ended::Cancelled,
@@ -106,7 +106,7 @@ pub fn up(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: 
     started
 }
 
-fn up_locked(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdown: &Shutdown) -> Result<State> {
+fn up_locked(layout: &Layout, options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Result<State> {
     mark::claim(layout.data(), "XTASK_ENGINE_DATA")?;
     mark::claim(layout.cache(), "XTASK_CACHE_DIR")?;
     let _lock =
@@ -115,10 +115,10 @@ fn up_locked(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdow
         return Ok(state);
     }
     ownership::check(layout.data())?;
-    let packages = Packages::ensure(layout.cache(), suite, events, shutdown)?;
+    let packages = Packages::ensure(layout.cache(), options.suite, events, shutdown)?;
     events.doing(&Task::Engine, "starting the daemon and its registry");
     cleanup::stop(layout, Some(&packages), STOP_LIMIT, events, shutdown)?;
-    let result = start(layout, packages.clone(), path, events, shutdown);
+    let result = start(layout, packages.clone(), options, events, shutdown);
     if result.is_err() {
         // Under a switch of its own: what was started must go also where the run was stopped.
         cleanup::stop(layout, Some(&packages), Duration::from_secs(1), events, &Shutdown::new())?;
@@ -126,7 +126,7 @@ fn up_locked(layout: &Layout, suite: Suite, path: &str, events: &Events, shutdow
     result
 }
 
-fn start(layout: &Layout, packages: Packages, path: &str, events: &Events, shutdown: &Shutdown) -> Result<State> {
+fn start(layout: &Layout, packages: Packages, options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Result<State> {
     let run = layout.run();
     std::fs::create_dir_all(&run).map_err(|e| Error::io("create", &run, e))?;
     for dir in [layout.docker_root(), layout.registry_root(), layout.data().join("log")] {
@@ -134,7 +134,7 @@ fn start(layout: &Layout, packages: Packages, path: &str, events: &Events, shutd
     }
     let network = network::raise(&packages, layout, events, shutdown)?;
     let (registry, address) = start_registry(layout, &packages, events, shutdown)?;
-    let dockerd = start_dockerd(layout, &packages, network, address, path)?;
+    let dockerd = start_dockerd(layout, &packages, network, address, options)?;
     wait_until(layout, "dockerd", &dockerd, shutdown, || client::answers(&layout.socket()))?;
     let state = State::new(packages, dockerd, registry, address);
     state.save(&layout.state())?;
@@ -184,7 +184,7 @@ fn start_dockerd(
     packages: &Packages,
     network: network::Network,
     registry: SocketAddr,
-    path: &str,
+    options: &EngineOptions,
 ) -> Result<ProcessId> {
     let run = layout.run();
     let config = json!({
@@ -211,7 +211,7 @@ fn start_dockerd(
     let file = run.join("daemon.json");
     write_atomically(&file, config.to_string().as_bytes())?;
     let mut search: Vec<OsString> = packages.path_entries().map(Into::into).into();
-    search.extend(std::env::split_paths(path).map(Into::into));
+    search.extend(std::env::split_paths(&options.path).map(Into::into));
     let search = std::env::join_paths(search).map_err(|e| Error::failed("the engine's folder cannot be on PATH").source(e))?;
     let command = Invocation::new(packages.dockerd())
         .only(&OF_DAEMON)
@@ -219,6 +219,11 @@ fn start_dockerd(
         .arg(&file)
         .env("PATH", search)
         .env("DOCKER_TMPDIR", layout.data().join("tmp"));
+    let command = match options.trust.hand_over(layout)? {
+        // moby's name for the program that starts BuildKit's steps: builder/builder-next/executor_linux.go.
+        Some(starter) => command.env("DOCKER_BUILDKIT_RUNC_COMMAND", starter),
+        None => command,
+    };
     started(command.daemon(&layout.log("dockerd"))?, layout, "dockerd")
 }
 

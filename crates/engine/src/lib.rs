@@ -15,6 +15,7 @@ pub mod process;
 pub mod sources;
 pub mod standin;
 pub mod state;
+pub mod trust;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ use monoship_docker::engine::{Engine, Own, Suite, existing};
 
 use self::layout::Layout;
 use self::state::State;
+use self::trust::Trust;
 
 /// Where the embedded engine keeps things and what it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct EngineOptions {
     pub user_config: Option<PathBuf>,
     /// PATH for the daemon.
     pub path: String,
+    /// What build steps trust, of an engine that this starts.
+    pub trust: Trust,
 }
 
 impl EngineOptions {
@@ -50,7 +54,7 @@ impl EngineOptions {
         let cache_dir = env.cache_dir().join("engine");
         let data_dir = env.get("XTASK_ENGINE_DATA").map_or_else(|| cache_dir.join("data"), |dir| env.cwd.join(dir));
         let path = env.get("PATH").unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").to_owned();
-        Self { cache_dir, data_dir, suite, user_config: existing::docker_config_dir(env), path }
+        Self { cache_dir, data_dir, suite, user_config: existing::docker_config_dir(env), path, trust: Trust::of(env) }
     }
 
     /// Where this engine's things are.
@@ -91,7 +95,7 @@ pub fn address(options: &EngineOptions) -> Result<Option<String>> {
 /// When it cannot be had or started.
 pub fn up(options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
     let layout = options.layout()?;
-    let state = daemon::up(&layout, options.suite, &options.path, events, shutdown)?;
+    let state = daemon::up(&layout, options, events, shutdown)?;
     configure(options, &layout, &state)?;
     Ok(embedded(&layout, &state))
 }

@@ -12,7 +12,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 19] = [
+const KNOWN: [(&[&str], &str, &str); 21] = [
     (
         &[
             "gyp ERR! find Python",
@@ -88,7 +88,17 @@ const KNOWN: [(&[&str], &str, &str); 19] = [
     (
         &["SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "unable to get local issuer certificate"],
         "the step does not know the certificate authority of this network",
-        "`RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …` in the Dockerfile (docs/engine.md of the library has more); without the secret Node only warns",
+        "name its file in NODE_EXTRA_CA_CERTS: the embedded engine, started anew, gives it to every step; for another engine the Dockerfile has to ask: `RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …` (docs/engine.md of the library)",
+    ),
+    (
+        &["No compatible signature found in package metadata"],
+        "the registry that this network reaches gives no signatures, and corepack takes no package manager without one",
+        "name its hash, which stands for a signature: `corepack use pnpm@…` writes it into `packageManager` (`pnpm@10.15.0+sha512.…`)",
+    ),
+    (
+        &["Cannot find matching keyid"],
+        "this image's corepack is older than the key that npm signs with now",
+        "`RUN npm install --global corepack@latest` before `corepack enable`, or a newer Node",
     ),
     (
         &["failed to resolve source metadata"],
@@ -98,7 +108,7 @@ const KNOWN: [(&[&str], &str, &str); 19] = [
     (
         &["Error when performing the request to"],
         "corepack did not reach the registry: {}",
-        "build where it can be reached; where this network has a certificate authority of its own, give that to the step: `RUN --mount=type=secret,id=ca NODE_EXTRA_CA_CERTS=/run/secrets/ca …`",
+        "build where it can be reached; if this network has a certificate authority of its own, see docs/engine.md of the library for how a step gets it",
     ),
     (
         &["error TS2307"],
@@ -197,6 +207,9 @@ mod tests {
         assert!(first("Environment variable not found: port").ends_with("not given"));
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
+        let refused = first("throw new Error(`No compatible signature found in package metadata`);\nNode.js v24");
+        assert!(refused.contains("corepack") && refused.contains("signatures"), "{refused}");
+        assert!(first("Error: Cannot find matching keyid: {\"signatures\":[]}").contains("older than the key"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
         let gone = "  ERR_PNPM_FETCH_404  GET https://npm.example/@acme/kit/-/kit-0.0.2.tgz: Not Found - 404";
