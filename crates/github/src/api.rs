@@ -20,6 +20,12 @@ use monoship_core::secret::Secret;
 
 const VERSION: &str = "2022-11-28";
 
+/// How often what is asked for may have moved.
+const MAX_MOVES: usize = 3;
+
+/// How much of an answer is read: a page of releases may have a hundred bodies of 125,000 characters.
+const MAX_ANSWER: u64 = 64 << 20;
+
 /// What GitHub asks to wait after a secondary limit that names no time (docs: "rate limits for the REST API").
 const SECONDARY_WAIT: Duration = Duration::from_mins(1);
 
@@ -213,18 +219,34 @@ impl Api {
             let message = format!("{}; trying again in {:.1} s", wait.error, wait.pause.as_secs_f64());
             self.events.notice(Level::Info, Some(Task::Notes), message, None);
         };
+        let mut url = url.to_owned();
+        let mut moves = 0;
         self.policy.run(self.http.shutdown(), told, || {
-            let request = Request::new(method, url)
-                .header("accept", "application/vnd.github+json")
-                .header("x-github-api-version", VERSION)
-                .header("authorization", format!("Bearer {}", self.place.token.expose()));
-            let request = if let Some(body) = body { request.json(body) } else { request };
-            let response = self.http.send(request)?;
-            match response.status {
-                200..=299 | 404 | 409 | 410 | 422 => Ok(Answer { response }),
-                _ => Err(self.refusal(method, &response)),
+            loop {
+                let request = Request::new(method, &url)
+                    .max_body(MAX_ANSWER)
+                    .header("accept", "application/vnd.github+json")
+                    .header("x-github-api-version", VERSION)
+                    .header("authorization", format!("Bearer {}", self.place.token.expose()));
+                let request = if let Some(body) = body { request.json(body) } else { request };
+                let response = self.http.send(request)?;
+                match response.status {
+                    200..=299 | 404 | 409 | 410 | 422 => return Ok(Answer { response }),
+                    301 | 302 | 307 | 308 => match self.moved_to(&response).filter(|_| moves < MAX_MOVES) {
+                        Some(location) => (url, moves) = (location, moves + 1),
+                        None => return Err(self.refusal(method, &response)),
+                    },
+                    _ => return Err(self.refusal(method, &response)),
+                }
             }
         })
+    }
+
+    /// Where GitHub has what is asked for, of a repository that was renamed or given away: a change is to be sent there as it is. Our token
+    /// goes to no other server.
+    fn moved_to(&self, response: &Response) -> Option<String> {
+        let location = response.header("location")?;
+        location.starts_with(&format!("{}/", self.place.base)).then(|| location.to_owned())
     }
 
     fn refusal(&self, method: &str, response: &Response) -> Failed {

@@ -9,8 +9,8 @@ use crate::api::Api;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, Tag};
 
-/// How many of the newest releases are looked through for a draft or a predecessor.
-const LOOK_BACK: usize = 300;
+/// How many releases GitHub lists at most, whoever asks.
+const LISTED: usize = 10_000;
 
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -69,21 +69,35 @@ impl Api {
         if let Some(release) = self.get(&format!("releases/tags/{tag}"))? {
             return Ok(Some(release));
         }
-        let releases = self.newest_releases()?;
-        Ok(releases.into_iter().find(|release| release.draft && release.tag_name == tag.as_str()))
+        let mut found = None;
+        self.each_release(|release| {
+            found = Some(release).filter(|release| release.draft && release.tag_name == tag.as_str());
+            found.is_none()
+        })?;
+        Ok(found)
     }
 
-    /// The newest releases, newest first, drafts included where the token may see them; at most 300.
+    /// Every release, the one that was made last first, drafts included where the token may see them. Where each package has releases of its
+    /// own, thousands can have come since the one that is looked for.
     ///
     /// # Errors
     /// As [`Api::call`].
-    pub fn newest_releases(&self) -> Result<Vec<Release>> {
+    pub fn releases(&self) -> Result<Vec<Release>> {
         let mut found = Vec::new();
-        self.pages("releases?per_page=100", |page: Vec<Release>| {
-            found.extend(page);
-            found.len() < LOOK_BACK
+        self.each_release(|release| {
+            found.push(release);
+            true
         })?;
         Ok(found)
+    }
+
+    /// The same one by one, for as long as `more` says so.
+    fn each_release(&self, mut more: impl FnMut(Release) -> bool) -> Result<()> {
+        let mut left = LISTED;
+        self.pages("releases?per_page=100", |page: Vec<Release>| {
+            left = left.saturating_sub(page.len());
+            page.into_iter().all(&mut more) && left > 0
+        })
     }
 
     /// What the notes of all releases name by digest, drafts included where the token may see them.
@@ -105,7 +119,7 @@ impl Api {
     /// As [`Api::call`].
     pub fn release_before(&self, tag: &Tag) -> Result<Option<Release>> {
         let Some(this) = version(tag.as_str()) else { return Ok(None) };
-        let releases = self.newest_releases()?.into_iter().filter(|release| !release.draft);
+        let releases = self.releases()?.into_iter().filter(|release| !release.draft);
         let versions = releases.filter_map(|release| Some((version(&release.tag_name)?, release)));
         let before = versions.filter(|(v, _)| *v < this && (v.pre.is_empty() || !this.pre.is_empty()));
         Ok(before.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, release)| release))
@@ -114,8 +128,15 @@ impl Api {
     /// True where a newer version is released already.
     fn is_overtaken(&self, tag: &Tag) -> Result<bool> {
         let Some(this) = version(tag.as_str()) else { return Ok(false) };
-        let released = self.newest_releases()?.into_iter().filter(Release::is_released);
-        Ok(released.filter_map(|release| version(&release.tag_name)).any(|other| other.pre.is_empty() && other > this))
+        let is_newer = |release: &Release| {
+            release.is_released() && version(&release.tag_name).is_some_and(|other| other.pre.is_empty() && other > this)
+        };
+        let mut found = false;
+        self.each_release(|release| {
+            found = is_newer(&release);
+            !found
+        })?;
+        Ok(found)
     }
 
     /// Replaces a release's body.

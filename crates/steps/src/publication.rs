@@ -87,7 +87,7 @@ impl Marks {
     pub fn ask(session: &Session, tag: &ReleaseTag, said: Option<bool>) -> Result<Self> {
         let unknown = Self { prerelease: said.unwrap_or_default(), marked: BTreeSet::new() };
         let Ok(api) = session.github()? else { return Ok(unknown) };
-        let releases = match api.newest_releases() {
+        let releases = match api.releases() {
             Ok(releases) => releases,
             Err(error) if error.is_cancelled() || said.is_none() => return Err(error),
             Err(error) => {

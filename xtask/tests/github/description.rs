@@ -124,6 +124,6 @@ fn what_github_shows_as_its_answers_is_read() {
     assert!(api.closed_pull_branches().unwrap().is_empty(), "they are another repository's");
     let release = api.release_of(&"v1.0.0".parse().unwrap()).unwrap().unwrap();
     assert!(!release.tag_name.is_empty() && release.is_released());
-    assert!(!api.newest_releases().unwrap().is_empty() && !api.packages().unwrap().is_empty());
+    assert!(!api.releases().unwrap().is_empty() && !api.packages().unwrap().is_empty());
     assert_eq!(api.call("GET", "", None).unwrap().status(), 200);
 }

@@ -106,6 +106,45 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
+/// GitHub sends who asks for the old name on to the new place, changes too.
+#[test]
+fn the_notes_of_a_repository_that_was_renamed_are_written() {
+    let trial = Trial::new();
+    trial.fake.release("v1.2.3", "By hand.");
+    let id = trial.fake.state().releases[0].id;
+    let moved = |to: &str| Response::json(307, &serde_json::json!({"message": "Temporary Redirect"})).header("location", to);
+    trial.fake.fail_next("PATCH", "releases/", moved(&format!("{}/repos/org/repo/releases/{id}", trial.fake.url())));
+    trial.run_as(TOKEN, |_| ()).unwrap();
+    assert!(trial.fake.body("v1.2.3").contains(BEGIN), "{}", trial.fake.body("v1.2.3"));
+    // Not to another server.
+    trial.fake.release("v1.2.3", "");
+    trial.fake.state().releases.remove(0);
+    trial.fake.fail_next("PATCH", "releases/", moved("https://elsewhere.example/repos/org/repo/releases/1"));
+    assert!(trial.run_as(TOKEN, |_| ()).unwrap_err().to_string().contains("307"));
+}
+
+/// As in a monorepo whose packages have releases of their own.
+#[test]
+fn a_release_is_found_however_many_of_single_packages_have_come_since() {
+    let trial = Trial::new();
+    // A hundred such bodies are one page.
+    trial.fake.release("v2.0.0", &"\u{1f389}".repeat(60_000));
+    trial.fake.release("v3.0.0", "");
+    trial.fake.state().release("v3.0.0").prerelease = true;
+    trial.fake.release("v1.9.1", "");
+    trial.fake.state().release("v1.9.1").draft = true;
+    for number in 0..350 {
+        trial.fake.release(&format!("@acme/ui@1.0.{number}"), &"\u{1f389}".repeat(if number > 250 { 60_000 } else { 0 }));
+    }
+    let (api, _) = trial.api(TOKEN);
+    let tag = |text: &str| text.parse::<monoship_core::name::Tag>().unwrap();
+    assert_eq!(api.release_before(&tag("v2.1.0")).unwrap().map(|release| release.tag_name), Some("v2.0.0".to_owned()));
+    assert!(api.release_of(&tag("v1.9.1")).unwrap().is_some_and(|release| release.draft));
+    assert!(api.releases().unwrap().iter().any(|release| release.tag_name == "v3.0.0" && release.prerelease));
+    api.create_release(&tag("v1.9.0"), "", false).unwrap();
+    assert_eq!(trial.fake.state().bodies.last().unwrap().1["make_latest"], "false");
+}
+
 #[test]
 fn the_section_is_written_once_and_a_rerun_writes_nothing() {
     let trial = Trial::new();
