@@ -12,6 +12,9 @@ use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::{Digest, Fingerprint, Platform, ServiceName, Tag, sha256_hex};
 use monoship_core::secret::mask_json;
 
+/// How many jobs a matrix may have (docs.github.com, usage limits of GitHub Actions).
+const MATRIX_JOBS: usize = 256;
+
 /// Grows when a field's meaning changes; another version is refused.
 const VERSION: u32 = 1;
 
@@ -126,10 +129,12 @@ impl PlanFile {
 
     /// The matrix of the jobs that must build: `{"service":["api","web"]}`. GitHub refuses an empty matrix, so the jobs are to be
     /// skipped where [`PlanFile::must_build`] says no.
-    #[must_use]
-    pub fn matrix(&self) -> serde_json::Value {
+    ///
+    /// # Errors
+    /// As [`jobs_of_a_matrix`].
+    pub fn matrix(&self) -> Result<serde_json::Value> {
         let names = self.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.as_str());
-        serde_json::json!({"service": names.collect::<Vec<_>>()})
+        Ok(serde_json::json!({"service": jobs_of_a_matrix(names.collect())?}))
     }
 
     /// Checks that a service's job has built, or is about to build, what was planned.
@@ -155,6 +160,20 @@ impl PlanFile {
     pub fn must_build(&self) -> bool {
         self.services.values().any(|planned| planned.present.is_none())
     }
+}
+
+/// The rows of a matrix, as many as GitHub takes.
+///
+/// # Errors
+/// When there are more: GitHub would start no job at all, and name neither the number nor a way on.
+pub fn jobs_of_a_matrix<T>(rows: Vec<T>) -> Result<Vec<T>> {
+    if rows.len() <= MATRIX_JOBS {
+        return Ok(rows);
+    }
+    let message = format!("{} jobs would have to build, and GitHub takes {MATRIX_JOBS} in one matrix", rows.len());
+    Err(Error::failed(message).hint(
+        "have one job build all of them: `cargo xtask ci workflow --layout single`; or push most of them from elsewhere with `cargo xtask build --push`",
+    ))
 }
 
 impl ServiceFile {

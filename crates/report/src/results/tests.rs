@@ -30,7 +30,7 @@ fn every_result_is_found_whatever_folder_its_artifact_has() {
     let plan = plan();
     plan.write(dir.path()).unwrap();
     assert_eq!(PlanFile::read(dir.path()).unwrap(), plan);
-    assert_eq!((plan.matrix().to_string().as_str(), plan.must_build()), (r#"{"service":["api","web"]}"#, true));
+    assert_eq!((plan.matrix().unwrap().to_string().as_str(), plan.must_build()), (r#"{"service":["api","web"]}"#, true));
     let (api, web) = (result("api", 1, Status::Built), result("web", 1, Status::Failed));
     api.write(&dir.path().join("digest-api")).unwrap();
     web.write(dir.path()).unwrap();
@@ -41,6 +41,18 @@ fn every_result_is_found_whatever_folder_its_artifact_has() {
         collect(&plan, dir.path()).unwrap(),
         BTreeMap::from([(name("api"), Results::from([(None, api)])), (name("web"), of_web)])
     );
+}
+
+#[test]
+fn more_jobs_than_github_takes_are_refused_with_a_way_on() {
+    let missing = |number: usize| {
+        let planned = plan().services[&name("api")].clone();
+        let services = (0..number).map(|at| (name(&format!("s{at}")), planned.clone())).collect();
+        PlanFile { services, ..plan() }
+    };
+    assert_eq!(missing(256).matrix().unwrap()["service"].as_array().map(Vec::len), Some(256));
+    let error = missing(257).matrix().unwrap_err();
+    assert!(error.to_string().starts_with("257 jobs ") && error.hint_text().unwrap().contains("--layout single"), "{error}");
 }
 
 #[test]

@@ -12,12 +12,12 @@ use monoship_core::name::{Platform, ServiceName};
 use monoship_docker::mark::Mark;
 use monoship_github::workflow::runner;
 use monoship_report::record::TaskRecord;
-use monoship_report::results::{PlanFile, Planned, Results, ServiceFile};
+use monoship_report::results::{PlanFile, Planned, Results, ServiceFile, jobs_of_a_matrix};
 
 /// The matrix of the jobs that must build: `{"include":[{"service":"api","platform":"linux/arm64","runner":"ubuntu-24.04-arm"}]}`.
 ///
 /// # Errors
-/// A service that is not built by platform: the workflow is written for another configuration.
+/// A service that is not built by platform: the workflow is written for another configuration. More rows than GitHub takes.
 pub fn matrix(plan: &PlanFile) -> Result<Value> {
     let mut rows = Vec::new();
     for (service, planned) in missing(plan) {
@@ -28,7 +28,7 @@ pub fn matrix(plan: &PlanFile) -> Result<Value> {
         let row = |platform| json!({"service": service, "platform": platform, "runner": runner(platform)});
         rows.extend(planned.platforms.iter().map(row));
     }
-    Ok(json!({"include": rows}))
+    Ok(json!({"include": jobs_of_a_matrix(rows)?}))
 }
 
 /// The matrix of the base's jobs: each platform that something is built for, with its runner.

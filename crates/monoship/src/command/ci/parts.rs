@@ -104,7 +104,7 @@ pub(super) fn plan(event: &Event<'_>, reporter: Reporter, page: &mut Page, by_pl
     page.outputs.result = Some(file.write(&jobs::folder(event.session))?);
     reporter.finish();
     let (matrix, platforms) =
-        if by_platform { (jobs::matrix_by_platform(&file)?, Some(jobs::bases(&file))) } else { (file.matrix(), None) };
+        if by_platform { (jobs::matrix_by_platform(&file)?, Some(jobs::bases(&file))) } else { (file.matrix()?, None) };
     if !event.flags.json {
         print(&format!("{matrix}\n"))?;
     }
