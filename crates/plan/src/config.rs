@@ -1,5 +1,6 @@
 //! `xtask.toml`: the layer as written, and the configuration as validated. Nothing here looks at packages or images.
 
+mod arguments;
 mod fleet;
 mod folder;
 mod gates;

@@ -6,13 +6,14 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::arguments::{EPOCH, epoch};
 use crate::config::validated::{Config, validate};
 use crate::config::written::Written;
 use monoship_core::collect::Sorted as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Carried, Error, Result};
 use monoship_core::fault;
-use monoship_core::name::nearest;
+use monoship_core::name::{ImageRef, nearest};
 use monoship_workspace::package::unfinished_merge;
 
 /// Variables that start with `XTASK_` and are not keys of the file.
@@ -47,9 +48,12 @@ pub fn of_text(
     if let Some(platform) = env.get("DOCKER_DEFAULT_PLATFORM").filter(|_| written.images.platforms.is_none()) {
         written.images.platforms = Some(vec![platform.parse()?]);
     }
+    env.get(EPOCH).map(epoch).transpose()?;
     // Git is asked only where the answer counts.
     let named = written.images.registry.is_some() && written.images.namespace.is_some();
-    let remote = if named { None } else { remote()? };
+    // A repository may have a name that no image can have; then its images are not called after it.
+    let can_be = |(registry, namespace): &(String, String)| format!("{registry}/{namespace}").parse::<ImageRef>().is_ok();
+    let remote = if named { None } else { remote()?.filter(can_be) };
     let places = text.filter(|text| text.contains("service:")).map(places).unwrap_or_default();
     let placed = |mut config: Config| {
         for service in &mut config.services {
@@ -228,6 +232,13 @@ mod tests {
         let config = load_text("", &[]).unwrap();
         assert_eq!(config.images.prefix.unwrap().to_string(), "ghcr.io/org/repo");
         assert_eq!(config.cache.repository.unwrap().to_string(), "ghcr.io/org/repo/cache");
+        // GitHub takes names that no image can have.
+        for name in ["org/my.site-", "org/_x", "org/a..b"] {
+            let remote = || Ok(Some(("ghcr.io".to_owned(), name.to_owned())));
+            let of = |text: &str| of_text(Path::new("/xtask.toml"), Some(text), &Env::new("/", []), remote);
+            assert!(of("").unwrap().images.prefix.is_none(), "{name}");
+            assert!(of("[images]\nregistry = 'ghcr.io'\n").unwrap_err().to_string().contains("`namespace` is not"), "{name}");
+        }
     }
 
     #[test]
@@ -273,6 +284,16 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_no_image_can_carry_is_refused_before_anything_is_built() {
+        for bad in ["abc", " 5", "1.5", "99999999999999"] {
+            let error = load_text("", &[(EPOCH, bad)]).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains(&format!("`{bad}`, which is no time")), "{error}");
+        }
+        assert!(load_text("", &[(EPOCH, "1700000000")]).is_ok() && load_text("", &[(EPOCH, "-5")]).is_ok());
+        assert!(load_text("[[service]]\nname = 'a'\nbuild-args = { SOURCE_DATE_EPOCH = 'now' }\n", &[]).is_err());
+    }
+
+    #[test]
     fn malformed_toml_and_wrong_values_name_their_line() {
         assert!(error("[images\n").0.starts_with("xtask.toml:1: "));
         assert!(error("\n[images]\nplatforms = ['amd64']\n").0.starts_with("xtask.toml:3: `amd64` is not a platform"));
@@ -286,7 +307,10 @@ mod tests {
     #[test]
     fn values_that_cannot_be_meant_are_refused() {
         assert!(error("[[service]]\nname = 'a'\n[[service]]\nname = 'a'\n").0.contains("configured twice"));
-        assert!(error("[images]\nbuild-args = { NPM_TOKEN = 'x' }\n").1.contains("build secret"));
+        for secret in ["NPM_TOKEN", "token", "DB_PASSWORDS", "RSA_PRIVATE_KEY_2", "GITHUBTOKEN", "AWS_SECRET_ACCESS_KEY"] {
+            assert!(error(&format!("[images]\nbuild-args = {{ {secret} = 'x' }}\n")).1.contains("build secret"), "{secret}");
+        }
+        assert!(load_text("[images]\nbuild-args = { TOKENIZER = '2', PASSWORDLESS = '1', SESSION_SECRET_FILE = '/s', PUBLIC_TOKEN = 'x' }\n", &[]).is_ok());
         assert!(error("[images]\nregistry = 'no host'\n").0.contains("not an image reference"));
         assert_eq!(error("[images]\nregistry = 'https://ghcr.io/'\n").1, "leave `https://` out: `registry = \"ghcr.io\"`");
         assert!(error("[images]\nsecrets = ['id=npm,evn=A']\n").0.starts_with("xtask.toml:2: a secret has no `evn`"));

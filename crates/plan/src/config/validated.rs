@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use crate::config::arguments::argument;
 use crate::config::fleet;
 use crate::config::folder::Folder;
 use crate::config::gates::Gates;
@@ -289,8 +290,8 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
         .hint("set it in the [[service]] that needs it"));
     }
     let build_args = written.images.build_args.unwrap_or_default();
-    for name in services.iter().flat_map(|s| s.build_args.keys()).chain(build_args.keys()) {
-        argument_name(name)?;
+    for (name, value) in services.iter().flat_map(|s| &s.build_args).chain(&build_args) {
+        argument(name, value)?;
     }
     if written.builders.builder.is_some() && !written.builders.fleet.is_empty() {
         return Err(Error::usage("[builders] builder names one builder, and `fleet` several").hint("leave `builder` out"));
@@ -483,18 +484,4 @@ fn target_name(name: &str) -> Result<()> {
     }
     Err(Error::usage(format!("`{name}` is not a Dockerfile target"))
         .hint("a target is a stage name: a letter, then letters, digits, `-`, `_` and `.`"))
-}
-
-fn argument_name(name: &str) -> Result<()> {
-    let secret = ["TOKEN", "SECRET", "PASSWORD", "PRIVATE_KEY", "CREDENTIAL"];
-    if secret.iter().any(|word| name.to_ascii_uppercase().contains(word)) {
-        return Err(Error::usage(format!("build argument `{name}` looks like a secret"))
-            .hint("build arguments are recorded in the image's provenance; mount it as a build secret: `secrets` in `[images]` or the `[[service]]`"));
-    }
-    if name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-    {
-        return Ok(());
-    }
-    Err(Error::usage(format!("`{name}` is not a valid build argument name")))
 }
