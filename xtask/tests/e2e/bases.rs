@@ -1,4 +1,4 @@
-//! Dockerfiles on other bases than Node's: a stand-in of each is built on, started, and asked what the official image would answer.
+//! Dockerfiles as others write them, on each base: a stand-in of each is built on, started, and asked what the official image would answer.
 
 use std::time::{Duration, Instant};
 
@@ -8,18 +8,20 @@ use crate::harness::{building_on, docker, mini, try_docker, turn};
 use crate::support::engine::shared;
 use crate::support::repo::Repo;
 
-/// What people write on these images: a page and a template for nginx, settings for caddy, an account on busybox, packages on Debian.
-const FILES: [(&str, &str); 12] = [
+/// What people write on these images: a page and a template for nginx, settings for caddy, an account on busybox, packages on Debian, a cut of
+/// turbo's on Node.
+const FILES: [(&str, &str); 16] = [
     ("package.json", r#"{"name": "bases", "private": true, "packageManager": "pnpm@10.34.9"}"#),
     ("pnpm-workspace.yaml", "packages: [apps/*]\n"),
-    ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+    ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n\n  apps/tool: {}\n"),
     (
         "xtask.toml",
         "service = [\n  { name = \"site\", dockerfile = \"site/Dockerfile\", context = \"site\" },\n  \
          { name = \"plain\", dockerfile = \"plain/Dockerfile\", context = \"site\" },\n  \
          { name = \"caddy\", dockerfile = \"caddy/Dockerfile\", context = \"caddy\" },\n  \
          { name = \"box\", dockerfile = \"box/Dockerfile\", context = \"site\" },\n  \
-         { name = \"system\", dockerfile = \"system/Dockerfile\", context = \"site\" },\n]\n",
+         { name = \"system\", dockerfile = \"system/Dockerfile\", context = \"site\" },\n  \
+         { name = \"tool\", dockerfile = \"apps/tool/Dockerfile\" },\n]\n",
     ),
     (
         "site/Dockerfile",
@@ -39,6 +41,21 @@ const FILES: [(&str, &str); 12] = [
         "FROM debian:stable-slim\nRUN apt-get update && apt-get install --yes --no-install-recommends busybox && rm -rf /var/lib/apt/lists/*\n\
          RUN which bash && groupadd --system app && useradd --system --gid app app\nUSER app\nWORKDIR /srv\nCOPY page.html .\nCMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"3000\"]\n",
     ),
+    // As turbo's documentation has it: corepack brings the pnpm of package.json, and turbo cuts the repository in a stage.
+    (
+        "apps/tool/Dockerfile",
+        "FROM node:24-bookworm-slim AS base\nRUN corepack enable\n\
+         FROM base AS pruner\nWORKDIR /repo\nRUN npm install --global turbo@2.5.8\nCOPY . .\nRUN turbo prune tool --docker\n\
+         FROM base\nWORKDIR /app\nCOPY --from=pruner /repo/out/json/ .\nRUN pnpm install --frozen-lockfile\n\
+         COPY --from=pruner /repo/out/full/ .\nUSER node\nCMD [\"node\", \"apps/tool/main.js\"]\n",
+    ),
+    ("apps/tool/package.json", r#"{"name": "tool", "type": "module", "scripts": {"start": "node main.js"}}"#),
+    (
+        "apps/tool/main.js",
+        "import { existsSync } from 'node:fs';\nimport { createServer } from 'node:http';\n\
+         createServer((_, answer) => answer.end(existsSync('site') ? 'all of it' : 'cut')).listen(3000);\n",
+    ),
+    ("turbo.json", "{\"tasks\": {\"build\": {}}}\n"),
 ];
 
 /// What a started image answers at each of these places, who asks, and what its log says then.
@@ -90,6 +107,8 @@ fn a_dockerfile_on_each_base_that_has_a_stand_in_is_built_and_answers() {
     assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "static"));
     let (said, user, _) = answers(&image("system"), &["3000/page.html"]);
     assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "app"));
+    let (said, user, _) = answers(&image("tool"), &["3000/"]);
+    assert_eq!((said.join("|"), user.as_str()), ("cut".to_owned(), "node"));
 }
 
 /// Loaded by hand where no registry answers, as a message of ours recommends, or built here.

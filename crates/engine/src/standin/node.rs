@@ -103,6 +103,11 @@ fn make(work: &Work<'_>, packages: &[String], is_full: bool, dir: &Path) -> Resu
     for archive in archives {
         versions.push(install(work, &archive, is_full, &root)?);
     }
+    let mut variables = String::new();
+    if packages.iter().any(|package| package.starts_with("corepack@")) && !is_signed(work, dir)? {
+        variables = format!(" {UNSIGNED}");
+        versions.push("corepack takes packages without npm's signatures, since this machine's registry gives none".to_owned());
+    }
     let node_version = versions.iter().find_map(|v| v.strip_prefix("node ")).unwrap_or_default().to_owned();
     let yarn_version = versions.iter().find_map(|v| v.strip_prefix("yarn ")).unwrap_or_default().to_owned();
     remove_tree(&npm)?;
@@ -110,7 +115,7 @@ fn make(work: &Work<'_>, packages: &[String], is_full: bool, dir: &Path) -> Resu
     std::fs::create_dir_all(&home).map_err(|e| Error::io("create", &home, e))?;
     let dockerfile = format!(
         "FROM scratch\nCOPY rootfs/ /\nCOPY --chown=1000:1000 home/ /home/node/\n\
-         ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_VERSION={node_version} YARN_VERSION={yarn_version}\nCMD [\"node\"]\n"
+         ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_VERSION={node_version} YARN_VERSION={yarn_version}{variables}\nCMD [\"node\"]\n"
     );
     write(&dir.join("Dockerfile"), &dockerfile)?;
     Ok(versions.join(", "))
@@ -131,6 +136,22 @@ fn pack(work: &Work<'_>, packages: &[String], into: &Path) -> Result<Vec<PathBuf
         return Ok(archives);
     }
     Err(Error::failed(format!("`{call}` said `{names}`, which does not name {} archives", packages.len())))
+}
+
+/// Corepack's own word for a registry that has packages but not their signatures, as most mirrors: npm, which asks for none, takes the same
+/// packages from it. Source: github.com/nodejs/corepack README "Environment Variables".
+const UNSIGNED: &str = "COREPACK_INTEGRITY_KEYS=0";
+
+/// True where the registry that npm asks gives the signatures without which corepack takes no package manager.
+fn is_signed(work: &Work<'_>, dir: &Path) -> Result<bool> {
+    let sh = shell(dir)?;
+    let call = Invocation::from(cmd!(sh, "npm view --json pnpm@10.0.0 dist.signatures"));
+    match call.read(work.shutdown) {
+        Ok(signatures) => Ok(!signatures.trim().is_empty()),
+        Err(error) if error.is_cancelled() => Err(error),
+        // Not to be known: it stays as strict as it is.
+        Err(_) => Ok(true),
+    }
 }
 
 /// Unpacks one npm package where the official image has it; returns its name and version.
