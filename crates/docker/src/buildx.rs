@@ -127,6 +127,7 @@ mod tests {
         BuildSpec {
             task: Task::Service("api".parse().unwrap()),
             dockerfile: "Dockerfile".into(),
+            built_in_frontend: false,
             context: ".".into(),
             target: "api".into(),
             contexts: BTreeMap::from([("sources".into(), "ctx/sources".into())]),

@@ -117,6 +117,9 @@ const SAID_BY_THE_COMMAND: [&str; 5] = [
 /// Secrets that the builder's clients need: for the Actions cache, and for whatever clouds their credential helpers, caches and drivers are in.
 const MAY_HAVE: [&str; 6] = ["ACTIONS_RUNTIME_TOKEN", "AWS_*", "AZURE_*", "CLOUDSDK_*", "DOCKER_AUTH_CONFIG", "GOOGLE_*"];
 
+/// The repository that `# syntax=docker/dockerfile:1` names. An engine has such a frontend of its own, and uses it where no line names one.
+pub const FRONTEND: &str = "docker/dockerfile";
+
 /// The variables by which tools are told which certificate authorities to trust, Node's first.
 pub const CA_VARIABLES: [&str; 5] =
     ["NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"];

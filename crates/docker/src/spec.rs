@@ -13,6 +13,8 @@ pub struct BuildSpec {
     pub task: Task,
     /// The Dockerfile.
     pub dockerfile: PathBuf,
+    /// The engine's own frontend reads the Dockerfile, whatever that names in `# syntax=`.
+    pub built_in_frontend: bool,
     /// The main context.
     pub context: PathBuf,
     /// The target stage; empty for the last one.

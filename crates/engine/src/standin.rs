@@ -18,7 +18,7 @@ use monoship_core::execute::http::{Http, Request};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{DOCKER_HUB, Digest, ImageRef};
-use monoship_docker::engine::{Engine, StandIns as Policy, client};
+use monoship_docker::engine::{Engine, FRONTEND, StandIns as Policy, client};
 
 use super::hub;
 use super::layout::Layout;
@@ -137,6 +137,17 @@ fn make(engine: &Engine, layout: &Layout, image: &ImageRef, events: &Events, shu
     }
     let work = Work { layout, image, events, shutdown };
     let tag = image.reference();
+    if image.repository() == FRONTEND {
+        // Nothing is served: builds leave the `# syntax=` line out.
+        let version = engine.engine_version.map(|version| version.to_string()).unwrap_or_default();
+        let digest = Digest::of(format!("frontend of {version}").as_bytes());
+        let made_of = format!("what the engine reads Dockerfiles with itself (BuildKit of Docker {version})");
+        return if tag.contains("labs") {
+            Err(cannot("is of the labs channel, whose instructions the engine does not know"))
+        } else {
+            Ok(StandIn { image: image.clone(), digest, made_of })
+        };
+    }
     if image.repository() == "library/alpine" || tag.split('-').any(|word| word.starts_with("alpine")) {
         return Err(cannot("is an Alpine and has no stand-in: a system of other packages, with another libc, would not be one"));
     }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine as engines;
 use crate::project::Project;
-use crate::{Session, configuration, outside, planning};
+use crate::{Session, configuration, frontend, outside, planning};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_docker::engine::Engine;
+use monoship_docker::engine::{Engine, FRONTEND};
 use monoship_docker::registry::Registry;
 use monoship_plan::config::Sbom;
 use monoship_plan::config::pins::{Moved, Pins};
@@ -19,6 +19,14 @@ use monoship_workspace::dockerfile;
 
 /// The file of pins, beside `xtask.toml`.
 pub const PINS: &str = "xtask.lock";
+
+/// Between a tool's name and the digest of what stands in for it.
+const STOOD_IN_FOR: &str = "@stand-in ";
+
+/// True where a tool, as [`Bases::tool`] says it, is not the real one.
+pub fn is_stood_in_for(tool: &str) -> bool {
+    tool.contains(STOOD_IN_FOR)
+}
 
 /// What each image from outside is taken as: by default, nothing is known of any.
 #[derive(Default)]
@@ -57,7 +65,7 @@ impl Bases {
     /// What tells one content of a tool's image (the frontend, the scanner) from another, with its name.
     pub(crate) fn tool(&self, image: &ImageRef) -> String {
         match (self.stand_ins.get(image), self.pins.get(image)) {
-            (Some(digest), _) => format!("{image}@stand-in {digest}"),
+            (Some(digest), _) => format!("{image}{STOOD_IN_FOR}{digest}"),
             (None, Some(digest)) if image.digest().is_none() => format!("{image}@{digest}"),
             _ => image.to_string(),
         }
@@ -153,6 +161,8 @@ pub fn ensure_bases(
     if request.sbom == Sbom::On {
         wanted.extend(scanner_of(request)?);
     }
+    // Another frontend than Docker's, or one by its digest, has no stand-in; a builder may have it.
+    wanted.extend(tools.iter().filter(|tool| tool.repository() == FRONTEND && tool.digest().is_none()).cloned());
     let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
     let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().collect();
     let path = project.root.join(PINS);
@@ -160,7 +170,7 @@ pub fn ensure_bases(
         if !path.exists() {
             return Err(no_pins());
         }
-        if let Some(image) = stand_ins.keys().find(|image| images.contains(*image)) {
+        if let Some(image) = stand_ins.keys().find(|image| images.contains(*image) || image.repository() == FRONTEND) {
             let error = Error::failed(format!("{image} is a stand-in, which {PINS} never pins"));
             return Err(error.hint("run it where Docker Hub can be reached, or leave --locked out"));
         }
@@ -221,7 +231,7 @@ fn as_it_is_here(session: &Session, engine: &Engine, request: &BuildRequest, ima
 
 /// The images that a build runs without being built on: the frontends that read the Dockerfile, and the scanner.
 fn tools(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
-    let mut tools = outside::frontends(session, project)?;
+    let mut tools = frontend::frontends(session, project)?;
     tools.extend(scanner_of(request)?);
     Ok(tools)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
-use crate::{Session, given, marks, platforms};
+use crate::{Session, frontend, given, marks, platforms};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::{Invocation, Stop};
@@ -258,7 +258,12 @@ impl<'a> TargetBuilds<'a> {
     fn call(&self, at: usize, spec: &BuildSpec, anew: bool, stop: &Stop, heard: &dyn Fn()) -> Ended {
         let Running { session, buildx } = self.running;
         let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
-        let call = command(session, buildx, &BuildSpec { no_cache: spec.no_cache || anew, ..self.held(spec) });
+        let dockerfile = match frontend::handed(session, spec) {
+            Ok(dockerfile) => dockerfile,
+            Err(error) => return (Err(error), solve.finish()),
+        };
+        let spec = BuildSpec { dockerfile, no_cache: spec.no_cache || anew, ..self.held(spec) };
+        let call = command(session, buildx, &spec);
         let log = session.run.log_path(&spec.task);
         let log = log.strip_prefix(&session.home).unwrap_or(&log).display().to_string();
         session.events.emit(Event::Called { task: spec.task.clone(), command: call.to_string(), log });

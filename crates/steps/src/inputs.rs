@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::bases::{Bases, scanner_of};
 use crate::project::Project;
-use crate::{Session, contexts, given, outside, sources};
+use crate::{Session, contexts, frontend, given, outside, sources};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ServiceName, sha256_hex};
@@ -159,7 +159,7 @@ pub fn images_of<'d>(
     services: &[Service],
     dockerfile_of: impl Fn(Option<&Service>) -> &'d Dockerfile,
 ) -> Result<BTreeSet<ImageRef>> {
-    let mut images = outside::frontends_of(config, services, &dockerfile_of)?;
+    let mut images = frontend::frontends_of(config, services, &dockerfile_of)?;
     let targets =
         services.iter().map(|service| (service.stage(), &service.build_args, &service.given, dockerfile_of(Some(service))));
     let base = (config.base_target.as_str(), &config.images.build_args, &config.images.given, dockerfile_of(None));
@@ -249,7 +249,7 @@ pub fn gather(
             main,
             args: &target.args,
             pin: &|image| bases.identity(image),
-            syntax: outside::frontend(&view.dockerfile, &target.args)?.map(|image| bases.tool(&image)),
+            syntax: frontend::frontend(&view.dockerfile, &target.args)?.map(|image| bases.tool(&image)),
             addresses: &addresses,
             platforms: target.platforms,
             settings: &settings,

@@ -13,6 +13,7 @@ pub mod contexts;
 pub mod doctor;
 pub mod engine;
 pub mod fleet;
+pub mod frontend;
 pub mod gates;
 pub mod given;
 pub mod history;

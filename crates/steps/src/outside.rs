@@ -1,5 +1,4 @@
-//! What builds take from outside that is no base image: the frontend that reads the Dockerfile, the scanner of `--sbom`, and the addresses
-//! that an ADD fetches. They are asked what they hold; nothing is kept.
+//! What builds take from outside that is no base image and no frontend: the scanner of `--sbom`, and the addresses that an ADD fetches. They are asked what they hold; nothing is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -10,7 +9,6 @@ use ring::digest;
 use serde::Deserialize;
 
 use crate::Session;
-use crate::project::Project;
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
@@ -18,16 +16,12 @@ use monoship_core::execute::http::{Http, Request};
 use monoship_core::name::{ImageRef, hex, nearest};
 use monoship_docker::manifest::Document;
 use monoship_docker::registry::Registry;
-use monoship_plan::config::{Config, Sbom};
-use monoship_plan::services::{Service, discover};
+use monoship_plan::config::Sbom;
 use monoship_workspace::dockerfile::{Address, Dockerfile, Slice, Stage};
 use monoship_workspace::git::Git;
 
 /// What BuildKit runs for `--sbom=true`.
 pub const SCANNER: &str = "docker/buildkit-syft-scanner:stable-1";
-
-/// The argument that names the frontend, whatever the Dockerfile says.
-pub const SYNTAX_ARGUMENT: &str = "BUILDKIT_SYNTAX";
 
 /// An address is given up after this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,21 +31,6 @@ const MAX_CONFIG: u64 = 4 << 20;
 
 /// So much of an address is read to know its content, where the server has no word for it.
 const MAX_READ: u64 = 64 << 20;
-
-/// The image that reads the Dockerfile, where it or an argument names one (`forwardGateway` in BuildKit's Dockerfile frontend: the
-/// first word is the image).
-///
-/// # Errors
-/// When it is no image's name.
-pub fn frontend(dockerfile: &Dockerfile, args: &BTreeMap<String, String>) -> Result<Option<ImageRef>> {
-    let given = args.get(SYNTAX_ARGUMENT).map(String::as_str).filter(|given| !given.trim().is_empty());
-    let written = given.or_else(|| dockerfile.syntax()).and_then(|written| written.split_whitespace().next());
-    let at = |error: Error| match given {
-        Some(_) => error,
-        None => error.at(dockerfile.path(), Some(1)),
-    };
-    written.map(|written| written.parse().map_err(at)).transpose()
-}
 
 /// The error of an image that cannot be had, or, where its name is rather that of a stage that is mistyped, one that says so.
 #[must_use]
@@ -105,32 +84,6 @@ pub fn triggers(registry: &Registry, image: &ImageRef) -> Result<Vec<String>> {
     };
     let bytes = registry.blob(&image, &manifest.config.digest, MAX_CONFIG)?;
     Ok(serde_json::from_slice::<Image>(&bytes).unwrap_or_default().config.on_build.unwrap_or_default())
-}
-
-/// The frontends of every build of the workspace.
-///
-/// # Errors
-/// When one is no image's name.
-pub fn frontends(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
-    let names: Vec<&str> = project.dockerfile.targets().collect();
-    let services = discover(&session.config, &project.packages(), &names)?;
-    frontends_of(&session.config, &services, |service| {
-        service.map_or(&project.dockerfile, |service| &project.view(service).dockerfile)
-    })
-}
-
-/// The same where the services are known.
-///
-/// # Errors
-/// When one is no image's name.
-pub fn frontends_of<'d>(
-    config: &Config,
-    services: &[Service],
-    dockerfile_of: impl Fn(Option<&Service>) -> &'d Dockerfile,
-) -> Result<BTreeSet<ImageRef>> {
-    let of_services = services.iter().map(|service| (dockerfile_of(Some(service)), &service.build_args));
-    let all = of_services.chain([(dockerfile_of(None), &config.images.build_args)]);
-    all.filter_map(|(dockerfile, args)| frontend(dockerfile, args).transpose()).collect()
 }
 
 /// The image that makes SBOMs, where they are made.

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::bases::{self, Bases};
 use crate::inputs;
 use crate::project::{self, Project};
-use crate::{Session, caches, contexts, fleet, given, marks, outputs, outside, sent, since, sources, strays, twice};
+use crate::{Session, caches, contexts, fleet, frontend, given, marks, outputs, sent, since, sources, strays, twice};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -312,6 +312,7 @@ impl Planner<'_> {
         let spec = BuildSpec {
             task,
             dockerfile: view.dockerfile.path().to_owned(),
+            built_in_frontend: inputs.syntax.as_deref().is_some_and(bases::is_stood_in_for),
             context: view.root.clone(),
             target: inputs.target.clone(),
             contexts,
@@ -342,7 +343,8 @@ impl Planner<'_> {
     /// What a builder is told beside the configured arguments: the epoch, and the frontend at its pinned digest.
     fn own_arguments(&self, inputs: &Inputs) -> BTreeMap<String, String> {
         let epoch = (inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session));
-        let frontend = inputs.syntax.as_ref().map(|frontend| (outside::SYNTAX_ARGUMENT.to_owned(), frontend.clone()));
+        let named = inputs.syntax.as_ref().filter(|named| !bases::is_stood_in_for(named));
+        let frontend = named.map(|frontend| (frontend::SYNTAX_ARGUMENT.to_owned(), frontend.clone()));
         [Some(epoch), frontend].into_iter().flatten().collect()
     }
 
@@ -395,7 +397,7 @@ impl Planner<'_> {
 
 /// The configured arguments that are handed on as they are: the frontend is told by its pinned name.
 fn handed_on(args: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
-    args.iter().filter(|(name, _)| *name != outside::SYNTAX_ARGUMENT).map(|(name, value)| (name.clone(), value.clone()))
+    args.iter().filter(|(name, _)| *name != frontend::SYNTAX_ARGUMENT).map(|(name, value)| (name.clone(), value.clone()))
 }
 
 /// For images that a builder makes and nobody takes.

@@ -22,7 +22,7 @@ use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::nearest;
 
 pub use lineage::{Lineage, Origin};
-pub use lines::Heredoc;
+pub use lines::{Heredoc, without_syntax};
 pub use slice::{Address, BaseImage, ContextSource, Mounted, Slice, SliceRequest, StageText};
 pub use step::StepInputs;
 

@@ -10,7 +10,7 @@ use crate::support::repo::Repo;
 
 /// What people write on these images: a page and a template for nginx, settings for caddy, an account on busybox, packages on Debian, a cut of
 /// turbo's on Node.
-const FILES: [(&str, &str); 16] = [
+const FILES: [(&str, &str); 17] = [
     ("package.json", r#"{"name": "bases", "private": true, "packageManager": "pnpm@10.34.9"}"#),
     ("pnpm-workspace.yaml", "packages: [apps/*]\n"),
     ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n\n  apps/tool: {}\n"),
@@ -44,8 +44,8 @@ const FILES: [(&str, &str); 16] = [
     // As turbo's documentation has it: corepack brings the pnpm of package.json, and turbo cuts the repository in a stage.
     (
         "apps/tool/Dockerfile",
-        "FROM node:24-bookworm-slim AS base\nRUN corepack enable\n\
-         FROM base AS pruner\nWORKDIR /repo\nRUN npm install --global turbo@2.5.8\nCOPY . .\nRUN turbo prune tool --docker\n\
+        "# syntax=docker/dockerfile:1\n# escape=`\nFROM node:24-bookworm-slim AS base\nRUN corepack `\n  enable\n\
+         FROM base AS pruner\nWORKDIR /repo\nRUN npm install --global turbo@2.5.8\nCOPY . .\nRUN [ ! -e caddy ]\nRUN turbo prune tool --docker\n\
          FROM base\nWORKDIR /app\nCOPY --from=pruner /repo/out/json/ .\nRUN pnpm install --frozen-lockfile\n\
          COPY --from=pruner /repo/out/full/ .\nUSER node\nCMD [\"node\", \"apps/tool/main.js\"]\n",
     ),
@@ -55,6 +55,7 @@ const FILES: [(&str, &str); 16] = [
         "import { existsSync } from 'node:fs';\nimport { createServer } from 'node:http';\n\
          createServer((_, answer) => answer.end(existsSync('site') ? 'all of it' : 'cut')).listen(3000);\n",
     ),
+    ("apps/tool/Dockerfile.dockerignore", "caddy\ntarget\n"),
     ("turbo.json", "{\"tasks\": {\"build\": {}}}\n"),
 ];
 

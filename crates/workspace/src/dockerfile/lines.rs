@@ -149,6 +149,22 @@ fn directive(line: &str) -> Option<(String, &str)> {
     (matches!(name.as_str(), "syntax" | "escape" | "check") && !value.is_empty()).then_some((name, value))
 }
 
+/// The text with its `# syntax=` as a comment, after the directives that it stood among: every line below keeps its number.
+pub fn without_syntax(text: &str) -> String {
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let (mut others, mut syntax) = (String::new(), String::new());
+    while let Some(line) = rest.split_inclusive('\n').next() {
+        let Some((name, _)) = directive(trim_end_of_line(line).trim_start()) else { break };
+        if name == "syntax" {
+            syntax = format!("#{}", line.trim_start());
+        } else {
+            others += line;
+        }
+        rest = &rest[line.len()..];
+    }
+    others + &syntax + rest
+}
+
 /// The heredocs a line announces, empty of content. Only RUN, COPY and ADD (and these under ONBUILD) have any, and not in JSON form.
 fn announced(text: &str) -> Vec<Heredoc> {
     let (mut keyword, mut rest) = words::split_keyword(text);

@@ -337,3 +337,23 @@ fn an_address_is_known_with_its_variables_and_whether_the_dockerfile_pins_it() {
     let copied = parse("FROM a AS api\nCOPY https://h/x /\n");
     assert!(slice(&copied, "api", &[], &[]).addresses().is_empty(), "only ADD fetches");
 }
+
+#[test]
+fn a_text_without_its_frontend_keeps_its_other_directives_and_the_numbers_of_its_lines() {
+    for (text, without) in [
+        ("# syntax=docker/dockerfile:1\nFROM a\n", "## syntax=docker/dockerfile:1\nFROM a\n"),
+        (
+            "#syntax = x\r\n# escape=`\r\n# check=skip=all\r\nFROM a\r\n",
+            "# escape=`\r\n# check=skip=all\r\n##syntax = x\r\nFROM a\r\n",
+        ),
+        ("# check=skip=all\n\n# syntax=x\nFROM a", "# check=skip=all\n\n# syntax=x\nFROM a"),
+        ("\u{feff}# SYNTAX=x", "## SYNTAX=x"),
+        ("FROM a\n# syntax=x\n", "FROM a\n# syntax=x\n"),
+        ("", ""),
+    ] {
+        let made = without_syntax(text);
+        assert_eq!(made, without);
+        let parsed = Dockerfile::parse(Path::new("Dockerfile"), &format!("{made}\nFROM b\n")).unwrap();
+        assert_eq!(parsed.syntax(), None, "{made}");
+    }
+}
