@@ -1,5 +1,6 @@
 //! What is said of a folder that is no root of a pnpm workspace: whose workspace it is, where one lies below it, and what leads to one.
 
+use monoship_core::execute::process::quoted;
 use std::path::Path;
 
 use serde_json::Value;
@@ -35,9 +36,12 @@ pub fn no_workspace(root: &Path, hint: &str) -> Error {
     let error = Error::usage(format!("{shown} is not the root of a pnpm workspace"));
     match below(root).as_slice() {
         [] => error.hint(hint),
-        [one] => error.hint(format!("there is one in {one}/: go there, pass `--workspace {one}`, or give `init` `--dir {one}`")),
+        [one] => {
+            let word = quoted(one.as_ref());
+            error.hint(format!("there is one in {one}/: go there, pass `--workspace {word}`, or give `init` `--dir {word}`"))
+        }
         several => {
-            let (all, first) = (several.join("/, ") + "/", &several[0]);
+            let (all, first) = (several.join("/, ") + "/", quoted(several[0].as_ref()));
             error.hint(format!(
                 "there are some in {all}: go to one, or pass it, as in `--workspace {first}`; `init` adopts all of them"
             ))

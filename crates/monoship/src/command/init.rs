@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::cli;
 use crate::command::{Call, Finished, tell};
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::process::quoted;
 use monoship_init::dockerfile::Found;
 use monoship_init::generated::{self, Refresh};
 use monoship_init::workflow::tool;
@@ -67,8 +68,9 @@ fn told(adoption: &Adoption, name: &str, flags: &cli::Init) -> String {
         let note = step.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         let _ = writeln!(text, "{verb:<11}  {}{more}{note}", step.path);
     }
-    let go = if flags.dir.as_os_str() == "." { String::new() } else { format!("cd {} && ", flags.dir.display()) };
-    let in_one = adoption.found.first().filter(|_| several).map(|(folder, _)| format!(" --workspace {folder}"));
+    let go = if flags.dir.as_os_str() == "." { String::new() } else { format!("cd {} && ", quoted(flags.dir.as_os_str())) };
+    let in_one =
+        adoption.found.first().filter(|_| several).map(|(folder, _)| format!(" --workspace {}", quoted(folder.as_ref())));
     let in_one = in_one.unwrap_or_default();
     let _ = match (flags.dry_run, by_hand) {
         (true, _) => writeln!(text, "\nnothing was written; the same without --dry-run writes it"),
