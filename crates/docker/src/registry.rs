@@ -153,6 +153,10 @@ impl<'a> Call<'a> {
         Self::new(image, "pull,push", "write to", Ask::Upload)
     }
 
+    fn list(image: &'a ImageRef) -> Self {
+        Self::new(image, "pull", "list the tags of", Ask::List)
+    }
+
     fn asking(self, ask: Ask) -> Self {
         Self { ask, ..self }
     }

@@ -8,7 +8,8 @@
 //!
 //! Each tells first and looks then, so of two that meet at least one sees the other. It leaves word until the other has ended, which therefore
 //! sees it, too. A registry that deletes nothing, or does not say whether it does, could keep these tags for good: nothing is told there, and so
-//! nothing is taken back. Who tells nothing looks all the same, and reads every tag once more: somebody else's word may be there.
+//! nothing is taken back. Who tells nothing looks all the same, and reads every tag once more: somebody else's word may be there. Who may not list
+//! tags tells others, and goes on as if it had seen some.
 
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub(super) struct Claim {
     /// Words of runs that have nobody left to tell.
     others_done: Vec<Digest>,
     seen: bool,
+    /// Others cannot be seen.
+    blind: bool,
 }
 
 /// Another run's tag.
@@ -80,7 +83,7 @@ impl Claim {
     /// Of a run that nobody knows of yet.
     pub(super) fn new(id: String, plan: &Plan) -> Self {
         let place = plan.services.first().map(|first| first.source.without_reference());
-        Self { id, place, told: false, put: Vec::new(), others_done: Vec::new(), seen: false }
+        Self { id, place, told: false, put: Vec::new(), others_done: Vec::new(), seen: false, blind: false }
     }
 
     /// Tells others, and looks who is there; `known` where an earlier run had this name. `registry` is under a switch that lets what has begun come to its end.
@@ -100,7 +103,9 @@ impl Claim {
             // It takes no such tag.
             Some(_) => return Ok(()),
         }
-        self.seen = !self.others(registry)?.is_empty();
+        let others = self.others(registry)?;
+        self.blind = others.is_none();
+        self.seen = others.is_none_or(|others| !others.is_empty());
         if known {
             // The run that died may have come to its last word.
             let left = registry.resolve(&place.with_tag(self.tag(DONE)?))?;
@@ -125,14 +130,15 @@ impl Claim {
         format!("{kind}{}", self.id).parse()
     }
 
-    /// The other runs that are there. A tag without a manifest is the rest of one that is being deleted.
-    fn others(&self, registry: &Registry) -> Result<Vec<Other>> {
-        let Some(place) = &self.place else { return Ok(Vec::new()) };
-        let tags = match registry.tags(place) {
-            // Not everybody who may push may list; whoever tells has to.
-            Err(error) if !self.told && !error.is_cancelled() => return Ok(Vec::new()),
+    /// The other runs that are there; `None` where we may not look: not everybody who may push may list. A tag without a manifest is the rest of
+    /// one that is being deleted.
+    fn others(&self, registry: &Registry) -> Result<Option<Vec<Other>>> {
+        let Some(place) = &self.place else { return Ok(Some(Vec::new())) };
+        let tags = match registry.try_tags(place) {
+            Err(error) if !self.told && !error.is_cancelled() => return Ok(Some(Vec::new())),
             tags => tags?,
         };
+        let Ok(tags) = tags else { return Ok(None) };
         let mut others = Vec::new();
         for tag in tags {
             let (going, done) = (tag.as_str().strip_prefix(GOING), tag.as_str().strip_prefix(DONE));
@@ -146,7 +152,7 @@ impl Claim {
                 others.push(Other { id: id.to_owned(), going: going.is_some(), digest: raw.digest().clone() });
             }
         }
-        Ok(others)
+        Ok(Some(others))
     }
 
     /// Why what this run has put may be another's by now; `None` where it was alone from its beginning until now.
@@ -154,7 +160,11 @@ impl Claim {
         if !self.told {
             return Some("the registry takes no tags away, so other runs cannot be told apart from this one".to_owned());
         }
-        match if self.seen { Ok(true) } else { self.others(registry).map(|others| !others.is_empty()) } {
+        if self.blind {
+            return Some("we may not list this registry's tags, and so not see other runs".to_owned());
+        }
+        let others = || self.others(registry).map(|others| others.is_none_or(|others| !others.is_empty()));
+        match if self.seen { Ok(true) } else { others() } {
             Ok(false) => None,
             Ok(true) => Some("another run publishes here at the same time, and what both put is its, too".to_owned()),
             Err(error) => Some(format!("nobody can say whether another run publishes here at the same time ({error})")),
@@ -171,7 +181,7 @@ impl Claim {
         patience: Duration,
         events: &Events,
     ) -> Result<Option<Met>, Stop> {
-        let mut others = self.others(registry)?;
+        let mut others = self.others(registry)?.unwrap_or_default();
         self.seen |= !others.is_empty();
         if !self.seen {
             // Whom nobody sees, another run may have come upon and gone.
@@ -190,7 +200,7 @@ impl Claim {
             }
             sleep(pause, registry.shutdown())?;
             pause = (pause * 2).min(SELDOM);
-            others = self.others(registry)?;
+            others = self.others(registry)?.unwrap_or_default();
         }
         Ok(Some(self.rank(&others)))
     }

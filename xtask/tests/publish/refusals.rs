@@ -10,7 +10,7 @@ use monoship_core::event::{Event, Events};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::registry::note;
 use monoship_plan::templates::TagTemplates;
-use monoship_publish::{self as publish, Journal, Order, PublishRequest, Published, Step};
+use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest, Published, Step};
 use serde_json::json;
 
 use crate::support::faulty_proxy::{Fault, FaultyProxy};
@@ -66,6 +66,36 @@ fn where_no_tag_changes_the_new_ones_are_put_and_the_run_says_which_stay() {
     let mut after = scene.before.clone();
     after.extend(scene.after.iter().filter(|(name, _)| name.ends_with("1.2.3")).map(|(n, d)| (n.clone(), d.clone())));
     assert_eq!(scene.state(), after);
+}
+
+/// As a robot of Harbor's that may push and pull, or a policy of ECR's without `ListImages`.
+#[test]
+fn who_may_push_and_not_list_publishes_a_branch_and_is_told_what_a_release_lacks() {
+    let scene = Scene::new();
+    let branch = |content: &str| {
+        let plain = release(&scene.host, "1.2.3", content, scene.dir.path());
+        let items = plain.items.into_iter().map(|item| Item { tags: vec![tag("main")], ..item });
+        PublishRequest { name: "main".to_owned(), order: None, move_tags: true, items: items.collect(), ..plain }
+    };
+    let main = || SERVICES.map(|service| scene.state().get(&format!("{service}:main")).cloned());
+    let forbid = || scene.proxy.fail("GET", "/tags/list", FORBIDDEN, 99);
+    forbid();
+    telling(&scene, &branch("old")).0.unwrap();
+    scene.proxy.heal();
+    let old = main();
+    assert!(old.iter().all(Option::is_some), "{old:?}");
+
+    // Whom it cannot see it takes nothing from.
+    forbid();
+    scene.proxy.fail("PUT", "web/manifests/main", FORBIDDEN, 99);
+    let error = telling(&scene, &branch("new")).0.unwrap_err();
+    assert!(error.hint_text().unwrap().contains("we may not list this registry's tags"), "{error}: {:?}", error.hint_text());
+    scene.proxy.heal();
+    assert!(main()[0] != old[0] && main()[1] == old[1], "{:?} {old:?}", main());
+
+    forbid();
+    let error = telling(&scene, &scene.request).0.unwrap_err();
+    assert!(error.to_string().contains("does not let us list the tags of org/repo/"), "{error}");
 }
 
 #[test]

@@ -21,20 +21,28 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be reached, refuses, or its pages do not end.
     pub fn tags(&self, image: &ImageRef) -> Result<Vec<Tag>> {
+        self.try_tags(image)?.map_err(|refusal| Call::list(image).refused(&refusal))
+    }
+
+    /// The same where a refusal is an answer: not everybody who may push may list (a robot of Harbor's without that right, a policy of ECR's
+    /// without `ListImages`).
+    ///
+    /// # Errors
+    /// When the registry cannot be reached, or its pages do not end.
+    pub fn try_tags(&self, image: &ImageRef) -> Result<Result<Vec<Tag>, Refusal>> {
         #[derive(Deserialize)]
         struct Page {
             // `null` where a repository has lost its last tag.
             tags: Option<Vec<String>>,
         }
-        let call = Call::pull(image).asking(Ask::List);
-        let pages = self.pages::<Page>(&call, &format!("/v2/{}/tags/list?n=1000", image.repository()))?;
+        let pages = self.pages::<Page>(&Call::list(image), &format!("/v2/{}/tags/list?n=1000", image.repository()))?;
         let pages = match pages {
             Ok(pages) => pages,
-            Err(Refusal { verdict: Verdict::Absent, .. }) => return Ok(Vec::new()),
-            Err(refusal) => return Err(call.refused(&refusal)),
+            Err(Refusal { verdict: Verdict::Absent, .. }) => return Ok(Ok(Vec::new())),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         // A tag that is none by the grammar cannot be asked for either.
-        Ok(pages.into_iter().flat_map(|page| page.tags.unwrap_or_default()).filter_map(|tag| tag.parse().ok()).collect())
+        Ok(Ok(pages.into_iter().flat_map(|page| page.tags.unwrap_or_default()).filter_map(|tag| tag.parse().ok()).collect()))
     }
 
     /// True where the registry says, by its list, that it does not have the image's tag; false where it has, or does not say.
