@@ -38,14 +38,16 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     });
     // Repositories of which the same is found share a line.
     let mut lines: BTreeMap<(Severity, &'static str, String, String), Vec<String>> = BTreeMap::new();
+    let is_of_host = |code: &str| matches!(code, "registry-unreachable" | "credentials-unreadable");
+    let mut of_hosts = BTreeSet::new();
     for (repository, rights) in repositories.iter().zip(&rights) {
-        let findings = judged(repository, rights);
-        for finding in findings {
+        // What is wrong with a host is told once: each error names the address of its own repository.
+        let is_new = |finding: &Finding| !is_of_host(finding.code) || of_hosts.insert((finding.code, repository.registry()));
+        for finding in judged(repository, rights, checkup.env.flag("CI")).into_iter().filter(is_new) {
             let key = (finding.severity, finding.code, finding.what, finding.fix.unwrap_or_default());
             lines.entry(key).or_default().push(repository.repository().to_owned());
         }
     }
-    let is_of_host = |code: &str| matches!(code, "registry-unreachable" | "credentials-unreadable");
     let found = lines.into_iter().rev().map(|((severity, code, what, fix), names)| {
         let what = if is_of_host(code) { what } else { format!("{}: {what}", names.join(", ")) };
         Finding::new(severity, code, what, fix)
@@ -53,7 +55,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     found.collect()
 }
 
-fn judged(repository: &ImageRef, rights: &Rights) -> Vec<Finding> {
+fn judged(repository: &ImageRef, rights: &Rights, in_ci: bool) -> Vec<Finding> {
     let host = repository.registry();
     let login = format!("`docker login {host}` as someone who may; in a workflow give the job `packages: write`");
     let mut found = Vec::new();
@@ -65,7 +67,9 @@ fn judged(repository: &ImageRef, rights: &Rights) -> Vec<Finding> {
         Err(error) => {
             let what = format!("{host} does not answer: {error}");
             let fix = error.hint_text().unwrap_or("check the host's name and the network");
-            return vec![Finding::problem("registry-unreachable", what, fix)];
+            // A build that pushes nothing goes on without its cache.
+            let found = Finding::warning("registry-unreachable", what, fix);
+            return vec![if in_ci { Finding { severity: Severity::Problem, ..found } } else { found }];
         }
         Ok(Access::Denied(why)) => {
             found.push(Finding::problem("registry-pull-denied", format!("{host} does not let us pull: {why}"), &login));
