@@ -11,13 +11,15 @@ use monoship_workspace::dockerfile::{Dockerfile, Stage};
 use monoship_workspace::{Scope, Workspace};
 
 mod bake;
+mod given;
 mod said;
 mod unsaid;
 
+use given::Given;
 use said::{Said, ending};
 
 /// A service that is built by a Dockerfile of the repository's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
     /// Its name.
     pub name: String,
@@ -29,6 +31,8 @@ pub struct Kept {
     pub target: Option<String>,
     /// Its build arguments.
     pub args: BTreeMap<String, String>,
+    /// What it is given besides: secrets, contexts and the like, by the key of its `[[service]]`.
+    pub given: BTreeMap<&'static str, toml::Value>,
     /// The workspace's package that it is about, by its folder.
     pub package: Option<String>,
     /// The packages that its image holds, where it is about no single one.
@@ -48,22 +52,32 @@ pub(super) fn find(workspace: &Workspace, files: &[String], services: &[(String,
     let mut builds: Vec<Build> = Vec::new();
     let is_said = |path: &str| said.iter().any(|said| said.dockerfile == path);
     for path in files.iter().filter(|path| (is_dockerfile(path) || is_said(path)) && is_for_use(path)) {
-        let Some(dockerfile) = read(path).and_then(|text| Dockerfile::parse(Path::new(path), &text).ok()) else { continue };
+        let Some(text) = read(path) else { continue };
+        let Ok(dockerfile) = Dockerfile::parse(Path::new(path), &text) else { continue };
         let about: Vec<&Said> = said.iter().filter(|said| said.dockerfile == *path).collect();
         let mut wanted: Vec<Said> = Vec::new();
         for said in about {
             // Several compose files say the same of one service: for developing, for testing.
             let about = |said: &Said| (said.target.clone(), by_args(workspace, said));
-            let known = wanted.iter().any(|known| about(known) == about(said));
-            if !known {
-                wanted.push(said.clone());
+            match wanted.iter_mut().find(|known| about(known) == about(said)) {
+                // A workflow may have the secrets of what compose describes.
+                Some(known) => known.given = said.given.clone().into_iter().chain(known.given.clone()).collect(),
+                None => wanted.push(said.clone()),
             }
         }
         let is_unsaid = wanted.is_empty();
         if is_unsaid {
             let context = context_of(root, path, &dockerfile);
             let by = "its COPY lines".to_owned();
-            let last = Said { name: String::new(), dockerfile: path.clone(), context, target: None, args: BTreeMap::new(), by };
+            let last = Said {
+                name: String::new(),
+                dockerfile: path.clone(),
+                context,
+                target: None,
+                args: BTreeMap::new(),
+                given: Given::new(),
+                by,
+            };
             wanted = unsaid::builds(workspace, &dockerfile, last, services);
         }
         let alone = wanted.len() == 1;
@@ -77,6 +91,7 @@ pub(super) fn find(workspace: &Workspace, files: &[String], services: &[(String,
             let by_package = said.name.is_empty() || !is_unsaid && (alone || by_args.is_some());
             let own = services.iter().find(|(name, _)| is_unsaid && *name == said.name).map(|(_, folder)| folder.clone());
             let package = by_args.or(own).or_else(|| package_of(workspace, &said, &dockerfile));
+            let said = Said { given: given::asked_for(&said.given, &text), ..said };
             let build = Build { said, dockerfile: dockerfile.clone(), package, by_package };
             match build.lacks(workspace) {
                 Some(why) => others.push((build.said.target.map_or(path.clone(), |target| format!("{path} ({target})")), why)),
@@ -117,7 +132,7 @@ struct Build {
 
 impl Build {
     fn kept(&self, name: String, workspace: &Workspace) -> Kept {
-        let Said { context, target, args, by, dockerfile: path, .. } = &self.said;
+        let Said { context, target, args, given, by, dockerfile: path, .. } = &self.said;
         let covers = if self.package.is_none() { shipped(workspace, &self.dockerfile, target.as_deref()) } else { Vec::new() };
         Kept {
             name,
@@ -125,6 +140,7 @@ impl Build {
             context: context.clone(),
             target: target.clone(),
             args: args.clone().into_iter().filter(|(name, _)| takes(&self.dockerfile, name)).collect(),
+            given: given.clone(),
             package: self.package.clone(),
             covers,
             starts: self.starts(),
@@ -184,10 +200,10 @@ fn in_order(builds: &[Build]) -> Vec<(&Build, bool)> {
     all.iter().enumerate().map(|(at, build)| (*build, is_first(at))).collect()
 }
 
-/// True where a stage declares an argument.
+/// True where a Dockerfile declares an argument: before its first stage, for FROM lines, or in one.
 fn takes(dockerfile: &Dockerfile, name: &str) -> bool {
-    let mut all = dockerfile.stages().iter().flat_map(Stage::instructions);
-    all.any(|one| one.keyword == "ARG" && one.args.split('=').next() == Some(name))
+    let mut all = dockerfile.globals().iter().chain(dockerfile.stages().iter().flat_map(Stage::instructions));
+    all.any(|one| one.keyword == "ARG" && one.args.split_whitespace().any(|word| word.split('=').next() == Some(name)))
 }
 
 /// Why a Dockerfile makes no service, where it makes none.

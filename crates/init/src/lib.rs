@@ -465,6 +465,9 @@ fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secr
                 kept.args.iter().map(|(name, value)| format!("{name} = {}", toml::Value::from(value.as_str()))).collect();
             let _ = writeln!(entries, "build-args = {{ {} }}", args.join(", "));
         }
+        for (key, value) in &kept.given {
+            let _ = writeln!(entries, "{key} = {value}");
+        }
         names.push(format!("`{}`", kept.name));
     }
     match settings {

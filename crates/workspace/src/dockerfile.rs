@@ -186,6 +186,12 @@ impl Dockerfile {
         self.syntax.as_deref()
     }
 
+    /// The arguments before the first stage, which FROM lines may use.
+    #[must_use]
+    pub fn globals(&self) -> &[Instruction] {
+        &self.globals
+    }
+
     /// Every stage, in order.
     #[must_use]
     pub fn stages(&self) -> &[Stage] {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::given;
 use super::said::{Said, said};
 
 /// Values by name: of variables, and of a matrix's row.
@@ -97,10 +98,42 @@ fn targets(path: &str, folder: &str, variables: &Fields, all: &Fields) -> Vec<Sa
             let args: Values = args.iter().filter_map(|(key, value)| Some((key.clone(), plain(value, &row)?))).collect();
             let context = context.filter(|context| !context.contains("://"));
             let one = said(path, folder, &name, context.as_deref(), dockerfile.as_deref(), stage.as_deref());
-            found.extend(one.map(|one| one.with(args.iter().map(|(key, value)| (key.as_str(), value.as_str())))));
+            let given = given::of_bake(&Target { fields: &target, row: &row }, folder);
+            let whole = |one: Said| Said { given, ..one.with(args.iter().map(|(key, value)| (key.as_str(), value.as_str()))) };
+            found.extend(one.map(whole));
         }
     }
     found
+}
+
+/// A target, with the values that its texts name.
+pub(super) struct Target<'a> {
+    fields: &'a Value,
+    row: &'a Values,
+}
+
+impl given::Source for Target<'_> {
+    fn texts(&self, key: &str) -> Vec<String> {
+        let text = |value: &Value| plain(value, self.row);
+        let of = |value: &Value| match value {
+            Value::Text(_) => text(value),
+            // `{ type = "env", id = "npm", env = "NPM_TOKEN" }`
+            Value::Map(fields) => {
+                let fields: Option<Vec<String>> =
+                    fields.iter().map(|(name, value)| Some(format!("{name}={}", text(value)?))).collect();
+                fields.map(|fields| fields.join(","))
+            }
+            Value::List(_) => None,
+        };
+        match self.fields.field(key) {
+            Some(Value::List(items)) => items.iter().filter_map(of).collect(),
+            Some(Value::Map(fields)) => {
+                fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", text(value)?))).collect()
+            }
+            Some(value) => text(value).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
 }
 
 /// `None` where there is a value that is not known.
@@ -126,10 +159,12 @@ fn inherited(target: &Value, all: &Fields, depth: usize) -> Value {
     Value::Map(fields)
 }
 
-/// Sets a field. Those of `args` are added to what is there.
+/// Sets a field. Those of a table are added to what is there.
 fn put(fields: &mut Fields, (key, value): &(String, Value)) {
     match fields.iter_mut().find(|(there, _)| there == key) {
-        Some((key, Value::Map(there))) if *key == "args" => value.fields().iter().for_each(|field| put(there, field)),
+        Some((key, Value::Map(there))) if ["args", "contexts", "labels"].contains(&key.as_str()) => {
+            value.fields().iter().for_each(|field| put(there, field));
+        }
         Some((_, there)) => *there = value.clone(),
         None => fields.push((key.clone(), value.clone())),
     }

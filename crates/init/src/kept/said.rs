@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::bake;
+use super::given::{self, Given};
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
 
 /// One build as a file has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Said {
     pub name: String,
     pub dockerfile: String,
@@ -15,6 +16,8 @@ pub(super) struct Said {
     pub target: Option<String>,
     /// Arguments with a value that no variable has a part in.
     pub args: BTreeMap<String, String>,
+    /// What it is given besides.
+    pub given: Given,
     pub by: String,
 }
 
@@ -92,6 +95,7 @@ pub(super) fn said(
         context,
         target: target.map(str::to_owned),
         args: BTreeMap::new(),
+        given: Given::new(),
         by: by.to_owned(),
     })
 }
@@ -104,11 +108,15 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
         if let Some(context) = build.as_str() {
             return said(path, folder, name, Some(context), None, None);
         }
+        if build.get("dockerfile_inline").is_some() {
+            return None;
+        }
         let text = |key: &str| build.get(key).and_then(Yaml::as_str);
         let args = build.get("args");
         let listed = args.map_or(&[][..], Yaml::items).iter().filter_map(|item| item.as_str()?.split_once('='));
         let mapped = args.map_or(&[][..], Yaml::entries).iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-        Some(said(path, folder, name, text("context"), text("dockerfile"), text("target"))?.with(listed.chain(mapped)))
+        let said = said(path, folder, name, text("context"), text("dockerfile"), text("target"))?;
+        Some(Said { given: given::of_compose(build, &tree, folder), ..said.with(listed.chain(mapped)) })
     };
     Ok(services.iter().filter_map(of).collect())
 }
@@ -151,7 +159,8 @@ fn workflow(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
                 let target = target.filter(|target| !target.is_empty());
                 let lines = step.get("build-args").and_then(Yaml::as_str).unwrap_or_default().lines();
                 let args: Vec<String> = lines.filter_map(|line| expanded(line.trim(), &value)).collect();
-                let said = Said { name, dockerfile, context, target, args: BTreeMap::new(), by: path.to_owned() };
+                let given = given::of_workflow(step, &|text| expanded(text, &value));
+                let said = Said { name, dockerfile, context, target, args: BTreeMap::new(), given, by: path.to_owned() };
                 found.push(said.with(args.iter().filter_map(|line| line.split_once('='))));
             }
         }

@@ -14,6 +14,7 @@ fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service
             context,
             target: None,
             args: BTreeMap::new(),
+            given: Given::new(),
             by: String::new(),
         };
         is_none(&said, &dockerfile, &["apps/web/package.json".to_owned(), "nginx.conf".to_owned()])
@@ -245,4 +246,12 @@ fn what_a_new_dockerfile_was_written_for_stays_with_it() {
     let found = crate::found(&workspace, None, &files.map(|(file, _)| file.to_owned()), false).unwrap();
     assert_eq!(found.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["api"]);
     assert_eq!(found.kept.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["web"]);
+}
+
+#[test]
+fn an_argument_counts_wherever_a_dockerfile_declares_it() {
+    let text = "ARG NODE_VERSION ALPINE=3\nFROM node:${NODE_VERSION}\nARG SHA=none\nCMD [\"node\"]\n";
+    let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
+    let taken = ["NODE_VERSION", "ALPINE", "SHA", "NODE"].map(|name| takes(&dockerfile, name));
+    assert_eq!(taken, [true, true, true, false]);
 }
