@@ -42,6 +42,8 @@ pub struct Found {
     pub kept: Vec<super::kept::Kept>,
     /// Folders that are none, each with the reason.
     pub others: Vec<(String, String)>,
+    /// Where images go, as far as it is known from what they are called today: `ghcr.io/acme`.
+    pub prefix: Option<String>,
 }
 
 /// Looks for services: packages that can be started, or that make files for browsers. In `apps/` a `main` is enough for that; elsewhere, where

@@ -2,6 +2,7 @@
 //! the Dockerfile's own COPY lines do.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use pnpm::join;
@@ -33,6 +34,8 @@ pub struct Kept {
     pub args: BTreeMap<String, String>,
     /// What it is given besides: secrets, contexts and the like, by the key of its `[[service]]`.
     pub given: BTreeMap<&'static str, toml::Value>,
+    /// What its image is called where that is said.
+    pub image: Option<String>,
     /// The workspace's package that it is about, by its folder.
     pub package: Option<String>,
     /// The packages that its image holds, where it is about no single one.
@@ -41,6 +44,64 @@ pub struct Kept {
     pub starts: Vec<String>,
     /// What says so.
     pub why: String,
+}
+
+impl Kept {
+    /// Its entry in `xtask.toml`.
+    pub(super) fn entry(&self) -> String {
+        let mut entry = format!("\n[[service]]\nname = \"{}\"\ndockerfile = \"{}\"\n", self.name, self.dockerfile);
+        if self.context != "." {
+            let _ = writeln!(entry, "context = \"{}\"", self.context);
+        }
+        if let Some(target) = &self.target {
+            let _ = writeln!(entry, "target = \"{target}\"");
+        }
+        if let Some(package) = &self.package {
+            let _ = writeln!(entry, "package = \"{package}\"");
+        }
+        if !self.args.is_empty() {
+            let args: Vec<String> =
+                self.args.iter().map(|(name, value)| format!("{name} = {}", toml::Value::from(value.as_str()))).collect();
+            let _ = writeln!(entry, "build-args = {{ {} }}", args.join(", "));
+        }
+        for (key, value) in &self.given {
+            let is_left_to_them = *key == "platforms" && self.platforms().len() > 1;
+            let _ = writeln!(entry, "{}{key} = {value}", if is_left_to_them { "# " } else { "" });
+        }
+        entry
+    }
+
+    fn platforms(&self) -> Vec<&str> {
+        let listed = self.given.get("platforms").and_then(|value| value.as_array());
+        listed.into_iter().flatten().filter_map(|platform| platform.as_str()).collect()
+    }
+
+    /// What is not as it was, and where that is to be changed: each line of its own. `prefix` is where images go from now on, as far as it is known.
+    #[must_use]
+    pub fn notes(&self, prefix: Option<&str>) -> Vec<String> {
+        let several = Some(self.platforms()).filter(|platforms| platforms.len() > 1);
+        let platforms = several.map(|platforms| {
+            let all = platforms.join(", ");
+            format!("was built for {all}: take the `#` from its `platforms` in xtask.toml; all but this machine's own need emulation here, or runners of their own")
+        });
+        let ours = prefix.map(|prefix| format!("{prefix}/{}", self.name));
+        let renamed = self.image.as_ref().filter(|image| ours.as_ref() != Some(image));
+        let renamed = renamed.map(|image| {
+            format!("its image was called {image}: `registry` and `namespace` of `[images]` in xtask.toml, and the service's `name`, make the name")
+        });
+        platforms.into_iter().chain(renamed).collect()
+    }
+}
+
+/// Where images go: what the names of all have before `/<service>`. `None` where one is called otherwise, or none has a name.
+pub(super) fn prefix(kept: &[Kept]) -> Option<String> {
+    let mut all = kept.iter().filter_map(|kept| Some((kept.image.as_ref()?, &kept.name)));
+    // A registry alone is no place: `registry` goes with a `namespace`.
+    let before = |(image, name): (&String, &String)| {
+        image.strip_suffix(name.as_str())?.strip_suffix('/').filter(|prefix| prefix.contains('/')).map(str::to_owned)
+    };
+    let first = before(all.next()?)?;
+    all.all(|one| before(one).as_ref() == Some(&first)).then_some(first)
 }
 
 /// The services that the repository's Dockerfiles build, by name, and the Dockerfiles that make none, each with the reason. `files` are those
@@ -61,7 +122,10 @@ pub(super) fn find(workspace: &Workspace, files: &[String], services: &[(String,
             let about = |said: &Said| (said.target.clone(), by_args(workspace, said));
             match wanted.iter_mut().find(|known| about(known) == about(said)) {
                 // A workflow may have the secrets of what compose describes.
-                Some(known) => known.given = said.given.clone().into_iter().chain(known.given.clone()).collect(),
+                Some(known) => {
+                    known.given = said.given.clone().into_iter().chain(known.given.clone()).collect();
+                    known.image = known.image.take().or_else(|| said.image.clone());
+                }
                 None => wanted.push(said.clone()),
             }
         }
@@ -76,6 +140,7 @@ pub(super) fn find(workspace: &Workspace, files: &[String], services: &[(String,
                 target: None,
                 args: BTreeMap::new(),
                 given: Given::new(),
+                image: None,
                 by,
             };
             wanted = unsaid::builds(workspace, &dockerfile, last, services);
@@ -132,7 +197,7 @@ struct Build {
 
 impl Build {
     fn kept(&self, name: String, workspace: &Workspace) -> Kept {
-        let Said { context, target, args, given, by, dockerfile: path, .. } = &self.said;
+        let Said { context, target, args, given, image, by, dockerfile: path, .. } = &self.said;
         let covers = if self.package.is_none() { shipped(workspace, &self.dockerfile, target.as_deref()) } else { Vec::new() };
         Kept {
             name,
@@ -141,6 +206,7 @@ impl Build {
             target: target.clone(),
             args: args.clone().into_iter().filter(|(name, _)| takes(&self.dockerfile, name)).collect(),
             given: given.clone(),
+            image: image.clone(),
             package: self.package.clone(),
             covers,
             starts: self.starts(),

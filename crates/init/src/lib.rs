@@ -36,9 +36,18 @@ use dockerfile::{Found, Service};
 /// The Dockerfile's name, where `xtask.toml` says nothing.
 const DOCKERFILE: &str = "Dockerfile.monorepo-optimized";
 
-const SETTINGS: &str = "# Every key has a default that suits most repositories: docs/configuration.md of the library lists them all.\n\n\
-                        [images]\n# registry = \"ghcr.io\"       # where images are pushed; on github.com it is known from the git remote\n\
-                        # namespace = \"org/repo\"\n";
+const SETTINGS: &str =
+    "# Every key has a default that suits most repositories: docs/configuration.md of the library lists them all.\n\n[images]\n";
+
+/// Where images go, where nobody has said it.
+const PLACES: &str = "# registry = \"ghcr.io\"       # where images are pushed; on github.com it is known from the git remote\n\
+                      # namespace = \"org/repo\"\n";
+
+/// The same where today's images say it.
+fn places(prefix: &str) -> String {
+    let (registry, namespace) = prefix.split_once('/').unwrap_or((prefix, ""));
+    format!("registry = \"{registry}\"\nnamespace = \"{namespace}\"\n")
+}
 
 /// The pipeline that an adopter begins with: this repository's own.
 const PIPELINE: &str = include_str!("main.rs.txt");
@@ -254,6 +263,7 @@ fn step(path: &str, change: Change) -> Step {
 fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: bool) -> Result<Found> {
     let mut found = dockerfile::services(workspace, &named(settings))?;
     let own = owned(settings);
+    found.prefix = configured_prefix(settings);
     if !anew {
         let packages: Vec<_> = found.services.iter().map(|service| (service.name.clone(), service.folder.clone())).collect();
         let (kept, none) = kept::find(workspace, files, &packages);
@@ -265,6 +275,7 @@ fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: 
             let service = found.services.iter().find(|service| Some(&service.folder) == kept.package.as_ref());
             made.contains(service.map_or(&kept.name, |service| &service.name))
         };
+        found.prefix = found.prefix.take().or_else(|| kept::prefix(&found.kept));
         found.kept.retain(|kept| !own.iter().any(|(name, _)| *name == kept.name) && !has_target(kept));
     }
     let kept = &found.kept;
@@ -406,6 +417,13 @@ fn configured(settings: Option<&str>) -> Option<String> {
     Some(settings.get("images")?.get("dockerfile")?.as_str()?.to_owned())
 }
 
+/// Where images go by an `xtask.toml`.
+fn configured_prefix(settings: Option<&str>) -> Option<String> {
+    let settings: toml::Table = toml::from_str(settings?).ok()?;
+    let text = |key: &str| settings.get("images")?.get(key)?.as_str().map(str::to_owned);
+    Some(format!("{}/{}", text("registry")?, text("namespace")?))
+}
+
 /// The targets of the Dockerfile that is configured, as far as it is there.
 fn targets(root: &Path, settings: Option<&str>) -> BTreeSet<String> {
     let file = root.join(configured(settings).unwrap_or_else(|| DOCKERFILE.to_owned()));
@@ -450,24 +468,7 @@ fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secr
         names.push(format!("`{}`", service.name));
     }
     for kept in &found.kept {
-        let _ = write!(entries, "\n[[service]]\nname = \"{}\"\ndockerfile = \"{}\"\n", kept.name, kept.dockerfile);
-        if kept.context != "." {
-            let _ = writeln!(entries, "context = \"{}\"", kept.context);
-        }
-        if let Some(target) = &kept.target {
-            let _ = writeln!(entries, "target = \"{target}\"");
-        }
-        if let Some(package) = &kept.package {
-            let _ = writeln!(entries, "package = \"{package}\"");
-        }
-        if !kept.args.is_empty() {
-            let args: Vec<String> =
-                kept.args.iter().map(|(name, value)| format!("{name} = {}", toml::Value::from(value.as_str()))).collect();
-            let _ = writeln!(entries, "build-args = {{ {} }}", args.join(", "));
-        }
-        for (key, value) in &kept.given {
-            let _ = writeln!(entries, "{key} = {value}");
-        }
+        entries += &kept.entry();
         names.push(format!("`{}`", kept.name));
     }
     match settings {
@@ -490,7 +491,8 @@ fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secr
             } else {
                 format!("not-services = [{}]\n", idle.join(", "))
             };
-            Change::Write(SETTINGS.to_owned() + &idle + &given + &entries)
+            let places = found.prefix.as_deref().map_or_else(|| PLACES.to_owned(), places);
+            Change::Write(SETTINGS.to_owned() + &places + &idle + &given + &entries)
         }
         Some(_) if names.is_empty() => Change::Keep,
         Some(text) => Change::Add(edit::ended(text) + &entries, format!("the service {}", names.join(", "))),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::given;
-use super::said::{Said, said};
+use super::said::{Said, image, said};
 
 /// Values by name: of variables, and of a matrix's row.
 type Values = BTreeMap<String, String>;
@@ -99,7 +99,10 @@ fn targets(path: &str, folder: &str, variables: &Fields, all: &Fields) -> Vec<Sa
             let context = context.filter(|context| !context.contains("://"));
             let one = said(path, folder, &name, context.as_deref(), dockerfile.as_deref(), stage.as_deref());
             let given = given::of_bake(&Target { fields: &target, row: &row }, folder);
-            let whole = |one: Said| Said { given, ..one.with(args.iter().map(|(key, value)| (key.as_str(), value.as_str()))) };
+            let tags = given::Source::texts(&Target { fields: &target, row: &row }, "tags");
+            let image = tags.first().and_then(|tag| image(tag));
+            let whole =
+                |one: Said| Said { given, image, ..one.with(args.iter().map(|(key, value)| (key.as_str(), value.as_str()))) };
             found.extend(one.map(whole));
         }
     }

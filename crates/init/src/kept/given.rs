@@ -51,7 +51,7 @@ pub(super) fn of_compose(build: &Yaml, top: &Yaml, folder: &str) -> Given {
         }
     });
     let keys = [("contexts", "additional_contexts"), ("add-hosts", "extra_hosts"), ("allow", "entitlements")];
-    let same = ["ssh", "network", "ulimits", "labels"].map(|key| (key, key));
+    let same = ["ssh", "network", "ulimits", "labels", "platforms"].map(|key| (key, key));
     let mut given = taken(build, folder, keys.into_iter().chain(same).chain([("shm-size", "shm_size")]));
     put(&mut given, "secrets", secrets.collect());
     given
@@ -74,6 +74,7 @@ pub(super) fn of_workflow(step: &Yaml, value: &impl Fn(&str) -> Option<String>) 
         ("shm-size", "shm-size"),
         ("ulimits", "ulimit"),
         ("labels", "labels"),
+        ("platforms", "platforms"),
     ];
     let mut given = taken(&Filled(step, value), ".", keys);
     // `npm=${{ secrets.NPM_TOKEN }}`: of here on it is a variable of that name.
@@ -94,7 +95,7 @@ pub(super) fn of_workflow(step: &Yaml, value: &impl Fn(&str) -> Option<String>) 
 /// What a target of bake has.
 pub(super) fn of_bake(target: &bake::Target<'_>, folder: &str) -> Given {
     let keys = [("contexts", "contexts"), ("add-hosts", "extra-hosts"), ("allow", "entitlements"), ("shm-size", "shm-size")];
-    let same = ["ssh", "network", "ulimits", "labels"].map(|key| (key, key));
+    let same = ["ssh", "network", "ulimits", "labels", "platforms"].map(|key| (key, key));
     let mut given = taken(target, folder, keys.into_iter().chain(same));
     put(&mut given, "secrets", target.texts("secret"));
     given
@@ -112,6 +113,10 @@ fn taken(source: &impl Source, folder: &str, keys: impl IntoIterator<Item = (&'s
                 // A network of compose's own is none of the builder's.
                 let known = |text: &&String| key == "shm-size" || ["default", "none", "host"].contains(&text.as_str());
                 given.extend(texts.first().filter(known).map(|text| (key, Value::from(text.as_str()))));
+            }
+            "platforms" => {
+                let all = texts.iter().flat_map(|text| text.split(','));
+                put(&mut given, key, all.map(|one| one.trim().to_owned()).collect());
             }
             "ssh" => put(&mut given, key, texts.iter().map(|text| text.strip_prefix("id=").unwrap_or(text).to_owned()).collect()),
             "add-hosts" => put(&mut given, key, texts.iter().map(|text| text.replacen('=', ":", 1)).collect()),

@@ -18,6 +18,8 @@ pub(super) struct Said {
     pub args: BTreeMap<String, String>,
     /// What it is given besides.
     pub given: Given,
+    /// The image that it makes, without a tag.
+    pub image: Option<String>,
     pub by: String,
 }
 
@@ -96,8 +98,34 @@ pub(super) fn said(
         target: target.map(str::to_owned),
         args: BTreeMap::new(),
         given: Given::new(),
+        image: None,
         by: by.to_owned(),
     })
+}
+
+/// The name of an image in a registry, of a reference: no tag, no digest, nothing that a variable has a part in. Without a host it may be a name
+/// for one machine alone.
+pub(super) fn image(reference: &str) -> Option<String> {
+    let name = reference.trim().split('@').next()?;
+    let name = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    };
+    // compose's `${TAG:-latest}` has a colon of its own.
+    let name = name.split_once(":$").map_or(name, |(name, _)| name);
+    let (host, _) = name.split_once('/')?;
+    let is_whole = !name.contains(['$', '{', '}', ' ']);
+    (is_whole && host.contains(['.', ':']) && !host.starts_with("localhost")).then(|| name.to_owned())
+}
+
+/// The first line of what a step is given under a key, or of the `images` of the step that makes it (`docker/metadata-action`).
+fn named_by<'y>(steps: &'y [Yaml], with: &'y Yaml, key: &str) -> Option<&'y str> {
+    let text = with.get(key).and_then(|value| value.as_str().or_else(|| value.items().first()?.as_str()))?;
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let made = line.strip_prefix("${{").and_then(|name| name.trim().strip_prefix("steps."));
+    let Some((id, _)) = made.and_then(|made| made.split_once('.')) else { return Some(line) };
+    let step = steps.iter().find(|step| step.get("id").and_then(Yaml::as_str) == Some(id))?;
+    step.get("with")?.get("images")?.as_str()?.lines().map(str::trim).find(|line| !line.is_empty())
 }
 
 fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
@@ -106,7 +134,8 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
     let of = |(name, service): &(String, Yaml)| {
         let build = service.get("build")?;
         if let Some(context) = build.as_str() {
-            return said(path, folder, name, Some(context), None, None);
+            let image = service.get("image").and_then(Yaml::as_str).and_then(image);
+            return said(path, folder, name, Some(context), None, None).map(|said| Said { image, ..said });
         }
         if build.get("dockerfile_inline").is_some() {
             return None;
@@ -116,7 +145,8 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
         let listed = args.map_or(&[][..], Yaml::items).iter().filter_map(|item| item.as_str()?.split_once('='));
         let mapped = args.map_or(&[][..], Yaml::entries).iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
         let said = said(path, folder, name, text("context"), text("dockerfile"), text("target"))?;
-        Some(Said { given: given::of_compose(build, &tree, folder), ..said.with(listed.chain(mapped)) })
+        let image = service.get("image").and_then(Yaml::as_str).and_then(image);
+        Some(Said { given: given::of_compose(build, &tree, folder), image, ..said.with(listed.chain(mapped)) })
     };
     Ok(services.iter().filter_map(of).collect())
 }
@@ -160,7 +190,14 @@ fn workflow(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
                 let lines = step.get("build-args").and_then(Yaml::as_str).unwrap_or_default().lines();
                 let args: Vec<String> = lines.filter_map(|line| expanded(line.trim(), &value)).collect();
                 let given = given::of_workflow(step, &|text| expanded(text, &value));
-                let said = Said { name, dockerfile, context, target, args: BTreeMap::new(), given, by: path.to_owned() };
+                let tags = named_by(steps, step, "tags").and_then(|line| expanded(line, &value));
+                // What a workflow pushes without a host goes to Docker Hub.
+                let tags = tags.map(|tags| match tags.split_once('/') {
+                    Some((host, _)) if !host.contains(['.', ':']) => format!("docker.io/{tags}"),
+                    _ => tags,
+                });
+                let image = tags.as_deref().and_then(image);
+                let said = Said { name, dockerfile, context, target, args: BTreeMap::new(), given, image, by: path.to_owned() };
                 found.push(said.with(args.iter().filter_map(|line| line.split_once('='))));
             }
         }

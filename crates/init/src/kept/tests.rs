@@ -15,6 +15,7 @@ fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service
             target: None,
             args: BTreeMap::new(),
             given: Given::new(),
+            image: None,
             by: String::new(),
         };
         is_none(&said, &dockerfile, &["apps/web/package.json".to_owned(), "nginx.conf".to_owned()])
@@ -254,4 +255,51 @@ fn an_argument_counts_wherever_a_dockerfile_declares_it() {
     let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
     let taken = ["NODE_VERSION", "ALPINE", "SHA", "NODE"].map(|name| takes(&dockerfile, name));
     assert_eq!(taken, [true, true, true, false]);
+}
+
+#[test]
+fn images_keep_their_names_where_those_are_ours_and_what_changes_is_told() {
+    let dockerfile = "FROM node:24\nCOPY apps/api .\nCMD [\"node\", \"x.js\"]\n";
+    let workflow = "jobs:\n  a:\n    steps:\n      - {id: meta, uses: docker/metadata-action@v5, with: {images: 'ghcr.io/acme/api'}}\n      \
+                    - uses: docker/build-push-action@v6\n        with: {context: ., file: apps/api/Dockerfile, platforms: 'linux/amd64,linux/arm64', tags: '${{ steps.meta.outputs.tags }}'}\n";
+    let compose = "services:\n  web:\n    image: ${REGISTRY:-ghcr.io}/x/web\n    build: {context: ., dockerfile: apps/web/Dockerfile, platforms: [linux/amd64]}\n";
+    let files = [
+        ("package.json", r#"{"name": "shop"}"#),
+        ("pnpm-workspace.yaml", "packages: [apps/*]\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"),
+        ("apps/api/package.json", r#"{"name": "api"}"#),
+        ("apps/api/Dockerfile", dockerfile),
+        ("apps/web/package.json", r#"{"name": "web"}"#),
+        ("apps/web/Dockerfile", dockerfile),
+        (".github/workflows/a.yml", workflow),
+        ("compose.yaml", compose),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let (kept, _) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[]);
+    let names: Vec<&str> = kept.iter().map(|kept| kept.name.as_str()).collect();
+    assert_eq!(names, ["api", "web"]);
+    assert_eq!(prefix(&kept).as_deref(), Some("ghcr.io/acme"));
+    assert!(kept[0].entry().ends_with("\n# platforms = [\"linux/amd64\", \"linux/arm64\"]\n"), "{}", kept[0].entry());
+    assert!(kept[1].entry().ends_with("\nplatforms = [\"linux/amd64\"]\n"), "{}", kept[1].entry());
+    let notes = kept[0].notes(Some("ghcr.io/acme"));
+    assert!(notes.len() == 1 && notes[0].starts_with("was built for linux/amd64, linux/arm64"), "{notes:?}");
+    assert!(kept[0].notes(None)[1].starts_with("its image was called ghcr.io/acme/api"), "{:?}", kept[0].notes(None));
+    assert_eq!(kept[1].notes(None), Vec::<String>::new());
+}
+
+#[test]
+fn an_image_in_a_registry_has_a_name_and_one_with_variables_none() {
+    let of = |reference: &str| said::image(reference);
+    for (reference, name) in [
+        ("ghcr.io/acme/api:1.2", Some("ghcr.io/acme/api")),
+        ("ghcr.io/acme/api:${TAG:-latest}", Some("ghcr.io/acme/api")),
+        ("reg.example:5000/acme/api", Some("reg.example:5000/acme/api")),
+        ("reg.example/api@sha256:0", Some("reg.example/api")),
+        ("${REGISTRY}/acme/api", None),
+        ("acme/api:dev", None),
+        ("localhost:5000/api", None),
+        ("api", None),
+    ] {
+        assert_eq!(of(reference).as_deref(), name, "{reference}");
+    }
 }

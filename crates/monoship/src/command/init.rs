@@ -91,6 +91,9 @@ fn found(found: &Found) -> String {
     }
     for kept in &found.kept {
         let _ = writeln!(text, "{:<11}  {} ({})", "service", kept.name, kept.why);
+        for note in kept.notes(found.prefix.as_deref()) {
+            let _ = writeln!(text, "{:<11}  {note}", "");
+        }
     }
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (folder, why) in &found.others {
