@@ -1,4 +1,4 @@
-//! What files of compose, bake and workflows give a build beside its Dockerfile, its context and its arguments: secrets, agents, named contexts,
+//! What files of compose, bake, Skaffold and workflows give a build beside its Dockerfile, its context and its arguments: secrets, agents, named contexts,
 //! hosts, network, limits, labels. Each goes under the key that `xtask.toml` has for it; what that cannot say is left out.
 
 use std::collections::BTreeMap;
@@ -89,6 +89,21 @@ pub(super) fn of_workflow(step: &Yaml, value: &impl Fn(&str) -> Option<String>) 
     };
     let all = by_secret.chain(pairs("secret-envs", "env")).chain(pairs("secret-files", "src"));
     put(&mut given, "secrets", all.filter(|secret| !secret.contains("${{")).collect());
+    given
+}
+
+/// What Skaffold's `docker` section of an artifact has.
+pub(super) fn of_skaffold(docker: &Yaml, folder: &str) -> Given {
+    let mut given = taken(docker, folder, [("add-hosts", "addHost"), ("ssh", "ssh"), ("network", "network")]);
+    let secrets = docker.get("secrets").map_or(&[][..], Yaml::items).iter().filter_map(|secret| {
+        let text = |key: &str| secret.get(key).and_then(Yaml::as_str);
+        match (text("id")?, text("env"), text("src")) {
+            (id, Some(name), _) => Some(format!("id={id},env={name}")),
+            (id, None, Some(file)) => Some(format!("id={id},src={}", path(folder, file)?)),
+            (id, None, None) => Some(format!("id={id},env={id}")),
+        }
+    });
+    put(&mut given, "secrets", secrets.collect());
     given
 }
 

@@ -1,4 +1,4 @@
-//! What files of compose, bake and workflows say of a repository's builds: which Dockerfile, in which context, up to which stage.
+//! What files of compose, bake, Skaffold and workflows say of a repository's builds: which Dockerfile, in which context, up to which stage.
 
 use std::collections::BTreeMap;
 
@@ -62,8 +62,11 @@ type Reader = fn(&str, &str, &str) -> Result<Vec<Said>, String>;
 
 /// The first document of a YAML file.
 fn tree(text: &str) -> Result<Yaml, String> {
-    let documents = yaml::parse_with_merges(text).map_err(|error| format!("line {}: {}", error.line, error.message))?;
-    Ok(documents.into_iter().next().unwrap_or_else(|| Yaml::Map(Vec::new())))
+    Ok(documents(text)?.into_iter().next().unwrap_or_else(|| Yaml::Map(Vec::new())))
+}
+
+fn documents(text: &str) -> Result<Vec<Yaml>, String> {
+    yaml::parse_with_merges(text).map_err(|error| format!("line {}: {}", error.line, error.message))
 }
 
 /// Who reads a file of this name.
@@ -77,6 +80,7 @@ fn reader(path: &str) -> Option<Reader> {
         _ if is_yaml && (name.starts_with("docker-compose") || name.starts_with("compose")) => Some(compose),
         "docker-bake.hcl" | "docker-bake.override.hcl" => Some(bake::hcl),
         "docker-bake.json" => Some(bake::json),
+        "skaffold.yaml" | "skaffold.yml" => Some(skaffold),
         _ => None,
     }
 }
@@ -149,6 +153,33 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
         Some(Said { given: given::of_compose(build, &tree, folder), image, ..said.with(listed.chain(mapped)) })
     };
     Ok(services.iter().filter_map(of).collect())
+}
+
+/// Skaffold's artifacts that a Dockerfile makes, of every module. Source: skaffold.dev "skaffold.yaml", `build.artifacts[].docker`.
+fn skaffold(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
+    let mut found = Vec::new();
+    for module in documents(text)? {
+        let artifacts = module.get("build").and_then(|build| build.get("artifacts")).map_or(&[][..], Yaml::items);
+        for artifact in artifacts {
+            let others = ["buildpacks", "jib", "ko", "bazel", "custom"];
+            let Some(reference) = artifact.get("image").and_then(Yaml::as_str) else { continue };
+            if others.iter().any(|other| artifact.get(other).is_some()) {
+                continue;
+            }
+            let docker = artifact.get("docker").or_else(|| artifact.get("kaniko"));
+            let text = |key: &str| docker?.get(key)?.as_str();
+            let name = reference.rsplit('/').next().unwrap_or(reference);
+            let name = name.split([':', '@']).next().unwrap_or(name);
+            let context = artifact.get("context").and_then(Yaml::as_str);
+            let args = docker.and_then(|docker| docker.get("buildArgs")).map_or(&[][..], Yaml::entries);
+            let args = args.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+            let args = args.filter(|(_, value)| !value.contains("{{"));
+            let given = docker.map(|docker| given::of_skaffold(docker, folder)).unwrap_or_default();
+            let said = said(path, folder, name, context, text("dockerfile"), text("target"));
+            found.extend(said.map(|said| Said { given, image: image(reference), ..said.with(args) }));
+        }
+    }
+    Ok(found)
 }
 
 /// The steps of a workflow that use `docker/build-push-action`, one for each row of their job's matrix. Paths are relative to the repository.
@@ -265,6 +296,27 @@ mod tests {
         let shown: Vec<String> =
             found.iter().map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target)).collect();
         assert_eq!(shown, ["api deploy/api/Dockerfile deploy/api None", "web apps/web/Dockerfile . Some(\"runner\")"]);
+    }
+
+    #[test]
+    fn skaffold_says_what_its_artifacts_are_made_of() {
+        let text = "build:\n  artifacts:\n    - image: ghcr.io/acme/shop-api\n      context: ../\n      docker:\n        dockerfile: apps/api/Dockerfile\n        target: prod\n        \
+                    buildArgs: {A: '1', B: '{{.X}}'}\n        secrets: [{id: npm, env: NPM_TOKEN}, {id: file, src: t}]\n        addHost: ['a:10.0.0.7']\n    \
+                    - {image: go-thing, ko: {}}\n---\nbuild:\n  artifacts: [{image: web, context: web}]\n";
+        let found = skaffold("deploy/skaffold.yaml", "deploy", text).unwrap();
+        let shown: Vec<String> = found
+            .iter()
+            .map(|s| format!("{} {} {} {:?} {:?} {:?}", s.name, s.dockerfile, s.context, s.target, s.args, s.image))
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                r#"shop-api apps/api/Dockerfile . Some("prod") {"A": "1"} Some("ghcr.io/acme/shop-api")"#,
+                "web deploy/web/Dockerfile deploy/web None {} None"
+            ]
+        );
+        let given: Vec<String> = found[0].given.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        assert_eq!(given, [r#"add-hosts = ["a:10.0.0.7"]"#, r#"secrets = ["id=npm,env=NPM_TOKEN", "id=file,src=deploy/t"]"#]);
     }
 
     #[test]
