@@ -57,6 +57,7 @@
 //! |---|---|---|
 //! | base images, with all that their configuration brings (ENV, USER…) | by digest, from `xtask.lock`; a stand-in by its own | `an_image_without_a_pin_is_refused` |
 //! | their ONBUILD triggers, which take files no line of the Dockerfile names | noted in `xtask.lock`; the whole main context counts then | `triggers_of_an_image_…`, `an_image_with_triggers_…` |
+//! | variables that they set, by which a COPY names files, whatever default stands beside it; an ARG after an ENV of its name, of which builders take the one or the other | not known here: the whole main context counts | `a_variable_names_files_as_…`, `an_arg_after_another_env_…` |
 //! | `DOCKER_DEFAULT_PLATFORM`, which buildx takes for `--platform` | taken for it here too | `the_platform_of_the_users_client_…` |
 //! | `BUILDX_GIT_LABELS` and its like, by which buildx adds what it finds out | taken from buildx | `variables_of_the_users_client_…` |
 //! | `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY`, by which a builder takes other sources | what the file says counts | the same |

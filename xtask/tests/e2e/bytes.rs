@@ -173,6 +173,31 @@ fn an_image_with_triggers_takes_files_that_no_line_of_the_dockerfile_names() {
 }
 
 #[test]
+fn a_variable_names_files_as_the_builder_takes_it_be_it_of_the_base_image_or_of_an_earlier_line() {
+    let _turn = turn();
+    let name = push("variables-of-a-test:1", "FROM scratch\nENV DIST=apps/api/dist\n");
+    // Of each Docker was seen to take `dist`.
+    let copies = [
+        "COPY ${DIST:-apps/api/src} /app",
+        "ARG DIST\nCOPY $DIST /app",
+        "ENV DIR=apps/api/src\nARG DIR=apps/api/dist\nCOPY $DIR /app",
+        "ARG DIR=apps/api/src\nENV DIR=apps/api/dist\nCOPY $DIR /app",
+    ];
+    for copy in copies {
+        let repo = with(&format!("FROM {name} AS api\n{copy}"));
+        let built = |repo: &Repo| {
+            let record = repo.xtask(&["build", "--json"]).exits(0).json();
+            (task(&record, "api")["status"].clone(), task(&record, "api")["digest"].clone())
+        };
+        let before = built(&repo);
+        assert_eq!(built(&repo), ("unchanged".into(), before.1.clone()), "{copy}");
+        repo.write("apps/api/dist/main.js", "2");
+        let after = built(&repo);
+        assert!(after.0 == "built" && after.1 != before.1, "{copy}: {before:?} {after:?}");
+    }
+}
+
+#[test]
 fn the_frontend_is_pinned_like_a_base_image() {
     let _turn = turn();
     let frontend = |content: &str| push("frontend-of-a-test:1", &format!("FROM scratch\nLABEL content={content}\n"));

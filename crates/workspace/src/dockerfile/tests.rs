@@ -62,6 +62,46 @@ COPY --from=2 /out /usr/share/nginx/html
 COPY --from=alpine:3 /etc/passwd /etc/passwd
 ";
 
+/// Docker's reference says that ENV wins, and BuildKit 0.25 was measured to go by the later line: neither is relied on.
+#[test]
+fn an_arg_after_another_env_and_what_a_base_image_may_set_are_not_known() {
+    let of = |base: &str, lines: &str| {
+        let file = parse(&format!("ARG GLOBAL=global\nFROM {base} AS p\nENV SET=set\nFROM p AS api\n{lines}\n"));
+        patterns(&slice(&file, "api", &[], &[("GIVEN", "given")])).join(" ")
+    };
+    let cases = [
+        ("ARG V=arg\nCOPY $V /", "arg"),
+        ("ENV V=env\nARG V=arg\nCOPY $V /", "."),
+        ("ENV V=same\nARG V=same\nCOPY $V /", "same"),
+        ("ENV V=env\nARG V=arg\nENV V=later\nCOPY $V /", "later"),
+        ("ARG V=arg\nENV V=env\nCOPY $V /", "env"),
+        ("ARG SET=arg\nCOPY $SET /", "."),
+        ("ARG SET\nCOPY $SET /", "set"),
+        ("ENV V=env\nARG GIVEN\nENV GIVEN=$GIVEN-$V\nCOPY $GIVEN /", "given-env"),
+        ("ENV GLOBAL=env\nARG GLOBAL\nCOPY $GLOBAL /", "."),
+        ("ENV V=env\nARG V=$V-arg\nCOPY $V /", "."),
+        ("COPY ${SET:-a} /", "set"),
+        ("COPY plain /", "plain"),
+    ];
+    for (lines, sources) in cases {
+        assert_eq!((of("node:24", lines), of("scratch", lines)), (sources.to_owned(), sources.to_owned()), "{lines}");
+    }
+    // An image may set these; `scratch` sets nothing.
+    let cases = [
+        ("COPY ${DIR:-a} /", "a"),
+        ("COPY x${DIR:+a} /", "x"),
+        ("ENV D=${DIR:-a}\nCOPY $D /", "a"),
+        ("ENV D=b\nENV D=${DIR:-a}\nCOPY ${D:-c} /", "a"),
+        ("RUN --mount=type=bind,source=${DIR:-a},target=/x true", "a"),
+        ("ARG DIR\nCOPY ${DIR:-a} /", "a"),
+    ];
+    for (lines, sources) in cases {
+        assert_eq!((of("node:24", lines).as_str(), of("scratch", lines).as_str()), (".", sources), "{lines}");
+    }
+    let file = parse("FROM node AS api\nADD ${HOST:-https://example.com}/x /\n");
+    assert_eq!(slice(&file, "api", &[], &[]).addresses().len(), 1);
+}
+
 #[test]
 fn a_target_reaches_its_stages_through_from_copy_and_mount_and_no_other() {
     let file = parse(SAMPLE);

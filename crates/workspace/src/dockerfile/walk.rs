@@ -1,6 +1,7 @@
 //! The walk that finds what a target reaches: from stage to stage by FROM, `--from=` and `--mount=…from=`, with the values of ARG
 //! and ENV in force at each step. Its findings go into a [`Slice`].
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::slice::{Address, ContextSource, Slice, SliceRequest};
@@ -20,14 +21,22 @@ pub(super) enum Origin {
 /// The values in force at one point of a stage.
 #[derive(Debug, Clone, Default)]
 struct Scope {
-    env: BTreeMap<String, String>,
-    args: BTreeMap<String, String>,
+    /// By ENV and ARG alike.
+    values: BTreeMap<String, String>,
+    /// Those whose value is ENV's.
+    by_env: BTreeSet<String>,
+    /// The stage starts from an image, which can have set what no line here sets.
+    on_image: bool,
 }
 
-impl Scope {
-    fn value(&self, name: &str) -> Option<String> {
-        self.env.get(name).or_else(|| self.args.get(name)).cloned()
-    }
+/// A value that is not known here: no path.
+const UNKNOWN: &str = "$";
+
+/// A text with its variables replaced.
+struct Expanded {
+    text: String,
+    /// It depends on what only the image that the stage starts from can say.
+    unknown: bool,
 }
 
 /// One pass over what the target reaches, for one platform.
@@ -119,7 +128,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         let replaced = |s: &&Stage| s.name.as_ref().is_some_and(|name| self.request.contexts.contains(name));
         let named = |s: &&Stage| s.name.as_deref() == Some(base.as_str());
         let Some(parent) = self.file.stages[..stage.index].iter().rev().find(named).filter(|s| !replaced(s)) else {
-            return Ok(Scope::default());
+            return Ok(Scope { on_image: base != "scratch", ..Scope::default() });
         };
         let mut scope = self.inherited(parent)?;
         for instruction in &parent.instructions {
@@ -130,7 +139,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
 
     fn note_from_args(&mut self, stage: &Stage) {
         let escape = self.file.escape;
-        let seen = std::cell::RefCell::new(BTreeSet::new());
+        let seen = RefCell::new(BTreeSet::new());
         let note = |name: &str| {
             seen.borrow_mut().insert(name.to_owned());
             None
@@ -220,32 +229,37 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         }
     }
 
-    /// What ENV and ARG set. ENV wins over ARG.
+    /// What ENV and ARG set. An ARG without a value leaves what there is. Of one after an ENV of its name Docker's reference says that ENV wins, and
+    /// BuildKit (0.25) goes by the ARG: what other builders do is not known.
     fn assign(&self, instruction: &Instruction, scope: &mut Scope) {
         let escape = self.file.escape;
-        let value = |text: &str, scope: &Scope| words::expand(text, escape, true, &|name| scope.value(name)).ok();
+        let value = |text: &str, scope: &Scope| {
+            let expanded = self.replaced(text, scope).ok()?;
+            Some(if expanded.unknown { UNKNOWN.to_owned() } else { expanded.text })
+        };
         match instruction.keyword.as_str() {
             "ARG" => {
                 for (name, default) in instruction.declared(escape) {
                     let given = self.request.args.get(&name).cloned();
                     let inherited = || self.globals.get(&name).or_else(|| self.platform.get(name.as_str())).cloned();
                     let default = || default.as_deref().map_or_else(inherited, |text| value(text, scope));
-                    if let Some(value) = given.or_else(default) {
-                        scope.args.insert(name, value);
-                    }
+                    let Some(value) = given.or_else(default) else { continue };
+                    let is_doubtful = scope.by_env.contains(&name) && scope.values.get(&name) != Some(&value);
+                    scope.values.insert(name, if is_doubtful { UNKNOWN.to_owned() } else { value });
                 }
             }
             "ENV" => {
                 let pairs = words::quoted_words(&instruction.args, escape);
-                if pairs.first().is_some_and(|word| !word.contains('=')) {
-                    let (name, rest) = words::split_keyword(&instruction.args);
-                    scope.env.extend(value(rest, scope).map(|value| (name.to_owned(), value)));
-                    return;
-                }
                 let before = scope.clone();
-                for (name, text) in pairs.iter().filter_map(|word| word.split_once('=')) {
-                    scope.env.extend(value(text, &before).map(|value| (name.to_owned(), value)));
-                }
+                let set: Vec<(String, String)> = if pairs.first().is_some_and(|word| !word.contains('=')) {
+                    let (name, rest) = words::split_keyword(&instruction.args);
+                    value(rest, &before).map(|value| (name.to_owned(), value)).into_iter().collect()
+                } else {
+                    let pairs = pairs.iter().filter_map(|word| word.split_once('='));
+                    pairs.filter_map(|(name, text)| Some((name.to_owned(), value(text, &before)?))).collect()
+                };
+                scope.by_env.extend(set.iter().map(|(name, _)| name.clone()));
+                scope.values.extend(set);
             }
             _ => {}
         }
@@ -254,11 +268,23 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
     /// A source with its variables replaced. Where one has no value (the base image may set it) it can be the whole context, or, behind
     /// what says that it is an address, any address.
     fn expand(&self, path: &str, scope: &Scope) -> Result<String, ()> {
-        let known = |name: &str| scope.value(name);
-        match words::expand(path, self.file.escape, true, &known) {
-            Ok(path) if !path.contains('$') || is_address(&path) => Ok(path),
+        match self.replaced(path, scope) {
+            Ok(Expanded { text, unknown }) if is_address(&text) || !(unknown || text.contains('$')) => Ok(text),
             _ => Err(()),
         }
+    }
+
+    fn replaced(&self, text: &str, scope: &Scope) -> Result<Expanded, String> {
+        let unknown = Cell::new(false);
+        let known = |name: &str| {
+            let value = scope.values.get(name);
+            // `${NAME:-default}` is not the default where the image sets it.
+            let is_unknown = value.map_or(scope.on_image, |value| value == UNKNOWN);
+            unknown.set(unknown.get() || is_unknown);
+            value.cloned()
+        };
+        let text = words::expand(text, self.file.escape, true, &known)?;
+        Ok(Expanded { text, unknown: unknown.get() })
     }
 }
 
