@@ -231,7 +231,7 @@ impl Api {
                 let request = if let Some(body) = body { request.json(body) } else { request };
                 let response = self.http.send(request)?;
                 match response.status {
-                    200..=299 | 404 | 409 | 410 | 422 => return Ok(Answer { response }),
+                    200..=299 | 400 | 404 | 409 | 410 | 422 => return Ok(Answer { response }),
                     301 | 302 | 307 | 308 => match self.moved_to(&response).filter(|_| moves < MAX_MOVES) {
                         Some(location) => (url, moves) = (location, moves + 1),
                         None => return Err(self.refusal(method, &response)),

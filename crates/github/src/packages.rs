@@ -11,6 +11,19 @@ use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_encode;
 use monoship_core::name::{Digest, Tag};
 
+/// What GitHub says of a version that it keeps for good, whoever asks: the last tagged one of its package, or one that many have pulled. Asking
+/// again at every upkeep gives the same, and nothing of ours is wrong.
+#[derive(Debug)]
+pub struct KeptByGithub(String);
+
+impl std::fmt::Display for KeptByGithub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KeptByGithub {}
+
 /// Whose packages they are: GitHub has a path for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
@@ -127,6 +140,11 @@ impl Api {
         match answer.status() {
             200..=299 => Ok(true),
             404 => Ok(false),
+            400 if ["cannot delete the last", "cannot be deleted"].iter().any(|words| answer.problem().contains(words)) => {
+                Err(Error::failed("GitHub keeps it")
+                    .source(KeptByGithub(answer.problem()))
+                    .hint("if nothing of the package is needed, delete the whole package on its page at GitHub"))
+            }
             _ => Err(answer.unexpected("the deletion of a package version")),
         }
     }

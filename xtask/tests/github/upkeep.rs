@@ -9,12 +9,15 @@ use serde_json::json;
 use crate::releases::Trial;
 use crate::support::actions_cache::CacheStore;
 use crate::support::github_api::{GithubApi, PackageVersion, READ_TOKEN, TOKEN};
+use crate::support::http::Response;
 use crate::support::image::TestImage;
 use crate::support::registry::{RegistryServer, anonymous};
 use crate::support::repo::{Repo, git};
 use monoship_core::name::{Digest, ImageRef};
 use monoship_github::caches::{CacheKey, Filter};
 use monoship_github::packages::Owner;
+use monoship_plan::upkeep::{Action, Removal, Tier};
+use monoship_steps::upkeep::apply::Applied;
 
 #[test]
 fn caches_are_listed_to_the_last_page_and_by_ref_and_key() {
@@ -75,6 +78,21 @@ fn package_versions_are_read_with_their_tags_and_deleted_by_number() {
     assert!(!api.delete_package_version(owner, "repo/api", 1).unwrap());
     let error = api.delete_package_version(owner, "repo/api", 150).unwrap_err();
     assert!(error.to_string().contains("last tagged version"), "{error}");
+    // It is no trouble of ours: an upkeep ends well, and says it.
+    let ends = |error| {
+        let removal = Removal {
+            tier: Tier::Registry,
+            place: "repo/api".into(),
+            name: "latest".into(),
+            why: String::new(),
+            bytes: 1,
+            action: Action::CacheEntry(1),
+        };
+        Applied { failed: vec![(removal, error)], ..Applied::default() }.is_well()
+    };
+    assert!(ends(error));
+    trial.fake.fail_next("DELETE", "versions/2", Response::json(400, &json!({"message": "Problems parsing JSON"})));
+    assert!(!ends(api.delete_package_version(owner, "repo/api", 2).unwrap_err()));
     assert!(api.package_versions("repo/none").unwrap().is_none());
 }
 

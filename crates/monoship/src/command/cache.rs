@@ -121,7 +121,7 @@ pub struct Pruned {
 impl Pruned {
     /// How a command ends that did this.
     pub fn finished(&self) -> Finished {
-        if self.applied.failed.is_empty() { Finished::Well } else { Finished::Badly }
+        if self.applied.is_well() { Finished::Well } else { Finished::Badly }
     }
 }
 

@@ -11,6 +11,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::capability::Version;
 use monoship_docker::registry::Deletion;
+use monoship_github::packages::KeptByGithub;
 use monoship_plan::upkeep::registry::{Repository, needed_by_new};
 use monoship_plan::upkeep::{Action, PrunePlan, Removal};
 
@@ -29,6 +30,14 @@ pub struct Applied {
     pub bytes: u64,
     /// What was not done, and why.
     pub failed: Vec<(Removal, Error)>,
+}
+
+impl Applied {
+    /// True where all went that can go. What GitHub keeps for good fails no upkeep: it would be every one from then on.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.failed.iter().all(|(_, error)| error.source_as::<KeptByGithub>().is_some())
+    }
 }
 
 /// Carries out a plan; what fails does not keep the rest from being done.
