@@ -322,8 +322,9 @@ fn is_dockerfile(path: &str) -> bool {
 fn is_for_use(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let ours = path == "Dockerfile.monorepo-optimized";
-    let variant =
-        ["dev", "development", "local", "test", "e2e", "ci"].iter().any(|word| name.split(['.', '-']).any(|part| part == *word));
+    let variant = ["dev", "development", "local", "test", "e2e", "ci", "debug"]
+        .iter()
+        .any(|word| name.split(['.', '-']).any(|part| part == *word));
     let elsewhere = path.split('/').rev().skip(1).any(|part| {
         part.starts_with('.')
             || part.contains("e2e")

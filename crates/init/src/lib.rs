@@ -9,6 +9,7 @@ pub mod generated;
 mod ignore;
 pub mod kept;
 mod kind;
+mod nothing;
 mod npmrc;
 pub mod origin;
 mod start;
@@ -293,11 +294,7 @@ fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: 
         theirs.is_none()
     });
     if found.services.is_empty() && found.kept.is_empty() && own.is_empty() {
-        let why: Vec<String> = found.others.iter().map(|(folder, why)| format!("{folder}: {why}")).collect();
-        let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
-        return Err(Error::usage(format!("no package of the workspace is a service ({why})"))
-            .at(workspace.root(), None)
-            .hint("a service is a package with a start script, or one in apps/ with `main`"));
+        return Err(nothing::error(workspace, files, &found.others));
     }
     Ok(found)
 }

@@ -244,13 +244,14 @@ pub fn discover(root: &Path, patterns: &Patterns) -> Result<Vec<Package>> {
 }
 
 fn read(root: &Path, dir: String) -> Result<Option<Package>> {
-    let path = root.join(&dir).join("package.json");
+    let folder = if dir == "." { root.to_owned() } else { root.join(&dir) };
+    let path = folder.join("package.json");
     if path.is_file() {
         let manifest = Manifest::parse(&read_text(&path)?, &path)?;
         return Ok(Some(Package { dir, manifest }));
     }
     for other in ["package.json5", "package.yaml"] {
-        let path = root.join(&dir).join(other);
+        let path = folder.join(other);
         if path.is_file() {
             return Err(Error::usage(format!("manifests in {other} are not supported"))
                 .at(path, None)

@@ -1,0 +1,77 @@
+//! What is said where a workspace has no service: why each package is none, and what of the repository looks like one all the same.
+
+use std::collections::BTreeSet;
+
+use monoship_core::error::Error;
+use monoship_workspace::Workspace;
+
+/// The error. `files` are those that git has, `others` the packages that are none, each with the reason.
+pub(super) fn error(workspace: &Workspace, files: &[String], others: &[(String, String)]) -> Error {
+    let why: Vec<String> = others.iter().map(|(folder, why)| format!("{folder}: {why}")).collect();
+    let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
+    let with =
+        |name: &str| -> BTreeSet<&str> { files.iter().filter_map(|file| file.strip_suffix(name)?.strip_suffix('/')).collect() };
+    let manifests = with("package.json");
+    // Nx's projects that the root's package.json is for: integrated, in its words.
+    let projects: Vec<&str> =
+        with("project.json").difference(&manifests).copied().filter(|dir| dir.starts_with("apps/")).collect();
+    let unnamed: Vec<&str> = manifests.into_iter().filter(|dir| workspace.by_dir(dir).is_none()).collect();
+    let hint = if let [first, ..] = projects[..] {
+        let name = first.rsplit('/').next().unwrap_or(first);
+        format!(
+            "projects of Nx without a package.json of their own ({}) cannot be cut out yet: write {first}/Dockerfile, which runs `nx build {name}` and \
+             starts what that makes, and run this again",
+            projects.join(", ")
+        )
+    } else if others.is_empty() && !unnamed.is_empty() {
+        let patterns: BTreeSet<String> =
+            unnamed.iter().map(|dir| dir.rsplit_once('/').map_or((*dir).to_owned(), |(above, _)| format!("{above}/*"))).collect();
+        let patterns: Vec<String> = patterns.into_iter().collect();
+        format!(
+            "pnpm-workspace.yaml names none of {}: `packages: [{}]`, then `pnpm install`",
+            unnamed.join(", "),
+            patterns.join(", ")
+        )
+    } else {
+        "a service is a package with a start script, or one in apps/ with `main`".to_owned()
+    };
+    Error::usage(format!("no package of the workspace is a service ({why})")).at(workspace.root(), None).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::written::workspace;
+
+    #[test]
+    fn what_looks_like_a_service_and_cannot_be_one_is_named() {
+        let hint = |files: &[(&str, &str)]| {
+            let root = [
+                ("package.json", r#"{"name": "w"}"#),
+                ("pnpm-workspace.yaml", "{}\n"),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"),
+            ];
+            let all: Vec<(&str, &str)> = root.into_iter().chain(files.iter().copied()).collect();
+            let (_dir, workspace) = workspace(&all);
+            let paths: Vec<String> = all.iter().map(|(path, _)| (*path).to_owned()).collect();
+            error(&workspace, &paths, &[]).hint_text().unwrap().to_owned()
+        };
+        let nx = hint(&[
+            ("apps/api/project.json", "{}"),
+            ("libs/a/project.json", "{}"),
+            ("apps/web/project.json", "{}"),
+            ("apps/web/package.json", "{}"),
+        ]);
+        assert!(
+            nx.starts_with("projects of Nx without a package.json of their own (apps/api) cannot")
+                && nx.contains("apps/api/Dockerfile, which runs `nx build api`"),
+            "{nx}"
+        );
+        let unnamed = hint(&[("packages/b/package.json", "{}"), ("packages/a/package.json", "{}"), ("web/package.json", "{}")]);
+        assert_eq!(
+            unnamed,
+            "pnpm-workspace.yaml names none of packages/a, packages/b, web: `packages: [packages/*, web]`, then `pnpm install`"
+        );
+        assert!(hint(&[]).starts_with("a service is a package with a start script"));
+    }
+}
