@@ -98,6 +98,12 @@ fn an_arg_after_another_env_and_what_a_base_image_may_set_are_not_known() {
     for (lines, sources) in cases {
         assert_eq!((of("node:24", lines).as_str(), of("scratch", lines).as_str()), (".", sources), "{lines}");
     }
+    let file = parse(
+        "FROM scratch AS q\nONBUILD ENV A=b C=c\nFROM q AS r\nONBUILD ARG B=d\nFROM r AS api\nCOPY ${A:-a} ${B:-a} ${C} /\n",
+    );
+    assert_eq!(patterns(&slice(&file, "api", &[], &[])), ["b", "c", "d"], "what a stage leaves to those that start from it");
+    let file = parse("FROM scratch AS q\nENV A=a\nONBUILD ENV A=b\nONBUILD COPY $A /\nFROM q AS api\n");
+    assert_eq!(patterns(&slice(&file, "api", &[], &[])), ["."]);
     let file = parse("FROM node AS api\nADD ${HOST:-https://example.com}/x /\n");
     assert_eq!(slice(&file, "api", &[], &[]).addresses().len(), 1);
 }

@@ -134,6 +134,12 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         for instruction in &parent.instructions {
             self.assign(instruction, &mut scope);
         }
+        // What it leaves to the stages that start from it is done in them, first of all.
+        for trigger in parent.instructions.iter().filter(|instruction| instruction.keyword == "ONBUILD") {
+            if let Some(trigger) = trigger.inner(self.file.escape) {
+                self.assign(&trigger, &mut scope);
+            }
+        }
         Ok(scope)
     }
 
@@ -188,6 +194,9 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         if inner.keyword == "ARG" {
             self.slice.args.extend(inner.declared(escape).into_iter().map(|(name, _)| name));
         }
+        // A trigger goes by what is set where it is executed.
+        let elsewhere = Scope { on_image: true, ..Scope::default() };
+        let scope = if instruction.keyword == "ONBUILD" { &elsewhere } else { &*scope };
         super::mounts::note(&inner, instruction.line, self.slice);
         let line = instruction.line;
         for origin in origins(&inner) {
