@@ -65,8 +65,8 @@ impl Kept {
             let _ = writeln!(entry, "build-args = {{ {} }}", args.join(", "));
         }
         for (key, value) in &self.given {
-            let is_left_to_them = *key == "platforms" && self.platforms().len() > 1;
-            let _ = writeln!(entry, "{}{key} = {value}", if is_left_to_them { "# " } else { "" });
+            // What a runner or an emulator builds is not what this machine can.
+            let _ = writeln!(entry, "{}{key} = {value}", if *key == "platforms" { "# " } else { "" });
         }
         entry
     }
@@ -79,8 +79,8 @@ impl Kept {
     /// What is not as it was, and where that is to be changed: each line of its own. `prefix` is where images go from now on, as far as it is known.
     #[must_use]
     pub fn notes(&self, prefix: Option<&str>) -> Vec<String> {
-        let several = Some(self.platforms()).filter(|platforms| platforms.len() > 1);
-        let platforms = several.map(|platforms| {
+        let special = Some(self.platforms()).filter(|platforms| !platforms.is_empty() && *platforms != ["linux/amd64"]);
+        let platforms = special.map(|platforms| {
             let all = platforms.join(", ");
             format!("was built for {all}: take the `#` from its `platforms` in xtask.toml; all but this machine's own need emulation here, or runners of their own")
         });
@@ -105,10 +105,18 @@ pub(super) fn prefix(kept: &[Kept]) -> Option<String> {
 }
 
 /// The services that the repository's Dockerfiles build, by name, and the Dockerfiles that make none, each with the reason. `files` are those
-/// that git has; `services` are the packages that are services by themselves, by name and folder.
-pub(super) fn find(workspace: &Workspace, files: &[String], services: &[(String, String)]) -> (Vec<Kept>, Vec<(String, String)>) {
+/// that git has; `services` are the packages that are services by themselves, by name and folder; `repository` is the name on GitHub.
+pub(super) fn find(
+    workspace: &Workspace,
+    files: &[String],
+    services: &[(String, String)],
+    repository: Option<&str>,
+) -> (Vec<Kept>, Vec<(String, String)>) {
     let root = workspace.root();
-    let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
+    let read = |path: &str| {
+        let text = std::fs::read_to_string(root.join(path)).ok()?;
+        Some(repository.map_or_else(|| text.clone(), |repository| said::named_for(repository, &text)))
+    };
     let (said, mut others) = said::all(files, read);
     let mut builds: Vec<Build> = Vec::new();
     let is_said = |path: &str| said.iter().any(|said| said.dockerfile == path);
@@ -408,6 +416,14 @@ fn package_of(workspace: &Workspace, said: &Said, dockerfile: &Dockerfile) -> Op
     let is_package = |dir: &str| dir != "." && workspace.by_dir(dir).is_some();
     if let Some(dir) = [folder, context].into_iter().find(|dir| is_package(dir)) {
         return Some(dir.to_owned());
+    }
+    // A target that is called like a package is that package's, whatever else its stages build.
+    let called = said.target.as_ref().and_then(|target| {
+        let id = workspace.by_dir(&format!("apps/{target}")).or_else(|| workspace.by_name(target))?;
+        Some(workspace.package(id).dir.clone()).filter(|dir| dir != ".")
+    });
+    if called.is_some() {
+        return called;
     }
     match &services(workspace, &shipped(workspace, dockerfile, said.target.as_deref()))[..] {
         [one] => Some(one.clone()),

@@ -189,7 +189,7 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     let name = wanted.name;
     let there = There::read(root, wanted.shutdown)?;
     let settings = there.text("xtask.toml")?;
-    let found = found(workspace, settings.as_deref(), &there.files, wanted.anew)?;
+    let found = found(workspace, settings.as_deref(), &there, wanted.anew)?;
     let mut steps = vec![step(IGNORED, edit::ignored(there.text(IGNORED)?.as_deref()))];
     let file = configured(settings.as_deref()).unwrap_or_else(|| DOCKERFILE.to_owned());
     let is_made = !root.join(&file).exists();
@@ -243,7 +243,7 @@ pub fn dockerfile_today(root: &Path, file: &str) -> Result<String> {
     let settings = root.join("xtask.toml");
     let settings = settings.exists().then(|| read_text(&settings)).transpose()?;
     // Those that have one of the repository's own are named in xtask.toml.
-    let found = found(&workspace, settings.as_deref(), &[], true)?;
+    let found = found(&workspace, settings.as_deref(), &There::default(), true)?;
     Ok(stamped(&dockerfile::text(&workspace, &found.services, file), 2, VERSION))
 }
 
@@ -261,13 +261,13 @@ fn step(path: &str, change: Change) -> Step {
     Step { path: path.to_owned(), change, note: None }
 }
 
-fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: bool) -> Result<Found> {
+fn found(workspace: &Workspace, settings: Option<&str>, there: &There, anew: bool) -> Result<Found> {
     let mut found = dockerfile::services(workspace, &named(settings))?;
     let own = owned(settings);
     found.prefix = configured_prefix(settings);
     if !anew {
         let packages: Vec<_> = found.services.iter().map(|service| (service.name.clone(), service.folder.clone())).collect();
-        let (kept, none) = kept::find(workspace, files, &packages);
+        let (kept, none) = kept::find(workspace, &there.files, &packages, there.repository.as_deref());
         found.kept = kept;
         found.others.extend(none);
         // Run again, it stands by what `--new-dockerfile` wrote before: those packages have a target.
@@ -294,7 +294,7 @@ fn found(workspace: &Workspace, settings: Option<&str>, files: &[String], anew: 
         theirs.is_none()
     });
     if found.services.is_empty() && found.kept.is_empty() && own.is_empty() {
-        return Err(nothing::error(workspace, files, &found.others));
+        return Err(nothing::error(workspace, &there.files, &found.others));
     }
     Ok(found)
 }
@@ -308,16 +308,23 @@ fn crate_manifest(name: &str, dependency: &str) -> String {
 }
 
 /// What of the repository decides the steps.
+#[derive(Default)]
 struct There {
     root: PathBuf,
     /// The files that git tracks or would track.
     files: Vec<String>,
+    /// `owner/name`, where the git remote is on GitHub.
+    repository: Option<String>,
 }
 
 impl There {
     fn read(root: &Path, shutdown: &Shutdown) -> Result<Self> {
-        let tree = Git::at(root, shutdown).worktree()?;
-        Ok(Self { root: root.to_owned(), files: tree.files().iter().map(|file| file.path.to_string()).collect() })
+        let git = Git::at(root, shutdown);
+        let tree = git.worktree()?;
+        let files = tree.files().iter().map(|file| file.path.to_string()).collect();
+        let remote = git.remote()?.filter(|remote| remote.host == "github.com");
+        let repository = remote.map(|remote| format!("{}/{}", remote.owner, remote.name));
+        Ok(Self { root: root.to_owned(), files, repository })
     }
 
     fn paths(&self) -> Vec<&str> {

@@ -50,6 +50,16 @@ pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (V
     (found, unreadable)
 }
 
+/// The text with what GitHub would fill in for the repository's name and owner, in small letters, as image names have them.
+pub(super) fn named_for(repository: &str, text: &str) -> String {
+    let repository = repository.to_ascii_lowercase();
+    let owner = repository.split('/').next().unwrap_or_default();
+    let filled = [("github.repository_owner", owner), ("github.repository", &repository)];
+    filled.into_iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("${{{{ {name} }}}}"), value).replace(&format!("${{{{{name}}}}}"), value)
+    })
+}
+
 /// `docker-compose.dev.yml`, `compose.override.yml` and their like.
 fn is_for_developing(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();

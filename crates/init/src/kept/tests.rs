@@ -1,7 +1,12 @@
 //! Dockerfiles of strangers, as small as they can be: which service each is.
 
 use super::*;
+use crate::There;
 use crate::written::workspace;
+
+fn there(files: &[String]) -> There {
+    There { files: files.to_vec(), ..There::default() }
+}
 
 #[test]
 fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service() {
@@ -65,7 +70,7 @@ fn one_dockerfile_for_all_is_a_service_for_each_value_of_its_argument() {
         ),
     ];
     let (_dir, workspace) = workspace(&files);
-    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[]);
+    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
     assert_eq!(others, []);
     let shown: Vec<String> =
         found.iter().map(|kept| format!("{} {:?} {:?} {}", kept.name, kept.package, kept.args, kept.covers.join(" "))).collect();
@@ -106,7 +111,7 @@ fn several_dockerfiles_of_a_package_are_a_service_each_but_for_one_that_starts_t
         ("deploy/compose.yml", "services:\n  api: [\n".to_owned()),
     ];
     let (_dir, workspace) = workspace(&files);
-    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[]);
+    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
     let shown: Vec<(&str, &str)> = found.iter().map(|kept| (kept.name.as_str(), kept.dockerfile.as_str())).collect();
     assert_eq!(
         shown,
@@ -163,12 +168,12 @@ fn the_stages_of_one_dockerfile_are_about_the_packages_that_they_start() {
     let (_dir, workspace) = workspace(&files);
     let names = files.map(|(file, _)| file.to_owned());
     let shown = |kept: &Kept| format!("{} {:?} {:?}", kept.name, kept.target.as_deref(), kept.package.as_deref());
-    let (found, _) = find(&workspace, &names, &[]);
+    let (found, _) = find(&workspace, &names, &[], None);
     assert_eq!(
         found.iter().map(shown).collect::<Vec<_>>(),
         ["api Some(\"api\") Some(\"apps/api\")", "migrate Some(\"migrate\") Some(\"packages/db\")"]
     );
-    let all = crate::found(&workspace, None, &names, false).unwrap();
+    let all = crate::found(&workspace, None, &there(&names), false).unwrap();
     assert_eq!(all.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["docs"]);
 }
 
@@ -194,7 +199,7 @@ fn the_argument_and_the_targets_that_nobody_writes_down_are_a_service_each() {
     let of = |dockerfile: &str| {
         let files = files(dockerfile);
         let (_dir, workspace) = workspace(&files);
-        let found = crate::found(&workspace, None, &files.map(|(file, _)| file.to_owned()), false).unwrap();
+        let found = crate::found(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
         let kept = |kept: &Kept| {
             format!("{} {:?} {:?} {:?}", kept.name, kept.package.as_deref().unwrap_or_default(), kept.target, kept.args)
         };
@@ -244,7 +249,7 @@ fn what_a_new_dockerfile_was_written_for_stays_with_it() {
         ("Dockerfile.monorepo-optimized", "FROM node:24 AS base\nFROM base AS api\n"),
     ];
     let (_dir, workspace) = workspace(&files);
-    let found = crate::found(&workspace, None, &files.map(|(file, _)| file.to_owned()), false).unwrap();
+    let found = crate::found(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
     assert_eq!(found.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["api"]);
     assert_eq!(found.kept.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["web"]);
 }
@@ -260,7 +265,7 @@ fn an_argument_counts_wherever_a_dockerfile_declares_it() {
 #[test]
 fn images_keep_their_names_where_those_are_ours_and_what_changes_is_told() {
     let dockerfile = "FROM node:24\nCOPY apps/api .\nCMD [\"node\", \"x.js\"]\n";
-    let workflow = "jobs:\n  a:\n    steps:\n      - {id: meta, uses: docker/metadata-action@v5, with: {images: 'ghcr.io/acme/api'}}\n      \
+    let workflow = "env: {PLACE: 'ghcr.io/${{github.repository_owner}}'}\njobs:\n  a:\n    steps:\n      - {id: meta, uses: docker/metadata-action@v5, with: {images: '${{ env.PLACE }}/api'}}\n      \
                     - uses: docker/build-push-action@v6\n        with: {context: ., file: apps/api/Dockerfile, platforms: 'linux/amd64,linux/arm64', tags: '${{ steps.meta.outputs.tags }}'}\n";
     let compose = "services:\n  web:\n    image: ${REGISTRY:-ghcr.io}/x/web\n    build: {context: ., dockerfile: apps/web/Dockerfile, platforms: [linux/amd64]}\n";
     let files = [
@@ -275,12 +280,12 @@ fn images_keep_their_names_where_those_are_ours_and_what_changes_is_told() {
         ("compose.yaml", compose),
     ];
     let (_dir, workspace) = workspace(&files);
-    let (kept, _) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[]);
+    let (kept, _) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], Some("Acme/shop"));
     let names: Vec<&str> = kept.iter().map(|kept| kept.name.as_str()).collect();
     assert_eq!(names, ["api", "web"]);
     assert_eq!(prefix(&kept).as_deref(), Some("ghcr.io/acme"));
     assert!(kept[0].entry().ends_with("\n# platforms = [\"linux/amd64\", \"linux/arm64\"]\n"), "{}", kept[0].entry());
-    assert!(kept[1].entry().ends_with("\nplatforms = [\"linux/amd64\"]\n"), "{}", kept[1].entry());
+    assert!(kept[1].entry().ends_with("\n# platforms = [\"linux/amd64\"]\n"), "{}", kept[1].entry());
     let notes = kept[0].notes(Some("ghcr.io/acme"));
     assert!(notes.len() == 1 && notes[0].starts_with("was built for linux/amd64, linux/arm64"), "{notes:?}");
     assert!(kept[0].notes(None)[1].starts_with("its image was called ghcr.io/acme/api"), "{:?}", kept[0].notes(None));
@@ -302,4 +307,32 @@ fn an_image_in_a_registry_has_a_name_and_one_with_variables_none() {
     ] {
         assert_eq!(of(reference).as_deref(), name, "{reference}");
     }
+}
+
+#[test]
+fn a_target_that_is_called_like_a_package_is_its_service_though_one_stage_builds_all() {
+    let dockerfile = "FROM node:24 AS base\nFROM base AS build\nCOPY . /src\nRUN pnpm deploy --filter=api /prod/api\nRUN pnpm deploy --filter=@w/web /prod/web\n\
+                      FROM base AS api\nCOPY --from=build /prod/api /app\nCMD [\"node\", \"main.js\"]\n\
+                      FROM nginx AS web\nCOPY apps/web/nginx.conf /etc/nginx/\nCOPY --from=build /prod/web/dist /app\n";
+    let step = |target: &str| {
+        format!(
+            "      - uses: docker/build-push-action@v5\n        with: {{context: ., target: {target}, tags: 'ghcr.io/a/{target}:1'}}\n"
+        )
+    };
+    let workflow = format!("jobs:\n  api:\n    steps:\n{}  web:\n    steps:\n{}", step("api"), step("web"));
+    let files = [
+        ("package.json", r#"{"name": "w"}"#),
+        ("pnpm-workspace.yaml", "packages: [apps/*]\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"),
+        ("apps/api/package.json", r#"{"name": "api", "scripts": {"start": "nest start"}}"#),
+        ("apps/web/package.json", r#"{"name": "@w/web"}"#),
+        ("apps/web/nginx.conf", ""),
+        ("Dockerfile", dockerfile),
+        (".github/workflows/a.yml", &workflow),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let found = crate::found(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
+    let kept: Vec<String> = found.kept.iter().map(|kept| format!("{} {:?} {:?}", kept.name, kept.target, kept.package)).collect();
+    assert_eq!(kept, [r#"api Some("api") Some("apps/api")"#, r#"web Some("web") Some("apps/web")"#]);
+    assert_eq!((found.services.len(), found.prefix.as_deref()), (0, Some("ghcr.io/a")));
 }
