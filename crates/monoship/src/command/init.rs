@@ -85,15 +85,18 @@ fn found(found: &Found) -> String {
     let mut text = String::new();
     for service in &found.services {
         let _ = writeln!(text, "{:<11}  {} in {} ({})", "service", service.name, service.folder, service.why);
-        if let Some(note) = &service.note {
-            let _ = writeln!(text, "{:<11}  {note}", "");
-        }
     }
     for kept in &found.kept {
         let _ = writeln!(text, "{:<11}  {} ({})", "service", kept.name, kept.why);
-        for note in kept.notes(found.prefix.as_deref()) {
-            let _ = writeln!(text, "{:<11}  {note}", "");
-        }
+    }
+    // What is the same of several is said once.
+    let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let of_kept =
+        found.kept.iter().flat_map(|kept| kept.notes(found.prefix.as_deref()).into_iter().map(|note| (note, &kept.name)));
+    let of_new = found.services.iter().filter_map(|service| Some((service.note.clone()?, &service.name)));
+    of_new.chain(of_kept).for_each(|(note, name)| notes.entry(note).or_default().push(name));
+    for (note, names) in notes {
+        let _ = writeln!(text, "{:<11}  {}: {note}", "note", names.join(", "));
     }
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (folder, why) in &found.others {
