@@ -1,0 +1,110 @@
+//! `xtask.toml`: what one that is there says of services, and what it gets.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::dockerfile::{Found, Service};
+use super::{Change, DOCKERFILE, edit};
+use monoship_workspace::dockerfile::{Dockerfile, load as dockerfile_of};
+
+const SETTINGS: &str =
+    "# Every key has a default that suits most repositories: docs/configuration.md of the library lists them all.\n\n[images]\n";
+
+/// Where images go, where nobody has said it.
+const PLACES: &str = "# registry = \"ghcr.io\"       # where images are pushed; on github.com it is known from the git remote\n\
+                      # namespace = \"org/repo\"\n";
+
+/// The same where today's images say it.
+fn places(prefix: &str) -> String {
+    let (registry, namespace) = prefix.split_once('/').unwrap_or((prefix, ""));
+    format!("registry = \"{registry}\"\nnamespace = \"{namespace}\"\n")
+}
+
+/// The Dockerfile that an `xtask.toml` names.
+pub(super) fn configured(settings: Option<&str>) -> Option<String> {
+    let settings: toml::Table = toml::from_str(settings?).ok()?;
+    Some(settings.get("images")?.get("dockerfile")?.as_str()?.to_owned())
+}
+
+/// Where images go by an `xtask.toml`.
+pub(super) fn configured_prefix(settings: Option<&str>) -> Option<String> {
+    let settings: toml::Table = toml::from_str(settings?).ok()?;
+    let text = |key: &str| settings.get("images")?.get(key)?.as_str().map(str::to_owned);
+    Some(format!("{}/{}", text("registry")?, text("namespace")?))
+}
+
+/// The targets of the Dockerfile that is configured, as far as it is there.
+pub(super) fn targets(root: &Path, settings: Option<&str>) -> BTreeSet<String> {
+    let file = root.join(configured(settings).unwrap_or_else(|| DOCKERFILE.to_owned()));
+    let dockerfile = file.exists().then(|| dockerfile_of(&file).ok()).flatten();
+    dockerfile.iter().flat_map(Dockerfile::targets).map(str::to_owned).collect()
+}
+
+/// The packages that an `xtask.toml` calls services, each with its target.
+pub(super) fn named(settings: Option<&str>) -> Vec<(String, String)> {
+    let settings: toml::Table = settings.and_then(|text| toml::from_str(text).ok()).unwrap_or_default();
+    let entries = settings.get("service").and_then(|services| services.as_array()).into_iter().flatten();
+    let of = |entry: &toml::Value| -> Option<(String, String)> {
+        let name = entry.get("name")?.as_str()?;
+        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str);
+        let package =
+            text("package").map_or_else(|| format!("apps/{name}"), |package| package.trim_matches(['.', '/']).to_owned());
+        Some((package, text("target").unwrap_or(name).to_owned()))
+    };
+    entries.filter_map(of).collect()
+}
+
+/// The services that an `xtask.toml` gives a Dockerfile of their own, each with its package's folder.
+pub(super) fn owned(settings: Option<&str>) -> Vec<(String, Option<String>)> {
+    let settings: toml::Table = settings.and_then(|text| toml::from_str(text).ok()).unwrap_or_default();
+    let entries = settings.get("service").and_then(|services| services.as_array()).into_iter().flatten();
+    let of = |entry: &toml::Value| -> Option<(String, Option<String>)> {
+        let text = |key: &str| entry.get(key).and_then(toml::Value::as_str);
+        let own = monoship_plan::config::Own::of(text("dockerfile"), text("context"), text("target")).ok()??;
+        Some((text("name")?.to_owned(), text("package").map_or_else(|| Some(own.folder()), |package| Some(package.to_owned()))))
+    };
+    entries.filter_map(of).collect()
+}
+
+/// `xtask.toml` with an entry for each service that is not found without one.
+pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secrets: &BTreeSet<String>) -> Change {
+    let known = named(settings);
+    let lacks = |folder: &str, name: &str| folder != format!("apps/{name}") && !known.iter().any(|(_, target)| target == name);
+    let mut entries = String::new();
+    let mut names = Vec::new();
+    for service in services.iter().filter(|service| lacks(&service.folder, &service.name)) {
+        let _ = write!(entries, "\n[[service]]\nname = \"{}\"\npackage = \"{}\"\n", service.name, service.folder);
+        names.push(format!("`{}`", service.name));
+    }
+    for kept in &found.kept {
+        entries += &kept.entry();
+        names.push(format!("`{}`", kept.name));
+    }
+    match settings {
+        None => {
+            let secrets: Vec<String> = secrets.iter().map(|name| format!("\"id={name},env={name}\"")).collect();
+            let given = if secrets.is_empty() {
+                String::new()
+            } else {
+                format!("secrets = [{}] # what .npmrc takes its tokens from\n", secrets.join(", "))
+            };
+            // With a [[service]] what no entry names counts as meant so.
+            let idle: Vec<String> = found
+                .others
+                .iter()
+                .filter(|(folder, _)| folder.starts_with("apps/"))
+                .map(|(folder, _)| format!("\"{folder}\""))
+                .collect();
+            let idle = if idle.is_empty() || !entries.is_empty() {
+                String::new()
+            } else {
+                format!("not-services = [{}]\n", idle.join(", "))
+            };
+            let places = found.prefix.as_deref().map_or_else(|| PLACES.to_owned(), places);
+            Change::Write(SETTINGS.to_owned() + &places + &idle + &given + &entries)
+        }
+        Some(_) if names.is_empty() => Change::Keep,
+        Some(text) => Change::Add(edit::ended(text) + &entries, format!("the service {}", names.join(", "))),
+    }
+}
