@@ -18,6 +18,7 @@ use super::package::{INSTALL_SCRIPTS, PREPARE_SCRIPTS};
 use super::sources::imports::{Import, is_script};
 use super::sources::{Sources, parent};
 use monoship_core::error::{Error, Result};
+use monoship_core::secret::Secret;
 use pnpm::lock::{Cut, Missing, Named, short_hash};
 
 mod layer;
@@ -293,6 +294,12 @@ fn warnings(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> 
             "{first}{more}: pnpm refuses such an install; `pnpm install --lockfile-only` brings the lock up to date"
         ));
     }
+    if let Some((line, key)) = install.files.get(".npmrc").and_then(|_| written_out(workspace.npmrc()?)) {
+        all.push(format!(
+            ".npmrc:{line}: `{key}` has its secret written out, and whoever copies the install's context gets it: write a variable there, \
+             `${{NPM_TOKEN}}`, and give it to the install as a build secret"
+        ));
+    }
     for path in &closure.outside {
         all.push(format!("the link to `{path}` leaves the repository and will lead nowhere"));
     }
@@ -311,6 +318,23 @@ fn warnings(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> 
         ));
     }
     all
+}
+
+/// The first line of an `.npmrc` that has a credential itself, and no variable for it, with its key. What it has is shown nowhere from then on.
+fn written_out(npmrc: &str) -> Option<(usize, &str)> {
+    let mut found = None;
+    for (at, line) in npmrc.lines().enumerate() {
+        let Some((key, value)) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim().trim_matches(['"', '\''])))
+        else {
+            continue;
+        };
+        let is_credential = ["_authToken", "_auth", "_password"].contains(&key.rsplit(':').next().unwrap_or(key));
+        if is_credential && !key.starts_with(['#', ';']) && !value.is_empty() && !value.contains("${") {
+            let _learnt = Secret::new(value);
+            found = found.or(Some((at + 1, key)));
+        }
+    }
+    found
 }
 
 /// Packages whose scripts a closure names by path (a bundler's alias) and does not depend on: what these import is not installed.

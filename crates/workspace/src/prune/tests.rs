@@ -506,6 +506,35 @@ fn patches_of_config_dependencies_are_pnpms_to_fetch() {
 }
 
 #[test]
+fn a_credential_that_is_written_out_where_the_install_reads_it_is_told_without_it() {
+    let told = |npmrc: &str| {
+        let root = workspace();
+        put(root.path(), ".npmrc", npmrc);
+        let Planned { plan, .. } = plan(root.path(), "api");
+        plan.warnings.into_iter().filter(|warning| warning.starts_with(".npmrc")).collect::<Vec<_>>()
+    };
+    let line = "//npm.example/:_authToken";
+    for (value, is_told) in
+        [("npm_0a1b2c3d4e5f6g7h8i9j", true), ("\"npm_0a1b2c3d4e5f6g7h8i9j\"", true), ("${NPM_TOKEN}", false), ("", false)]
+    {
+        let said = told(&format!("save-exact=true\n{line}={value}\n"));
+        assert_eq!(said.len(), usize::from(is_told), "{value}: {said:?}");
+        assert!(
+            said.iter().all(|said| said.starts_with(&format!(".npmrc:2: `{line}`")) && !said.contains("npm_0a1b")),
+            "{said:?}"
+        );
+    }
+    for (other, is_told) in [
+        ("_auth = aGVsbG86d29ybGQ=", true),
+        ("//npm.example/:_password=cGFzcw==", true),
+        ("#_auth=x", false),
+        ("auth-type=legacy", false),
+    ] {
+        assert_eq!(told(other).len(), usize::from(is_told), "{other}");
+    }
+}
+
+#[test]
 fn a_production_install_runs_no_script_that_makes_a_package_ready_for_development() {
     let root = workspace();
     put(
