@@ -276,7 +276,7 @@ pub struct Git {
 
 /// Variables that would point git somewhere else, as a hook's environment has them (`git rev-parse --local-env-vars`, and the
 /// pathspec switches).
-const FOREIGN: [&str; 18] = [
+const FOREIGN: [&str; 21] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_CEILING_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -292,7 +292,10 @@ const FOREIGN: [&str; 18] = [
     "GIT_LITERAL_PATHSPECS",
     "GIT_NAMESPACE",
     "GIT_NOGLOB_PATHSPECS",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
     "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 ];

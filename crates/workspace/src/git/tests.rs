@@ -293,6 +293,15 @@ fn a_commit_that_a_force_push_took_away_is_not_called_a_matter_of_depth() {
 }
 
 #[test]
+fn what_git_says_is_one_repositorys_own_is_taken_away() {
+    let said = Repo::new().git(&["rev-parse", "--local-env-vars"]);
+    // Settings of whoever calls, and meant for every repository.
+    let settings = ["GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS"];
+    let kept: Vec<&str> = said.lines().filter(|name| !FOREIGN.contains(name) && !settings.contains(name)).collect();
+    assert!(kept.is_empty() && said.contains("GIT_DIR"), "{kept:?} of {said}");
+}
+
+#[test]
 fn files_under_a_folder_are_those_and_no_neighbours() {
     let repo = Repo::new();
     repo.write("a/1", "").write("a/b/2", "").write("a-b/3", "").write("a.ts", "").write("ab", "");
