@@ -36,7 +36,8 @@ store=/pnpm/store
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 # What is compiled at install takes the headers that the image has, in place of a download.
 if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
-# No image takes along the browsers that some packages download at install. What the Dockerfile sets counts.
+# No image takes along the browsers and databases for tests that some packages download at install. What the Dockerfile sets counts.
+export CHROMEDRIVER_SKIP_DOWNLOAD="${CHROMEDRIVER_SKIP_DOWNLOAD-1}" MONGOMS_DISABLE_POSTINSTALL="${MONGOMS_DISABLE_POSTINSTALL-1}"
 export CYPRESS_INSTALL_BINARY="${CYPRESS_INSTALL_BINARY-0}" ELECTRON_SKIP_BINARY_DOWNLOAD="${ELECTRON_SKIP_BINARY_DOWNLOAD-1}"
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD="${PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD-1}" PUPPETEER_SKIP_DOWNLOAD="${PUPPETEER_SKIP_DOWNLOAD-1}"
 cp -R /manifests/. .
@@ -219,14 +220,14 @@ const order = [];
 function meet(folder, above) {
   const met = packages.get(folder);
   if (met !== undefined) return void (above.includes(folder) && above.slice(above.indexOf(folder)).forEach((one) => (packages.get(one).circular = true)));
-  const { name = folder, ...written } = manifest(folder);
+  const { name, ...written } = manifest(folder);
   const linked = links(path.join(folder, 'node_modules'));
   const found = Object.values(linked);
   const declared = found.filter((where) => folders.has(where) && where !== folder);
   const needs = [...new Set([...declared, ...named(folder)])];
   const runs = { ...written.peerDependencies, ...written.optionalDependencies, ...written.dependencies };
   const production = Object.keys(runs).map((name) => linked[name]).filter((where) => declared.includes(where) && where !== '.');
-  packages.set(folder, { name, declared, needs, production, outside: found.filter((where) => !folders.has(where)) });
+  packages.set(folder, { name: name || folder, declared, needs, production, outside: found.filter((where) => !folders.has(where)) });
   needs.forEach((need) => meet(need, [...above, folder]));
   order.push(folder);
 }
@@ -287,7 +288,19 @@ function show(wanted) {
     present.add(folder);
   }
 }
-const lay = (from, to, filter) => fs.cpSync(from, to, { recursive: true, verbatimSymlinks: true, filter });
+// Node's own copy takes no link that leads nowhere (22, 24), and Next.js leaves such.
+const lay = (from, to, filter) => {
+  if (!filter(from)) return;
+  const stat = fs.lstatSync(from);
+  if (stat.isDirectory()) {
+    fs.mkdirSync(to, { recursive: true });
+    return fs.readdirSync(from).forEach((name) => lay(path.join(from, name), path.join(to, name), filter));
+  }
+  fs.mkdirSync(path.dirname(to), { recursive: true });
+  fs.rmSync(to, { force: true, recursive: true });
+  if (stat.isSymbolicLink()) fs.symlinkSync(fs.readlinkSync(from), to);
+  else fs.copyFileSync(from, to);
+};
 const copy = (folder) => lay(path.join(sources, folder), folder, (from) => belongs(folder)(path.relative(sources, from) || '.'));
 /** Its build, and those of all that need it, are no more what their hashes say. */
 const forget = (folder) => {

@@ -6,10 +6,12 @@ use crate::harness::{clone, docker, record, turn};
 use crate::support::engine::shared;
 use crate::support::repo::Repo;
 
-/// Each package's build writes what nobody can write twice, and whether it sees a package. No path says which: it is not taken along for it.
+/// Each package's build writes what nobody can write twice, a link that leads nowhere, and whether it sees a package. No path says which: it is not taken along for it.
 const BUILD: &str = "import fs from 'node:fs';\n\
     fs.mkdirSync('dist', { recursive: true });\n\
     const seen = fs.existsSync(['..', '..', 'packages', 'hidden', 'dist', 'id'].join('/'));\n\
+    fs.rmSync('dist/nowhere', { force: true });\n\
+    fs.symlinkSync('nowhere', 'dist/nowhere');\n\
     if (process.cwd().endsWith('needy') && !seen) throw new Error('hidden is not there');\n\
     fs.writeFileSync('dist/id', `${crypto.randomUUID()} ${seen}`);\n";
 
