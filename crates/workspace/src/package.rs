@@ -78,7 +78,10 @@ impl Manifest {
     /// # Errors
     /// When it is no JSON object or a field that an install reads has the wrong type.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|e| {
+        let read = serde_json::from_str(text.trim_start_matches('\u{feff}'));
+        // Templates leave it empty, which is no name for pnpm.
+        let named = |manifest: Self| Self { name: manifest.name.filter(|name| !name.is_empty()), ..manifest };
+        read.map(named).map_err(|e| {
             if let Some(error) = unfinished_merge(text, path) {
                 return error;
             }
@@ -315,6 +318,13 @@ mod tests {
         let patterns = Patterns::new(["apps/**", "libs/**", "missing/*", "!**/test/**"]);
         let dirs: Vec<String> = discover(root.path(), &patterns).unwrap().into_iter().map(|p| p.dir).collect();
         assert_eq!(dirs, [".", "apps/a", "libs/deep/c"]);
+    }
+
+    #[test]
+    fn an_empty_name_is_none() {
+        let name = |text: &str| Manifest::parse(text, "package.json".as_ref()).unwrap().name;
+        assert_eq!(name(r#"{"name": ""}"#), None);
+        assert_eq!(name(r#"{"name": "a"}"#).as_deref(), Some("a"));
     }
 
     #[test]
