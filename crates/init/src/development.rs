@@ -15,15 +15,20 @@ pub(super) fn needed(known: Known, workspace: &Workspace, dir: &str, manifest: &
 
 /// The same with all dependencies in its image where its compiled sources import development ones: no bundler puts those into what is made.
 fn with_all(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
-    const TESTS: [&str; 12] = [
+    const TESTS: [&str; 17] = [
         "@types/",
         "@testing-library/",
         "@nestjs/testing",
         "@faker-js/",
+        "@suites/",
+        "chai",
         "vitest",
         "jest",
         "supertest",
+        "mongodb-memory-server",
         "msw",
+        "nock",
+        "sinon",
         "playwright",
         "@playwright/",
         "eslint",

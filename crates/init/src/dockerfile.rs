@@ -56,6 +56,8 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
     let used: BTreeSet<&str> =
         workspace.packages().iter().flat_map(|package| package.manifest.all_dependencies()).map(|(name, ..)| name).collect();
     let mut found = Found::default();
+    let root = std::fs::read_to_string(workspace.root().join("package.json")).unwrap_or_default();
+    let root: Value = serde_json::from_str(root.trim_start_matches('\u{feff}')).unwrap_or_default();
     for package in workspace.packages().iter().filter(|package| package.dir != ".") {
         let file = package.path("package.json");
         let manifest: Value = serde_json::from_str(read_text(&workspace.root().join(&file))?.trim_start_matches('\u{feff}'))
@@ -63,7 +65,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         let in_apps = package.dir.strip_prefix("apps/").is_some_and(|rest| !rest.contains('/'));
         let given =
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
-        let facts = Facts { manifest: &manifest, folder: workspace.root().join(&package.dir) };
+        let facts = Facts { manifest: &manifest, root: &root, folder: workspace.root().join(&package.dir) };
         let known = match kind::of(&facts) {
             Ok(known) => development::needed(known, workspace, &package.dir, &manifest),
             Err(why) => {
@@ -122,6 +124,18 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         });
     }
     Ok(found)
+}
+
+/// The applications that only nx knows, by their project.json: without a package.json pnpm installs nothing for them.
+pub(super) fn of_nx(workspace: &Workspace, files: &[String]) -> Vec<(String, String)> {
+    let is_app = |folder: &str| {
+        let text = std::fs::read_to_string(workspace.root().join(folder).join("project.json")).unwrap_or_default();
+        monoship_workspace::sources::with_comments(&text).is_some_and(|project| project["projectType"] == "application")
+    };
+    let folders = files.iter().filter_map(|file| file.strip_suffix("/project.json"));
+    let apps = folders.filter(|folder| workspace.by_dir(folder).is_none() && !folder.ends_with("-e2e") && is_app(folder));
+    let why = "nx knows it by its project.json, but it has no package.json, and pnpm installs for packages: give it one, or a Dockerfile";
+    apps.map(|folder| (folder.to_owned(), why.to_owned())).collect()
 }
 
 /// True of a package in a folder of what is copied or read, and never run where it lies.
@@ -396,6 +410,22 @@ mod tests {
         let names: Vec<&str> = found.services.iter().map(|service| service.name.as_str()).collect();
         assert_eq!(names, ["api", "jobs"]);
         assert_eq!(found.others, [("apps/cli".to_owned(), "it is a command that npm publishes (`bin`)".to_owned())]);
+    }
+
+    #[test]
+    fn what_only_nx_knows_is_said_to_be_no_package() {
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['libs/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("apps/api/project.json", "{\"projectType\": \"application\" /* ours */}"),
+            ("apps/api-e2e/project.json", r#"{"projectType": "application"}"#),
+            ("libs/ui/package.json", "{}"),
+            ("libs/ui/project.json", r#"{"projectType": "library"}"#),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let found = of_nx(&workspace, &files.map(|(file, _)| file.to_owned()));
+        assert_eq!(found.iter().map(|(folder, _)| folder.as_str()).collect::<Vec<_>>(), ["apps/api"]);
     }
 
     #[test]

@@ -33,11 +33,17 @@ pub(super) fn hidden<'f>(workspace: &Workspace, services: &[Service], tracked: &
 }
 
 /// The file, and the rules that were left out, each with the first tracked file that it would hide. `tracked` are the repository's
-/// files, `tool` is the folder of the adopter's crate; `own_rust` is true where the repository has Rust of its own, which a build may need.
+/// files, `tool` is the folder of the adopter's crate; `own_rust` is true where the repository has Rust of its own, which a build may need;
+/// `public` are files of the environment that a build reads as in any clone.
 ///
 /// # Errors
 /// When a rule is none, which is a fault of ours.
-pub(super) fn text<'a>(tracked: &[&'a str], tool: &str, own_rust: bool) -> Result<(String, Vec<(String, &'a str)>)> {
+pub(super) fn text<'a>(
+    tracked: &[&'a str],
+    tool: &str,
+    own_rust: bool,
+    public: &[&str],
+) -> Result<(String, Vec<(String, &'a str)>)> {
     let mut made = String::new();
     let mut left_out = Vec::new();
     let mut tested = false;
@@ -60,6 +66,10 @@ pub(super) fn text<'a>(tracked: &[&'a str], tool: &str, own_rust: bool) -> Resul
             Some(path) => left_out.push((rule.to_owned(), *path)),
             None => made += &line.replace("{tool}", tool),
         }
+    }
+    if !public.is_empty() {
+        made += "\n# git has these, and they hold only what browsers get.\n";
+        public.iter().for_each(|path| made += &format!("!{path}\n"));
     }
     Ok((made, left_out))
 }
@@ -99,14 +109,16 @@ mod tests {
     #[test]
     fn no_rule_hides_a_file_that_git_tracks() {
         let tracked = ["apps/web/src/coverage/view.ts", "packages/target/index.ts", "apps/web/dist.ts", "fixtures/a.log"];
-        let (text, left_out) = text(&tracked, "xtask", false).unwrap();
+        let (text, left_out) = text(&tracked, "xtask", false, &["apps/web/.env.production"]).unwrap();
         let ignore = Ignore::parse(&text).unwrap();
-        for path in tracked {
+        for path in tracked.into_iter().chain(["apps/web/.env.production"]) {
             assert!(!ignore.excludes(path), "{path}");
         }
         for path in [
             ".env",
             "apps/web/.env.local",
+            "apps/api/.env.production",
+            "apps/api/.docker/config.json",
             "apps/web/node_modules/a/b.js",
             "target/debug/x",
             "apps/web/dist/a.js",
@@ -120,7 +132,7 @@ mod tests {
 
     #[test]
     fn rust_of_the_repositorys_own_reaches_a_build() {
-        let (text, _) = text(&[], "ship", true).unwrap();
+        let (text, _) = text(&[], "ship", true, &[]).unwrap();
         let ignore = Ignore::parse(&text).unwrap();
         assert!(!ignore.excludes("Cargo.toml") && !ignore.excludes(".cargo/config.toml") && ignore.excludes("ship/src/main.rs"));
     }

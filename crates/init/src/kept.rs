@@ -1,21 +1,23 @@
 //! The Dockerfiles that a repository has: which service each builds, in which context. Compose files and bake files say so; where they do not,
 //! the Dockerfile's own COPY lines do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pnpm::join;
 
 use monoship_core::name::ServiceName;
+use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, Stage};
-use monoship_workspace::{Scope, Workspace};
 
+mod about;
 mod bake;
 mod entry;
 mod given;
 mod said;
 mod unsaid;
 
+use about::{by_args, package_of, shipped};
 pub use entry::Kept;
 pub(super) use entry::prefix;
 use given::Given;
@@ -46,10 +48,13 @@ pub(super) fn find(
             // Several compose files say the same of one service: for developing, for testing.
             let about = |said: &Said| (said.target.clone(), by_args(workspace, said));
             match wanted.iter_mut().find(|known| about(known) == about(said)) {
-                // A workflow may have the secrets of what compose describes.
+                // A workflow may have the secrets of what compose describes, and compose the name of what a workflow builds.
                 Some(known) => {
                     known.given = said.given.clone().into_iter().chain(known.given.clone()).collect();
                     known.image = known.image.take().or_else(|| said.image.clone());
+                    if known.name.is_empty() {
+                        known.name.clone_from(&said.name);
+                    }
                 }
                 None => wanted.push(said.clone()),
             }
@@ -72,7 +77,7 @@ pub(super) fn find(
         }
         let alone = wanted.len() == 1;
         for said in wanted.into_iter().filter(|said| !is_for_developers(said)) {
-            if let Some(why) = is_none(&said, &dockerfile, files) {
+            if let Some(why) = is_none(&said, &dockerfile, files).or_else(|| lacks_packages(root, &said, &dockerfile)) {
                 others.push((path.clone(), why));
                 continue;
             }
@@ -107,7 +112,9 @@ pub(super) fn find(
         }
         found.insert(name.clone(), build.kept(name, workspace));
     }
-    others.retain(|(path, _)| !found.values().any(|kept| kept.dockerfile == *path));
+    // Of one that several files say different things of the first counts.
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    others.retain(|(path, _)| !found.values().any(|kept| kept.dockerfile == *path) && seen.insert(path.clone()));
     (found.into_values().collect(), others)
 }
 
@@ -230,6 +237,28 @@ fn is_none(said: &Said, dockerfile: &Dockerfile, files: &[String]) -> Option<Str
     ))
 }
 
+/// Why an install cannot go well in a context that is one package's folder: what the package has of its workspace lies elsewhere. Such a
+/// Dockerfile is older than the workspace.
+fn lacks_packages(root: &Path, said: &Said, dockerfile: &Dockerfile) -> Option<String> {
+    let folder = root.join(&said.context);
+    if said.context == "." || folder.join("pnpm-workspace.yaml").exists() {
+        return None;
+    }
+    let installs_here = |command: &str| {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let pair = |pair: &[&str]| ["pnpm", "npm", "yarn"].contains(&pair[0]) && ["install", "i", "ci"].contains(&pair[1]);
+        words.windows(2).any(pair) && !words.iter().any(|word| ["-g", "--global"].contains(word))
+    };
+    let mut runs = dockerfile.stages().iter().flat_map(Stage::instructions).filter(|one| one.keyword == "RUN");
+    let installs = runs.any(|one| one.args.split("&&").any(installs_here));
+    let text = std::fs::read_to_string(folder.join("package.json")).ok()?;
+    let manifest: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
+    let all = ["dependencies", "devDependencies"].into_iter().filter_map(|field| manifest[field].as_object()).flatten();
+    let of_workspace = |spec: &str| spec.starts_with("workspace:") || spec.starts_with("catalog:");
+    let (name, _) = all.filter(|_| installs).find(|(_, spec)| spec.as_str().is_some_and(of_workspace))?;
+    Some(format!("it installs {} alone, whose `{name}` only the whole workspace has", said.context))
+}
+
 fn is_for_developers(said: &Said) -> bool {
     said.target.as_deref().is_some_and(|target| ["dev", "development", "test"].contains(&target))
 }
@@ -251,7 +280,7 @@ fn is_for_use(path: &str) -> bool {
         .iter()
         .any(|word| name.split(['.', '-']).any(|part| part == *word));
     let elsewhere = path.split('/').rev().skip(1).any(|part| {
-        part.starts_with('.')
+        (part.starts_with('.') && ![".docker", ".deploy", ".deployment", ".infra"].contains(&part))
             || part.contains("e2e")
             || [
                 "examples",
@@ -320,76 +349,6 @@ fn context_of(root: &Path, path: &str, dockerfile: &Dockerfile) -> String {
     }
 }
 
-/// The package that a build's arguments name: `APP=web` is `apps/web`.
-fn by_args(workspace: &Workspace, said: &Said) -> Option<String> {
-    let find = |value: &String| workspace.find(value).ok().filter(|id| *id != workspace.root_package());
-    said.args.values().find_map(find).map(|id| workspace.package(id).dir.clone())
-}
-
-/// The package that a build is about: the one in whose folder the Dockerfile lies, or the one that its stage holds or filters by.
-fn package_of(workspace: &Workspace, said: &Said, dockerfile: &Dockerfile) -> Option<String> {
-    let context = said.context.as_str();
-    let folder = said.dockerfile.rsplit_once('/').map_or(".", |(folder, _)| folder);
-    let is_package = |dir: &str| dir != "." && workspace.by_dir(dir).is_some();
-    if let Some(dir) = [folder, context].into_iter().find(|dir| is_package(dir)) {
-        return Some(dir.to_owned());
-    }
-    // A target that is called like a package is that package's, whatever else its stages build.
-    let called = said.target.as_ref().and_then(|target| {
-        let id = workspace.by_dir(&format!("apps/{target}")).or_else(|| workspace.by_name(target))?;
-        Some(workspace.package(id).dir.clone()).filter(|dir| dir != ".")
-    });
-    if called.is_some() {
-        return called;
-    }
-    match &services(workspace, &shipped(workspace, dockerfile, said.target.as_deref()))[..] {
-        [one] => Some(one.clone()),
-        [] => {
-            let copied = named(workspace, dockerfile.stages().iter().rev(), &["COPY"], true);
-            copied.iter().find(|dir| dir.starts_with("apps/")).or_else(|| copied.first()).cloned()
-        }
-        _ => None,
-    }
-}
-
-/// Those of the packages in an image that it is about: libraries are built on the way.
-fn services(workspace: &Workspace, shipped: &[String]) -> Vec<String> {
-    let in_apps = shipped.iter().any(|dir| dir.starts_with("apps/"));
-    let needs = |dir: &String, other: &String| {
-        let ids = workspace.by_dir(dir).zip(workspace.by_dir(other));
-        dir != other && ids.is_some_and(|(id, other)| workspace.closure(id, Scope::PRODUCTION).packages.contains(&other))
-    };
-    let is_library = |dir: &String| shipped.iter().any(|by| needs(by, dir));
-    shipped.iter().filter(|dir| dir.starts_with("apps/") || (!in_apps && !is_library(dir))).cloned().collect()
-}
-
-/// The packages that the last stage, or the target, takes from others, or works in; else those that any stage works in, or filters by.
-fn shipped(workspace: &Workspace, dockerfile: &Dockerfile, target: Option<&str>) -> Vec<String> {
-    let target = target.and_then(|name| dockerfile.target(name).ok()).or_else(|| dockerfile.stages().last());
-    let found = named(workspace, target.into_iter(), &["WORKDIR", "CMD", "ENTRYPOINT", "COPY"], false);
-    if found.is_empty() { named(workspace, dockerfile.stages().iter().rev(), &["RUN", "WORKDIR"], false) } else { found }
-}
-
-/// The packages that instructions of stages name, by folder or by name; `manifests` too, where nothing else of a package is copied.
-fn named<'d>(workspace: &Workspace, stages: impl Iterator<Item = &'d Stage>, keywords: &[&str], manifests: bool) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    let installs = |args: &str| !manifests && args.contains("package.json");
-    for one in stages.flat_map(Stage::instructions).filter(|one| keywords.contains(&one.keyword.as_str()) && !installs(&one.args))
-    {
-        let words = one.args.split(|c: char| c.is_whitespace() || "=\"',[]".contains(c));
-        for word in
-            words.map(|word| word.trim_matches('.').trim_start_matches("/app/").trim_matches('/')).filter(|word| !word.is_empty())
-        {
-            let by_name = workspace.by_name(word);
-            let within = || (word.contains('/') || workspace.by_dir(word).is_some()).then(|| workspace.owner(word));
-            let found = by_name.or_else(within).filter(|id| *id != workspace.root_package());
-            let dir = found.map(|id| workspace.package(id).dir.clone());
-            all.extend(dir.filter(|dir| !all.contains(dir)));
-        }
-    }
-    all
-}
-
 /// The service's name: what compose calls it, the folder's, the package's, what stands behind `Dockerfile.`.
 fn name_of(said: &Said, package: Option<&str>, workspace: &Workspace) -> Option<String> {
     let path = said.dockerfile.as_str();
@@ -405,7 +364,9 @@ fn name_of(said: &Said, package: Option<&str>, workspace: &Workspace) -> Option<
     let root = workspace.package(workspace.root_package()).manifest.name.clone().map(|name| last(&name));
     let here = workspace.root().file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let root = root.filter(|name| !["root", "monorepo", "workspace"].contains(&name.as_str())).or(here);
-    let names = [package.map(last), (!said.name.is_empty()).then(|| said.name.clone()), by_file, folder, root];
+    let stages = ["runner", "runtime", "production", "prod", "final", "release", "app", "deploy", "build", "builder", "base"];
+    let by_target = said.target.clone().filter(|name| !stages.contains(&name.as_str()));
+    let names = [package.map(last), (!said.name.is_empty()).then(|| said.name.clone()), by_file, folder, by_target, root];
     let usable = |name: &String| name.parse::<ServiceName>().is_ok();
     names.into_iter().flatten().map(|name| name.to_ascii_lowercase()).find(usable)
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use monoship_workspace::tools::is_command_of;
+
 use super::start::{Start, is_for_developers};
 
 /// How a service's image is put together.
@@ -37,15 +39,34 @@ pub(super) struct Known {
     pub note: Option<String>,
 }
 
-/// What decides: a manifest, and the files in its folder.
+/// What decides: a manifest and the root's, and the files in its folder.
 pub(super) struct Facts<'a> {
     pub manifest: &'a Value,
+    pub root: &'a Value,
     pub folder: PathBuf,
 }
 
+const DEPENDENCIES: [&str; 2] = ["dependencies", "devDependencies"];
+
 impl Facts<'_> {
+    /// True where it has a dependency, or the root does and its own scripts or settings use that.
     fn needs(&self, name: &str) -> bool {
-        ["dependencies", "devDependencies"].iter().any(|field| self.manifest[field].get(name).is_some())
+        let has = |manifest: &Value| DEPENDENCIES.iter().any(|field| manifest[field].get(name).is_some());
+        has(self.manifest) || (has(self.root) && self.uses(name))
+    }
+
+    fn uses(&self, name: &str) -> bool {
+        let scripts = ["build", "start", "dev"].into_iter().flat_map(|script| self.script(script).split_whitespace());
+        let mut commands = scripts.filter(|word| word.chars().next().is_some_and(char::is_alphabetic));
+        commands.any(|word| is_command_of(word, name))
+            || ["vite.config", "svelte.config", "astro.config"].iter().any(|stem| self.settings(stem).contains(name))
+    }
+
+    /// True where a program comes with one of its dependencies or the root's.
+    fn brings(&self, program: &str) -> bool {
+        let names = [self.manifest, self.root].into_iter().flat_map(|manifest| DEPENDENCIES.map(|field| &manifest[field]));
+        let mut names = names.filter_map(Value::as_object).flatten().map(|(name, _)| name);
+        names.any(|name| name == program || is_command_of(program, name))
     }
 
     fn runs(&self, name: &str) -> bool {
@@ -91,14 +112,21 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
         return known;
     }
     let Some(start) = start else {
-        return Err("its package.json has neither a start script nor `main`".to_owned());
+        return Err(match facts.script("start") {
+            "" => "its package.json has neither a start script nor `main`".to_owned(),
+            script => format!("its script `start` is for developers ({script}), and nothing says what its build makes"),
+        });
     };
     let why = match &start.script {
         Some(script) => format!("script `{script}`: {}", start.run),
         None => format!("`main` is {}", start.run),
     };
     let note = start.tool.as_ref().map(|tool| {
-        format!("it is started by `{tool}`, no production dependency: the image gets the development ones too; move it to `dependencies`")
+        if facts.brings(tool) {
+            format!("it is started by `{tool}`, no production dependency: the image gets the development ones too; move it to `dependencies`")
+        } else {
+            format!("it is started by `{tool}`, which no dependency brings, and the image has Node alone: it will not start; add what brings it to `dependencies`, or start it by `node`")
+        }
     });
     let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
     Ok(Known { kind, why, command: start.command, port: None, env: Vec::new(), note })
@@ -167,7 +195,16 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
             || facts.settings("nuxt.config").contains("ssr: false") && script.is_empty();
         return Some(Ok(if generates { files("nuxt", ".output/public") } else { nitro("nuxt") }));
     }
-    for name in ["@tanstack/react-start", "@tanstack/solid-start", "@solidjs/start", "@analogjs/platform"] {
+    // Alone, or as a bundler's plugin.
+    let build = facts.script("build");
+    let is_nitro = build.contains("nitro build")
+        || (facts.needs("nitro") && build.contains("vite build") && facts.settings("vite.config").contains("nitro/vite"));
+    if is_nitro && !own_server {
+        return Some(Ok(nitro("nitro build")));
+    }
+    for name in
+        ["@tanstack/react-start", "@tanstack/solid-start", "@tanstack/start", "@solidjs/start", "@analogjs/platform", "vinxi"]
+    {
         if facts.needs(name) && !own_server {
             return Some(Ok(nitro(name)));
         }
@@ -281,15 +318,19 @@ fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option
     if facts.needs("gatsby") && build.contains("gatsby") {
         return found("gatsby build", "public".to_owned());
     }
+    if let Some(tool) = ["max", "umi"].into_iter().find(|tool| build.contains(&format!("{tool} build"))) {
+        let settings = facts.settings(".umirc") + &facts.settings("config/config");
+        return found(&format!("{tool} build"), value(&settings, "outputPath").unwrap_or_else(|| "dist".to_owned()));
+    }
+    if facts.needs("@angular/core") && build.contains("ng build") {
+        return found("ng build", angular(facts)?);
+    }
     if facts.needs("@vue/cli-service") && build.contains("vue-cli-service") {
         return found("vue-cli-service build", "dist".to_owned());
     }
     let bundles = (build.contains("vite") || facts.needs("vite")) && !build.is_empty() && facts.has("index.html");
     if bundles {
-        let settings = facts.settings("vite.config");
-        let named = settings.split_once("outDir:").and_then(|(_, rest)| rest.split(['\'', '"', '`']).nth(1)).map(str::to_owned);
-        let named = named.filter(|folder| !folder.contains(['$', ' ']) && !folder.starts_with("..") && !folder.starts_with('/'));
-        return found("vite build", named.unwrap_or_else(|| "dist".to_owned()));
+        return found("vite build", value(&facts.settings("vite.config"), "outDir").unwrap_or_else(|| "dist".to_owned()));
     }
     for tool in ["@rsbuild/core", "parcel", "webpack", "@rspack/core"] {
         let page = facts.has("index.html") || facts.has("src/index.html") || facts.has("public/index.html");
@@ -300,9 +341,36 @@ fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option
     None
 }
 
+/// The folder below the package's own that settings name.
+fn value(settings: &str, key: &str) -> Option<String> {
+    let (_, rest) = settings.split_once(&format!("{key}:"))?;
+    let folder = rest.split(['\'', '"', '`']).nth(1)?;
+    let is_below = !folder.contains(['$', ' ']) && !folder.starts_with("..") && !folder.starts_with('/');
+    is_below.then(|| folder.to_owned())
+}
+
+/// Where Angular puts the files of the one project of a package; what has a server of its own beside them is none for files.
+fn angular(facts: &Facts<'_>) -> Option<String> {
+    let text = std::fs::read_to_string(facts.folder.join("angular.json")).ok()?;
+    let settings = monoship_workspace::sources::with_comments(&text)?;
+    let is_app = |project: &&(&String, &Value)| project.1["projectType"] != "library";
+    let (name, project) = settings["projects"].as_object()?.iter().find(|project| is_app(&project))?;
+    let targets = if project["architect"].is_object() { &project["architect"] } else { &project["targets"] };
+    let (options, builder) = (&targets["build"]["options"], targets["build"]["builder"].as_str().unwrap_or_default());
+    if options["ssr"].is_object() || options["ssr"] == true || options["outputMode"] == "server" {
+        return None;
+    }
+    let path = &options["outputPath"];
+    let base = path.as_str().or_else(|| path["base"].as_str()).map_or_else(|| format!("dist/{name}"), str::to_owned);
+    // The builders since Angular 17 put them a folder deeper.
+    let below = if builder.ends_with(":application") { path["browser"].as_str().unwrap_or("browser") } else { "" };
+    Some(format!("{base}/{below}"))
+}
+
 fn files(why: &str, folder: &str) -> Known {
+    let folder = folder.trim_start_matches("./").trim_end_matches('/');
     Known {
-        kind: Kind::Static(folder.trim_start_matches("./").trim_end_matches('/').to_owned()),
+        kind: Kind::Static(folder.to_owned()),
         why: format!("{why}, files in {folder}"),
         command: "[\"node\", \"/usr/local/bin/serve-files\", \"/srv\"]".to_owned(),
         port: Some(8080),
@@ -327,7 +395,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        of(&Facts { manifest, folder: dir.path().to_owned() }).map(|known| known.kind)
+        of(&Facts { manifest, root: &json!({}), folder: dir.path().to_owned() }).map(|known| known.kind)
     }
 
     #[test]
@@ -349,11 +417,28 @@ mod tests {
             kind(&nuxt, &[("nuxt.config.ts", "export default { ssr: false }")]),
             Ok(Kind::Static(".output/public".to_owned()))
         );
+        let nitro = json!({"scripts": {"build": "nitro build", "start": "node .output/server/index.mjs"}});
+        assert_eq!(kind(&nitro, &[]), Ok(Kind::Output(".output".to_owned())));
         let vite =
             json!({"scripts": {"build": "tsc && vite build", "preview": "vite preview"}, "devDependencies": {"vite": "7"}});
         assert_eq!(kind(&vite, &[("index.html", "")]), Ok(Kind::Static("dist".to_owned())));
         let elsewhere = [("index.html", ""), ("vite.config.ts", "export default { build: { outDir: 'public/app' } }")];
         assert_eq!(kind(&vite, &elsewhere), Ok(Kind::Static("public/app".to_owned())));
+        let umi = json!({"scripts": {"build": "max build", "dev": "max dev", "start": "npm run dev"}, "dependencies": {"@umijs/max": "4"}});
+        assert_eq!(kind(&umi, &[]), Ok(Kind::Static("dist".to_owned())));
+        assert_eq!(kind(&umi, &[(".umirc.ts", "export default { outputPath: './out' }")]), Ok(Kind::Static("out".to_owned())));
+        let angular = json!({"scripts": {"build": "ng build", "start": "ng serve"}, "dependencies": {"@angular/core": "20"}});
+        let project = |builder: &str, options: &str| {
+            let of = format!(
+                "{{\"projects\": {{\"shop\": {{\"architect\": {{\"build\": {{\"builder\": \"@angular/{builder}\", \"options\": {{{options}}}}}}}}}}}}}"
+            );
+            kind(&angular, &[("angular.json", &of)])
+        };
+        let made = |folder: &str| Ok(Kind::Static(folder.to_owned()));
+        assert_eq!(project("build:application", ""), made("dist/shop/browser"));
+        assert_eq!(project("build:application", "\"outputPath\": {\"base\": \"dist\", \"browser\": \"\"}"), made("dist"));
+        assert_eq!(project("build-angular:browser", "\"outputPath\": \"out/shop\""), made("out/shop"));
+        assert!(project("build:application", "\"ssr\": {\"entry\": \"src/server.ts\"}").is_err());
         let astro = json!({"scripts": {"build": "astro build", "start": "astro dev"}, "dependencies": {"astro": "5"}});
         assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
         let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
@@ -362,11 +447,30 @@ mod tests {
     }
 
     #[test]
+    fn what_the_root_has_counts_where_a_package_uses_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = json!({"devDependencies": {"nuxt": "4", "@sveltejs/kit": "2", "tsx": "4"}});
+        let of = |manifest: &Value| of(&Facts { manifest, root: &root, folder: dir.path().to_owned() });
+        let nuxt = json!({"scripts": {"build": "nuxt build", "dev": "nuxt dev"}});
+        assert_eq!(of(&nuxt).unwrap().kind, Kind::Output(".output".to_owned()));
+        assert!(of(&json!({"scripts": {"build": "tsc"}})).is_err());
+        let note = |start: &str| of(&json!({"scripts": {"start": start}})).unwrap().note.unwrap();
+        assert!(note("tsx a.ts").contains("move it to `dependencies`"));
+        assert!(note("bun ./a.js").contains("which no dependency brings"));
+        std::fs::write(
+            dir.path().join("svelte.config.js"),
+            "import { x } from '@sveltejs/kit/y'\nimport a from '@sveltejs/adapter-node'",
+        )
+        .unwrap();
+        assert_eq!(of(&json!({"scripts": {"build": "vite build"}})).unwrap().why, "@sveltejs/adapter-node");
+    }
+
+    #[test]
     fn what_runs_elsewhere_is_no_service_and_a_tool_takes_its_dependencies_along() {
         assert!(kind(&json!({"scripts": {"start": "expo start"}, "dependencies": {"expo": "54"}}), &[]).is_err());
         assert!(kind(&json!({"scripts": {"build": "tsc"}}), &[]).is_err());
         let dir = tempfile::tempdir().unwrap();
-        let facts = Facts { manifest: &json!({}), folder: dir.path().to_owned() };
+        let facts = Facts { manifest: &json!({}), root: &json!({}), folder: dir.path().to_owned() };
         assert!(!facts.makes("index.js") && facts.makes("./dist/index.js"));
         std::fs::write(dir.path().join("index.ts"), "").unwrap();
         assert!(facts.makes("./index.js"));

@@ -14,6 +14,7 @@ mod npmrc;
 pub mod origin;
 mod settings;
 mod start;
+mod there;
 mod toolchain;
 pub mod variables;
 pub mod workflow;
@@ -28,10 +29,10 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::stamped;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerignore::Ignore;
-use monoship_workspace::git::Git;
 use monoship_workspace::managers::{below, no_workspace};
 
 use dockerfile::Found;
+use there::There;
 
 /// The Dockerfile's name, where `xtask.toml` says nothing.
 const DOCKERFILE: &str = "Dockerfile.monorepo-optimized";
@@ -239,7 +240,7 @@ pub fn dockerfile_today(root: &Path, file: &str) -> Result<String> {
 /// When git refuses.
 pub fn dockerignore_today(root: &Path, name: &str, shutdown: &Shutdown) -> Result<String> {
     let there = There::read(root, shutdown)?;
-    let (text, _) = ignore::text(&there.paths(), name, there.has_own_rust(name))?;
+    let (text, _) = there.ignore(name)?;
     Ok(stamped(&text, 0, VERSION))
 }
 
@@ -267,10 +268,17 @@ fn found(workspace: &Workspace, settings: Option<&str>, there: &There, anew: boo
     }
     let kept = &found.kept;
     let is_kept = |folder: &str| {
-        kept.iter().any(|kept| kept.package.as_deref() == Some(folder) || kept.covers.iter().any(|dir| dir == folder))
-            || own.iter().any(|(_, package)| package.as_deref() == Some(folder))
+        let is_about = |kept: &kept::Kept| {
+            kept.package.as_deref() == Some(folder)
+                || kept.covers.iter().any(|dir| dir == folder)
+                || kept.dockerfile.rsplit_once('/').is_some_and(|(dir, _)| dir == folder)
+        };
+        kept.iter().any(is_about) || own.iter().any(|(_, package)| package.as_deref() == Some(folder))
     };
     found.services.retain(|service| !is_kept(&service.folder) && !own.iter().any(|(name, _)| *name == service.name));
+    if !(found.services.is_empty() && kept.is_empty() && own.is_empty()) {
+        found.others.extend(dockerfile::of_nx(workspace, &there.files));
+    }
     found.others.retain(|(folder, _)| !is_kept(folder));
     // A generated target and a build of theirs of one name would be one service: theirs is it.
     let (services, others, kept) = (&mut found.services, &mut found.others, &found.kept);
@@ -291,54 +299,6 @@ fn crate_manifest(name: &str, dependency: &str) -> String {
         "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n[dependencies]\n{} = {dependency}\n",
         origin::PACKAGE
     )
-}
-
-/// What of the repository decides the steps.
-#[derive(Default)]
-struct There {
-    root: PathBuf,
-    /// The files that git tracks or would track.
-    files: Vec<String>,
-    /// `owner/name`, where the git remote is on GitHub.
-    repository: Option<String>,
-}
-
-impl There {
-    fn read(root: &Path, shutdown: &Shutdown) -> Result<Self> {
-        let git = Git::at(root, shutdown);
-        let tree = git.worktree()?;
-        let files = tree.files().iter().map(|file| file.path.to_string()).collect();
-        let remote = git.remote()?.filter(|remote| remote.host == "github.com");
-        let repository = remote.map(|remote| format!("{}/{}", remote.owner, remote.name));
-        Ok(Self { root: root.to_owned(), files, repository })
-    }
-
-    fn paths(&self) -> Vec<&str> {
-        self.files.iter().map(String::as_str).collect()
-    }
-
-    fn text(&self, path: &str) -> Result<Option<String>> {
-        let path = self.root.join(path);
-        if path.exists() { read_text(&path).map(Some) } else { Ok(None) }
-    }
-
-    /// The folders of Rust packages and workspaces, but for the root.
-    fn crates(&self) -> impl Iterator<Item = &str> {
-        self.files.iter().filter_map(|file| file.strip_suffix("/Cargo.toml"))
-    }
-
-    /// True where somebody else than the crate `name` needs cargo's files.
-    fn has_own_rust(&self, name: &str) -> bool {
-        self.crates().any(|folder| folder != name)
-    }
-
-    /// The top folders in which crates lie, or will: those of pnpm's packages too.
-    fn apart(&self, workspace: &Workspace, name: &str) -> Vec<String> {
-        let packages = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| *dir != ".");
-        let top = |dir: &str| dir.split('/').next().unwrap_or(dir).to_owned();
-        let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).collect();
-        tops.into_iter().collect()
-    }
 }
 
 /// True where the crate is there already and stands on the library.
@@ -388,7 +348,7 @@ fn old_toolchain(there: &There) -> Result<String> {
 }
 
 fn dockerignore(there: &There, name: &str, path: &str) -> Result<Step> {
-    let (text, left_out) = ignore::text(&there.paths(), name, there.has_own_rust(name))?;
+    let (text, left_out) = there.ignore(name)?;
     let note = left_out.iter().map(|(rule, path)| format!("without `{rule}`, which would hide {path}")).collect::<Vec<_>>();
     let step = step(path, Change::Write(stamped(&text, 0, VERSION)));
     Ok(Step { note: (!note.is_empty()).then(|| note.join("; ")), ..step })

@@ -28,7 +28,12 @@ impl Start {
         let script = |name: &&str| Some(((*name).to_owned(), manifest["scripts"][*name].as_str()?.to_owned()));
         let scripts: Vec<(String, String)> = SCRIPTS.iter().filter_map(script).collect();
         let named = scripts.iter().filter(|(name, _)| !matches!(name.as_str(), "serve" | "server" | "prod"));
-        let chosen = named.clone().find(|(_, text)| !is_for_developers(text)).or_else(|| named.clone().next());
+        let by_node = |text: &str| !is_for_developers(text) && text.split_whitespace().any(|word| word == "node");
+        let chosen = named
+            .clone()
+            .find(|(_, text)| !is_for_developers(text))
+            .or_else(|| scripts.iter().find(|(_, text)| by_node(text)))
+            .or_else(|| named.clone().next());
         let main = manifest["main"].as_str().or_else(|| manifest["module"].as_str());
         let by_main = |main: &str| Self { script: None, run: main.to_owned(), command: json(&["node", main]), tool: None };
         match chosen {
@@ -39,7 +44,10 @@ impl Start {
 
     fn of_script(manifest: &Value, name: &str, text: &str) -> Option<Self> {
         let of = |command, tool| Some(Self { script: Some(name.to_owned()), run: text.to_owned(), command, tool });
-        let Some(steps) = production(manifest, text, 0) else { return of(json(&["node", &built(manifest)?]), None) };
+        let Some(steps) = production(manifest, text, 0) else {
+            let made = built(manifest).or_else(|| compiled(manifest, text))?;
+            return of(json(&["node", &made]), None);
+        };
         let tool = tool(manifest, &steps);
         // A compiled program beside a script for developers: `tsx src/index.ts`, and `main` is dist/index.js.
         match built(manifest).filter(|_| tool.is_some()) {
@@ -107,6 +115,7 @@ pub(super) fn is_for_developers(script: &str) -> bool {
         || has("nodemon")
         || has("ts-node-dev")
         || has("tsnd")
+        || has("tsc-watch")
         || has("concurrently")
         || has("watch")
         || ["next", "astro", "nuxt", "nuxi", "vinxi", "wrangler", "remix", "react-router"].iter().any(|tool| pair(tool, "dev"))
@@ -115,21 +124,38 @@ pub(super) fn is_for_developers(script: &str) -> bool {
         || pair("webpack", "serve")
         || pair("vite", "dev")
         || words.last() == Some(&"vite")
+        || words.windows(2).any(|pair| ["run", "pnpm", "yarn", "bun"].contains(&pair[0]) && is_developers(pair[1]))
         || words
             .first()
             .is_some_and(|word| ["vite", "storybook", "start-storybook", "web-dev-server", "turbo", "electron"].contains(word))
 }
 
+/// True of the name of a script that only developers run.
+fn is_developers(name: &str) -> bool {
+    ["dev", "develop", "watch", "start:dev"].contains(&name)
+}
+
 /// The file that a build makes and `main` names, or where compilers put what `src/` holds.
 fn built(manifest: &Value) -> Option<String> {
     let main = manifest["main"].as_str()?;
-    let made = ["dist/", "build/", "lib/", "out/", "./dist/", "./build/", "./lib/", "./out/", ".output/"];
-    made.iter().any(|folder| main.starts_with(folder)).then(|| main.to_owned())
+    is_made(main).then(|| main.to_owned())
 }
 
-/// The file that a build makes of the one that a developer's script runs: `tsx watch src/index.ts`, and `tsc` puts it into `dist/`.
+/// True of a file in a folder where builds put theirs.
+fn is_made(file: &str) -> bool {
+    let folders = ["dist/", "build/", "lib/", "out/", ".output/"];
+    let file = file.strip_prefix("./").unwrap_or(file);
+    folders.iter().any(|folder| file.starts_with(folder))
+}
+
+/// The file that a build makes of the one that a developer's script runs: `tsx watch src/index.ts`, and `tsc` puts it into `dist/`. Or that
+/// file itself, where the script waits for it: `nodemon --watch dist dist/index.js`.
 fn compiled(manifest: &Value, script: &str) -> Option<String> {
     let build = manifest["scripts"]["build"].as_str()?;
+    let runs = |word: &&str| is_made(word) && [".js", ".mjs", ".cjs"].iter().any(|end| word.ends_with(end));
+    if let Some(file) = script.split_whitespace().map(|word| word.trim_matches(['\'', '"', '\\'])).find(runs) {
+        return Some(file.to_owned());
+    }
     if script.contains("nest start") {
         return Some("dist/main".to_owned());
     }
@@ -200,6 +226,7 @@ fn unwrapped(step: &str) -> (String, Option<String>) {
     let called = match words[..] {
         ["pnpm" | "npm" | "yarn" | "bun", "run", name, ..] | ["pnpm" | "yarn", name] if !name.starts_with('-') => Some(name),
         ["npm", "start"] => Some("start"),
+        ["nr", name, ..] | ["node", "--run", name, ..] => Some(name),
         _ => None,
     };
     let called = called.filter(|_| vars.is_empty()).map(str::to_owned);
@@ -337,6 +364,8 @@ mod tests {
         );
         assert_eq!(of(&json!({"main": "index.js"})), "[\"node\", \"index.js\"]");
         assert_eq!(of(&json!({"scripts": {"test": "x"}})), "");
+        assert_eq!(of(&json!({"scripts": {"serve": "node dist/a.js", "start": "nodemon a.ts"}})), json(&["node", "dist/a.js"]));
+        assert_eq!(of(&json!({"scripts": {"serve": "vite preview"}, "main": "a.js"})), json(&["node", "a.js"]));
     }
 
     #[test]
@@ -350,13 +379,17 @@ mod tests {
         assert_eq!(node("nest start", &[("start:prod", "node dist/main")]), main);
         assert_eq!(node("nest start", &[]), main);
         assert_eq!(node("pnpm start:prod", &[("start:prod", "node dist/main")]), main);
-        assert_eq!(node("npm run build && node dist/main", &[("build", "tsc")]), main);
+        for build in ["npm run build", "nr build", "node --run build"] {
+            assert_eq!(node(&format!("{build} && node dist/main"), &[("build", "tsc")]), main, "{build}");
+        }
         assert_eq!(
             node("cross-env NODE_ENV=production node dist/main", &[]),
             json(&["sh", "-c", "PATH=node_modules/.bin:$PATH; NODE_ENV=production exec node dist/main"])
         );
         assert_eq!(node("dotenv -e ../../.env -- node dist/main", &[]), main);
         let built = "[\"node\", \"dist/index.js\"]";
+        let watches = json!({"scripts": {"start": "tsc-watch -b --onSuccess \"node ./build/main.js\"", "build": "tsc -b"}});
+        assert_eq!(of(&watches), json(&["node", "./build/main.js"]));
         for script in ["tsx watch src/index.ts", "nodemon src/index.ts", "ts-node src/main.ts", "node --import tsx src/index.ts"]
         {
             assert_eq!(node(script, &[]), built, "{script}");
@@ -375,6 +408,7 @@ mod tests {
             command(json!({"dev": "nodemon --exec tsx src/server.ts", "build": "tsup src/server.ts"})),
             node("dist/server.js")
         );
+        assert_eq!(command(json!({"dev": "nodemon --watch dist dist/index.js", "build": "vite build"})), node("dist/index.js"));
         assert_eq!(command(json!({"start:debug": "node --inspect x.js", "dev": "tsup --watch", "build": "tsup"})), None);
         assert_eq!(command(json!({"build": "tsc"})), None);
         assert_eq!(command(json!({"dev": "pnpm with-env mintlify dev --port 3001"})), None);

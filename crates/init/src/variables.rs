@@ -31,7 +31,7 @@ const PUBLIC: [&str; 7] = ["NEXT_PUBLIC_", "VITE_", "PUBLIC_", "REACT_APP_", "NU
 const NEVER: [&str; 12] =
     ["NODE_ENV", "CI", "PATH", "HOME", "PORT", "HOST", "HOSTNAME", "SENTRY", "TURBO", "VERCEL", "NODE_OPTIONS", "NPM_TOKEN"];
 
-/// What the examples at the root and in these folders give to variables; the later folder counts.
+/// What the examples at the root and in these folders give to variables; the later folder counts. `${NAME}` in a value is the value of that.
 #[must_use]
 pub fn examples(root: &Path, folders: &[&str]) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
@@ -41,12 +41,22 @@ pub fn examples(root: &Path, folders: &[&str]) -> BTreeMap<String, String> {
             all.extend(text.lines().filter_map(assignment));
         }
     }
-    all
+    let whole =
+        |value: &String| all.iter().fold(value.clone(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value));
+    all.iter().map(|(name, value)| (name.clone(), whole(value))).collect()
+}
+
+/// True of a file of the environment that says nothing but what browsers get anyway.
+pub(super) fn is_public(text: &str) -> bool {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut names = lines.map(|line| line.strip_prefix("export ").unwrap_or(line)).peekable();
+    names.peek().is_some() && names.all(|line| PUBLIC.iter().any(|prefix| line.starts_with(prefix)))
 }
 
 /// The variables of a service whose closure has these folders, the root's first and the service's own last.
 pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables {
     let mut all = examples(root, folders);
+    all.retain(|_, value| is_plain(value));
     // A schema's settings read it (`env("DATABASE_URL")`); nothing is connected to while a client is generated.
     if uses_prisma {
         all.entry("DATABASE_URL".to_owned()).or_insert_with(|| "postgresql://user:password@localhost:5432/db".to_owned());
@@ -59,7 +69,12 @@ pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables 
     Variables { public, private }
 }
 
-/// `NAME=value` with a value that may stand in a Dockerfile.
+/// True of a value that may stand in a Dockerfile.
+fn is_plain(value: &str) -> bool {
+    value.chars().all(|c| c.is_ascii_graphic() && !"'\"`\\$<>{}#".contains(c))
+}
+
+/// `NAME=value`.
 fn assignment(line: &str) -> Option<(String, String)> {
     let line = line.trim().strip_prefix("export ").unwrap_or(line.trim());
     let (name, value) = line.split_once('=')?;
@@ -72,9 +87,8 @@ fn assignment(line: &str) -> Option<(String, String)> {
             Some((rest, quote)) => rest.split(quote).next()?,
             None => value.split(" #").next()?.trim(),
         };
-    let is_plain = !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && !"'\"`\\$<>{}#".contains(c));
     let never = NEVER.iter().any(|no| name == *no || name.starts_with(&format!("{no}_")));
-    (is_name && is_plain && !never).then(|| (name.to_owned(), value.to_owned()))
+    (is_name && !value.is_empty() && !never).then(|| (name.to_owned(), value.to_owned()))
 }
 
 /// True where a file directly in one of these folders, or in its `src`, knows the variable by which the usual validators are told to wait.
@@ -94,10 +108,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_environment_is_public_where_browsers_get_all_of_it() {
+        assert!(is_public("# for all\nVITE_API=/api\n\nexport NEXT_PUBLIC_A='b'\n"));
+        assert!(!is_public("VITE_API=/api\nDATABASE_URL=x\n") && !is_public("# nothing\n"));
+    }
+
+    #[test]
     fn examples_give_the_variables_and_browsers_get_theirs_as_arguments() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("web")).unwrap();
-        let text = "# all of it\nDATABASE_URL=\"postgres://u:p@localhost/x\" # local\nexport NEXT_PUBLIC_URL=http://localhost:3000\nEMPTY=\nSENTRY_DSN=x\nODD=$(id)\n";
+        let text = "# all of it\nDATABASE_URL=\"postgres://u:p@localhost/x\" # local\nexport NEXT_PUBLIC_URL=http://localhost:3000\nEMPTY=\nSENTRY_DSN=x\nODD=$(id)\nLIST=[\"a\", \"b\"]\nAPI_PORT=81\nAPI_URL=http://a:${API_PORT}/\n";
         std::fs::write(dir.path().join("web/.env.example"), text).unwrap();
         let found = of(dir.path(), &["web"], false);
         assert_eq!(
@@ -106,7 +126,10 @@ mod tests {
         );
         assert_eq!(
             found.private.into_iter().collect::<Vec<_>>(),
-            [("DATABASE_URL".to_owned(), "postgres://u:p@localhost/x".to_owned())]
+            [("API_PORT", "81"), ("API_URL", "http://a:81/"), ("DATABASE_URL", "postgres://u:p@localhost/x")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
+        // A container takes any value.
+        assert_eq!(examples(dir.path(), &["web"])["LIST"], "[\"a\", \"b\"]");
     }
 }

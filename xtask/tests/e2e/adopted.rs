@@ -17,7 +17,7 @@ const FILES: [(&str, &str); 32] = [
     (
         "package.json",
         r#"{"name": "gallery", "private": true, "packageManager": "pnpm@10.34.9", "engines": {"node": ">=24"},
- "pnpm": {"onlyBuiltDependencies": ["@sentry/cli", "diskusage", "esbuild", "puppeteer"]}, "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "is-even": "1.0.0"}}"#,
+ "pnpm": {"onlyBuiltDependencies": ["@sentry/cli", "@swc/core", "diskusage", "esbuild", "nx", "puppeteer"]}, "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "nx": "22.0.2", "is-even": "1.0.0"}}"#,
     ),
     ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - backend\n  - packages/*\n"),
     ("turbo.json", r#"{"tasks": {"build": {"dependsOn": ["^build", "codegen", "lint"]}, "codegen": {}, "lint": {}}}"#),
@@ -221,6 +221,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         "service      routes in apps/routes (script `start`: react-router-serve ./build/server/index.js)",
         "service      nest in apps/nest (script `start`: nest start)",
         "service      nuxt in apps/nuxt (nuxt)",
+        "service      nitro in apps/nitro (nitro build)",
         "service      astro in apps/astro (@astrojs/node)",
         "it is started by `tsx`, no production dependency: the image gets the development ones too",
         "no service   apps/phone: it is an app for phones",
@@ -234,7 +235,10 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(planned.stderr.contains("site: apps/site/tsconfig.json leads to packages/types"), "{}", planned.stderr);
     // An engine of an earlier run has these images.
     let built = record(repo.xtask(&["build", "--force", "--json"]), 0);
-    for service in ["astro", "backend", "bundled", "kit", "native", "nest", "nuxt", "prisma", "routes", "site", "tsx", "web"] {
+    let services = [
+        "astro", "backend", "bundled", "kit", "native", "nest", "nitro", "nuxt", "prisma", "routes", "site", "swc", "tsx", "web",
+    ];
+    for service in services {
         assert_eq!(task(&built, service)["status"], "built", "{built:#}");
     }
 
@@ -261,9 +265,11 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         ("kit", 3000),
         ("native", 3000),
         ("nest", 3000),
+        ("nitro", 3000),
         ("nuxt", 3000),
         ("prisma", 3000),
         ("routes", 3000),
+        ("swc", 3000),
     ];
     for (service, port) in servers {
         let said = answer(&repo.image(&format!("{service}:dev")), port, "/");

@@ -42,7 +42,14 @@ pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (V
     let (for_use, others): (Vec<&String>, Vec<&String>) = files.iter().partition(|path| !is_for_developing(path));
     for path in for_use.into_iter().chain(others) {
         let Some((reader, text)) = reader(path).and_then(|reader| Some((reader, read(path)?))) else { continue };
-        match reader(path, path.rsplit_once('/').map_or(".", |(folder, _)| folder), &text) {
+        let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
+        let is_there = |said: &Said| files.contains(&said.dockerfile);
+        match reader(path, folder, &text) {
+            // `docker compose --project-directory . -f deploy/compose.yml`: its paths are from the root.
+            Ok(said) if folder != "." && !said.is_empty() && !said.iter().any(is_there) => match reader(path, ".", &text) {
+                Ok(from_root) if from_root.iter().any(is_there) => found.extend(from_root),
+                _ => found.extend(said),
+            },
             Ok(said) => found.extend(said),
             Err(why) => unreadable.push((path.clone(), why)),
         }
@@ -327,6 +334,19 @@ mod tests {
         );
         let given: Vec<String> = found[0].given.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         assert_eq!(given, [r#"add-hosts = ["a:10.0.0.7"]"#, r#"secrets = ["id=npm,env=NPM_TOKEN", "id=file,src=deploy/t"]"#]);
+    }
+
+    #[test]
+    fn a_compose_file_in_a_folder_may_have_its_paths_from_the_root() {
+        let files = [".docker/compose.yml", ".docker/api/Dockerfile.prod"].map(str::to_owned);
+        let of = |dockerfile: &str| {
+            let text = format!("services:\n  api: {{build: {{context: ., dockerfile: {dockerfile}}}}}\n");
+            let (found, _) = all(&files, |_| Some(text.clone()));
+            (found[0].dockerfile.clone(), found[0].context.clone())
+        };
+        let wanted = |context: &str| (".docker/api/Dockerfile.prod".to_owned(), context.to_owned());
+        assert_eq!(of("./.docker/api/Dockerfile.prod"), wanted("."));
+        assert_eq!(of("api/Dockerfile.prod"), wanted(".docker"));
     }
 
     #[test]

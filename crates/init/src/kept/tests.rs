@@ -37,7 +37,14 @@ fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service
 #[test]
 fn a_dockerfile_for_developing_or_in_an_example_is_nobodys_image() {
     let is_one = |path: &str| is_dockerfile(path) && is_for_use(path);
-    for path in ["Dockerfile", "apps/web/Dockerfile", "Dockerfile.web", "docker/web.Dockerfile", "docker/web.dockerfile"] {
+    for path in [
+        "Dockerfile",
+        "apps/web/Dockerfile",
+        "Dockerfile.web",
+        "docker/web.Dockerfile",
+        "docker/web.dockerfile",
+        ".docker/web/Dockerfile.prod",
+    ] {
         assert!(is_one(path), "{path}");
     }
     for path in [
@@ -49,6 +56,30 @@ fn a_dockerfile_for_developing_or_in_an_example_is_nobodys_image() {
     ] {
         assert!(!is_one(path), "{path}");
     }
+}
+
+#[test]
+fn a_dockerfile_that_is_older_than_the_workspace_makes_no_service() {
+    let of = |spec: &str, dockerfile: &str| {
+        let files = [
+            ("package.json", "{}".to_owned()),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\n".to_owned()),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+            ("apps/api/package.json", format!("{{\"name\": \"api\", \"dependencies\": {{\"a\": \"1\", \"b\": \"{spec}\"}}}}")),
+            ("apps/api/Dockerfile", dockerfile.to_owned()),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
+        (found.len(), others.into_iter().map(|(_, why)| why).collect::<String>())
+    };
+    let installs = "FROM node:24\nCOPY package.json ./\nRUN npm i -g pnpm && pnpm install\nCMD [\"node\", \"a.js\"]\n";
+    for spec in ["workspace:*", "catalog:"] {
+        let (found, why) = of(spec, installs);
+        assert!(found == 0 && why == "it installs apps/api alone, whose `b` only the whole workspace has", "{found} {why}");
+    }
+    assert_eq!(of("^1.0.0", installs), (1, String::new()));
+    let made = "FROM node:24\nRUN npm install -g pm2\nCOPY package.json ./\nCMD [\"node\", \"a.js\"]\n";
+    assert_eq!(of("workspace:*", made), (1, String::new()));
 }
 
 #[test]
@@ -178,6 +209,47 @@ fn the_stages_of_one_dockerfile_are_about_the_packages_that_they_start() {
 }
 
 #[test]
+fn targets_are_told_apart_by_what_they_take_of_pnpms_deploy_or_by_their_names() {
+    let manifest = "{\"scripts\": {\"start\": \"node main.js\"}}";
+    let files = |workflow: &str| {
+        [
+            ("package.json", "{\"name\": \"shop\"}".to_owned()),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\n".to_owned()),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+            ("apps/api/package.json", manifest.to_owned()),
+            ("apps/site/package.json", manifest.to_owned()),
+            (
+                "Dockerfile",
+                "FROM node:24 AS build\nCOPY . .\nRUN pnpm deploy --filter=./apps/api --prod /prod/api\n\
+                 RUN pnpm --filter ./apps/site deploy \"/prod/site\" && rm -rf /tmp/x\nFROM node:24 AS api\nCOPY --from=build /prod/api /app\nCMD [\"a.js\"]\n\
+                 FROM nginx AS web\nCOPY --from=build /prod/site/dist /srv\nCMD [\"nginx\"]\nFROM node:24 AS jobs\nCOPY --from=build /x /x\nCMD [\"jobs.js\"]\n"
+                    .to_owned(),
+            ),
+            (
+                "compose.yml",
+                "services:\n  site: {build: {context: ., target: web}}\n  api: {build: {context: ., target: api}}\n".to_owned(),
+            ),
+            (".github/workflows/images.yml", workflow.to_owned()),
+        ]
+    };
+    let of = |workflow: &str| {
+        let files = files(workflow);
+        let (_dir, workspace) = workspace(&files);
+        let (found, _) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
+        let shown =
+            |kept: &Kept| format!("{} {} {}", kept.name, kept.target.clone().unwrap(), kept.package.clone().unwrap_or_default());
+        found.iter().map(shown).collect::<Vec<_>>()
+    };
+    let step =
+        |target: &str| format!("      - uses: docker/build-push-action@v6\n        with: {{context: ., target: {target}}}\n");
+    let jobs =
+        |targets: &[&str]| targets.iter().fold("jobs:\n  all:\n    steps:\n".to_owned(), |text, target| text + &step(target));
+    assert_eq!(of(""), ["api api apps/api", "site web apps/site"]);
+    // A workflow names no service: compose does, or the target.
+    assert_eq!(of(&jobs(&["api", "web", "jobs"])), ["api api apps/api", "jobs jobs ", "site web apps/site"]);
+}
+
+#[test]
 fn the_argument_and_the_targets_that_nobody_writes_down_are_a_service_each() {
     let manifest = |name: &str| format!("{{\"name\": \"@a/{name}\", \"scripts\": {{\"start\": \"node main.js\"}}}}");
     let files = |dockerfile: &str| {
@@ -218,6 +290,12 @@ fn the_argument_and_the_targets_that_nobody_writes_down_are_a_service_each() {
         ]
     );
     assert!(own.is_empty() && others.is_empty(), "{own:?} {others:?}");
+    // A scope before it; a later declaration has a value of its own.
+    let (kept, ..) = of(
+        "FROM node:24 AS build\nARG APP\nCOPY . .\nRUN turbo prune @a/${APP} --docker\nFROM node:24\nARG APP=unknown\nENV APP=${APP}\nCMD [\"node\", \".\"]\n",
+    );
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    assert_eq!(kept[1], "apps-jobs-api \"apps/jobs/api\" None {\"APP\": \"jobs-api\"}");
     // A folder's name where it stands in a path; an argument with a value that is no package picks none.
     let (kept, ..) = of(
         "FROM node:24\nARG APP=web\nCOPY . .\nRUN pnpm -F \"$APP\" build\nWORKDIR /app/apps/$APP\nCMD [\"node\", \"main.js\"]\n",

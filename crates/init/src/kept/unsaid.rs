@@ -18,32 +18,36 @@ pub(super) fn builds(workspace: &Workspace, dockerfile: &Dockerfile, last: Said,
 fn by_argument(workspace: &Workspace, dockerfile: &Dockerfile, last: &Said, services: &[(String, String)]) -> Vec<Said> {
     let all = || dockerfile.stages().iter().flat_map(Stage::instructions);
     // A stage knows an argument that it declares. With a value of its own it may be about something else.
-    let is_open = |name: &String| {
-        let given =
-            all().filter(|one| one.keyword == "ARG").find_map(|one| one.args.split_once('=').filter(|(arg, _)| arg == name));
-        takes(dockerfile, name) && given.is_none_or(|(_, value)| workspace.find(value.trim_matches('"')).is_ok())
+    let is_open = |(_, name): &(String, String)| {
+        let declared = || all().filter(|one| one.keyword == "ARG");
+        let is_asked = declared().any(|one| one.args == *name);
+        let given = declared().find_map(|one| one.args.split_once('=').filter(|(arg, _)| arg == name));
+        takes(dockerfile, name) && (is_asked || given.is_none_or(|(_, value)| workspace.find(value.trim_matches('"')).is_ok()))
     };
-    let Some(name) = all().flat_map(picking).find(is_open) else { return Vec::new() };
-    let in_path = all().any(|one| one.args.contains(&format!("/${name}")) || one.args.contains(&format!("/${{{name}}}")));
+    let Some((before, name)) = all().flat_map(picking).find(is_open) else { return Vec::new() };
+    let in_path = before.is_empty()
+        && all().any(|one| one.args.contains(&format!("/${name}")) || one.args.contains(&format!("/${{{name}}}")));
     let of = |(service, folder): &(String, String)| {
         let package = workspace.package(workspace.by_dir(folder)?);
-        let value = if in_path { folder.rsplit('/').next()?.to_owned() } else { package.manifest.name.clone()? };
+        let own = package.manifest.name.as_deref().and_then(|own| own.strip_prefix(&before));
+        let value = if in_path { folder.rsplit('/').next()?.to_owned() } else { own?.to_owned() };
         let args = BTreeMap::from([(name.clone(), value)]);
         Some(Said { name: service.clone(), args, by: format!("its argument {name}"), ..last.clone() })
     };
     services.iter().filter_map(of).collect()
 }
 
-/// The variables by which a command picks a package: `--filter=${APP}...`, `turbo prune $APP`.
-fn picking(one: &Instruction) -> Vec<String> {
+/// The variables by which a command picks a package, each with what stands before it: `--filter=${APP}...`, `turbo prune @apps/$APP`.
+fn picking(one: &Instruction) -> Vec<(String, String)> {
     let words: Vec<&str> =
         one.args.split(|c: char| c.is_whitespace() || "=\"'".contains(c)).filter(|word| !word.is_empty()).collect();
     let pairs = words.windows(2).filter(|pair| one.keyword == "RUN" && ["--filter", "-F", "prune", "--scope"].contains(&pair[0]));
     let name = |word: &str| {
-        let word = word.trim_start_matches("...").strip_prefix('$')?;
+        let (before, word) = word.trim_start_matches("...").split_once('$')?;
         let word = word.strip_prefix('{').unwrap_or(word);
         let name: String = word.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        (!name.is_empty()).then_some(name)
+        let is_scope = before.is_empty() || before.starts_with('@') && before.ends_with('/');
+        (!name.is_empty() && is_scope).then(|| (before.to_owned(), name))
     };
     pairs.filter_map(|pair| name(pair[1])).collect()
 }

@@ -1,8 +1,8 @@
 //! The gallery's services that make a server of their own kind, or need more of an install than files: Nuxt, Astro with its Node adapter, Prisma
-//! without engines, a bundler with Drizzle, a dependency that is compiled.
+//! without engines, a bundler with Drizzle, Nitro and swc alone, nx, a dependency that is compiled.
 
 /// Each says hello. Nuxt's own install script prepares its types; Prisma's client is generated into the sources, and git does not have it.
-pub const SERVERS: [(&str, &str); 18] = [
+pub const SERVERS: [(&str, &str); 25] = [
     (
         "apps/nuxt/package.json",
         r#"{"name": "@g/nuxt", "type": "module", "scripts": {"dev": "nuxt dev", "build": "nuxt build", "postinstall": "nuxt prepare"},
@@ -75,6 +75,27 @@ pub const SERVERS: [(&str, &str); 18] = [
         "apps/bundled/drizzle/meta/_journal.json",
         r#"{"version": "7", "dialect": "sqlite", "entries": [{"idx": 0, "version": "6", "when": 1764000000000, "tag": "0000_words", "breakpoints": true}]}"#,
     ),
+    // A compiler that knows no types, which nx runs as a target of its own.
+    (
+        "apps/swc/package.json",
+        r#"{"name": "@g/swc", "type": "module", "scripts": {"build": "nx run @g/swc:compile", "start": "node dist/main.js"},
+ "nx": {"targets": {"compile": {"executor": "nx:run-commands", "outputs": ["{projectRoot}/dist"], "options": {"command": "swc src -d dist --strip-leading-paths", "cwd": "{projectRoot}"}}}},
+ "dependencies": {"@g/words": "workspace:*"}, "devDependencies": {"@swc/cli": "0.7.8", "@swc/core": "1.15.0"}}"#,
+    ),
+    ("apps/swc/.swcrc", r#"{"jsc": {"parser": {"syntax": "typescript"}, "target": "es2022"}, "module": {"type": "es6"}}"#),
+    (
+        "apps/swc/src/main.ts",
+        "import { createServer } from 'node:http';\nimport { greeting } from '@g/words';\nconst name: string = 'swc';\n\
+         createServer((_, answer) => answer.end(greeting(name))).listen(3000);\n",
+    ),
+    ("nx.json", r#"{"neverConnectToCloud": true, "analytics": false}"#),
+    // Nitro without a framework around it.
+    (
+        "apps/nitro/package.json",
+        r#"{"name": "@g/nitro", "type": "module", "scripts": {"build": "nitro build", "dev": "nitro dev"}, "devDependencies": {"nitropack": "2.12.9"}}"#,
+    ),
+    ("apps/nitro/nitro.config.ts", "export default { compatibilityDate: '2025-11-01' };\n"),
+    ("apps/nitro/routes/index.ts", "export default () => `hello nitro on ${process.platform}`;\n"),
     (
         "apps/native/package.json",
         r#"{"name": "@g/native", "scripts": {"start": "node main.js"}, "dependencies": {"diskusage": "1.2.0"}}"#,

@@ -1,0 +1,104 @@
+//! Which packages of the workspace a Dockerfile's build is about: by its arguments, its folder, or what its stages copy and call.
+
+use monoship_workspace::dockerfile::{Dockerfile, Stage};
+use monoship_workspace::{Scope, Workspace};
+
+use super::Said;
+
+/// The package that a build's arguments name: `APP=web` is `apps/web`.
+pub(super) fn by_args(workspace: &Workspace, said: &Said) -> Option<String> {
+    let find = |value: &String| workspace.find(value).ok().filter(|id| *id != workspace.root_package());
+    said.args.values().find_map(find).map(|id| workspace.package(id).dir.clone())
+}
+
+/// The package that a build is about: the one in whose folder the Dockerfile lies, or the one that its stage holds or filters by.
+pub(super) fn package_of(workspace: &Workspace, said: &Said, dockerfile: &Dockerfile) -> Option<String> {
+    let context = said.context.as_str();
+    let folder = said.dockerfile.rsplit_once('/').map_or(".", |(folder, _)| folder);
+    let is_package = |dir: &str| dir != "." && workspace.by_dir(dir).is_some();
+    if let Some(dir) = [folder, context].into_iter().find(|dir| is_package(dir)) {
+        return Some(dir.to_owned());
+    }
+    // A target that is called like a package is that package's, whatever else its stages build.
+    let called = said.target.as_ref().and_then(|target| {
+        let id = workspace.by_dir(&format!("apps/{target}")).or_else(|| workspace.by_name(target))?;
+        Some(workspace.package(id).dir.clone()).filter(|dir| dir != ".")
+    });
+    if called.is_some() {
+        return called;
+    }
+    match &services(workspace, &shipped(workspace, dockerfile, said.target.as_deref()))[..] {
+        [one] => Some(one.clone()),
+        [] => {
+            let copied = named(workspace, dockerfile.stages().iter().rev(), &["COPY"], true);
+            copied.iter().find(|dir| dir.starts_with("apps/")).or_else(|| copied.first()).cloned()
+        }
+        _ => None,
+    }
+}
+
+/// Those of the packages in an image that it is about: libraries are built on the way.
+fn services(workspace: &Workspace, shipped: &[String]) -> Vec<String> {
+    let in_apps = shipped.iter().any(|dir| dir.starts_with("apps/"));
+    let needs = |dir: &String, other: &String| {
+        let ids = workspace.by_dir(dir).zip(workspace.by_dir(other));
+        dir != other && ids.is_some_and(|(id, other)| workspace.closure(id, Scope::PRODUCTION).packages.contains(&other))
+    };
+    let is_library = |dir: &String| shipped.iter().any(|by| needs(by, dir));
+    shipped.iter().filter(|dir| dir.starts_with("apps/") || (!in_apps && !is_library(dir))).cloned().collect()
+}
+
+/// The packages that the last stage, or the target, takes from others, or works in; else those that any stage works in, or filters by.
+pub(super) fn shipped(workspace: &Workspace, dockerfile: &Dockerfile, target: Option<&str>) -> Vec<String> {
+    let target = target.and_then(|name| dockerfile.target(name).ok()).or_else(|| dockerfile.stages().last());
+    let deployed = deployed(workspace, dockerfile, target);
+    if !deployed.is_empty() {
+        return deployed;
+    }
+    let found = named(workspace, target.into_iter(), &["WORKDIR", "CMD", "ENTRYPOINT", "COPY"], false);
+    if found.is_empty() { named(workspace, dockerfile.stages().iter().rev(), &["RUN", "WORKDIR"], false) } else { found }
+}
+
+/// The packages that a stage takes from where `pnpm deploy --filter=api /prod/api` has put them.
+fn deployed(workspace: &Workspace, dockerfile: &Dockerfile, stage: Option<&Stage>) -> Vec<String> {
+    let mut places: Vec<(String, String)> = Vec::new();
+    let lines = dockerfile.stages().iter().flat_map(Stage::instructions).filter(|one| one.keyword == "RUN");
+    for command in lines.flat_map(|one| one.args.split("&&")) {
+        let words: Vec<&str> = command.split(|c: char| c.is_whitespace() || "=\"'".contains(c)).collect();
+        let filter = words.windows(2).find(|pair| ["--filter", "-F"].contains(&pair[0])).map(|pair| pair[1]);
+        let place = words.iter().rev().find(|word| !word.is_empty() && !word.starts_with('-'));
+        let (Some(filter), Some(place), true) = (filter, place, words.contains(&"deploy")) else { continue };
+        let id = workspace.find(filter.trim_start_matches("./")).ok();
+        places.extend(id.map(|id| ((*place).to_owned(), workspace.package(id).dir.clone())));
+    }
+    let copies = stage.into_iter().flat_map(Stage::instructions).filter(|one| one.keyword == "COPY");
+    let words = copies.flat_map(|one| one.args.split_whitespace());
+    let is_within =
+        |word: &str, place: &str| word.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut found: Vec<String> = Vec::new();
+    for word in words {
+        let dir = places.iter().find(|(place, _)| is_within(word, place)).map(|(_, dir)| dir.clone());
+        found.extend(dir.filter(|dir| !found.contains(dir)));
+    }
+    found
+}
+
+/// The packages that instructions of stages name, by folder or by name; `manifests` too, where nothing else of a package is copied.
+fn named<'d>(workspace: &Workspace, stages: impl Iterator<Item = &'d Stage>, keywords: &[&str], manifests: bool) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let installs = |args: &str| !manifests && args.contains("package.json");
+    for one in stages.flat_map(Stage::instructions).filter(|one| keywords.contains(&one.keyword.as_str()) && !installs(&one.args))
+    {
+        let words = one.args.split(|c: char| c.is_whitespace() || "=\"',[]".contains(c));
+        for word in
+            words.map(|word| word.trim_matches('.').trim_start_matches("/app/").trim_matches('/')).filter(|word| !word.is_empty())
+        {
+            let by_name = workspace.by_name(word);
+            let within = || (word.contains('/') || workspace.by_dir(word).is_some()).then(|| workspace.owner(word));
+            let found = by_name.or_else(within).filter(|id| *id != workspace.root_package());
+            let dir = found.map(|id| workspace.package(id).dir.clone());
+            all.extend(dir.filter(|dir| !all.contains(dir)));
+        }
+    }
+    all
+}

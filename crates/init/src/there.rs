@@ -1,0 +1,69 @@
+//! What a repository has that decides what adopting it takes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use monoship_core::error::{Result, read_text};
+use monoship_core::execute::shutdown::Shutdown;
+use monoship_workspace::Workspace;
+use monoship_workspace::git::Git;
+
+use super::{ignore, variables};
+
+/// What of the repository decides the steps.
+#[derive(Default)]
+pub(super) struct There {
+    pub root: PathBuf,
+    /// The files that git tracks or would track.
+    pub files: Vec<String>,
+    /// `owner/name`, where the git remote is on GitHub.
+    pub repository: Option<String>,
+}
+
+impl There {
+    pub fn read(root: &Path, shutdown: &Shutdown) -> Result<Self> {
+        let git = Git::at(root, shutdown);
+        let tree = git.worktree()?;
+        let files = tree.files().iter().map(|file| file.path.to_string()).collect();
+        let remote = git.remote()?.filter(|remote| remote.host == "github.com");
+        let repository = remote.map(|remote| format!("{}/{}", remote.owner, remote.name));
+        Ok(Self { root: root.to_owned(), files, repository })
+    }
+
+    pub fn paths(&self) -> Vec<&str> {
+        self.files.iter().map(String::as_str).collect()
+    }
+
+    /// The ignore file, and what it leaves out.
+    pub fn ignore(&self, name: &str) -> Result<(String, Vec<(String, &str)>)> {
+        let paths = self.paths();
+        // The root's is everybody's, not a build's.
+        let is_named = |path: &str| path.ends_with("/.env") || path.ends_with("/.env.production");
+        let is_public = |path: &str| self.text(path).is_ok_and(|text| text.is_some_and(|text| variables::is_public(&text)));
+        let public: Vec<&str> = paths.iter().copied().filter(|path| is_named(path) && is_public(path)).collect();
+        ignore::text(&paths, name, self.has_own_rust(name), &public)
+    }
+
+    pub fn text(&self, path: &str) -> Result<Option<String>> {
+        let path = self.root.join(path);
+        if path.exists() { read_text(&path).map(Some) } else { Ok(None) }
+    }
+
+    /// The folders of Rust packages and workspaces, but for the root.
+    pub fn crates(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter_map(|file| file.strip_suffix("/Cargo.toml"))
+    }
+
+    /// True where somebody else than the crate `name` needs cargo's files.
+    pub fn has_own_rust(&self, name: &str) -> bool {
+        self.crates().any(|folder| folder != name)
+    }
+
+    /// The top folders in which crates lie, or will: those of pnpm's packages too.
+    pub fn apart(&self, workspace: &Workspace, name: &str) -> Vec<String> {
+        let packages = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| *dir != ".");
+        let top = |dir: &str| dir.split('/').next().unwrap_or(dir).to_owned();
+        let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).collect();
+        tops.into_iter().collect()
+    }
+}
