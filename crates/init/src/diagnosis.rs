@@ -12,7 +12,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 21] = [
+const KNOWN: [(&[&str], &str, &str); 22] = [
     (
         &[
             "gyp ERR! find Python",
@@ -61,6 +61,12 @@ const KNOWN: [(&[&str], &str, &str); 21] = [
             "Config validation error",
             "env must have required property",
         ],
+        "the build, or the service, wants variables that it is not given{names}",
+        "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
+    ),
+    (
+        // zod, of whatever it is given: only with names of variables below.
+        &[SCHEMA],
         "the build, or the service, wants variables that it is not given{names}",
         "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
     ),
@@ -123,7 +129,7 @@ const KNOWN: [(&[&str], &str, &str); 21] = [
     (
         &["ENOENT: no such file or directory"],
         "a file is not there: {}",
-        "name it in `include = [\"…\"]` under its [[service]]; see whether .dockerignore leaves it out; what lies beside sources `tsc` does not copy: let the build script",
+        "see whether git has it, and whether .dockerignore leaves it out; outside of the packages name it in `include = [\"…\"]` under its [[service]]; what lies beside sources `tsc` does not copy: let the build script",
     ),
     (
         &[": not found", "command not found"],
@@ -136,6 +142,9 @@ const KNOWN: [(&[&str], &str, &str); 21] = [
         "a build should need none but registries; a service needs what it connects to",
     ),
 ];
+
+/// What zod says of a value that is not there, or not of the kind.
+const SCHEMA: &str = "\"code\": \"invalid_type\"";
 
 /// The causes that an output shows, the first that stands in it first; an output may show several.
 #[must_use]
@@ -153,6 +162,9 @@ pub fn of(output: &str) -> Vec<Finding> {
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
         let text: String = text.chars().take(160).collect();
         let what = what.replace("{}", &text);
+        if signs == [SCHEMA] && variables(output, line).is_empty() {
+            continue;
+        }
         let what = if what.contains("{names}") { what.replace("{names}", &variables(output, line)) } else { what };
         found.push((line, Finding { what, fix: fix.to_owned() }));
     }
@@ -205,6 +217,9 @@ mod tests {
                 .ends_with(": APP_ORIGIN")
         );
         assert!(first("Environment variable not found: port").ends_with("not given"));
+        let zod =
+            |name: &str| format!("ZodError: [\n  {{\n    \"code\": \"invalid_type\",\n    \"path\": [\n      \"{name}\"\n    ],");
+        assert!(first(&zod("REDIS_URL")).ends_with("not given: REDIS_URL") && of(&zod("title")).is_empty());
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
         let refused = first("throw new Error(`No compatible signature found in package metadata`);\nNode.js v24");

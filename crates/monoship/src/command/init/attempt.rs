@@ -17,12 +17,14 @@ use monoship_docker::engine::Engine;
 use monoship_init::{diagnosis, variables};
 use monoship_plan::request::BuildRequest;
 use monoship_steps::Session;
-use monoship_workspace::Workspace;
+use monoship_workspace::{Scope, Workspace};
 
 /// How long a service has to answer its health check.
 const HEALTHY: Duration = Duration::from_mins(1);
 /// How long one without a health check has to stay up.
 const STAYS: Duration = Duration::from_secs(5);
+/// What of a line of its output is shown.
+const WIDEST: usize = 300;
 
 /// Builds and starts a service of the repository at `root`.
 ///
@@ -80,7 +82,9 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
         }
         Err(how) => {
             let lines: Vec<&str> = log.trim().lines().collect();
-            lines[lines.len().saturating_sub(15)..].iter().for_each(|line| say(&format!("  │ {line}")));
+            // Of what a bundler made small Node shows the whole line.
+            let shown = |line: &str| line.chars().take(WIDEST).collect::<String>();
+            lines[lines.len().saturating_sub(15)..].iter().for_each(|line| say(&format!("  │ {}", shown(line))));
             tell(&format!("{service} does not start: {how}\n"))?;
             told(&log)?;
             Ok(Finished::Badly)
@@ -88,13 +92,20 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
     }
 }
 
-/// What the repository's example of an environment gives the service: a try is about what it needs beyond that.
+/// What the repository's examples of an environment, and those of the packages that it needs, give the service: a try is about what it needs
+/// beyond that.
 fn examples(service: &ServiceName, session: &Session) -> BTreeMap<String, String> {
     let named = session.config.services.iter().find(|other| other.name == *service);
     let package = named.map_or_else(|| format!("apps/{service}"), |service| service.package.clone());
-    let workspace = Workspace::load(&session.home).ok();
-    let folder = workspace.and_then(|workspace| Some(workspace.package(workspace.find(&package).ok()?).dir.clone()));
-    variables::examples(&session.home, folder.as_deref().as_slice())
+    let Ok(workspace) = Workspace::load(&session.home) else { return BTreeMap::new() };
+    let folders: Vec<&str> = workspace.find(&package).map_or_else(
+        |_| Vec::new(),
+        |id| {
+            let needed = workspace.closure(id, Scope::PRODUCTION).packages;
+            needed.into_iter().filter(|other| *other != id).chain([id]).map(|id| workspace.package(id).dir.as_str()).collect()
+        },
+    );
+    variables::examples(&session.home, &folders)
 }
 
 /// Waits for the health check, or for a while; the outer error is the run's.
