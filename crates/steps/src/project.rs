@@ -141,7 +141,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
     };
     match changed.iter().find(counts) {
         Some(path) => Err(edited(path)),
-        None => sent::check_times(session, project, images),
+        None => project.views.values().chain([project]).try_for_each(|view| sent::check_times(session, view, images)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::project::Project;
@@ -76,40 +77,70 @@ impl Project {
 /// Where it is kept what builders were sent: size and time of modification of each file, and its content's id.
 const STAMPS: &str = "sent.stamps";
 
+/// The records of such a file, by path.
+struct Stamps {
+    file: PathBuf,
+    before: String,
+    known: BTreeMap<String, String>,
+}
+
+impl Stamps {
+    fn read(file: PathBuf) -> Self {
+        let before = std::fs::read_to_string(&file).unwrap_or_default();
+        let records = before.split('\0').filter_map(|record| record.split_once('\t'));
+        let known = records.map(|(path, stamp)| (path.to_owned(), stamp.to_owned())).into_map();
+        Self { file, before, known }
+    }
+
+    /// Takes a file in; true where another content of its size, mode and time is known. A stamp is size, time, mode and content.
+    fn differs(&mut self, path: String, stamp: &str) -> bool {
+        let but_content = |stamp: &str| stamp.splitn(4, ' ').take(3).map(str::to_owned).collect::<Vec<_>>();
+        let old = self.known.insert(path, stamp.to_owned());
+        old.is_some_and(|old| old != stamp && but_content(&old) == but_content(stamp))
+    }
+
+    fn write(&self) -> Result<()> {
+        let text: String = self.known.iter().map(|(path, stamp)| format!("{path}\t{stamp}\0")).collect();
+        if text == self.before { Ok(()) } else { write_derived(&self.file, text.as_bytes()) }
+    }
+}
+
 /// Refuses to go on where a file's content differs from what builders were sent before, and its size, mode and time of modification do not: the
 /// transfer goes by these (`fsutil`'s `diff`), so that a builder would take the old content, and the image its new content's tag.
+///
+/// A builder knows a context by the name of its folder alone, so what another clone, or another folder of that name, has sent counts too. Two
+/// files seldom have one time to the nanosecond by chance; those that were given a time in whole seconds are remembered for all.
 ///
 /// # Errors
 /// The first such file; when what was sent cannot be written down.
 pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
     let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) else { return Ok(()) };
-    let file = session.state_dir().join(STAMPS);
-    // Another checkout is another context to a builder.
-    let own = |path: &str| project.root.join(path).to_string_lossy().into_owned();
-    let before = std::fs::read_to_string(&file).unwrap_or_default();
-    let mut known: BTreeMap<String, String> = before
-        .split('\0')
-        .filter_map(|record| record.split_once('\t'))
-        .map(|(path, stamp)| (path.to_owned(), stamp.to_owned()))
-        .into_map();
+    let name = project.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut own = Stamps::read(session.state_dir().join(STAMPS));
+    let mut of_name = Stamps::read(session.env.cache_dir().join("sent").join(format!("{name}.stamps")));
     for entry in sent.entries() {
-        let path = own(&entry.path);
+        let path = project.root.join(&*entry.path);
         let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
         if !there.is_file() {
             continue;
         }
-        let mut content = String::new();
-        entry.describe(&mut content);
-        let time = format!("{} {}.{:09} ", there.size(), there.mtime(), there.mtime_nsec());
-        let (mode, stamp) = (content.split(' ').next().unwrap_or_default().to_owned(), format!("{time}{content}"));
-        let same_but_content = |old: &String| *old != stamp && old.starts_with(&format!("{time}{mode} "));
-        if known.insert(path, stamp.clone()).as_ref().is_some_and(same_but_content) {
-            let message = format!("`{}` changed since it was sent to a builder, but kept its size and time", entry.path);
-            return Err(Error::failed(message).hint(format!("a builder would take its old content: run `touch {}`", entry.path)));
+        let mut stamp = format!("{} {}.{:09} ", there.size(), there.mtime(), there.mtime_nsec());
+        entry.describe(&mut stamp);
+        let shown = path.strip_prefix(&session.home).unwrap_or_else(|_| Path::new(&*entry.path)).display().to_string();
+        let hint = format!("a builder would take the other content: run `touch {shown}`");
+        if own.differs(path.to_string_lossy().into_owned(), &stamp) {
+            let message = format!("`{shown}` changed since it was sent to a builder, but kept its size and time");
+            return Err(Error::failed(message).hint(hint));
+        }
+        if there.mtime_nsec() == 0 && of_name.differs(entry.path.to_string(), &stamp) {
+            let message = format!(
+                "`{shown}` has the size and time of another file, which a builder was sent from another folder called `{name}`"
+            );
+            return Err(Error::failed(message).hint(hint));
         }
     }
-    let text: String = known.iter().map(|(path, stamp)| format!("{path}\t{stamp}\0")).collect();
-    if text == before { Ok(()) } else { write_derived(&file, text.as_bytes()) }
+    of_name.write()?;
+    own.write()
 }
 
 /// Tells what goes into these images and should not, or cannot be relied on.

@@ -71,6 +71,40 @@ fn an_edit_that_a_builder_would_not_be_sent_is_refused() {
 }
 
 #[test]
+fn a_file_of_another_folder_with_the_contexts_name_is_not_taken_for_this_one() {
+    let _turn = turn();
+    // A builder knows a context by its folder's name; times in whole seconds are what archives and scripts give.
+    let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
+    let within = tempfile::tempdir().unwrap();
+    let name = repo.path().file_name().unwrap();
+    let other = within.path().join(name);
+    let say = |path: &std::path::Path, content: &str| {
+        let file = path.join("apps/api/dist/main.js");
+        std::fs::write(&file, content).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_hours(473_352);
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+    };
+    say(repo.path(), "1");
+    repo.xtask(&["build"]).exits(0);
+    sh(&repo, &format!("cp --archive . '{}'", other.display()));
+    say(&other, "2");
+    let build = || {
+        let mut command = repo.command(&["build"]);
+        Ran::new(&["build"], &command.current_dir(&other).output().unwrap())
+    };
+    // What it has of the first one's state is of other paths.
+    let refused = build().fails();
+    assert!(refused.stderr.contains("`apps/api/dist/main.js` has the size and time of another file"), "{}", refused.stderr);
+    std::fs::File::options()
+        .write(true)
+        .open(other.join("apps/api/dist/main.js"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::now())
+        .unwrap();
+    build().exits(0);
+}
+
+#[test]
 fn clones_of_one_commit_with_other_bytes_on_disk_have_other_fingerprints() {
     let _turn = turn();
     let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");
