@@ -23,7 +23,7 @@ pub const PINS: &str = "xtask.lock";
 /// Between a tool's name and the digest of what stands in for it.
 const STOOD_IN_FOR: &str = "@stand-in ";
 
-/// True where a tool, as [`Bases::tool`] says it, is not the real one.
+/// True where a tool, as `Bases::tool` says it, is not the real one.
 pub fn is_stood_in_for(tool: &str) -> bool {
     tool.contains(STOOD_IN_FOR)
 }
