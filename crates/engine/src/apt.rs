@@ -361,6 +361,16 @@ pub(super) fn require_room(dir: &Path, bytes: u64) -> Result<()> {
 /// What apt says where it does not know a release's key.
 const UNSIGNED: &str = "couldn't be verified";
 
+/// Lets everybody run a file.
+///
+/// # Errors
+/// When its mode cannot be changed.
+pub(super) fn make_executable(file: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(file, mode).map_err(|e| Error::io("make executable", file, e))
+}
+
 /// Removes a folder and all in it; one that is not there is fine.
 ///
 /// # Errors

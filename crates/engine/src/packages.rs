@@ -17,7 +17,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_docker::capability::Version;
 use monoship_docker::engine::Suite;
 
-use super::apt::{Apt, DistributionRelease, remove_tree, require_room};
+use super::apt::{Apt, DistributionRelease, make_executable, remove_tree, require_room};
 use super::ownership;
 use super::sources::Family;
 
@@ -296,7 +296,6 @@ fn remove(path: &Path) -> Result<()> {
 /// runc and iptables are linked against libraries that lie in our folder. The variables are set for them alone, so that
 /// nothing a container or a credential helper starts inherits them.
 fn write_wrappers(root: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
     let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
     let bin = root.join("bin");
     std::fs::create_dir_all(&bin).map_err(|e| Error::io("create", &bin, e))?;
@@ -312,8 +311,7 @@ fn write_wrappers(root: &Path) -> Result<()> {
         );
         let path = bin.join(name);
         write_atomically(&path, script.as_bytes())?;
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&path, mode).map_err(|e| Error::io("make executable", &path, e))?;
+        make_executable(&path)?;
     }
     Ok(())
 }

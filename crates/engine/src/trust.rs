@@ -9,6 +9,7 @@ use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_docker::engine::{CA_VARIABLES, ca_bundle};
 
+use super::apt::make_executable;
 use super::layout::Layout;
 
 /// Where a step finds the files.
@@ -75,12 +76,6 @@ exec runc "$@"
 "#
         )
     }
-}
-
-fn make_executable(file: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(file, mode).map_err(|e| Error::io("make executable", file, e))
 }
 
 #[cfg(test)]

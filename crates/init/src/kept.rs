@@ -34,7 +34,10 @@ pub(super) fn find(
     let root = workspace.root();
     let read = |path: &str| {
         let text = std::fs::read_to_string(root.join(path)).ok()?;
-        Some(repository.map_or_else(|| text.clone(), |repository| said::named_for(repository, &text)))
+        Some(match repository {
+            Some(repository) => said::named_for(repository, &text),
+            None => text,
+        })
     };
     let (said, mut others) = said::all(files, read);
     let mut builds: Vec<Build> = Vec::new();

@@ -7,7 +7,7 @@ use std::path::Path;
 use xshell::cmd;
 
 use crate::apt::DistributionRelease::{self, Named, Testing};
-use crate::apt::family;
+use crate::apt::{family, make_executable};
 use crate::sources::Family;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::process::{Invocation, shell};
@@ -276,7 +276,7 @@ fn link(target: &str, at: &Path) -> Result<()> {
 fn script(root: &Path, name: &str, text: &str) -> Result<()> {
     let path = root.join(name);
     write(&path, text)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(|e| Error::io("make executable", &path, e))
+    make_executable(&path)
 }
 
 #[cfg(test)]

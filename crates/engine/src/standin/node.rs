@@ -3,12 +3,12 @@
 //! compilers, Python, git, curl and Node's headers.
 
 use monoship_core::execute::pool;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use xshell::cmd;
 
-use crate::apt::{DistributionRelease, remove_tree};
+use crate::apt::{DistributionRelease, make_executable, remove_tree};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::{Invocation, shell};
 
@@ -177,7 +177,7 @@ fn install(work: &Work<'_>, archive: &Path, is_full: bool, root: &Path) -> Resul
         _ => &[],
     };
     for (program, script) in programs {
-        executable(&into.join(script))?;
+        make_executable(&into.join(script))?;
         let link = local.join("bin").join(program);
         let place = if name == "yarn" { format!("/opt/{file}/{script}") } else { format!("../lib/node_modules/{name}/{script}") };
         symlink(place, &link).map_err(|e| Error::io("write", &link, e))?;
@@ -185,14 +185,10 @@ fn install(work: &Work<'_>, archive: &Path, is_full: bool, root: &Path) -> Resul
     if !programs.is_empty() {
         return Ok(format!("{name} {version}"));
     }
-    executable(&local.join("bin/node"))?;
+    make_executable(&local.join("bin/node"))?;
     let link = local.join("bin/nodejs");
     symlink("node", &link).map_err(|e| Error::io("write", &link, e))?;
     Ok(format!("node {version}"))
-}
-
-fn executable(path: &Path) -> Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).map_err(|e| Error::io("make executable", path, e))
 }
 
 #[cfg(test)]

