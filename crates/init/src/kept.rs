@@ -15,6 +15,7 @@ mod bake;
 mod entry;
 mod given;
 mod said;
+mod shell;
 mod unsaid;
 
 use about::{by_args, package_of, shipped};
@@ -50,6 +51,7 @@ pub(super) fn find(
         for said in about {
             // Several compose files say the same of one service: for developing, for testing.
             let about = |said: &Said| (said.target.clone(), by_args(workspace, said));
+            let is_described = wanted.iter().any(|known| !known.is_by_script());
             match wanted.iter_mut().find(|known| about(known) == about(said)) {
                 // A workflow may have the secrets of what compose describes, and compose the name of what a workflow builds.
                 Some(known) => {
@@ -59,6 +61,8 @@ pub(super) fn find(
                         known.name.clone_from(&said.name);
                     }
                 }
+                // A script may build it in a way of its own, to look at.
+                None if said.is_by_script() && is_described => {}
                 None => wanted.push(said.clone()),
             }
         }

@@ -107,6 +107,27 @@ pub(super) fn of_skaffold(docker: &Yaml, folder: &str) -> Given {
     given
 }
 
+/// What the flags of `docker build` give.
+pub(super) fn of_command(flags: &impl Source, folder: &str) -> Given {
+    let keys = [
+        ("contexts", "build-context"),
+        ("add-hosts", "add-host"),
+        ("ulimits", "ulimit"),
+        ("labels", "label"),
+        ("platforms", "platform"),
+    ];
+    let same = ["ssh", "network", "allow", "shm-size"].map(|key| (key, key));
+    let mut given = taken(flags, folder, keys.into_iter().chain(same));
+    let place = |part: &str| match part.split_once('=') {
+        Some((key @ ("src" | "source"), file)) => path(folder, file).map(|file| format!("{key}={file}")),
+        _ => Some(part.to_owned()),
+    };
+    let secrets = flags.texts("secret").into_iter().filter(|secret| !secret.contains('$'));
+    let secrets = secrets.filter_map(|secret| secret.split(',').map(place).collect::<Option<Vec<_>>>());
+    put(&mut given, "secrets", secrets.map(|parts| parts.join(",")).collect());
+    given
+}
+
 /// What a target of bake has.
 pub(super) fn of_bake(target: &bake::Target<'_>, folder: &str) -> Given {
     let keys = [("contexts", "contexts"), ("add-hosts", "extra-hosts"), ("allow", "entitlements"), ("shm-size", "shm-size")];

@@ -1,9 +1,10 @@
-//! What files of compose, bake, Skaffold and workflows say of a repository's builds: which Dockerfile, in which context, up to which stage.
+//! What files of compose, bake, Skaffold and workflows, and command lines in scripts, say of a repository's builds: which Dockerfile, in which
+//! context, up to which stage.
 
 use std::collections::BTreeMap;
 
-use super::bake;
 use super::given::{self, Given};
+use super::{bake, shell};
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
 
@@ -29,18 +30,24 @@ impl Said {
         self.args = plain.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         self
     }
+
+    /// True where no file describes it and a script calls it.
+    pub(super) fn is_by_script(&self) -> bool {
+        is_script(&self.by)
+    }
 }
 
 pub(super) fn ending(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, ending)| ending)
 }
 
-/// What the files of a repository say of builds, those for use before those for developing, and the files that cannot be read, each with the reason. `read`
-/// gives a file's text.
+/// What the files of a repository say of builds, and the files that cannot be read, each with the reason. `read` gives a file's text. First what
+/// describes builds for use, then what describes them for developing, then what scripts call.
 pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (Vec<Said>, Vec<(String, String)>) {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-    let (for_use, others): (Vec<&String>, Vec<&String>) = files.iter().partition(|path| !is_for_developing(path));
-    for path in for_use.into_iter().chain(others) {
+    let mut files_in_order: Vec<&String> = files.iter().collect();
+    files_in_order.sort_by_key(|path| (is_script(path), is_for_developing(path)));
+    for path in files_in_order {
         let Some((reader, text)) = reader(path).and_then(|reader| Some((reader, read(path)?))) else { continue };
         let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);
         let is_there = |said: &Said| files.contains(&said.dockerfile);
@@ -98,8 +105,22 @@ fn reader(path: &str) -> Option<Reader> {
         "docker-bake.hcl" | "docker-bake.override.hcl" => Some(bake::hcl),
         "docker-bake.json" => Some(bake::json),
         "skaffold.yaml" | "skaffold.yml" => Some(skaffold),
+        "cloudbuild.yaml" | "cloudbuild.yml" => Some(cloud_build),
+        "package.json" => Some(|path, folder, text| Ok(manifest(path, folder, text))),
+        _ if is_script(path) => Some(|path, folder, text| Ok(shell::builds(path, folder, text, &BTreeMap::new()))),
         _ => None,
     }
+}
+
+/// Files of commands: shell, make and its like, other CI systems.
+fn is_script(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let ci = [".gitlab-ci.yml", ".travis.yml", "azure-pipelines.yml", "bitbucket-pipelines.yml", "buildspec.yml", "jenkinsfile"];
+    let runners = ["makefile", "gnumakefile", "justfile", ".justfile", "taskfile.yml", "taskfile.yaml", "package.json"];
+    ["sh", "bash", "mk"].contains(&ending(&name))
+        || ci.contains(&name.as_str())
+        || runners.contains(&name.as_str())
+        || path == ".circleci/config.yml"
 }
 
 pub(super) fn said(
@@ -198,24 +219,45 @@ fn skaffold(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
     Ok(found)
 }
 
-/// The steps of a workflow that use `docker/build-push-action`, one for each row of their job's matrix. Paths are relative to the repository.
+/// What the scripts of a `package.json` call. One that cannot be read is the workspace's to tell of.
+fn manifest(path: &str, folder: &str, text: &str) -> Vec<Said> {
+    let manifest: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
+    let scripts = manifest["scripts"].as_object().into_iter().flatten().filter_map(|(_, script)| script.as_str());
+    scripts.flat_map(|script| shell::builds(path, folder, script, &BTreeMap::new())).collect()
+}
+
+/// The steps of Google's Cloud Build that call Docker. Source: cloud.google.com, "Build configuration file schema".
+fn cloud_build(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
+    let tree = tree(text)?;
+    let mut found = Vec::new();
+    for step in tree.get("steps").map_or(&[][..], Yaml::items) {
+        let text = |key: &str| step.get(key).and_then(Yaml::as_str);
+        let args: Vec<&str> = step.get("args").map_or(&[][..], Yaml::items).iter().filter_map(Yaml::as_str).collect();
+        let Some(folder) = join(".", text("dir").unwrap_or(".")) else { continue };
+        match &args[..] {
+            ["build", args @ ..] | ["buildx", "build", args @ ..] if text("name").is_some_and(|name| name.contains("docker")) => {
+                found.extend(shell::asked(path, &folder, args, &shell::Variables::new()));
+            }
+            _ => found.extend(args.iter().flat_map(|arg| shell::builds(path, &folder, arg, &BTreeMap::new()))),
+        }
+    }
+    Ok(found)
+}
+
+/// The steps of a workflow that use `docker/build-push-action` or call Docker, one for each row of their job's matrix. Paths are relative to the
+/// repository.
 fn workflow(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
     let tree = tree(text)?;
     let mut found = Vec::new();
     for (_, job) in tree.get("jobs").map_or(&[][..], Yaml::entries) {
         let steps = job.get("steps").map_or(&[][..], Yaml::items);
+        found.extend(rows(job).iter().flat_map(|row| called(path, &tree, job, row)));
         let builds = |step: &&Yaml| {
             step.get("uses").and_then(Yaml::as_str).is_some_and(|uses| uses.starts_with("docker/build-push-action@"))
         };
         for step in steps.iter().filter(builds).filter_map(|step| step.get("with")) {
             for row in rows(job) {
-                let env = |tree: &Yaml, name: &str| tree.get("env")?.get(name)?.as_str().map(str::to_owned);
-                let value = |name: &str| match name.split_once('.')? {
-                    ("matrix", name) => row.get(name).cloned(),
-                    ("env", name) => env(job, name).or_else(|| env(&tree, name)),
-                    ("github", "workspace") => Some(".".to_owned()),
-                    _ => None,
-                };
+                let value = |name: &str| value(name, &row, &[job, &tree]);
                 let given = |key: &str| match step.get(key).and_then(Yaml::as_str) {
                     Some(text) => expanded(text, &value).map(Some),
                     None => Some(None),
@@ -250,6 +292,44 @@ fn workflow(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
         }
     }
     Ok(found)
+}
+
+/// What an expression of a job stands for, as far as its matrix's row and the `env` of `places` say it.
+fn value(name: &str, row: &BTreeMap<String, String>, places: &[&Yaml]) -> Option<String> {
+    match name.split_once('.')? {
+        ("matrix", name) => row.get(name).cloned(),
+        ("env", name) => places.iter().find_map(|place| place.get("env")?.get(name)?.as_str()).map(str::to_owned),
+        ("github", "workspace") => Some(".".to_owned()),
+        _ => None,
+    }
+}
+
+/// What the commands of a job's steps call, in one row of its matrix.
+fn called(path: &str, tree: &Yaml, job: &Yaml, row: &BTreeMap<String, String>) -> Vec<Said> {
+    let mut found = Vec::new();
+    for step in job.get("steps").map_or(&[][..], Yaml::items) {
+        let Some(text) = step.get("run").and_then(Yaml::as_str) else { continue };
+        let value = |name: &str| value(name, row, &[step, job, tree]);
+        // What is not known stays a variable.
+        let filled = |text: &str| {
+            let mut parts = text.split("${{");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |before, part| match part.split_once("}}") {
+                Some((name, behind)) => before + &value(name.trim()).unwrap_or_else(|| "${_}".to_owned()) + behind,
+                None => before + part,
+            })
+        };
+        let default = |place: &Yaml| place.get("defaults")?.get("run")?.get("working-directory")?.as_str().map(str::to_owned);
+        let own = step.get("working-directory").and_then(Yaml::as_str).map(str::to_owned);
+        let folder = own.or_else(|| default(job)).or_else(|| default(tree)).unwrap_or_default();
+        let set = [tree, job, step].into_iter().filter_map(|place| place.get("env"));
+        let set = set.flat_map(Yaml::entries).filter_map(|(name, value)| Some((name.clone(), filled(value.as_str()?))));
+        let variables: BTreeMap<String, String> = set.collect();
+        found.extend(
+            join(".", &filled(&folder)).into_iter().flat_map(|folder| shell::builds(path, &folder, &filled(text), &variables)),
+        );
+    }
+    found
 }
 
 /// The rows of a job's matrix; what an item of a list holds is `key.field`. One without anything, where there is no matrix.

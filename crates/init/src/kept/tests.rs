@@ -116,6 +116,33 @@ fn one_dockerfile_for_all_is_a_service_for_each_value_of_its_argument() {
 }
 
 #[test]
+fn scripts_tell_of_what_nothing_describes_and_add_nothing_to_what_something_does() {
+    let files = [
+        ("package.json", "{\"scripts\": {\"image\": \"docker build -t look --target build -f web.Dockerfile .\"}}"),
+        ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+        ("apps/web/package.json", "{\"name\": \"@a/web\"}"),
+        ("apps/api/package.json", "{\"name\": \"@a/api\"}"),
+        ("Dockerfile", "FROM node:24\nARG APP\nCOPY . .\nRUN make $APP\nCMD [\"node\", \"main.js\"]\n"),
+        ("web.Dockerfile", "FROM node:24 AS build\nCOPY apps/web /app\nCMD [\"x\"]\nFROM build AS run\nCMD [\"y\"]\n"),
+        ("compose.yml", "services:\n  site: {build: {context: ., dockerfile: web.Dockerfile, target: run}}\n"),
+        ("build-all.sh", "for app in api web; do docker build --build-arg APP=$app -t ghcr.io/acme/$app:v1 .; done\n"),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
+    assert_eq!(others, []);
+    let shown = |kept: &Kept| format!("{} {} {} {:?} {:?}", kept.name, kept.dockerfile, kept.why, kept.args, kept.image);
+    assert_eq!(
+        found.iter().map(shown).collect::<Vec<_>>(),
+        [
+            "api Dockerfile Dockerfile, context . by build-all.sh {\"APP\": \"api\"} Some(\"ghcr.io/acme/api\")",
+            "site web.Dockerfile web.Dockerfile, context . by compose.yml {} None",
+            "web Dockerfile Dockerfile, context . by build-all.sh {\"APP\": \"web\"} Some(\"ghcr.io/acme/web\")",
+        ]
+    );
+}
+
+#[test]
 fn several_dockerfiles_of_a_package_are_a_service_each_but_for_one_that_starts_the_same() {
     let image = |starts: &str| format!("FROM node:24\nCOPY apps packages /app/\nCMD {starts}\n");
     let files = [
