@@ -14,7 +14,8 @@ ENV CI=true NODE_COMPILE_CACHE=/opt/compile-cache
 RUN --mount=type=cache,id=npm,target=/root/.npm \
     --mount=type=secret,id=ca \
     if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi; \
-    npm install --global --no-audit --no-fund --no-update-notifier --fetch-timeout=15000 \
+    npm install --global --no-audit --no-fund --no-update-notifier --fetch-timeout=15000 --fetch-retries=6 \
+      --fetch-retry-factor=2 --fetch-retry-mintimeout=2000 --fetch-retry-maxtimeout=20000 \
       "pnpm@${PNPM_VERSION}" && \
     pnpm --version > /usr/local/lib/pnpm-version
 
@@ -55,9 +56,10 @@ find . -name package.json -not -path '*/node_modules/*' -exec node -e '
     const { scripts, ...manifest } = JSON.parse(fs.readFileSync(file, "utf8"));
     if (scripts) fs.writeFileSync(file, JSON.stringify(manifest));
   }' {} +
-# A stalled download is given up and tried again after 15 seconds instead of 60.
+# A stalled download is given up after 15 seconds instead of 60, and tried again soon and often: a registry may be silent for two minutes.
 here() {
-  node --require /usr/local/lib/own-process-id.cjs "$(command -v pnpm)" "$@" --store-dir $store --fetch-timeout=15000 --reporter=append-only
+  node --require /usr/local/lib/own-process-id.cjs "$(command -v pnpm)" "$@" --store-dir $store --reporter=append-only --fetch-timeout=15000 \
+    --fetch-retries=6 --config.fetch-retry-factor=2 --config.fetch-retry-mintimeout=2000 --config.fetch-retry-maxtimeout=20000
 }
 # Installs run side by side and share the store; each package is downloaded by the first that needs it, the others wait for that.
 # `fetched` has the packages that the store holds. Without `flock` (util-linux) two may download the same.

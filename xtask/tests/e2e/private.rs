@@ -1,8 +1,8 @@
 //! A package of a private npm registry, which wants a token: adopted by `init`, built as on a laptop and pushed as CI does. The token is in
 //! nothing that stays.
 
-use std::io::Read as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::SystemTime;
 
 use crate::harness::{building_on, docker, record};
@@ -11,22 +11,13 @@ use crate::support::npm_registry::NpmRegistry;
 use crate::support::repo::{Repo, here, xtask};
 use crate::support::turn::turn;
 
-/// The files below a folder, changed since a moment, that hold a text.
-fn holding(dir: &Path, since: SystemTime, text: &[u8]) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let (path, Ok(meta)) = (entry.path(), entry.path().symlink_metadata()) else { continue };
-        if meta.is_dir() {
-            found.extend(holding(&path, since, text));
-        } else if meta.is_file() && meta.modified().is_ok_and(|at| at >= since) {
-            let mut bytes = Vec::new();
-            let is_read = std::fs::File::open(&path).and_then(|file| file.take(64 << 20).read_to_end(&mut bytes)).is_ok();
-            if is_read && bytes.windows(text.len()).any(|part| part == text) {
-                found.push(path.display().to_string());
-            }
-        }
-    }
-    found
+/// The files below a folder, changed since a moment, that hold a text. By find and grep: an engine has gigabytes.
+fn holding(dir: &Path, since: SystemTime, text: &str) -> Vec<String> {
+    let since = format!("@{}", since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
+    let files =
+        ["-type", "f", "-newermt", &since, "-size", "-64M", "-exec", "grep", "--files-with-matches", "--fixed-strings", text];
+    let found = Command::new("find").arg(dir).args(files).args(["{}", "+"]).output().unwrap();
+    String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect()
 }
 
 #[test]
@@ -89,9 +80,9 @@ fn a_private_registrys_token_installs_and_is_kept_nowhere() {
     for text in [&laptop.stdout, &laptop.stderr, &said, &told] {
         assert!(!text.contains(token), "{text}");
     }
-    assert_eq!(holding(repo.path(), since, token.as_bytes()), Vec::<String>::new());
+    assert_eq!(holding(repo.path(), since, token), Vec::<String>::new());
     // Layers, snapshots, caches and the registry of the engine, as far as they are written as they are; layers that are packed are of these.
     let data = shared().options.layout().unwrap();
-    assert!(!holding(data.data(), since, b"from a private registry").is_empty(), "what is looked through has what was installed");
-    assert_eq!(holding(data.data(), since, token.as_bytes()), Vec::<String>::new());
+    assert!(!holding(data.data(), since, "from a private registry").is_empty(), "what is looked through has what was installed");
+    assert_eq!(holding(data.data(), since, token), Vec::<String>::new());
 }
