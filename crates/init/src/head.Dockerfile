@@ -9,7 +9,8 @@ ARG NODE_IMAGE={node}
 # ── base: Node, pnpm, and the scripts that every service's stages call ──────────────────────────────────────────────
 FROM ${{base}} AS base
 {build-packages}{pin}ARG PNPM_VERSION={pnpm}
-ENV CI=true NODE_COMPILE_CACHE=/opt/compile-cache
+# The pnpm of the image is the one that runs; later versions would fetch the one of a lock.
+ENV CI=true NODE_COMPILE_CACHE=/opt/compile-cache pnpm_config_pm_on_fail=ignore
 # Asking for the version fills the compile cache, which saves every later call of pnpm its start-up.
 RUN --mount=type=cache,id=npm,target=/root/.npm \
     --mount=type=secret,id=ca \
@@ -57,9 +58,14 @@ find . -name package.json -not -path '*/node_modules/*' -exec node -e '
     if (scripts) fs.writeFileSync(file, JSON.stringify(manifest));
   }' {} +
 # A stalled download is given up after 15 seconds instead of 60, and tried again soon and often: a registry may be silent for two minutes.
+# pnpm 12 is no script that Node runs.
+case $(cat /usr/local/lib/pnpm-version) in
+  [1-9].* | 1[01].*) pnpm="node --require /usr/local/lib/own-process-id.cjs $(command -v pnpm)" ;;
+  *) pnpm=pnpm ;;
+esac
 here() {
-  node --require /usr/local/lib/own-process-id.cjs "$(command -v pnpm)" "$@" --store-dir $store --reporter=append-only --fetch-timeout=15000 \
-    --fetch-retries=6 --config.fetch-retry-factor=2 --config.fetch-retry-mintimeout=2000 --config.fetch-retry-maxtimeout=20000
+  $pnpm "$@" --store-dir $store --reporter=append-only --config.fetch-timeout=15000 \
+    --config.fetch-retries=6 --config.fetch-retry-factor=2 --config.fetch-retry-mintimeout=2000 --config.fetch-retry-maxtimeout=20000
 }
 # Installs run side by side and share the store; each package is downloaded by the first that needs it, the others wait for that.
 # `fetched` has the packages that the store holds. Without `flock` (util-linux) two may download the same.
@@ -250,11 +256,13 @@ const demanded = new Set();
 const demand = (folder) => demanded.has(folder) || (demanded.add(folder), packages.get(folder).declared.forEach(demand));
 demand(target);
 
-/** A program's text, and the manifest of the npm package it lies in. */
+/** A program's text, or its size where it is no script (Node, pnpm 12), and the manifest of the npm package it lies in. */
 const program = (name) => {
   const found = process.env.PATH.split(':').map((folder) => path.join(folder, name)).find((file) => fs.existsSync(file));
   const file = found === undefined ? name : fs.realpathSync(found);
-  return text(file) + text(path.join(path.dirname(file), '../package.json'));
+  const { size } = fs.statSync(file, { throwIfNoEntry: false }) ?? { size: 0 };
+  const manifests = ['package.json', '../package.json'].map((one) => text(path.join(path.dirname(file), one)));
+  return [size < 1 << 20 ? text(file) : String(size), ...manifests].join('\n');
 };
 const { HOSTNAME, PWD, OLDPWD, SHLVL, _, ...environment } = process.env;
 const secrets = list('/run/secrets').map(({ name }) => name).filter((name) => name !== 'ca');

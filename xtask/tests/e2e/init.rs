@@ -11,7 +11,7 @@ use crate::support::repo::{Ran, git, here, xtask, xtask_command};
 
 /// Two packages that need nothing from npm, one with a build script, in a repository with a `Cargo.toml` and a `.gitignore` of its own.
 const FILES: [(&str, &str); 10] = [
-    ("package.json", "{\"name\": \"small\", \"private\": true, \"packageManager\": \"pnpm@10.34.9\"}\n"),
+    ("package.json", "{\"name\": \"small\", \"private\": true, \"packageManager\": \"pnpm@11.28.10\"}\n"),
     ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n"),
     (
         "pnpm-lock.yaml",

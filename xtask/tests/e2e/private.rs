@@ -36,8 +36,8 @@ fn a_private_registrys_token_installs_and_is_kept_nowhere() {
     let repo = building_on(
         "shared",
         Repo::of(&[
-            ("package.json", r#"{"name": "private", "private": true, "packageManager": "pnpm@10.34.9"}"#),
-            ("pnpm-workspace.yaml", "packages:\n  - apps/*\n"),
+            ("package.json", r#"{"name": "private", "private": true, "packageManager": "pnpm@12.21.0"}"#),
+            ("pnpm-workspace.yaml", "packages:\n  - apps/*\n# The package is a second old.\nminimumReleaseAge: 0\n"),
             ("pnpm-lock.yaml", &lock),
             (".npmrc", &format!("@acme:registry=http://{address}/\n//{address}/:_authToken=${{NPM_TOKEN}}\n")),
             (".gitignore", "node_modules\n/target/\n"),
