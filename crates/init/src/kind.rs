@@ -253,16 +253,16 @@ fn nitro(name: &str) -> Known {
 }
 
 fn svelte(facts: &Facts<'_>, start: Option<&Start>) -> Result<Known, String> {
-    let settings = facts.settings("svelte.config");
+    // Since SvelteKit 3 its settings may be the plugin's.
+    let settings = ["svelte.config", "vite.config"].map(|stem| facts.settings(stem)).join("\n");
     if settings.contains("adapter-static") {
-        return Ok(files("@sveltejs/adapter-static", "build"));
+        return Ok(files("@sveltejs/adapter-static", &value(&settings, "pages").unwrap_or_else(|| "build".to_owned())));
     }
     if !settings.contains("adapter-node") {
         return Err("its SvelteKit adapter makes nothing that a container runs; `@sveltejs/adapter-node` does".to_owned());
     }
-    let command = start
-        .filter(|start| start.tool.is_none())
-        .map_or_else(|| Start::made("node build").command, |start| start.command.clone());
+    let made = || Start::made(&format!("node {}", value(&settings, "out").unwrap_or_else(|| "build".to_owned()))).command;
+    let command = start.filter(|start| start.tool.is_none()).map_or_else(made, |start| start.command.clone());
     let why = "@sveltejs/adapter-node".to_owned();
     Ok(Known { kind: Kind::Node, why, command, port: Some(3000), env: vec![("HOST", "0.0.0.0".to_owned())], note: None })
 }
@@ -323,7 +323,7 @@ fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option
         return found(&format!("{tool} build"), value(&settings, "outputPath").unwrap_or_else(|| "dist".to_owned()));
     }
     if facts.needs("@angular/core") && build.contains("ng build") {
-        return found("ng build", angular(facts)?);
+        return angular(facts);
     }
     if facts.needs("@vue/cli-service") && build.contains("vue-cli-service") {
         return found("vue-cli-service build", "dist".to_owned());
@@ -343,28 +343,42 @@ fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option
 
 /// The folder below the package's own that settings name.
 fn value(settings: &str, key: &str) -> Option<String> {
-    let (_, rest) = settings.split_once(&format!("{key}:"))?;
-    let folder = rest.split(['\'', '"', '`']).nth(1)?;
+    let is_key = |at: usize| !settings[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+    let key = format!("{key}:");
+    let at = settings.match_indices(&key).map(|(at, _)| at).find(|at| is_key(*at))?;
+    let written = settings[at + key.len()..].trim_start();
+    let quote = written.chars().next().filter(|c| ['\'', '"', '`'].contains(c))?;
+    let folder = written[1..].split(quote).next()?;
     let is_below = !folder.contains(['$', ' ']) && !folder.starts_with("..") && !folder.starts_with('/');
     is_below.then(|| folder.to_owned())
 }
 
-/// Where Angular puts the files of the one project of a package; what has a server of its own beside them is none for files.
-fn angular(facts: &Facts<'_>) -> Option<String> {
+/// What Angular makes of the one project of a package: files, or a server that renders them. Source: angular.dev, "Workspace configuration".
+fn angular(facts: &Facts<'_>) -> Option<Known> {
     let text = std::fs::read_to_string(facts.folder.join("angular.json")).ok()?;
     let settings = monoship_workspace::sources::with_comments(&text)?;
     let is_app = |project: &&(&String, &Value)| project.1["projectType"] != "library";
     let (name, project) = settings["projects"].as_object()?.iter().find(|project| is_app(&project))?;
     let targets = if project["architect"].is_object() { &project["architect"] } else { &project["targets"] };
     let (options, builder) = (&targets["build"]["options"], targets["build"]["builder"].as_str().unwrap_or_default());
-    if options["ssr"].is_object() || options["ssr"] == true || options["outputMode"] == "server" {
-        return None;
-    }
     let path = &options["outputPath"];
     let base = path.as_str().or_else(|| path["base"].as_str()).map_or_else(|| format!("dist/{name}"), str::to_owned);
     // The builders since Angular 17 put them a folder deeper.
-    let below = if builder.ends_with(":application") { path["browser"].as_str().unwrap_or("browser") } else { "" };
-    Some(format!("{base}/{below}"))
+    let is_new = builder.ends_with(":application");
+    let below = |kind: &str| if is_new { path[kind].as_str().unwrap_or(kind).to_owned() } else { String::new() };
+    let has_server = options["ssr"].is_object() || options["ssr"] == true || options["outputMode"] == "server";
+    if !has_server || options["outputMode"] == "static" {
+        return Some(files("ng build", &format!("{base}/{}", below("browser"))));
+    }
+    let server = format!("{base}/{}/server.mjs", below("server"));
+    is_new.then(|| Known {
+        kind: Kind::Node,
+        why: format!("ng build, the server {server}"),
+        command: Start::made(&format!("node {server}")).command,
+        port: Some(4000),
+        env: Vec::new(),
+        note: None,
+    })
 }
 
 fn files(why: &str, folder: &str) -> Known {
@@ -438,12 +452,17 @@ mod tests {
         assert_eq!(project("build:application", ""), made("dist/shop/browser"));
         assert_eq!(project("build:application", "\"outputPath\": {\"base\": \"dist\", \"browser\": \"\"}"), made("dist"));
         assert_eq!(project("build-angular:browser", "\"outputPath\": \"out/shop\""), made("out/shop"));
-        assert!(project("build:application", "\"ssr\": {\"entry\": \"src/server.ts\"}").is_err());
+        let ssr = "\"ssr\": {\"entry\": \"src/server.ts\"}";
+        assert_eq!(project("build:application", ssr), Ok(Kind::Node));
+        assert_eq!(project("build:application", &format!("{ssr}, \"outputMode\": \"static\"")), made("dist/shop/browser"));
         let astro = json!({"scripts": {"build": "astro build", "start": "astro dev"}, "dependencies": {"astro": "5"}});
         assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
         let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
         assert_eq!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
         assert!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-auto'")]).is_err());
+        assert_eq!(kind(&svelte, &[("vite.config.ts", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
+        let settings = "{ timeout: 5, layout: 'a', out: dir, x: 'b' }";
+        assert_eq!((value(settings, "out"), value(settings, "x")), (None, Some("b".to_owned())));
     }
 
     #[test]
