@@ -1,4 +1,4 @@
-//! How the cost grows with the number of services: `cargo bench --bench many [-- SCENARIO…] [--services N] [--runs N]`.
+//! How the cost grows with the number of services: `cargo bench --bench many [-- SCENARIO…] [--services N] [--runs N] [--pnpm VERSION]`.
 //!
 //! Scenarios: `cold` (an engine that has nothing, downloads included), `shared` (a package that all services need is edited), `one` (one
 //! service is edited), `runner` (the same on a second machine, which is empty, with the caches that the first one left in the registry),
@@ -32,32 +32,37 @@ fn main() -> ExitCode {
     let mut args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let services = number(&mut args, "--services").unwrap_or(16);
     let runs = number(&mut args, "--runs").unwrap_or(1);
+    let pnpm = value(&mut args, "--pnpm").unwrap_or_else(|| "10.34.9".to_owned());
     let wanted = |scenario: &str| args.is_empty() || args.iter().any(|arg| arg == scenario);
     let mut all_hold = true;
     if ["cold", "shared", "one", "runner"].into_iter().any(wanted) {
-        let bench = Bench::new(services);
+        let bench = Bench::new(services, &pnpm);
         all_hold &= !wanted("cold") || bench.cold(runs);
         all_hold &= !wanted("shared") || bench.edited("packages/lib1", 0.25, runs);
         all_hold &= !wanted("one") || bench.edited("apps/svc01", 0.1, runs);
         all_hold &= !wanted("runner") || bench.runner("apps/svc01", runs);
     }
     if wanted("growth") {
-        all_hold &= growth(runs);
+        all_hold &= growth(runs, &pnpm);
     }
     if all_hold { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Takes a flag and its number out of the arguments.
 fn number(args: &mut Vec<String>, flag: &str) -> Option<usize> {
+    let value = value(args, flag)?;
+    Some(value.parse().ok().filter(|n| *n > 0).unwrap_or_else(|| panic!("{flag} takes a number")))
+}
+
+/// Takes a flag and its value out of the arguments.
+fn value(args: &mut Vec<String>, flag: &str) -> Option<String> {
     let at = args.iter().position(|arg| arg == flag)?;
-    let value = args.get(at + 1).and_then(|n| n.parse().ok()).filter(|n| *n > 0);
-    args.drain(at..at + 2);
-    Some(value.unwrap_or_else(|| panic!("{flag} takes a number")))
+    args.drain(at..args.len().min(at + 2)).nth(1)
 }
 
 /// Seconds for each service that is added, by the ends of the table.
-fn growth(runs: usize) -> bool {
-    let medians = [4, 8, 16, 32].map(|services| (services, Bench::new(services).race(runs)));
+fn growth(runs: usize, pnpm: &str) -> bool {
+    let medians = [4, 8, 16, 32].map(|services| (services, Bench::new(services, pnpm).race(runs)));
     println!("\n## Growth of the cold build\n\n| services | xtask build s | bake, usual Dockerfile s |\n|---:|---:|---:|");
     for (services, [ours, theirs]) in medians {
         println!("| {services} | {:.1} | {:.1} |", ours.as_secs_f64(), theirs.as_secs_f64());
@@ -81,7 +86,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(services: usize) -> Self {
+    fn new(services: usize, pnpm: &str) -> Self {
         let place = in_memory("many", 12_000_000_000).unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("many"));
         // The images are named after the folder.
         let (root, data) = (place.join("many"), place.join("engine"));
@@ -89,10 +94,10 @@ impl Bench {
             std::fs::remove_dir_all(&root).expect("the last one can be removed");
         }
         let services: Vec<String> = (1..=services).map(|at| format!("svc{at:02}")).collect();
-        write_workspace(&root, &services);
+        write_workspace(&root, &services, pnpm);
         run(Command::new(env!("CARGO_BIN_EXE_xtask")).arg("init").current_dir(&root));
         // After that, or the peer's Dockerfile would be taken for a service's.
-        write_peer(&root, &services);
+        write_peer(&root, &services, pnpm);
         run(Command::new("git").args(["add", "--all"]).current_dir(&root));
         let engine = Engine::up(|| xtask(&root, &data));
         let bench =
@@ -279,11 +284,13 @@ impl Drop for Bench {
     }
 }
 
-/// Services that all need the last of a chain of packages, compiled by TypeScript, with a lock of their own.
-fn write_workspace(root: &Path, services: &[String]) {
+/// Services that all need the last of a chain of packages, compiled by TypeScript, with a lock of their own. pnpm takes no other version's
+/// place: a registry may not sign what it has, and then pnpm refuses itself.
+fn write_workspace(root: &Path, services: &[String], pnpm: &str) {
     let write = |file: &str, text: &str| write(&root.join(file), text);
-    write("package.json", r#"{"name": "many", "private": true, "packageManager": "pnpm@10.34.9", "type": "module"}"#);
-    write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
+    let manifest = r#"{"name": "many", "private": true, "packageManager": "pnpm@VERSION", "type": "module"}"#;
+    write("package.json", &manifest.replace("VERSION", pnpm));
+    write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\npmOnFail: ignore\n");
     write(".gitignore", "node_modules\ndist\ntarget\n*.tsbuildinfo\n");
     write(".dockerignore", "**/node_modules\n**/dist\n.git\ntarget\n**/*.tsbuildinfo\n");
     write(
@@ -333,7 +340,7 @@ fn write_workspace(root: &Path, services: &[String]) {
             ),
         );
     }
-    run(Command::new("npx").args(["--yes", "pnpm@10.34.9", "install", "--lockfile-only"]).current_dir(root));
+    run(Command::new("npx").args(["--yes", &format!("pnpm@{pnpm}"), "install", "--lockfile-only"]).current_dir(root));
     for args in [&["init", "--quiet"][..], &["add", "--all"], &["commit", "--quiet", "--message", "many"]] {
         let identity = ["-c", "user.name=many", "-c", "user.email=many@localhost"];
         run(Command::new("git").args(identity).args(args).current_dir(root));
@@ -341,10 +348,10 @@ fn write_workspace(root: &Path, services: &[String]) {
 }
 
 /// What the peer goes by.
-fn write_peer(root: &Path, services: &[String]) {
+fn write_peer(root: &Path, services: &[String], pnpm: &str) {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
     let read = |file: &str| std::fs::read_to_string(repository.join("bench").join(file)).expect("the peer is there");
-    write(&root.join("Dockerfile.usual"), &usual(&read("Dockerfile.usual"), services));
+    write(&root.join("Dockerfile.usual"), &usual(&read("Dockerfile.usual"), services, pnpm));
     let quoted: Vec<String> = services.iter().map(|service| format!("{service:?}")).collect();
     let bake = read("docker-bake.hcl").replace(r#"["api", "scheduler", "web", "worker"]"#, &format!("[{}]", quoted.join(", ")));
     write(&root.join("docker-bake.hcl"), &bake.replace("bench/Dockerfile.usual", "Dockerfile.usual"));
@@ -356,12 +363,13 @@ fn write(file: &Path, text: &str) {
 }
 
 /// The peer's Dockerfile, for these services.
-fn usual(own: &str, services: &[String]) -> String {
+fn usual(own: &str, services: &[String], pnpm: &str) -> String {
     let head = &own[..own.find("FROM service AS api").expect("a section for each service")];
     let head = head.replace("api scheduler web worker", &services.join(" ")).replace("@monorepo/", "@many/");
     // This workspace has no configuration of its own at the root.
     let mut text = head
         .replace(" tsconfig.json tsconfig.base.json", " tsconfig.base.json")
+        .replace("pnpm@10.34.9", &format!("pnpm@{pnpm}"))
         .replace("CMD [\"node\", \"dist/main.js\"]", "CMD [\"node\", \"dist/index.js\"]");
     for service in services {
         let _ = writeln!(text, "FROM service AS {service}\nCOPY --from=build /prod/{service} /app\n");

@@ -371,13 +371,15 @@ fn angular(facts: &Facts<'_>) -> Option<Known> {
         return Some(files("ng build", &format!("{base}/{}", below("browser"))));
     }
     let server = format!("{base}/{}/server.mjs", below("server"));
+    let is_closed = options["security"]["allowedHosts"].as_array().is_some_and(Vec::is_empty);
+    let note = "its server answers for no host but those that `security.allowedHosts` in angular.json names, or the variable NG_ALLOWED_HOSTS where it runs";
     is_new.then(|| Known {
         kind: Kind::Node,
         why: format!("ng build, the server {server}"),
         command: Start::made(&format!("node {server}")).command,
         port: Some(4000),
         env: Vec::new(),
-        note: None,
+        note: is_closed.then(|| note.to_owned()),
     })
 }
 

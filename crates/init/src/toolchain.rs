@@ -24,8 +24,8 @@ fn runs(pnpm: &str, node: u64) -> bool {
         0..=6 => node < 20,
         7 => node < 20 || of_line >= (32, 2),
         8 => node >= 16 && (node < 20 || of_line >= (3, 1)),
-        9 | 10 => node >= 18,
-        _ => node >= 22,
+        11 => node >= 22,
+        _ => node >= 18,
     }
 }
 
