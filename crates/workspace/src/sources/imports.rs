@@ -75,7 +75,7 @@ fn placed(text: &str) -> impl Iterator<Item = (usize, &str)> {
     memchr::memmem::find_iter(text.as_bytes(), "../").filter_map(|at| {
         // Only the first `../` of a literal follows its quote; `./../` is one, too.
         let start = if text[..at].ends_with("./") { at - 2 } else { at };
-        Some((start - 1, literal(text, start)?))
+        literal(text, start).map(|literal| (start - 1, literal))
     })
 }
 
@@ -149,30 +149,28 @@ fn is_for_types(named: &str) -> bool {
         || listed.is_some_and(|list| !list.trim().is_empty() && all(list))
 }
 
+/// The literals of a text that stand right behind a word, with where each one's quote is.
+fn behind<'a>(text: &'a str, words: &'static [&'static str]) -> impl Iterator<Item = (usize, &'a str)> {
+    words.iter().flat_map(move |word| {
+        let quotes = memchr::memmem::find_iter(text.as_bytes(), *word).map(move |at| at + word.len());
+        let quotes = quotes.filter(|at| text.as_bytes().get(*at).is_some_and(|c| matches!(c, b'\'' | b'"')));
+        quotes.filter_map(|at| literal(text, at + 1).map(|literal| (at, literal)))
+    })
+}
+
 /// What a text imports for more than its types, as it is written: `'./a.js'`, `'zod'`.
 pub(crate) fn written(text: &str) -> impl Iterator<Item = &str> {
-    let words = ["from ", "from", "import ", "import("];
-    words.into_iter().flat_map(move |word| {
-        memchr::memmem::find_iter(text.as_bytes(), word).filter_map(move |at| {
-            let (before, quote) = (&text[..at + word.len()], at + word.len());
-            let is_quoted = text.as_bytes().get(quote).is_some_and(|c| matches!(c, b'\'' | b'"'));
-            let literal = literal(text, quote + 1).filter(|_| is_quoted && is_import(before))?;
-            let statement = ["import ", "export ", "import{"].iter().filter_map(|word| before.rfind(word)).max();
-            let is_type = statement.is_some_and(|from| is_for_types(&before[from + "import".len()..]));
-            (!is_type).then_some(literal)
-        })
+    behind(text, &["from ", "from", "import ", "import("]).filter_map(|(quote, literal)| {
+        let before = Some(&text[..quote]).filter(|before| is_import(before))?;
+        let statement = ["import ", "export ", "import{"].iter().filter_map(|word| before.rfind(word)).max();
+        let is_type = statement.is_some_and(|from| is_for_types(&before[from + "import".len()..]));
+        (!is_type).then_some(literal)
     })
 }
 
 /// The packages that a text imports, by name.
 pub(crate) fn named(text: &str) -> impl Iterator<Item = &str> {
-    let words = ["from ", "from", "import ", "import(", "require("];
-    let quoted = words.into_iter().flat_map(move |word| {
-        let behind = memchr::memmem::find_iter(text.as_bytes(), word).map(move |at| at + word.len());
-        behind
-            .filter(|at| text.as_bytes().get(*at).is_some_and(|c| matches!(c, b'\'' | b'"')))
-            .filter_map(|at| literal(text, at + 1))
-    });
+    let quoted = behind(text, &["from ", "from", "import ", "import(", "require("]).map(|(_, literal)| literal);
     quoted.filter(|name| !name.starts_with(['.', '/', '#', '~']) && !name.contains(':')).map(|name| {
         let parts = if name.starts_with('@') { 2 } else { 1 };
         name.match_indices('/').nth(parts - 1).map_or(name, |(end, _)| &name[..end])
@@ -213,8 +211,17 @@ mod tests {
             beside("import './a'; import \"../b\"; import x from \"./c.mjs\"; import './d").collect::<Vec<_>>(),
             ["./a", "./c.mjs"]
         );
-        // A literal that is cut off by the end of its line, or of the text, is none.
+        // A literal that is cut off by the end of its line, or of the text, is none; nor is a file of a path alone, as git leaves a link.
         assert_eq!(literals("import '../a\n'; import \"../b").count(), 0);
+        assert_eq!(literals("../shared/a.ts").count(), 0);
+    }
+
+    #[test]
+    fn what_a_text_imports_is_told_from_its_words_in_every_language() {
+        let text =
+            "// Copied from — see below\nimport a from './a';\nimport type { B } from './b'\n/* import € */ export * from \"c\"";
+        assert_eq!(written(text).collect::<Vec<_>>(), ["./a", "c"]);
+        assert_eq!(named(text).collect::<Vec<_>>(), ["c"]);
     }
 
     #[test]
