@@ -49,7 +49,24 @@ fn of(path: &str, dockerfile: &Dockerfile) -> Vec<Finding> {
         let what = format!("{} names a base without a version: an update may bring another major one", place(&open));
         found.push(Finding::note("base-without-version", what, "name one: `FROM node:24-bookworm-slim`"));
     }
+    let newest: Vec<usize> = all().filter(|one| one.keyword == "RUN" && takes_newest(&one.args)).map(|one| one.line).collect();
+    if !newest.is_empty() {
+        let what =
+            format!("{} installs whichever pnpm is the newest: a later build may get one that refuses the lock", place(&newest));
+        let fix = "`RUN corepack enable`, which takes the one of `packageManager`, or name its version: `npm install -g pnpm@…`";
+        found.push(Finding::note("pnpm-without-version", what, fix));
+    }
     found
+}
+
+/// True where a command installs pnpm by its name alone, or as its latest one.
+fn takes_newest(args: &str) -> bool {
+    let installs = |words: &[&str]| {
+        let is_global = words.iter().any(|word| ["-g", "--global"].contains(word)) && words.first() == Some(&"npm");
+        (is_global || words.starts_with(&["corepack", "prepare"]))
+            && words.iter().any(|word| ["pnpm", "pnpm@latest"].contains(word))
+    };
+    args.split("&&").any(|command| installs(&command.split_whitespace().collect::<Vec<_>>()))
 }
 
 fn has(one: &Instruction, flag: &str) -> bool {
@@ -114,11 +131,16 @@ mod tests {
             "copies-node-modules apps/a/Dockerfile:4 copies",
             "copy-without-link apps/a/Dockerfile:9 copies",
             "base-without-version apps/a/Dockerfile:1 names",
+            "pnpm-without-version apps/a/Dockerfile:2 installs",
         ];
         assert_eq!(found.len(), starts.len(), "{found:?}");
         assert!(found.iter().zip(starts).all(|(found, start)| found.starts_with(start)), "{found:?}");
         let good = "FROM node:24-bookworm-slim AS build\nCOPY package.json pnpm-lock.yaml ./\nRUN --mount=type=cache,target=/pnpm/store pnpm fetch\nCOPY . .\n\
                     RUN --mount=type=cache,target=/pnpm/store pnpm install --offline\nFROM scratch\nCOPY --link --from=build /app /app\n";
         assert_eq!(codes(good), Vec::<String>::new());
+        let newest = ["npm i -g turbo pnpm", "corepack enable && corepack prepare pnpm@latest --activate"];
+        assert!(newest.into_iter().all(takes_newest));
+        let others = ["npm install -g pnpm@9", "corepack prepare pnpm@10.1.0 --activate", "npm install -g turbo && pnpm install"];
+        assert!(!others.into_iter().any(takes_newest));
     }
 }
