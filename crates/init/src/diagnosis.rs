@@ -12,7 +12,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 22] = [
+const KNOWN: [(&[&str], &str, &str); 25] = [
     (
         &[
             "gyp ERR! find Python",
@@ -75,6 +75,16 @@ const KNOWN: [(&[&str], &str, &str); 22] = [
         "it ran out of memory",
         "`ENV NODE_OPTIONS=--max-old-space-size=4096` in the build stage, or `memory = \"4GB\"` under its [[service]], so that fewer builds run beside it",
     ),
+    (
+        &["The lockfileVersion of", "ERR_PNPM_LOCKFILE_BREAKING_CHANGE", "ERR_PNPM_BROKEN_LOCKFILE"],
+        "the pnpm that the build takes does not read this pnpm-lock.yaml",
+        "pin the one that wrote it in package.json (`corepack use pnpm@9`), and take it in the Dockerfile: `RUN corepack enable`",
+    ),
+    (
+        &["ERR_PNPM_BAD_CONFIG_DEP"],
+        "the pnpm that the build takes looks for the one of `packageManager`, and does not find it",
+        "take that one from the start: `RUN corepack enable` in the Dockerfile, or `npm install -g pnpm@…` with its version",
+    ),
     (&["ERR_PNPM_OUTDATED_LOCKFILE"], "pnpm-lock.yaml is older than a package.json", "`pnpm install`, and commit the lock"),
     (
         &["ERR_PNPM_FETCH_401", "ERR_PNPM_FETCH_403", "E401"],
@@ -127,6 +137,11 @@ const KNOWN: [(&[&str], &str, &str); 22] = [
         "a package that runs needs it in `dependencies`; a file outside of the packages in `include = [\"…\"]` under its [[service]]",
     ),
     (
+        &["EACCES: permission denied"],
+        "its user may not write there: {}",
+        "in the Dockerfile, before `USER`: `RUN mkdir -p …` and `chown` of that folder; or a volume there that the user may write",
+    ),
+    (
         &["ENOENT: no such file or directory"],
         "a file is not there: {}",
         "see whether git has it, and whether .dockerignore leaves it out; outside of the packages name it in `include = [\"…\"]` under its [[service]]; what lies beside sources `tsc` does not copy: let the build script",
@@ -160,6 +175,7 @@ pub fn of(output: &str) -> Vec<Finding> {
         }
         let text = output.lines().nth(line).unwrap_or_default();
         let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
+        let text = if text.starts_with('{') { quoted(text, signs) } else { text };
         let text: String = text.chars().take(160).collect();
         let what = what.replace("{}", &text);
         if signs == [SCHEMA] && variables(output, line).is_empty() {
@@ -172,6 +188,14 @@ pub fn of(output: &str) -> Vec<Finding> {
     let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
     found.truncate(3);
     found
+}
+
+/// Of a line of JSON, as servers log, the text that has one of these signs.
+fn quoted<'t>(line: &'t str, signs: &[&str]) -> &'t str {
+    let Some(at) = signs.iter().find_map(|sign| line.find(sign)) else { return line };
+    let from = line[..at].rfind('"').map_or(0, |quote| quote + 1);
+    let length = line[from..].find(['"', '\\']).unwrap_or(line.len() - from);
+    &line[from..from + length]
 }
 
 /// The variables that a line of an output and those below it name, as far as names of several words are told from other capitals.
@@ -237,6 +261,14 @@ mod tests {
         assert!(
             first("Internal Error: Error when performing the request to https://npm.example/pnpm; see").starts_with("corepack")
         );
+        let logged =
+            r#"{"level":60,"err":{"message":"connect ECONNREFUSED 127.0.0.1:5432","stack":"Error: connect ECONNREFUSED"}}"#;
+        assert_eq!(first(logged), "a server was not reached: connect ECONNREFUSED 127.0.0.1:5432");
+        let newer =
+            "  Error: ERR_PNPM_BROKEN_LOCKFILE\n  ╰─▶ The lockfile is broken: The\n  lockfileVersion of 6.0 is incompatible";
+        assert!(first(newer).contains("does not read this pnpm-lock.yaml") && of(newer).len() == 1, "{:?}", of(newer));
+        assert!(first("Error: EACCES: permission denied, mkdir './data'").ends_with("permission denied, mkdir './data'"));
+        assert!(first("Error: ERR_PNPM_BAD_CONFIG_DEP").contains("the one of `packageManager`"));
         assert!(of("all went well").is_empty());
     }
 }

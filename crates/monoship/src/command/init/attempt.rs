@@ -13,6 +13,7 @@ use monoship_core::event::Task;
 use monoship_core::execute::pool;
 use monoship_core::execute::retry::sleep;
 use monoship_core::name::ServiceName;
+use monoship_core::text::clean;
 use monoship_docker::engine::Engine;
 use monoship_init::{diagnosis, variables};
 use monoship_plan::request::BuildRequest;
@@ -81,15 +82,29 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
             Ok(Finished::Well)
         }
         Err(how) => {
-            let lines: Vec<&str> = log.trim().lines().collect();
+            // The calls that led to an error would push out what it says.
+            let lines: Vec<&str> = log.trim().lines().filter(|line| !line.trim_start().starts_with("at ")).collect();
             // Of what a bundler made small Node shows the whole line.
-            let shown = |line: &str| line.chars().take(WIDEST).collect::<String>();
+            let shown = |line: &str| clean(line).chars().take(WIDEST).collect::<String>();
             lines[lines.len().saturating_sub(15)..].iter().for_each(|line| say(&format!("  │ {}", shown(line))));
             tell(&format!("{service} does not start: {how}\n"))?;
             told(&log)?;
+            let servers = servers(&given).join(", ");
+            if !servers.is_empty() && diagnosis::of(&log).is_empty() {
+                let fix = "start them, and run the image with their addresses";
+                tell(&format!(
+                    "why: perhaps a server that its example leads to and that a try does not start: {servers}\nfix: {fix}\n"
+                ))?;
+            }
             Ok(Finished::Badly)
         }
     }
+}
+
+/// The variables whose values lead to a database, a queue or the like: `postgres://localhost/app`.
+fn servers(given: &BTreeMap<String, String>) -> Vec<&str> {
+    let leads = |value: &str| value.split_once("://").is_some_and(|(scheme, _)| !["http", "https", "file"].contains(&scheme));
+    given.iter().filter(|(_, value)| leads(value)).map(|(name, _)| name.as_str()).collect()
 }
 
 /// What the repository's examples of an environment, and those of the packages that it needs, give the service: a try is about what it needs
@@ -155,6 +170,19 @@ fn told(output: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_that_leads_to_a_server_is_told_from_addresses_of_pages_and_files() {
+        let given = [
+            ("API_URL", "https://api.example"),
+            ("CACHE", "redis://localhost:6379"),
+            ("DB", "postgres://localhost/app"),
+            ("FILE", "file://x.db"),
+            ("PORT", "80"),
+        ];
+        let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        assert_eq!(servers(&given), ["CACHE", "DB"]);
+    }
 
     #[test]
     fn who_listens_to_itself_alone_is_told_from_who_is_reached() {
