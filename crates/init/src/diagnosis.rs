@@ -168,7 +168,9 @@ pub fn of(output: &str) -> Vec<Finding> {
     let output = &output.lines().map(clean).collect::<Vec<_>>().join("\n");
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for (signs, what, fix) in KNOWN {
-        let Some(line) = output.lines().position(|line| signs.iter().any(|sign| line.contains(sign))) else { continue };
+        // A step that another one's failure stopped says nothing.
+        let says = |line: &str| signs.iter().any(|sign| line.contains(sign)) && !line.contains("context canceled");
+        let Some(line) = output.lines().position(says) else { continue };
         // The more exact ones stand before the others.
         if found.iter().any(|(there, _)| *there == line) {
             continue;
@@ -202,16 +204,18 @@ fn quoted<'t>(line: &'t str, signs: &[&str]) -> &'t str {
 fn variables(output: &str, line: usize) -> String {
     const BELOW: usize = 20;
     const MOST: usize = 8;
-    let lines = output.lines().skip(line).take(BELOW);
-    let words = lines.flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+    let lines = || output.lines().skip(line).take(BELOW);
+    let words = lines().flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
     let is_name = |word: &&str| {
         word.contains('_')
             && word.starts_with(|c: char| c.is_ascii_uppercase())
             && !word.starts_with("ERR_")
             && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     };
+    // zod's own words say which is one, of however many words it is.
+    let said = lines().filter_map(|line| Some(line.split_once("→ at ")?.1.trim()));
     let mut names: Vec<&str> = Vec::new();
-    words.filter(is_name).for_each(|word| {
+    said.chain(words.filter(is_name)).for_each(|word| {
         if !names.contains(&word) {
             names.push(word);
         }
@@ -241,6 +245,7 @@ mod tests {
                 .ends_with(": APP_ORIGIN")
         );
         assert!(first("Environment variable not found: port").ends_with("not given"));
+        assert!(first("ERROR: Invalid environment variables\n✖ Invalid input\n  → at PORT\n").ends_with("not given: PORT"));
         let zod =
             |name: &str| format!("ZodError: [\n  {{\n    \"code\": \"invalid_type\",\n    \"path\": [\n      \"{name}\"\n    ],");
         assert!(first(&zod("REDIS_URL")).ends_with("not given: REDIS_URL") && of(&zod("title")).is_empty());
@@ -269,6 +274,6 @@ mod tests {
         assert!(first(newer).contains("does not read this pnpm-lock.yaml") && of(newer).len() == 1, "{:?}", of(newer));
         assert!(first("Error: EACCES: permission denied, mkdir './data'").ends_with("permission denied, mkdir './data'"));
         assert!(first("Error: ERR_PNPM_BAD_CONFIG_DEP").contains("the one of `packageManager`"));
-        assert!(of("all went well").is_empty());
+        assert!(of("all went well").is_empty() && of("failed: exit code: 137: context canceled").is_empty());
     }
 }

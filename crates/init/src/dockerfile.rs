@@ -40,6 +40,8 @@ pub struct Found {
     pub services: Vec<Service>,
     /// Those that Dockerfiles of the repository's own build.
     pub kept: Vec<super::kept::Kept>,
+    /// Those that `xtask.toml` has already, by name, each with a Dockerfile of its own.
+    pub settled: Vec<String>,
     /// Folders that are none, each with the reason.
     pub others: Vec<(String, String)>,
     /// Where images go, as far as it is known from what they are called today: `ghcr.io/acme`.
@@ -69,7 +71,12 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         let known = match kind::of(&facts) {
             Ok(known) => development::needed(known, workspace, &package.dir, &manifest),
             Err(why) => {
+                let by_nx = !manifest["nx"].is_null() || facts.folder.join("project.json").is_file();
                 let why = match (in_apps, manifest["main"].is_null()) {
+                    _ if by_nx && in_apps && manifest["scripts"]["build"].is_null() => {
+                        "only nx knows how it is built: give its package.json `build` and `start` scripts, or it a Dockerfile"
+                            .to_owned()
+                    }
                     (false, true) if why.contains("neither") => "its package.json has no start script".to_owned(),
                     _ => why,
                 };
@@ -82,7 +89,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         let no = if given.is_some() {
             None
         } else if is_copied_from(&package.dir) {
-            Some("it is a template or a fixture; a [[service]] in xtask.toml makes it one all the same")
+            Some("it is an example, a template or a fixture; a [[service]] in xtask.toml makes it one all the same")
         } else if kind::is_shipped(&facts.folder) {
             None
         } else if in_apps && by_main && !is_there(&manifest["main"]) && !is_there(&manifest["module"]) {
@@ -140,7 +147,8 @@ pub(super) fn of_nx(workspace: &Workspace, files: &[String]) -> Vec<(String, Str
 
 /// True of a package in a folder of what is copied or read, and never run where it lies.
 fn is_copied_from(dir: &str) -> bool {
-    dir.split('/').rev().skip(1).any(|part| ["template", "templates", "fixtures", "__fixtures__"].contains(&part))
+    let folders = ["example", "examples", "template", "templates", "fixtures", "__fixtures__"];
+    dir.split('/').rev().skip(1).any(|part| folders.contains(&part))
 }
 
 /// True of a command-line program that is published: a package for all, which starts what it installs as a command.
@@ -429,14 +437,16 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_copied_and_not_run() {
+    fn a_template_is_copied_and_an_example_read_and_what_nx_alone_builds_is_said() {
         let starts = r#"{"scripts": {"start": "node a.js"}}"#;
         let files = [
             ("package.json", "{}"),
-            ("pnpm-workspace.yaml", "packages: ['apps/*', 'tools/templates/*']\n"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'tools/templates/*', 'examples/*']\n"),
             ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
             ("apps/templates/package.json", starts),
             ("tools/templates/api/package.json", starts),
+            ("examples/api/package.json", starts),
+            ("apps/made/package.json", "{\"nx\": {}, \"dependencies\": {\"next\": \"16\"}}"),
         ];
         let (_dir, workspace) = workspace(&files);
         let names = |named: &[(String, String)]| {
@@ -444,6 +454,8 @@ mod tests {
             found.into_iter().map(|service| service.name).collect::<Vec<_>>()
         };
         assert_eq!(names(&[]), ["templates"]);
+        let others = services(&workspace, &[]).unwrap().others;
+        assert!(others.iter().any(|(folder, why)| folder == "apps/made" && why.starts_with("only nx knows")), "{others:?}");
         assert_eq!(names(&[("tools/templates/api".to_owned(), "api".to_owned())]), ["templates", "api"]);
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use pnpm::join;
 
 use monoship_core::name::ServiceName;
+use monoship_plan::config::argument;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, Stage};
 
@@ -55,7 +56,7 @@ pub(super) fn find(
             match wanted.iter_mut().find(|known| about(known) == about(said)) {
                 // A workflow may have the secrets of what compose describes, and compose the name of what a workflow builds.
                 Some(known) => {
-                    known.given = said.given.clone().into_iter().chain(known.given.clone()).collect();
+                    given::complete(&mut known.given, &said.given);
                     known.image = known.image.take().or_else(|| said.image.clone());
                     if known.name.is_empty() {
                         known.name.clone_from(&said.name);
@@ -76,6 +77,7 @@ pub(super) fn find(
                 context,
                 target: None,
                 args: BTreeMap::new(),
+                varied: BTreeSet::new(),
                 given: Given::new(),
                 image: None,
                 by,
@@ -136,20 +138,26 @@ struct Build {
 
 impl Build {
     fn kept(&self, name: String, workspace: &Workspace) -> Kept {
-        let Said { context, target, args, given, image, by, dockerfile: path, .. } = &self.said;
+        let Said { context, target, args, varied, given, image, by, dockerfile: path, .. } = &self.said;
+        let args = args.iter().filter(|(name, _)| takes(&self.dockerfile, name));
+        let varied = varied.iter().filter(|name| takes(&self.dockerfile, name)).cloned();
+        let is_secret = |name: &str| argument(name, "0").is_err();
+        let named: BTreeSet<String> = args.clone().map(|(name, _)| name.clone()).chain(varied.clone()).collect();
         let covers = if self.package.is_none() { shipped(workspace, &self.dockerfile, target.as_deref()) } else { Vec::new() };
         Kept {
             name,
             dockerfile: path.clone(),
             context: context.clone(),
             target: target.clone(),
-            args: args.clone().into_iter().filter(|(name, _)| takes(&self.dockerfile, name)).collect(),
+            args: args.filter(|(name, _)| !is_secret(name)).map(|(name, value)| (name.clone(), value.clone())).collect(),
+            varied: varied.filter(|name| !is_secret(name)).collect(),
+            secret: named.into_iter().filter(|name| is_secret(name)).collect(),
             given: given.clone(),
             image: image.clone(),
             package: self.package.clone(),
             covers,
             starts: self.starts(),
-            why: format!("{path}, context {context} by {by}"),
+            by: by.clone(),
         }
     }
 
@@ -367,13 +375,18 @@ fn name_of(said: &Said, package: Option<&str>, workspace: &Workspace) -> Option<
         .rsplit_once('/')
         .map(|(folder, _)| last(folder))
         .filter(|name| !["docker", "deploy", "build", "infra", "ops"].contains(&name.as_str()));
-    let by_file = by_file.filter(|name| !["prod", "production", "release"].contains(&name.as_str()));
+    // How an image is made is no name of it.
+    let ways = ["prod", "production", "release", "pnpm", "npm", "yarn", "bun", "node", "alpine", "debian", "slim"];
+    let by_file = by_file.filter(|name| !ways.contains(&name.as_str()));
     let root = workspace.package(workspace.root_package()).manifest.name.clone().map(|name| last(&name));
     let here = workspace.root().file_name().and_then(|name| name.to_str()).map(str::to_owned);
     let root = root.filter(|name| !["root", "monorepo", "workspace"].contains(&name.as_str())).or(here);
     let stages = ["runner", "runtime", "production", "prod", "final", "release", "app", "deploy", "build", "builder", "base"];
     let by_target = said.target.clone().filter(|name| !stages.contains(&name.as_str()));
-    let names = [package.map(last), (!said.name.is_empty()).then(|| said.name.clone()), by_file, folder, by_target, root];
+    let said_name = (!said.name.is_empty()).then(|| said.name.clone());
+    // `migrate.Dockerfile`, which is called `migrate` elsewhere, too, is no other package's.
+    let own = said_name.clone().filter(|name| by_file.as_ref() == Some(name));
+    let names = [own, package.map(last), said_name, by_file, folder, by_target, root];
     let usable = |name: &String| name.parse::<ServiceName>().is_ok();
     names.into_iter().flatten().map(|name| name.to_ascii_lowercase()).find(usable)
 }

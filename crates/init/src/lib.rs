@@ -252,6 +252,7 @@ fn found(workspace: &Workspace, settings: Option<&str>, there: &There, anew: boo
     let mut found = dockerfile::services(workspace, &settings::named(settings))?;
     let own = settings::owned(settings);
     found.prefix = settings::configured_prefix(settings);
+    found.settled = own.iter().map(|(name, _)| name.clone()).collect();
     if !anew {
         let packages: Vec<_> = found.services.iter().map(|service| (service.name.clone(), service.folder.clone())).collect();
         let (kept, none) = kept::find(workspace, &there.files, &packages, there.repository.as_deref());

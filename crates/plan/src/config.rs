@@ -13,6 +13,7 @@ pub mod upkeep;
 mod validated;
 mod written;
 
+pub use arguments::argument;
 pub use folder::Folder;
 pub use gates::{Gate, Gates, Measure};
 pub use load::of_text;

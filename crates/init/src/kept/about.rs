@@ -1,7 +1,7 @@
 //! Which packages of the workspace a Dockerfile's build is about: by its arguments, its folder, or what its stages copy and call.
 
-use monoship_workspace::dockerfile::{Dockerfile, Stage};
-use monoship_workspace::{Scope, Workspace};
+use monoship_workspace::dockerfile::{Dockerfile, Instruction, Stage};
+use monoship_workspace::{PackageId, Scope, Workspace};
 
 use super::Said;
 
@@ -27,6 +27,9 @@ pub(super) fn package_of(workspace: &Workspace, said: &Said, dockerfile: &Docker
     if called.is_some() {
         return called;
     }
+    if let Some(dir) = started(workspace, dockerfile, said.target.as_deref()) {
+        return Some(dir);
+    }
     match &services(workspace, &shipped(workspace, dockerfile, said.target.as_deref()))[..] {
         [one] => Some(one.clone()),
         [] => {
@@ -35,6 +38,23 @@ pub(super) fn package_of(workspace: &Workspace, said: &Said, dockerfile: &Docker
         }
         _ => None,
     }
+}
+
+/// The package that the last stage, or the target, works in when it starts, or whose manifest lies there: `COPY --from=build /src/apps/api/package.json ./`.
+fn started(workspace: &Workspace, dockerfile: &Dockerfile, target: Option<&str>) -> Option<String> {
+    let stage = target.and_then(|name| dockerfile.target(name).ok()).or_else(|| dockerfile.stages().last())?;
+    let lines = || stage.instructions().iter();
+    let works_in = lines().rev().find(|one| one.keyword == "WORKDIR").map_or("/", |one| one.args.trim_end_matches('/'));
+    if let Some(id) = package_at(workspace, works_in) {
+        return Some(workspace.package(id).dir.clone());
+    }
+    let dir = |one: &Instruction| {
+        let (from, to) = one.args.split_once(char::is_whitespace)?;
+        let to = to.trim().trim_end_matches("package.json").trim_end_matches('/');
+        let id = package_at(workspace, from.strip_suffix("/package.json")?)?;
+        [".", "", works_in].contains(&to).then(|| workspace.package(id).dir.clone())
+    };
+    lines().filter(|one| one.keyword == "COPY").find_map(dir)
 }
 
 /// Those of the packages in an image that it is about: libraries are built on the way.
@@ -90,15 +110,20 @@ fn named<'d>(workspace: &Workspace, stages: impl Iterator<Item = &'d Stage>, key
     for one in stages.flat_map(Stage::instructions).filter(|one| keywords.contains(&one.keyword.as_str()) && !installs(&one.args))
     {
         let words = one.args.split(|c: char| c.is_whitespace() || "=\"',[]".contains(c));
-        for word in
-            words.map(|word| word.trim_matches('.').trim_start_matches("/app/").trim_matches('/')).filter(|word| !word.is_empty())
-        {
-            let by_name = workspace.by_name(word);
-            let within = || (word.contains('/') || workspace.by_dir(word).is_some()).then(|| workspace.owner(word));
-            let found = by_name.or_else(within).filter(|id| *id != workspace.root_package());
-            let dir = found.map(|id| workspace.package(id).dir.clone());
+        for word in words.map(|word| word.trim_matches('.')).filter(|word| !word.is_empty()) {
+            let dir = package_at(workspace, word).map(|id| workspace.package(id).dir.clone());
             all.extend(dir.filter(|dir| !all.contains(dir)));
         }
     }
     all
+}
+
+/// The package that a word of a Dockerfile names, or in whose folder it leads; where the workspace lies in an image is the Dockerfile's own matter.
+fn package_at(workspace: &Workspace, word: &str) -> Option<PackageId> {
+    let path = word.trim_matches('/');
+    let below = path.match_indices('/').map(|(at, _)| &path[at + 1..]).filter(|_| word.starts_with('/'));
+    std::iter::once(path).chain(below).find_map(|path| {
+        let within = || (path.contains('/') || workspace.by_dir(path).is_some()).then(|| workspace.owner(path));
+        workspace.by_name(path).or_else(within).filter(|id| *id != workspace.root_package())
+    })
 }

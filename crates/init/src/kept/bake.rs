@@ -95,14 +95,13 @@ fn targets(path: &str, folder: &str, variables: &Fields, all: &Fields) -> Vec<Sa
             };
             let name = text("name").flatten().unwrap_or_else(|| name.clone());
             let args = target.field("args").map_or(&[][..], Value::fields);
-            let args: Values = args.iter().filter_map(|(key, value)| Some((key.clone(), plain(value, &row)?))).collect();
+            let args: Vec<(&str, Option<String>)> = args.iter().map(|(key, value)| (key.as_str(), plain(value, &row))).collect();
             let context = context.filter(|context| !context.contains("://"));
             let one = said(path, folder, &name, context.as_deref(), dockerfile.as_deref(), stage.as_deref());
             let given = given::of_bake(&Target { fields: &target, row: &row }, folder);
             let tags = given::Source::texts(&Target { fields: &target, row: &row }, "tags");
             let image = tags.first().and_then(|tag| image(tag));
-            let whole =
-                |one: Said| Said { given, image, ..one.with(args.iter().map(|(key, value)| (key.as_str(), value.as_str()))) };
+            let whole = |one: Said| Said { given, image, ..one.with(args.iter().map(|(key, value)| (*key, value.as_deref()))) };
             found.extend(one.map(whole));
         }
     }

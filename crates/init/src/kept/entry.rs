@@ -16,6 +16,10 @@ pub struct Kept {
     pub target: Option<String>,
     /// Its build arguments.
     pub args: BTreeMap<String, String>,
+    /// Those that variables of `by` have a part in.
+    pub varied: Vec<String>,
+    /// Those that are left out, because they look like secrets.
+    pub secret: Vec<String>,
     /// What it is given besides: secrets, contexts and the like, by the key of its `[[service]]`.
     pub given: BTreeMap<&'static str, toml::Value>,
     /// What its image is called where that is said.
@@ -26,8 +30,8 @@ pub struct Kept {
     pub covers: Vec<String>,
     /// What it starts: the CMD and ENTRYPOINT of its stage.
     pub starts: Vec<String>,
-    /// What says so.
-    pub why: String,
+    /// The file that says so, or what else.
+    pub by: String,
 }
 
 impl Kept {
@@ -55,6 +59,12 @@ impl Kept {
         entry
     }
 
+    /// Why it is a service.
+    #[must_use]
+    pub fn why(&self) -> String {
+        format!("{}, context {} by {}", self.dockerfile, self.context, self.by)
+    }
+
     fn platforms(&self) -> Vec<&str> {
         let listed = self.given.get("platforms").and_then(|value| value.as_array());
         listed.into_iter().flatten().filter_map(|platform| platform.as_str()).collect()
@@ -73,7 +83,15 @@ impl Kept {
         let renamed = renamed.map(|image| {
             format!("its image was called {image}: `registry` and `namespace` of `[images]` in xtask.toml, and the service's `name`, make the name")
         });
-        platforms.into_iter().chain(renamed).collect()
+        let varied = (!self.varied.is_empty()).then(|| {
+            let all = self.varied.join(", ");
+            format!("{} takes {all} from variables: set what is fixed as `build-args` in xtask.toml", self.by)
+        });
+        let secret = (!self.secret.is_empty()).then(|| {
+            let all = self.secret.join(", ");
+            format!("{all} of {} is left out: an image keeps its build arguments. Make it a build secret (`secrets`), or give the ARG a default", self.by)
+        });
+        [platforms, renamed, varied, secret].into_iter().flatten().collect()
     }
 }
 

@@ -162,6 +162,19 @@ fn taken(source: &impl Source, folder: &str, keys: impl IntoIterator<Item = (&'s
     given
 }
 
+/// Adds what another place gives the same build. A matrix has a row for each platform.
+pub(super) fn complete(given: &mut Given, other: &Given) {
+    for (key, value) in other {
+        match (given.entry(key).or_insert_with(|| value.clone()), value) {
+            (Value::Array(known), Value::Array(more)) if *key == "platforms" => {
+                let new: Vec<Value> = more.iter().filter(|one| !known.contains(one)).cloned().collect();
+                known.extend(new);
+            }
+            _ => {}
+        }
+    }
+}
+
 fn put(given: &mut Given, key: &'static str, texts: Vec<String>) {
     if !texts.is_empty() {
         given.insert(key, Value::Array(texts.into_iter().map(Value::from).collect()));

@@ -1,7 +1,7 @@
 //! What files of compose, bake, Skaffold and workflows, and command lines in scripts, say of a repository's builds: which Dockerfile, in which
 //! context, up to which stage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::given::{self, Given};
 use super::{bake, shell};
@@ -15,8 +15,10 @@ pub(super) struct Said {
     pub dockerfile: String,
     pub context: String,
     pub target: Option<String>,
-    /// Arguments with a value that no variable has a part in.
+    /// Its arguments, as far as their values are known.
     pub args: BTreeMap<String, String>,
+    /// Those that a variable has a part in.
+    pub varied: BTreeSet<String>,
     /// What it is given besides.
     pub given: Given,
     /// The image that it makes, without a tag.
@@ -25,9 +27,14 @@ pub(super) struct Said {
 }
 
 impl Said {
-    pub(super) fn with<'a>(mut self, args: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let plain = args.into_iter().filter(|(_, value)| !value.contains('$'));
-        self.args = plain.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    /// With arguments by name; one without a value is a variable of its name.
+    pub(super) fn with<'a>(mut self, args: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        for (name, value) in args {
+            if value.is_none_or(|value| value.replace("$$", "").contains('$')) {
+                self.varied.insert(name.to_owned());
+            }
+            self.args.extend(value.and_then(unset).map(|value| (name.to_owned(), value)));
+        }
         self
     }
 
@@ -35,6 +42,27 @@ impl Said {
     pub(super) fn is_by_script(&self) -> bool {
         is_script(&self.by)
     }
+}
+
+/// A text as compose has it where no variable is set: `${PORT:-3000}` is `3000`. `None` where one has no default.
+fn unset(text: &str) -> Option<String> {
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('$') {
+        whole += before;
+        if let Some(after) = behind.strip_prefix('$') {
+            whole.push('$');
+            rest = after;
+            continue;
+        }
+        let (variable, after) = behind.strip_prefix('{')?.split_once('}')?;
+        let (name, default) = variable.split_once('-')?;
+        let name = name.strip_suffix(':').unwrap_or(name);
+        let is_plain = !default.contains('$') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        whole += Some(default).filter(|_| is_plain)?;
+        rest = after;
+    }
+    Some(whole + rest)
 }
 
 pub(super) fn ending(name: &str) -> &str {
@@ -139,6 +167,7 @@ pub(super) fn said(
         context,
         target: target.map(str::to_owned),
         args: BTreeMap::new(),
+        varied: BTreeSet::new(),
         given: Given::new(),
         image: None,
         by: by.to_owned(),
@@ -177,16 +206,19 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
         let build = service.get("build")?;
         let image = service.get("image").and_then(Yaml::as_str).and_then(image);
         if let Some(context) = build.as_str() {
-            return said(path, folder, name, Some(context), None, None).map(|said| Said { image, ..said });
+            return said(path, folder, name, Some(&unset(context)?), None, None).map(|said| Said { image, ..said });
         }
         if build.get("dockerfile_inline").is_some() {
             return None;
         }
-        let text = |key: &str| build.get(key).and_then(Yaml::as_str);
+        // What only a variable says is not known.
+        let text = |key: &str| build.get(key).and_then(Yaml::as_str).map_or(Some(None), |text| unset(text).map(Some));
+        let (context, dockerfile, target) = (text("context")?, text("dockerfile")?, text("target")?);
         let args = build.get("args");
-        let listed = args.map_or(&[][..], Yaml::items).iter().filter_map(|item| item.as_str()?.split_once('='));
-        let mapped = args.map_or(&[][..], Yaml::entries).iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-        let said = said(path, folder, name, text("context"), text("dockerfile"), text("target"))?;
+        let listed = args.map_or(&[][..], Yaml::items).iter().filter_map(Yaml::as_str);
+        let listed = listed.map(|item| item.split_once('=').map_or((item, None), |(name, value)| (name, Some(value))));
+        let mapped = args.map_or(&[][..], Yaml::entries).iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let said = said(path, folder, name, context.as_deref(), dockerfile.as_deref(), target.as_deref())?;
         Some(Said { given: given::of_compose(build, &tree, folder), image, ..said.with(listed.chain(mapped)) })
     };
     Ok(services.iter().filter_map(of).collect())
@@ -209,8 +241,7 @@ fn skaffold(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
             let name = name.split([':', '@']).next().unwrap_or(name);
             let context = artifact.get("context").and_then(Yaml::as_str);
             let args = docker.and_then(|docker| docker.get("buildArgs")).map_or(&[][..], Yaml::entries);
-            let args = args.iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-            let args = args.filter(|(_, value)| !value.contains("{{"));
+            let args = args.iter().map(|(key, value)| (key.as_str(), value.as_str().filter(|value| !value.contains("{{"))));
             let given = docker.map(|docker| given::of_skaffold(docker, folder)).unwrap_or_default();
             let said = said(path, folder, name, context, text("dockerfile"), text("target"));
             found.extend(said.map(|said| Said { given, image: image(reference), ..said.with(args) }));
@@ -276,18 +307,19 @@ fn workflow(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
                 let named = ["service", "app", "name", "image", "package", "service.name", "app.name"];
                 let name = named.iter().find_map(|key| row.get(*key)).cloned().unwrap_or_default();
                 let target = target.filter(|target| !target.is_empty());
-                let lines = step.get("build-args").and_then(Yaml::as_str).unwrap_or_default().lines();
-                let args: Vec<String> = lines.filter_map(|line| expanded(line.trim(), &value)).collect();
+                let filled_in = filled(step.get("build-args").and_then(Yaml::as_str).unwrap_or_default(), &value);
                 let given = given::of_workflow(step, &|text| expanded(text, &value));
-                let tags = named_by(steps, step, "tags").and_then(|line| expanded(line, &value));
+                let tags = named_by(steps, step, "tags").map(|line| filled(line, &value));
                 // What a workflow pushes without a host goes to Docker Hub.
                 let tags = tags.map(|tags| match tags.split_once('/') {
                     Some((host, _)) if !host.contains(['.', ':']) => format!("docker.io/{tags}"),
                     _ => tags,
                 });
                 let image = tags.as_deref().and_then(image);
-                let said = Said { name, dockerfile, context, target, args: BTreeMap::new(), given, image, by: path.to_owned() };
-                found.push(said.with(args.iter().filter_map(|line| line.split_once('='))));
+                let (args, varied) = (BTreeMap::new(), BTreeSet::new());
+                let said = Said { name, dockerfile, context, target, args, varied, given, image, by: path.to_owned() };
+                let lines = filled_in.lines().filter_map(|line| line.trim().split_once('='));
+                found.push(said.with(lines.map(|(name, value)| (name, Some(value)))));
             }
         }
     }
@@ -370,15 +402,20 @@ fn fields(key: &str, value: &Yaml) -> BTreeMap<String, String> {
 
 /// A text with the values of its `${{ … }}`; `None` where one is not known.
 fn expanded(text: &str, value: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    Some(filled(text, value)).filter(|text| !text.contains("${{"))
+}
+
+/// A text with the values of those `${{ … }}` that are known.
+fn filled(text: &str, value: &impl Fn(&str) -> Option<String>) -> String {
     let mut whole = String::new();
     let mut rest = text;
     while let Some((before, behind)) = rest.split_once("${{") {
-        let (name, after) = behind.split_once("}}")?;
+        let Some((name, after)) = behind.split_once("}}") else { break };
         whole += before;
-        whole += &value(name.trim())?;
+        whole += &value(name.trim()).unwrap_or_else(|| format!("${{{{{name}}}}}"));
         rest = after;
     }
-    Some(whole + rest)
+    whole + rest
 }
 
 #[cfg(test)]
@@ -392,6 +429,9 @@ mod tests {
         let shown: Vec<String> =
             found.iter().map(|s| format!("{} {} {} {:?}", s.name, s.dockerfile, s.context, s.target)).collect();
         assert_eq!(shown, ["api deploy/api/Dockerfile deploy/api None", "web apps/web/Dockerfile . Some(\"runner\")"]);
+        let text = "services:\n  api:\n    build: {context: '${ROOT:-.}', target: '${TARGET-dev}'}\n  web:\n    build: {context: ., target: $TARGET}\n";
+        let found = compose("compose.yml", ".", text).unwrap();
+        assert_eq!((found.len(), found[0].context.as_str(), found[0].target.as_deref()), (1, ".", Some("dev")));
     }
 
     #[test]

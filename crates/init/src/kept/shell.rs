@@ -1,7 +1,7 @@
 //! What command lines say of builds: `docker build -f apps/web/Dockerfile -t acme/web .`, in the steps of workflows, the scripts of manifests, shell
 //! files, Makefiles and other CI systems' files. No shell is run: what a variable has a part in counts where the text itself says the variable's value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pnpm::join;
 
@@ -273,11 +273,12 @@ fn build(by: &str, folder: &str, words: &[String]) -> Option<Said> {
         context,
         target: target.map(str::to_owned),
         args: BTreeMap::new(),
+        varied: BTreeSet::new(),
         given: given::of_command(&flags, folder),
         image: tags.iter().find_map(|tag| image(tag)),
         by: by.to_owned(),
     };
-    Some(said.with(args.iter().filter_map(|arg| arg.split_once('='))))
+    Some(said.with(args.iter().map(|arg| arg.split_once('=').map_or((arg.as_str(), None), |(name, value)| (name, Some(value))))))
 }
 
 #[cfg(test)]

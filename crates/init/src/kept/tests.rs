@@ -19,6 +19,7 @@ fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service
             context,
             target: None,
             args: BTreeMap::new(),
+            varied: BTreeSet::new(),
             given: Given::new(),
             image: None,
             by: String::new(),
@@ -131,7 +132,7 @@ fn scripts_tell_of_what_nothing_describes_and_add_nothing_to_what_something_does
     let (_dir, workspace) = workspace(&files);
     let (found, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
     assert_eq!(others, []);
-    let shown = |kept: &Kept| format!("{} {} {} {:?} {:?}", kept.name, kept.dockerfile, kept.why, kept.args, kept.image);
+    let shown = |kept: &Kept| format!("{} {} {} {:?} {:?}", kept.name, kept.dockerfile, kept.why(), kept.args, kept.image);
     assert_eq!(
         found.iter().map(shown).collect::<Vec<_>>(),
         [
@@ -357,6 +358,9 @@ fn what_a_new_dockerfile_was_written_for_stays_with_it() {
     let found = crate::found(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
     assert_eq!(found.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["api"]);
     assert_eq!(found.kept.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["web"]);
+    let settings = "[[service]]\nname = 'web'\ndockerfile = 'apps/web/Dockerfile'\n";
+    let found = crate::found(&workspace, Some(settings), &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
+    assert_eq!((found.kept.len(), found.settled), (0, vec!["web".to_owned()]));
 }
 
 #[test]
@@ -370,8 +374,8 @@ fn an_argument_counts_wherever_a_dockerfile_declares_it() {
 #[test]
 fn images_keep_their_names_where_those_are_ours_and_what_changes_is_told() {
     let dockerfile = "FROM node:24\nCOPY apps/api .\nCMD [\"node\", \"x.js\"]\n";
-    let workflow = "env: {PLACE: 'ghcr.io/${{github.repository_owner}}'}\njobs:\n  a:\n    steps:\n      - {id: meta, uses: docker/metadata-action@v5, with: {images: '${{ env.PLACE }}/api'}}\n      \
-                    - uses: docker/build-push-action@v6\n        with: {context: ., file: apps/api/Dockerfile, platforms: 'linux/amd64,linux/arm64', tags: '${{ steps.meta.outputs.tags }}'}\n";
+    let workflow = "env: {PLACE: 'ghcr.io/${{github.repository_owner}}'}\njobs:\n  a:\n    strategy: {matrix: {platform: [linux/amd64, linux/arm64]}}\n    steps:\n      - {id: meta, uses: docker/metadata-action@v5, with: {images: '${{ env.PLACE }}/api:${{ github.sha }}'}}\n      \
+                    - uses: docker/build-push-action@v6\n        with: {context: ., file: apps/api/Dockerfile, platforms: '${{ matrix.platform }}', tags: '${{ steps.meta.outputs.tags }}'}\n";
     let compose = "services:\n  web:\n    image: ${REGISTRY:-ghcr.io}/x/web\n    build: {context: ., dockerfile: apps/web/Dockerfile, platforms: [linux/amd64]}\n";
     let files = [
         ("package.json", r#"{"name": "shop"}"#),
@@ -440,4 +444,82 @@ fn a_target_that_is_called_like_a_package_is_its_service_though_one_stage_builds
     let kept: Vec<String> = found.kept.iter().map(|kept| format!("{} {:?} {:?}", kept.name, kept.target, kept.package)).collect();
     assert_eq!(kept, [r#"api Some("api") Some("apps/api")"#, r#"web Some("web") Some("apps/web")"#]);
     assert_eq!((found.services.len(), found.prefix.as_deref()), (0, Some("ghcr.io/a")));
+}
+
+#[test]
+fn arguments_that_variables_give_and_those_that_look_like_secrets_are_told() {
+    let dockerfile = "FROM node:24\nARG PORT MODE URL REV AUTH_SECRET DB_PASSWORD\nCOPY . .\nCMD [\"node\", \"x.js\"]\n";
+    let compose = "services:\n  web:\n    build:\n      context: .\n      dockerfile: apps/web/Dockerfile\n      args:\n        PORT: ${PORT:-3000}\n        MODE: a$$b\n        \
+                   URL: ${URL}\n        AUTH_SECRET: ${AUTH_SECRET:-placeholder}\n        DB_PASSWORD: ${DB_PASSWORD}\n        OTHER: ${OTHER}\n";
+    let workflow = "jobs:\n  a:\n    strategy:\n      matrix:\n        include:\n          - app: api\n            args: |\n              MODE=prod\n              URL=${{ vars.URL }}\n    \
+                    steps:\n      - uses: docker/build-push-action@v6\n        with:\n          context: .\n          file: apps/${{ matrix.app }}/Dockerfile\n          \
+                    build-args: |\n            ${{ matrix.args }}\n            REV=${{ github.sha }}\n";
+    let files = [
+        ("package.json", "{}"),
+        ("pnpm-workspace.yaml", "packages: [apps/*]\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"),
+        ("apps/api/package.json", "{}"),
+        ("apps/api/Dockerfile", dockerfile),
+        ("apps/web/package.json", "{}"),
+        ("apps/web/Dockerfile", dockerfile),
+        (".github/workflows/a.yml", workflow),
+        ("compose.yaml", compose),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let (kept, _) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
+    let args: Vec<&BTreeMap<String, String>> = kept.iter().map(|kept| &kept.args).collect();
+    let is = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    assert_eq!(args, [&is(&[("MODE", "prod")]), &is(&[("MODE", "a$b"), ("PORT", "3000")])]);
+    assert_eq!(
+        kept[0].notes(None),
+        [".github/workflows/a.yml takes REV, URL from variables: set what is fixed as `build-args` in xtask.toml"]
+    );
+    assert_eq!(
+        kept[1].notes(None),
+        [
+            "compose.yaml takes PORT, URL from variables: set what is fixed as `build-args` in xtask.toml",
+            "AUTH_SECRET, DB_PASSWORD of compose.yaml is left out: an image keeps its build arguments. Make it a build secret (`secrets`), or give the ARG a default"
+        ]
+    );
+}
+
+#[test]
+fn a_dockerfile_is_about_the_package_that_it_starts_wherever_the_image_has_the_workspace() {
+    let files = |name: &'static str, dockerfile: &'static str| {
+        [
+            ("package.json", r#"{"name": "shop"}"#),
+            ("pnpm-workspace.yaml", "packages: [apps/*, packages/*]\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"),
+            ("apps/api/package.json", r#"{"name": "@s/api", "scripts": {"start": "node x.js"}}"#),
+            ("apps/web/package.json", r#"{"name": "@s/web", "scripts": {"start": "node x.js"}}"#),
+            ("packages/server/package.json", r#"{"name": "@s/server"}"#),
+            (name, dockerfile),
+        ]
+    };
+    let of = |name: &'static str, dockerfile: &'static str| {
+        let files = files(name, dockerfile);
+        let (_dir, workspace) = workspace(&files);
+        let (kept, others) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
+        assert_eq!(others, []);
+        kept.into_iter().map(|kept| (kept.name, kept.package.unwrap_or_default())).collect::<Vec<_>>()
+    };
+    let is = |name: &str, package: &str| vec![(name.to_owned(), package.to_owned())];
+    // The manifest beside it says which, though a library is there, too.
+    let beside = "FROM node:24 AS build\nCOPY . /usr/src/app\nFROM node:24\nWORKDIR /app\nCOPY --from=build /prod/dist ./dist\n\
+                  COPY --from=build /usr/src/app/apps/api/package.json ./package.json\nCOPY --from=build /usr/src/app/packages/server ./packages/server\nCMD [\"pnpm\", \"start\"]\n";
+    assert_eq!(of("Dockerfile", beside), is("api", "apps/api"));
+    let elsewhere = "FROM node:24\nWORKDIR /usr/src/repo\nCOPY . .\nRUN pnpm --filter @s/server build\nWORKDIR /usr/src/repo/apps/web\nCMD [\"pnpm\", \"start\"]\n";
+    assert_eq!(of("docker/Dockerfile", elsewhere), is("web", "apps/web"));
+    let beside_others = "FROM node:24\nWORKDIR /app\nCOPY --from=build /app/apps/web/dist apps/web/dist\nCOPY --from=build /app/packages/server/dist packages/server/dist\n\
+                         WORKDIR /app/packages/server\nCMD [\"node\", \"x.js\"]\n";
+    assert_eq!(of("docker/Dockerfile", beside_others), is("server", "packages/server"));
+    // What its file and others call it is its name, whatever package it is about.
+    let mut named =
+        files("docker/migrate.Dockerfile", "FROM node:24\nCOPY packages/server /app\nCMD [\"node\", \"x.js\"]\n").to_vec();
+    named.push(("compose.yml", "services:\n  migrate: {build: {context: ., dockerfile: docker/migrate.Dockerfile}}\n"));
+    let (_dir, of_migrate) = workspace(&named);
+    let paths: Vec<String> = named.iter().map(|(file, _)| (*file).to_owned()).collect();
+    assert_eq!(find(&of_migrate, &paths, &[], None).0[0].name, "migrate");
+    // What package manager it takes is no name.
+    assert_eq!(of("Dockerfile.pnpm", "FROM node:24\nCOPY . .\nCMD [\"node\", \"x.js\"]\n"), is("shop", ""));
 }

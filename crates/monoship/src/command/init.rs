@@ -87,7 +87,10 @@ fn found(found: &Found) -> String {
         let _ = writeln!(text, "{:<11}  {} in {} ({})", "service", service.name, service.folder, service.why);
     }
     for kept in &found.kept {
-        let _ = writeln!(text, "{:<11}  {} ({})", "service", kept.name, kept.why);
+        let _ = writeln!(text, "{:<11}  {} ({})", "service", kept.name, kept.why());
+    }
+    for name in &found.settled {
+        let _ = writeln!(text, "{:<11}  {name} (by xtask.toml)", "service");
     }
     // What is the same of several is said once.
     let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();

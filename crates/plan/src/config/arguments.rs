@@ -6,7 +6,10 @@ use monoship_core::error::{Error, Result};
 pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Checks an argument: what is recorded in an image's provenance must be no secret.
-pub(super) fn argument(name: &str, value: &str) -> Result<()> {
+///
+/// # Errors
+/// A name that is none, or that looks like a secret's; a time that is none.
+pub fn argument(name: &str, value: &str) -> Result<()> {
     if name == EPOCH {
         epoch(value)?;
     }
