@@ -12,6 +12,7 @@ use crate::support::repo::{Repo, here, xtask};
 use crate::support::turn::turn;
 
 /// The files below a folder, changed since a moment, that hold a text. By find and grep: an engine has gigabytes.
+#[expect(clippy::disallowed_methods, reason = "a test looks through files with find and grep")]
 fn holding(dir: &Path, since: SystemTime, text: &str) -> Vec<String> {
     let since = format!("@{}", since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
     let files =
