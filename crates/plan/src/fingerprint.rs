@@ -16,7 +16,8 @@
 //! addresses  each address that an ADD fetches and no checksum holds, with what it held when it was asked
 //! arguments  each build argument that is given and can matter, with the first 16 digits of its value's SHA-256
 //! platforms  the platforms, sorted
-//! settings   what else changes the image: attestations, compression, the epoch, the architecture where no platform is named
+//! settings   what else changes the image: attestations, compression, the epoch, the architecture where no platform is named, another
+//!            escape character than the backslash
 //! ```
 //!
 //! A part's hash is the SHA-256 of its entries, sorted by name, each as name, zero byte, value, zero byte. The value of a file is its
@@ -180,6 +181,7 @@ impl Inputs {
             })?;
             bases.insert(base.image, pinned);
         }
+        let escape = facts.slice.escape().map(|escape| ("escape".to_owned(), escape.to_string()));
         Ok(Self {
             schema: SCHEMA,
             target: facts.target.to_owned(),
@@ -191,7 +193,7 @@ impl Inputs {
             addresses: addresses(facts)?,
             arguments: arguments(facts),
             platforms: facts.platforms.iter().cloned().collect(),
-            settings: facts.settings.clone(),
+            settings: facts.settings.clone().into_iter().chain(escape).into_map(),
         })
     }
 

@@ -281,6 +281,11 @@ impl Instruction {
         Self::read(&logical, escape).ok()
     }
 
+    /// True for an ENV or a LABEL without `=`: `NAME` and, blanks included, its value.
+    fn is_legacy(&self, escape: char) -> bool {
+        words::quoted_words(&self.args, escape).first().is_some_and(|word| !word.contains('='))
+    }
+
     /// The `NAME[=default]` of an ARG.
     fn declared(&self, escape: char) -> Vec<(String, Option<String>)> {
         let pairs = words::quoted_words(&self.args, escape).into_iter();

@@ -281,15 +281,15 @@ fn the_format_of_version_2_does_not_move() {
     assert_eq!(digits, ["4ef391dee3ca", "8e592e242d38", "34cc61e5f554", "c5b40783854c"]);
 }
 
-#[test]
-fn an_image_without_a_pin_is_refused() {
-    let dockerfile = Dockerfile::parse("Dockerfile".as_ref(), "FROM node:24 AS api\n").unwrap();
+/// The inputs of the target `api` of a Dockerfile, in an empty context.
+fn of_dockerfile(text: &str) -> Result<Inputs> {
+    let dockerfile = Dockerfile::parse("Dockerfile".as_ref(), text).unwrap();
     let (empty, none, tree, ignore) = (BTreeMap::new(), BTreeSet::new(), Tree::default(), Ignore::default());
     let slice =
         dockerfile.slice(&SliceRequest { target: "api", contexts: &none, args: &empty, platforms: &[], own: None }).unwrap();
     let sent = Sent::of_tree(&tree, &ignore);
     let main = MainContext::new(&sent);
-    let facts = Facts {
+    Inputs::new(&Facts {
         target: "api",
         slice: &slice,
         contexts: &BTreeMap::new(),
@@ -300,8 +300,20 @@ fn an_image_without_a_pin_is_refused() {
         addresses: &BTreeMap::new(),
         platforms: &[],
         settings: &empty,
-    };
-    let error = Inputs::new(&facts).unwrap_err();
+    })
+}
+
+#[test]
+fn one_text_under_another_escape_character_is_another_image() {
+    let text = "FROM scratch AS api\nENV A=b\\c\n";
+    let [before, after] = ["", "# escape=`\n"].map(|head| of_dockerfile(&format!("{head}{text}")).unwrap());
+    assert_ne!(before.fingerprint(), after.fingerprint());
+    assert_eq!(explain(&before, &after).iter().map(ToString::to_string).collect::<Vec<_>>(), ["setting escape added"]);
+}
+
+#[test]
+fn an_image_without_a_pin_is_refused() {
+    let error = of_dockerfile("FROM node:24 AS api\n").unwrap_err();
     assert!(error.to_string().contains("`docker.io/library/node:24` is not pinned"), "{error}");
     assert!(error.hint_text().unwrap().contains("cargo xtask update"));
 }

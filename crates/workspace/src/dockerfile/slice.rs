@@ -185,6 +185,12 @@ impl Slice<'_> {
         self.file.syntax()
     }
 
+    /// What `# escape=` sets, where that is not the backslash: the same text means something else then.
+    #[must_use]
+    pub fn escape(&self) -> Option<char> {
+        Some(self.file.escape).filter(|escape| *escape != '\\')
+    }
+
     /// The named contexts it uses, of those that were given.
     #[must_use]
     pub fn contexts(&self) -> &BTreeSet<String> {
@@ -254,11 +260,13 @@ impl Slice<'_> {
         self.stages.iter().map(|(index, stage)| self.text(stage, &names[index], &names)).collect()
     }
 
-    /// The stages' names in [`Slice::texts`], by their place in the file.
+    /// The stages' names in [`Slice::texts`], by their place in the file. Of several of one name, which is the last's to whoever names it from
+    /// below, the others count as without one.
     pub(super) fn names(&self) -> BTreeMap<usize, String> {
         let mut nameless = 0;
         let named = self.stages.iter().map(|(index, stage)| {
-            let name = stage.name.clone().unwrap_or_else(|| {
+            let is_last = |name: &&String| self.stages.range(index + 1..).all(|(_, later)| later.name.as_ref() != Some(*name));
+            let name = stage.name.as_ref().filter(is_last).cloned().unwrap_or_else(|| {
                 nameless += 1;
                 format!("#{nameless}")
             });
@@ -288,22 +296,22 @@ impl Slice<'_> {
                     text.push_str(&default.map_or_else(|| format!(" {name}"), |value| format!(" {name}={value}")));
                 }
             }
-            "RUN" | "CMD" | "ENTRYPOINT" | "HEALTHCHECK" | "SHELL" | "ONBUILD" => {
-                text.push(' ');
-                text.push_str(&step.args);
-            }
-            _ => {
-                for word in words::quoted_words(&step.args, self.file.escape) {
-                    text.push(' ');
-                    text.push_str(&word);
-                }
-            }
+            "COPY" | "ADD" | "EXPOSE" | "VOLUME" => self.put_words(step, &mut text),
+            "ENV" | "LABEL" if !step.is_legacy(self.file.escape) => self.put_words(step, &mut text),
+            // BuildKit's parser divides nothing else: blanks are part of what is run, and of a folder's or a user's name.
+            _ => text.extend([" ", &step.args]),
         }
         for heredoc in &step.heredocs {
             // Lengths keep two documents apart from one that holds the other's end.
             text.extend(["\n", &heredoc.content.len().to_string(), ":", &heredoc.content]);
         }
         text
+    }
+
+    fn put_words(&self, step: &Instruction, text: &mut String) {
+        for word in words::quoted_words(&step.args, self.file.escape) {
+            text.extend([" ", &word]);
+        }
     }
 }
 

@@ -183,6 +183,28 @@ fn the_canonical_text_is_blind_to_comments_blanks_and_what_is_not_reached() {
 }
 
 #[test]
+fn blanks_count_in_the_text_where_they_are_part_of_a_value() {
+    let text = |step: &str| slice(&parse(&format!("FROM scratch AS api\n{step}\n")), "api", &[], &[]).texts();
+    for step in ["ENV K a  b", "LABEL k a  b", "MAINTAINER a  b", "WORKDIR /a  b", "USER a  b", "CMD a  b", "ENV K='a  b'"] {
+        assert_ne!(text(step), text(&step.replace("  ", " ")), "{step}");
+    }
+    for step in ["ENV A=1  B=2", "LABEL a=1  b=2", "EXPOSE 1  2", "VOLUME /a  /b", "ARG A  B", "COPY a  b /c/"] {
+        assert_eq!(text(step), text(&step.replace("  ", " ")), "{step}");
+    }
+}
+
+#[test]
+fn each_stage_of_one_name_counts_and_whoever_names_it_means_the_last_above() {
+    let texts = |first: &str| {
+        let text = format!("FROM scratch AS x\nENV A={first}\nFROM x AS x\nENV B=1\nFROM x AS api\n");
+        slice(&parse(&text), "api", &[], &[]).texts()
+    };
+    let names: Vec<String> = texts("1").into_iter().map(|stage| stage.name).collect();
+    assert_eq!(names, ["#1", "x", "api"]);
+    assert_ne!(texts("1"), texts("2"));
+}
+
+#[test]
 fn stages_without_a_name_and_stages_by_number_are_followed() {
     let file = parse("FROM a\nRUN one\nFROM b\nRUN two\nFROM c AS api\nCOPY --from=1 / /\n");
     let cut = slice(&file, "api", &[], &[]);

@@ -258,12 +258,12 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
                 }
             }
             "ENV" => {
-                let pairs = words::quoted_words(&instruction.args, escape);
                 let before = scope.clone();
-                let set: Vec<(String, String)> = if pairs.first().is_some_and(|word| !word.contains('=')) {
+                let set: Vec<(String, String)> = if instruction.is_legacy(escape) {
                     let (name, rest) = words::split_keyword(&instruction.args);
                     value(rest, &before).map(|value| (name.to_owned(), value)).into_iter().collect()
                 } else {
+                    let pairs = words::quoted_words(&instruction.args, escape);
                     let pairs = pairs.iter().filter_map(|word| word.split_once('='));
                     pairs.filter_map(|(name, text)| Some((name.to_owned(), value(text, &before)?))).collect()
                 };
