@@ -395,10 +395,17 @@ impl Git {
         &self.shutdown
     }
 
-    /// A git command that user settings (hooks, file system monitors, quoting, colours, languages) do not change.
+    /// A git command that user settings (hooks, file system monitors, quoting, columns, signatures, languages) do not change.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Invocation {
-        let settings = ["core.quotePath=false", "core.fsmonitor=false", "core.hooksPath=/dev/null", "submodule.recurse=false"];
+        let settings = [
+            "core.quotePath=false",
+            "core.fsmonitor=false",
+            "core.hooksPath=/dev/null",
+            "submodule.recurse=false",
+            "column.ui=never",
+            "log.showSignature=false",
+        ];
         let mut git = Invocation::new("git").only(&OF_GIT).arg("--no-optional-locks").dir(&self.root);
         for setting in settings {
             git = git.args(["-c", setting]);

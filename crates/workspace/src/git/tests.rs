@@ -117,6 +117,19 @@ fn a_users_settings_change_nothing() {
         repo.git(&["config", name, value]);
     }
     assert_eq!(repo.ask().worktree().unwrap().files(), before.files());
+    repo.git(&["tag", "one"]);
+    repo.git(&["tag", "two"]);
+    for (name, value) in [("column.ui", "always"), ("log.showSignature", "true"), ("gpg.program", hook)] {
+        repo.git(&["config", name, value]);
+    }
+    // As if it were signed: whoever asks for its time must not get what a program says of the signature.
+    let unsigned = repo.git(&["cat-file", "commit", "HEAD"]);
+    let signature = "gpgsig -----BEGIN PGP SIGNATURE-----\n \n =abcd\n -----END PGP SIGNATURE-----\n\n";
+    let signed = repo.ask().command(&["hash-object", "-t", "commit", "-w", "--stdin"]);
+    let signed = signed.stdin(unsigned.replacen("\n\n", &format!("\n{signature}"), 1)).read(&Shutdown::new()).unwrap();
+    let time = repo.ask().read(&["show", "--no-patch", "--format=%ct", &signed]).unwrap();
+    assert!(time.parse::<u64>().is_ok(), "{time}");
+    assert_eq!(repo.ask().read(&["tag", "--list"]).unwrap(), "one\ntwo");
 }
 
 #[test]
