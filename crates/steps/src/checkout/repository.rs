@@ -81,16 +81,26 @@ pub(super) fn make(git: &Git, git_dir: &Path, lender: &Lender) -> Result<()> {
     }
     let file = git_dir.join("config");
     let own = fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
-    let mut text = format!("[include]\n\tpath = {}\n{own}[core]\n\tbare = false\n", quoted(&lender.git_dir.join("config")));
-    for (name, otherwise) in [("core.autocrlf", "false"), ("core.eol", "native")] {
-        // As in a fresh clone: what the machine says, not what this clone says.
-        let value = machine(git, name)?.unwrap_or_else(|| otherwise.to_owned());
-        text.push_str(&format!("\t{} = {value}\n", name.trim_start_matches("core.")));
-    }
+    // As in a fresh clone: what the machine says, not what this clone says. What git finds out about the file system here counts more; it
+    // writes that down where it is not as usual.
+    let links = section(git, &[("symlinks", "true"), ("ignoreCase", "false")])?;
+    let line_ends = section(git, &[("autocrlf", "false"), ("eol", "native")])?;
+    let lent = quoted(&lender.git_dir.join("config"));
+    let mut text = format!("[include]\n\tpath = {lent}\n{links}{own}{line_ends}\tbare = false\n");
     if let Some(address) = &lender.address {
         text.push_str(&format!("[remote \"origin\"]\n\turl = {}\n", quoted(Path::new(address))));
     }
     put(&file, &text)
+}
+
+/// A section `core` with what the machine says of these, or what git takes where nobody says anything.
+fn section(git: &Git, names: &[(&str, &str)]) -> Result<String> {
+    let mut text = "[core]\n".to_owned();
+    for (name, otherwise) in names {
+        let value = machine(git, &format!("core.{name}"))?.unwrap_or_else(|| (*otherwise).to_owned());
+        text.push_str(&format!("\t{name} = {value}\n"));
+    }
+    Ok(text)
 }
 
 /// A setting of the system's or the user's files.

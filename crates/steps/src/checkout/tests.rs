@@ -157,6 +157,20 @@ fn a_workspace_in_a_folder_of_its_repository_is_checked_out_in_its_place() {
 }
 
 #[test]
+fn what_the_clone_says_of_another_file_system_does_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let origin = origin(dir.path());
+    std::os::unix::fs::symlink("main.ts", origin.join("apps/api/link.ts")).unwrap();
+    commit(&origin);
+    // As in a clone that was made on Windows.
+    git(&origin, "config core.symlinks false");
+    git(&origin, "config core.ignoreCase true");
+    let commit = git(&origin, "rev-parse HEAD");
+    let made = sparse(&git_at(&origin), &dir.path().join("checkout"), &commit, &patterns(), &Events::none()).unwrap();
+    assert!(made.root.join("apps/api/link.ts").is_symlink());
+}
+
+#[test]
 fn an_unknown_a_moved_and_an_ambiguous_tag_are_refused_with_the_reason() {
     let dir = tempfile::tempdir().unwrap();
     let origin = origin(dir.path());
