@@ -228,9 +228,13 @@ pub fn inline(text: &str) -> String {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '&' => safe.push_str("&amp;"),
-            // GitHub would notify whoever has the name of an npm scope.
-            '@' => safe.push_str("&#64;"),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' => {
+            // GitHub would notify whoever has the name of an npm scope, and link an issue. It looks for both in what was rendered, where an
+            // escape and an entity are undone (github/cmark-gfm#181); what divides the text there and is not seen stops it.
+            '@' | '#' => {
+                safe.push(c);
+                safe.push_str("<!-- -->");
+            }
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => {
                 safe.push('\\');
                 safe.push(c);
             }

@@ -113,7 +113,8 @@ impl Api {
         Ok(found)
     }
 
-    /// The published release that comes before `tag` in semver's order; pre-releases count only for a pre-release.
+    /// The published release that comes before `tag` in semver's order; pre-releases, by number or by GitHub's mark, count only for a
+    /// pre-release.
     ///
     /// # Errors
     /// As [`Api::call`].
@@ -121,7 +122,8 @@ impl Api {
         let Some(this) = version(tag.as_str()) else { return Ok(None) };
         let releases = self.releases()?.into_iter().filter(|release| !release.draft);
         let versions = releases.filter_map(|release| Some((version(&release.tag_name)?, release)));
-        let before = versions.filter(|(v, _)| *v < this && (v.pre.is_empty() || !this.pre.is_empty()));
+        let counts = |v: &semver::Version, release: &Release| v.pre.is_empty() && release.is_released() || !this.pre.is_empty();
+        let before = versions.filter(|(v, release)| *v < this && counts(v, release));
         Ok(before.max_by(|a, b| a.0.cmp(&b.0)).map(|(_, release)| release))
     }
 

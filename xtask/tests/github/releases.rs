@@ -345,14 +345,16 @@ fn a_body_near_the_limit_gets_a_shorter_section_that_github_takes() {
 #[test]
 fn the_release_before_is_the_nearest_older_version() {
     let trial = Trial::new();
-    for tag in ["v1.2.2", "v1.3.0", "v1.2.3-rc.1", "nightly", "1.2.1"] {
+    for tag in ["v1.2.2", "v1.3.0", "v1.2.3-rc.1", "nightly", "1.2.1", "1.1.0"] {
         trial.fake.release(tag, tag);
     }
     trial.fake.release("v1.2.3", "draft");
     trial.fake.state().release("v1.2.2").draft = true;
+    trial.fake.state().release("1.1.0").prerelease = true;
     let (api, _) = trial.api(TOKEN);
     let before = |tag: &str| api.release_before(&tag.parse().unwrap()).unwrap().map(|release| release.tag_name);
     assert_eq!(before("v1.2.3").as_deref(), Some("1.2.1"));
     assert_eq!(before("v1.2.3-rc.2").as_deref(), Some("v1.2.3-rc.1"));
+    assert_eq!((before("1.2.1"), before("1.2.1-rc.1").as_deref()), (None, Some("1.1.0")), "a pre-release by GitHub's mark");
     assert_eq!((before("v0.1.0"), before("nightly")), (None, None));
 }

@@ -92,7 +92,7 @@ fn platforms_sizes_and_changes_follow_each_digest() {
     assert!(section.contains(&api), "{section}");
     let web = format!("**Platforms:**\n- `linux/amd64` `{four}` (1 B)\n- `linux/arm64` `{five}` (100 MB)\n\n");
     assert!(section.contains(&web), "{section}");
-    assert!(section.contains("rebuilt: &#64;org/ui changed &lt;!-- x --&gt;\n"), "{section}");
+    assert!(section.contains("rebuilt: @<!-- -->org/ui changed &lt;!-- x --&gt;\n"), "{section}");
 }
 
 #[test]
