@@ -39,6 +39,8 @@ pub enum Credential {
     },
     /// An OAuth 2 refresh token, from `docker login` against registries that issue them.
     Identity(Secret),
+    /// What is shown to the registry as it is: `registrytoken`, by which a job proves who it is where no token server is asked.
+    Bearer(Secret),
 }
 
 impl Credential {
@@ -46,14 +48,14 @@ impl Credential {
         Self::Basic { user: user.to_owned(), password: Secret::new(password) }
     }
 
-    /// The value of an `authorization` header; `None` for an identity token, which only buys other tokens.
+    /// The value of an `authorization` header for who asks for a name and a password; `None` for tokens.
     #[must_use]
     pub fn basic_header(&self) -> Option<Secret> {
         match self {
             Self::Basic { user, password } => {
                 Some(Secret::new(format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{}", password.expose())))))
             }
-            Self::Identity(_) => None,
+            Self::Identity(_) | Self::Bearer(_) => None,
         }
     }
 }
@@ -74,6 +76,7 @@ struct Entry {
     username: Option<String>,
     password: Option<Secret>,
     identitytoken: Option<Secret>,
+    registrytoken: Option<Secret>,
 }
 
 /// A helper's answer.
@@ -216,6 +219,10 @@ fn parse(bytes: &[u8], name: &str) -> Result<ConfigFile> {
 fn from_auths(file: &ConfigFile, registry: &str, key: &str) -> Result<Option<Credential>> {
     let by_host = || file.auths.iter().find(|(name, _)| host_of(name) == registry).map(|(_, entry)| entry);
     let Some(entry) = file.auths.get(key).or_else(by_host) else { return Ok(None) };
+    // In the order of BuildKit's `authprovider`.
+    if let Some(token) = entry.registrytoken.as_ref().filter(|token| !token.expose().is_empty()) {
+        return Ok(Some(Credential::Bearer(token.clone())));
+    }
     if let Some(token) = entry.identitytoken.as_ref().filter(|token| !token.expose().is_empty()) {
         return Ok(Some(Credential::Identity(token.clone())));
     }
@@ -269,6 +276,7 @@ mod tests {
             "a.example": {"username": "u", "password": "p"},
             "https://b.example/v2/": {"auth": "dTpwAAA="},
             "c.example:5000": {"identitytoken": "t", "auth": "dTpw"},
+            "e.example": {"registrytoken": "r", "auth": "dTpw"},
             "empty.example": {}}, "HttpHeaders": {"x": "y"}}"#;
         let found = credentials(dir.path(), config, &[]);
         let of = |registry| found.of(registry).unwrap();
@@ -276,6 +284,7 @@ mod tests {
         assert_eq!(of("a.example"), Some(Credential::basic("u", "p")));
         assert_eq!(of("b.example"), Some(Credential::basic("u", "p")));
         assert_eq!(of("c.example:5000"), Some(Credential::Identity(Secret::new("t"))));
+        assert_eq!(of("e.example"), Some(Credential::Bearer(Secret::new("r"))));
         assert_eq!((of("empty.example"), of("d.example"), of("c.example")), (None, None, None));
     }
 

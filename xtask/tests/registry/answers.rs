@@ -114,6 +114,10 @@ fn reads(registry: &Registry, stand: &Stand, row: &'static Row) {
             assert!(!registry.hides_missing(open.place("shop/api:1").registry()), "{row:?}");
         }
         Verdict::Passing => passes(stand, row, &found.unwrap_err()),
+        Verdict::Unsupported => {
+            assert!(found.unwrap_err().to_string().contains("(status 405)"), "{row:?}");
+            assert_eq!(stand.asked(), 2, "{row:?}: by HEAD, and by GET");
+        }
         other => panic!("{row:?}: nobody reads {other:?}"),
     }
 }
@@ -213,4 +217,27 @@ fn a_list_that_breaks_off_is_no_list_and_one_without_our_number_is_read_whole() 
     assert_eq!(tags.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b"]);
     let error = anonymous().tags(&image(&host, "shop/broken")).unwrap_err();
     assert!(error.to_string().contains("breaks off after page 1"), "{error}");
+}
+
+/// A registry that answers for one manifest as `answer` has it.
+fn answering(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Server {
+    Server::start(move |request| if request.path == "/v2/" { Response::status(200) } else { answer(request) })
+}
+
+#[test]
+fn where_head_is_not_known_a_manifest_is_found_and_a_page_for_people_is_none() {
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).to_string();
+    let digest = Digest::of(index.as_bytes());
+    let without_head = answering(move |request| match request.method.as_str() {
+        "HEAD" => Response::status(405),
+        _ => Response { body: index.clone().into_bytes(), ..Response::status(200) }.header("content-type", OCI_INDEX),
+    });
+    let place = |server: &Server| image(server.url().trim_start_matches("http://"), "shop/api:1");
+    assert_eq!(anonymous().resolve(&place(&without_head)).unwrap().map(|found| found.digest), Some(digest));
+
+    let page = answering(|_| Response::status(200).header("content-type", "text/html; charset=utf-8"));
+    for error in [anonymous().resolve(&place(&page)).unwrap_err(), anonymous().manifest(&place(&page)).unwrap_err()] {
+        assert!(error.to_string().contains("a page for people where the manifest of"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("a proxy asks for a login")), "{error}");
+    }
 }

@@ -207,6 +207,9 @@ pub const TABLE: &[Row] = &[
     row("Google Artifact Registry", "the repository is private, or not there", Ask::Manifest,
         (403, "DENIED", "Permission \"artifactregistry.repositories.downloadArtifacts\" denied on resource (or it may not exist)", ""),
         Verdict::AbsentOrDenied, "cloud.google.com/artifact-registry/docs/docker/troubleshoot"),
+    row("any", "a proxy in front of it knows no HEAD", Ask::Manifest,
+        (405, "", "Method Not Allowed", ""),
+        Verdict::Unsupported, "distribution/distribution#1485; RFC 9110 §15.5.6"),
     row("distribution", "no such repository", Ask::List,
         (404, "NAME_UNKNOWN", "repository name not known to registry", ""),
         Verdict::Absent, "OCI distribution-spec 1.1, listing tags"),
@@ -311,7 +314,7 @@ fn by_status(ask: Ask, status: u16, said: &str) -> Verdict {
         (_, 408 | 425 | 429 | 500 | 502 | 503 | 504) => Verdict::Passing,
         (Ask::Referrers, 400 | 404 | 405 | 406 | 410 | 415 | 501)
         | (Ask::Delete, 400 | 405 | 415 | 501)
-        | (Ask::List, 405 | 501) => Verdict::Unsupported,
+        | (Ask::Manifest | Ask::List, 405 | 501) => Verdict::Unsupported,
         (Ask::Upload, 404) => Verdict::NoRepository,
         (Ask::Upload, 405) => Verdict::ReadOnly,
         (_, 404 | 410) => Verdict::Absent,

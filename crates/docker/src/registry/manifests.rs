@@ -10,6 +10,16 @@ use monoship_core::execute::http::{Request, Response};
 use monoship_core::execute::retry::Failed;
 use monoship_core::name::{Digest, ImageRef, Tag};
 
+/// The type of what is written for people: no registry's manifest.
+const PAGE: &str = "text/html";
+
+/// The error of a page in place of a manifest.
+fn no_registry(image: &ImageRef) -> Error {
+    let host = image.registry();
+    Error::failed(format!("{host} answers with a page for people where the manifest of {image} should be"))
+        .hint(format!("something else than a registry answers: check the name {host}, and whether a proxy asks for a login"))
+}
+
 impl Registry {
     /// What the image's tag or digest points to, by HEAD; `None` where there is no such manifest or repository.
     ///
@@ -43,6 +53,9 @@ impl Registry {
             let promised = image.digest().cloned().or_else(|| response.header("docker-content-digest")?.parse().ok());
             let media_type =
                 response.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
+            if media_type == PAGE {
+                return Err(Failed::for_good(no_registry(image)));
+            }
             let raw = Raw::new(media_type, response.body);
             match promised {
                 Some(digest) if digest != *raw.digest() => Err(corrupt(&format!("manifest {image}"), &digest, raw.digest())),
@@ -56,7 +69,7 @@ impl Registry {
     /// Docker Hub and Quay do not tell those who only read whether a repository is not theirs to see or not there yet, and tell those who may
     /// write. Artifactory does not even tell these, of a tag; its list of tags does.
     fn find<T>(&self, image: &ImageRef, method: &'static str, read: impl Fn(Response) -> Result<T, Failed>) -> Result<Option<T>> {
-        let ask = |call: &Call<'_>| {
+        let ask_by = |method: &'static str, call: &Call<'_>| {
             self.retrying(|| {
                 let url = self.url(image, &format!("manifests/{}", image.reference()))?;
                 match self.ask(call, &[200], || Request::new(method, &url).header("accept", ACCEPT))? {
@@ -64,6 +77,10 @@ impl Registry {
                     Answer::Not(refusal) => Ok(Err(refusal)),
                 }
             })
+        };
+        let ask = |call: &Call<'_>| match ask_by(method, call)? {
+            Err(refusal) if refusal.verdict == Verdict::Unsupported && method == "HEAD" => ask_by("GET", call),
+            answer => Ok(answer),
         };
         let call = Call::pull(image);
         let refusal = match ask(&call)? {

@@ -167,11 +167,14 @@ impl Session {
             return Err(error.hint("credentials are not sent there; fix the registry's token realm").into());
         }
         let credential = credentials.of(&self.host)?;
+        if let Some(Credential::Bearer(token)) = &credential {
+            return Ok(Proof::Header(Some(Secret::new(format!("Bearer {}", token.expose())))));
+        }
         let response = http.send(token_request(realm, service, scope, credential.as_ref()))?;
         if matches!(response.status, 400 | 401 | 403) {
             return Ok(Proof::Refused(match &credential {
                 Some(Credential::Basic { user, .. }) => format!("its token server refuses `{user}` ({})", response.status),
-                Some(Credential::Identity(_)) => format!("its token server refuses our identity token ({})", response.status),
+                Some(_) => format!("its token server refuses our identity token ({})", response.status),
                 None => format!("its token server refuses anonymous users ({})", response.status),
             }));
         }
