@@ -50,6 +50,7 @@
 //! | our own state in the context | does not count, and is named in a warning | `our_own_state_…` |
 //! | an edit between plan and build | refused (`stage::project::check_unchanged`) | `e2e/breaks.rs` |
 //! | an edit that keeps size and time of modification, by which BuildKit decides what to send again, also of a file that another folder of the context's name has sent | refused, with the way out (`stage::sent::check_times`); pruned contexts have times of their own | `an_edit_that_a_builder_would_not_be_sent_…` |
+//! | a folder's permissions alone, of which a builder keeps the old ones (moby/buildkit#7176) | refused, with the way out | the same |
 //! | times of modification | not in BuildKit's keys; images' times are clamped | `bits_…` |
 //!
 //! What comes from elsewhere (`stage::inputs`, `stage::outside`, `stage::given`; tests in `e2e/bytes.rs`):

@@ -110,11 +110,11 @@ impl EarlyScan {
 }
 
 /// Refuses to go on where a file that one of the images is made of was edited since the monorepo was read: an image is known by the
-/// fingerprint of what was read, also to whoever meets its content tag in the registry.
+/// fingerprint of what was read, also to whoever meets its content tag in the registry. `anew`: each step is executed, whatever a builder has.
 ///
 /// # Errors
 /// The first such file; git failures.
-pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
+pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs], anew: bool) -> Result<()> {
     let now = session.git().in_worktree(&project.root).worktree()?;
     let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().collect();
     let mut new = BTreeSet::new();
@@ -141,7 +141,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
     };
     match changed.iter().find(counts) {
         Some(path) => Err(edited(path)),
-        None => project.views.values().chain([project]).try_for_each(|view| sent::check_times(session, view, images)),
+        None => project.views.values().chain([project]).try_for_each(|view| sent::check_times(session, view, images, anew)),
     }
 }
 

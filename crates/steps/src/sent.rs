@@ -99,6 +99,12 @@ impl Stamps {
         old.is_some_and(|old| old != stamp && but_content(&old) == but_content(stamp))
     }
 
+    /// Takes a folder in; true where it was known with other permissions.
+    fn differs_in_bits(&mut self, path: &Path, mode: u32) -> bool {
+        let stamp = format!("{mode:04o}");
+        self.known.insert(format!("{}/", path.display()), stamp.clone()).is_some_and(|old| old != stamp)
+    }
+
     fn write(&self) -> Result<()> {
         let text: String = self.known.iter().map(|(path, stamp)| format!("{path}\t{stamp}\0")).collect();
         if text == self.before { Ok(()) } else { write_derived(&self.file, text.as_bytes()) }
@@ -111,13 +117,27 @@ impl Stamps {
 /// A builder knows a context by the name of its folder alone, so what another clone, or another folder of that name, has sent counts too. Two
 /// files seldom have one time to the nanosecond by chance; those that were given a time in whole seconds are remembered for all.
 ///
+/// A folder's permissions it takes over, and goes on with what it knew of the folder: a step that it has is not executed for them
+/// (moby/buildkit#7176). `anew`: every step is.
+///
 /// # Errors
-/// The first such file; when what was sent cannot be written down.
-pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
+/// The first such file or folder; when what was sent cannot be written down.
+pub fn check_times(session: &Session, project: &Project, images: &[&Inputs], anew: bool) -> Result<()> {
     let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) else { return Ok(()) };
     let name = project.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut own = Stamps::read(session.state_dir().join(STAMPS));
     let mut of_name = Stamps::read(session.env.cache_dir().join("sent").join(format!("{name}.stamps")));
+    let shown_as = |path: &Path| path.strip_prefix(&session.home).unwrap_or(path).display().to_string();
+    for folder in folders(&sent) {
+        let path = project.root.join(folder);
+        let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
+        if own.differs_in_bits(&path, there.mode() & 0o7777) && !anew {
+            let message = format!("the permissions of `{}` changed since it was sent to a builder", shown_as(&path));
+            return Err(Error::failed(message).hint(
+                "a builder would keep the old ones (moby/buildkit#7176): build once with `--no-cache`, or change them back",
+            ));
+        }
+    }
     for entry in sent.entries() {
         let path = project.root.join(&*entry.path);
         let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
@@ -126,7 +146,7 @@ pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> 
         }
         let mut stamp = format!("{} {}.{:09} ", there.size(), there.mtime(), there.mtime_nsec());
         entry.describe(&mut stamp);
-        let shown = path.strip_prefix(&session.home).unwrap_or_else(|_| Path::new(&*entry.path)).display().to_string();
+        let shown = shown_as(&path);
         let hint = format!("a builder would take the other content: run `touch {shown}`");
         if own.differs(path.to_string_lossy().into_owned(), &stamp) {
             let message = format!("`{shown}` changed since it was sent to a builder, but kept its size and time");
@@ -141,6 +161,12 @@ pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> 
     }
     of_name.write()?;
     own.write()
+}
+
+/// The folders that something is sent of, without the context itself.
+fn folders(sent: &Sent) -> BTreeSet<&str> {
+    let above = |path: &'_ str| path.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
+    sent.entries().iter().flat_map(|entry| above(&entry.path).into_iter().map(|at| &entry.path[..at])).into_set()
 }
 
 /// Tells what goes into these images and should not, or cannot be relied on.

@@ -68,6 +68,13 @@ fn an_edit_that_a_builder_would_not_be_sent_is_refused() {
     assert!(refused.stderr.contains(said) && refused.stderr.contains("touch apps/api/dist/main.js"), "{}", refused.stderr);
     sh(&repo, "touch apps/api/dist/main.js");
     repo.xtask(&["build"]).exits(0);
+    // Of a folder it takes the permissions over, and the step that copies it from its cache.
+    sh(&repo, "chmod 700 apps/api/dist");
+    let refused = repo.xtask(&["build"]).fails();
+    let said = "the permissions of `apps/api/dist` changed since it was sent to a builder";
+    assert!(refused.stderr.contains(said) && refused.stderr.contains("--no-cache"), "{}", refused.stderr);
+    repo.xtask(&["build", "--no-cache"]).exits(0);
+    repo.xtask(&["build"]).exits(0);
 }
 
 #[test]
