@@ -39,6 +39,17 @@ pub fn clean(line: &str) -> String {
     if shown.is_empty() { previous } else { shown }
 }
 
+/// A name from outside in a line of ours: line ends, escape, control and bidirectional-override characters are written out, as `\n`. A file's
+/// name may hold them, and its line would be two, of which a CI system takes the second for a command.
+#[must_use]
+pub fn written_out(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for c in name.chars() {
+        if c.is_control() || is_direction_control(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
 /// Skips what follows an escape character (ECMA-48, 5.3 and 5.4).
@@ -273,6 +284,12 @@ mod tests {
         assert_eq!(clean("a\u{202e}b\u{0}c\u{8}d\u{7f}"), "abcd");
         assert_eq!(clean("1\tx"), "1       x");
         assert_eq!(clean("\x1b]never ended"), "");
+    }
+
+    #[test]
+    fn a_name_with_line_ends_and_escapes_stays_one_line_and_says_what_it_holds() {
+        assert_eq!(written_out("src/ü b.ts"), "src/ü b.ts");
+        assert_eq!(written_out("a\n::error::\u{1b}[31m\rb\u{202e}\t"), r"a\n::error::\u{1b}[31m\rb\u{202e}\t");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Why a service is built: what differs between the inputs of its last build and those of now, in words and as data.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +9,7 @@ use super::fingerprint::{Inputs, Parts, StageInput};
 use super::part::{Kind, Part};
 use monoship_core::collect::Sorted as _;
 use monoship_core::name::ImageRef;
+use monoship_core::text::written_out;
 
 /// What became of something with a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,8 +92,17 @@ pub enum Reason {
     Platform { name: String, change: Change },
 }
 
+/// One line, whatever the names in it hold.
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.put(&mut text)?;
+        f.write_str(&written_out(&text))
+    }
+}
+
+impl Reason {
+    fn put(&self, f: &mut String) -> fmt::Result {
         // A stand-in's has a word before it.
         let short = |digest: &str| match digest.find("sha256:").and_then(|at| digest.get(..at + 19)) {
             Some(head) => format!("{head}…"),
@@ -149,9 +159,7 @@ impl fmt::Display for Reason {
             Self::Platform { name, change } => write!(f, "platform {name} {change}"),
         }
     }
-}
 
-impl Reason {
     /// True where it says in what the inputs differ from those of the last build.
     #[must_use]
     pub fn is_difference(&self) -> bool {

@@ -112,6 +112,12 @@ fn each_kind_of_change_reads_as_a_person_would_say_it() {
 }
 
 #[test]
+fn a_name_from_outside_makes_no_line_of_its_own() {
+    let reason = Reason::File { path: "a\n::error::\u{1b}[31mb".into(), change: Change::Added };
+    assert_eq!(reason.to_string(), r"file a\n::error::\u{1b}[31mb added");
+}
+
+#[test]
 fn reasons_are_stable_as_json_and_short_on_one_line() {
     let reasons = [
         Reason::NeverBuilt,
