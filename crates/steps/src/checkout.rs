@@ -188,6 +188,9 @@ fn remote_tags(git: &Git, origin: &str, wanted: &ReleaseTag, asked: Asked) -> Re
 
 fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
     let all = git.read(&["tag", "--list"])?;
+    if let Some(name) = spellings(wanted).into_iter().find(|name| all.lines().any(|tag| tag == name)) {
+        return Ok(Error::failed(format!("tag {name} does not point to a commit")).hint("delete it, and tag the commit"));
+    }
     let origin = git.remote_name()?.unwrap_or_else(|| "origin".to_owned());
     let error = Error::failed(format!("there is no tag {}", wanted.tag));
     Ok(if let Some(near) = nearest(wanted.tag.as_str(), all.lines()) {

@@ -181,6 +181,8 @@ fn an_unknown_a_moved_and_an_ambiguous_tag_are_refused_with_the_reason() {
     };
     assert_eq!(refused("v1.0.1"), "there is no tag v1.0.1; did you mean v1.0.0?");
     assert!(resolve(&git_at(&clone), &"v1.1.0".parse().unwrap(), Asked::Origin).is_ok(), "an annotated tag is its commit");
+    git(&clone, "tag v1.2.0 main^{tree}");
+    assert_eq!(refused("1.2.0"), "tag v1.2.0 does not point to a commit; delete it, and tag the commit");
     git(&origin, "tag --force v1.0.0 main");
     assert!(refused("v1.0.0").starts_with("tag v1.0.0 has moved: it is "), "{}", refused("v1.0.0"));
     git(&clone, "tag 1.1.0 main~1");
