@@ -12,10 +12,13 @@ use serde::Serialize;
 
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, read_text};
-use monoship_core::name::{ReleaseTag, Tag};
+use monoship_core::name::{ImageRef, ReleaseTag, Tag};
 
 mod event;
 mod gitlab;
+
+/// GitHub's registry.
+const GHCR: &str = "ghcr.io";
 
 /// A commit id: 40 or 64 lower-case hexadecimal digits, not all zero (which is how an event says "none").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -144,6 +147,9 @@ pub struct CiPlan {
     pub commit: Option<CommitId>,
     /// False where secrets are withheld (a fork): a missing credential is then no error.
     pub trusted: bool,
+    /// Whose fork it is whose own event this is; `None` where the repository is no fork, or the event does not say.
+    #[serde(skip)]
+    pub fork: Option<String>,
 }
 
 /// The repository's default branch, as the event says that this run was started by; `None` outside GitHub Actions, or where it does not say.
@@ -209,7 +215,32 @@ impl CiPlan {
             Trigger::MergeQueue { .. } => (nothing_pushed(None), CacheUse::Read("a merge queue only reads caches".to_owned())),
             Trigger::Schedule => (Action::Upkeep, CacheUse::ReadWrite),
         };
-        Self { system, trigger, action, cache, commit, trusted }
+        Self { system, trigger, action, cache, commit, trusted, fork: None }
+    }
+
+    /// What is left to do where the images lie at `place`. A fork's jobs cannot write another owner's packages on GitHub: each push to it, and
+    /// each week, would fail for that. The inner text says what is not done, and why.
+    #[must_use]
+    pub fn in_a_fork(mut self, place: Option<&ImageRef>) -> (Self, Option<String>) {
+        let owner = place.filter(|place| place.registry() == GHCR).and_then(|place| place.repository().split('/').next());
+        let Some((fork, owner)) = self.fork.as_deref().zip(owner).filter(|(fork, owner)| !fork.eq_ignore_ascii_case(owner))
+        else {
+            return (self, None);
+        };
+        let why = format!("this is {fork}'s fork, and the images are {owner}'s");
+        let what = match &mut self.action {
+            Action::Build { push, .. } if *push => {
+                *push = false;
+                self.cache = CacheUse::Read("a fork only reads caches".to_owned());
+                "nothing is pushed"
+            }
+            Action::Upkeep => {
+                self.action = Action::Nothing { why: why.clone() };
+                "nothing is cleaned up"
+            }
+            _ => return (self, None),
+        };
+        (self, Some(format!("{what}: {why}")))
     }
 
     /// What someone asks for who names a tag.

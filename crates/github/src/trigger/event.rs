@@ -44,6 +44,8 @@ struct Repository {
     full_name: String,
     #[serde(default)]
     default_branch: String,
+    #[serde(default)]
+    fork: bool,
 }
 
 #[derive(Deserialize)]
@@ -80,9 +82,13 @@ pub(super) fn plan(text: &str, name: Option<&str>, env: &Env) -> Result<CiPlan> 
             Error::usage("this is not an event that `cargo xtask ci` acts on").hint(format!("it acts on {}", KNOWN.join(", ")))
         })?,
     };
+    let fork = payload.repository.as_ref().filter(|repository| repository.fork).and_then(|repository| {
+        let (owner, _) = repository.full_name.split_once('/')?;
+        Some(owner.to_owned())
+    });
     // What the runner checked out; a replayed event has only what it says itself.
     let sha = env.get("GITHUB_SHA").and_then(|sha| sha.parse().ok());
-    match name {
+    let plan = match name {
         "release" => payload.release(sha),
         "workflow_dispatch" => payload.dispatch(sha),
         "push" => payload.push(sha),
@@ -98,7 +104,8 @@ pub(super) fn plan(text: &str, name: Option<&str>, env: &Env) -> Result<CiPlan> 
             let near = nearest(other, KNOWN).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             Err(error.hint(format!("it acts on {}{near}", KNOWN.join(", "))))
         }
-    }
+    };
+    plan.map(|plan| CiPlan { fork, ..plan })
 }
 
 /// The default branch of the repository that an event is of.

@@ -137,6 +137,27 @@ fn a_push_builds_what_changed_and_only_the_default_branch_pushes() {
 }
 
 #[test]
+fn a_forks_own_events_write_nothing_where_the_images_are_another_owners() {
+    let fork = json!({"full_name": "Me/repo", "default_branch": "main", "fork": true});
+    let push = |repository: &Value| json!({"ref": "refs/heads/main", "before": A, "after": B, "repository": repository});
+    let at = |event: &str, payload: &Value, place: &str| {
+        let (made, said) = plan(event, payload).unwrap().in_a_fork(Some(&place.parse().unwrap()));
+        (made.action, said)
+    };
+    let since = Some(Since::Commit(A.parse().unwrap()));
+    let said = "nothing is pushed: this is Me's fork, and the images are org's".to_owned();
+    let not_pushed = Action::Build { since: since.clone(), push: false };
+    assert_eq!(at("push", &push(&fork), "ghcr.io/org/repo"), (not_pushed, Some(said)));
+    let week = json!({"schedule": "1 1 * * 1", "repository": fork});
+    assert!(matches!(at("schedule", &week, "ghcr.io/org/repo").0, Action::Nothing { .. }));
+    // Its own place, another registry, whose owners are not GitHub's, and a repository that is no fork.
+    let pushed = (Action::Build { since, push: true }, None);
+    for (repository, place) in [(&fork, "ghcr.io/me/repo"), (&fork, "r.example/org/repo"), (&repository(), "ghcr.io/acme/x")] {
+        assert_eq!(at("push", &push(repository), place), pushed, "{place}");
+    }
+}
+
+#[test]
 fn a_pushed_tag_is_released_when_it_is_a_version() {
     let push = |tag: &str, deleted: bool| json!({"ref": format!("refs/tags/{tag}"), "before": ZERO, "after": B, "deleted": deleted, "repository": repository()});
     let action = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: None, release_must_exist: false };

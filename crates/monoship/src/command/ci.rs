@@ -84,7 +84,15 @@ fn work(flags: &cli::Ci, call: &Call<'_>, understood: &CiPlan, page: &mut Page) 
         Some(CiPart::Plan { .. } | CiPart::Publish) => call.session()?,
         _ => call.build_session()?,
     };
-    let event = Event::new(flags, call, understood, &session)?;
+    let (understood, left_undone) = understood.clone().in_a_fork(session.config.images.prefix.as_ref());
+    if let Some(said) = left_undone {
+        session.events.notice(Level::Info, None, said, None);
+    }
+    if let Action::Nothing { .. } = understood.action {
+        reporter.finish();
+        return Ok(Finished::Well);
+    }
+    let event = Event::new(flags, call, &understood, &session)?;
     match &flags.part {
         None => parts::all(&event, reporter, page),
         Some(CiPart::Plan { by_platform }) => parts::plan(&event, reporter, page, *by_platform),
