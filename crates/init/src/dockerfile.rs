@@ -12,7 +12,7 @@ use monoship_workspace::{Closure, PackageId, Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
 use super::variables::{self, Variables};
-use super::{development, npmrc, toolchain};
+use super::{development, npmrc, nx, toolchain};
 
 /// A service that a Dockerfile is written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,11 +64,15 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
         let file = package.path("package.json");
         let manifest: Value = serde_json::from_str(read_text(&workspace.root().join(&file))?.trim_start_matches('\u{feff}'))
             .map_err(|e| Error::usage("not a package manifest").at(&file, Some(e.line())))?;
+        let by_nx = nx::with_targets(&manifest, workspace.root(), &package.dir);
+        let is_by_nx = by_nx.is_some();
+        let manifest = by_nx.unwrap_or(manifest);
         let in_apps = package.dir.strip_prefix("apps/").is_some_and(|rest| !rest.contains('/'));
         let given =
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
         let facts = Facts { manifest: &manifest, root: &root, folder: workspace.root().join(&package.dir) };
         let known = match kind::of(&facts) {
+            Ok(known) if is_by_nx => nx::started(known),
             Ok(known) => development::needed(known, workspace, &package.dir, &manifest),
             Err(why) => {
                 let by_nx = !manifest["nx"].is_null() || facts.folder.join("project.json").is_file();

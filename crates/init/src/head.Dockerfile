@@ -58,13 +58,13 @@ find . -name package.json -not -path '*/node_modules/*' -exec node -e '
     if (scripts) fs.writeFileSync(file, JSON.stringify(manifest));
   }' {} +
 # A stalled download is given up after 15 seconds instead of 60, and tried again soon and often: a registry may be silent for two minutes.
-# pnpm 12 is no script that Node runs.
+# pnpm 12 is no script that Node runs, and has no flag for the first; those before take a timeout of `--config.…` for none.
 case $(cat /usr/local/lib/pnpm-version) in
-  [1-9].* | 1[01].*) pnpm="node --require /usr/local/lib/own-process-id.cjs $(command -v pnpm)" ;;
-  *) pnpm=pnpm ;;
+  [1-9].* | 1[01].*) pnpm="node --require /usr/local/lib/own-process-id.cjs $(command -v pnpm)" timeout=--fetch-timeout ;;
+  *) pnpm=pnpm timeout=--config.fetch-timeout ;;
 esac
 here() {
-  $pnpm "$@" --store-dir $store --reporter=append-only --config.fetch-timeout=15000 \
+  $pnpm "$@" --store-dir $store --reporter=append-only $timeout=15000 \
     --config.fetch-retries=6 --config.fetch-retry-factor=2 --config.fetch-retry-mintimeout=2000 --config.fetch-retry-maxtimeout=20000
 }
 # Installs run side by side and share the store; each package is downloaded by the first that needs it, the others wait for that.
@@ -433,10 +433,12 @@ SCRIPT
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-package
 #!/usr/bin/env node
 // usage: build-package TASK…, in a package's folder
-// Runs what an install would have run had the sources been there, and then those of the TASKs that the package has.
+// Runs what an install would have run had the sources been there, and then those of the TASKs that the package has, as scripts or by Nx.
 const { spawnSync } = require("child_process");
 const { existsSync, readFileSync } = require("fs");
-const { scripts = {}, dependencies = {}, devDependencies = {} } = JSON.parse(readFileSync("package.json", "utf8"));
+const { join } = require("path");
+const read = (file) => (existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {});
+const { name, nx, scripts = {}, dependencies = {}, devDependencies = {} } = read("package.json");
 const tries = (env, ...words) => spawnSync("pnpm", words, { stdio: "inherit", env: { ...process.env, ...env } }).status ?? 1;
 const run = (env, ...words) => {
   const status = tries(env, ...words);
@@ -453,9 +455,23 @@ if (("@prisma/client" in dependencies || "prisma" in { ...dependencies, ...devDe
     run(engine, ...generate);
   }
 }
+// Nx knows targets that no script stands for. What they depend on was built before; Nx since 20 can be told so.
+function byNx(task) {
+  const root = process.cwd().split("/").map((_, depth, parts) => parts.slice(0, parts.length - depth).join("/")).find((at) => existsSync(`${at}/nx.json`));
+  const command = join(root ?? "", "node_modules/.bin/nx");
+  if (root === undefined || !existsSync(command)) return;
+  const project = nx?.name ?? read("project.json").name ?? name;
+  const asked = spawnSync(command, ["show", "projects", "--with-target", task, "--json"], { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  if (asked.status !== 0 || !JSON.parse(asked.stdout).includes(project)) return;
+  const alone = parseInt(read(join(root, "node_modules/nx/package.json")).version, 10) >= 20 ? ["--excludeTaskDependencies"] : [];
+  const { status } = spawnSync(command, ["run", `${project}:${task}`, ...alone], { cwd: root, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
 // Hooks of git are nobody's in an image.
 const hooks = /\b(husky|lefthook|simple-git-hooks|only-allow|is-ci)\b/;
-for (const task of ["preinstall", "install", "postinstall", "prepare", ...process.argv.slice(2)]) {
+const tasks = process.argv.slice(2);
+for (const task of ["preinstall", "install", "postinstall", "prepare", ...tasks]) {
+  if (!scripts[task] && tasks.includes(task)) byNx(task);
   if (!scripts[task] || hooks.test(scripts[task])) continue;
   run(/\bprisma (migrate|db)\b/.test(scripts[task]) ? {} : engine, "run", task);
 }
@@ -468,6 +484,8 @@ COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-closure
 # over an installed closure. What the environment does not say is taken from /var/lib/build.env.
 set -eu
 export NEXT_TELEMETRY_DISABLED=1 ASTRO_TELEMETRY_DISABLED=1 NUXT_TELEMETRY_DISABLED=1 TURBO_TELEMETRY_DISABLED=1
+# Builds are kept by build-once, and each step is alone.
+export NX_DAEMON=false NX_TUI=false NX_NO_CLOUD=true NX_CACHE_DIRECTORY=/tmp/nx NX_WORKSPACE_DATA_DIRECTORY=/tmp/nx
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 if [ -e /var/lib/build.env ]; then set -a; . /var/lib/build.env; set +a; fi
 [ -e /var/lib/installed ] || touch /var/lib/installed

@@ -11,6 +11,7 @@ pub mod kept;
 mod kind;
 mod nothing;
 mod npmrc;
+mod nx;
 pub mod origin;
 mod settings;
 mod start;

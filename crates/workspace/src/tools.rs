@@ -79,6 +79,11 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     if candidates.is_empty() || id == workspace.root_package() {
         return tools;
     }
+    // Nx reads all plugins that its settings name, whatever it builds, and what those take is in no settings.
+    let is_by_nx = !package.manifest.scripts.contains_key("build") && candidates.iter().any(|(name, _)| *name == "nx");
+    if is_by_nx && workspace.contents().text("nx.json").is_some() {
+        tools.build = candidates.iter().map(|(name, _)| (*name).to_owned()).collect();
+    }
     let names = Folder::of(workspace.contents(), &package.dir);
     let mut look = Look { workspace, candidates: &candidates, texts: BTreeSet::new(), found: BTreeSet::new() };
     let words = script_words(&package.manifest);
@@ -116,7 +121,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let imported = if open.is_empty() { BTreeSet::new() } else { imported(workspace, &package.dir, &open) };
     let for_running = |name: &&(&str, bool)| !name.1 && imported.contains(name.0);
     tools.run = candidates.iter().filter(for_running).map(|(name, _)| (*name).to_owned()).collect();
-    tools.build = look.found;
+    tools.build.extend(look.found);
     tools.build.extend(imported);
     tools
 }
