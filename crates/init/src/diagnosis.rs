@@ -12,7 +12,7 @@ pub struct Finding {
 }
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 25] = [
+const KNOWN: [(&[&str], &str, &str); 27] = [
     (
         &[
             "gyp ERR! find Python",
@@ -66,7 +66,18 @@ const KNOWN: [(&[&str], &str, &str); 25] = [
     ),
     (
         // zod, of whatever it is given: only with names of variables below.
-        &[SCHEMA],
+        &MISSING,
+        "the build, or the service, wants variables that it is not given{names}",
+        "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
+    ),
+    (
+        &UNFIT,
+        "variables do not hold what the build, or the service, wants{names}",
+        "a value that fits in `.env.example`, or where it is run",
+    ),
+    (
+        // `API_KEY is required.`
+        &[REQUIRED],
         "the build, or the service, wants variables that it is not given{names}",
         "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
     ),
@@ -158,8 +169,11 @@ const KNOWN: [(&[&str], &str, &str); 25] = [
     ),
 ];
 
-/// What zod says of a value that is not there, or not of the kind.
-const SCHEMA: &str = "\"code\": \"invalid_type\"";
+/// What zod says of a value that is not there, or not of the kind: as JSON, and as Node prints it.
+const MISSING: [&str; 2] = ["\"code\": \"invalid_type\"", "code: 'invalid_type'"];
+/// What zod says of one that does not fit.
+const UNFIT: [&str; 2] = ["\"code\": \"too_small\"", "code: 'too_small'"];
+const REQUIRED: &str = " is required";
 
 /// The causes that an output shows, the first that stands in it first; an output may show several.
 #[must_use]
@@ -180,10 +194,15 @@ pub fn of(output: &str) -> Vec<Finding> {
         let text = if text.starts_with('{') { quoted(text, signs) } else { text };
         let text: String = text.chars().take(160).collect();
         let what = what.replace("{}", &text);
-        if signs == [SCHEMA] && variables(output, line).is_empty() {
+        let below = if signs == [REQUIRED] {
+            variables(output.lines().nth(line).unwrap_or_default(), 0)
+        } else {
+            variables(output, line)
+        };
+        if [&MISSING[..], &UNFIT, &[REQUIRED]].contains(&signs) && below.is_empty() {
             continue;
         }
-        let what = if what.contains("{names}") { what.replace("{names}", &variables(output, line)) } else { what };
+        let what = what.replace("{names}", &below);
         found.push((line, Finding { what, fix: fix.to_owned() }));
     }
     found.sort_by_key(|(line, _)| *line);
@@ -249,6 +268,11 @@ mod tests {
         let zod =
             |name: &str| format!("ZodError: [\n  {{\n    \"code\": \"invalid_type\",\n    \"path\": [\n      \"{name}\"\n    ],");
         assert!(first(&zod("REDIS_URL")).ends_with("not given: REDIS_URL") && of(&zod("title")).is_empty());
+        let printed = "ZodError: {\n  code: 'too_small',\n  path: [ 'JWT_SECRET' ]\n";
+        assert_eq!(first(printed), "variables do not hold what the build, or the service, wants: JWT_SECRET");
+        assert!(
+            first("MASTER_KEY is required. Set it").ends_with("not given: MASTER_KEY") && of("a name is required").is_empty()
+        );
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
         let refused = first("throw new Error(`No compatible signature found in package metadata`);\nNode.js v24");
