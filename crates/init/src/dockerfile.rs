@@ -77,7 +77,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             Err(why) => {
                 let by_nx = !manifest["nx"].is_null() || facts.folder.join("project.json").is_file();
                 let why = match (in_apps, manifest["main"].is_null()) {
-                    _ if by_nx && in_apps && manifest["scripts"]["build"].is_null() => {
+                    _ if by_nx && in_apps && !package.dir.ends_with("-e2e") && manifest["scripts"]["build"].is_null() => {
                         "only nx knows how it is built: give its package.json `build` and `start` scripts, or it a Dockerfile"
                             .to_owned()
                     }
