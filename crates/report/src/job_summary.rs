@@ -389,8 +389,8 @@ Release [v1.2.3](https://github.com/org/repo/releases/tag/v1.2.3)
         };
         let upkeep = Summary { title: "scheduled".into(), removed: (0..500).map(removed).collect(), ..Summary::default() };
         let whole = render(&upkeep, LIMIT);
-        let row = "| gha: refs/heads/main | index-monorepo-api-1-f921bd05\\#0 | 1.30 kB | a newer export replaced it |\n";
-        assert!(whole.contains(row) && whole.contains("\\#499 |"), "{whole}");
+        let row = "| gha: refs/heads/main | index-monorepo-api-1-f921bd05#<!-- -->0 | 1.30 kB | a newer export replaced it |\n";
+        assert!(whole.contains(row) && whole.contains("#<!-- -->499 |"), "{whole}");
         let short = render(&upkeep, 5_000);
         assert!(short.len() <= 5_000 && short.contains(row) && short.contains("more*"), "{}", short.len());
     }
