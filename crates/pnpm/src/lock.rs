@@ -235,8 +235,8 @@ impl Lock {
         let whole = 0..plain.len();
         let lock = Scanner::new(&plain, false).scan(vec![(".".to_owned(), whole, ends)]).map_err(|(_, refusal)| refusal)?;
         let text = match plain {
-            Cow::Owned(plain) => plain,
-            Cow::Borrowed(_) => text,
+            Cow::Borrowed(plain) if plain.len() == text.len() => text,
+            plain => plain.into_owned(),
         };
         Ok(Self { text, ..lock })
     }

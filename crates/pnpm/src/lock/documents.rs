@@ -7,26 +7,32 @@ use std::borrow::Cow;
 use super::scan::line_number;
 use super::{Refusal, Span};
 
-/// How the lines of a file end.
+/// How a file is written, beside its lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ends {
-    /// By a line feed, as pnpm writes them.
-    Feed,
-    /// By a carriage return and a line feed, as git may write them on checkout (`core.autocrlf`).
-    ReturnFeed,
+pub(super) struct Ends {
+    /// Lines end by a carriage return and a line feed, as git may write them on checkout (`core.autocrlf`), in place of a line feed, as pnpm
+    /// writes them.
+    returns: bool,
+    /// A byte order mark stands before all, which editors put there and pnpm takes off.
+    mark: bool,
 }
 
+/// The byte order mark.
+const MARK: char = '\u{feff}';
+
 impl Ends {
-    /// The text with line feeds only, and how its lines ended. Of a file with both, those with a carriage return are not told apart: every
-    /// reader of YAML takes the two for the same (YAML 1.2, 5.4).
+    /// The text with line feeds only, and how it was written. Of a file with both line ends, those with a carriage return are not told apart:
+    /// every reader of YAML takes the two for the same (YAML 1.2, 5.4).
     ///
     /// # Errors
     /// A carriage return elsewhere than at the end of a line.
     pub(super) fn take(text: &str) -> Result<(Cow<'_, str>, Self), Refusal> {
-        if memchr::memchr(b'\r', text.as_bytes()).is_none() {
-            return Ok((Cow::Borrowed(text), Self::Feed));
+        let bare = text.strip_prefix(MARK).unwrap_or(text);
+        let mark = bare.len() < text.len();
+        if memchr::memchr(b'\r', bare.as_bytes()).is_none() {
+            return Ok((Cow::Borrowed(bare), Self { returns: false, mark }));
         }
-        let plain = text.replace("\r\n", "\n");
+        let plain = bare.replace("\r\n", "\n");
         if let Some(at) = plain.find('\r') {
             return Err(Refusal {
                 line: line_number(&plain, at),
@@ -35,16 +41,14 @@ impl Ends {
             });
         }
         let feeds = memchr::memchr_iter(b'\n', plain.as_bytes()).count();
-        let ends = if text.len() - plain.len() == feeds { Self::ReturnFeed } else { Self::Feed };
-        Ok((Cow::Owned(plain), ends))
+        let returns = bare.len() - plain.len() == feeds;
+        Ok((Cow::Owned(plain), Self { returns, mark }))
     }
 
-    /// The text with these line ends.
+    /// The text, written so.
     pub(super) fn put(self, text: String) -> String {
-        match self {
-            Self::Feed => text,
-            Self::ReturnFeed => text.replace('\n', "\r\n"),
-        }
+        let text = if self.returns { text.replace('\n', "\r\n") } else { text };
+        if self.mark { format!("{MARK}{text}") } else { text }
     }
 }
 
@@ -55,7 +59,7 @@ impl Ends {
 pub(super) fn main(text: &str) -> Result<Span, Refusal> {
     let refuse = |at, reason: &str| Err(Refusal { line: line_number(text, at), reason: reason.to_owned(), broken: false });
     let mut documents: Vec<Span> = Vec::new();
-    let mut start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    let mut start = 0;
     for mark in marks(text, start) {
         documents.push(start..mark.start);
         let beside = text[mark.start + 3..mark.end].trim();
