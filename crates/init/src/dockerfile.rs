@@ -72,13 +72,15 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
         let facts = Facts { manifest: &manifest, root: &root, folder: workspace.root().join(&package.dir) };
         let known = match kind::of(&facts) {
-            Ok(known) if is_by_nx => nx::started(known),
+            // A library of nx's, too, has a `main` and a build.
+            Ok(known) if is_by_nx && !known.why.starts_with("`main`") => nx::started(known),
             Ok(known) => development::needed(known, workspace, &package.dir, &manifest),
             Err(why) => {
-                let by_nx = !manifest["nx"].is_null() || facts.folder.join("project.json").is_file();
+                let has_script = !is_by_nx && !manifest["scripts"]["build"].is_null();
+                let by_nx = !has_script && (!manifest["nx"].is_null() || facts.folder.join("project.json").is_file());
                 let why = match (in_apps, manifest["main"].is_null()) {
-                    _ if by_nx && in_apps && !package.dir.ends_with("-e2e") && manifest["scripts"]["build"].is_null() => {
-                        "only nx knows how it is built: give its package.json `build` and `start` scripts, or it a Dockerfile"
+                    _ if by_nx && in_apps && !package.dir.ends_with("-e2e") => {
+                        "only nx knows how it is built, or started: give its package.json `build` and `start` scripts, or it a Dockerfile"
                             .to_owned()
                     }
                     (false, true) if why.contains("neither") => "its package.json has no start script".to_owned(),
@@ -445,12 +447,15 @@ mod tests {
         let starts = r#"{"scripts": {"start": "node a.js"}}"#;
         let files = [
             ("package.json", "{}"),
-            ("pnpm-workspace.yaml", "packages: ['apps/*', 'tools/templates/*', 'examples/*']\n"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'tools/templates/*', 'examples/*', 'libs/*']\n"),
             ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
             ("apps/templates/package.json", starts),
             ("tools/templates/api/package.json", starts),
             ("examples/api/package.json", starts),
             ("apps/made/package.json", "{\"nx\": {}, \"dependencies\": {\"next\": \"16\"}}"),
+            ("nx.json", "{\"plugins\": [\"@nx/vite/plugin\"]}"),
+            ("libs/ui/package.json", "{\"main\": \"src/index.ts\"}"),
+            ("libs/ui/vite.config.ts", ""),
         ];
         let (_dir, workspace) = workspace(&files);
         let names = |named: &[(String, String)]| {
@@ -459,6 +464,7 @@ mod tests {
         };
         assert_eq!(names(&[]), ["templates"]);
         let others = services(&workspace, &[]).unwrap().others;
+        assert!(others.iter().any(|(folder, why)| folder == "libs/ui" && why.starts_with("outside apps/")), "{others:?}");
         assert!(others.iter().any(|(folder, why)| folder == "apps/made" && why.starts_with("only nx knows")), "{others:?}");
         assert_eq!(names(&[("tools/templates/api".to_owned(), "api".to_owned())]), ["templates", "api"]);
     }

@@ -28,12 +28,17 @@ pub(super) fn with_targets(manifest: &Value, root: &Path, dir: &str) -> Option<V
     let project = read(&folder.join("project.json")).unwrap_or_default();
     let target =
         |name: &str| [&manifest["nx"], &project].into_iter().map(|of| &of["targets"][name]).find(|target| target.is_object());
-    let build = match target("build") {
+    // One that only adds to what a plugin infers has no command.
+    let runs = |target: &&Value| {
+        ["executor", "command"].iter().any(|key| target[*key].is_string()) || target["options"]["command"].is_string()
+    };
+    let own = target("build").filter(runs);
+    let build = match own {
         Some(target) => explicit(target),
         None => inferred(&settings, &folder)?.to_owned(),
     };
     let serves = target("serve").and_then(|serve| serve["executor"].as_str()).is_some_and(|executor| executor.ends_with(":node"));
-    let main = target("build").map_or_else(|| Some("dist/main.js".to_owned()), |target| made(&target["options"], dir));
+    let main = own.map_or_else(|| Some("dist/main.js".to_owned()), |target| made(&target["options"], dir));
     let mut manifest = manifest.clone();
     manifest["scripts"]["build"] = json!(build);
     if let Some(main) = main.filter(|_| serves && manifest["scripts"]["start"].is_null()) {
@@ -117,5 +122,6 @@ mod tests {
         assert_eq!(scripts(serve), Some(json!({"build": "webpack-cli build", "start": "node dist/main.js"})));
         std::fs::write(folder.join("next.config.js"), "").unwrap();
         assert_eq!(scripts(json!({})), Some(json!({"build": "next build"})));
+        assert_eq!(scripts(json!({"nx": {"targets": {"build": {"cache": false}}}})), Some(json!({"build": "next build"})));
     }
 }
