@@ -76,13 +76,12 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let candidates: Vec<(&str, bool)> =
         root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).collect();
     let mut tools = Tools::default();
+    // Nx reads all plugins that its settings name, whatever it builds; what those take is in no settings, and they look at what lies at the root.
+    if is_by_nx(workspace, id) {
+        tools.build = root.all_dependencies().map(|(name, ..)| name.to_owned()).collect();
+    }
     if candidates.is_empty() || id == workspace.root_package() {
         return tools;
-    }
-    // Nx reads all plugins that its settings name, whatever it builds, and what those take is in no settings.
-    let is_by_nx = !package.manifest.scripts.contains_key("build") && candidates.iter().any(|(name, _)| *name == "nx");
-    if is_by_nx && workspace.contents().text("nx.json").is_some() {
-        tools.build = candidates.iter().map(|(name, _)| (*name).to_owned()).collect();
     }
     let names = Folder::of(workspace.contents(), &package.dir);
     let mut look = Look { workspace, candidates: &candidates, texts: BTreeSet::new(), found: BTreeSet::new() };
@@ -124,6 +123,15 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     tools.build.extend(look.found);
     tools.build.extend(imported);
     tools
+}
+
+/// True of a package that Nx may build by targets: it has no script for that.
+pub(super) fn is_by_nx(workspace: &Workspace, id: PackageId) -> bool {
+    let root = &workspace.package(workspace.root_package()).manifest;
+    let scripts = &workspace.package(id).manifest.scripts;
+    !scripts.contains_key("build")
+        && root.all_dependencies().any(|(name, ..)| name == "nx")
+        && workspace.contents().text("nx.json").is_some()
 }
 
 /// True where sources may import a package: no compiler's declarations, no command-line tool.

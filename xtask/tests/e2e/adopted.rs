@@ -223,6 +223,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         "service      nuxt in apps/nuxt (nuxt)",
         "service      nitro in apps/nitro (nitro build)",
         "service      astro in apps/astro (@astrojs/node)",
+        "service      swc in apps/swc (Nx: node dist/main.js)",
         "it is started by `tsx`, no production dependency: the image gets the development ones too",
         "no service   apps/phone: it is an app for phones",
     ] {
@@ -300,9 +301,9 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     let inside = files(&repo.image("web:dev"), "/app/apps/web");
     assert!(!inside.contains("/cache/") && !inside.contains("page.tsx"), "{inside}");
 
-    // A tool of the root's that nobody calls rebuilds nobody. By hand: pnpm may choose other optional peers when it resolves all again.
+    // A tool of the root's that nobody calls rebuilds nobody but what Nx builds: what its plugins take is not known. By hand: pnpm may choose other optional peers when it resolves all again.
     repo.edit("package.json", ", \"is-even\": \"1.0.0\"", "");
     repo.edit("pnpm-lock.yaml", "      is-even:\n        specifier: 1.0.0\n        version: 1.0.0\n", "");
     let plan = repo.xtask(&["plan"]).exits(0).stdout;
-    assert!(plan.lines().all(|line| line.contains("  unchanged  ")), "{plan}");
+    assert!(plan.lines().all(|line| line.contains("  unchanged  ") != line.starts_with("swc ")), "{plan}");
 }

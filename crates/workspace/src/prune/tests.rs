@@ -563,3 +563,23 @@ fn a_build_that_calls_turbo_has_its_settings() {
     std::fs::write(&path, text.replacen('{', r#"{"scripts": {"build": "turbo run build -F lib && next build"},"#, 1)).unwrap();
     assert!(has());
 }
+
+#[test]
+fn what_nx_builds_without_a_script_has_its_settings() {
+    let root = workspace();
+    put(root.path(), "nx.json", "{}");
+    let edit = |path: &str, from: &str, to: &str| {
+        let path = root.path().join(path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+    };
+    let has = || plan(root.path(), "copied").sources.iter().any(|path| path == "nx.json");
+    assert!(!has(), "the root does not depend on Nx");
+    edit("package.json", "eslint", "nx");
+    edit("pnpm-lock.yaml", "eslint", "nx");
+    assert!(!has(), "it has a script");
+    edit("packages/copied/package.json", "\"build\": \"tsc\"", "");
+    assert!(has());
+    assert!(text(&plan(root.path(), "copied").plan.manifests, "package.json").contains("\"nx\""));
+}

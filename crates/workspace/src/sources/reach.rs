@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::git::Mode;
 use super::super::load::{PackageId, Workspace};
 use super::super::package::INSTALL_SCRIPTS;
+use super::super::tools::is_by_nx;
 use super::imports::{self, is_script};
 use super::{Sources, json, parent};
 use pnpm::join;
@@ -183,6 +184,9 @@ impl Reach<'_, '_> {
             let stage = stage.strip_prefix("pre").or_else(|| stage.strip_prefix("post")).unwrap_or(stage);
             INSTALL_SCRIPTS.contains(&name) || ["build", "bundle", "codegen", "compile", "generate", "start"].contains(&stage)
         };
+        if is_by_nx(workspace, self.id) && self.sources.tree.get("nx.json").is_some() {
+            self.found.insert("nx.json".to_owned());
+        }
         let scripts = workspace.package(self.id).manifest.scripts.iter().filter(|(name, _)| makes(name));
         for script in scripts.filter_map(|(_, script)| script.as_str()) {
             let words = script.split([' ', '=', '\'', '"', ';', '(', ')']).filter(|word| word.starts_with("../"));

@@ -75,11 +75,11 @@ pub const SERVERS: [(&str, &str); 25] = [
         "apps/bundled/drizzle/meta/_journal.json",
         r#"{"version": "7", "dialect": "sqlite", "entries": [{"idx": 0, "version": "6", "when": 1764000000000, "tag": "0000_words", "breakpoints": true}]}"#,
     ),
-    // A compiler that knows no types, which nx runs as a target of its own.
+    // A compiler that knows no types, which Nx runs as a target: no script stands for it.
     (
         "apps/swc/package.json",
-        r#"{"name": "@g/swc", "type": "module", "scripts": {"build": "nx run @g/swc:compile", "start": "node dist/main.js"},
- "nx": {"targets": {"compile": {"executor": "nx:run-commands", "outputs": ["{projectRoot}/dist"], "options": {"command": "swc src -d dist --strip-leading-paths", "cwd": "{projectRoot}"}}}},
+        r#"{"name": "@g/swc", "type": "module", "scripts": {"start": "node dist/main.js"},
+ "nx": {"targets": {"build": {"executor": "nx:run-commands", "outputs": ["{projectRoot}/dist"], "options": {"command": "swc src -d dist --strip-leading-paths", "cwd": "{projectRoot}"}}}},
  "dependencies": {"@g/words": "workspace:*"}, "devDependencies": {"@swc/cli": "0.7.8", "@swc/core": "1.15.0"}}"#,
     ),
     ("apps/swc/.swcrc", r#"{"jsc": {"parser": {"syntax": "typescript"}, "target": "es2022"}, "module": {"type": "es6"}}"#),
