@@ -140,7 +140,7 @@ pub(super) fn pnpm(workspace: &Workspace) -> String {
     }
     let named = wanted.or(manifest["engines"]["pnpm"].as_str()).and_then(|range| {
         let range = requirement(range)?;
-        [10_u64, 9, 8, 7, 11].into_iter().find(|major| range.matches(&Version::new(*major, 999, 0)))
+        [10_u64, 9, 8, 7, 11, 12].into_iter().find(|major| range.matches(&Version::new(*major, 999, 0)))
     });
     let fits = |major: &u64| match by_lock {
         "10" => *major >= 9,
@@ -319,6 +319,7 @@ mod tests {
         }
         // What names one line has it, with the last pnpm of the pinned one's.
         assert_eq!(tag("20", "8.0.0").as_deref(), Some("20"));
+        assert_eq!(["11.0.0", "12.0.0"].map(|pnpm| tag("16 || 18 || 26", pnpm).unwrap()), ["26", "18"]);
         assert_eq!(pnpm_on("8.0.0".to_owned(), "20"), "8");
         assert_eq!(pnpm_on("8.0.0".to_owned(), "18"), "8.0.0");
         assert_eq!(pnpm_on("6.35.1".to_owned(), "22"), "6.35.1");
@@ -329,6 +330,7 @@ mod tests {
         for (fields, wanted) in [
             ("{}", "10"),
             ("{\"engines\": {\"pnpm\": \">=9 <10\"}}", "9"),
+            ("{\"engines\": {\"pnpm\": \">=12\"}}", "12"),
             (
                 "{\"devEngines\": {\"packageManager\": {\"name\": \"pnpm\", \"version\": \"^11.1.2\", \"onFail\": \"download\"}}}",
                 "11",
