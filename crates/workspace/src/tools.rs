@@ -125,13 +125,17 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     tools
 }
 
-/// True of a package that Nx may build by targets: it has no script for that.
+/// True of a package that Nx may build by targets: it has no script for that, but targets, or Nx has plugins that infer some.
 pub(super) fn is_by_nx(workspace: &Workspace, id: PackageId) -> bool {
     let root = &workspace.package(workspace.root_package()).manifest;
-    let scripts = &workspace.package(id).manifest.scripts;
-    !scripts.contains_key("build")
+    let package = workspace.package(id);
+    let text = |file: &str| workspace.contents().text(file);
+    let has = |file: &str, key: &str| text(file).is_some_and(|text| text.contains(key));
+    !package.manifest.scripts.contains_key("build")
         && root.all_dependencies().any(|(name, ..)| name == "nx")
-        && workspace.contents().text("nx.json").is_some()
+        && text("nx.json").is_some()
+        && (has("nx.json", "\"plugins\"")
+            || ["package.json", "project.json"].iter().any(|file| has(&package.path(file), "\"targets\"")))
 }
 
 /// True where sources may import a package: no compiler's declarations, no command-line tool.

@@ -580,6 +580,11 @@ fn what_nx_builds_without_a_script_has_its_settings() {
     edit("pnpm-lock.yaml", "eslint", "nx");
     assert!(!has(), "it has a script");
     edit("packages/copied/package.json", "\"build\": \"tsc\"", "");
+    assert!(!has(), "nothing says that Nx builds it");
+    put(root.path(), "packages/copied/project.json", "{\"targets\": {\"build\": {\"command\": \"tsc\"}}}");
+    assert!(has());
+    std::fs::remove_file(root.path().join("packages/copied/project.json")).unwrap();
+    put(root.path(), "nx.json", "{\"plugins\": [\"@nx/vite/plugin\"]}");
     assert!(has());
     assert!(text(&plan(root.path(), "copied").plan.manifests, "package.json").contains("\"nx\""));
 }
