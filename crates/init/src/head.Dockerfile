@@ -36,6 +36,8 @@ set -eu
 state=/var/lib/install-state
 store=/pnpm/store
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
+# Since 11 pnpm asks the registry whether each package of a lock may pass its policies; what it has heard of one lock lasts.
+export pnpm_config_cache_dir=$store/metadata
 # What is compiled at install takes the headers that the image has, in place of a download.
 if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
 # No image takes along the browsers and databases for tests that some packages download at install. What the Dockerfile sets counts.

@@ -221,7 +221,6 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         "service      routes in apps/routes (script `start`: react-router-serve ./build/server/index.js)",
         "service      nest in apps/nest (script `start`: nest start)",
         "service      nuxt in apps/nuxt (nuxt)",
-        "service      nitro in apps/nitro (nitro build)",
         "service      astro in apps/astro (@astrojs/node)",
         "service      swc in apps/swc (Nx: node dist/main.js)",
         "it is started by `tsx`, no production dependency: the image gets the development ones too",
@@ -236,9 +235,8 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(planned.stderr.contains("site: apps/site/tsconfig.json leads to packages/types"), "{}", planned.stderr);
     // An engine of an earlier run has these images.
     let built = record(repo.xtask(&["build", "--force", "--json"]), 0);
-    let services = [
-        "astro", "backend", "bundled", "kit", "native", "nest", "nitro", "nuxt", "prisma", "routes", "site", "swc", "tsx", "web",
-    ];
+    let services =
+        ["astro", "backend", "bundled", "kit", "native", "nest", "nuxt", "prisma", "routes", "site", "swc", "tsx", "web"];
     for service in services {
         assert_eq!(task(&built, service)["status"], "built", "{built:#}");
     }
@@ -266,7 +264,6 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         ("kit", 3000),
         ("native", 3000),
         ("nest", 3000),
-        ("nitro", 3000),
         ("nuxt", 3000),
         ("prisma", 3000),
         ("routes", 3000),

@@ -342,15 +342,7 @@ fn called(path: &str, tree: &Yaml, job: &Yaml, row: &BTreeMap<String, String>) -
     for step in job.get("steps").map_or(&[][..], Yaml::items) {
         let Some(text) = step.get("run").and_then(Yaml::as_str) else { continue };
         let value = |name: &str| value(name, row, &[step, job, tree]);
-        // What is not known stays a variable.
-        let filled = |text: &str| {
-            let mut parts = text.split("${{");
-            let first = parts.next().unwrap_or_default().to_owned();
-            parts.fold(first, |before, part| match part.split_once("}}") {
-                Some((name, behind)) => before + &value(name.trim()).unwrap_or_else(|| "${_}".to_owned()) + behind,
-                None => before + part,
-            })
-        };
+        let filled = |text: &str| filled(text, &value);
         let default = |place: &Yaml| place.get("defaults")?.get("run")?.get("working-directory")?.as_str().map(str::to_owned);
         let own = step.get("working-directory").and_then(Yaml::as_str).map(str::to_owned);
         let folder = own.or_else(|| default(job)).or_else(|| default(tree)).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! The gallery's services that make a server of their own kind, or need more of an install than files: Nuxt, Astro with its Node adapter, Prisma
-//! without engines, a bundler with Drizzle, Nitro and swc alone, nx, a dependency that is compiled.
+//! without engines, a bundler with Drizzle, swc by Nx, a dependency that is compiled.
 
 /// Each says hello. Nuxt's own install script prepares its types; Prisma's client is generated into the sources, and git does not have it.
-pub const SERVERS: [(&str, &str); 25] = [
+pub const SERVERS: [(&str, &str); 22] = [
     (
         "apps/nuxt/package.json",
         r#"{"name": "@g/nuxt", "type": "module", "scripts": {"dev": "nuxt dev", "build": "nuxt build", "postinstall": "nuxt prepare"},
@@ -89,13 +89,6 @@ pub const SERVERS: [(&str, &str); 25] = [
          createServer((_, answer) => answer.end(greeting(name))).listen(3000);\n",
     ),
     ("nx.json", r#"{"neverConnectToCloud": true, "analytics": false}"#),
-    // Nitro without a framework around it.
-    (
-        "apps/nitro/package.json",
-        r#"{"name": "@g/nitro", "type": "module", "scripts": {"build": "nitro build", "dev": "nitro dev"}, "devDependencies": {"nitropack": "2.12.9"}}"#,
-    ),
-    ("apps/nitro/nitro.config.ts", "export default { compatibilityDate: '2025-11-01' };\n"),
-    ("apps/nitro/routes/index.ts", "export default () => `hello nitro on ${process.platform}`;\n"),
     (
         "apps/native/package.json",
         r#"{"name": "@g/native", "scripts": {"start": "node main.js"}, "dependencies": {"diskusage": "1.2.0"}}"#,
