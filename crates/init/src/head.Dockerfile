@@ -457,7 +457,7 @@ if (("@prisma/client" in dependencies || "prisma" in { ...dependencies, ...devDe
     run(engine, ...generate);
   }
 }
-// Nx knows targets that no script stands for. What they depend on was built before; Nx since 20 can be told so.
+// Nx knows targets that no script stands for, and runs what they depend on first.
 function byNx(task) {
   const root = process.cwd().split("/").map((_, depth, parts) => parts.slice(0, parts.length - depth).join("/")).find((at) => existsSync(`${at}/nx.json`));
   const command = join(root ?? "", "node_modules/.bin/nx");
@@ -465,8 +465,7 @@ function byNx(task) {
   const project = nx?.name ?? read("project.json").name ?? name;
   const asked = spawnSync(command, ["show", "projects", "--with-target", task, "--json"], { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   if (asked.status !== 0 || !JSON.parse(asked.stdout).includes(project)) return;
-  const alone = parseInt(read(join(root, "node_modules/nx/package.json")).version, 10) >= 20 ? ["--excludeTaskDependencies"] : [];
-  const { status } = spawnSync(command, ["run", `${project}:${task}`, ...alone], { cwd: root, stdio: "inherit" });
+  const { status } = spawnSync(command, ["run", `${project}:${task}`], { cwd: root, stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
 }
 // Hooks of git are nobody's in an image.
