@@ -11,6 +11,8 @@ pub struct Finding {
     pub fix: String,
 }
 
+const GIVE_VARIABLES: &str = "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run";
+
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
 const KNOWN: [(&[&str], &str, &str); 27] = [
     (
@@ -62,13 +64,13 @@ const KNOWN: [(&[&str], &str, &str); 27] = [
             "env must have required property",
         ],
         "the build, or the service, wants variables that it is not given{names}",
-        "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
+        GIVE_VARIABLES,
     ),
     (
         // zod, of whatever it is given: only with names of variables below.
         &MISSING,
         "the build, or the service, wants variables that it is not given{names}",
-        "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
+        GIVE_VARIABLES,
     ),
     (
         &UNFIT,
@@ -79,7 +81,7 @@ const KNOWN: [(&[&str], &str, &str); 27] = [
         // `API_KEY is required.`
         &[REQUIRED],
         "the build, or the service, wants variables that it is not given{names}",
-        "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run",
+        GIVE_VARIABLES,
     ),
     (
         &["heap out of memory", "exit code: 137"],
@@ -189,16 +191,12 @@ pub fn of(output: &str) -> Vec<Finding> {
         if found.iter().any(|(there, _)| *there == line) {
             continue;
         }
-        let text = output.lines().nth(line).unwrap_or_default();
-        let text = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
+        let whole = output.lines().nth(line).unwrap_or_default();
+        let text = whole.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
         let text = if text.starts_with('{') { quoted(text, signs) } else { text };
         let text: String = text.chars().take(160).collect();
         let what = what.replace("{}", &text);
-        let below = if signs == [REQUIRED] {
-            variables(output.lines().nth(line).unwrap_or_default(), 0)
-        } else {
-            variables(output, line)
-        };
+        let below = if signs == [REQUIRED] { variables(whole, 0) } else { variables(output, line) };
         if [&MISSING[..], &UNFIT, &[REQUIRED]].contains(&signs) && below.is_empty() {
             continue;
         }

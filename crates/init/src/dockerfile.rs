@@ -77,12 +77,8 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)]) -> Res
             Ok(known) => development::needed(known, workspace, &package.dir, &manifest),
             Err(why) => {
                 let has_script = !is_by_nx && !manifest["scripts"]["build"].is_null();
-                let by_nx = !has_script && (!manifest["nx"].is_null() || facts.folder.join("project.json").is_file());
                 let why = match (in_apps, manifest["main"].is_null()) {
-                    _ if by_nx && in_apps && !package.dir.ends_with("-e2e") => {
-                        "only nx knows how it is built, or started: give its package.json `build` and `start` scripts, or it a Dockerfile"
-                            .to_owned()
-                    }
+                    (true, _) if !has_script && nx::is_application(&manifest, &facts.folder) => nx::UNKNOWN.to_owned(),
                     (false, true) if why.contains("neither") => "its package.json has no start script".to_owned(),
                     _ => why,
                 };

@@ -18,6 +18,7 @@ mod given;
 mod said;
 mod shell;
 mod unsaid;
+mod workflow;
 
 use about::{by_args, package_of, shipped};
 pub use entry::Kept;

@@ -47,6 +47,16 @@ pub(super) fn with_targets(manifest: &Value, root: &Path, dir: &str) -> Option<V
     Some(manifest)
 }
 
+/// Why an application of Nx's is no service where neither its targets nor its manifest say how it starts.
+pub(super) const UNKNOWN: &str =
+    "only nx knows how it is built, or started: give its package.json `build` and `start` scripts, or it a Dockerfile";
+
+/// True of a package in `apps/` that Nx knows as a project, and that holds no tests of another.
+pub(super) fn is_application(manifest: &Value, folder: &Path) -> bool {
+    let is_project = !manifest["nx"].is_null() || folder.join("project.json").is_file();
+    is_project && !folder.file_name().is_some_and(|name| name.to_string_lossy().ends_with("-e2e"))
+}
+
 /// What Nx's generators write for Node listens on `localhost` and port 3000 where the environment says nothing else.
 pub(super) fn started(known: Known) -> Known {
     let why = format!("Nx: {}", known.why.trim_start_matches("script `start`: "));

@@ -165,8 +165,7 @@ pub fn check_times(session: &Session, project: &Project, images: &[&Inputs], ane
 
 /// The folders that something is sent of, without the context itself.
 fn folders(sent: &Sent) -> BTreeSet<&str> {
-    let above = |path: &'_ str| path.match_indices('/').map(|(at, _)| at).collect::<Vec<_>>();
-    sent.entries().iter().flat_map(|entry| above(&entry.path).into_iter().map(|at| &entry.path[..at])).into_set()
+    sent.entries().iter().flat_map(|entry| entry.path.match_indices('/').map(|(at, _)| &entry.path[..at])).collect()
 }
 
 /// Tells what goes into these images and should not, or cannot be relied on.

@@ -76,11 +76,14 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let candidates: Vec<(&str, bool)> =
         root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).collect();
     let mut tools = Tools::default();
+    if id == workspace.root_package() {
+        return tools;
+    }
     // Nx reads all plugins that its settings name, whatever it builds; what those take is in no settings, and they look at what lies at the root.
     if is_by_nx(workspace, id) {
         tools.build = root.all_dependencies().map(|(name, ..)| name.to_owned()).collect();
     }
-    if candidates.is_empty() || id == workspace.root_package() {
+    if candidates.is_empty() {
         return tools;
     }
     let names = Folder::of(workspace.contents(), &package.dir);
@@ -130,12 +133,11 @@ pub(super) fn is_by_nx(workspace: &Workspace, id: PackageId) -> bool {
     let root = &workspace.package(workspace.root_package()).manifest;
     let package = workspace.package(id);
     let text = |file: &str| workspace.contents().text(file);
-    let has = |file: &str, key: &str| text(file).is_some_and(|text| text.contains(key));
+    let has_targets = |file: &&str| text(&package.path(file)).is_some_and(|text| text.contains("\"targets\""));
+    let infers = |settings: &str| settings.contains("\"plugins\"");
     !package.manifest.scripts.contains_key("build")
         && root.all_dependencies().any(|(name, ..)| name == "nx")
-        && text("nx.json").is_some()
-        && (has("nx.json", "\"plugins\"")
-            || ["package.json", "project.json"].iter().any(|file| has(&package.path(file), "\"targets\"")))
+        && text("nx.json").is_some_and(|settings| infers(&settings) || ["package.json", "project.json"].iter().any(has_targets))
 }
 
 /// True where sources may import a package: no compiler's declarations, no command-line tool.

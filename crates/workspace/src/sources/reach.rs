@@ -184,21 +184,18 @@ impl Reach<'_, '_> {
             let stage = stage.strip_prefix("pre").or_else(|| stage.strip_prefix("post")).unwrap_or(stage);
             INSTALL_SCRIPTS.contains(&name) || ["build", "bundle", "codegen", "compile", "generate", "start"].contains(&stage)
         };
-        if is_by_nx(workspace, self.id) && self.sources.tree.get("nx.json").is_some() {
-            self.found.insert("nx.json".to_owned());
-        }
-        let scripts = workspace.package(self.id).manifest.scripts.iter().filter(|(name, _)| makes(name));
-        for script in scripts.filter_map(|(_, script)| script.as_str()) {
+        let scripts = package.manifest.scripts.iter().filter(|(name, _)| makes(name));
+        let scripts: Vec<&str> = scripts.filter_map(|(_, script)| script.as_str()).collect();
+        for script in &scripts {
             let words = script.split([' ', '=', '\'', '"', ';', '(', ')']).filter(|word| word.starts_with("../"));
             words.for_each(|word| self.named_file(&package.dir, word));
-            // Tools that run other packages' tasks by settings at the root.
-            for (tool, settings) in [("turbo", ["turbo.json", "turbo.jsonc"].as_slice()), ("nx", &["nx.json"])] {
-                if script.split_whitespace().any(|word| word == tool) {
-                    let there = settings.iter().filter(|file| self.sources.tree.get(file).is_some());
-                    self.found.extend(there.map(|file| (*file).to_owned()));
-                }
-            }
         }
+        // Tools that run other packages' tasks by settings at the root. Nx builds packages that have no script, too.
+        let calls = |tool: &str| scripts.iter().any(|script| script.split_whitespace().any(|word| word == tool));
+        let turbo = calls("turbo").then_some(["turbo.json", "turbo.jsonc"].as_slice());
+        let nx = (calls("nx") || is_by_nx(workspace, self.id)).then_some(["nx.json"].as_slice());
+        let there = turbo.into_iter().chain(nx).flatten().filter(|file| self.sources.tree.get(file).is_some());
+        self.found.extend(there.map(|file| (*file).to_owned()));
     }
 
     /// Adds what a symbolic link leads to outside of the package: a file, or all below a folder. One within the package may lead to what its
