@@ -282,10 +282,13 @@ for (const folder of order) {
 
 /** What is built here. */
 const all = new Set(order.filter((folder) => !isBefore || !closure(folder).has(target)));
-const present = new Set();
-/** Lets these packages lie here as their builds left them, and no others. */
+/** The packages that lie here, each with whether its build does. */
+const present = new Map();
+/** Lets these packages lie here as their builds left them, and no others. One that was shown unbuilt may be built by now, here or for
+    another service. */
 function show(wanted) {
-  for (const folder of [...present].filter((folder) => !wanted.has(folder))) {
+  const isBehind = (folder) => !present.get(folder) && fs.existsSync(packages.get(folder).kept);
+  for (const folder of [...present.keys()].filter((folder) => !wanted.has(folder) || isBehind(folder))) {
     const files = list(folder).map(({ name }) => path.join(folder, name)).filter(belongs(folder));
     files.filter((one) => ![...folders].some((other) => other.startsWith(`${one}/`))).forEach((one) => fs.rmSync(one, { recursive: true }));
     present.delete(folder);
@@ -293,11 +296,12 @@ function show(wanted) {
   for (const folder of order.filter((folder) => wanted.has(folder) && !present.has(folder))) {
     copy(folder);
     const { kept } = packages.get(folder);
-    if (fs.existsSync(kept)) {
+    const isBuilt = fs.existsSync(kept);
+    if (isBuilt) {
       lay(`${kept}/written`, '.', () => true);
       JSON.parse(text(`${kept}/gone.json`)).forEach((file) => fs.rmSync(file, { force: true }));
     }
-    present.add(folder);
+    present.set(folder, isBuilt);
   }
 }
 // Node's own copy takes no link that leads nowhere (22, 24), and Next.js leaves such.
@@ -359,6 +363,7 @@ function build(folder, kept) {
   const { stdout, status } = spawnSync('find', ['.', '(', '-path', '*/node_modules/.cache', '-o', '-path', '*/.next/cache', ')', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
   if (status !== 0) throw new Error('find cannot tell what was written');
   keep(kept, stdout.split('\0').filter(Boolean), [...files(folder)].filter((file) => !fs.lstatSync(file, { throwIfNoEntry: false })));
+  present.set(folder, true);
 }
 /** Keeps a build: what it wrote, as that lies here, and which sources it took away. */
 function keep(kept, written, gone) {
@@ -387,7 +392,7 @@ function take() {
   for (const [folder, { key, written, gone }] of Object.entries(JSON.parse(text(LEFT) || '{}'))) {
     const one = packages.get(folder);
     if (one === undefined) continue;
-    present.add(folder);
+    present.set(folder, true);
     if (key === null) forget(folder);
     if (one.key === key && !fs.existsSync(one.kept)) keep(one.kept, written, gone);
   }

@@ -6,16 +6,24 @@ use crate::harness::{clone, docker, record, turn};
 use crate::support::engine::shared;
 use crate::support::repo::Repo;
 
-/// Each package's build writes what nobody can write twice, a link that leads nowhere, and whether it sees a package. No path says which: it is not taken along for it.
+/// Each package's build writes what nobody can write twice, a link that leads nowhere, and whether it sees a package. No path says which: it
+/// is not taken along for it. While `needy` is built for the second service, with all packages in sight, the first one builds `words`.
 const BUILD: &str = "import fs from 'node:fs';\n\
+    const until = (happened) => { for (let tries = 0; tries < 100 && !happened(); tries++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); };\n\
+    const isKept = (key) => fs.existsSync(`/builds/${key}/written/packages/words/dist/id`);\n\
     fs.mkdirSync('dist', { recursive: true });\n\
     const seen = fs.existsSync(['..', '..', 'packages', 'hidden', 'dist', 'id'].join('/'));\n\
     fs.rmSync('dist/nowhere', { force: true });\n\
     fs.symlinkSync('nowhere', 'dist/nowhere');\n\
     if (process.cwd().endsWith('needy') && !seen) throw new Error('hidden is not there');\n\
+    if (process.cwd().endsWith('words')) until(() => fs.existsSync('/builds/needy-sees-all'));\n\
+    if (process.cwd().endsWith('needy')) {\n\
+      fs.writeFileSync('/builds/needy-sees-all', '');\n\
+      until(() => fs.readdirSync('/builds').some(isKept));\n\
+    }\n\
     fs.writeFileSync('dist/id', `${crypto.randomUUID()} ${seen}`);\n";
 
-/// Two services over `common`; the second needs `hidden` too, which `common` looks for, and `needy`, which fails without `hidden` and does
+/// Two services over `words`; the second needs `hidden` too, which `words` looks for, and `needy`, which fails without `hidden` and does
 /// not declare it. The installs and the builds are this repository's own.
 fn workspace() -> Repo {
     let repo = clone();
@@ -28,9 +36,9 @@ fn workspace() -> Repo {
             "FROM base AS {service}-build\n\
              RUN --mount=type=bind,from=manifests,target=/manifests --mount=type=cache,id=pnpm-store,target=/pnpm/store \
              --mount=type=secret,id=ca install-closure everything {service}\n\
-             RUN --mount=type=bind,from=dependency-sources,target=/sources --mount=type=cache,id=builds-once,target=/builds \
+             RUN --mount=type=bind,from=dependency-sources,target=/sources --mount=type=cache,id=once{unique},target=/builds \
              build-once --dependencies {service} node build.mjs\n\
-             RUN --mount=type=bind,from=sources,target=/sources --mount=type=cache,id=builds-once,target=/builds \
+             RUN --mount=type=bind,from=sources,target=/sources --mount=type=cache,id=once{unique},target=/builds \
              if [ -e /sources/apps/{service}/elsewhere ]; then rm -rf /builds/*; fi && ln -sfn nowhere /builds/renamed-meanwhile && \
              build-once {service} node build.mjs && mkdir /out && for package in packages/*; do \
              if [ -d $package/dist ]; then cp $package/dist/id /out/$(basename $package); fi; done && cp apps/{service}/dist/id /out/own\n\
@@ -45,9 +53,9 @@ fn workspace() -> Repo {
     repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
     let mut lock = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n".to_owned();
     let packages: [(&str, &str, &[&str]); 5] = [
-        ("apps", "first", &["common"]),
-        ("apps", "second", &["common", "hidden", "needy"]),
-        ("packages", "common", &[]),
+        ("apps", "first", &["words"]),
+        ("apps", "second", &["words", "hidden", "needy"]),
+        ("packages", "words", &[]),
         ("packages", "hidden", &[]),
         ("packages", "needy", &[]),
     ];
@@ -68,7 +76,7 @@ fn workspace() -> Repo {
         }
     }
     repo.write("pnpm-lock.yaml", &lock);
-    repo.write("packages/common/tsconfig.json", r#"{"extends": "../../tsconfig.base.json"}"#);
+    repo.write("packages/words/tsconfig.json", r#"{"extends": "../../tsconfig.base.json"}"#);
     repo.write("tsconfig.base.json", "{}");
     repo.commit("two services");
     repo
@@ -83,7 +91,7 @@ fn built(repo: &Repo, services: &[&str]) -> BTreeMap<String, String> {
         let container = docker(shared(), &["create", &repo.image(&format!("{service}:dev")), "none"]);
         docker(shared(), &["cp", &format!("{}:/", container.trim()), dir.path().to_str().unwrap()]);
         docker(shared(), &["rm", container.trim()]);
-        for file in ["own", "common", "hidden", "needy"] {
+        for file in ["own", "words", "hidden", "needy"] {
             if let Ok(text) = std::fs::read_to_string(dir.path().join(file)) {
                 found.insert(format!("{service}/{file}"), text);
             }
@@ -100,10 +108,10 @@ fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
     let once = built(&repo, &[]);
     assert_eq!(
         once.keys().collect::<Vec<_>>(),
-        ["first/common", "first/own", "second/common", "second/hidden", "second/needy", "second/own"]
+        ["first/own", "first/words", "second/hidden", "second/needy", "second/own", "second/words"]
     );
-    assert_eq!(once["first/common"], once["second/common"], "built twice");
-    assert!(once["first/common"].ends_with(" false"), "a package that is not declared was seen: {once:#?}");
+    assert_eq!(once["first/words"], once["second/words"], "built twice");
+    assert!(once["first/words"].ends_with(" false"), "a package that is not declared was seen: {once:#?}");
     assert!(once["second/own"].ends_with(" true"), "one that is declared was not: {once:#?}");
 
     // An edit reaches whoever needs it, and nobody else.
@@ -116,15 +124,15 @@ fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
     repo.write("packages/hidden/source.txt", &edited);
     let hidden = built(&repo, &[]);
     assert_eq!(changed(&first, &hidden), ["second/hidden", "second/needy", "second/own"], "what fails alone is built each time");
-    repo.write("packages/common/source.txt", &edited);
-    let common = built(&repo, &[]);
-    assert_eq!(changed(&hidden, &common), ["first/common", "first/own", "second/common", "second/needy", "second/own"]);
-    assert_eq!(common["first/common"], common["second/common"]);
+    repo.write("packages/words/source.txt", &edited);
+    let words = built(&repo, &[]);
+    assert_eq!(changed(&hidden, &words), ["first/own", "first/words", "second/needy", "second/own", "second/words"]);
+    assert_eq!(words["first/words"], words["second/words"]);
 
     // A machine that has the step before out of a registry's cache, and no build that is kept, takes that step's.
     repo.write("apps/second/elsewhere", "");
     let elsewhere = built(&repo, &[]);
-    assert_eq!(changed(&common, &elsewhere), ["second/own"]);
+    assert_eq!(changed(&words, &elsewhere), ["second/own"]);
 
     // What lies at the root may be read by every build.
     std::fs::remove_file(repo.path().join("apps/second/elsewhere")).unwrap();
