@@ -62,7 +62,9 @@ impl Git {
         if revision.is_empty() || revision.starts_with('-') {
             return Err(Error::usage(format!("`{revision}` is not a revision")));
         }
-        self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{revision}^{{commit}}")])
+        // All that stands behind `:/` is text to be looked for in messages, and what has it is a commit.
+        let commit = if revision.starts_with(":/") { revision.to_owned() } else { format!("{revision}^{{commit}}") };
+        self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit])
     }
 
     /// The full id of the commit that `revision` names. One that is given by its id is fetched where it is not here, and a shallow

@@ -268,6 +268,21 @@ fn a_shallow_clone_is_deepened_until_the_parting_point_is_certain() {
 }
 
 #[test]
+fn a_revision_is_whatever_git_takes_for_one() {
+    let repo = Repo::new();
+    let first = repo.write("a", "1").commit("one");
+    let second = repo.write("a", "2").commit("two");
+    repo.git(&["tag", "--annotate", "v1", "-m", "v1", &first]);
+    for revision in [":/one", "HEAD^{/one}", "v1", "HEAD~1", "main@{1}", &first[..8]] {
+        assert_eq!(repo.ask().resolve(revision).unwrap(), first, "{revision}");
+    }
+    assert_eq!(repo.ask().resolve("@").unwrap(), second);
+    for none in [":/three", "HEAD:a", "-x", ""] {
+        assert!(repo.ask().resolve(none).is_err(), "{none}");
+    }
+}
+
+#[test]
 fn a_commit_that_a_force_push_took_away_is_not_called_a_matter_of_depth() {
     let repo = Repo::new();
     let first = repo.write("a", "1").commit("one");
