@@ -72,6 +72,9 @@ pub const INSTALL_SCRIPTS: [&str; 7] =
 /// tools they need (`husky`, a compiler).
 pub const PREPARE_SCRIPTS: [&str; 3] = ["preprepare", "prepare", "postprepare"];
 
+/// What pnpm downloads like a package.
+const RUNTIMES: [&str; 3] = ["node", "deno", "bun"];
+
 impl Manifest {
     /// Reads a manifest's text.
     ///
@@ -81,7 +84,7 @@ impl Manifest {
         let read = serde_json::from_str(text.trim_start_matches('\u{feff}'));
         // Templates leave it empty, which is no name for pnpm.
         let named = |manifest: Self| Self { name: manifest.name.filter(|name| !name.is_empty()), ..manifest };
-        read.map(named).map_err(|e| {
+        read.map(named).map(Self::with_runtimes).map_err(|e| {
             if let Some(error) = unfinished_merge(text, path) {
                 return error;
             }
@@ -94,6 +97,25 @@ impl Manifest {
             // A file that ends with its line ends before any column of the next.
             if e.column() == 0 { error } else { error.hint(format!("look at column {}", e.column())) }
         })
+    }
+
+    /// The same with what pnpm makes of the runtimes that it is to download: a dependency of each of `engines.runtime`, and a development
+    /// dependency of `devEngines.runtime` (`convertEnginesRuntimeToDependencies` in its `manifest-utils`). The lock has them as such.
+    fn with_runtimes(mut self) -> Self {
+        let fields = [(&self.engines, &mut self.dependencies), (&self.dev_engines, &mut self.dev_dependencies)];
+        for (engines, dependencies) in fields {
+            let wanted = engines.as_ref().and_then(|engines| engines.get("runtime"));
+            let all = wanted.map_or(&[][..], |wanted| wanted.as_array().map_or(std::slice::from_ref(wanted), Vec::as_slice));
+            for name in RUNTIMES {
+                let runtime = all.iter().find(|runtime| runtime["name"] == name && runtime["onFail"] == "download");
+                if let Some(version) = runtime.and_then(|runtime| runtime["version"].as_str())
+                    && !dependencies.contains_key(name)
+                {
+                    dependencies.insert(name.to_owned(), format!("runtime:{version}").into());
+                }
+            }
+        }
+        self
     }
 
     /// The package manager that `packageManager` names, version included: `pnpm@10.34.9`.
@@ -197,7 +219,7 @@ pub fn unfinished_merge(text: &str, path: &Path) -> Option<Error> {
     Some(Error::usage("merge conflict markers").at(path, Some(line)).hint(hint))
 }
 
-/// pnpm makes a dependency of `engines.runtime`, and a development dependency of `devEngines.runtime`.
+/// Without the runtimes of which pnpm would make dependencies again.
 fn without_runtime(engines: &mut Option<Value>) {
     if let Some(Value::Object(fields)) = engines {
         fields.remove("runtime");
@@ -325,6 +347,20 @@ mod tests {
         let name = |text: &str| Manifest::parse(text, "package.json".as_ref()).unwrap().name;
         assert_eq!(name(r#"{"name": ""}"#), None);
         assert_eq!(name(r#"{"name": "a"}"#).as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_runtime_that_pnpm_downloads_is_a_dependency_as_in_the_lock() {
+        let text = r#"{"engines": {"node": ">=22", "runtime": [{"name": "bun", "version": "1.3.0", "onFail": "download"}]},
+            "devEngines": {"runtime": {"name": "node", "version": "^22.0.0", "onFail": "download"}}}"#;
+        let manifest = Manifest::parse(text, Path::new("package.json")).unwrap();
+        let all: Vec<_> = manifest.all_dependencies().collect();
+        assert_eq!(all, [("bun", "runtime:1.3.0", false), ("node", "runtime:^22.0.0", true)]);
+        let production = manifest.reduced(true);
+        assert_eq!(production.all_dependencies().count(), 1, "{}", production.emit());
+        assert!(!production.emit().contains("^22.0.0") && !manifest.without_dependencies().emit().contains("runtime"));
+        let warned = text.replace("download", "warn");
+        assert_eq!(Manifest::parse(&warned, Path::new("package.json")).unwrap().all_dependencies().count(), 0);
     }
 
     #[test]
