@@ -127,7 +127,7 @@ pub struct YamlError {
 /// Reads every document of `text`; an empty one is an empty mapping.
 ///
 /// # Errors
-/// On malformed YAML, on a key that is no scalar, and on merge keys (`<<`), which pnpm's versions read differently.
+/// On malformed YAML, on a key that is no scalar or stands twice, and on merge keys (`<<`), which pnpm's versions read differently.
 pub fn parse(text: &str) -> Result<Vec<Yaml>, YamlError> {
     read(text, false)
 }
@@ -223,6 +223,9 @@ impl Builder {
             None => self.root = Some(value),
             Some(Open::List(items, _)) => items.push(value),
             Some(Open::Map(entries, key, _)) => match (key.take(), value) {
+                (Some(key), _) if entries.iter().any(|(there, _)| *there == key && key != MERGE) => {
+                    return Err("a key that stands twice");
+                }
                 (Some(key), value) => entries.push((key, value)),
                 (None, Yaml::Scalar { text, quoted: false }) if text == MERGE && !self.merges => {
                     return Err("merge keys (`<<`) are not supported");
@@ -274,6 +277,8 @@ mod tests {
     fn errors_name_the_line_and_nothing_panics() {
         assert_eq!(parse("a: 1\nb: [\n").unwrap_err().line, 3);
         assert_eq!(parse("a: 1\n<<: {b: 1}\n").unwrap_err().line, 2);
+        let twice = parse("packages: [a]\nb: {}\npackages: [c]\n").unwrap_err();
+        assert_eq!((twice.line, twice.message.as_str()), (3, "a key that stands twice"));
         assert_eq!(parse("").unwrap(), []);
         assert_eq!(parse("# nothing\n---\n---\na: 1\n").unwrap().len(), 2);
     }

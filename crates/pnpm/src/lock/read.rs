@@ -204,12 +204,8 @@ impl<'a> Scanner<'a> {
     }
 
     fn section_entries(&self, sections: &[Section], name: Name) -> Scan<Vec<Entry>> {
-        let mut found = sections.iter().filter(|section| section.name == name);
-        let all = found.next().map_or(Ok(Vec::new()), |section| self.lines.entries(section.below.clone(), 2));
-        match found.next() {
-            Some(again) => self.broken(again.lines.start, "a key that stands twice"),
-            None => all,
-        }
+        let found = sections.iter().find(|section| section.name == name);
+        found.map_or(Ok(Vec::new()), |section| self.lines.entries(section.below.clone(), 2))
     }
 
     fn catalogs(&self, sections: &[Section]) -> Scan<Vec<Catalog>> {

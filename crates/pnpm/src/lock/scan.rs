@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use memchr::{memchr, memchr_iter};
+use rustc_hash::FxHashSet;
 
 use super::{Refusal, Span};
 
@@ -27,7 +28,11 @@ pub(super) fn line_number(text: &str, at: usize) -> usize {
 }
 
 fn refuse<T>(text: &str, at: usize, reason: &str) -> Result<T, Refusal> {
-    Err(Refusal { line: line_number(text, at), reason: reason.to_owned(), broken: false })
+    Err(refusal(text, at, reason))
+}
+
+fn refusal(text: &str, at: usize, reason: &str) -> Refusal {
+    Refusal { line: line_number(text, at), reason: reason.to_owned(), broken: false }
 }
 
 /// A lock's text by lines, each looked at once: what it takes to walk over those that are too deep to matter.
@@ -109,8 +114,22 @@ impl<'a> Lines<'a> {
             }
             all.push(entry);
         }
-        Ok(all)
+        match again(text, &all) {
+            // No reader of YAML takes it. Merges by hand leave such.
+            Some(entry) => Err(Refusal { broken: true, ..refusal(text, entry.lines.start, "a key that stands twice") }),
+            None => Ok(all),
+        }
     }
+}
+
+/// An entry whose key an earlier one has. As pnpm writes them keys are sorted, so that a look at the neighbours is mostly enough.
+fn again<'e>(text: &str, entries: &'e [Entry]) -> Option<&'e Entry> {
+    let key = |entry: &Entry| &text[entry.key.clone()];
+    if entries.is_sorted_by(|a, b| key(a) < key(b)) {
+        return None;
+    }
+    let mut seen = FxHashSet::default();
+    entries.iter().find(|entry| !seen.insert(key(entry)))
 }
 
 impl Lines<'_> {

@@ -156,6 +156,8 @@ fn what_the_scanner_does_not_know_is_refused_with_its_line() {
         ("version: 1.0.0\n", "version: 1.0\r.0\n", 9, "a carriage return within a line"),
         ("lockfileVersion", "--- {}\nlockfileVersion", 1, "a document that begins beside its mark"),
         ("snapshots:", "packages:", 16, "a key that stands twice"),
+        ("  a@1.0.0:\n", "  a@1.0.0: {}\n\n  a@1.0.0:\n", 15, "a key that stands twice"),
+        ("      a:\n", "      a: {}\n      b: {}\n      a:\n", 9, "a key that stands twice"),
         ("lockfileVersion", "---\na: 1\n---\nb: 1\n---\nlockfileVersion", 5, "a third document"),
     ] {
         let refusal = Lock::scan(base.replacen(from, to, 1)).unwrap_err();
