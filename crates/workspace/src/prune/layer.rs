@@ -69,10 +69,12 @@ impl Layer<'_> {
         let mut manifest = if strips { manifest.with_only(&self.closure.tools) } else { manifest };
         settings::prune_manifest(&mut manifest, scanned, self.cut);
         let mut named = settings::patch_files(&manifest);
+        let mut values = settings::values_of(&manifest, self.workspace.npmrc());
         self.text("package.json", Text::new(manifest.emit()));
         if let Some(tree) = self.workspace.settings() {
             let tree = settings::prune(tree, self.workspace, self.closure, self.cut);
             named.extend(settings::patch_files_of(&tree));
+            tree.scalars(&mut |value| values.extend(join(".", value)));
             self.text(SETTINGS, Text::new(tree.emit()));
         }
         let locks = self.workspace.lock_files(&self.closure.packages);
@@ -83,6 +85,10 @@ impl Layer<'_> {
         self.copy_if_there(".npmrc");
         for hooks in settings::hook_files(self.workspace) {
             self.script(&hooks);
+        }
+        // Certificates (`cafile`), a shell (`scriptShell`), a list of packages (`onlyBuiltDependenciesFile`).
+        for path in &values {
+            self.copy_if_there(path);
         }
         self.commands(id);
     }

@@ -126,6 +126,13 @@ pub(super) fn patch_files_of(tree: &Yaml) -> Vec<String> {
     patches.iter().filter_map(|(_, path)| patch_file(path.as_str()?)).collect()
 }
 
+/// What settings of a root manifest and of an `.npmrc` have for values, as paths.
+pub(super) fn values_of(manifest: &Manifest, npmrc: Option<&str>) -> Vec<String> {
+    let lines = npmrc.unwrap_or_default().lines().filter_map(|line| line.split_once('='));
+    let lines = lines.map(|(_, value)| value.trim().trim_matches(['"', '\'']));
+    manifest.pnpm.values().filter_map(Value::as_str).chain(lines).filter_map(|value| join(".", value)).collect()
+}
+
 /// Where pnpm's hooks are: `.pnpmfile.cjs`, `.pnpmfile.mjs`, and what the `pnpmfile` setting names.
 pub(super) fn hook_files(workspace: &Workspace) -> Vec<String> {
     let mut all = vec![".pnpmfile.cjs".to_owned(), ".pnpmfile.mjs".to_owned()];

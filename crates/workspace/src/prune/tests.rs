@@ -506,6 +506,25 @@ fn patches_of_config_dependencies_are_pnpms_to_fetch() {
 }
 
 #[test]
+fn files_that_settings_have_for_values_are_taken_along() {
+    let root = workspace();
+    let named = ["certs/ca.pem", "certs/key.pem", "scripts/shell"];
+    named.iter().for_each(|path| put(root.path(), path, "\n"));
+    put(
+        root.path(),
+        ".npmrc",
+        "registry=https://npm.acme.dev\ncafile = ./certs/ca.pem\n//npm.acme.dev/:keyfile=\"certs/key.pem\"\n",
+    );
+    let settings = std::fs::read_to_string(root.path().join("pnpm-workspace.yaml")).unwrap();
+    put(root.path(), "pnpm-workspace.yaml", &format!("{settings}\nscriptShell: scripts/shell\nvirtualStoreDir: scripts\n"));
+    let Planned { plan, .. } = plan(root.path(), "api");
+    for install in [&plan.manifests, &plan.production] {
+        assert!(named.iter().all(|path| install.files.contains_key(*path)), "{:?}", paths(install));
+        assert!(!install.files.contains_key("scripts/unrelated.js"), "a folder is no file");
+    }
+}
+
+#[test]
 fn a_credential_that_is_written_out_where_the_install_reads_it_is_told_without_it() {
     let told = |npmrc: &str| {
         let root = workspace();
