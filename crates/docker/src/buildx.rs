@@ -63,7 +63,7 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
     args.output(&spec.output);
     args.pair("--metadata-file", metadata);
     args.pair("--progress", "rawjson");
-    args.flag(&spec.context);
+    args.flag(spec.link.as_ref().unwrap_or(&spec.context));
     args.0
 }
 
@@ -129,6 +129,7 @@ mod tests {
             dockerfile: "Dockerfile".into(),
             built_in_frontend: false,
             context: ".".into(),
+            link: None,
             target: "api".into(),
             contexts: BTreeMap::from([("sources".into(), "ctx/sources".into())]),
             build_args: BTreeMap::from([("A".into(), "1 2".into())]),

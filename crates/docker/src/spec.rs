@@ -17,6 +17,8 @@ pub struct BuildSpec {
     pub built_in_frontend: bool,
     /// The main context.
     pub context: PathBuf,
+    /// A link to it, by whose name builders are to know it; made when the build begins.
+    pub link: Option<PathBuf>,
     /// The target stage; empty for the last one.
     pub target: String,
     /// Named contexts: each overrides the Dockerfile stage, or the image, of its name.

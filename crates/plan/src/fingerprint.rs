@@ -49,8 +49,9 @@
 //! | names that are not UTF-8 | a warning: no builder takes them | `a_name_that_is_not_utf8_…` |
 //! | our own state in the context | does not count, and is named in a warning | `our_own_state_…` |
 //! | an edit between plan and build | refused (`stage::project::check_unchanged`) | `e2e/breaks.rs` |
-//! | an edit that keeps size and time of modification, by which BuildKit decides what to send again, also of a file that another folder of the context's name has sent | refused, with the way out (`stage::sent::check_times`); pruned contexts have times of their own | `an_edit_that_a_builder_would_not_be_sent_…` |
-//! | a folder's permissions alone, of which a builder keeps the old ones (moby/buildkit#7176) | refused, with the way out | the same |
+//! | an edit that keeps size and time of modification, by which BuildKit decides what to send again, also of a named context, or of a file that another folder of the context's name has sent | refused, with the way out (`stage::sent::check_times`); pruned contexts have times of their own | `an_edit_that_a_builder_would_not_be_sent_…` |
+//! | a folder's permissions alone, of which a builder keeps the old ones (moby/buildkit#7176) | the context is handed over under another name (`stage::identity`) | `contexts_that_a_builder_would_take_for_others_…` |
+//! | another folder under the name of a named context, whose files have the other's sizes and times | the same | the same |
 //! | times of modification | not in BuildKit's keys; images' times are clamped | `bits_…` |
 //!
 //! What comes from elsewhere (`stage::inputs`, `stage::outside`, `stage::given`; tests in `e2e/bytes.rs`):

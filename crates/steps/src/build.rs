@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::Deserialize;
 
-use crate::{Session, frontend, given, marks, platforms};
+use crate::{Session, frontend, given, identity, marks, platforms};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::{Invocation, Stop};
@@ -258,7 +258,7 @@ impl<'a> TargetBuilds<'a> {
     fn call(&self, at: usize, spec: &BuildSpec, anew: bool, stop: &Stop, heard: &dyn Fn()) -> Ended {
         let Running { session, buildx } = self.running;
         let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
-        let dockerfile = match frontend::handed(session, spec) {
+        let dockerfile = match identity::make(spec).and_then(|()| frontend::handed(session, spec)) {
             Ok(dockerfile) => dockerfile,
             Err(error) => return (Err(error), solve.finish()),
         };

@@ -49,7 +49,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     // that a service would wait for another's whole build.
     services.par_iter().try_for_each(|service| cut.write(session, &service.service.name))?;
     let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).collect();
-    project::check_unchanged(session, project, &inputs, request.no_cache)?;
+    project::check_unchanged(session, project, &inputs)?;
     let jobs: Vec<TargetBuilds<'_>> = services.iter().map(|service| TargetBuilds::new(running, &service.target)).collect();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
     let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.collect();

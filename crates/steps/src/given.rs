@@ -21,14 +21,11 @@ use monoship_plan::config::given::{ContextSource, Given, SecretSource};
 use monoship_plan::fingerprint::Parts;
 use monoship_plan::part::{Kind, Part};
 use monoship_workspace::dockerfile::{Address, Mounted, Slice};
-use monoship_workspace::dockerignore::Ignore;
-use monoship_workspace::git::Tree;
-use monoship_workspace::sent::Sent;
 
 use crate::bases::Bases;
 use crate::inputs::Target;
 use crate::project::Project;
-use crate::{STATE, Session, outside};
+use crate::{Session, outside};
 
 /// How long a program may take that prints a secret: a person may have to touch a key.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -279,10 +276,8 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
                 return Err(error.hint("fix `contexts` in xtask.toml"));
             }
             let shown = path.trim_start_matches("./").trim_end_matches('/');
-            let ignore = root.join(".dockerignore");
-            let ignore = if ignore.is_file() { Ignore::load(&ignore)? } else { Ignore::default() };
-            let sent = Sent::on_disk(&root, &Tree::default(), &ignore, &BTreeSet::from([".".to_owned()]), STATE)?;
-            let entries = sent.entries().iter().map(|entry| {
+            let named = project.named(&root)?;
+            let entries = named.sent.entries().iter().map(|entry| {
                 let mut value = String::new();
                 entry.describe(&mut value);
                 (format!("{shown}/{}", entry.path), value)

@@ -17,6 +17,7 @@ pub mod frontend;
 pub mod gates;
 pub mod given;
 pub mod history;
+mod identity;
 pub mod image;
 pub mod inputs;
 pub mod jobs;

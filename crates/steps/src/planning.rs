@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::bases::{self, Bases};
 use crate::inputs;
 use crate::project::{self, Project};
-use crate::{Session, caches, contexts, fleet, frontend, given, marks, outputs, sent, since, sources, strays, twice};
+use crate::{Session, caches, contexts, fleet, frontend, given, identity, marks, outputs, sent, since, sources, strays, twice};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -306,6 +306,7 @@ impl Planner<'_> {
         if let Some(file) = ca_bundle(&self.session.env) {
             secrets.entry("ca".to_owned()).or_insert(SecretValue::File(file));
         }
+        let link = identity::link(self.session, &view.root, &inputs, &given.contexts);
         let mut contexts = self.bases.contexts(&inputs);
         contexts.extend(given.contexts);
         let fingerprint = inputs.fingerprint();
@@ -314,6 +315,7 @@ impl Planner<'_> {
             dockerfile: view.dockerfile.path().to_owned(),
             built_in_frontend: inputs.syntax.as_deref().is_some_and(bases::is_stood_in_for),
             context: view.root.clone(),
+            link,
             target: inputs.target.clone(),
             contexts,
             build_args: self.own_arguments(&inputs),

@@ -110,11 +110,11 @@ impl EarlyScan {
 }
 
 /// Refuses to go on where a file that one of the images is made of was edited since the monorepo was read: an image is known by the
-/// fingerprint of what was read, also to whoever meets its content tag in the registry. `anew`: each step is executed, whatever a builder has.
+/// fingerprint of what was read, also to whoever meets its content tag in the registry.
 ///
 /// # Errors
 /// The first such file; git failures.
-pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs], anew: bool) -> Result<()> {
+pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
     let now = session.git().in_worktree(&project.root).worktree()?;
     let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().collect();
     let mut new = BTreeSet::new();
@@ -129,6 +129,9 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs],
             ));
         }
     }
+    if let Some(path) = project.edited_in_named()? {
+        return Err(edited(&path.strip_prefix(&project.root).unwrap_or(&path).display().to_string()));
+    }
     if let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) {
         let again = sent.again(&project.root, &now, &project.ignore, STATE)?;
         let differs = sent.changed(&again);
@@ -141,7 +144,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs],
     };
     match changed.iter().find(counts) {
         Some(path) => Err(edited(path)),
-        None => project.views.values().chain([project]).try_for_each(|view| sent::check_times(session, view, images, anew)),
+        None => project.views.values().chain([project]).try_for_each(|view| sent::check_times(session, view, images)),
     }
 }
 

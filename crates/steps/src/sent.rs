@@ -1,4 +1,4 @@
-//! What builders are sent of the main context, and what of it the user should know.
+//! What builders are sent of the main context and of folders that are named contexts, and what of it the user should know.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -13,6 +13,8 @@ use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::request::BuildRequest;
 use monoship_workspace::dockerfile::Slice;
+use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::git::Tree;
 use monoship_workspace::sent::Sent;
 
 /// More files than this that git does not know are worth a word: each is read for every plan.
@@ -22,6 +24,8 @@ const MANY: usize = 5_000;
 #[derive(Default)]
 pub struct Known {
     sent: Mutex<Option<Arc<Sent>>>,
+    /// Folders that are named contexts, by path.
+    named: Mutex<BTreeMap<PathBuf, Named>>,
     addresses: Mutex<Option<Arc<BTreeMap<String, String>>>>,
 }
 
@@ -29,7 +33,24 @@ impl Known {
     /// What is known of a commit, beside the working tree `here`: what an address held then nobody can tell.
     pub fn given(sent: Sent, here: Option<&Project>) -> Self {
         let addresses = here.and_then(|here| locked(&here.known.addresses).clone()).unwrap_or_default();
-        Self { sent: Mutex::new(Some(Arc::new(sent))), addresses: Mutex::new(Some(addresses)) }
+        Self { sent: Mutex::new(Some(Arc::new(sent))), addresses: Mutex::new(Some(addresses)), ..Self::default() }
+    }
+}
+
+/// A folder that is a named context.
+#[derive(Clone)]
+pub struct Named {
+    ignore: Arc<Ignore>,
+    /// What a builder is sent of it: all that its ignore file leaves in.
+    pub sent: Arc<Sent>,
+}
+
+impl Named {
+    fn look(root: &Path) -> Result<Self> {
+        let ignore = root.join(".dockerignore");
+        let ignore = if ignore.is_file() { Ignore::load(&ignore)? } else { Ignore::default() };
+        let sent = Sent::on_disk(root, &Tree::default(), &ignore, &BTreeSet::from([".".to_owned()]), STATE)?;
+        Ok(Self { ignore: Arc::new(ignore), sent: Arc::new(sent) })
     }
 }
 
@@ -50,6 +71,34 @@ impl Project {
         let sent = Arc::new(Sent::on_disk(&self.root, &self.tree, &self.ignore, patterns, STATE)?);
         *known = Some(Arc::clone(&sent));
         Ok(sent)
+    }
+
+    /// What a builder is sent of a folder that is a named context.
+    ///
+    /// # Errors
+    /// When something of it cannot be read.
+    pub fn named(&self, root: &Path) -> Result<Named> {
+        let mut known = locked(&self.known.named);
+        if let Some(named) = known.get(root) {
+            return Ok(named.clone());
+        }
+        let named = Named::look(root)?;
+        known.insert(root.to_owned(), named.clone());
+        Ok(named)
+    }
+
+    /// The first file of a named context that was edited since it was looked at.
+    ///
+    /// # Errors
+    /// As [`Project::named`].
+    pub fn edited_in_named(&self) -> Result<Option<PathBuf>> {
+        for (root, Named { ignore, sent }) in &*locked(&self.known.named) {
+            let changed = sent.changed(&sent.again(root, &Tree::default(), ignore, STATE)?);
+            if let Some(path) = changed.first() {
+                return Ok(Some(root.join(path)));
+            }
+        }
+        Ok(None)
     }
 
     /// What was last looked up, where anything was.
@@ -99,12 +148,6 @@ impl Stamps {
         old.is_some_and(|old| old != stamp && but_content(&old) == but_content(stamp))
     }
 
-    /// Takes a folder in; true where it was known with other permissions.
-    fn differs_in_bits(&mut self, path: &Path, mode: u32) -> bool {
-        let stamp = format!("{mode:04o}");
-        self.known.insert(format!("{}/", path.display()), stamp.clone()).is_some_and(|old| old != stamp)
-    }
-
     fn write(&self) -> Result<()> {
         let text: String = self.known.iter().map(|(path, stamp)| format!("{path}\t{stamp}\0")).collect();
         if text == self.before { Ok(()) } else { write_derived(&self.file, text.as_bytes()) }
@@ -115,57 +158,47 @@ impl Stamps {
 /// transfer goes by these (`fsutil`'s `diff`), so that a builder would take the old content, and the image its new content's tag.
 ///
 /// A builder knows a context by the name of its folder alone, so what another clone, or another folder of that name, has sent counts too. Two
-/// files seldom have one time to the nanosecond by chance; those that were given a time in whole seconds are remembered for all.
-///
-/// A folder's permissions it takes over, and goes on with what it knew of the folder: a step that it has is not executed for them
-/// (moby/buildkit#7176). `anew`: every step is.
+/// files seldom have one time to the nanosecond by chance; those that were given a time in whole seconds are remembered for all. What else goes
+/// by a name, the name tells: see `identity`.
 ///
 /// # Errors
-/// The first such file or folder; when what was sent cannot be written down.
-pub fn check_times(session: &Session, project: &Project, images: &[&Inputs], anew: bool) -> Result<()> {
-    let Some(sent) = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some())) else { return Ok(()) };
+/// The first such file; when what was sent cannot be written down.
+pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
+    let main = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some()));
+    let named = locked(&project.known.named).clone();
+    let mut contexts: Vec<_> = named.into_iter().map(|(root, named)| (root, named.sent, false)).collect();
+    contexts.extend(main.map(|sent| (project.root.clone(), sent, true)));
+    if contexts.is_empty() {
+        return Ok(());
+    }
     let name = project.root.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut own = Stamps::read(session.state_dir().join(STAMPS));
     let mut of_name = Stamps::read(session.env.cache_dir().join("sent").join(format!("{name}.stamps")));
-    let shown_as = |path: &Path| path.strip_prefix(&session.home).unwrap_or(path).display().to_string();
-    for folder in folders(&sent) {
-        let path = project.root.join(folder);
-        let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
-        if own.differs_in_bits(&path, there.mode() & 0o7777) && !anew {
-            let message = format!("the permissions of `{}` changed since it was sent to a builder", shown_as(&path));
-            return Err(Error::failed(message).hint(
-                "a builder would keep the old ones (moby/buildkit#7176): build once with `--no-cache`, or change them back",
-            ));
-        }
-    }
-    for entry in sent.entries() {
-        let path = project.root.join(&*entry.path);
-        let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
-        if !there.is_file() {
-            continue;
-        }
-        let mut stamp = format!("{} {}.{:09} ", there.size(), there.mtime(), there.mtime_nsec());
-        entry.describe(&mut stamp);
-        let shown = shown_as(&path);
-        let hint = format!("a builder would take the other content: run `touch {shown}`");
-        if own.differs(path.to_string_lossy().into_owned(), &stamp) {
-            let message = format!("`{shown}` changed since it was sent to a builder, but kept its size and time");
-            return Err(Error::failed(message).hint(hint));
-        }
-        if there.mtime_nsec() == 0 && of_name.differs(entry.path.to_string(), &stamp) {
-            let message = format!(
-                "`{shown}` has the size and time of another file, which a builder was sent from another folder called `{name}`"
-            );
-            return Err(Error::failed(message).hint(hint));
+    for (root, sent, is_main) in contexts {
+        for entry in sent.entries() {
+            let path = root.join(&*entry.path);
+            let Ok(there) = std::fs::symlink_metadata(&path) else { continue };
+            if !there.is_file() {
+                continue;
+            }
+            let mut stamp = format!("{} {}.{:09} ", there.size(), there.mtime(), there.mtime_nsec());
+            entry.describe(&mut stamp);
+            let shown = path.strip_prefix(&session.home).unwrap_or(&path).display().to_string();
+            let hint = format!("a builder would take the other content: run `touch {shown}`");
+            if own.differs(path.to_string_lossy().into_owned(), &stamp) {
+                let message = format!("`{shown}` changed since it was sent to a builder, but kept its size and time");
+                return Err(Error::failed(message).hint(hint));
+            }
+            if is_main && there.mtime_nsec() == 0 && of_name.differs(entry.path.to_string(), &stamp) {
+                let message = format!(
+                    "`{shown}` has the size and time of another file, which a builder was sent from another folder called `{name}`"
+                );
+                return Err(Error::failed(message).hint(hint));
+            }
         }
     }
     of_name.write()?;
     own.write()
-}
-
-/// The folders that something is sent of, without the context itself.
-fn folders(sent: &Sent) -> BTreeSet<&str> {
-    sent.entries().iter().flat_map(|entry| entry.path.match_indices('/').map(|(at, _)| &entry.path[..at])).collect()
 }
 
 /// Tells what goes into these images and should not, or cannot be relied on.

@@ -68,13 +68,35 @@ fn an_edit_that_a_builder_would_not_be_sent_is_refused() {
     assert!(refused.stderr.contains(said) && refused.stderr.contains("touch apps/api/dist/main.js"), "{}", refused.stderr);
     sh(&repo, "touch apps/api/dist/main.js");
     repo.xtask(&["build"]).exits(0);
-    // Of a folder it takes the permissions over, and the step that copies it from its cache.
-    sh(&repo, "chmod 700 apps/api/dist");
-    let refused = repo.xtask(&["build"]).fails();
-    let said = "the permissions of `apps/api/dist` changed since it was sent to a builder";
-    assert!(refused.stderr.contains(said) && refused.stderr.contains("--no-cache"), "{}", refused.stderr);
-    repo.xtask(&["build", "--no-cache"]).exits(0);
+    // So of a folder that is a named context.
+    repo.write("Dockerfile.monorepo-optimized", "FROM scratch AS base\nFROM scratch AS api\nCOPY --from=more . /\n");
+    repo.write("xtask.toml", "[images]\ncontexts = { more = \"more\" }\n");
+    repo.write("more/f", "1");
     repo.xtask(&["build"]).exits(0);
+    sh(&repo, "touch --reference=more/f time; printf 2 > more/f; touch --reference=time more/f");
+    let refused = repo.xtask(&["build"]).fails();
+    assert!(refused.stderr.contains("`more/f` changed since it was sent to a builder, but kept"), "{}", refused.stderr);
+}
+
+#[test]
+fn contexts_that_a_builder_would_take_for_others_are_told_apart() {
+    let _turn = turn();
+    let repo = with("FROM scratch AS api\nCOPY apps/api /app\nCOPY --from=more f /\n");
+    let built = |asked: &str| {
+        repo.xtask(&["build", "--overwrite", "--output", "type=local,dest=out/{service}"]).exits(0);
+        sh(&repo, asked)
+    };
+    // Files of one size and time under one name, as archives and scripts make them.
+    sh(&repo, "mkdir one two; printf 1 > one/f; printf 2 > two/f; touch --date=2020-01-01 one/f two/f");
+    for (folder, content) in [("one", "1"), ("two", "2")] {
+        repo.write("xtask.toml", &format!("[images]\ncontexts = {{ more = \"{folder}\" }}\n"));
+        assert_eq!(built("cat out/api/f"), content);
+    }
+    // Of a folder a builder takes the permissions over, and the step that copies it from its cache.
+    for bits in ["755", "700", "755"] {
+        sh(&repo, &format!("chmod {bits} apps/api/dist"));
+        assert_eq!(built("stat --format=%a out/api/app/dist"), bits);
+    }
 }
 
 #[test]
