@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use monoship_fleet::assign;
 
 use super::measure::verdict;
-use super::random::Random;
-use super::simulation::{Outage, Scenario, Simulated, fleet, float, services};
+use support::random::Random;
+use support::simulation::{Outage, Scenario, Simulated, fleet, float, services};
 
 /// The longest a run may take, as a multiple of what no order comes below.
 const MOST: f64 = 1.15;

@@ -9,13 +9,6 @@ mod divided;
 mod engine;
 mod measure;
 mod overhead;
-#[path = "../tests/support/random.rs"]
-mod random;
-#[path = "../tests/support/relay.rs"]
-#[expect(dead_code, reason = "what a test does to a node no benchmark does")]
-mod relay;
-#[path = "../tests/support/simulation.rs"]
-mod simulation;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::engine::{BUILDX, Engine, run};
 use super::measure::{Contender, at_most, side_by_side};
-use super::relay::Relay;
+use support::relay::Relay;
 
 /// How much longer a build may take.
 const MOST: f64 = 1.05;

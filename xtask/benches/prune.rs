@@ -7,16 +7,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts its contenders itself")]
 
-#[path = "../tests/support/generate.rs"]
-mod generate;
 mod measure;
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use generate::Size;
 use measure::{Contender, at_most, side_by_side};
+use support::generate::Size;
 
 fn main() -> ExitCode {
     // cargo adds `--bench`.
@@ -69,7 +67,7 @@ fn generated() -> PathBuf {
     if !root.join("turbo.json").exists() {
         // One that was left half made goes.
         let _ = std::fs::remove_dir_all(&root);
-        generate::workspace(&root, Size { packages: 2_500, ..Size::of(500) }, 1);
+        support::generate::workspace(&root, Size { packages: 2_500, ..Size::of(500) }, 1);
         std::fs::write(root.join("turbo.json"), "{ \"tasks\": {} }\n").expect("the folder can be written");
     }
     root

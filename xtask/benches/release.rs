@@ -7,8 +7,6 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts its contenders itself and reads the machine's environment")]
 
 mod engine;
-#[path = "../tests/support/generate.rs"]
-mod generate;
 mod measure;
 
 use std::cell::Cell;
@@ -17,12 +15,12 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use engine::{BUILDX, Engine, run};
-use generate::Size;
 use measure::{Contender, at_most, side_by_side, verdict};
 use monoship_core::event::Events;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_steps::checkout;
 use monoship_workspace::git::Git;
+use support::generate::Size;
 
 fn main() -> ExitCode {
     // cargo adds `--bench`.
@@ -85,7 +83,7 @@ fn unchanged() -> bool {
 /// A repository of 20,000 source files with 200 MB of recordings beside them, which no build needs, in two versions.
 fn checkouts() {
     let origin = fresh("checkout-origin");
-    generate::workspace(&origin, Size::of(200), 1);
+    support::generate::workspace(&origin, Size::of(200), 1);
     for version in 0..2_u64 {
         let mut noise = 0x9E37_79B9_7F4A_7C15_u64 + version;
         for file in 0..200 {

@@ -7,8 +7,6 @@
 
 #[expect(dead_code, reason = "no client is called here")]
 mod engine;
-#[path = "../tests/support/generate.rs"]
-mod generate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,7 +14,6 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use engine::Engine;
-use generate::Size;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Fingerprint, ImageRef, ServiceName};
@@ -25,6 +22,7 @@ use monoship_plan::part::Part;
 use monoship_report::record::{ServiceRecord, State};
 use monoship_workspace::dockerfile::{self, SliceRequest};
 use monoship_workspace::git::Git;
+use support::generate::Size;
 
 /// Each figure is the median of this many.
 const RUNS: usize = 5;
@@ -79,7 +77,7 @@ fn workspace(size: Size) -> PathBuf {
     if !root.join(".complete").exists() {
         // One that was left half made goes.
         let _ = std::fs::remove_dir_all(&root);
-        generate::workspace(&root, size, 1);
+        support::generate::workspace(&root, size, 1);
         std::fs::write(root.join(".git/info/exclude"), ".complete\n").expect("the repository can be written");
         std::fs::write(root.join(".complete"), "").expect("the folder can be written");
     }

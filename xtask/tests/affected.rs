@@ -1,8 +1,6 @@
 //! `plan --since` and `--affected`: which services a change between two revisions touches, with real git. Nothing is built, so that
 //! every reason is the comparison's.
 
-mod support;
-
 use serde_json::Value;
 use support::engine::{environment_of, shared};
 use support::repo::{Ran, Repo, git};

@@ -1,7 +1,5 @@
 //! The embedded engine, for real: it comes up, builds, pushes and goes, and nothing of it stays behind.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -5,10 +5,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-mod support {
-    pub mod source;
-}
-
 use support::source::Source;
 
 /// The one file that starts processes, and looks for a program on the PATH that its child will have.

@@ -1,8 +1,6 @@
 //! The generated big workspace is what it says, and a plan's inputs on it are what they should be. How long it takes at full size is
 //! `cargo bench --bench scale`.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,8 +1,6 @@
 //! Marked secrets in every place that they can be, verbs that fail in many ways, and nothing of them in anything that is written, sent, or
 //! passed to a child that does not need it. No engine is needed: what fails says the most.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

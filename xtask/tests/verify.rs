@@ -1,7 +1,5 @@
 //! A release's claims against what a real registry holds. The attestations have the form that BuildKit 0.25 gave them on a real engine.
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use monoship_core::error::Error;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::support::repo::{Ran, git, here, target_dir, xtask};
+use support::repo::{Ran, git, here, target_dir, xtask};
 
 /// One service in `apps/`, one library, and a Rust crate of its own in the midst of pnpm's packages.
 const FILES: [(&str, &str); 10] = [

@@ -1,7 +1,7 @@
 //! What is there stays as it is: workspaces, settings, crates and commands of the adopter's own.
 
 use crate::foreign::{Foreign, Library};
-use crate::support::repo::{git, here, xtask};
+use support::repo::{git, here, xtask};
 
 const WORKSPACE: &str = "# The native parts.\n[workspace]\nmembers = [\n  \"packages/native\", # napi\n]\nresolver = \"2\"\n\n[profile.dev]\n\
                          opt-level = 1 # ours\n";

@@ -1,6 +1,6 @@
 //! What `init` writes is what this repository has: neither is changed without the other.
 
-use crate::support::repo::here;
+use support::repo::here;
 
 fn read(file: &str) -> String {
     std::fs::read_to_string(here().join(file)).unwrap()

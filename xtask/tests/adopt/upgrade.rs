@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::foreign::{Foreign, Library};
-use crate::support::repo::{Ran, xtask};
+use support::repo::{Ran, xtask};
 
 /// The generated files that the doctor calls older, as `<severity> <file>`.
 fn older(doctor: &Ran) -> BTreeSet<String> {

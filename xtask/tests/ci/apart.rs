@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::forge::{Forge, output};
 use crate::matrix::{MAIN, NONE, job, results};
-use crate::support::actions_runner::{ActionsRunner, JobRun};
-use crate::support::engine::{TestEngine, fresh_with_node};
-use crate::support::repo::here;
+use support::actions_runner::{ActionsRunner, JobRun};
+use support::engine::{TestEngine, fresh_with_node};
+use support::repo::here;
 
 /// The steps of a job's build, as its log has them: name, and whether it came from a cache.
 fn steps(job: &JobRun) -> Vec<(&str, bool)> {

@@ -4,8 +4,8 @@ use monoship_github::workflow::Layout;
 use serde_json::json;
 
 use crate::forge::{Forge, SERVICES};
-use crate::support::github_api::TOKEN;
-use crate::support::repo::{Ran, git};
+use support::github_api::TOKEN;
+use support::repo::{Ran, git};
 
 /// Runs `xtask ci` in a whole clone, as these systems have one, with these variables and no others of any CI system. What it is told to
 /// release has its notes in a file, and nothing else has.

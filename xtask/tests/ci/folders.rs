@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::forge::{Forge, only, output};
 use crate::matrix::{MAIN, NONE, job, results};
-use crate::support::actions_runner::{ActionsRunner, JobRun};
-use crate::support::repo::{Ran, Repo, git, xtask};
-use crate::support::turn::seat;
-use crate::support::two::{WORKSPACES, write};
+use support::actions_runner::{ActionsRunner, JobRun};
+use support::repo::{Ran, Repo, git, xtask};
+use support::turn::seat;
+use support::two::{WORKSPACES, write};
 
 /// Where the crates lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use monoship_github::workflow::{Layout, Options, write};
 use serde_json::{Value, json};
 
-use crate::support::actions_cache::{ActionsCache, CacheStore, READ, WRITE, runtime_token};
-use crate::support::actions_runner::{ActionsRunner, Event, JobRun};
-use crate::support::engine::{environment_of, shared};
-use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
-use crate::support::repo::{Repo, SMALL_DOCKERFILE, git};
-use crate::support::turn::seat;
 use monoship_core::execute::lock::Lock;
+use support::actions_cache::{ActionsCache, CacheStore, READ, WRITE, runtime_token};
+use support::actions_runner::{ActionsRunner, Event, JobRun};
+use support::engine::{environment_of, shared};
+use support::github_api::{GithubApi, READ_TOKEN, TOKEN};
+use support::repo::{Repo, SMALL_DOCKERFILE, git};
+use support::turn::seat;
 
 /// The services of the small repository.
 pub const SERVICES: [&str; 2] = ["api", "web"];

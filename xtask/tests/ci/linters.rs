@@ -8,9 +8,9 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_github::workflow::Signing;
 use monoship_github::workflow::{Layout, Options, Place, paths, write};
 
-use crate::support::fetch::fetch;
-use crate::support::repo::{here, target_dir, xtask};
-use crate::support::turn;
+use support::fetch::fetch;
+use support::repo::{here, target_dir, xtask};
+use support::turn;
 
 /// Versions that were looked at; a newer one may know more, and is tried when these are moved.
 const ZIZMOR: &str = "zizmor==1.32.0";

@@ -1,9 +1,6 @@
 //! `cargo xtask ci` and the workflow files it writes: each event through a simulated runner, on the real engine, with a registry on
 //! loopback, a fake of GitHub's API and one of its cache service.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod forge;
 
 mod apart;

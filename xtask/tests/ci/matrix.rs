@@ -7,9 +7,9 @@ use monoship_github::workflow::Layout;
 use serde_json::{Value, json};
 
 use crate::forge::{Forge, SERVICES, output};
-use crate::support::actions_runner::{ActionsRunner, JobRun};
-use crate::support::http::{Response, Server};
-use crate::support::repo::Ran;
+use support::actions_runner::{ActionsRunner, JobRun};
+use support::http::{Response, Server};
+use support::repo::Ran;
 
 pub const MAIN: &str = "refs/heads/main";
 pub const NONE: &str = "0000000000000000000000000000000000000000";

@@ -6,9 +6,9 @@ use monoship_github::workflow::Layout;
 use serde_json::json;
 
 use crate::forge::{Forge, SERVICES, only, output};
-use crate::support::actions_runner::Event;
-use crate::support::github_api::TOKEN;
-use crate::support::repo::git;
+use support::actions_runner::Event;
+use support::github_api::TOKEN;
+use support::repo::git;
 
 const MAIN: &str = "refs/heads/main";
 const NONE: &str = "0000000000000000000000000000000000000000";
@@ -212,7 +212,7 @@ fn the_schedule_keeps_the_caches_and_a_token_that_cannot_write_costs_nothing_but
     ];
     for (number, (runtime, line, row)) in tokens.into_iter().enumerate() {
         forge.change("api", &format!("change {number}"));
-        let ran = crate::support::actions_runner::ActionsRunner { runtime, ..forge.runner(MAIN) }.run(&forge.push(NONE));
+        let ran = support::actions_runner::ActionsRunner { runtime, ..forge.runner(MAIN) }.run(&forge.push(NONE));
         let job = only(&ran, "images", "success");
         assert!(job.log.contains(line), "no {line:?} in {}", job.log);
         assert!(job.summary.contains(row), "no {row:?} in {}", job.summary);
@@ -227,7 +227,7 @@ fn a_run_that_would_pass_the_cache_services_budget_writes_the_registrys_cache_in
     let tiers = |forge: &Forge| {
         let mut command = forge.origin.command(&["build", "web", "--push", "--dry-run"]);
         command.envs(forge.variables("shared")).envs(forge.runtime(&[(MAIN, 3)], 3_600));
-        let ran = crate::support::repo::Ran::new(&["build"], &command.output().unwrap()).exits(0);
+        let ran = support::repo::Ran::new(&["build"], &command.output().unwrap()).exits(0);
         let lines = ran.stdout.lines().filter(|line| line.contains("cache gha") || line.contains("cache registry"));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };

@@ -10,7 +10,7 @@ use monoship_github::workflow::Layout;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::forge::{Forge, only};
-use crate::support::marked::{MARK, marked};
+use support::marked::{MARK, marked};
 
 /// Waits for something to be so while the step runs.
 fn wait(child: &mut Child, what: &str, so: impl Fn() -> bool) {

@@ -1,8 +1,5 @@
 //! `cargo xtask doctor`: every finding it has is reached by something really broken, and a healthy repository is told so at once.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod broken;
 mod outside;
 mod repository;
@@ -14,7 +11,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use crate::repository::Repository;
-use crate::support::engine::{environment_of, shared};
+use support::engine::{environment_of, shared};
 
 /// The codes that the checks' sources can give: the first literal after each maker of a finding.
 fn in_sources() -> BTreeSet<String> {

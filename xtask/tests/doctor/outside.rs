@@ -15,11 +15,11 @@ use serde_json::json;
 
 use crate::broken::Case;
 use crate::repository::Repository;
-use crate::support::actions_cache::{CacheStore, READ, WRITE, runtime_token};
-use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
-use crate::support::http::{Request, Response, Server};
-use crate::support::registry::{Auth, RegistryServer};
-use crate::support::token_server::TokenServer;
+use support::actions_cache::{CacheStore, READ, WRITE, runtime_token};
+use support::github_api::{GithubApi, READ_TOKEN, TOKEN};
+use support::http::{Request, Response, Server};
+use support::registry::{Auth, RegistryServer};
+use support::token_server::TokenServer;
 
 pub const CASES: &[Case] = &[
     ("buildx-too-old", || on_engine("28.5.2", "0.11.0", true, &[])),

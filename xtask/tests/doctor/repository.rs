@@ -10,7 +10,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_steps::configuration;
 use monoship_steps::doctor::{Checkup, Finding};
 
-use crate::support::repo::{Ran, git};
+use support::repo::{Ran, git};
 
 pub const DOCKERFILE: &str = "Dockerfile.monorepo-optimized";
 

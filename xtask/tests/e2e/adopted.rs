@@ -6,10 +6,10 @@ mod servers;
 use std::time::{Duration, Instant};
 
 use crate::harness::{docker, record, task, try_docker};
-use crate::support::engine::{environment_of, shared};
-use crate::support::pnpm;
-use crate::support::repo::{Repo, here, xtask};
-use crate::support::turn::beside;
+use support::engine::{environment_of, shared};
+use support::pnpm;
+use support::repo::{Repo, here, xtask};
+use support::turn::beside;
 
 /// A compiler at the root, which the packages' scripts call and do not have; a task that `turbo.json` puts before a build; what a build writes
 /// into `node_modules`; a tool of the development dependencies that starts a service; files for browsers; an output that stands alone.
@@ -207,7 +207,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         .env("XTASK_BUILDERS_ENGINE", "embedded")
         .env("XTASK_BUILDERS_STAND_INS", "always");
     let ten = pnpm::all().iter().find(|pnpm| pnpm.major == 10).unwrap();
-    crate::support::fetch::patiently("the packages' metadata", || {
+    support::fetch::patiently("the packages' metadata", || {
         let output = ten.run(repo.path(), &["install", "--lockfile-only"]);
         let text = || String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() { Ok(()) } else { Err(monoship_core::error::Error::failed(text())) }

@@ -6,7 +6,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
 use crate::harness::{clone, mini};
-use crate::support::repo::{Ran, Repo};
+use support::repo::{Ran, Repo};
 
 /// One error of that kind, with each of these in it, and nothing that looks like a crash.
 #[track_caller]

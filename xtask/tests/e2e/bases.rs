@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use monoship_core::error::Error;
 
 use crate::harness::{building_on, docker, mini, try_docker, turn};
-use crate::support::engine::shared;
-use crate::support::repo::Repo;
+use support::engine::shared;
+use support::repo::Repo;
 
 /// What people write on these images: a page and a template for nginx, settings for caddy, an account on busybox, packages on Debian, a cut of
 /// turbo's on Node.
@@ -87,7 +87,7 @@ fn a_dockerfile_on_each_base_that_has_a_stand_in_is_built_and_answers() {
     let repo = building_on("shared", Repo::of(&FILES));
     repo.commit("start");
     // Debian's packages come through the network.
-    crate::support::fetch::patiently("the packages", || {
+    support::fetch::patiently("the packages", || {
         let ran = repo.xtask(&["build", "--force"]);
         if ran.code == 0 { Ok(()) } else { Err(Error::failed(ran.stderr)) }
     });

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use serde_json::json;
 
 use crate::harness::{SERVICES, clone, docker, record, sh, statuses, task, try_docker, turn};
-use crate::support::engine::{TestEngine, shared};
+use support::engine::{TestEngine, shared};
 
 /// Waits until the service in this container answers its health route.
 fn answers(engine: &TestEngine, container: &str) -> String {

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use crate::harness::{docker, mini, record, task, turn};
-use crate::support::engine::shared;
-use crate::support::repo::Repo;
+use support::engine::shared;
+use support::repo::Repo;
 
 const DOCKERFILE: &str = "FROM scratch AS base\n\nFROM scratch AS api\nCOPY apps/api/src /app\n\n\
     FROM scratch AS worker\nCOPY --from=shared /app/main.ts /from-api.ts\nCOPY apps/worker/own.txt /own.txt\n\n\

@@ -7,9 +7,9 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
 use crate::harness::{clone, sh, task, turn};
-use crate::support::engine::shared;
-use crate::support::http::{Response, Server};
-use crate::support::repo::{Ran, Repo};
+use support::engine::shared;
+use support::http::{Response, Server};
+use support::repo::{Ran, Repo};
 
 /// A clone whose one service is built by these lines of a Dockerfile.
 fn with(lines: &str) -> Repo {

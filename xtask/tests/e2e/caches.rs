@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::harness::{clone, clone_on, mini, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
-use crate::support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
-use crate::support::engine::shared;
-use crate::support::faulty_proxy::FaultyProxy;
-use crate::support::repo::Repo;
+use support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
+use support::engine::shared;
+use support::faulty_proxy::FaultyProxy;
+use support::repo::Repo;
 
 /// The clone, run by a job whose token has these rights to main's caches.
 fn in_job(repo: Repo, cache: &ActionsCache, rights: u32) -> Repo {

@@ -7,7 +7,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use serde_json::Value;
 
 use crate::harness::{clone, turn};
-use crate::support::http::{Request, Response, Server};
+use support::http::{Request, Response, Server};
 
 const KEY: &str = "only for this test";
 

@@ -1,8 +1,8 @@
 //! What builds are given beside their files: secrets, SSH agents and named contexts, as buildx has them.
 
 use crate::harness::{docker, mini, record, turn};
-use crate::support::engine::shared;
-use crate::support::repo::Repo;
+use support::engine::shared;
+use support::repo::Repo;
 
 /// Values that must turn up nowhere.
 const VALUES: [&str; 3] = ["value-of-variable", "value-of-file", "value-of-command"];

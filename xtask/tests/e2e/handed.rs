@@ -18,8 +18,8 @@ use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{Git, Tree};
 use monoship_workspace::sent::Sent;
 
-use crate::support::engine::{environment, shared};
-use crate::support::random::Random;
+use support::engine::{environment, shared};
+use support::random::Random;
 
 /// Steps by default: a quarter of a minute on two cores.
 const STEPS: usize = 500;

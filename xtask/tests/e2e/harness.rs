@@ -9,9 +9,9 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
 
-use crate::support::engine::{TestEngine, environment_of, fresh_with_node, shared};
-use crate::support::repo::{Ran, Repo};
-pub use crate::support::turn::turn;
+use support::engine::{TestEngine, environment_of, fresh_with_node, shared};
+use support::repo::{Ran, Repo};
+pub use support::turn::turn;
 
 /// The monorepo's services, in the order of every report.
 pub const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];

@@ -6,8 +6,8 @@ use monoship_engine::EngineOptions;
 use monoship_plan::config::Suite;
 
 use crate::harness::{docker, turn};
-use crate::support::engine::{environment_of, shared};
-use crate::support::repo::{Ran, git, here, xtask, xtask_command};
+use support::engine::{environment_of, shared};
+use support::repo::{Ran, git, here, xtask, xtask_command};
 
 /// Two packages that need nothing from npm, one with a build script, in a repository with a `Cargo.toml` and a `.gitignore` of its own.
 const FILES: [(&str, &str); 10] = [

@@ -6,7 +6,7 @@ use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
 
 use crate::harness::{SERVICES, clone, turn};
-use crate::support::engine::shared;
+use support::engine::shared;
 
 const DOCKERFILE: &str = "Dockerfile.monorepo-optimized";
 

@@ -3,10 +3,10 @@
 
 use crate::adopted::answer;
 use crate::harness::{record, task};
-use crate::support::engine::{environment_of, shared};
-use crate::support::pnpm;
-use crate::support::repo::{Repo, here, xtask};
-use crate::support::turn::turn;
+use support::engine::{environment_of, shared};
+use support::pnpm;
+use support::repo::{Repo, here, xtask};
+use support::turn::turn;
 
 const FILES: [(&str, &str); 9] = [
     ("package.json", r#"{"name": "own", "private": true, "devDependencies": {"rimraf": "5.0.10"}}"#),
@@ -50,7 +50,7 @@ fn packages_with_a_lock_each_are_built_and_rebuilt_by_their_own() {
         .env("XTASK_BUILDERS_STAND_INS", "always");
     let ten = pnpm::all().iter().find(|pnpm| pnpm.major == 10).unwrap();
     let lock = || {
-        crate::support::fetch::patiently("the packages' metadata", || {
+        support::fetch::patiently("the packages' metadata", || {
             let output = ten.run(repo.path(), &["install", "--lockfile-only"]);
             let text = || String::from_utf8_lossy(&output.stdout).into_owned();
             if output.status.success() { Ok(()) } else { Err(monoship_core::error::Error::failed(text())) }

@@ -1,9 +1,6 @@
 //! `cargo xtask build` from end to end: the real monorepo, the real engine, a real registry on loopback. One binary, so that
 //! one engine serves every test; each test holds the machine while it builds.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod harness;
 
 mod adopted;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::harness::{clone, docker, record, turn};
-use crate::support::engine::shared;
-use crate::support::repo::Repo;
+use support::engine::shared;
+use support::repo::Repo;
 
 /// Each package's build writes what nobody can write twice, a link that leads nowhere, and whether it sees a package. No path says which: it
 /// is not taken along for it. While `needy` is built for the second service, with all packages in sight, the first one builds `words`.

@@ -1,8 +1,8 @@
 //! Services with Dockerfiles of their own, as they are found in a repository that has never heard of the tool.
 
 use crate::harness::{building_on, docker, record, task, turn};
-use crate::support::engine::shared;
-use crate::support::repo::{Repo, here, xtask};
+use support::engine::shared;
+use support::repo::{Repo, here, xtask};
 
 const NAMES: [&str; 5] = ["one", "two", "three", "four", "five"];
 

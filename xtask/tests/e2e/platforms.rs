@@ -7,8 +7,8 @@ use monoship_core::name::{ImageRef, Platform};
 use monoship_plan::cache::{CachePlan, Facts, Probe, Scoped, resolve};
 
 use crate::harness::{second_engine, turn};
-use crate::support::engine::{NODE, TestEngine, shared};
-use crate::support::registry::{RegistryServer, anonymous};
+use support::engine::{NODE, TestEngine, shared};
+use support::registry::{RegistryServer, anonymous};
 
 /// The stage that compiles runs on the builder's own platform; what it makes differs each time that it is executed.
 const DOCKERFILE: &str = "FROM --platform=$BUILDPLATFORM node:24-bookworm-slim AS compile

@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use crate::harness::{building_on, docker, record};
-use crate::support::engine::shared;
-use crate::support::npm_registry::NpmRegistry;
-use crate::support::repo::{Repo, here, xtask};
-use crate::support::turn::turn;
+use support::engine::shared;
+use support::npm_registry::NpmRegistry;
+use support::repo::{Repo, here, xtask};
+use support::turn::turn;
 
 /// The files below a folder, changed since a moment, that hold a text. By find and grep: an engine has gigabytes.
 #[expect(clippy::disallowed_methods, reason = "a test looks through files with find and grep")]

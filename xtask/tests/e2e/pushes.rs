@@ -10,8 +10,8 @@ use serde_json::Value;
 use crate::harness::{
     SERVICES, clone, clone_on, read, record, second_engine, statuses, task, turn, unchanged_steps_are_cached, wait_for,
 };
-use crate::support::engine::shared;
-use crate::support::repo::{Repo, git};
+use support::engine::shared;
+use support::repo::{Repo, git};
 
 /// What one push of everything left. Made once, for all tests here.
 struct Pushed {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::harness::{mini, turn};
-use crate::support::engine::shared;
-use crate::support::repo::{Repo, git};
+use support::engine::shared;
+use support::repo::{Repo, git};
 
 const DOCKERFILE: &str = "FROM scratch AS base\n\nFROM scratch AS api\nCOPY apps/api/src /app\n";
 

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::harness::{docker, mini, record, try_docker, turn};
-use crate::support::engine::shared;
-use crate::support::repo::{Repo, git, xtask_command};
+use support::engine::shared;
+use support::repo::{Repo, git, xtask_command};
 
 const DOCKERFILE: &str = "FROM scratch AS base\n\nFROM scratch AS api\nCOPY apps/api/src /app\n";
 

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::harness::{clone, read, statuses, turn, wait_for};
-use crate::support::marked::{MARK, marked};
+use support::marked::{MARK, marked};
 
 #[test]
 fn an_interrupt_ends_a_build_leaves_no_process_and_the_next_build_works() {

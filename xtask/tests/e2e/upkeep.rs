@@ -13,11 +13,11 @@ use monoship_docker::registry::Registry;
 use serde_json::{Value, json};
 
 use crate::harness::{clone, clone_on, docker, record, second_engine, task, turn};
-use crate::support::engine::shared;
-use crate::support::image::{TestImage, push_signature};
-use crate::support::registry::{RegistryServer, anonymous};
-use crate::support::repo::Repo;
-use crate::support::tools::SKOPEO;
+use support::engine::shared;
+use support::image::{TestImage, push_signature};
+use support::registry::{RegistryServer, anonymous};
+use support::repo::Repo;
+use support::tools::SKOPEO;
 
 const DAY: Duration = Duration::from_hours(24);
 

@@ -1,10 +1,10 @@
 //! Several workspaces in one repository: each is planned, built, pruned and looked after by itself, from the repository's root.
 
 use crate::harness::{building_on, record, task, turn};
-use crate::support::engine::shared;
-use crate::support::registry::RegistryServer;
-use crate::support::repo::{Repo, git};
-use crate::support::two::{WORKSPACES, write};
+use support::engine::shared;
+use support::registry::RegistryServer;
+use support::repo::{Repo, git};
+use support::two::{WORKSPACES, write};
 
 fn repo() -> Repo {
     let repo = building_on("shared", Repo::empty());

@@ -5,9 +5,9 @@
 use serde_json::json;
 
 use crate::harness::{Shop, server};
-use crate::support::engine::shared;
-use crate::support::repo::git;
 use monoship_core::execute::shutdown::Shutdown;
+use support::engine::shared;
+use support::repo::git;
 
 #[test]
 fn services_from_a_loop_are_built_each_with_its_arguments() {
@@ -96,7 +96,7 @@ fn a_notifier_is_told_of_a_failure_and_a_verb_is_listed_and_run() {
     assert!(completion.contains("seed"), "the verb is not completed");
 
     shop.repo.edit("Dockerfile.monorepo-optimized", "FROM base AS web\n", "FROM base AS web\nRUN exit 7\n");
-    let mut build = crate::support::repo::example_command("pager", shop.repo.path(), &["build", "web"]);
+    let mut build = support::repo::example_command("pager", shop.repo.path(), &["build", "web"]);
     let pager = shop.repo.path().join("page.sh");
     build.envs(shop.repo.variables()).env("PAGER_COMMAND", &pager);
     assert_eq!(build.output().unwrap().status.code(), Some(1));

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::engine::{NODE, environment_of, shared};
-use crate::support::repo::Repo;
-use crate::support::turn::{both_seats, seat};
 use monoship_core::execute::lock::Lock;
+use support::engine::{NODE, environment_of, shared};
+use support::repo::Repo;
+use support::turn::{both_seats, seat};
 
 const LOCK: &str = "\
 lockfileVersion: '9.0'

@@ -46,7 +46,7 @@ fn a_look_needs_nothing_and_changes_nothing() {
     let nowhere = shop.repo.path().join("nowhere");
     let before = files(shop.repo.path());
     for args in [&["plan"][..], &["plan", "--explain"], &["plan", "--json"], &["build", "--dry-run"]] {
-        let mut command = crate::support::repo::example_command("minimal", shop.repo.path(), args);
+        let mut command = support::repo::example_command("minimal", shop.repo.path(), args);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &nowhere).env("XTASK_CACHE_DIR", nowhere.join("cache"));
         // A proxy that nobody answers at: whoever asks the network learns that there is none.
         command.env("HTTPS_PROXY", "http://127.0.0.1:9").env("HTTP_PROXY", "http://127.0.0.1:9");

@@ -1,8 +1,5 @@
 //! What a team adds to the library: each of `examples/`, compiled and run on the real engine.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod harness;
 
 mod declared;

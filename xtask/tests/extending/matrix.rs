@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::harness::{Shop, server};
-use crate::support::repo::{Ran, git};
+use support::repo::{Ran, git};
 
 struct Jobs {
     shop: Shop,

@@ -1,8 +1,8 @@
 //! A stage between build and publish, on one machine: what it refuses is published under no tag, is not taken for built, and is tried again.
 
 use crate::harness::{Shop, server, stage, status};
-use crate::support::engine::shared;
 use monoship_core::execute::shutdown::Shutdown;
+use support::engine::shared;
 
 #[test]
 fn an_image_that_a_stage_refuses_keeps_every_tag_back_until_it_passes() {

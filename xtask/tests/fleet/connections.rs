@@ -10,11 +10,11 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::nodes::{Machines, copied, node, second, task};
-use crate::support::engine::shared;
-use crate::support::registry::RegistryServer;
-use crate::support::relay::Relay;
-use crate::support::turn::turn;
-use crate::support::x509::{Authority, Draft, Key};
+use support::engine::shared;
+use support::registry::RegistryServer;
+use support::relay::Relay;
+use support::turn::turn;
+use support::x509::{Authority, Draft, Key};
 
 /// A certificate's days, beside today.
 pub type Days = (i64, i64);
@@ -129,7 +129,7 @@ fn contexts_are_sent_once_and_then_only_what_changed() {
     let _turn = turn();
     let (registry, machines) = (RegistryServer::plain(), Machines::new(&[("one", second())]));
     let repo = machines.fleet(copied(&registry.host()), &["linux/amd64"]);
-    let mut random = crate::support::random::Random(7);
+    let mut random = support::random::Random(7);
     let large: String = (0..2_000_000).map(|_| char::from(b'0' + u8::try_from(random.below(64)).unwrap())).collect();
     repo.write("apps/api/src/large", &large);
     repo.commit("a large file");

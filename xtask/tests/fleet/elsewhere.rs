@@ -9,13 +9,13 @@ use monoship_core::execute::shutdown::Shutdown;
 
 use super::connections::{VALID, certificate, server};
 use super::nodes::{copied, node, second, task};
-use crate::support::engine::{environment, shared};
-use crate::support::registry::RegistryServer;
-use crate::support::relay::Relay;
-use crate::support::repo::Repo;
-use crate::support::ssh::SshHost;
-use crate::support::turn::turn;
-use crate::support::x509::Authority;
+use support::engine::{environment, shared};
+use support::registry::RegistryServer;
+use support::relay::Relay;
+use support::repo::Repo;
+use support::ssh::SshHost;
+use support::turn::turn;
+use support::x509::Authority;
 
 /// Somebody's machine that has the clients and no Docker of its own.
 struct Caller {

@@ -1,8 +1,5 @@
 //! A fleet of builders: what is promised of its assignment, on random fleets and a simulated clock, and real nodes.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod connections;
 mod elsewhere;
 mod nodes;

@@ -8,12 +8,12 @@ use std::sync::OnceLock;
 use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
 
-use crate::support::engine::{NODE, TestEngine, environment, environment_of, fresh_with_node, shared};
-use crate::support::faulty_proxy::FaultyProxy;
-use crate::support::registry::RegistryServer;
-use crate::support::relay::Relay;
-use crate::support::repo::{Ran, Repo};
-use crate::support::turn::turn;
+use support::engine::{NODE, TestEngine, environment, environment_of, fresh_with_node, shared};
+use support::faulty_proxy::FaultyProxy;
+use support::registry::RegistryServer;
+use support::relay::Relay;
+use support::repo::{Ran, Repo};
+use support::turn::turn;
 
 const SERVICES: [&str; 12] =
     ["accounts", "api", "billing", "catalog", "docs", "gateway", "mail", "media", "reports", "search", "web", "worker"];

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use super::nodes::{Machines, copied, node, second, task};
-use crate::support::engine::{NODE, data_dir, environment, fresh, shared};
-use crate::support::registry::RegistryServer;
-use crate::support::turn::turn;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_plan::config::Suite;
+use support::engine::{NODE, data_dir, environment, fresh, shared};
+use support::registry::RegistryServer;
+use support::turn::turn;
 
 /// A disk of its own in a folder, gone with this value, however the test ends.
 struct Disk {
@@ -41,7 +41,7 @@ impl Disk {
 
 /// After the engine on it, which is declared behind it.
 struct SmallEngine {
-    engine: Option<crate::support::engine::TestEngine>,
+    engine: Option<support::engine::TestEngine>,
     disk: Option<Disk>,
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use monoship_fleet::{BOUND, Build, Node, assign, loads, preferred};
 
-use crate::support::engine::environment;
-use crate::support::random::Random;
-use crate::support::simulation::{Outage, Scenario, fleet, float, services};
+use support::engine::environment;
+use support::random::Random;
+use support::simulation::{Outage, Scenario, fleet, float, services};
 
 /// How many random fleets each test looks at.
 const FLEETS: u64 = 60;

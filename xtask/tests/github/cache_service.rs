@@ -1,6 +1,6 @@
 //! The fake cache service keeps the real one's rules: who may read, who may write, what is never overwritten.
 
-use crate::support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
+use support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
 
 #[test]
 fn a_token_that_may_only_read_is_refused_on_create_and_an_expired_one_everywhere() {

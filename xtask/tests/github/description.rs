@@ -13,10 +13,10 @@ use monoship_github::api::{Api, Place};
 use monoship_github::caches::Filter;
 use serde_json::Value;
 
-use crate::support::actions_cache::CacheStore;
-use crate::support::github_api::{GithubApi, ROUTES, TOKEN, route_of};
-use crate::support::http::{Response, Server};
-use crate::support::repo::target_dir;
+use support::actions_cache::CacheStore;
+use support::github_api::{GithubApi, ROUTES, TOKEN, route_of};
+use support::http::{Response, Server};
+use support::repo::target_dir;
 
 /// The version that was looked at; a newer one is tried when this is moved.
 const PACKAGE: &str = "@octokit/openapi@23.0.2";

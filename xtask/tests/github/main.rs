@@ -1,8 +1,5 @@
 //! GitHub's services as our code sees them, against the fakes in `support`.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod cache_service;
 mod description;
 mod packages;

@@ -8,11 +8,6 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use crate::releases::Trial;
-use crate::support::actions_cache::CacheStore;
-use crate::support::github_api::{PackageVersion, TOKEN};
-use crate::support::image::{TestImage, push_referrer, push_signature};
-use crate::support::registry::{RegistryServer, anonymous};
-use crate::support::tools::SKOPEO;
 use monoship_core::event::Events;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -24,6 +19,11 @@ use monoship_plan::templates::TagTemplates;
 use monoship_plan::upkeep::{Action, Known, registry::decide};
 use monoship_report::record::Unfinished;
 use monoship_steps::upkeep::{Held, TierReader};
+use support::actions_cache::CacheStore;
+use support::github_api::{PackageVersion, TOKEN};
+use support::image::{TestImage, push_referrer, push_signature};
+use support::registry::{RegistryServer, anonymous};
+use support::tools::SKOPEO;
 
 fn known(policy: &Upkeep) -> Known<'_> {
     Known {

@@ -4,9 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::support::actions_cache::CacheStore;
-use crate::support::github_api::{GithubApi, READ_TOKEN, TOKEN};
-use crate::support::http::{Break, Response};
 use monoship_core::env::Env;
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
@@ -18,6 +15,9 @@ use monoship_github::api::{Api, Place};
 use monoship_github::notes::{BODY_LIMIT, ImageNote, ReleaseNotes};
 use monoship_plan::request::Missing;
 use monoship_steps::update_release::{NotesRequest, Outcome, Report, update_release};
+use support::actions_cache::CacheStore;
+use support::github_api::{GithubApi, READ_TOKEN, TOKEN};
+use support::http::{Break, Response};
 
 /// The markers, as they have to be for the notes of earlier releases to be found.
 const BEGIN: &str = "<!-- xtask:images:begin -->";

@@ -7,17 +7,17 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::releases::Trial;
-use crate::support::actions_cache::CacheStore;
-use crate::support::github_api::{GithubApi, PackageVersion, READ_TOKEN, TOKEN};
-use crate::support::http::Response;
-use crate::support::image::TestImage;
-use crate::support::registry::{RegistryServer, anonymous};
-use crate::support::repo::{Repo, git};
 use monoship_core::name::{Digest, ImageRef};
 use monoship_github::caches::{CacheKey, Filter};
 use monoship_github::packages::Owner;
 use monoship_plan::upkeep::{Action, Removal, Tier};
 use monoship_steps::upkeep::apply::Applied;
+use support::actions_cache::CacheStore;
+use support::github_api::{GithubApi, PackageVersion, READ_TOKEN, TOKEN};
+use support::http::Response;
+use support::image::TestImage;
+use support::registry::{RegistryServer, anonymous};
+use support::repo::{Repo, git};
 
 #[test]
 fn caches_are_listed_to_the_last_page_and_by_ref_and_key() {

@@ -10,7 +10,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::ioctl_fionread;
 
 use crate::installs::prune;
-use crate::support::repo::{git, xtask, xtask_command};
+use support::repo::{git, xtask, xtask_command};
 
 const LOCK: &str = "lockfileVersion: '9.0'
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::pnpm::{Pnpm, all, loadable, store, with_eight};
-use crate::support::repo;
 use crate::synthetic;
+use support::pnpm::{Pnpm, all, loadable, store, with_eight};
+use support::repo;
 
 /// A copy of the workspace's own files, where an install may write.
 fn copy(from: &Path, to: &Path) {

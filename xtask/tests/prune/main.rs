@@ -1,8 +1,5 @@
 //! Pruned contexts against real pnpm: what is installed from one equals what the whole workspace's install puts in place.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod command;
 mod installs;
 mod synthetic;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::pnpm::Pnpm;
+use support::pnpm::Pnpm;
 
 /// Who reads the settings: pnpm 9 knows only those in the root manifest and `.npmrc`.
 fn settings_in_manifest(pnpm: &Pnpm) -> bool {
@@ -121,5 +121,5 @@ fn tarball(path: &Path) {
     let source = tempfile::tempdir().unwrap();
     std::fs::create_dir(source.path().join("package")).unwrap();
     std::fs::write(source.path().join("package/package.json"), r#"{"name": "tar", "version": "1.0.0"}"#).unwrap();
-    crate::support::repo::tar(path, source.path(), "package");
+    support::repo::tar(path, source.path(), "package");
 }

@@ -1,8 +1,5 @@
 //! Publication against a real registry: all or nothing, on good days and bad ones.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod races;
 mod refusals;
 mod sources;

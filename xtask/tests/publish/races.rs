@@ -16,11 +16,11 @@ use monoship_core::name::{Digest, ImageRef};
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest};
 
-use crate::support::faulty_proxy::{Fault, FaultyProxy, Weather};
-use crate::support::image::TestImage;
-use crate::support::random::Random;
-use crate::support::registry::{RegistryServer, anonymous, stoppable};
 use crate::{SERVICES, tag};
+use support::faulty_proxy::{Fault, FaultyProxy, Weather};
+use support::image::TestImage;
+use support::random::Random;
+use support::registry::{RegistryServer, anonymous, stoppable};
 
 /// By default: some 20 seconds on two idle cores.
 const RACES: usize = 200;

@@ -13,11 +13,11 @@ use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest, Published, Step};
 use serde_json::json;
 
-use crate::support::faulty_proxy::{Fault, FaultyProxy};
-use crate::support::registry::{RegistryServer, SHORT, anonymous, stoppable};
 use crate::{
     ALL, SERVICES, Scene, build, build_with, expected, publish as publish_whole, puts_a_tag, release, repository, state, tag,
 };
+use support::faulty_proxy::{Fault, FaultyProxy};
+use support::registry::{RegistryServer, SHORT, anonymous, stoppable};
 
 /// As Amazon ECR says it.
 const IMMUTABLE: Fault = Fault::Says(

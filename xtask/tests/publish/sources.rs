@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::repo::{Ran, Repo, git};
+use support::repo::{Ran, Repo, git};
 
 /// What a release of a tag says in a clone that stands where this branch is.
 fn said(origin: &Repo, clone: &Path, args: &[&str]) -> String {

@@ -9,8 +9,8 @@ use monoship_docker::registry::{Access, Deletion, Registry, Verdict};
 use serde_json::json;
 
 use crate::image;
-use crate::support::http::{Request, Response, Server};
-use crate::support::registry::anonymous;
+use support::http::{Request, Response, Server};
+use support::registry::anonymous;
 
 /// A registry that gives tokens for whatever is asked, and answers one kind of request as the row has it.
 struct Stand {

@@ -1,9 +1,6 @@
 //! The registry client against the distribution project's registry: open, with passwords, with token auth, with TLS of a private
 //! authority, and on bad days.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod answers;
 
 use std::collections::BTreeSet;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::support::engine::{environment_of, shared};
-use crate::support::repo::{Ran, git, xtask_command};
+use support::engine::{environment_of, shared};
+use support::repo::{Ran, git, xtask_command};
 
 /// One service, one package; nothing that would differ from build to build is put beside the image.
 const CONFIG: &str =

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::harness::{SERVICES, Scene, statuses};
-use crate::support::faulty_proxy::Fault;
-use crate::support::token_server::TokenServer;
+use support::faulty_proxy::Fault;
+use support::token_server::TokenServer;
 
 fn status(code: u16) -> Fault {
     Fault::Status(code, Vec::new())

@@ -11,11 +11,11 @@ use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
 
 use crate::harness::{SERVICES, Scene, statuses};
-use crate::support::engine::{NODE, environment, shared};
-use crate::support::registry::{Auth, RegistryServer};
-use crate::support::token_server::{IDENTITY, TokenServer};
-use crate::support::tools::SKOPEO;
-use crate::support::x509::Authority;
+use support::engine::{NODE, environment, shared};
+use support::registry::{Auth, RegistryServer};
+use support::token_server::{IDENTITY, TokenServer};
+use support::tools::SKOPEO;
+use support::x509::Authority;
 
 /// A helper program that knows one registry.
 fn helper(dir: &Path, name: &str, host: &str, user: &str, secret: &str) {

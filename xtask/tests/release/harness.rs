@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use monoship_core::name::sha256_hex;
 use serde_json::{Value, json};
 
-use crate::support::actions_cache::CacheStore;
-use crate::support::engine::{environment_of, shared};
-use crate::support::faulty_proxy::FaultyProxy;
-use crate::support::github_api::{GithubApi, TOKEN};
-use crate::support::repo::{Ran, Repo, SMALL_DOCKERFILE, git};
-use crate::support::turn::{both_seats, seat};
 use monoship_core::execute::lock::Lock;
+use support::actions_cache::CacheStore;
+use support::engine::{environment_of, shared};
+use support::faulty_proxy::FaultyProxy;
+use support::github_api::{GithubApi, TOKEN};
+use support::repo::{Ran, Repo, SMALL_DOCKERFILE, git};
+use support::turn::{both_seats, seat};
 
 /// The services, in the order of every report.
 pub const SERVICES: [&str; 2] = ["api", "web"];

@@ -1,9 +1,6 @@
 //! `cargo xtask release` from end to end: real git tags, the real engine and registry, and a fake of GitHub's API. What was
 //! published is read back by plain HTTP. One binary, so that one engine serves every test.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod harness;
 
 mod both_ways;

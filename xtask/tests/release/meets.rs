@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::{SERVICES, Scene, until, wait};
-use crate::support::faulty_proxy::Fault;
+use support::faulty_proxy::Fault;
 
 fn shown(file: &tempfile::NamedTempFile) -> String {
     std::fs::read_to_string(file.path()).unwrap()

@@ -1,7 +1,7 @@
 //! A release of services with Dockerfiles of their own: nothing about it differs but where the lines stand.
 
 use crate::harness::{BARE, SERVICES, Scene, statuses};
-use crate::support::repo::git;
+use support::repo::git;
 
 const CONFIG: &str = "\
 service = [{ name = \"api\", context = \"apps/api\" }, { name = \"web\", dockerfile = \"apps/web/Dockerfile\" }]

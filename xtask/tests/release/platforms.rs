@@ -5,8 +5,8 @@ use monoship_core::execute::shutdown::Shutdown;
 use serde_json::Value;
 
 use crate::harness::{Scene, statuses};
-use crate::support::engine::shared;
-use crate::support::tools::SKOPEO;
+use support::engine::shared;
+use support::tools::SKOPEO;
 
 /// `web` copies files and runs nothing, for two platforms; `api` is built for the engine's own.
 fn scene() -> Scene {

@@ -1,10 +1,10 @@
 //! What a release leaves behind when all goes well, and when a service does not build.
 
 use crate::harness::{SERVICES, Scene, TAGS, statuses};
-use crate::support::engine::shared;
-use crate::support::github_api::TOKEN;
-use crate::support::repo::{Ran, git};
 use monoship_core::execute::shutdown::Shutdown;
+use support::engine::shared;
+use support::github_api::TOKEN;
+use support::repo::{Ran, git};
 
 #[test]
 fn every_tag_is_the_image_of_the_content_tag_the_notes_say_so_and_a_rerun_writes_nothing() {

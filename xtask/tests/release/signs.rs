@@ -5,10 +5,10 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::sha256_hex;
 
 use crate::harness::{SERVICES, Scene, statuses};
-use crate::support::engine::{environment, shared};
-use crate::support::repo::{Ran, git};
-use crate::support::sigstore::{ISSUER, Sigstore};
-use crate::support::tools::{COSIGN, SKOPEO, Tool};
+use support::engine::{environment, shared};
+use support::repo::{Ran, git};
+use support::sigstore::{ISSUER, Sigstore};
+use support::tools::{COSIGN, SKOPEO, Tool};
 
 const PASSWORD: &str = "only for this test";
 

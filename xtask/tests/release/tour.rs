@@ -1,7 +1,7 @@
 //! What docs/tour.md shows of releases is what they say.
 
 use crate::harness::Scene;
-use crate::support::repo::{git, here};
+use support::repo::{git, here};
 
 /// A line without what differs from run to run: digests, times, sizes, ports, names of folders, and the width of columns.
 fn plain(line: &str) -> String {

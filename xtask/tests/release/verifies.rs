@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use crate::harness::{SERVICES, Scene};
-use crate::support::repo::{Ran, git};
+use support::repo::{Ran, git};
 
 #[test]
 fn a_release_verifies_also_several_times_at_once_and_what_was_changed_behind_its_back_is_found() {

@@ -1,13 +1,13 @@
 //! Several workspaces in one repository, released by one tag: each publishes its own images, and has its own section in the notes.
 
 use crate::harness::{BARE, Scene};
-use crate::support::two::{WORKSPACES, write};
+use support::two::{WORKSPACES, write};
 
 #[test]
 fn one_tag_releases_each_workspace_and_no_notes_are_overwritten() {
     let scene = Scene::new();
     let repo = &scene.repo;
-    crate::support::repo::git(repo.path(), &["rm", "-r", "--quiet", "."]);
+    support::repo::git(repo.path(), &["rm", "-r", "--quiet", "."]);
     write(repo);
     for (folder, _) in WORKSPACES {
         repo.write(&format!("{folder}/xtask.toml"), BARE);

@@ -7,8 +7,8 @@ use monoship_core::name::ImageRef;
 use monoship_docker::manifest::{CREATED, Document, OCI_EMPTY, OCI_MANIFEST, Raw};
 use serde_json::{Value, json};
 
-use crate::support::registry::{RegistryServer, anonymous};
-use crate::support::repo::xtask;
+use support::registry::{RegistryServer, anonymous};
+use support::repo::xtask;
 
 /// A root that `stats` works in, with this history; its images go to `registry`.
 pub fn root(registry: &str, history: &str) -> tempfile::TempDir {

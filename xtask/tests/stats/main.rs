@@ -1,8 +1,5 @@
 //! `cargo xtask stats` on histories as they are found (long, damaged, of a newer version, shared through a real registry), and its page in a real browser.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod history;
 mod page;
 mod pictures;

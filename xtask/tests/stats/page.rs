@@ -9,8 +9,8 @@ use monoship_report::record::{RunRecord, Runs, TaskRecord};
 use serde::Deserialize;
 
 use crate::history::{line, root};
-use crate::support::browser::{Scheme, document};
-use crate::support::repo::xtask;
+use support::browser::{Scheme, document};
+use support::repo::xtask;
 
 fn at(ms: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(490_896) + Duration::from_millis(ms)

@@ -11,8 +11,8 @@ use monoship_report::record::RunRecord;
 use monoship_report::record::{history, stats};
 
 use crate::screen;
-use crate::support::browser::{Scheme, picture};
-use crate::support::repo::here;
+use support::browser::{Scheme, picture};
+use support::repo::here;
 
 fn kept(file: &str) -> String {
     let path = here().join("xtask/tests/stats/shown").join(file);

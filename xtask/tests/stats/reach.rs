@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use crate::history::{line, root};
 use crate::page::record;
-use crate::support::browser::{Scheme, document};
-use crate::support::npm;
-use crate::support::repo::xtask;
 use monoship_report::record::Runs;
+use support::browser::{Scheme, document};
+use support::npm;
+use support::repo::xtask;
 
 fn page() -> String {
     let history: String = (0..60).map(line).collect();

@@ -280,7 +280,7 @@ impl<'a> Work<'a> {
         let cargo = format!(
             "#!/bin/sh\nfor file in .cargo/config.toml Cargo.toml xtask/Cargo.toml; do\n  test -f $file || {{ echo \"$PWD has no $file\"; exit 101; }}\ndone\n\
              test \"$1\" = build && exec env\ntest \"$1\" = xtask && shift && exec {} \"$@\" --allow-stand-ins\n",
-            env!("CARGO_BIN_EXE_xtask")
+            super::repo::program().display()
         );
         let path = dir.join("bin/cargo");
         std::fs::write(&path, cargo).unwrap();

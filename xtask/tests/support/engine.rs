@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::PipeWriter;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -20,13 +20,15 @@ use monoship_engine::{EngineOptions, daemon, standin};
 use monoship_plan::config::StandIns;
 use monoship_plan::config::Suite;
 
+use crate::repo::{here, program, target_dir};
+
 /// The base image that tests build on.
 pub const NODE: &str = "node:24-bookworm-slim";
 
 /// The real environment, as `main` sees it.
 #[expect(clippy::disallowed_methods, reason = "a test's own `main`")]
 pub fn environment() -> Env {
-    Env::new(env!("CARGO_MANIFEST_DIR"), std::env::vars())
+    Env::new(here(), std::env::vars())
 }
 
 /// The environment in which the `xtask` program uses the engine called `name`, whatever Docker there is.
@@ -36,7 +38,7 @@ pub fn environment_of(name: &str) -> Env {
 
 /// Where an engine keeps what it has.
 pub fn data_dir(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("engines").join(name)
+    target_dir().join("engines").join(name)
 }
 
 /// A running engine. It goes down with this value, or, where that is never dropped or the test is killed, with the process.
@@ -142,7 +144,7 @@ impl Use {
         let reaper = Command::new("sh")
             .args(["-c", "cat; exec flock --exclusive --timeout 2 \"$0\" \"$1\" engine down"])
             .arg(&path)
-            .arg(env!("CARGO_BIN_EXE_xtask"))
+            .arg(program())
             .env("XTASK_ENGINE_DATA", &options.data_dir)
             .stdin(theirs)
             .stdout(Stdio::null())

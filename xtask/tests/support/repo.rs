@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 /// The repository under test.
 pub fn here() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).expect("the tests lie in the repository")
 }
 
 /// A clone with the working tree's files as its one commit, deleted with this value.
@@ -123,7 +123,7 @@ impl Repo {
 
 /// The command in any folder, for tests that add to its environment.
 pub fn xtask_command(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = Command::new(program());
     command.args(args).current_dir(dir).stdin(Stdio::null());
     // What the machine says about CI must not decide what a test sees.
     for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "NO_COLOR"] {
@@ -137,7 +137,8 @@ pub fn xtask_command(dir: &Path, args: &[&str]) -> Command {
 /// The command of another repository's xtask: one of `examples/`, compiled from these sources.
 pub fn example_command(name: &str, dir: &Path, args: &[&str]) -> Command {
     static BUILT: std::sync::Once = std::sync::Once::new();
-    let folder = Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
+    let program = program();
+    let folder = program.parent().unwrap();
     BUILT.call_once(|| {
         // Where the whole suite is run cargo has built them; where one test is, it has not.
         let built = Command::new(env!("CARGO"))
@@ -257,5 +258,11 @@ pub fn tar(to: &Path, from: &Path, folder: &str) {
 
 /// Where tests keep what is costly to get, across runs.
 pub fn target_dir() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).to_owned()
+    program().ancestors().nth(2).unwrap().join("tmp")
+}
+
+/// The `xtask` that cargo compiled for these tests, beside them.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).expect("cargo puts tests into `deps`, beside it the programs").join("xtask")
 }

@@ -5,8 +5,8 @@
 
 use std::process::Command;
 
-use crate::support::repo::{Ran, here, target_dir};
-use crate::support::terminal::Terminal;
+use support::repo::{Ran, here, target_dir};
+use support::terminal::Terminal;
 
 /// Says its folder and arguments, and exits with the last of them.
 const TOOL: &str = "fn main() {

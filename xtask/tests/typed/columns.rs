@@ -1,7 +1,7 @@
 //! What is shown on a terminal of eighty columns stays within them, and breaks no word.
 
-use crate::support::repo::{Repo, here};
-use crate::support::terminal::Terminal;
+use support::repo::{Repo, here};
+use support::terminal::Terminal;
 
 /// Every verb, and every verb below one.
 fn verbs() -> Vec<String> {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::support::repo::{here, xtask};
-use crate::support::terminal::Terminal;
-use crate::support::tools::{BASH_COMPLETION, FISH, ZSH};
+use support::repo::{here, xtask};
+use support::terminal::Terminal;
+use support::tools::{BASH_COMPLETION, FISH, ZSH};
 
 /// What is typed, and what the tabulator makes of it.
 const TYPED: [(&str, &str); 5] = [

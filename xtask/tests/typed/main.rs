@@ -1,8 +1,5 @@
 //! What is typed: `cargo xtask` in any folder, and the tabulator after it in real shells, with cargo's own completion and without.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod alias;
 mod columns;
 mod completions;

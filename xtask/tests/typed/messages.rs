@@ -6,7 +6,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::mistakes;
-use crate::support::repo::{Repo, here};
+use support::repo::{Repo, here};
 
 /// What is said of a mistake: its name, what makes it, and what is typed then.
 pub struct Case {

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 
-use crate::support::repo::{Repo, here};
-use crate::support::schema::{check, of_line};
+use support::repo::{Repo, here};
+use support::schema::{check, of_line};
 
 #[test]
 fn what_needs_no_engine_prints_what_its_schema_says() {

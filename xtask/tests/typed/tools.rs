@@ -3,7 +3,7 @@
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::support::tools::PROGRAMS;
+use support::tools::PROGRAMS;
 
 /// What comes with the C library, which is the machine's own: the loader belongs to it.
 const MACHINE: [&str; 9] = [

@@ -1,6 +1,11 @@
-//! What the end-to-end tests share: real engines, and fakes of GitHub's services, which cannot be had here.
-//! Each test binary declares this module and uses a part of it.
-#![expect(dead_code, reason = "no test binary uses all of it")]
+//! What tests and benchmarks share: real engines, and fakes of GitHub's services, which cannot be had here. A crate, so that it is compiled
+//! once and not for each of them.
+#![expect(
+    missing_docs,
+    clippy::new_without_default,
+    clippy::return_self_not_must_use,
+    reason = "nobody depends on it but this repository's tests"
+)]
 
 pub mod actions_cache;
 pub mod actions_runner;
@@ -24,6 +29,7 @@ pub mod repo;
 pub mod schema;
 pub mod sigstore;
 pub mod simulation;
+pub mod source;
 pub mod ssh;
 pub mod terminal;
 pub mod token_server;
