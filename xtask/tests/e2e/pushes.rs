@@ -196,10 +196,12 @@ fn two_clones_on_two_engines_make_the_same_images() {
     let _engine = second_engine();
     // The first engine's images and caches must not help: the second one's images go elsewhere and come from nothing.
     let repo = pushed.publishing(clone_on("second")).env("XTASK_IMAGES_NAMESPACE", format!("{}/again", pushed.org));
-    let again = record(repo.xtask(&["build", "--push", "--cache-from", "none", "--cache-to", "none", "--json"]), 0);
-    assert_eq!(statuses(&again), ["built"; 4]);
-    for service in SERVICES {
+    let services = ["api", "web"];
+    let from_nothing = ["build", "--push", "--cache-from", "none", "--cache-to", "none", "--json"];
+    let again = record(repo.xtask(&[&from_nothing[..], &services].concat()), 0);
+    for service in services {
         let (first, second) = (task(&pushed.record, service), task(&again, service));
+        assert_eq!(second["status"], "built", "{service}");
         assert_eq!(first["fingerprint"], second["fingerprint"], "{service}");
         let tag = first["images"][0].as_str().unwrap().rsplit_once(':').unwrap().1;
         let first = pushed.read(&format!("shop/{service}"), &format!("manifests/{tag}"));
