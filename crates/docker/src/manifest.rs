@@ -201,6 +201,22 @@ impl Raw {
         Self { media_type: media_type.into(), digest: Digest::of(&bytes), bytes }
     }
 
+    /// Takes what a registry sent, of which `said` is the type. What is none of a manifest's (some say nothing, or that it is bytes) counts for
+    /// less than what it says of itself (`mediaType`, OCI image-spec 1.1).
+    #[must_use]
+    pub fn received(said: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Typed {
+            media_type: String,
+        }
+        let bytes = bytes.into();
+        let said = said.split(';').next().unwrap_or_default().trim();
+        let is_known = ACCEPT.split(", ").any(|known| known == said);
+        let own = if is_known { None } else { serde_json::from_slice::<Typed>(&bytes).ok() };
+        Self::new(own.map_or_else(|| said.to_owned(), |typed| typed.media_type), bytes)
+    }
+
     /// The content type it is kept under.
     #[must_use]
     pub fn media_type(&self) -> &str {

@@ -240,4 +240,22 @@ fn where_head_is_not_known_a_manifest_is_found_and_a_page_for_people_is_none() {
         assert!(error.to_string().contains("a page for people where the manifest of"), "{error}");
         assert!(error.hint_text().is_some_and(|hint| hint.contains("a proxy asks for a login")), "{error}");
     }
+    let error = anonymous().tags(&place(&page)).unwrap_err();
+    assert!(error.to_string().contains("it answers with something else than a list"), "{error}");
+}
+
+#[test]
+fn a_registry_that_does_not_say_what_it_sends_and_takes_without_a_word_is_understood() {
+    let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).to_string();
+    let raw = Raw::new(OCI_INDEX, index.clone());
+    for said in ["application/octet-stream", "text/plain; charset=utf-8", ""] {
+        let index = index.clone();
+        let server = answering(move |request| match request.method.as_str() {
+            "PUT" => Response::status(204),
+            _ => Response::bytes(200, index.clone().into_bytes()).header("content-type", said),
+        });
+        let place = image(server.url().trim_start_matches("http://"), "shop/api:1");
+        assert_eq!(anonymous().manifest(&place).unwrap().unwrap(), raw, "{said}");
+        anonymous().put_manifest(&place, &raw).unwrap();
+    }
 }

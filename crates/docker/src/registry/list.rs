@@ -175,9 +175,9 @@ impl Registry {
             };
             match response.json() {
                 Ok(page) => pages.push(page),
-                // A page for people, by a registry that knows nothing of the API.
-                Err(_) if call.ask == Ask::Referrers && pages.is_empty() => {
-                    let said = "it answers with something else".to_owned();
+                // A page for people, by a registry that knows nothing of the API, or by who stands before it.
+                Err(_) if pages.is_empty() => {
+                    let said = "it answers with something else than a list".to_owned();
                     return Ok(Err(Refusal { verdict: Verdict::Unsupported, said }));
                 }
                 Err(error) => return Err(error),

@@ -51,12 +51,11 @@ impl Registry {
     pub fn manifest(&self, image: &ImageRef) -> Result<Option<Raw>> {
         self.find(image, "GET", |response| {
             let promised = image.digest().cloned().or_else(|| response.header("docker-content-digest")?.parse().ok());
-            let media_type =
-                response.header("content-type").unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
-            if media_type == PAGE {
+            let said = response.header("content-type").unwrap_or_default().to_owned();
+            let raw = Raw::received(&said, response.body);
+            if raw.media_type() == PAGE {
                 return Err(Failed::for_good(no_registry(image)));
             }
-            let raw = Raw::new(media_type, response.body);
             match promised {
                 Some(digest) if digest != *raw.digest() => Err(corrupt(&format!("manifest {image}"), &digest, raw.digest())),
                 _ => Ok(raw),
@@ -164,7 +163,7 @@ impl Registry {
         let body: Arc<[u8]> = raw.bytes().into();
         self.retrying(|| {
             let url = self.url(image, &format!("manifests/{reference}"))?;
-            let answer = self.ask(&call, &[200, 201, 202], || {
+            let answer = self.ask(&call, &[200, 201, 202, 204], || {
                 Request::new("PUT", &url).header("content-type", raw.media_type()).body(Arc::clone(&body))
             })?;
             let response = match answer {
