@@ -1,10 +1,12 @@
 //! An error as a person sees it: `error:` with the place and the cause, `hint:` with what to do.
 
+use super::commands::inert;
 use super::style::Paint;
 use monoship_core::error::Error;
 use monoship_core::text;
 
-/// The error's lines, each ended. An error may quote what a child said, so nothing in it can steer the terminal.
+/// The error's lines, each ended. An error may quote what a child said, or a name from outside, so nothing in it can steer the terminal, or
+/// the runner, which takes a line for a command however it is indented.
 #[must_use]
 pub fn text(error: &Error, paint: Paint) -> String {
     let mut shown = labelled(&paint.bad("error:"), &error.to_string());
@@ -16,7 +18,7 @@ pub fn text(error: &Error, paint: Paint) -> String {
 
 /// The label before the first line, the others indented.
 fn labelled(label: &str, message: &str) -> String {
-    let lines = message.lines().map(text::clean).enumerate();
+    let lines = message.lines().map(|line| inert(&text::clean(line))).enumerate();
     lines.map(|(number, line)| if number == 0 { format!("{label} {line}\n") } else { format!("  {line}\n") }).collect()
 }
 
@@ -37,5 +39,7 @@ mod tests {
     fn what_a_child_said_is_quoted_line_by_line_and_harmless() {
         let error = Error::failed("`docker info` failed: no\n\x1b[2Jdaemon");
         assert_eq!(text(&error, Paint::PLAIN), "error: `docker info` failed: no\n  daemon\n");
+        let error = Error::usage("there is no service `x\n::add-mask::a`").hint("##[group]y");
+        assert!(text(&error, Paint::PLAIN).lines().all(|line| !line.trim_start().starts_with("::") && !line.contains("##[")));
     }
 }

@@ -223,12 +223,12 @@ impl Builder {
             None => self.root = Some(value),
             Some(Open::List(items, _)) => items.push(value),
             Some(Open::Map(entries, key, _)) => match (key.take(), value) {
-                (Some(key), _) if entries.iter().any(|(there, _)| *there == key && key != MERGE) => {
-                    return Err("a key that stands twice");
-                }
                 (Some(key), value) => entries.push((key, value)),
                 (None, Yaml::Scalar { text, quoted: false }) if text == MERGE && !self.merges => {
                     return Err("merge keys (`<<`) are not supported");
+                }
+                (None, Yaml::Scalar { text, .. }) if text != MERGE && entries.iter().any(|(there, _)| *there == text) => {
+                    return Err("a key that stands twice");
                 }
                 (None, Yaml::Scalar { text, .. }) => *key = Some(text),
                 (None, _) => return Err("a key that is not a scalar"),
@@ -277,8 +277,8 @@ mod tests {
     fn errors_name_the_line_and_nothing_panics() {
         assert_eq!(parse("a: 1\nb: [\n").unwrap_err().line, 3);
         assert_eq!(parse("a: 1\n<<: {b: 1}\n").unwrap_err().line, 2);
-        let twice = parse("packages: [a]\nb: {}\npackages: [c]\n").unwrap_err();
-        assert_eq!((twice.line, twice.message.as_str()), (3, "a key that stands twice"));
+        let twice = parse("packages:\n  - a\nb: {}\npackages:\n  - c\n").unwrap_err();
+        assert_eq!((twice.line, twice.message.as_str()), (4, "a key that stands twice"));
         assert_eq!(parse("").unwrap(), []);
         assert_eq!(parse("# nothing\n---\n---\na: 1\n").unwrap().len(), 2);
     }

@@ -126,6 +126,7 @@ const CASES: &[Case] = &[
     }),
     written("half merged pins", "xtask.lock", "version = 1\n<<<<<<< HEAD\n=======\n>>>>>>> other\n"),
     by("a half merged list of packages", |repo| half_merged(repo, "pnpm-workspace.yaml", "  - apps/*\n")),
+    written("a key twice in the list of packages", "pnpm-workspace.yaml", "packages:\n  - apps/*\npackages:\n  - packages/*\n"),
     edited("a lock that is behind its manifest", "apps/api/package.json", "^2.1.3\" }", "^2.1.3\", \"zod\": \"^4.0.0\" }"),
     written("an unknown key", "xtask.toml", "[images]\nregsitry = \"ghcr.io\"\n"),
     written("an unknown section", "xtask.toml", "[image]\n"),
@@ -195,6 +196,14 @@ const CASES: &[Case] = &[
         typed: &["prune", "api"],
     },
     typed("a configuration that is not there", &["plan", "--config", "nowhere.toml"]),
+    Case {
+        mistake: "an event of a commit that is nowhere",
+        change: Change::Written(
+            "event.json",
+            r#"{"ref": "refs/heads/main", "before": "", "after": "c0ffee0000000000000000000000000000000000"}"#,
+        ),
+        typed: &["ci", "--event", "event.json"],
+    },
     typed("no verb", &["engine"]),
 ];
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{Action, CiPlan, CommitId, Since, System, Trigger};
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
+use monoship_core::fault;
 use monoship_core::name::{ReleaseTag, nearest};
 
 /// Events we act on.
@@ -75,7 +76,9 @@ struct MergeGroup {
 
 /// The plan of an event; `name` is `GITHUB_EVENT_NAME`, or `None` to tell it from the payload.
 pub(super) fn plan(text: &str, name: Option<&str>, env: &Env) -> Result<CiPlan> {
-    let payload: Payload = serde_json::from_str(text).map_err(|e| Error::usage("this is not a GitHub event's JSON").source(e))?;
+    let read = serde_json::from_str(text.trim_start_matches('\u{feff}'));
+    let payload: Payload =
+        read.map_err(|e| Error::usage(format!("this is not a GitHub event's JSON: {}", fault::words(&e.to_string()))))?;
     let name = match name {
         Some(name) => name,
         None => payload.name().ok_or_else(|| {

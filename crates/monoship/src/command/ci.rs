@@ -19,7 +19,7 @@ use monoship_core::name::ReleaseTag;
 use monoship_core::secret::mask;
 use monoship_github::actions::Runner;
 use monoship_github::token::GhaAccess;
-use monoship_github::trigger::{self, Action, CacheUse, CiPlan, System, Trigger};
+use monoship_github::trigger::{self, Action, CacheUse, CiPlan, CommitId, System, Trigger};
 use monoship_plan::request::{BuildRequest, Destination, Missing, ReleaseRequest, Since};
 use monoship_report::output;
 use monoship_steps::Session;
@@ -154,7 +154,7 @@ struct Event<'a> {
 impl<'a> Event<'a> {
     fn new(flags: &'a cli::Ci, call: &'a Call<'a>, understood: &'a CiPlan, session: &'a Session) -> Result<Self> {
         let git = session.git();
-        let head = || understood.commit.as_ref().map_or_else(|| git.resolve("HEAD"), |commit| Ok(commit.to_string()));
+        let head = || git.at_hand(understood.commit.as_ref().map_or("HEAD", CommitId::as_str));
         let (release, commit) = match &understood.action {
             Action::Release { tag, prerelease, release_must_exist } => {
                 let (tag, commit) = checkout::released(session, &tag.as_str().parse::<ReleaseTag>()?, false)?;
