@@ -66,15 +66,14 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
         if let Some(release) = job.release.as_ref().filter(|_| !progress.published.is_empty()) {
             outcome::of_release(&session, &mut record, release.tag.tag.as_ref(), &progress.published);
         }
-        let record = match (outcome::complete(&session, record, failed), &done) {
-            (Ok(record), _) => record,
-            // A full disk must not hide what became of the tags.
-            (Err(error), Err(first)) if !first.is_cancelled() => {
-                session.events.notice(Level::Warning, None, format!("the run's record is not written: {error}"), None);
-                return done.map(|()| unreachable!("it is an error"));
+        let record = outcome::complete(&session, record, failed);
+        if let Err(error) = session.run.write(&record) {
+            if done.is_ok() {
+                return Err(error);
             }
-            (Err(error), _) => return Err(error),
-        };
+            // A full disk must not hide what failed, nor what became of the tags.
+            session.events.notice(Level::Warning, None, format!("the run's record is not written: {error}"), None);
+        }
         if job.ends_run() {
             outcome::remember(&session, &record);
         }

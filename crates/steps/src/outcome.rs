@@ -138,11 +138,8 @@ pub fn remember(session: &Session, record: &RunRecord) {
     history::append(session, record);
 }
 
-/// Completes the record and writes it.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Result<RunRecord> {
+/// Completes the record.
+pub fn complete(session: &Session, mut record: RunRecord, failed: bool) -> RunRecord {
     let (before, after): (Vec<_>, Vec<_>) =
         session.ended.tasks().into_iter().partition(|task| matches!(task.task, Task::Engine | Task::Checkout));
     record.tasks.splice(0..0, before);
@@ -168,8 +165,7 @@ pub fn complete(session: &Session, mut record: RunRecord, failed: bool) -> Resul
     // What other machines did began before this command.
     let before = session.begun.duration_since(record.started).unwrap_or_default();
     record.took_ms = millis(before + session.started.elapsed());
-    session.run.write(&record)?;
-    Ok(record)
+    record
 }
 
 /// The commit and, where it has a name, the branch. CI checks out a commit and says the name beside it.

@@ -64,10 +64,11 @@ pub fn check(session: &Session, request: &BuildRequest, services: &[Service]) ->
     Ok(())
 }
 
-/// Notes down where this run writes, before it does: what a run that fails has half written is ours too.
+/// Notes down where this run writes, before it does: what a run that fails has half written is ours too. The folders above are made: buildx,
+/// which makes those that it fills itself, finds out that a file's is not there when the image is built.
 ///
 /// # Errors
-/// When that cannot be noted down.
+/// When that cannot be noted down, or a folder not made.
 pub fn claim(session: &Session, request: &BuildRequest, services: &[Service]) -> Result<()> {
     let Destination::Output(output) = &request.destination else { return Ok(()) };
     let mut all = ours(session);
@@ -76,6 +77,7 @@ pub fn claim(session: &Session, request: &BuildRequest, services: &[Service]) ->
         let path = session.env.cwd.join(&written.path);
         // A canonical name needs the parent at least.
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+        std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         if let Ok(parent) = parent.canonicalize() {
             all.insert(path.canonicalize().unwrap_or_else(|_| parent.join(name)));
         }

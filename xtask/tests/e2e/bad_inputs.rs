@@ -5,7 +5,7 @@ use std::path::Path;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::harness::{clone, mini};
+use crate::harness::{clone, mini, sh, turn};
 use support::repo::{Ran, Repo};
 
 /// One error of that kind, with each of these in it, and nothing that looks like a crash.
@@ -120,6 +120,26 @@ impl Drop for Small {
         // A second panic would hide the first.
         assert!(unmounted.is_ok() || std::thread::panicking(), "{unmounted:?}");
     }
+}
+
+#[test]
+fn a_full_disk_under_the_state_hides_no_failure() {
+    let _turn = turn();
+    let small = Small::new("64k");
+    let repo = clone();
+    repo.write("Dockerfile.monorepo-optimized", "FROM scratch AS base\nFROM scratch AS api\nCOPY apps/api/src /app\n");
+    std::os::unix::fs::symlink(small.path(), repo.path().join("target")).unwrap();
+    let mut told = 0;
+    // Wherever the room ends: what cannot be written is the error, or the table says what became of the services.
+    for pages in [2, 3] {
+        std::fs::write(small.path().join("fill"), vec![1; (16 - pages) << 12]).unwrap();
+        let ran = repo.xtask(&["build", "--force"]).fails();
+        let is_told = ran.stderr.contains("no space left") && ran.stderr.contains("1 failed in ");
+        assert!(is_told || ran.stderr.contains("error: cannot write "), "{}", ran.stderr);
+        told += usize::from(is_told);
+        sh(&repo, "rm -rf target/xtask target/fill");
+    }
+    assert!(told > 0);
 }
 
 #[test]

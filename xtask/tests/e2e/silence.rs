@@ -109,7 +109,7 @@ fn an_output_writes_over_nothing_that_it_did_not_write() {
     refused(&repo, &["build", "--output", "type=tar,dest=image.tar"], &["image.tar is a file that `--output` did not write"]);
     assert_eq!(repo.read("image.tar"), "precious");
     for _ in 0..2 {
-        repo.xtask(&["build", "--output", "type=tar,dest=fresh.tar"]).exits(0);
+        repo.xtask(&["build", "--output", "type=tar,dest=new/folder/fresh.tar"]).exits(0);
     }
     repo.write("apps/web/package.json", "{\"name\":\"web\",\"version\":\"1.0.0\"}");
     repo.edit("pnpm-lock.yaml", "  packages/lib: {}", "  apps/web: {}\n\n  packages/lib: {}");

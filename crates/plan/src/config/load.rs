@@ -46,7 +46,8 @@ pub fn of_text(
     }
     // buildx takes it for `--platform` where none is given, so it decides what is built.
     if let Some(platform) = env.get("DOCKER_DEFAULT_PLATFORM").filter(|_| written.images.platforms.is_none()) {
-        written.images.platforms = Some(vec![platform.parse()?]);
+        let platform = platform.parse().map_err(|e| Error::usage(format!("variable DOCKER_DEFAULT_PLATFORM: {e}")))?;
+        written.images.platforms = Some(vec![platform]);
     }
     env.get(EPOCH).map(epoch).transpose()?;
     // Git is asked only where the answer counts.
@@ -281,6 +282,8 @@ mod tests {
             |text: &str| load_text(text, &vars).unwrap().images.platforms.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(platforms(""), ["linux/arm64"]);
         assert_eq!(platforms("[images]\nplatforms = ['linux/amd64']\n"), ["linux/amd64"]);
+        let error = load_text("", &[("DOCKER_DEFAULT_PLATFORM", "amd64")]).unwrap_err().to_string();
+        assert!(error.starts_with("variable DOCKER_DEFAULT_PLATFORM: `amd64` is not a platform"), "{error}");
     }
 
     #[test]
