@@ -164,6 +164,25 @@ pub fn may_push(session: &Session, request: &BuildRequest, plan: &Plan) -> Resul
     publish::may_push(names.map(ImageRef::without_reference), &session.registry, "built")
 }
 
+/// Asks a repository for its tags where something is to be built for a release, which leaves floating tags to newer ones: whoever may not list
+/// them would be told when all is built. Of a repository that need not be there yet nobody can tell, for some registries hide both alike.
+///
+/// # Errors
+/// When the registry does not list them.
+pub fn may_order(session: &Session, plan: &Plan, naming: &Naming) -> Result<()> {
+    let repository = |service: &ServicePlan| Some(service.target.spec.output.names().first()?.without_reference());
+    if naming.order.is_none() || plan.to_build().next().is_none() {
+        return Ok(());
+    }
+    let standing = plan.services.iter().find(|service| !service.is_built()).and_then(repository);
+    let released = || {
+        let repository = plan.services.first().and_then(repository)?;
+        let targets: Vec<ImageRef> = naming.tags.iter().map(|tag| repository.with_tag(tag.clone())).collect();
+        session.registry.resolve_all(&targets).iter().any(|found| matches!(found, Ok(Some(_)))).then_some(repository)
+    };
+    standing.or_else(released).map_or(Ok(()), |repository| session.registry.tags(&repository).map(drop))
+}
+
 /// What a release would publish of the images that stand already, and what the notes would name: those, and the ones still to be built.
 ///
 /// # Errors

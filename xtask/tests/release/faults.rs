@@ -56,6 +56,10 @@ fn what_passes_is_ridden_out_wherever_it_comes_and_a_refusal_leaves_every_tag_as
     scene.repo.write("apps/web/src/more.ts", "export const more = 1;\n");
     scene.repo.commit("web says more");
     scene.tag("v1.1.0", "as it was");
+    scene.registry.fail("GET", "/tags/list", status(403), 9);
+    let refused = scene.run(&["release", "v1.1.0", "--allow-stand-ins"]).exits(1);
+    assert!(refused.stderr.contains("does not let us list the tags of"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("built in"), "it is known before anything is built: {}", refused.stderr);
     for (part, says) in [("web/blobs/uploads", "a bad day"), ("web/manifests/latest", "does not let us write to")] {
         scene.registry.heal();
         scene.registry.fail("PUT", part, status(403), 1);

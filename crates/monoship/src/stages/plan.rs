@@ -219,6 +219,9 @@ fn made(cx: &Context, ready: &Inner, ground: &Ground) -> Result<monoship_plan::P
     }
     if !job.only_looks() {
         publication::may_push(session, &ready.tree.request, &plan)?;
+        if let Some(version) = &ready.tree.version {
+            publication::may_order(session, &plan, &version.naming)?;
+        }
     }
     if job.builds_base() || job.builds_services() {
         let mut record = outcome::begin(session, &ready.tree.request, &plan);
