@@ -249,6 +249,8 @@ impl CiPlan {
     /// A tag that is nobody's: neither a release's nor a package's.
     fn called_for(system: System, tag: &str, branch: Option<String>) -> Result<Self> {
         let tag = tag.trim();
+        // As `${{ github.ref }}` has it, which callers hand on.
+        let tag = tag.strip_prefix("refs/tags/").unwrap_or(tag);
         if package_of(tag).is_none() {
             tag.parse::<ReleaseTag>()?;
         }

@@ -110,12 +110,14 @@ fn a_tag_of_one_package_starts_nothing_however_it_comes() {
 fn another_workflow_calls_for_a_tag_whatever_event_started_it() {
     let runner =
         env(&[("GITHUB_ACTIONS", "true"), ("GITHUB_EVENT_NAME", "push"), ("GITHUB_EVENT_PATH", "/none"), ("GITHUB_SHA", A)]);
-    let made = CiPlan::detect(&runner, None, Some("v1.2.3")).unwrap();
     let action = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: None, release_must_exist: true };
-    assert_eq!(
-        (made.system, &made.action, made.lines()[0].as_str()),
-        (System::Github, &action, "dispatched for v1.2.3: release v1.2.3")
-    );
+    for tag in ["v1.2.3", "refs/tags/v1.2.3"] {
+        let made = CiPlan::detect(&runner, None, Some(tag)).unwrap();
+        assert_eq!(
+            (made.system, &made.action, made.lines()[0].as_str()),
+            (System::Github, &action, "dispatched for v1.2.3: release v1.2.3")
+        );
+    }
     // No input is an empty text.
     assert!(CiPlan::detect(&runner, None, Some("")).is_err_and(|error| error.to_string().contains("/none")));
     assert!(CiPlan::detect(&runner, None, Some("v1")).is_err_and(|error| error.exit_code() == 2));
