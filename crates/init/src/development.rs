@@ -121,7 +121,7 @@ fn takes_in(workspace: &Workspace, dir: &str, tool: &str, build: &str, manifest:
 
 #[cfg(test)]
 mod tests {
-    use crate::dockerfile::services;
+    use crate::services::services;
     use crate::written::workspace;
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
                 ("apps/api/src/index.ts", "import { env } from './env'\n".to_owned()),
             ];
             let (_dir, workspace) = workspace(&files);
-            let found = services(&workspace, &[]).unwrap().services;
+            let found = services(&workspace, &[], &[]).unwrap().services;
             (found[0].why.clone(), found[0].note.clone().unwrap_or_default())
         };
         let (why, note) = of("tsc -p .", "devDependencies");
@@ -171,7 +171,7 @@ mod tests {
                 ("packages/db/index.ts", "export * from './client'\n".to_owned()),
             ];
             let (_dir, workspace) = workspace(&files);
-            services(&workspace, &[]).unwrap().services[0].why.clone()
+            services(&workspace, &[], &[]).unwrap().services[0].why.clone()
         };
         assert_eq!(of("", "dependencies"), "script `dev`: tsx watch src/index.ts");
         assert_eq!(of("noExternal: [/@a/]", "dependencies"), "script `start`: node dist/index.js");

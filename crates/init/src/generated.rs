@@ -95,7 +95,7 @@ pub fn outdated(root: &Path, config: &Config, shutdown: &Shutdown) -> Result<Vec
         } else if let Some(workflow) = workflows.iter().find(|workflow| from_workspace(config, &workflow.path) == file.path) {
             workflow.content.clone()
         } else {
-            dockerfile_today(root, &file.path)?
+            dockerfile_today(root, &file.path, shutdown)?
         };
         if older || text != file.text.replace("\r\n", "\n") {
             found.push(Refresh { diff: diff(&file.text, &text), there: file, text });

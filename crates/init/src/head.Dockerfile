@@ -161,15 +161,16 @@ const hash = (...parts) => parts.reduce((all, part) => all.update(`${part.length
 const list = (folder) => (fs.existsSync(folder) ? fs.readdirSync(folder, { withFileTypes: true }) : []).sort((a, b) => (a.name < b.name ? -1 : 1));
 const text = (file) => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '');
 
-// The workspace's packages are those the lock has; without one for all, every folder with a manifest.
+// The workspace's packages are those the lock has, which names no root that is alone; where each has its own, every folder with a manifest.
 const manifests = (folder) => list(folder).flatMap(({ name }) => {
   const file = path.join(folder, name);
   if (name === 'node_modules') return [];
   return name === 'package.json' ? [path.relative(sources, folder) || '.'] : fs.lstatSync(file).isDirectory() ? manifests(file) : [];
 });
 const locked = text('pnpm-lock.yaml').split(/^importers:$/m)[1]?.split(/^\S/m)[0].matchAll(/^ {2}'?([^\s'].*?)'?:(?: \{\})?$/gm);
-const [one, ...more] = [...(locked ?? [])].map(([, folder]) => folder);
-const folders = new Set(more.length > 0 ? [one, ...more] : manifests(sources));
+const each = manifests(sources);
+const isSplit = each.some((folder) => folder !== '.' && fs.existsSync(path.join(folder, 'pnpm-lock.yaml')));
+const folders = new Set(isSplit ? each : ['.', ...[...(locked ?? [])].map(([, folder]) => folder)]);
 const manifest = (folder) => JSON.parse(fs.readFileSync(path.join(sources, folder, 'package.json'), 'utf8'));
 
 /** The files of a package: no other package's, and nothing that an install makes. */
@@ -462,15 +463,17 @@ if (("@prisma/client" in dependencies || "prisma" in { ...dependencies, ...devDe
     run(engine, ...generate);
   }
 }
-// Nx knows targets that no script stands for, and runs what they depend on first.
+// Nx knows targets that no script stands for, and runs what they depend on first. `api:build` is one of a project that is no package.
 function byNx(task) {
   const root = process.cwd().split("/").map((_, depth, parts) => parts.slice(0, parts.length - depth).join("/")).find((at) => existsSync(`${at}/nx.json`));
   const command = join(root ?? "", "node_modules/.bin/nx");
   if (root === undefined || !existsSync(command)) return;
-  const project = nx?.name ?? read("project.json").name ?? name;
-  const asked = spawnSync(command, ["show", "projects", "--with-target", task, "--json"], { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+  const [target, other] = task.split(":").reverse();
+  if (other !== undefined && root !== process.cwd()) return;
+  const project = other ?? nx?.name ?? read("project.json").name ?? name;
+  const asked = spawnSync(command, ["show", "projects", "--with-target", target, "--json"], { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
   if (asked.status !== 0 || !JSON.parse(asked.stdout).includes(project)) return;
-  const { status } = spawnSync(command, ["run", `${project}:${task}`], { cwd: root, stdio: "inherit" });
+  const { status } = spawnSync(command, ["run", `${project}:${target}`], { cwd: root, stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
 }
 // Hooks of git are nobody's in an image.
@@ -504,18 +507,21 @@ SCRIPT
 
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/collect-closure
 #!/bin/sh
-# usage: collect-closure packages PACKAGE… | next FOLDER | folder FOLDER MADE | files FOLDER MADE |
-#   started FOLDER FILE [ROOT]
+# usage: collect-closure packages [PACKAGE…] | next FOLDER | folder FOLDER MADE | imported FOLDER MADE |
+#   files FOLDER MADE | started FOLDER FILE [ROOT]
 # Leaves in /built/app what of a build is to be in the image: the packages that PACKAGE needs to run, without what only building and testing them
-# takes; Next.js's standalone output; the folder MADE as it lies; or its content.
+# takes; Next.js's standalone output; the folder MADE as it lies, and what it imports of the development dependencies; or its content. MADE
+# lies in FOLDER, or where that has none at the root.
 set -eu
 mkdir -p /built/app
+made() { if [ -d "$1/$2" ]; then echo "$1/$2"; else echo "$2"; fi; }
 case $1 in
   packages)
     shift
     folders=$(node -p 'const of = JSON.parse(fs.readFileSync("/var/lib/production.json", "utf8"));
       [...new Set(process.argv.slice(1).flatMap((name) => [...of[name]]))].join("\n")' "$@")
-    printf '%s\n' "$folders" | while read -r folder; do
+    printf '%s' "${folders:+$folders
+}" | while read -r folder; do
       tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=coverage \
         --exclude=__tests__ --exclude='*.test.*' --exclude='*.spec.*' --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' \
         --exclude=.next/cache "./$folder" | tar -xf - -C /built/app
@@ -549,8 +555,41 @@ case $1 in
     chown -R 1000:1000 "/built/app/$2/.next/cache"
     ;;
   folder)
-    mkdir -p "/built/app/$2"
-    cp -R "$2/$3" "/built/app/$2/$3"
+    mkdir -p "/built/app/$2/$3"
+    cp -R "$(made "$2" "$3")/." "/built/app/$2/$3"
+    ;;
+  imported)
+    # A bundler leaves packages out, wherever a manifest has them, and a compiler adds its helpers (`tslib`).
+    node -e '
+      const path = require("node:path");
+      const [folder, made] = process.argv.slice(1);
+      const found = new Set();
+      const runs = (file) => fs.existsSync(path.join("/production/app", file));
+      const list = (folder) => fs.readdirSync(folder, { withFileTypes: true });
+      const files = (folder) => list(folder).flatMap((entry) => (entry.isDirectory() ? files(path.join(folder, entry.name)) : [path.join(folder, entry.name)]));
+      const modules = (folder) => list(folder).flatMap(({ name }) => (name.startsWith("@") ? list(path.join(folder, name)).map((one) => `${name}/${one.name}`) : [name]));
+      const take = (where) => {
+        const real = path.relative(process.cwd(), fs.realpathSync(where));
+        const store = /^(.*node_modules\/\.pnpm\/[^/]+)\/node_modules\//.exec(real)?.[1];
+        const one = store ?? real;
+        if (found.has(one) || runs(one)) return;
+        found.add(one);
+        if (store) modules(`${store}/node_modules`).forEach((name) => take(`${store}/node_modules/${name}`));
+      };
+      const text = files(made).filter((file) => /\.[cm]?js$/.test(file)).map((file) => fs.readFileSync(file, "utf8")).join("\n");
+      const names = [...text.matchAll(/(?:\b(?:require|import)\s*\(?|\bfrom)\s*["\x27](@[\w.-]+\/[\w.-]+|[\w.-]+)/g)].map(([, name]) => name);
+      for (const name of new Set(names)) {
+        const link = [`${folder}/node_modules/${name}`, `node_modules/${name}`].find((one) => fs.existsSync(one));
+        if (name.startsWith(".") || link === undefined || runs(link)) continue;
+        take(link);
+        found.add(link);
+      }
+      console.log([...found].join("\n"));
+    ' "$2" "$(made "$2" "$3")" | while read -r one; do
+      [ -n "$one" ] || continue
+      mkdir -p "/built/app/$(dirname "$one")"
+      cp -a "$one" "/built/app/$one"
+    done
     ;;
   started)
     # The file that the service is started by: a compiler puts it deeper where it compiles more than `src`.
@@ -570,7 +609,7 @@ case $1 in
     if grep -qs '"type": *"module"' package.json; then echo "import '/app/$2/$made';"; else echo "require('/app/$2/$made');"; fi > "$stem.js"
     ;;
   files)
-    cp -R "$2/$3/." /built/app
+    cp -R "$(made "$2" "$3")/." /built/app
     find /built/app -name '*.map' -delete
     ;;
 esac

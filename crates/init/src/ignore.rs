@@ -5,8 +5,8 @@ use monoship_core::error::Result;
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::{Scope, Workspace};
 
-use super::dockerfile::Service;
 use super::edit::ended;
+use super::services::Service;
 
 /// Its name; and the ending of one for a single Dockerfile.
 pub(super) const FILE: &str = ".dockerignore";
@@ -14,7 +14,7 @@ pub(super) const FILE: &str = ".dockerignore";
 /// A source that services are built from and an ignore file of the repository's own hides: it was written for a Dockerfile that gets what
 /// was built before. Tests and documents may be hidden.
 pub(super) fn hidden<'f>(workspace: &Workspace, services: &[Service], tracked: &'f [String], ignore: &Ignore) -> Option<&'f str> {
-    let ids = services.iter().filter_map(|service| workspace.by_dir(&service.folder));
+    let ids = services.iter().filter_map(|service| workspace.by_dir(&service.package));
     let closures: Vec<_> = ids.map(|id| workspace.closure(id, Scope::BUILD)).collect();
     let is_source = |path: &&String| {
         let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);

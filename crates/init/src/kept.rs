@@ -20,6 +20,7 @@ mod shell;
 mod unsaid;
 mod workflow;
 
+use super::services::root_name;
 use about::{by_args, package_of, shipped};
 pub use entry::Kept;
 pub(super) use entry::prefix;
@@ -109,6 +110,10 @@ pub(super) fn find(
         let named = build.package.as_deref().filter(|_| build.by_package && is_first);
         let Some(name) = name_of(&build.said, named, workspace) else { continue };
         let path = &build.said.dockerfile;
+        // Folders of one name, or names that differ in their case alone.
+        let is_anothers = |kept: &Kept| kept.name == name && kept.package.is_some() && kept.package != build.package;
+        let apart = build.package.as_ref().filter(|_| found.values().any(is_anothers));
+        let name = apart.map_or(name.clone(), |package| package.replace('/', "-").to_ascii_lowercase());
         // What a file gives no name of its own and starts the same is the same service in another way.
         let same = |kept: &&Kept| {
             kept.name == name
@@ -379,15 +384,12 @@ fn name_of(said: &Said, package: Option<&str>, workspace: &Workspace) -> Option<
     // How an image is made is no name of it.
     let ways = ["prod", "production", "release", "pnpm", "npm", "yarn", "bun", "node", "alpine", "debian", "slim"];
     let by_file = by_file.filter(|name| !ways.contains(&name.as_str()));
-    let root = workspace.package(workspace.root_package()).manifest.name.clone().map(|name| last(&name));
-    let here = workspace.root().file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    let root = root.filter(|name| !["root", "monorepo", "workspace"].contains(&name.as_str())).or(here);
     let stages = ["runner", "runtime", "production", "prod", "final", "release", "app", "deploy", "build", "builder", "base"];
     let by_target = said.target.clone().filter(|name| !stages.contains(&name.as_str()));
     let said_name = (!said.name.is_empty()).then(|| said.name.clone());
     // `migrate.Dockerfile`, which is called `migrate` elsewhere, too, is no other package's.
     let own = said_name.clone().filter(|name| by_file.as_ref() == Some(name));
-    let names = [own, package.map(last), said_name, by_file, folder, by_target, root];
+    let names = [own, package.map(last), said_name, by_file, folder, by_target, root_name(workspace)];
     let usable = |name: &String| name.parse::<ServiceName>().is_ok();
     names.into_iter().flatten().map(|name| name.to_ascii_lowercase()).find(usable)
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use monoship_workspace::Workspace;
 use monoship_workspace::tools::is_command_of;
+use pnpm::join;
 
 use super::start::{Start, is_for_developers};
 
@@ -13,6 +15,8 @@ use super::start::{Start, is_for_developers};
 pub(super) enum Kind {
     /// Its production dependencies beside what it is built to.
     Node,
+    /// The same with one folder, from the root or the package's, in place of the package's own.
+    Beside(String),
     /// All of its dependencies: it is started by a tool of the development ones.
     Development,
     /// Next.js's standalone output, which holds its own dependencies.
@@ -44,11 +48,17 @@ pub(super) struct Facts<'a> {
     pub manifest: &'a Value,
     pub root: &'a Value,
     pub folder: PathBuf,
+    /// The folder from the root.
+    pub dir: &'a str,
 }
 
 const DEPENDENCIES: [&str; 2] = ["dependencies", "devDependencies"];
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
+    pub(super) fn of(workspace: &Workspace, dir: &'a str, manifest: &'a Value, root: &'a Value) -> Self {
+        Self { manifest, root, folder: workspace.root().join(dir), dir }
+    }
+
     /// True where it has a dependency, or the root does and its own scripts or settings use that.
     fn needs(&self, name: &str) -> bool {
         let has = |manifest: &Value| DEPENDENCIES.iter().any(|field| manifest[field].get(name).is_some());
@@ -95,6 +105,42 @@ impl Facts<'_> {
     fn has(&self, file: &str) -> bool {
         self.folder.join(file).exists()
     }
+
+    /// The folder that settings name under a key: below its own from there, another one from the root.
+    fn folder_in(&self, settings: &str, key: &str) -> Option<String> {
+        let named = value(settings, key)?;
+        let path = join(self.dir, &named)?;
+        let own = if self.dir == "." { None } else { path.strip_prefix(self.dir).and_then(|path| path.strip_prefix('/')) };
+        Some(own.map_or_else(|| path.clone(), str::to_owned))
+    }
+}
+
+/// True where scripts of a manifest have those of other packages run.
+pub(super) fn calls_others(manifest: &Value) -> bool {
+    const RUNNERS: [&str; 9] = ["turbo", "lerna", "run-many", "-r", "--recursive", "--filter", "-F", "--parallel", "workspaces"];
+    let scripts = ["build", "start"].iter().filter_map(|name| manifest["scripts"][*name].as_str());
+    scripts.flat_map(|script| script.split([' ', '='])).any(|word| RUNNERS.contains(&word))
+}
+
+/// True where a manifest's build calls what builds it by name: no tool that calls the builds of other packages.
+pub(super) fn builds_itself(manifest: &Value) -> bool {
+    const BUILDERS: [&str; 13] = [
+        "next",
+        "nuxt",
+        "nuxi",
+        "nitro",
+        "vite",
+        "astro",
+        "nest",
+        "react-router",
+        "remix",
+        "vinxi",
+        "ng",
+        "gatsby",
+        "docusaurus",
+    ];
+    let build = manifest["scripts"]["build"].as_str().unwrap_or_default();
+    build.split("&&").any(|step| step.split_whitespace().next().is_some_and(|program| BUILDERS.contains(&program)))
 }
 
 /// What a package is; an error says why it is no service, where that can be said.
@@ -256,7 +302,7 @@ fn svelte(facts: &Facts<'_>, start: Option<&Start>) -> Result<Known, String> {
     // Since SvelteKit 3 its settings may be the plugin's.
     let settings = ["svelte.config", "vite.config"].map(|stem| facts.settings(stem)).join("\n");
     if settings.contains("adapter-static") {
-        return Ok(files("@sveltejs/adapter-static", &value(&settings, "pages").unwrap_or_else(|| "build".to_owned())));
+        return Ok(files("@sveltejs/adapter-static", &facts.folder_in(&settings, "pages").unwrap_or_else(|| "build".to_owned())));
     }
     if !settings.contains("adapter-node") {
         return Err("its SvelteKit adapter makes nothing that a container runs; `@sveltejs/adapter-node` does".to_owned());
@@ -320,17 +366,20 @@ fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option
     }
     if let Some(tool) = ["max", "umi"].into_iter().find(|tool| build.contains(&format!("{tool} build"))) {
         let settings = facts.settings(".umirc") + &facts.settings("config/config");
-        return found(&format!("{tool} build"), value(&settings, "outputPath").unwrap_or_else(|| "dist".to_owned()));
+        return found(&format!("{tool} build"), facts.folder_in(&settings, "outputPath").unwrap_or_else(|| "dist".to_owned()));
     }
     if facts.needs("@angular/core") && build.contains("ng build") {
-        return angular(facts);
+        return by_angular(facts);
     }
     if facts.needs("@vue/cli-service") && build.contains("vue-cli-service") {
         return found("vue-cli-service build", "dist".to_owned());
     }
     let bundles = (build.contains("vite") || facts.needs("vite")) && !build.is_empty() && facts.has("index.html");
     if bundles {
-        return found("vite build", value(&facts.settings("vite.config"), "outDir").unwrap_or_else(|| "dist".to_owned()));
+        return found(
+            "vite build",
+            facts.folder_in(&facts.settings("vite.config"), "outDir").unwrap_or_else(|| "dist".to_owned()),
+        );
     }
     for tool in ["@rsbuild/core", "parcel", "webpack", "@rspack/core"] {
         let page = facts.has("index.html") || facts.has("src/index.html") || facts.has("public/index.html");
@@ -341,7 +390,7 @@ fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option
     None
 }
 
-/// The folder below the package's own that settings name.
+/// The path that settings give a key.
 fn value(settings: &str, key: &str) -> Option<String> {
     let is_key = |at: usize| !settings[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
     let key = format!("{key}:");
@@ -349,18 +398,23 @@ fn value(settings: &str, key: &str) -> Option<String> {
     let written = settings[at + key.len()..].trim_start();
     let quote = written.chars().next().filter(|c| ['\'', '"', '`'].contains(c))?;
     let folder = written[1..].split(quote).next()?;
-    let is_below = !folder.contains(['$', ' ']) && !folder.starts_with("..") && !folder.starts_with('/');
-    is_below.then(|| folder.to_owned())
+    (!folder.contains(['$', ' '])).then(|| folder.to_owned())
 }
 
-/// What Angular makes of the one project of a package: files, or a server that renders them. Source: angular.dev, "Workspace configuration".
-fn angular(facts: &Facts<'_>) -> Option<Known> {
+/// What Angular makes of the one project of a package.
+fn by_angular(facts: &Facts<'_>) -> Option<Known> {
     let text = std::fs::read_to_string(facts.folder.join("angular.json")).ok()?;
     let settings = monoship_workspace::sources::with_comments(&text)?;
     let is_app = |project: &&(&String, &Value)| project.1["projectType"] != "library";
     let (name, project) = settings["projects"].as_object()?.iter().find(|project| is_app(&project))?;
     let targets = if project["architect"].is_object() { &project["architect"] } else { &project["targets"] };
-    let (options, builder) = (&targets["build"]["options"], targets["build"]["builder"].as_str().unwrap_or_default());
+    angular(name, &targets["build"])
+}
+
+/// What a target of Angular's makes, in its words or Nx's: files, or a server that renders them. Source: angular.dev, "Workspace configuration".
+pub(super) fn angular(name: &str, target: &Value) -> Option<Known> {
+    let builder = ["builder", "executor"].iter().find_map(|key| target[*key].as_str()).unwrap_or_default();
+    let options = &target["options"];
     let path = &options["outputPath"];
     let base = path.as_str().or_else(|| path["base"].as_str()).map_or_else(|| format!("dist/{name}"), str::to_owned);
     // The builders since Angular 17 put them a folder deeper.
@@ -383,7 +437,7 @@ fn angular(facts: &Facts<'_>) -> Option<Known> {
     })
 }
 
-fn files(why: &str, folder: &str) -> Known {
+pub(super) fn files(why: &str, folder: &str) -> Known {
     let folder = folder.trim_start_matches("./").trim_end_matches('/');
     Known {
         kind: Kind::Static(folder.to_owned()),
@@ -411,7 +465,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        of(&Facts { manifest, root: &json!({}), folder: dir.path().to_owned() }).map(|known| known.kind)
+        of(&Facts { manifest, root: &json!({}), folder: dir.path().to_owned(), dir: "apps/a" }).map(|known| known.kind)
     }
 
     #[test]
@@ -471,7 +525,7 @@ mod tests {
     fn what_the_root_has_counts_where_a_package_uses_it() {
         let dir = tempfile::tempdir().unwrap();
         let root = json!({"devDependencies": {"nuxt": "4", "@sveltejs/kit": "2", "tsx": "4"}});
-        let of = |manifest: &Value| of(&Facts { manifest, root: &root, folder: dir.path().to_owned() });
+        let of = |manifest: &Value| of(&Facts { manifest, root: &root, folder: dir.path().to_owned(), dir: "apps/a" });
         let nuxt = json!({"scripts": {"build": "nuxt build", "dev": "nuxt dev"}});
         assert_eq!(of(&nuxt).unwrap().kind, Kind::Output(".output".to_owned()));
         assert!(of(&json!({"scripts": {"build": "tsc"}})).is_err());
@@ -491,7 +545,7 @@ mod tests {
         assert!(kind(&json!({"scripts": {"start": "expo start"}, "dependencies": {"expo": "54"}}), &[]).is_err());
         assert!(kind(&json!({"scripts": {"build": "tsc"}}), &[]).is_err());
         let dir = tempfile::tempdir().unwrap();
-        let facts = Facts { manifest: &json!({}), root: &json!({}), folder: dir.path().to_owned() };
+        let facts = Facts { manifest: &json!({}), root: &json!({}), folder: dir.path().to_owned(), dir: "apps/a" };
         assert!(!facts.makes("index.js") && facts.makes("./dist/index.js"));
         std::fs::write(dir.path().join("index.ts"), "").unwrap();
         assert!(facts.makes("./index.js"));

@@ -3,7 +3,7 @@
 
 mod development;
 pub mod diagnosis;
-pub mod dockerfile;
+mod dockerfile;
 mod edit;
 pub mod generated;
 mod ignore;
@@ -13,6 +13,7 @@ mod nothing;
 mod npmrc;
 mod nx;
 pub mod origin;
+pub mod services;
 mod settings;
 mod start;
 mod there;
@@ -30,9 +31,9 @@ use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::stamped;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerignore::Ignore;
-use monoship_workspace::managers::{below, no_workspace};
+use monoship_workspace::managers::{below, is_workspace, no_workspace};
 
-use dockerfile::Found;
+use services::Found;
 use there::There;
 
 /// The Dockerfile's name, where `xtask.toml` says nothing.
@@ -102,7 +103,8 @@ pub struct Adoption {
 /// When it is no pnpm workspace with a lock, has no service, has something else by the crate's name, or a file there cannot be read.
 pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
     let root = wanted.root;
-    let folders = if root.join("pnpm-workspace.yaml").is_file() { vec![String::new()] } else { below(root) };
+    let several = if root.join("pnpm-workspace.yaml").is_file() { Vec::new() } else { below(root) };
+    let folders = if several.is_empty() && is_workspace(root) { vec![String::new()] } else { several };
     // A single one below is adopted where it lies: nobody else needs the crate.
     if !(folders.len() > 1 || folders.iter().any(String::is_empty)) {
         return Err(no_workspace(root, "name the folder that has the pnpm-workspace.yaml with --dir"));
@@ -226,12 +228,12 @@ pub fn apply(adoption: &Adoption) -> Result<()> {
 ///
 /// # Errors
 /// As [`plan`].
-pub fn dockerfile_today(root: &Path, file: &str) -> Result<String> {
+pub fn dockerfile_today(root: &Path, file: &str, shutdown: &Shutdown) -> Result<String> {
     let workspace = Workspace::load(root)?;
     let settings = root.join("xtask.toml");
     let settings = settings.exists().then(|| read_text(&settings)).transpose()?;
     // Those that have one of the repository's own are named in xtask.toml.
-    let found = found(&workspace, settings.as_deref(), &There::default(), true)?;
+    let found = found(&workspace, settings.as_deref(), &There::read(root, shutdown)?, true)?;
     Ok(stamped(&dockerfile::text(&workspace, &found.services, file), 2, VERSION))
 }
 
@@ -250,7 +252,7 @@ fn step(path: &str, change: Change) -> Step {
 }
 
 fn found(workspace: &Workspace, settings: Option<&str>, there: &There, anew: bool) -> Result<Found> {
-    let mut found = dockerfile::services(workspace, &settings::named(settings))?;
+    let mut found = services::services(workspace, &settings::named(settings), &there.files)?;
     let own = settings::owned(settings);
     found.prefix = settings::configured_prefix(settings);
     found.settled = own.iter().map(|(name, _)| name.clone()).collect();
@@ -273,14 +275,11 @@ fn found(workspace: &Workspace, settings: Option<&str>, there: &There, anew: boo
         let is_about = |kept: &kept::Kept| {
             kept.package.as_deref() == Some(folder)
                 || kept.covers.iter().any(|dir| dir == folder)
-                || kept.dockerfile.rsplit_once('/').is_some_and(|(dir, _)| dir == folder)
+                || kept.dockerfile.rsplit_once('/').map_or(".", |(dir, _)| dir) == folder
         };
         kept.iter().any(is_about) || own.iter().any(|(_, package)| package.as_deref() == Some(folder))
     };
     found.services.retain(|service| !is_kept(&service.folder) && !own.iter().any(|(name, _)| *name == service.name));
-    if !(found.services.is_empty() && kept.is_empty() && own.is_empty()) {
-        found.others.extend(dockerfile::of_nx(workspace, &there.files));
-    }
     found.others.retain(|(folder, _)| !is_kept(folder));
     // A generated target and a build of theirs of one name would be one service: theirs is it.
     let (services, others, kept) = (&mut found.services, &mut found.others, &found.kept);

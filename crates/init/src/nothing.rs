@@ -9,21 +9,9 @@ use monoship_workspace::Workspace;
 pub(super) fn error(workspace: &Workspace, files: &[String], others: &[(String, String)]) -> Error {
     let why: Vec<String> = others.iter().map(|(folder, why)| format!("{folder}: {why}")).collect();
     let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
-    let with =
-        |name: &str| -> BTreeSet<&str> { files.iter().filter_map(|file| file.strip_suffix(name)?.strip_suffix('/')).collect() };
-    let manifests = with("package.json");
-    // Nx's projects that the root's package.json is for: integrated, in its words.
-    let projects: Vec<&str> =
-        with("project.json").difference(&manifests).copied().filter(|dir| dir.starts_with("apps/")).collect();
+    let manifests: BTreeSet<&str> = files.iter().filter_map(|file| file.strip_suffix("/package.json")).collect();
     let unnamed: Vec<&str> = manifests.into_iter().filter(|dir| workspace.by_dir(dir).is_none()).collect();
-    let hint = if let [first, ..] = projects[..] {
-        let name = first.rsplit('/').next().unwrap_or(first);
-        format!(
-            "projects of Nx without a package.json of their own ({}) cannot be cut out yet: write {first}/Dockerfile, which runs `nx build {name}` and \
-             starts what that makes, and run this again",
-            projects.join(", ")
-        )
-    } else if others.is_empty() && !unnamed.is_empty() {
+    let hint = if others.iter().all(|(folder, _)| folder == ".") && !unnamed.is_empty() {
         let patterns: BTreeSet<String> =
             unnamed.iter().map(|dir| dir.rsplit_once('/').map_or((*dir).to_owned(), |(above, _)| format!("{above}/*"))).collect();
         let patterns: Vec<String> = patterns.into_iter().collect();
@@ -56,17 +44,6 @@ mod tests {
             let paths: Vec<String> = all.iter().map(|(path, _)| (*path).to_owned()).collect();
             error(&workspace, &paths, &[]).hint_text().unwrap().to_owned()
         };
-        let nx = hint(&[
-            ("apps/api/project.json", "{}"),
-            ("libs/a/project.json", "{}"),
-            ("apps/web/project.json", "{}"),
-            ("apps/web/package.json", "{}"),
-        ]);
-        assert!(
-            nx.starts_with("projects of Nx without a package.json of their own (apps/api) cannot")
-                && nx.contains("apps/api/Dockerfile, which runs `nx build api`"),
-            "{nx}"
-        );
         let unnamed = hint(&[("packages/b/package.json", "{}"), ("packages/a/package.json", "{}"), ("web/package.json", "{}")]);
         assert_eq!(
             unnamed,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::dockerfile::{Found, Service};
+use super::services::{Found, Service};
 use super::{Change, DOCKERFILE, edit};
 use monoship_workspace::dockerfile::{Dockerfile, load as dockerfile_of};
 
@@ -73,8 +73,8 @@ pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &
     let lacks = |folder: &str, name: &str| folder != format!("apps/{name}") && !known.iter().any(|(_, target)| target == name);
     let mut entries = String::new();
     let mut names = Vec::new();
-    for service in services.iter().filter(|service| lacks(&service.folder, &service.name)) {
-        let _ = write!(entries, "\n[[service]]\nname = \"{}\"\npackage = \"{}\"\n", service.name, service.folder);
+    for service in services.iter().filter(|service| lacks(&service.package, &service.name)) {
+        let _ = write!(entries, "\n[[service]]\nname = \"{}\"\npackage = \"{}\"\n", service.name, service.package);
         names.push(format!("`{}`", service.name));
     }
     for kept in &found.kept {

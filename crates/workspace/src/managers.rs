@@ -49,6 +49,13 @@ pub fn no_workspace(root: &Path, hint: &str) -> Error {
     }
 }
 
+/// True of the root of a workspace: of several packages, or of one that has a lock.
+#[must_use]
+pub fn is_workspace(root: &Path) -> bool {
+    let has = |file: &str| root.join(file).is_file();
+    has("pnpm-workspace.yaml") || has("pnpm-lock.yaml") && patterns(root).is_ok_and(|patterns| patterns.is_empty())
+}
+
 /// The `workspaces` of a package.json, in either of their forms.
 fn patterns(root: &Path) -> Result<Vec<String>> {
     let manifest: Value = serde_json::from_str(&read_text(&root.join("package.json"))?).unwrap_or_default();

@@ -3,8 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use super::given::{self, Given};
-use super::{bake, shell, workflow};
+use super::shell::{self, Variables};
+use super::{bake, workflow};
+use monoship_workspace::sources::with_comments;
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
 
@@ -134,8 +138,8 @@ fn reader(path: &str) -> Option<Reader> {
         "docker-bake.json" => Some(bake::json),
         "skaffold.yaml" | "skaffold.yml" => Some(skaffold),
         "cloudbuild.yaml" | "cloudbuild.yml" => Some(cloud_build),
-        "package.json" => Some(|path, folder, text| Ok(manifest(path, folder, text))),
-        _ if is_script(path) => Some(|path, folder, text| Ok(shell::builds(path, folder, text, &BTreeMap::new()))),
+        "package.json" | "project.json" => Some(|path, folder, text| Ok(manifest(path, folder, text))),
+        _ if is_script(path) => Some(|path, folder, text| Ok(shell::builds(path, folder, text, &Variables::new()))),
         _ => None,
     }
 }
@@ -144,7 +148,8 @@ fn reader(path: &str) -> Option<Reader> {
 fn is_script(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     let ci = [".gitlab-ci.yml", ".travis.yml", "azure-pipelines.yml", "bitbucket-pipelines.yml", "buildspec.yml", "jenkinsfile"];
-    let runners = ["makefile", "gnumakefile", "justfile", ".justfile", "taskfile.yml", "taskfile.yaml", "package.json"];
+    let runners =
+        ["makefile", "gnumakefile", "justfile", ".justfile", "taskfile.yml", "taskfile.yaml", "package.json", "project.json"];
     ["sh", "bash", "mk"].contains(&ending(&name))
         || ci.contains(&name.as_str())
         || runners.contains(&name.as_str())
@@ -240,11 +245,27 @@ fn skaffold(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
     Ok(found)
 }
 
-/// What the scripts of a `package.json` call. One that cannot be read is the workspace's to tell of.
+/// What the scripts of a `package.json` call, and the targets of Nx's there or in a `project.json`. One that cannot be read is the workspace's to
+/// tell of.
 fn manifest(path: &str, folder: &str, text: &str) -> Vec<Said> {
-    let manifest: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
+    let manifest = with_comments(text).unwrap_or_default();
+    let called = |folder: &str, command: &str| shell::builds(path, folder, command, &Variables::new());
     let scripts = manifest["scripts"].as_object().into_iter().flatten().filter_map(|(_, script)| script.as_str());
-    scripts.flat_map(|script| shell::builds(path, folder, script, &BTreeMap::new())).collect()
+    let mut found: Vec<Said> = scripts.flat_map(|script| called(folder, script)).collect();
+    let name = manifest["name"].as_str().unwrap_or_else(|| folder.rsplit('/').next().unwrap_or(folder));
+    let filled =
+        |text: &str| text.replace("{projectRoot}", folder).replace("{projectName}", name).replace("{workspaceRoot}", ".");
+    let targets = [&manifest["targets"], &manifest["nx"]["targets"]].into_iter().filter_map(Value::as_object).flatten();
+    for (_, target) in targets {
+        let options = &target["options"];
+        // Nx starts commands at the root.
+        let Some(start) = join(".", &filled(options["cwd"].as_str().unwrap_or("."))) else { continue };
+        let several = options["commands"].as_array().into_iter().flatten();
+        let commands = [&target["command"], &options["command"]].into_iter().chain(several);
+        let text = |command: &Value| command.as_str().or_else(|| command["command"].as_str()).map(&filled);
+        found.extend(commands.filter_map(text).flat_map(|command| called(&start, &command)));
+    }
+    found
 }
 
 /// The steps of Google's Cloud Build that call Docker. Source: cloud.google.com, "Build configuration file schema".
@@ -257,9 +278,9 @@ fn cloud_build(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
         let Some(folder) = join(".", text("dir").unwrap_or(".")) else { continue };
         match &args[..] {
             ["build", args @ ..] | ["buildx", "build", args @ ..] if text("name").is_some_and(|name| name.contains("docker")) => {
-                found.extend(shell::asked(path, &folder, args, &shell::Variables::new()));
+                found.extend(shell::asked(path, &folder, args, &Variables::new()));
             }
-            _ => found.extend(args.iter().flat_map(|arg| shell::builds(path, &folder, arg, &BTreeMap::new()))),
+            _ => found.extend(args.iter().flat_map(|arg| shell::builds(path, &folder, arg, &Variables::new()))),
         }
     }
     Ok(found)

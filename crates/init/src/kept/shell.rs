@@ -33,9 +33,9 @@ const SWITCHES: [&str; 14] = [
 /// A combination of several loops is followed so far.
 const MOST: usize = 100;
 
-/// The builds that the commands of a text ask for. `folder` is where they start, from the root; `variables` are those that are set there.
-pub(super) fn builds(by: &str, folder: &str, text: &str, variables: &BTreeMap<String, String>) -> Vec<Said> {
-    let mut known: Variables = variables.iter().map(|(name, value)| (name.clone(), vec![value.clone()])).collect();
+/// The builds that the commands of a text ask for. `folder` is where they start, from the root; `known` are the variables that are set there.
+pub(super) fn builds(by: &str, folder: &str, text: &str, known: &Variables) -> Vec<Said> {
+    let mut known = known.clone();
     let mut found = Vec::new();
     let mut here = folder.to_owned();
     // A Makefile writes the shell's own `$` twice.
@@ -60,7 +60,7 @@ pub(super) fn builds(by: &str, folder: &str, text: &str, variables: &BTreeMap<St
                         is_alone = false;
                     } else if let Some(quoted) = words.iter().find(|word| word.contains(" build ")) {
                         // `sh -c "docker build ."`, and what YAML has in quotes.
-                        found.extend(builds(by, &here, quoted, variables));
+                        found.extend(builds(by, &here, quoted, &known));
                     }
                 }
             }
@@ -317,6 +317,7 @@ mod tests {
                 "TAG=v1\nIMAGE=\"ghcr.io/acme/api\"\npodman build -t \"$IMAGE:${TAG}\" --file=\"apps/api/Dockerfile\" '.' # the API",
                 "api: apps/api/Dockerfile . ghcr.io/acme/api",
             ),
+            ("APP=web; bash -c \"docker build -t $APP apps/$APP\"", "web: apps/web/Dockerfile apps/web"),
             ("if true; then (cd apps/web; docker image build .); fi", ": apps/web/Dockerfile apps/web"),
             ("bash -c \"docker build -t web apps/web\"", "web: apps/web/Dockerfile apps/web"),
             ("docker build -t ${NAME:-web} ${DIR-apps/web}", "web: apps/web/Dockerfile apps/web"),
@@ -357,6 +358,14 @@ mod tests {
         let cases = [
             ("package.json", r#"{"scripts": {"image": "docker build -f apps/web/Dockerfile -t web ."}}"#),
             ("apps/web/package.json", r#"{"scripts": {"image": "docker build -f Dockerfile -t web ../.."}}"#),
+            (
+                "apps/web/project.json",
+                r#"{"name": "web", /* ours */ "targets": {"image": {"command": "docker build -f {projectRoot}/Dockerfile . -t {projectName}"}}}"#,
+            ),
+            (
+                "apps/web/package.json",
+                r#"{"nx": {"targets": {"image": {"executor": "nx:run-commands", "options": {"cwd": "apps", "commands": ["true", {"command": "docker build -t web -f web/Dockerfile .."}]}}}}}"#,
+            ),
             ("Makefile", "NAME := web\nimage:\n\tcd apps && true\n\t@docker build -t $(NAME) -f apps/web/Dockerfile .\n"),
             (
                 ".gitlab-ci.yml",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::given;
 use super::said::{Said, image, tree};
-use super::shell;
+use super::shell::{self, Variables};
 use monoship_workspace::yaml::Yaml;
 use pnpm::join;
 
@@ -80,10 +80,10 @@ fn called(path: &str, tree: &Yaml, job: &Yaml, row: &BTreeMap<String, String>) -
         let own = step.get("working-directory").and_then(Yaml::as_str).map(str::to_owned);
         let folder = own.or_else(|| default(job)).or_else(|| default(tree)).unwrap_or_default();
         let set = [tree, job, step].into_iter().filter_map(|place| place.get("env"));
-        let set = set.flat_map(Yaml::entries).filter_map(|(name, value)| Some((name.clone(), filled(value.as_str()?))));
-        let variables: BTreeMap<String, String> = set.collect();
+        let set = set.flat_map(Yaml::entries).filter_map(|(name, value)| Some((name.clone(), vec![filled(value.as_str()?)])));
+        let known: Variables = set.collect();
         found.extend(
-            join(".", &filled(&folder)).into_iter().flat_map(|folder| shell::builds(path, &folder, &filled(text), &variables)),
+            join(".", &filled(&folder)).into_iter().flat_map(|folder| shell::builds(path, &folder, &filled(text), &known)),
         );
     }
     found

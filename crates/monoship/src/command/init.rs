@@ -10,8 +10,8 @@ use crate::cli;
 use crate::command::{Call, Finished, tell};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::quoted;
-use monoship_init::dockerfile::Found;
 use monoship_init::generated::{self, Refresh};
+use monoship_init::services::Found;
 use monoship_init::workflow::tool;
 use monoship_init::{Adoption, Change, VERSION, Wanted};
 
