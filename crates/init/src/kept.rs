@@ -111,8 +111,8 @@ pub(super) fn find(
         let Some(name) = name_of(&build.said, named, workspace) else { continue };
         let path = &build.said.dockerfile;
         // Folders of one name, or names that differ in their case alone.
-        let is_anothers = |kept: &Kept| kept.name == name && kept.package.is_some() && kept.package != build.package;
-        let apart = build.package.as_ref().filter(|_| found.values().any(is_anothers));
+        let is_anothers = |kept: &Kept| kept.package.is_some() && build.package.is_some() && kept.package != build.package;
+        let apart = build.package.as_ref().filter(|_| found.get(&name).is_some_and(is_anothers));
         let name = apart.map_or(name.clone(), |package| package.replace('/', "-").to_ascii_lowercase());
         // What a file gives no name of its own and starts the same is the same service in another way.
         let same = |kept: &&Kept| {
@@ -121,7 +121,9 @@ pub(super) fn find(
         };
         if let Some(kept) = found.values().find(same) {
             if kept.dockerfile != *path {
-                others.push((path.clone(), format!("`{}` is built by {}", kept.name, kept.dockerfile)));
+                let hint =
+                    if is_anothers(kept) { ": a [[service]] in xtask.toml gives this one a `name` of its own" } else { "" };
+                others.push((path.clone(), format!("`{}` is built by {}{hint}", kept.name, kept.dockerfile)));
             }
             continue;
         }

@@ -194,9 +194,9 @@ fn output_path(options: &Value, dir: &str) -> Option<String> {
 
 /// The same as the settings of webpack or rspack say it: `path: join(__dirname, '../../dist/apps/api')`.
 fn configured(folder: &Path, dir: &str) -> Option<String> {
-    let texts =
+    let mut texts =
         ["webpack.config", "rspack.config"].iter().flat_map(|stem| ["js", "cjs", "ts"].map(|end| format!("{stem}.{end}")));
-    let text = texts.filter_map(|file| std::fs::read_to_string(folder.join(file)).ok()).next()?;
+    let text = texts.find_map(|file| std::fs::read_to_string(folder.join(file)).ok())?;
     let (_, path) = text.split_once("path: ").and_then(|(_, call)| call.split_once("__dirname"))?;
     let literal = path.split(['\'', '"', '`']).nth(1)?;
     join(dir, literal).filter(|path| path != dir)
@@ -328,6 +328,21 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{}", &text[text.find("# ── api").unwrap()..]);
         }
+    }
+
+    #[test]
+    fn a_project_at_the_root_is_the_roots_package() {
+        let manifest =
+            r#"{"name": "shop", "scripts": {"start": "nx serve", "build": "nx build"}, "devDependencies": {"nx": "23"}}"#;
+        let project = r#"{"name": "shop", "projectType": "application", "targets": {
+            "build": {"executor": "@nx/esbuild:esbuild", "options": {"outputPath": "dist/shop", "main": "src/main.ts"}},
+            "serve": {"executor": "@nx/js:node"}}}"#;
+        let (found, text) = found(&[("package.json", manifest), ("project.json", project)]);
+        let shown: Vec<_> = found.services.iter().map(|s| format!("{} {} {}", s.name, s.package, s.why)).collect();
+        assert_eq!(shown, ["shop . Nx: node dist/shop/main.js"]);
+        assert!(
+            text.contains("build-closure shop build && \\\n    collect-closure packages shop && \\\n    collect-closure started")
+        );
     }
 
     #[test]

@@ -125,9 +125,9 @@ pub(super) fn is_for_developers(script: &str) -> bool {
         || pair("vite", "dev")
         || words.last() == Some(&"vite")
         || words.windows(2).any(|pair| ["run", "pnpm", "yarn", "bun"].contains(&pair[0]) && is_developers(pair[1]))
-        || words
-            .first()
-            .is_some_and(|word| ["vite", "storybook", "start-storybook", "web-dev-server", "turbo", "electron"].contains(word))
+        || words.first().is_some_and(|word| {
+            ["vite", "storybook", "start-storybook", "web-dev-server", "turbo", "nx", "electron"].contains(word)
+        })
 }
 
 /// True of the name of a script that only developers run.

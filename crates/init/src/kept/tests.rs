@@ -484,6 +484,35 @@ fn arguments_that_variables_give_and_those_that_look_like_secrets_are_told() {
 }
 
 #[test]
+fn folders_of_one_name_are_a_service_each() {
+    let folders = ["apps/Web", "apps/my-app", "apps/my_app", "apps/web", "services/web"];
+    let manifests = folders.map(|folder| format!("{folder}/package.json"));
+    let dockerfiles = folders.map(|folder| format!("{folder}/Dockerfile"));
+    let mut files = vec![
+        ("package.json", "{}"),
+        ("pnpm-workspace.yaml", "packages: [apps/*, services/*]\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"),
+    ];
+    files.extend(manifests.iter().map(|file| (file.as_str(), "{}")));
+    files.extend(dockerfiles.iter().map(|file| (file.as_str(), "FROM node:24\nCOPY . .\nCMD [\"node\", \"x.js\"]\n")));
+    let (_dir, workspace) = workspace(&files);
+    let paths: Vec<String> = files.iter().map(|(file, _)| (*file).to_owned()).collect();
+    let (kept, others) = find(&workspace, &paths, &[], None);
+    let shown: Vec<String> = kept.iter().map(|kept| format!("{} {}", kept.name, kept.dockerfile)).collect();
+    assert_eq!(
+        shown,
+        [
+            "apps-web apps/web/Dockerfile",
+            "my-app apps/my-app/Dockerfile",
+            "my_app apps/my_app/Dockerfile",
+            "services-web services/web/Dockerfile",
+            "web apps/Web/Dockerfile",
+        ]
+    );
+    assert_eq!(others, []);
+}
+
+#[test]
 fn a_dockerfile_is_about_the_package_that_it_starts_wherever_the_image_has_the_workspace() {
     let files = |name: &'static str, dockerfile: &'static str| {
         [

@@ -76,7 +76,10 @@ pub fn explained(error: &clap::Error, typed: &[OsString]) -> Option<Error> {
         }
         ErrorKind::MissingRequiredArgument => {
             let missing: Vec<String> = of(ContextKind::InvalidArg)?.iter().map(|one| name(one)).collect();
-            // Which of the flags that were typed demands it is not told.
+            if let Some(flag) = demanding(typed) {
+                let (needs, hint) = (missing.join(" and "), format!("leave `{flag}` out; {help}"));
+                return Some(Error::usage(format!("`{flag}` needs {needs}")).hint(hint));
+            }
             let flags = typed.iter().filter_map(|word| word.to_str()).filter(|word| word.starts_with("--"));
             let flags: Vec<&str> = flags.map(|word| word.split('=').next().unwrap_or(word)).collect();
             let whose = std::iter::once(verb.as_str()).chain(flags).collect::<Vec<_>>().join(" ");
@@ -99,6 +102,18 @@ fn verb(typed: &[OsString]) -> String {
         }
     }
     verb.join(" ")
+}
+
+/// The flag without which, and without whose value, the command line could be meant: clap does not tell which one demands another.
+fn demanding(typed: &[OsString]) -> Option<&str> {
+    let is_meant = |rest: Vec<&OsString>| Cli::command().try_get_matches_from(rest).is_ok();
+    let flags =
+        typed.iter().enumerate().filter_map(|(at, word)| Some((at, word.to_str().filter(|word| word.starts_with("--"))?)));
+    let mut without = flags.filter(|(at, _)| {
+        let rest = |from: usize| typed[..*at].iter().chain(typed.iter().skip(from)).collect();
+        is_meant(rest(at + 1)) || is_meant(rest(at + 2))
+    });
+    without.next().map(|(_, flag)| flag.split('=').next().unwrap_or(flag))
 }
 
 /// `--jobs <N>` is `--jobs`, `<TAG>` is a TAG.
