@@ -102,6 +102,7 @@ pub const CASES: &[Case] = &[
     typed("typed: cache clear apj --yes", &["cache", "clear", "apj", "--yes"]),
     typed("typed: cache rpune", &["cache", "rpune"]),
     typed("typed: stats --run yesterday", &["stats", "--run", "yesterday"]),
+    typed("typed: init --yes --dry-run", &["init", "--yes", "--dry-run"]),
     typed("typed: stats --html", &["stats", "--html"]),
     typed("typed: open --run yesterday", &["open", "--run", "yesterday"]),
     typed("typed: layers apj", &["layers", "apj"]),

@@ -77,7 +77,8 @@ pub fn explained(error: &clap::Error, typed: &[OsString]) -> Option<Error> {
         ErrorKind::MissingRequiredArgument => {
             let missing: Vec<String> = of(ContextKind::InvalidArg)?.iter().map(|one| name(one)).collect();
             if let Some(flag) = demanding(typed) {
-                let (needs, hint) = (missing.join(" and "), format!("leave `{flag}` out; {help}"));
+                let needs = missing.join(" and ");
+                let hint = format!("add {needs}, or leave `{flag}` out");
                 return Some(Error::usage(format!("`{flag}` needs {needs}")).hint(hint));
             }
             let flags = typed.iter().filter_map(|word| word.to_str()).filter(|word| word.starts_with("--"));
