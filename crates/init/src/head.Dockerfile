@@ -514,14 +514,13 @@ COPY --chmod=755 <<'SCRIPT' /usr/local/bin/collect-closure
 # lies in FOLDER, or where that has none at the root.
 set -eu
 mkdir -p /built/app
-made() { if [ -d "$1/$2" ]; then echo "$1/$2"; else echo "$2"; fi; }
+made() { if [ ! -d "$1/$2" ] && [ -d "$2" ]; then echo "$2"; else echo "$1/$2"; fi; }
 case $1 in
   packages)
     shift
     folders=$(node -p 'const of = JSON.parse(fs.readFileSync("/var/lib/production.json", "utf8"));
       [...new Set(process.argv.slice(1).flatMap((name) => [...of[name]]))].join("\n")' "$@")
-    printf '%s' "${folders:+$folders
-}" | while read -r folder; do
+    printf '%s\n' "$folders" | grep . | while read -r folder; do
       tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=coverage \
         --exclude=__tests__ --exclude='*.test.*' --exclude='*.spec.*' --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' \
         --exclude=.next/cache "./$folder" | tar -xf - -C /built/app

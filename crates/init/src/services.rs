@@ -85,7 +85,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         let facts = Facts::of(workspace, &package.dir, manifest, &root);
         let known = by_nx.as_ref().map_or_else(|| kind::of(&facts), |targets| targets.known(workspace, &root));
         let known = match known {
-            Ok(known) if by_nx.is_some() => known,
+            Ok(known) if by_nx.is_some() && !known.why.starts_with("`main`") => known,
             Ok(known) => development::needed(known, workspace, &package.dir, manifest),
             Err(why) => {
                 let has_script = by_nx.is_none() && !manifest["scripts"]["build"].is_null();
