@@ -147,9 +147,10 @@ impl Project {
     /// # Errors
     /// Why it is no service.
     pub(super) fn known(&self, workspace: &Workspace, root: &Value) -> Result<Known, String> {
-        let no_targets = "nx knows it by its project.json alone, and no target says how it is built: give it a Dockerfile";
-        let targets = targets(&json!({}), workspace.root(), &self.folder, ".").ok_or_else(|| no_targets.to_owned())?;
-        targets.known(workspace, root).map_err(|why| if why.contains("package.json") { UNKNOWN.to_owned() } else { why })
+        let unknown = "no target of its project.json says how it is built, or started: give it a Dockerfile";
+        let targets = targets(&json!({}), workspace.root(), &self.folder, ".").ok_or_else(|| unknown.to_owned())?;
+        // It has no package.json that could say so.
+        targets.known(workspace, root).map_err(|why| if why.contains("package.json") { unknown.to_owned() } else { why })
     }
 }
 
@@ -314,7 +315,11 @@ mod tests {
             ]
         );
         assert_eq!(found.others.len(), 1);
-        assert!(found.others[0].0 == "apps/odd" && found.others[0].1.contains("no target says"), "{:?}", found.others);
+        assert!(
+            found.others[0].0 == "apps/odd" && found.others[0].1.starts_with("no target of its project.json"),
+            "{:?}",
+            found.others
+        );
         for line in [
             "build-closure @acme/source api:build && \\\n    collect-closure packages && \\\n    collect-closure folder . dist/apps/api && \\\n    \
              collect-closure imported . dist/apps/api && \\\n    collect-closure started . dist/apps/api/main.js\n",
