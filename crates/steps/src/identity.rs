@@ -29,7 +29,8 @@ pub fn link(session: &Session, root: &Path, inputs: &Inputs, contexts: &BTreeMap
     }
     let name = root.file_name().unwrap_or_default().to_string_lossy();
     let hash = sha256_hex(format!("{said}{}", root.display()).as_bytes());
-    Some(session.state_dir().join("context").join(".links").join(format!("{name}-{}", &hash[..12])))
+    // Not below the folder itself: whoever walks through it would come back to it.
+    Some(session.env.cache_dir().join("contexts").join(format!("{name}-{}", &hash[..12])))
 }
 
 /// Makes the link of a build that has one.
