@@ -33,11 +33,27 @@ pub(super) fn package_of(workspace: &Workspace, said: &Said, dockerfile: &Docker
     match &services(workspace, &shipped(workspace, dockerfile, said.target.as_deref()))[..] {
         [one] => Some(one.clone()),
         [] => {
-            let copied = named(workspace, dockerfile.stages().iter().rev(), &["COPY"], true);
-            copied.iter().find(|dir| dir.starts_with("apps/")).or_else(|| copied.first()).cloned()
+            let copied = || named(workspace, dockerfile.stages().iter().rev(), &["COPY"], true);
+            let first = |dirs: Vec<String>| dirs.iter().find(|dir| dir.starts_with("apps/")).or_else(|| dirs.first()).cloned();
+            by_default(workspace, dockerfile).or_else(|| within(workspace, folder)).or_else(|| first(copied()))
         }
         _ => None,
     }
+}
+
+/// The package that an argument names where nobody gives it another value: `ARG APP=@acme/web`.
+fn by_default(workspace: &Workspace, dockerfile: &Dockerfile) -> Option<String> {
+    let all = dockerfile.globals().iter().chain(dockerfile.stages().iter().flat_map(Stage::instructions));
+    let values = all.filter(|one| one.keyword == "ARG").filter_map(|one| one.args.split_once('='));
+    let find = |(_, value): (&str, &str)| workspace.find(value.trim_matches(['"', '\''])).ok();
+    let id = values.filter_map(find).find(|id| *id != workspace.root_package())?;
+    Some(workspace.package(id).dir.clone())
+}
+
+/// The package that a folder is part of: `apps/web/docker` is of `apps/web`.
+fn within(workspace: &Workspace, folder: &str) -> Option<String> {
+    let id = Some(workspace.owner(folder)).filter(|id| *id != workspace.root_package())?;
+    Some(workspace.package(id).dir.clone())
 }
 
 /// The package that the last stage, or the target, works in when it starts, or whose manifest lies there: `COPY --from=build /src/apps/api/package.json ./`.

@@ -237,6 +237,30 @@ fn the_stages_of_one_dockerfile_are_about_the_packages_that_they_start() {
 }
 
 #[test]
+fn a_dockerfile_is_about_the_package_of_its_arguments_default_or_of_the_folder_above_its_own() {
+    let image = |line: &str| format!("FROM node:24\n{line}COPY . .\nWORKDIR /app\nCMD [\"node\", \"main.js\"]\n");
+    let files = [
+        ("package.json", "{\"name\": \"shop\"}".to_owned()),
+        ("pnpm-workspace.yaml", "packages: ['apps/*']\n".to_owned()),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+        ("apps/api/package.json", "{\"name\": \"@a/api\"}".to_owned()),
+        ("apps/web/package.json", "{\"name\": \"@a/web\"}".to_owned()),
+        ("apps/api/other/Dockerfile", image("")),
+        ("deploy/Dockerfile", format!("ARG TAG=24\nARG PACKAGE=\"@a/web\"\n{}", image(""))),
+        (
+            ".github/workflows/deploy.yml",
+            "jobs:\n  all:\n    steps:\n      - uses: docker/build-push-action@v6\n        with: {context: ., file: deploy/Dockerfile}\n\
+             \x20     - uses: docker/build-push-action@v6\n        with: {context: ., file: apps/api/other/Dockerfile}\n"
+                .to_owned(),
+        ),
+    ];
+    let (_dir, workspace) = workspace(&files);
+    let (found, _) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
+    let shown = |kept: &Kept| format!("{} {}", kept.name, kept.package.clone().unwrap_or_default());
+    assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), ["api apps/api", "web apps/web"]);
+}
+
+#[test]
 fn targets_are_told_apart_by_what_they_take_of_pnpms_deploy_or_by_their_names() {
     let manifest = "{\"scripts\": {\"start\": \"node main.js\"}}";
     let files = |workflow: &str| {
