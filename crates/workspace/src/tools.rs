@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::contents::Contents;
 use super::hoisting;
 use super::load::{PackageId, Workspace};
 use super::package::{INSTALL_SCRIPTS, Manifest};
-use super::sources::imports;
+use super::sources::{imports, with_comments};
 use pnpm::join;
 
 /// The root's dependencies that a package uses, by the name they are imported by.
@@ -50,22 +52,11 @@ const COMMANDS: [(&str, &[&str]); 20] = [
 const FAMILIES: [(&str, &str); 3] = [("@prisma/client", "prisma"), ("drizzle-orm", "drizzle-kit"), ("next", "typescript")];
 
 /// What no image is made with, however it is named in a settings file.
-const NEVER: [&str; 14] = [
-    "eslint",
-    "@eslint",
-    "prettier",
-    "husky",
-    "lint-staged",
-    "commitlint",
-    "@commitlint",
-    "@biomejs",
-    "vitest",
-    "@vitest",
-    "jest",
-    "ts-jest",
-    "@playwright",
-    "@changesets",
-];
+const NEVER: [&str; 9] =
+    ["eslint", "@eslint", "prettier", "husky", "lint-staged", "commitlint", "@commitlint", "@biomejs", "@changesets"];
+
+/// The same, but that a compiler which reads tests asks for it.
+const FOR_TESTS: [&str; 5] = ["vitest", "@vitest", "jest", "ts-jest", "@playwright"];
 
 /// What the package `id` uses of the root's dependencies.
 pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
@@ -102,9 +93,10 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
             look.found.insert((*name).to_owned());
         }
     }
-    let never = |name: &str| {
-        NEVER.iter().any(|no| name == *no || name.starts_with(&format!("{no}-")) || name.starts_with(&format!("{no}/")))
+    let is_of = |name: &str, all: &[&str]| {
+        all.iter().any(|one| name == *one || name.starts_with(&format!("{one}-")) || name.starts_with(&format!("{one}/")))
     };
+    let never = |name: &str| is_of(name, &NEVER) || is_of(name, &FOR_TESTS);
     look.found.retain(|name| !never(name));
     // A linter may bring what a build uses.
     let used = |names: &BTreeSet<&str>| {
@@ -120,12 +112,35 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     };
     look.found.extend(hoisting::of(workspace, id, &candidates, used));
     let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(|name| !never(name) && may_be_imported(name)).collect();
-    let imported = if open.is_empty() { BTreeSet::new() } else { imported(workspace, &package.dir, &open) };
-    let for_running = |name: &&(&str, bool)| !name.1 && imported.contains(name.0);
+    let in_use = imported(workspace, &package.dir, &open, &|path| !is_test(path));
+    let for_running = |name: &&(&str, bool)| !name.1 && in_use.contains(name.0);
     tools.run = candidates.iter().filter(for_running).map(|(name, _)| (*name).to_owned()).collect();
     tools.build.extend(look.found);
-    tools.build.extend(imported);
+    tools.build.extend(in_use);
+    if ["tsc", "tsgo", "vue-tsc"].iter().any(|compiler| words.contains(*compiler)) {
+        let is_open = |name: &&str| !tools.build.contains(*name) && !is_of(name, &NEVER) && may_be_imported(name);
+        let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(is_open).collect();
+        let settings = names.0.iter().filter(|name| name.starts_with("tsconfig"));
+        let settings = settings.filter_map(|name| with_comments(&workspace.contents().text(&package.path(name))?));
+        let settings: Vec<Value> = settings.collect();
+        let tested = imported(workspace, &package.dir, &open, &|path| is_test(path) && is_compiled(path, &settings));
+        tools.build.extend(tested);
+    }
     tools
+}
+
+/// True where a compiler with one of these settings reads a test, a path below the package's folder.
+fn is_compiled(path: &str, settings: &[Value]) -> bool {
+    let texts =
+        |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let leaves_tests_out = |one: &Value| texts(&one["exclude"]).iter().any(|text| text.contains("test") || text.contains("spec"));
+    let includes = |one: &Value| {
+        let is_below =
+            |pattern: &String| path.starts_with(pattern.trim_start_matches("./").split('*').next().unwrap_or_default());
+        // Settings that only lead to others, or name each file, read none.
+        if one["include"].is_array() { texts(&one["include"]).iter().any(is_below) } else { one["files"].is_null() }
+    };
+    !settings.iter().any(leaves_tests_out) && settings.iter().any(includes)
 }
 
 /// True of a package that Nx may build by targets: it has no script for that, but targets, or Nx has plugins that infer some.
@@ -269,10 +284,13 @@ impl Folder {
     }
 }
 
-/// Which of these packages the scripts below a folder import.
-fn imported(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String> {
+/// Which of these packages the scripts below a folder import, as far as they are wanted.
+fn imported(workspace: &Workspace, dir: &str, names: &[&str], wanted: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    scripts(workspace, dir, &mut |text| {
+    if names.is_empty() {
+        return found;
+    }
+    read(workspace, dir, wanted, &mut |text| {
         let is_named = |name: &&&str| !found.contains(**name) && imports_package(text, name);
         let new: Vec<String> = names.iter().filter(is_named).map(|name| (*name).to_owned()).collect();
         found.extend(new);
@@ -281,8 +299,23 @@ fn imported(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String
     found
 }
 
-/// Reads the scripts below a folder as long as somebody wants more. What other packages' folders hold is theirs.
+/// Reads the scripts below a folder that are no tests, as long as somebody wants more.
 pub(super) fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&str) -> bool) {
+    read(workspace, dir, &|path| !is_test(path), look);
+}
+
+/// True of a test among a package's files, by its path below the package's folder.
+fn is_test(path: &str) -> bool {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    folders.split('/').any(|folder| ["test", "tests", "e2e", "__tests__"].contains(&folder))
+        || name.contains(".test.")
+        || name.contains(".spec.")
+}
+
+/// Reads those scripts below a folder whose paths there are wanted. What other packages' folders hold is theirs.
+fn read(workspace: &Workspace, dir: &str, wanted: &dyn Fn(&str) -> bool, look: &mut dyn FnMut(&str) -> bool) {
+    let is_made =
+        |folder: &str| folder.starts_with('.') || ["node_modules", "dist", "build", "out", "coverage"].contains(&folder);
     let mut wants_more = true;
     let mut look = |path: &str| {
         if let Some(text) = Some(path).filter(|_| wants_more).and_then(|path| workspace.contents().text(path)) {
@@ -291,32 +324,34 @@ pub(super) fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&st
     };
     match workspace.contents() {
         Contents::Commit(commit) => {
-            let own = commit.tree().under(dir).iter().filter(|file| imports::is_script(&file.path));
-            own.filter(|file| workspace.package(workspace.owner(&file.path)).dir == dir).for_each(|file| look(&file.path));
+            let own = workspace.owner(dir);
+            let below = |path: &str| {
+                if dir == "." { Some(path.to_owned()) } else { Some(path.strip_prefix(dir)?.strip_prefix('/')?.to_owned()) }
+            };
+            for file in commit.tree().under(dir).iter().filter(|file| imports::is_script(&file.path)) {
+                let is_wanted = below(&file.path).is_some_and(|path| {
+                    let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
+                    wanted(&path) && !folders.split('/').any(is_made)
+                });
+                if is_wanted && workspace.owner(&file.path) == own {
+                    look(&file.path);
+                }
+            }
         }
         Contents::Disk(root) => {
-            let mut open = vec![dir.to_owned()];
+            let mut open = vec![String::new()];
             while let Some(folder) = open.pop() {
-                for entry in std::fs::read_dir(root.join(&folder)).into_iter().flatten().flatten() {
+                for entry in std::fs::read_dir(root.join(dir).join(&folder)).into_iter().flatten().flatten() {
                     let Ok(name) = entry.file_name().into_string() else { continue };
-                    let path = format!("{folder}/{name}");
-                    let made = ["node_modules", "dist", "build", "out", "coverage", "test", "tests", "e2e", "__tests__"];
+                    let (below, path) = (format!("{folder}{name}"), format!("{dir}/{folder}{name}"));
                     match entry.file_type() {
                         Ok(kind) if kind.is_dir() => {
-                            let skipped =
-                                name.starts_with('.') || made.contains(&name.as_str()) || workspace.by_dir(&path).is_some();
-                            if !skipped {
-                                open.push(path);
+                            let below = format!("{below}/");
+                            if !is_made(&name) && workspace.by_dir(&path).is_none() {
+                                open.push(below);
                             }
                         }
-                        Ok(kind)
-                            if kind.is_file()
-                                && imports::is_script(&name)
-                                && !name.contains(".test.")
-                                && !name.contains(".spec.") =>
-                        {
-                            look(&path);
-                        }
+                        Ok(kind) if kind.is_file() && imports::is_script(&name) && wanted(&below) => look(&path),
                         _ => {}
                     }
                 }
@@ -340,7 +375,7 @@ pub fn imported_values(workspace: &Workspace, dir: &str, names: &[&str]) -> BTre
 
 /// True where a script below a folder imports a package of this name.
 pub(super) fn imports(workspace: &Workspace, dir: &str, name: &str) -> bool {
-    !imported(workspace, dir, &[name]).is_empty()
+    !imported(workspace, dir, &[name], &|path| !is_test(path)).is_empty()
 }
 
 /// True where a text imports a package: its name stands in quotes behind `from`, `import` or `require(`.

@@ -218,6 +218,31 @@ fn what_a_linter_of_the_roots_brings_is_there_where_it_is_hoisted() {
 }
 
 #[test]
+fn what_tests_import_of_the_roots_is_there_where_the_compiler_reads_them() {
+    let root = workspace();
+    let write = |file: &str, text: &str| put(root.path(), file, text);
+    write("package.json", r#"{"name": "root", "devDependencies": {"vitest": "9.0.0"}}"#);
+    write("pnpm-lock.yaml", &LOCK_TEXT.replace("eslint", "vitest"));
+    let build = |script: &str| {
+        let manifest = r#"{"name": "web", "scripts": {"build": "BUILD"}, "dependencies": {"qs": "6.0.0", "lib": "workspace:*"}}"#;
+        write("apps/web/package.json", &manifest.replace("BUILD", script));
+    };
+    let tools = || plan(root.path(), "web").plan.manifests.closure.tools.into_iter().collect::<String>();
+    build("tsc -b");
+    write("apps/web/tsconfig.json", r#"{"include": ["src"]}"#);
+    write("apps/web/vitest.config.ts", "import { defineConfig } from 'vitest/config'\n");
+    write("apps/web/tests/b.ts", "import { it } from 'vitest'\n");
+    assert_eq!(tools(), "");
+    write("apps/web/src/__tests__/a.ts", "import { it } from 'vitest'\n");
+    assert_eq!(tools(), "vitest");
+    build("vite build");
+    assert_eq!(tools(), "");
+    build("tsc -p tsconfig.build.json");
+    write("apps/web/tsconfig.build.json", r#"{"extends": "./tsconfig.json", "exclude": ["**/*.spec.ts", "**/__tests__"]}"#);
+    assert_eq!(tools(), "");
+}
+
+#[test]
 fn commands_are_stubs_of_their_first_line_and_injected_packages_whole() {
     let root = workspace();
     let Planned { plan, .. } = plan(root.path(), "api");
