@@ -1,16 +1,52 @@
 //! What a service needs of its development to run: their dependencies where its compiled sources import them, `tsx` where Node does not run what
 //! a compiler makes.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use monoship_workspace::{Workspace, compiled};
+use monoship_workspace::tools::imported_values;
+use monoship_workspace::{PackageId, Workspace, compiled};
 
 use super::kind::{Kind, Known};
 use super::start::Start;
 
+/// Programs that put what a service imports into what they make.
+const BUNDLERS: [&str; 9] = ["vite", "webpack", "rollup", "esbuild", "tsup", "tsdown", "unbuild", "ncc", "react-router"];
+
 /// A service with what it needs so.
 pub(super) fn needed(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
-    with_all(as_developed(known, workspace, dir, manifest), workspace, dir, manifest)
+    with_peers(with_all(as_developed(known, workspace, dir, manifest), workspace, dir, manifest), workspace, dir, manifest)
+}
+
+/// The same with all dependencies in its image where a package of the workspace that it imports has a peer for developing alone: pnpm's
+/// production install gives it none, and Node looks for one from that package's own folder.
+fn with_peers(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
+    let build = manifest["scripts"]["build"].as_str().unwrap_or_default();
+    if known.kind != Kind::Node || BUNDLERS.iter().any(|tool| build.contains(tool)) {
+        return known;
+    }
+    let mut open: Vec<PackageId> = workspace.by_dir(dir).into_iter().collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop().filter(|id| seen.insert(*id)) {
+        let package = workspace.package(id);
+        let is_for_running = |name: &str| package.manifest.all_dependencies().any(|(other, _, is_dev)| other == name && !is_dev);
+        let all = package.manifest.all_dependencies().map(|(name, ..)| name);
+        let peers: Vec<&str> = all.filter(|name| package.manifest.has_peer(name) && !is_for_running(name)).collect();
+        if let Some(peer) = imported_values(workspace, &package.dir, &peers).into_iter().next().filter(|_| package.dir != dir) {
+            let name = package.manifest.name.as_deref().unwrap_or(&package.dir);
+            let note = format!(
+                "`{name}`, which it imports, has its peer `{peer}` for developing alone: the image gets all development dependencies; \
+                 name `{peer}` in the `dependencies` of {} too",
+                package.path("package.json")
+            );
+            return Known { kind: Kind::Development, note: Some(note), ..known };
+        }
+        let others = package.manifest.all_dependencies().map(|(name, ..)| name).filter(|name| is_for_running(name));
+        let others: Vec<&str> = others.filter(|name| workspace.by_name(name).is_some()).collect();
+        open.extend(imported_values(workspace, &package.dir, &others).iter().filter_map(|name| workspace.by_name(name)));
+    }
+    known
 }
 
 /// The same with all dependencies in its image where its compiled sources import development ones: no bundler puts those into what is made.
@@ -34,7 +70,6 @@ fn with_all(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) ->
         "eslint",
         "typescript",
     ];
-    const BUNDLERS: [&str; 9] = ["vite", "webpack", "rollup", "esbuild", "tsup", "tsdown", "unbuild", "ncc", "react-router"];
     let build = manifest["scripts"]["build"].as_str().unwrap_or_default();
     let compiles = build.is_empty() || ["tsc", "nest build", "swc", "babel"].iter().any(|tool| build.contains(tool));
     if known.kind != Kind::Node || !compiles || BUNDLERS.iter().any(|tool| build.contains(tool)) {
@@ -44,7 +79,7 @@ fn with_all(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) ->
     let names: Vec<&str> = own
         .filter(|name| manifest["dependencies"].get(name).is_none() && !TESTS.iter().any(|test| name.starts_with(test)))
         .collect();
-    match monoship_workspace::tools::imported_values(workspace, &format!("{dir}/src"), &names).into_iter().next() {
+    match imported_values(workspace, &format!("{dir}/src"), &names).into_iter().next() {
         Some(name) => {
             let note = format!(
                 "its sources import `{name}`, a development dependency: the image gets all of them; move it to `dependencies`"
@@ -177,5 +212,34 @@ mod tests {
         assert_eq!(of("noExternal: [/@a/]", "dependencies"), "script `start`: node dist/index.js");
         assert_eq!(of("", "optionalDependencies"), "script `dev`: tsx watch src/index.ts");
         assert_eq!(of("", "peerDependencies"), "script `start`: node dist/index.js");
+    }
+
+    #[test]
+    fn a_peer_that_a_library_has_for_developing_alone_brings_all_dependencies() {
+        let of = |library: serde_json::Value, build: &str| {
+            let manifest = serde_json::json!({
+                "scripts": {"build": build, "start": "node dist/main"}, "dependencies": {"@a/ui": "workspace:*", "react": "19"},
+            });
+            let files = [
+                ("package.json", "{}".to_owned()),
+                ("pnpm-workspace.yaml", "packages: ['apps/*', 'libs/*']\n".to_owned()),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+                ("apps/site/package.json", manifest.to_string()),
+                ("apps/site/src/main.ts", "import { Button } from '@a/ui'\n".to_owned()),
+                ("libs/ui/package.json", library.to_string()),
+                ("libs/ui/src/index.ts", "import { useState } from 'react'\n".to_owned()),
+            ];
+            let (_dir, workspace) = workspace(&files);
+            services(&workspace, &[]).unwrap().services[0].note.clone().unwrap_or_default()
+        };
+        let library = |field: &str| serde_json::json!({"name": "@a/ui", "main": "dist/index.js", "peerDependencies": {"react": "19"}, field: {"react": "19"}});
+        let note = of(library("devDependencies"), "tsc");
+        assert!(
+            note.contains("`@a/ui`, which it imports, has its peer `react`") && note.contains("libs/ui/package.json"),
+            "{note}"
+        );
+        for (field, build) in [("dependencies", "tsc"), ("none", "tsc"), ("devDependencies", "vite build --ssr")] {
+            assert_eq!(of(library(field), build), "", "{field} {build}");
+        }
     }
 }

@@ -140,6 +140,12 @@ impl Manifest {
         all.map(|((name, specifier), dev)| (name.as_str(), specifier.as_str().unwrap_or_default(), dev))
     }
 
+    /// True where whoever has the package is to have a dependency of this name.
+    #[must_use]
+    pub fn has_peer(&self, name: &str) -> bool {
+        self.peer_dependencies.contains_key(name)
+    }
+
     /// The reduced manifest: scripts that no install runs are left out, and with `production` those of [`PREPARE_SCRIPTS`] and the development
     /// dependencies, together with peers that only they provide (pnpm's automatic peers would look for them in the lock).
     #[must_use]
