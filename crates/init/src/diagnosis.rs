@@ -14,7 +14,7 @@ pub struct Finding {
 const GIVE_VARIABLES: &str = "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run";
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 27] = [
+const KNOWN: [(&[&str], &str, &str); 29] = [
     (
         &[
             "gyp ERR! find Python",
@@ -78,6 +78,12 @@ const KNOWN: [(&[&str], &str, &str); 27] = [
         "a value that fits in `.env.example`, or where it is run",
     ),
     (
+        // `JWT_SECRET must be longer than or equal to 32 characters`
+        &REFUSED,
+        "variables do not hold what the build, or the service, wants{names}",
+        "a value that fits in `.env.example`, or where it is run",
+    ),
+    (
         // `API_KEY is required.`
         &[REQUIRED],
         "the build, or the service, wants variables that it is not given{names}",
@@ -110,9 +116,14 @@ const KNOWN: [(&[&str], &str, &str); 27] = [
         "if it was withdrawn, `pnpm update` it, and commit the lock; if it is another registry's, name that in .npmrc (`@scope:registry=https://…`)",
     ),
     (
+        &["ERR_PNPM_GLOBAL_BIN_DIR_NOT_IN_PATH"],
+        "this pnpm puts global commands where PATH does not lead",
+        "pnpm 11 and later put them into $PNPM_HOME/bin: `ENV PATH=\"$PNPM_HOME/bin:$PNPM_HOME:$PATH\"`; if the Dockerfile takes whichever pnpm is the newest, have it take the one that the repository was written with",
+    ),
+    (
         &["ERR_PNPM_IGNORED_BUILDS"],
         "pnpm does not run a dependency's install script that nobody allowed",
-        "name it under `onlyBuiltDependencies` in pnpm-workspace.yaml",
+        "allow it in pnpm-workspace.yaml: `allowBuilds: {name: true}`, before pnpm 11 `onlyBuiltDependencies: [name]`; if the Dockerfile takes whichever pnpm is the newest, have it take the one that the repository was written with",
     ),
     (
         &["SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "unable to get local issuer certificate"],
@@ -176,6 +187,8 @@ const MISSING: [&str; 2] = ["\"code\": \"invalid_type\"", "code: 'invalid_type'"
 /// What zod says of one that does not fit.
 const UNFIT: [&str; 2] = ["\"code\": \"too_small\"", "code: 'too_small'"];
 const REQUIRED: &str = " is required";
+/// What class-validator says behind a variable's name.
+const REFUSED: [&str; 3] = [" must be ", " must match ", " should not be "];
 
 /// The causes that an output shows, the first that stands in it first; an output may show several.
 #[must_use]
@@ -196,8 +209,12 @@ pub fn of(output: &str) -> Vec<Finding> {
         let text = if text.starts_with('{') { quoted(text, signs) } else { text };
         let text: String = text.chars().take(160).collect();
         let what = what.replace("{}", &text);
-        let below = if signs == [REQUIRED] { variables(whole, 0) } else { variables(output, line) };
-        if [&MISSING[..], &UNFIT, &[REQUIRED]].contains(&signs) && below.is_empty() {
+        let below = match signs {
+            [REQUIRED] => variables(whole, 0),
+            _ if signs == REFUSED => variables(&before(whole, signs), 0),
+            _ => variables(output, line),
+        };
+        if [&MISSING[..], &UNFIT, &REFUSED, &[REQUIRED]].contains(&signs) && below.is_empty() {
             continue;
         }
         let what = what.replace("{names}", &below);
@@ -207,6 +224,13 @@ pub fn of(output: &str) -> Vec<Finding> {
     let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
     found.truncate(3);
     found
+}
+
+/// The words that stand right before one of these signs.
+fn before(line: &str, signs: &[&str]) -> String {
+    let ends = signs.iter().flat_map(|sign| line.match_indices(sign)).map(|(at, _)| at);
+    let word = |at: usize| line[..at].rsplit(|c: char| c.is_whitespace() || "\"'`".contains(c)).next().unwrap_or_default();
+    ends.map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Of a line of JSON, as servers log, the text that has one of these signs.
@@ -295,6 +319,12 @@ mod tests {
             "  Error: ERR_PNPM_BROKEN_LOCKFILE\n  ╰─▶ The lockfile is broken: The\n  lockfileVersion of 6.0 is incompatible";
         assert!(first(newer).contains("does not read this pnpm-lock.yaml") && of(newer).len() == 1, "{:?}", of(newer));
         assert!(first("Error: EACCES: permission denied, mkdir './data'").ends_with("permission denied, mkdir './data'"));
+        let unfit = "{\"isNotIn\":\"APP_SECRET should not be one of the following values: REPLACE_WITH_LONG_SECRET\",\"minLength\":\"APP_SECRET must be longer than or equal to 32 characters\"}";
+        assert!(first(unfit).ends_with("wants: APP_SECRET"), "{}", first(unfit));
+        assert!(of("the path must be absolute\nit should not be so").is_empty());
+        let fix = |text: &str| of(text)[0].fix.clone();
+        assert!(fix("  Error: ERR_PNPM_IGNORED_BUILDS\n\n  × installing dependencies").contains("`allowBuilds: {name: true}`"));
+        assert!(fix("  Error: ERR_PNPM_GLOBAL_BIN_DIR_NOT_IN_PATH\n").contains("$PNPM_HOME/bin"));
         assert!(first("Error: ERR_PNPM_BAD_CONFIG_DEP").contains("the one of `packageManager`"));
         assert!(of("all went well").is_empty() && of("failed: exit code: 137: context canceled").is_empty());
     }

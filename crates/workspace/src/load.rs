@@ -132,7 +132,8 @@ impl Workspace {
         (lock, unread): (Option<LockState>, BTreeMap<String, Refusal>),
     ) -> Result<Self> {
         if !packages.iter().any(|package| package.dir == ".") {
-            return Err(Error::usage("no package.json at the workspace root").at(root.join("package.json"), None));
+            let hint = "write one with `{ \"private\": true }`, run `pnpm install`, and commit both it and the lock: pnpm does without, this cannot yet";
+            return Err(Error::usage("no package.json at the workspace root").at(root.join("package.json"), None).hint(hint));
         }
         let lock = lock.ok_or_else(|| {
             let hint = "run `pnpm install --lockfile-only` and commit the lock; without it no install can be reproduced";
