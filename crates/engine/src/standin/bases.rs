@@ -9,10 +9,10 @@ use xshell::cmd;
 use crate::apt::DistributionRelease::{self, Named, Testing};
 use crate::apt::{family, make_executable};
 use crate::sources::Family;
-use monoship_core::error::{Error, Result, read_text};
+use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::{Invocation, shell};
 
-use super::system::{System, add_user, write};
+use super::system::{System, add_user, shadow, write};
 use super::{Context, Work};
 
 /// An image that is made of packages.
@@ -243,19 +243,6 @@ fn busybox(root: &Path) -> Result<()> {
         folders(root, &[folder])?;
         let path = root.join(folder);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o1777))
-            .map_err(|e| Error::io("set the mode of", &path, e))?;
-    }
-    Ok(())
-}
-
-/// Accounts without passwords, which `useradd` and `usermod` add to.
-fn shadow(root: &Path) -> Result<()> {
-    for (from, into, rest) in [("etc/passwd", "etc/shadow", "*:19000:0:99999:7:::"), ("etc/group", "etc/gshadow", "*::")] {
-        let text = read_text(&root.join(from))?;
-        let names = text.lines().filter_map(|line| line.split(':').next());
-        let path = root.join(into);
-        write(&path, &names.map(|name| format!("{name}:{rest}\n")).collect::<String>())?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640))
             .map_err(|e| Error::io("set the mode of", &path, e))?;
     }
     Ok(())

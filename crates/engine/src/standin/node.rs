@@ -12,7 +12,7 @@ use crate::apt::{DistributionRelease, make_executable, remove_tree};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::{Invocation, shell};
 
-use super::system::{System, add_user, write};
+use super::system::{System, add_user, shadow, write};
 use super::{Context, Work};
 
 /// The official image's repository.
@@ -98,6 +98,7 @@ fn make(work: &Work<'_>, packages: &[String], is_full: bool, dir: &Path) -> Resu
     let (system, archives) = pool::both(system, || pack(work, packages, &npm));
     let (system, archives) = (system?, archives?);
     add_user(&root, "node", 1000, "/home/node", "/bin/bash")?;
+    shadow(&root)?;
     work.doing("unpacking Node and npm");
     let mut versions = vec![format!("Debian-style {} packages", system.codename)];
     for archive in archives {

@@ -16,7 +16,7 @@ use monoship_core::execute::process::{Invocation, shell};
 use super::Work;
 
 /// What the official images' tools are in; the rest of a Debian comes along as their dependencies.
-const SYSTEM: [&str; 22] = [
+const SYSTEM: [&str; 24] = [
     "apt",
     "base-files",
     "base-passwd",
@@ -34,11 +34,37 @@ const SYSTEM: [&str; 22] = [
     "hostname",
     "init-system-helpers",
     "libc-bin",
+    "libpam-runtime",
+    "login",
     "ncurses-base",
     "perl-base",
     "sed",
     "tar",
     "util-linux",
+];
+
+/// What `adduser`, `su` and `chpasswd` ask whether they may, as `pam-auth-update` writes it.
+const AUTHENTICATION: [(&str, &str); 5] = [
+    (
+        "common-account",
+        "account [success=1 new_authtok_reqd=done default=ignore] pam_unix.so\naccount requisite pam_deny.so\naccount required pam_permit.so\n",
+    ),
+    (
+        "common-auth",
+        "auth [success=1 default=ignore] pam_unix.so nullok\nauth requisite pam_deny.so\nauth required pam_permit.so\n",
+    ),
+    (
+        "common-password",
+        "password [success=1 default=ignore] pam_unix.so obscure yescrypt\npassword requisite pam_deny.so\npassword required pam_permit.so\n",
+    ),
+    (
+        "common-session",
+        "session [default=1] pam_permit.so\nsession requisite pam_deny.so\nsession required pam_permit.so\nsession required pam_unix.so\n",
+    ),
+    (
+        "common-session-noninteractive",
+        "session [default=1] pam_permit.so\nsession requisite pam_deny.so\nsession required pam_permit.so\nsession required pam_unix.so\n",
+    ),
 ];
 
 /// Shown in no running service, and a third of the system's size.
@@ -149,7 +175,7 @@ fn merged_usr(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What base-files', base-passwd's, libc-bin's, debianutils' and mawk's scripts would have done.
+/// What base-files', base-passwd's, libc-bin's, libpam-runtime's, debianutils' and mawk's scripts would have done.
 fn configure(root: &Path) -> Result<()> {
     let masters = root.join("usr/share/base-passwd");
     let passwd = read_text(&masters.join("passwd.master"))?;
@@ -170,6 +196,9 @@ fn configure(root: &Path) -> Result<()> {
         }
     }
     certificates(root)?;
+    for (name, text) in AUTHENTICATION {
+        write(&root.join("etc/pam.d").join(name), text)?;
+    }
     let folders = [("opt", 0o755), ("srv", 0o755), ("mnt", 0o755), ("media", 0o755), ("tmp", 0o1777), ("var/tmp", 0o1777)];
     for (name, mode) in folders {
         let dir = root.join(name);
@@ -194,6 +223,19 @@ pub(super) fn add_user(root: &Path, name: &str, id: u32, home: &str, shell: &str
     let (passwd, group) = (root.join("etc/passwd"), root.join("etc/group"));
     write(&passwd, &format!("{}{name}:x:{id}:{id}::{home}:{shell}\n", read_text(&passwd)?))?;
     write(&group, &format!("{}{name}:x:{id}:\n", read_text(&group)?))
+}
+
+/// Accounts without passwords, which `useradd` and `usermod` add to.
+pub(super) fn shadow(root: &Path) -> Result<()> {
+    for (from, into, rest) in [("etc/passwd", "etc/shadow", "*:19000:0:99999:7:::"), ("etc/group", "etc/gshadow", "*::")] {
+        let text = read_text(&root.join(from))?;
+        let names = text.lines().filter_map(|line| line.split(':').next());
+        let path = root.join(into);
+        write(&path, &names.map(|name| format!("{name}:{rest}\n")).collect::<String>())?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640))
+            .map_err(|e| Error::io("set the mode of", &path, e))?;
+    }
+    Ok(())
 }
 
 /// Writes a file and the folders above it.
