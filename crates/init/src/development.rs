@@ -230,7 +230,7 @@ mod tests {
                 ("libs/ui/src/index.ts", "import { useState } from 'react'\n".to_owned()),
             ];
             let (_dir, workspace) = workspace(&files);
-            services(&workspace, &[]).unwrap().services[0].note.clone().unwrap_or_default()
+            services(&workspace, &[], &[]).unwrap().services[0].note.clone().unwrap_or_default()
         };
         let library = |field: &str| serde_json::json!({"name": "@a/ui", "main": "dist/index.js", "peerDependencies": {"react": "19"}, field: {"react": "19"}});
         let note = of(library("devDependencies"), "tsc");
