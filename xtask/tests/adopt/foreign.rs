@@ -87,7 +87,10 @@ impl Foreign {
     pub fn run(&self, program: &str, folder: &str, args: &[&str]) -> Ran {
         let mut cargo = Command::new(program);
         cargo.args(args).current_dir(self.path().join(folder)).stdin(Stdio::null());
-        for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "RUSTFLAGS", "CARGO"] {
+        // With another `CARGO_MANIFEST_DIR` ring's build script is run again, and all that needs ring compiled.
+        for name in
+            ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "RUSTFLAGS", "CARGO", "CARGO_MANIFEST_DIR"]
+        {
             cargo.env_remove(name);
         }
         cargo.env("CARGO_NET_OFFLINE", "true").env("CARGO_TERM_PROGRESS_WHEN", "never");

