@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use support::repo::{Ran, git, here, target_dir, xtask};
+use support::repo::{Ran, as_from_a_shell, git, here, target_dir, xtask};
 
 /// One service in `apps/`, one library, and a Rust crate of its own in the midst of pnpm's packages.
 const FILES: [(&str, &str); 10] = [
@@ -87,10 +87,8 @@ impl Foreign {
     pub fn run(&self, program: &str, folder: &str, args: &[&str]) -> Ran {
         let mut cargo = Command::new(program);
         cargo.args(args).current_dir(self.path().join(folder)).stdin(Stdio::null());
-        // With another `CARGO_MANIFEST_DIR` ring's build script is run again, and all that needs ring compiled.
-        for name in
-            ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN", "RUSTFLAGS", "CARGO", "CARGO_MANIFEST_DIR"]
-        {
+        as_from_a_shell(&mut cargo);
+        for name in ["CI", "GITHUB_ACTIONS", "GITHUB_REPOSITORY", "GITHUB_TOKEN", "GH_TOKEN"] {
             cargo.env_remove(name);
         }
         cargo.env("CARGO_NET_OFFLINE", "true").env("CARGO_TERM_PROGRESS_WHEN", "never");

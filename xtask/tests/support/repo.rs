@@ -141,14 +141,9 @@ pub fn example_command(name: &str, dir: &Path, args: &[&str]) -> Command {
     let folder = program.parent().unwrap();
     BUILT.call_once(|| {
         // Where the whole suite is run cargo has built them; where one test is, it has not.
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "xtask", "--examples"])
-            .current_dir(here())
-            .env("CARGO_TARGET_DIR", folder.parent().unwrap())
-            // A test's own. ring's build script is run again where it is another, and all that needs ring compiled.
-            .env_remove("CARGO_MANIFEST_DIR")
-            .status()
-            .unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        as_from_a_shell(&mut build).args(["build", "--quiet", "--package", "xtask", "--examples"]).current_dir(here());
+        let built = build.env("CARGO_TARGET_DIR", folder.parent().unwrap()).status().unwrap();
         assert!(built.success(), "the examples do not compile");
     });
     let mut command = Command::new(folder.join("examples").join(name));
@@ -245,6 +240,16 @@ CMD [\"/code\"]
 
 /// Runs git in a folder and returns what it says.
 #[track_caller]
+/// Takes what `cargo test` has set away from a command that runs cargo. Where these are others than the last time, ring's build script is run
+/// again, and all that needs ring is compiled.
+pub fn as_from_a_shell(command: &mut Command) -> &mut Command {
+    let of_cargo = |name: &str| name.starts_with("CARGO") && name != "CARGO_HOME" || name.starts_with("RUSTFLAGS");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_cargo)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 pub fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git").args(args).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));

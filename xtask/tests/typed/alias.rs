@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use support::repo::{Ran, here, target_dir};
+use support::repo::{Ran, as_from_a_shell, here, target_dir};
 use support::terminal::Terminal;
 
 /// Says its folder and arguments, and exits with the last of them.
@@ -39,14 +39,9 @@ impl Small {
         std::fs::write(path, text).unwrap();
     }
 
-    /// Cargo as from a shell: `cargo test` sets variables of its own.
     fn cargo(&self, folder: &str, args: &[&str]) -> Ran {
         let mut command = Command::new("cargo");
-        command.current_dir(self.dir.path().join(folder)).env("CARGO_NET_OFFLINE", "true").args(args);
-        let ours = |name: &str| name.starts_with("CARGO_") && name != "CARGO_HOME" || name.starts_with("RUSTFLAGS");
-        for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
-            command.env_remove(name);
-        }
+        as_from_a_shell(&mut command).current_dir(self.dir.path().join(folder)).env("CARGO_NET_OFFLINE", "true").args(args);
         Ran::new(args, &command.output().unwrap())
     }
 }
