@@ -23,7 +23,7 @@ use support::random::Random;
 use support::registry::{RegistryServer, anonymous, stoppable};
 
 /// By default: some 20 seconds on two idle cores.
-const RACES: usize = 200;
+const RACES: usize = 100;
 
 /// How many are under way at once: most of the time of each is waiting.
 const AT_ONCE: usize = 6;
