@@ -267,18 +267,18 @@ pub(super) fn unpack_all(debs: &Path, into: &Path, events: &Events, shutdown: &S
     files.par_iter().try_for_each(|file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         events.doing(&Task::Engine, format!("unpacking {}", name.split('_').next().unwrap_or(&name)));
-        unpack(file, into, shutdown)
+        unpack(file, into, shutdown).map(drop)
     })
 }
 
-/// Unpacks one `.deb`.
-pub(super) fn unpack(deb: &Path, into: &Path, shutdown: &Shutdown) -> Result<()> {
+/// Unpacks one `.deb`, and returns the paths that it has, a line each: `./usr/bin/bash`.
+pub(super) fn unpack(deb: &Path, into: &Path, shutdown: &Shutdown) -> Result<String> {
     let sh = shell(into)?;
-    let command = Invocation::from(cmd!(sh, "dpkg-deb --extract {deb} {into}").env("LC_ALL", "C.UTF-8"));
+    let command = Invocation::from(cmd!(sh, "dpkg-deb --vextract {deb} {into}").env("LC_ALL", "C.UTF-8"));
     let output = command.run(shutdown)?;
     let tail = output.error_tail();
     if output.success() {
-        return Ok(());
+        return Ok(output.text());
     }
     let full = tail.contains("No space left");
     let no_room = || Error::io("write into", into, std::io::ErrorKind::StorageFull.into());

@@ -39,7 +39,7 @@ const FILES: [(&str, &str); 17] = [
     (
         "system/Dockerfile",
         "FROM debian:stable-slim\nRUN apt-get update && apt-get install --yes --no-install-recommends adduser busybox && rm -rf /var/lib/apt/lists/*\n\
-         RUN which bash && groupadd --system app && useradd --system --gid app app\n\
+         RUN dpkg --listfiles bash | grep bin/bash && groupadd --system app && useradd --system --gid app app\n\
          RUN adduser --disabled-password --gecos '' bot && echo bot:secret | chpasswd && su bot -c true\nUSER app\nWORKDIR /srv\nCOPY page.html .\nCMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"3000\"]\n",
     ),
     // As turbo's documentation has it: corepack brings the pnpm of package.json, and turbo cuts the repository in a stage.

@@ -1,7 +1,6 @@
 //! A small system put together of a distribution's packages, without installing any: what most stand-ins begin with. Which packages a
 //! stand-in has besides, and what it starts, is not known here.
 
-use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
@@ -89,10 +88,11 @@ impl System {
         let apt = Apt::new(release, work.layout.cache(), work.events, work.shutdown)?;
         let wanted: Vec<&str> = SYSTEM.iter().chain(packages).copied().chain([apt.keyring()]).collect();
         merged_usr(root)?;
-        let (debs, status) = unpacked(work, &apt, &wanted, root)?;
+        let installed = unpacked(work, &apt, &wanted, root)?;
+        let status = status_of(&installed);
         // An SBOM's list of system packages is read from here.
         write(&root.join("var/lib/dpkg/status"), &status)?;
-        debs.par_iter().try_for_each(|deb| listed(work, deb, root))?;
+        installed.iter().try_for_each(|one| listed(one, root))?;
         apt.hand_over(root)?;
         for path in UNUSED {
             remove_tree(&root.join(path))?;
@@ -111,7 +111,7 @@ impl System {
     pub fn bare(work: &Work<'_>, release: DistributionRelease, packages: &[&str], root: &Path) -> Result<Self> {
         work.doing("downloading its packages");
         let apt = Apt::new(release, work.layout.cache(), work.events, work.shutdown)?;
-        let (_, status) = unpacked(work, &apt, packages, root)?;
+        let status = status_of(&unpacked(work, &apt, packages, root)?);
         Ok(Self { codename: release.name(apt.distribution()).to_owned(), status })
     }
 
@@ -128,8 +128,22 @@ fn version_in(status: &str, package: &str) -> Option<String> {
     Some(version.rsplit_once('-').map_or(version, |(version, _)| version).to_owned())
 }
 
-/// Unpacks packages and what they depend on; returns their archives, and what dpkg says of them once they are installed.
-fn unpacked(work: &Work<'_>, apt: &Apt<'_>, packages: &[&str], root: &Path) -> Result<(Vec<PathBuf>, String)> {
+/// A package that was unpacked.
+struct Installed {
+    /// What it says of itself: `Package: bash` and so on, a line each.
+    fields: String,
+    /// The paths that it has, a line each: `./usr/bin/bash`.
+    contents: String,
+}
+
+impl Installed {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+}
+
+/// Unpacks packages and what they depend on, in the order of their names.
+fn unpacked(work: &Work<'_>, apt: &Apt<'_>, packages: &[&str], root: &Path) -> Result<Vec<Installed>> {
     apt.update()?;
     let archives = apt.download_closure(packages)?;
     let entries = std::fs::read_dir(&archives).map_err(|e| Error::io("read", &archives, e))?;
@@ -137,29 +151,27 @@ fn unpacked(work: &Work<'_>, apt: &Apt<'_>, packages: &[&str], root: &Path) -> R
     debs.retain(|deb| deb.extension().is_some_and(|e| e == "deb"));
     debs.sort();
     std::fs::create_dir_all(root).map_err(|e| Error::io("create", root, e))?;
-    debs.par_iter().try_for_each(|deb| unpack(deb, root, work.shutdown))?;
-    let mut status = String::new();
-    let sh = shell(root)?;
-    for deb in &debs {
+    let each = debs.par_iter().map(|deb| {
+        let sh = shell(root)?;
         let fields = Invocation::from(cmd!(sh, "dpkg-deb --field {deb}")).read(work.shutdown)?;
-        writeln!(status, "{fields}\nStatus: install ok installed\n").expect("writing to a String cannot fail");
-    }
-    Ok((debs, status))
+        Ok(Installed { fields, contents: unpack(deb, root, work.shutdown)? })
+    });
+    each.collect()
+}
+
+/// What dpkg says of packages once they are installed.
+fn status_of(installed: &[Installed]) -> String {
+    installed.iter().map(|one| format!("{}\nStatus: install ok installed\n\n", one.fields)).collect()
 }
 
 /// Says which files a package has, as dpkg wants it said of every installed one.
-fn listed(work: &Work<'_>, deb: &Path, root: &Path) -> Result<()> {
-    let sh = shell(root)?;
-    let format = "--showformat=${Package}:${Architecture}:${Multi-Arch}";
-    let name = Invocation::from(cmd!(sh, "dpkg-deb --show {format} {deb}")).read(work.shutdown)?;
-    let mut parts = name.trim().split(':');
-    let (package, architecture, multi) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
-    let file = if multi == Some("same") { format!("{package}:{architecture}.list") } else { format!("{package}.list") };
-    let contents = Invocation::from(cmd!(sh, "dpkg-deb --contents {deb}")).read(work.shutdown)?;
-    let paths = contents
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(5))
-        .map(|path| path.trim_start_matches('.').trim_end_matches('/'));
+fn listed(one: &Installed, root: &Path) -> Result<()> {
+    let package = one.field("Package").unwrap_or_default();
+    let file = match (one.field("Multi-Arch"), one.field("Architecture")) {
+        (Some("same"), Some(architecture)) => format!("{package}:{architecture}.list"),
+        _ => format!("{package}.list"),
+    };
+    let paths = one.contents.lines().map(|path| path.trim_start_matches('.').trim_end_matches('/'));
     let text: String = paths.map(|path| if path.is_empty() { "/.\n".to_owned() } else { format!("{path}\n") }).collect();
     write(&root.join("var/lib/dpkg/info").join(file), &text)
 }
