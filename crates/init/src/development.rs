@@ -28,7 +28,10 @@ fn with_peers(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) 
     }
     let mut open: Vec<PackageId> = workspace.by_dir(dir).into_iter().collect();
     let mut seen = BTreeSet::new();
-    while let Some(id) = open.pop().filter(|id| seen.insert(*id)) {
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
         let package = workspace.package(id);
         let is_for_running = |name: &str| package.manifest.all_dependencies().any(|(other, _, is_dev)| other == name && !is_dev);
         let all = package.manifest.all_dependencies().map(|(name, ..)| name);
@@ -241,5 +244,36 @@ mod tests {
         for (field, build) in [("dependencies", "tsc"), ("none", "tsc"), ("devDependencies", "vite build --ssr")] {
             assert_eq!(of(library(field), build), "", "{field} {build}");
         }
+    }
+
+    #[test]
+    fn a_library_that_two_others_import_keeps_none_from_being_looked_at() {
+        let library = |name: &str, more: serde_json::Value| {
+            let mut manifest = serde_json::json!({"name": name, "main": "index.js"});
+            manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            manifest.to_string()
+        };
+        let all = serde_json::json!({"@a/a": "workspace:*", "@a/m": "workspace:*", "@a/z": "workspace:*"});
+        let files = [
+            ("package.json", "{}".to_owned()),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'libs/*']\n".to_owned()),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n".to_owned()),
+            (
+                "apps/site/package.json",
+                serde_json::json!({"scripts": {"start": "node src/main.js"}, "dependencies": all}).to_string(),
+            ),
+            ("apps/site/src/main.js", "import a from '@a/a'\nimport m from '@a/m'\nimport z from '@a/z'\n".to_owned()),
+            (
+                "libs/a/package.json",
+                library("@a/a", serde_json::json!({"peerDependencies": {"react": "19"}, "devDependencies": {"react": "19"}})),
+            ),
+            ("libs/a/index.js", "import { useState } from 'react'\n".to_owned()),
+            ("libs/m/package.json", library("@a/m", serde_json::json!({}))),
+            ("libs/z/package.json", library("@a/z", serde_json::json!({"dependencies": {"@a/m": "workspace:*"}}))),
+            ("libs/z/index.js", "import m from '@a/m'\n".to_owned()),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let note = services(&workspace, &[], &[]).unwrap().services[0].note.clone().unwrap_or_default();
+        assert!(note.contains("`@a/a`, which it imports, has its peer `react`"), "{note}");
     }
 }
