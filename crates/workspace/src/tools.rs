@@ -122,25 +122,30 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
         let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(is_open).collect();
         let settings = names.0.iter().filter(|name| name.starts_with("tsconfig"));
         let settings = settings.filter_map(|name| with_comments(&workspace.contents().text(&package.path(name))?));
-        let settings: Vec<Value> = settings.collect();
-        let tested = imported(workspace, &package.dir, &open, &|path| is_test(path) && is_compiled(path, &settings));
+        let below = tests_read(&settings.collect::<Vec<Value>>());
+        let is_compiled = |path: &str| is_test(path) && below.iter().any(|start| path.starts_with(start));
+        let tested = if below.is_empty() { BTreeSet::new() } else { imported(workspace, &package.dir, &open, &is_compiled) };
         tools.build.extend(tested);
     }
     tools
 }
 
-/// True where a compiler with one of these settings reads a test, a path below the package's folder.
-fn is_compiled(path: &str, settings: &[Value]) -> bool {
+/// With what the paths of those tests start, below a package's folder, that a compiler with one of these settings reads.
+fn tests_read(settings: &[Value]) -> Vec<String> {
     let texts =
         |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
     let leaves_tests_out = |one: &Value| texts(&one["exclude"]).iter().any(|text| text.contains("test") || text.contains("spec"));
-    let includes = |one: &Value| {
-        let is_below =
-            |pattern: &String| path.starts_with(pattern.trim_start_matches("./").split('*').next().unwrap_or_default());
+    let start = |pattern: &String| pattern.trim_start_matches("./").split('*').next().unwrap_or_default().to_owned();
+    if settings.iter().any(leaves_tests_out) {
+        return Vec::new();
+    }
+    let included = |one: &Value| match one["include"].is_array() {
+        true => texts(&one["include"]).iter().map(start).collect(),
         // Settings that only lead to others, or name each file, read none.
-        if one["include"].is_array() { texts(&one["include"]).iter().any(is_below) } else { one["files"].is_null() }
+        false if one["files"].is_null() => vec![String::new()],
+        false => Vec::new(),
     };
-    !settings.iter().any(leaves_tests_out) && settings.iter().any(includes)
+    settings.iter().flat_map(included).collect()
 }
 
 /// True of a package that Nx may build by targets: it has no script for that, but targets, or Nx has plugins that infer some.
