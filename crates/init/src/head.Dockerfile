@@ -36,7 +36,6 @@ set -eu
 state=/var/lib/install-state
 store=/pnpm/store
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
-# Since 11 pnpm asks the registry whether each package of a lock may pass its policies; what it has heard of one lock lasts.
 export pnpm_config_cache_dir=$store/metadata
 # What is compiled at install takes the headers that the image has, in place of a download.
 if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
@@ -71,19 +70,26 @@ here() {
 }
 # Installs run side by side and share the store; each package is downloaded by the first that needs it, the others wait for that.
 # `fetched` has the packages that the store holds. Without `flock` (util-linux) two may download the same.
+# Since 11 pnpm asks the registry of each package of a lock whether it passes the workspace's policies, and knows again a lock that passed.
+# Each service has a lock of its own, so what passed as it was fetched counts as passed: by the same pnpm, under the same policies.
+policies() {
+  cat /usr/local/lib/pnpm-version
+  env | grep -i '^pnpm_config_\(minimum\|trust\)' | sort
+  if [ -e pnpm-workspace.yaml ]; then awk "/^[^ #-]/ { on = /^[\"']?(minimumReleaseAge|trust)/ } on" pnpm-workspace.yaml; fi
+}
+fetched=$store/fetched-$(policies | sha256sum | cut -c -16)
+is_fetched() { [ -z "$(comm -23 /tmp/wanted "$fetched")" ]; }
 download() {
-  # Where each package has a lock of its own, each is fetched by its install.
-  [ -z "$own_locks" ] || return 0
   sed -n 's/.*integrity: \(sha[^,}]*\).*/\1/p' pnpm-lock.yaml | sort -u > /tmp/wanted
-  touch $store/fetched
-  [ -n "$(comm -23 /tmp/wanted $store/fetched)" ] || return 0
+  touch "$fetched"
+  if is_fetched; then return 0; fi
   exec 9> $store/turn
   if command -v flock > /dev/null; then flock 9; fi
-  if [ -n "$(comm -23 /tmp/wanted $store/fetched)" ]; then
+  if ! is_fetched; then
     work=$(mktemp -d $store/work.XXXXXX)
     cp -R /manifests/. "$work"
     if (cd "$work" && here fetch --config.enable-modules-dir=false); then
-      sort -u /tmp/wanted $store/fetched > "$work/fetched" && mv "$work/fetched" $store/fetched
+      sort -u /tmp/wanted "$fetched" > "$work/fetched" && mv "$work/fetched" "$fetched"
     fi
     rm -rf "$work"
   fi
@@ -104,7 +110,11 @@ install() {
   case $(cat /usr/local/lib/pnpm-version) in [1-7].* | 8.?.* | 8.1[0-2].*) strict='' ;; *) strict=--fail-if-no-match ;; esac
   here install --frozen-lockfile --prefer-offline --config.package-import-method=copy $strict $filters "$@"
 }
-download
+# Where each package has a lock of its own, each is fetched by its install.
+if [ -z "$own_locks" ]; then
+  download
+  if is_fetched; then export pnpm_config_trust_lockfile=true; fi
+fi
 case $how in
   production)
     install --prod

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
 
+use serde_json::json;
+
 use crate::harness::{building_on, docker, record};
 use support::engine::shared;
 use support::npm_registry::NpmRegistry;
@@ -25,27 +27,39 @@ fn holding(dir: &Path, since: SystemTime, text: &str) -> Vec<String> {
 fn a_private_registrys_token_installs_and_is_kept_nowhere() {
     // The first time the registry is fetched: nobody has to wait for that.
     let registry = NpmRegistry::start();
-    let integrity = registry.publish("@acme/words", "export const words = 'from a private registry';\n");
-    let _turn = turn();
     let since = SystemTime::now();
+    // Another one in each run: the engine's store keeps what it has.
+    let script = format!("// {since:?}\nexport const words = 'from a private registry';\n");
+    let integrity = registry.publish("@acme/words", &script);
+    let _turn = turn();
     let address = &registry.address;
+    let importer = |name: &str| {
+        format!("  apps/{name}:\n    dependencies:\n      '@acme/words':\n        specifier: 1.0.0\n        version: 1.0.0\n\n")
+    };
     let lock = format!(
-        "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {{}}\n\n  \
-         apps/api:\n    dependencies:\n      '@acme/words':\n        specifier: 1.0.0\n        version: 1.0.0\n\npackages:\n\n  \
-         '@acme/words@1.0.0':\n    resolution: {{integrity: {integrity}}}\n\nsnapshots:\n\n  '@acme/words@1.0.0': {{}}\n"
+        "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {{}}\n\n\
+         {}{}packages:\n\n  '@acme/words@1.0.0':\n    resolution: {{integrity: {integrity}}}\n\nsnapshots:\n\n  '@acme/words@1.0.0': {{}}\n",
+        importer("api"),
+        importer("jobs")
     );
+    let service = |name: &str| {
+        json!({"name": name, "type": "module", "scripts": {"start": "node main.js"}, "dependencies": {"@acme/words": "1.0.0"}})
+            .to_string()
+    };
     let repo = building_on(
         "shared",
         Repo::of(&[
             ("package.json", r#"{"name": "private", "private": true, "packageManager": "pnpm@12.21.0"}"#),
-            ("pnpm-workspace.yaml", "packages:\n  - apps/*\n# The package is a second old.\nminimumReleaseAge: 0\n"),
+            (
+                "pnpm-workspace.yaml",
+                "packages:\n  - apps/*\n# The package is a second old.\nminimumReleaseAge: 0\ntrustPolicy: no-downgrade\n",
+            ),
             ("pnpm-lock.yaml", &lock),
             (".npmrc", &format!("@acme:registry=http://{address}/\n//{address}/:_authToken=${{NPM_TOKEN}}\n")),
             (".gitignore", "node_modules\n/target/\n"),
-            (
-                "apps/api/package.json",
-                r#"{"name": "api", "type": "module", "scripts": {"start": "node main.js"}, "dependencies": {"@acme/words": "1.0.0"}}"#,
-            ),
+            ("apps/api/package.json", &service("api")),
+            ("apps/jobs/package.json", &service("jobs")),
+            ("apps/jobs/main.js", "console.log('none');\n"),
             ("apps/api/main.js", "import { words } from '@acme/words';\nconsole.log(words);\n"),
         ]),
     );
@@ -58,7 +72,13 @@ fn a_private_registrys_token_installs_and_is_kept_nowhere() {
     assert!(refused.stderr.contains("the secret `NPM_TOKEN`: the variable NPM_TOKEN is not set"), "{}", refused.stderr);
 
     let repo = repo.env("NPM_TOKEN", &registry.token);
+    let before = registry.requests().len();
     let laptop = repo.xtask(&["build"]).exits(0);
+    // Whether it passes the policies too, though each service has a lock of its own.
+    let asked = registry.requests().split_off(before);
+    let times = |path: &str| asked.iter().filter(|request| request.eq_ignore_ascii_case(&format!("GET {path}"))).count();
+    assert_eq!(times("/@acme/words/-/words-1.0.0.tgz"), 1, "it is downloaded once: {asked:#?}");
+    assert_eq!(times("/@acme%2fwords"), 1, "it is asked about once: {asked:#?}");
     let image = repo.image("api:dev");
     assert_eq!(docker(shared(), &["run", "--rm", &image]).trim(), "from a private registry");
     let saved = repo.path().join("target/image.tar");

@@ -24,7 +24,7 @@ pub struct NpmRegistry {
 }
 
 const SETTINGS: &str = "storage: ./storage\nauth:\n  htpasswd:\n    file: ./htpasswd\npackages:\n  '**':\n    access: $authenticated\n    \
-    publish: $authenticated\nlog: { type: file, path: ./log, level: warn }\n";
+    publish: $authenticated\nlog: { type: file, path: ./log, format: json, level: http }\n";
 
 impl NpmRegistry {
     /// Starts one with nothing in it.
@@ -82,6 +82,15 @@ impl NpmRegistry {
         let mut answer = ureq::get(&url).header("authorization", format!("Bearer {}", self.token)).call().unwrap();
         let answer: Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
         answer["versions"]["1.0.0"]["dist"]["integrity"].as_str().unwrap().to_owned()
+    }
+
+    /// What it was asked for, as its log has it: `GET /@acme%2fwords`.
+    pub fn requests(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+        let asked =
+            lines.filter_map(|line| Some(format!("{} {}", line["req"]["method"].as_str()?, line["req"]["url"].as_str()?)));
+        asked.collect()
     }
 
     fn npm(&self, folder: &Path) {
