@@ -181,7 +181,8 @@ impl Invocation {
         Ok(output.and_then(|output| output.status.code()))
     }
 
-    /// Starts a process that outlives us: in a session of its own, both streams appended to `log`. Returns its process id.
+    /// Starts a process that outlives us: in a session of its own and in the root folder, for ours may be deleted while it runs; both
+    /// streams appended to `log`. Returns its process id.
     /// It is not registered with any [`Shutdown`]; whoever starts a daemon records its pid and stops it.
     ///
     /// # Errors
@@ -202,9 +203,7 @@ impl Invocation {
                 None => command.env_remove(name),
             };
         }
-        if let Some(dir) = &self.dir {
-            command.current_dir(dir);
-        }
+        command.current_dir(self.dir.as_deref().unwrap_or(Path::new("/")));
         let child = command.spawn().map_err(|e| self.not_started(e))?;
         Ok(child.id())
     }

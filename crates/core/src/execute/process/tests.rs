@@ -91,3 +91,17 @@ fn once_closing_children_end_and_none_starts() {
     thread.join().unwrap();
     assert!(sh("true").run(&shutdown).unwrap_err().is_cancelled());
 }
+
+#[test]
+fn a_daemon_runs_in_a_folder_that_nobody_deletes() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    sh("pwd; echo end").daemon(&log).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let said = || std::fs::read_to_string(&log).unwrap();
+    while !said().contains("end") {
+        assert!(Instant::now() < until, "it said {}", said());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(said(), "/\nend\n");
+}
