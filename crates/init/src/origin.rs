@@ -180,7 +180,7 @@ fn of_checkout(library: &Path, shutdown: &Shutdown) -> Result<Option<Checkout>> 
     }
     let git = Git::at(library, shutdown);
     let Some(url) = git.ask(&["config", "--get", "remote.origin.url"])? else { return Ok(None) };
-    let branch = git.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"])?.map(|branch| ("branch", branch));
+    let branch = git.branch()?.map(|branch| ("branch", branch));
     let pin = match branch {
         Some(branch) => Some(branch),
         None => git.ask(&["rev-parse", "HEAD"])?.map(|commit| ("rev", commit)),

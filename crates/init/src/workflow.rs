@@ -30,8 +30,8 @@ pub fn options(
         (Some(branch), _) => branch.to_owned(),
         (None, Some(there)) => there.branch.clone(),
         (None, None) => {
-            let head = Git::at(home, shutdown).ask(&["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"])?;
-            head.as_deref().and_then(|head| head.strip_prefix("origin/")).unwrap_or("main").to_owned()
+            let head = Git::at(home, shutdown).ask(&["symbolic-ref", "--quiet", "refs/remotes/origin/HEAD"])?;
+            head.as_deref().and_then(|head| head.strip_prefix("refs/remotes/origin/")).unwrap_or("main").to_owned()
         }
     };
     let prebuilt = match prebuilt {

@@ -26,6 +26,8 @@ fn a_tag_is_released_from_the_default_branch_or_from_one_that_it_names_and_only_
     origin.write("xtask.toml", "[release]\nbranches = ['*']\n");
     origin.commit("a feature");
     git(origin.path(), &["tag", "v1.1.0"]);
+    // To git a tag of that name comes before the branch of the remote.
+    git(origin.path(), &["tag", "origin/main"]);
     git(origin.path(), &["checkout", "--quiet", "main"]);
     origin.write("README.md", "more\n");
     origin.commit("main goes on");
@@ -36,9 +38,13 @@ fn a_tag_is_released_from_the_default_branch_or_from_one_that_it_names_and_only_
         ("of-a-tag", &["--depth=1", "--branch=v1.1.0"]),
         ("of-a-branch", &["--depth=1", "--branch=feature"]),
         ("blobless", &["--filter=blob:none"]),
+        ("as-in-ci", &[]),
     ] {
         let into = dir.path().join(name);
         clone(&origin, &into, flags);
+        if name == "as-in-ci" {
+            git(&into, &["remote", "set-head", "origin", "--delete"]);
+        }
         let (on, off) = (said(&origin, &into, &["v1.0.0"]), said(&origin, &into, &["v1.1.0"]));
         assert!(off.contains("tag v1.1.0 is ") && off.contains(elsewhere), "{name}: {off}");
         assert!(off.contains("`--local-tag` asks nobody"), "{off}");

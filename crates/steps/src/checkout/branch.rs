@@ -16,7 +16,8 @@ pub(super) fn check(session: &Session, git: &Git, tag: &ReleaseTag, commit: &str
     let Some(remote) = git.remote_name()? else { return Ok(()) };
     let default = git.default_branch()?;
     let patterns = configuration_of(session, &git.resolve(&default)?)?.release.branches;
-    let default = default.strip_prefix(&format!("{remote}/")).unwrap_or(&default).to_owned();
+    let theirs = default.strip_prefix(&format!("refs/remotes/{remote}/")).or_else(|| default.strip_prefix("refs/heads/"));
+    let default = theirs.unwrap_or(&default).to_owned();
     let on_any = |branches: &[String]| -> Result<bool> {
         for branch in branches {
             if git.is_on(&remote, branch, commit)? {

@@ -98,7 +98,7 @@ impl Git {
         self.resolve(revision)
     }
 
-    /// The default branch, as a revision: what the remote's HEAD is known to point to, else its `main` or `master`, else ours. A clone
+    /// The default branch, as a whole reference: what the remote's HEAD is known to point to, else its `main` or `master`, else ours. A clone
     /// of one other branch asks the remote.
     ///
     /// # Errors
@@ -107,12 +107,12 @@ impl Git {
         // Git's own words for what is no repository.
         self.read(&["rev-parse", "--git-dir"])?;
         let remote = self.remote_name()?;
-        let mut names = vec!["main".to_owned(), "master".to_owned()];
+        let mut names = vec!["refs/heads/main".to_owned(), "refs/heads/master".to_owned()];
         if let Some(remote) = &remote {
-            if let Some(head) = self.ask(&["symbolic-ref", "--quiet", "--short", &format!("refs/remotes/{remote}/HEAD")])? {
+            if let Some(head) = self.ask(&["symbolic-ref", "--quiet", &tracking(remote, "HEAD")])? {
                 return Ok(head);
             }
-            names.splice(0..0, [format!("{remote}/main"), format!("{remote}/master")]);
+            names.splice(0..0, [tracking(remote, "main"), tracking(remote, "master")]);
         }
         // A clone of one branch knows nothing of the others.
         let remote_first = remote.as_deref().map(|remote| self.fetched_default(remote)).transpose()?.flatten();
@@ -129,7 +129,7 @@ impl Git {
         let Some(branch) = told.lines().find_map(|line| line.strip_prefix("ref: refs/heads/")?.strip_suffix("\tHEAD")) else {
             return Ok(None);
         };
-        let name = format!("{remote}/{branch}");
+        let name = tracking(remote, branch);
         if self.find(&name)?.is_none() {
             self.fetch_branch(remote, branch)?;
         }
@@ -154,7 +154,7 @@ impl Git {
     /// # Errors
     /// When the remote has no such branch or cannot be asked.
     pub fn is_on(&self, remote: &str, branch: &str, commit: &str) -> Result<bool> {
-        let revision = format!("{remote}/{branch}");
+        let revision = tracking(remote, branch);
         // What is known already is enough for a yes.
         if self.find(&revision)?.is_some() && self.is_within(&revision, commit)? {
             return Ok(true);
@@ -165,7 +165,7 @@ impl Git {
 
     /// Fetches one branch; a shallow clone gets its head alone.
     fn fetch_branch(&self, remote: &str, branch: &str) -> Result<()> {
-        let spec = format!("+refs/heads/{branch}:refs/remotes/{remote}/{branch}");
+        let spec = refspec(remote, branch);
         let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
         fetch.extend(self.is_shallow()?.then_some("--depth=1"));
         self.bytes(&[&fetch[..], &[remote, &spec]].concat()).map(drop)
@@ -184,8 +184,11 @@ impl Git {
     /// # Errors
     /// When the remote cannot be asked.
     pub fn newer_on(&self, remote: &str, branch: &str, commit: &str, most: usize) -> Result<Vec<String>> {
-        let listed = self.read(&["ls-remote", "--heads", remote, &format!("refs/heads/{branch}")])?;
-        let Some(head) = listed.split_once('\t').map(|(head, _)| head).filter(|head| *head != commit) else {
+        let reference = format!("refs/heads/{branch}");
+        let listed = self.read(&["ls-remote", "--heads", remote, &reference])?;
+        // `ls-remote` lists what ends so: a branch can be called `x/refs/heads/main`.
+        let whole = format!("\t{reference}");
+        let Some(head) = listed.lines().find_map(|line| line.strip_suffix(&whole)).filter(|head| *head != commit) else {
             return Ok(Vec::new());
         };
         if self.find(head)?.is_none() {
@@ -257,8 +260,9 @@ impl Git {
     fn fetch(&self, depth: &str, revision: &str, head: &str) -> Result<()> {
         let remote = self.remote_name()?.ok_or_else(|| too_shallow(revision, None))?;
         let head = self.resolve(head)?;
-        let wanted = match revision.strip_prefix(&format!("{remote}/")) {
-            Some(branch) => Some(format!("+refs/heads/{branch}:refs/remotes/{revision}")),
+        let short = revision.strip_prefix("refs/remotes/").unwrap_or(revision);
+        let wanted = match short.strip_prefix(&format!("{remote}/")) {
+            Some(branch) => Some(refspec(&remote, branch)),
             None => is_full_id(revision).then(|| revision.to_owned()),
         };
         let all = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", depth, &remote];
@@ -291,6 +295,16 @@ impl Git {
 /// True for what can be nothing but an object's whole id.
 pub fn is_full_id(revision: &str) -> bool {
     matches!(revision.len(), 40 | 64) && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The reference that keeps a remote's branch. Whole: `origin/main` is first of all a tag of that name, which is for whoever may push tags.
+fn tracking(remote: &str, branch: &str) -> String {
+    format!("refs/remotes/{remote}/{branch}")
+}
+
+/// What fetches a remote's branch into its [`tracking`] reference.
+fn refspec(remote: &str, branch: &str) -> String {
+    format!("+refs/heads/{branch}:{}", tracking(remote, branch))
 }
 
 /// How far each attempt to deepen a clone goes.

@@ -312,6 +312,7 @@ fn a_commit_that_a_force_push_took_away_is_not_called_a_matter_of_depth() {
     // What the branch has beyond a commit: nothing of its head, all of one that is on it, the head alone of one that it left.
     repo.git(&["checkout", "--quiet", "main"]);
     let newest = repo.write("a", "5").commit("five");
+    repo.git(&["branch", "a/refs/heads/main", &first]);
     let newer = |clone: &Repo, commit: &str| clone.ask().newer_on("origin", "main", commit, 9).unwrap();
     assert_eq!(newer(&shallow, &first), [newest.clone(), head.clone()]);
     assert_eq!(newer(&clone("--depth=1"), &newest), [""; 0]);
