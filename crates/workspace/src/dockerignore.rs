@@ -1,7 +1,7 @@
 //! `.dockerignore`: which paths of a context are left out. The semantics are those of moby's `patternmatcher` (and its
 //! `ignorefile`) as BuildKit's file sender walks with it, quirks included. No I/O here but [`Ignore::load`].
 //!
-//! Moby turns a pattern into a Go regular expression. Where that leaks (a class in a class, `\d`, a `*` between brackets) the
+//! Moby turns a pattern into a Go regular expression. Where that leaks (`[:alpha:]` in a class, `\d`, a `*` between brackets) the
 //! pattern is refused rather than guessed at.
 //!
 //! Not the `ignore` crate: it reads `.gitignore`, and what BuildKit's sender leaves out decides fingerprints.
@@ -287,7 +287,8 @@ fn class_char(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<ch
             if escaped.is_ascii_alphanumeric() { Err(format!("`\\{escaped}` in brackets")) } else { Ok(escaped) }
         }
         c @ ('-' | ']') => Err(format!("`{c}` in brackets must be written `\\{c}`")),
-        c @ ('*' | '?' | '[') => Err(format!("`{c}` in brackets")),
+        '[' if chars.peek() == Some(&':') => Err("`[:` in brackets".to_owned()),
+        c @ ('*' | '?') => Err(format!("`{c}` in brackets")),
         c => Ok(c),
     }
 }

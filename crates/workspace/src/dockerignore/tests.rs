@@ -37,6 +37,9 @@ fn one_pattern_matches_what_mobys_table_says() {
         ("a/*.txt", "a/dir/file.txt", false),
         ("a/*.txt", "a/file.txt", true),
         ("a/*.txt**", "a/file.txt", true),
+        // Folders of Next.js are called so.
+        ("app/[[]slug]/*", "app/[slug]/page.tsx", true),
+        ("app/[[]slug]/*", "app/s/page.tsx", false),
         ("a[b-d]e", "ae", false),
         ("a[b-d]e", "ace", true),
         ("a[b-d]e", "aae", false),
@@ -128,6 +131,7 @@ fn a_malformed_pattern_is_refused_with_its_line() {
         "[Local-Only]/",
         "\\d",
         "[a*]",
+        "[[:alpha:]]",
         "[[:alpha:]]",
     ] {
         let error = Ignore::parse(&format!("ok\n{bad}")).unwrap_err();
