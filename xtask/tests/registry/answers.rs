@@ -210,7 +210,7 @@ fn a_list_that_breaks_off_is_no_list_and_one_without_our_number_is_read_whole() 
             return Response::json(400, &json!({"errors": [{"code": "PAGINATION_NUMBER_INVALID", "message": "too many"}]}));
         }
         let page = Response::json(200, &json!({"tags": [if request.param("last").is_some() { "b" } else { "a" }]}));
-        if request.param("last").is_some() { page } else { page.header("link", format!("<{}?last=a>; rel=next", request.path)) }
+        if request.param("last").is_some() { page } else { page.header("link", "<?last=a>; rel=next") }
     });
     let host = server.url().trim_start_matches("http://").to_owned();
     let tags = anonymous().tags(&image(&host, "shop/whole")).unwrap();

@@ -318,12 +318,16 @@ pub fn authority(url: &str) -> Option<(String, String)> {
 pub fn resolve(base: &str, location: &str) -> Result<String, HttpError> {
     let wrong = |why: &str| HttpError::new(Trouble::Malformed, format!("{} redirects {why}", without_query(base)));
     let (scheme, host) = authority(base).ok_or_else(|| wrong("from no URL"))?;
-    let target = if location.contains("://") {
+    // An address may stand in a query, too: `/login?next=https://…`.
+    let is_absolute = location.split(['/', '?', '#']).next().is_some_and(|start| start.contains(':'));
+    let target = if is_absolute {
         location.to_owned()
     } else if location.starts_with("//") {
         format!("{scheme}:{location}")
     } else if location.starts_with('/') {
         format!("{scheme}://{host}{location}")
+    } else if location.starts_with('?') {
+        format!("{}{location}", without_query(base))
     } else {
         let folder = without_query(base).rsplit_once('/').map_or(base, |(folder, _)| folder);
         format!("{folder}/{location}")

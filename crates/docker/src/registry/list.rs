@@ -148,10 +148,10 @@ impl Registry {
                 return Err(Error::failed(format!("{}'s listing does not end", call.image.registry())));
             }
             let asked = writer.as_ref().unwrap_or(call);
-            let answer = self.retrying(|| {
+            let (answer, url) = self.retrying(|| {
                 let base = self.session(call.image.registry()).base(&self.http)?;
                 let url = resolve(&format!("{base}/"), &path)?;
-                self.ask(asked, &[200], || Request::get(&url).max_body(64 << 20))
+                Ok((self.ask(asked, &[200], || Request::get(&url).max_body(64 << 20))?, url))
             })?;
             let response = match answer {
                 Answer::Got(response) => response,
@@ -183,7 +183,7 @@ impl Registry {
                 Err(error) => return Err(error),
             }
             match response.next_page() {
-                Some(next) => next.clone_into(&mut path),
+                Some(next) => path = resolve(&url, next)?,
                 None => return Ok(Ok(pages)),
             }
         }

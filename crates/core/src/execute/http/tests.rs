@@ -160,6 +160,8 @@ fn locations_are_resolved_as_browsers_do_and_never_down_to_plain_http() {
     let cases = [
         ("/v2/up?y=2", Some("https://r.example/v2/up?y=2")),
         ("up", Some("https://r.example/v2/a/blobs/uploads/up")),
+        ("?last=a", Some("https://r.example/v2/a/blobs/uploads/?last=a")),
+        ("/login?next=https://r.example/v2/", Some("https://r.example/login?next=https://r.example/v2/")),
         ("//s.example/b", Some("https://s.example/b")),
         ("https://s.example/b?sig=1", Some("https://s.example/b?sig=1")),
         ("http://s.example/b", None),
