@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use monoship_docker::engine::ca_bundle;
 use monoship_engine::EngineOptions;
 use monoship_plan::config::Suite;
 
 use crate::harness::{docker, turn};
 use support::engine::{environment_of, shared};
 use support::repo::{Ran, git, here, xtask, xtask_command};
+use support::x509::Authority;
 
 /// Two packages that need nothing from npm, one with a build script, in a repository with a `Cargo.toml` and a `.gitignore` of its own.
 const FILES: [(&str, &str); 10] = [
@@ -101,12 +103,18 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     let home = tempfile::tempdir().unwrap();
     let cache = EngineOptions::new(&environment_of("shared"), Suite::Testing).cache_dir;
     let data = environment_of("shared").get("XTASK_ENGINE_DATA").unwrap().to_owned();
+    let trusted = ca_bundle(&environment_of("shared")).unwrap_or_else(|| {
+        let made = home.path().join("ca.pem");
+        std::fs::write(&made, Authority::new("an authority of tests").certificate.pem()).unwrap();
+        made
+    });
     let run = |args: &[&str]| {
         let mut command = xtask_command(&root, args);
         command
             .env("HOME", home.path())
             .env("XTASK_CACHE_DIR", &cache)
             .env("XTASK_ENGINE_DATA", &data)
+            .env("NODE_EXTRA_CA_CERTS", &trusted)
             .env("XTASK_BUILDERS_ENGINE", "embedded")
             .env("XTASK_BUILDERS_STAND_INS", "always");
         Ran::new(args, &command.output().unwrap())
@@ -121,8 +129,10 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     let again = run(&["init"]).exits(0).stdout;
     assert!(!again.contains("write ") && !again.contains("change "), "{again}");
     assert_eq!(snapshot(&root), before, "a second init changed something");
-    // A try gives the service what the example has, and says what else it lacks, and who reaches it.
-    let main = "import { createServer } from 'node:http';\n\
+    // A try gives the service what the example has, and the certificates that build steps have; it says what else it lacks, and who reaches it.
+    let main = "import { readFileSync } from 'node:fs';\n\
+                import { createServer } from 'node:http';\n\
+                if (!readFileSync(process.env.NODE_EXTRA_CA_CERTS, 'utf8').includes('BEGIN')) throw new Error('nothing to trust');\n\
                 if (!process.env.ADOPTED_TEXT) throw new Error('Missing environment variable: ADOPTED_TEXT');\n\
                 createServer((_, answer) => answer.end(process.env.ADOPTED_TEXT)).listen(3000, process.env.ADOPTED_HOST);\n";
     std::fs::write(root.join("apps/adopted/main.js"), main).unwrap();

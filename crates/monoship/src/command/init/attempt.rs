@@ -14,7 +14,7 @@ use monoship_core::execute::pool;
 use monoship_core::execute::retry::sleep;
 use monoship_core::name::ServiceName;
 use monoship_core::text::clean;
-use monoship_docker::engine::Engine;
+use monoship_docker::engine::{CA_VARIABLES, Engine, ca_bundle};
 use monoship_init::{diagnosis, variables};
 use monoship_plan::request::BuildRequest;
 use monoship_steps::Session;
@@ -24,6 +24,8 @@ use monoship_workspace::{Scope, Workspace};
 const HEALTHY: Duration = Duration::from_mins(1);
 /// How long one without a health check has to stay up.
 const STAYS: Duration = Duration::from_secs(5);
+/// Where a container that is tried finds the certificates that this machine's tools were told to trust.
+const TRUSTED: &str = "/xtask-trust.pem";
 /// What of a line of its output is shown.
 const WIDEST: usize = 300;
 
@@ -57,11 +59,15 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
     let image = session.config.images.image(service)?.with_tag("dev".parse()?).to_string();
     let given = examples(service, session);
     let flags = given.iter().flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]);
-    let id = engine.docker().args(["run", "--detach"]).args(flags).arg(&image).read(&session.shutdown)?.trim().to_owned();
-    let names: Vec<&str> = given.keys().map(String::as_str).collect();
-    let with = if names.is_empty() { String::new() } else { format!(" with the example's values of {}", names.join(", ")) };
-    say(&format!("started {image}{with}"));
-    let ended = watch(&engine, &id, session);
+    let trusted = ca_bundle(&session.env);
+    let trusts = trusted.iter().flat_map(|_| ["--env".to_owned(), format!("{}={TRUSTED}", CA_VARIABLES[0])]);
+    let id = engine.docker().args(["create"]).args(flags).args(trusts).arg(&image).read(&session.shutdown)?.trim().to_owned();
+    let ended = begin(&engine, &id, trusted.as_deref(), session).and_then(|()| {
+        let names: Vec<&str> = given.keys().map(String::as_str).collect();
+        let with = if names.is_empty() { String::new() } else { format!(" with the example's values of {}", names.join(", ")) };
+        say(&format!("started {image}{with}"));
+        watch(&engine, &id, session)
+    });
     let log = engine.docker().args(["logs", "--tail", "200", &id]).run(&session.shutdown);
     // An image may have no `cat`: then nothing is said.
     let sockets = engine.docker().args(["exec", &id, "cat", "/proc/net/tcp", "/proc/net/tcp6"]).run(&session.shutdown);
@@ -73,6 +79,11 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
         Ok(how) => {
             removed?;
             tell(&format!("{service} starts: {how}\n"))?;
+            if let Some(package) = downloaded(&log) {
+                tell(&format!(
+                    "why: it downloads {package} each time it starts\nfix: in the last stage, below `USER`: `RUN corepack prepare {package} --activate`; or have CMD start `node` itself\n"
+                ))?;
+            }
             if let Some(port) = unreached {
                 let why = "to itself alone (127.0.0.1): nobody outside of its container reaches it";
                 tell(&format!(
@@ -99,6 +110,23 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
             Ok(Finished::Badly)
         }
     }
+}
+
+/// Starts a container that was made, once it has the certificates that build steps have here: what it downloads as it starts, a pnpm by
+/// corepack, comes over the same network.
+fn begin(engine: &Engine, id: &str, trusted: Option<&Path>, session: &Session) -> Result<()> {
+    if let Some(file) = trusted {
+        engine.docker().args(["cp", "--follow-link"]).arg(file).arg(format!("{id}:{TRUSTED}")).read(&session.shutdown)?;
+    }
+    engine.docker().args(["start", id]).read(&session.shutdown).map(drop)
+}
+
+/// The package manager that corepack fetches as a container starts, by its own words: of a stage that was given none, with `corepack enable` alone.
+fn downloaded(log: &str) -> Option<String> {
+    let (_, address) = log.split_once("Corepack is about to download ")?;
+    let file = address.split_whitespace().next()?.rsplit('/').next()?;
+    let (name, version) = file.strip_suffix(".tgz")?.split_once('-')?;
+    Some(format!("{name}@{version}"))
 }
 
 /// The variables whose values lead to a database, a queue or the like: `postgres://localhost/app`.
@@ -182,6 +210,13 @@ mod tests {
         ];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         assert_eq!(servers(&given), ["CACHE", "DB"]);
+    }
+
+    #[test]
+    fn a_package_manager_that_is_fetched_at_the_start_is_named() {
+        let log = "! Corepack is about to download https://registry.example/pnpm/-/pnpm-9.15.0.tgz\nlistening\n";
+        assert_eq!(downloaded(log).as_deref(), Some("pnpm@9.15.0"));
+        assert_eq!(downloaded("listening\n"), None);
     }
 
     #[test]
