@@ -103,6 +103,19 @@ fn a_healthy_repository_with_engine_and_registry_is_told_so() {
 }
 
 #[test]
+fn a_package_that_no_service_needs_may_be_hidden_from_builds() {
+    let repository = Repository::new();
+    repository.edit("pnpm-workspace.yaml", "apps/*", "\"*/*\"");
+    repository.edit("pnpm-lock.yaml", "  apps/api: {}\n", "  apps/api: {}\n\n  phone/app: {}\n");
+    repository.write("phone/app/package.json", "{\"name\": \"@shop/phone\"}\n");
+    repository.write("phone/app/main.js", "\n");
+    repository.edit(".dockerignore", "**/.env", "phone\n**/.env");
+    repository.commit();
+    let found = repository.examined(&[]);
+    assert!(!found.iter().any(|finding| finding.code == "hides-needed"), "{found:#?}");
+}
+
+#[test]
 fn where_everything_is_broken_at_once_each_thing_is_still_found_and_the_exit_code_tells() {
     let repository = Repository::new();
     repository.write("xtask.toml", "[imagse]\n");

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Checkup, Finding, Monorepo, Severity};
-use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Slice, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::package::Package;
+use monoship_workspace::{Scope, Workspace};
 
 /// What an install reads at the root, where it is there.
 const MANIFESTS: [&str; 4] = ["package.json", "pnpm-lock.yaml", "pnpm-workspace.yaml", ".npmrc"];
@@ -51,9 +52,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
 fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Finding> {
     let mut needed: BTreeSet<String> = BTreeSet::new();
     needed.extend(MANIFESTS.iter().filter(|file| monorepo.root.join(file).is_file()).map(|file| (*file).to_owned()));
-    if let Ok(workspace) = &monorepo.workspace {
-        needed.extend(workspace.packages().iter().map(|package| package.path("package.json")));
-    }
+    needed.extend(built_from(checkup, monorepo).iter().map(|package| package.path("package.json")));
     if let Ok(dockerfile) = &monorepo.dockerfile {
         let contexts = BTreeSet::new();
         for service in checkup.services().iter().filter(|service| service.own.is_none()) {
@@ -65,7 +64,7 @@ fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Fin
         }
     }
     let mut hidden: Vec<String> = needed.into_iter().filter(|path| ignore.excludes(path)).collect();
-    hidden.extend(emptied(monorepo, ignore));
+    hidden.extend(emptied(checkup, monorepo, ignore));
     let shown = hidden.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let more = if hidden.len() > 3 { format!(" and {} more", hidden.len() - 3) } else { String::new() };
     let what = format!("the ignore rules hide {shown}{more}, which a build needs");
@@ -73,14 +72,24 @@ fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Fin
     (!hidden.is_empty()).then(|| Finding::problem("hides-needed", what, fix))
 }
 
+/// The packages that services of the shared Dockerfile are built from: one that no service needs may be hidden, and a Dockerfile of a
+/// service's own says by its COPY lines what it takes.
+fn built_from<'m>(checkup: &Checkup, monorepo: &'m Monorepo) -> Vec<&'m Package> {
+    let Ok(workspace) = &monorepo.workspace else { return Vec::new() };
+    let shared = checkup.services().iter().filter(|service| service.own.is_none());
+    let targets = shared.filter_map(|service| workspace.find(&service.package).ok());
+    let packages: BTreeSet<_> = targets.flat_map(|target| workspace.closure(target, Scope::BUILD).packages).collect();
+    packages.into_iter().map(|id| workspace.package(id)).collect()
+}
+
 /// Packages of which git has sources and the context none.
-fn emptied(monorepo: &Monorepo, ignore: &Ignore) -> Vec<String> {
-    let Some((workspace, tree)) = monorepo.workspace.as_ref().ok().zip(monorepo.tree.as_ref().ok()) else { return Vec::new() };
+fn emptied(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Vec<String> {
+    let Ok(tree) = &monorepo.tree else { return Vec::new() };
     let is_source = |path: &str| {
         Path::new(path).extension().is_some_and(|e| matches!(e.to_str(), Some("ts" | "tsx" | "js" | "mjs" | "cjs" | "jsx")))
     };
     let mut walker = ignore.walker();
-    let folders = workspace.packages().iter().filter(|package| package.dir != ".");
+    let folders = built_from(checkup, monorepo).into_iter().filter(|package| package.dir != ".");
     let mut lost = Vec::new();
     for package in folders {
         let mut sources = tree.under(&package.dir).iter().map(|file| &*file.path).filter(|path| is_source(path)).peekable();
