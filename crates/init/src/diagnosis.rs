@@ -14,7 +14,7 @@ pub struct Finding {
 const GIVE_VARIABLES: &str = "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run";
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 29] = [
+const KNOWN: [(&[&str], &str, &str); 31] = [
     (
         &[
             "gyp ERR! find Python",
@@ -89,6 +89,7 @@ const KNOWN: [(&[&str], &str, &str); 29] = [
         "the build, or the service, wants variables that it is not given{names}",
         GIVE_VARIABLES,
     ),
+    (&ABSENT, "the build, or the service, wants variables that it is not given{names}", GIVE_VARIABLES),
     (
         &["heap out of memory", "exit code: 137"],
         "it ran out of memory",
@@ -166,6 +167,11 @@ const KNOWN: [(&[&str], &str, &str); 29] = [
         "in the Dockerfile, before `USER`: `RUN mkdir -p …` and `chown` of that folder; or a volume there that the user may write",
     ),
     (
+        &["failed to calculate checksum of ref"],
+        "what it copies is not there: {}",
+        "see whether git has it, and whether .dockerignore leaves it out; of another stage, whether a step there makes it",
+    ),
+    (
         &["ENOENT: no such file or directory"],
         "a file is not there: {}",
         "see whether git has it, and whether .dockerignore leaves it out; outside of the packages name it in `include = [\"…\"]` under its [[service]]; what lies beside sources `tsc` does not copy: let the build script",
@@ -187,6 +193,8 @@ const MISSING: [&str; 2] = ["\"code\": \"invalid_type\"", "code: 'invalid_type'"
 /// What zod says of one that does not fit.
 const UNFIT: [&str; 2] = ["\"code\": \"too_small\"", "code: 'too_small'"];
 const REQUIRED: &str = " is required";
+/// What a list of zod's findings says behind the name of one that is not there, of its third version and its fourth.
+const ABSENT: [&str; 2] = [": Required", ": Invalid input: expected "];
 /// What class-validator says behind a variable's name.
 const REFUSED: [&str; 3] = [" must be ", " must match ", " should not be "];
 
@@ -199,25 +207,27 @@ pub fn of(output: &str) -> Vec<Finding> {
     for (signs, what, fix) in KNOWN {
         // A step that another one's failure stopped says nothing.
         let says = |line: &str| signs.iter().any(|sign| line.contains(sign)) && !line.contains("context canceled");
-        let Some(line) = output.lines().position(says) else { continue };
+        // The source that an error comes from stands above it, and names no variable.
+        let must_name = [&MISSING[..], &UNFIT, &ABSENT, &REFUSED, &[REQUIRED]].contains(&signs);
+        let mut said = output.lines().enumerate().filter(|(_, line)| says(line)).map(|(line, whole)| {
+            let names = match signs {
+                [REQUIRED] => variables(whole, 0),
+                _ if signs == REFUSED || signs == ABSENT => variables(&before(whole, signs), 0),
+                _ => variables(output, line),
+            };
+            (line, whole, names)
+        });
+        let Some((line, whole, names)) = said.find(|(.., names)| !must_name || !names.is_empty()) else { continue };
         // The more exact ones stand before the others.
         if found.iter().any(|(there, _)| *there == line) {
             continue;
         }
-        let whole = output.lines().nth(line).unwrap_or_default();
         let text = whole.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.' || c.is_whitespace()).trim();
         let text = if text.starts_with('{') { quoted(text, signs) } else { text };
-        let text: String = text.chars().take(160).collect();
+        // Of a step that failed, the step: BuildKit's own words follow it.
+        let text: String = text.split(" … failed: ").next().unwrap_or(text).chars().take(160).collect();
         let what = what.replace("{}", &text);
-        let below = match signs {
-            [REQUIRED] => variables(whole, 0),
-            _ if signs == REFUSED => variables(&before(whole, signs), 0),
-            _ => variables(output, line),
-        };
-        if [&MISSING[..], &UNFIT, &REFUSED, &[REQUIRED]].contains(&signs) && below.is_empty() {
-            continue;
-        }
-        let what = what.replace("{names}", &below);
+        let what = what.replace("{names}", &names);
         found.push((line, Finding { what, fix: fix.to_owned() }));
     }
     found.sort_by_key(|(line, _)| *line);
@@ -295,6 +305,10 @@ mod tests {
         assert!(
             first("MASTER_KEY is required. Set it").ends_with("not given: MASTER_KEY") && of("a name is required").is_empty()
         );
+        let thrown = "src/config.ts:155\n  throw new Error(`${key} is required.`);\n        ^\nError: AUTH_URL is required.\n";
+        assert!(first(thrown).ends_with("not given: AUTH_URL"), "{}", first(thrown));
+        let listed = r#"{"msg":"invalid environment — AUTH_SECRET: Required; API_KEY: Required","stack":"Error: …"}"#;
+        assert!(first(listed).ends_with("not given: AUTH_SECRET, API_KEY") && of("name: Required").is_empty());
         assert!(first("FATAL ERROR: Reached heap limit Allocation failed - JavaScript heap out of memory").contains("memory"));
         assert!(first("npm error code SELF_SIGNED_CERT_IN_CHAIN\nnpm error errno ENOTFOUND").contains("certificate authority"));
         let refused = first("throw new Error(`No compatible signature found in package metadata`);\nNode.js v24");
@@ -308,6 +322,13 @@ mod tests {
             "ERROR: failed to resolve source metadata for docker.io/docker/dockerfile:1: docker.io/docker/dockerfile:1: not found",
         );
         assert!(image.len() == 1 && image[0].what.starts_with("an image"), "{image:?}");
+        let copied = of(
+            "9.7 [run 4/4] COPY --from=build /app/public public … failed: failed to calculate checksum of ref a::b: \"/app/public\": not found",
+        );
+        assert!(
+            copied.len() == 1 && copied[0].what.ends_with("not there: [run 4/4] COPY --from=build /app/public public"),
+            "{copied:?}"
+        );
         assert!(first("index.ts(1,2): error TS2307: Cannot find module './a'").starts_with("TypeScript does not find"));
         assert!(
             first("Internal Error: Error when performing the request to https://npm.example/pnpm; see").starts_with("corepack")
