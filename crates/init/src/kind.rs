@@ -214,6 +214,9 @@ fn elsewhere(facts: &Facts<'_>) -> Option<&'static str> {
     if facts.manifest["engines"].get("vscode").is_some() || uses("wxt") || uses("plasmo") || uses("@crxjs/vite-plugin") {
         return Some("it is an extension of an editor or a browser");
     }
+    if talks_to_its_caller(facts) {
+        return Some("it talks to the program that starts it, by standard input and output (MCP)");
+    }
     let start = facts.script("start");
     if (uses("wrangler") && (start.is_empty() || start.contains("wrangler"))) || (start.contains("vercel dev")) {
         return Some("it runs on somebody else's servers (wrangler, vercel)");
@@ -223,6 +226,15 @@ fn elsewhere(facts: &Facts<'_>) -> Option<&'static str> {
         return Some("it holds tests");
     }
     None
+}
+
+/// True where what a package starts serves the Model Context Protocol to the program that starts it, and nobody else: no port is opened.
+fn talks_to_its_caller(facts: &Facts<'_>) -> bool {
+    let scripts = ["start", "dev"].into_iter().flat_map(|name| facts.script(name).split_whitespace());
+    let entries = scripts.chain(["src/index.ts", "index.ts", "index.js"]).filter(|word| word.contains('.'));
+    let text = entries.filter_map(|entry| std::fs::read_to_string(facts.folder.join(entry)).ok()).collect::<String>();
+    let serves = ["HTTPServerTransport", "SSEServerTransport", "listen(", "serve("].iter().any(|call| text.contains(call));
+    text.contains("StdioServerTransport") && !serves
 }
 
 /// A framework's service, where the package uses one.
@@ -549,7 +561,11 @@ mod tests {
         assert!(!facts.makes("index.js") && facts.makes("./dist/index.js"));
         std::fs::write(dir.path().join("index.ts"), "").unwrap();
         assert!(facts.makes("./index.js"));
-        let tsx = json!({"scripts": {"start": "tsx src/index.ts"}, "devDependencies": {"tsx": "4"}});
+        let tsx = json!({"scripts": {"start": "tsx index.ts"}, "devDependencies": {"tsx": "4"}});
         assert_eq!(kind(&tsx, &[]), Ok(Kind::Development));
+        let caller = "await server.connect(new StdioServerTransport());\n";
+        assert!(kind(&tsx, &[("index.ts", caller)]).unwrap_err().contains("standard input"));
+        let both = format!("{caller}createServer(handler).listen(3000);\n");
+        assert_eq!(kind(&tsx, &[("index.ts", &both)]), Ok(Kind::Development));
     }
 }
