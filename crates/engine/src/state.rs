@@ -33,7 +33,7 @@ pub struct State {
 }
 
 /// Raised with every change to how stand-ins are made, so that the next build makes them anew.
-pub const RECIPES: u32 = 6;
+pub const RECIPES: u32 = 7;
 
 /// What the registry serves in Docker Hub's place, and why. Kept apart from [`State`], since it is as true after a restart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

