@@ -124,6 +124,8 @@ fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
     assert!(!doctor["findings"].as_array().unwrap().iter().any(|finding| bad(&finding)), "{doctor:#}");
     run(&["build"]).exits(0);
     assert_eq!(docker(shared(), &["run", "--rm", "local/small/adopted:dev"]).trim(), "adopted and built");
+    let ended = run(&["init", "--try", "adopted"]).exits(1).stdout;
+    assert!(ended.contains("adopted does not start: it ends by itself, with exit code 0"), "{ended}");
 
     let before = snapshot(&root);
     let again = run(&["init"]).exits(0).stdout;

@@ -24,6 +24,8 @@ use monoship_workspace::{Scope, Workspace};
 const HEALTHY: Duration = Duration::from_mins(1);
 /// How long one without a health check has to stay up.
 const STAYS: Duration = Duration::from_secs(5);
+/// How long it may take to listen on a port; a worker listens on none.
+const LISTENS: Duration = Duration::from_secs(15);
 /// Where a container that is tried finds the certificates that this machine's tools were told to trust.
 const TRUSTED: &str = "/xtask-trust.pem";
 /// What of a line of its output is shown.
@@ -61,7 +63,7 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
     let flags = given.iter().flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]);
     let trusted = ca_bundle(&session.env);
     let trusts = trusted.iter().flat_map(|_| ["--env".to_owned(), format!("{}={TRUSTED}", CA_VARIABLES[0])]);
-    let id = engine.docker().args(["create"]).args(flags).args(trusts).arg(&image).read(&session.shutdown)?.trim().to_owned();
+    let id = engine.docker().arg("create").args(flags).args(trusts).arg(&image).read(&session.shutdown)?.trim().to_owned();
     let ended = begin(&engine, &id, trusted.as_deref(), session).and_then(|()| {
         let names: Vec<&str> = given.keys().map(String::as_str).collect();
         let with = if names.is_empty() { String::new() } else { format!(" with the example's values of {}", names.join(", ")) };
@@ -69,9 +71,7 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
         watch(&engine, &id, session)
     });
     let log = engine.docker().args(["logs", "--tail", "200", &id]).run(&session.shutdown);
-    // An image may have no `cat`: then nothing is said.
-    let sockets = engine.docker().args(["exec", &id, "cat", "/proc/net/tcp", "/proc/net/tcp6"]).run(&session.shutdown);
-    let unreached = sockets.ok().and_then(|output| on_loopback_alone(&output.text()));
+    let ports = listening(&engine, &id, session);
     // It is nobody's but ours, and goes whatever became of it.
     let removed = engine.docker().args(["rm", "--force", "--volumes", &id]).read(&session.shutdown);
     let log = log.map(|output| output.text() + "\n" + &output.error_tail()).unwrap_or_default();
@@ -84,7 +84,10 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
                     "why: it downloads {package} each time it starts\nfix: in the last stage, below `USER`: `RUN corepack prepare {package} --activate`; or have CMD start `node` itself\n"
                 ))?;
             }
-            if let Some(port) = unreached {
+            if ports.as_ref().is_some_and(Vec::is_empty) {
+                told_servers(&given)?;
+            }
+            if let Some(port) = ports.as_deref().and_then(on_loopback_alone) {
                 let why = "to itself alone (127.0.0.1): nobody outside of its container reaches it";
                 tell(&format!(
                     "why: it listens on port {port} {why}\nfix: have it listen on 0.0.0.0 (a `host` beside the `port`)\n"
@@ -100,12 +103,8 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
             lines[lines.len().saturating_sub(15)..].iter().for_each(|line| say(&format!("  │ {}", shown(line))));
             tell(&format!("{service} does not start: {how}\n"))?;
             told(&log)?;
-            let servers = servers(&given).join(", ");
-            if !servers.is_empty() && diagnosis::of(&log).is_empty() {
-                let fix = "start them, and run the image with their addresses";
-                tell(&format!(
-                    "why: perhaps a server that its example leads to and that a try does not start: {servers}\nfix: {fix}\n"
-                ))?;
+            if diagnosis::of(&log).is_empty() {
+                told_servers(&given)?;
             }
             Ok(Finished::Badly)
         }
@@ -127,6 +126,15 @@ fn downloaded(log: &str) -> Option<String> {
     let file = address.split_whitespace().next()?.rsplit('/').next()?;
     let (name, version) = file.strip_suffix(".tgz")?.split_once('-')?;
     Some(format!("{name}@{version}"))
+}
+
+fn told_servers(given: &BTreeMap<String, String>) -> Result<()> {
+    let servers = servers(given).join(", ");
+    if servers.is_empty() {
+        return Ok(());
+    }
+    let fix = "start them, and run the image with their addresses";
+    tell(&format!("why: perhaps a server that its example leads to and that a try does not start: {servers}\nfix: {fix}\n"))
 }
 
 /// The variables whose values lead to a database, a queue or the like: `postgres://localhost/app`.
@@ -160,31 +168,60 @@ fn watch(engine: &Engine, id: &str, session: &Session) -> Result<Result<String, 
         let words: Vec<&str> = state.split_whitespace().collect();
         match words[..] {
             ["running", _, "healthy"] => return Ok(Ok("its health check passes".to_owned())),
-            ["running", _, "none"] if began.elapsed() > STAYS => return Ok(Ok("it stays up; it has no health check".to_owned())),
+            ["running", _, "none"] if began.elapsed() > STAYS => {
+                let silent = listening(engine, id, session).is_some_and(|ports| ports.is_empty());
+                if !silent {
+                    return Ok(Ok("it stays up; it has no health check".to_owned()));
+                }
+                if began.elapsed() > LISTENS {
+                    return Ok(Ok("it stays up, and listens on no port; it has no health check".to_owned()));
+                }
+                sleep(Duration::from_secs(1), &session.shutdown)?;
+            }
             ["running", _, "unhealthy"] => return Ok(Err("its health check fails".to_owned())),
             ["running" | "created", ..] if began.elapsed() < HEALTHY => sleep(Duration::from_millis(200), &session.shutdown)?,
             ["running", ..] => return Ok(Err("its health check does not pass".to_owned())),
+            [_, "0", ..] => return Ok(Err("it ends by itself, with exit code 0: what goes on is a service".to_owned())),
             [_, code, ..] => return Ok(Err(format!("it ends with exit code {code}"))),
             _ => return Err(Error::failed(format!("the engine says `{state}` of a container"))),
         }
     }
 }
 
-/// The port that a container listens on, where it listens on loopback addresses and on no other: lines of the kernel's `/proc/net/tcp` and
-/// `tcp6`, whose second field is the address in the machine's byte order and whose fourth is the state.
-fn on_loopback_alone(sockets: &str) -> Option<u16> {
+/// The ports that a container listens on; `None` where that is not to be known, as in an image without `cat`.
+fn listening(engine: &Engine, id: &str, session: &Session) -> Option<Vec<Port>> {
+    // Its exit code tells nothing: a machine without IPv6 has no second file.
+    let sockets =
+        engine.docker().args(["exec", id, "cat", "/proc/net/tcp", "/proc/net/tcp6"]).run(&session.shutdown).ok()?.text();
+    sockets.contains("local_address").then(|| ports(&sockets))
+}
+
+/// A port that is listened on.
+#[derive(Debug, PartialEq, Eq)]
+struct Port {
+    number: u16,
+    /// On an address that nobody outside of the container reaches.
+    on_loopback: bool,
+}
+
+/// Those of the kernel's `/proc/net/tcp` and `tcp6`, whose second field is the address in the machine's byte order and whose fourth is the
+/// state.
+fn ports(sockets: &str) -> Vec<Port> {
     const LISTENS: &str = "0A";
     const LOOPBACK: [&str; 2] = ["00000000000000000000000001000000", "0000000000000000FFFF00000100007F"];
     let fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let open = fields.filter(|fields| fields.get(3) == Some(&LISTENS)).filter_map(|fields| fields[1].split_once(':'));
-    let mut ports = Vec::new();
-    for (address, port) in open {
-        if !(address.len() == 8 && address.ends_with("7F") || LOOPBACK.contains(&address)) {
-            return None;
-        }
-        ports.push(u16::from_str_radix(port, 16).ok()?);
-    }
-    ports.first().copied()
+    let open = fields.filter(|fields| fields.get(3) == Some(&LISTENS));
+    let of = |fields: Vec<&str>| {
+        let (address, port) = fields[1].split_once(':')?;
+        let on_loopback = address.len() == 8 && address.ends_with("7F") || LOOPBACK.contains(&address);
+        Some(Port { number: u16::from_str_radix(port, 16).ok()?, on_loopback })
+    };
+    open.filter_map(of).collect()
+}
+
+/// The first port, where none is reached from outside.
+fn on_loopback_alone(ports: &[Port]) -> Option<u16> {
+    ports.iter().all(|port| port.on_loopback).then(|| ports.first()).flatten().map(|port| port.number)
 }
 
 fn told(output: &str) -> Result<()> {
@@ -221,6 +258,8 @@ mod tests {
 
     #[test]
     fn who_listens_to_itself_alone_is_told_from_who_is_reached() {
+        let on_loopback_alone = |sockets: &str| on_loopback_alone(&ports(sockets));
+        assert_eq!(ports("  sl  local_address rem_address   st\n"), []);
         let head = "  sl  local_address rem_address   st tx_queue\n";
         let line = |address: &str, state: &str| format!("   0: {address} 00000000:0000 {state} 00000000:00000000\n");
         let own = line("0100007F:1388", "0A");
