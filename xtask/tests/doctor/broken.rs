@@ -92,6 +92,7 @@ pub const CASES: &[Case] = &[
     ("copies-node-modules", || own("FROM node:24\nCOPY node_modules node_modules\n")),
     ("copy-without-link", || own("FROM node:24 AS build\nFROM node:24\nCOPY --from=build /a /a\n")),
     ("base-without-version", || own("FROM node\n")),
+    ("pnpm-fetched-at-start", || own("FROM node:24\nRUN corepack enable\nCMD pnpm start\n")),
     ("pnpm-without-version", || own("FROM node:24\nRUN npm install -g pnpm\n")),
     ("dockerfile-changed", || edited(DOCKERFILE, "AS api\n", "AS api\nLABEL a=b\n")),
     ("no-ignore-file", || broken(|repository| repository.remove(".dockerignore"))),

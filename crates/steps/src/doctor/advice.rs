@@ -56,7 +56,43 @@ fn of(path: &str, dockerfile: &Dockerfile) -> Vec<Finding> {
         let fix = "`RUN corepack enable`, which takes the one of `packageManager`, or name its version: `npm install -g pnpm@…`";
         found.push(Finding::note("pnpm-without-version", what, fix));
     }
+    if let Some(line) = fetched_at_start(stages) {
+        let what = format!("{path}:{line} starts pnpm, which corepack downloads then, each time: the image does not hold it");
+        let fix = "above it, below `USER`: `RUN corepack prepare pnpm@… --activate`; or start `node` itself";
+        found.push(Finding::note("pnpm-fetched-at-start", what, fix));
+    }
     found
+}
+
+/// The line that starts an image by pnpm where the image has corepack's word for it alone. What corepack fetched is in a user's home, and of no
+/// use to another user.
+fn fetched_at_start(stages: &[Stage]) -> Option<usize> {
+    let mut lineage: Vec<&Stage> = stages.last().into_iter().collect();
+    while let Some(parent) = lineage.last().and_then(|stage| stages.iter().find(|one| one.name() == Some(stage.base()))) {
+        if parent.line() >= lineage.last()?.line() {
+            break;
+        }
+        lineage.push(parent);
+    }
+    let (mut is_enabled, mut is_held, mut is_shared, mut start) = (false, false, false, None);
+    for one in lineage.into_iter().rev().flat_map(Stage::instructions) {
+        let commands = one.args.split(['&', ';', '\n']).map(|command| command.split_whitespace().collect::<Vec<_>>());
+        match one.keyword.as_str() {
+            "ENV" => is_shared |= one.args.contains("COREPACK_HOME"),
+            "USER" => is_held &= is_shared,
+            "CMD" | "ENTRYPOINT" => start = Some(one),
+            "RUN" => commands.for_each(|words| match words[..] {
+                ["corepack", "enable", ..] => is_enabled = true,
+                ["corepack", "prepare" | "install" | "use", ..] | ["pnpm", ..] => is_held = true,
+                // A pnpm of its own, which every user has.
+                ["npm", ..] if words.iter().any(|word| word.starts_with("pnpm")) => (is_held, is_shared) = (true, true),
+                _ => {}
+            }),
+            _ => {}
+        }
+    }
+    let by_pnpm = |one: &&Instruction| one.args.trim_start_matches(['[', '"', ' ']).starts_with("pnpm");
+    start.filter(by_pnpm).filter(|_| is_enabled && !is_held).map(|one| one.line)
 }
 
 /// True where a command installs pnpm by its name alone, or as its latest one.
@@ -138,6 +174,17 @@ mod tests {
         let good = "FROM node:24-bookworm-slim AS build\nCOPY package.json pnpm-lock.yaml ./\nRUN --mount=type=cache,target=/pnpm/store pnpm fetch\nCOPY . .\n\
                     RUN --mount=type=cache,target=/pnpm/store pnpm install --offline\nFROM scratch\nCOPY --link --from=build /app /app\n";
         assert_eq!(codes(good), Vec::<String>::new());
+        let started = |lines: &str| {
+            let text = format!("FROM node:24 AS base\nRUN corepack enable\nFROM base\n{lines}CMD [\"pnpm\", \"start\"]\n");
+            codes(&text).iter().any(|found| found.starts_with("pnpm-fetched-at-start"))
+        };
+        assert!(
+            started("") && started("RUN pnpm -v\nUSER node\n") && started("RUN corepack prepare pnpm@10 --activate\nUSER node\n")
+        );
+        assert!(!started("RUN pnpm -v\n") && !started("USER node\nRUN corepack prepare pnpm@10 --activate\n"));
+        assert!(
+            !started("RUN npm install -g pnpm@10\nUSER node\n") && !started("ENV COREPACK_HOME=/c\nRUN pnpm -v\nUSER node\n")
+        );
         let newest = ["npm i -g turbo pnpm", "corepack enable && corepack prepare pnpm@latest --activate"];
         assert!(newest.into_iter().all(takes_newest));
         let others = ["npm install -g pnpm@9", "corepack prepare pnpm@10.1.0 --activate", "npm install -g turbo && pnpm install"];
