@@ -67,8 +67,8 @@ impl Git {
         self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit])
     }
 
-    /// The full id of the commit that `revision` names. One that is given by its id is fetched where it is not here, and a shallow
-    /// clone that lacks what is named otherwise is deepened.
+    /// The full id of the commit that `revision` names. One that is given by its id or by a tag is fetched where it is not here, and a
+    /// shallow clone that lacks what is named otherwise is deepened.
     ///
     /// # Errors
     /// When there is none, or it cannot be fetched.
@@ -76,13 +76,16 @@ impl Git {
         if let Some(commit) = self.find(revision)? {
             return Ok(commit);
         }
-        if is_full_id(revision)
-            && let Some(remote) = self.remote_name()?
-        {
-            let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
-            // Its tree is enough to compare with; a whole clone must not become a shallow one for it.
-            fetch.extend(self.is_shallow()?.then_some("--depth=1"));
-            if self.ask(&[&fetch[..], &[&remote, revision]].concat())?.is_some() {
+        if let Some(remote) = self.remote_name()? {
+            if is_full_id(revision) {
+                let mut fetch = vec!["fetch", "--quiet", "--no-tags", "--no-recurse-submodules"];
+                // Its tree is enough to compare with; a whole clone must not become a shallow one for it.
+                fetch.extend(self.is_shallow()?.then_some("--depth=1"));
+                if self.ask(&[&fetch[..], &[&remote, revision]].concat())?.is_some() {
+                    return self.resolve(revision);
+                }
+            } else if self.has_tag(&remote, revision)? {
+                self.fetch_tag(&remote, revision)?;
                 return self.resolve(revision);
             }
         }
@@ -134,6 +137,12 @@ impl Git {
             self.fetch_branch(remote, branch)?;
         }
         Ok(Some(name))
+    }
+
+    fn has_tag(&self, remote: &str, tag: &str) -> Result<bool> {
+        let reference = format!("refs/tags/{tag}");
+        let listed = self.ask(&["ls-remote", "--tags", remote, &reference])?.unwrap_or_default();
+        Ok(listed.lines().any(|line| line.split_once('\t').is_some_and(|(_, name)| name == reference)))
     }
 
     /// Fetches one tag. A shallow clone gets its commit alone, with the contents of its files as they are read; a whole one stays whole.

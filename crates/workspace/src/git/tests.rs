@@ -298,7 +298,9 @@ fn a_commit_that_a_force_push_took_away_is_not_called_a_matter_of_depth() {
     let head = repo.write("a", "3").commit("three");
     repo.git(&["reflog", "expire", "--expire=now", "--all"]);
     repo.git(&["gc", "--quiet", "--prune=now"]);
+    repo.git(&["tag", "v1", &first]);
     let shallow = clone("--depth=1");
+    assert_eq!(shallow.ask().at_hand("v1").unwrap(), first);
     for asked in [shallow.ask().at_hand(&gone), shallow.ask().merge_base(&gone)] {
         let error = asked.unwrap_err();
         assert_eq!(error.to_string(), format!("git knows no commit `{gone}`"));
