@@ -25,6 +25,14 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The image that is named by a digest which its registry does not have, where that is why. Quay, for one, deletes what no tag points to.
+    #[must_use]
+    pub fn gone(&self) -> Option<&str> {
+        let (_, named) = self.message.split_once("failed to resolve source metadata for ")?;
+        let (image, _) = named.split_once("@sha256:")?;
+        self.message.ends_with(": not found").then_some(image)
+    }
+
     /// Which layer's snapshot the engine lost while it was in use, where that is why.
     #[must_use]
     pub fn lost(&self) -> Option<Lost> {

@@ -225,3 +225,20 @@ fn a_huge_line_is_text_and_an_endless_object_is_given_up() {
     assert!(given_up > 0);
     assert!(solve.finish().text.len() <= TEXT_LINES);
 }
+
+#[test]
+fn an_image_that_is_gone_is_known_from_one_that_was_never_there_or_cannot_be_asked_for() {
+    let gone = |message: &str| {
+        let failure = Failure { step: None, message: message.to_owned(), log: Vec::new(), source: None };
+        failure.gone().map(str::to_owned)
+    };
+    let of = "failed to resolve source metadata for";
+    // BuildKit 0.25's words, of the embedded engine's registry.
+    assert_eq!(
+        gone(&format!("{of} r.io/a/base:1@sha256:cf: r.io/a/base:1@sha256:cf: not found")).as_deref(),
+        Some("r.io/a/base:1")
+    );
+    assert_eq!(gone(&format!("{of} r.io/a/base:1: r.io/a/base:1: not found")), None);
+    assert_eq!(gone(&format!("{of} r.io/a/base:1@sha256:cf: unexpected status from HEAD request: 401 Unauthorized")), None);
+    assert_eq!(gone("process did not complete: exit code: 127: node: not found"), None);
+}

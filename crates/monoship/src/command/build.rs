@@ -1,5 +1,6 @@
 //! `cargo xtask build`: flags to a request, the pipeline, and its outcome on the screen or as JSON.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use monoship_plan::request::{BuildRequest, Destination, Since};
 use monoship_plan::{Decision, TargetPlan};
 use monoship_report::closing::{self, Went};
 use monoship_report::output;
-use monoship_report::record::{Outcome, RunRecord};
+use monoship_report::record::{Outcome, RunRecord, TaskRecord};
 use monoship_report::summary;
 use monoship_steps::bases::{PINS, no_pins};
 use monoship_steps::planning::no_registry;
@@ -72,7 +73,8 @@ fn next(ran: &Ran, call: &Call<'_>) -> String {
 /// What the logs of first builds say that failed, where it is known what mends that.
 fn causes(ran: &Ran) -> String {
     let first = Reason::NeverBuilt.to_string();
-    let failed = ran.record().tasks.iter().filter(|task| task.status == Status::Failed && task.why == first);
+    let is_told = |task: &TaskRecord| task.failure.as_ref().is_some_and(|failure| failure.gone().is_some());
+    let failed = ran.record().tasks.iter().filter(|task| task.status == Status::Failed && task.why == first && !is_told(task));
     let mut known: Vec<(Vec<String>, Finding)> = Vec::new();
     for task in failed {
         let text = std::fs::read(ran.session.run.log_path(&task.task)).unwrap_or_default();
@@ -84,6 +86,18 @@ fn causes(ran: &Ran) -> String {
     }
     let lines =
         known.iter().map(|(tasks, finding)| format!("why:  {}: {}\nfix:  {}\n", tasks.join(", "), finding.what, finding.fix));
+    lines.collect()
+}
+
+/// What mends a build whose base image is gone.
+fn gone(record: &RunRecord) -> String {
+    let images: BTreeSet<&str> = record.tasks.iter().filter_map(|task| task.failure.as_ref()?.gone()).collect();
+    let lines = images.iter().map(|image| {
+        format!(
+            "why:  {image} is pinned to a digest that its registry has no more\n\
+             fix:  `cargo xtask update {image}` pins it as it is there now; a digest in the Dockerfile itself is yours to change\n"
+        )
+    });
     lines.collect()
 }
 
@@ -113,7 +127,7 @@ pub fn conclude(call: &Call<'_>, session: &Session, record: &RunRecord, next: &s
         summary::misses(&record.tasks, paint) + &summary::moves(&record.tasks, paint) + &summary::gates(&record.gates, paint);
     shown += &text::folded(&told, columns);
     shown += &summary::totals(&record.tasks, record.took(), paint);
-    shown += &tool::named(next);
+    shown += &tool::named(&(text::folded(&gone(record), columns) + next));
     // Nobody reads it where standard error is closed.
     let _ = output::err().write_all(mask(&shown).as_bytes());
     if json {
