@@ -37,6 +37,8 @@ impl Remote {
         let same =
             [("ssh.github.com", "github.com"), ("altssh.gitlab.com", "gitlab.com"), ("altssh.bitbucket.org", "bitbucket.org")];
         let host = same.iter().find(|(alias, _)| *alias == host).map_or(host.clone(), |(_, forge)| (*forge).to_owned());
+        // A host of `~/.ssh/config`, as GitHub's documentation calls them where each repository has a deploy key, or each account a key.
+        let host = if host.starts_with("github.com-") { "github.com".to_owned() } else { host };
         Some(Self { host, owner: lower(owner)?, name: lower(name)? })
     }
 }
@@ -67,7 +69,8 @@ impl Git {
 }
 
 /// The remote to ask from `git config -z`: `<key>`, a line end, the value, a zero byte, for each. Of several addresses of a remote the
-/// first counts, and the longest matching `insteadOf` is replaced in it, as git does.
+/// first counts, and the longest matching `insteadOf` is replaced in it, as git does: but where GitHub is named, that is the repository, and
+/// the other address a way to it (a mirror, another key).
 fn chosen(settings: &str) -> Option<(String, String)> {
     let entries = || settings.split('\0').filter_map(|entry| entry.split_once('\n'));
     let between = |key: &'_ str, start: &str, end: &str| Some(key.strip_prefix(start)?.strip_suffix(end)?.to_owned());
@@ -82,7 +85,8 @@ fn chosen(settings: &str) -> Option<(String, String)> {
         .filter_map(|(key, short)| Some((between(key, "url.", ".insteadof")?, url.strip_prefix(short)?)))
         .min_by_key(|(_, rest)| rest.len())
         .map(|(long, rest)| long + rest);
-    Some((name, replaced.unwrap_or(url)))
+    let is_named = Remote::parse(&url).is_some_and(|remote| remote.host == "github.com");
+    Some((name, replaced.filter(|_| !is_named).unwrap_or(url)))
 }
 
 #[cfg(test)]
@@ -94,6 +98,8 @@ mod tests {
         let both = "remote.up.url\nu:x/y\0remote.origin.url\nhub:x/y\0remote.origin.url\nother\0";
         let short = "url.https://github.com/.insteadof\nhub:\0url.bad:.insteadof\nh\0";
         assert_eq!(chosen(&format!("{both}{short}")), Some(("origin".into(), "https://github.com/x/y".into())));
+        let named = "remote.origin.url\nhttps://github.com/x/y\0url.https://mirror/.insteadof\nhttps://github.com/\0";
+        assert_eq!(chosen(named), Some(("origin".into(), "https://github.com/x/y".into())));
         assert_eq!(chosen("remote.b.c.url\n1\0remote.a.url\n2\0"), Some(("a".into(), "2".into())));
         assert_eq!(chosen(short), None);
     }

@@ -346,6 +346,7 @@ fn an_address_gives_owner_and_name() {
     let wanted = |host: &str, owner: &str| Some(Remote { host: host.into(), owner: owner.into(), name: "repo".into() });
     let cases = [
         ("git@github.com:Org/Repo.git", wanted("github.com", "org")),
+        ("git@github.com-work:Org/Repo.git", wanted("github.com", "org")),
         ("github.com:Org/Repo.git", wanted("github.com", "org")),
         ("https://github.com/Org/Repo", wanted("github.com", "org")),
         ("https://user:secret@GitHub.com/Org/Repo.git/", wanted("github.com", "org")),
