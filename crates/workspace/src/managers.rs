@@ -34,6 +34,9 @@ pub fn no_workspace(root: &Path, hint: &str) -> Error {
             .hint(format!("pnpm takes it over with a pnpm-workspace.yaml, `packages: [{listed}]`, and {import}"));
     }
     let error = Error::usage(format!("{shown} is not the root of a pnpm workspace"));
+    if let Some(misnamed) = MISNAMED.iter().find(|file| root.join(file).is_file()) {
+        return error.hint(format!("pnpm reads pnpm-workspace.yaml alone: `git mv {misnamed} pnpm-workspace.yaml`"));
+    }
     match below(root).as_slice() {
         [] => error.hint(hint),
         [one] => {
@@ -48,6 +51,9 @@ pub fn no_workspace(root: &Path, hint: &str) -> Error {
         }
     }
 }
+
+/// What people call it, and pnpm refuses (`workspace/find-workspace-dir`).
+const MISNAMED: [&str; 3] = ["pnpm-workspace.yml", "pnpm-workspaces.yaml", "pnpm-workspaces.yml"];
 
 /// True of the root of a workspace: of several packages, or of one that has a lock.
 #[must_use]
@@ -115,6 +121,7 @@ mod tests {
         assert_eq!(error, "ROOT is not the root of a pnpm workspace");
         assert_eq!(hint, "there is one in web/: go there, pass `--workspace web`, or give `init` `--dir web`");
         assert_eq!(said(&[]).1, "elsewhere");
+        assert!(said(&[("pnpm-workspace.yml", "")]).1.ends_with("`git mv pnpm-workspace.yml pnpm-workspace.yaml`"));
         let several = [
             ("web/pnpm-workspace.yaml", ""),
             ("services/api/pnpm-workspace.yaml", ""),
