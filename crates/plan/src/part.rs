@@ -39,7 +39,12 @@ struct Content {
     hash: String,
     /// Sorted by name; names are unique.
     entries: Vec<Entry>,
+    /// Where among them folders of unusual permissions are.
+    odd_folders: Vec<usize>,
 }
+
+/// How a folder with the usual permissions is described.
+const USUAL_FOLDER: &str = "040755";
 
 /// A name and its value. What many parts have in common (lock entries) they share.
 pub type Entry = (Arc<str>, Arc<str>);
@@ -73,7 +78,9 @@ impl Part {
             entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
         }
         let hash = hash(&entries);
-        Self { content: Arc::new(Content { kind, hash, entries }) }
+        let is_odd = |(name, value): &Entry| kind == Kind::Files && name.ends_with('/') && **value != *USUAL_FOLDER;
+        let odd_folders = (0..entries.len()).filter(|at| is_odd(&entries[*at])).collect();
+        Self { content: Arc::new(Content { kind, hash, entries, odd_folders }) }
     }
 
     /// A part of files.
@@ -103,6 +110,11 @@ impl Part {
     #[must_use]
     pub fn entries(&self) -> &[Entry] {
         &self.content.entries
+    }
+
+    /// The folders among the files that have other permissions than `755`.
+    pub fn odd_folders(&self) -> impl Iterator<Item = &Entry> {
+        self.content.odd_folders.iter().map(|at| &self.content.entries[*at])
     }
 
     /// True where one of the entries has this name.

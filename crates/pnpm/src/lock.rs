@@ -342,6 +342,28 @@ impl Lock {
         self.snapshots[snapshot as usize].targets.iter().map(|(alias, target)| (&self.text[alias.clone()], target))
     }
 
+    /// Marks the snapshots in `open` and all that they lead to in `seen`, which has a place for each. Returns those newly marked that lead to
+    /// something else too: a folder, a tarball, a link, an entry that is not there.
+    pub fn reach(&self, mut open: Vec<u32>, seen: &mut [bool]) -> Vec<u32> {
+        let mut lead_out = Vec::new();
+        while let Some(at) = open.pop() {
+            if std::mem::replace(&mut seen[at as usize], true) {
+                continue;
+            }
+            let mut leads_out = self.local(at).is_some();
+            for (_, target) in &self.snapshots[at as usize].targets {
+                match target {
+                    Target::Snapshot(next) => open.push(*next),
+                    Target::Link(_) | Target::Outside(_) | Target::Missing(_) => leads_out = true,
+                }
+            }
+            if leads_out {
+                lead_out.push(at);
+            }
+        }
+        lead_out
+    }
+
     /// The overrides: selector and value, catalogs and `$` references resolved.
     pub fn overrides(&self) -> impl Iterator<Item = (&str, &str)> {
         self.overrides.iter().map(|entry| (&self.text[entry.key.clone()], &self.text[entry.value.clone()]))

@@ -14,14 +14,10 @@ use monoship_docker::spec::BuildSpec;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::part::Part;
 
-/// How a folder with the usual permissions is described.
-const USUAL: &str = "040755";
-
 /// The link to hand over in place of the folder `root`; none where its own path will do. `contexts` are the named ones.
 pub fn link(session: &Session, root: &Path, inputs: &Inputs, contexts: &BTreeMap<String, String>) -> Option<PathBuf> {
     let parts = inputs.contexts.values().flat_map(BTreeMap::values).chain(&inputs.main);
-    let folders = parts.flat_map(Part::entries).filter(|(path, mode)| path.ends_with('/') && **mode != *USUAL);
-    let odd = folders.map(|(path, mode)| format!("{mode} {path}\0"));
+    let odd = parts.flat_map(Part::odd_folders).map(|(path, mode)| format!("{mode} {path}\0"));
     let named = contexts.iter().filter(|(_, place)| Path::new(place).is_dir()).map(|(name, place)| format!("{name} {place}\0"));
     let said: String = odd.chain(named).collect();
     if said.is_empty() {

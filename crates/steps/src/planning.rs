@@ -245,12 +245,13 @@ impl Planner<'_> {
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mut planned = Vec::new();
         for (candidate, (decision, renames)) in candidates.into_iter().zip(decided) {
-            let Candidate { service, image, inputs, mut given, .. } = candidate;
+            let Candidate { service, image, inputs, fingerprint, mut given } = candidate;
             let built_from = std::mem::take(&mut given.services);
             let own = self.scoped(&service.target, &service.platforms);
             let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
             let view = self.project.view(&service);
-            let mut target = self.target(view, Task::Service(service.name.clone()), inputs, given, cache.unwrap_or_default());
+            let mut target =
+                self.target(view, Task::Service(service.name.clone()), (inputs, fingerprint), given, cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
@@ -259,7 +260,8 @@ impl Planner<'_> {
         }
         let base = shares.then(|| {
             let cache = facts.get(&config.base_target).map(|facts| resolve(shared, &[], facts));
-            let mut base = self.target(self.project, Task::Base, base.0, base.1, cache.unwrap_or_default());
+            let fingerprint = base.0.fingerprint();
+            let mut base = self.target(self.project, Task::Base, (base.0, fingerprint), base.1, cache.unwrap_or_default());
             base.spec.build_args.extend(handed_on(&config.images.build_args));
             divide(&mut base, shared, None, facts.get(&config.base_target));
             base
@@ -301,7 +303,14 @@ impl Planner<'_> {
         caches::probe(self.session, self.capabilities, self.request, &targets, uploads)
     }
 
-    fn target(&self, view: &Project, task: Task, inputs: Inputs, given: given::Resolved, cache: CachePlan) -> TargetPlan {
+    fn target(
+        &self,
+        view: &Project,
+        task: Task,
+        (inputs, fingerprint): (Inputs, Fingerprint),
+        given: given::Resolved,
+        cache: CachePlan,
+    ) -> TargetPlan {
         let mut secrets = given.secrets;
         if let Some(file) = ca_bundle(&self.session.env) {
             secrets.entry("ca".to_owned()).or_insert(SecretValue::File(file));
@@ -309,7 +318,6 @@ impl Planner<'_> {
         let link = identity::link(self.session, &view.root, &inputs, &given.contexts);
         let mut contexts = self.bases.contexts(&inputs);
         contexts.extend(given.contexts);
-        let fingerprint = inputs.fingerprint();
         let spec = BuildSpec {
             task,
             dockerfile: view.dockerfile.path().to_owned(),

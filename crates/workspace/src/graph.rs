@@ -8,7 +8,7 @@ use super::load::{PackageId, Workspace};
 use monoship_core::collect::Sorted as _;
 use monoship_core::name::sha256_hex;
 use pnpm::join;
-use pnpm::lock::{Cut, Field, KeepFields, Local, Missing, Named, Target};
+use pnpm::lock::{Cut, Field, KeepFields, Local, Lock, Missing, Named, Target};
 
 /// What a package leads to directly. The flag says that only its development dependencies do.
 #[derive(Debug, Default)]
@@ -180,7 +180,7 @@ impl Workspace {
     /// The closure of a package.
     #[must_use]
     pub fn closure(&self, target: PackageId, scope: Scope) -> Closure {
-        let count = self.scanned().map_or(0, pnpm::lock::Lock::snapshot_count);
+        let count = self.scanned().map_or(0, Lock::snapshot_count);
         let closure = Closure {
             target,
             scope,
@@ -318,8 +318,10 @@ impl Walk<'_> {
         loop {
             if let Some(id) = self.packages.pop() {
                 self.package(id);
-            } else if let Some(snapshot) = self.snapshots.pop() {
-                self.snapshot(snapshot);
+            } else if let Some(lock) = self.workspace.scanned().filter(|_| !self.snapshots.is_empty()) {
+                let open = std::mem::take(&mut self.snapshots);
+                let lead_out = lock.reach(open, &mut self.closure.snapshots);
+                lead_out.into_iter().for_each(|snapshot| self.out_of_lock(lock, snapshot));
             } else {
                 return;
             }
@@ -391,12 +393,9 @@ impl Walk<'_> {
         self.closure.absent.extend(absent.map(|(absent, _)| absent.clone()));
     }
 
-    fn snapshot(&mut self, snapshot: u32) {
-        if std::mem::replace(&mut self.closure.snapshots[snapshot as usize], true) {
-            return;
-        }
+    /// Follows what an entry of the lock leads to beside others.
+    fn out_of_lock(&mut self, lock: &Lock, snapshot: u32) {
         let workspace = self.workspace;
-        let Some(lock) = workspace.scanned() else { return };
         match lock.local(snapshot) {
             None => {}
             Some(Local::Tarball(path)) => {
@@ -411,7 +410,7 @@ impl Walk<'_> {
         }
         for (_, target) in lock.targets(snapshot) {
             match target {
-                Target::Snapshot(next) => self.snapshots.push(*next),
+                Target::Snapshot(_) => {}
                 Target::Link(dir) => match package_of(workspace, dir) {
                     Some(id) => self.packages.push(id),
                     None => {

@@ -29,6 +29,8 @@ pub struct Sources<'t> {
     looks_up: Vec<OnceLock<bool>>,
     /// What each package's sources import from outside of it.
     imports: Vec<OnceLock<Vec<Import>>>,
+    /// What the install's settings have for values.
+    of_settings: OnceLock<Vec<String>>,
     root_package: PackageId,
 }
 
@@ -59,7 +61,8 @@ impl<'t> Sources<'t> {
             }
         }
         let root_package = workspace.root_package();
-        Self { tree, by_package, submodules, reach: cells(count), looks_up: cells(count), imports: cells(count), root_package }
+        let (reach, looks_up, imports) = (cells(count), cells(count), cells(count));
+        Self { tree, by_package, submodules, reach, looks_up, imports, of_settings: OnceLock::new(), root_package }
     }
 
     /// The whole tree the files are from.
@@ -133,6 +136,11 @@ impl<'t> Sources<'t> {
     /// written anyway.
     pub(super) fn imports(&self, workspace: &Workspace, id: PackageId) -> &[Import] {
         self.imports[id.0 as usize].get_or_init(|| imports::imports(self, workspace, id))
+    }
+
+    /// The files that settings of the install have for values; looked for once.
+    pub(super) fn of_settings(&self, find: impl FnOnce() -> Vec<String>) -> &[String] {
+        self.of_settings.get_or_init(find)
     }
 
     /// True where a file is among those of its package that the ignore file leaves.

@@ -69,12 +69,10 @@ impl Layer<'_> {
         let mut manifest = if strips { manifest.with_only(&self.closure.tools) } else { manifest };
         settings::prune_manifest(&mut manifest, scanned, self.cut);
         let mut named = settings::patch_files(&manifest);
-        let mut values = settings::values_of(&manifest, self.workspace.npmrc());
         self.text("package.json", Text::new(manifest.emit()));
         if let Some(tree) = self.workspace.settings() {
             let tree = settings::prune(tree, self.workspace, self.closure, self.cut);
             named.extend(settings::patch_files_of(&tree));
-            tree.scalars(&mut |value| values.extend(join(".", value)));
             self.text(SETTINGS, Text::new(tree.emit()));
         }
         let locks = self.workspace.lock_files(&self.closure.packages);
@@ -86,9 +84,9 @@ impl Layer<'_> {
         for hooks in settings::hook_files(self.workspace) {
             self.script(&hooks);
         }
-        // Certificates (`cafile`), a shell (`scriptShell`), a list of packages (`onlyBuiltDependenciesFile`).
-        for path in &values {
-            self.copy_if_there(path);
+        let sources = self.sources;
+        for path in sources.of_settings(|| settings::files_of_values(self.workspace, sources.tree())) {
+            self.copy(path);
         }
         self.commands(id);
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::super::git::{Mode, Tree};
 use super::super::glob::escape;
 use super::super::graph::Closure;
 use super::super::load::Workspace;
@@ -126,11 +127,21 @@ pub(super) fn patch_files_of(tree: &Yaml) -> Vec<String> {
     patches.iter().filter_map(|(_, path)| patch_file(path.as_str()?)).collect()
 }
 
-/// What settings of a root manifest and of an `.npmrc` have for values, as paths.
-pub(super) fn values_of(manifest: &Manifest, npmrc: Option<&str>) -> Vec<String> {
-    let lines = npmrc.unwrap_or_default().lines().filter_map(|line| line.split_once('='));
-    let lines = lines.map(|(_, value)| value.trim().trim_matches(['"', '\'']));
-    manifest.pnpm.values().filter_map(Value::as_str).chain(lines).filter_map(|value| join(".", value)).collect()
+/// The repository's files that settings have for values, whoever installs: certificates (`cafile`), a shell (`scriptShell`), a list of
+/// packages (`onlyBuiltDependenciesFile`). What is cut names folders, versions and patches.
+pub(super) fn files_of_values(workspace: &Workspace, tree: &Tree) -> Vec<String> {
+    const CUT: [&str; 5] = ["packages", "catalog", "catalogs", "overrides", "patchedDependencies"];
+    let mut paths = Vec::new();
+    let mut add = |value: &str| paths.extend(join(".", value));
+    let manifest = &workspace.package(workspace.root_package()).manifest;
+    manifest.pnpm.values().filter_map(Value::as_str).for_each(&mut add);
+    let lines = workspace.npmrc().unwrap_or_default().lines().filter_map(|line| line.split_once('='));
+    lines.for_each(|(_, value)| add(value.trim().trim_matches(['"', '\''])));
+    let settings = workspace.settings().map_or(&[][..], Yaml::entries);
+    let whole = settings.iter().filter(|(key, _)| !CUT.contains(&key.as_str()));
+    whole.for_each(|(_, value)| value.scalars(&mut add));
+    paths.retain(|path| tree.get(path).is_some_and(|file| file.mode != Mode::Submodule));
+    paths
 }
 
 /// Where pnpm's hooks are: `.pnpmfile.cjs`, `.pnpmfile.mjs`, and what the `pnpmfile` setting names.
