@@ -253,7 +253,8 @@ fn quoted<'t>(line: &'t str, signs: &[&str]) -> &'t str {
 
 /// The variables that a line of an output and those below it name, as far as names of several words are told from other capitals.
 fn variables(output: &str, line: usize) -> String {
-    const BELOW: usize = 20;
+    // Zod's own list, printed, has seven lines for each.
+    const BELOW: usize = 60;
     const MOST: usize = 8;
     let lines = || output.lines().skip(line).take(BELOW);
     let words = lines().flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
@@ -300,6 +301,13 @@ mod tests {
         let zod =
             |name: &str| format!("ZodError: [\n  {{\n    \"code\": \"invalid_type\",\n    \"path\": [\n      \"{name}\"\n    ],");
         assert!(first(&zod("REDIS_URL")).ends_with("not given: REDIS_URL") && of(&zod("title")).is_empty());
+        let item = |name: &str| {
+            format!(
+                "  {{\n    \"expected\": \"string\",\n    \"code\": \"invalid_type\",\n    \"path\": [\n      \"{name}\"\n    ],\n    \"message\": \"Invalid input\"\n  }},\n"
+            )
+        };
+        let many = first(&["CLIENT_ID", "BOT_TOKEN", "GCP_KEY", "GCP_EMAIL", "GCP_PROJECT"].map(item).concat());
+        assert!(many.ends_with("BOT_TOKEN, GCP_KEY, GCP_EMAIL, GCP_PROJECT"), "{many}");
         let printed = "ZodError: {\n  code: 'too_small',\n  path: [ 'JWT_SECRET' ]\n";
         assert_eq!(first(printed), "variables do not hold what the build, or the service, wants: JWT_SECRET");
         assert!(
