@@ -173,15 +173,40 @@ fn of_repository(git: &Git, place: &str, revision: &str) -> Result<String, Strin
     let names = if revision.is_empty() {
         vec!["HEAD".to_owned()]
     } else {
-        ["refs/heads/", "refs/tags/", ""].map(|prefix| format!("{prefix}{revision}")).into()
+        ["refs/heads/", "refs/tags/", "refs/", ""].map(|prefix| format!("{prefix}{revision}")).into()
     };
     let mut words = vec!["ls-remote", "--", place];
     words.extend(names.iter().map(String::as_str));
     let call = git.command(&words).env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes -o ConnectTimeout=5").timeout(PATIENCE);
     let answer = call.read(git.shutdown()).map_err(|error| error.to_string())?;
-    let found: Vec<&str> = answer.lines().collect();
+    // `ls-remote` lists what ends so, `refs/heads/fix/main` too; a builder takes what is called so.
+    let is_named = |line: &&str| line.split_once('\t').is_some_and(|(_, name)| names.iter().any(|one| one == name));
+    let found: Vec<&str> = answer.lines().filter(is_named).collect();
     if found.is_empty() {
         return Err(format!("its repository has no `{}`", if revision.is_empty() { "HEAD" } else { revision }));
     }
     Ok(found.iter().map(|line| line.replace('\t', " ")).collect::<Vec<_>>().join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monoship_core::execute::process::Invocation;
+    use monoship_core::execute::shutdown::Shutdown;
+
+    #[test]
+    fn a_branch_is_the_one_of_its_whole_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let shutdown = Shutdown::new();
+        let run = |args: &str| Invocation::new("git").args(args.split(' ')).dir(dir.path()).read(&shutdown).unwrap();
+        run("init --quiet --initial-branch=main");
+        run("-c user.name=t -c user.email=t@example.org commit --quiet --allow-empty --message=one");
+        run("branch fix/main");
+        run("branch fix/other");
+        let git = Git::at(dir.path(), &shutdown);
+        let asked = |revision: &str| of_repository(&git, dir.path().to_str().unwrap(), revision);
+        assert_eq!(asked("main").unwrap(), format!("{} refs/heads/main", run("rev-parse HEAD")));
+        assert_eq!(asked("heads/main"), asked("main"));
+        assert_eq!(asked("other").unwrap_err(), "its repository has no `other`");
+    }
 }
