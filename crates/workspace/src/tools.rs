@@ -52,8 +52,28 @@ const COMMANDS: [(&str, &[&str]); 20] = [
 const FAMILIES: [(&str, &str); 3] = [("@prisma/client", "prisma"), ("drizzle-orm", "drizzle-kit"), ("next", "typescript")];
 
 /// What no image is made with, however it is named in a settings file.
-const NEVER: [&str; 9] =
-    ["eslint", "@eslint", "prettier", "husky", "lint-staged", "commitlint", "@commitlint", "@biomejs", "@changesets"];
+const NEVER: [&str; 20] = [
+    "eslint",
+    "@eslint",
+    "typescript-eslint",
+    "@typescript-eslint",
+    "oxlint",
+    "stylelint",
+    "prettier",
+    "@biomejs",
+    "husky",
+    "lefthook",
+    "lint-staged",
+    "commitlint",
+    "@commitlint",
+    "commitizen",
+    "@changesets",
+    "semantic-release",
+    "@semantic-release",
+    "release-it",
+    "knip",
+    "syncpack",
+];
 
 /// The same, but that a compiler which reads tests asks for it.
 const FOR_TESTS: [&str; 5] = ["vitest", "@vitest", "jest", "ts-jest", "@playwright"];
