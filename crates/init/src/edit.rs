@@ -25,6 +25,22 @@ pub(super) fn manifest(existing: Option<&str>, name: &str, apart: &[String]) -> 
     }
 }
 
+/// An `xtask.toml` that says of these folders that they are no services. `None` where it cannot be read.
+pub(super) fn without_services(text: &str, folders: &[&str]) -> Option<String> {
+    if folders.is_empty() {
+        return Some(text.to_owned());
+    }
+    let mut settings: DocumentMut = text.parse().ok()?;
+    let images = settings.entry("images").or_insert(Item::Table(Table::new())).as_table_like_mut()?;
+    let listed = images.entry("not-services").or_insert(value(Array::new())).as_array_mut()?;
+    for folder in folders {
+        if !listed.iter().any(|known| known.as_str() == Some(*folder)) {
+            listed.push(*folder);
+        }
+    }
+    Some(settings.to_string())
+}
+
 /// `None` where the file is not as cargo reads it.
 fn with_member(text: &str, name: &str, apart: &[String]) -> Option<(String, Vec<String>)> {
     let mut manifest: DocumentMut = text.parse().ok()?;

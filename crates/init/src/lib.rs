@@ -1,6 +1,7 @@
 //! Adopting the library in a pnpm monorepo: which files are missing there and what goes into them. A file that is there is kept, or gets
 //! the lines that it lacks; none is replaced, none of the library's source is copied, and nothing is built.
 
+mod chosen;
 mod development;
 pub mod diagnosis;
 mod dockerfile;
@@ -82,6 +83,8 @@ pub struct Wanted<'a> {
     pub cwd: &'a Path,
     /// A Dockerfile is written for services that have one of the repository's own, too.
     pub anew: bool,
+    /// The services that are adopted, by name or folder; all that are found where none is named.
+    pub only: &'a [String],
     /// The stop switch.
     pub shutdown: &'a Shutdown,
 }
@@ -100,7 +103,8 @@ pub struct Adoption {
 /// Works out what is missing in a monorepo. Of several workspaces below one folder each gets its own files, and that folder the crate for all.
 ///
 /// # Errors
-/// When it is no pnpm workspace with a lock, has no service, has something else by the crate's name, or a file there cannot be read.
+/// When it is no pnpm workspace with a lock, has no service or none of a name that is asked for, has something else by the crate's name, or a
+/// file there cannot be read.
 pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
     let root = wanted.root;
     let several = if root.join("pnpm-workspace.yaml").is_file() { Vec::new() } else { below(root) };
@@ -122,6 +126,7 @@ pub fn plan(wanted: &Wanted<'_>) -> Result<Adoption> {
         steps.extend(new);
         all.push((folder.clone(), found));
     }
+    chosen::check(wanted.only, &all)?;
     Ok(Adoption { root: root.to_owned(), steps, found: all })
 }
 
@@ -179,7 +184,7 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     let name = wanted.name;
     let there = There::read(root, wanted.shutdown)?;
     let settings = there.text("xtask.toml")?;
-    let found = found(workspace, settings.as_deref(), &there, wanted.anew)?;
+    let found = found(workspace, settings.as_deref(), &there, wanted)?;
     let mut steps = vec![step(IGNORED, edit::ignored(there.text(IGNORED)?.as_deref()))];
     let file = settings::configured(settings.as_deref()).unwrap_or_else(|| DOCKERFILE.to_owned());
     let is_made = !root.join(&file).exists();
@@ -232,8 +237,8 @@ pub fn dockerfile_today(root: &Path, file: &str, shutdown: &Shutdown) -> Result<
     let workspace = Workspace::load(root)?;
     let settings = root.join("xtask.toml");
     let settings = settings.exists().then(|| read_text(&settings)).transpose()?;
-    // Those that have one of the repository's own are named in xtask.toml.
-    let found = found(&workspace, settings.as_deref(), &There::read(root, shutdown)?, true)?;
+    // Those that have one of the repository's own are named in xtask.toml, and so is what was not chosen.
+    let found = candidates(&workspace, settings.as_deref(), &There::read(root, shutdown)?, true)?;
     Ok(stamped(&dockerfile::text(&workspace, &found.services, file), 2, VERSION))
 }
 
@@ -251,7 +256,14 @@ fn step(path: &str, change: Change) -> Step {
     Step { path: path.to_owned(), change, note: None }
 }
 
-fn found(workspace: &Workspace, settings: Option<&str>, there: &There, anew: bool) -> Result<Found> {
+fn found(workspace: &Workspace, settings: Option<&str>, there: &There, wanted: &Wanted<'_>) -> Result<Found> {
+    let mut found = candidates(workspace, settings, there, wanted.anew)?;
+    chosen::choose(&mut found, wanted.only, &settings::targets(workspace.root(), settings));
+    Ok(found)
+}
+
+/// What can be adopted, whatever is chosen of it.
+fn candidates(workspace: &Workspace, settings: Option<&str>, there: &There, anew: bool) -> Result<Found> {
     let mut found = services::services(workspace, &settings::named(settings), &there.files)?;
     let own = settings::owned(settings);
     found.prefix = settings::configured_prefix(settings);
@@ -291,6 +303,7 @@ fn found(workspace: &Workspace, settings: Option<&str>, there: &There, anew: boo
     if found.services.is_empty() && found.kept.is_empty() && own.is_empty() {
         return Err(nothing::error(workspace, &there.files, &found.others));
     }
+    chosen::leave_out(&mut found, &settings::not_services(settings));
     Ok(found)
 }
 

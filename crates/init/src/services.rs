@@ -51,6 +51,8 @@ pub struct Found {
     pub settled: Vec<String>,
     /// Folders that are none, each with the reason.
     pub others: Vec<(String, String)>,
+    /// Those that could be services and were not chosen: their folders, or the names of those that share one.
+    pub left_out: BTreeSet<String>,
     /// Where images go, as far as it is known from what they are called today: `ghcr.io/acme`.
     pub prefix: Option<String>,
 }

@@ -41,6 +41,13 @@ pub(super) fn targets(root: &Path, settings: Option<&str>) -> BTreeSet<String> {
     dockerfile.iter().flat_map(Dockerfile::targets).map(str::to_owned).collect()
 }
 
+/// What an `xtask.toml` says is no service: folders, and names.
+pub(super) fn not_services(settings: Option<&str>) -> Vec<String> {
+    let settings: toml::Table = settings.and_then(|text| toml::from_str(text).ok()).unwrap_or_default();
+    let listed = settings.get("images").and_then(|images| images.get("not-services")?.as_array()).into_iter().flatten();
+    listed.filter_map(|one| one.as_str().map(str::to_owned)).collect()
+}
+
 /// The packages that an `xtask.toml` calls services, each with its target.
 pub(super) fn named(settings: Option<&str>) -> Vec<(String, String)> {
     let settings: toml::Table = settings.and_then(|text| toml::from_str(text).ok()).unwrap_or_default();
@@ -89,22 +96,25 @@ pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &
             } else {
                 format!("secrets = [{}] # what .npmrc takes its tokens from\n", secrets.join(", "))
             };
-            // With a [[service]] what no entry names counts as meant so.
-            let idle: Vec<String> = found
-                .others
-                .iter()
-                .filter(|(folder, _)| folder.starts_with("apps/"))
-                .map(|(folder, _)| format!("\"{folder}\""))
-                .collect();
-            let idle = if idle.is_empty() || !entries.is_empty() {
-                String::new()
-            } else {
-                format!("not-services = [{}]\n", idle.join(", "))
-            };
+            // With a [[service]] what no entry names counts as meant so; what was not chosen is to be known when this is run again.
+            let folders = found.others.iter().map(|(folder, _)| folder).filter(|folder| folder.starts_with("apps/"));
+            let idle: BTreeSet<&String> = folders.filter(|_| entries.is_empty()).chain(&found.left_out).collect();
+            let idle: Vec<String> = idle.into_iter().map(|folder| format!("\"{folder}\"")).collect();
+            let idle = if idle.is_empty() { String::new() } else { format!("not-services = [{}]\n", idle.join(", ")) };
             let places = found.prefix.as_deref().map_or_else(|| PLACES.to_owned(), places);
             Change::Write(SETTINGS.to_owned() + &places + &idle + &given + &entries)
         }
-        Some(_) if names.is_empty() => Change::Keep,
-        Some(text) => Change::Add(edit::ended(text) + &entries, format!("the service {}", names.join(", "))),
+        Some(_) if names.is_empty() && found.left_out.is_empty() => Change::Keep,
+        Some(text) => {
+            let left_out: Vec<&str> = found.left_out.iter().map(String::as_str).collect();
+            let added = (!names.is_empty()).then(|| format!("the service {}", names.join(", ")));
+            let idle = (!left_out.is_empty()).then(|| format!("`not-services` {}", left_out.join(", ")));
+            match edit::without_services(text, &left_out) {
+                Some(text) => {
+                    Change::Add(edit::ended(&text) + &entries, added.into_iter().chain(idle).collect::<Vec<_>>().join(", "))
+                }
+                None => Change::ByHand("it is not TOML; mend it, and run this again".to_owned()),
+            }
+        }
     }
 }

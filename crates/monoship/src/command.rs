@@ -399,6 +399,19 @@ pub fn say(line: &str) {
     let _ = writeln!(output::err(), "{line}");
 }
 
+/// Asks whoever sits at the terminal. `None` where no answer comes.
+///
+/// # Errors
+/// When the answer cannot be read.
+pub fn ask(question: &str) -> Result<Option<String>> {
+    let mut asking = output::err();
+    let _ = write!(asking, "{question} ");
+    let _ = asking.flush();
+    let mut answer = String::new();
+    let length = std::io::stdin().read_line(&mut answer).map_err(|e| Error::failed("cannot read the answer").source(e))?;
+    Ok((length > 0).then(|| answer.trim().to_owned()))
+}
+
 /// Writes what is for people to standard output: on a terminal no line is longer than it is wide, and no word is broken.
 ///
 /// # Errors

@@ -35,6 +35,13 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// The folder of its package, or the Dockerfile's.
+    #[must_use]
+    pub fn folder(&self) -> &str {
+        let of_file = || self.dockerfile.rsplit_once('/').map_or(".", |(folder, _)| folder);
+        self.package.as_deref().unwrap_or_else(of_file)
+    }
+
     /// Its entry in `xtask.toml`.
     pub(in super::super) fn entry(&self) -> String {
         let mut entry = format!("\n[[service]]\nname = \"{}\"\ndockerfile = \"{}\"\n", self.name, self.dockerfile);
@@ -85,7 +92,7 @@ impl Kept {
         });
         let varied = (!self.varied.is_empty()).then(|| {
             let all = self.varied.join(", ");
-            format!("{} takes {all} from variables: set what is fixed as `build-args` in xtask.toml", self.by)
+            format!("{} takes {all} from variables: set them as `build-args` in xtask.toml, `NAME = {{ env = \"NAME\" }}` where a variable has it", self.by)
         });
         let secret = (!self.secret.is_empty()).then(|| {
             let all = self.secret.join(", ");

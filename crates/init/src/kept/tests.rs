@@ -232,7 +232,7 @@ fn the_stages_of_one_dockerfile_are_about_the_packages_that_they_start() {
         found.iter().map(shown).collect::<Vec<_>>(),
         ["api Some(\"api\") Some(\"apps/api\")", "migrate Some(\"migrate\") Some(\"packages/db\")"]
     );
-    let all = crate::found(&workspace, None, &there(&names), false).unwrap();
+    let all = crate::candidates(&workspace, None, &there(&names), false).unwrap();
     assert_eq!(all.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["docs"]);
 }
 
@@ -323,7 +323,7 @@ fn the_argument_and_the_targets_that_nobody_writes_down_are_a_service_each() {
     let of = |dockerfile: &str| {
         let files = files(dockerfile);
         let (_dir, workspace) = workspace(&files);
-        let found = crate::found(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
+        let found = crate::candidates(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
         let kept = |kept: &Kept| {
             format!("{} {:?} {:?} {:?}", kept.name, kept.package.as_deref().unwrap_or_default(), kept.target, kept.args)
         };
@@ -379,11 +379,11 @@ fn what_a_new_dockerfile_was_written_for_stays_with_it() {
         ("Dockerfile.monorepo-optimized", "FROM node:24 AS base\nFROM base AS api\n"),
     ];
     let (_dir, workspace) = workspace(&files);
-    let found = crate::found(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
+    let found = crate::candidates(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
     assert_eq!(found.services.iter().map(|service| service.name.as_str()).collect::<Vec<_>>(), ["api"]);
     assert_eq!(found.kept.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["web"]);
     let settings = "[[service]]\nname = 'web'\ndockerfile = 'apps/web/Dockerfile'\n";
-    let found = crate::found(&workspace, Some(settings), &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
+    let found = crate::candidates(&workspace, Some(settings), &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
     assert_eq!((found.kept.len(), found.settled), (0, vec!["web".to_owned()]));
 }
 
@@ -464,7 +464,7 @@ fn a_target_that_is_called_like_a_package_is_its_service_though_one_stage_builds
         (".github/workflows/a.yml", &workflow),
     ];
     let (_dir, workspace) = workspace(&files);
-    let found = crate::found(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
+    let found = crate::candidates(&workspace, None, &there(&files.map(|(file, _)| file.to_owned())), false).unwrap();
     let kept: Vec<String> = found.kept.iter().map(|kept| format!("{} {:?} {:?}", kept.name, kept.target, kept.package)).collect();
     assert_eq!(kept, [r#"api Some("api") Some("apps/api")"#, r#"web Some("web") Some("apps/web")"#]);
     assert_eq!((found.services.len(), found.prefix.as_deref()), (0, Some("ghcr.io/a")));
@@ -496,12 +496,14 @@ fn arguments_that_variables_give_and_those_that_look_like_secrets_are_told() {
     assert_eq!(args, [&is(&[("MODE", "prod")]), &is(&[("MODE", "a$b"), ("PORT", "3000")])]);
     assert_eq!(
         kept[0].notes(None),
-        [".github/workflows/a.yml takes REV, URL from variables: set what is fixed as `build-args` in xtask.toml"]
+        [
+            ".github/workflows/a.yml takes REV, URL from variables: set them as `build-args` in xtask.toml, `NAME = { env = \"NAME\" }` where a variable has it"
+        ]
     );
     assert_eq!(
         kept[1].notes(None),
         [
-            "compose.yaml takes PORT, URL from variables: set what is fixed as `build-args` in xtask.toml",
+            "compose.yaml takes PORT, URL from variables: set them as `build-args` in xtask.toml, `NAME = { env = \"NAME\" }` where a variable has it",
             "AUTH_SECRET, DB_PASSWORD of compose.yaml is left out: an image keeps its build arguments. Make it a build secret (`secrets`), or give the ARG a default"
         ]
     );

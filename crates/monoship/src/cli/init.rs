@@ -11,6 +11,7 @@ use monoship_init::origin::From;
 #[command(after_help = "Examples:
   cargo xtask init --dir ../shop --dry-run  what would be written there
   cargo xtask init --dir ../shop            write it; what is there is kept
+  cargo xtask init --service api --service web   for these two services alone
   cargo xtask init --dir ../shop --from git=https://host/owner/name#v1.2.3
   cargo xtask init --dir ../shop --try api  and build and start a service of it
   cargo xtask init                          complete the repository you are in
@@ -25,6 +26,10 @@ pub struct Init {
     /// The name of the crate and its folder, and the command: `cargo NAME` [default: that of the existing crate, else xtask]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
+    /// Adopt this service, by its name or its folder, and the others that are named so; the rest are listed as `not-services`. Without it
+    /// all that are found: on a terminal you are asked
+    #[arg(long = "service", value_name = "SERVICE")]
+    pub services: Vec<String>,
     /// Once everything is written, build this service and start it; say what is missing, with the line to add
     #[arg(long = "try", value_name = "SERVICE", conflicts_with = "dry_run")]
     pub attempt: Option<String>,
@@ -33,10 +38,10 @@ pub struct Init {
     pub new_dockerfile: bool,
     /// Show what the library would generate today (Dockerfile, workflows, .dockerignore), and write the files that
     /// nobody edited
-    #[arg(long, conflicts_with_all = ["from", "name", "new_dockerfile", "attempt"])]
+    #[arg(long, conflicts_with_all = ["from", "name", "services", "new_dockerfile", "attempt"])]
     pub refresh: bool,
-    /// Also write the files that somebody edited
-    #[arg(long, requires = "refresh")]
+    /// Take all services that are found, without asking; with --refresh, also write the files that somebody edited
+    #[arg(long)]
     pub yes: bool,
     /// Say what would be written, and write nothing
     #[arg(long)]

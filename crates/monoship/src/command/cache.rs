@@ -3,11 +3,10 @@
 mod show;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 
 use crate::cli;
 use crate::command::build::{conclude, tell_commands};
-use crate::command::{Call, Finished, tell};
+use crate::command::{Call, Finished, ask, tell};
 use crate::job::Job;
 use crate::run;
 use monoship_core::error::{Error, Result};
@@ -20,7 +19,6 @@ use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, select};
 use monoship_plan::upkeep::{Known, PrunePlan, Tier, clear};
 use monoship_report::Reporter;
-use monoship_report::output;
 use monoship_report::record::RunRecord;
 use monoship_steps::Session;
 use monoship_steps::upkeep::{self, Held, TierReader, apply, overview};
@@ -275,12 +273,8 @@ fn agree(call: &Call<'_>, plan: &PrunePlan, how: How) -> Result<()> {
         return Err(Error::usage("removing needs a confirmation, and there is no terminal to ask on")
             .hint("pass --yes to remove it, or --dry-run to see what would go"));
     }
-    let mut asking = output::err();
-    let _ = write!(asking, "Remove {}? [y/N] ", text::counted(plan.removals.len(), "item"));
-    let _ = asking.flush();
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).map_err(|e| Error::failed("cannot read the answer").source(e))?;
-    if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+    let answer = ask(&format!("Remove {}? [y/N]", text::counted(plan.removals.len(), "item")))?;
+    if matches!(answer.unwrap_or_default().to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
     Err(Error::failed("nothing was removed: the answer was not yes"))

@@ -7,13 +7,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli;
-use crate::command::{Call, Finished, tell};
+use crate::command::{Call, Finished, ask, tell};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::quoted;
+use monoship_core::text;
 use monoship_init::generated::{self, Refresh};
 use monoship_init::services::Found;
 use monoship_init::workflow::tool;
-use monoship_init::{Adoption, Change, VERSION, Wanted};
+use monoship_init::{Adoption, Change, Step, VERSION, Wanted};
 
 /// Adopts.
 ///
@@ -30,9 +31,24 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
         return refresh(flags, &root, call);
     }
     let name = flags.name.clone().map_or_else(|| tool(&root), Ok)?;
-    let wanted =
-        Wanted { root: &root, name: &name, from: flags.from.as_ref(), cwd, anew: flags.new_dockerfile, shutdown: call.shutdown };
-    let adoption = monoship_init::plan(&wanted)?;
+    let wanted = Wanted {
+        root: &root,
+        name: &name,
+        from: flags.from.as_ref(),
+        cwd,
+        anew: flags.new_dockerfile,
+        only: &flags.services,
+        shutdown: call.shutdown,
+    };
+    let mut adoption = monoship_init::plan(&wanted)?;
+    let asks = asks(flags, call, &adoption);
+    if asks {
+        tell(&listed(&adoption))?;
+        let only = choose(&adoption)?;
+        if !only.is_empty() {
+            adoption = monoship_init::plan(&Wanted { only: &only, ..wanted })?;
+        }
+    }
     if let (Some(service), [(first, _), _, ..]) = (&flags.attempt, &adoption.found[..]) {
         return Err(Error::usage(format!("`--try {service}`: there are several workspaces here"))
             .hint(format!("leave it out; then `cargo {name} init --dir {first} --try {service}`")));
@@ -40,20 +56,50 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
     if !flags.dry_run {
         monoship_init::apply(&adoption)?;
     }
-    tell(&told(&adoption, &name, flags))?;
+    let listed = if asks { String::new() } else { listed(&adoption) };
+    tell(&(listed + &told(&adoption, &name, flags)))?;
     flags.attempt.as_deref().map_or(Ok(Finished::Well), |service| attempt::run(service, &root, call))
 }
 
-fn told(adoption: &Adoption, name: &str, flags: &cli::Init) -> String {
-    let several = adoption.found.len() > 1;
+/// True where services would be adopted that nobody has named, and somebody sits there who can be asked.
+fn asks(flags: &cli::Init, call: &Call<'_>, adoption: &Adoption) -> bool {
+    let names_services = |step: &Step| {
+        let is_settings = Path::new(&step.path).file_name().is_some_and(|name| name == "xtask.toml");
+        is_settings && matches!(step.change, Change::Write(_) | Change::Add(..))
+    };
+    let is_new = adoption.steps.iter().any(names_services);
+    let is_said = flags.yes || flags.dry_run || !flags.services.is_empty();
+    is_new && !is_said && call.env.stdin_is_terminal && call.env.stderr_is_terminal
+}
+
+/// The names of the services to adopt, as they are typed; none where it is all of them.
+fn choose(adoption: &Adoption) -> Result<Vec<String>> {
+    let count = adoption.found.iter().map(|(_, found)| found.services.len() + found.kept.len()).sum();
+    let answer = ask(&format!("Adopt {}? [Y/n, or the names of some]", text::counted(count, "service")))?;
+    let Some(answer) = answer else { return Err(Error::failed("nothing was written: there was no answer")) };
+    match answer.to_ascii_lowercase().as_str() {
+        "" | "y" | "yes" => Ok(Vec::new()),
+        "n" | "no" => Err(Error::failed("nothing was written: the answer was no")),
+        _ => Ok(answer.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect()),
+    }
+}
+
+/// What the packages of each workspace are.
+fn listed(adoption: &Adoption) -> String {
     let mut text = String::new();
     for (folder, packages) in &adoption.found {
-        if several {
+        if adoption.found.len() > 1 {
             let _ = writeln!(text, "{:<11}  {folder}", "workspace");
         }
         text += &found(packages);
         text.push('\n');
     }
+    text
+}
+
+fn told(adoption: &Adoption, name: &str, flags: &cli::Init) -> String {
+    let several = adoption.found.len() > 1;
+    let mut text = String::new();
     let mut by_hand = false;
     for step in &adoption.steps {
         let (verb, more) = match &step.change {

@@ -1,9 +1,72 @@
-//! What a build argument may be called, and hold.
+//! What a build argument may be called, and hold, and where it comes from.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 
 /// The argument, and the variable, that says which time images carry.
 pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// A build argument as it is written: its value, or the variable that has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub enum Argument {
+    /// This value.
+    Value(String),
+    /// What a variable has, when the configuration is read.
+    Variable {
+        /// The variable's name.
+        env: String,
+        /// What it is where the variable is not set, or empty.
+        default: Option<String>,
+    },
+}
+
+impl TryFrom<toml::Value> for Argument {
+    type Error = String;
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        let wrong = |found: &toml::Value| {
+            format!(
+                "a build argument is a text, or `{{ env = \"NAME\" }}` for what a variable has, with a `default` or without; found {found}"
+            )
+        };
+        let table = match value {
+            toml::Value::String(text) => return Ok(Self::Value(text)),
+            toml::Value::Table(table) => table,
+            other => return Err(wrong(&other)),
+        };
+        let text = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+        let is_known = |(key, value): (&String, &toml::Value)| ["env", "default"].contains(&key.as_str()) && value.is_str();
+        match text("env").filter(|_| table.iter().all(is_known)) {
+            Some(env) => Ok(Self::Variable { env, default: text("default") }),
+            None => Err(wrong(&toml::Value::Table(table))),
+        }
+    }
+}
+
+/// The arguments with their values. As with buildx, one whose variable is not set is not given, and the Dockerfile's default counts.
+///
+/// # Errors
+/// As [`argument`], also of a variable's name.
+pub(super) fn given(written: BTreeMap<String, Argument>, env: &Env) -> Result<BTreeMap<String, String>> {
+    let mut given = BTreeMap::new();
+    for (name, written) in written {
+        let value = match written {
+            Argument::Value(value) => Some(value),
+            Argument::Variable { env: variable, default } => {
+                argument(&variable, "0")?;
+                env.get(&variable).map(str::to_owned).or(default)
+            }
+        };
+        // Its name is as wrong where nobody gives it a value.
+        argument(&name, value.as_deref().unwrap_or("0"))?;
+        given.extend(value.map(|value| (name, value)));
+    }
+    Ok(given)
+}
 
 /// Checks an argument: what is recorded in an image's provenance must be no secret.
 ///

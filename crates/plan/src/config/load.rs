@@ -62,7 +62,7 @@ pub fn of_text(
         }
         Config { file: file.to_owned(), ..config }
     };
-    validate(written, remote).map(placed).map_err(|error| {
+    validate(written, env, remote).map(placed).map_err(|error| {
         let line = text.and_then(|text| line_of(text, &error.to_string()));
         match variable_of(env, &error.to_string()).filter(|_| line.is_none()) {
             Some(variable) => of_variable(variable, &error),
@@ -341,6 +341,24 @@ mod tests {
         let known = known.strip_prefix("known keys here: ").unwrap();
         let known: Vec<&str> = known.split(", ").filter(|section| *section != "service").collect();
         assert_eq!(known, SECTIONS);
+    }
+
+    #[test]
+    fn a_build_argument_takes_what_a_variable_has_when_the_file_is_read() {
+        let file = "[images]\nbuild-args = { A = { env = 'WHERE' }, B = { env = 'NOWHERE', default = 'b' }, C = { env = 'NOWHERE' } }\n\
+                    [[service]]\nname = 'api'\nbuild-args = { A = { env = 'EMPTY', default = 'here' } }\n";
+        let config = load_text(file, &[("WHERE", "there"), ("EMPTY", "")]).unwrap();
+        let text =
+            |args: &BTreeMap<String, String>| args.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+        assert_eq!(text(&config.images.build_args), ["A=there", "B=b"]);
+        assert_eq!(text(&config.services[0].build_args), ["A=here"]);
+        let refused =
+            |written: &str| load_text(&format!("[images]\nbuild-args = {{ {written} }}\n"), &[]).unwrap_err().to_string();
+        for written in ["A = 2", "A = { default = 'b' }", "A = { env = 'B', or = 'c' }", "A = { env = 1 }"] {
+            assert!(refused(written).contains("xtask.toml:2: a build argument is a text, or"), "{}", refused(written));
+        }
+        assert!(refused("API_TOKEN = { env = 'NOWHERE' }").contains("`API_TOKEN` looks like a secret"));
+        assert!(refused("A = { env = 'NPM_TOKEN' }").contains("`NPM_TOKEN` looks like a secret"));
     }
 
     #[test]

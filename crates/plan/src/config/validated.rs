@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::config::arguments::argument;
+use crate::config::arguments;
 use crate::config::fleet;
 use crate::config::folder::Folder;
 use crate::config::gates::Gates;
@@ -13,6 +13,7 @@ use crate::config::notify::Notify;
 use crate::config::upkeep::{Leftover, Size, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, Switch, Written};
 use crate::templates::TagTemplates;
+use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
 use monoship_docker::engine::{StandIns, Suite};
@@ -257,11 +258,11 @@ pub struct Keyless {
     pub trusted_root: Option<String>,
 }
 
-/// Makes the configuration; `remote` is the registry and namespace that the git remote suggests.
+/// Makes the configuration; `remote` is the registry and namespace that the git remote suggests, `env` has what arguments take from variables.
 ///
 /// # Errors
 /// A value that is well-formed TOML and still cannot be meant. The caller adds the file.
-pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Result<Config> {
+pub fn validate(mut written: Written, env: &Env, remote: Option<(String, String)>) -> Result<Config> {
     let repository_name = remote.as_ref().and_then(|(_, namespace)| namespace.rsplit('/').next()).map(str::to_owned);
     let prefix = image_prefix(&written.images, remote)?;
     let repository = match written.cache.repository {
@@ -281,7 +282,7 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
     let history = written.stats.validate(prefix.as_ref())?;
     let base_target = written.base.target.unwrap_or_else(|| "base".to_owned());
     target_name(&base_target)?;
-    let services = services(written.service)?;
+    let services = services(written.service, env)?;
     let given = written.images.take_given().validate()?;
     if let Some((name, service)) = given.services().next() {
         return Err(Error::usage(format!(
@@ -289,10 +290,7 @@ pub fn validate(mut written: Written, remote: Option<(String, String)>) -> Resul
         ))
         .hint("set it in the [[service]] that needs it"));
     }
-    let build_args = written.images.build_args.unwrap_or_default();
-    for (name, value) in services.iter().flat_map(|s| &s.build_args).chain(&build_args) {
-        argument(name, value)?;
-    }
+    let build_args = arguments::given(written.images.build_args.unwrap_or_default(), env)?;
     if written.builders.builder.is_some() && !written.builders.fleet.is_empty() {
         return Err(Error::usage("[builders] builder names one builder, and `fleet` several").hint("leave `builder` out"));
     }
@@ -432,7 +430,7 @@ fn default_cache_repository(prefix: &ImageRef, repository: Option<&str>) -> Opti
     }
 }
 
-fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
+fn services(written: Vec<written::Service>, env: &Env) -> Result<Vec<ServiceConfig>> {
     let mut seen = std::collections::BTreeSet::new();
     let mut services = Vec::new();
     for mut service in written {
@@ -453,7 +451,7 @@ fn services(written: Vec<written::Service>) -> Result<Vec<ServiceConfig>> {
             package: service.package.or(folder).unwrap_or_else(|| format!("apps/{}", service.name)),
             own,
             platforms: service.platforms,
-            build_args: service.build_args,
+            build_args: arguments::given(service.build_args, env)?,
             given,
             context_lines: BTreeMap::new(),
             include,

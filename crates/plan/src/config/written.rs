@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use monoship_docker::engine::{StandIns, Suite};
 
+use crate::config::arguments::Argument;
 use crate::config::given;
 use crate::config::upkeep::{Age, Leftover, Size};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
@@ -88,7 +89,7 @@ with_given! {
         pub local: Option<String>,
         pub dockerfile: Option<String>,
         pub platforms: Option<Vec<Platform>>,
-        pub build_args: Option<BTreeMap<String, String>>,
+        pub build_args: Option<BTreeMap<String, Argument>>,
         pub not_services: Option<Vec<String>>,
     }
 }
@@ -112,7 +113,7 @@ with_given! {
         pub context: Option<String>,
         pub platforms: Option<Vec<Platform>>,
         #[serde(default)]
-        pub build_args: BTreeMap<String, String>,
+        pub build_args: BTreeMap<String, Argument>,
         #[serde(default)]
         pub include: Vec<String>,
         pub memory: Option<Size>,
