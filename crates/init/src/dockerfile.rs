@@ -152,6 +152,9 @@ impl Service {
         for (variable, value) in &variables.public {
             let _ = writeln!(text, "ARG {variable}={value}");
         }
+        for variable in &variables.named {
+            let _ = writeln!(text, "ARG {variable}");
+        }
         if !variables.private.is_empty() {
             let _ = writeln!(
                 text,

@@ -1,7 +1,12 @@
-//! The variables that a build reads: what a repository's example of its environment gives them, so that a first build has them.
+//! The variables that a build reads: what a repository's example of its environment gives them, so that a first build has them; and those
+//! that its sources name.
 
-use std::collections::BTreeMap;
+mod named;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+use named::Named;
 
 /// What a build is told by the environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,6 +15,8 @@ pub(super) struct Variables {
     pub public: BTreeMap<String, String>,
     /// Those that a build only has to find.
     pub private: BTreeMap<String, String>,
+    /// Those that sources and settings name beside them: arguments without a value.
+    pub named: BTreeSet<String>,
 }
 
 /// Examples of an environment, in the order in which they count.
@@ -61,12 +68,18 @@ pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables 
     if uses_prisma {
         all.entry("DATABASE_URL".to_owned()).or_insert_with(|| "postgresql://user:password@localhost:5432/db".to_owned());
     }
-    let (public, mut private): (BTreeMap<_, _>, BTreeMap<_, _>) =
+    let (mut public, mut private): (BTreeMap<_, _>, BTreeMap<_, _>) =
         all.into_iter().partition(|(name, _)| PUBLIC.iter().any(|prefix| name.starts_with(prefix)));
     if skips_validation(root, folders) {
         private.insert("SKIP_ENV_VALIDATION".to_owned(), "1".to_owned());
     }
-    Variables { public, private }
+    let mut found = Named::default();
+    folders.iter().for_each(|folder| found.look(root, folder));
+    let is_new = |name: &String| !public.contains_key(name) && !private.contains_key(name);
+    let required: Vec<String> = found.required.into_iter().filter(is_new).collect();
+    let named = found.read.into_iter().filter(|name| is_new(name) && !required.contains(name)).collect();
+    public.extend(required.into_iter().map(|name| (name, String::new())));
+    Variables { public, private, named }
 }
 
 /// True of a value that may stand in a Dockerfile.
@@ -119,16 +132,21 @@ mod tests {
         std::fs::create_dir(dir.path().join("web")).unwrap();
         let text = "# all of it\nDATABASE_URL=\"postgres://u:p@localhost/x\" # local\nexport NEXT_PUBLIC_URL=http://localhost:3000\nEMPTY=\nSENTRY_DSN=x\nODD=$(id)\nLIST=[\"a\", \"b\"]\nAPI_PORT=81\nAPI_URL=http://a:${API_PORT}/\n";
         std::fs::write(dir.path().join("web/.env.example"), text).unwrap();
+        let source =
+            "process.env.NEXT_PUBLIC_URL ?? process.env.NEXT_PUBLIC_OTHER;\nimport { PUBLIC_A } from '$env/static/public';\n";
+        std::fs::write(dir.path().join("web/main.ts"), source).unwrap();
         let found = of(dir.path(), &["web"], false);
         assert_eq!(
             found.public.into_iter().collect::<Vec<_>>(),
-            [("NEXT_PUBLIC_URL".to_owned(), "http://localhost:3000".to_owned())]
+            [("NEXT_PUBLIC_URL", "http://localhost:3000"), ("PUBLIC_A", "")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
         assert_eq!(
             found.private.into_iter().collect::<Vec<_>>(),
             [("API_PORT", "81"), ("API_URL", "http://a:81/"), ("DATABASE_URL", "postgres://u:p@localhost/x")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
+        assert_eq!(found.named.into_iter().collect::<Vec<_>>(), ["NEXT_PUBLIC_OTHER"]);
         // A container takes any value.
         assert_eq!(examples(dir.path(), &["web"])["LIST"], "[\"a\", \"b\"]");
     }
