@@ -1,5 +1,7 @@
 //! A service that is declared in Rust: what `[[service]]` of `xtask.toml` says, for whoever has a loop to say it in.
 
+use std::collections::BTreeMap;
+
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::given::{self, Given};
 use monoship_plan::config::{Config, Own, ServiceConfig, included};
@@ -12,7 +14,7 @@ use monoship_plan::config::{Config, Own, ServiceConfig, included};
 ///
 /// let docs = Service::new("docs").package("@acme/docs").target("static").build_arg("BASE", "/docs");
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Service {
     name: String,
     package: Option<String>,
@@ -22,6 +24,14 @@ pub struct Service {
     secrets: Vec<String>,
     agents: Vec<String>,
     contexts: Vec<(String, String)>,
+    allow: Vec<String>,
+    hosts: Vec<String>,
+    network: Option<String>,
+    shm_size: Option<String>,
+    ulimits: Vec<String>,
+    cgroup_parent: Option<String>,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
     include: Vec<String>,
     memory: Option<String>,
     dockerfile: Option<String>,
@@ -37,20 +47,7 @@ impl Service {
     /// let docs = monoship::Service::new("docs");
     /// ```
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            package: None,
-            target: None,
-            platforms: Vec::new(),
-            build_args: Vec::new(),
-            secrets: Vec::new(),
-            agents: Vec::new(),
-            contexts: Vec::new(),
-            include: Vec::new(),
-            memory: None,
-            dockerfile: None,
-            context_folder: None,
-        }
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// Its package: a folder or a package's name.
@@ -158,6 +155,99 @@ impl Service {
         self
     }
 
+    /// Gives its image a label.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").label("org.opencontainers.image.vendor", "Acme");
+    /// ```
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Gives its image's manifest an annotation.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").annotation("org.opencontainers.image.vendor", "Acme");
+    /// ```
+    #[must_use]
+    pub fn annotation(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.annotations.insert(name.into(), value.into());
+        self
+    }
+
+    /// The network of its RUN steps: `default`, `none` or `host`, which needs [`Service::allow`].
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").network("none");
+    /// ```
+    #[must_use]
+    pub fn network(self, network: impl Into<String>) -> Self {
+        Self { network: Some(network.into()), ..self }
+    }
+
+    /// A host that its steps know: `registry.internal:10.0.0.7`.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").add_host("registry.internal:10.0.0.7");
+    /// ```
+    #[must_use]
+    pub fn add_host(mut self, host: impl Into<String>) -> Self {
+        self.hosts.push(host.into());
+        self
+    }
+
+    /// The size of `/dev/shm` in its steps.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").shm_size("128m");
+    /// ```
+    #[must_use]
+    pub fn shm_size(self, size: impl Into<String>) -> Self {
+        Self { shm_size: Some(size.into()), ..self }
+    }
+
+    /// A limit of its steps: `name=soft:hard`.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").ulimit("nofile=1024:2048");
+    /// ```
+    #[must_use]
+    pub fn ulimit(mut self, limit: impl Into<String>) -> Self {
+        self.ulimits.push(limit.into());
+        self
+    }
+
+    /// An entitlement of its build: `network.host`, `security.insecure`, `device`.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").allow("network.host");
+    /// ```
+    #[must_use]
+    pub fn allow(mut self, entitlement: impl Into<String>) -> Self {
+        self.allow.push(entitlement.into());
+        self
+    }
+
+    /// The control group of its steps.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let docs = monoship::Service::new("docs").cgroup_parent("builds");
+    /// ```
+    #[must_use]
+    pub fn cgroup_parent(self, group: impl Into<String>) -> Self {
+        Self { cgroup_parent: Some(group.into()), ..self }
+    }
+
     /// Takes more files along as its sources: a path, a folder, or a pattern (`prisma/**`), from the repository's root.
     ///
     /// ```
@@ -184,12 +274,21 @@ impl Service {
     fn given(&self) -> Result<Given> {
         let of_text = |text: &String| given::Secret::try_from(toml::Value::String(text.clone()));
         let secrets = self.secrets.iter().map(of_text).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
-        let agents =
-            self.agents.iter().cloned().map(given::Ssh::try_from).collect::<Result<Vec<_>, _>>().map_err(Error::usage)?;
         let context = |(name, source): &(String, String)| Ok((name.clone(), given::ContextSource::try_from(source.clone())?));
         let contexts = self.contexts.iter().map(context).collect::<Result<_, String>>().map_err(Error::usage)?;
-        let written =
-            given::Written { secrets: Some(secrets), ssh: Some(agents), contexts: Some(contexts), ..given::Written::default() };
+        let written = given::Written {
+            secrets: Some(secrets),
+            ssh: Some(each(&self.agents)?),
+            contexts: Some(contexts),
+            allow: Some(each(&self.allow)?),
+            add_hosts: Some(each(&self.hosts)?),
+            network: each(self.network.as_slice())?.pop(),
+            shm_size: each(self.shm_size.as_slice())?.pop(),
+            ulimits: Some(each(&self.ulimits)?),
+            cgroup_parent: self.cgroup_parent.clone(),
+            labels: Some(self.labels.clone()),
+            annotations: Some(self.annotations.clone()),
+        };
         written.validate()
     }
 
@@ -208,9 +307,14 @@ impl Service {
             include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>().map_err(wrong)?,
             memory: self.memory.as_deref().map(str::parse).transpose().map_err(wrong)?,
             given: self.given().map_err(wrong)?,
-            context_lines: std::collections::BTreeMap::new(),
+            context_lines: BTreeMap::new(),
         })
     }
+}
+
+/// What these texts mean.
+fn each<T: TryFrom<String, Error = String>>(texts: &[String]) -> Result<Vec<T>> {
+    texts.iter().cloned().map(T::try_from).collect::<Result<_, _>>().map_err(Error::usage)
 }
 
 /// Lays the services that are declared in Rust over a configuration: code wins over the file.
@@ -224,4 +328,32 @@ pub fn lay_over(config: &mut Config, services: &[Service]) -> Result<()> {
         config.services.push(service);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rust_gives_a_build_is_what_the_file_would_give_it() {
+        let service = Service::new("docs")
+            .secret("id=npm,env=NPM_TOKEN")
+            .ssh("default")
+            .context("shared", "../shared")
+            .label("vendor", "Acme")
+            .annotation("kind", "docs")
+            .network("host")
+            .allow("network.host")
+            .add_host("registry.internal:10.0.0.7")
+            .shm_size("128m")
+            .ulimit("nofile=1024:2048")
+            .cgroup_parent("builds");
+        let file = "[[service]]\nname = 'docs'\nsecrets = ['id=npm,env=NPM_TOKEN']\nssh = ['default']\ncontexts = { shared = '../shared' }\n\
+                    labels = { vendor = 'Acme' }\nannotations = { kind = 'docs' }\nnetwork = 'host'\nallow = ['network.host']\n\
+                    add-hosts = ['registry.internal:10.0.0.7']\nshm-size = '128m'\nulimits = ['nofile=1024:2048']\ncgroup-parent = 'builds'\n";
+        let env = monoship_core::env::Env::new("/", []);
+        let config = monoship_plan::config::of_text("/xtask.toml".as_ref(), Some(file), &env, || Ok(None)).unwrap();
+        assert_eq!(service.given().unwrap(), config.services[0].given);
+        assert!(Service::new("docs").network("nowhere").given().unwrap_err().to_string().contains("nowhere"));
+    }
 }

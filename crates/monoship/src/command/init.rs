@@ -41,6 +41,10 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
         shutdown: call.shutdown,
     };
     let mut adoption = monoship_init::plan(&wanted)?;
+    if let (Some(service), [(first, _), _, ..]) = (&flags.attempt, &adoption.found[..]) {
+        return Err(Error::usage(format!("`--try {service}`: there are several workspaces here"))
+            .hint(format!("leave it out; then `cargo {name} init --dir {first} --try {service}`")));
+    }
     let asks = asks(flags, call, &adoption);
     if asks {
         tell(&listed(&adoption))?;
@@ -48,10 +52,6 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
         if !only.is_empty() {
             adoption = monoship_init::plan(&Wanted { only: &only, ..wanted })?;
         }
-    }
-    if let (Some(service), [(first, _), _, ..]) = (&flags.attempt, &adoption.found[..]) {
-        return Err(Error::usage(format!("`--try {service}`: there are several workspaces here"))
-            .hint(format!("leave it out; then `cargo {name} init --dir {first} --try {service}`")));
     }
     if !flags.dry_run {
         monoship_init::apply(&adoption)?;
