@@ -76,7 +76,7 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
         let prisma = closure.packages.iter().any(|id| {
             workspace.package(*id).manifest.all_dependencies().any(|(name, ..)| name == "@prisma/client" || name == "prisma")
         });
-        let variables = variables::of(workspace.root(), &[&folders[..], &[&service.folder]].concat(), prisma);
+        let variables = variables::of(workspace, &[&folders[..], &[&service.folder]].concat(), prisma);
         let production = workspace.by_dir(&service.package).map(|id| workspace.closure(id, Scope::PRODUCTION));
         let filters = Filters {
             everything: filters(workspace, &service.filter, closure),

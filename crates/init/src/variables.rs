@@ -6,6 +6,7 @@ mod named;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use monoship_workspace::Workspace;
 use named::Named;
 
 /// What a build is told by the environment.
@@ -61,7 +62,8 @@ pub(super) fn is_public(text: &str) -> bool {
 }
 
 /// The variables of a service whose closure has these folders, the root's first and the service's own last.
-pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables {
+pub(super) fn of(workspace: &Workspace, folders: &[&str], uses_prisma: bool) -> Variables {
+    let root = workspace.root();
     let mut all = examples(root, folders);
     all.retain(|_, value| is_plain(value));
     // A schema's settings read it (`env("DATABASE_URL")`); nothing is connected to while a client is generated.
@@ -74,7 +76,7 @@ pub(super) fn of(root: &Path, folders: &[&str], uses_prisma: bool) -> Variables 
         private.insert("SKIP_ENV_VALIDATION".to_owned(), "1".to_owned());
     }
     let mut found = Named::default();
-    folders.iter().for_each(|folder| found.look(root, folder));
+    folders.iter().for_each(|folder| found.look(workspace, folder));
     let is_new = |name: &String| !public.contains_key(name) && !private.contains_key(name);
     let required: Vec<String> = found.required.into_iter().filter(is_new).collect();
     let named = found.read.into_iter().filter(|name| is_new(name) && !required.contains(name)).collect();
@@ -119,6 +121,7 @@ fn skips_validation(root: &Path, folders: &[&str]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::written::workspace;
 
     #[test]
     fn an_environment_is_public_where_browsers_get_all_of_it() {
@@ -128,14 +131,18 @@ mod tests {
 
     #[test]
     fn examples_give_the_variables_and_browsers_get_theirs_as_arguments() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("web")).unwrap();
         let text = "# all of it\nDATABASE_URL=\"postgres://u:p@localhost/x\" # local\nexport NEXT_PUBLIC_URL=http://localhost:3000\nEMPTY=\nSENTRY_DSN=x\nODD=$(id)\nLIST=[\"a\", \"b\"]\nAPI_PORT=81\nAPI_URL=http://a:${API_PORT}/\n";
-        std::fs::write(dir.path().join("web/.env.example"), text).unwrap();
         let source =
             "process.env.NEXT_PUBLIC_URL ?? process.env.NEXT_PUBLIC_OTHER;\nimport { PUBLIC_A } from '$env/static/public';\n";
-        std::fs::write(dir.path().join("web/main.ts"), source).unwrap();
-        let found = of(dir.path(), &["web"], false);
+        let (dir, workspace) = workspace(&[
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: [web]\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("web/package.json", "{}"),
+            ("web/.env.example", text),
+            ("web/main.ts", source),
+        ]);
+        let found = of(&workspace, &["web"], false);
         assert_eq!(
             found.public.into_iter().collect::<Vec<_>>(),
             [("NEXT_PUBLIC_URL", "http://localhost:3000"), ("PUBLIC_A", "")]

@@ -330,21 +330,28 @@ pub(super) fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&st
 }
 
 /// True of a test among a package's files, by its path below the package's folder.
-fn is_test(path: &str) -> bool {
+#[must_use]
+pub fn is_test(path: &str) -> bool {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     folders.split('/').any(|folder| ["test", "tests", "e2e", "__tests__"].contains(&folder))
         || name.contains(".test.")
         || name.contains(".spec.")
 }
 
-/// Reads those scripts below a folder whose paths there are wanted. What other packages' folders hold is theirs.
+/// Reads those scripts below a folder whose paths there are wanted.
 fn read(workspace: &Workspace, dir: &str, wanted: &dyn Fn(&str) -> bool, look: &mut dyn FnMut(&str) -> bool) {
+    files(workspace, dir, &|path| imports::is_script(path) && wanted(path), &mut |_, text| look(text));
+}
+
+/// Reads those files below a folder whose paths there are wanted, as long as `look` wants more; it gets path and text. What is made or
+/// installed is none of them, and what other packages' folders hold is theirs.
+pub fn files(workspace: &Workspace, dir: &str, wanted: &dyn Fn(&str) -> bool, look: &mut dyn FnMut(&str, &str) -> bool) {
     let is_made =
         |folder: &str| folder.starts_with('.') || ["node_modules", "dist", "build", "out", "coverage"].contains(&folder);
     let mut wants_more = true;
-    let mut look = |path: &str| {
+    let mut look = |below: &str, path: &str| {
         if let Some(text) = Some(path).filter(|_| wants_more).and_then(|path| workspace.contents().text(path)) {
-            wants_more = look(&text);
+            wants_more = look(below, &text);
         }
     };
     match workspace.contents() {
@@ -353,13 +360,13 @@ fn read(workspace: &Workspace, dir: &str, wanted: &dyn Fn(&str) -> bool, look: &
             let below = |path: &str| {
                 if dir == "." { Some(path.to_owned()) } else { Some(path.strip_prefix(dir)?.strip_prefix('/')?.to_owned()) }
             };
-            for file in commit.tree().under(dir).iter().filter(|file| imports::is_script(&file.path)) {
-                let is_wanted = below(&file.path).is_some_and(|path| {
+            for file in commit.tree().under(dir) {
+                let below = below(&file.path).filter(|path| {
                     let folders = path.rsplit_once('/').map_or("", |(folders, _)| folders);
-                    wanted(&path) && !folders.split('/').any(is_made)
+                    wanted(path) && !folders.split('/').any(is_made)
                 });
-                if is_wanted && workspace.owner(&file.path) == own {
-                    look(&file.path);
+                if let Some(below) = below.filter(|_| workspace.owner(&file.path) == own) {
+                    look(&below, &file.path);
                 }
             }
         }
@@ -376,7 +383,7 @@ fn read(workspace: &Workspace, dir: &str, wanted: &dyn Fn(&str) -> bool, look: &
                                 open.push(below);
                             }
                         }
-                        Ok(kind) if kind.is_file() && imports::is_script(&name) && wanted(&below) => look(&path),
+                        Ok(kind) if kind.is_file() && wanted(&below) => look(&below, &path),
                         _ => {}
                     }
                 }

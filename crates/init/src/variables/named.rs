@@ -1,10 +1,10 @@
 //! The variables that a build reads by name: what sources take for browsers, what frameworks' settings ask for. No example need have them.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::{NEVER, PUBLIC};
 use monoship_plan::config::argument;
+use monoship_workspace::{Workspace, tools};
 
 /// Settings of frameworks, by what their names begin with.
 const SETTINGS: [&str; 9] = [
@@ -36,24 +36,14 @@ pub(super) struct Named {
 
 impl Named {
     /// Looks through the sources below a folder, and its own settings.
-    pub(super) fn look(&mut self, root: &Path, folder: &str) {
-        let mut open = vec![root.join(folder)];
-        while let Some(dir) = open.pop() {
-            let is_own = dir == root.join(folder);
-            for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                let Ok(kind) = entry.file_type() else { continue };
-                if kind.is_dir() && !is_left_out(&name) && !dir.join(&name).join("package.json").exists() {
-                    open.push(dir.join(&name));
-                } else if kind.is_file() && is_source(&name) {
-                    let text = std::fs::read_to_string(dir.join(&name)).unwrap_or_default();
-                    self.source(&text);
-                    if is_own && SETTINGS.iter().any(|settings| name.starts_with(settings)) {
-                        self.settings(&text);
-                    }
-                }
+    pub(super) fn look(&mut self, workspace: &Workspace, folder: &str) {
+        tools::files(workspace, folder, &is_source, &mut |path, text| {
+            self.source(text);
+            if SETTINGS.iter().any(|settings| path.starts_with(settings)) {
+                self.settings(text);
             }
-        }
+            true
+        });
     }
 
     fn source(&mut self, text: &str) {
@@ -98,29 +88,30 @@ fn is_argument(name: &str) -> bool {
     name.len() > 1 && !is_said && argument(name, "0").is_ok()
 }
 
-fn is_source(name: &str) -> bool {
-    let is_test = name.contains(".test.") || name.contains(".spec.");
-    !is_test && name.rsplit_once('.').is_some_and(|(_, ending)| SOURCES.contains(&ending))
-}
-
-/// True of a folder that holds what is made, installed or tested.
-fn is_left_out(name: &str) -> bool {
-    name.starts_with('.')
-        || ["node_modules", "dist", "build", "out", "coverage", "public", "test", "tests", "e2e", "__tests__"].contains(&name)
+/// True of a source, by its path below the package's folder. What lies in `public` is handed on as it is.
+fn is_source(path: &str) -> bool {
+    let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
+    SOURCES.contains(&ending) && !path.starts_with("public/") && !tools::is_test(path)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::written::workspace;
 
     fn of(files: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
-        let dir = tempfile::tempdir().unwrap();
-        for (file, text) in files {
-            std::fs::create_dir_all(dir.path().join("web").join(file).parent().unwrap()).unwrap();
-            std::fs::write(dir.path().join("web").join(file), text).unwrap();
-        }
+        let of_web = files.iter().map(|(file, text)| (format!("web/{file}"), *text));
+        let root = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: [web, web/inner]\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("web/package.json", "{}"),
+        ];
+        let all: Vec<(String, &str)> = root.map(|(file, text)| (file.to_owned(), text)).into_iter().chain(of_web).collect();
+        let all: Vec<(&str, &str)> = all.iter().map(|(file, text)| (file.as_str(), *text)).collect();
+        let (_dir, workspace) = workspace(&all);
         let mut named = Named::default();
-        named.look(dir.path(), "web");
+        named.look(&workspace, "web");
         (named.read.into_iter().collect(), named.required.into_iter().collect())
     }
 
