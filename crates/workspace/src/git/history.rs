@@ -142,7 +142,7 @@ impl Git {
     fn has_tag(&self, remote: &str, tag: &str) -> Result<bool> {
         let reference = format!("refs/tags/{tag}");
         let listed = self.ask(&["ls-remote", "--tags", remote, &reference])?.unwrap_or_default();
-        Ok(listed.lines().any(|line| line.split_once('\t').is_some_and(|(_, name)| name == reference)))
+        Ok(of_reference(&listed, &reference).is_some())
     }
 
     /// Fetches one tag. A shallow clone gets its commit alone, with the contents of its files as they are read; a whole one stays whole.
@@ -195,9 +195,7 @@ impl Git {
     pub fn newer_on(&self, remote: &str, branch: &str, commit: &str, most: usize) -> Result<Vec<String>> {
         let reference = format!("refs/heads/{branch}");
         let listed = self.read(&["ls-remote", "--heads", remote, &reference])?;
-        // `ls-remote` lists what ends so: a branch can be called `x/refs/heads/main`.
-        let whole = format!("\t{reference}");
-        let Some(head) = listed.lines().find_map(|line| line.strip_suffix(&whole)).filter(|head| *head != commit) else {
+        let Some(head) = of_reference(&listed, &reference).filter(|head| *head != commit) else {
             return Ok(Vec::new());
         };
         if self.find(head)?.is_none() {
@@ -309,6 +307,11 @@ pub fn is_full_id(revision: &str) -> bool {
 /// The reference that keeps a remote's branch. Whole: `origin/main` is first of all a tag of that name, which is for whoever may push tags.
 fn tracking(remote: &str, branch: &str) -> String {
     format!("refs/remotes/{remote}/{branch}")
+}
+
+/// The id that a listing of a remote has of this reference. `ls-remote` lists all that end so: a branch can be called `x/refs/heads/main`.
+fn of_reference<'l>(listed: &'l str, reference: &str) -> Option<&'l str> {
+    listed.lines().filter_map(|line| line.split_once('\t')).find(|(_, name)| *name == reference).map(|(id, _)| id)
 }
 
 /// What fetches a remote's branch into its [`tracking`] reference.
