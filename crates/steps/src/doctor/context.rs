@@ -52,7 +52,8 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
 fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Finding> {
     let mut needed: BTreeSet<String> = BTreeSet::new();
     needed.extend(MANIFESTS.iter().filter(|file| monorepo.root.join(file).is_file()).map(|file| (*file).to_owned()));
-    needed.extend(built_from(checkup, monorepo).iter().map(|package| package.path("package.json")));
+    let packages = built_from(checkup, monorepo);
+    needed.extend(packages.iter().map(|package| package.path("package.json")));
     if let Ok(dockerfile) = &monorepo.dockerfile {
         let contexts = BTreeSet::new();
         for service in checkup.services().iter().filter(|service| service.own.is_none()) {
@@ -64,7 +65,7 @@ fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Fin
         }
     }
     let mut hidden: Vec<String> = needed.into_iter().filter(|path| ignore.excludes(path)).collect();
-    hidden.extend(emptied(checkup, monorepo, ignore));
+    hidden.extend(emptied(&packages, monorepo, ignore));
     let shown = hidden.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
     let more = if hidden.len() > 3 { format!(" and {} more", hidden.len() - 3) } else { String::new() };
     let what = format!("the ignore rules hide {shown}{more}, which a build needs");
@@ -82,16 +83,15 @@ fn built_from<'m>(checkup: &Checkup, monorepo: &'m Monorepo) -> Vec<&'m Package>
     packages.into_iter().map(|id| workspace.package(id)).collect()
 }
 
-/// Packages of which git has sources and the context none.
-fn emptied(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Vec<String> {
+/// Those of the packages of which git has sources and the context none.
+fn emptied(packages: &[&Package], monorepo: &Monorepo, ignore: &Ignore) -> Vec<String> {
     let Ok(tree) = &monorepo.tree else { return Vec::new() };
     let is_source = |path: &str| {
         Path::new(path).extension().is_some_and(|e| matches!(e.to_str(), Some("ts" | "tsx" | "js" | "mjs" | "cjs" | "jsx")))
     };
     let mut walker = ignore.walker();
-    let folders = built_from(checkup, monorepo).into_iter().filter(|package| package.dir != ".");
     let mut lost = Vec::new();
-    for package in folders {
+    for package in packages.iter().filter(|package| package.dir != ".") {
         let mut sources = tree.under(&package.dir).iter().map(|file| &*file.path).filter(|path| is_source(path)).peekable();
         if sources.peek().is_some() && sources.all(|path| walker.excludes(path)) {
             lost.push(format!("every source of {}", package.dir));
