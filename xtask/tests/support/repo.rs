@@ -238,8 +238,6 @@ COPY --from=web-build /out /
 CMD [\"/code\"]
 ";
 
-/// Runs git in a folder and returns what it says.
-#[track_caller]
 /// Takes what `cargo test` has set away from a command that runs cargo. Where these are others than the last time, ring's build script is run
 /// again, and all that needs ring is compiled.
 pub fn as_from_a_shell(command: &mut Command) -> &mut Command {
@@ -250,6 +248,8 @@ pub fn as_from_a_shell(command: &mut Command) -> &mut Command {
     command
 }
 
+/// Runs git in a folder and returns what it says.
+#[track_caller]
 pub fn git(dir: &Path, args: &[&str]) -> String {
     let output = Command::new("git").args(args).current_dir(dir).output().unwrap();
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
