@@ -62,7 +62,7 @@ impl<'a> Command<'a> {
         Self { call: self.call.env(name, value), ..self }
     }
 
-    /// Runs it in this folder.
+    /// Runs it in this folder, seen from the repository's root.
     ///
     /// ```no_run
     /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
@@ -70,7 +70,7 @@ impl<'a> Command<'a> {
     /// # Ok(()) }
     /// ```
     pub fn dir(self, dir: impl Into<PathBuf>) -> Self {
-        Self { call: self.call.dir(dir), ..self }
+        Self { call: self.call.dir(self.cx.root().join(dir.into())), ..self }
     }
 
     /// Hands it these bytes on standard input.

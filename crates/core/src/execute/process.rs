@@ -33,16 +33,19 @@ use crate::secret::is_withheld;
 
 impl Invocation {
     /// The program's file as execvp would find it on the child's PATH, else the name it was given. duct hands each child its whole
-    /// environment, and where PATH is among what a child is given, the standard library spawns only a file and forks for a name.
+    /// environment, and where PATH is among what a child is given, the standard library spawns only a file and forks for a name. A path is one
+    /// from the folder that the child runs in, as a shell there takes it: duct takes it from ours.
     #[expect(clippy::disallowed_methods, reason = "a child's variables are this process's, but those that the invocation sets")]
     fn file(&self) -> OsString {
+        if self.program.as_encoded_bytes().contains(&b'/') {
+            return self.dir.as_ref().map_or_else(|| self.program.clone(), |dir| dir.join(&self.program).into_os_string());
+        }
         let is_path = |(name, _): &&(OsString, Variable)| name == "PATH";
         let set = self.env.iter().rfind(is_path).map(|(_, value)| value.value().map(OsStr::to_owned));
         let path = set.unwrap_or_else(|| std::env::var_os("PATH")).unwrap_or_default();
         let runs = |file: &PathBuf| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
-        let found = || std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(&self.program)).find(runs);
-        let file = if self.program.as_encoded_bytes().contains(&b'/') { None } else { found() };
-        file.map_or_else(|| self.program.clone(), PathBuf::into_os_string)
+        let found = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(&self.program)).find(runs);
+        found.map_or_else(|| self.program.clone(), PathBuf::into_os_string)
     }
 
     /// Variables of our environment that the child does not get.
@@ -92,7 +95,14 @@ impl Invocation {
             return Error::failed(format!("there is no folder {}", dir.display()));
         }
         let failed = Error::failed(format!("cannot start `{program}`")).source(NotStarted::new(error));
-        if missing { failed.hint(format!("is `{program}` installed and on PATH?")) } else { failed }
+        match (missing, program.contains('/')) {
+            (true, true) => {
+                let file = PathBuf::from(self.file());
+                failed.hint(format!("is {} there, and the program that its first line names?", file.display()))
+            }
+            (true, false) => failed.hint(format!("is `{program}` installed and on PATH?")),
+            (false, _) => failed,
+        }
     }
 
     /// Runs to the end and captures both streams, whatever the exit code.

@@ -32,6 +32,18 @@ fn a_failure_names_the_command_its_code_and_what_it_said() {
 }
 
 #[test]
+fn a_path_is_one_from_the_folder_that_the_child_runs_in() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("docs")).unwrap();
+    std::os::unix::fs::symlink("/bin/pwd", dir.path().join("where")).unwrap();
+    let at = |program: &str, folder: &str| Invocation::new(program).dir(dir.path().join(folder)).read(&Shutdown::new());
+    assert!(at("./where", "").unwrap().trim_end().ends_with(dir.path().file_name().unwrap().to_str().unwrap()));
+    assert!(at("../where", "docs").unwrap().trim_end().ends_with("/docs"));
+    let hint = at("./where", "docs").unwrap_err();
+    assert!(hint.hint_text().unwrap().contains("docs/./where there"), "{:?}", hint.hint_text());
+}
+
+#[test]
 fn a_secret_variable_reaches_the_child_and_is_shown_nowhere() {
     let secret = Secret::new("s3cret-of-this-child");
     let call = sh("echo \"$X\"; echo \"said $X\" >&2; exit 3").env_secret("X", secret.clone());
