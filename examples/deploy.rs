@@ -1,8 +1,10 @@
-//! A deployment after the release: every image by its digest, once all of them are published, and nothing in any other run.
+//! Stages of the run: a check before anything is built, and a deployment after the release, of every image by its digest, once all of them are
+//! published.
 
 use std::process::ExitCode;
 
-use monoship::{App, Context, Published, Result, stages};
+use monoship::stages::{self, Tree};
+use monoship::{App, Context, Published, Result};
 
 fn main() -> ExitCode {
     App::new(pipeline).run()
@@ -10,13 +12,19 @@ fn main() -> ExitCode {
 
 fn pipeline(cx: &Context) -> Result<()> {
     let tree = stages::checkout(cx)?;
+    cx.stage("check", &tree, check)?;
     let ready = stages::prepare(cx, &tree)?;
     let plan = stages::plan(cx, &ready)?;
     let base = stages::build_base(cx, &plan)?;
     let images = stages::build_services(cx, &plan, &base)?;
     let published = stages::publish(cx, images)?;
     stages::update_release(cx, &published)?;
-    cx.stage("deploy", &published, |published| deploy(cx, published))
+    cx.stage("deploy", &published, deploy)
+}
+
+/// `./check.sh .`, where your own linter would stand: of a release it checks the files of its commit.
+fn check(cx: &Context, tree: &Tree) -> Result<()> {
+    cx.command("./check.sh").args(tree.root()).run()
 }
 
 /// `./deploy.sh api=ghcr.io/acme/shop/api@sha256:…`, where your cluster's own tool would stand.

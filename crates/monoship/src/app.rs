@@ -135,7 +135,8 @@ impl App {
         self
     }
 
-    /// Adds a verb: `cargo xtask NAME ARGS…` calls `run` with the arguments. It is listed in the help and completed in shells.
+    /// Adds a verb: `cargo xtask NAME ARGS…` calls `run` with the arguments. It is listed in the help and completed in shells. A name that the
+    /// library has a verb for is refused.
     ///
     /// ```no_run
     /// # use monoship::App;
@@ -171,6 +172,9 @@ impl App {
         let cwd = env.cwd.clone();
         let name = move || workflow::tool(command::home(&cwd).unwrap_or(&cwd)).unwrap_or_else(|_| "xtask".to_owned());
         tool::learn(name);
+        if let Err(error) = command::check_verbs(&self) {
+            return command::failed(&error, &env);
+        }
         let typed = arguments();
         let cli = match command::parse(&self, typed.clone()) {
             Ok(cli) => cli,

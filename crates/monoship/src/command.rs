@@ -15,6 +15,8 @@ pub mod plan;
 pub mod prune;
 pub mod release;
 pub mod stats;
+#[cfg(test)]
+mod tests;
 pub mod update;
 pub mod verify;
 
@@ -38,6 +40,7 @@ use monoship_core::execute::http::{Http, Limits};
 use monoship_core::execute::pool;
 use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::name::StageName;
 use monoship_core::secret;
 use monoship_core::text;
 use monoship_core::tool;
@@ -83,6 +86,27 @@ pub fn definition(app: &App) -> clap::Command {
         command = command.subcommand(clap::Command::new(verb.name).about(verb.about).arg(rest));
     }
     command
+}
+
+/// Checks what the team's verbs are called, by a stage's grammar: their logs are called so too.
+///
+/// # Errors
+/// A name that is none, or that another verb has.
+pub fn check_verbs(app: &App) -> Result<()> {
+    for (at, verb) in app.verbs.iter().enumerate() {
+        let name = verb.name;
+        let why = if name == "help" || Cli::command().find_subcommand(name).is_some() {
+            "the library has one of this name"
+        } else if app.verbs[..at].iter().any(|other| other.name == name) {
+            "it is there twice"
+        } else if name.parse::<StageName>().is_err() {
+            "use lower-case letters, digits, and `.`, `_` or `-` between them"
+        } else {
+            continue;
+        };
+        return Err(Error::usage(format!("a verb cannot be called `{name}`: {why}")).hint("choose another name in `App::verb`"));
+    }
+    Ok(())
 }
 
 /// Reads a command line, the program's name first.

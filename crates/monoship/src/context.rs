@@ -1,10 +1,12 @@
 //! What a pipeline and a team's own stages have at hand: the run they are part of, and the means to do something in it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Task};
+use monoship_core::name::StageName;
 use monoship_docker::engine::Engine;
 use monoship_report::record::{RunRecord, TaskRecord};
 use monoship_workspace::git::Head;
@@ -53,6 +55,10 @@ pub(crate) struct Progress {
     pub engine: Option<Engine>,
     /// What the jobs of a matrix came to with a team's own stages.
     pub tried: Vec<TaskRecord>,
+    /// What the team's stages before the plan came to: the record, which is made with the plan, takes it over at the end.
+    pub before_record: Vec<TaskRecord>,
+    /// The team's stages so far, by name.
+    pub stages: BTreeSet<StageName>,
     /// What was published.
     pub published: Vec<Published>,
     /// What would be published, where the run only looks.

@@ -1,7 +1,8 @@
 //! One run of a pipeline, from the first stage to the record, the history and who is told.
 
-use monoship_core::error::Result;
-use monoship_core::event::Level;
+use monoship_core::error::{Error, Result};
+use monoship_core::event::{Level, Status};
+use monoship_plan::Plan;
 use monoship_report::record::RunRecord;
 
 use crate::app::App;
@@ -20,9 +21,14 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
+    /// The plan, in every run but that of the job that goes by another one's.
+    pub fn plan(&self) -> &Plan {
+        self.progress.plan.as_ref().and_then(|planned| planned.here()).expect("a pipeline without a plan was refused")
+    }
+
     /// The record of a run that builds.
     pub fn record(&self) -> &RunRecord {
-        self.progress.record.as_ref().expect("a run that builds has a record from the plan on")
+        self.progress.record.as_ref().expect("a pipeline that builds nothing was refused")
     }
 }
 
@@ -33,7 +39,7 @@ impl Ran {
 /// Whatever keeps the run from coming to an outcome.
 pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
     let cx = Context::new(session, job);
-    let done = app.pipeline(&cx);
+    let done = app.pipeline(&cx).and_then(|()| check(&cx));
     let progress = std::mem::take(&mut *cx.progress());
     let session = progress.session.clone().unwrap_or_else(|| cx.session().clone());
     let ran = finish(session, cx.job(), progress, done);
@@ -44,6 +50,22 @@ pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
         Part::Look | Part::Base | Part::Service(..) => {}
     }
     ran
+}
+
+/// Refuses a pipeline that left out a stage which the job is about: it would end well with nothing built.
+fn check(cx: &Context) -> Result<()> {
+    let (job, progress) = (cx.job(), cx.progress());
+    let builds = job.builds_services() || job.ends_run();
+    let is_left_out = |record: &RunRecord| {
+        let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
+        any(Status::NotRun) && !any(Status::Failed) && !any(Status::Cancelled)
+    };
+    let stage = match &progress.record {
+        _ if progress.plan.is_none() => "plan",
+        record if builds && record.as_ref().is_none_or(is_left_out) => "build_services",
+        _ => return Ok(()),
+    };
+    Err(Error::failed(format!("this pipeline does not call `stages::{stage}`")).hint("call it in `xtask/src/main.rs`"))
 }
 
 fn tell(app: &App, cx: &Context, ran: &Result<Ran>) {
@@ -58,6 +80,7 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
     // What has been told has its place in the record, which says itself whether that is a failure or a stop.
     let failed = !progress.told && done.as_ref().is_err_and(|error| !error.is_cancelled());
     if let Some(mut record) = progress.record.take() {
+        record.tasks.append(&mut progress.before_record);
         if let Some(head) = progress.head.take() {
             (record.commit, record.reference) = outcome::name(&session, head);
         } else if record.reference.is_none() {

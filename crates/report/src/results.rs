@@ -19,7 +19,7 @@ const MATRIX_JOBS: usize = 256;
 const VERSION: u32 = 1;
 
 /// What `ci plan` hands on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlanFile {
     /// The commit that is built.
@@ -28,6 +28,9 @@ pub struct PlanFile {
     pub tag: Option<Tag>,
     /// Every service that a complete run has, built or not.
     pub services: BTreeMap<ServiceName, Planned>,
+    /// What the team's stages before the builds came to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<TaskRecord>,
 }
 
 /// One service of the plan.

@@ -25,7 +25,9 @@ pub fn folder(session: &Session) -> PathBuf {
 }
 
 /// What the plan's job tells the others. `by_platform`: each platform of a service has a job of its own, where it has a build of its own.
-pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>, by_platform: bool) -> PlanFile {
+///
+/// `stages` is what the team's stages before the builds came to.
+pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>, by_platform: bool, stages: Vec<TaskRecord>) -> PlanFile {
     let services = plan.services.iter().map(|service| {
         let present = match &service.decision {
             Decision::Skip { digest, .. } => Some(digest.clone()),
@@ -37,7 +39,7 @@ pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>, by_platform: bool)
             Planned { fingerprint: service.target.fingerprint.clone(), present, why: service.decision.why(), platforms };
         (service.service.name.clone(), planned)
     });
-    PlanFile { commit: commit.to_owned(), tag, services: services.collect() }
+    PlanFile { commit: commit.to_owned(), tag, services: services.collect(), stages }
 }
 
 /// Checks that a job sees what was planned.
@@ -119,6 +121,7 @@ pub fn collect(
     }
     // The run began when the first of them did.
     record.started = record.tasks.iter().filter_map(|task| task.started).fold(session.begun, SystemTime::min);
+    record.tasks.extend(planned.stages.iter().cloned());
     Ok((record, stages))
 }
 

@@ -1,7 +1,5 @@
 //! What is declared in Rust: services, tag rules, a stage after publish, somebody who is told, a verb.
 
-#![expect(clippy::disallowed_methods, reason = "a test makes its scripts executable as a user would")]
-
 use serde_json::json;
 
 use crate::harness::{Shop, server};
@@ -58,24 +56,27 @@ fn a_calendar_tag_is_put_and_known_again_and_no_branch_takes_it() {
 #[test]
 fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
     let shop = Shop::new("deploy");
-    shop.repo.write("deploy.sh", "#!/bin/sh\nprintf '%s\\n' \"$@\" > deployed\n");
-    git(shop.repo.path(), &["add", "deploy.sh"]);
-    git(shop.repo.path(), &["update-index", "--chmod=+x", "deploy.sh"]);
-    std::process::Command::new("chmod").arg("+x").arg(shop.repo.path().join("deploy.sh")).status().unwrap();
+    shop.script("deploy.sh", "printf '%s\\n' \"$@\" > deployed");
+    shop.script("check.sh", "test -f \"$1/pnpm-workspace.yaml\" && echo \"$1\" > checked");
     shop.repo.commit("a way to deploy");
     let deployed = shop.repo.path().join("deployed");
     shop.repo.example("deploy", &["build"]).exits(0);
     assert!(!deployed.exists(), "a build on a laptop was deployed");
+    assert_eq!(shop.repo.read("checked").trim(), shop.repo.path().to_str().unwrap());
     git(shop.repo.path(), &["tag", "v1.0.0"]);
     let release = ["release", "v1.0.0", "--allow-stand-ins", "--json"];
     let record = shop.repo.example("deploy", &release).exits(0).json();
     let said = std::fs::read_to_string(&deployed).unwrap();
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines.len() == 2 && lines[0].starts_with("api=") && lines[0].contains("@sha256:"), "{lines:?}");
+    let log = format!("target/xtask/runs/{}/deploy.log", record["id"].as_str().unwrap());
+    assert!(shop.repo.read(&log).contains("$ ./deploy.sh api="), "{}", shop.repo.read(&log));
+    let checked = shop.repo.read("checked");
+    assert!(checked.contains("target/xtask/checkout/v1.0.0"), "the commit's files are checked: {checked}");
     let of_run = record["tasks"].as_array().unwrap().last().unwrap();
     assert_eq!((&of_run["task"], &of_run["status"]), (&json!({"stage": "deploy"}), &json!("done")), "{record:#}");
 
-    shop.repo.write("deploy.sh", "#!/bin/sh\necho the cluster is away >&2\nexit 3\n");
+    shop.script("deploy.sh", "echo the cluster is away >&2\nexit 3");
     let failed = shop.repo.example("deploy", &["release", "v1.0.0", "--allow-stand-ins"]).exits(1);
     assert!(failed.stderr.contains("deploy") && failed.stderr.contains("the cluster is away"), "{}", failed.stderr);
 }
@@ -83,11 +84,8 @@ fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
 #[test]
 fn a_notifier_is_told_of_a_failure_and_a_verb_is_listed_and_run() {
     let shop = Shop::new("pager");
-    shop.repo.write("page.sh", "#!/bin/sh\nprintf '%s\\n' \"$1\" > paged\ncat >> paged\n");
-    shop.repo.write("seed.sh", "#!/bin/sh\nprintf '%s\\n' \"$@\" > seeded\n");
-    for file in ["page.sh", "seed.sh"] {
-        std::process::Command::new("chmod").arg("+x").arg(shop.repo.path().join(file)).status().unwrap();
-    }
+    shop.script("page.sh", "printf '%s\\n' \"$1\" > paged\ncat >> paged");
+    shop.script("seed.sh", "printf '%s\\n' \"$@\" > seeded");
     let help = shop.repo.example("pager", &["--help"]).exits(0).stdout;
     assert!(help.contains("seed") && help.contains("Fill staging with data"), "{help}");
     shop.repo.example("pager", &["seed", "--small", "two"]).exits(0);

@@ -1,5 +1,7 @@
 //! What these tests share: a small repository of two services that answer, and what a registry holds of them.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::{Value, json};
 
 use monoship_core::execute::lock::Lock;
@@ -97,6 +99,12 @@ impl Shop {
             .env("XTASK_IMAGES_REGISTRY", shared().registry())
             .env("XTASK_IMAGES_NAMESPACE", &namespace);
         Self { repo, namespace, _seats: seats }
+    }
+
+    /// A shell script at the root.
+    pub fn script(&self, name: &str, lines: &str) {
+        self.repo.write(name, &format!("#!/bin/sh\n{lines}\n"));
+        std::fs::set_permissions(self.repo.path().join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// A service's image in the registry.

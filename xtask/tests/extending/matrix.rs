@@ -24,8 +24,12 @@ impl Jobs {
     }
 
     fn job(&self, args: &[&str]) -> Ran {
+        self.job_of("smoke", args)
+    }
+
+    fn job_of(&self, example: &str, args: &[&str]) -> Ran {
         let all = [&["ci", "--event", &self.event, "--allow-stand-ins"], args].concat();
-        self.shop.repo.example("smoke", &all)
+        self.shop.repo.example(example, &all)
     }
 }
 
@@ -61,4 +65,15 @@ fn a_service_that_its_job_refuses_is_published_by_none_and_one_that_passed_is_no
     let row = |service: &str| publish.stderr.lines().find(|line| line.starts_with(service)).unwrap().to_owned();
     assert!(row("api").contains("passed before") && row("web").contains("passed"), "{}", publish.stderr);
     assert_eq!((jobs.shop.tags("api"), jobs.shop.tags("web")), (vec!["main".to_owned()], vec!["main".to_owned()]));
+
+    // What the first job's stages came to stands in the record of the run.
+    jobs.shop.script("check.sh", "true");
+    jobs.shop.script("deploy.sh", "true");
+    jobs.job_of("deploy", &["plan"]).exits(0);
+    let publish = jobs.job_of("deploy", &["publish"]).exits(0);
+    let row = |stage: &str| publish.stderr.lines().any(|line| line.starts_with(stage) && line.contains("done"));
+    assert!(row("check ") && row("deploy "), "{}", publish.stderr);
+    jobs.shop.script("check.sh", "echo a finding; exit 3");
+    let plan = jobs.job_of("deploy", &["plan"]).exits(1);
+    assert!(plan.stderr.contains("a finding") && !plan.stderr.contains("stages::plan"), "{}", plan.stderr);
 }

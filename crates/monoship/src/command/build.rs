@@ -58,7 +58,7 @@ pub fn run(flags: &cli::Build, call: &Call<'_>) -> Result<Finished> {
 /// What was made, and what one may do next.
 fn next(ran: &Ran, call: &Call<'_>) -> String {
     let (tasks, paint) = (&ran.record().tasks, call.style().paint);
-    let first = ran.progress.plan.as_ref().and_then(|planned| planned.here()).and_then(|plan| plan.services.first());
+    let first = ran.plan().services.first();
     let went = match first.map(|service| &service.target.spec.output) {
         Some(Output::Load { .. }) if is_out_of_reach(ran) => Went::ToEmbedded,
         Some(Output::Load { .. }) => Went::ToEngine,
@@ -267,7 +267,7 @@ pub(crate) fn tell_commands(ran: &Ran, json: bool) -> Result<()> {
     if !json {
         return print(&commands(ran));
     }
-    let plan = ran.progress.plan.as_ref().and_then(|planned| planned.here());
+    let plan = ran.plan();
     let buildx = buildx_of(ran);
     let text = |word: &OsStr| word.to_string_lossy().into_owned();
     let shown = |spec: &BuildSpec| {
@@ -275,8 +275,8 @@ pub(crate) fn tell_commands(ran: &Ran, json: bool) -> Result<()> {
         let command = std::iter::once(call.program()).chain(call.arguments()).map(text).collect();
         ShownCommand { task: spec.task.clone(), command }
     };
-    let targets = plan.iter().flat_map(|plan| plan.base.iter().chain(plan.to_build().map(|service| &service.target)));
-    let skipped = plan.iter().flat_map(|plan| &plan.services).filter(|service| !service.is_built());
+    let targets = plan.base.iter().chain(plan.to_build().map(|service| &service.target));
+    let skipped = plan.services.iter().filter(|service| !service.is_built());
     print_json(&ShownCommands {
         version: VERSION,
         commands: targets.flat_map(TargetPlan::builds).map(shown).collect(),
@@ -293,7 +293,7 @@ fn buildx_of(ran: &Ran) -> Invocation {
 pub(crate) fn commands(ran: &Ran) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
-    let Some(plan) = ran.progress.plan.as_ref().and_then(|planned| planned.here()) else { return text };
+    let plan = ran.plan();
     let buildx = buildx_of(ran);
     for target in plan.base.iter().chain(plan.to_build().map(|service| &service.target)) {
         let _ = writeln!(text, "# {}", target.spec.task);

@@ -11,7 +11,7 @@ use crate::command::build::into_engine;
 use crate::command::{Call, Finished, print_json, tell};
 use crate::job::Job;
 use crate::run;
-use monoship_core::error::{Error, Result};
+use monoship_core::error::Result;
 use monoship_core::execute::pool;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
 use monoship_plan::explain::{Reason, summary};
@@ -71,8 +71,7 @@ pub fn run(flags: &cli::Plan, call: &Call<'_>) -> Result<Finished> {
     let request = BuildRequest { services: flags.services.clone(), since: flags.since.asked(), ask_caches: false, ..whole };
     // They live as long as the process: taking hundreds of thousands of small things apart would cost a twentieth of a second.
     let ran = ManuallyDrop::new(run::run(call.app, session, Job::build(request).without_effects())?);
-    let plan = ran.progress.plan.as_ref().and_then(|planned| planned.here());
-    let plan = plan.ok_or_else(|| Error::failed("this pipeline makes no plan").hint("call `stages::plan` in it"))?;
+    let plan = ran.plan();
     reporter.finish();
     if flags.json {
         print_json(&shown(plan))?;

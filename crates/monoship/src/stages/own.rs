@@ -42,7 +42,7 @@ impl Context {
     /// # Errors
     /// A name that is no stage's; a run that is stopped. That an image is refused is no error here: the others are tried too.
     pub fn each(&self, name: &str, images: Images, work: impl Fn(&Context, &Image) -> Result<()> + Sync) -> Result<Images> {
-        let stage: StageName = name.parse()?;
+        let stage = claim(self, name)?;
         let job = self.job();
         if job.only_looks() {
             let names: Vec<&str> = images.images.iter().map(Image::service).collect();
@@ -71,25 +71,27 @@ impl Context {
 
     /// Runs `work` once, as a stage of the run: a deployment, an announcement, a check of the plan. What it takes decides whether and where:
     /// it is done by the job that made the input, and not at all where the input is empty, as [`Published`] is in a run that
-    /// publishes nothing.
+    /// publishes nothing. The context that `work` is given writes to the stage's log.
     ///
     /// ```no_run
     /// use monoship::{Context, Published, Result};
     ///
+    /// fn deploy(cx: &Context, published: &Published) -> Result<()> {
+    ///     for image in published.images() {
+    ///         cx.command("kubectl").args(["set", "image", "deployment", &image.reference()]).run()?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
     /// fn deployed(cx: &Context, published: &Published) -> Result<()> {
-    ///     cx.stage("deploy", published, |published| {
-    ///         for image in published.images() {
-    ///             cx.command("kubectl").args(["set", "image", "deployment", &image.reference()]).run()?;
-    ///         }
-    ///         Ok(())
-    ///     })
+    ///     cx.stage("deploy", published, deploy)
     /// }
     /// ```
     ///
     /// # Errors
     /// The work's; the record has it too. A name that is no stage's.
-    pub fn stage<I: Input>(&self, name: &str, input: &I, work: impl FnOnce(&I) -> Result<()>) -> Result<()> {
-        let stage: StageName = name.parse()?;
+    pub fn stage<I: Input>(&self, name: &str, input: &I, work: impl FnOnce(&Context, &I) -> Result<()>) -> Result<()> {
+        let stage = claim(self, name)?;
         if self.job().only_looks() {
             self.would(name, input.when());
             return Ok(());
@@ -104,13 +106,25 @@ impl Context {
             return Ok(());
         }
         let task = Task::Stage(Stage { stage, service: None });
-        let (tried, done) = during(self, task, "for the run", |_| work(input));
+        let (tried, done) = during(self, task, "for the run", |cx| work(cx, input));
         enter(self, tried);
-        if done.is_err() {
-            self.progress().told = true;
-        }
+        let mut progress = self.progress();
+        progress.told |= done.is_err() && progress.record.is_some();
         done
     }
+}
+
+/// Takes a name for one stage of this run: its log, its place in the table and what it passed are kept under it.
+fn claim(cx: &Context, name: &str) -> Result<StageName> {
+    let stage: StageName = name.parse()?;
+    let mut progress = cx.progress();
+    if let Some(plan) = &progress.plan {
+        plan.check_names([&stage])?;
+    }
+    if progress.stages.insert(stage.clone()) {
+        return Ok(stage);
+    }
+    Err(Error::usage(format!("two stages of this pipeline are called `{stage}`")).hint("give each a name of its own"))
 }
 
 /// Does a stage's work between its two events, with a context whose output goes to its log.
@@ -134,8 +148,8 @@ fn during(cx: &Context, task: Task, title: &str, work: impl FnOnce(&Context) -> 
 
 /// Enters what a stage came to. A service whose image was refused has failed.
 fn enter(cx: &Context, tried: TaskRecord) {
-    let mut progress = cx.progress();
-    let Some(record) = &mut progress.record else { return };
+    let progress = &mut *cx.progress();
+    let Some(record) = &mut progress.record else { return progress.before_record.push(tried) };
     if let (Task::Stage(Stage { stage, service: Some(service) }), Status::Failed) = (&tried.task, tried.status) {
         let of_service = Task::Service(service.clone());
         for task in record.tasks.iter_mut().filter(|task| task.task == of_service) {
@@ -215,7 +229,7 @@ fn loaded(cx: &Context, plan: &Planned, image: &Image) -> Result<Image> {
 /// # fn pipeline(cx: &Context) -> Result<()> {
 /// # let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
 /// # let plan = stages::plan(cx, &ready)?;
-/// cx.stage("check-plan", &plan, |plan| {
+/// cx.stage("check-plan", &plan, |cx, plan| {
 ///     cx.say(format!("{} to build", plan.to_build().count()));
 ///     Ok(())
 /// })?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
+use monoship_core::name::StageName;
 use monoship_docker::engine::Engine;
 use monoship_plan::request::{BuildRequest, Destination};
 use monoship_report::results::PlanFile;
@@ -26,7 +27,7 @@ use monoship_steps::planning::Ground;
 /// # use monoship::{Context, Result, stages};
 /// # fn pipeline(cx: &Context) -> Result<()> {
 /// let ready = stages::prepare(cx, &stages::checkout(cx)?)?;
-/// cx.stage("lint", &ready, |_| cx.command("pnpm").args(["-r", "lint"]).run())?;
+/// cx.stage("lint", &ready, |cx, _| cx.command("pnpm").args(["-r", "lint"]).run())?;
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
@@ -168,6 +169,17 @@ impl Planned {
         self.ready.ground.as_ref()?.engine.as_ref()
     }
 
+    /// Checks that no stage of the team's is called as a service is: both have a log and a row of that name.
+    pub fn check_names<'a>(&self, stages: impl IntoIterator<Item = &'a StageName>) -> Result<()> {
+        let is_service = |name: &str| match &self.work {
+            Work::Here(plan) => plan.services.iter().any(|service| service.service.name.as_str() == name),
+            Work::Elsewhere(file) => file.services.keys().any(|service| service.as_str() == name),
+        };
+        stages.into_iter().find(|stage| is_service(stage.as_str())).map_or(Ok(()), |stage| {
+            Err(Error::usage(format!("a stage cannot be called `{stage}`: a service is")).hint("choose another name"))
+        })
+    }
+
     /// The plan, where it was made here.
     pub fn here(&self) -> Option<&monoship_plan::Plan> {
         match &self.work {
@@ -201,7 +213,9 @@ pub fn plan(cx: &Context, ready: &Ready) -> Result<Plan> {
         (None, _) => return Err(Error::failed("nothing was made ready")),
     };
     let planned = Arc::new(Planned { ready, work });
-    cx.progress().plan = Some(Arc::clone(&planned));
+    let mut progress = cx.progress();
+    planned.check_names(&progress.stages)?;
+    progress.plan = Some(Arc::clone(&planned));
     Ok(Plan { inner: planned })
 }
 

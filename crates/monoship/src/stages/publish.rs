@@ -24,7 +24,7 @@ use super::plan::{Planned, Work};
 /// # let base = stages::build_base(cx, &plan)?;
 /// # let images = stages::build_services(cx, &plan, &base)?;
 /// let published = stages::publish(cx, images)?;
-/// cx.stage("announce", &published, |published| {
+/// cx.stage("announce", &published, |cx, published| {
 ///     published.images().for_each(|image| cx.say(image.reference()));
 ///     Ok(())
 /// })?;

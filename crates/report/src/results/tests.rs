@@ -15,7 +15,7 @@ fn plan() -> PlanFile {
         )
     };
     let services = [planned("api", None), planned("web", None), planned("worker", Some(Digest::of(b"old")))];
-    PlanFile { commit: "c".repeat(40), tag: Some("v1.2.3".parse().unwrap()), services: services.into() }
+    PlanFile { commit: "c".repeat(40), tag: Some("v1.2.3".parse().unwrap()), services: services.into(), stages: Vec::new() }
 }
 
 fn result(service: &str, attempt: u32, status: Status) -> ServiceFile {

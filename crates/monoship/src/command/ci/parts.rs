@@ -97,10 +97,8 @@ pub(super) fn all(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Res
 /// What must be built, for the jobs to come.
 pub(super) fn plan(event: &Event<'_>, reporter: Reporter, page: &mut Page, by_platform: bool) -> Result<Finished> {
     let ran = event.run(event.job(Part::Plan))?;
-    let made = ran.progress.plan.as_ref().and_then(|planned| planned.here());
-    let made = made.ok_or_else(|| Error::failed("this pipeline makes no plan").hint("call `stages::plan` in it"))?;
     let tag = event.release.as_ref().map(|release| release.tag.tag.clone());
-    let file = jobs::plan_file(made, &event.commit, tag, by_platform);
+    let file = jobs::plan_file(ran.plan(), &event.commit, tag, by_platform, ran.progress.before_record.clone());
     page.outputs.result = Some(file.write(&jobs::folder(event.session))?);
     reporter.finish();
     let (matrix, platforms) =

@@ -1,0 +1,71 @@
+//! What a team may get wrong in its program, and stages before there is a plan. No engine is needed for either.
+
+use super::*;
+use crate::run::Ran;
+use crate::stages;
+
+/// Runs a build's pipeline in an empty workspace, and gives its result with what the stage `lint` logged.
+fn ran(pipeline: fn(&Context) -> Result<()>) -> (Result<Ran>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("pnpm-workspace.yaml"), "packages: []\n").unwrap();
+    let (app, shutdown) = (App::new(pipeline), Shutdown::new());
+    let env = Env::new(dir.path(), [("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    let Line::Library(cli) = parse(&app, ["xtask", "build", "--progress", "quiet"].map(Into::into)).unwrap() else {
+        panic!("build is the library's")
+    };
+    let (begun, started) = (SystemTime::now(), Instant::now());
+    let call = Call { app: &app, global: &cli.global, env: &env, shutdown: &shutdown, begun, started, is_elsewhere: false };
+    let (session, reporter) = call.build_session().unwrap();
+    let request = BuildRequest::new("build", build::into_engine(), &session.config, pool::builds_at_once());
+    let log = session.run.log_path(&Task::Stage(Stage { stage: "lint".parse().unwrap(), service: None }));
+    let result = crate::run::run(&app, session, Job::build(request));
+    reporter.finish();
+    (result, std::fs::read_to_string(log).unwrap_or_default())
+}
+
+fn error(pipeline: fn(&Context) -> Result<()>) -> String {
+    ran(pipeline).0.err().expect("it is refused").to_string()
+}
+
+#[test]
+fn a_pipeline_without_a_plan_is_refused_with_the_line_that_it_lacks() {
+    assert_eq!(error(|_| Ok(())), "this pipeline does not call `stages::plan`");
+    assert_eq!(error(|cx| stages::checkout(cx).map(drop)), "this pipeline does not call `stages::plan`");
+}
+
+#[test]
+fn a_stage_before_the_plan_has_a_log_and_its_failure_is_the_runs() {
+    let (result, log) = ran(|cx| {
+        let tree = stages::checkout(cx)?;
+        cx.stage("lint", &tree, |cx, _| {
+            cx.log("looking at it");
+            cx.command("sh").args(["-c", "echo a finding; exit 3"]).run()
+        })
+    });
+    let error = result.err().expect("the stage failed").to_string();
+    assert!(error.contains("exit code 3") && error.contains("a finding"), "{error}");
+    assert!(log.contains("looking at it\n") && log.contains("$ sh -c") && log.contains("  a finding\n"), "{log}");
+}
+
+#[test]
+fn two_stages_of_one_name_are_refused() {
+    let twice = |cx: &Context| {
+        let tree = stages::checkout(cx)?;
+        cx.stage("lint", &tree, |_, _| Ok(()))?;
+        cx.stage("lint", &tree, |_, _| Ok(()))
+    };
+    assert_eq!(error(twice), "two stages of this pipeline are called `lint`");
+}
+
+#[test]
+fn a_verb_that_cannot_be_called_so_is_refused() {
+    let why = |names: &[&'static str]| {
+        let app = names.iter().fold(App::new(|_| Ok(())), |app, name| app.verb(name, "", |_, _| Ok(())));
+        check_verbs(&app).err().map(|error| error.to_string())
+    };
+    assert_eq!(why(&["seed", "db-seed"]), None);
+    assert_eq!(why(&["seed", "build"]).unwrap(), "a verb cannot be called `build`: the library has one of this name");
+    assert_eq!(why(&["help"]).unwrap(), "a verb cannot be called `help`: the library has one of this name");
+    assert_eq!(why(&["seed", "seed"]).unwrap(), "a verb cannot be called `seed`: it is there twice");
+    assert!(why(&["Seed it"]).unwrap().starts_with("a verb cannot be called `Seed it`: use lower-case letters"));
+}
