@@ -22,7 +22,8 @@ pub enum Kind {
 /// says: an error goes into logs, records and messages.
 ///
 /// ```
-/// use monoship_core::error::Error;
+/// # use monoship_core::error as monoship;
+/// use monoship::Error;
 ///
 /// let error = Error::failed("api does not answer /health").hint("its log has what it said");
 /// assert_eq!((error.to_string().as_str(), error.exit_code()), ("api does not answer /health", 1));
@@ -52,7 +53,8 @@ impl Error {
     /// An error in the command line or a configuration file.
     ///
     /// ```
-    /// use monoship_core::error::Error;
+    /// # use monoship_core::error as monoship;
+    /// use monoship::Error;
     ///
     /// assert_eq!(Error::usage("there is no such region").exit_code(), 2);
     /// ```
@@ -63,7 +65,8 @@ impl Error {
     /// A failure of a build, a check, or something outside.
     ///
     /// ```
-    /// use monoship_core::error::Error;
+    /// # use monoship_core::error as monoship;
+    /// use monoship::Error;
     ///
     /// assert_eq!(Error::failed("the database did not answer").exit_code(), 1);
     /// ```
@@ -71,12 +74,31 @@ impl Error {
         Self::new(Kind::Failed, message)
     }
 
-    /// The run was asked to stop.
+    /// The run was asked to stop: exit code 130.
+    ///
+    /// ```
+    /// # use monoship_core::error as monoship;
+    /// use monoship::Error;
+    ///
+    /// assert!(Error::cancelled().is_cancelled());
+    /// ```
     pub fn cancelled() -> Self {
         Self::new(Kind::Cancelled, "cancelled")
     }
 
     /// An I/O failure on `path` while doing `what` ("read", "write", …). A full disk and a denied access get a hint of their own.
+    ///
+    /// ```
+    /// # use monoship_core::error as monoship;
+    /// # fn chart() -> monoship::Result<String> {
+    /// use std::path::Path;
+    ///
+    /// use monoship::Error;
+    ///
+    /// let path = Path::new("chart/values.yaml");
+    /// let chart = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+    /// # Ok(chart) }
+    /// ```
     pub fn io(what: &str, path: &Path, source: std::io::Error) -> Self {
         let kind = source.kind();
         let error = Self::failed(format!("cannot {what} {}", path.display()));
@@ -96,10 +118,11 @@ impl Error {
     /// Adds what the user can do about it; a later call replaces an earlier hint.
     ///
     /// ```
-    /// use monoship_core::error::Error;
+    /// # use monoship_core::error as monoship;
+    /// use monoship::Error;
     ///
     /// let error = Error::failed("the database did not answer").hint("start it with `make database`");
-    /// assert!(error.hint_text().is_some());
+    /// println!("{error}");
     /// ```
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -108,6 +131,14 @@ impl Error {
     }
 
     /// Adds the file it concerns and, where known, the line (counted from 1).
+    ///
+    /// ```
+    /// # use monoship_core::error as monoship;
+    /// use monoship::Error;
+    ///
+    /// let error = Error::usage("there is no limit").at("chart/values.yaml", Some(3));
+    /// assert_eq!(error.to_string(), "chart/values.yaml:3: there is no limit");
+    /// ```
     #[must_use]
     pub fn at(mut self, file: impl Into<PathBuf>, line: Option<usize>) -> Self {
         self.inner.place = Some((file.into(), line));
@@ -115,6 +146,15 @@ impl Error {
     }
 
     /// Adds the underlying error, shown after a colon.
+    ///
+    /// ```
+    /// # use monoship_core::error as monoship;
+    /// # fn port(text: &str) -> monoship::Result<u16> {
+    /// use monoship::Error;
+    ///
+    /// let port = text.parse::<u16>().map_err(|e| Error::usage(format!("`{text}` is no port")).source(e))?;
+    /// # Ok(port) }
+    /// ```
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.inner.source = Some(source.into());
@@ -122,24 +162,37 @@ impl Error {
     }
 
     /// The underlying error, where it is of that type.
+    #[doc(hidden)]
     #[must_use]
     pub fn source_as<E: StdError + 'static>(&self) -> Option<&E> {
         self.inner.source.as_deref()?.downcast_ref()
     }
 
     /// Who must act.
+    #[doc(hidden)]
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.inner.kind
     }
 
     /// True where the run was asked to stop.
+    ///
+    /// ```no_run
+    /// # use monoship_core::error as monoship;
+    /// # fn tried(done: monoship::Result<()>) -> monoship::Result<()> {
+    /// match done {
+    ///     Err(error) if !error.is_cancelled() => println!("once more: {error}"),
+    ///     done => return done,
+    /// }
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.inner.kind == Kind::Cancelled
     }
 
     /// The message and its causes, for where the place is shown apart: `message: cause: its cause`.
+    #[doc(hidden)]
     #[must_use]
     pub fn without_place(&self) -> String {
         let mut text = self.inner.message.clone();
@@ -153,12 +206,21 @@ impl Error {
     }
 
     /// The file and line it concerns.
+    #[doc(hidden)]
     #[must_use]
     pub fn place(&self) -> Option<(&Path, Option<usize>)> {
         self.inner.place.as_ref().map(|(file, line)| (file.as_path(), *line))
     }
 
     /// What the user can do about it.
+    ///
+    /// ```
+    /// # use monoship_core::error as monoship;
+    /// use monoship::Error;
+    ///
+    /// let error = Error::failed("the database did not answer").hint("start it with `make database`");
+    /// assert_eq!(error.hint_text(), Some("start it with `make database`"));
+    /// ```
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
         self.inner.hint.as_deref()
@@ -167,7 +229,10 @@ impl Error {
     /// The process's exit code: 1 a failure, 2 usage or configuration, 130 cancelled.
     ///
     /// ```
-    /// assert_eq!(monoship_core::error::Error::cancelled().exit_code(), 130);
+    /// # use monoship_core::error as monoship;
+    /// use monoship::Error;
+    ///
+    /// assert_eq!(Error::usage("there is no such region").exit_code(), 2);
     /// ```
     #[must_use]
     pub fn exit_code(&self) -> u8 {

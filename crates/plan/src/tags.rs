@@ -8,17 +8,50 @@ use monoship_core::error::{Error, Result};
 use monoship_core::name::{ReleaseTag, Tag};
 
 /// A release, as far as its tags may depend on it. All of it is the same on every machine and in every rerun.
+///
+/// ```
+/// # use monoship_plan::tags as monoship;
+/// fn monthly(release: &monoship::Release) -> String {
+///     format!("{}-{}", release.version(), &release.day()[..7])
+/// }
+///
+/// # fn main() -> monoship_core::error::Result<()> {
+/// let release = monoship::Release::new("v1.2.3", "2026-11-28T20:59:16+00:00")?;
+/// assert_eq!(monthly(&release), "1.2.3-2026-11");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Release {
     /// The git tag and the version that it names.
+    #[doc(hidden)]
     pub tag: ReleaseTag,
     /// When its commit was made, as RFC 3339: `2026-11-28T20:59:16+00:00`.
+    #[doc(hidden)]
     pub committed: String,
     /// A pre-release, by its number or by GitHub's mark.
+    #[doc(hidden)]
     pub prerelease: bool,
 }
 
 impl Release {
+    /// A release of this git tag, whose commit was made then: for tests of a rule.
+    ///
+    /// ```
+    /// # use monoship_plan::tags as monoship;
+    /// # fn main() -> monoship_core::error::Result<()> {
+    /// let release = monoship::Release::new("v2.0.0-rc.1", "2026-11-28T20:59:16+00:00")?;
+    /// assert!(release.is_prerelease());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A tag that names no version.
+    pub fn new(tag: &str, committed: impl Into<String>) -> Result<Self> {
+        let tag: ReleaseTag = tag.parse()?;
+        let prerelease = !tag.version.pre.is_empty();
+        Ok(Self { tag, committed: committed.into(), prerelease })
+    }
+
     /// The version without `v`: `1.2.3`.
     ///
     /// ```
@@ -59,8 +92,8 @@ impl Release {
 /// A rule for tags of a team's own, and its inverse.
 ///
 /// ```
-/// use monoship_core::name::Tag;
-/// use monoship_plan::tags::{Release, TagRule};
+/// # mod monoship { pub use monoship_core::name::Tag; pub use monoship_plan::tags::{Release, TagRule, Tags}; }
+/// use monoship::{Release, Tag, TagRule};
 ///
 /// /// `2026.11.28`, the day of the release's commit.
 /// struct Calendar;
@@ -93,8 +126,10 @@ pub trait TagRule: Send + Sync {
 /// The rules by which a release gets its tags.
 ///
 /// ```
-/// # use monoship_plan::tags::{Release, TagRule, Tags};
-/// # use monoship_core::name::Tag;
+/// # mod monoship { pub use monoship_core::name::Tag; pub use monoship_plan::tags::{Release, TagRule, Tags}; }
+/// # use monoship::{Release, Tag, TagRule};
+/// use monoship::Tags;
+///
 /// # struct Calendar;
 /// # impl TagRule for Calendar {
 /// #     fn tags(&self, _: &Release) -> Vec<String> { Vec::new() }
@@ -125,7 +160,8 @@ impl Tags {
     /// The templates of `[release] tags`, by default `v1.2.3`, `1.2.3`, `1.2`, `1` and `latest`.
     ///
     /// ```
-    /// assert!(monoship_plan::tags::Tags::semver().uses_templates());
+    /// # use monoship_plan::tags as monoship;
+    /// let tags = monoship::Tags::semver();
     /// ```
     #[must_use]
     pub fn semver() -> Self {
@@ -135,7 +171,10 @@ impl Tags {
     /// No rule at all, to begin with.
     ///
     /// ```
-    /// assert!(!monoship_plan::tags::Tags::none().uses_templates());
+    /// # use monoship_plan::tags as monoship;
+    /// # fn rules(calendar: impl monoship::TagRule + 'static) {
+    /// let tags = monoship::Tags::none().and(calendar);
+    /// # }
     /// ```
     #[must_use]
     pub fn none() -> Self {
@@ -145,8 +184,8 @@ impl Tags {
     /// Adds a rule.
     ///
     /// ```
-    /// use monoship_core::name::Tag;
-    /// use monoship_plan::tags::{Release, TagRule, Tags};
+    /// # mod monoship { pub use monoship_core::name::Tag; pub use monoship_plan::tags::{Release, TagRule, Tags}; }
+    /// use monoship::{Release, Tag, TagRule, Tags};
     ///
     /// struct Nightly;
     ///
@@ -160,7 +199,7 @@ impl Tags {
     ///     }
     /// }
     ///
-    /// assert!(Tags::semver().and(Nightly).has_rules());
+    /// let tags = Tags::semver().and(Nightly);
     /// ```
     #[must_use]
     pub fn and(mut self, rule: impl TagRule + 'static) -> Self {
@@ -169,22 +208,14 @@ impl Tags {
     }
 
     /// True where the templates of `[release] tags` count.
-    ///
-    /// ```
-    /// use monoship_plan::tags::Tags;
-    ///
-    /// assert!(Tags::semver().uses_templates() && !Tags::none().uses_templates());
-    /// ```
+    #[doc(hidden)]
     #[must_use]
     pub fn uses_templates(&self) -> bool {
         self.templates
     }
 
     /// True where there is a rule beside the templates.
-    ///
-    /// ```
-    /// assert!(!monoship_plan::tags::Tags::semver().has_rules());
-    /// ```
+    #[doc(hidden)]
     #[must_use]
     pub fn has_rules(&self) -> bool {
         !self.rules.is_empty()
@@ -194,6 +225,7 @@ impl Tags {
     ///
     /// # Errors
     /// When a rule makes what is no tag, or does not know its own: a tag that it would not recognise would be taken for a branch's.
+    #[doc(hidden)]
     pub fn of(&self, release: &Release) -> Result<Vec<Tag>> {
         let mut tags = Vec::new();
         for rule in &self.rules {
@@ -213,12 +245,14 @@ impl Tags {
     }
 
     /// True for a tag that one of these rules has made or may make.
+    #[doc(hidden)]
     #[must_use]
     pub fn own(&self, tag: &Tag) -> bool {
         self.rules.iter().any(|rule| rule.owns(tag))
     }
 
     /// Why a tag is not needed any more by the rules that own it.
+    #[doc(hidden)]
     #[must_use]
     pub fn retired(&self, tag: &Tag, now: SystemTime) -> Option<String> {
         let mut owners = self.rules.iter().filter(|rule| rule.owns(tag)).peekable();
@@ -257,7 +291,7 @@ mod tests {
     }
 
     fn release() -> Release {
-        Release { tag: "v1.2.3".parse().unwrap(), committed: "2026-11-28T20:59:16+00:00".to_owned(), prerelease: false }
+        Release::new("v1.2.3", "2026-11-28T20:59:16+00:00").unwrap()
     }
 
     #[test]

@@ -18,6 +18,15 @@ const COMMIT_DIGITS: usize = 12;
 const CONTENT_DIGITS: usize = 40;
 
 /// An image tag: a letter, digit or `_`, then up to 127 of these, `.` and `-` (distribution's `reference` grammar).
+///
+/// ```
+/// # use monoship_core::name as monoship;
+/// fn is_nightly(tag: &monoship::Tag) -> bool {
+///     tag.as_str().starts_with("nightly-")
+/// }
+///
+/// assert!(is_nightly(&"nightly-2026-11-28".parse().unwrap()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Tag(String);
@@ -40,6 +49,7 @@ impl Tag {
     ///
     /// # Errors
     /// When nothing of the name can stand in a tag.
+    #[doc(hidden)]
     pub fn of_branch(branch: &str) -> Result<Self> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
         let text: String = branch.chars().map(plain).take(LONGEST).collect();
@@ -51,12 +61,14 @@ impl Tag {
     }
 
     /// True where the branch's images are put under this tag: the inverse of [`Tag::of_branch`].
+    #[doc(hidden)]
     #[must_use]
     pub fn is_of_branch(&self, branch: &str) -> bool {
         Self::of_branch(branch).is_ok_and(|tag| tag == *self)
     }
 
     /// `sha-` and the first twelve digits of a commit's id; `None` for what is too short to be one.
+    #[doc(hidden)]
     #[must_use]
     pub fn of_commit(commit: &str) -> Option<Self> {
         let digits = commit.get(..COMMIT_DIGITS).filter(|digits| digits.bytes().all(is_hex))?;
@@ -64,12 +76,14 @@ impl Tag {
     }
 
     /// True for a tag that [`Tag::of_commit`] makes. Other tools make `sha-` and seven digits.
+    #[doc(hidden)]
     #[must_use]
     pub fn is_of_commit(&self) -> bool {
         self.0.strip_prefix("sha-").is_some_and(|digits| digits.len() == COMMIT_DIGITS && digits.bytes().all(is_hex))
     }
 
     /// The pull request's number in `pr-12`.
+    #[doc(hidden)]
     #[must_use]
     pub fn pull(&self) -> Option<u64> {
         self.0.strip_prefix("pr-")?.parse().ok()
@@ -81,6 +95,7 @@ impl Tag {
     }
 
     /// True for a tag that names an image by its inputs, whole or, with a platform behind it, a part of it.
+    #[doc(hidden)]
     #[must_use]
     pub fn is_content(&self) -> bool {
         let digits = self.0.strip_prefix("in-").and_then(|rest| rest.split('-').next());
@@ -89,6 +104,7 @@ impl Tag {
 
     /// The manifest that what stands under this tag is about: `sha256-<hex>`, with or without an ending such as `.sig`, by the referrers tag
     /// schema (OCI distribution-spec 1.1) and by cosign.
+    #[doc(hidden)]
     #[must_use]
     pub fn about(&self) -> Option<Digest> {
         let hex = self.0.strip_prefix("sha256-")?.split('.').next()?;
