@@ -109,13 +109,15 @@ impl EarlyScan {
     }
 }
 
-/// Refuses to go on where a file that one of the images is made of was edited since the monorepo was read: an image is known by the
-/// fingerprint of what was read, also to whoever meets its content tag in the registry.
+/// Refuses to go on where a file that one of the images is made of was edited since the monorepo was read, or is another than git says: an
+/// image is known by the fingerprint of what was read, also to whoever meets its content tag in the registry.
 ///
 /// # Errors
 /// The first such file; git failures.
 pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
-    let now = session.git().in_worktree(&project.root).worktree()?;
+    let git = session.git().in_worktree(&project.root);
+    let now = git.worktree()?;
+    check_converted(&git, project, &now, images)?;
     let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().collect();
     let mut new = BTreeSet::new();
     for view in project.views.values() {
@@ -146,6 +148,20 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
         Some(path) => Err(edited(path)),
         None => project.views.values().chain([project]).try_for_each(|view| sent::check_times(session, view, images)),
     }
+}
+
+/// Refuses a file that was converted as it was checked out, by what is gone since: git takes it for what it keeps.
+fn check_converted(git: &Git, project: &Project, now: &Tree, images: &[&Inputs]) -> Result<()> {
+    let folders: BTreeSet<&Path> = project.all().filter_map(|view| view.root.strip_prefix(&project.root).ok()).collect();
+    let counts = |path: &&String| {
+        let within = folders.iter().filter_map(|folder| Path::new(path.as_str()).strip_prefix(folder).ok()?.to_str());
+        within.into_iter().any(|path| images.iter().any(|inputs| inputs.count_on(path)))
+    };
+    let converted = git.once_converted(now)?;
+    let Some(path) = converted.iter().find(counts) else { return Ok(()) };
+    let message = format!("`{path}` is not what git takes it for: what converted it as it was checked out is gone");
+    let hint = format!("run `touch {path}`: git then sees the difference, which is an attribute's or that of `core.autocrlf`");
+    Err(Error::failed(message).hint(hint))
 }
 
 /// Reads the monorepo at `root`. A checkout is completed by what the build needs.

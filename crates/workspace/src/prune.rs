@@ -243,7 +243,9 @@ fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Re
     }
     if let Some(file) = sources.submodules().find(|file| in_closure(&file.path)) {
         let error = Error::usage(format!("the submodule `{}` is not checked out", file.path));
-        return Err(error.hint(format!("run `git submodule update --init {}`", file.path)));
+        let by_mistake =
+            "a repository that was added with `git add` and that `.gitmodules` does not name is none: git has no file of it";
+        return Err(error.hint(format!("run `git submodule update --init {}`; {by_mistake}", file.path)));
     }
     if let Some(dir) = closure.copied_folders.iter().find(|dir| sources.tree().under(dir).is_empty()) {
         let error = Error::usage(format!("the install copies the folder `{dir}`, but git tracks no file in it"));

@@ -148,6 +148,17 @@ fn clones_of_one_commit_with_other_bytes_on_disk_have_other_fingerprints() {
     );
     assert_eq!((repo.read("apps/api/src/a.bin"), sh(&repo, "git status --short")), ("POINTER".to_owned(), String::new()));
     assert_ne!(fingerprint(&repo), converted);
+    // Where what converted a file is gone, git goes by the size and time that it noted then.
+    repo.write("apps/api/src/a.txt", "one\r\n");
+    sh(&repo, "touch --date='1 minute ago' apps/api/src/a.txt; git -c core.autocrlf=input add apps/api/src; git commit -qm text");
+    assert_eq!(sh(&repo, "git status --short"), "");
+    let as_git_keeps_it = fingerprint(&repo);
+    let refused = repo.xtask(&["build"]).fails();
+    let said = ["`apps/api/src/a.txt` is not what git takes it for", "touch apps/api/src/a.txt"];
+    assert!(said.iter().all(|part| refused.stderr.contains(part)), "{}", refused.stderr);
+    sh(&repo, "touch apps/api/src/a.txt");
+    repo.xtask(&["build"]).exits(0);
+    assert_ne!(fingerprint(&repo), as_git_keeps_it);
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
     repo.write(".gitattributes", "*.bin filter=lfs -text\n");
     repo.write("apps/api/src/a.bin", pointer);

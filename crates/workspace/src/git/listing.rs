@@ -183,22 +183,47 @@ impl Git {
         let beyond: HashSet<&[u8]> = records(&beyond).collect();
         let (mut doubtful, line_ends): (Vec<_>, Vec<_>) =
             may_be.into_iter().partition(|(path, _)| beyond.contains(path.as_bytes()));
-        let ids: Vec<ObjectId> = line_ends.iter().filter_map(|(path, _)| Some(tree.get(path)?.id)).collect();
+        doubtful.extend(self.of_other_length(tree, line_ends)?);
+        Ok(doubtful)
+    }
+
+    /// Those of these files that are not as long on disk as what git keeps, or of which it does not say how long that is.
+    fn of_other_length(&self, tree: &Tree, files: Vec<(String, Option<Mode>)>) -> Result<Vec<(String, Option<Mode>)>> {
+        let ids: Vec<ObjectId> = files.iter().filter_map(|(path, _)| Some(tree.get(path)?.id)).collect();
         let request = ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>();
         // What a partial clone lacks is no reason to fetch it: such a file is read.
         let command = self.command(&["cat-file", "--batch-check=%(objectsize)", "--buffer"]).env("GIT_NO_LAZY_FETCH", "1");
         let kept = command.stdin(request).run(&self.shutdown)?.text();
         let kept: Vec<Option<u64>> = kept.lines().map(|size| size.parse().ok()).collect();
-        if kept.len() != line_ends.len() || ids.len() != line_ends.len() {
-            doubtful.extend(line_ends);
-            return Ok(doubtful);
+        if kept.len() != files.len() || ids.len() != files.len() {
+            return Ok(files);
         }
-        let other_size = line_ends.into_par_iter().zip(kept).filter(|((path, _), kept)| {
+        let other_length = files.into_par_iter().zip(kept).filter(|((path, _), kept)| {
             let there = self.root.join(path).symlink_metadata().ok().map(|there| there.len());
             there.is_none() || there != *kept
         });
-        doubtful.par_extend(other_size.map(|(file, _)| file));
-        Ok(doubtful)
+        Ok(other_length.map(|(file, _)| file).collect())
+    }
+
+    /// The files of the work tree `tree` that git calls clean, that nothing converts, and that are not what git keeps: what converted them on
+    /// their way to the disk (an attribute, `core.autocrlf`) is gone since, and git goes by the size and time that it noted then. A
+    /// file that is as long as what git keeps is not read.
+    ///
+    /// # Errors
+    /// When git cannot be asked, or a file cannot be read.
+    pub fn once_converted(&self, tree: &Tree) -> Result<Vec<String>> {
+        if tree.outside_git.is_some() {
+            return Ok(Vec::new());
+        }
+        let trusted = tree.files.iter().filter(|file| {
+            let path = &*file.path;
+            let looked_at = tree.dirty.contains(path) || tree.converted.contains_key(path) || tree.absent.contains(path);
+            file.mode != Mode::Submodule && !looked_at
+        });
+        let trusted = trusted.map(|file| (file.path.to_string(), Some(file.mode))).collect();
+        let read = hash::files(&self.root, &self.of_other_length(tree, trusted)?, tree.format)?;
+        let differs = read.into_iter().map(|read| read.file).filter(|file| tree.get(&file.path) != Some(file));
+        Ok(differs.map(|file| file.path.into()).collect())
     }
 
     /// Files that a sparse checkout leaves out, or `skip-worktree` hides, and that are on disk.

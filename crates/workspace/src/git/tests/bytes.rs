@@ -67,6 +67,27 @@ fn line_ends_that_the_configuration_converts_are_what_lies_on_disk() {
 }
 
 #[test]
+fn a_file_that_was_converted_by_what_is_gone_is_found() {
+    let repo = Repo::new();
+    repo.write("a", "one\r\n").write("b", "one\n").write("c", "one\r\n");
+    repo.write(".gitattributes", "a eol=crlf\n").commit("one");
+    // Older than the index: git does not look at them again.
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
+    for path in ["a", "b", "c"] {
+        fs::File::options().write(true).open(repo.path(path)).unwrap().set_modified(long_ago).unwrap();
+    }
+    repo.git(&["update-index", "--refresh"]);
+    let unseen = || repo.ask().once_converted(&repo.ask().worktree().unwrap()).unwrap();
+    assert_eq!(unseen(), [""; 0], "what converts it is there: it was looked at");
+    repo.git(&["rm", "--quiet", ".gitattributes"]);
+    assert_eq!(repo.git(&["diff-files"]), "", "git calls all of it clean");
+    assert_eq!(unseen(), ["a"]);
+    repo.write("a", "one\r\n");
+    assert_eq!(unseen(), [""; 0]);
+    assert_eq!(repo.ask().worktree().unwrap().get("a").unwrap().id.as_str(), disk(&repo, "a").1);
+}
+
+#[test]
 fn what_git_was_told_not_to_look_at_is_what_lies_on_disk() {
     let repo = Repo::new();
     repo.write("skipped", "1").write("gone", "1").write("assumed", "1").write("both", "1").write("intended", "").commit("one");
