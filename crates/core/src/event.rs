@@ -21,10 +21,14 @@ pub enum Task {
     Checkout,
     /// Making the plan.
     Plan,
+    /// Filling a new builder's cache mounts.
+    Restore,
     /// The shared base image.
     Base,
     /// One service's image.
     Service(ServiceName),
+    /// Keeping what the cache mounts have that is new.
+    Keep,
     /// Putting the version tags.
     Publish,
     /// The release's notes.
@@ -63,8 +67,10 @@ impl std::fmt::Display for Task {
             Self::Engine => "engine",
             Self::Checkout => "checkout",
             Self::Plan => "plan",
+            Self::Restore => "restore",
             Self::Base => "base",
             Self::Service(name) => name.as_str(),
+            Self::Keep => "keep",
             Self::Publish => "publish",
             Self::Notes => "notes",
             Self::Stage(_) => unreachable!("shown above"),

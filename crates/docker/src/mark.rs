@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
-use monoship_core::error::{Error, Result};
+use monoship_core::error::Result;
 use monoship_core::name::Fingerprint;
 
 use super::manifest::{Document, Raw};
@@ -49,17 +47,14 @@ impl Mark {
     /// # Errors
     /// When the manifest is malformed.
     pub fn put_on(&self, raw: &Raw) -> Result<Raw> {
-        let malformed = |e| Error::failed(format!("manifest {} is malformed", raw.digest())).source(e);
-        let mut document: Value = serde_json::from_slice(raw.bytes()).map_err(malformed)?;
-        for (name, value) in self.annotations() {
-            document["annotations"][name] = json!(value);
-        }
-        Ok(Raw::new(raw.media_type(), document.to_string()))
+        raw.annotated(&self.annotations())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::manifest::{OCI_INDEX, OCI_MANIFEST};
 

@@ -21,6 +21,8 @@ pub enum Kind {
     Previous,
     /// Cache metadata inside the image that is pushed now.
     Inline,
+    /// What `RUN --mount=type=cache` keeps, as an image in the registry tier's repository: see [`crate::mounts`].
+    Mounts,
 }
 
 impl fmt::Display for Kind {
@@ -30,6 +32,7 @@ impl fmt::Display for Kind {
             Self::Registry => "registry",
             Self::Previous => "previous",
             Self::Inline => "inline",
+            Self::Mounts => "mounts",
         })
     }
 }
@@ -77,11 +80,15 @@ impl Verdict {
         }
     }
 
-    fn reads(&self) -> bool {
+    /// True where what is there is read.
+    #[must_use]
+    pub fn reads(&self) -> bool {
         matches!(self, Self::Used | Self::ReadOnly(_))
     }
 
-    fn writes(&self) -> bool {
+    /// True where this run writes it.
+    #[must_use]
+    pub fn writes(&self) -> bool {
         matches!(self, Self::Used | Self::WriteOnly(_))
     }
 }
@@ -302,7 +309,7 @@ pub fn cache_image(repository: &ImageRef, name: &str) -> Option<ImageRef> {
     name.parse::<Tag>().ok().map(|tag| repository.with_tag(tag))
 }
 
-fn verdict(probe: &Probe, writable: &Writable, facts: &Facts) -> Verdict {
+pub(crate) fn verdict(probe: &Probe, writable: &Writable, facts: &Facts) -> Verdict {
     let cannot_write = facts.no_write.clone().or_else(|| writable.clone().err());
     match (probe, &facts.no_read, cannot_write) {
         (Probe::Off(why), ..) | (Probe::Found, Some(why), Some(_)) => Verdict::LeftOut(why.clone()),

@@ -7,6 +7,7 @@ pub mod config;
 pub mod explain;
 pub mod fingerprint;
 pub mod fleet;
+pub mod mounts;
 pub mod order;
 pub mod part;
 pub mod request;
@@ -26,6 +27,7 @@ use crate::affected::Affected;
 use crate::cache::Tier;
 use crate::explain::Reason;
 use crate::fingerprint::Inputs;
+use crate::mounts::Mounts;
 use crate::services::Service;
 use crate::steps::StepChange;
 use monoship_core::error::{Error, Result};
@@ -39,6 +41,8 @@ pub struct Plan {
     pub base: Option<TargetPlan>,
     /// The services, in the order of their names.
     pub services: Vec<ServicePlan>,
+    /// The cache mounts of what is built; none where no step has any, or caches were not asked for.
+    pub mounts: Option<Mounts>,
     /// What the request's revision was compared with, where it names one; the services it does not affect are not in the plan.
     pub affected: Option<Affected>,
 }

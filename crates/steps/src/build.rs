@@ -257,24 +257,12 @@ impl<'a> TargetBuilds<'a> {
 
     fn call(&self, at: usize, spec: &BuildSpec, anew: bool, stop: &Stop, heard: &dyn Fn()) -> Ended {
         let Running { session, buildx } = self.running;
-        let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
         let dockerfile = match identity::make(spec).and_then(|()| frontend::handed(session, spec)) {
             Ok(dockerfile) => dockerfile,
-            Err(error) => return (Err(error), solve.finish()),
+            Err(error) => return (Err(error), Solved::default()),
         };
         let spec = BuildSpec { dockerfile, no_cache: spec.no_cache || anew, ..self.held(spec) };
-        let call = command(session, buildx, &spec);
-        let log = session.run.log_path(&spec.task);
-        let log = log.strip_prefix(&session.home).unwrap_or(&log).display().to_string();
-        session.events.emit(Event::Called { task: spec.task.clone(), command: call.to_string(), log });
-        let emit = |event| session.events.emit(self.as_one(at, event));
-        let ended = call.stream_until(&session.shutdown, stop, |line| {
-            if !line.contains(CONNECTING) {
-                heard();
-            }
-            solve.line(line).into_iter().for_each(emit);
-        });
-        (ended, solve.finish())
+        stream(session, buildx, &spec, stop, heard, &|event| session.events.emit(self.as_one(at, event)))
     }
 
     /// An event of one of several builds as the task's: its step named with the platform, as BuildKit does, and counted with the others'.
@@ -390,6 +378,29 @@ enum Turn {
 /// What one start of the builder came to: its exit code, and what its progress stream told.
 pub type Ended = (Result<Option<i32>>, Solved);
 
+/// Calls the builder once, and hands its progress to `emit` as it comes; `heard` is called at every sign of life.
+pub fn stream(
+    session: &Session,
+    buildx: &Invocation,
+    spec: &BuildSpec,
+    stop: &Stop,
+    heard: &dyn Fn(),
+    emit: &dyn Fn(Event),
+) -> Ended {
+    let mut solve = Solve::new(spec.task.clone()).with_raw(session.raw);
+    let call = command(session, buildx, spec);
+    let log = session.run.log_path(&spec.task);
+    let log = log.strip_prefix(&session.home).unwrap_or(&log).display().to_string();
+    session.events.emit(Event::Called { task: spec.task.clone(), command: call.to_string(), log });
+    let ended = call.stream_until(&session.shutdown, stop, |line| {
+        if !line.contains(CONNECTING) {
+            heard();
+        }
+        solve.line(line).into_iter().for_each(emit);
+    });
+    (ended, solve.finish())
+}
+
 /// Calls the builder until the engine loses no layer on the way, at most [`TRIES`] times; without its cache once that has lost one.
 fn retry_lost(mut call: impl FnMut(bool) -> Ended, tell: impl Fn(Lost)) -> Ended {
     let (mut ended, mut solved) = call(false);
@@ -410,7 +421,8 @@ fn retry_lost(mut call: impl FnMut(bool) -> Ended, tell: impl Fn(Lost)) -> Ended
     (ended, solved)
 }
 
-fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {
+/// What is said of a build that failed and did not say why.
+pub fn silent(spec: &BuildSpec, code: Option<i32>, solved: &Solved) -> String {
     let last = solved.text.iter().rev().find(|line| !line.trim().is_empty());
     let said = last.map(|line| format!(": {line}")).unwrap_or_default();
     let how = code.map_or("was ended by a signal".to_owned(), |code| format!("exited with {code}"));

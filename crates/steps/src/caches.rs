@@ -87,7 +87,8 @@ struct Asking<'a> {
     request: &'a BuildRequest,
 }
 
-const TURNED_OFF: &str = "turned off in xtask.toml";
+/// Why a tier is not asked whose key says so.
+pub const TURNED_OFF: &str = "turned off in xtask.toml";
 
 impl Asking<'_> {
     fn why_not(&self, asked: Option<&str>) -> Option<String> {

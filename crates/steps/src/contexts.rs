@@ -21,10 +21,13 @@ use monoship_workspace::sent;
 use monoship_workspace::sources::Sources;
 
 /// The Dockerfile stages that a pruned context replaces, where the Dockerfile has them.
-const NAMES: [&str; 4] = ["manifests", "production", "sources", DEPENDENCIES];
+const NAMES: [&str; 4] = ["manifests", "production", SOURCES, DEPENDENCIES];
+
+/// The sources of a service and what it needs.
+pub const SOURCES: &str = "sources";
 
 /// The sources of what a service needs, without its own.
-const DEPENDENCIES: &str = "dependency-sources";
+pub const DEPENDENCIES: &str = "dependency-sources";
 
 /// The comment by which `install-closure` of a Dockerfile that `init` wrote says that the packages' own scripts wait for their sources.
 const WITHOUT_SCRIPTS: &str = "# own-scripts: later\n";

@@ -24,6 +24,7 @@ pub mod jobs;
 pub mod layers;
 pub mod marks;
 mod memory;
+pub mod mounts;
 pub mod newest;
 pub mod notify;
 pub mod outcome;

@@ -25,10 +25,18 @@ pub fn owner(session: &Session) -> Result<String> {
     })
 }
 
+/// The mark of what is no image.
+///
+/// # Errors
+/// As [`owner`].
+pub fn of_cache(session: &Session) -> Result<Mark> {
+    Ok(Mark { repository: owner(session)?, fingerprint: None })
+}
+
 /// Marks the caches that a build has written to a registry. One that cannot be marked is a warning: it is only never removed.
 pub fn caches(session: &Session, spec: &BuildSpec) {
     for cache in spec.cache_to.iter().filter_map(|target| written_to(target)) {
-        let marked = owner(session).and_then(|repository| put_on(session, &Mark { repository, fingerprint: None }, &cache));
+        let marked = of_cache(session).and_then(|mark| put_on(session, &mark, &cache));
         if let Err(error) = marked
             && !error.is_cancelled()
         {

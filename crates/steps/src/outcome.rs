@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use crate::usual::Past;
 use crate::{Session, build, gates, history};
 use monoship_core::error::Result;
-use monoship_core::event::{Event, Level, Status, Task};
+use monoship_core::event::{Event, Level, Stage, Status, Task};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::ServiceName;
 use monoship_docker::layers::stored;
@@ -33,7 +33,8 @@ pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecor
             if names.is_empty() { "every service is affected".to_owned() } else { format!("not affected: {}", names.join(", ")) };
         session.events.notice(Level::Info, None, format!("since {:.12} {which}", affected.commit), None);
     }
-    record.tasks.push(planning(session));
+    let mounts = plan.mounts.iter().map(|mounts| tier(&mounts.tier));
+    record.tasks.push(TaskRecord { tiers: mounts.collect(), ..planning(session) });
     for service in &plan.services {
         let task = Task::Service(service.service.name.clone());
         let mut entry = match &service.decision {
@@ -143,9 +144,9 @@ pub fn complete(session: &Session, mut record: RunRecord, failed: bool) -> RunRe
     let (before, after): (Vec<_>, Vec<_>) =
         session.ended.tasks().into_iter().partition(|task| matches!(task.task, Task::Engine | Task::Checkout));
     record.tasks.splice(0..0, before);
-    let of_run = |task: &TaskRecord| matches!(&task.task, Task::Stage(stage) if stage.service.is_none());
-    let (stages, tasks): (Vec<_>, Vec<_>) = record.tasks.into_iter().partition(of_run);
-    record.tasks = tasks.into_iter().chain(after).collect();
+    let of_run = |task: &TaskRecord| matches!(&task.task, Task::Restore | Task::Stage(Stage { service: None, .. }));
+    let (stages, tasks): (Vec<_>, Vec<_>) = record.tasks.into_iter().chain(after).partition(of_run);
+    record.tasks = tasks;
     // A stage of the run's own stands where it was done: before what began later.
     for stage in stages {
         let later = record.tasks.iter().position(|task| task.started > stage.started);

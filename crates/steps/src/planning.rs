@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::bases::{self, Bases};
 use crate::inputs;
+use crate::mounts::{Asking, Wanted};
 use crate::project::{self, Project};
 use crate::{Session, caches, contexts, fleet, frontend, given, identity, marks, outputs, sent, since, sources, strays, twice};
 use monoship_core::collect::Sorted as _;
@@ -31,6 +32,7 @@ use monoship_plan::fingerprint::Inputs;
 use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::{Service, discover, no_target, select};
 use monoship_plan::{Decision, Plan, ServicePlan, TargetPlan, steps};
+use monoship_workspace::dockerfile::Slice;
 
 /// What a plan is made from.
 pub struct Ground {
@@ -130,7 +132,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let decided = planner.decide(&candidates)?;
     planner.check_given(&candidates, &decided)?;
     planner.check_sources(&candidates, &decided)?;
-    let mut plan = planner.assemble(candidates, decided, (base_inputs, base_given), &cut);
+    let mut plan = planner.assemble(candidates, decided, (base_inputs, base_given), &cut, &chosen_slices);
     plan.point_to_images();
     for (service, slice) in plan.services.iter_mut().zip(chosen_slices).filter(|(service, _)| service.is_built()) {
         let name = &service.service.name;
@@ -230,6 +232,7 @@ impl Planner<'_> {
         decided: Vec<Decided>,
         base: (Inputs, given::Resolved),
         cut: &contexts::Cut<'_>,
+        slices: &[&Slice<'_>],
     ) -> Plan {
         let config = &self.session.config;
         let is_built = |decision: &Decision| matches!(decision, Decision::Build { .. });
@@ -243,6 +246,16 @@ impl Planner<'_> {
         let shares = built.iter().any(|candidate| candidate.service.own.is_none());
         let facts = if any && self.request.ask_caches { self.facts(&built) } else { BTreeMap::new() };
         let shared = self.scoped(&config.base_target, &config.images.platforms);
+        let mounts = facts.values().next().and_then(|facts| {
+            let wanted = candidates.iter().zip(&decided).zip(slices).filter(|((_, (decision, _)), _)| is_built(decision));
+            let wanted = wanted.map(|((candidate, _), slice)| Wanted {
+                service: &candidate.service.name,
+                inputs: &candidate.inputs,
+                slice,
+            });
+            let asking = Asking { session: self.session, engine: self.engine, request: self.request, bases: self.bases };
+            asking.mounts(facts, shared, !self.beside.is_empty(), &wanted.collect::<Vec<_>>())
+        });
         let mut planned = Vec::new();
         for (candidate, (decision, renames)) in candidates.into_iter().zip(decided) {
             let Candidate { service, image, inputs, fingerprint, mut given } = candidate;
@@ -266,7 +279,7 @@ impl Planner<'_> {
             divide(&mut base, shared, None, facts.get(&config.base_target));
             base
         });
-        Plan { base: base.filter(|base| self.must_build_base(base)), services: planned, affected: None }
+        Plan { base: base.filter(|base| self.must_build_base(base)), services: planned, mounts, affected: None }
     }
 
     /// A base that this engine has built is in its cache, and what of it was thrown away the services build themselves: calling the

@@ -91,7 +91,7 @@ const FILES: [(&str, &str); 32] = [
     (
         "apps/web/package.json",
         r#"{"name": "@g/web", "scripts": {"dev": "next dev", "build": "next build", "start": "next start"},
- "dependencies": {"next": "15.5.6", "react": "19.2.0", "react-dom": "19.2.0", "@g/words": "workspace:*"}, "devDependencies": {"@types/react": "19.2.2"}}"#,
+ "dependencies": {"next": "16.0.3", "react": "19.2.0", "react-dom": "19.2.0", "@g/words": "workspace:*"}, "devDependencies": {"@types/react": "19.2.2"}}"#,
     ),
     (
         "apps/web/tsconfig.json",

@@ -17,6 +17,7 @@ mod handed;
 mod init;
 mod layers;
 mod locks;
+mod mounts;
 mod once;
 mod own;
 mod platforms;

@@ -106,6 +106,13 @@ impl TestEngine {
         }
     }
 
+    /// Takes a blob out of the registry, by its digest: whoever asks for it is told that there is none.
+    pub fn lose_blob(&self, digest: &str) {
+        let hex = digest.trim_start_matches("sha256:");
+        let folder = self.layout().registry_root().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
     /// Sees to it that these images can be built on, without asking Docker Hub: tests talk to nobody but package registries.
     pub fn stand_ins(&self, images: &[&str]) -> Vec<StandIn> {
         let images: Vec<_> = images.iter().map(|image| image.parse().unwrap()).collect();

@@ -22,6 +22,7 @@ use monoship_core::tool;
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::{BuildSpec, Output};
 use monoship_init::diagnosis::{self, Finding};
+use monoship_plan::cache::Tier;
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::explain::Reason;
 use monoship_plan::request::{BuildRequest, Destination, Since};
@@ -295,12 +296,21 @@ pub(crate) fn commands(ran: &Ran) -> String {
     let mut text = String::new();
     let plan = ran.plan();
     let buildx = buildx_of(ran);
+    let told = |tier: &Tier| {
+        let place = if tier.place.is_empty() { String::new() } else { format!(" ({})", tier.place) };
+        format!("#   cache {:<9} {}{place}\n", tier.kind, tier.verdict)
+    };
+    if let Some(mounts) = &plan.mounts {
+        let _ = write!(
+            text,
+            "# cache mounts {}\n{}\n",
+            mounts.caches.iter().map(|cache| cache.trim_start_matches("id=")).collect::<Vec<_>>().join("; "),
+            told(&mounts.tier)
+        );
+    }
     for target in plan.base.iter().chain(plan.to_build().map(|service| &service.target)) {
         let _ = writeln!(text, "# {}", target.spec.task);
-        for tier in &target.tiers {
-            let place = if tier.place.is_empty() { String::new() } else { format!(" ({})", tier.place) };
-            let _ = writeln!(text, "#   cache {:<9} {}{place}", tier.kind, tier.verdict);
-        }
+        target.tiers.iter().for_each(|tier| text.push_str(&told(tier)));
         for spec in target.builds() {
             let _ = writeln!(text, "{}\n", build::command(&ran.session, &buildx, spec));
         }

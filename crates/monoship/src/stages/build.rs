@@ -1,6 +1,7 @@
 //! The images: the shared base, then the services.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use monoship_core::error::Result;
 use monoship_core::event::{Status, Task};
@@ -12,7 +13,7 @@ use monoship_report::record::RunRecord;
 use crate::context::Context;
 use crate::job::Part;
 use monoship_steps::build::Outcome;
-use monoship_steps::{build_base as base_step, build_services as services_step, gates, jobs, outcome};
+use monoship_steps::{build_base as base_step, build_services as services_step, gates, jobs, mounts, outcome};
 
 use super::Plan;
 use super::plan::{Planned, Work};
@@ -31,6 +32,8 @@ pub use monoship_steps::image::Image;
 /// ```
 pub struct Base {
     state: State,
+    /// How long it took to fill a new builder's cache mounts, where that was done.
+    restored: Option<Duration>,
 }
 
 enum State {
@@ -42,7 +45,7 @@ enum State {
     Beside,
 }
 
-/// Builds the shared base, once, with a cache of its own.
+/// Builds the shared base, once, with a cache of its own. A builder that starts with nothing gets the cache mounts back first, where that pays.
 ///
 /// Where a cache is read or written, the services wait for it: BuildKit asks a remote cache for a step once, and a service that meets a step
 /// of the base while that is being asked for may execute what its own cache has. Elsewhere it is built beside the services.
@@ -60,19 +63,21 @@ enum State {
 /// When the builder cannot be started. A build that fails is no error: its failure is in the record, and no service is begun.
 pub fn build_base(cx: &Context, plan: &Plan) -> Result<Base> {
     let planned = &plan.inner;
-    let (Some(made), Some(ground)) = (planned.here(), &planned.ready.ground) else { return Ok(Base { state: State::Stands }) };
-    let (Some(base), Some(engine)) = (&made.base, &ground.engine) else { return Ok(Base { state: State::Stands }) };
-    if !cx.job().builds_base() {
-        return Ok(Base { state: State::Stands });
+    let mut built = Base { state: State::Stands, restored: None };
+    let (Some(made), Some(ground)) = (planned.here(), &planned.ready.ground) else { return Ok(built) };
+    let Some(engine) = &ground.engine else { return Ok(built) };
+    if cx.job().builds_services() {
+        built.restored = mounts::restore(planned.session(), engine, made)?;
     }
+    let Some(base) = made.base.as_ref().filter(|_| cx.job().builds_base()) else { return Ok(built) };
     let caches = !(base.spec.cache_from.is_empty() && base.spec.cache_to.is_empty());
     if !caches && cx.job().builds_services() {
-        return Ok(Base { state: State::Beside });
+        return Ok(Base { state: State::Beside, ..built });
     }
-    let built = base_step::run(planned.session(), engine, made)?;
-    let stands = built.as_ref().is_some_and(|base| base.status == Status::Built);
-    with_record(cx, |record| outcome::add_base(record, built, made));
-    Ok(Base { state: if stands { State::Stands } else { State::Failed } })
+    let ended = base_step::run(planned.session(), engine, made)?;
+    let stands = ended.as_ref().is_some_and(|base| base.status == Status::Built);
+    with_record(cx, |record| outcome::add_base(record, ended, made));
+    Ok(Base { state: if stands { State::Stands } else { State::Failed }, ..built })
 }
 
 fn with_record(cx: &Context, change: impl FnOnce(&mut RunRecord)) {
@@ -172,12 +177,12 @@ pub fn build_services(cx: &Context, plan: &Plan, base: &Base) -> Result<Images> 
     Ok(Images { images, plan: planned })
 }
 
-fn build(cx: &Context, planned: &Planned, made: &monoship_plan::Plan, base: &Base) -> Result<()> {
+fn build(cx: &Context, planned: &Planned, made: &monoship_plan::Plan, stage: &Base) -> Result<()> {
     let (session, request) = (planned.session(), &planned.ready.tree.request);
     let Some(ground) = &planned.ready.ground else { return Ok(()) };
     let Some(engine) = &ground.engine else { return Ok(()) };
     let services = || services_step::run(session, &ground.project, engine, made, request);
-    let (base, services): (Option<Outcome>, Vec<Outcome>) = match base.state {
+    let (base, services): (Option<Outcome>, Vec<Outcome>) = match stage.state {
         State::Failed => return Ok(()),
         State::Stands => (None, services()?),
         State::Beside => {
@@ -189,7 +194,8 @@ fn build(cx: &Context, planned: &Planned, made: &monoship_plan::Plan, base: &Bas
         outcome::add_base(record, base, made);
         outcome::add_services(record, services, made);
     });
-    Ok(())
+    let record = cx.progress().record.clone();
+    record.map_or(Ok(()), |record| mounts::keep(session, engine, made, &record, stage.restored))
 }
 
 /// The images that a plan speaks of, for a run that builds none of them.

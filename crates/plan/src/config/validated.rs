@@ -201,6 +201,8 @@ pub struct Cache {
     pub previous: Switch,
     /// Cache metadata inside the image.
     pub inline: Switch,
+    /// What `RUN --mount=type=cache` keeps.
+    pub mounts: Switch,
     /// The registry tier's repository; one tag a target.
     pub repository: Option<ImageRef>,
     /// What `cache prune` goes by.
@@ -320,6 +322,7 @@ pub fn validate(mut written: Written, env: &Env, remote: Option<(String, String)
             registry: written.cache.registry.unwrap_or(Switch::Auto),
             previous: written.cache.previous.unwrap_or(Switch::Auto),
             inline: written.cache.inline.unwrap_or(Switch::Auto),
+            mounts: written.cache.mounts.unwrap_or(Switch::Auto),
             repository,
             upkeep: Upkeep {
                 max_age: written.cache.max_age,

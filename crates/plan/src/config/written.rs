@@ -150,6 +150,7 @@ pub struct Cache {
     pub registry: Option<Switch>,
     pub previous: Option<Switch>,
     pub inline: Option<Switch>,
+    pub mounts: Option<Switch>,
     pub repository: Option<ImageRef>,
     pub max_age: Option<Age>,
     pub max_count: Option<usize>,

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Action, Known, Removal, Tier, target_of};
 use crate::config::upkeep::Leftover;
+use crate::mounts::MOUNTS;
 use monoship_core::collect::Sorted as _;
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::text;
@@ -186,6 +187,9 @@ impl Repository {
         }
         match &self.holds {
             Holds::Caches { ours } => {
+                if tag.as_str().starts_with(MOUNTS) {
+                    return Fate::Spare(time);
+                }
                 let target = target_of(tag.as_str(), &known.services);
                 match (known.is_service(target), ours.contains(target) && known.drops(Leftover::GoneServices)) {
                     (true, _) => Fate::Spare(time),

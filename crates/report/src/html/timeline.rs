@@ -161,12 +161,14 @@ fn rank(task: &Task) -> u8 {
         Task::Checkout => 0,
         Task::Engine => 1,
         Task::Plan => 2,
-        Task::Base => 3,
-        Task::Service(_) => 4,
-        Task::Stage(Stage { service: Some(_), .. }) => 5,
-        Task::Publish => 6,
-        Task::Notes => 7,
-        Task::Stage(_) => 8,
+        Task::Restore => 3,
+        Task::Base => 4,
+        Task::Service(_) => 5,
+        Task::Stage(Stage { service: Some(_), .. }) => 6,
+        Task::Keep => 7,
+        Task::Publish => 8,
+        Task::Notes => 9,
+        Task::Stage(_) => 10,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 mod kinds;
+mod mounts;
 mod nodes;
 mod steps;
 
@@ -115,7 +116,7 @@ pub struct ServiceStats {
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct TierStats {
-    /// `gha`, `registry`, `previous`, `inline`, or `local` for the engine's own.
+    /// `gha`, `registry`, `previous`, `inline`, `mounts`, or `local` for the engine's own.
     pub tier: String,
     /// How often each verdict was given.
     pub verdicts: BTreeMap<String, usize>,
@@ -175,7 +176,7 @@ pub fn summarise(read: &Read) -> Stats {
     let services = services(runs);
     let steps = step_times(runs);
     let stages = stages(runs);
-    let tiers = tiers(runs, &steps);
+    let tiers = tiers(runs, runs, &steps);
     let mut spent = BTreeMap::new();
     for (kind, ms) in runs.iter().flat_map(|run| &run.tasks).flat_map(|task| &task.spent) {
         let sum: &mut u64 = spent.entry(*kind).or_default();
@@ -283,10 +284,10 @@ struct TierSums {
 /// What each cache tier cost one run and saved it, by how long the steps took when they ran in `past`.
 #[must_use]
 pub fn of_run(run: &PastRun, past: &[PastRun]) -> Vec<TierStats> {
-    tiers(std::slice::from_ref(run), &step_times(past))
+    tiers(std::slice::from_ref(run), past, &step_times(past))
 }
 
-fn tiers(runs: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
+fn tiers(runs: &[PastRun], past: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
     let mut sums: BTreeMap<&str, TierSums> = BTreeMap::new();
     let medians = medians(steps);
     let builds = runs.iter().flat_map(|run| run.tasks.iter().map(move |task| (run, task)));
@@ -321,7 +322,7 @@ fn tiers(runs: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
         unmeasured: sum.unmeasured,
         failed_exports: sum.failed_exports,
     });
-    stats.collect()
+    stats.chain(mounts::of(runs, past)).collect()
 }
 
 /// The tier that a build's hits came from, as far as BuildKit tells: the first in the order of preference that it read, where the engine

@@ -1,21 +1,28 @@
-//! The secrets and SSH agents that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
+//! The secrets, SSH agents and caches that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
 
 use monoship_core::collect::Sorted as _;
 use std::collections::BTreeMap;
 
-use super::Instruction;
 use super::slice::{Mounted, Slice};
+use super::{Instruction, Stage};
 
-/// Enters what `step` mounts.
-pub(super) fn note(step: &Instruction, line: usize, slice: &mut Slice<'_>) {
+/// Enters what a stage's `step` mounts.
+pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut Slice<'_>) {
     if step.keyword != "RUN" {
         return;
     }
     for text in step.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")) {
         let fields = fields(text);
+        let target = fields.get("target").or(fields.get("dst")).or(fields.get("destination"));
         let (all, unnamed) = match fields.get("type").map(|kind| kind.to_ascii_lowercase()).as_deref() {
-            Some("secret") => (&mut slice.secrets, fields.get("target").or(fields.get("dst")).or(fields.get("destination"))),
+            Some("secret") => (&mut slice.secrets, target),
             Some("ssh") => (&mut slice.agents, None),
+            Some("cache") => {
+                if let Some(id) = cache(&fields, target) {
+                    slice.caches.entry(id).or_insert(stage.index);
+                }
+                continue;
+            }
             _ => continue,
         };
         let is_ssh = unnamed.is_none() && fields.get("type").is_some_and(|kind| kind.eq_ignore_ascii_case("ssh"));
@@ -29,6 +36,18 @@ pub(super) fn note(step: &Instruction, line: usize, slice: &mut Slice<'_>) {
             *known = Mounted { required, line };
         }
     }
+}
+
+/// What a builder knows a cache by: its id, else the folder it is mounted at, and the owner and mode that it begins with. One that begins with
+/// another image's files is known by that image too, and is nobody else's.
+fn cache(fields: &BTreeMap<String, String>, target: Option<&String>) -> Option<String> {
+    let begins_with = ["from", "source", "src"].iter().any(|key| fields.contains_key(*key));
+    let id = fields.get("id").filter(|id| !id.is_empty()).or(target.filter(|target| target.starts_with('/')))?;
+    let others = ["uid", "gid", "mode"].iter().filter_map(|key| Some((*key, fields.get(*key)?)));
+    let all: Vec<String> = [("id", id)].into_iter().chain(others).map(|(key, value)| format!("{key}={value}")).collect();
+    // What would have to be quoted, or depends on a variable, is left out.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@:+=".contains(c);
+    (!begins_with && all.iter().all(|one| one.chars().all(is_plain))).then(|| all.join(","))
 }
 
 /// `type=secret,id=npm,required` by key.
@@ -63,5 +82,26 @@ mod tests {
         };
         assert_eq!(shown(slice.secrets()), [".netrc true 6", "npm true 5"]);
         assert_eq!(shown(slice.agents()), ["default false 7", "hub false 7"]);
+    }
+
+    #[test]
+    fn the_caches_of_reached_steps_are_known_with_the_image_below_them() {
+        let text = "ARG NODE=node:24\nFROM $NODE AS base\nFROM alpine AS other\nRUN --mount=type=cache,target=/unreached x\n\
+                    FROM base AS api\nRUN --mount=type=cache,id=store,target=/s,uid=1000 --mount=type=cache,dst=/root/.npm,sharing=locked x\n\
+                    RUN --mount=type=cache,id=$ID,target=/v --mount=type=cache,id=a%b,target=/q --mount=type=cache,target=relative x\n\
+                    RUN --mount=type=cache,id=seeded,target=/w,from=base x\n\
+                    FROM scratch AS own\nRUN --mount=type=cache,id=nowhere,target=/s x\nFROM api\nCOPY --from=own / /\n";
+        let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
+        let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
+        let slice =
+            dockerfile.slice(&SliceRequest { target: "", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
+        let found: Vec<String> =
+            slice.caches().into_iter().map(|(cache, image)| format!("{cache} on {}", image.familiar())).collect();
+        assert_eq!(found, ["id=/root/.npm on node:24", "id=store,uid=1000 on node:24"]);
+        // A stage that a context takes the place of is made from no image that is known here.
+        let contexts = BTreeSet::from(["base".to_owned()]);
+        let slice =
+            dockerfile.slice(&SliceRequest { target: "", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
+        assert!(slice.caches().is_empty());
     }
 }

@@ -41,6 +41,8 @@ pub struct Slice<'d> {
     pub(super) globals: BTreeMap<String, String>,
     pub(super) secrets: BTreeMap<String, Mounted>,
     pub(super) agents: BTreeMap<String, Mounted>,
+    /// The caches that steps mount, each with the stage whose step does.
+    pub(super) caches: BTreeMap<String, usize>,
 }
 
 /// A secret or an SSH agent that a RUN mounts.
@@ -139,6 +141,7 @@ impl Dockerfile {
             globals: BTreeMap::new(),
             secrets: BTreeMap::new(),
             agents: BTreeMap::new(),
+            caches: BTreeMap::new(),
         };
         let unset = [None];
         let some: Vec<Option<&Platform>> = request.platforms.iter().map(Some).collect();
@@ -232,6 +235,23 @@ impl Slice<'_> {
     #[must_use]
     pub fn agents(&self) -> &BTreeMap<String, Mounted> {
         &self.agents
+    }
+
+    /// The caches its steps mount (`--mount=type=cache`), as flags name them: `id=store,uid=1000`; each with the image that the step
+    /// runs on, without those of stages that start from none.
+    #[must_use]
+    pub fn caches(&self) -> BTreeMap<&str, &ImageRef> {
+        self.caches.iter().filter_map(|(cache, stage)| Some((cache.as_str(), self.image_below(*stage)?))).into_map()
+    }
+
+    /// The image that a stage starts from, itself or by the stages below it.
+    fn image_below(&self, stage: usize) -> Option<&ImageRef> {
+        let mut stage = *self.stages.get(&stage)?;
+        while let Some(parent) = self.parents(stage).next() {
+            stage = parent;
+        }
+        let from: ImageRef = self.froms[&stage.index].first()?.parse().ok()?;
+        self.images.get_key_value(&from).map(|(image, _)| image)
     }
 
     /// The patterns of [`Slice::sources`], each once.

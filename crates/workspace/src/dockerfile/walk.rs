@@ -197,7 +197,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         // A trigger goes by what is set where it is executed.
         let elsewhere = Scope { on_image: true, ..Scope::default() };
         let scope = if instruction.keyword == "ONBUILD" { &elsewhere } else { &*scope };
-        super::mounts::note(&inner, instruction.line, self.slice);
+        super::mounts::note(&inner, instruction.line, stage, self.slice);
         let line = instruction.line;
         for origin in origins(&inner) {
             match origin {

@@ -250,6 +250,17 @@ fn caches_of_services_that_are_gone_go_and_those_of_other_repositories_stay() {
 }
 
 #[test]
+fn kept_cache_mounts_are_caches_like_the_others() {
+    let caches = || {
+        let caches = Made::caches(&["api"]).node("mounts", 900, &["_mounts"], |_| ());
+        caches.node("mounts of api", 9, &["_mounts.api-linux-arm64"], |_| ()).node("theirs", 900, &["_other"], |_| ())
+    };
+    assert!(gone(vec![caches()], &Upkeep::default(), &[]).0.is_empty());
+    let policy = Upkeep { max_age: Some(Age(45 * DAY)), ..Upkeep::default() };
+    assert_eq!(gone(vec![caches()], &policy, &["mounts"]).0, ["mounts"]);
+}
+
+#[test]
 fn bounds_take_the_oldest_and_never_what_is_protected_or_of_unknown_age() {
     let tag = |n: u32| format!("sha-{n:012}");
     let made = |extra: &str| {
