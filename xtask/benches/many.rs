@@ -2,7 +2,7 @@
 //!
 //! Scenarios: `cold` (an engine that has nothing, downloads included), `shared` (a package that all services need is edited), `one` (one
 //! service is edited), `runner` (the same on a second machine, which is empty, with the caches that the first one left in the registry),
-//! `growth` (the cold build of 4, 8, 16 and 32 services). A workspace of N services over eight packages that need each
+//! `mounts` (a package that needs all others is edited on a second CI runner), `growth` (the cold build of 4, 8, 16 and 32 services). A workspace of N services over eight packages that need each
 //! other in a chain is made anew and given what `xtask init` writes; its peer is `docker buildx bake` on the usual Dockerfile. The exit code
 //! is 1 where a bar is missed.
 
@@ -35,12 +35,13 @@ fn main() -> ExitCode {
     let pnpm = value(&mut args, "--pnpm").unwrap_or_else(|| "10.34.9".to_owned());
     let wanted = |scenario: &str| args.is_empty() || args.iter().any(|arg| arg == scenario);
     let mut all_hold = true;
-    if ["cold", "shared", "one", "runner"].into_iter().any(wanted) {
+    if ["cold", "shared", "one", "runner", "mounts"].into_iter().any(wanted) {
         let bench = Bench::new(services, &pnpm);
         all_hold &= !wanted("cold") || bench.cold(runs);
         all_hold &= !wanted("shared") || bench.edited("packages/lib1", 0.25, runs);
         all_hold &= !wanted("one") || bench.edited("apps/svc01", 0.1, runs);
         all_hold &= !wanted("runner") || bench.runner("apps/svc01", runs);
+        all_hold &= !wanted("mounts") || bench.mounts(&format!("packages/lib{PACKAGES}"), runs);
     }
     if wanted("growth") {
         all_hold &= growth(runs, &pnpm);
@@ -199,35 +200,14 @@ impl Bench {
 
     /// One line of one service, on a machine that has nothing, where another one has pushed everything with its caches. Both write caches again.
     fn runner(&self, package: &str, runs: usize) -> bool {
-        let registry = self.engine.says("registry");
-        let build = || {
-            let mut command = self.build();
-            command.arg("--push").env("XTASK_IMAGES_REGISTRY", registry).env("XTASK_IMAGES_NAMESPACE", "many/ours");
-            command
-        };
-        let bake = || {
-            let mut command = self.bake();
-            command.arg("--push").env("REGISTRY", format!("{registry}/many"));
-            for service in &self.services {
-                let cache = format!("type=registry,ref={registry}/many/usual/cache:{service}");
-                command.args(["--set", &format!("usual-{service}.cache-from={cache}")]);
-                command.args(["--set", &format!("usual-{service}.cache-to={cache},mode=max")]);
-            }
-            command
-        };
-        let after = |mut first: Command| {
-            self.empty();
-            run(&mut first);
-            self.empty();
-            self.edit(package);
-        };
+        let (build, bake) = (|| self.push("many/ours"), || self.bake_and_push());
         let medians = side_by_side(
             &format!("{package} edited on a second machine, of {} services", self.services.len()),
             0,
             runs,
             &mut [
-                Contender::new("xtask build --push", build).before(|| after(build())),
-                Contender::new("docker buildx bake --push, mode=max", bake).before(|| after(bake())),
+                Contender::new("xtask build --push", build).before(|| self.second_machine(build(), package)),
+                Contender::new("docker buildx bake --push, mode=max", bake).before(|| self.second_machine(bake(), package)),
             ],
         );
         at_most(
@@ -236,6 +216,53 @@ impl Bench {
             medians[0],
             medians[1],
         )
+    }
+
+    /// The same with what a CI runner gets back of cache mounts, and without: a package that most others are no part of is edited.
+    fn mounts(&self, package: &str, runs: usize) -> bool {
+        let on = |mut build: Command, mounts: &str| {
+            build.env("CI", "true").env("XTASK_CACHE_MOUNTS", mounts);
+            build
+        };
+        let kept = || on(self.push("many/kept"), "true");
+        let (bare, bake) = (|| on(self.push("many/bare"), "false"), || self.bake_and_push());
+        let medians = side_by_side(
+            &format!("{package} edited on a second CI runner, of {} services", self.services.len()),
+            0,
+            runs,
+            &mut [
+                Contender::new("xtask build --push", kept).before(|| self.second_machine(kept(), package)),
+                Contender::new("the same, mounts = false", bare).before(|| self.second_machine(bare(), package)),
+                Contender::new("docker buildx bake --push, mode=max", bake).before(|| self.second_machine(bake(), package)),
+            ],
+        );
+        at_most(1.0, "a second CI runner, with cache mounts to without them", medians[0], medians[1])
+    }
+
+    /// A machine that has nothing, and a repository with an edit since another machine ran this.
+    fn second_machine(&self, mut first: Command, package: &str) {
+        self.empty();
+        run(&mut first);
+        self.empty();
+        self.edit(package);
+    }
+
+    fn push(&self, namespace: &str) -> Command {
+        let mut command = self.build();
+        command.arg("--push").env("XTASK_IMAGES_REGISTRY", self.engine.says("registry")).env("XTASK_IMAGES_NAMESPACE", namespace);
+        command
+    }
+
+    fn bake_and_push(&self) -> Command {
+        let registry = self.engine.says("registry");
+        let mut command = self.bake();
+        command.arg("--push").env("REGISTRY", format!("{registry}/many"));
+        for service in &self.services {
+            let cache = format!("type=registry,ref={registry}/many/usual/cache:{service}");
+            command.args(["--set", &format!("usual-{service}.cache-from={cache}")]);
+            command.args(["--set", &format!("usual-{service}.cache-to={cache},mode=max")]);
+        }
+        command
     }
 
     fn build(&self) -> Command {
@@ -270,6 +297,8 @@ impl Bench {
                 format!("local/many/{service}:dev"),
                 format!("{pushed}/many/usual/{service}:bench"),
                 format!("{pushed}/many/ours/{service}:dev"),
+                format!("{pushed}/many/kept/{service}:dev"),
+                format!("{pushed}/many/bare/{service}:dev"),
             ]
         });
         empty(&self.engine, &self.root, names, &[]);

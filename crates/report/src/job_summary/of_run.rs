@@ -63,7 +63,10 @@ pub fn tiers(tasks: &[TaskRecord], costs: &[TierStats]) -> Vec<TierRow> {
     let mut order: Vec<&str> = Vec::new();
     let mut verdicts: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
     let with_services = tasks.iter().any(|task| matches!(task.task, Task::Service(_)) && !task.tiers.is_empty());
-    for (task, tier) in tasks.iter().flat_map(|task| task.tiers.iter().map(move |tier| (task, tier))) {
+    // The plan has those that are the whole run's: they come last.
+    let (of_run, of_images): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.task == Task::Plan);
+    let tasks = of_images.into_iter().chain(of_run);
+    for (task, tier) in tasks.flat_map(|task| task.tiers.iter().map(move |tier| (task, tier))) {
         // The base makes no image: what is kept with images is the services' alone.
         if with_services && task.task == Task::Base && ["previous", "inline"].contains(&tier.tier.as_str()) {
             continue;
@@ -116,7 +119,9 @@ mod tests {
             ..TaskRecord::new(task, Status::Built)
         };
         let mut run = RunRecord::new("20260101T000000000-abcd".parse().unwrap(), SystemTime::UNIX_EPOCH, "ci");
+        let of_the_run = vec![tier("mounts", "left-out", "y")];
         run.tasks = vec![
+            TaskRecord { tiers: of_the_run, ..TaskRecord::new(Task::Plan, Status::Done) },
             task(Task::Base, tier("registry", "used", "")),
             task(Task::Service("api".parse().unwrap()), tier("registry", "write-only", "nothing is there yet")),
         ];
@@ -133,6 +138,7 @@ mod tests {
             ("gha", "read only: the token may only read", 800, 800),
             ("registry", registry, 800, 800),
             ("inline", "left out: x", 0, 0),
+            ("mounts", "left out: y", 0, 0),
         ];
         assert_eq!(shown, expected);
     }
