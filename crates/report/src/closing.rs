@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::style::Paint;
 use crate::record::TaskRecord;
-use monoship_core::event::{Status, Task};
+use monoship_core::event::{Stage, Status, Task};
 use monoship_core::name::{Digest, ImageRef};
 
 /// Where a run's images went.
@@ -77,7 +77,12 @@ fn made(task: &TaskRecord) -> Option<Made> {
 #[must_use]
 pub fn failed(tasks: &[TaskRecord], log: impl Fn(&Task) -> String, paint: Paint) -> String {
     let failed: Vec<&TaskRecord> = tasks.iter().filter(|task| task.status == Status::Failed).collect();
-    let Some(first) = failed.first() else { return String::new() };
+    // A service whose image a stage refused was built well, now or before: the stage's log has why.
+    let is_refused = |service: &Task| {
+        let of_it = |stage: &Stage| stage.service.as_ref().is_some_and(|name| *service == Task::Service(name.clone()));
+        failed.iter().any(|task| matches!(&task.task, Task::Stage(stage) if of_it(stage)))
+    };
+    let Some(first) = failed.iter().find(|task| !is_refused(&task.task)) else { return String::new() };
     let services = failed.iter().filter(|task| matches!(task.task, Task::Service(_)));
     let names: Vec<String> = services.map(|task| task.task.to_string()).collect();
     let mut text = format!("{} less {}\n", paint.hint("see all of it:"), log(&first.task));
@@ -132,5 +137,13 @@ run one: docker run --rm local/api:dev
         let text = failed(&tasks, |task| format!("target/{task}.log"), Paint::PLAIN);
         assert_eq!(text, "see all of it: less target/web.log\nbuild again: cargo xtask build web worker\n");
         assert_eq!(failed(&tasks[..1], |_| String::new(), Paint::PLAIN), "");
+    }
+
+    #[test]
+    fn of_an_image_that_a_stage_refused_it_names_the_stages_log() {
+        let stage = Stage { stage: "smoke".parse().unwrap(), service: Some("web".parse().unwrap()) };
+        let tasks = [task("web", Status::Failed), TaskRecord::new(Task::Stage(stage), Status::Failed)];
+        let text = failed(&tasks, |task| format!("target/{task}.log"), Paint::PLAIN);
+        assert_eq!(text, "see all of it: less target/smoke@web.log\nbuild again: cargo xtask build web\n");
     }
 }
