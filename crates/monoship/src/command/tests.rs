@@ -48,6 +48,16 @@ fn a_stage_before_the_plan_has_a_log_and_its_failure_is_the_runs() {
 }
 
 #[test]
+fn a_stage_that_panics_has_failed() {
+    let (result, log) = ran(|cx| {
+        let tree = stages::checkout(cx)?;
+        cx.stage("lint", &tree, |_, tree| panic!("no rule for {:?}", tree.commit()))
+    });
+    assert_eq!(result.err().expect("the stage failed").to_string(), "it panicked: no rule for None");
+    assert!(log.contains("it panicked: no rule for None"), "{log}");
+}
+
+#[test]
 fn two_stages_of_one_name_are_refused() {
     let twice = |cx: &Context| {
         let tree = stages::checkout(cx)?;
