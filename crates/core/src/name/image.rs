@@ -22,7 +22,19 @@ pub struct ImageRef {
 /// The registry that a name without one means.
 pub const DOCKER_HUB: &str = "docker.io";
 
+/// What Docker Hub was called once; docker reads it as the other.
+const OLD_HUB: &str = "index.docker.io";
+
 impl ImageRef {
+    /// The place below which a registry's images lie: `docker.io/acme`, which is no image there, so that nothing is put before it.
+    ///
+    /// # Errors
+    /// When an image below it has no name that can be.
+    pub fn place(registry: &str, namespace: &str) -> Result<Self> {
+        let below: Self = format!("{registry}/{namespace}/image").parse()?;
+        Ok(Self { repository: namespace.to_owned(), ..below })
+    }
+
     /// The host, with its port where it has one: `docker.io`, `ghcr.io`, `127.0.0.1:5000`.
     #[must_use]
     pub fn registry(&self) -> &str {
@@ -95,12 +107,14 @@ impl FromStr for ImageRef {
             _ => (rest, None),
         };
         let (registry, path) = match name.split_once('/') {
-            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path.to_owned()),
-            Some(_) => (DOCKER_HUB, name.to_owned()),
-            None => (DOCKER_HUB, format!("library/{name}")),
+            Some((OLD_HUB, path)) => (DOCKER_HUB, path),
+            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
+            _ => (DOCKER_HUB, name),
         };
+        let path = if registry == DOCKER_HUB && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
         let host_ok = registry.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-        if !host_ok {
+        let port = registry.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map(|(_, port)| port);
+        if !host_ok || port.is_some_and(|port| port.parse::<u16>().is_err()) {
             return Err(wrong("the registry is not a host name"));
         }
         if path.len() > 255 || !path.split('/').all(is_path_component) {
@@ -147,6 +161,11 @@ mod tests {
             ("node", "docker.io/library/node", "latest"),
             ("node:24-slim", "docker.io/library/node:24-slim", "24-slim"),
             ("docker/scanner:stable-1", "docker.io/docker/scanner:stable-1", "stable-1"),
+            ("docker.io/node:24", "docker.io/library/node:24", "24"),
+            ("index.docker.io/node", "docker.io/library/node", "latest"),
+            ("index.docker.io/a/b", "docker.io/a/b", "latest"),
+            ("[::1]:5000/a", "[::1]:5000/a", "latest"),
+            ("[::1]/a", "[::1]/a", "latest"),
             ("127.0.0.1:5000/a/b", "127.0.0.1:5000/a/b", "latest"),
             ("localhost/a:1", "localhost/a:1", "1"),
         ];
@@ -155,9 +174,10 @@ mod tests {
             assert_eq!((image.to_string().as_str(), image.reference()), (full, reference));
             assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);
         }
-        for bad in ["", "A", "a:", "a@sha256:12", "a//b", "ghcr.io/Org/x", "a b", "-x"] {
+        for bad in ["", "A", "a:", "a@sha256:12", "a//b", "ghcr.io/Org/x", "a b", "-x", "r.io:/a", "r.io:99999/a"] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
         }
+        assert_eq!(ImageRef::place("docker.io", "acme").unwrap().to_string(), "docker.io/acme");
     }
 
     #[test]
