@@ -8,6 +8,7 @@ pub mod given;
 mod load;
 mod notify;
 pub mod pins;
+mod place;
 mod stats;
 pub mod upkeep;
 mod validated;

@@ -50,8 +50,8 @@ pub fn of_text(
         written.images.platforms = Some(vec![platform]);
     }
     env.get(EPOCH).map(epoch).transpose()?;
-    // Git is asked only where the answer counts.
-    let named = written.images.registry.is_some() && written.images.namespace.is_some();
+    // Git is asked only where the answer counts: a namespace of one part does not say what the repository is called.
+    let named = written.images.registry.is_some() && written.images.namespace.as_ref().is_some_and(|name| name.contains('/'));
     // A repository may have a name that no image can have; then its images are not called after it.
     let can_be = |(registry, namespace): &(String, String)| format!("{registry}/{namespace}").parse::<ImageRef>().is_ok();
     let remote = if named { None } else { remote()?.filter(can_be) };
@@ -107,7 +107,7 @@ fn variable_of<'e>(env: &'e Env, error: &str) -> Option<&'e str> {
 
 /// What an error quotes first: the value that it is about.
 fn quoted_in(error: &str) -> Option<&str> {
-    error.split('`').nth(1).filter(|quoted| !quoted.is_empty())
+    error.split('`').nth(1)
 }
 
 /// The same error, about what a variable holds.
@@ -121,7 +121,7 @@ fn of_variable(name: &str, error: &Error) -> Error {
 
 /// The line of the text that has the value which an error quotes, where one alone has it; the last of those that have what stands there twice.
 fn line_of(text: &str, error: &str) -> Option<usize> {
-    let quoted = quoted_in(error)?;
+    let quoted = quoted_in(error).filter(|quoted| !quoted.is_empty())?;
     let has_it = |line: &str| line.contains(quoted) && !line.trim_start().starts_with('#');
     let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| has_it(line)).map(|(at, _)| at + 1).collect();
     match lines[..] {
@@ -314,7 +314,7 @@ mod tests {
             assert!(error(&format!("[images]\nbuild-args = {{ {secret} = 'x' }}\n")).1.contains("build secret"), "{secret}");
         }
         assert!(load_text("[images]\nbuild-args = { TOKENIZER = '2', PASSWORDLESS = '1', SESSION_SECRET_FILE = '/s', PUBLIC_TOKEN = 'x' }\n", &[]).is_ok());
-        assert!(error("[images]\nregistry = 'no host'\n").0.contains("not an image reference"));
+        assert!(error("[images]\nregistry = 'no host'\n").0.contains("is not the host of a registry"));
         assert_eq!(error("[images]\nregistry = 'https://ghcr.io/'\n").1, "leave `https://` out: `registry = \"ghcr.io\"`");
         assert!(error("[images]\nsecrets = ['id=npm,evn=A']\n").0.starts_with("xtask.toml:2: a secret has no `evn`"));
         assert!(error("[[service]]\nname = 'a'\nsecerts = []\n").1.contains("did you mean `secrets`?"));
@@ -333,6 +333,27 @@ mod tests {
         };
         assert_eq!(alone("[images]\nregistry = 'ghcr.io'\n"), "add `namespace = \"org/repo\"`");
         assert_eq!(alone("[images]\nnamespace = 'org/repo'\n"), "add `registry = \"ghcr.io\"`");
+    }
+
+    #[test]
+    fn a_registry_is_a_host_and_a_namespace_what_images_can_have_there() {
+        let prefix = |images: &str| load_text(&format!("[images]\n{images}\n"), &[]).unwrap().images.prefix.unwrap().to_string();
+        assert_eq!(prefix("registry = 'ghcr.io/'\nnamespace = 'a/b'"), "ghcr.io/a/b");
+        assert_eq!(prefix("registry = 'index.docker.io'\nnamespace = 'acme'"), "docker.io/acme");
+        for host in ["ghcr.io/acme", "shop", "r.io:", "r.io:99999", "a b"] {
+            let (said, hint) = error(&format!("[images]\nregistry = '{host}'\nnamespace = 'a'\n"));
+            assert!(said.starts_with("xtask.toml:2: [images] registry: `") && hint.contains("belongs in `namespace`"), "{said}");
+        }
+        let said = load_text("", &[("XTASK_IMAGES_REGISTRY", "")]).unwrap_err().to_string();
+        assert!(said.starts_with("variable XTASK_IMAGES_REGISTRY: "), "{said}");
+        assert!(error("[images]\nnamespace = 'a//b'\n").0.starts_with("xtask.toml:2: [images] namespace: `a//b` cannot"));
+        // Nothing of it is another repository's, and nothing lies at the namespace itself, which is no repository.
+        let hub = load_text("[images]\nregistry = 'docker.io'\nnamespace = 'acme'\n", &[]).unwrap();
+        assert_eq!(hub.cache.repository.unwrap().to_string(), "docker.io/acme/repo-cache");
+        assert_eq!(hub.history.unwrap().to_string(), "docker.io/acme/repo-history:xtask-history");
+        // The remote's name is none of Docker Hub's.
+        let (said, hint) = error("[images]\nregistry = 'docker.io'\n");
+        assert!(said.contains("`org/repo` has several parts") && hint == "write `namespace = \"org\"`", "{said} {hint}");
     }
 
     #[test]

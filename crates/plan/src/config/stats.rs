@@ -16,10 +16,10 @@ pub struct Written {
 }
 
 impl Written {
-    /// Where the history lies in the registry: by default under a tag of the images' own namespace, so that two repositories of an
-    /// organisation have one each and no cache's clean-up comes near it.
-    pub(super) fn validate(self, prefix: Option<&ImageRef>) -> Result<Option<ImageRef>> {
-        let Some(place) = self.repository.as_ref().or(prefix) else { return Ok(None) };
+    /// Where the history lies in the registry: by default under a tag of the images' own namespace, or of a repository beside them where
+    /// that is none, so that two repositories of an organisation have one each and no cache's clean-up comes near it.
+    pub(super) fn validate(self, default: Option<&ImageRef>) -> Result<Option<ImageRef>> {
+        let Some(place) = self.repository.as_ref().or(default) else { return Ok(None) };
         if place.digest().is_some() {
             return Err(Error::usage(format!("[stats] repository `{place}` has a digest"))
                 .hint("name a repository, with a tag if it should not be `xtask-history`"));

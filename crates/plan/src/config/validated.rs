@@ -10,6 +10,7 @@ use crate::config::folder::Folder;
 use crate::config::gates::Gates;
 use crate::config::given::Given;
 use crate::config::notify::Notify;
+use crate::config::place;
 use crate::config::upkeep::{Leftover, Size, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, Switch, Written};
 use crate::templates::TagTemplates;
@@ -266,14 +267,14 @@ pub struct Keyless {
 /// A value that is well-formed TOML and still cannot be meant. The caller adds the file.
 pub fn validate(mut written: Written, env: &Env, remote: Option<(String, String)>) -> Result<Config> {
     let repository_name = remote.as_ref().and_then(|(_, namespace)| namespace.rsplit('/').next()).map(str::to_owned);
-    let prefix = image_prefix(&written.images, remote)?;
+    let prefix = place::of_images(&written.images, remote)?;
     let repository = match written.cache.repository {
         Some(repository) if repository.tag().is_some() || repository.digest().is_some() => {
             return Err(Error::usage(format!("[cache] repository `{repository}` has a tag"))
                 .hint("leave it out: each target's cache gets a tag of its own"));
         }
         Some(repository) => Some(repository),
-        None => prefix.as_ref().and_then(|prefix| default_cache_repository(prefix, repository_name.as_deref())),
+        None => prefix.as_ref().and_then(|prefix| place::beside(prefix, repository_name.as_deref(), "cache")),
     };
     if let Some(name) = &written.images.local
         && format!("local/{name}/service").parse::<ImageRef>().is_err()
@@ -281,7 +282,10 @@ pub fn validate(mut written: Written, env: &Env, remote: Option<(String, String)
         return Err(Error::usage(format!("[images] local = \"{name}\" is not allowed in an image name"))
             .hint("lower-case letters, digits, and `.`, `_`, `-` between them: `local = \"shop\"`"));
     }
-    let history = written.stats.validate(prefix.as_ref())?;
+    // The namespace is a repository, too, unless it has one part.
+    let at_namespace = prefix.clone().filter(|prefix| prefix.repository().contains('/'));
+    let history = at_namespace.or_else(|| place::beside(prefix.as_ref()?, repository_name.as_deref(), "history"));
+    let history = written.stats.validate(history.as_ref())?;
     let base_target = written.base.target.unwrap_or_else(|| "base".to_owned());
     target_name(&base_target)?;
     let services = services(written.service, env)?;
@@ -384,53 +388,6 @@ fn signing(release: &written::Release) -> Result<Signing> {
         }
     };
     Err(Error::usage(format!("[release] {odd}")).hint("leave them out, or change `sign`"))
-}
-
-fn image_prefix(images: &written::Images, remote: Option<(String, String)>) -> Result<Option<ImageRef>> {
-    let (remote_registry, remote_namespace) = remote.unzip();
-    let registry = images.registry.clone().or(remote_registry);
-    let namespace = images.namespace.clone().or(remote_namespace);
-    if let Some((scheme, host)) = registry.as_ref().and_then(|registry| registry.split_once("://")) {
-        let host = host.trim_end_matches('/');
-        return Err(Error::usage(format!("[images] registry: `{scheme}://{host}` is a URL, not a host"))
-            .hint(format!("leave `{scheme}://` out: `registry = \"{host}\"`")));
-    }
-    let (registry, namespace) = match (registry, namespace) {
-        (Some(registry), Some(namespace)) => (registry, namespace),
-        (None, None) => return Ok(None),
-        (Some(_), None) => {
-            let error = Error::usage("[images] `registry` is set, but `namespace` is not");
-            return Err(error.hint("add `namespace = \"org/repo\"`"));
-        }
-        (None, Some(_)) => {
-            let error = Error::usage("[images] `namespace` is set, but `registry` is not");
-            return Err(error.hint("add `registry = \"ghcr.io\"`"));
-        }
-    };
-    let lower = namespace.to_ascii_lowercase();
-    if lower != namespace {
-        return Err(Error::usage(format!(
-            "[images] namespace `{namespace}` has capital letters, which an image name must not have"
-        ))
-        .hint(format!("write `namespace = \"{lower}\"`")));
-    }
-    let prefix: ImageRef = format!("{registry}/{namespace}").parse()?;
-    if prefix.registry() != registry || prefix.tag().is_some() || prefix.digest().is_some() {
-        return Err(Error::usage(format!(
-            "[images] registry = \"{registry}\", namespace = \"{namespace}\" do not make an image name"
-        ))
-        .hint("the registry is a host such as `ghcr.io` or `127.0.0.1:5000`, the namespace a path such as `org/repo`"));
-    }
-    Ok(Some(prefix))
-}
-
-/// `<registry>/<org>/<repo>/cache`. The reference has `<org>/cache`, where two repositories of one organisation that have a `base` overwrite
-/// each other's. A namespace of one part says nothing of the repository (Docker Hub has no other), so its own name is put before.
-fn default_cache_repository(prefix: &ImageRef, repository: Option<&str>) -> Option<ImageRef> {
-    match repository {
-        Some(name) if !prefix.repository().contains('/') => format!("{prefix}/{name}-cache").parse().ok(),
-        _ => format!("{prefix}/cache").parse().ok(),
-    }
 }
 
 fn services(written: Vec<written::Service>, env: &Env) -> Result<Vec<ServiceConfig>> {
