@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::credentials::Credentials;
 use monoship_core::error::{Error, Result};
-use monoship_core::execute::http::{Http, Request, Response, authority};
+use monoship_core::execute::http::{Http, Request, Response, authority, without_query};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::retry::{Again, Failed, Policy, Wait};
 use monoship_core::execute::shutdown::Shutdown;
@@ -262,8 +262,8 @@ impl Registry {
                 match session.proof(&self.http, &self.inner.credentials, &call.scope)? {
                     Proof::Header(Some(header)) => request = request.header("authorization", header.expose()),
                     Proof::Header(None) => {}
-                    Proof::Refused(said) => {
-                        return Ok(Answer::Not(Refusal { verdict: answers::judge(call.ask, 403, &[], ""), said }));
+                    Proof::Refused { codes, said } => {
+                        return Ok(Answer::Not(Refusal { verdict: answers::judge(call.ask, 403, &codes, &said), said }));
                     }
                 }
             }
@@ -304,7 +304,8 @@ fn judged(call: &Call<'_>, response: &Response) -> Result<Refusal, Failed> {
     Err(Failed { again, error })
 }
 
-/// The codes, and what a registry says in `{"errors":[{"code","message"}]}`, else the start of what it said.
+/// The codes, and what a registry says in `{"errors":[{"code","message","detail"}]}`, else where it sends us, else the start of what it said.
+/// Some say in a detail what it is about (Nexus); where it is no text it is for programs.
 fn words(response: &Response) -> (Vec<String>, String) {
     #[derive(Deserialize)]
     struct Body {
@@ -315,13 +316,22 @@ fn words(response: &Response) -> (Vec<String>, String) {
         code: String,
         #[serde(default)]
         message: String,
+        #[serde(default)]
+        detail: serde_json::Value,
     }
-    let (codes, said) = match serde_json::from_slice::<Body>(&response.body) {
-        Ok(body) => {
-            let said: Vec<String> = body.errors.iter().map(|item| format!("{}: {}", item.code, item.message)).collect();
+    let of_item = |item: &Item| {
+        let parts = [item.code.as_str(), &item.message, item.detail.as_str().unwrap_or_default()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    };
+    let (codes, said) = match (serde_json::from_slice::<Body>(&response.body), response.header("location")) {
+        (Ok(body), _) => {
+            let said: Vec<String> = body.errors.iter().map(of_item).collect();
             (body.errors.into_iter().map(|item| item.code).collect(), said.join("; "))
         }
-        Err(_) => (Vec::new(), response.excerpt(QUOTED)),
+        (Err(_), Some(location)) if (300..400).contains(&response.status) => {
+            (Vec::new(), format!("it sends us to {}", without_query(location)))
+        }
+        (Err(_), _) => (Vec::new(), response.excerpt(QUOTED)),
     };
     let said: String = said.chars().filter(|c| !c.is_control()).take(QUOTED).collect();
     let status = response.status;

@@ -259,3 +259,32 @@ fn a_registry_that_does_not_say_what_it_sends_and_takes_without_a_word_is_unders
         anonymous().put_manifest(&place, &raw).unwrap();
     }
 }
+
+#[test]
+fn a_refusal_has_the_words_of_who_refuses_in_whatever_part_of_the_answer_they_stand() {
+    let denied = |answer: Response| {
+        let server = answering(move |_| answer.clone());
+        let place = image(server.url().trim_start_matches("http://"), "shop/api");
+        let Access::Denied(refusal) = anonymous().can_push(&place).unwrap() else { panic!("it counts as granted") };
+        (refusal.verdict, refusal.said)
+    };
+    let error = |detail: serde_json::Value| json!({"errors": [{"code": "UNKNOWN", "message": "", "detail": detail}]});
+    assert_eq!(denied(Response::json(400, &error(json!("why")))).1, "UNKNOWN: why (status 400)");
+    assert_eq!(denied(Response::json(400, &error(json!({"for": "programs"})))).1, "UNKNOWN (status 400)");
+    let elsewhere = Response::status(307).header("location", "https://r.example/v2/?signature=secret");
+    assert_eq!(denied(elsewhere).1, "it sends us to https://r.example/v2/ (status 307)");
+
+    // DigitalOcean's token server says what its registry would.
+    let server = Server::start(|request| {
+        let host = request.header("host").unwrap_or_default().to_owned();
+        if request.path == "/token" {
+            let full = "registry contains 1 repositories, limit is 1";
+            return Response::json(403, &json!({"errors": [{"code": "DENIED", "message": full}]}));
+        }
+        Response::status(401).header("www-authenticate", format!("Bearer realm=\"http://{host}/token\",service=\"r\""))
+    });
+    let place = image(server.url().trim_start_matches("http://"), "shop/api");
+    let Access::Denied(refusal) = anonymous().can_push(&place).unwrap() else { panic!("it counts as granted") };
+    let said = "its token server refuses anonymous users: DENIED: registry contains 1 repositories, limit is 1 (status 403)";
+    assert_eq!((refusal.verdict, refusal.said.as_str()), (Verdict::TooMuch, said));
+}

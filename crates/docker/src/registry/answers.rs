@@ -112,12 +112,21 @@ pub const TABLE: &[Row] = &[
     row("GitLab", "the tag is immutable", Ask::PutTag,
         (403, "DENIED", "tag is immutable", "immutable"),
         Verdict::Immutable, "docs.gitlab.com/user/packages/container_registry/immutable_container_tags (status and words by analogy)"),
+    row("Azure Container Registry", "the tag is locked", Ask::PutTag,
+        (405, "REGISTRY_DISALLOWED_OPERATION", "The operation is disallowed on this registry, repository or image.", ""),
+        Verdict::Immutable, "Azure/acr-cli#70; learn.microsoft.com/azure/container-registry/container-registry-image-lock"),
+    row("Nexus", "redeploying is off, which a second tag of one manifest is to it, too", Ask::PutTag,
+        (400, "BLOB_UPLOAD_INVALID", "blob upload invalid: Repository does not allow updating assets: docker-hosted", "does not allow updating"),
+        Verdict::Immutable, "GoogleContainerTools/jib#3057, #2395"),
     row("any", "the tag is immutable, in other words", Ask::PutTag,
         (409, "TAG_IMMUTABLE", "the tag is immutable", "immutab"),
         Verdict::Immutable, "Azure/acr#890 (as asked for), mulgadc/spinifex#392"),
     row("Harbor", "an immutable tag is deleted", Ask::Delete,
         (412, "PRECONDITION", "Failed to process request due to 'api:1' configured as immutable.", "immutable"),
         Verdict::Immutable, "goharbor/harbor src/server/middleware/immutable"),
+    row("Azure Container Registry", "a locked tag is deleted", Ask::Delete,
+        (405, "REGISTRY_DISALLOWED_OPERATION", "The operation is disallowed on this registry, repository or image.", ""),
+        Verdict::Immutable, "Azure/acr-cli#70"),
 
     // Room, and moments in which nothing can be written.
     row("Harbor", "the project's quota is used up", Ask::Upload,
@@ -126,6 +135,12 @@ pub const TABLE: &[Row] = &[
     row("Quay", "the namespace's quota is used up", Ask::Upload,
         (403, "DENIED", "Quota has been exceed on namespace", "quota"),
         Verdict::TooMuch, "quay/quay endpoints/v2/errors.py, QuotaExceeded"),
+    row("DigitalOcean", "the plan has no room for another repository", Ask::Upload,
+        (403, "DENIED", "registry contains 1 repositories, limit is 1", "limit is"),
+        Verdict::TooMuch, "docker/build-push-action#586: its token server says so"),
+    row("any", "the plan's storage is used up", Ask::Upload,
+        (402, "", "Payment Required", ""),
+        Verdict::TooMuch, "RFC 9110 §15.5.3"),
     row("any", "what is sent is too large", Ask::PutTag,
         (413, "SIZE_INVALID", "the manifest is too large", ""),
         Verdict::TooMuch, "RFC 9110 §15.5.14; OCI distribution-spec 1.1, pushing manifests (4 MiB)"),
@@ -320,7 +335,7 @@ fn by_status(ask: Ask, status: u16, said: &str) -> Verdict {
         (_, 404 | 410) => Verdict::Absent,
         (Ask::Manifest | Ask::List, 401 | 403) => Verdict::AbsentOrDenied,
         (_, 401 | 403) => Verdict::Denied,
-        (_, 413 | 507) => Verdict::TooMuch,
+        (_, 402 | 413 | 507) => Verdict::TooMuch,
         _ => Verdict::Refused,
     }
 }
@@ -395,6 +410,9 @@ mod tests {
             "Quay",
             "Artifactory",
             "GitLab",
+            "Azure Container Registry",
+            "Nexus",
+            "DigitalOcean",
             "distribution",
         ] {
             assert!(TABLE.iter().any(|row| row.registry == registry), "{registry}");

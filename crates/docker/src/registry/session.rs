@@ -29,8 +29,13 @@ const MARGIN: Duration = Duration::from_secs(10);
 pub(super) enum Proof {
     /// Send this header, or none.
     Header(Option<Secret>),
-    /// The token server would not have it; the reason, fit to be shown.
-    Refused(String),
+    /// The token server would not have it.
+    Refused {
+        /// The codes of its errors.
+        codes: Vec<String>,
+        /// The reason with its own words, fit to be shown.
+        said: String,
+    },
 }
 
 /// One registry host.
@@ -51,12 +56,13 @@ struct State {
     tokens: HashMap<String, (Secret, Instant)>,
 }
 
-/// Both names are in use; a server may send either or both.
+/// Both names are in use; a server may send either or both, one of them empty.
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<Secret>,
     access_token: Option<Secret>,
-    expires_in: Option<u64>,
+    /// Seconds; less than none of who does not count them.
+    expires_in: Option<i64>,
 }
 
 impl Session {
@@ -172,11 +178,13 @@ impl Session {
         }
         let response = http.send(token_request(realm, service, scope, credential.as_ref()))?;
         if matches!(response.status, 400 | 401 | 403) {
-            return Ok(Proof::Refused(match &credential {
-                Some(Credential::Basic { user, .. }) => format!("its token server refuses `{user}` ({})", response.status),
-                Some(_) => format!("its token server refuses our identity token ({})", response.status),
-                None => format!("its token server refuses anonymous users ({})", response.status),
-            }));
+            let whom = match &credential {
+                Some(Credential::Basic { user, .. }) => format!("`{user}`"),
+                Some(_) => "our identity token".to_owned(),
+                None => "anonymous users".to_owned(),
+            };
+            let (codes, said) = super::words(&response);
+            return Ok(Proof::Refused { codes, said: format!("its token server refuses {whom}: {said}") });
         }
         if !response.is_success() {
             let error = Error::failed(format!("{}'s token server answered {} ({})", self.host, response.status, response.url()));
@@ -217,8 +225,10 @@ fn read_token(response: &Response) -> Result<(Secret, Duration), Failed> {
     let nonsense = || Error::failed(format!("{} answered without a token", response.url()));
     // serde would quote what it stumbles over.
     let answer: TokenAnswer = serde_json::from_slice(&response.body).map_err(|_| nonsense())?;
-    let token = answer.token.or(answer.access_token).filter(|token| !token.expose().is_empty()).ok_or_else(nonsense)?;
-    let life = answer.expires_in.map_or(DEFAULT_LIFE, |seconds| Duration::from_secs(seconds).max(DEFAULT_LIFE));
+    let token = [answer.token, answer.access_token].into_iter().flatten().find(|token| !token.expose().is_empty());
+    let token = token.ok_or_else(nonsense)?;
+    let seconds = answer.expires_in.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default();
+    let life = Duration::from_secs(seconds).max(DEFAULT_LIFE);
     Ok((Secret::new(format!("Bearer {}", token.expose())), life.min(Duration::from_hours(24))))
 }
 
@@ -237,6 +247,28 @@ mod tests {
     use monoship_core::env::Env;
     use monoship_core::execute::http::Limits;
     use monoship_core::execute::shutdown::Shutdown;
+
+    #[test]
+    fn a_token_is_taken_under_either_name_and_for_a_minute_where_its_life_cannot_be_read() {
+        let read = |body: &str| {
+            let server = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/token", server.local_addr().unwrap());
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let server = std::thread::spawn(move || {
+                let (mut stream, _) = server.accept().unwrap();
+                let _ = stream.read(&mut [0; 1024]).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            });
+            let response = Http::new(&Env::new("/", []), Limits::STANDARD, &Shutdown::new()).send(Request::get(url)).unwrap();
+            server.join().unwrap();
+            read_token(&response).map(|(header, life)| (header.expose().to_owned(), life.as_secs())).ok()
+        };
+        let bearer = |life: u64| Some(("Bearer t".to_owned(), life));
+        assert_eq!(read(r#"{"token": "t", "expires_in": 300}"#), bearer(300));
+        assert_eq!(read(r#"{"token": "", "access_token": "t"}"#), bearer(60));
+        assert_eq!(read(r#"{"token": "t", "expires_in": -1}"#), bearer(60));
+        assert_eq!(read(r#"{"token": ""}"#), None);
+    }
 
     /// A registry without TLS on loopback that breaks a connection off before it answers.
     #[test]
