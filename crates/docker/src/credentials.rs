@@ -163,8 +163,11 @@ impl Inner {
         let Some(path) = &self.path else { return Ok(ConfigFile::default()) };
         match std::fs::read(path) {
             Ok(bytes) => parse(&bytes, &path.display().to_string()),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                Ok(ConfigFile::default())
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                let folder = path.parent().unwrap_or(path).display();
+                Err(Error::usage(format!("{folder} is a file, and Docker's configuration is config.json in a folder"))
+                    .hint("DOCKER_CONFIG names the folder"))
             }
             Err(error) => Err(Error::io("read", path, error)),
         }
@@ -200,6 +203,10 @@ impl Inner {
         let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| {
             Error::failed(format!("`{program} get` answered something that is not its protocol's JSON")).hint(hint)
         })?;
+        // Some say so that they have nothing.
+        if answer.secret.expose().is_empty() {
+            return Ok(None);
+        }
         Ok(match answer.username.as_str() {
             "<token>" => Some(Credential::Identity(answer.secret)),
             user => Some(Credential::basic(user, answer.secret.expose())),
@@ -227,7 +234,9 @@ fn from_auths(file: &ConfigFile, registry: &str, key: &str) -> Result<Option<Cre
         return Ok(Some(Credential::Identity(token.clone())));
     }
     if let Some(auth) = entry.auth.as_ref().filter(|auth| !auth.expose().is_empty()) {
-        let decoded = BASE64_STANDARD.decode(auth.expose()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        // `base64` breaks lines, and docker does not mind.
+        let whole = auth.expose().replace(['\r', '\n'], "");
+        let decoded = BASE64_STANDARD.decode(whole).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let Some((user, password)) = decoded.as_deref().and_then(|text| text.split_once(':')) else {
             return Err(Error::usage(format!(
                 "the Docker configuration's `auth` for {registry} is not base64 of `user:password`"
@@ -277,6 +286,7 @@ mod tests {
             "https://b.example/v2/": {"auth": "dTpwAAA="},
             "c.example:5000": {"identitytoken": "t", "auth": "dTpw"},
             "e.example": {"registrytoken": "r", "auth": "dTpw"},
+            "f.example": {"auth": "dT\npw\r\n"},
             "empty.example": {}}, "HttpHeaders": {"x": "y"}}"#;
         let found = credentials(dir.path(), config, &[]);
         let of = |registry| found.of(registry).unwrap();
@@ -285,6 +295,7 @@ mod tests {
         assert_eq!(of("b.example"), Some(Credential::basic("u", "p")));
         assert_eq!(of("c.example:5000"), Some(Credential::Identity(Secret::new("t"))));
         assert_eq!(of("e.example"), Some(Credential::Bearer(Secret::new("r"))));
+        assert_eq!(of("f.example"), Some(Credential::basic("u", "p")));
         assert_eq!((of("empty.example"), of("d.example"), of("c.example")), (None, None, None));
     }
 
@@ -298,16 +309,26 @@ mod tests {
         );
         helper(dir.path(), "one", r#"read key; test "$1" = get && printf '{"Username":"u","Secret":"%s"}' "$key""#);
         helper(dir.path(), "none", "echo credentials not found in native keychain; exit 1");
-        let config = r#"{"auths": {"none.example": {"auth": "dTpw"}}, "credsStore": "store", "credHelpers": {"one.example": "one", "none.example": "none"}}"#;
+        helper(dir.path(), "empty", r#"echo '{"ServerURL":"","Username":"","Secret":""}'"#);
+        let config = r#"{"auths": {"none.example": {"auth": "dTpw"}, "empty.example": {"auth": "dTpw"}}, "credsStore": "store",
+            "credHelpers": {"one.example": "one", "none.example": "none", "empty.example": "empty"}}"#;
         let found = credentials(dir.path(), config, &[]);
         assert_eq!(found.of("one.example").unwrap(), Some(Credential::basic("u", "one.example")));
         let hub = Secret::new(format!("id-{HUB_KEY}"));
         assert_eq!(found.of("docker.io").unwrap(), Some(Credential::Identity(hub)));
-        assert_eq!(
-            found.of("none.example").unwrap(),
-            Some(Credential::basic("u", "p")),
-            "what the helper has not is taken from the file"
-        );
+        for host in ["none.example", "empty.example"] {
+            let taken = found.of(host).unwrap();
+            assert_eq!(taken, Some(Credential::basic("u", "p")), "what the helper has not is taken from the file: {host}");
+        }
+    }
+
+    #[test]
+    fn the_file_in_place_of_its_folder_is_no_configuration_that_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), "{}").unwrap();
+        let env = Env::new(dir.path(), [("DOCKER_CONFIG".to_owned(), "config.json".to_owned())]);
+        let error = Credentials::new(&env, &Shutdown::new()).of("r.example").unwrap_err();
+        assert!(error.to_string().contains("config.json is a file") && error.exit_code() == 2, "{error}");
     }
 
     #[test]
