@@ -268,8 +268,10 @@ impl Http {
         }
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let proxy = self.inner.proxies.of(secure, authority.host(), port);
-        // Not quoted: a proxy's address may hold a password.
-        let proxy = proxy.map(ureq::Proxy::new).transpose().map_err(|_| "the proxy variable does not hold an http(s) URL")?;
+        // Not quoted: a proxy's address may hold a password. One of SOCKS, which the library would pass by without a word, is refused.
+        let other = "the proxy variable does not hold an http(s) URL";
+        let proxy = proxy.map(|url| if proxy::is_http(url) { ureq::Proxy::new(url).map_err(|_| other) } else { Err(other) });
+        let proxy = proxy.transpose()?;
         let limits = self.inner.limits;
         let mut config = ureq::Agent::config_builder()
             .http_status_as_error(false)

@@ -82,8 +82,12 @@ fn classify(error: &ureq::Error, url: &str) -> HttpError {
     let new = |trouble, what: String| HttpError::new(trouble, format!("{what} ({url})"));
     match error {
         ureq::Error::HostNotFound => new(Trouble::Unreachable, format!("{host} cannot be found")),
-        ureq::Error::ConnectionFailed | ureq::Error::ConnectProxyFailed(_) => {
-            new(Trouble::Unreachable, format!("cannot connect to {host}"))
+        ureq::Error::ConnectionFailed => new(Trouble::Unreachable, format!("cannot connect to {host}")),
+        ureq::Error::ConnectProxyFailed(said) => {
+            // `proxy server responded 407/407`.
+            let status = said.rsplit('/').next().filter(|status| status.parse::<u16>().is_ok());
+            let does = status.map_or_else(|| "does not answer".to_owned(), |status| format!("answers with status {status}"));
+            new(Trouble::Unreachable, format!("the proxy on the way to {host} {does}"))
         }
         ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
             new(Trouble::Timeout, format!("{host} did not take the connection in time"))

@@ -33,6 +33,11 @@ impl Proxies {
     }
 }
 
+/// True for a proxy's address that is of http or https, or names neither.
+pub(super) fn is_http(url: &str) -> bool {
+    url.split_once("://").is_none_or(|(scheme, _)| ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)))
+}
+
 /// True for `localhost` and loopback addresses, brackets or not.
 pub(super) fn is_loopback(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']);

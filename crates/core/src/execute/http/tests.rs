@@ -127,6 +127,21 @@ fn every_way_of_not_answering_is_told_apart_and_none_quotes_a_query() {
 }
 
 #[test]
+fn a_proxy_that_refuses_is_named_with_its_answer_and_one_that_is_not_spoken_is_not_passed_by() {
+    let url = serve(|_, _, to| to.write_all(plain("407 Proxy Authentication Required", "", "").as_bytes()).unwrap());
+    let through = |proxy: &str| {
+        let env = Env::new("/", [("HTTPS_PROXY".to_owned(), proxy.to_owned())]);
+        let error = Http::new(&env, QUICK, &Shutdown::new()).send(Request::get("https://r.invalid/v2/")).unwrap_err();
+        Error::from(error).to_string()
+    };
+    let refused = through(&url.replace("http://", "http://user:s3cret@"));
+    assert!(refused.contains("the proxy on the way to r.invalid answers with status 407"), "{refused}");
+    let other = through("socks5://user:s3cret@127.0.0.1:1");
+    assert!(other.contains("the proxy variable does not hold an http(s) URL"), "{other}");
+    assert!(!(refused + &other).contains("s3cret"));
+}
+
+#[test]
 fn a_hanging_server_does_not_hold_up_a_shutdown() {
     let url = serve(|_, _, _| std::thread::sleep(Duration::from_hours(1)));
     let shutdown = Shutdown::new();
