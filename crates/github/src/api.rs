@@ -29,6 +29,10 @@ const MAX_ANSWER: u64 = 64 << 20;
 /// What GitHub asks to wait after a secondary limit that names no time (docs: "rate limits for the REST API").
 const SECONDARY_WAIT: Duration = Duration::from_mins(1);
 
+/// What can be done where the repository itself is not found.
+const UNSEEN: &str =
+    "GitHub says so also of a repository that the token may not see: check GITHUB_REPOSITORY, and what the token is for";
+
 /// No listing of ours is longer; a server that pages for ever is broken. Of 100 items each.
 const MAX_PAGES: usize = 200;
 
@@ -165,7 +169,8 @@ impl Answer {
     /// The error for a status that the caller has no use for.
     #[must_use]
     pub fn unexpected(&self, what: &str) -> Error {
-        Error::failed(format!("GitHub answered {} to {what}: {}", self.status(), self.problem()))
+        let error = Error::failed(format!("GitHub answered {} to {what}: {}", self.status(), self.problem()));
+        if self.status() == 404 { error.hint(UNSEEN) } else { error }
     }
 }
 
@@ -176,7 +181,7 @@ fn problem(response: &Response) -> String {
         said.or_else(|| Some(format!("{} {}", error["field"].as_str()?, error["code"].as_str()?)))
     });
     let text = std::iter::once(problem.message.clone()).chain(details).collect::<Vec<_>>().join(": ");
-    text.chars().filter(|c| !c.is_control()).take(400).collect()
+    text.split(char::is_control).filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }
 
 impl Api {
@@ -258,6 +263,9 @@ impl Api {
         };
         let error = match (response.status, again) {
             (401, _) => error.hint("the token is wrong or has expired: set GITHUB_TOKEN anew"),
+            (403, Again::Never) if response.header("x-github-sso").is_some() => {
+                error.hint("authorize the token for the organisation: `Configure SSO` beside it in the settings of its owner")
+            }
             (403, Again::Never) => {
                 let wants = response.header("x-accepted-github-permissions").unwrap_or("contents: write (for a release)");
                 error.hint(format!(

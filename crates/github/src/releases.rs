@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
-use monoship_core::error::{Error, Result};
+use monoship_core::error::Result;
 use monoship_core::name::{Digest, Tag};
 
 /// How many releases GitHub lists at most, whoever asks.
@@ -171,9 +171,6 @@ impl Api {
         match answer.status() {
             200 | 201 => answer.json().map(Change::Done),
             422 => Ok(Change::Refused(answer.problem())),
-            // Not ours to see: a token without access to a repository is told that it is not there.
-            404 => Err(Error::failed(format!("GitHub does not know the repository {}", self.repository()))
-                .hint("check GITHUB_REPOSITORY, and that the token may write its releases (`contents: write`)")),
             _ => Err(answer.unexpected("the new release")),
         }
     }

@@ -184,8 +184,14 @@ impl Update<'_> {
         match self.api.create_release(tag, &body, self.request.prerelease)? {
             Change::Done(_) => Ok(true),
             Change::Refused(said) if said.contains("already_exists") || said.contains("already exists") => Ok(false),
-            Change::Refused(said) => Err(Error::failed(format!("GitHub refuses a release {tag}: {said}"))
-                .hint("is the tag pushed? `git push origin <tag>`")),
+            Change::Refused(said) => {
+                let hint = if said.contains("immutable") {
+                    "the tag of an immutable release is nobody's any more, also once that is deleted: release another version"
+                } else {
+                    "is the tag pushed? `git push origin <tag>`"
+                };
+                Err(Error::failed(format!("GitHub refuses a release {tag}: {said}")).hint(hint))
+            }
             Change::Gone => Err(Error::failed(format!("GitHub does not know {}", self.api.repository()))),
         }
     }

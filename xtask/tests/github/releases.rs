@@ -15,6 +15,7 @@ use monoship_github::api::{Api, Place};
 use monoship_github::notes::{BODY_LIMIT, ImageNote, ReleaseNotes};
 use monoship_plan::request::Missing;
 use monoship_steps::update_release::{NotesRequest, Outcome, Report, update_release};
+use serde_json::json;
 use support::actions_cache::CacheStore;
 use support::github_api::{GithubApi, READ_TOKEN, TOKEN};
 use support::http::{Break, Response};
@@ -299,6 +300,36 @@ fn a_token_that_may_not_write_is_told_what_it_lacks() {
     assert!(!format!("{error} {:?}", error.hint_text()).contains("ghs_expired"));
     // A refusal is not worth a second try.
     assert_eq!(trial.fake.state().log.iter().filter(|line| line.ends_with("401") || line.ends_with("403")).count(), 2);
+}
+
+#[test]
+fn what_stands_between_us_and_a_release_is_told_with_the_way_on() {
+    let told = |answers: &[(&'static str, Response)]| {
+        let trial = Trial::new();
+        for (method, answer) in answers {
+            trial.fake.fail_next(method, "releases", answer.clone());
+        }
+        let error = trial.run_as(TOKEN, |request| request.missing = Missing::Create).unwrap_err();
+        format!("{error} | {}", error.hint_text().unwrap_or_default())
+    };
+    let answer = |status: u16, message: &str| Response::json(status, &json!({"message": message}));
+    let missing = || ("GET", answer(404, "Not Found"));
+    let unseen = told(&[missing(), missing()]);
+    assert!(unseen.contains("404") && unseen.contains("check GITHUB_REPOSITORY"), "{unseen}");
+    let unwritable = told(&[missing(), ("POST", answer(404, "Not Found"))]);
+    assert!(unwritable.contains("check GITHUB_REPOSITORY"), "{unwritable}");
+    let sso =
+        answer(403, "Resource protected by organization SAML enforcement.").header("x-github-sso", "required; url=https://x");
+    let sso = told(&[("GET", sso)]);
+    assert!(sso.contains("authorize the token") && !sso.contains("contents: write"), "{sso}");
+    let page = Response { body: b"<html>Sign in</html>".to_vec(), ..Response::status(200) }.header("content-type", "text/html");
+    let page = told(&[("GET", page)]);
+    assert!(page.contains("a page for people") && page.contains("asks for a login"), "{page}");
+    let errors = json!([{"message": "pre_receive Repository rule violations found\n\nCannot create ref"},
+        {"message": "tag_name was used by an immutable release"}]);
+    let taken = Response::json(422, &json!({"message": "Validation Failed", "errors": errors}));
+    let taken = told(&[("POST", taken)]);
+    assert!(taken.contains("found Cannot create ref") && taken.contains("release another version"), "{taken}");
 }
 
 #[test]

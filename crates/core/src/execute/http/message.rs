@@ -169,8 +169,13 @@ impl Response {
     /// # Errors
     /// When it is something else; the error names the URL and the place, and quotes nothing of the body.
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body)
-            .map_err(|e| Error::failed(format!("{} answered with unexpected JSON", self.url())).source(e))
+        serde_json::from_slice(&self.body).map_err(|e| {
+            if self.header("content-type").is_some_and(|kind| kind.starts_with("text/html")) {
+                return Error::failed(format!("{} answered with a page for people", self.url()))
+                    .hint("something else answers in its place: check the address, and whether a proxy asks for a login");
+            }
+            Error::failed(format!("{} answered with unexpected JSON", self.url())).source(e)
+        })
     }
 
     /// The body as text, invalid UTF-8 replaced, cut to `max` characters: for error messages.
