@@ -1,4 +1,4 @@
-//! Why this run was started, and what that asks for: GitHub's event, GitLab's variables, or a bare shell, as one [`CiPlan`].
+//! Why this run was started, and what that asks for: GitHub's event, GitLab's variables, another system's tag, or a bare shell, as one [`CiPlan`].
 //! Nothing here builds; `command/ci` carries the plan out.
 //!
 //! Sources: docs.github.com "events that trigger workflows" and "webhook events and payloads"; docs.gitlab.com "predefined
@@ -14,6 +14,7 @@ use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::{ImageRef, ReleaseTag, Tag};
 
+mod elsewhere;
 mod event;
 mod gitlab;
 
@@ -187,7 +188,10 @@ impl CiPlan {
             None if actions => Err(Error::usage("GITHUB_EVENT_PATH is not set")
                 .hint("in a container job, pass it in; on a laptop, give the event with `--event FILE`")),
             None if env.flag("GITLAB_CI") || env.get("CI_COMMIT_TAG").is_some() => gitlab::plan(env),
-            None => Ok(Self::of(System::Shell, Trigger::Unknown, None, true)),
+            None => {
+                let tag = elsewhere::tag(env).map(|tag| Trigger::TagPush { tag: tag.to_owned() });
+                Ok(Self::of(System::Shell, tag.unwrap_or(Trigger::Unknown), None, true))
+            }
         }
     }
 

@@ -163,10 +163,12 @@ impl Payload {
 
     fn dispatch(self, sha: Option<CommitId>) -> Result<CiPlan> {
         let input = self.inputs.as_ref().and_then(|inputs| inputs["tag"].as_str()).filter(|text| !text.trim().is_empty());
-        let branch = self.git_ref.as_deref().and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned);
+        let on = |kind: &str| self.git_ref.as_deref().and_then(|name| name.strip_prefix(kind)).map(str::to_owned);
+        let branch = on("refs/heads/");
         match input {
             Some(tag) => Ok(CiPlan { commit: sha, ..CiPlan::called_for(System::Github, tag, branch)? }),
-            None => Ok(CiPlan::of(System::Github, Trigger::Dispatch { tag: None, branch }, sha, true)),
+            // A tag can be what it is run on, too.
+            None => Ok(CiPlan::of(System::Github, Trigger::Dispatch { tag: on("refs/tags/"), branch }, sha, true)),
         }
     }
 

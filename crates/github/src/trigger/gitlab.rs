@@ -15,7 +15,8 @@ pub(super) fn plan(env: &Env) -> Result<CiPlan> {
     if source == "schedule" {
         return Ok(CiPlan::of(system, Trigger::Schedule, commit, true));
     }
-    if source == "merge_request_event" {
+    // In a request's own pipeline, and in those that it starts, whose source is `parent_pipeline`.
+    if let Some(iid) = env.get("CI_MERGE_REQUEST_IID") {
         let base = env.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME").unwrap_or_default().to_owned();
         // GitLab has computed the merge base already; counting from it again finds itself.
         let since = env.get("CI_MERGE_REQUEST_DIFF_BASE_SHA").map(str::parse::<CommitId>).transpose()?;
@@ -24,10 +25,16 @@ pub(super) fn plan(env: &Env) -> Result<CiPlan> {
         let trigger = if env.get("CI_MERGE_REQUEST_EVENT_TYPE") == Some("merge_train") {
             Trigger::MergeQueue { base }
         } else {
-            let number = env.get("CI_MERGE_REQUEST_IID").and_then(|iid| iid.parse().ok()).unwrap_or_default();
-            Trigger::PullRequest { number, base, fork }
+            Trigger::PullRequest { number: iid.parse().unwrap_or_default(), base, fork }
         };
         return Ok(CiPlan::of(system, trigger, commit, !fork).since(since.map(Since::MergeBase)));
+    }
+    // GitLab builds requests of a mirrored repository, whose branch it names as if it had been pushed. It takes none from forks.
+    if let Some(iid) = env.get("CI_EXTERNAL_PULL_REQUEST_IID") {
+        let base = env.get("CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME").unwrap_or_default().to_owned();
+        let since = env.get("CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_SHA").map(str::parse::<CommitId>).transpose()?;
+        let trigger = Trigger::PullRequest { number: iid.parse().unwrap_or_default(), base, fork: false };
+        return Ok(CiPlan::of(system, trigger, commit, true).since(since.map(Since::MergeBase)));
     }
     let Some(branch) = env.get("CI_COMMIT_BRANCH") else { return Ok(CiPlan::of(system, Trigger::Unknown, commit, true)) };
     let default = env.get("CI_DEFAULT_BRANCH") == Some(branch);

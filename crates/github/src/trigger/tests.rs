@@ -260,9 +260,50 @@ fn gitlab_and_a_bare_shell_are_understood() {
     assert_eq!(made.trigger, Trigger::PullRequest { number: 5, base: "main".into(), fork: true });
     assert_eq!(made.action, Action::Build { since: Some(Since::MergeBase(A.parse().unwrap())), push: false });
     assert!(!made.trusted && matches!(made.cache, CacheUse::Read(_)));
+    let child = [("CI_PIPELINE_SOURCE", "parent_pipeline"), ("CI_COMMIT_REF_NAME", "feat")];
+    let child = gitlab(&[&request[1..], &child].concat());
+    assert_eq!((child.trigger, child.action), (made.trigger.clone(), made.action.clone()));
+    let mirrored = gitlab(&[
+        ("CI_PIPELINE_SOURCE", "external_pull_request_event"),
+        ("CI_EXTERNAL_PULL_REQUEST_IID", "5"),
+        ("CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME", "next"),
+        ("CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_SHA", A),
+        // The request's branch: here the default one.
+        ("CI_COMMIT_BRANCH", "main"),
+    ]);
+    assert_eq!(mirrored.trigger, Trigger::PullRequest { number: 5, base: "next".into(), fork: false });
+    assert_eq!(mirrored.action, made.action);
     let train = gitlab(&[&request[..], &[("CI_MERGE_REQUEST_EVENT_TYPE", "merge_train")]].concat());
     assert_eq!(train.trigger, Trigger::MergeQueue { base: "main".into() });
     let shell = CiPlan::detect(&env(&[]), None, None).unwrap();
     assert_eq!((shell.system, shell.action), (System::Shell, Action::Build { since: None, push: false }));
     assert_eq!(CiPlan::detect(&env(&[("CI_COMMIT_TAG", "v1.2.3")]), None, None).unwrap().action, tag);
+}
+
+#[test]
+fn a_tag_is_released_wherever_a_ci_system_names_it_and_by_no_other_system_s_variable() {
+    let action = |vars: &[(&str, &str)]| CiPlan::detect(&env(vars), None, None).unwrap().action;
+    let release = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: None, release_must_exist: false };
+    let build = Action::Build { since: None, push: false };
+    for (system, variable, value) in [
+        ("CIRCLECI", "CIRCLE_TAG", "v1.2.3"),
+        ("JENKINS_URL", "TAG_NAME", "v1.2.3"),
+        ("TF_BUILD", "BUILD_SOURCEBRANCH", "refs/tags/v1.2.3"),
+        ("CODEBUILD_BUILD_ID", "CODEBUILD_WEBHOOK_TRIGGER", "tag/v1.2.3"),
+    ] {
+        assert_eq!(action(&[(system, "true"), (variable, value)]), release, "{system}");
+        assert_eq!(action(&[(variable, value)]), build, "{variable} alone");
+        assert_eq!(action(&[(system, "true"), (variable, "refs/heads/v1.2.3")]) == build, value.contains('/'), "{system}");
+    }
+    assert!(matches!(action(&[("BUILDKITE", "true"), ("BUILDKITE_TAG", "nightly")]), Action::Nothing { .. }));
+}
+
+#[test]
+fn a_dispatch_on_a_tag_is_for_that_tag_and_one_on_a_branch_for_what_it_names() {
+    let action = |event: &Value| plan("workflow_dispatch", event).unwrap().action;
+    let release = Action::Release { tag: "v1.2.3".parse().unwrap(), prerelease: None, release_must_exist: true };
+    assert_eq!(action(&json!({"ref": "refs/tags/v1.2.3", "inputs": null})), release);
+    assert_eq!(action(&json!({"ref": "refs/tags/v2.0.0", "inputs": {"tag": "v1.2.3"}})), release);
+    assert!(matches!(action(&json!({"ref": "refs/tags/nightly"})), Action::Nothing { .. }));
+    assert_eq!(action(&json!({"ref": "refs/heads/v1.2.3"})), Action::Build { since: None, push: false });
 }

@@ -92,6 +92,9 @@ fn work(flags: &cli::Ci, call: &Call<'_>, understood: &CiPlan, page: &mut Page) 
         reporter.finish();
         return Ok(Finished::Well);
     }
+    if understood.trigger == Trigger::Unknown {
+        mention_tag(&session)?;
+    }
     let event = Event::new(flags, call, &understood, &session)?;
     match &flags.part {
         None => parts::all(&event, reporter, page),
@@ -118,6 +121,16 @@ fn begin(env: &Env, understood: &CiPlan) {
 fn say(lines: &[String]) {
     // Nobody reads it where standard error is closed.
     let _ = output::err().write_all(mask(&(lines.join("\n") + "\n")).as_bytes());
+}
+
+/// Says of a commit that a release's tag points to that it is not released: a CI system that is not known builds its tags as a bare shell does.
+fn mention_tag(session: &Session) -> Result<()> {
+    let tags = session.git().ask(&["tag", "--points-at", "HEAD"])?.unwrap_or_default();
+    if let Some(tag) = tags.lines().find(|tag| tag.parse::<ReleaseTag>().is_ok()) {
+        let said = format!("this commit is tagged {tag}, and nothing says that it shall be released");
+        session.events.notice(Level::Info, None, said, Some(format!("for that set CI_COMMIT_TAG={tag}, or pass --tag {tag}")));
+    }
+    Ok(())
 }
 
 /// The commit that changes are counted from; none where it cannot be had, so that every service counts as affected.
