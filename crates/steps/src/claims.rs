@@ -66,8 +66,7 @@ pub fn gather(session: &Session, tag: &ReleaseTag) -> Result<Claims> {
 /// Where there is no service, or no registry is configured.
 pub fn services(config: &Config, project: &Project) -> Result<Vec<(monoship_plan::services::Service, ImageRef)>> {
     let Some(prefix) = &config.images.prefix else {
-        return Err(Error::usage("there is no registry to look into")
-            .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote"));
+        return Err(Error::usage("there is no registry to look into").hint(configuration::NAME_A_REGISTRY));
     };
     let targets: Vec<&str> = project.dockerfile.targets().collect();
     let services = discover(config, &project.packages(), &targets)?.into_iter();

@@ -92,6 +92,10 @@ pub fn at_commit(session: &Session, commit: &str) -> Result<Session> {
     Ok(Session { config, ..session.clone() })
 }
 
+/// What can be done where no registry is known.
+pub const NAME_A_REGISTRY: &str =
+    "set `[images] registry` and `namespace` in xtask.toml: only of a git remote at github.com they are known, as ghcr.io's";
+
 /// The registry and namespace of a repository on GitHub, whose registry is at a host of its own; elsewhere nothing is guessed. A workspace in a
 /// folder of it has a namespace below.
 ///

@@ -13,7 +13,10 @@ use crate::bases::{self, Bases};
 use crate::inputs;
 use crate::mounts::{Asking, Wanted};
 use crate::project::{self, Project};
-use crate::{Session, caches, contexts, fleet, frontend, given, identity, marks, outputs, sent, since, sources, strays, twice};
+use crate::{
+    Session, caches, configuration, contexts, fleet, frontend, given, identity, marks, outputs, sent, since, sources, strays,
+    twice,
+};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -162,8 +165,7 @@ fn image(session: &Session, request: &BuildRequest, service: &Service) -> Result
 
 /// A push that has nowhere to go.
 pub fn no_registry() -> Error {
-    Error::usage("there is no registry to push to")
-        .hint("set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote")
+    Error::usage("there is no registry to push to").hint(configuration::NAME_A_REGISTRY)
 }
 
 /// Under which name the base's builds are remembered: no service can be called so, for lack of a Dockerfile target like it.

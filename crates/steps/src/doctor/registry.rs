@@ -6,6 +6,7 @@ use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checkup, Finding, Severity};
+use crate::configuration;
 use monoship_core::error::Result;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::registry::{Access, Deletion};
@@ -21,8 +22,11 @@ struct Rights {
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let config = &checkup.config;
     let Some(prefix) = &config.images.prefix else {
-        let fix = "set `[images] registry` and `namespace` in xtask.toml, or give the repository a git remote";
-        return vec![Finding::note("no-registry", "no registry is configured: images stay in the engine", fix)];
+        return vec![Finding::note(
+            "no-registry",
+            "no registry is configured: images stay in the engine",
+            configuration::NAME_A_REGISTRY,
+        )];
     };
     let mut repositories: BTreeSet<ImageRef> =
         checkup.services().iter().filter_map(|service| config.images.image(&service.name).ok()).into_set();
