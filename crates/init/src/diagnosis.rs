@@ -14,7 +14,7 @@ pub struct Finding {
 const GIVE_VARIABLES: &str = "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run";
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 31] = [
+const KNOWN: [(&[&str], &str, &str); 32] = [
     (
         &[
             "gyp ERR! find Python",
@@ -162,6 +162,11 @@ const KNOWN: [(&[&str], &str, &str); 31] = [
         "a package that runs needs it in `dependencies`; a file outside of the packages in `include = [\"…\"]` under its [[service]]",
     ),
     (
+        &["manifest invalid", "unsupported media type application/vnd.oci", "unsupported manifest media type"],
+        "the registry does not take an image of this kind: {}",
+        "an older one takes no index, which attestations make of an image: `provenance = false` and `sbom = false` under [attest] in xtask.toml; and layers are packed with zstd, which is in OCI image-spec 1.1",
+    ),
+    (
         &["EACCES: permission denied"],
         "its user may not write there: {}",
         "in the Dockerfile, before `USER`: `RUN mkdir -p …` and `chown` of that folder; or a volume there that the user may write",
@@ -287,6 +292,10 @@ mod tests {
         assert!(first("12.3 gyp ERR! find Python \n").contains("no compiler"));
         assert!(
             first("Error: @prisma/client did not initialize yet. Please run \"prisma generate\"").contains("Prisma's client")
+        );
+        assert!(
+            first("ERROR: failed to solve: failed to push r.io/a:1: unknown: manifest invalid")
+                .contains("does not take an image")
         );
         assert_eq!(first("  3.1 sh: 1: tsc: not found"), "a program is not there: sh: 1: tsc: not found");
         assert!(first("❌ Invalid environment variables: { DATABASE_URL: ['Required'] }").ends_with("not given: DATABASE_URL"));
