@@ -53,6 +53,10 @@ fn an_edit_affects_the_services_whose_closure_it_is_in_and_a_revert_affects_none
     let json = repo.xtask(&["plan", "--since", &start, "--json"]).exits(0).json();
     assert_eq!(json["services"], Value::Array(Vec::new()));
     assert_eq!(names(&json["since"]["unaffected"]), ["api", "scheduler", "web", "worker"]);
+    let dry = repo.xtask(&["build", "--since", &start, "--dry-run"]).exits(0).stdout;
+    assert!(dry.contains(&format!("# web: nothing to build, not affected since {short}")), "{dry}");
+    let dry = repo.xtask(&["build", "--since", &start, "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(names(&dry["unchanged"]), ["api", "scheduler", "web", "worker"]);
     // And nothing is built of nothing.
     let built = repo.xtask(&["build", "--since", &start, "--json"]).exits(0);
     assert!(built.stderr.contains(&format!("since {short} not affected: api, scheduler, web, worker")), "{}", built.stderr);

@@ -11,6 +11,7 @@ mod stats;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use monoship_core::name::{ImageRef, Platform, ReleaseTag};
@@ -334,10 +335,10 @@ pub struct Verify {
     #[arg(value_name = "TAG")]
     pub tag: ReleaseTag,
     /// What the builder's id must start with [default: any builder]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = NonEmptyStringValueParser::new())]
     pub builder: Option<String>,
     /// Require a signature by this key, checked by cosign
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     pub key: Option<String>,
     /// Accept base images that xtask.lock does not pin
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! Flags of `cache` and its actions.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
 use monoship_plan::config::upkeep::{Age, Leftover, Size, Tier};
@@ -59,7 +60,7 @@ pub struct CachePrune {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND")]
     pub only: Vec<Leftover>,
     /// Also keep tags that match this pattern; repeatable
-    #[arg(long, value_name = "PATTERN")]
+    #[arg(long, value_name = "PATTERN", value_parser = NonEmptyStringValueParser::new())]
     pub protect: Vec<String>,
     /// How it is carried out
     #[command(flatten)]

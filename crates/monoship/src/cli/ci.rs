@@ -24,7 +24,7 @@ pub struct Ci {
     #[command(subcommand)]
     pub part: Option<CiPart>,
     /// Replay this GitHub event instead of reading the environment
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "tag")]
     pub event: Option<PathBuf>,
     /// Release this tag, whatever event started the run: for a workflow that makes the release itself, which starts no other workflow
     #[arg(long, global = true, value_name = "TAG")]

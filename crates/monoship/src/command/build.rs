@@ -22,11 +22,12 @@ use monoship_core::tool;
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::{BuildSpec, Output};
 use monoship_init::diagnosis::{self, Finding};
+use monoship_plan::affected::Affected;
 use monoship_plan::cache::Tier;
 use monoship_plan::config::{Provenance, Sbom};
 use monoship_plan::explain::Reason;
 use monoship_plan::request::{BuildRequest, Destination, Since};
-use monoship_plan::{Decision, TargetPlan};
+use monoship_plan::{Decision, Plan, TargetPlan};
 use monoship_report::closing::{self, Went};
 use monoship_report::output;
 use monoship_report::record::{Outcome, RunRecord, TaskRecord};
@@ -278,11 +279,18 @@ pub(crate) fn tell_commands(ran: &Ran, json: bool) -> Result<()> {
     };
     let targets = plan.base.iter().chain(plan.to_build().map(|service| &service.target));
     let skipped = plan.services.iter().filter(|service| !service.is_built());
+    let skipped = skipped.map(|service| &service.service.name).chain(left_out(plan));
     print_json(&ShownCommands {
         version: VERSION,
         commands: targets.flat_map(TargetPlan::builds).map(shown).collect(),
-        unchanged: skipped.map(|service| service.service.name.clone()).collect(),
+        unchanged: skipped.cloned().collect(),
     })
+}
+
+/// The services that are not affected, less those in the plan all the same because an affected one is built from them.
+fn left_out(plan: &Plan) -> impl Iterator<Item = &ServiceName> {
+    let is_in_plan = |name: &ServiceName| plan.services.iter().any(|service| service.service.name == *name);
+    plan.affected.iter().flat_map(Affected::unaffected).filter(move |name| !is_in_plan(name))
 }
 
 /// Without an engine, the client's name stands for whichever will be there.
@@ -325,6 +333,11 @@ pub(crate) fn commands(ran: &Ran) -> String {
         }
         if let Decision::Skip { digest, .. } = &service.decision {
             let _ = writeln!(text, "# {}: nothing to build, {digest} stands", service.service.name);
+        }
+    }
+    if let Some(affected) = &plan.affected {
+        for name in left_out(plan) {
+            let _ = writeln!(text, "# {name}: nothing to build, not affected since {:.12}", affected.commit);
         }
     }
     for stage in &ran.progress.would {

@@ -71,8 +71,15 @@ pub fn explained(error: &clap::Error, typed: &[OsString]) -> Option<Error> {
         }
         ErrorKind::ArgumentConflict => {
             let others: Vec<String> = of(ContextKind::PriorArg)?.iter().map(|other| name(other)).collect();
+            if others == [name(&argument)] {
+                return Some(Error::usage(format!("{} is given twice", name(&argument))).hint("leave one of them out"));
+            }
             Error::usage(format!("{} and {} cannot be used together", name(&argument), others.join(", ")))
                 .hint("leave one of them out")
+        }
+        ErrorKind::TooManyValues => {
+            let value = first(ContextKind::InvalidValue)?;
+            Error::usage(format!("{} takes no value, and `{value}` is one", name(&argument))).hint(help)
         }
         ErrorKind::MissingRequiredArgument => {
             let missing: Vec<String> = of(ContextKind::InvalidArg)?.iter().map(|one| name(one)).collect();

@@ -179,6 +179,7 @@ impl Pins {
             let error = Error::usage(format!("no `FROM` names `{}`", only.familiar()));
             return Err(match nearest(&only.familiar(), names.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None if names.is_empty() => error.hint("the Dockerfile starts from no image"),
                 None => error.hint(format!("the Dockerfile starts from {}", names.join(", "))),
             });
         }
