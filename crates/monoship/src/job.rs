@@ -16,7 +16,7 @@ pub(crate) struct Job {
     pub commit: Option<String>,
     /// The release, where there is one.
     pub release: Option<ReleaseRequest>,
-    /// The branch that was pushed, where it is that: others may have been pushed to it since.
+    /// The branch whose tag is put, where it is that: others may have pushed to it since.
     pub branch: Option<String>,
     /// Which part of the pipeline.
     pub part: Part,

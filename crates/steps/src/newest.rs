@@ -1,5 +1,5 @@
-//! A branch's tag goes forward only. A job that is run again later, or was slow, builds a commit that others have followed: where one of these is
-//! published, the branch's tag is theirs. Asks git's remote and the registry; puts nothing.
+//! A branch's tag goes forward only. A job that is run again later, or was slow, and a clone that was not pulled build a commit that others have
+//! followed: where one of these is published, the branch's tag is theirs. Asks git's remote and the registry; puts nothing.
 
 use crate::Session;
 use monoship_core::error::Result;
@@ -15,9 +15,37 @@ const LOOKED_FOR: usize = 100;
 /// # Errors
 /// When the run is closing; a branch of whose name no tag can be made.
 pub fn only(session: &Session, branch: &str, commit: &str, items: Vec<Item>) -> Result<Vec<Item>> {
+    let back =
+        |tag: &Tag| format!("to go back on purpose, check out {} and run `cargo xtask build --push --tag {tag}`", short(commit));
+    without_older(session, branch, items, followers(session, branch, commit), back)
+}
+
+/// The same for a working tree on `branch`: a clone may lack what others have pushed since.
+///
+/// # Errors
+/// As [`only`].
+pub fn of_working_tree(session: &Session, branch: &str, items: Vec<Item>) -> Result<Vec<Item>> {
+    let git = session.git();
+    let missing = git.remote_name().and_then(|remote| {
+        let head = remote.map(|remote| git.head_missing_here(&remote, branch)).transpose()?.flatten();
+        Ok(head.into_iter().collect())
+    });
+    let back =
+        |tag: &Tag| format!("bring it in with `git pull`, or push what you have; `--tag {tag}` moves the tag all the same");
+    without_older(session, branch, items, missing, back)
+}
+
+/// The items less the branch's tag where one of the `newer` commits is published; `back` says how the tag is moved all the same.
+fn without_older(
+    session: &Session,
+    branch: &str,
+    items: Vec<Item>,
+    newer: Result<Vec<String>>,
+    back: impl FnOnce(&Tag) -> String,
+) -> Result<Vec<Item>> {
     let tag = session.branch_tag(branch)?;
     let Some(place) = items.first().map(|item| item.source.without_reference()) else { return Ok(items) };
-    let newer = match followers(session, branch, commit) {
+    let newer = match newer {
         Ok(newer) => newer,
         Err(error) if error.is_cancelled() => return Err(error),
         Err(error) => {
@@ -28,8 +56,7 @@ pub fn only(session: &Session, branch: &str, commit: &str, items: Vec<Item>) -> 
     };
     let Some(published) = published(session, &place, newer) else { return Ok(items) };
     let message = format!("`{tag}` stays where it is: {}, which is newer on `{branch}`, is published", short(&published));
-    let hint = format!("to go back on purpose, check out {} and run `cargo xtask build --push --tag {tag}`", short(commit));
-    session.events.notice(Level::Warning, Some(Task::Publish), message, Some(hint));
+    session.events.notice(Level::Warning, Some(Task::Publish), message, Some(back(&tag)));
     let without = |item: Item| Item { tags: item.tags.into_iter().filter(|one| *one != tag).collect(), ..item };
     Ok(items.into_iter().map(without).collect())
 }

@@ -125,3 +125,37 @@ fn a_version_tag_pushed_to_github_is_released_with_its_notes_on_its_page_or_else
     let body = forge.github.body("v1.1.0");
     assert!(body.starts_with("By hand.") && body.contains(&forge.tags("web")["v1.1.0"]), "{body}");
 }
+
+#[test]
+fn a_clone_that_was_not_pulled_leaves_the_branch_s_tag_to_what_others_published_and_one_that_is_ahead_takes_it() {
+    let forge = Forge::small(Layout::Single);
+    let dir = tempfile::tempdir().unwrap();
+    let clone = |name: &str| {
+        git(dir.path(), &["clone", "--quiet", &format!("file://{}", forge.origin.path().display()), name]);
+        dir.path().join(name)
+    };
+    let push = |clone: &std::path::Path, more: &[&str]| {
+        let args = [&["build", "api", "--push", "--allow-stand-ins"], more].concat();
+        let mut command = forge.origin.command(&args);
+        let outside = forge.variables("shared").into_iter().filter(|(name, _)| !name.starts_with("GITHUB_"));
+        Ran::new(&args, &command.current_dir(clone).envs(outside).output().unwrap()).exits(0).stderr
+    };
+    let stale = clone("stale");
+    forge.change("api", "second");
+    let fresh = clone("fresh");
+    push(&fresh, &[]);
+    let now = forge.tags("api")["main"].clone();
+    let said = push(&stale, &[]);
+    let second = forge.id("HEAD");
+    assert!(said.contains(&format!("`main` stays where it is: {}, which is newer", &second[..12])), "{said}");
+    assert_eq!(forge.tags("api")["main"], now);
+    // Its own commit has its tag, and who means it takes the branch's.
+    let own = git(&stale, &["rev-parse", "HEAD"]);
+    let older = forge.tags("api")[&format!("sha-{}", &own[..12])].clone();
+    push(&stale, &["--tag", "main"]);
+    assert_eq!(forge.tags("api")["main"], older);
+    // What is not pushed yet follows what is.
+    git(&fresh, &["commit", "--quiet", "--allow-empty", "--message", "not pushed"]);
+    assert!(!push(&fresh, &[]).contains("stays where it is"));
+    assert_eq!(forge.tags("api")["main"], now);
+}

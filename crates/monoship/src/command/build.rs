@@ -44,7 +44,9 @@ pub fn run(flags: &cli::Build, call: &Call<'_>) -> Result<Finished> {
     let early_scan = call.begin_scan();
     let (session, reporter) = if flags.dry_run { call.session()? } else { call.build_session()? };
     let session = Session { early_scan, ..session };
-    let job = Job::build(request(flags, &session)?);
+    // Who names tags means them.
+    let branch = if flags.push && flags.tags.is_empty() { session.git().branch()? } else { None };
+    let job = Job { branch, ..Job::build(request(flags, &session)?) };
     if flags.dry_run {
         let ran = run::run(call.app, session, job.without_effects())?;
         reporter.finish();

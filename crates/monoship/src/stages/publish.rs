@@ -169,9 +169,11 @@ pub fn publish(cx: &Context, images: Images) -> Result<Published> {
     }
     let Some(naming) = naming else { return Ok(Published::nothing(plan)) };
     let mut items = items(session, &plan, &images, naming)?;
-    if let (Some(branch), Some(commit)) = (&job.branch, &plan.ready.tree.commit) {
-        items = newest::only(session, branch, commit, items)?;
-    }
+    items = match (&job.branch, &plan.ready.tree.commit) {
+        (Some(branch), Some(commit)) => newest::only(session, branch, commit, items)?,
+        (Some(branch), None) => newest::of_working_tree(session, branch, items)?,
+        (None, _) => items,
+    };
     let published = put(session, items, naming, version)?;
     cx.progress().published.clone_from(&published);
     let images = published.into_iter().map(|published| Image { published }).collect();

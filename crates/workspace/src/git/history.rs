@@ -2,6 +2,7 @@
 //! was asked for is certain.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{Git, Question};
 use monoship_core::error::{Error, Result, read_text};
@@ -193,24 +194,40 @@ impl Git {
     /// # Errors
     /// When the remote cannot be asked.
     pub fn newer_on(&self, remote: &str, branch: &str, commit: &str, most: usize) -> Result<Vec<String>> {
-        let reference = format!("refs/heads/{branch}");
-        let listed = self.read(&["ls-remote", "--heads", remote, &reference])?;
-        let Some(head) = of_reference(&listed, &reference).filter(|head| *head != commit) else {
+        let Some(head) = self.head_at(remote, branch)?.filter(|head| head != commit) else {
             return Ok(Vec::new());
         };
-        if self.find(head)?.is_none() {
+        if self.find(&head)?.is_none() {
             self.fetch_branch(remote, branch)?;
         }
-        let is_on = match self.is_within(head, commit) {
+        let is_on = match self.is_within(&head, commit) {
             Err(error) if error.is_cancelled() => return Err(error),
             // Of what was taken off the branch a remote tells nothing more.
             found => found.unwrap_or_default(),
         };
         if !is_on {
-            return Ok(vec![head.to_owned()]);
+            return Ok(vec![head]);
         }
-        let newer = self.read(&["rev-list", &format!("--max-count={most}"), head, "--not", commit])?;
+        let newer = self.read(&["rev-list", &format!("--max-count={most}"), &head, "--not", commit])?;
         Ok(newer.lines().map(str::to_owned).collect())
+    }
+
+    /// The commit that a branch of the remote is at, where HEAD's history does not have it. Fetches nothing.
+    ///
+    /// # Errors
+    /// When the remote cannot be asked.
+    pub fn head_missing_here(&self, remote: &str, branch: &str) -> Result<Option<String>> {
+        let Some(head) = self.head_at(remote, branch)? else { return Ok(None) };
+        let is_here = self.has(&head)? && self.ask(&["merge-base", "--is-ancestor", &head, "HEAD"])?.is_some();
+        Ok(Some(head).filter(|_| !is_here))
+    }
+
+    /// The commit that a branch of the remote is at. Images wait for the answer: not for long.
+    fn head_at(&self, remote: &str, branch: &str) -> Result<Option<String>> {
+        const LIMIT: Duration = Duration::from_secs(20);
+        let reference = format!("refs/heads/{branch}");
+        let listed = self.command(&["ls-remote", "--heads", remote, &reference]).timeout(LIMIT).read(self.shutdown())?;
+        Ok(of_reference(&listed, &reference).map(str::to_owned))
     }
 
     /// The branches that a remote has.
