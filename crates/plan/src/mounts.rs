@@ -13,6 +13,9 @@ use monoship_core::text;
 /// Their tag among the registry's caches: no stage of a Dockerfile can be called so.
 pub const MOUNTS: &str = "_mounts";
 
+/// Mounts that spare less than this are not kept for a first time: to move them takes two calls of the builder, a pull and a push.
+const WORTH: u64 = 5_000;
+
 /// The most keys that a note keeps.
 const MOST_KEYS: usize = 500;
 
@@ -65,6 +68,14 @@ pub struct Used {
     pub work_ms: BTreeMap<ServiceName, u64>,
     /// How long it took to restore the mounts and to keep them again, in milliseconds; none where nothing was restored.
     pub moved_ms: Option<u64>,
+}
+
+impl Used {
+    /// False where nothing is kept yet and the steps with mounts took so little that nothing could be spared.
+    #[must_use]
+    pub fn is_worth_keeping(&self, kept: Option<&Kept>) -> bool {
+        kept.is_some() || self.work_ms.values().any(|took| *took >= WORTH)
+    }
 }
 
 impl Note {
@@ -172,6 +183,14 @@ mod tests {
         // Of a service that was never built without them nothing is known: nothing is claimed.
         let unknown = Note::default().after([], &Used { work_ms: times(&[("new", 9_000)]), moved_ms: Some(1_000) });
         assert_eq!(unknown.gained_ms, -1_000);
+    }
+
+    #[test]
+    fn what_takes_a_moment_is_not_kept_for_a_first_time() {
+        let of = |took| Used { work_ms: times(&[("api", took), ("web", 10)]), moved_ms: None };
+        let kept = Kept { image: "ghcr.io/o/r/cache:_mounts".parse().unwrap(), layers: 1, note: Note::default() };
+        assert!(of(WORTH).is_worth_keeping(None) && !of(WORTH - 1).is_worth_keeping(None));
+        assert!(of(10).is_worth_keeping(Some(&kept)), "what was restored made it short");
     }
 
     #[test]

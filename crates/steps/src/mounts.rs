@@ -161,7 +161,7 @@ pub fn keep(session: &Session, engine: &Engine, plan: &Plan, record: &RunRecord,
         }
     }
     let made: Vec<String> = used.work_ms.keys().filter_map(|service| mounts.keys.get(service).cloned()).collect();
-    if made.is_empty() {
+    if made.is_empty() || !used.is_worth_keeping(mounts.kept.as_ref()) {
         return Ok(());
     }
     let before = mounts.kept.as_ref().filter(|kept| restored.is_some() && kept.layers < MOST_LAYERS);

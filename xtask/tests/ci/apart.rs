@@ -30,7 +30,9 @@ fn share(steps: &[(&str, bool)]) -> String {
 /// A runner service whose every job that builds finds a machine without a single layer, and only this tier.
 fn strangers(forge: &Forge, engine: &Arc<TestEngine>, other_tier: &str) -> ActionsRunner {
     let mut variables = forge.variables("ci-second");
-    variables.push((other_tier.to_owned(), "false".to_owned()));
+    for tier in [other_tier, "XTASK_CACHE_MOUNTS"] {
+        variables.push((tier.to_owned(), "false".to_owned()));
+    }
     let (engine, last) = (Arc::clone(engine), Mutex::new(String::new()));
     let env = move |job: &str| {
         let mut last = last.lock().unwrap();

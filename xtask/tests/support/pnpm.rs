@@ -19,7 +19,7 @@ pub struct Pnpm {
     /// Its major version.
     pub major: u32,
     pub node: PathBuf,
-    script: PathBuf,
+    pub script: PathBuf,
     store: PathBuf,
 }
 
