@@ -198,9 +198,10 @@ fn the_main_context_and_what_lies_beside_the_default_patterns() {
     }
     std::fs::set_permissions(layout.root().join("run.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     layout.link("docs/latest", "guide");
-    layout.put("docker/app.Dockerfile", WHOLE);
+    layout.put("docker/real", WHOLE);
+    layout.link("docker/app.Dockerfile", "real");
     layout.edit("xtask.toml", "[attest]", "[images]\ndockerfile = \"docker/app.Dockerfile\"\n[attest]");
-    layout.same_both_ways("a Dockerfile in a folder, with ignore rules of its own", None, "");
+    layout.same_both_ways("a Dockerfile in a folder, which is a link, with ignore rules of its own", None, "");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use monoship_plan::config::{Config, DEFAULT_PATTERNS};
 use monoship_workspace::git::Git;
 use monoship_workspace::glob::Patterns;
 use monoship_workspace::load::SETTINGS;
+use monoship_workspace::sources::parent;
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
 
@@ -44,7 +45,9 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
     ROOT_FILES.iter().for_each(|file| add(exact(file)));
     let dockerfile = join(".", &config.images.dockerfile).unwrap_or_default();
     [exact(&dockerfile), exact(&format!("{dockerfile}.dockerignore"))].into_iter().for_each(&mut add);
+    let mut dockerfiles = vec![dockerfile];
     for own in config.services.iter().filter_map(|service| service.own.as_ref()) {
+        dockerfiles.push(own.dockerfile.clone());
         let ignore = join(&own.context, ".dockerignore").unwrap_or_default();
         [own.dockerfile.clone(), format!("{}.dockerignore", own.dockerfile), ignore].iter().for_each(|path| add(exact(path)));
     }
@@ -56,6 +59,9 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
             add(exact(&path));
         }
     }
+    for path in led_to(git, commit, &dockerfiles)? {
+        add(exact(&path));
+    }
     let included = Patterns::new(config.services.iter().flat_map(|service| &service.include).map(String::as_str));
     included.written().for_each(&mut add);
     if are_default(config) {
@@ -66,6 +72,21 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
         packages.written().for_each(&mut add);
     }
     Ok(all)
+}
+
+/// Where links lead that the commit has in place of these files; each may lead to another.
+fn led_to(git: &Git, commit: &str, files: &[String]) -> Result<Vec<String>> {
+    let mut found = files.to_vec();
+    let mut at = 0;
+    while let Some(path) = found.get(at).cloned() {
+        at += 1;
+        let listed = git.ask(&["ls-tree", commit, "--", &path])?.unwrap_or_default();
+        if listed.starts_with("120000 ") {
+            let target = git.ask(&["show", &format!("{commit}:./{path}")])?.unwrap_or_default();
+            found.extend(join(parent(&path), &target).filter(|path| !found.contains(path)));
+        }
+    }
+    Ok(found.split_off(files.len()))
 }
 
 /// The pattern that a path alone matches. A file and a folder of one name are told apart by nothing, as in git's own list.
