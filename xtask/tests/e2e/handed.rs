@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -68,6 +69,9 @@ impl World {
         world.write(".gitattributes", "*.bin filter=fake\n*.txt text\n*.id ident\n");
         world.write("c/inner/.gitignore", "*.log\n");
         world.git(&["init", "--quiet", "c/inner"]);
+        // Git takes in nothing at all beside a repository without a commit.
+        let commit = ["commit", "--quiet", "--allow-empty", "--message", "one"];
+        world.git(&[&["-C", "c/inner", "-c", "user.name=t", "-c", "user.email=t@t"], &commit[..]].concat());
         world
     }
 
@@ -101,7 +105,7 @@ impl World {
     fn edit(&self, random: &mut Random) -> String {
         let name = random.of(&NAMES);
         let full = self.path(name);
-        match random.below(20) {
+        match random.below(23) {
             0..=4 => self.write(name, random.of(&TEXTS)),
             5 => self.remove(name),
             6 => self.git(&["add", "--all"]),
@@ -146,7 +150,12 @@ impl World {
             15 => self.write(".gitattributes", random.of(&["", "* text=auto\n*.bin filter=fake\n", "*.u16 -text\n*.id ident\n"])),
             16 => self.write(".git/info/exclude", random.of(&["", "*.ts\n"])),
             17 => self.git(&["-C", "c/inner", "add", "--all"]),
-            18 => self.git(&["checkout", "--quiet", "--force", "--", name]),
+            18 | 19 => self.git(&["checkout", "--quiet", "--force", "--", name]),
+            20 | 21 => {
+                self.git(&["add", "--all"]);
+                self.age();
+                return "everything is added, and old".to_owned();
+            }
             _ => self.edit_unseen(name),
         }
         format!("{name} and the like")
@@ -159,14 +168,43 @@ impl World {
         if full.is_symlink() || text.is_empty() {
             return;
         }
-        let time = fs::metadata(&full).unwrap().modified().unwrap();
+        let there = fs::metadata(&full).unwrap();
+        let (time, now) = (there.modified().unwrap(), SystemTime::now());
+        // Git counts in seconds: what was given an old time in this one, and added, it cannot tell from another of that time.
+        if time.elapsed().is_ok_and(|age| age > Duration::from_secs(2))
+            && now.duration_since(changed(&there)).is_ok_and(|age| age < Duration::from_secs(1))
+        {
+            return;
+        }
         let other: Vec<u8> = text.iter().map(|byte| if byte.is_ascii_lowercase() { byte ^ 1 } else { *byte }).collect();
         fs::write(&full, other).unwrap();
         fs::File::options().write(true).open(&full).unwrap().set_modified(time).unwrap();
     }
 
+    fn modify_at(&self, path: &str, time: SystemTime) {
+        if self.path(path).symlink_metadata().is_ok_and(|there| there.is_file()) {
+            fs::File::options().write(true).open(self.path(path)).unwrap().set_modified(time).unwrap();
+        }
+    }
+
+    /// Makes everything older than the index: what is as young git looks at each time.
+    fn age(&self) {
+        NAMES.iter().for_each(|name| self.modify_at(name, SystemTime::now() - Duration::from_mins(1)));
+        self.git(&["update-index", "-q", "--refresh"]);
+    }
+
+    /// As a build sees it: what git takes for something else it would refuse, and name the way out, which is taken here.
     fn tree(&self) -> Tree {
-        Git::at(self.dir.path(), &Shutdown::new()).worktree().unwrap()
+        let git = Git::at(self.dir.path(), &Shutdown::new());
+        let tree = git.worktree().unwrap();
+        let refused = git.once_converted(&tree).unwrap();
+        if refused.is_empty() {
+            return tree;
+        }
+        refused.iter().for_each(|path| self.modify_at(path, SystemTime::now()));
+        let tree = git.worktree().unwrap();
+        assert!(git.once_converted(&tree).unwrap().is_empty(), "{refused:?}: touched, and refused all the same");
+        tree
     }
 
     /// What the fingerprint has of the context for a target with these steps.
@@ -179,6 +217,10 @@ impl World {
         let sent = Sent::on_disk(self.dir.path(), tree, &ignore, &slice.patterns(), "target/xtask").unwrap();
         MainContext::new(&sent).seen_by(&slice).unwrap().hash().to_owned()
     }
+}
+
+fn changed(there: &fs::Metadata) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(there.ctime().cast_unsigned())
 }
 
 /// Everything in a folder, one line each: of what a builder can tell apart, all of it. `leave_out` is asked for paths.
@@ -264,10 +306,12 @@ fn equal_fingerprints_mean_that_equal_bytes_are_handed_and_the_other_way_round()
     let mut random = Random(seed as u64);
     let world = World::new();
     let root = world.dir.path();
-    let (mut all, mut some, mut cut) = (Pairs::default(), Pairs::default(), Pairs::default());
+    let [mut all, mut some, mut cut, mut one] = std::array::from_fn(|_| Pairs::default());
+    let mut trusted = 0;
     for step in 0..steps {
         let what = format!("step {step} from XTASK_SEED={seed}, {}", world.edit(&mut random));
         let tree = world.tree();
+        trusted += usize::from(tree.files().len() > tree.dirty().len() * 2);
         let handed = disk(root, &|path| left_out(root, path));
         if step % SAMPLE == SAMPLE - 1 {
             assert_eq!(built(root), handed, "{what}: a real builder");
@@ -277,16 +321,20 @@ fn equal_fingerprints_mean_that_equal_bytes_are_handed_and_the_other_way_round()
         all.hold(world.main(&tree, "COPY . /"), handed, &what);
         some.hold(world.main(&tree, "COPY a /x/\nRUN --mount=type=bind,source=b/dist,target=/y true"), part, &what);
         // What pruned contexts are copied from: the same files, with the bits that copies keep.
-        let copied = tree.files().iter().filter_map(|file| {
+        let present = || tree.files().iter().filter(|file| !tree.absent().contains(&*file.path));
+        let copied = present().filter_map(|file| {
             let (path, there) = (root.join(&*file.path), root.join(&*file.path).symlink_metadata().ok()?);
             let bytes = if there.is_symlink() { format!("{:?}", fs::read_link(&path)) } else { format!("{:?}", fs::read(&path)) };
             let executable = !there.is_symlink() && there.permissions().mode() & 0o100 != 0;
-            Some(format!("{} {} {executable} {bytes}", file.path, there.is_symlink()))
+            // States of one file come again where those of the whole do not.
+            let copy = format!("{} {executable} {bytes}", there.is_symlink());
+            one.hold(format!("{} {}", file.mode.as_str(), file.id), vec![copy.clone()], &what);
+            Some(format!("{} {copy}", file.path))
         });
         let copied: Vec<String> = copied.collect();
-        let present = tree.files().iter().filter(|file| !tree.absent().contains(&*file.path));
-        cut.hold(Part::files(present).hash().to_owned(), copied, &what);
+        cut.hold(Part::files(present()).hash().to_owned(), copied, &what);
     }
     println!("{} states of the whole, {} of a part, {} of what is copied", all.1.len(), some.1.len(), cut.1.len());
     assert!(all.1.len() * 3 > steps / 2, "hardly anything was edited");
+    assert!(trusted * 2 > steps, "git vouched for hardly anything, in {trusted} steps");
 }
