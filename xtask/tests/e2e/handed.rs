@@ -23,7 +23,7 @@ use support::engine::{environment, shared};
 use support::random::Random;
 
 /// Steps by default: a quarter of a minute on two cores.
-const STEPS: usize = 500;
+const STEPS: usize = 300;
 
 /// Every so many steps a real builder is asked.
 const SAMPLE: usize = 100;
