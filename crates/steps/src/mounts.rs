@@ -26,6 +26,10 @@ use monoship_plan::request::BuildRequest;
 use monoship_report::record::{RunId, RunRecord};
 use monoship_workspace::dockerfile::Slice;
 
+/// The mounts that are kept, by their ids: those of Dockerfiles that `init` writes. What they hold lies in the layers of exported caches too;
+/// what others hold may never have been meant to leave the builder.
+const KEPT: [&str; 3] = ["builds", "npm", "pnpm-store"];
+
 /// So many layers are kept one on the other; the next time all is kept anew, without what is no longer there.
 const MOST_LAYERS: usize = 8;
 
@@ -56,7 +60,7 @@ impl Asking<'_> {
     /// platforms; `alone` is true where other machines build the other services.
     pub fn mounts(&self, facts: &Facts, scoped: Scoped<'_>, alone: bool, wanted: &[Wanted<'_>]) -> Option<Mounts> {
         let caches = wanted.iter().flat_map(|one| one.slice.caches());
-        let found: BTreeMap<&str, &ImageRef> = caches.into_map();
+        let found: BTreeMap<&str, &ImageRef> = caches.filter(|(cache, _)| is_kept(cache)).into_map();
         let image = self.bases.held(found.values().next()?).to_string();
         let keys = wanted.iter().map(|one| (one.service.clone(), key(one.inputs))).into_map();
         let target = match wanted {
@@ -92,6 +96,12 @@ impl Asking<'_> {
             Err(error) => Some(format!("the builder does not say what it has: {error}")),
         }
     }
+}
+
+/// True of `id=builds` and of `id=builds,uid=1000`.
+fn is_kept(cache: &str) -> bool {
+    let id = cache.split(',').next().and_then(|id| id.strip_prefix("id="));
+    id.is_some_and(|id| KEPT.contains(&id))
 }
 
 /// A hash of all that a service's install and the builds of what it needs go by: all that goes into it but its own sources, where its
@@ -314,6 +324,12 @@ mod tests {
             keys: BTreeMap::new(),
             tier: Tier { kind: Kind::Mounts, place: String::new(), verdict: Verdict::Used },
         }
+    }
+
+    #[test]
+    fn only_mounts_whose_content_is_known_leave_the_builder() {
+        assert!(is_kept("id=builds") && is_kept("id=pnpm-store,uid=1000,gid=1000"));
+        assert!(!is_kept("id=/root/.aws") && !is_kept("id=builds-of-another") && !is_kept("uid=1,id=builds"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use support::repo::{Ran, Repo};
 const DOCKERFILE: &str = "FROM node:24-bookworm-slim AS base\n\nFROM scratch AS manifests\nCOPY package.json /\n\nFROM scratch AS sources\nCOPY . /\n\n\
      FROM sources AS dependency-sources\n\n\
      FROM base AS api\nUSER 1000:1000\n\
-     RUN --mount=type=cache,id=mounts-e2e,target=/store,uid=1000,gid=1000 --mount=type=bind,from=dependency-sources,target=/deps \\\n  \
+     RUN --mount=type=cache,id=builds,target=/store,uid=1000,gid=1000 --mount=type=bind,from=dependency-sources,target=/deps \\\n  \
      if [ -e /store/folder/kept ]; then cd /store/folder; echo \"found $(stat -c '%u %a %Y' kept .) $(readlink link) $(ls)\"; else echo found nothing; fi; \\\n  \
      if [ \"$(cat /deps/packages/lib/version)\" = one ]; then sleep 5; fi; mkdir -p /store/folder; cd /store/folder; echo kept > kept; chmod 640 kept; touch -d @1000000000 kept; ln -sf kept link; \\\n  \
      cat /deps/packages/lib/version > \"$(cat /deps/packages/lib/version)\"; chmod 750 .\n\
@@ -104,7 +104,7 @@ fn a_new_builder_gets_the_cache_mounts_back_and_only_what_is_new_goes_to_the_reg
 
     let shown = repo.xtask(&["build", "--push", "--allow-stand-ins", "--force", "--dry-run"]).exits(0).stdout;
     assert!(
-        shown.contains("# cache mounts mounts-e2e,uid=1000,gid=1000\n#   cache mounts    left out: the builder has some already"),
+        shown.contains("# cache mounts builds,uid=1000,gid=1000\n#   cache mounts    left out: the builder has some already"),
         "{shown}"
     );
 }
