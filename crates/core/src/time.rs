@@ -1,5 +1,13 @@
 //! Points in time as files hold them: RFC 3339 text in UTC, to the millisecond. For `#[serde(with = …)]`.
 
+use std::time::Duration;
+
+/// Whole milliseconds, as records have them.
+#[must_use]
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A time.
 pub mod rfc3339 {
     use std::time::{Duration, SystemTime};

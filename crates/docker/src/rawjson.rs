@@ -19,7 +19,7 @@ use monoship_core::event::{Event, StepEnd, Task};
 use monoship_core::text;
 
 pub use failure::{Excerpt, Failure, Lost};
-pub use solved::{CacheTransfer, Phase, PhaseKind, Solved, Step, Warning};
+pub use solved::{CacheTransfer, Phase, PhaseKind, Solved, Step, Warning, has_cache_mount};
 
 use framing::{Frame, Framing};
 use step::StepState;

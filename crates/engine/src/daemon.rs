@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use monoship_core::error::{Error, Result, read_text, write_atomically};
-use monoship_core::event::{Event, Events, Status as Ended, Task};
+use monoship_core::event::{Events, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -94,16 +94,7 @@ pub fn up(layout: &Layout, options: &EngineOptions, events: &Events, shutdown: &
         return Err(Error::failed("the embedded engine needs root: it makes a network bridge and mounts file systems")
             .hint("install Docker with buildx, set `DOCKER_HOST`, or run this as root; a rootless engine is not supported"));
     }
-    let began = Instant::now();
-    events.emit(Event::Started { task: Task::Engine, title: "starting the embedded engine".into() });
-    let started = up_locked(layout, options, events, shutdown);
-    let status = match &started {
-        Ok(_) => Ended::Done,
-        Err(error) if error.is_cancelled() => Ended::Cancelled,
-        Err(_) => Ended::Failed,
-    };
-    events.emit(Event::Ended { task: Task::Engine, status, took: began.elapsed(), digest: None });
-    started
+    events.during(&Task::Engine, "starting the embedded engine", || up_locked(layout, options, events, shutdown))
 }
 
 fn up_locked(layout: &Layout, options: &EngineOptions, events: &Events, shutdown: &Shutdown) -> Result<State> {

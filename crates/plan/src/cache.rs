@@ -323,10 +323,10 @@ pub(crate) fn verdict(probe: &Probe, writable: &Writable, facts: &Facts) -> Verd
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn facts() -> Facts {
+    pub(crate) fn facts() -> Facts {
         Facts {
             gha: Probe::Found,
             gha_writable: Ok(()),

@@ -136,23 +136,7 @@ pub fn decide(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn facts() -> Facts {
-        Facts {
-            gha: Probe::Missing,
-            gha_writable: Ok(()),
-            gha_v2: false,
-            registry: Probe::Found,
-            registry_writable: Ok(()),
-            registry_repository: None,
-            registry_tags: None,
-            previous: Probe::Missing,
-            previous_image: None,
-            inline_off: None,
-            no_read: None,
-            no_write: None,
-        }
-    }
+    use crate::cache::tests::facts;
 
     fn times(all: &[(&str, u64)]) -> BTreeMap<ServiceName, u64> {
         all.iter().map(|(service, ms)| (service.parse().unwrap(), *ms)).collect()

@@ -13,13 +13,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use monoship_core::error::Result;
-use monoship_core::event::{Event, Events, Level, Status, Task};
+use monoship_core::event::{Events, Level, Task};
 use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
 use monoship_core::text::counted;
 use monoship_docker::manifest::Raw;
@@ -183,18 +183,9 @@ impl TagPlan {
 /// When a tag cannot be put, or the run is stopped: then every tag is back where it was, or the error says which is not, and that a
 /// rerun completes the publication.
 pub fn run(plan: &Plan, registry: &Registry, events: &Events) -> Result<Vec<Published>> {
-    let started = Instant::now();
     let changes = plan.changes();
     let title = format!("{} of {} as {}", counted(changes, "tag"), counted(plan.services.len(), "service"), plan.name);
-    events.emit(Event::Started { task: Task::Publish, title });
-    let outcome = carry_out(plan, registry, events, changes);
-    let status = match &outcome {
-        Ok(_) => Status::Done,
-        Err(error) if error.is_cancelled() => Status::Cancelled,
-        Err(_) => Status::Failed,
-    };
-    events.emit(Event::Ended { task: Task::Publish, status, took: started.elapsed(), digest: None });
-    outcome
+    events.during(&Task::Publish, title, || carry_out(plan, registry, events, changes))
 }
 
 fn carry_out(plan: &Plan, registry: &Registry, events: &Events, changes: usize) -> Result<Vec<Published>> {

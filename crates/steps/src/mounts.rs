@@ -13,9 +13,10 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::Stop;
 use monoship_core::name::{ImageRef, ServiceName, sha256_hex};
+use monoship_core::time::millis;
 use monoship_docker::engine::{Engine, existing};
 use monoship_docker::manifest::Document;
-use monoship_docker::rawjson::Step;
+use monoship_docker::rawjson::has_cache_mount;
 use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::Plan;
 use monoship_plan::cache::{Facts, Kind, Probe, Scoped, Tier, cache_image};
@@ -163,13 +164,7 @@ pub fn restore(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option
 pub fn keep(session: &Session, engine: &Engine, plan: &Plan, record: &RunRecord, restored: Option<Duration>) -> Result<()> {
     let Some(mounts) = plan.mounts.as_ref().filter(|mounts| mounts.tier.verdict.writes()) else { return Ok(()) };
     let Some(place) = &mounts.place else { return Ok(()) };
-    let built = || record.tasks.iter().filter(|task| task.status == Status::Built);
-    let mut used = Used { work_ms: BTreeMap::new(), moved_ms: None };
-    for task in built() {
-        if let Task::Service(service) = &task.task {
-            used.work_ms.insert(service.clone(), task.steps.iter().filter(|step| has_mount(step)).map(|step| step.took_ms).sum());
-        }
-    }
+    let mut used = Used { work_ms: work(record), moved_ms: None };
     let made: Vec<String> = used.work_ms.keys().filter_map(|service| mounts.keys.get(service).cloned()).collect();
     if made.is_empty() || !used.is_worth_keeping(mounts.kept.as_ref()) {
         return Ok(());
@@ -184,17 +179,22 @@ pub fn keep(session: &Session, engine: &Engine, plan: &Plan, record: &RunRecord,
         let text = keeping(mounts, &session.run.id, before.is_some());
         let spec = spec(session, Task::Keep, &text, contexts.into_iter().into_map(), output)?;
         called(session, engine, &BuildSpec { cache_from: caches_read(plan, mounts), ..spec })?;
-        let moved = restored.map(|restored| restored + begun.elapsed());
-        used.moved_ms = moved.map(|moved| u64::try_from(moved.as_millis()).unwrap_or(u64::MAX));
+        used.moved_ms = restored.map(|restored| millis(restored + begun.elapsed()));
         let note = mounts.kept.as_ref().map(|kept| kept.note.clone()).unwrap_or_default().after(made.clone(), &used);
         describe(session, place, &note)
     })
     .map(drop)
 }
 
-/// A step that was executed and has a cache mount. BuildKit names a step by its whole line.
-fn has_mount(step: &Step) -> bool {
-    !step.cached && step.name.contains("--mount=type=cache")
+/// How long the executed steps with cache mounts took for each service that was built, in milliseconds.
+fn work(record: &RunRecord) -> BTreeMap<ServiceName, u64> {
+    let built = record.tasks.iter().filter(|task| task.status == Status::Built);
+    let took = built.filter_map(|task| {
+        let Task::Service(service) = &task.task else { return None };
+        let ran = task.steps.iter().filter(|step| !step.cached && has_cache_mount(&step.name));
+        Some((service.clone(), ran.map(|step| step.took_ms).sum()))
+    });
+    took.into_map()
 }
 
 /// Puts the note and this repository's mark on the image.
@@ -217,6 +217,7 @@ fn timed(
     let started = Instant::now();
     session.events.emit(Event::Started { task: task.clone(), title: what.to_owned() });
     let ended = work();
+    // A task that failed would fail the run.
     let (status, took) = (if ended.is_ok() { Status::Done } else { Status::NotRun }, started.elapsed());
     session.events.emit(Event::Ended { task: task.clone(), status, took, digest: None });
     match ended {

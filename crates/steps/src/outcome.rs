@@ -1,6 +1,6 @@
 //! From the builds' outcomes to the run's record: the same value that the summary shows, `--json` prints and the history keeps.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::usual::Past;
 use crate::{Session, build, gates, history};
@@ -8,6 +8,7 @@ use monoship_core::error::Result;
 use monoship_core::event::{Event, Level, Stage, Status, Task};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::ServiceName;
+use monoship_core::time::millis;
 use monoship_docker::layers::stored;
 use monoship_plan::cache::Tier;
 use monoship_plan::request::BuildRequest;
@@ -174,8 +175,4 @@ pub fn name(session: &Session, head: Result<Head>) -> (Option<String>, Option<St
     // A run that is being stopped starts no child, and a folder without git has neither: the record does without.
     let (commit, branch) = head.and_then(Head::read).unwrap_or_default();
     (commit, session.env.get("GITHUB_REF_NAME").map(str::to_owned).or(branch))
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

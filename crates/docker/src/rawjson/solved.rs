@@ -10,6 +10,7 @@ use super::{Solve, wire};
 use monoship_core::event::StepEnd;
 use monoship_core::name::Platform;
 use monoship_core::text;
+use monoship_core::time::millis;
 
 /// A build's outcome, as far as its progress stream tells it. Whether the build succeeded is its exit code's to say.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -54,6 +55,12 @@ pub struct Step {
     /// BuildKit's message, where it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+/// True for a step with a cache mount: BuildKit names a RUN by its whole line.
+#[must_use]
+pub fn has_cache_mount(step: &str) -> bool {
+    step.contains("--mount=type=cache")
 }
 
 impl Step {
@@ -250,8 +257,4 @@ fn transfer(vertex: &Vertex, cache: &str) -> CacheTransfer {
 
 fn phase((kind, started, ended): (PhaseKind, SystemTime, SystemTime)) -> Phase {
     Phase { kind, started, took_ms: millis(ended.duration_since(started).unwrap_or_default()) }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,6 +9,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Stage, Status, Task};
 use monoship_core::execute::pool;
 use monoship_core::name::StageName;
+use monoship_core::time::millis;
 use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::request::Destination;
 use monoship_report::record::{Passed, TaskRecord};
@@ -146,8 +147,7 @@ fn during(cx: &Context, task: Task, title: &str, work: impl FnOnce(&Context) -> 
         events.emit(Event::Log { task: task.clone(), line: why.clone() });
     }
     events.emit(Event::Ended { task: task.clone(), status, took, digest: None });
-    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    (TaskRecord { why, started: Some(begun), took_ms, ..TaskRecord::new(task, status) }, done)
+    (TaskRecord { why, started: Some(begun), took_ms: millis(took), ..TaskRecord::new(task, status) }, done)
 }
 
 /// What a panic says. Where in the code it came is on standard error.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use crate::record::{RunRecord, TaskRecord};
 use monoship_core::event::{Stage, Status, Task};
+use monoship_core::time::millis;
 use monoship_docker::rawjson::PhaseKind;
 
 /// Two stretches that are no further apart than this follow each other: BuildKit takes a few milliseconds between steps.
@@ -113,7 +114,7 @@ fn of_task(index: usize, task: &TaskRecord, zero: SystemTime) -> Vec<Stretch> {
 }
 
 pub(super) fn millis_since(zero: SystemTime, time: SystemTime) -> u64 {
-    time.duration_since(zero).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    time.duration_since(zero).map_or(0, millis)
 }
 
 /// What a phase is called.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::run::TaskRecord;
 use monoship_core::event::{Event, Task};
+use monoship_core::time::millis;
 
 /// Listens to a run. Cloning is cheap; every clone knows the same.
 #[derive(Clone, Default)]
@@ -22,7 +23,7 @@ impl Ended {
         }
         let mut record = TaskRecord::new(task.clone(), *status);
         record.started = SystemTime::now().checked_sub(*took);
-        record.took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        record.took_ms = millis(*took);
         self.lock().push(record);
     }
 

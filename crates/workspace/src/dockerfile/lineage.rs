@@ -30,12 +30,9 @@ impl Dockerfile {
     /// As [`Dockerfile::slice`].
     pub fn lineage(&self, request: &SliceRequest<'_>) -> Result<Lineage<'_>> {
         let slice = self.slice(request)?;
-        let mut stage = self.target(request.target)?;
-        let mut stages = vec![stage];
-        while let Some(parent) = slice.parents(stage).next() {
-            stages.push(parent);
-            stage = parent;
-        }
+        let stage = self.target(request.target)?;
+        let stages: Vec<&Stage> = slice.line(stage).collect();
+        let stage = stages.last().copied().unwrap_or(stage);
         let steps = stages.iter().rev().flat_map(|stage| &stage.instructions).collect();
         let from = (!slice.froms[&stage.index].contains("scratch")).then_some(stage);
         Ok(Lineage { from, steps })

@@ -246,10 +246,7 @@ impl Slice<'_> {
 
     /// The image that a stage starts from, itself or by the stages below it.
     fn image_below(&self, stage: usize) -> Option<&ImageRef> {
-        let mut stage = *self.stages.get(&stage)?;
-        while let Some(parent) = self.parents(stage).next() {
-            stage = parent;
-        }
+        let stage = self.line(self.stages.get(&stage)?).last()?;
         let from: ImageRef = self.froms[&stage.index].first()?.parse().ok()?;
         self.images.get_key_value(&from).map(|(image, _)| image)
     }

@@ -82,6 +82,11 @@ impl<'d> Slice<'d> {
         self.froms[&stage.index].iter().filter_map(before).map(|(_, stage)| *stage)
     }
 
+    /// A stage and those it starts from, one after the other.
+    pub(super) fn line<'s>(&'s self, stage: &'d Stage) -> impl Iterator<Item = &'d Stage> + use<'s, 'd> {
+        std::iter::successors(Some(stage), |stage| self.parents(stage).next())
+    }
+
     fn declare(&self, instruction: &Instruction, args: &mut BTreeSet<String>) {
         if instruction.keyword == "ARG" {
             args.extend(instruction.declared(self.file.escape).into_iter().map(|(name, _)| name));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{TierStats, is_image, median};
 use crate::record::history::PastRun;
 use monoship_core::event::{Status, Task};
+use monoship_docker::rawjson::has_cache_mount;
 
 /// The tier's name, as records have it.
 const MOUNTS: &str = "mounts";
@@ -39,11 +40,11 @@ fn verdict(run: &PastRun) -> Option<&str> {
     run.tasks.iter().find_map(|task| task.tiers.get(MOUNTS)).map(String::as_str)
 }
 
-/// The steps with cache mounts that a run executed. BuildKit names a step by its whole line.
+/// The steps with cache mounts that a run executed.
 fn steps(run: &PastRun) -> impl Iterator<Item = (&Task, &str, u64)> {
     let images = run.tasks.iter().filter(|task| is_image(&task.task));
     let ran = images.flat_map(|task| task.ran.iter().map(move |(name, ms)| (&task.task, name.as_str(), *ms)));
-    ran.filter(|(_, name, _)| name.contains("--mount=type=cache"))
+    ran.filter(|(_, name, _)| has_cache_mount(name))
 }
 
 #[cfg(test)]
