@@ -105,7 +105,7 @@ fn every_command_that_a_hint_or_an_advice_names_is_one_the_program_takes() {
 
 /// The keys that a document accepts, from the error about one that cannot be meant.
 fn accepted(document: &str) -> BTreeSet<String> {
-    let error = config::of_text("/xtask.toml".as_ref(), Some(document), &Env::new("/", []), || Ok(None)).unwrap_err();
+    let error = config::of_text("/xtask.toml".as_ref(), Some(document), &Env::new("/", []), &|| Ok(None)).unwrap_err();
     let hint = error.hint_text().unwrap_or_default();
     let keys = hint.strip_prefix("known keys here: ").unwrap_or_else(|| panic!("{document}: {error}: {hint}"));
     keys.split(", ").map(str::to_owned).collect()

@@ -1,5 +1,6 @@
 //! Running things: processes, shutdown, retries. Nothing here prints or knows what a service is.
 
+pub mod cores;
 pub mod group;
 pub mod http;
 pub mod lock;

@@ -1,11 +1,11 @@
 //! The engine's programs: the distribution's packages, downloaded, unpacked and tried, in the user's cache folder. Nothing is
 //! installed, no maintainer script runs. Starting them is [`super::daemon`]'s.
 
+use monoship_core::execute::cores;
 use monoship_core::execute::pool;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use xshell::cmd;
 
@@ -264,11 +264,12 @@ pub(super) fn unpack_all(debs: &Path, into: &Path, events: &Events, shutdown: &S
     files.retain(|file| file.extension().is_some_and(|e| e == "deb"));
     // The largest first, or the last one to start decides how long it takes.
     files.sort_by_key(|file| std::cmp::Reverse(std::fs::metadata(file).map_or(0, |m| m.len())));
-    files.par_iter().try_for_each(|file| {
+    cores::try_map(&files, |file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         events.doing(&Task::Engine, format!("unpacking {}", name.split('_').next().unwrap_or(&name)));
         unpack(file, into, shutdown).map(drop)
-    })
+    })?;
+    Ok(())
 }
 
 /// Unpacks one `.deb`, and returns the paths that it has, a line each: `./usr/bin/bash`.

@@ -290,7 +290,7 @@ impl Call<'_> {
         let file = self.global.config.as_ref().map_or_else(|| home.join(configuration::FILE), |file| self.env.cwd.join(file));
         let folder = configuration::folder(home);
         let suggested = || configuration::suggested(&Git::at(home, self.shutdown), folder.as_ref());
-        let mut config = configuration::load(&file, self.global.config.is_some(), self.env, suggested)?;
+        let mut config = configuration::load(&file, self.global.config.is_some(), self.env, &suggested)?;
         if let Some(engine) = self.global.engine {
             config.engine = engine;
         }

@@ -133,7 +133,7 @@ mod tests {
     use monoship_core::env::Env;
 
     fn services(text: &str) -> Result<Vec<Service>> {
-        let config = crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), || Ok(None)).unwrap();
+        let config = crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), &|| Ok(None)).unwrap();
         let packages = ["api", "web", "worker"].map(|name| (format!("apps/{name}"), format!("@m/{name}")));
         discover(&config, &packages.into(), &["base", "api", "web", "worker"])
     }
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn of_every_target_no_service_can_be_a_context() {
         let text = "[images]\ncontexts = { a = 'service:api' }\n";
-        let error = crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), || Ok(None)).unwrap_err();
+        let error = crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), &|| Ok(None)).unwrap_err();
         assert!(error.to_string().starts_with("/xtask.toml:2: "), "{error}");
         assert!(error.to_string().contains("`service:api`"), "{error}");
     }

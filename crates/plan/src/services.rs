@@ -163,7 +163,7 @@ mod tests {
     use monoship_core::env::Env;
 
     fn config(text: &str) -> Config {
-        crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), || Ok(None)).unwrap()
+        crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), &|| Ok(None)).unwrap()
     }
 
     fn packages() -> BTreeMap<String, String> {

@@ -106,7 +106,7 @@ mod tests {
     use monoship_core::env::Env;
 
     fn found(config: &str, folders: &[&str]) -> Vec<String> {
-        let config = crate::config::of_text("/xtask.toml".as_ref(), Some(config), &Env::new("/", []), || Ok(None)).unwrap();
+        let config = crate::config::of_text("/xtask.toml".as_ref(), Some(config), &Env::new("/", []), &|| Ok(None)).unwrap();
         let packages: BTreeMap<String, String> =
             folders.iter().map(|folder| ((*folder).to_owned(), (*folder).to_owned())).collect();
         let targets = BTreeMap::from([

@@ -4,8 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use rayon::prelude::*;
-
 use crate::build::{Outcome, Running, TargetBuilds};
 use crate::fleet::{Fleet, Order};
 use crate::planning::image_store;
@@ -15,6 +13,7 @@ use crate::{Session, contexts, given, memory, outputs};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Status;
+use monoship_core::execute::cores;
 use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, ServiceName};
 use monoship_docker::engine::Engine;
@@ -47,7 +46,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let running = Running::new(session, &buildx);
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.
-    services.par_iter().try_for_each(|service| cut.write(session, &service.service.name))?;
+    cores::try_map(&services, |service| cut.write(session, &service.service.name))?;
     let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).collect();
     project::check_unchanged(session, project, &inputs)?;
     let jobs: Vec<TargetBuilds<'_>> = services.iter().map(|service| TargetBuilds::new(running, &service.target)).collect();
@@ -165,7 +164,7 @@ fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
         return Ok(());
     }
     let store = image_store(session, engine);
-    standing.par_iter().try_for_each(|service| {
+    let tagged = pool::in_parallel(&standing, |service| {
         let Decision::Skip { digest, size } = &service.decision else { return Ok(()) };
         let names = service.target.spec.output.names();
         let Some(content) = names.last() else { return Ok(()) };
@@ -181,7 +180,8 @@ fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
         let forgotten = session.state().remember(&service.service.name, record, service.target.inputs.to_record())?;
         forget_images(&store, &forgotten);
         Ok(())
-    })
+    });
+    tagged.into_iter().collect()
 }
 
 /// Gives images that stand in the engine their content tags again, where a build takes one by it: the image is known by its other names too.

@@ -114,7 +114,7 @@ impl Asking<'_> {
     /// What GitHub's caches hold, where it can be asked, and what they may hold, where it tells us; it is worth one try and no wait.
     fn gha_used(&self) -> Option<(CacheUsage, Option<u64>)> {
         let api = self.session.github().ok()?.ok()?.with_policy(Policy::ONCE);
-        let (used, limit) = rayon::join(|| api.cache_usage(), || api.cache_limit());
+        let (used, limit) = pool::both(|| api.cache_usage(), || api.cache_limit());
         Some((used.ok()?, limit.ok().flatten()))
     }
 

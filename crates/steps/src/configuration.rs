@@ -19,7 +19,7 @@ pub const FILE: &str = "xtask.toml";
 ///
 /// # Errors
 /// When it cannot be read; as [`config::of_text`].
-pub fn load(file: &Path, required: bool, env: &Env, remote: impl FnOnce() -> Result<Option<(String, String)>>) -> Result<Config> {
+pub fn load(file: &Path, required: bool, env: &Env, remote: &dyn Fn() -> Result<Option<(String, String)>>) -> Result<Config> {
     let text = match std::fs::exists(file) {
         Ok(false) if !required => None,
         Ok(false) => {
@@ -83,7 +83,7 @@ pub fn at_commit(session: &Session, commit: &str) -> Result<Session> {
     let text = there.then(|| git.read(&["show", &format!("{commit}:./{FILE}")])).transpose()?;
     let name = format!("{FILE} of commit {commit:.12}");
     let mut config =
-        config::of_text(Path::new(&name), text.as_deref(), &session.env, || suggested(&git, session.config.folder.as_ref()))?;
+        config::of_text(Path::new(&name), text.as_deref(), &session.env, &|| suggested(&git, session.config.folder.as_ref()))?;
     config.file.clone_from(&session.config.file);
     config.folder.clone_from(&session.config.folder);
     config.engine = session.config.engine;

@@ -19,6 +19,7 @@ mod runs;
 mod setup;
 
 use monoship_core::collect::Sorted as _;
+use monoship_core::execute::cores;
 use monoship_core::execute::pool::{self, in_parallel};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -167,7 +168,7 @@ impl Checkup {
             Some(Ok(config)) => (config, None),
             failed => {
                 let nowhere = Path::new("/nonexistent/xtask.toml");
-                (configuration::load(nowhere, false, &Env::default(), || Ok(None))?, failed.and_then(Result::err))
+                (configuration::load(nowhere, false, &Env::default(), &|| Ok(None))?, failed.and_then(Result::err))
             }
         };
         let http = Http::new(env, LIMITS, shutdown);
@@ -220,7 +221,7 @@ fn api(env: &Env, home: Option<&PathBuf>, http: &Http, shutdown: &Shutdown) -> R
 impl Monorepo {
     fn read(root: &Path, config: &Config, shutdown: &Shutdown) -> Self {
         let path = root.join(&config.images.dockerfile);
-        let (tree, workspace) = rayon::join(|| Git::at(root, shutdown).worktree(), || Workspace::load(root));
+        let (tree, workspace) = cores::join(|| Git::at(root, shutdown).worktree(), || Workspace::load(root));
         let synthetic = || Dockerfile::parse(&path, &format!("FROM scratch AS {}\n", config.base_target));
         let dockerfile = if !path.exists() && has_only_own(config) { synthetic() } else { load(&path) };
         let own = config.services.iter().filter_map(|service| service.own.as_ref());

@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use crate::bases::{Bases, scanner_of};
 use crate::project::Project;
 use crate::{Session, contexts, frontend, given, outside, sources};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::cores;
 use monoship_core::name::{ImageRef, Platform, ServiceName, sha256_hex};
 use monoship_docker::capability::Capabilities;
 use monoship_plan::built_from;
@@ -82,7 +81,7 @@ pub fn of_services<'a>(
     services: &'a [Service],
     cut: &contexts::Cut<'_>,
 ) -> Vec<Target<'a>> {
-    services.par_iter().map(|service| of_service(session, request, service, cut.parts(&service.name))).collect()
+    cores::map(services, |service| of_service(session, request, service, cut.parts(&service.name)))
 }
 
 fn of_service<'a>(
@@ -197,7 +196,8 @@ pub fn base_images(session: &Session, project: &Project, request: &BuildRequest)
         services.iter().map(|service| of_service(session, request, service, contexts(service))).collect();
     targets.push(of_base(session, request));
     let views = views(project, &services);
-    let slices = targets.par_iter().zip(&views).map(|(target, view)| target.slice(view)).collect::<Result<Vec<_>>>()?;
+    let cut_out: Vec<_> = targets.iter().zip(&views).collect();
+    let slices = cores::try_map(&cut_out, |(target, view)| target.slice(view))?;
     let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).into_set();
     images.extend(targets.iter().zip(&slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
     Ok(images)
@@ -228,7 +228,8 @@ pub fn gather(
     let native = Platform::native().to_string();
     let addresses = project.addresses(session, slices)?;
     let configured = given::Contexts::read(session, project, bases, targets.iter().map(|target| target.given).zip(slices))?;
-    let inputs = targets.par_iter().zip(slices).zip(views).map(|((target, slice), view)| {
+    let all: Vec<_> = targets.iter().zip(slices).zip(views).collect();
+    let mut inputs = cores::try_map(&all, |((target, slice), view)| {
         let main = main_of(view).ok_or_else(|| Error::failed("a context was not looked at"))?;
         let mut contexts = target.contexts.clone();
         contexts.extend(configured.of(target.given, slice));
@@ -254,8 +255,7 @@ pub fn gather(
             platforms: target.platforms,
             settings: &settings,
         })
-    });
-    let mut inputs = inputs.collect::<Result<Vec<_>>>()?;
+    })?;
     sources::enter(targets, slices, &mut inputs);
     Ok(inputs)
 }

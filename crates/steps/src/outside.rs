@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::time::Duration;
 
-use rayon::prelude::*;
 use ring::digest;
 use serde::Deserialize;
 
@@ -13,6 +12,7 @@ use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::http::{Http, Request};
+use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, hex, nearest};
 use monoship_docker::manifest::Document;
 use monoship_docker::registry::Registry;
@@ -104,11 +104,12 @@ pub fn scanner(sbom: &Sbom) -> Result<Option<ImageRef>> {
 /// # Errors
 /// When the run is closing.
 pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result<BTreeMap<String, String>> {
-    let unpinned: BTreeSet<&Address> = slices.iter().flat_map(Slice::addresses).filter(|address| !address.is_pinned()).into_set();
+    let unpinned = slices.iter().flat_map(Slice::addresses).filter(|address| !address.is_pinned()).into_set();
+    let unpinned: Vec<&Address> = unpinned.into_iter().collect();
     if unpinned.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let asked: Vec<_> = unpinned.par_iter().map(|address| (*address, ask(session, address))).collect();
+    let asked = pool::in_parallel(&unpinned, |address| (*address, ask(session, address)));
     session.shutdown.check()?;
     let mut all = BTreeMap::new();
     for (address, held) in asked {

@@ -7,8 +7,6 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
-
 use crate::bases::{self, Bases};
 use crate::inputs;
 use crate::mounts::{Asking, Wanted};
@@ -20,6 +18,7 @@ use crate::{
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
+use monoship_core::execute::cores;
 use monoship_core::execute::http::is_loopback;
 use monoship_core::name::{Fingerprint, ImageRef, Platform, ServiceName, Tag};
 use monoship_docker::capability::Capabilities;
@@ -76,8 +75,8 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let mut targets = inputs::of_services(session, request, &services, &cut);
     targets.push(inputs::of_base(session, request));
     let views = inputs::views(project, &services);
-    let cut_out = targets.par_iter().zip(&views).map(|(target, view)| Ok(bases.with_triggers(target.slice(view)?)));
-    let mut slices = cut_out.collect::<Result<Vec<_>>>()?;
+    let cut_out: Vec<_> = targets.iter().zip(&views).collect();
+    let mut slices = cores::try_map(&cut_out, |(target, view)| Ok(bases.with_triggers(target.slice(view)?)))?;
     sources::see_triggers(&services, &mut slices);
     let slices = slices;
     if project.root != session.home {
@@ -119,14 +118,15 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
         request.unaffected_too || affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some())
     };
     let needed = needed::needed(session, request, &services, &looked_up, is_wanted);
-    let all = services.into_par_iter().zip(images).zip(looked_up).zip(gathered.into_par_iter().zip(&slices));
-    let chosen = all.filter(|(((service, _), _), _)| needed.wanted.contains(&service.name)).map(
-        |(((service, image), given), (inputs, slice))| {
-            let fingerprint = inputs.fingerprint();
-            (Candidate { service, image, inputs, fingerprint, given }, slice)
-        },
-    );
-    let (candidates, chosen_slices): (Vec<_>, Vec<_>) = chosen.unzip();
+    let fingerprints = cores::map(&gathered, Inputs::fingerprint);
+    let (mut candidates, mut chosen_slices) = (Vec::new(), Vec::new());
+    let all = services.into_iter().zip(images).zip(looked_up).zip(gathered.into_iter().zip(fingerprints)).zip(&slices);
+    for ((((service, image), given), (inputs, fingerprint)), slice) in all {
+        if needed.wanted.contains(&service.name) {
+            candidates.push(Candidate { service, image, inputs, fingerprint, given });
+            chosen_slices.push(slice);
+        }
+    }
     let affected_by = affected.as_ref();
     let owner = request.pushes().then(|| marks::owner(session)).transpose()?;
     let sources = needed.sources;

@@ -10,6 +10,7 @@ use crate::{STATE, Session, checkout};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
+use monoship_core::execute::cores;
 use monoship_plan::config::{Config, Own};
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::services::Service;
@@ -183,9 +184,9 @@ fn read(session: &Session, root: &Path) -> Result<Project> {
     let dockerfile_path = root.join(&config.images.dockerfile);
     let git = session.git().in_worktree(root);
     let scan = session.early_scan.take().filter(|_| root == session.home);
-    let (tree, (workspace, files)) = rayon::join(
+    let (tree, (workspace, files)) = cores::join(
         || git.worktree_from(scan.map_or_else(|| git.scan(), Ok)),
-        || rayon::join(|| Workspace::load(root), || docker_files(config, &dockerfile_path, root)),
+        || cores::join(|| Workspace::load(root), || docker_files(config, &dockerfile_path, root)),
     );
     // The files' errors first: they are nearer to the user than git's.
     let (dockerfile, ignore) = files?;

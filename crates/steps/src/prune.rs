@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use monoship_core::error::{Error, Result, write_derived};
+use monoship_core::execute::cores;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_plan::config::Config;
 use monoship_workspace::context::{self, Item, Written, write_files, write_install, write_sources};
@@ -249,7 +250,7 @@ fn lock_file(options: &PruneOptions) -> PathBuf {
 /// `json/`, `full/` and the lock.
 fn write_docker(workspace: &Workspace, sources: &Sources<'_>, plan: &PrunePlan, options: &PruneOptions) -> Result<Written> {
     let (install, out) = (&plan.manifests, &options.out);
-    let (json, full) = rayon::join(
+    let (json, full) = cores::join(
         || write_install(workspace, sources, install, &out.join("json")),
         || write_files(workspace, sources, &full(workspace, sources, plan, install), &out.join("full")),
     );

@@ -352,7 +352,7 @@ mod tests {
                     labels = { vendor = 'Acme' }\nannotations = { kind = 'docs' }\nnetwork = 'host'\nallow = ['network.host']\n\
                     add-hosts = ['registry.internal:10.0.0.7']\nshm-size = '128m'\nulimits = ['nofile=1024:2048']\ncgroup-parent = 'builds'\n";
         let env = monoship_core::env::Env::new("/", []);
-        let config = monoship_plan::config::of_text("/xtask.toml".as_ref(), Some(file), &env, || Ok(None)).unwrap();
+        let config = monoship_plan::config::of_text("/xtask.toml".as_ref(), Some(file), &env, &|| Ok(None)).unwrap();
         assert_eq!(service.given().unwrap(), config.services[0].given);
         assert!(Service::new("docs").network("nowhere").given().unwrap_err().to_string().contains("nowhere"));
     }

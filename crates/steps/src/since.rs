@@ -97,7 +97,7 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
     let mut config = match session.config.file.strip_prefix(root) {
         Ok(file) => {
             let text = commit.text(&file.to_string_lossy());
-            config::of_text(&session.config.file, text.as_deref(), &session.env, || {
+            config::of_text(&session.config.file, text.as_deref(), &session.env, &|| {
                 suggested(&session.git(), session.config.folder.as_ref())
             })?
         }

@@ -10,12 +10,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rayon::prelude::*;
-
 use super::load::Workspace;
 use super::prune::{Content, Install, PrunePlan};
 use super::sources::{Sources, parent};
 use monoship_core::error::{Error, Result, remove};
+use monoship_core::execute::cores;
 use monoship_core::name::sha256_hex;
 use pnpm::join;
 
@@ -138,10 +137,10 @@ impl<'a> Sync<'a> {
         let mut levels: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
         missing.for_each(|dir| levels.entry(dir.matches('/').count()).or_default().push(dir));
         for level in levels.values() {
-            level.par_iter().try_for_each(|dir| make_folder(&self.folder.join(dir)))?;
+            cores::try_map(level, |dir| make_folder(&self.folder.join(dir)))?;
         }
         let one = |(path, item): &(&str, Item<'_>)| self.one(path, *item, there.contains(*path));
-        let changed = items.par_iter().map(one).collect::<Result<Vec<bool>>>()?;
+        let changed = cores::try_map(items, one)?;
         let stamps = self.stamps.into_inner().unwrap_or_else(PoisonError::into_inner);
         let changed = changed.into_iter().filter(|changed| *changed).count();
         if stamps != self.known {

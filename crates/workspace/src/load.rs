@@ -14,6 +14,7 @@ use super::tools::{self, Tools};
 use super::usage::Usage;
 use crate::yaml::{self, Yaml};
 use monoship_core::error::{Error, Result, read_text};
+use monoship_core::execute::cores;
 use pnpm::lock::{Lock, Refusal};
 
 mod branch;
@@ -70,7 +71,7 @@ impl Workspace {
             let packages = discover(root, &patterns(settings.as_ref()))?;
             return Self::split(contents, root, settings, packages, npmrc);
         }
-        let (packages, lock) = rayon::join(
+        let (packages, lock) = cores::join(
             || discover(root, &patterns(settings.as_ref())),
             || read_if_there(&file)?.map(|text| LockState::of(text, &file)).transpose(),
         );

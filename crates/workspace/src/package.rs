@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use pnpm::join;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::glob::{Component, Patterns};
 use monoship_core::error::{Error, Result, read_text};
+use monoship_core::execute::cores;
 use monoship_core::fault;
 
 /// The fields of a `package.json` that `pnpm install --frozen-lockfile` reads; a reduced manifest is this struct, written again.
@@ -270,7 +270,7 @@ pub fn discover(root: &Path, patterns: &Patterns) -> Result<Vec<Package>> {
         walk(root, ".", pattern, &mut dirs)?;
     }
     let dirs: Vec<String> = dirs.into_iter().filter(|dir| dir == "." || !patterns.rejects(dir)).collect();
-    let packages: Vec<Option<Package>> = dirs.into_par_iter().map(|dir| read(root, dir)).collect::<Result<_>>()?;
+    let packages = cores::try_map(&dirs, |dir| read(root, dir.clone()))?;
     Ok(packages.into_iter().flatten().collect())
 }
 

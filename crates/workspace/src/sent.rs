@@ -13,13 +13,12 @@ mod walk;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::dockerfile::ContextSource;
 use super::dockerignore::Ignore;
 use super::git::{File, ObjectId, Tree};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::Result;
+use monoship_core::execute::cores;
 
 /// The context of a commit is cut by one thread in pieces of so many files: enough of one folder that its parents are looked at once.
 const PIECE: usize = 4_096;
@@ -198,9 +197,9 @@ impl Sent {
 /// The files of `tree` that `ignore` leaves in, sorted.
 #[must_use]
 pub fn left_in<'t>(tree: &'t Tree, ignore: &Ignore) -> Vec<&'t File> {
-    let pieces = tree.files().par_chunks(PIECE).map(|files| {
+    let pieces = cores::map(&tree.files().chunks(PIECE).collect::<Vec<_>>(), |files| {
         let mut walker = ignore.walker();
         files.iter().filter(|file| !walker.excludes(&file.path)).collect::<Vec<_>>()
     });
-    pieces.flatten_iter().collect()
+    pieces.into_iter().flatten().collect()
 }

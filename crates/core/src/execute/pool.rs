@@ -45,9 +45,19 @@ pub struct Bounds {
 /// # Errors
 /// When the threads cannot be started.
 pub fn each_within<T: Sync, R: Send>(jobs: usize, bounds: &Bounds, items: &[T], job: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
-    let threads = jobs.min(items.len()).max(1);
     let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
-    let waiting = (0..items.len()).map(|at| Waiting {
+    run(jobs, bounds, items.len(), &|at| {
+        let done = job(&items[at]);
+        *locked(&results[at]) = Some(done);
+    })?;
+    let taken = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok(taken.map(|result| result.expect("the scope ends when every job has")).collect())
+}
+
+/// The same of places alone: compiled once, whatever the items are.
+fn run(jobs: usize, bounds: &Bounds, count: usize, job: &(dyn Fn(usize) + Sync)) -> Result<()> {
+    let threads = jobs.min(count).max(1);
+    let waiting = (0..count).map(|at| Waiting {
         at,
         takes: bounds.takes.get(at).copied().unwrap_or_default(),
         after: bounds.after.get(at).cloned().unwrap_or_default(),
@@ -56,8 +66,7 @@ pub fn each_within<T: Sync, R: Send>(jobs: usize, bounds: &Bounds, items: &[T], 
     let queue = Queue { state: Mutex::new(state), ended: Condvar::new() };
     let work = || {
         while let Some(turn) = queue.next() {
-            let done = job(&items[turn.at]);
-            *locked(&results[turn.at]) = Some(done);
+            job(turn.at);
         }
     };
     if threads == 1 {
@@ -67,8 +76,7 @@ pub fn each_within<T: Sync, R: Send>(jobs: usize, bounds: &Bounds, items: &[T], 
         let pool = pool.map_err(|e| Error::failed("cannot start worker threads").source(e))?;
         pool.in_place_scope(|scope| (0..threads).for_each(|_| scope.spawn(|_| work())));
     }
-    let taken = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
-    Ok(taken.map(|result| result.expect("the scope ends when every job has")).collect())
+    Ok(())
 }
 
 struct Queue {

@@ -4,12 +4,12 @@
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use xshell::cmd;
 
 use crate::apt::{Apt, DistributionRelease, remove_tree};
 use crate::packages::unpack;
 use monoship_core::error::{Error, Result, read_text};
+use monoship_core::execute::cores;
 use monoship_core::execute::process::{Invocation, shell};
 
 use super::Work;
@@ -151,12 +151,11 @@ fn unpacked(work: &Work<'_>, apt: &Apt<'_>, packages: &[&str], root: &Path) -> R
     debs.retain(|deb| deb.extension().is_some_and(|e| e == "deb"));
     debs.sort();
     std::fs::create_dir_all(root).map_err(|e| Error::io("create", root, e))?;
-    let each = debs.par_iter().map(|deb| {
+    cores::try_map(&debs, |deb| {
         let sh = shell(root)?;
         let fields = Invocation::from(cmd!(sh, "dpkg-deb --field {deb}")).read(work.shutdown)?;
         Ok(Installed { fields, contents: unpack(deb, root, work.shutdown)? })
-    });
-    each.collect()
+    })
 }
 
 /// What dpkg says of packages once they are installed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
+use monoship_core::execute::pool;
 use monoship_core::name::StageName;
 use monoship_docker::engine::Engine;
 use monoship_plan::request::{BuildRequest, Destination};
@@ -71,7 +72,7 @@ pub fn prepare(cx: &Context, tree: &Tree) -> Result<Ready> {
 
 fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::path::Path) -> Result<Ground> {
     session.events.doing(&Task::Plan, "reading the repository");
-    let (project, engine) = rayon::join(|| project::load(session, root), || engine(cx, session));
+    let (project, engine) = pool::both(|| project::load(session, root), || engine(cx, session));
     session.events.doing(&Task::Plan, "");
     // The monorepo's errors first: they are nearer to the user.
     let (mut project, engine) = (project?, engine?);

@@ -31,7 +31,7 @@ pub fn of_text(
     file: &Path,
     text: Option<&str>,
     env: &Env,
-    remote: impl FnOnce() -> Result<Option<(String, String)>>,
+    remote: &dyn Fn() -> Result<Option<(String, String)>>,
 ) -> Result<Config> {
     let mut written: Written = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
     let variables: Vec<_> = variables(env).collect();
@@ -42,7 +42,7 @@ pub fn of_text(
         for (name, value) in variables {
             overlay(&mut merged, from_variable(name, value)?);
         }
-        written = merged.try_into().map_err(|error: toml::de::Error| explained(error.message()).at(file, None))?;
+        written = understood(&merged).map_err(|error| explained(error.message()).at(file, None))?;
     }
     // buildx takes it for `--platform` where none is given, so it decides what is built.
     if let Some(platform) = env.get("DOCKER_DEFAULT_PLATFORM").filter(|_| written.images.platforms.is_none()) {
@@ -158,11 +158,15 @@ fn from_variable(name: &str, value: &str) -> Result<toml::Table> {
     let bare = (!value.contains('\n')).then(|| toml::from_str(&format!("value = {value}")).ok()).flatten();
     let bare = bare.and_then(|mut table: toml::Table| table.remove("value")).map(&document);
     let quoted = document(toml::Value::String(value.to_owned()));
-    let understood = |document: &toml::Table| document.clone().try_into::<Written>();
     if let Some(bare) = bare.filter(|bare| understood(bare).is_ok()) {
         return Ok(bare);
     }
     understood(&quoted).map(|_| quoted).map_err(|error| of_variable(name, &explained(error.message())))
+}
+
+/// By way of its text: what reads a document's text is there anyway, and what reads its values would be compiled beside it.
+fn understood(document: &toml::Table) -> std::result::Result<Written, toml::de::Error> {
+    toml::from_str(&document.to_string())
 }
 
 /// Each key of each section of `top` takes the place of the one that is there.
@@ -203,7 +207,7 @@ mod tests {
 
     fn load_text(text: &str, vars: &[(&str, &str)]) -> Result<Config> {
         let env = Env::new("/", vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
-        of_text(Path::new("/xtask.toml"), Some(text), &env, || Ok(Some(("ghcr.io".to_owned(), "org/repo".to_owned()))))
+        of_text(Path::new("/xtask.toml"), Some(text), &env, &|| Ok(Some(("ghcr.io".to_owned(), "org/repo".to_owned()))))
     }
 
     fn error(text: &str) -> (String, String) {
@@ -236,7 +240,7 @@ mod tests {
         // GitHub takes names that no image can have.
         for name in ["org/my.site-", "org/_x", "org/a..b"] {
             let remote = || Ok(Some(("ghcr.io".to_owned(), name.to_owned())));
-            let of = |text: &str| of_text(Path::new("/xtask.toml"), Some(text), &Env::new("/", []), remote);
+            let of = |text: &str| of_text(Path::new("/xtask.toml"), Some(text), &Env::new("/", []), &remote);
             assert!(of("").unwrap().images.prefix.is_none(), "{name}");
             assert!(of("[images]\nregistry = 'ghcr.io'\n").unwrap_err().to_string().contains("`namespace` is not"), "{name}");
         }
@@ -328,7 +332,7 @@ mod tests {
     fn a_registry_without_a_namespace_is_no_place_for_images() {
         let alone = |text: &str| {
             let env = Env::new("/", []);
-            let error = of_text(Path::new("xtask.toml"), Some(text), &env, || Ok(None)).unwrap_err();
+            let error = of_text(Path::new("xtask.toml"), Some(text), &env, &|| Ok(None)).unwrap_err();
             error.hint_text().unwrap_or_default().to_owned()
         };
         assert_eq!(alone("[images]\nregistry = 'ghcr.io'\n"), "add `namespace = \"org/repo\"`");

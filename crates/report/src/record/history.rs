@@ -10,7 +10,6 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::run::{Outcome, RunRecord, TaskRecord};
@@ -18,6 +17,7 @@ use super::runs::{Keep, RunId};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::event::{Status, Task};
+use monoship_core::execute::cores;
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
@@ -370,7 +370,7 @@ pub fn parse(text: &str) -> Read {
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
     let mut read = Read::default();
     let mut seen = BTreeSet::new();
-    for line in lines.par_iter().with_min_len(64).map(|line| read_line(line)).collect::<Vec<_>>() {
+    for line in cores::map(&lines, |line| read_line(line)) {
         match line {
             Line::Run(run) => {
                 if seen.insert(run.id.clone()) {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::{Candidate, Decided, Planner, image_store, keeps_no_images};
 use crate::proof::{self, Standing as Found, Wanted};
 use monoship_core::error::Result;
 use monoship_core::event::Level;
+use monoship_core::execute::cores;
 use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
 use monoship_plan::Decision;
 use monoship_plan::explain::{Reason, explain};
@@ -93,12 +92,12 @@ impl Planner<'_> {
             }
             ids => ids?,
         };
-        let standing = candidates.par_iter().zip(ids.par_chunks(tags.len().max(1))).map(|(candidate, ids)| {
+        let asked: Vec<_> = candidates.iter().zip(ids.chunks(tags.len().max(1))).collect();
+        let mut standing = cores::map(&asked, |(candidate, ids)| {
             let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
             let (digest, size) = (build.digest?, build.size);
             ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some(Standing { digest, size, renames: Vec::new() })
         });
-        let mut standing: Vec<Option<Standing>> = standing.collect();
         let open: Vec<usize> = (0..candidates.len()).filter(|at| standing[*at].is_none()).collect();
         let contents: Vec<ImageRef> = open.iter().map(|at| candidates[*at].content()).collect();
         // The question costs as much for none as for all.

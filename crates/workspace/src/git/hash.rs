@@ -9,12 +9,12 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use ring::digest;
 use sha1_smol::Sha1;
 
 use super::{File, Mode, ObjectId};
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::cores;
 use monoship_core::name::hex;
 
 /// Folders that hold no source where git is not there to say so.
@@ -32,14 +32,14 @@ pub enum Format {
 
 /// Hashes the files at `paths` (relative to `root`), in parallel. What has vanished, or is no file, is left out.
 pub fn files(root: &Path, paths: &[(String, Option<Mode>)], format: Format) -> Result<Vec<Hashed>> {
-    let hashed = paths.par_iter().map(|(path, mode)| {
+    let hashed = cores::try_map(paths, |(path, mode)| {
         let found = one(root, path, format)?;
         Ok(found.map(|mut found| {
             found.file.mode = mode.unwrap_or(found.file.mode);
             found
         }))
-    });
-    Ok(hashed.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    })?;
+    Ok(hashed.into_iter().flatten().collect())
 }
 
 /// A file that was read.

@@ -15,12 +15,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::io::ErrorKind;
 
-use rayon::prelude::*;
-
 use super::hash::{self, Format};
 use super::{File, Git, Mode, NotARepository, ObjectId, Question, Tree};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::cores;
 use monoship_core::execute::process::NotStarted;
 
 /// Submodules within submodules are followed this deep.
@@ -198,11 +197,10 @@ impl Git {
         if kept.len() != files.len() || ids.len() != files.len() {
             return Ok(files);
         }
-        let other_length = files.into_par_iter().zip(kept).filter(|((path, _), kept)| {
-            let there = self.root.join(path).symlink_metadata().ok().map(|there| there.len());
-            there.is_none() || there != *kept
-        });
-        Ok(other_length.map(|(file, _)| file).collect())
+        let there = cores::map(&files, |(path, _)| self.root.join(path).symlink_metadata().ok().map(|there| there.len()));
+        let other_length = |(there, kept): &(Option<u64>, Option<u64>)| there.is_none() || there != kept;
+        let files = files.into_iter().zip(there.into_iter().zip(kept));
+        Ok(files.filter(|(_, lengths)| other_length(lengths)).map(|(file, _)| file).collect())
     }
 
     /// The files of the work tree `tree` that git calls clean, that nothing converts, and that are not what git keeps: what converted them on
@@ -229,11 +227,11 @@ impl Git {
     /// Files that a sparse checkout leaves out, or `skip-worktree` hides, and that are on disk.
     fn there_all_the_same(&self, tree: &Tree) -> Vec<String> {
         let absent: Vec<&String> = tree.absent.iter().collect();
-        let pieces = absent.par_chunks(1_024).map(|paths| {
+        let pieces = cores::map(&absent.chunks(1_024).collect::<Vec<_>>(), |paths| {
             let mut found = Vec::new();
             // Mostly whole folders are left out: what lies in a folder that is not there is not asked for.
             let mut gone: Option<String> = None;
-            for path in paths {
+            for path in *paths {
                 if gone.as_ref().is_some_and(|gone| path.starts_with(gone)) {
                     continue;
                 }
@@ -245,7 +243,7 @@ impl Git {
             }
             found
         });
-        pieces.flatten_iter().collect()
+        pieces.into_iter().flatten().collect()
     }
 
     /// The outermost folder of a path that is not on disk, with a slash at its end.

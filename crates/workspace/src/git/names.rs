@@ -5,11 +5,10 @@ use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::listing::{INDEX, Listing, parse_index, parse_untracked};
 use super::{File, Git, Mode, Tree};
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::cores;
 
 /// With more paths to ask about than this, git looks through the folders itself: a command line is not endless.
 const MAX_PATHS: usize = 1_000;
@@ -47,8 +46,7 @@ impl Git {
             // Conflicts, and files that git was told not to look at: the long way is the right one.
             return self.worktree();
         }
-        let compared: Vec<Compared> =
-            folders.par_iter().map(|folder| compare(&self.root, &tree, folder)).collect::<Result<_>>()?;
+        let compared = cores::try_map(folders, |folder| compare(&self.root, &tree, folder))?;
         let unknown: Vec<&str> = compared.iter().flat_map(|found| &found.unknown).map(String::as_str).collect();
         let few = unknown.len() <= MAX_PATHS;
         let Ok(untracked) = self.untracked(if few { unknown } else { folders.iter().map(String::as_str).collect() }) else {

@@ -1,5 +1,6 @@
 //! The walk itself, in parallel, and the ids of what git does not know.
 
+use rayon::slice::ParallelSliceMut as _;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
@@ -7,14 +8,13 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use rayon::prelude::*;
-
 use super::{Concerns, Entry};
 use crate::dockerfile::ContextSource;
 use crate::dockerignore::Ignore;
 use crate::git::{Mode, Tree, hash};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::execute::cores;
 use monoship_core::name::sha256_hex;
 
 /// A folder's permissions that go without saying.
@@ -89,8 +89,8 @@ impl Walk<'_> {
                 .iter()
                 .try_fold(Found::default(), |found, entry| Ok(found.add(self.one(dir, entry, all, matches, objects)?)));
         }
-        let each = here.par_iter().map(|entry| self.one(dir, entry, all, matches, objects));
-        each.try_reduce(Found::default, |a, b| Ok(a.add(b)))
+        let each = cores::try_map(&here, |entry| self.one(dir, entry, all, matches, objects))?;
+        Ok(each.into_iter().fold(Found::default(), Found::add))
     }
 
     fn one(&self, dir: &str, entry: &DirEntry, all: bool, matches: &[bool], objects: bool) -> Result<Found> {
@@ -204,8 +204,7 @@ fn fill_in(root: &Path, tree: &Tree, entries: &mut [Entry], concerns: &mut Conce
         }
     }
     let paths: Vec<(usize, String)> = unknown.into_iter().map(|at| (at, entries[at].path.to_string())).collect();
-    let hashed = paths.par_iter().map(|(at, path)| Ok((*at, hash::one(root, path, tree.format())?)));
-    for (at, hashed) in hashed.collect::<Result<Vec<_>>>()? {
+    for (at, hashed) in cores::try_map(&paths, |(at, path)| Ok((*at, hash::one(root, path, tree.format())?)))? {
         let entry = &mut entries[at];
         // What vanished in between is like a file of no content, once; whoever looks again sees that it is gone.
         let Some(hashed) = hashed else { continue };

@@ -1,11 +1,10 @@
 //! Relative imports of JavaScript and TypeScript: which of them leave a package. Texts are searched, not parsed: a path that leads to no file
 //! of the repository is nothing.
 
-use rayon::prelude::*;
-
 use super::super::git::{Mode, Tree};
 use super::super::load::{PackageId, Workspace};
 use super::{Sources, parent};
+use monoship_core::execute::cores;
 use pnpm::join;
 
 /// An import that leaves its package.
@@ -122,8 +121,8 @@ const IMPORTS: [&str; 15] = [
 
 /// The imports of a package's scripts that lead to a file outside of it.
 pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Vec<Import> {
-    let scripts = sources.of(id).par_iter().filter(|file| file.mode != Mode::Symlink && may_import(&file.path));
-    let found = scripts.map(|file| {
+    let scripts = sources.of(id).iter().filter(|file| file.mode != Mode::Symlink && may_import(&file.path));
+    let found = cores::map(&scripts.collect::<Vec<_>>(), |file| {
         let Some(text) = workspace.contents().text(&file.path) else { return Vec::new() };
         let imports = placed(&text).filter(|(at, _)| is_import(&text[..*at]));
         let leaves = imports.filter_map(|(at, named)| {
@@ -137,7 +136,7 @@ pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageI
         });
         leaves.collect::<Vec<_>>()
     });
-    found.flatten().collect()
+    found.into_iter().flatten().collect()
 }
 
 /// True of what stands between `import` and a path, where none of it is left when types are gone: ` type A from `, ` { type A } from `.
