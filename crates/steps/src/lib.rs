@@ -10,7 +10,6 @@ pub mod checkout;
 pub mod claims;
 pub mod configuration;
 pub mod contexts;
-pub mod doctor;
 pub mod engine;
 pub mod fleet;
 pub mod frontend;
@@ -113,7 +112,7 @@ pub struct Session {
 }
 
 /// The repository at GitHub that a remote names: another host's `acme/shop` is somebody else's there.
-fn at_github(env: &Env, remote: Option<Remote>) -> Option<Repository> {
+pub fn at_github(env: &Env, remote: Option<Remote>) -> Option<Repository> {
     let server = env.get("GITHUB_SERVER_URL").and_then(|url| url.split("://").nth(1)).unwrap_or("github.com");
     let remote = remote.filter(|remote| remote.host == server.trim_end_matches('/'))?;
     format!("{}/{}", remote.owner, remote.name).parse().ok()

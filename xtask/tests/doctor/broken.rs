@@ -5,8 +5,8 @@ use monoship_core::event::{Status, Task};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::stamped;
+use monoship_doctor::{Checkup, Finding};
 use monoship_report::record::{Outcome, RunRecord, Runs, TaskRecord};
-use monoship_steps::doctor::{Checkup, Finding};
 
 use crate::repository::{DOCKERFILE, Repository, examined_at};
 

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use monoship_core::name::Digest;
 use monoship_docker::manifest::OCI_MANIFEST;
-use monoship_steps::doctor::Finding;
+use monoship_doctor::Finding;
 use serde_json::json;
 
 use crate::broken::Case;

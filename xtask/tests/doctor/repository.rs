@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use monoship_core::env::Env;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_doctor::{Checkup, Finding};
 use monoship_steps::configuration;
-use monoship_steps::doctor::{Checkup, Finding};
 
 use support::repo::{Ran, git};
 
@@ -135,6 +135,6 @@ impl Repository {
 
 /// What the doctor finds in any folder.
 pub fn examined_at(dir: &Path, env: &Env) -> Vec<Finding> {
-    let config = configuration::load(&dir.join("xtask.toml"), false, env, || Ok(None));
+    let config = configuration::load(&dir.join("xtask.toml"), false, env, &&|| Ok(None));
     Checkup::new(env, Ok(dir.to_owned()), Some(config), &Shutdown::new()).unwrap().findings()
 }

@@ -8,8 +8,8 @@ use crate::cli;
 use crate::command::{Call, Finished, print_json, tell};
 use monoship_core::error::Result;
 use monoship_core::text::{clean, pad};
+use monoship_doctor::{Checkup, Finding, Severity, worst};
 use monoship_report::{Paint, colour};
-use monoship_steps::doctor::{Checkup, Finding, Severity, worst};
 
 /// The version of what `--json` prints: raised when a field changes its meaning or goes.
 const VERSION: u32 = 1;

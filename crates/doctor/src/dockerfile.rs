@@ -1,12 +1,12 @@
 //! The Dockerfile: does it parse, does every service have its target, is every image pinned, and what of it defeats caches?
 
 use super::{Checkup, Finding, Monorepo, Severity, advice};
-use crate::bases::PINS;
-use crate::configuration;
-use crate::inputs;
-use crate::outside;
 use monoship_core::name::ImageRef;
 use monoship_plan::services::{Service, no_target};
+use monoship_steps::bases::PINS;
+use monoship_steps::configuration;
+use monoship_steps::inputs;
+use monoship_steps::outside;
 use monoship_workspace::dockerfile::{Dockerfile, Stage};
 
 /// What tells BuildKit to put cache metadata into an image.

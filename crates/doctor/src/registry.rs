@@ -6,11 +6,11 @@ use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checkup, Finding, Severity};
-use crate::configuration;
 use monoship_core::error::Result;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::registry::{Access, Deletion};
 use monoship_plan::config::Switch;
+use monoship_steps::configuration;
 
 /// What may be done with a repository.
 struct Rights {

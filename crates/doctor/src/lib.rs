@@ -27,9 +27,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::configuration;
-use crate::engine as engines;
-use crate::project::has_only_own;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
@@ -42,6 +39,9 @@ use monoship_docker::registry::{Options, Registry};
 use monoship_github::api::{Api, Place};
 use monoship_plan::config::Config;
 use monoship_plan::services::{Service, discover};
+use monoship_steps::configuration;
+use monoship_steps::engine as engines;
+use monoship_steps::project::has_only_own;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, ignore_file, load};
 use monoship_workspace::dockerignore::Ignore;
@@ -214,7 +214,7 @@ impl Checkup {
 fn api(env: &Env, home: Option<&PathBuf>, http: &Http, shutdown: &Shutdown) -> Result<Result<Api, &'static str>> {
     // A repository that git cannot read is the git check's finding.
     let remote = home.and_then(|home| Git::at(home, shutdown).remote().ok().flatten());
-    let place = Place::from_env(env, crate::at_github(env, remote).as_ref())?;
+    let place = Place::from_env(env, monoship_steps::at_github(env, remote).as_ref())?;
     Ok(place.map(|place| Api::new(http.clone(), place, Events::none()).with_policy(Policy::ONCE)))
 }
 

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use super::{Checkup, Finding, Severity};
-use crate::fleet::{NodeState, look, trial};
 use monoship_core::execute::pool::in_parallel;
 use monoship_docker::engine::existing;
 use monoship_fleet::Node;
+use monoship_steps::fleet::{NodeState, look, trial};
 
 /// A build's times are told to a moment; the way to a node takes less.
 const TOLERATED: Duration = Duration::from_secs(30);

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::{Checkup, Finding};
-use crate::engine as engines;
 use monoship_core::text;
 use monoship_docker::engine::Engine;
+use monoship_steps::engine as engines;
 
 /// A build of a few services writes about this much.
 const NEEDED: u64 = 1 << 30;

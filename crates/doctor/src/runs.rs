@@ -1,10 +1,10 @@
 //! What the last runs left: caches that could not be read or written, a failure, a publication that did not finish.
 
 use super::{Checkup, Finding, Severity};
-use crate::state_dir;
 use monoship_core::event::Status;
 use monoship_publish::Journal;
 use monoship_report::record::{Outcome, RunRecord, Runs};
+use monoship_steps::state_dir;
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let Ok(home) = &checkup.home else { return Vec::new() };

@@ -2,12 +2,12 @@
 //! exist, which changes nothing. Then: do the notes of the newest release name its images?
 
 use super::{Checkup, Finding, Severity};
-use crate::state_dir;
 use monoship_core::error::Error;
 use monoship_core::name::{ReleaseTag, Tag};
 use monoship_github::api::Api;
 use monoship_github::notes::{self, Markers};
 use monoship_plan::config::Folder;
+use monoship_steps::state_dir;
 
 /// No release has this number.
 const NOBODYS: &str = "releases/0";
