@@ -15,7 +15,7 @@ use support::engine::{environment_of, shared};
 
 /// The codes that the checks' sources can give: the first literal after each maker of a finding.
 fn in_sources() -> BTreeSet<String> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/steps/src/doctor");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/doctor/src");
     let mut codes = BTreeSet::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
