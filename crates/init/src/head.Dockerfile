@@ -370,7 +370,7 @@ function build(folder, kept) {
     console.error(`${folder}: the build of ${packages.get(folder).name} failed${ended.error ? `: ${ended.error.message}` : ''}`);
     process.exit(ended.status ?? 1);
   }
-  const kinds = ['!', '-type', 'd', '!', '-name', '.pnpm-workspace-state*', '-cnewer', `${own}/mark`, '-print0'];
+  const kinds = ['(', '!', '-type', 'd', '-o', '-empty', ')', '!', '-name', '.pnpm-workspace-state*', '-cnewer', `${own}/mark`, '-print0'];
   const { stdout, status } = spawnSync('find', ['.', '(', '-path', '*/node_modules/.cache', '-o', '-path', '*/.next/cache', ')', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
   if (status !== 0) throw new Error('find cannot tell what was written');
   keep(kept, stdout.split('\0').filter(Boolean), [...files(folder)].filter((file) => !fs.lstatSync(file, { throwIfNoEntry: false })));
@@ -390,10 +390,10 @@ const LEFT = '/var/lib/built.json';
 function leave() {
   const built = [...all].filter((folder) => folder !== '.' && fs.existsSync(packages.get(folder).kept));
   show(new Set(built));
-  const below = (folder) => list(folder).flatMap((entry) => (entry.isDirectory() ? below(path.join(folder, entry.name)) : [path.join(folder, entry.name)]));
+  const below = (at) => (fs.lstatSync(at).isDirectory() && list(at).length > 0 ? list(at).flatMap(({ name }) => below(path.join(at, name))) : [at]);
   const left = built.map((folder) => {
     const { key, kept } = packages.get(folder);
-    const written = below(`${kept}/written`).map((file) => path.relative(`${kept}/written`, file));
+    const written = below(`${kept}/written`).map((file) => path.relative(`${kept}/written`, file)).filter(Boolean);
     return [folder, { key, written, gone: JSON.parse(text(`${kept}/gone.json`)) }];
   });
   fs.writeFileSync(LEFT, JSON.stringify(Object.fromEntries(left)));

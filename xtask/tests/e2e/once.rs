@@ -6,12 +6,13 @@ use crate::harness::{clone, docker, record, turn};
 use support::engine::shared;
 use support::repo::Repo;
 
-/// Each package's build writes what nobody can write twice, a link that leads nowhere, and whether it sees a package. No path says which: it
-/// is not taken along for it. While `needy` is built for the second service, with all packages in sight, the first one builds `words`.
+/// Each package's build writes what nobody can write twice, a link that leads nowhere, an empty folder, and whether it sees a package. No path
+/// says which: it is not taken along for it. While `needy` is built for the second service, with all packages in sight, the first one
+/// builds `words`.
 const BUILD: &str = "import fs from 'node:fs';\n\
     const until = (happened) => { for (let tries = 0; tries < 100 && !happened(); tries++) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100); };\n\
     const isKept = (key) => fs.existsSync(`/builds/${key}/written/packages/words/dist/id`);\n\
-    fs.mkdirSync('dist', { recursive: true });\n\
+    fs.mkdirSync('dist/empty', { recursive: true });\n\
     const seen = fs.existsSync(['..', '..', 'packages', 'hidden', 'dist', 'id'].join('/'));\n\
     fs.rmSync('dist/nowhere', { force: true });\n\
     fs.symlinkSync('nowhere', 'dist/nowhere');\n\
@@ -41,7 +42,7 @@ fn workspace() -> Repo {
              RUN --mount=type=bind,from=sources,target=/sources --mount=type=cache,id=once{unique},target=/builds \
              if [ -e /sources/apps/{service}/elsewhere ]; then rm -rf /builds/*; fi && ln -sfn nowhere /builds/renamed-meanwhile && \
              build-once {service} node build.mjs && mkdir /out && for package in packages/*; do \
-             if [ -d $package/dist ]; then cp $package/dist/id /out/$(basename $package); fi; done && cp apps/{service}/dist/id /out/own\n\
+             if [ -d $package/dist ]; then rmdir $package/dist/empty && cp $package/dist/id /out/$(basename $package); fi; done && cp apps/{service}/dist/id /out/own\n\
              FROM scratch AS {service}\nCOPY --from={service}-build /out /\n"
         ));
     }
