@@ -201,7 +201,14 @@ const links = (modules) => Object.fromEntries(list(modules).filter(({ name }) =>
   const names = name.startsWith('@') ? list(path.join(modules, name)).map((entry) => `${name}/${entry.name}`) : [name];
   return names.map((one) => [one, real(path.join(modules, one))]);
 }));
-const real = (link) => { try { return path.relative(process.cwd(), fs.realpathSync(link)); } catch { return 'nowhere'; } };
+/** Where a link leads; of a workspace package to its folder, also where its build has yet to make what is linked (`publishConfig.directory`). */
+const real = (link) => {
+  const stat = fs.lstatSync(link);
+  const to = stat.isSymbolicLink() ? path.resolve(fs.realpathSync(path.dirname(link)), fs.readlinkSync(link)) : link;
+  const where = path.relative(process.cwd(), fs.existsSync(to) ? fs.realpathSync(to) : to);
+  const lies = (folder) => folder !== '.' && `${where}/`.startsWith(`${folder}/`) && !where.slice(folder.length).includes('/node_modules/');
+  return [...folders].filter(lies).sort((a, b) => b.length - a.length)[0] ?? where;
+};
 /** The folder of a virtual store that something installed lies in: its name holds version, peers and patch. */
 const stored = (where) => /^((?:.*\/)?node_modules\/\.pnpm\/[^/]+)\/node_modules\//.exec(where)?.[1];
 /** All that is installed for these links; `null` where a name does not tell the content. */

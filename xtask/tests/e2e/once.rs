@@ -25,7 +25,7 @@ const BUILD: &str = "import fs from 'node:fs';\n\
     fs.writeFileSync('dist/id', `${crypto.randomUUID()} ${seen}`);\n";
 
 /// Two services over `words`; the second needs `hidden` too, which `words` looks for, and `needy`, which fails without `hidden` and does
-/// not declare it. The installs and the builds are this repository's own.
+/// not declare it. What is linked of `words` is made by its build. The installs and the builds are this repository's own.
 fn workspace() -> Repo {
     let repo = clone();
     let own = repo.read("Dockerfile.monorepo-optimized");
@@ -62,17 +62,20 @@ fn workspace() -> Repo {
     ];
     for (folder, name, needs) in packages {
         let wanted: Vec<String> = needs.iter().map(|need| format!(r#""{need}": "workspace:*""#)).collect();
+        let publish = if name == "words" { r#""publishConfig": {"directory": "dist"}, "# } else { "" };
         let manifest = format!(
-            r#"{{"name": "{name}", "private": true, "scripts": {{"start": "node ."}}, "dependencies": {{{}}}}}"#,
+            r#"{{"name": "{name}", "private": true, {publish}"scripts": {{"start": "node ."}}, "dependencies": {{{}}}}}"#,
             wanted.join(", ")
         );
         repo.write(&format!("{folder}/{name}/package.json"), &manifest);
         repo.write(&format!("{folder}/{name}/build.mjs"), BUILD);
         repo.write(&format!("{folder}/{name}/source.txt"), &unique);
-        lock.push_str(&format!("\n  {folder}/{name}:{}\n", if needs.is_empty() { " {}" } else { "\n    dependencies:" }));
+        let nothing = if name == "words" { "\n    publishDirectory: dist" } else { " {}" };
+        lock.push_str(&format!("\n  {folder}/{name}:{}\n", if needs.is_empty() { nothing } else { "\n    dependencies:" }));
         for need in needs {
+            let linked = if *need == "words" { "words/dist" } else { need };
             lock.push_str(&format!(
-                "      {need}:\n        specifier: workspace:*\n        version: link:../../packages/{need}\n"
+                "      {need}:\n        specifier: workspace:*\n        version: link:../../packages/{linked}\n"
             ));
         }
     }
