@@ -38,7 +38,7 @@
 //! | what | how it is met | test |
 //! |---|---|---|
 //! | filters (`filter=`, LFS), `ident`, `working-tree-encoding`, `text`, `eol`, `core.autocrlf` | such files are hashed as they lie on disk, clean or not | `a_clean_file_that_is_converted_…`, `line_ends_that_…` |
-//! | the same where the attribute or the setting is gone, and git goes by the size and time that it noted | of other size than what git keeps: refused as it is built, with the way out (`stage::project::check_unchanged`) | `a_file_that_was_converted_by_what_is_gone_…` |
+//! | the same where the attribute or the setting is gone, and git goes by the size and time that it noted | of other size than what git keeps, or where a filter driver is configured: refused as it is built, with the way out (`stage::project::check_unchanged`) | `a_file_that_was_converted_by_what_is_gone_…` |
 //! | a Git LFS pointer in place of the file | a warning; an error in a release | `a_file_that_git_lfs_has_…` |
 //! | `skip-worktree`, `assume-unchanged`, `core.ignoreStat`, intent-to-add, conflicts, sparse checkouts and indexes | on disk: hashed; not there: not sent | `what_git_was_told_not_to_look_at_…`, `an_unmerged_…`, `a_sparse_…` |
 //! | `core.fileMode`, `core.symlinks`, `core.trustCtime`, `core.checkStat`, `core.fsmonitor` set so that git looks less closely | not the user's to set here | `settings_that_make_git_look_less_closely_…` |

@@ -154,12 +154,12 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
 /// Refuses a file that was converted as it was checked out, by what is gone since: git takes it for what it keeps.
 fn check_converted(git: &Git, project: &Project, now: &Tree, images: &[&Inputs]) -> Result<()> {
     let folders: BTreeSet<&Path> = project.all().filter_map(|view| view.root.strip_prefix(&project.root).ok()).collect();
-    let counts = |path: &&String| {
-        let within = folders.iter().filter_map(|folder| Path::new(path.as_str()).strip_prefix(folder).ok()?.to_str());
+    let counts = |path: &str| {
+        let within = folders.iter().filter_map(|folder| Path::new(path).strip_prefix(folder).ok()?.to_str());
         within.into_iter().any(|path| images.iter().any(|inputs| inputs.count_on(path)))
     };
-    let converted = git.once_converted(now)?;
-    let Some(path) = converted.iter().find(counts) else { return Ok(()) };
+    let converted = git.once_converted(now, &counts)?;
+    let Some(path) = converted.iter().find(|path| counts(path.as_str())) else { return Ok(()) };
     let message = format!("`{path}` is not what git takes it for: what converted it as it was checked out is gone");
     let hint = format!("run `touch {path}`: git then sees the difference, which is an attribute's or that of `core.autocrlf`");
     Err(Error::failed(message).hint(hint))

@@ -197,13 +197,13 @@ impl World {
     fn tree(&self) -> Tree {
         let git = Git::at(self.dir.path(), &Shutdown::new());
         let tree = git.worktree().unwrap();
-        let refused = git.once_converted(&tree).unwrap();
+        let refused = git.once_converted(&tree, &|_| true).unwrap();
         if refused.is_empty() {
             return tree;
         }
         refused.iter().for_each(|path| self.modify_at(path, SystemTime::now()));
         let tree = git.worktree().unwrap();
-        assert!(git.once_converted(&tree).unwrap().is_empty(), "{refused:?}: touched, and refused all the same");
+        assert!(git.once_converted(&tree, &|_| true).unwrap().is_empty(), "{refused:?}: touched, and refused all the same");
         tree
     }
 

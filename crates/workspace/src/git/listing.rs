@@ -205,11 +205,12 @@ impl Git {
 
     /// The files of the work tree `tree` that git calls clean, that nothing converts, and that are not what git keeps: what converted them on
     /// their way to the disk (an attribute, `core.autocrlf`) is gone since, and git goes by the size and time that it noted then. A
-    /// file that is as long as what git keeps is not read.
+    /// file that is as long as what git keeps is read only where a driver is configured that could have made it so (`filter.<driver>` in
+    /// gitattributes(5), but for Git LFS's), and where it is `wanted`: neither line ends nor an encoding leave a length as it is.
     ///
     /// # Errors
     /// When git cannot be asked, or a file cannot be read.
-    pub fn once_converted(&self, tree: &Tree) -> Result<Vec<String>> {
+    pub fn once_converted(&self, tree: &Tree, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<String>> {
         if tree.outside_git.is_some() {
             return Ok(Vec::new());
         }
@@ -218,8 +219,15 @@ impl Git {
             let looked_at = tree.dirty.contains(path) || tree.converted.contains_key(path) || tree.absent.contains(path);
             file.mode != Mode::Submodule && !looked_at
         });
-        let trusted = trusted.map(|file| (file.path.to_string(), Some(file.mode))).collect();
-        let read = hash::files(&self.root, &self.of_other_length(tree, trusted)?, tree.format)?;
+        let trusted: Vec<_> = trusted.map(|file| (file.path.to_string(), Some(file.mode))).collect();
+        let drivers =
+            self.ask(&["config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$"])?.unwrap_or_default();
+        let doubtful = if drivers.lines().any(|key| !key.starts_with("filter.lfs.")) {
+            trusted.into_par_iter().filter(|(path, _)| wanted(path)).collect()
+        } else {
+            self.of_other_length(tree, trusted)?
+        };
+        let read = hash::files(&self.root, &doubtful, tree.format)?;
         let differs = read.into_iter().map(|read| read.file).filter(|file| tree.get(&file.path) != Some(file));
         Ok(differs.map(|file| file.path.into()).collect())
     }

@@ -77,7 +77,7 @@ fn a_file_that_was_converted_by_what_is_gone_is_found() {
         fs::File::options().write(true).open(repo.path(path)).unwrap().set_modified(long_ago).unwrap();
     }
     repo.git(&["update-index", "--refresh"]);
-    let unseen = || repo.ask().once_converted(&repo.ask().worktree().unwrap()).unwrap();
+    let unseen = || repo.ask().once_converted(&repo.ask().worktree().unwrap(), &|_| true).unwrap();
     assert_eq!(unseen(), [""; 0], "what converts it is there: it was looked at");
     repo.git(&["rm", "--quiet", ".gitattributes"]);
     assert_eq!(repo.git(&["diff-files"]), "", "git calls all of it clean");
@@ -85,6 +85,27 @@ fn a_file_that_was_converted_by_what_is_gone_is_found() {
     repo.write("a", "one\r\n");
     assert_eq!(unseen(), [""; 0]);
     assert_eq!(repo.ask().worktree().unwrap().get("a").unwrap().id.as_str(), disk(&repo, "a").1);
+}
+
+#[test]
+fn a_file_that_a_driver_converted_to_as_many_bytes_is_found_once_its_attribute_is_gone() {
+    let repo = Repo::new();
+    for key in ["filter.rot.smudge", "filter.rot.clean"] {
+        repo.git(&["config", key, "tr a-z n-za-m"]);
+    }
+    repo.write("a", "one\n").write("b", "one\n").write("c", "one\n");
+    repo.write(".gitattributes", "a filter=rot\nb filter=rot\n").commit("one");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
+    for path in ["a", "b", "c"] {
+        fs::File::options().write(true).open(repo.path(path)).unwrap().set_modified(long_ago).unwrap();
+    }
+    repo.git(&["update-index", "--refresh"]);
+    repo.git(&["rm", "--quiet", ".gitattributes"]);
+    assert_eq!(repo.git(&["diff-files"]), "", "git calls all of it clean");
+    let unseen =
+        |wanted: &(dyn Fn(&str) -> bool + Sync)| repo.ask().once_converted(&repo.ask().worktree().unwrap(), wanted).unwrap();
+    assert_eq!(unseen(&|_| true), ["a", "b"]);
+    assert_eq!(unseen(&|path| path != "a"), ["b"], "what no image is made of is not read");
 }
 
 #[test]
