@@ -123,6 +123,10 @@ pub enum Deletion {
     Unsupported,
 }
 
+/// What a HEAD is answered by what stands before a registry and lets nothing but GET through (RFC 9110 §15.5.6 and §15.6.2; firewalls say 403).
+/// Such an answer says nothing of what was asked: GET tells.
+const HEAD_REFUSED: &[u16] = &[403, 405, 501];
+
 /// An answer whose status the caller expected, or one that is no success and does not pass.
 enum Answer {
     Got(Response),

@@ -48,9 +48,9 @@ pub(super) struct Claim {
     /// True where ours is there, too.
     told: bool,
     /// What was put there and has to go.
-    put: Vec<Digest>,
+    put: Vec<Word>,
     /// Words of runs that have nobody left to tell.
-    others_done: Vec<Digest>,
+    others_done: Vec<Word>,
     seen: bool,
     /// Others cannot be seen.
     blind: bool,
@@ -60,7 +60,35 @@ pub(super) struct Claim {
 struct Other {
     id: String,
     going: bool,
+    word: Word,
+}
+
+/// A tag that says something to other runs.
+#[derive(Clone, PartialEq, Eq)]
+struct Word {
+    tag: Tag,
     digest: Digest,
+}
+
+impl Word {
+    /// Takes it away. Some registries answer that they delete, and do not (read-only behind a proxy, a mirror, or at their next clean-up):
+    /// then its tag is put on what is nobody's word, or every later run would wait for this one.
+    fn take_away(&self, place: &ImageRef, registry: &Registry) -> Result<()> {
+        registry.delete_manifest(place, &self.digest)?;
+        let there = place.with_tag(self.tag.clone());
+        let mut pause = LOOK;
+        while registry.resolve(&there)?.is_some_and(|there| there.digest == self.digest) {
+            if pause > LOOK * 4 {
+                return match registry.put_note(&there, &note(KIND, SAYS, "nothing"))? {
+                    None => Ok(()),
+                    Some(refusal) => Err(refusal.to_write(&there)),
+                };
+            }
+            sleep(pause, registry.shutdown())?;
+            pause *= 2;
+        }
+        Ok(())
+    }
 }
 
 /// Whom a run met.
@@ -108,8 +136,9 @@ impl Claim {
         self.seen = others.is_none_or(|others| !others.is_empty());
         if known {
             // The run that died may have come to its last word.
-            let left = registry.resolve(&place.with_tag(self.tag(DONE)?))?;
-            self.put.extend(left.map(|left| left.digest));
+            let tag = self.tag(DONE)?;
+            let left = registry.resolve(&place.with_tag(tag.clone()))?;
+            self.put.extend(left.map(|left| Word { tag, digest: left.digest }));
         }
         Ok(())
     }
@@ -118,7 +147,7 @@ impl Claim {
     fn say(&mut self, place: &ImageRef, kind: &str, registry: &Registry) -> Result<Option<Refusal>> {
         let tag = self.tag(kind)?;
         let word = note(KIND, SAYS, tag.as_str());
-        self.put.push(word.digest().clone());
+        self.put.push(Word { tag: tag.clone(), digest: word.digest().clone() });
         let refusal = registry.put_note(&place.with_tag(tag), &word)?;
         if refusal.is_some() {
             self.put.pop();
@@ -149,7 +178,8 @@ impl Claim {
                 Document::Index(_) => false,
             };
             if says {
-                others.push(Other { id: id.to_owned(), going: going.is_some(), digest: raw.digest().clone() });
+                let (id, going) = (id.to_owned(), going.is_some());
+                others.push(Other { id, going, word: Word { tag, digest: raw.digest().clone() } });
             }
         }
         Ok(Some(others))
@@ -208,7 +238,7 @@ impl Claim {
     /// One that is gone, or never came to its end, counts no more.
     fn rank(&mut self, others: &[Other]) -> Met {
         if others.iter().all(|other| !other.going) {
-            self.others_done = others.iter().map(|other| other.digest.clone()).collect();
+            self.others_done = others.iter().map(|other| other.word.clone()).collect();
         }
         let greater = others.iter().any(|other| !other.going && other.id > self.id);
         if greater { Met::Greater } else { Met::Lesser }
@@ -220,9 +250,9 @@ impl Claim {
         let going = self.put.clone();
         // Refused, the others wait for us a little longer.
         if self.say(&place, DONE, registry)?.is_none() {
-            for digest in going {
-                registry.delete_manifest(&place, &digest)?;
-                self.put.retain(|put| *put != digest);
+            for word in going {
+                word.take_away(&place, registry)?;
+                self.put.retain(|put| *put != word);
             }
         }
         Ok(())
@@ -236,7 +266,7 @@ impl Claim {
         events.notice(Level::Warning, Some(Task::Publish), message, Some(hint));
         for other in others {
             // Who comes next tries again.
-            let _ = registry.delete_manifest(place, &other.digest);
+            let _ = other.word.take_away(place, registry);
         }
     }
 
@@ -245,11 +275,11 @@ impl Claim {
     pub(super) fn end(&mut self, registry: &Registry) -> Option<&str> {
         let place = self.place.as_ref()?;
         let mut stays = false;
-        for digest in std::mem::take(&mut self.put) {
-            stays |= registry.delete_manifest(place, &digest).is_err();
+        for word in std::mem::take(&mut self.put) {
+            stays |= word.take_away(place, registry).is_err();
         }
-        for digest in std::mem::take(&mut self.others_done) {
-            let _ = registry.delete_manifest(place, &digest);
+        for word in std::mem::take(&mut self.others_done) {
+            let _ = word.take_away(place, registry);
         }
         stays.then_some(&self.id)
     }

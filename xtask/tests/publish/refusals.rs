@@ -310,6 +310,34 @@ fn a_run_of_another_machine_that_was_killed_is_waited_for_and_then_taken_for_kil
 }
 
 #[test]
+fn a_word_that_a_registry_only_says_to_have_deleted_makes_no_later_run_wait() {
+    let scene = Scene::new();
+    scene.proxy.fail("DELETE", "/manifests/", Fault::Status(202, Vec::new()), usize::MAX);
+    scene.publish().unwrap();
+    build(&scene.registry, &scene.host, "newer");
+    let next = release(&scene.host, "1.2.4", "newer", scene.dir.path());
+    let (done, said) = telling(&scene, &next);
+    done.unwrap();
+    assert!(said.is_empty(), "{said:?}");
+    assert!(scene.state().contains_key("web:1.2.4"));
+}
+
+#[test]
+fn where_head_is_refused_and_get_is_not_all_tags_are_put_and_a_refused_one_takes_all_back() {
+    for status in [403, 405, 501] {
+        let scene = Scene::new();
+        scene.proxy.fail("HEAD", "/", Fault::Status(status, Vec::new()), usize::MAX);
+        scene.proxy.fail("PUT", "web/manifests/latest", FORBIDDEN, 1);
+        let (done, said) = telling(&scene, &scene.request);
+        done.unwrap_err();
+        assert_eq!(scene.state(), scene.before, "{status}: {said:?}");
+        scene.publish().unwrap();
+        scene.proxy.heal();
+        assert_eq!(scene.state(), scene.after, "{status}");
+    }
+}
+
+#[test]
 fn a_run_that_lost_its_registry_before_its_first_tag_is_known_again_when_it_is_rerun() {
     let scene = Scene::new();
     let told = AtomicBool::new(false);

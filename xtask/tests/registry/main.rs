@@ -81,6 +81,12 @@ fn blobs_go_up_in_one_piece_or_many_and_come_down_whole_in_ranges_or_as_a_stream
         assert_eq!(streamed, bytes);
     }
     let digest = Digest::of(b"abcdefghij");
+    let proxy = FaultyProxy::start(&server.host());
+    proxy.fail("HEAD", "/blobs/", Fault::Status(403, Vec::new()), usize::MAX);
+    let (guarded, behind) = (anonymous(), image(&proxy.host(), "a/b"));
+    assert_eq!(guarded.has_blob(&behind, &digest).unwrap(), Some(10), "where HEAD is refused, GET tells");
+    assert_eq!(guarded.has_blob(&behind, &Digest::of(b"no")).unwrap(), None);
+    assert_eq!(guarded.push_blob(&behind, kind, b"new").unwrap().size, 3);
     assert_eq!(registry.blob_range(&place, &digest, 2, 3).unwrap(), b"cde");
     assert_eq!(registry.blob_range(&place, &digest, 8, 99).unwrap(), b"ij");
     assert!(registry.blob(&place, &digest, 9).unwrap_err().to_string().contains("more than 9 bytes"));

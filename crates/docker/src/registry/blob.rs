@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ring::digest;
 
-use super::{Call, Registry, corrupt};
+use super::{Call, HEAD_REFUSED, Registry, corrupt};
 use crate::manifest::{Descriptor, Document, Raw};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, Stream, percent_encode, resolve};
@@ -40,6 +40,11 @@ impl Read for Blob {
     }
 }
 
+/// Asks for the first byte of a blob; a registry that knows no ranges answers with all of it.
+fn first_byte(url: &str) -> Request {
+    Request::get(url).header("range", "bytes=0-0").max_body(1 << 20)
+}
+
 impl Registry {
     /// The length of a blob in the image's repository; `None` where it is not there.
     ///
@@ -52,9 +57,17 @@ impl Registry {
     fn blob_length(&self, call: &Call<'_>, digest: &Digest) -> Result<Option<u64>> {
         self.retrying(|| {
             let url = self.url(call.image, &format!("blobs/{digest}"))?;
-            let response = self.must(call, &[200, 404], || Request::new("HEAD", &url))?;
-            let length = response.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-            Ok((response.status == 200).then_some(length))
+            let mut response = self.must(call, &[&[200, 404], HEAD_REFUSED].concat(), || Request::new("HEAD", &url))?;
+            if HEAD_REFUSED.contains(&response.status) {
+                response = self.must(call, &[200, 206, 404, 416], || first_byte(&url))?;
+            }
+            // Of a part, the whole length stands behind the slash (RFC 9110 §14.4).
+            let length = match response.header("content-range") {
+                Some(range) => range.rsplit('/').next(),
+                None => response.header("content-length"),
+            };
+            let length = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+            Ok((response.status != 404).then_some(length))
         })
     }
 
@@ -96,8 +109,7 @@ impl Registry {
         self.retrying(|| {
             let url = self.url(image, &format!("blobs/{digest}"))?;
             // A byte tells whether we may, and buys the token; its answer may be a redirect that was followed.
-            let probe = || Request::get(&url).header("range", "bytes=0-0").max_body(1 << 20);
-            self.must(&call, &[200, 206, 416], probe)?;
+            self.must(&call, &[200, 206, 416], || first_byte(&url))?;
             let stream = self.stream(&call, &url)?;
             Ok(Blob { stream, hasher: digest::Context::new(&digest::SHA256), digest: digest.clone(), read: 0 })
         })

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use super::answers::{Ask, Verdict};
-use super::{Answer, Call, Deletion, Refusal, Registry, corrupt, in_parallel};
+use super::{Answer, Call, Deletion, HEAD_REFUSED, Refusal, Registry, corrupt, in_parallel};
 use crate::manifest::{ACCEPT, Descriptor, Document, Manifest, Raw};
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, Response};
@@ -21,7 +21,7 @@ fn no_registry(image: &ImageRef) -> Error {
 }
 
 impl Registry {
-    /// What the image's tag or digest points to, by HEAD; `None` where there is no such manifest or repository.
+    /// What the image's tag or digest points to, by HEAD, or by GET where that is refused; `None` where there is no such manifest or repository.
     ///
     /// # Errors
     /// When the registry cannot be reached, refuses, or answers without a digest.
@@ -68,18 +68,23 @@ impl Registry {
     /// Docker Hub and Quay do not tell those who only read whether a repository is not theirs to see or not there yet, and tell those who may
     /// write. Artifactory does not even tell these, of a tag; its list of tags does.
     fn find<T>(&self, image: &ImageRef, method: &'static str, read: impl Fn(Response) -> Result<T, Failed>) -> Result<Option<T>> {
-        let ask_by = |method: &'static str, call: &Call<'_>| {
+        let ask = |call: &Call<'_>| {
             self.retrying(|| {
                 let url = self.url(image, &format!("manifests/{}", image.reference()))?;
-                match self.ask(call, &[200], || Request::new(method, &url).header("accept", ACCEPT))? {
+                let url = url.as_str();
+                let make = |method| move || Request::new(method, url).header("accept", ACCEPT);
+                let mut answer = match method {
+                    "HEAD" => self.ask(call, &[&[200], HEAD_REFUSED].concat(), make("HEAD"))?,
+                    _ => self.ask(call, &[200], make(method))?,
+                };
+                if matches!(&answer, Answer::Got(response) if response.status != 200) {
+                    answer = self.ask(call, &[200], make("GET"))?;
+                }
+                match answer {
                     Answer::Got(response) => read(response).map(Ok),
                     Answer::Not(refusal) => Ok(Err(refusal)),
                 }
             })
-        };
-        let ask = |call: &Call<'_>| match ask_by(method, call)? {
-            Err(refusal) if refusal.verdict == Verdict::Unsupported && method == "HEAD" => ask_by("GET", call),
-            answer => Ok(answer),
         };
         let call = Call::pull(image);
         let refusal = match ask(&call)? {
