@@ -30,8 +30,10 @@ pub fn options(
         (Some(branch), _) => branch.to_owned(),
         (None, Some(there)) => there.branch.clone(),
         (None, None) => {
-            let head = Git::at(home, shutdown).ask(&["symbolic-ref", "--quiet", "refs/remotes/origin/HEAD"])?;
-            head.as_deref().and_then(|head| head.strip_prefix("refs/remotes/origin/")).unwrap_or("main").to_owned()
+            let git = Git::at(home, shutdown);
+            let remote = format!("refs/remotes/{}/", git.remote_name()?.as_deref().unwrap_or("origin"));
+            let head = git.ask(&["symbolic-ref", "--quiet", &format!("{remote}HEAD")])?;
+            head.as_deref().and_then(|head| head.strip_prefix(&remote)).unwrap_or("main").to_owned()
         }
     };
     let prebuilt = match prebuilt {

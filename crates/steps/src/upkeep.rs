@@ -132,15 +132,14 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
 fn on_default_branch(session: &Session) -> Result<Vec<String>> {
     let git = Git::at(&session.home, &session.shutdown);
     let mut found = Vec::new();
-    for revision in [
-        "refs/remotes/origin/HEAD",
-        "refs/remotes/origin/main",
-        "refs/remotes/origin/master",
-        "refs/heads/main",
-        "refs/heads/master",
-    ] {
-        let listed = git.ask(&["ls-tree", "--name-only", "--full-tree", &format!("{revision}:apps")])?;
-        found.extend(listed.iter().flat_map(|listed| listed.lines()).map(str::to_owned));
+    let remote = git.remote_name()?.into_iter().map(|remote| format!("refs/remotes/{remote}"));
+    let all =
+        remote.map(|refs| (refs, &["HEAD", "main", "master"][..])).chain([("refs/heads".to_owned(), &["main", "master"][..])]);
+    for (refs, names) in all {
+        for name in names {
+            let listed = git.ask(&["ls-tree", "--name-only", "--full-tree", &format!("{refs}/{name}:apps")])?;
+            found.extend(listed.iter().flat_map(|listed| listed.lines()).map(str::to_owned));
+        }
     }
     Ok(found)
 }

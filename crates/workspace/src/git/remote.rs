@@ -44,7 +44,8 @@ impl Remote {
 }
 
 impl Git {
-    /// The remote to ask: `origin` where there is one, else the first.
+    /// The remote to ask: `origin` where there is one, and the sole one; of several others the one that git is told to use, by
+    /// `checkout.defaultRemote`, the branch's upstream, that of every branch that has one, or `remote.pushDefault`; else the first by name.
     ///
     /// # Errors
     /// When git cannot be run.
@@ -62,16 +63,16 @@ impl Git {
 
     /// The remote with its address. One process instead of `git remote` and `git remote get-url`: every command waits for it.
     fn remote_url(&self) -> Result<Option<(String, String)>> {
-        let settings = r"^(remote\..+\.url|url\..+\.insteadof)$";
+        let settings = r"^(remote\..+\.url|url\..+\.insteadof|branch\..+\.remote|checkout\.defaultremote|remote\.pushdefault)$";
         let answer = self.ask(&["config", "-z", "--get-regexp", settings])?.unwrap_or_default();
-        Ok(chosen(&answer))
+        chosen(&answer, &|| self.ask(&["symbolic-ref", "--quiet", "--short", "HEAD"]))
     }
 }
 
 /// The remote to ask from `git config -z`: `<key>`, a line end, the value, a zero byte, for each. Of several addresses of a remote the
 /// first counts, and the longest matching `insteadOf` is replaced in it, as git does: but where GitHub is named, that is the repository, and
-/// the other address a way to it (a mirror, another key).
-fn chosen(settings: &str) -> Option<(String, String)> {
+/// the other address a way to it (a mirror, another key). `branch` is asked for where it counts.
+fn chosen(settings: &str, branch: &dyn Fn() -> Result<Option<String>>) -> Result<Option<(String, String)>> {
     let entries = || settings.split('\0').filter_map(|entry| entry.split_once('\n'));
     let between = |key: &'_ str, start: &str, end: &str| Some(key.strip_prefix(start)?.strip_suffix(end)?.to_owned());
     let mut remotes = BTreeMap::new();
@@ -80,27 +81,79 @@ fn chosen(settings: &str) -> Option<(String, String)> {
             remotes.entry(name).or_insert_with(|| url.to_owned());
         }
     }
-    let (name, url) = remotes.remove_entry("origin").or_else(|| remotes.pop_first())?;
+    let named = match remotes.len() {
+        0 => return Ok(None),
+        1 => None,
+        _ if remotes.contains_key("origin") => Some("origin".to_owned()),
+        _ => told(&entries().collect(), &remotes, branch)?,
+    };
+    let Some((name, url)) = named.and_then(|name| remotes.remove_entry(&name)).or_else(|| remotes.pop_first()) else {
+        return Ok(None);
+    };
     let replaced = entries()
         .filter_map(|(key, short)| Some((between(key, "url.", ".insteadof")?, url.strip_prefix(short)?)))
         .min_by_key(|(_, rest)| rest.len())
         .map(|(long, rest)| long + rest);
     let is_named = Remote::parse(&url).is_some_and(|remote| remote.host == "github.com");
-    Some((name, replaced.filter(|_| !is_named).unwrap_or(url)))
+    Ok(Some((name, replaced.filter(|_| !is_named).unwrap_or(url))))
+}
+
+/// Which of several remotes git is told to use, where it is told (git-checkout(1), git-push(1), `remote.pushDefault` in git-config(1)). Of a key
+/// that is given several times the last counts.
+fn told(
+    settings: &Vec<(&str, &str)>,
+    remotes: &BTreeMap<String, String>,
+    branch: &dyn Fn() -> Result<Option<String>>,
+) -> Result<Option<String>> {
+    let is_there = |name: &&str| remotes.contains_key(*name);
+    let last = |wanted: &str| settings.iter().rfind(|(key, _)| *key == wanted).map(|(_, value)| *value).filter(is_there);
+    if let Some(name) = last("checkout.defaultremote") {
+        return Ok(Some(name.to_owned()));
+    }
+    let upstream = branch()?.and_then(|branch| last(&format!("branch.{}.remote", branch.trim())));
+    let of_branches = || {
+        let all = settings.iter().filter(|(key, _)| key.starts_with("branch.") && key.ends_with(".remote"));
+        let mut all = all.map(|(_, value)| *value).filter(is_there);
+        all.next().filter(|first| all.all(|other| other == *first))
+    };
+    Ok(upstream.or_else(of_branches).or_else(|| last("remote.pushdefault")).map(str::to_owned))
 }
 
 #[cfg(test)]
 mod tests {
     use super::chosen;
 
+    fn of(settings: &str, branch: Option<&str>) -> Option<(String, String)> {
+        chosen(settings, &|| Ok(branch.map(str::to_owned))).unwrap()
+    }
+
+    fn named(settings: &str, branch: Option<&str>) -> String {
+        of(settings, branch).unwrap().0
+    }
+
     #[test]
     fn the_remote_to_ask_is_origin_or_the_first_with_its_shorthand_written_out() {
-        let both = "remote.up.url\nu:x/y\0remote.origin.url\nhub:x/y\0remote.origin.url\nother\0";
+        let both = "remote.up.url\nu:x/y\0remote.origin.url\nhub:x/y\0remote.origin.url\nother\0branch.main.remote\nup\0";
         let short = "url.https://github.com/.insteadof\nhub:\0url.bad:.insteadof\nh\0";
-        assert_eq!(chosen(&format!("{both}{short}")), Some(("origin".into(), "https://github.com/x/y".into())));
-        let named = "remote.origin.url\nhttps://github.com/x/y\0url.https://mirror/.insteadof\nhttps://github.com/\0";
-        assert_eq!(chosen(named), Some(("origin".into(), "https://github.com/x/y".into())));
-        assert_eq!(chosen("remote.b.c.url\n1\0remote.a.url\n2\0"), Some(("a".into(), "2".into())));
-        assert_eq!(chosen(short), None);
+        assert_eq!(of(&format!("{both}{short}"), Some("main")), Some(("origin".into(), "https://github.com/x/y".into())));
+        let settings = "remote.origin.url\nhttps://github.com/x/y\0url.https://mirror/.insteadof\nhttps://github.com/\0";
+        assert_eq!(of(settings, None), Some(("origin".into(), "https://github.com/x/y".into())));
+        assert_eq!(of("remote.b.c.url\n1\0remote.a.url\n2\0", None), Some(("a".into(), "2".into())));
+        assert_eq!(of(short, None), None);
+    }
+
+    #[test]
+    fn of_several_remotes_that_are_no_origin_the_one_counts_that_git_is_told_to_use() {
+        // What `git clone -o company` and `git remote add aside` leave.
+        let two = "remote.company.url\n1\0branch.main.remote\ncompany\0remote.aside.url\n2\0";
+        assert_eq!(named(two, Some("main")), "company");
+        assert_eq!(named(two, None), "company", "the upstream of every branch that has one");
+        let both = format!("{two}branch.side.remote\naside\0branch.odd.remote\n.\0");
+        assert_eq!((named(&both, Some("side")), named(&both, Some("main"))), ("aside".to_owned(), "company".to_owned()));
+        assert_eq!(named(&both, Some("new")), "aside", "nobody says, so it is the first");
+        assert_eq!(named(&format!("{both}remote.pushdefault\ncompany\0"), Some("new")), "company");
+        let told = format!("{both}checkout.defaultremote\naside\0checkout.defaultremote\ncompany\0");
+        assert_eq!(named(&told, Some("side")), "company");
+        assert_eq!(named(&format!("{two}checkout.defaultremote\ngone\0"), Some("main")), "company");
     }
 }
