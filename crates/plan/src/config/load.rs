@@ -242,7 +242,7 @@ mod tests {
             let remote = || Ok(Some(("ghcr.io".to_owned(), name.to_owned())));
             let of = |text: &str| of_text(Path::new("/xtask.toml"), Some(text), &Env::new("/", []), &remote);
             assert!(of("").unwrap().images.prefix.is_none(), "{name}");
-            assert!(of("[images]\nregistry = 'ghcr.io'\n").unwrap_err().to_string().contains("`namespace` is not"), "{name}");
+            assert!(of("[images]\nregistry = 'ghcr.io'\n").unwrap_err().to_string().contains("`namespace` is not set"), "{name}");
         }
     }
 
@@ -335,8 +335,16 @@ mod tests {
             let error = of_text(Path::new("xtask.toml"), Some(text), &env, &|| Ok(None)).unwrap_err();
             error.hint_text().unwrap_or_default().to_owned()
         };
-        assert_eq!(alone("[images]\nregistry = 'ghcr.io'\n"), "add `namespace = \"org/repo\"`");
-        assert_eq!(alone("[images]\nnamespace = 'org/repo'\n"), "add `registry = \"ghcr.io\"`");
+        assert_eq!(alone("[images]\nregistry = 'ghcr.io'\n"), "add `namespace = \"org/repo\"`, or set XTASK_IMAGES_NAMESPACE");
+        assert_eq!(alone("[images]\nnamespace = 'org/repo'\n"), "add `registry = \"ghcr.io\"`, or set XTASK_IMAGES_REGISTRY");
+        // It is said of where the other one stands.
+        let said = |text: &str, vars: &[(&str, &str)]| {
+            let env = Env::new("/", vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+            of_text(Path::new("/xtask.toml"), Some(text), &env, || Ok(None)).unwrap_err().to_string()
+        };
+        let about = "[images] registry is set to `r.io:5000`, but `namespace` is not set";
+        assert_eq!(said("", &[("XTASK_IMAGES_REGISTRY", "r.io:5000")]), format!("variable XTASK_IMAGES_REGISTRY: {about}"));
+        assert_eq!(said("[images]\nregistry = 'r.io:5000'\n", &[]), format!("/xtask.toml:2: {about}"));
     }
 
     #[test]

@@ -20,13 +20,14 @@ pub(super) fn of_images(images: &written::Images, remote: Option<(String, String
     let (registry, namespace) = match (registry, namespace) {
         (Some(registry), Some(namespace)) => (registry, namespace),
         (None, None) => return Ok(None),
-        (Some(_), None) => {
-            let error = Error::usage("[images] `registry` is set, but `namespace` is not");
-            return Err(error.hint("add `namespace = \"org/repo\"`"));
+        // The value comes first: by it the place is found where it was set.
+        (Some(registry), None) => {
+            let error = Error::usage(format!("[images] registry is set to `{registry}`, but `namespace` is not set"));
+            return Err(error.hint("add `namespace = \"org/repo\"`, or set XTASK_IMAGES_NAMESPACE"));
         }
-        (None, Some(_)) => {
-            let error = Error::usage("[images] `namespace` is set, but `registry` is not");
-            return Err(error.hint("add `registry = \"ghcr.io\"`"));
+        (None, Some(namespace)) => {
+            let error = Error::usage(format!("[images] namespace is set to `{namespace}`, but `registry` is not set"));
+            return Err(error.hint("add `registry = \"ghcr.io\"`, or set XTASK_IMAGES_REGISTRY"));
         }
     };
     let lower = namespace.to_ascii_lowercase();
