@@ -182,7 +182,7 @@ pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<Im
     Ok(images)
 }
 
-/// The images from outside that the request's services and the base start from.
+/// The images from outside that the request's services start from, and the base where one of them has no Dockerfile of its own.
 ///
 /// # Errors
 /// Unknown services or targets; when a target cannot be cut out of the Dockerfile.
@@ -194,7 +194,8 @@ pub fn base_images(session: &Session, project: &Project, request: &BuildRequest)
     let contexts = |service: &Service| replaced[&service.name].iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
     let mut targets: Vec<Target<'_>> =
         services.iter().map(|service| of_service(session, request, service, contexts(service))).collect();
-    targets.push(of_base(session, request));
+    // As for the plan's base: nobody else needs it.
+    targets.extend(services.iter().any(|service| service.own.is_none()).then(|| of_base(session, request)));
     let views = views(project, &services);
     let cut_out: Vec<_> = targets.iter().zip(&views).collect();
     let slices = cores::try_map(&cut_out, |(target, view)| target.slice(view))?;
