@@ -1,10 +1,14 @@
 //! Where `--output` writes: one place for each service, and never over files or into a folder of the user's that it did not write.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::Session;
+use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result, write_atomically};
+use monoship_core::name::hex;
 use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::Service;
 
@@ -85,6 +89,7 @@ pub fn claim(session: &Session, request: &BuildRequest, services: &[Service]) ->
     if all.len() == before {
         return Ok(());
     }
+    let all: Vec<String> = all.iter().map(|path| written_down(path)).collect();
     let text = serde_json::to_vec(&all).map_err(|e| Error::failed("cannot write the list of outputs").source(e))?;
     write_atomically(&list(session), &text)
 }
@@ -107,12 +112,40 @@ fn list(session: &Session) -> PathBuf {
 /// What earlier runs wrote. A list that cannot be read means that nothing is known to be ours.
 fn ours(session: &Session) -> BTreeSet<PathBuf> {
     let read = std::fs::read(list(session)).ok();
-    read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    let listed: Vec<String> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    listed.iter().map(|line| read_back(line)).into_set()
+}
+
+/// What stands before the bytes of a path that is no text, as JSON has nothing else; no path that is whole begins so.
+const BYTES: &str = "bytes:";
+
+fn written_down(path: &Path) -> String {
+    match path.to_str() {
+        Some(text) => text.to_owned(),
+        None => format!("{BYTES}{}", hex(path.as_os_str().as_bytes())),
+    }
+}
+
+fn read_back(line: &str) -> PathBuf {
+    let bytes = line.strip_prefix(BYTES).and_then(unhex);
+    bytes.map_or_else(|| PathBuf::from(line), |bytes| OsString::from_vec(bytes).into())
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_whose_name_is_no_text_is_known_again() {
+        for place in [&b"/out/api"[..], b"/caf\xe9/api", b"/bytes:2f/\xff"] {
+            let place = PathBuf::from(OsString::from_vec(place.to_owned()));
+            assert_eq!(read_back(&written_down(&place)), place);
+        }
+    }
 
     #[test]
     fn what_an_output_writes_is_read_as_buildx_reads_it() {
