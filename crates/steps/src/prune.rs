@@ -29,6 +29,8 @@ pub struct PruneOptions {
     pub package: String,
     /// Where the contexts go.
     pub out: PathBuf,
+    /// The user's home folder, where it is known.
+    pub home: Option<PathBuf>,
     /// What else is in their folders is removed.
     pub overwrite: bool,
     /// The Dockerfile, relative to the workspace: its ignore file counts.
@@ -190,8 +192,8 @@ fn sources<'t>(
     Sources::new(workspace, tree, files)
 }
 
-/// The output folder relative to the workspace, where it lies within. The root of the file system, the repository, a folder that holds
-/// its packages and git's own are refused, whatever the flags say.
+/// The output folder relative to the workspace, where it lies within. The root of the file system, a folder of the system's or the user's home
+/// that hold something else, the repository, a folder that holds its packages and git's own are refused, whatever the flags say.
 fn refuse_place(workspace: &Workspace, options: &PruneOptions) -> Result<Option<String>> {
     let (root, out) = (real(workspace.root())?, real(&options.out)?);
     let refuse = |why: &str| {
@@ -200,6 +202,14 @@ fn refuse_place(workspace: &Workspace, options: &PruneOptions) -> Result<Option<
     };
     if out.parent().is_none() {
         return refuse("is the root of the file system");
+    }
+    // Nothing there is called as what is written, and `.stamps` and three folders would be lost among the rest.
+    let is_crowded = || !out.join(context::FOLDER).exists() && out.read_dir().is_ok_and(|mut there| there.next().is_some());
+    if out.parent().is_some_and(|parent| parent.parent().is_none()) && is_crowded() {
+        return refuse("is a folder of the system");
+    }
+    if options.home.as_ref().is_some_and(|home| real(home).is_ok_and(|home| home == out)) && is_crowded() {
+        return refuse("is your home folder");
     }
     if root == out || options.folders().iter().any(|folder| real(folder).is_ok_and(|folder| root.starts_with(folder))) {
         return refuse("holds the repository");

@@ -207,6 +207,8 @@ fn no_flag_prunes_into_the_repository_or_over_the_machine() {
     std::fs::create_dir(&inner).unwrap();
     for (out, why) in [
         ("/", "is the root of the file system"),
+        ("/etc", "is a folder of the system"),
+        ("/usr/../tmp", "is a folder of the system"),
         (".", "holds the repository"),
         ("again", "holds the repository"),
         (&format!("new/../../{name}")[..], "holds the repository"),

@@ -1,6 +1,7 @@
 //! `cargo xtask prune`: writes the pruned contexts of one package of any pnpm workspace.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::cli;
 use crate::command::{Call, Finished, print_json, tell};
@@ -25,6 +26,7 @@ pub fn run(flags: &cli::Prune, call: &Call<'_>) -> Result<Finished> {
         workspace,
         package: flags.package.clone(),
         out: cwd.join(&flags.out),
+        home: call.env.home().map(Path::to_owned),
         overwrite: flags.overwrite,
         dockerfile: String::new(),
         include: Vec::new(),
