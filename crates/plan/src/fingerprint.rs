@@ -46,6 +46,7 @@
 //! | ignored files (`.gitignore`, `info/exclude`, the user's own excludes) that COPY or a mount of the main context takes | the context is walked as the builder's sender walks it | `files_that_git_ignores_…` |
 //! | repositories and submodules within, whatever they ignore; `.git` itself | as any file; a warning for `.git` | `repositories_and_submodules_within_…` |
 //! | links in the path of a COPY, wildcards among them | what they lead to counts too | `links_in_the_path_of_a_pattern_…` |
+//! | a Dockerfile or an ignore file that is a link: builders follow it within the folder that they are sent | followed so (`dockerfile::place`) | `a_link_out_of_its_folder_…`, `release/both_ways.rs` |
 //! | spellings on a file system that does not tell them apart (`core.ignoreCase`, `core.precomposeUnicode`) | the name on disk counts, and is hashed where git has another | `links…`, by the walk |
 //! | names that are not UTF-8 | a warning: no builder takes them | `a_name_that_is_not_utf8_…` |
 //! | our own state in the context | does not count, and is named in a warning | `our_own_state_…` |

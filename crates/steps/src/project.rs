@@ -15,11 +15,10 @@ use monoship_plan::config::{Config, Own};
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::services::Service;
 use monoship_workspace::Workspace;
-use monoship_workspace::dockerfile::{self, ContextSource, Dockerfile, Slice};
+use monoship_workspace::dockerfile::{self, ContextSource, Dockerfile, Slice, place};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{Git, Scan, Tree};
 use monoship_workspace::load::SETTINGS;
-use pnpm::join;
 
 /// A monorepo as it is on disk.
 pub struct Project {
@@ -50,32 +49,30 @@ impl Project {
         std::iter::once(self).chain(self.views.values())
     }
 
-    /// The same with the Dockerfiles of services' own; `read` gives a file's text.
+    /// The same with the Dockerfiles of services' own.
     ///
     /// # Errors
     /// A Dockerfile that is missing or malformed.
-    pub fn with_views(mut self, config: &Config, read: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub fn with_views(mut self, config: &Config) -> Result<Self> {
         for own in config.services.iter().filter_map(|service| service.own.as_ref()) {
             let place = (own.dockerfile.clone(), own.context.clone());
             if !self.views.contains_key(&place) {
-                let view = self.one_view(own, &read)?;
+                let view = self.one_view(own)?;
                 self.views.insert(place, view);
             }
         }
         Ok(self)
     }
 
-    fn one_view(&self, own: &Own, read: &impl Fn(&str) -> Option<String>) -> Result<Self> {
+    fn one_view(&self, own: &Own) -> Result<Self> {
         let path = self.root.join(&own.dockerfile);
-        let missing = || {
-            Error::usage("there is no Dockerfile here")
-                .at(&path, None)
-                .hint("fix `dockerfile` or `context` of the service in xtask.toml")
-        };
-        let dockerfile = Dockerfile::parse(&path, &read(&own.dockerfile).ok_or_else(missing)?)?;
-        let beside = format!("{}.dockerignore", own.dockerfile);
-        let at_root = join(&own.context, ".dockerignore").unwrap_or_default();
-        let ignore = [beside, at_root].iter().find_map(|file| read(file));
+        let contents = self.workspace.contents();
+        let link = |path: &str| contents.link(path);
+        let text = place::of_dockerfile(&own.dockerfile, &link).and_then(|path| contents.text(&path));
+        let missing = || dockerfile::missing(&path, "fix `dockerfile` or `context` of the service in xtask.toml");
+        let dockerfile = Dockerfile::parse(&path, &text.ok_or_else(missing)?)?;
+        let ignore = place::of_ignore_files(&own.dockerfile, &own.context, &link);
+        let ignore = ignore.iter().find_map(|file| contents.text(file));
         let ignore = ignore.map(|text| Ignore::parse(&text)).transpose()?.unwrap_or_default();
         let (root, tree) = if own.context == "." {
             (self.root.clone(), Arc::clone(&self.tree))
@@ -203,7 +200,7 @@ fn read(session: &Session, root: &Path) -> Result<Project> {
     let (workspace, tree) = (Arc::new(workspace), Arc::new(tree));
     let project =
         Project { root: root.to_owned(), workspace, dockerfile, ignore, tree, known: Known::default(), views: BTreeMap::new() };
-    project.with_views(config, |path| std::fs::read_to_string(root.join(path)).ok())
+    project.with_views(config)
 }
 
 /// Where every service has a Dockerfile of its own, there need be no other.

@@ -12,7 +12,7 @@ use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::request::BuildRequest;
-use monoship_workspace::dockerfile::Slice;
+use monoship_workspace::dockerfile::{Slice, context_ignore_file};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Tree;
 use monoship_workspace::sent::Sent;
@@ -47,8 +47,7 @@ pub struct Named {
 
 impl Named {
     fn look(root: &Path) -> Result<Self> {
-        let ignore = root.join(".dockerignore");
-        let ignore = if ignore.is_file() { Ignore::load(&ignore)? } else { Ignore::default() };
+        let ignore = context_ignore_file(root).map(|file| Ignore::load(&file)).transpose()?.unwrap_or_default();
         let sent = Sent::on_disk(root, &Tree::default(), &ignore, &BTreeSet::from([".".to_owned()]), STATE)?;
         Ok(Self { ignore: Arc::new(ignore), sent: Arc::new(sent) })
     }

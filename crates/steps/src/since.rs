@@ -26,7 +26,7 @@ use monoship_plan::request::{BuildRequest, ReleaseRequest, Since};
 use monoship_plan::services::{Service, discover};
 use monoship_workspace::Workspace;
 use monoship_workspace::contents::Commit;
-use monoship_workspace::dockerfile::Dockerfile;
+use monoship_workspace::dockerfile::{Dockerfile, place};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
 use monoship_workspace::sent::Sent;
@@ -109,9 +109,10 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
     let name = join(".", &config.images.dockerfile).unwrap_or_default();
     let without = || has_only_own(&config).then(|| format!("FROM scratch AS {}\n", config.base_target));
     let missing = || Error::usage("there is no Dockerfile").at(&config.images.dockerfile, None);
-    let text = commit.text(&name).or_else(without).ok_or_else(missing)?;
+    let link = |path: &str| commit.link(path);
+    let text = place::of_dockerfile(&name, &link).and_then(|path| commit.text(&path)).or_else(without).ok_or_else(missing)?;
     let dockerfile = Dockerfile::parse(&root.join(&name), &text)?;
-    let ignore = [format!("{name}.dockerignore"), ".dockerignore".to_owned()].iter().find_map(|path| commit.text(path));
+    let ignore = place::of_ignore_files(&name, ".", &link).iter().find_map(|path| commit.text(path));
     let ignore = ignore.map(|text| Ignore::parse(&text)).transpose()?.unwrap_or_default();
     let (tree, sent) = match here {
         Some(here) => {
@@ -124,7 +125,7 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
     let (root, known) = (root.clone(), Known::given(sent, here));
     let workspace = Arc::new(Workspace::of_commit(commit)?);
     let project = Project { root, workspace: Arc::clone(&workspace), dockerfile, ignore, tree, known, views: BTreeMap::new() };
-    let mut project = project.with_views(&config, |path| workspace.contents().text(path))?;
+    let mut project = project.with_views(&config)?;
     for (place, view) in &mut project.views {
         let there = here.and_then(|here| here.views.get(place));
         let sent = match there {

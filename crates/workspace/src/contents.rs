@@ -41,10 +41,7 @@ impl Contents {
     pub fn link(&self, path: &str) -> Option<String> {
         match self {
             Self::Disk(root) => std::fs::read_link(root.join(path)).ok()?.into_os_string().into_string().ok(),
-            Self::Commit(commit) => {
-                let file = commit.tree.get(path).filter(|file| file.mode == Mode::Symlink)?;
-                String::from_utf8(commit.blob(path, file.id)?.to_vec()).ok()
-            }
+            Self::Commit(commit) => commit.link(path),
         }
     }
 
@@ -113,6 +110,13 @@ impl Commit {
     #[must_use]
     pub fn text(&self, path: &str) -> Option<String> {
         String::from_utf8(self.read(path)?.to_vec()).ok()
+    }
+
+    /// Where a symbolic link leads, as it is written.
+    #[must_use]
+    pub fn link(&self, path: &str) -> Option<String> {
+        let file = self.tree.get(path).filter(|file| file.mode == Mode::Symlink)?;
+        String::from_utf8(self.blob(path, file.id)?.to_vec()).ok()
     }
 
     fn read(&self, path: &str) -> Option<Arc<[u8]>> {

@@ -8,6 +8,7 @@
 mod lineage;
 mod lines;
 mod mounts;
+pub mod place;
 mod slice;
 mod step;
 #[cfg(test)]
@@ -116,21 +117,44 @@ const KEYWORDS: [&str; 18] = [
 /// # Errors
 /// When it is not there, cannot be read, or is malformed; the place is in the error.
 pub fn load(path: &Path) -> Result<Dockerfile> {
-    if !path.exists() {
-        return Err(Error::usage("there is no Dockerfile here")
-            .at(path, None)
-            .hint("create it, or name the one you have as `[images] dockerfile` in xtask.toml"));
+    let folder = path.parent().unwrap_or(path);
+    let sent = path.file_name().and_then(|name| place::on_disk(folder, name.to_str()?)).filter(|sent| sent.is_file());
+    match sent {
+        Some(sent) => Dockerfile::parse(path, &read_text(&sent)?),
+        // A folder in its place, say: the reader has the words.
+        None if path.exists() && !path.is_symlink() => Dockerfile::parse(path, &read_text(path)?),
+        None => Err(missing(path, "create it, or name the one you have as `[images] dockerfile` in xtask.toml")),
     }
-    Dockerfile::parse(path, &read_text(path)?)
+}
+
+/// The error of a Dockerfile that no builder can read: it is not there, or a link to what is not in its folder.
+#[must_use]
+pub fn missing(path: &Path, hint: &str) -> Error {
+    match path.read_link() {
+        Ok(target) => {
+            Error::usage(format!("it is a link to {}, and builders follow links within its folder alone", target.display()))
+                .at(path, None)
+                .hint("put the Dockerfile itself there, or name the file that it leads to, which has to be in the repository")
+        }
+        Err(_) => Error::usage("there is no Dockerfile here").at(path, None).hint(hint),
+    }
 }
 
 /// The ignore file that counts for a Dockerfile in a context: `<Dockerfile>.dockerignore` beside it, else `.dockerignore`
-/// at the context's root, else none (BuildKit's `dockerui`).
+/// at the context's root, else none (BuildKit's `dockerui`). One that is a link out of its folder is none to a builder: see [`place`].
 #[must_use]
 pub fn ignore_file(dockerfile: &Path, context: &Path) -> Option<PathBuf> {
-    let mut own = dockerfile.as_os_str().to_owned();
-    own.push(".dockerignore");
-    [PathBuf::from(own), context.join(".dockerignore")].into_iter().find(|path| path.is_file())
+    let own = || {
+        let name = format!("{}.dockerignore", dockerfile.file_name()?.to_str()?);
+        place::on_disk(dockerfile.parent()?, &name).filter(|path| path.is_file())
+    };
+    own().or_else(|| context_ignore_file(context))
+}
+
+/// The ignore file at the root of a context.
+#[must_use]
+pub fn context_ignore_file(context: &Path) -> Option<PathBuf> {
+    place::on_disk(context, ".dockerignore").filter(|path| path.is_file())
 }
 
 impl Dockerfile {

@@ -190,7 +190,7 @@ fn the_main_context_and_what_lies_beside_the_default_patterns() {
         ("docs/guide/a [1].md", "a\n"),
         ("assets/ünïcode  name.svg", "<svg/>\n"),
         ("secret.pem", "no\n"),
-        ("docker/app.Dockerfile.dockerignore", "**/*.pem\n.git\ntarget\ndocs/left-out\n"),
+        ("docker/rules", "**/*.pem\n.git\ntarget\ndocs/left-out\n"),
         ("docs/left-out/b.md", "b\n"),
         ("run.sh", "#!/bin/sh\n"),
     ] {
@@ -200,8 +200,9 @@ fn the_main_context_and_what_lies_beside_the_default_patterns() {
     layout.link("docs/latest", "guide");
     layout.put("docker/real", WHOLE);
     layout.link("docker/app.Dockerfile", "real");
+    layout.link("docker/app.Dockerfile.dockerignore", "rules");
     layout.edit("xtask.toml", "[attest]", "[images]\ndockerfile = \"docker/app.Dockerfile\"\n[attest]");
-    layout.same_both_ways("a Dockerfile in a folder, which is a link, with ignore rules of its own", None, "");
+    layout.same_both_ways("a Dockerfile in a folder, which is a link as are its own ignore rules", None, "");
 }
 
 #[test]

@@ -1,8 +1,11 @@
 //! What a checkout selects, as the patterns of a sparse checkout.
 
+use std::cell::RefCell;
+
 use monoship_core::error::Result;
 use monoship_plan::config::given::ContextSource;
 use monoship_plan::config::{Config, DEFAULT_PATTERNS};
+use monoship_workspace::dockerfile::place;
 use monoship_workspace::git::Git;
 use monoship_workspace::glob::Patterns;
 use monoship_workspace::load::SETTINGS;
@@ -45,9 +48,14 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
     ROOT_FILES.iter().for_each(|file| add(exact(file)));
     let dockerfile = join(".", &config.images.dockerfile).unwrap_or_default();
     [exact(&dockerfile), exact(&format!("{dockerfile}.dockerignore"))].into_iter().for_each(&mut add);
-    let mut dockerfiles = vec![dockerfile];
+    let mut links = vec![(".".to_owned(), ".dockerignore".to_owned())];
+    let mut read = |dockerfile: &str| {
+        let (dir, name) = (parent(dockerfile), dockerfile.rsplit('/').next().unwrap_or_default());
+        links.extend([name.to_owned(), format!("{name}.dockerignore")].map(|name| (dir.to_owned(), name)));
+    };
+    read(&dockerfile);
     for own in config.services.iter().filter_map(|service| service.own.as_ref()) {
-        dockerfiles.push(own.dockerfile.clone());
+        read(&own.dockerfile);
         let ignore = join(&own.context, ".dockerignore").unwrap_or_default();
         [own.dockerfile.clone(), format!("{}.dockerignore", own.dockerfile), ignore].iter().for_each(|path| add(exact(path)));
     }
@@ -59,7 +67,9 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
             add(exact(&path));
         }
     }
-    for path in led_to(git, commit, &dockerfiles)? {
+    let own = config.services.iter().filter_map(|service| service.own.as_ref());
+    links.extend(own.map(|own| (own.context.clone(), ".dockerignore".to_owned())));
+    for path in led_to(git, commit, &links)? {
         add(exact(&path));
     }
     let included = Patterns::new(config.services.iter().flat_map(|service| &service.include).map(String::as_str));
@@ -74,19 +84,28 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
     Ok(all)
 }
 
-/// Where links lead that the commit has in place of these files; each may lead to another.
-fn led_to(git: &Git, commit: &str, files: &[String]) -> Result<Vec<String>> {
-    let mut found = files.to_vec();
-    let mut at = 0;
-    while let Some(path) = found.get(at).cloned() {
-        at += 1;
-        let listed = git.ask(&["ls-tree", commit, "--", &path])?.unwrap_or_default();
-        if listed.starts_with("120000 ") {
-            let target = git.ask(&["show", &format!("{commit}:./{path}")])?.unwrap_or_default();
-            found.extend(join(parent(&path), &target).filter(|path| !found.contains(path)));
-        }
-    }
-    Ok(found.split_off(files.len()))
+/// Where links lead that the commit has in place of these files, each in the folder that a builder is sent for it.
+fn led_to(git: &Git, commit: &str, files: &[(String, String)]) -> Result<Vec<String>> {
+    let mut paths: Vec<String> = files.iter().filter_map(|(dir, name)| join(dir, name)).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let list = ["ls-tree", "-z", commit, "--"].into_iter().chain(paths.iter().map(String::as_str));
+    let listed = git.ask(&list.collect::<Vec<_>>())?.unwrap_or_default();
+    let is_link = |path: &str| {
+        let mut entries = listed.split('\0').filter_map(|entry| entry.split_once('\t'));
+        entries.any(|(mode, name)| name == path && mode.starts_with("120000 "))
+    };
+    let passed = RefCell::new(Vec::new());
+    // They are few, so git is asked for each.
+    let link = |path: &str| {
+        let listed = git.ask(&["ls-tree", commit, "--", path]).ok()??;
+        let target = listed.starts_with("120000 ").then(|| git.ask(&["show", &format!("{commit}:./{path}")])).transpose();
+        passed.borrow_mut().push(path.to_owned());
+        target.ok()??
+    };
+    let led = files.iter().filter(|(dir, name)| join(dir, name).is_some_and(|path| is_link(&path)));
+    let led: Vec<String> = led.filter_map(|(dir, name)| place::below(dir, name, &link)).collect();
+    Ok(led.into_iter().chain(passed.into_inner()).collect())
 }
 
 /// The pattern that a path alone matches. A file and a folder of one name are told apart by nothing, as in git's own list.

@@ -356,6 +356,27 @@ fn the_ignore_file_beside_the_dockerfile_wins() {
 }
 
 #[test]
+fn a_link_out_of_its_folder_is_no_file_to_a_builder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, dockerfile) = (dir.path().join("repository"), dir.path().join("repository/docker/D"));
+    std::fs::create_dir_all(root.join("docker")).unwrap();
+    std::fs::write(dir.path().join("shared"), "FROM scratch\n").unwrap();
+    let link = |target: &str, path: &str| std::os::unix::fs::symlink(target, root.join(path)).unwrap();
+    link("../shared", ".dockerignore");
+    link("../.dockerignore", "docker/D.dockerignore");
+    link("../../shared", "docker/D");
+    assert_eq!(std::fs::read_to_string(root.join("docker/D.dockerignore")).unwrap(), "FROM scratch\n");
+    assert_eq!(ignore_file(&dockerfile, &root), None, "a builder leaves nothing out");
+    let error = load(&dockerfile).unwrap_err();
+    assert!(error.to_string().contains("it is a link to ../../shared, and builders follow links within its folder"), "{error}");
+    // What it would lead to if its folder were all there is.
+    std::fs::write(root.join("shared"), "*.pem\n").unwrap();
+    assert_eq!(ignore_file(&dockerfile, &root), Some(root.join("shared")));
+    std::fs::write(root.join("docker/shared"), "FROM scratch AS other\n").unwrap();
+    assert_eq!(load(&dockerfile).unwrap().targets().collect::<Vec<_>>(), ["other"]);
+}
+
+#[test]
 fn every_argument_that_buildkit_sets_by_itself_is_known_without_a_platform() {
     let names = ["BUILDARCH", "BUILDOS", "BUILDPLATFORM", "TARGETARCH", "TARGETOS", "TARGETPLATFORM", "TARGETSTAGE"];
     let native = Platform::native();
