@@ -340,7 +340,7 @@ mod tests {
         // It is said of where the other one stands.
         let said = |text: &str, vars: &[(&str, &str)]| {
             let env = Env::new("/", vars.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
-            of_text(Path::new("/xtask.toml"), Some(text), &env, || Ok(None)).unwrap_err().to_string()
+            of_text(Path::new("/xtask.toml"), Some(text), &env, &|| Ok(None)).unwrap_err().to_string()
         };
         let about = "[images] registry is set to `r.io:5000`, but `namespace` is not set";
         assert_eq!(said("", &[("XTASK_IMAGES_REGISTRY", "r.io:5000")]), format!("variable XTASK_IMAGES_REGISTRY: {about}"));

@@ -223,7 +223,7 @@ impl Git {
         let drivers =
             self.ask(&["config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$"])?.unwrap_or_default();
         let doubtful = if drivers.lines().any(|key| !key.starts_with("filter.lfs.")) {
-            trusted.into_par_iter().filter(|(path, _)| wanted(path)).collect()
+            trusted.into_iter().filter(|(path, _)| wanted(path)).collect()
         } else {
             self.of_other_length(tree, trusted)?
         };
