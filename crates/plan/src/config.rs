@@ -22,5 +22,5 @@ pub use monoship_docker::engine::{StandIns, Suite};
 pub use monoship_fleet::Node;
 pub use notify::{Notify, Occasion};
 pub use upkeep::Upkeep;
-pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Images, Keyless, Own, Release, ServiceConfig, Signing, included};
+pub use validated::{Attest, Cache, Config, DEFAULT_PATTERNS, Declared, Images, Keyless, Own, Release, ServiceConfig, Signing};
 pub use written::{EngineChoice, Provenance, Sbom, Switch};

@@ -1,10 +1,10 @@
 //! A service that is declared in Rust: what `[[service]]` of `xtask.toml` says, for whoever has a loop to say it in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::given::{self, Given};
-use monoship_plan::config::{Config, Own, ServiceConfig, included};
+use monoship_plan::config::{Config, Declared, ServiceConfig};
 
 /// A service of the repository, in addition to those that are found and configured; one of the same name replaces them.
 ///
@@ -295,20 +295,19 @@ impl Service {
     fn configured(&self) -> Result<ServiceConfig> {
         let wrong = |error: Error| Error::usage(format!("service `{}`, declared in Rust", self.name)).source(error);
         let platforms = self.platforms.iter().map(|platform| platform.parse()).collect::<Result<Vec<_>>>().map_err(wrong)?;
-        let own = Own::of(self.dockerfile.as_deref(), self.context_folder.as_deref(), self.target.as_deref()).map_err(wrong)?;
-        let folder = own.as_ref().map(Own::folder);
-        Ok(ServiceConfig {
+        let declared = Declared {
             name: self.name.parse().map_err(wrong)?,
-            target: self.target.clone().filter(|_| own.is_none()).unwrap_or_else(|| self.name.clone()),
-            package: self.package.clone().or(folder).unwrap_or_else(|| format!("apps/{}", self.name)),
-            own,
+            target: self.target.clone(),
+            package: self.package.clone(),
+            dockerfile: self.dockerfile.clone(),
+            context: self.context_folder.clone(),
             platforms: (!platforms.is_empty()).then_some(platforms),
             build_args: self.build_args.iter().cloned().collect(),
-            include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>().map_err(wrong)?,
-            memory: self.memory.as_deref().map(str::parse).transpose().map_err(wrong)?,
             given: self.given().map_err(wrong)?,
-            context_lines: BTreeMap::new(),
-        })
+            include: self.include.clone(),
+            memory: self.memory.as_deref().map(str::parse).transpose().map_err(wrong)?,
+        };
+        declared.checked().map_err(wrong)
     }
 }
 
@@ -320,10 +319,15 @@ fn each<T: TryFrom<String, Error = String>>(texts: &[String]) -> Result<Vec<T>> 
 /// Lays the services that are declared in Rust over a configuration: code wins over the file.
 ///
 /// # Errors
-/// A name or platform that is none.
+/// What the file would be refused for, too: a name, platform or argument that is none, two services of one name.
 pub fn lay_over(config: &mut Config, services: &[Service]) -> Result<()> {
+    let mut seen = BTreeSet::new();
     for service in services {
         let service = service.configured()?;
+        if !seen.insert(service.name.clone()) {
+            return Err(Error::usage(format!("service `{}` is declared twice in Rust", service.name))
+                .hint("give each call of `App::service` a name of its own"));
+        }
         config.services.retain(|there| there.name != service.name);
         config.services.push(service);
     }
@@ -355,5 +359,24 @@ mod tests {
         let config = monoship_plan::config::of_text("/xtask.toml".as_ref(), Some(file), &env, &|| Ok(None)).unwrap();
         assert_eq!(service.given().unwrap(), config.services[0].given);
         assert!(Service::new("docs").network("nowhere").given().unwrap_err().to_string().contains("nowhere"));
+    }
+
+    #[test]
+    fn what_the_file_is_refused_for_is_refused_in_rust() {
+        let refused = |services: &[Service]| {
+            let env = monoship_core::env::Env::new("/", []);
+            let mut config = monoship_plan::config::of_text("/xtask.toml".as_ref(), None, &env, &|| Ok(None)).unwrap();
+            let error = lay_over(&mut config, services).unwrap_err();
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            assert_eq!(error.exit_code(), 2);
+            format!("{error}: {cause}")
+        };
+        let api = || Service::new("api");
+        assert!(refused(&[api(), Service::new("web"), api().target("b")]).contains("`api` is declared twice"));
+        assert!(refused(&[api().build_arg("NPM_TOKEN", "x")]).contains("`NPM_TOKEN` looks like a secret"));
+        assert!(refused(&[api().build_arg("A B", "x")]).contains("`A B` is not a valid build argument"));
+        assert!(refused(&[api().target("two words")]).contains("`two words` is not a Dockerfile target"));
+        assert!(refused(&[api().include("/etc")]).contains("`/etc` is not a pattern"));
+        assert!(refused(&[api().in_folder("..")]).contains("leads out of the repository"));
     }
 }

@@ -140,6 +140,59 @@ pub struct ServiceConfig {
     pub memory: Option<Size>,
 }
 
+/// A service as somebody says it, in the file or in Rust, before it is checked: each field as that of [`ServiceConfig`].
+#[derive(Debug)]
+pub struct Declared {
+    /// Its name.
+    pub name: ServiceName,
+    /// Its Dockerfile target, or the stage of a Dockerfile of its own.
+    pub target: Option<String>,
+    /// Its package.
+    pub package: Option<String>,
+    /// The Dockerfile of its own.
+    pub dockerfile: Option<String>,
+    /// The folder that is its build context.
+    pub context: Option<String>,
+    /// Its platforms.
+    pub platforms: Option<Vec<Platform>>,
+    /// Build arguments, which are checked by their names.
+    pub build_args: BTreeMap<String, String>,
+    /// What else its build is given.
+    pub given: Given,
+    /// Patterns of files.
+    pub include: Vec<String>,
+    /// The memory that a build of it takes.
+    pub memory: Option<Size>,
+}
+
+impl Declared {
+    /// The service, with what is not said filled in.
+    ///
+    /// # Errors
+    /// A path that leads out of the repository, a target, a pattern or a build argument that is none.
+    pub fn checked(self) -> Result<ServiceConfig> {
+        let own = Own::of(self.dockerfile.as_deref(), self.context.as_deref(), self.target.as_deref())
+            .map_err(|error| Error::usage(format!("service `{}`", self.name)).source(error))?;
+        // With a Dockerfile of its own it shares no stage, and no cache: these go by its name.
+        let target = self.target.filter(|_| own.is_none()).unwrap_or_else(|| self.name.to_string());
+        target_name(&target)?;
+        self.build_args.iter().try_for_each(|(name, value)| arguments::argument(name, value))?;
+        let folder = own.as_ref().map(Own::folder);
+        Ok(ServiceConfig {
+            target,
+            package: self.package.or(folder).unwrap_or_else(|| format!("apps/{}", self.name)),
+            own,
+            platforms: self.platforms,
+            build_args: self.build_args,
+            given: self.given,
+            context_lines: BTreeMap::new(),
+            include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>()?,
+            memory: self.memory,
+            name: self.name,
+        })
+    }
+}
+
 /// A Dockerfile that one service has for itself. Paths are relative to the repository's root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Own {
@@ -399,25 +452,19 @@ fn services(written: Vec<written::Service>, env: &Env) -> Result<Vec<ServiceConf
             return Err(Error::usage(format!("service `{}` is configured twice", service.name))
                 .hint("merge the two, or rename one of them"));
         }
-        let own = Own::of(service.dockerfile.as_deref(), service.context.as_deref(), service.target.as_deref())
-            .map_err(|error| Error::usage(format!("service `{}`", service.name)).source(error))?;
-        // With a Dockerfile of its own it shares no stage, and no cache: these go by its name.
-        let target = service.target.filter(|_| own.is_none()).unwrap_or_else(|| service.name.to_string());
-        target_name(&target)?;
-        let folder = own.as_ref().map(Own::folder);
-        let include = service.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>()?;
-        services.push(ServiceConfig {
-            target,
-            package: service.package.or(folder).unwrap_or_else(|| format!("apps/{}", service.name)),
-            own,
+        let declared = Declared {
+            name: service.name,
+            target: service.target,
+            package: service.package,
+            dockerfile: service.dockerfile,
+            context: service.context,
             platforms: service.platforms,
             build_args: arguments::given(service.build_args, env)?,
             given,
-            context_lines: BTreeMap::new(),
-            include,
+            include: service.include,
             memory: service.memory,
-            name: service.name,
-        });
+        };
+        services.push(declared.checked()?);
     }
     Ok(services)
 }
@@ -426,7 +473,7 @@ fn services(written: Vec<written::Service>, env: &Env) -> Result<Vec<ServiceConf
 ///
 /// # Errors
 /// One that is absolute, negative or empty, or leads out.
-pub fn included(pattern: &str) -> Result<String> {
+fn included(pattern: &str) -> Result<String> {
     let leaves = pattern.starts_with(['/', '!']) || pattern.split('/').any(|part| part == "..");
     if pattern.trim().is_empty() || leaves {
         return Err(Error::usage(format!("`{pattern}` is not a pattern of files to include"))
