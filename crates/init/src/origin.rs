@@ -191,8 +191,13 @@ fn of_checkout(library: &Path, shutdown: &Shutdown) -> Result<Option<Checkout>> 
     Ok(Some(Checkout { url: fetchable(&url, library), pin, is_shared }))
 }
 
-/// An address as cargo takes it: with a scheme.
+/// An address as cargo takes it: with a scheme. Who asks, and their password, stay out of a manifest that everybody reads: git knows them.
 fn fetchable(url: &str, cwd: &Path) -> String {
+    for scheme in ["https://", "http://"] {
+        let Some(rest) = url.strip_prefix(scheme) else { continue };
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        return format!("{scheme}{}/{path}", host.rsplit('@').next().unwrap_or(host));
+    }
     let short = url.split_once(':').filter(|(host, _)| !host.contains('/') && !url.contains("://"));
     match short {
         Some((host, path)) => format!("ssh://{host}/{}", path.trim_start_matches('/')),
@@ -222,6 +227,9 @@ mod tests {
         let git = "git = \"https://github.com/o/r\"";
         assert_eq!(text("git=https://github.com/o/r"), format!("{{ {git}, {features}"));
         assert_eq!(text("git=https://github.com/o/r#v1"), format!("{{ {git}, rev = \"v1\", {features}"));
+        for asked in ["git=https://x-access-token:ghp_1@github.com/o/r", "git=https://somebody@github.com/o/r"] {
+            assert_eq!(text(asked), format!("{{ {git}, {features}"), "{asked}");
+        }
         assert_eq!(text("git=git@host:o/r.git"), format!("{{ git = \"ssh://git@host/o/r.git\", {features}"));
         let way = relative(&library(), Path::new("/shop/xtask"));
         assert_eq!(text("path"), format!("{{ path = \"{}\", {features}", way.display()));
