@@ -249,3 +249,19 @@ fn every_part_of_the_language_shows_how_it_is_used_by_the_facade() {
     }
     assert!(seen > 90, "only {seen} were seen");
 }
+
+#[test]
+fn the_librarys_crates_ask_for_each_other_in_their_very_version() {
+    let folders = std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    for manifest in folders.chain([root().to_owned()]).map(|folder| folder.join("Cargo.toml")) {
+        let read: toml::Table = std::fs::read_to_string(&manifest).unwrap().parse().unwrap();
+        let shared = read.get("workspace").and_then(|workspace| workspace.get("dependencies"));
+        let all = shared.into_iter().chain(read.get("dependencies")).filter_map(toml::Value::as_table).flatten();
+        for (name, dependency) in all {
+            let package = dependency.get("package").and_then(toml::Value::as_str).unwrap_or(name);
+            let version = dependency.get("version").and_then(toml::Value::as_str);
+            let exact = version.is_none_or(|version| version.starts_with('='));
+            assert!(exact || !package.starts_with("monoship-"), "{}: {package} may be of another version", manifest.display());
+        }
+    }
+}

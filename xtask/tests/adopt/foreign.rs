@@ -137,8 +137,12 @@ impl Library {
         for file in listed.split('\0').filter(|file| here().join(file).is_file()) {
             let mut text = std::fs::read(here().join(file)).unwrap();
             if file.ends_with("Cargo.toml") {
-                let from = format!("version = \"{}\"", Self::version());
-                text = String::from_utf8(text).unwrap().replace(&from, &format!("version = \"{version}\"")).into_bytes();
+                let mut manifest = String::from_utf8(text).unwrap();
+                for exact in ["", "="] {
+                    let line = |version: &str| format!("version = \"{exact}{version}\"");
+                    manifest = manifest.replace(&line(&Self::version()), &line(version));
+                }
+                text = manifest.into_bytes();
             }
             let to = self.path().join(file);
             if std::fs::read(&to).is_ok_and(|there| there == text) {
