@@ -56,6 +56,10 @@ fn on_a_terminal_it_asks_and_what_is_not_named_stays_out() {
     assert_eq!(repo.read("xtask.toml"), settings);
     let refreshed = xtask(here(), &["init", "--refresh", "--dir", repo.path().to_str().unwrap()]).exits(0).stdout;
     assert!(refreshed.contains("every generated file is as"), "{refreshed}");
+    // One that is theirs by now is not said to be as the library writes it.
+    repo.write("Dockerfile.monorepo-optimized", &(dockerfile + "# ours\n"));
+    let refreshed = xtask(here(), &["init", "--refresh", "--dir", repo.path().to_str().unwrap()]).exits(0).stdout;
+    assert!(refreshed.contains("edited, and kept so: Dockerfile.monorepo-optimized\n"), "{refreshed}");
 }
 
 #[test]

@@ -161,7 +161,13 @@ fn refresh(flags: &cli::Init, root: &Path, call: &Call<'_>) -> Result<Finished> 
     let config = call.config(root)?;
     let files = generated::outdated(root, &config, call.shutdown)?;
     if files.is_empty() {
-        tell(&format!("every generated file is as monoship {VERSION} writes it\n"))?;
+        let mut edited = generated::there(root, &config)?;
+        edited.retain(|file| file.stamp.edited);
+        let edited: Vec<&str> = edited.iter().map(|file| file.path.as_str()).collect();
+        tell(&match edited[..] {
+            [] => format!("every generated file is as monoship {VERSION} writes it\n"),
+            _ => format!("no generated file is older than monoship {VERSION}; edited, and kept so: {}\n", edited.join(", ")),
+        })?;
         return Ok(Finished::Well);
     }
     let mut text: String = files.iter().map(shown).collect();
