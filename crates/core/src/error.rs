@@ -212,7 +212,7 @@ impl Error {
         self.inner.place.as_ref().map(|(file, line)| (file.as_path(), *line))
     }
 
-    /// What the user can do about it.
+    /// What the user can do about it; where only the cause says so, what that says.
     ///
     /// ```
     /// # use monoship_core::error as monoship;
@@ -223,7 +223,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
-        self.inner.hint.as_deref()
+        self.inner.hint.as_deref().or_else(|| self.source_as::<Self>()?.hint_text())
     }
 
     /// The process's exit code: 1 a failure, 2 usage or configuration, 130 cancelled.
@@ -334,6 +334,26 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, bytes, mode_of(path), true)
 }
 
+/// The same for a text that the repository keeps: a file that is a link stays one, and what it leads to is written; one with the line ends of
+/// Windows keeps them.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_checked_in(path: &Path, text: &str) -> Result<()> {
+    let mut path = path.to_owned();
+    // As many as the kernel follows.
+    for _ in 0..40 {
+        let Ok(to) = std::fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new(".")).join(to);
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    let of_windows = there.split_once('\n').is_some_and(|(first, _)| first.ends_with('\r'));
+    if of_windows {
+        return write_atomically(&path, text.replace("\r\n", "\n").replace('\n', "\r\n").as_bytes());
+    }
+    write_atomically(&path, text.as_bytes())
+}
+
 /// The same for what somebody relies on after the whole machine has crashed: the folder is on disk too, and with it the new name.
 ///
 /// # Errors
@@ -394,6 +414,29 @@ mod tests {
         let error = Error::io("write", Path::new("/c/x"), full);
         assert!(error.to_string().starts_with("cannot write /c/x: "), "{error}");
         assert!(error.hint_text().is_some_and(|h| h.contains("is full")));
+    }
+
+    #[test]
+    fn a_cause_s_hint_is_shown_where_nothing_better_is_said() {
+        let cause = || Error::failed("no route").hint("start the proxy");
+        let wrapped = Error::failed("cannot deploy").source(Error::failed("api").source(cause()));
+        assert_eq!(wrapped.hint_text(), Some("start the proxy"));
+        assert_eq!(Error::failed("cannot deploy").source(cause()).hint("wait").hint_text(), Some("wait"));
+    }
+
+    #[test]
+    fn a_file_of_the_repository_stays_a_link_and_keeps_its_line_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link, loose) = (dir.path().join("a/one"), dir.path().join("one"), dir.path().join("two"));
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        std::fs::write(&file, "x\r\n").unwrap();
+        std::os::unix::fs::symlink("a/one", &link).unwrap();
+        std::os::unix::fs::symlink("a/two", &loose).unwrap();
+        write_checked_in(&link, "x\ny\r\n").unwrap();
+        write_checked_in(&loose, "z\n").unwrap();
+        assert!(link.is_symlink() && loose.is_symlink());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "x\r\ny\r\n");
+        assert_eq!(std::fs::read_to_string(dir.path().join("a/two")).unwrap(), "z\n");
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod place;
 use std::path::{Path, PathBuf};
 
 use crate::notes::diff;
-use monoship_core::error::{Error, Result, write_atomically};
+use monoship_core::error::{Error, Result, write_checked_in};
 use monoship_core::name::{ImageRef, Platform};
 use monoship_core::stamp::stamped;
 
@@ -288,7 +288,7 @@ pub fn write(root: &Path, options: &Options, overwrite: bool) -> Result<Vec<Path
     let files = generate(options)?;
     let mut written = Vec::new();
     for file in files.iter().filter(|file| drifted.iter().any(|drift| drift.path == file.path)) {
-        write_atomically(&root.join(&file.path), file.content.as_bytes())?;
+        write_checked_in(&root.join(&file.path), &file.content)?;
         written.push(PathBuf::from(&file.path));
     }
     Ok(written)

@@ -1,6 +1,6 @@
 //! What cargo's files and git's ignore file lack, put in where everything else stays as it was written. Pure.
 
-use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
 
 use super::Change;
 
@@ -62,16 +62,42 @@ fn with_member(text: &str, name: &str, apart: &[String]) -> Option<(String, Vec<
         manifest.insert("workspace", Item::Table(workspace));
         added.push(format!("a workspace with the member `{name}`"));
     }
+    let workspace = manifest["workspace"].as_table_like()?;
+    let is_virtual = !manifest.contains_key("package");
+    if is_virtual && !workspace.contains_key("resolver") {
+        // What cargo takes for it without a word; with a crate of a newer edition it would say so each time.
+        manifest["workspace"].as_table_like_mut()?.insert("resolver", value("1"));
+        added.push("`resolver = \"1\"`, which it has had".to_owned());
+    }
+    if with_settings(&mut manifest)? {
+        added.push("settings by which the library is fast".to_owned());
+    }
+    Some((manifest.to_string(), added))
+}
+
+/// Adds the settings that are not there for the packages that need some, in the form that the table has. True where there were any.
+fn with_settings(manifest: &mut DocumentMut) -> Option<bool> {
     let settings: DocumentMut = WORKSPACE.parse().ok()?;
     let mut some = false;
     for (package, wanted) in settings["profile"]["dev"]["package"].as_table()?.iter().filter(|(package, _)| *package != "*") {
-        let mut at = manifest.as_table_mut();
+        let mut at: &mut dyn TableLike = manifest.as_table_mut();
+        let mut is_inline = false;
         for key in ["profile", "dev", "package"] {
-            let mut implicit = Table::new();
-            implicit.set_implicit(true);
-            at = at.entry(key).or_insert(Item::Table(implicit)).as_table_mut()?;
+            if !at.contains_key(key) {
+                let mut implicit = Table::new();
+                implicit.set_implicit(true);
+                at.insert(key, Item::Table(implicit));
+            }
+            let item = at.get_mut(key)?;
+            is_inline |= item.is_inline_table();
+            at = item.as_table_like_mut()?;
         }
-        if !at.contains_key(package) {
+        if at.contains_key(package) {
+            continue;
+        }
+        if is_inline {
+            at.insert(package, value(wanted.as_table()?.clone().into_inline_table()));
+        } else {
             let mut table = wanted.as_table()?.clone();
             table.set_position(None);
             table.decor_mut().set_prefix(if some {
@@ -80,13 +106,10 @@ fn with_member(text: &str, name: &str, apart: &[String]) -> Option<(String, Vec<
                 "\n# The library reads, hashes and unpacks much: optimised also in builds for development.\n"
             });
             at.insert(package, Item::Table(table));
-            some = true;
         }
+        some = true;
     }
-    if some {
-        added.push("settings by which the library is fast".to_owned());
-    }
-    Some((manifest.to_string(), added))
+    Some(some)
 }
 
 fn list<'a>(values: impl IntoIterator<Item = &'a str>) -> Array {
@@ -135,6 +158,21 @@ pub(super) fn answers(existing: Option<&str>, name: &str) -> Answers {
     if joined || words.windows(2).any(names) { Answers::Crate } else { Answers::Other(words.join(" ")) }
 }
 
+/// The folder that crates are vendored in, where cargo takes them from there alone.
+pub(super) fn vendored(settings: &str) -> Option<String> {
+    let settings: toml::Table = settings.parse().ok()?;
+    let sources = settings.get("source")?;
+    let other = sources.get("crates-io")?.get("replace-with")?.as_str()?;
+    sources.get(other)?.get("directory")?.as_str().map(str::to_owned)
+}
+
+/// The alias for a repository whose crates are built for another machine than this one (`[build] target`): this one runs the program.
+fn for_this_machine(settings: &str, config: &str) -> Option<String> {
+    let settings: toml::Table = settings.parse().ok()?;
+    settings.get("build")?.get("target")?;
+    Some(config.replace(" --package ", " --target host-tuple --package "))
+}
+
 /// Cargo's settings, with the alias; one that is there stays as it is.
 pub(super) fn alias(existing: Option<&str>, name: &str) -> Change {
     let config = CONFIG.replace("--package xtask", &format!("--package {name}")).replace("\nxtask =", &format!("\n{name} ="));
@@ -142,6 +180,7 @@ pub(super) fn alias(existing: Option<&str>, name: &str) -> Change {
     if answers(existing, name) != Answers::Nobody {
         return Change::Keep;
     }
+    let config = for_this_machine(text, &config).unwrap_or(config);
     let edited = || -> Option<String> {
         let mut settings: DocumentMut = text.parse().ok()?;
         let ours: DocumentMut = config.parse().ok()?;
@@ -195,9 +234,11 @@ mod tests {
             ("[]", "[\"xtask\"]"),
             ("[ # ours\n  'a',\n]", "[ # ours\n  \"xtask\",\n  'a',\n]"),
         ] {
-            let text = format!("# mine\n[workspace]\nmembers = {members}\nexclude = ['z']\n\n[profile.dev]\nopt-level = 1\n");
+            let text = format!(
+                "# mine\n[workspace]\nmembers = {members}\nexclude = ['z']\nresolver = '2'\n\n[profile.dev]\nopt-level = 1\n"
+            );
             let edited = added(manifest(Some(&text), "xtask", &apart()));
-            assert!(edited.contains("exclude = ['z']\n\n[profile.dev]\nopt-level = 1\n"), "{edited}");
+            assert!(edited.contains("exclude = ['z']\nresolver = '2'\n\n[profile.dev]\nopt-level = 1\n"), "{edited}");
             assert!(edited.starts_with(&format!("# mine\n[workspace]\nmembers = {then}\n")), "{edited}");
             assert_eq!(manifest(Some(&edited), "xtask", &apart()), Change::Keep);
         }
@@ -215,7 +256,7 @@ mod tests {
         assert!(matches!(manifest(Some("workspace = 1"), "xtask", &apart()), Change::ByHand(_)));
         assert!(matches!(manifest(Some("[workspace]\nmembers = 'a'\n"), "xtask", &apart()), Change::ByHand(_)));
         for (before, after) in [
-            ("workspace = { members = ['a'] }\n", "workspace = { members = [\"xtask\", 'a'] }\n"),
+            ("workspace = { members = ['a'], resolver = '2' }\n", "workspace = { members = [\"xtask\", 'a'], resolver = '2' }\n"),
             ("[workspace]\nresolver = '2'\n", "[workspace]\nresolver = '2'\nmembers = [\"xtask\"]\n"),
             ("# members = [\n[workspace]\nmembers = ['a']\n", "# members = [\n[workspace]\nmembers = [\"xtask\", 'a']\n"),
             (
@@ -237,6 +278,48 @@ mod tests {
         let level = |name: &str| package[name]["opt-level"].as_integer();
         assert_eq!((level("memchr"), level("flate2")), (Some(2), Some(1)));
         assert!(package.get("*").is_none(), "their other dependencies are theirs: {edited}");
+    }
+
+    #[test]
+    fn a_profile_in_any_form_gets_what_the_library_needs() {
+        for profile in [
+            "[profile.dev]\npackage = { memchr = { opt-level = 2 } }\n",
+            "[profile]\ndev = { opt-level = 1, package.memchr.opt-level = 2 }\n",
+            "[profile]\ndev.package.memchr = { opt-level = 2 }\n",
+        ] {
+            let text = format!("[workspace]\nresolver = '2'\nmembers = ['xtask']\n{profile}");
+            let edited = added(manifest(Some(&text), "xtask", &[]));
+            let read: toml::Table = edited.parse().unwrap_or_else(|error| panic!("{error}: {edited}"));
+            let level = |name: &str| read["profile"]["dev"]["package"][name]["opt-level"].as_integer();
+            assert_eq!((level("memchr"), level("flate2")), (Some(2), Some(1)), "{edited}");
+            assert_eq!(manifest(Some(&edited), "xtask", &[]), Change::Keep);
+        }
+    }
+
+    #[test]
+    fn a_virtual_workspace_keeps_the_resolver_that_it_has_and_a_package_that_of_its_edition() {
+        let resolver = |text: &str| {
+            let edited: toml::Table = added(manifest(Some(text), "xtask", &[])).parse().unwrap();
+            edited["workspace"].get("resolver").and_then(|resolver| resolver.as_str()).map(str::to_owned)
+        };
+        assert_eq!(resolver("[workspace]\nmembers = ['a']\n").as_deref(), Some("1"));
+        assert_eq!(resolver("[workspace]\nmembers = ['a']\nresolver = '2'\n").as_deref(), Some("2"));
+        assert_eq!(resolver("[package]\nname = 'x'\n[workspace]\n"), None);
+    }
+
+    #[test]
+    fn where_crates_are_built_for_another_machine_the_program_is_built_for_this_one() {
+        let other = added(alias(Some("[build]\ntarget = \"wasm32-unknown-unknown\"\n"), "ship"));
+        assert!(other.contains(" --target host-tuple --package ship --\""), "{other}");
+        assert_eq!(answers(Some(&other), "ship"), Answers::Crate);
+        assert!(!added(alias(Some("[build]\ntarget-dir = \"out\"\n"), "ship")).contains("host-tuple"));
+    }
+
+    #[test]
+    fn the_folder_of_vendored_crates_is_known() {
+        let replaced = |with: &str| vendored(&format!("[source.crates-io]\nreplace-with = 'x'\n[source.x]\n{with} = 'v'\n"));
+        assert_eq!(replaced("directory").as_deref(), Some("v"));
+        assert_eq!(replaced("registry"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use semver::Version;
 
-use monoship_core::error::{Result, read_text, write_atomically};
+use monoship_core::error::{Result, read_text, write_checked_in};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::{self, Stamp};
 use monoship_github::notes::diff;
@@ -110,7 +110,5 @@ pub fn outdated(root: &Path, config: &Config, shutdown: &Shutdown) -> Result<Vec
 /// When a file cannot be written.
 pub fn refresh<'a>(root: &Path, files: &'a [Refresh], edited: bool) -> Result<Vec<&'a str>> {
     let wanted = files.iter().filter(|file| edited || !file.there.stamp.edited);
-    wanted
-        .map(|file| write_atomically(&root.join(&file.there.path), file.text.as_bytes()).map(|()| file.there.path.as_str()))
-        .collect()
+    wanted.map(|file| write_checked_in(&root.join(&file.there.path), &file.text).map(|()| file.there.path.as_str())).collect()
 }

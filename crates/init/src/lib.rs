@@ -27,11 +27,12 @@ mod written;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use monoship_core::error::{Error, Result, read_text, write_atomically};
+use monoship_core::error::{Error, Result, read_text, write_checked_in};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::stamp::stamped;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerignore::Ignore;
+use monoship_workspace::git::Git;
 use monoship_workspace::managers::{below, is_workspace, no_workspace};
 
 use services::Found;
@@ -145,16 +146,24 @@ fn of_crate(wanted: &Wanted<'_>, there: &There, workspaces: &[Workspace]) -> Res
     if is_adopted(wanted, there, aliases.as_deref())? {
         steps.push(step(name, Change::Keep));
     } else {
+        check_toolchain(there)?;
         let from = origin::dependency(wanted.from, &root.join(name), wanted.cwd, wanted.shutdown)?;
         let mut manifest = step(&format!("{name}/Cargo.toml"), Change::Write(crate_manifest(name, &from.text)));
-        manifest.note = Some(format!("{} = {} ({})", origin::PACKAGE, from.text, from.why) + &old_toolchain(there)?);
+        manifest.note = Some(format!("{} = {} ({})", origin::PACKAGE, from.text, from.why));
         steps.extend([manifest, step(&format!("{name}/src/main.rs"), Change::Write(PIPELINE.to_owned()))]);
     }
     let apart: BTreeSet<String> = workspaces.iter().flat_map(|workspace| there.apart(workspace, name)).collect();
     let apart: Vec<String> = apart.into_iter().collect();
     steps.push(step("Cargo.toml", edit::manifest(there.text("Cargo.toml")?.as_deref(), name, &apart)));
-    steps.push(step(config, edit::alias(aliases.as_deref(), name)));
-    steps.push(step(IGNORED, edit::ignored(there.text(IGNORED)?.as_deref())));
+    let note = aliases.as_deref().and_then(edit::vendored).map(|folder| {
+        format!("cargo takes crates from {folder} alone: `cargo vendor {folder}` brings those of the library, and is to be run before the first build")
+    });
+    steps.push(Step { note, ..step(config, edit::alias(aliases.as_deref(), name)) });
+    let git = Git::at(root, wanted.shutdown);
+    let note = git
+        .ask(&["check-ignore", "--no-index", "Cargo.lock"])?
+        .map(|_| "git ignores Cargo.lock, which pins the library: without it each machine takes versions of its own".to_owned());
+    steps.push(Step { note, ..step(IGNORED, edit::ignored(there.text(IGNORED)?.as_deref())) });
     Ok(steps)
 }
 
@@ -223,7 +232,7 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
 pub fn apply(adoption: &Adoption) -> Result<()> {
     for step in &adoption.steps {
         if let Change::Write(text) | Change::Add(text, _) = &step.change {
-            write_atomically(&adoption.root.join(&step.path), text.as_bytes())?;
+            write_checked_in(&adoption.root.join(&step.path), text)?;
         }
     }
     Ok(())
@@ -337,7 +346,7 @@ fn is_adopted(wanted: &Wanted<'_>, there: &There, aliases: Option<&str>) -> Resu
     if let edit::Answers::Other(command) = edit::answers(aliases, name) {
         return Err(taken(format!("`cargo {name}` is an alias of your own: {command}")));
     }
-    for folder in there.crates() {
+    for folder in there.crates().chain(["."]) {
         let manifest = there.text(&format!("{folder}/Cargo.toml"))?.and_then(|text| text.parse::<toml::Table>().ok());
         if manifest.is_some_and(|manifest| manifest.get("package").and_then(|p| p.get("name")?.as_str()) == Some(name)) {
             return Err(taken(format!("{folder}/ is a crate `{name}` of your own")));
@@ -346,8 +355,9 @@ fn is_adopted(wanted: &Wanted<'_>, there: &There, aliases: Option<&str>) -> Resu
     Ok(false)
 }
 
-/// What is to be said where the repository pins a toolchain that is too old for the library.
-fn old_toolchain(there: &There) -> Result<String> {
+/// Refuses a repository that pins a toolchain which is too old for the library: cargo reads the members of a workspace all at once, so with the
+/// crate among them it would build nothing of it any more.
+fn check_toolchain(there: &There) -> Result<()> {
     let file = if there.root.join("rust-toolchain.toml").is_file() { "rust-toolchain.toml" } else { "rust-toolchain" };
     let text = there.text(file)?.unwrap_or_default();
     let table: toml::Table = text.parse().unwrap_or_default();
@@ -358,7 +368,11 @@ fn old_toolchain(there: &There) -> Result<String> {
     };
     let needed = env!("CARGO_PKG_RUST_VERSION");
     let is_old = number(channel).zip(number(needed)).is_some_and(|(there, needed)| there < needed);
-    Ok(if is_old { format!("; {file} pins Rust {channel}, and the library needs {needed}") } else { String::new() })
+    if is_old {
+        return Err(Error::usage(format!("{file} pins Rust {channel}, and the library needs {needed}"))
+            .hint(format!("raise it to {needed} or newer first; the older one could no longer build the workspace")));
+    }
+    Ok(())
 }
 
 fn dockerignore(there: &There, name: &str, path: &str) -> Result<Step> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::Session;
 use crate::service::lay_over;
 use monoship_core::env::Env;
-use monoship_core::error::{Error, Result, read_text, write_atomically};
+use monoship_core::error::{Error, Result, read_text, write_checked_in};
 use monoship_plan::config::pins::Pins;
 use monoship_plan::config::{self, Config, Folder};
 use monoship_workspace::git::Git;
@@ -66,7 +66,7 @@ pub fn save_pins(pins: &Pins, file: &Path) -> Result<()> {
     if std::fs::read_to_string(file).is_ok_and(|there| there == text) {
         return Ok(());
     }
-    write_atomically(file, text.as_bytes())
+    write_checked_in(file, &text)
 }
 
 /// The same run by the configuration of a commit. Which engine builds, and under which local names, stays the machine's choice, and a file

@@ -28,10 +28,7 @@ fn a_workspace_gets_a_member_and_keeps_every_line() {
     let foreign = Foreign::new();
     foreign.write("Cargo.toml", WORKSPACE);
     foreign.write(".cargo/config.toml", SETTINGS);
-    foreign.write("rust-toolchain.toml", "[toolchain]\nchannel = \"1.80.1\"\n");
-    let told = foreign.init(&library.path(), &[]).exits(0).stdout;
-    assert!(told.contains("rust-toolchain.toml pins Rust 1.80.1, and the library needs "), "{told}");
-    std::fs::remove_file(foreign.path().join("rust-toolchain.toml")).unwrap();
+    foreign.init(&library.path(), &[]).exits(0);
     assert!(keeps(WORKSPACE, &foreign.read("Cargo.toml")), "{}", foreign.read("Cargo.toml"));
     assert!(keeps(SETTINGS, &foreign.read(".cargo/config.toml")), "{}", foreign.read(".cargo/config.toml"));
     for folder in [".", "packages/native", "apps/api"] {
@@ -40,6 +37,46 @@ fn a_workspace_gets_a_member_and_keeps_every_line() {
     // Cargo in their Dockerfiles needs these.
     let ignored = foreign.read(".dockerignore");
     assert!(!ignored.contains("Cargo.*") && ignored.contains("\nxtask\n"), "{ignored}");
+}
+
+#[test]
+fn a_toolchain_that_is_too_old_is_refused_before_it_can_build_nothing_any_more() {
+    let foreign = Foreign::new();
+    foreign.write("rust-toolchain.toml", "[toolchain]\nchannel = \"1.80.1\"\n");
+    let before = foreign.content();
+    let init = || xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io"]);
+    let refused = init().exits(2).stderr;
+    assert!(refused.contains("rust-toolchain.toml pins Rust 1.80.1, and the library needs "), "{refused}");
+    assert_eq!(foreign.content(), before);
+    foreign.write("rust-toolchain.toml", "[toolchain]\nchannel = \"stable\"\n");
+    init().exits(0);
+}
+
+#[test]
+fn links_line_ends_and_what_is_to_be_known_of_cargos_files_are_heeded() {
+    let foreign = Foreign::new();
+    std::fs::remove_file(foreign.path().join(".gitignore")).unwrap();
+    std::fs::write(foreign.path().join(".git/info/exclude"), "Cargo.lock\n").unwrap();
+    std::os::unix::fs::symlink("shared/docker", foreign.path().join(".dockerignore")).unwrap();
+    foreign.write("shared/docker", "node_modules\n");
+    foreign.write("Cargo.toml", &WORKSPACE.replace('\n', "\r\n"));
+    let vendored = "[source.crates-io]\nreplace-with = \"ours\"\n\n[source.ours]\ndirectory = \"third_party\"\n";
+    foreign.write(".cargo/config.toml", &format!("[build]\ntarget = \"wasm32-unknown-unknown\"\n\n{vendored}"));
+    let told = xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io"]).exits(0).stdout;
+    assert!(told.contains("`cargo vendor third_party` brings those of the library"), "{told}");
+    assert!(told.contains("git ignores Cargo.lock, which pins the library"), "{told}");
+    assert!(foreign.path().join(".dockerignore").is_symlink());
+    let ignored = foreign.read("shared/docker");
+    assert!(ignored.starts_with("node_modules\n") && ignored.contains("\ntarget\n"), "{ignored}");
+    let manifest = foreign.read("Cargo.toml");
+    assert!(manifest.lines().count() == manifest.matches("\r\n").count() && manifest.contains("\"xtask\""), "{manifest:?}");
+    // Their other machine does not run the program; this one does.
+    foreign.write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    foreign.write("xtask/src/main.rs", "fn main() {\n    println!(\"runs\");\n}\n");
+    let settings = foreign.read(".cargo/config.toml").replace(vendored, "");
+    foreign.write(".cargo/config.toml", &settings);
+    foreign.write("Cargo.toml", "[workspace]\nmembers = [\"xtask\"]\nresolver = \"3\"\n");
+    assert_eq!(foreign.cargo("apps/api", &["xtask"]).exits(0).stdout, "runs\n");
 }
 
 #[test]
@@ -169,6 +206,19 @@ fn an_xtask_of_their_own_is_left_alone_and_another_name_works() {
         let job = foreign.read(".github/workflows/xtask.yml");
         assert!(job.contains("exec cargo ship ci") && job.contains("            ship\n"), "{job}");
     }
+}
+
+#[test]
+fn a_crate_at_the_root_that_is_called_so_is_one_of_their_own_too() {
+    let foreign = Foreign::new();
+    foreign.write("Cargo.toml", "[package]\nname = \"xtask\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+    foreign.write("src/main.rs", "fn main() {}\n");
+    let init = |more: &[&str]| {
+        let dir = foreign.path().to_str().unwrap();
+        xtask(here(), &[&["init", "--dir", dir, "--from", "path", "--dry-run"], more].concat())
+    };
+    assert!(init(&[]).exits(2).stderr.contains("./ is a crate `xtask` of your own"));
+    init(&["--name", "ship"]).exits(0);
 }
 
 #[test]
