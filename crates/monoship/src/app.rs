@@ -15,6 +15,7 @@ use monoship_plan::tags::Tags;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::caught::caught;
 use crate::command;
 use crate::context::Context;
 use crate::notifier::Notifier;
@@ -188,7 +189,7 @@ impl App {
     }
 
     pub(crate) fn pipeline(&self, cx: &Context) -> Result<()> {
-        (self.pipeline)(cx)
+        caught("the pipeline", || (self.pipeline)(cx))
     }
 }
 

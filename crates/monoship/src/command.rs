@@ -30,12 +30,13 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use serde::Serialize;
 
 use crate::app::{self, App};
+use crate::caught::caught;
 use crate::cli::{Cli, Global, Verb};
 use crate::context::Context;
 use crate::job::Job;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
-use monoship_core::event::{Stage, Task};
+use monoship_core::event::{Stage, Status, Task};
 use monoship_core::execute::http::{Http, Limits};
 use monoship_core::execute::pool;
 use monoship_core::execute::retry::Policy;
@@ -50,7 +51,7 @@ use monoship_plan::config::{Config, Folder};
 use monoship_plan::request::BuildRequest;
 use monoship_report::commands::Whereabouts;
 use monoship_report::output;
-use monoship_report::record::{Ended, Keep, Run, Runs};
+use monoship_report::record::{Ended, Keep, Run, RunRecord, Runs};
 use monoship_report::{Progress, Reporter, Style, colour, columns_of_output, commands, error};
 use monoship_steps::project::EarlyScan;
 use monoship_steps::service::lay_over;
@@ -166,9 +167,20 @@ fn own_verb(verb: &app::Verb, args: &[String], call: &Call<'_>) -> Result<Finish
     let task = Task::Stage(Stage { stage: verb.name.parse()?, service: None });
     let events = session.events.clone();
     let cx = Context::new(session, Job::build(request)).for_task(task.clone());
-    events.during(&task, verb.about, || (verb.run)(&cx, args))?;
+    events.during(&task, verb.about, || {
+        caught(&format!("`{}`", verb.name), || (verb.run)(&cx, args))?;
+        check_record(cx.progress().record.as_ref())
+    })?;
     reporter.finish();
     Ok(Finished::Well)
+}
+
+/// Refuses to call a verb well whose pipeline has failures in its record: a build or a stage for each image that fails is no error there, so
+/// that the others are built and tried.
+fn check_record(record: Option<&RunRecord>) -> Result<()> {
+    let tasks = record.into_iter().flat_map(|record| &record.tasks);
+    let failed: Vec<String> = tasks.filter(|task| task.status == Status::Failed).map(|task| task.task.to_string()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(Error::failed(format!("{} failed", failed.join(", ")))) }
 }
 
 /// Refuses flags that every verb is parsed with and this one does not look at.

@@ -1,5 +1,8 @@
 //! A container that a stage starts from an image, and that ends with the stage whatever comes of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -36,11 +39,44 @@ impl Context {
     pub fn start(&self, image: &Image, options: &[&str]) -> Result<Container<'_>> {
         let name = image.name().ok_or_else(|| Error::failed(format!("no image of {} was kept to start", image.service())))?;
         let docker = self.docker()?.into_call();
-        let run = docker.clone().args(["run", "--detach"]).args(options.iter().copied()).arg(&name);
+        let mark = format!("{MARK}={}", unique());
+        let run = docker.clone().args(["run", "--detach", "--label", &mark]).args(options.iter().copied()).arg(&name);
         self.log(&format!("$ {run}"));
-        let id = run.read(&self.session().shutdown)?.trim().to_owned();
-        Ok(Container { cx: self, docker, id })
+        match run.read(&self.session().shutdown) {
+            Ok(id) => Ok(Container { cx: self, docker, id: id.trim().to_owned() }),
+            Err(error) => {
+                self.remove_marked(&docker, &mark);
+                Err(error)
+            }
+        }
     }
+
+    /// Removes what a start that failed left: `docker run` makes a container before it starts it, and keeps it where a port is taken, the
+    /// command is not there, or the run is stopped meanwhile.
+    fn remove_marked(&self, docker: &Invocation, mark: &str) {
+        let shutdown = Shutdown::new();
+        let made = docker.clone().args(["ps", "--all", "--quiet", "--filter", &format!("label={mark}")]).read(&shutdown);
+        for id in made.unwrap_or_default().split_whitespace() {
+            let removed = docker.clone().args(["rm", "--force", "--volumes", id]).read(&shutdown);
+            self.warn_of_left(removed, id);
+        }
+    }
+
+    fn warn_of_left(&self, removed: Result<String>, id: &str) {
+        if let Err(error) = removed {
+            self.warn(format!("a container was left behind: {error}"), format!("`docker rm --force {id}` removes it"));
+        }
+    }
+}
+
+/// The label by which a container that did not start is found again.
+const MARK: &str = "monoship.start";
+
+/// A word that no other start on this machine's engine has.
+fn unique() -> String {
+    static STARTS: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}-{}", std::process::id(), since.as_nanos(), STARTS.fetch_add(1, Ordering::Relaxed))
 }
 
 impl Container<'_> {
@@ -97,8 +133,6 @@ impl Drop for Container<'_> {
         }
         // A run that is being stopped starts no child of its own any more; this one has to go all the same.
         let removed = self.docker.clone().args(["rm", "--force", "--volumes", &self.id]).read(&Shutdown::new());
-        if let Err(error) = removed {
-            self.cx.warn(format!("a container was left behind: {error}"), format!("`docker rm --force {}` removes it", self.id));
-        }
+        self.cx.warn_of_left(removed, &self.id);
     }
 }

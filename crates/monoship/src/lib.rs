@@ -30,6 +30,7 @@
 //! - `html`: `stats --html`, the history as a page.
 
 mod app;
+mod caught;
 #[doc(hidden)]
 pub mod cli;
 #[doc(hidden)]

@@ -4,6 +4,7 @@ use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_steps::notify::{self, Message, RunSummary};
 
+use crate::caught::caught;
 use crate::context::Context;
 
 /// Somebody else who is told, in Rust: a pager, a dashboard, a chat.
@@ -40,7 +41,7 @@ pub(crate) fn after<'a, T>(
     let session = &cx.progress().session.clone().unwrap_or_else(|| cx.session().clone());
     let messages = notify::after(session, !own.is_empty(), result, seen);
     for (notifier, message) in own.iter().flat_map(|notifier| messages.iter().map(move |message| (notifier, message))) {
-        if let Err(error) = notifier.notify(cx, message) {
+        if let Err(error) = caught("it", || notifier.notify(cx, message)) {
             session.events.notice(
                 Level::Warning,
                 None,

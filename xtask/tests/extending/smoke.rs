@@ -57,6 +57,12 @@ fn an_image_that_a_check_build_does_not_keep_is_loaded_to_be_tried_and_no_contai
     shop.repo.commit("an api that is not well");
     let refused = shop.repo.example("smoke", &["ci"]).exits(1);
     assert!(refused.stderr.contains("api does not answer /health"), "{}", refused.stderr);
+    // Docker keeps a container that it made and could not start.
+    let dockerfile = shop.repo.read("Dockerfile.monorepo-optimized");
+    shop.repo.write("Dockerfile.monorepo-optimized", &dockerfile.replace("[\"node\",", "[\"no-such-program\","));
+    shop.repo.commit("an image that starts nothing");
+    let refused = shop.repo.example("smoke", &["ci"]).exits(1);
+    assert!(refused.stderr.contains("no-such-program"), "{}", refused.stderr);
     let left = shared().engine.docker().args(["ps", "--all", "--quiet"]).read(&Shutdown::new()).unwrap();
     assert_eq!(left.trim(), "", "containers are left");
 }

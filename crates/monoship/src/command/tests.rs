@@ -3,6 +3,7 @@
 use super::*;
 use crate::run::Ran;
 use crate::stages;
+use monoship_report::record::TaskRecord;
 
 /// Runs a build's pipeline in an empty workspace, and gives its result with what the stage `lint` logged.
 fn ran(pipeline: fn(&Context) -> Result<()>) -> (Result<Ran>, String) {
@@ -45,6 +46,51 @@ fn a_stage_before_the_plan_has_a_log_and_its_failure_is_the_runs() {
     let error = result.err().expect("the stage failed").to_string();
     assert!(error.contains("exit code 3") && error.contains("a finding"), "{error}");
     assert!(log.contains("looking at it\n") && log.contains("$ sh -c") && log.contains("  a finding\n"), "{log}");
+}
+
+/// What a verb of a team's own comes to that does this.
+fn seeded(seed: fn(&Context, &[String]) -> Result<()>) -> Result<Finished> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("pnpm-workspace.yaml"), "packages: []\n").unwrap();
+    let (app, shutdown) = (App::new(|_| Ok(())).verb("seed", "Seeds", seed), Shutdown::new());
+    let env = Env::new(dir.path(), [("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    let Line::Own(at, global, args) = parse(&app, ["xtask", "--progress", "quiet", "seed"].map(Into::into)).unwrap() else {
+        panic!("seed is the team's")
+    };
+    let (begun, started) = (SystemTime::now(), Instant::now());
+    let call = Call { app: &app, global: &global, env: &env, shutdown: &shutdown, begun, started, is_elsewhere: false };
+    own_verb(&app.verbs[at], &args, &call)
+}
+
+#[test]
+fn a_pipeline_or_a_verb_that_panics_has_failed() {
+    assert_eq!(error(|_| panic!("no {}", "stage")), "the pipeline panicked: no stage");
+    let failed = seeded(|_, _| panic!("no database")).expect_err("it failed");
+    assert_eq!(failed.to_string(), "`seed` panicked: no database");
+    assert!(seeded(|_, _| Ok(())).is_ok());
+}
+
+#[test]
+fn a_verb_whose_pipeline_has_a_failure_in_its_record_has_failed() {
+    let failed = seeded(|cx, _| {
+        let mut record = RunRecord::new("20260101T000000000-abcd".parse().unwrap(), SystemTime::UNIX_EPOCH, "seed");
+        record.tasks.push(TaskRecord::new(Task::Base, Status::Failed));
+        cx.progress().record = Some(record);
+        Ok(())
+    });
+    assert_eq!(failed.expect_err("it failed").to_string(), "base failed");
+}
+
+#[test]
+fn a_stage_that_fails_because_the_run_is_stopped_is_stopped_itself() {
+    let (result, _) = ran(|cx| {
+        let tree = stages::checkout(cx)?;
+        cx.stage("lint", &tree, |cx, _| {
+            cx.session().shutdown.close();
+            Err(Error::failed("the linter is gone"))
+        })
+    });
+    assert!(result.err().expect("it is stopped").is_cancelled());
 }
 
 #[test]

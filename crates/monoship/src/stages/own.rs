@@ -1,8 +1,6 @@
 //! Stages of a team's own: for each image, or for the run. They have a line in the display, a log, an entry in the record and the summary, and a
 //! place in a look and in the jobs of a matrix.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::time::{Instant, SystemTime};
 
 use monoship_core::error::{Error, Result};
@@ -14,6 +12,7 @@ use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::request::Destination;
 use monoship_report::record::{Passed, TaskRecord};
 
+use crate::caught::caught;
 use crate::context::Context;
 use monoship_steps::{build, planning};
 
@@ -134,9 +133,10 @@ fn claim(cx: &Context, name: &str) -> Result<StageName> {
 fn during(cx: &Context, task: Task, title: &str, work: impl FnOnce(&Context) -> Result<()>) -> (TaskRecord, Result<()>) {
     let (events, started, begun) = (&cx.session().events, Instant::now(), SystemTime::now());
     events.emit(Event::Started { task: task.clone(), title: title.to_owned() });
-    let done = std::panic::catch_unwind(AssertUnwindSafe(|| work(&cx.for_task(task.clone()))));
-    // A panic is this stage's failure: the other images are tried, and the run has its record.
-    let done = done.unwrap_or_else(|panic| Err(Error::failed(format!("it panicked: {}", words(&*panic)))));
+    // A panic is this stage's failure: the other images are tried.
+    let done = caught("it", || work(&cx.for_task(task.clone())));
+    // What fails because the run is stopped has not failed, whatever the work made of it.
+    let done = done.map_err(|error| if cx.session().shutdown.is_closing() { Error::cancelled() } else { error });
     let (status, why) = match &done {
         Ok(()) => (Status::Done, String::new()),
         Err(error) if error.is_cancelled() => (Status::Cancelled, String::new()),
@@ -148,12 +148,6 @@ fn during(cx: &Context, task: Task, title: &str, work: impl FnOnce(&Context) -> 
     }
     events.emit(Event::Ended { task: task.clone(), status, took, digest: None });
     (TaskRecord { why, started: Some(begun), took_ms: millis(took), ..TaskRecord::new(task, status) }, done)
-}
-
-/// What a panic says. Where in the code it came is on standard error.
-fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("it does not say why")
 }
 
 /// Enters what a stage came to. A service whose image was refused has failed.
