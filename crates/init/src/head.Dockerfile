@@ -53,11 +53,36 @@ fi
 # Scripts of dependencies run here. Those of the workspace's own packages need sources, and run when these are there. A plan knows it by
 # the next line.
 # own-scripts: later
-find . -name package.json -not -path '*/node_modules/*' -exec node -e '
-  for (const file of process.argv.slice(1)) {
-    const { scripts, ...manifest } = JSON.parse(fs.readFileSync(file, "utf8"));
-    if (scripts) fs.writeFileSync(file, JSON.stringify(manifest));
-  }' {} +
+# What pnpm's `NAME...` does not follow, for it reads manifests: what the lock links by a path, an override or a version.
+how=$1
+shift
+packages=$(printf '%s\n' "$@")
+linked=$(PACKAGES=$packages node -e '
+  const path = require("node:path");
+  const below = (at) => fs.readdirSync(at, { withFileTypes: true }).filter((one) => one.isDirectory() && one.name !== "node_modules")
+    .map(({ name }) => path.join(at, name)).flatMap((folder) => [folder, ...below(folder)]);
+  const text = (folder, file) => (fs.existsSync(path.join(folder, file)) ? fs.readFileSync(path.join(folder, file), "utf8") : "");
+  const [names, links] = [new Map(), new Map()];
+  for (const folder of [".", ...below(".")]) {
+    const written = text(folder, "package.json");
+    if (written) {
+      const { scripts, ...manifest } = JSON.parse(written.replace(/^\uFEFF/, ""));
+      if (scripts) fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify(manifest));
+      names.set(folder, manifest.name ?? `./${folder}`);
+    }
+    const importers = text(folder, "pnpm-lock.yaml").split(/^importers:$/m).slice(1).map((document) => document.split(/^\S/m)[0]);
+    for (const importer of importers.flatMap((all) => all.split(/^ {2}(?=\S)/m).slice(1))) {
+      const at = path.join(folder, /^["\x27]?([^"\x27:]+)/.exec(importer)[1]);
+      const found = [...importer.matchAll(/\b(link|file):([^\s"\x27(]+)/g)];
+      links.set(at, found.map(([, how, to]) => path.join(how === "link" ? at : folder, to)));
+    }
+  }
+  // A link may lead to what a build makes within a package.
+  const owner = (to) => (names.has(to) || path.dirname(to) === to || to === ".." ? to : owner(path.dirname(to)));
+  const asked = process.env.PACKAGES.split("\n");
+  const met = new Set([...names].flatMap(([folder, name]) => (asked.includes(name) || asked.includes(`./${folder}`) ? [folder] : [])));
+  for (const folder of met) (links.get(folder) ?? []).map(owner).filter((to) => to !== "." && names.has(to)).forEach((to) => met.add(to));
+  console.log([...met].map((folder) => names.get(folder)).join("\n"));')
 # A stalled download is given up after 15 seconds instead of 60, and tried again soon and often: a registry may be silent for two minutes.
 # pnpm 12 is no script that Node runs, and has no flag for the first; those before take a timeout of `--config.…` for none.
 case $(cat /usr/local/lib/pnpm-version) in
@@ -97,10 +122,7 @@ download() {
 }
 # The store is a mount of its own, which no hard link can leave: copy at once. Without `--fail-if-no-match` an install of nothing
 # succeeds, and is cached.
-how=$1
-shift
-packages=$(printf '%s\n' "$@")
-filters=$(printf ' --filter %s...' "$@")
+filters="$(printf ' --filter %s...' "$@")$(printf ' --filter %s' ${linked:-"$@"})"
 # Then the root's dependencies, which packages call, are installed where the root is asked for; with one lock for all they are in any case.
 own_locks=$(find . -mindepth 2 -name pnpm-lock.yaml -not -path '*/node_modules/*')
 if [ -n "$own_locks" ] && [ -e pnpm-lock.yaml ]; then filters="$filters --filter ."; fi
@@ -177,11 +199,12 @@ const manifests = (folder) => list(folder).flatMap(({ name }) => {
   if (name === 'node_modules') return [];
   return name === 'package.json' ? [path.relative(sources, folder) || '.'] : fs.lstatSync(file).isDirectory() ? manifests(file) : [];
 });
-const locked = text('pnpm-lock.yaml').split(/^importers:$/m)[1]?.split(/^\S/m)[0].matchAll(/^ {2}'?([^\s'].*?)'?:(?: \{\})?$/gm);
+const importers = text('pnpm-lock.yaml').split(/^importers:$/m).slice(1).map((document) => document.split(/^\S/m)[0]).join('');
+const locked = importers.matchAll(/^ {2}'?([^\s'].*?)'?:(?: \{\})?$/gm);
 const each = manifests(sources);
 const isSplit = each.some((folder) => folder !== '.' && fs.existsSync(path.join(folder, 'pnpm-lock.yaml')));
-const folders = new Set(isSplit ? each : ['.', ...[...(locked ?? [])].map(([, folder]) => folder)]);
-const manifest = (folder) => JSON.parse(fs.readFileSync(path.join(sources, folder, 'package.json'), 'utf8'));
+const folders = new Set(isSplit ? each : ['.', ...[...locked].map(([, folder]) => folder)]);
+const manifest = (folder) => JSON.parse(fs.readFileSync(path.join(sources, folder, 'package.json'), 'utf8').replace(/^\uFEFF/, ''));
 
 /** The files of a package: no other package's, and nothing that an install makes. */
 const belongs = (folder) => (file) => path.basename(file) !== 'node_modules' && (file === folder || !folders.has(file));
@@ -211,6 +234,11 @@ const real = (link) => {
 };
 /** The folder of a virtual store that something installed lies in: its name holds version, peers and patch. */
 const stored = (where) => /^((?:.*\/)?node_modules\/\.pnpm\/[^/]+)\/node_modules\//.exec(where)?.[1];
+/** The workspace package that something installed is a copy of (`injected`), which pnpm renews when it is built. */
+const injected = (where) => {
+  const from = path.basename(stored(where) ?? '').split('@file+')[1];
+  return [...folders].find((folder) => from?.startsWith(folder.replaceAll('/', '+')) && /^($|[_(])/.test(from.slice(folder.length)));
+};
 /** All that is installed for these links; `null` where a name does not tell the content. */
 function installed(found) {
   const [seen, open] = [new Set(), [...found]];
@@ -251,7 +279,7 @@ function meet(folder, above) {
   const { name, ...written } = manifest(folder);
   const linked = links(path.join(folder, 'node_modules'));
   const found = Object.values(linked);
-  const declared = found.filter((where) => folders.has(where) && where !== folder);
+  const declared = [...found, ...found.map(injected)].filter((where) => folders.has(where) && where !== folder);
   const needs = [...new Set([...declared, ...named(folder)])];
   const runs = { ...written.peerDependencies, ...written.optionalDependencies, ...written.dependencies };
   const production = Object.keys(runs).map((name) => linked[name]).filter((where) => declared.includes(where) && where !== '.');
@@ -288,7 +316,12 @@ const { HOSTNAME, PWD, OLDPWD, SHLVL, _, ...environment } = process.env;
 const secrets = list('/run/secrets').map(({ name }) => name).filter((name) => name !== 'ca');
 const hoisted = Object.values(links('node_modules'));
 const tools = [text(script), program(command[0]), program('pnpm'), process.version, process.arch, text('/etc/os-release')];
-const everywhere = hash(...tools, JSON.stringify([command, environment, secrets, hoisted]), ...[...files('.')].map(content));
+// What an install left at the root decides how scripts run, and tools look there too. What it installs is told by what lies here, and each
+// service has its own part of the packages, catalogs, overrides and patches.
+const settings = text('pnpm-workspace.yaml').split(/^(?=[^\s#-])/m).filter((one) => !/^["']?(packages|catalogs?|overrides|patchedDependencies)\b/.test(one));
+const { browserslist, postcss } = JSON.parse(text('package.json').replace(/^\uFEFF/, '') || '{}');
+const root = [...settings, text('.npmrc'), JSON.stringify([browserslist, postcss])];
+const everywhere = hash(...tools, ...root, JSON.stringify([command, environment, secrets, hoisted]), ...[...files('.')].map(content));
 for (const folder of order) {
   const one = packages.get(folder);
   const needs = one.needs.map((need) => packages.get(need).key ?? null);

@@ -62,6 +62,11 @@ pub struct Manifest {
     pub(super) resolutions: Map<String, Value>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub(super) pnpm: Map<String, Value>,
+    /// What a build's tools look for in the manifests of all folders above theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    browserslist: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    postcss: Option<Value>,
 }
 
 /// The scripts that an install runs, of a workspace's own packages too.
@@ -158,6 +163,7 @@ impl Manifest {
             let dev = std::mem::take(&mut reduced.dev_dependencies);
             reduced.peer_dependencies.retain(|name, _| !dev.contains_key(name));
             without_runtime(&mut reduced.dev_engines);
+            (reduced.browserslist, reduced.postcss) = (None, None);
         }
         reduced
     }
@@ -385,14 +391,16 @@ mod tests {
     fn a_reduced_manifest_keeps_what_an_install_reads() {
         let text = r#"{"name": "a", "version": "1.0.0", "description": "x", "scripts": {"build": "tsc", "postinstall": "node x.js"},
             "dependencies": {"b": "1"}, "devDependencies": {"react": "1"}, "peerDependencies": {"react": "*", "b": "*"},
-            "publishConfig": {"directory": "dist", "tag": "next"}, "main": "x.js", "bin": {"a": "bin/a.js"}}"#;
+            "publishConfig": {"directory": "dist", "tag": "next"}, "main": "x.js", "bin": {"a": "bin/a.js"},
+            "browserslist": ["node 24"]}"#;
         let manifest = Manifest::parse(text, Path::new("package.json")).unwrap();
         let full: Value = serde_json::from_str(&manifest.reduced(false).emit()).unwrap();
         assert_eq!(full["scripts"], serde_json::json!({"postinstall": "node x.js"}));
         assert_eq!(full["publishConfig"], serde_json::json!({"directory": "dist"}));
         assert!(full["devDependencies"].is_object() && full.get("main").is_none() && full.get("pnpm").is_none());
+        assert_eq!(full["browserslist"], serde_json::json!(["node 24"]), "a build looks for it in all folders above");
         let production: Value = serde_json::from_str(&manifest.reduced(true).emit()).unwrap();
         assert_eq!(production["peerDependencies"], serde_json::json!({"b": "*"}));
-        assert!(production.get("devDependencies").is_none());
+        assert!(production.get("devDependencies").is_none() && production.get("browserslist").is_none());
     }
 }

@@ -24,12 +24,21 @@ const BUILD: &str = "import fs from 'node:fs';\n\
     }\n\
     fs.writeFileSync('dist/id', `${crypto.randomUUID()} ${seen}`);\n";
 
+/// This repository without its packages, and its Dockerfile without their sections.
+fn without_services() -> (Repo, String) {
+    let repo = clone();
+    let own = repo.read("Dockerfile.monorepo-optimized");
+    for folder in ["apps", "packages"] {
+        std::fs::remove_dir_all(repo.path().join(folder)).unwrap();
+    }
+    repo.write("package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@10.34.9"}"#);
+    (repo, own[..own.find("# ── api ─").unwrap()].to_owned())
+}
+
 /// Two services over `words`; the second needs `hidden` too, which `words` looks for, and `needy`, which fails without `hidden` and does
 /// not declare it. What is linked of `words` is made by its build. The installs and the builds are this repository's own.
 fn workspace() -> Repo {
-    let repo = clone();
-    let own = repo.read("Dockerfile.monorepo-optimized");
-    let mut dockerfile = own[..own.find("# ── api ─").unwrap()].to_owned();
+    let (repo, mut dockerfile) = without_services();
     // Nothing of an earlier run is what this one needs.
     let unique = repo.path().display().to_string();
     for service in ["first", "second"] {
@@ -46,11 +55,7 @@ fn workspace() -> Repo {
              FROM scratch AS {service}\nCOPY --from={service}-build /out /\n"
         ));
     }
-    for folder in ["apps", "packages"] {
-        std::fs::remove_dir_all(repo.path().join(folder)).unwrap();
-    }
     repo.write("Dockerfile.monorepo-optimized", &dockerfile);
-    repo.write("package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@10.34.9"}"#);
     repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
     let mut lock = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n".to_owned();
     let packages: [(&str, &str, &[&str]); 5] = [
@@ -141,6 +146,102 @@ fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
     // What lies at the root may be read by every build.
     std::fs::remove_file(repo.path().join("apps/second/elsewhere")).unwrap();
     repo.write("tsconfig.base.json", r#"{"compilerOptions": {"strict": true}}"#);
-    let root = built(&repo, &[]);
-    assert_eq!(changed(&elsewhere, &root).len(), root.len(), "{root:#?}");
+    let mut before = built(&repo, &[]);
+    assert_eq!(changed(&elsewhere, &before).len(), before.len(), "{before:#?}");
+    // So may what an install leaves there: how pnpm runs scripts, and what tools look for in the manifests above.
+    for (file, from, to) in [
+        ("pnpm-workspace.yaml", "packages:", "shellEmulator: true\npackages:"),
+        ("package.json", r#""private""#, r#""browserslist": ["node 24"], "private""#),
+    ] {
+        repo.write(file, &repo.read(file).replace(from, to));
+        let after = built(&repo, &[]);
+        assert_eq!(changed(&before, &after).len(), after.len(), "{file}: {after:#?}");
+        before = after;
+    }
+}
+
+/// As pnpm 10 writes it.
+const LINKED: &str = "lockfileVersion: '9.0'
+
+settings:
+  autoInstallPeers: true
+  excludeLinksFromLockfile: false
+
+overrides:
+  other: workspace:*
+
+importers:
+
+  .: {}
+
+  apps/by-link:
+    dependencies:
+      lib:
+        specifier: link:../../packages/lib
+        version: link:../../packages/lib
+
+  apps/by-override:
+    dependencies:
+      other:
+        specifier: workspace:*
+        version: link:../../packages/other
+
+  apps/by-path:
+    dependencies:
+      lib:
+        specifier: workspace:../../packages/lib
+        version: link:../../packages/lib
+
+  packages/lib:
+    dependencies:
+      ms:
+        specifier: 2.1.3
+        version: 2.1.3
+
+  packages/other:
+    dependencies:
+      ms:
+        specifier: 2.1.3
+        version: 2.1.3
+
+packages:
+
+  ms@2.1.3:
+    resolution: {integrity: sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==}
+
+snapshots:
+
+  ms@2.1.3: {}
+";
+
+#[test]
+fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_it() {
+    let _turn = turn();
+    let (repo, mut dockerfile) = without_services();
+    let apps = [
+        ("by-link", "lib", "link:../../packages/lib"),
+        ("by-path", "lib", "workspace:../../packages/lib"),
+        ("by-override", "other", "^1.0.0"),
+    ];
+    for (app, needs, version) in apps {
+        let manifest =
+            format!(r#"{{"name": "{app}", "scripts": {{"start": "node ."}}, "dependencies": {{"{needs}": "{version}"}}}}"#);
+        repo.write(&format!("apps/{app}/package.json"), &manifest);
+        dockerfile.push_str(&format!(
+            "FROM base AS {app}-build\n\
+             RUN --mount=type=bind,from=manifests,target=/manifests --mount=type=cache,id=pnpm-store,target=/pnpm/store \
+             --mount=type=secret,id=ca install-closure everything {app}\n\
+             RUN cd apps/{app}/node_modules/{needs} && node -e 'require(\"ms\")'\n\
+             FROM scratch AS {app}\nCOPY --from={app}-build /app/apps/{app}/package.json /\n"
+        ));
+    }
+    for package in ["lib", "other"] {
+        let manifest = format!(r#"{{"name": "{package}", "version": "1.0.0", "dependencies": {{"ms": "2.1.3"}}}}"#);
+        repo.write(&format!("packages/{package}/package.json"), &manifest);
+    }
+    repo.write("Dockerfile.monorepo-optimized", &dockerfile);
+    repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\noverrides:\n  other: workspace:*\n");
+    repo.write("pnpm-lock.yaml", LINKED);
+    repo.commit("three services");
+    repo.xtask(&["build"]).exits(0);
 }
