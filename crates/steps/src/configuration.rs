@@ -79,8 +79,7 @@ pub fn at_commit(session: &Session, commit: &str) -> Result<Session> {
         return Ok(session.clone());
     }
     let git = session.git();
-    let there = !git.read(&["ls-tree", "--name-only", commit, FILE])?.is_empty();
-    let text = there.then(|| git.read(&["show", &format!("{commit}:./{FILE}")])).transpose()?;
+    let text = git.text_at(commit, FILE)?;
     let name = format!("{FILE} of commit {commit:.12}");
     let mut config =
         config::of_text(Path::new(&name), text.as_deref(), &session.env, &|| suggested(&git, session.config.folder.as_ref()))?;

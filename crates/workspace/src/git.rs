@@ -10,6 +10,7 @@ pub(crate) mod hash;
 mod history;
 mod listing;
 mod names;
+mod of_commit;
 mod remote;
 #[cfg(test)]
 mod tests;

@@ -260,6 +260,31 @@ fn submodules_as_packages_within_packages_and_within_each_other() {
 }
 
 #[test]
+fn links_of_the_repository_to_what_the_default_patterns_leave_out() {
+    let layout = Layout::new(
+        "FROM scratch AS base\n\nFROM scratch AS sources\nCOPY . /\n\nFROM scratch AS api\nCOPY --from=sources / /app\nCOPY docs /docs\nCOPY *.pem /\n",
+    );
+    std::fs::create_dir(layout.root().join("config")).unwrap();
+    for (path, target) in [
+        ("pnpm-lock.yaml", "config/lock.yaml"),
+        ("pnpm-workspace.yaml", "config/workspace.yaml"),
+        ("xtask.toml", "config/xtask.toml"),
+        ("packages/lib/package.json", "config/lib.json"),
+    ] {
+        std::fs::rename(layout.root().join(path), layout.root().join(target)).unwrap();
+        layout.link(path, &format!("{}{target}", "../".repeat(path.matches('/').count())));
+    }
+    layout.put("content/docs/deep/a.md", "a\n");
+    layout.link("docs", "content/docs");
+    layout.put("a.pem", "a\n");
+    layout.put("rules/ignore", "*.pem\n!a.pem\n.git\ntarget\n");
+    layout.put("b.pem", "left out\n");
+    std::fs::remove_file(layout.root().join(".dockerignore")).unwrap();
+    layout.link(".dockerignore", "rules/ignore");
+    layout.same_both_ways("links", Some(&["--filter=blob:none"]), "");
+}
+
+#[test]
 fn line_ends_and_filters_are_those_of_a_clone_of_this_machine() {
     let mut layout = Layout::new(WHOLE);
     layout.settings = "[filter \"upper\"]\n\tclean = tr A-Z a-z\n\tsmudge = tr a-z A-Z\n\trequired = true\n".to_owned();

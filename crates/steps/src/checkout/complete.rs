@@ -9,9 +9,10 @@ use monoship_plan::config::Config;
 use monoship_plan::config::given::ContextSource;
 use monoship_plan::services::{Service, discover};
 use monoship_workspace::dockerfile::SliceRequest;
-use monoship_workspace::git::File;
+use monoship_workspace::git::{File, Mode};
 use monoship_workspace::prune::Content;
 use monoship_workspace::sent::left_in;
+use monoship_workspace::sources::parent;
 use monoship_workspace::{PrunePlan, Sources};
 use pnpm::join;
 
@@ -67,6 +68,9 @@ fn missing(config: &Config, project: &Project) -> Missing {
         let manifests = importers.filter_map(|dir| join(dir, "package.json")).filter(|path| absent.contains(path));
         found.extend(manifests.map(|path| (path, None)));
     }
+    if patterns::are_default(config) {
+        led_to(project, &mut found);
+    }
     let names: Vec<&str> = project.dockerfile.targets().collect();
     let services = discover(config, &project.packages(), &names);
     // What is wrong with the services, the plan will say.
@@ -76,6 +80,18 @@ fn missing(config: &Config, project: &Project) -> Missing {
     needs.of_own(&services, &mut found);
     needs.of_contexts(&services, &mut found);
     found
+}
+
+/// Where links lead that are checked out: manifests, sources and what steps copy can all lie elsewhere in the repository.
+fn led_to(project: &Project, found: &mut Missing) {
+    let (tree, absent) = (&project.tree, project.tree.absent());
+    let links = tree.files().iter().filter(|file| file.mode == Mode::Symlink && !absent.contains(&*file.path));
+    for link in links {
+        let target = project.workspace.contents().link(&link.path);
+        let Some(target) = target.and_then(|target| join(parent(&link.path), &target)) else { continue };
+        let below = tree.under(&target).iter().map(|file| file.path.to_string());
+        found.extend(below.chain([target.clone()]).filter(|path| absent.contains(path)).map(|path| (path, None)));
+    }
 }
 
 struct Needs<'a> {

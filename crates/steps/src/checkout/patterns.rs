@@ -48,7 +48,7 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
     ROOT_FILES.iter().for_each(|file| add(exact(file)));
     let dockerfile = join(".", &config.images.dockerfile).unwrap_or_default();
     [exact(&dockerfile), exact(&format!("{dockerfile}.dockerignore"))].into_iter().for_each(&mut add);
-    let mut links = vec![(".".to_owned(), ".dockerignore".to_owned())];
+    let mut links: Vec<_> = ROOT_FILES.iter().map(|file| (".".to_owned(), (*file).to_owned())).collect();
     let mut read = |dockerfile: &str| {
         let (dir, name) = (parent(dockerfile), dockerfile.rsplit('/').next().unwrap_or_default());
         links.extend([name.to_owned(), format!("{name}.dockerignore")].map(|name| (dir.to_owned(), name)));
@@ -75,7 +75,7 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
     let included = Patterns::new(config.services.iter().flat_map(|service| &service.include).map(String::as_str));
     included.written().for_each(&mut add);
     if are_default(config) {
-        let text = git.ask(&["show", &format!("{commit}:./{SETTINGS}")])?.unwrap_or_default();
+        let text = git.text_at(commit, SETTINGS)?.unwrap_or_default();
         let settings = yaml::parse(&text).ok().and_then(|mut documents| documents.pop());
         let listed = settings.as_ref().and_then(|tree| tree.get("packages")).map_or(&[][..], Yaml::items);
         let packages = Patterns::new(listed.iter().filter_map(Yaml::as_str));
@@ -98,10 +98,8 @@ fn led_to(git: &Git, commit: &str, files: &[(String, String)]) -> Result<Vec<Str
     let passed = RefCell::new(Vec::new());
     // They are few, so git is asked for each.
     let link = |path: &str| {
-        let listed = git.ask(&["ls-tree", commit, "--", path]).ok()??;
-        let target = listed.starts_with("120000 ").then(|| git.ask(&["show", &format!("{commit}:./{path}")])).transpose();
         passed.borrow_mut().push(path.to_owned());
-        target.ok()??
+        git.link_at(commit, path).ok()?
     };
     let led = files.iter().filter(|(dir, name)| join(dir, name).is_some_and(|path| is_link(&path)));
     let led: Vec<String> = led.filter_map(|(dir, name)| place::below(dir, name, &link)).collect();
