@@ -73,7 +73,7 @@ linked=$(PACKAGES=$packages node -e '
     const importers = text(folder, "pnpm-lock.yaml").split(/^importers:$/m).slice(1).map((document) => document.split(/^\S/m)[0]);
     for (const importer of importers.flatMap((all) => all.split(/^ {2}(?=\S)/m).slice(1))) {
       const at = path.join(folder, /^["\x27]?([^"\x27:]+)/.exec(importer)[1]);
-      const found = [...importer.matchAll(/\b(link|file):([^\s"\x27(]+)/g)];
+      const found = [...importer.matchAll(/: ["\x27]?(link|file):(.*?)["\x27]?(?:\(.*)?$/gm)];
       links.set(at, found.map(([, how, to]) => path.join(how === "link" ? at : folder, to)));
     }
   }
@@ -283,7 +283,10 @@ function meet(folder, above) {
   const needs = [...new Set([...declared, ...named(folder)])];
   const runs = { ...written.peerDependencies, ...written.optionalDependencies, ...written.dependencies };
   const production = Object.keys(runs).map((name) => linked[name]).filter((where) => declared.includes(where) && where !== '.');
-  packages.set(folder, { name: name || folder, declared, needs, production, outside: found.filter((where) => !folders.has(where)) });
+  // A `link:` may lead to what is no package of the workspace.
+  const isBeside = (where) => where !== undefined && !folders.has(where) && stored(where) === undefined && fs.existsSync(path.join(sources, where));
+  const beside = Object.keys(runs).map((name) => linked[name]).filter(isBeside);
+  packages.set(folder, { name: name || folder, declared, needs, production, beside, outside: found.filter((where) => !folders.has(where)) });
   needs.forEach((need) => meet(need, [...above, folder]));
   order.push(folder);
 }
@@ -474,7 +477,8 @@ async function main() {
   }
   if (isBefore) return leave();
   show(all);
-  const runs = (folder) => [packages.get(folder).name, `./${folder}`].map((name) => [name, [...closure(folder, 'production')]]);
+  const taken = (folder) => [...closure(folder, 'production')].flatMap((one) => [one, ...packages.get(one).beside]);
+  const runs = (folder) => [packages.get(folder).name, `./${folder}`].map((name) => [name, taken(folder)]);
   fs.writeFileSync('/var/lib/production.json', JSON.stringify(Object.fromEntries(order.flatMap(runs))));
   for (const { name } of list(shared)) {
     const file = path.join(shared, name);
@@ -495,7 +499,7 @@ COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-package
 const { spawnSync } = require("child_process");
 const { existsSync, readFileSync } = require("fs");
 const { join } = require("path");
-const read = (file) => (existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {});
+const read = (file) => (existsSync(file) ? JSON.parse(readFileSync(file, "utf8").replace(/^\uFEFF/, "")) : {});
 const { name, nx, scripts = {}, dependencies = {}, devDependencies = {} } = read("package.json");
 const tries = (env, ...words) => spawnSync("pnpm", words, { stdio: "inherit", env: { ...process.env, ...env } }).status ?? 1;
 const run = (env, ...words) => {

@@ -11,26 +11,32 @@ use support::engine::{environment_of, shared};
 use support::repo::{Ran, git, here, xtask, xtask_command};
 use support::x509::Authority;
 
-/// Two packages that need nothing from npm, one with a build script, in a repository with a `Cargo.toml` and a `.gitignore` of its own.
-const FILES: [(&str, &str); 10] = [
+/// Two packages that need nothing from npm, one with a build script and a byte order mark, the other with a link to what is no package of
+/// the workspace, in a repository with a `Cargo.toml` and a `.gitignore` of its own.
+const FILES: [(&str, &str); 12] = [
     ("package.json", "{\"name\": \"small\", \"private\": true, \"packageManager\": \"pnpm@11.28.10\"}\n"),
     ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n"),
     (
         "pnpm-lock.yaml",
         "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n\n  \
-         apps/adopted:\n    dependencies:\n      '@small/words':\n        specifier: workspace:*\n        version: link:../../packages/words\n\n  \
+         apps/adopted:\n    dependencies:\n      '@small/beside':\n        specifier: link:../../libs/beside\n        version: link:../../libs/beside\n      '@small/words':\n        specifier: workspace:*\n        version: link:../../packages/words\n\n  \
          apps/scratch: {}\n\n  packages/words: {}\n",
     ),
     (
         "apps/adopted/package.json",
         "{\"name\": \"@small/adopted\", \"type\": \"module\", \"scripts\": {\"start\": \"node main.js\"},\n \"dependencies\": \
-         {\"@small/words\": \"workspace:*\"}}\n",
+         {\"@small/beside\": \"link:../../libs/beside\", \"@small/words\": \"workspace:*\"}}\n",
     ),
-    ("apps/adopted/main.js", "import { greeting } from '@small/words';\nconsole.log(greeting);\n"),
+    (
+        "apps/adopted/main.js",
+        "import { end } from '@small/beside';\nimport { greeting } from '@small/words';\nconsole.log(greeting + end);\n",
+    ),
+    ("libs/beside/package.json", "{\"name\": \"@small/beside\", \"type\": \"module\", \"main\": \"index.js\"}\n"),
+    ("libs/beside/index.js", "export const end = '';\n"),
     ("apps/scratch/package.json", "{\"name\": \"@small/scratch\"}\n"),
     (
         "packages/words/package.json",
-        "{\"name\": \"@small/words\", \"type\": \"module\", \"main\": \"dist/index.js\",\n \"scripts\": {\"build\": \"node build.js\"}}\n",
+        "\u{feff}{\"name\": \"@small/words\", \"type\": \"module\", \"main\": \"dist/index.js\",\n \"scripts\": {\"build\": \"node build.js\"}}\n",
     ),
     (
         "packages/words/build.js",

@@ -184,7 +184,7 @@ importers:
     dependencies:
       other:
         specifier: workspace:*
-        version: link:../../packages/other
+        version: link:../../packages/an other
 
   apps/by-path:
     dependencies:
@@ -198,7 +198,7 @@ importers:
         specifier: 2.1.3
         version: 2.1.3
 
-  packages/other:
+  packages/an other:
     dependencies:
       ms:
         specifier: 2.1.3
@@ -235,9 +235,9 @@ fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_
              FROM scratch AS {app}\nCOPY --from={app}-build /app/apps/{app}/package.json /\n"
         ));
     }
-    for package in ["lib", "other"] {
+    for (package, folder) in [("lib", "lib"), ("other", "an other")] {
         let manifest = format!(r#"{{"name": "{package}", "version": "1.0.0", "dependencies": {{"ms": "2.1.3"}}}}"#);
-        repo.write(&format!("packages/{package}/package.json"), &manifest);
+        repo.write(&format!("packages/{folder}/package.json"), &manifest);
     }
     repo.write("Dockerfile.monorepo-optimized", &dockerfile);
     repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\noverrides:\n  other: workspace:*\n");
