@@ -282,11 +282,11 @@ function meet(folder, above) {
   const declared = [...found, ...found.map(injected)].filter((where) => folders.has(where) && where !== folder);
   const needs = [...new Set([...declared, ...named(folder)])];
   const runs = { ...written.peerDependencies, ...written.optionalDependencies, ...written.dependencies };
-  const production = Object.keys(runs).map((name) => linked[name]).filter((where) => declared.includes(where) && where !== '.');
+  const running = Object.keys(runs).flatMap((name) => linked[name] ?? []);
+  const production = running.filter((where) => declared.includes(where) && where !== '.');
   // A `link:` may lead to what is no package of the workspace.
-  const isBeside = (where) => where !== undefined && !folders.has(where) && stored(where) === undefined && fs.existsSync(path.join(sources, where));
-  const beside = Object.keys(runs).map((name) => linked[name]).filter(isBeside);
-  packages.set(folder, { name: name || folder, declared, needs, production, beside, outside: found.filter((where) => !folders.has(where)) });
+  const apart = running.filter((where) => !folders.has(where) && stored(where) === undefined && fs.existsSync(path.join(sources, where)));
+  packages.set(folder, { name: name || folder, declared, needs, production, apart, outside: found.filter((where) => !folders.has(where)) });
   needs.forEach((need) => meet(need, [...above, folder]));
   order.push(folder);
 }
@@ -477,7 +477,7 @@ async function main() {
   }
   if (isBefore) return leave();
   show(all);
-  const taken = (folder) => [...closure(folder, 'production')].flatMap((one) => [one, ...packages.get(one).beside]);
+  const taken = (folder) => [...closure(folder, 'production')].flatMap((one) => [one, ...packages.get(one).apart]);
   const runs = (folder) => [packages.get(folder).name, `./${folder}`].map((name) => [name, taken(folder)]);
   fs.writeFileSync('/var/lib/production.json', JSON.stringify(Object.fromEntries(order.flatMap(runs))));
   for (const { name } of list(shared)) {

@@ -66,17 +66,21 @@ fn line_ends_that_the_configuration_converts_are_what_lies_on_disk() {
     assert_eq!(repo.ask().worktree().unwrap().get("a").unwrap().id.as_str(), disk(&repo, "a").1);
 }
 
+/// So that git does not look at these files again.
+fn make_older_than_the_index(repo: &Repo, paths: &[&str]) {
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
+    for path in paths {
+        fs::File::options().write(true).open(repo.path(path)).unwrap().set_modified(long_ago).unwrap();
+    }
+    repo.git(&["update-index", "--refresh"]);
+}
+
 #[test]
 fn a_file_that_was_converted_by_what_is_gone_is_found() {
     let repo = Repo::new();
     repo.write("a", "one\r\n").write("b", "one\n").write("c", "one\r\n");
     repo.write(".gitattributes", "a eol=crlf\n").commit("one");
-    // Older than the index: git does not look at them again.
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
-    for path in ["a", "b", "c"] {
-        fs::File::options().write(true).open(repo.path(path)).unwrap().set_modified(long_ago).unwrap();
-    }
-    repo.git(&["update-index", "--refresh"]);
+    make_older_than_the_index(&repo, &["a", "b", "c"]);
     let unseen = || repo.ask().once_converted(&repo.ask().worktree().unwrap(), &|_| true).unwrap();
     assert_eq!(unseen(), [""; 0], "what converts it is there: it was looked at");
     repo.git(&["rm", "--quiet", ".gitattributes"]);
@@ -95,11 +99,7 @@ fn a_file_that_a_driver_converted_to_as_many_bytes_is_found_once_its_attribute_i
     }
     repo.write("a", "one\n").write("b", "one\n").write("c", "one\n");
     repo.write(".gitattributes", "a filter=rot\nb filter=rot\n").commit("one");
-    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
-    for path in ["a", "b", "c"] {
-        fs::File::options().write(true).open(repo.path(path)).unwrap().set_modified(long_ago).unwrap();
-    }
-    repo.git(&["update-index", "--refresh"]);
+    make_older_than_the_index(&repo, &["a", "b", "c"]);
     repo.git(&["rm", "--quiet", ".gitattributes"]);
     assert_eq!(repo.git(&["diff-files"]), "", "git calls all of it clean");
     let unseen =
