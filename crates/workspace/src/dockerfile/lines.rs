@@ -46,7 +46,7 @@ pub type Fault = (usize, String);
 pub fn cut(text: &str) -> Result<Lines, Fault> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut physical = text.split_inclusive('\n').enumerate().map(|(at, line)| (at + 1, line));
-    let mut out = Lines { syntax: None, escape: '\\', logical: Vec::new() };
+    let mut out = Lines { syntax: syntax_below_shebang(text), escape: '\\', logical: Vec::new() };
     let mut directives = Directives::default();
     while let Some((number, line)) = physical.next() {
         let line = trim_end_of_line(line).trim_start();
@@ -149,10 +149,24 @@ fn directive(line: &str) -> Option<(String, &str)> {
     (matches!(name.as_str(), "syntax" | "escape" | "check") && !value.is_empty()).then_some((name, value))
 }
 
+/// A first line `#!…`, which BuildKit skips where it looks for the frontend (`DetectSyntax`), and which ends the directives where it reads the file.
+fn shebang(text: &str) -> Option<&str> {
+    text.split_inclusive('\n').next().filter(|line| line.starts_with("#!"))
+}
+
+fn syntax_below_shebang(text: &str) -> Option<String> {
+    text.strip_prefix(shebang(text)?)?
+        .lines()
+        .map_while(directive)
+        .find(|(name, _)| name == "syntax")
+        .map(|(_, value)| value.to_owned())
+}
+
 /// The text with its `# syntax=` as a comment, after the directives that it stood among: every line below keeps its number.
 pub fn without_syntax(text: &str) -> String {
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (mut others, mut syntax) = (String::new(), String::new());
+    let (mut others, mut syntax) = (shebang(rest).unwrap_or_default().to_owned(), String::new());
+    rest = &rest[others.len()..];
     while let Some(line) = rest.split_inclusive('\n').next() {
         let Some((name, _)) = directive(trim_end_of_line(line).trim_start()) else { break };
         if name == "syntax" {

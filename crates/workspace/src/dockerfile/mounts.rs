@@ -13,10 +13,13 @@ pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut S
     }
     for text in step.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")) {
         let fields = fields(text);
-        let target = fields.get("target").or(fields.get("dst")).or(fields.get("destination"));
-        let (all, unnamed) = match fields.get("type").map(|kind| kind.to_ascii_lowercase()).as_deref() {
-            Some("secret") => (&mut slice.secrets, target),
-            Some("ssh") => (&mut slice.agents, None),
+        let target = fields.get("target");
+        let (all, id) = match fields.get("type").map(|kind| kind.to_ascii_lowercase()).as_deref() {
+            Some("secret") => {
+                let last = || target.and_then(|target| target.rsplit('/').next()).map(str::to_owned);
+                (&mut slice.secrets, fields.get("source").or(fields.get("id")).cloned().or_else(last))
+            }
+            Some("ssh") => (&mut slice.agents, Some(fields.get("id").cloned().unwrap_or_else(|| "default".to_owned()))),
             Some("cache") => {
                 if let Some(id) = cache(&fields, target) {
                     slice.caches.entry(id).or_insert(stage.index);
@@ -25,12 +28,11 @@ pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut S
             }
             _ => continue,
         };
-        let is_ssh = unnamed.is_none() && fields.get("type").is_some_and(|kind| kind.eq_ignore_ascii_case("ssh"));
-        let last = unnamed.and_then(|target| target.rsplit('/').next()).map(str::to_owned);
-        let id = fields.get("id").cloned().or(last).or_else(|| is_ssh.then(|| "default".to_owned()));
         // What a variable names is not known here; BuildKit says what is wrong.
         let Some(id) = id.filter(|id| !id.is_empty() && !id.contains('$')) else { continue };
-        let required = fields.get("required").is_some_and(|value| value.is_empty() || value.eq_ignore_ascii_case("true"));
+        // As Go's `strconv.ParseBool` reads it; the key alone means yes.
+        let required =
+            fields.get("required").is_some_and(|value| ["", "1", "t", "T", "true", "True", "TRUE"].contains(&&**value));
         let known = all.entry(id).or_insert(Mounted { required, line });
         if required && !known.required {
             *known = Mounted { required, line };
@@ -41,7 +43,7 @@ pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut S
 /// What a builder knows a cache by: its id, else the folder it is mounted at, and the owner and mode that it begins with. One that begins with
 /// another image's files is known by that image too, and is nobody else's.
 fn cache(fields: &BTreeMap<String, String>, target: Option<&String>) -> Option<String> {
-    let begins_with = ["from", "source", "src"].iter().any(|key| fields.contains_key(*key));
+    let begins_with = ["from", "source"].iter().any(|key| fields.contains_key(*key));
     let id = fields.get("id").filter(|id| !id.is_empty()).or(target.filter(|target| target.starts_with('/')))?;
     let others = ["uid", "gid", "mode"].iter().filter_map(|key| Some((*key, fields.get(*key)?)));
     let all: Vec<String> = [("id", id)].into_iter().chain(others).map(|(key, value)| format!("{key}={value}")).collect();
@@ -50,11 +52,17 @@ fn cache(fields: &BTreeMap<String, String>, target: Option<&String>) -> Option<S
     (!begins_with && all.iter().all(|one| one.chars().all(is_plain))).then(|| all.join(","))
 }
 
-/// `type=secret,id=npm,required` by key.
-fn fields(text: &str) -> BTreeMap<String, String> {
+/// `type=secret,id=npm,required` by key, each under the first of its names; of several values the last one counts.
+pub(super) fn fields(text: &str) -> BTreeMap<String, String> {
     let field = |field: &str| {
-        let (key, value) = field.trim_matches('"').split_once('=').unwrap_or((field, ""));
-        (key.trim_matches('"').to_ascii_lowercase(), value.to_owned())
+        let field = field.trim_matches('"');
+        let (key, value) = field.split_once('=').unwrap_or((field, ""));
+        let key = match key.to_ascii_lowercase() {
+            key if key == "src" => "source".to_owned(),
+            key if key == "dst" || key == "destination" => "target".to_owned(),
+            key => key,
+        };
+        (key, value.to_owned())
     };
     text.split(',').map(field).into_map()
 }
@@ -71,6 +79,7 @@ mod tests {
     fn the_secrets_and_agents_of_reached_steps_are_known_with_what_needs_them() {
         let text = "FROM a AS other\nRUN --mount=type=secret,id=unreached x\nFROM a AS api\nRUN --mount=type=secret,id=npm x\n\
                     RUN --mount=type=secret,id=npm,required=true x\nRUN --mount=type=secret,target=/root/.netrc,required x\n\
+                    RUN --mount=type=secret,source=token,dst=/t,required=1 x\n\
                     RUN --mount=type=ssh --mount=type=ssh,id=hub,required=false --mount=type=cache,target=/c x\n";
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
         let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
@@ -80,8 +89,8 @@ mod tests {
         let shown = |all: &BTreeMap<String, Mounted>| -> Vec<String> {
             all.iter().map(|(id, mounted)| format!("{id} {} {}", mounted.required, mounted.line)).collect()
         };
-        assert_eq!(shown(slice.secrets()), [".netrc true 6", "npm true 5"]);
-        assert_eq!(shown(slice.agents()), ["default false 7", "hub false 7"]);
+        assert_eq!(shown(slice.secrets()), [".netrc true 6", "npm true 5", "token true 7"]);
+        assert_eq!(shown(slice.agents()), ["default false 8", "hub false 8"]);
     }
 
     #[test]

@@ -82,6 +82,7 @@ fn an_arg_after_another_env_and_what_a_base_image_may_set_are_not_known() {
         ("ENV V=env\nARG V=$V-arg\nCOPY $V /", "."),
         ("COPY ${SET:-a} /", "set"),
         ("COPY plain /", "plain"),
+        ("RUN --mount=type=${DIR:-bind},src=plain,dst=/x true", "plain"),
     ];
     for (lines, sources) in cases {
         assert_eq!((of("node:24", lines), of("scratch", lines)), (sources.to_owned(), sources.to_owned()), "{lines}");
@@ -404,13 +405,14 @@ fn an_address_is_known_with_its_variables_and_whether_the_dockerfile_pins_it() {
     let id = "0123456789abcdef0123456789abcdef01234567";
     let text = format!(
         "FROM a AS api\nARG V=1\nADD https://h/x-$V.tgz /\nADD --checksum=sha256:00 https://h/y /\nADD https://h/r.git#main:sub /\n\
-         ADD https://h/r.git#{id} /\nADD git@h:o/r.git /\nADD https://h/r.git?ref={id} $UNKNOWN/z local /\nADD https://h/$W /\n"
+         ADD https://h/r.git#{id} /\nADD git@h:o/r.git /\nADD deploy@h:r /\nADD https://h/r.git?ref={id} $UNKNOWN/z local /\nADD https://h/$W /\n"
     );
     let file = parse(&text);
     let cut = slice(&file, "api", &[], &[]);
     let found: Vec<(&str, bool)> = cut.addresses().iter().map(|a| (a.address.as_str(), a.is_pinned())).collect();
     let (commit, query) = (format!("https://h/r.git#{id}"), format!("https://h/r.git?ref={id}"));
     let expected = [
+        ("deploy@h:r", false),
         ("git@h:o/r.git", false),
         ("https://h/$W", false),
         (commit.as_str(), true),
@@ -437,9 +439,15 @@ fn a_text_without_its_frontend_keeps_its_other_directives_and_the_numbers_of_its
         ),
         ("# check=skip=all\n\n# syntax=x\nFROM a", "# check=skip=all\n\n# syntax=x\nFROM a"),
         ("\u{feff}# SYNTAX=x", "## SYNTAX=x"),
+        (
+            "#!/usr/bin/env -S docker build -f\n# check=skip=all\n# syntax=x\nFROM a",
+            "#!/usr/bin/env -S docker build -f\n# check=skip=all\n## syntax=x\nFROM a",
+        ),
         ("FROM a\n# syntax=x\n", "FROM a\n# syntax=x\n"),
         ("", ""),
     ] {
+        let read = Dockerfile::parse(Path::new("Dockerfile"), &format!("{text}\nFROM b\n")).unwrap();
+        assert_eq!(read.syntax().is_some(), text != without, "{text}");
         let made = without_syntax(text);
         assert_eq!(made, without);
         let parsed = Dockerfile::parse(Path::new("Dockerfile"), &format!("{made}\nFROM b\n")).unwrap();

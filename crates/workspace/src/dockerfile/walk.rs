@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::slice::{Address, ContextSource, Slice, SliceRequest};
-use super::{Dockerfile, Instruction, Stage, words};
+use super::{Dockerfile, Instruction, Stage, mounts, words};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform};
@@ -197,7 +197,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         // A trigger goes by what is set where it is executed.
         let elsewhere = Scope { on_image: true, ..Scope::default() };
         let scope = if instruction.keyword == "ONBUILD" { &elsewhere } else { &*scope };
-        super::mounts::note(&inner, instruction.line, stage, self.slice);
+        mounts::note(&inner, instruction.line, stage, self.slice);
         let line = instruction.line;
         for origin in origins(&inner) {
             match origin {
@@ -315,9 +315,17 @@ fn own_arguments(request: &SliceRequest<'_>, target: &Platform, own: &Platform) 
     set.into_iter().map(|(name, value)| (name, given(name).unwrap_or_else(|| value.to_owned()))).into_map()
 }
 
-/// What ADD fetches instead of taking it from the context (`ADD` in `dockerfile2llb`, `gitutil.ParseGitRef`).
+/// What ADD fetches instead of taking it from the context (`dispatchCopy` in `dockerfile2llb`, `gitutil.ParseURL`).
 fn is_address(source: &str) -> bool {
-    ["http://", "https://", "git@", "ssh://", "git://"].iter().any(|scheme| source.starts_with(scheme))
+    ["http://", "https://", "ssh://", "git://"].iter().any(|scheme| source.starts_with(scheme)) || is_scp_style(source)
+}
+
+/// A repository as `scp` writes it, `user@host:path` (`sshutil.IsImplicitSSHTransport`).
+fn is_scp_style(source: &str) -> bool {
+    let is_name =
+        |text: &str, more: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+    let parts = source.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?.0)));
+    parts.is_some_and(|(user, host)| is_name(user, "-_") && is_name(host, "-."))
 }
 
 /// The path without `.`, `..` that would leave the context, doubled, leading and trailing slashes. `.` for the context itself.
@@ -355,17 +363,13 @@ fn copied(instruction: &Instruction) -> Vec<String> {
     words
 }
 
-/// What a `--mount` reads: a bind without `from` sees the main context, anything with `from` sees that.
+/// What a `--mount` reads: a bind without `from` sees the main context, anything with `from` sees that. A kind that a variable names can be a bind.
 fn mount(text: &str) -> Option<Origin> {
-    let mut fields = BTreeMap::new();
-    for field in text.split(',') {
-        let (key, value) = field.trim_matches('"').split_once('=').unwrap_or((field, ""));
-        fields.insert(key.to_ascii_lowercase(), value.to_owned());
-    }
+    let mut fields = mounts::fields(text);
     if let Some(from) = fields.remove("from").filter(|from| !from.is_empty()) {
         return Some(Origin::Named(from));
     }
-    let bind = fields.get("type").is_none_or(|kind| kind.eq_ignore_ascii_case("bind"));
-    let source = fields.remove("source").or_else(|| fields.remove("src")).unwrap_or_else(|| ".".to_owned());
-    bind.then(|| Origin::Main(vec![source]))
+    let can_be_bind = fields.get("type").is_none_or(|kind| kind.eq_ignore_ascii_case("bind") || kind.contains('$'));
+    let source = fields.remove("source").unwrap_or_else(|| ".".to_owned());
+    can_be_bind.then(|| Origin::Main(vec![source]))
 }
