@@ -106,14 +106,15 @@ fn led_to(git: &Git, commit: &str, files: &[(String, String)]) -> Result<Vec<Str
     Ok(led.into_iter().chain(passed.into_inner()).collect())
 }
 
-/// The pattern that a path alone matches. A file and a folder of one name are told apart by nothing, as in git's own list.
+/// The pattern that a path alone matches, or a path with other characters in the place of its line ends, which no line can have. A file and a
+/// folder of one name are told apart by nothing, as in git's own list.
 pub(super) fn exact(path: &str) -> String {
     let mut out = String::new();
-    for c in path.chars() {
-        if matches!(c, '\\' | '*' | '?' | '[') {
+    for (at, c) in path.chars().enumerate() {
+        if matches!(c, '\\' | '*' | '?' | '[') || at == 0 && c == '!' {
             out.push('\\');
         }
-        out.push(c);
+        out.push(if matches!(c, '\n' | '\r') { '?' } else { c });
     }
     // Git drops blanks at the end of a pattern.
     if out.ends_with(' ') {
@@ -139,8 +140,10 @@ mod tests {
 
     #[test]
     fn patterns_are_of_the_workspaces_folder_and_odd_names_match_themselves() {
-        let patterns = ["apps", "!apps/old", "/tsconfig*.json", &exact("a [1]*.ts "), &exact("plain/file.ts")].map(str::to_owned);
-        let expected = "/ws/apps\n!/ws/apps/old\n/ws/tsconfig*.json\n/ws/a \\[1]\\*.ts\\ \n/ws/plain/file.ts\n";
+        let patterns =
+            ["apps", "!apps/old", "/tsconfig*.json", &exact("a [1]*.ts "), &exact("!a\n!b.ts"), &exact("plain/file.ts")]
+                .map(str::to_owned);
+        let expected = "/ws/apps\n!/ws/apps/old\n/ws/tsconfig*.json\n/ws/a \\[1]\\*.ts\\ \n/ws/\\!a?!b.ts\n/ws/plain/file.ts\n";
         assert_eq!(anchored("ws/", &patterns), expected);
         assert_eq!(anchored("", &patterns[..1]), "/apps\n");
     }
