@@ -26,6 +26,7 @@ pub fn clean(line: &str) -> String {
             // The eight-bit forms of CSI, and of OSC, DCS, SOS, PM and APC.
             '\u{9b}' => skip_control_sequence(&mut chars),
             '\u{9d}' | '\u{90}' | '\u{98}' | '\u{9e}' | '\u{9f}' => skip_string(&mut chars),
+            '\r' if chars.peek() == Some(&'\n') => {}
             '\r' => previous = std::mem::take(&mut shown),
             '\n' => shown.push(' '),
             '\t' => {
@@ -297,6 +298,7 @@ mod tests {
         assert_eq!(clean("10%\r50%\r100%"), "100%");
         assert_eq!(clean("100%\r"), "100%");
         assert_eq!(clean("\r"), "");
+        assert_eq!(clean("ssh: no such host\r\nfatal: nothing was read"), "ssh: no such host fatal: nothing was read");
     }
 
     #[test]
