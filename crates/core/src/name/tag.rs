@@ -129,23 +129,34 @@ impl FromStr for ReleaseTag {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
         let version = semver::Version::parse(text.strip_prefix('v').unwrap_or(text));
-        let version = version.map_err(|_| {
-            let whole = [".0", ".0.0"].map(|rest| format!("{text}{rest}"));
-            let whole = whole.iter().find(|whole| semver::Version::parse(whole.strip_prefix('v').unwrap_or(whole)).is_ok());
-            let hint = match whole {
-                Some(whole) => format!("a release tag is a whole version: {whole}"),
-                None => "a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1".to_owned(),
-            };
-            Error::usage(format!("`{text}` is not a release tag")).hint(hint)
-        })?;
+        let hint = || match meant(text) {
+            Some(whole) => format!("a release tag is a semantic version: {whole}"),
+            None => "a release tag is a semantic version, such as v1.2.3 or 1.2.3-rc.1".to_owned(),
+        };
+        let version = version.map_err(|_| Error::usage(format!("`{text}` is not a release tag")).hint(hint()))?;
         if !version.build.is_empty() {
-            return Err(Error::usage(format!(
-                "`{text}` has build metadata (`+{}`), which no image tag can carry",
-                version.build
-            )));
+            let what = format!("`{text}` has build metadata (`+{}`), which no image tag can carry", version.build);
+            return Err(Error::usage(what)
+                .hint(format!("tag the commit {} too, and release that", text.split('+').next().unwrap_or(text))));
         }
         Ok(Self { tag: text.parse()?, version })
     }
+}
+
+/// The semantic version that a text is with the parts that it lacks, without zeros in front, and in small letters: `v1.2.0` for `V01.2`.
+fn meant(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let (v, numbers) = lower.strip_prefix('v').map_or(("", &*lower), |numbers| ("v", numbers));
+    let mut numbers: Vec<&str> = numbers.split('.').map(without_zeros).collect();
+    numbers.resize(numbers.len().max(3), "0");
+    let version = numbers.join(".");
+    semver::Version::parse(&version).is_ok().then(|| format!("{v}{version}"))
+}
+
+/// The last digit stays, whatever it is.
+fn without_zeros(number: &str) -> &str {
+    let zeros = number.bytes().take_while(|byte| *byte == b'0').count();
+    &number[zeros.min(number.len().saturating_sub(1))..]
 }
 
 #[cfg(test)]
@@ -157,12 +168,24 @@ mod tests {
     }
 
     #[test]
-    fn a_release_tag_that_is_cut_short_is_answered_with_the_whole_version() {
-        for (text, hint) in [("1.2", "a whole version: 1.2.0"), ("v2", "a whole version: v2.0.0"), ("latest", "such as v1.2.3")] {
+    fn a_text_that_is_nearly_a_release_tag_is_answered_with_the_tag_that_is_meant() {
+        let cases = [
+            ("1.2", ": 1.2.0"),
+            ("v2", ": v2.0.0"),
+            ("V1.2.3", ": v1.2.3"),
+            ("2024.12.01", ": 2024.12.1"),
+            ("v00.1", ": v0.1.0"),
+            ("latest", "such as v1.2.3"),
+            ("v", "such as v1.2.3"),
+            ("1.2.3.4", "such as v1.2.3"),
+        ];
+        for (text, hint) in cases {
             let error = text.parse::<ReleaseTag>().unwrap_err();
             assert_eq!(error.to_string(), format!("`{text}` is not a release tag"));
-            assert!(error.hint_text().is_some_and(|said| said.contains(hint)), "{error}");
+            assert!(error.hint_text().is_some_and(|said| said.contains(hint)), "{error}: {hint}");
         }
+        let error = "v1.2.3-rc.1+build".parse::<ReleaseTag>().unwrap_err();
+        assert_eq!(error.hint_text(), Some("tag the commit v1.2.3-rc.1 too, and release that"));
     }
 
     #[test]
