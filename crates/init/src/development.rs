@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use monoship_workspace::tools::imported_values;
+use monoship_workspace::tools::{imported_values, scripts};
 use monoship_workspace::{PackageId, Workspace, compiled};
 
 use super::kind::{Kind, Known};
@@ -16,7 +16,28 @@ const BUNDLERS: [&str; 9] = ["vite", "webpack", "rollup", "esbuild", "tsup", "ts
 
 /// A service with what it needs so.
 pub(super) fn needed(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) -> Known {
-    with_peers(with_all(as_developed(known, workspace, dir, manifest), workspace, dir, manifest), workspace, dir, manifest)
+    let known =
+        with_peers(with_all(as_developed(known, workspace, dir, manifest), workspace, dir, manifest), workspace, dir, manifest);
+    let note = known
+        .note
+        .clone()
+        .or_else(|| reads_manager(workspace, dir).filter(|_| matches!(known.kind, Kind::Node | Kind::Development)));
+    Known { note, ..known }
+}
+
+/// What is to be known where sources read a variable that a package manager sets: CMD starts the program itself.
+fn reads_manager(workspace: &Workspace, dir: &str) -> Option<String> {
+    let mut found = None;
+    scripts(workspace, dir, &mut |text| {
+        found = text.split_once("process.env.npm_package_").map(|(_, rest)| {
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            rest[..end].to_owned()
+        });
+        found.is_none()
+    });
+    found.map(|name| {
+        format!("its sources read `npm_package_{name}`, which pnpm sets and an image, where Node starts it, does not have: read package.json instead")
+    })
 }
 
 /// The same with all dependencies in its image where a package of the workspace that it imports has a peer for developing alone: pnpm's
@@ -189,6 +210,21 @@ mod tests {
         for build in ["tsup", "tsc && tsc-alias"] {
             assert_eq!(of(build, "devDependencies"), ("script `start`: node dist/index.js".to_owned(), String::new()), "{build}");
         }
+    }
+
+    #[test]
+    fn what_a_package_manager_sets_is_said_to_be_missing() {
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("apps/api/package.json", r#"{"scripts": {"start": "node a.js"}}"#),
+            ("apps/api/a.js", "console.log(process.env.npm_package_version)\n"),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let found = services(&workspace, &[], &[]).unwrap().services;
+        let note = found[0].note.clone().unwrap_or_default();
+        assert!(note.starts_with("its sources read `npm_package_version`, which pnpm sets"), "{note}");
     }
 
     #[test]

@@ -496,6 +496,7 @@ COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-package
 #!/usr/bin/env node
 // usage: build-package TASK…, in a package's folder
 // Runs what an install would have run had the sources been there, and then those of the TASKs that the package has, as scripts or by Nx.
+// The task `references` stands for the `tsc -b` of the root.
 const { spawnSync } = require("child_process");
 const { existsSync, readFileSync } = require("fs");
 const { join } = require("path");
@@ -530,12 +531,23 @@ function byNx(task) {
   const { status } = spawnSync(command, ["run", `${project}:${target}`], { cwd: root, stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);
 }
+// The root's `tsc -b` compiles a package that has no build of its own, where that takes part in it.
+function byReferences() {
+  if (scripts.build) return;
+  const takesPart = (settings) => {
+    const { status, stdout } = spawnSync("pnpm", ["exec", "tsc", "--showConfig", "-p", settings], { encoding: "utf8" });
+    return status === 0 && JSON.parse(stdout).compilerOptions?.composite;
+  };
+  const settings = ["tsconfig.build.json", "tsconfig.json"].filter(existsSync).find(takesPart);
+  if (settings) run({}, "exec", "tsc", "-b", settings);
+}
 // Hooks of git are nobody's in an image.
 const hooks = /\b(husky|lefthook|simple-git-hooks|only-allow|is-ci)\b/;
 const tasks = process.argv.slice(2);
 for (const task of ["preinstall", "install", "postinstall", "prepare", ...tasks]) {
-  if (!scripts[task] && tasks.includes(task)) byNx(task);
-  if (!scripts[task] || hooks.test(scripts[task])) continue;
+  if (task === "references") byReferences();
+  else if (!scripts[task] && tasks.includes(task)) byNx(task);
+  if (!scripts[task] || task === "references" || hooks.test(scripts[task])) continue;
   run(/\bprisma (migrate|db)\b/.test(scripts[task]) ? {} : engine, "run", task);
 }
 SCRIPT
@@ -575,9 +587,11 @@ case $1 in
     folders=$(node -p 'const of = JSON.parse(fs.readFileSync("/var/lib/production.json", "utf8"));
       [...new Set(process.argv.slice(1).flatMap((name) => [...of[name]]))].join("\n")' "$@")
     printf '%s\n' "$folders" | grep . | while read -r folder; do
-      tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=coverage \
-        --exclude=__tests__ --exclude='*.test.*' --exclude='*.spec.*' --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' \
-        --exclude=.next/cache "./$folder" | tar -xf - -C /built/app
+      # A test is code: what only its name says to be one (`api.spec.json`, a folder `coverage`) is read when it runs.
+      tests=$(for test in test spec; do for end in js jsx ts tsx cjs mjs cts mts d.ts d.cts d.mts; do echo "--exclude=*.$test.$end"; done; done)
+      # shellcheck disable=SC2086 # an option a word
+      (set -f && tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=__tests__ $tests \
+        --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' --exclude=.next/cache "./$folder") | tar -xf - -C /built/app
     done
     # What the build wrote into packages that the image has: a generated client.
     find . -path '*/node_modules/*' -newer /var/lib/installed \( -type f -o -type l \) -not -path '*/.cache/*' -not -path '*/.vite*/*' \

@@ -8,7 +8,7 @@ use monoship_workspace::Workspace;
 use monoship_workspace::tools::is_command_of;
 use pnpm::join;
 
-use super::start::{Start, is_for_developers};
+use super::start::{Start, environment_file, is_for_developers};
 
 /// How a service's image is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +174,10 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
             format!("it is started by `{tool}`, which no dependency brings, and the image has Node alone: it will not start; add what brings it to `dependencies`, or start it by `node`")
         }
     });
+    let unread = start.run.split_whitespace().find_map(environment_file).map(|file| {
+        format!("its script reads `{file}`, and no image has `.env` files: give the service the variables of that where it runs")
+    });
+    let note = note.or(unread);
     let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
     Ok(Known { kind, why, command: start.command, port: None, env: Vec::new(), note })
 }

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::ServiceName;
-use monoship_workspace::Workspace;
 use monoship_workspace::package::Package;
+use monoship_workspace::{Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
 use super::{development, nx, toolchain};
@@ -133,7 +133,8 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         if build != "build" {
             tasks.push(build.to_owned());
         }
-        found.add(workspace, package, &package.dir, given, known, tasks);
+        let note = known.note.clone().or_else(|| of_root(workspace, package));
+        found.add(workspace, package, &package.dir, given, Known { note, ..known }, tasks);
     }
     let package = workspace.package(workspace.root_package());
     for project in projects {
@@ -143,6 +144,19 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         }
     }
     Ok(found)
+}
+
+/// What is to be known where a build waits for the root's own tasks: an image is built by its packages' scripts.
+fn of_root(workspace: &Workspace, package: &Package) -> Option<String> {
+    let closure = workspace.closure(workspace.by_dir(&package.dir)?, Scope::BUILD);
+    let tasks = toolchain::of_root(workspace, closure.packages.iter().map(|id| workspace.package(*id).name()));
+    (!tasks.is_empty()).then(|| {
+        let names: Vec<&str> = tasks.iter().map(String::as_str).collect();
+        format!(
+            "turbo.json puts the root's `{}` before its build, which no image runs: let a script of the package that needs it make the same, or commit what it makes",
+            names.join("`, `")
+        )
+    })
 }
 
 impl Found {
@@ -293,6 +307,33 @@ mod tests {
         assert_eq!(services, ["shop ."]);
         assert!(text.contains("target=/app/.next/cache") && text.contains("collect-closure next .\n"), "{text}");
         assert!(of(r#"{"scripts": {"build": "turbo build", "start": "turbo start"}}"#, &[], &[]).0.is_empty());
+    }
+
+    #[test]
+    fn a_task_of_the_roots_before_a_build_is_told() {
+        let graph =
+            r#"{"tasks": {"build": {"dependsOn": ["^build", "//#lint:all"]}, "words#build": {"dependsOn": ["//#version"]}}}"#;
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*', 'packages/*']\n"),
+            (
+                "pnpm-lock.yaml",
+                "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n\n  apps/api:\n    dependencies:\n      words:\n        specifier: workspace:*\n        \
+                 version: link:../../packages/words\n\n  apps/other: {}\n\n  packages/words: {}\n",
+            ),
+            ("turbo.json", graph),
+            (
+                "apps/api/package.json",
+                r#"{"name": "api", "scripts": {"start": "node a.js"}, "dependencies": {"words": "workspace:*"}}"#,
+            ),
+            ("apps/other/package.json", r#"{"name": "other", "scripts": {"start": "node a.js"}}"#),
+            ("packages/words/package.json", r#"{"name": "words"}"#),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let found = services(&workspace, &[], &[]).unwrap().services;
+        let notes: Vec<Option<&str>> = found.iter().map(|service| service.note.as_deref()).collect();
+        assert!(notes[0].unwrap().starts_with("turbo.json puts the root's `version` before its build"), "{notes:?}");
+        assert_eq!((notes[1], found[0].tasks.as_slice()), (None, ["build".to_owned()].as_slice()));
     }
 
     #[test]

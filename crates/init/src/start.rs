@@ -44,7 +44,7 @@ impl Start {
 
     fn of_script(manifest: &Value, name: &str, text: &str) -> Option<Self> {
         let of = |command, tool| Some(Self { script: Some(name.to_owned()), run: text.to_owned(), command, tool });
-        let Some(steps) = production(manifest, text, 0) else {
+        let Some(steps) = staged(manifest, name, "", 0) else {
             let made = built(manifest).or_else(|| compiled(manifest, text))?;
             return of(json(&["node", &made]), None);
         };
@@ -116,7 +116,7 @@ pub(super) fn is_for_developers(script: &str) -> bool {
         || has("ts-node-dev")
         || has("tsnd")
         || has("tsc-watch")
-        || has("concurrently")
+        || has("concurrently") && !runs_services(script)
         || has("watch")
         || ["next", "astro", "nuxt", "nuxi", "vinxi", "wrangler", "remix", "react-router"].iter().any(|tool| pair(tool, "dev"))
         || ["react-scripts", "craco", "gatsby", "docusaurus", "expo"].iter().any(|tool| pair(tool, "start"))
@@ -128,6 +128,13 @@ pub(super) fn is_for_developers(script: &str) -> bool {
         || words.first().is_some_and(|word| {
             ["vite", "storybook", "start-storybook", "web-dev-server", "turbo", "nx", "electron"].contains(word)
         })
+}
+
+/// True where each of the commands that one script starts side by side is Node's, and none watches.
+fn runs_services(script: &str) -> bool {
+    let quoted = words(script).filter(|word| word.starts_with(['"', '\'']) || word.starts_with("\\\""));
+    let commands: Vec<&str> = quoted.map(|word| word.trim_matches(['"', '\'', '\\'])).collect();
+    !commands.is_empty() && commands.iter().all(|command| command.starts_with("node ") && !is_for_developers(command))
 }
 
 /// True of the name of a script that only developers run.
@@ -175,31 +182,100 @@ fn compiled(manifest: &Value, script: &str) -> Option<String> {
     Some(format!("dist/{file}.js"))
 }
 
+/// A text as long as this one, with an `x` for each byte between quotes: separators stand in what is left of it.
+fn unquoted(text: &str) -> String {
+    let mut quote = None;
+    let mut is_escaped = false;
+    let mask = |c: char| {
+        let is_literal = std::mem::take(&mut is_escaped);
+        match quote {
+            Some(open) => {
+                is_escaped = c == '\\' && open == '"' && !is_literal;
+                if c == open && !is_literal {
+                    quote = None;
+                }
+                "x".repeat(c.len_utf8())
+            }
+            None if ['"', '\''].contains(&c) && !is_literal => {
+                quote = Some(c);
+                "x".to_owned()
+            }
+            None => {
+                is_escaped = c == '\\';
+                c.to_string()
+            }
+        }
+    };
+    text.chars().map(mask).collect()
+}
+
+/// The words of a command, with their quotes.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mask = unquoted(text);
+    let mut ends = 0;
+    let places: Vec<(usize, usize)> = mask
+        .split(char::is_whitespace)
+        .map(|word| {
+            let start = ends;
+            ends += word.len() + mask[start + word.len()..].chars().next().map_or(0, char::len_utf8);
+            (start, start + word.len())
+        })
+        .collect();
+    places.into_iter().filter(|(start, end)| start < end).map(|(start, end)| &text[start..end])
+}
+
+/// The commands of a script that are run one after the other.
+fn steps(script: &str) -> Vec<&str> {
+    let mask = unquoted(script);
+    let ends = mask.match_indices("&&").map(|(at, _)| at).chain([script.len()]);
+    let mut start = 0;
+    let parts = ends.map(|end| script[std::mem::replace(&mut start, (end + 2).min(script.len()))..end].trim());
+    parts.filter(|step| !step.is_empty()).collect()
+}
+
+/// The commands that one of a manifest's scripts comes to in production, with those that pnpm runs before and after it (`prestart`), and with
+/// the arguments that it is called with. What stands around a developers' script serves them too.
+fn staged(manifest: &Value, name: &str, arguments: &str, depth: usize) -> Option<Vec<String>> {
+    let text = |name: &str| manifest["scripts"][name].as_str();
+    let around = |stage: &str| {
+        let text = text(&format!("{stage}{name}")).filter(|text| !is_developers(name) && !is_for_developers(text));
+        text.and_then(|text| production(manifest, text, depth + 1)).unwrap_or_default()
+    };
+    let mut commands = production(manifest, text(name)?, depth + 1)?;
+    if let Some(last) = commands.last_mut().filter(|_| !arguments.is_empty()) {
+        last.push(' ');
+        last.push_str(arguments);
+    }
+    Some([around("pre"), commands, around("post")].concat())
+}
+
 /// The commands that a script comes to in production: without what builds, with what it calls. `None` where it only serves developers.
 fn production(manifest: &Value, script: &str, depth: usize) -> Option<Vec<String>> {
-    if depth > 5 || script.contains(['|', ';', '\n', '(']) || script.replace("&&", "").contains('&') {
+    let mask = unquoted(script);
+    if depth > 5 || mask.contains(['|', ';', '\n', '(']) || mask.replace("&&", "").contains('&') {
         return (!is_for_developers(script)).then(|| vec![script.trim().to_owned()]);
     }
-    let mut steps = Vec::new();
-    for step in script.split("&&").map(str::trim).filter(|step| !step.is_empty()) {
+    let mut found = Vec::new();
+    for step in steps(script) {
         let (step, called) = unwrapped(step);
         match called {
-            Some(name) if manifest["scripts"][name.as_str()].is_string() => {
+            Some((name, arguments)) if manifest["scripts"][name.as_str()].is_string() => {
                 if is_a_build(&name) {
                     continue;
                 }
-                steps.extend(production(manifest, manifest["scripts"][name.as_str()].as_str()?, depth + 1)?);
+                found.extend(staged(manifest, &name, &arguments, depth)?);
             }
-            _ if is_a_build(step.split_whitespace().next()?) => {}
-            _ => steps.push(program(&step)?),
+            _ if is_a_build(step.split_whitespace().next()?) || step.starts_with("prisma generate") => {}
+            _ => found.push(program(&step)?),
         }
     }
-    (!steps.is_empty()).then_some(steps)
+    (!found.is_empty()).then_some(found)
 }
 
-/// A command less the programs that only prepare its environment, and the script that it calls, where it is one of a package manager's.
-fn unwrapped(step: &str) -> (String, Option<String>) {
-    let mut words: Vec<&str> = step.split_whitespace().collect();
+/// A command less the programs that only prepare its environment, and the script that it calls with its arguments, where it is one of a
+/// package manager's.
+fn unwrapped(step: &str) -> (String, Option<(String, String)>) {
+    let mut words: Vec<&str> = words(step).collect();
     let mut vars = Vec::new();
     loop {
         while words.first().is_some_and(|word| is_assignment(word)) {
@@ -223,13 +299,20 @@ fn unwrapped(step: &str) -> (String, Option<String>) {
             _ => break,
         }
     }
-    let called = match words[..] {
-        ["pnpm" | "npm" | "yarn" | "bun", "run", name, ..] | ["pnpm" | "yarn", name] if !name.starts_with('-') => Some(name),
-        ["npm", "start"] => Some("start"),
-        ["nr", name, ..] | ["node", "--run", name, ..] => Some(name),
+    // pnpm and yarn hand on all that stands behind the name, the others what stands behind `--`.
+    let behind = |words: &[&str]| words.iter().skip_while(|word| **word != "--").skip(1).copied().collect::<Vec<_>>().join(" ");
+    let called = match &words[..] {
+        ["pnpm" | "yarn", "run", name, rest @ ..] => Some((*name, rest.join(" "))),
+        ["pnpm" | "yarn", name, rest @ ..] if !name.starts_with('-') && !["exec", "dlx"].contains(name) => {
+            Some((*name, rest.join(" ")))
+        }
+        ["npm" | "bun", "run", name, rest @ ..] | ["nr", name, rest @ ..] | ["node", "--run", name, rest @ ..] => {
+            Some((*name, behind(rest)))
+        }
+        ["npm", name @ "start", rest @ ..] => Some((*name, behind(rest))),
         _ => None,
     };
-    let called = called.filter(|_| vars.is_empty()).map(str::to_owned);
+    let called = called.filter(|_| vars.is_empty()).map(|(name, arguments)| (name.to_owned(), arguments));
     // `pnpm exec X`, `npx X`: the image has no package manager.
     match words[..] {
         ["pnpm" | "npm" | "yarn", "exec", ..] | ["pnpm", "dlx", ..] => drop(words.drain(..2)),
@@ -247,12 +330,18 @@ fn is_a_build(word: &str) -> bool {
     builds.contains(&word) || word.starts_with("build:") || word.starts_with("clean:")
 }
 
+/// The file of the environment that an option of Node's names, of those that no image has.
+pub(super) fn environment_file(option: &str) -> Option<&str> {
+    let file = option.strip_prefix("--env-file=")?;
+    file.rsplit('/').next().is_some_and(|name| name.starts_with(".env")).then_some(file)
+}
+
 /// One command as production runs it; `None` where it has none.
 fn program(step: &str) -> Option<String> {
     if is_for_developers(step) && !step.starts_with("tsx watch") {
         return None;
     }
-    let words: Vec<&str> = step.split_whitespace().collect();
+    let words: Vec<&str> = words(step).collect();
     let vars = words.iter().take_while(|word| is_assignment(word)).count();
     let (vars, words) = words.split_at(vars);
     let words: Vec<&str> = match words {
@@ -264,6 +353,7 @@ fn program(step: &str) -> Option<String> {
         | ["vitest" | "jest" | "playwright" | "mocha", ..] => return None,
         _ => words.to_vec(),
     };
+    let words: Vec<&str> = words.into_iter().filter(|word| environment_file(word).is_none()).collect();
     Some([vars, &words].concat().join(" "))
 }
 
@@ -277,7 +367,7 @@ fn tool(manifest: &Value, steps: &[String]) -> Option<String> {
         "ls", "mv", "cat",
     ];
     for step in steps {
-        let words: Vec<&str> = step.split_whitespace().skip_while(|word| is_assignment(word)).collect();
+        let words: Vec<&str> = words(step).skip_while(|word| is_assignment(word)).collect();
         let Some(first) = words.first() else { continue };
         let loaded =
             words.windows(2).filter(|pair| ["--import", "-r", "--require", "--loader"].contains(&pair[0])).map(|pair| pair[1]);
@@ -315,12 +405,13 @@ fn is_assignment(word: &str) -> bool {
 /// The script with `exec` before its last command, where that is a program of its own: `exec` takes no list, no assignment and no
 /// builtin. A script with anything but `&&` between its commands stays as it is.
 fn replaced(script: &str) -> String {
-    let (before, last) = script.rsplit_once("&&").map_or(("", script), |(before, last)| (before, last));
-    let odd = |text: &str| {
-        text.contains(['|', ';', '(', ')', '{', '}', '`', '\n', '<', '>', '\'', '"', '\\'])
-            || text.replace("&&", "").contains('&')
-    };
-    let words: Vec<&str> = last.split_whitespace().collect();
+    let mask = unquoted(script);
+    let at = mask.rfind("&&");
+    let (before, last) = at.map_or(("", script), |at| (&script[..at], &script[at + 2..]));
+    let is_odd = mask.contains(['|', ';', '(', ')', '`', '\n', '<', '>', '\\'])
+        || mask.replace("&&", "").contains('&')
+        || words(script).any(|word| word == "{");
+    let words: Vec<&str> = words(last).collect();
     let assigned = words.iter().take_while(|word| is_assignment(word)).count();
     let builtin = [
         "cd", "export", "set", "exec", "if", "for", "while", "until", "case", "!", ".", "source", "eval", "test", "[", ":",
@@ -328,7 +419,7 @@ fn replaced(script: &str) -> String {
     ];
     match words.get(assigned) {
         // In front of `exec`, which is a special builtin, an assignment is exported to what follows.
-        Some(first) if !odd(script) && !builtin.contains(first) => {
+        Some(first) if !is_odd && !builtin.contains(first) => {
             let before = if before.is_empty() { String::new() } else { format!("{}&& ", before.trim_start()) };
             let (vars, rest) = (words[..assigned].join(" "), words[assigned..].join(" "));
             format!("{before}{vars}{}exec {rest}", if assigned == 0 { "" } else { " " })
@@ -393,6 +484,52 @@ mod tests {
         for script in ["tsx watch src/index.ts", "nodemon src/index.ts", "ts-node src/main.ts", "node --import tsx src/index.ts"]
         {
             assert_eq!(node(script, &[]), built, "{script}");
+        }
+    }
+
+    #[test]
+    fn what_stands_around_a_script_and_behind_its_name_is_run_too() {
+        let node = |script: &str, others: &[(&str, &str)]| {
+            let mut manifest = json!({"scripts": {"start": script, "serve": "node a.js", "build": "tsc"}});
+            others.iter().for_each(|(name, text)| manifest["scripts"][*name] = json!(text));
+            of(&manifest)
+        };
+        for (script, arguments) in [
+            ("pnpm run serve --port 7", "\"--port\", \"7\""),
+            ("pnpm serve -- --port 7", "\"--\", \"--port\", \"7\""),
+            ("npm run serve -- --port 7", "\"--port\", \"7\""),
+            ("node --run serve -- 7", "\"7\""),
+        ] {
+            assert_eq!(node(script, &[]), format!("[\"node\", \"a.js\", {arguments}]"), "{script}");
+        }
+        let shell = |script: &str| json(&["sh", "-c", &format!("PATH=node_modules/.bin:$PATH; {script}")]);
+        let around = [("prestart", "node migrate.js"), ("poststart", "node b.js"), ("preserve", "pnpm build && node c.js")];
+        assert_eq!(node("pnpm serve", &around), shell("node migrate.js && node c.js && node a.js && exec node b.js"));
+        for before in ["npm run build", "prisma generate", "tsc"] {
+            assert_eq!(node("node a.js", &[("prestart", before)]), json(&["node", "a.js"]), "{before}");
+        }
+        let developers = json!({"scripts": {"dev": "node a.js", "predev": "docker compose up -d"}});
+        assert_eq!(Start::otherwise(&developers).unwrap().command, json(&["node", "a.js"]));
+    }
+
+    #[test]
+    fn quotes_keep_words_and_commands_together() {
+        let start = Start::of(&json!({"scripts": {"start": "A='b c' node a.js --x \"y && z\""}})).unwrap();
+        assert_eq!(start.command, json(&["sh", "-c", "PATH=node_modules/.bin:$PATH; A='b c' exec node a.js --x \"y && z\""]));
+        assert_eq!(start.tool, None);
+        let both = "concurrently -g \"node a.js\" 'node b.js'";
+        let of = |script: &str| Start::of(&json!({"scripts": {"start": script}, "dependencies": {"concurrently": "9"}}));
+        assert_eq!(of(both).unwrap().command, command(both));
+        assert_eq!(of("concurrently \"node --watch a.js\" \"node b.js\""), None);
+        assert_eq!(of("concurrently npm:dev:*"), None);
+    }
+
+    #[test]
+    fn no_image_has_files_of_the_environment() {
+        let script = |script: &str| of(&json!({"scripts": {"start": script}}));
+        assert_eq!(script("node --env-file=../../.env.local a.js"), json(&["node", "a.js"]));
+        for kept in ["--env-file-if-exists=.env", "--env-file=config/app.env"] {
+            assert_eq!(script(&format!("node {kept} a.js")), json(&["node", kept, "a.js"]));
         }
     }
 
@@ -463,7 +600,10 @@ mod tests {
             ("node index.js & node b.js", "node index.js & node b.js"),
             ("node a.js && exit 3", "node a.js && exit 3"),
             ("exec node a.js", "exec node a.js"),
-            ("node -e 'a && b'", "node -e 'a && b'"),
+            ("node -e 'a && b'", "exec node -e 'a && b'"),
+            ("node a.js -p ${PORT:-3000}", "exec node a.js -p ${PORT:-3000}"),
+            ("{ node a.js && node b.js", "{ node a.js && node b.js"),
+            ("A='b c' node a.js \"d  e\" && B=\"$(c)\" node f.js", "A='b c' node a.js \"d  e\" && B=\"$(c)\" exec node f.js"),
         ] {
             assert_eq!(replaced(script), then);
         }

@@ -41,7 +41,7 @@ pub(super) fn pnpm_on(pinned: String, node: &str) -> String {
 /// `devEngines`, `engines`, in this order. Where it names a range, or none, the first that its pnpm runs on.
 pub(super) fn node(workspace: &Workspace, pnpm: &str) -> String {
     let read = |file: &str| std::fs::read_to_string(workspace.root().join(file)).ok();
-    let manifest: Value = read("package.json").and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let manifest = manifest(workspace, "package.json");
     let tool_versions = read(".tool-versions").and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("nodejs ") || line.starts_with("node "))?;
         line.split_whitespace().nth(1).map(str::to_owned)
@@ -109,6 +109,12 @@ fn requirement(range: &str) -> Option<VersionReq> {
     VersionReq::parse(&parts.iter().map(version).collect::<Vec<_>>().join(", ")).ok()
 }
 
+/// A manifest as it is written; `null` where it is none.
+fn manifest(workspace: &Workspace, file: &str) -> Value {
+    let text = std::fs::read_to_string(workspace.root().join(file)).unwrap_or_default();
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default()
+}
+
 /// The pnpm that the repository pins.
 pub(super) fn pinned(workspace: &Workspace) -> Option<&str> {
     let manager = workspace.package(workspace.root_package()).manifest.package_manager()?;
@@ -117,8 +123,7 @@ pub(super) fn pinned(workspace: &Workspace) -> Option<&str> {
 
 /// The pnpm that installs: the one that is pinned, if it reads the lock, else the one that writes locks like this one.
 pub(super) fn pnpm(workspace: &Workspace) -> String {
-    let read = std::fs::read_to_string(workspace.root().join("package.json")).unwrap_or_default();
-    let manifest: Value = serde_json::from_str(&read).unwrap_or_default();
+    let manifest = manifest(workspace, "package.json");
     // Where each package has its own, the root may have none.
     let others = workspace.packages().iter().filter(|_| workspace.is_split()).map(|package| package.path("pnpm-lock.yaml"));
     let mut locks = std::iter::once("pnpm-lock.yaml".to_owned()).chain(others);
@@ -222,9 +227,7 @@ pub(super) fn needs_git(workspace: &Workspace, closure: &Closure) -> bool {
         "vuepress",
     ];
     closure.packages.iter().map(|id| workspace.package(*id)).any(|package| {
-        let file = workspace.root().join(package.path("package.json"));
-        let manifest: Value =
-            std::fs::read_to_string(file).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let manifest = manifest(workspace, &package.path("package.json"));
         let builds =
             |name: &str| ["build", "prebuild", "postbuild", "generate", "codegen"].iter().any(|word| name.starts_with(word));
         let scripts = manifest["scripts"].as_object().into_iter().flatten();
@@ -243,35 +246,83 @@ fn snapshots<'a>(lock: &'a Lock, closure: &'a Closure) -> impl Iterator<Item = (
     })
 }
 
+/// The task of `build-package` that compiles what the root's build does: `tsc -b` compiles each package that its settings lead to.
+const REFERENCES: &str = "references";
+
+/// True where the root's build, or a script that it calls, compiles packages by references.
+fn compiles_by_references(workspace: &Workspace) -> bool {
+    let manifest = manifest(workspace, "package.json");
+    let (mut open, mut read) = (vec!["build"], BTreeSet::new());
+    while let Some(name) = open.pop() {
+        let Some(script) = manifest["scripts"][name].as_str().filter(|_| read.insert(name)) else { continue };
+        let words: Vec<&str> = script.split_whitespace().collect();
+        if words.windows(2).any(|pair| pair[0] == "tsc" && ["-b", "--build"].contains(&pair[1])) {
+            return true;
+        }
+        open.extend(
+            manifest["scripts"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.as_str())
+                .filter(|name| words.contains(name)),
+        );
+    }
+    false
+}
+
 /// The tasks that a build comes to, those that it depends on first, as `turbo.json` or `nx.json` order them. Checks are no part of an image.
 pub(super) fn tasks(workspace: &Workspace, package: &str, build: &str) -> Vec<String> {
+    let mut order = ordered(&graph(workspace), package, build);
+    order.retain(|task| !task.starts_with(OF_ROOT));
+    if compiles_by_references(workspace) {
+        order.insert(0, REFERENCES.to_owned());
+    }
+    order
+}
+
+/// How `turbo.json` calls the root's own tasks, which run once for all packages.
+const OF_ROOT: &str = "//#";
+
+/// The root's own tasks that `turbo.json` puts before a build of these packages. No build of an image runs them.
+pub(super) fn of_root<'p>(workspace: &Workspace, packages: impl Iterator<Item = &'p str>) -> BTreeSet<String> {
+    let graph = graph(workspace);
+    let found = packages.flat_map(|package| ordered(&graph, package, "build"));
+    found.filter_map(|task| task.strip_prefix(OF_ROOT).map(str::to_owned)).collect()
+}
+
+/// The tasks of `turbo.json` or `nx.json`, with what each depends on.
+fn graph(workspace: &Workspace) -> Value {
     let read = |file: &str| {
         let text = std::fs::read_to_string(workspace.root().join(file)).ok()?;
         monoship_workspace::sources::with_comments(&text)
     };
     let turbo = read("turbo.json").or_else(|| read("turbo.jsonc"));
-    let graph = match (&turbo, read("nx.json")) {
+    match (&turbo, read("nx.json")) {
         (Some(turbo), _) if turbo["tasks"].is_object() => turbo["tasks"].clone(),
         (Some(turbo), _) => turbo["pipeline"].clone(),
         (None, Some(nx)) => nx["targetDefaults"].clone(),
         (None, None) => Value::Null,
-    };
+    }
+}
+
+fn ordered(graph: &Value, package: &str, build: &str) -> Vec<String> {
     let mut order = Vec::new();
-    visit(&graph, package, build, &mut BTreeSet::new(), &mut order);
+    visit(graph, package, build, &mut BTreeSet::new(), &mut order);
     order
 }
 
 fn visit(graph: &Value, package: &str, task: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
     let checks = ["lint", "test", "check", "type", "format", "e2e"];
-    let is_check = checks.iter().any(|check| task.starts_with(check));
+    let is_check = checks.iter().any(|check| task.trim_start_matches(OF_ROOT).starts_with(check));
     if is_check || !seen.insert(task.to_owned()) {
         return;
     }
     for key in [task.to_owned(), format!("{package}#{task}")] {
         let needs = graph[&key]["dependsOn"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        for needed in needs.filter(|needed| !needed.starts_with('$') && !needed.starts_with("//#")) {
+        for needed in needs.filter(|needed| !needed.starts_with('$')) {
             let name = needed.rsplit('#').next().unwrap_or(needed).trim_start_matches('^');
-            visit(graph, package, name, seen, order);
+            visit(graph, package, if needed.starts_with(OF_ROOT) { needed } else { name }, seen, order);
         }
     }
     order.push(task.to_owned());
@@ -360,10 +411,29 @@ mod tests {
     }
 
     #[test]
+    fn packages_that_the_root_compiles_by_references_are_compiled_so() {
+        let tasks_of = |scripts: &str| {
+            let root = format!("\u{feff}{{\"scripts\": {{{scripts}}}}}");
+            let (_dir, workspace) = crate::written::workspace(&[
+                ("package.json", root.as_str()),
+                ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ]);
+            tasks(&workspace, "api", "build")
+        };
+        assert_eq!(tasks_of("\"build\": \"tsc -b && pnpm -r build\""), ["references", "build"]);
+        let called = "\"build\": \"pnpm run compile\", \"compile\": \"tsc --build tsconfig.build.json\"";
+        assert_eq!(tasks_of(called), ["references", "build"]);
+        for other in
+            ["\"build\": \"tsc -p .\"", "\"build\": \"pnpm -r build\", \"types\": \"tsc -b\"", "\"build\": \"pnpm build\""]
+        {
+            assert_eq!(tasks_of(other), ["build"], "{other}");
+        }
+    }
+
+    #[test]
     fn tasks_stand_behind_what_they_depend_on_and_checks_are_left_out() {
         let graph = json!({"build": {"dependsOn": ["^build", "codegen", "lint", "@acme/db#db:generate"]}, "codegen": {"dependsOn": ["^build", "prepare:data"]}});
-        let mut order = Vec::new();
-        visit(&graph, "@acme/web", "build", &mut BTreeSet::new(), &mut order);
-        assert_eq!(order, ["prepare:data", "codegen", "db:generate", "build"]);
+        assert_eq!(ordered(&graph, "@acme/web", "build"), ["prepare:data", "codegen", "db:generate", "build"]);
     }
 }

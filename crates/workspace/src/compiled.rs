@@ -18,7 +18,8 @@ const CONDITIONS: [&str; 4] = ["node", "import", "require", "default"];
 #[must_use]
 pub fn unreadable(workspace: &Workspace, id: PackageId) -> Option<String> {
     let package = workspace.package(id);
-    let manifest: Value = serde_json::from_str(&workspace.contents().text(&package.path("package.json"))?).ok()?;
+    let manifest = workspace.contents().text(&package.path("package.json"))?;
+    let manifest: Value = serde_json::from_str(manifest.trim_start_matches('\u{feff}')).ok()?;
     let sources = package.path("src");
     let is_module = manifest["type"] == "module";
     let aliases = aliases(workspace, id);

@@ -64,7 +64,8 @@ pub fn is_workspace(root: &Path) -> bool {
 
 /// The `workspaces` of a package.json, in either of their forms.
 fn patterns(root: &Path) -> Result<Vec<String>> {
-    let manifest: Value = serde_json::from_str(&read_text(&root.join("package.json"))?).unwrap_or_default();
+    let text = read_text(&root.join("package.json"))?;
+    let manifest: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
     let workspaces = &manifest["workspaces"];
     let list = workspaces.as_array().or_else(|| workspaces["packages"].as_array());
     Ok(list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())

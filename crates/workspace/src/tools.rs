@@ -25,7 +25,7 @@ pub(super) struct Tools {
 
 /// Commands that are not called like their package: `tsc` of `typescript`. Others are found by `<command>`, `<command>-cli`,
 /// `@scope/<command>`, `@<command>/cli`, `@<scope>/cli` for `<scope>-cli`.
-const COMMANDS: [(&str, &[&str]); 20] = [
+const COMMANDS: [(&str, &[&str]); 23] = [
     ("typescript", &["tsc"]),
     ("@typescript/native-preview", &["tsgo"]),
     ("@nestjs/cli", &["nest"]),
@@ -44,7 +44,10 @@ const COMMANDS: [(&str, &[&str]); 20] = [
     ("@vercel/ncc", &["ncc"]),
     ("@tanstack/router-cli", &["tsr"]),
     ("@bufbuild/protoc-gen-es", &["protoc-gen-es"]),
+    ("@medusajs/cli", &["medusa"]),
+    ("moleculer", &["moleculer-runner"]),
     ("nx", &["nx"]),
+    ("pm2", &["pm2-runtime"]),
     ("turbo", &["turbo"]),
 ];
 
@@ -325,7 +328,7 @@ fn imported(workspace: &Workspace, dir: &str, names: &[&str], wanted: &dyn Fn(&s
 }
 
 /// Reads the scripts below a folder that are no tests, as long as somebody wants more.
-pub(super) fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&str) -> bool) {
+pub fn scripts(workspace: &Workspace, dir: &str, look: &mut dyn FnMut(&str) -> bool) {
     read(workspace, dir, &|path| !is_test(path), look);
 }
 

@@ -13,11 +13,11 @@ use support::turn::beside;
 
 /// A compiler at the root, which the packages' scripts call and do not have; a task that `turbo.json` puts before a build; what a build writes
 /// into `node_modules`; a tool of the development dependencies that starts a service; files for browsers; an output that stands alone.
-const FILES: [(&str, &str); 32] = [
+const FILES: [(&str, &str); 37] = [
     (
         "package.json",
         r#"{"name": "gallery", "private": true, "packageManager": "pnpm@10.34.9", "engines": {"node": ">=24"},
- "pnpm": {"onlyBuiltDependencies": ["@sentry/cli", "@swc/core", "diskusage", "esbuild", "nx", "puppeteer"]}, "scripts": {"postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "nx": "22.0.2", "is-even": "1.0.0"}}"#,
+ "pnpm": {"onlyBuiltDependencies": ["@sentry/cli", "@swc/core", "diskusage", "esbuild", "nx", "puppeteer"]}, "scripts": {"build": "tsc -b", "postinstall": "exit 9"}, "devDependencies": {"typescript": "5.9.3", "@types/node": "24.10.1", "rimraf": "6.1.2", "nx": "22.0.2", "is-even": "1.0.0"}}"#,
     ),
     ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - backend\n  - packages/*\n"),
     ("turbo.json", r#"{"tasks": {"build": {"dependsOn": ["^build", "codegen", "lint"]}, "codegen": {}, "lint": {}}}"#),
@@ -37,12 +37,22 @@ const FILES: [(&str, &str); 32] = [
     ),
     ("packages/words/src/index.ts", "export const greeting = (name: string) => `hello ${name} on ${process.platform}`;\n"),
     ("packages/words/src/index.test.ts", "throw new Error('a test');\n"),
+    // A library that the root's build compiles.
+    ("packages/marks/package.json", r#"{"name": "@g/marks", "version": "1.0.0", "type": "module", "main": "dist/index.js"}"#),
+    (
+        "packages/marks/tsconfig.json",
+        r#"{"extends": "../../tsconfig.base.json", "compilerOptions": {"composite": true, "outDir": "dist", "rootDir": "src"}, "include": ["src"]}"#,
+    ),
+    ("packages/marks/src/index.ts", "export const mark: string = 'compiled by the root';\n"),
+    // Called like what tests leave.
+    ("backend/coverage/plan.json", "{}\n"),
+    ("backend/api.spec.json", "{}\n"),
     // A service outside apps/, with its own postinstall.
     (
         "backend/package.json",
         r#"{"name": "@g/backend", "type": "module", "scripts": {"codegen": "node codegen.mjs", "build": "tsc -p .", "lint": "exit 7",
  "postinstall": "node postinstall.mjs", "start": "npm run build && cross-env NODE_ENV=production node dist/main.js", "build:watch": "tsc -w"},
- "dependencies": {"@g/words": "workspace:*", "ms": "2.1.3"}}"#,
+ "dependencies": {"@g/marks": "workspace:*", "@g/words": "workspace:*", "ms": "2.1.3"}}"#,
     ),
     (
         "backend/postinstall.mjs",
@@ -60,9 +70,9 @@ const FILES: [(&str, &str); 32] = [
     ),
     (
         "backend/src/main.ts",
-        "import { createServer } from 'node:http';\nimport { createRequire } from 'node:module';\nimport { greeting } from '@g/words';\n\
+        "import { createServer } from 'node:http';\nimport { createRequire } from 'node:module';\nimport { greeting } from '@g/words';\nimport { mark } from '@g/marks';\n\
          import { installed } from './installed.js';\nconst generated = createRequire(import.meta.url)('ms/generated.js');\n\
-         createServer((_, answer) => answer.end([greeting('backend'), generated, installed, process.env.NODE_ENV, process.getuid?.()].join())).listen(3000);\n",
+         createServer((_, answer) => answer.end([greeting('backend'), generated, installed, mark, process.env.NODE_ENV, process.getuid?.()].join())).listen(3000);\n",
     ),
     ("backend/.env.local", "SECRET=in-no-image\n"),
     // A start command that only a development dependency has.
@@ -241,9 +251,13 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         assert_eq!(task(&built, service)["status"], "built", "{built:#}");
     }
 
-    assert_eq!(answer(&repo.image("backend:dev"), 3000, "/").trim(), "200 hello backend on linux,generated,true,production,1000");
+    assert_eq!(
+        answer(&repo.image("backend:dev"), 3000, "/").trim(),
+        "200 hello backend on linux,generated,true,compiled by the root,production,1000"
+    );
     let inside = files(&repo.image("backend:dev"), "/app");
     assert!(inside.contains("/app/packages/words/dist/index.js") && inside.contains("/app/backend/dist/main.js"), "{inside}");
+    assert!(inside.contains("/app/backend/coverage/plan.json") && inside.contains("/app/backend/api.spec.json"), "{inside}");
     for no in ["typescript", "rimraf", "is-even", ".env", "index.test.ts", "tsbuildinfo"] {
         assert!(!inside.contains(no), "{no}: {inside}");
     }
