@@ -75,11 +75,11 @@ pub struct EngineStatus {
     pub stand_ins: Vec<StandIn>,
 }
 
-/// The state of the engine if it runs and answers, in a millisecond or two.
+/// The state of the engine if it runs, answers, and can be asked by its own client, in a millisecond or two.
 #[must_use]
 pub fn running(layout: &Layout) -> Option<State> {
     let state = State::load(&layout.state())?;
-    (state.is_running() && client::answers(&layout.socket())).then_some(state)
+    (state.is_running() && state.packages.are_there() && client::answers(&layout.socket())).then_some(state)
 }
 
 /// Starts the engine unless it runs already. Whatever a killed one left is cleaned up first.

@@ -113,8 +113,13 @@ impl Packages {
         let found: Self = serde_json::from_str(&read_text(&manifest(cache, suite)).ok()?).ok()?;
         // The file says which of our folders, never which folder: what lies there is run.
         let ours = [Suite::Testing, Suite::Stable].iter().any(|suite| found.root == folder(cache, *suite));
-        let whole = found.schema == SCHEMA && ours && found.dockerd().is_file() && found.buildx().is_file();
-        (whole && check_owner(cache).is_ok()).then_some(found)
+        let usable = found.schema == SCHEMA && ours && found.are_there();
+        (usable && check_owner(cache).is_ok()).then_some(found)
+    }
+
+    /// Whether they still lie where they were unpacked: caches are emptied, also under an engine that runs.
+    pub(super) fn are_there(&self) -> bool {
+        self.dockerd().is_file() && self.buildx().is_file()
     }
 
     /// Whatever is unpacked under `cache`: every release's tools can take down what any of them made.
