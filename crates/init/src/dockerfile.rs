@@ -166,9 +166,9 @@ impl Service {
             }
             let _ = writeln!(text, "VARIABLES");
         }
-        let standalone = if known.kind == Kind::Next { "NEXT_PRIVATE_STANDALONE=true " } else { "" };
-        let cache = match known.kind {
-            Kind::Next => format!("    --mount=type=cache,id=next-{name},target={}/.next/cache \\\n", within(folder)),
+        let standalone = if matches!(known.kind, Kind::Next(_)) { "NEXT_PRIVATE_STANDALONE=true " } else { "" };
+        let cache = match &known.kind {
+            Kind::Next(made) => format!("    --mount=type=cache,id=next-{name},target={}/{made}/cache \\\n", within(folder)),
             _ => String::new(),
         };
         let starts = |root: &str| {
@@ -190,7 +190,7 @@ impl Service {
                 let rests = "find . \\( -name .cache -o -path '*/build/Release/obj.target' \\) -path '*/node_modules/*' -prune";
                 format!("{} && \\\n    {rests} -exec rm -rf {{}} +", starts(" /app"))
             }
-            Kind::Next => format!(" && \\\n    collect-closure next {folder}"),
+            Kind::Next(made) => format!(" && \\\n    collect-closure next {folder} {made}"),
             Kind::Output(made) => format!(" && \\\n    collect-closure folder {folder} {made}"),
             Kind::Static(made) => format!(" && \\\n    collect-closure files {folder} {made}"),
         };
@@ -225,7 +225,7 @@ impl Service {
             }
             Kind::Development => format!("COPY --link --from={name}-build /app /app\n"),
             Kind::Static(_) => format!("COPY --link --from={name}-build /built/app /srv\n"),
-            Kind::Next | Kind::Output(_) => format!("COPY --link --from={name}-build /built/app /app\n"),
+            Kind::Next(_) | Kind::Output(_) => format!("COPY --link --from={name}-build /built/app /app\n"),
         };
         text.push_str(&copies);
         if let Some(port) = known.port {

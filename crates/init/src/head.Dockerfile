@@ -43,13 +43,16 @@ if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
 export CHROMEDRIVER_SKIP_DOWNLOAD="${CHROMEDRIVER_SKIP_DOWNLOAD-1}" MONGOMS_DISABLE_POSTINSTALL="${MONGOMS_DISABLE_POSTINSTALL-1}"
 export CYPRESS_INSTALL_BINARY="${CYPRESS_INSTALL_BINARY-0}" ELECTRON_SKIP_BINARY_DOWNLOAD="${ELECTRON_SKIP_BINARY_DOWNLOAD-1}"
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD="${PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD-1}" PUPPETEER_SKIP_DOWNLOAD="${PUPPETEER_SKIP_DOWNLOAD-1}"
-cp -R /manifests/. .
-# pnpm takes variables in credentials (`${NPM_TOKEN}`) from the user's settings alone, since 10.34. No value gets into the file.
 # The Node is the image's: pnpm would download another.
-if [ -f .npmrc ]; then
-  grep -F '${' .npmrc > "$HOME/.npmrc" || true
-  sed -i '/^use-node-version/d' .npmrc
-fi
+lay() {
+  cp -R /manifests/. "$1"
+  for settings in "$1/.npmrc" "$1/pnpm-workspace.yaml"; do
+    if [ -f "$settings" ]; then sed -i '/^use-node-version/d; /^useNodeVersion:/d' "$settings"; fi
+  done
+}
+lay .
+# pnpm takes variables in credentials (`${NPM_TOKEN}`) from the user's settings alone, since 10.34. No value gets into the file.
+if [ -f .npmrc ]; then grep -F '${' .npmrc > "$HOME/.npmrc" || true; fi
 # Scripts of dependencies run here. Those of the workspace's own packages need sources, and run when these are there. A plan knows it by
 # the next line.
 # own-scripts: later
@@ -112,7 +115,7 @@ download() {
   if command -v flock > /dev/null; then flock 9; fi
   if ! is_fetched; then
     work=$(mktemp -d $store/work.XXXXXX)
-    cp -R /manifests/. "$work"
+    lay "$work"
     if (cd "$work" && here fetch --config.enable-modules-dir=false); then
       sort -u /tmp/wanted "$fetched" > "$work/fetched" && mv "$work/fetched" "$fetched"
     fi
@@ -389,7 +392,7 @@ function turn({ key, kept }, ...options) {
     holder.once('exit', () => resolve(undefined));
   });
 }
-/** Runs the build, and keeps whatever it wrote, wherever that lies. */
+/** Runs the build, and keeps whatever it wrote, wherever that lies, but in what is mounted: a tool's cache. */
 function build(folder, kept) {
   show(closure(folder));
   fs.writeFileSync(`${own}/mark`, '');
@@ -414,7 +417,7 @@ function build(folder, kept) {
     process.exit(ended.status ?? 1);
   }
   const kinds = ['(', '!', '-type', 'd', '-o', '-empty', ')', '!', '-name', '.pnpm-workspace-state*', '-cnewer', `${own}/mark`, '-print0'];
-  const { stdout, status } = spawnSync('find', ['.', '(', '-path', '*/node_modules/.cache', '-o', '-path', '*/.next/cache', ')', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
+  const { stdout, status } = spawnSync('find', ['.', '-xdev', '(', '-path', '*/node_modules/.cache', '-o', '-path', '*/.next/cache', ')', '-prune', '-o', ...kinds], { encoding: 'utf8', maxBuffer: 1 << 30 });
   if (status !== 0) throw new Error('find cannot tell what was written');
   keep(kept, stdout.split('\0').filter(Boolean), [...files(folder)].filter((file) => !fs.lstatSync(file, { throwIfNoEntry: false })));
   present.set(folder, true);
@@ -573,7 +576,7 @@ SCRIPT
 
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/collect-closure
 #!/bin/sh
-# usage: collect-closure packages [PACKAGE…] | next FOLDER | folder FOLDER MADE | imported FOLDER MADE |
+# usage: collect-closure packages [PACKAGE…] | next FOLDER MADE | folder FOLDER MADE | imported FOLDER MADE |
 #   files FOLDER MADE | started FOLDER FILE [ROOT]
 # Leaves in /built/app what of a build is to be in the image: the packages that PACKAGE needs to run, without what only building and testing them
 # takes; Next.js's standalone output; the folder MADE as it lies, and what it imports of the development dependencies; or its content. MADE
@@ -608,18 +611,18 @@ case $1 in
     done < /tmp/written
     ;;
   next)
-    made=$2/.next/standalone
+    made=$2/$3/standalone
     if [ ! -d "$made" ]; then
-      echo "next build made no $made: say \`output: 'standalone'\` in next.config" >&2
+      echo "next build made no $made: say \`output: 'standalone'\` in next.config, and here what \`distDir\` is" >&2
       exit 1
     fi
     # It begins at the folder that Next.js takes for the repository's root.
     if [ -e "$made/$2/server.js" ]; then cp -R "$made/." /built/app; else mkdir -p "/built/app/$2"; cp -R "$made/." "/built/app/$2"; fi
-    mkdir -p "/built/app/$2/.next/cache"
-    cp -R "$2/.next/static" "/built/app/$2/.next/static"
+    mkdir -p "/built/app/$2/$3/cache"
+    cp -R "$2/$3/static" "/built/app/$2/$3/static"
     if [ -d "$2/public" ]; then cp -R "$2/public" "/built/app/$2/public"; fi
     find /built/app -name '.env*' -delete
-    chown -R 1000:1000 "/built/app/$2/.next/cache"
+    chown -R 1000:1000 "/built/app/$2/$3/cache"
     ;;
   folder)
     mkdir -p "/built/app/$2/$3"

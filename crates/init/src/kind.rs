@@ -8,7 +8,8 @@ use monoship_workspace::Workspace;
 use monoship_workspace::tools::is_command_of;
 use pnpm::join;
 
-use super::start::{Start, environment_file, is_for_developers};
+use super::browser::{browser, files, flag};
+use super::start::{Start, environment_file};
 
 /// How a service's image is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub(super) enum Kind {
     Beside(String),
     /// All of its dependencies: it is started by a tool of the development ones.
     Development,
-    /// Next.js's standalone output, which holds its own dependencies.
-    Next,
+    /// Next.js's standalone output, which holds its own dependencies, in the folder that its build makes.
+    Next(String),
     /// A folder that holds its own dependencies: Nitro's `.output`.
     Output(String),
     /// A folder of files for browsers.
@@ -60,7 +61,7 @@ impl<'a> Facts<'a> {
     }
 
     /// True where it has a dependency, or the root does and its own scripts or settings use that.
-    fn needs(&self, name: &str) -> bool {
+    pub(super) fn needs(&self, name: &str) -> bool {
         let has = |manifest: &Value| DEPENDENCIES.iter().any(|field| manifest[field].get(name).is_some());
         has(self.manifest) || (has(self.root) && self.uses(name))
     }
@@ -79,16 +80,16 @@ impl<'a> Facts<'a> {
         names.any(|name| name == program || is_command_of(program, name))
     }
 
-    fn runs(&self, name: &str) -> bool {
+    pub(super) fn runs(&self, name: &str) -> bool {
         self.manifest["dependencies"].get(name).is_some()
     }
 
-    fn script(&self, name: &str) -> &str {
+    pub(super) fn script(&self, name: &str) -> &str {
         self.manifest["scripts"][name].as_str().unwrap_or_default()
     }
 
     /// The text of a framework's settings, whatever their ending, without lines that are comments; empty where there are none.
-    fn settings(&self, stem: &str) -> String {
+    pub(super) fn settings(&self, stem: &str) -> String {
         let files = ["ts", "mts", "js", "mjs", "cjs"].map(|ending| self.folder.join(format!("{stem}.{ending}")));
         let text = files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
         let counts = |line: &&str| !["//", "/*", "*"].iter().any(|comment| line.trim_start().starts_with(comment));
@@ -102,14 +103,18 @@ impl<'a> Facts<'a> {
         main.contains('/') || ["", ".js", ".mjs", ".cjs", ".ts", ".mts"].iter().any(|end| self.has(&format!("{stem}{end}")))
     }
 
-    fn has(&self, file: &str) -> bool {
+    pub(super) fn has(&self, file: &str) -> bool {
         self.folder.join(file).exists()
     }
 
     /// The folder that settings name under a key: below its own from there, another one from the root.
-    fn folder_in(&self, settings: &str, key: &str) -> Option<String> {
-        let named = value(settings, key)?;
-        let path = join(self.dir, &named)?;
+    pub(super) fn folder_in(&self, settings: &str, key: &str) -> Option<String> {
+        self.below(&value(settings, key)?)
+    }
+
+    /// A folder named from its own: below its own from there, another one from the root.
+    pub(super) fn below(&self, named: &str) -> Option<String> {
+        let path = join(self.dir, named)?;
         let own = if self.dir == "." { None } else { path.strip_prefix(self.dir).and_then(|path| path.strip_prefix('/')) };
         Some(own.map_or_else(|| path.clone(), str::to_owned))
     }
@@ -246,7 +251,7 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
     let script =
         ["start:prod", "start:production", "start"].map(|name| facts.script(name)).into_iter().find(|text| !text.is_empty());
     let script = script.unwrap_or_default();
-    let own_server = start.is_some_and(|start| start.script.is_some() && start.command.starts_with("[\"node\""))
+    let own_server = start.is_some_and(|start| start.script.is_some() && start.is_by_node())
         && !script.contains(".output/")
         && !script.contains(".next/standalone");
     if facts.needs("next") && facts.script("build").contains("next build") && !own_server {
@@ -279,7 +284,8 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
     }
     if (facts.needs("@react-router/dev") || facts.needs("@remix-run/dev")) && !facts.script("build").is_empty() {
         if facts.settings("react-router.config").contains("ssr: false") || facts.settings("vite.config").contains("ssr: false") {
-            return Some(Ok(files("react-router", "build/client")));
+            let made = value(&facts.settings("react-router.config"), "buildDirectory").unwrap_or_else(|| "build".to_owned());
+            return Some(Ok(files("react-router", &format!("{made}/client"))));
         }
         return None;
     }
@@ -294,10 +300,10 @@ fn next(facts: &Facts<'_>) -> Known {
     let has_flag = settings.contains("standalone");
     let note = "next.config does not say `output: 'standalone'`: the Dockerfile asks for it by NEXT_PRIVATE_STANDALONE; say it there to have it everywhere";
     Known {
-        kind: Kind::Next,
+        kind: Kind::Next(facts.folder_in(&settings, "distDir").unwrap_or_else(|| ".next".to_owned())),
         why: "next build".to_owned(),
         command: "[\"node\", \"server.js\"]".to_owned(),
-        port: Some(3000),
+        port: flag(facts.script("start"), &["-p", "--port"]).and_then(|port| port.parse().ok()).or(Some(3000)),
         env: vec![("HOSTNAME", "0.0.0.0".to_owned())],
         note: (!has_flag).then(|| note.to_owned()),
     }
@@ -347,122 +353,31 @@ fn astro(facts: &Facts<'_>) -> Result<Known, String> {
     }
 }
 
-/// What a bundler makes for browsers.
-fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option<Known> {
-    if own_server {
-        return None;
-    }
-    let build = facts.script("build");
-    let serves = start.is_none_or(|start| {
-        let words = start.run.split_whitespace().collect::<Vec<_>>();
-        is_for_developers(&start.run)
-            || ["vite preview", "serve ", "http-server", "sirv"].iter().any(|server| start.run.contains(server))
-            || start.script.is_none()
-            || words.is_empty()
-    });
-    if !serves {
-        return None;
-    }
-    let found = |name: &str, folder: String| Some(files(name, &folder));
-    if facts.needs("vitepress") && build.contains("vitepress") {
-        let root = build.split_whitespace().skip_while(|word| *word != "build").nth(1).filter(|word| !word.starts_with('-'));
-        return found(
-            "vitepress build",
-            root.map_or_else(|| ".vitepress/dist".to_owned(), |root| format!("{root}/.vitepress/dist")),
-        );
-    }
-    if facts.needs("@docusaurus/core") {
-        return found("docusaurus build", "build".to_owned());
-    }
-    if facts.needs("react-scripts") && build.contains("react-scripts") {
-        return found("react-scripts build", "build".to_owned());
-    }
-    if facts.needs("gatsby") && build.contains("gatsby") {
-        return found("gatsby build", "public".to_owned());
-    }
-    if let Some(tool) = ["max", "umi"].into_iter().find(|tool| build.contains(&format!("{tool} build"))) {
-        let settings = facts.settings(".umirc") + &facts.settings("config/config");
-        return found(&format!("{tool} build"), facts.folder_in(&settings, "outputPath").unwrap_or_else(|| "dist".to_owned()));
-    }
-    if facts.needs("@angular/core") && build.contains("ng build") {
-        return by_angular(facts);
-    }
-    if facts.needs("@vue/cli-service") && build.contains("vue-cli-service") {
-        return found("vue-cli-service build", "dist".to_owned());
-    }
-    let bundles = (build.contains("vite") || facts.needs("vite")) && !build.is_empty() && facts.has("index.html");
-    if bundles {
-        return found(
-            "vite build",
-            facts.folder_in(&facts.settings("vite.config"), "outDir").unwrap_or_else(|| "dist".to_owned()),
-        );
-    }
-    for tool in ["@rsbuild/core", "parcel", "webpack", "@rspack/core"] {
-        let page = facts.has("index.html") || facts.has("src/index.html") || facts.has("public/index.html");
-        if facts.needs(tool) && page && !build.is_empty() && !facts.runs("express") && !facts.runs("fastify") {
-            return found(tool, "dist".to_owned());
-        }
-    }
-    None
-}
-
-/// The path that settings give a key.
-fn value(settings: &str, key: &str) -> Option<String> {
+/// The path that settings give a key: a text, or a call that joins some to the folder of the settings (`path.resolve(__dirname, '../out')`).
+pub(super) fn value(settings: &str, key: &str) -> Option<String> {
     let is_key = |at: usize| !settings[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
     let key = format!("{key}:");
     let at = settings.match_indices(&key).map(|(at, _)| at).find(|at| is_key(*at))?;
     let written = settings[at + key.len()..].trim_start();
+    let folder = match literal(written) {
+        Some(folder) => folder.to_owned(),
+        None => joined(written)?,
+    };
+    (!folder.contains(['$', ' '])).then_some(folder)
+}
+
+/// The text between the quotes that something begins with.
+fn literal(written: &str) -> Option<&str> {
     let quote = written.chars().next().filter(|c| ['\'', '"', '`'].contains(c))?;
-    let folder = written[1..].split(quote).next()?;
-    (!folder.contains(['$', ' '])).then(|| folder.to_owned())
+    written[1..].split(quote).next()
 }
 
-/// What Angular makes of the one project of a package.
-fn by_angular(facts: &Facts<'_>) -> Option<Known> {
-    let text = std::fs::read_to_string(facts.folder.join("angular.json")).ok()?;
-    let settings = monoship_workspace::sources::with_comments(&text)?;
-    let is_app = |project: &&(&String, &Value)| project.1["projectType"] != "library";
-    let (name, project) = settings["projects"].as_object()?.iter().find(|project| is_app(&project))?;
-    let targets = if project["architect"].is_object() { &project["architect"] } else { &project["targets"] };
-    angular(name, &targets["build"])
-}
-
-/// What a target of Angular's makes, in its words or Nx's: files, or a server that renders them. Source: angular.dev, "Workspace configuration".
-pub(super) fn angular(name: &str, target: &Value) -> Option<Known> {
-    let builder = ["builder", "executor"].iter().find_map(|key| target[*key].as_str()).unwrap_or_default();
-    let options = &target["options"];
-    let path = &options["outputPath"];
-    let base = path.as_str().or_else(|| path["base"].as_str()).map_or_else(|| format!("dist/{name}"), str::to_owned);
-    // The builders since Angular 17 put them a folder deeper.
-    let is_new = builder.ends_with(":application");
-    let below = |kind: &str| if is_new { path[kind].as_str().unwrap_or(kind).to_owned() } else { String::new() };
-    let has_server = options["ssr"].is_object() || options["ssr"] == true || options["outputMode"] == "server";
-    if !has_server || options["outputMode"] == "static" {
-        return Some(files("ng build", &format!("{base}/{}", below("browser"))));
-    }
-    let server = format!("{base}/{}/server.mjs", below("server"));
-    let is_closed = options["security"]["allowedHosts"].as_array().is_some_and(Vec::is_empty);
-    let note = "its server answers for no host but those that `security.allowedHosts` in angular.json names, or the variable NG_ALLOWED_HOSTS where it runs";
-    is_new.then(|| Known {
-        kind: Kind::Node,
-        why: format!("ng build, the server {server}"),
-        command: Start::made(&format!("node {server}")).command,
-        port: Some(4000),
-        env: Vec::new(),
-        note: is_closed.then(|| note.to_owned()),
-    })
-}
-
-pub(super) fn files(why: &str, folder: &str) -> Known {
-    let folder = folder.trim_start_matches("./").trim_end_matches('/');
-    Known {
-        kind: Kind::Static(folder.to_owned()),
-        why: format!("{why}, files in {folder}"),
-        command: "[\"node\", \"/usr/local/bin/serve-files\", \"/srv\"]".to_owned(),
-        port: Some(8080),
-        env: Vec::new(),
-        note: None,
-    }
+fn joined(written: &str) -> Option<String> {
+    let calls = ["path.resolve(", "path.join(", "resolve(", "join(", "fileURLToPath(new URL(", "new URL("];
+    let arguments = calls.iter().find_map(|call| written.strip_prefix(call))?.split(')').next()?;
+    let is_here = |part: &&str| !["__dirname", "import.meta.dirname", "import.meta.url", "process.cwd("].contains(part);
+    let parts = arguments.split(',').map(str::trim).filter(|part| !part.is_empty()).filter(is_here);
+    Some(parts.map(literal).collect::<Option<Vec<_>>>()?.join("/"))
 }
 
 /// True where a folder has a Dockerfile of its own, which says that it is shipped.
@@ -479,7 +394,9 @@ mod tests {
     fn kind(manifest: &Value, files: &[(&str, &str)]) -> Result<Kind, String> {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in files {
-            std::fs::write(dir.path().join(name), text).unwrap();
+            let file = dir.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
         }
         of(&Facts { manifest, root: &json!({}), folder: dir.path().to_owned(), dir: "apps/a" }).map(|known| known.kind)
     }
@@ -487,12 +404,24 @@ mod tests {
     #[test]
     fn frameworks_are_recognised_by_what_they_build() {
         let next = json!({"scripts": {"build": "next build", "start": "next start"}, "dependencies": {"next": "15"}});
-        assert_eq!(kind(&next, &[]), Ok(Kind::Next));
+        let made = |folder: &str| Ok(Kind::Next(folder.to_owned()));
+        assert_eq!(kind(&next, &[]), made(".next"));
+        assert_eq!(kind(&next, &[("next.config.mjs", "export default { distDir: './build/next' }")]), made("build/next"));
         assert_eq!(
             kind(&next, &[("next.config.js", "module.exports = { output: 'export' }")]),
             Ok(Kind::Static("out".to_owned()))
         );
         let custom = json!({"scripts": {"build": "next build", "start": "node server.js"}, "dependencies": {"next": "15"}});
+        assert_eq!(kind(&custom, &[]), Ok(Kind::Node));
+        let port = |start: &str| {
+            let manifest = json!({"scripts": {"build": "next build", "start": start}, "dependencies": {"next": "15"}});
+            of(&Facts { manifest: &manifest, root: &json!({}), folder: "/nowhere".into(), dir: "apps/a" }).unwrap().port
+        };
+        assert_eq!(
+            ["next start --port=4000", "next start -p 4001", "next start -p $PORT"].map(port),
+            [Some(4000), Some(4001), Some(3000)]
+        );
+        let custom = json!({"scripts": {"build": "next build", "start": "cross-env NODE_ENV=production node server.js"}, "dependencies": {"next": "15"}});
         assert_eq!(kind(&custom, &[]), Ok(Kind::Node));
         let nuxt = json!({"scripts": {"build": "nuxt build"}, "devDependencies": {"nuxt": "4"}});
         assert_eq!(
@@ -510,6 +439,37 @@ mod tests {
         assert_eq!(kind(&vite, &[("index.html", "")]), Ok(Kind::Static("dist".to_owned())));
         let elsewhere = [("index.html", ""), ("vite.config.ts", "export default { build: { outDir: 'public/app' } }")];
         assert_eq!(kind(&vite, &elsewhere), Ok(Kind::Static("public/app".to_owned())));
+        let of_vite = |build: &str, settings: &str| {
+            let vite = json!({"scripts": {"build": build}, "devDependencies": {"vite": "7"}});
+            kind(&vite, &[("client/index.html", ""), ("vite.config.ts", settings)])
+        };
+        let files = |folder: &str| Ok(Kind::Static(folder.to_owned()));
+        assert_eq!(of_vite("vite build client --outDir=../public", ""), files("public"));
+        assert_eq!(of_vite("tsc && vite build client", ""), files("client/dist"));
+        let resolved = "export default { root: 'client', build: { outDir: path.resolve(__dirname, 'out', 'site') } }";
+        assert_eq!(of_vite("vite build", resolved), files("client/out/site"));
+        let joined = "export default { root: path.join(import.meta.dirname, 'client'), build: { outDir: fileURLToPath(new URL('../out', import.meta.url)) } }";
+        assert_eq!(of_vite("vite build", joined), files("out"));
+        assert!(of_vite("vite build", "export default { root: process.env.ROOT }").is_err());
+        let by = |tool: &str, build: &str, settings: &[(&str, &str)]| {
+            let manifest = json!({"scripts": {"docs:build": build}, "devDependencies": {tool: "1"}});
+            kind(&manifest, &[&[("index.html", "")], settings].concat())
+        };
+        assert_eq!(by("parcel", "parcel build --dist-dir www", &[]), files("www"));
+        assert_eq!(
+            by(
+                "webpack",
+                "webpack",
+                &[("webpack.config.js", "output: { filename: 'a.js', path: path.resolve(__dirname, 'out') }")]
+            ),
+            files("out")
+        );
+        assert_eq!(
+            by("@rsbuild/core", "rsbuild build", &[("rsbuild.config.ts", "distPath: { root: 'pages', js: 'js' }")]),
+            files("pages")
+        );
+        assert_eq!(by("@11ty/eleventy", "eleventy", &[]), files("_site"));
+        assert_eq!(by("vitepress", "vitepress build docs", &[]), files("docs/.vitepress/dist"));
         let umi = json!({"scripts": {"build": "max build", "dev": "max dev", "start": "npm run dev"}, "dependencies": {"@umijs/max": "4"}});
         assert_eq!(kind(&umi, &[]), Ok(Kind::Static("dist".to_owned())));
         assert_eq!(kind(&umi, &[(".umirc.ts", "export default { outputPath: './out' }")]), Ok(Kind::Static("out".to_owned())));

@@ -1,6 +1,7 @@
 //! Adopting the library in a pnpm monorepo: which files are missing there and what goes into them. A file that is there is kept, or gets
 //! the lines that it lacks; none is replaced, none of the library's source is copied, and nothing is built.
 
+mod browser;
 mod chosen;
 mod development;
 pub mod diagnosis;

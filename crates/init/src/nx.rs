@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::browser;
 use super::kind::{self, Facts, Kind, Known};
 use monoship_workspace::Workspace;
 use monoship_workspace::sources::with_comments;
@@ -87,7 +88,7 @@ impl Targets {
             ));
         }
         let known = match of_angular {
-            Some(target) => kind::angular(last(&self.dir), target).ok_or_else(|| UNKNOWN.to_owned())?,
+            Some(target) => browser::angular(last(&self.dir), target).ok_or_else(|| UNKNOWN.to_owned())?,
             None => kind::of(&Facts::of(workspace, &self.dir, &self.manifest, root))?,
         };
         // A library has a `main` and a build, too.
@@ -105,7 +106,7 @@ impl Targets {
             }
             Kind::Static(_) if of_angular.is_none() && self.made.is_some() => {
                 let made = self.made.as_deref().unwrap_or_default();
-                Known { why, ..kind::files("nx build", below(made, &self.dir).unwrap_or(made)) }
+                Known { why, ..browser::files("nx build", below(made, &self.dir).unwrap_or(made)) }
             }
             _ => Known { why, ..known },
         })
@@ -328,7 +329,7 @@ mod tests {
             "build-closure @acme/source shop-front:build && \\\n    collect-closure files apps/shop dist/apps/shop/browser\n",
             "collect-closure files apps/site dist/apps/site\n",
             "target=/app/apps/web/.next/cache",
-            "build-closure @acme/source web:build && \\\n    collect-closure next apps/web\n",
+            "build-closure @acme/source web:build && \\\n    collect-closure next apps/web .next\n",
             "WORKDIR /app/apps/web\n",
         ] {
             assert!(text.contains(line), "{line}\n{}", &text[text.find("# ── api").unwrap()..]);

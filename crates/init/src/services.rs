@@ -10,6 +10,7 @@ use monoship_workspace::package::Package;
 use monoship_workspace::{Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
+use super::start::Start;
 use super::{development, nx, toolchain};
 
 /// A service that a Dockerfile is written for.
@@ -59,7 +60,7 @@ pub struct Found {
 
 /// Looks for services: packages that can be started, or that make files for browsers. In `apps/` a `main` is enough for that; elsewhere, where
 /// libraries lie too, it takes a framework, a start script or a Dockerfile, of a package that no other one depends on. The root's package is
-/// looked at where it is the only one, or builds itself. `named` are packages that `xtask.toml` calls services, with the name of the target;
+/// looked at where it is the only one, builds itself, or starts a file of its own with dependencies of its own. `named` are packages that `xtask.toml` calls services, with the name of the target;
 /// `files` are those that git has.
 ///
 /// # Errors
@@ -76,7 +77,10 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
             named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
         // Mostly the root has tools alone, and calls what its packages have.
         let is_root = package.dir == ".";
-        let is_meant = given.is_some() || kind::builds_itself(&root) || is_alone && !kind::calls_others(&root);
+        let is_meant = given.is_some()
+            || kind::builds_itself(&root)
+            || is_alone && !kind::calls_others(&root)
+            || starts_itself(workspace, &root);
         if is_root && (!projects.is_empty() || !is_meant) {
             continue;
         }
@@ -127,7 +131,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
             found.others.push((package.dir.clone(), no.to_owned()));
             continue;
         }
-        let scripts = ["build", "build:prod", "build:production", "compile", "bundle"];
+        let scripts = ["build", "build:prod", "build:production", "compile", "bundle", "docs:build"];
         let build = scripts.into_iter().find(|script| manifest["scripts"][*script].is_string()).unwrap_or("build");
         let mut tasks = toolchain::tasks(workspace, package.name(), "build");
         if build != "build" {
@@ -144,6 +148,20 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         }
     }
     Ok(found)
+}
+
+/// True where the root starts a file of its own by Node, none of the packages' and none of its tools', and has dependencies to run with.
+fn starts_itself(workspace: &Workspace, root: &Value) -> bool {
+    let start = Start::of(root).filter(|start| start.script.is_some());
+    let words: Vec<String> = start.and_then(|start| serde_json::from_str(&start.command).ok()).unwrap_or_default();
+    let file =
+        words.iter().skip(1).find(|word| !word.starts_with('-')).filter(|_| words.first().is_some_and(|word| word == "node"));
+    let is_own = |file: &String| {
+        let file = file.trim_start_matches("./");
+        let is_tool = ["scripts", "script", "tools", "bin", "dev"].iter().any(|folder| file.split('/').next() == Some(folder));
+        !is_tool && workspace.owner(file) == workspace.root_package()
+    };
+    file.is_some_and(is_own) && root["dependencies"].as_object().is_some_and(|all| !all.is_empty())
 }
 
 /// What is to be known where a build waits for the root's own tasks: an image is built by its packages' scripts.
@@ -301,11 +319,18 @@ mod tests {
         assert_eq!(services, ["shop ."]);
         assert!(text.contains("WORKDIR /app\nCOPY") && text.contains("install-closure production @acme/shop\n"), "{text}");
         assert!(of(server, &library, &[]).0.is_empty(), "it may start what packages are");
+        let starts = |file: &str| {
+            of(&server.replace("src/main.js", file).replace("\"}}", "\"}, \"dependencies\": {\"ms\": \"2\"}}"), &library, &[]).0
+        };
+        assert_eq!(starts("dist/main.js"), ["shop ."]);
+        for other in ["packages/a/i.js", "scripts/all.js"] {
+            assert!(starts(other).is_empty(), "{other}");
+        }
         assert_eq!(of(server, &library, &[(".".to_owned(), "front".to_owned())]).0, ["front ."]);
         let next = r#"{"name": "shop", "scripts": {"build": "next build"}, "dependencies": {"next": "16", "a": "workspace:*"}}"#;
         let (services, text) = of(next, &library, &[]);
         assert_eq!(services, ["shop ."]);
-        assert!(text.contains("target=/app/.next/cache") && text.contains("collect-closure next .\n"), "{text}");
+        assert!(text.contains("target=/app/.next/cache") && text.contains("collect-closure next . .next\n"), "{text}");
         assert!(of(r#"{"scripts": {"build": "turbo build", "start": "turbo start"}}"#, &[], &[]).0.is_empty());
     }
 

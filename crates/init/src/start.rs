@@ -100,6 +100,11 @@ impl Start {
         runs.next().filter(|_| ["dependencies", "devDependencies"].iter().any(|field| manifest[*field].get("tsx").is_some()))
     }
 
+    /// True where Node runs a file of its own last.
+    pub(super) fn is_by_node(&self) -> bool {
+        self.command.starts_with("[\"node\"") || self.command.contains(" exec node ")
+    }
+
     /// Of what a framework makes.
     pub(super) fn made(run: &str) -> Self {
         Self { script: None, run: run.to_owned(), command: command(run), tool: None }

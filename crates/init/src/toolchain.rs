@@ -54,8 +54,13 @@ pub(super) fn node(workspace: &Workspace, pnpm: &str) -> String {
         let line = text.lines().find_map(|line| line.trim().strip_prefix("use-node-version")?.trim().strip_prefix('='))?;
         Some(line.trim().to_owned())
     });
+    let setting = read("pnpm-workspace.yaml").and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("useNodeVersion:"))?;
+        Some(line.trim().trim_matches(['"', '\'']).to_owned())
+    });
     let named = [
         npmrc,
+        setting,
         read(".nvmrc"),
         read(".node-version"),
         tool_versions,
@@ -408,6 +413,16 @@ mod tests {
         {
             assert_eq!(reads(pnpm, format), wanted, "{pnpm} {format}");
         }
+    }
+
+    #[test]
+    fn a_node_that_pnpm_is_told_to_use_counts() {
+        let (_dir, workspace) = crate::written::workspace(&[
+            ("package.json", r#"{"engines": {"node": ">=20"}}"#),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\nuseNodeVersion: '22.20.0'\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+        ]);
+        assert_eq!(node(&workspace, "10"), "22");
     }
 
     #[test]

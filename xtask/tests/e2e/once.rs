@@ -56,7 +56,8 @@ fn workspace() -> Repo {
         ));
     }
     repo.write("Dockerfile.monorepo-optimized", &dockerfile);
-    repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
+    // The Node that it asks pnpm for is no image's: none is downloaded.
+    repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\nuseNodeVersion: 22.0.0\n");
     let mut lock = "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n".to_owned();
     let packages: [(&str, &str, &[&str]); 5] = [
         ("apps", "first", &["words"]),

@@ -1,0 +1,162 @@
+//! What a package makes for browsers: the folder that its bundler or its framework leaves, by command and settings.
+
+use serde_json::Value;
+
+use super::kind::{Facts, Kind, Known, value};
+use super::start::{Start, is_for_developers};
+
+/// Bundlers that make pages where there is one to begin with.
+const BUNDLERS: [&str; 4] = ["@rsbuild/core", "parcel", "webpack", "@rspack/core"];
+
+/// Programs that make pages of whatever they find, and the folder that they put them into.
+const SITES: [(&str, &str); 5] = [
+    ("@11ty/eleventy", "_site"),
+    ("@rspress/core", "doc_build"),
+    ("@slidev/cli", "dist"),
+    ("ember-cli", "dist"),
+    ("rspress", "doc_build"),
+];
+
+/// What a bundler makes for browsers.
+pub(super) fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option<Known> {
+    if own_server {
+        return None;
+    }
+    let build =
+        ["build", "docs:build"].map(|name| facts.script(name)).into_iter().find(|text| !text.is_empty()).unwrap_or_default();
+    let serves = start.is_none_or(|start| {
+        let words = start.run.split_whitespace().collect::<Vec<_>>();
+        is_for_developers(&start.run)
+            || ["vite preview", "serve ", "http-server", "sirv"].iter().any(|server| start.run.contains(server))
+            || start.script.is_none()
+            || words.is_empty()
+    });
+    if !serves {
+        return None;
+    }
+    let found = |name: &str, folder: String| Some(files(name, &folder));
+    if facts.needs("vitepress") && build.contains("vitepress") {
+        let root = build.split_whitespace().skip_while(|word| *word != "build").nth(1).filter(|word| !word.starts_with('-'));
+        return found(
+            "vitepress build",
+            root.map_or_else(|| ".vitepress/dist".to_owned(), |root| format!("{root}/.vitepress/dist")),
+        );
+    }
+    if facts.needs("@docusaurus/core") {
+        return found("docusaurus build", "build".to_owned());
+    }
+    if facts.needs("react-scripts") && build.contains("react-scripts") {
+        return found("react-scripts build", "build".to_owned());
+    }
+    if facts.needs("gatsby") && build.contains("gatsby") {
+        return found("gatsby build", "public".to_owned());
+    }
+    if let Some(tool) = ["max", "umi"].into_iter().find(|tool| build.contains(&format!("{tool} build"))) {
+        let settings = facts.settings(".umirc") + &facts.settings("config/config");
+        return found(&format!("{tool} build"), facts.folder_in(&settings, "outputPath").unwrap_or_else(|| "dist".to_owned()));
+    }
+    if facts.needs("@angular/core") && build.contains("ng build") {
+        return by_angular(facts);
+    }
+    if facts.needs("@vue/cli-service") && build.contains("vue-cli-service") {
+        return found("vue-cli-service build", "dist".to_owned());
+    }
+    if (build.contains("vite") || facts.needs("vite"))
+        && let Some(folder) = by_vite(facts, build)
+    {
+        return found("vite build", folder);
+    }
+    if let Some((tool, folder)) = SITES.iter().find(|(tool, _)| facts.needs(tool) && !build.is_empty()) {
+        return found(tool, named(facts, build).unwrap_or_else(|| (*folder).to_owned()));
+    }
+    for tool in BUNDLERS {
+        let page = ["index.html", "src/index.html", "public/index.html"].iter().any(|page| facts.has(page));
+        let has_page = page || (tool == "@rsbuild/core" && build.contains("rsbuild build"));
+        if facts.needs(tool) && has_page && !build.is_empty() && !facts.runs("express") && !facts.runs("fastify") {
+            return found(tool, named(facts, build).unwrap_or_else(|| "dist".to_owned()));
+        }
+    }
+    None
+}
+
+/// The folder that Vite makes, where its root has a page. Its output lies below the root.
+fn by_vite(facts: &Facts<'_>, build: &str) -> Option<String> {
+    let settings = facts.settings("vite.config");
+    let words = build.split("&&").find(|step| step.contains("vite")).unwrap_or(build);
+    let given = words.split_whitespace().skip_while(|word| *word != "build").nth(1).filter(|word| !word.starts_with('-'));
+    let root = given.map(str::to_owned).or_else(|| value(&settings, "root")).unwrap_or_else(|| ".".to_owned());
+    let made = flag(words, &["--outDir"]).or_else(|| value(&settings, "outDir")).unwrap_or_else(|| "dist".to_owned());
+    facts.has(&format!("{root}/index.html")).then(|| facts.below(&format!("{root}/{made}")))?
+}
+
+/// The folder that a bundler's command or its settings name.
+fn named(facts: &Facts<'_>, build: &str) -> Option<String> {
+    let by_flag = flag(build, &["--output-path", "-o", "--dist-dir", "--output"]);
+    let settings: String = ["webpack.config", "rspack.config", "rsbuild.config", ".eleventy", "eleventy.config"]
+        .iter()
+        .map(|stem| facts.settings(stem))
+        .collect();
+    // Rsbuild's `distPath` is a text, or an object whose `root` is one.
+    let at = settings.find("distPath:").map(|at| &settings[at..]);
+    let by_settings = || at.and_then(|at| value(at, "distPath").or_else(|| value(at, "root")));
+    let by_output =
+        || settings.find("output:").and_then(|at| value(&settings[at..], "path").or_else(|| value(&settings[at..], "output")));
+    facts.below(&by_flag.or_else(by_settings).or_else(by_output)?)
+}
+
+/// What an option of a command is given.
+pub(super) fn flag(command: &str, names: &[&str]) -> Option<String> {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let apart = words.windows(2).find(|pair| names.contains(&pair[0])).map(|pair| pair[1]);
+    let joined =
+        || words.iter().find_map(|word| word.split_once('=').filter(|(name, _)| names.contains(name)).map(|(_, value)| value));
+    apart.or_else(joined).map(str::to_owned)
+}
+
+/// What Angular makes of the one project of a package.
+fn by_angular(facts: &Facts<'_>) -> Option<Known> {
+    let text = std::fs::read_to_string(facts.folder.join("angular.json")).ok()?;
+    let settings = monoship_workspace::sources::with_comments(&text)?;
+    let is_app = |project: &&(&String, &Value)| project.1["projectType"] != "library";
+    let (name, project) = settings["projects"].as_object()?.iter().find(|project| is_app(&project))?;
+    let targets = if project["architect"].is_object() { &project["architect"] } else { &project["targets"] };
+    angular(name, &targets["build"])
+}
+
+/// What a target of Angular's makes, in its words or Nx's: files, or a server that renders them. Source: angular.dev, "Workspace configuration".
+pub(super) fn angular(name: &str, target: &Value) -> Option<Known> {
+    let builder = ["builder", "executor"].iter().find_map(|key| target[*key].as_str()).unwrap_or_default();
+    let options = &target["options"];
+    let path = &options["outputPath"];
+    let base = path.as_str().or_else(|| path["base"].as_str()).map_or_else(|| format!("dist/{name}"), str::to_owned);
+    // The builders since Angular 17 put them a folder deeper.
+    let is_new = builder.ends_with(":application");
+    let below = |kind: &str| if is_new { path[kind].as_str().unwrap_or(kind).to_owned() } else { String::new() };
+    let has_server = options["ssr"].is_object() || options["ssr"] == true || options["outputMode"] == "server";
+    if !has_server || options["outputMode"] == "static" {
+        return Some(files("ng build", &format!("{base}/{}", below("browser"))));
+    }
+    let server = format!("{base}/{}/server.mjs", below("server"));
+    let is_closed = options["security"]["allowedHosts"].as_array().is_some_and(Vec::is_empty);
+    let note = "its server answers for no host but those that `security.allowedHosts` in angular.json names, or the variable NG_ALLOWED_HOSTS where it runs";
+    is_new.then(|| Known {
+        kind: Kind::Node,
+        why: format!("ng build, the server {server}"),
+        command: Start::made(&format!("node {server}")).command,
+        port: Some(4000),
+        env: Vec::new(),
+        note: is_closed.then(|| note.to_owned()),
+    })
+}
+
+pub(super) fn files(why: &str, folder: &str) -> Known {
+    let folder = folder.trim_start_matches("./").trim_end_matches('/');
+    Known {
+        kind: Kind::Static(folder.to_owned()),
+        why: format!("{why}, files in {folder}"),
+        command: "[\"node\", \"/usr/local/bin/serve-files\", \"/srv\"]".to_owned(),
+        port: Some(8080),
+        env: Vec::new(),
+        note: None,
+    }
+}
