@@ -88,6 +88,12 @@ struct Answer {
     secret: Secret,
 }
 
+/// Where Docker's configuration file is: `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`.
+pub(crate) fn configuration_file(env: &Env) -> Option<PathBuf> {
+    let dir = env.get("DOCKER_CONFIG").map(|dir| env.cwd.join(dir)).or_else(|| env.home().map(|home| home.join(".docker")));
+    Some(dir?.join("config.json"))
+}
+
 /// The credentials of this machine and user. Cloning is cheap; each registry is looked up once a run.
 #[derive(Clone)]
 pub struct Credentials {
@@ -108,11 +114,10 @@ impl Credentials {
     /// Credentials from `$DOCKER_CONFIG/config.json`, else `~/.docker/config.json`; nothing is read yet.
     #[must_use]
     pub fn new(env: &Env, shutdown: &Shutdown) -> Self {
-        let dir = env.get("DOCKER_CONFIG").map(|dir| env.cwd.join(dir)).or_else(|| env.home().map(|home| home.join(".docker")));
         let token = env.get("GITHUB_TOKEN").or_else(|| env.get("GH_TOKEN"));
         let github = token.map(|token| Credential::basic(env.get("GITHUB_ACTOR").unwrap_or("x-access-token"), token));
         let inner = Inner {
-            path: dir.map(|dir| dir.join("config.json")),
+            path: configuration_file(env),
             inline: env.get("DOCKER_AUTH_CONFIG").map(Secret::new),
             search: env.get("PATH").map(str::to_owned),
             github,

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod layers;
 pub mod manifest;
 pub mod mark;
+pub mod proxies;
 pub mod rawjson;
 pub mod reach;
 pub mod registry;

@@ -73,7 +73,7 @@
 //! | named contexts: images of services of ours | by the other service's fingerprint; that image is made or proven to stand first | `e2e/built_from.rs` |
 //! | `TARGET*` and `BUILD*`, which BuildKit sets itself | known without `--platform` too; the builder's own platform counts where it is read | `every_argument_that_buildkit_sets_by_itself_…` |
 //! | `BUILDKIT_*` and `SOURCE_DATE_EPOCH` among the arguments | always counted | the properties in `fingerprint/tests.rs` |
-//! | proxies (`HTTP_PROXY` and its like), from the user's client | no part of keys or images, but where an ARG declares them: give them in `build-args` then | |
+//! | proxies (`HTTP_PROXY` and its like), which buildx takes from the user's client | no part of keys or images, but where an ARG declares them: what the client's file says counts then | `proxies_of_the_users_client_…` |
 //! | secrets, SSH agents | that they are there, never their values | `stage::given` |
 //! | what a RUN fetches, cache mounts | nobody can know: the step's text counts, as for BuildKit | |
 

@@ -11,6 +11,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::name::{ImageRef, Platform, ServiceName, sha256_hex};
 use monoship_docker::capability::Capabilities;
+use monoship_docker::proxies;
 use monoship_plan::built_from;
 use monoship_plan::config::given::Given;
 use monoship_plan::config::{Config, Provenance};
@@ -228,6 +229,7 @@ pub fn gather(
     let image_settings = settings(session, capabilities, request, bases)?;
     let native = Platform::native().to_string();
     let addresses = project.addresses(session, slices)?;
+    let of_client = proxies::arguments(&session.env);
     let configured = given::Contexts::read(session, project, bases, targets.iter().map(|target| target.given).zip(slices))?;
     let all: Vec<_> = targets.iter().zip(slices).zip(views).collect();
     let mut inputs = cores::try_map(&all, |((target, slice), view)| {
@@ -244,12 +246,14 @@ pub fn gather(
             settings.insert("builder".to_owned(), native.clone());
         }
         settings.extend(given::settings(session, target.given, slice, makes_image));
+        // What is given here goes before what the client has.
+        let args = of_client.clone().into_iter().chain(target.args.clone()).into_map();
         Inputs::new(&fingerprint::Facts {
             target: target.name,
             slice,
             contexts: &contexts,
             main,
-            args: &target.args,
+            args: &args,
             pin: &|image| bases.identity(image),
             syntax: frontend::frontend(&view.dockerfile, &target.args)?.map(|image| bases.tool(&image)),
             addresses: &addresses,

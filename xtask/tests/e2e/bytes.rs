@@ -222,6 +222,24 @@ fn variables_of_the_users_client_make_no_other_image_of_the_same_inputs() {
     assert!(with_policy("nowhere.json").fails().stderr.contains("`EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names it"));
 }
 
+#[test]
+fn proxies_of_the_users_client_count_where_an_arg_declares_them() {
+    let _turn = turn();
+    let repo = with("FROM scratch AS api\nARG HTTP_PROXY\nLABEL proxy=$HTTP_PROXY");
+    let with_proxy = |of: &Repo, address: &str| {
+        of.write("client/config.json", &format!(r#"{{"proxies": {{"default": {{"httpProxy": "{address}"}}}}}}"#));
+        let client = of.path().join("client");
+        let output = of.command(&["plan", "--json"]).env("DOCKER_CONFIG", client).output().unwrap();
+        let plan = Ran::new(&["plan"], &output).exits(0).json();
+        plan["services"][0]["fingerprint"].as_str().unwrap().to_owned()
+    };
+    let one = with_proxy(&repo, "http://one");
+    assert_eq!(with_proxy(&repo, "http://one"), one);
+    assert_ne!(with_proxy(&repo, "http://two"), one);
+    let undeclared = with("FROM scratch AS api\nCOPY apps/api/dist /app");
+    assert_eq!(with_proxy(&undeclared, "http://one"), with_proxy(&undeclared, "http://two"));
+}
+
 /// Pushes an image of this Dockerfile to the engine's registry; its name.
 fn push(name: &str, dockerfile: &str) -> String {
     let engine = &shared().engine;
