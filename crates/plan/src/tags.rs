@@ -28,6 +28,9 @@ pub struct Release {
     /// When its commit was made, as RFC 3339: `2026-11-28T20:59:16+00:00`.
     #[doc(hidden)]
     pub committed: String,
+    /// Its commit's full id.
+    #[doc(hidden)]
+    pub commit: String,
     /// A pre-release, by its number or by GitHub's mark.
     #[doc(hidden)]
     pub prerelease: bool,
@@ -49,7 +52,33 @@ impl Release {
     pub fn new(tag: &str, committed: impl Into<String>) -> Result<Self> {
         let tag: ReleaseTag = tag.parse()?;
         let prerelease = !tag.version.pre.is_empty();
-        Ok(Self { tag, committed: committed.into(), prerelease })
+        Ok(Self { tag, committed: committed.into(), commit: "0".repeat(40), prerelease })
+    }
+
+    /// The same of this commit.
+    ///
+    /// ```
+    /// # use monoship_plan::tags as monoship;
+    /// # fn main() -> monoship_core::error::Result<()> {
+    /// let release = monoship::Release::new("v1.2.3", "2026-11-28T20:59:16+00:00")?.at_commit("8b1f0c9d3a52e6f7");
+    /// assert_eq!(&release.commit()[..7], "8b1f0c9");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn at_commit(self, commit: impl Into<String>) -> Self {
+        Self { commit: commit.into(), ..self }
+    }
+
+    /// The full id of its commit, in hexadecimal digits.
+    ///
+    /// ```
+    /// # fn rule(release: &monoship_plan::tags::Release) {
+    /// let tag = format!("{}-{}", release.version(), &release.commit()[..7]);
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn commit(&self) -> &str {
+        &self.commit
     }
 
     /// The version without `v`: `1.2.3`.
@@ -269,7 +298,7 @@ mod tests {
 
     impl TagRule for Days {
         fn tags(&self, release: &Release) -> Vec<String> {
-            vec![format!("day-{}", release.day())]
+            vec![format!("day-{}", release.day()), format!("day-{}-{:.7}", release.day(), release.commit())]
         }
         fn owns(&self, tag: &Tag) -> bool {
             tag.as_str().starts_with("day-")
@@ -297,7 +326,8 @@ mod tests {
     #[test]
     fn a_rule_makes_tags_and_knows_them_again() {
         let tags = Tags::semver().and(Days);
-        assert_eq!(tags.of(&release()).unwrap(), ["day-2026-11-28".parse().unwrap()]);
+        let made = ["day-2026-11-28", "day-2026-11-28-8b1f0c9"].map(|tag| tag.parse().unwrap());
+        assert_eq!(tags.of(&release().at_commit("8b1f0c9d3a52e6f7")).unwrap(), made);
         assert!(tags.own(&"day-2020-01-01".parse().unwrap()) && !tags.own(&"main".parse().unwrap()));
         let retired = |tag: &str| tags.retired(&tag.parse().unwrap(), SystemTime::UNIX_EPOCH);
         assert_eq!(

@@ -172,9 +172,10 @@ impl Session {
     pub fn release_tags(&self, tag: &ReleaseTag, released: bool) -> Result<Vec<Tag>> {
         let mut tags = self.templates().made_of(&tag.version, released)?;
         if let Some(rules) = self.overlay.tags.as_ref().filter(|rules| rules.has_rules()) {
-            let committed = checkout::committed(&self.git(), &format!("refs/tags/{}^{{commit}}", tag.tag))?;
+            let (git, revision) = (self.git(), format!("refs/tags/{}^{{commit}}", tag.tag));
+            let (commit, committed) = (git.resolve(&revision)?, checkout::committed(&git, &revision)?);
             let prerelease = !released || !tag.version.pre.is_empty();
-            let made = rules.of(&Release { tag: tag.clone(), committed, prerelease })?;
+            let made = rules.of(&Release { tag: tag.clone(), committed, commit, prerelease })?;
             tags.extend(made.into_iter().filter(|made| !tags.contains(made)).collect::<Vec<_>>());
         }
         Ok(tags)

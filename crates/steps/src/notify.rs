@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{Session, history};
 use monoship_core::error::Result;
-use monoship_core::event::{Level, Status};
+use monoship_core::event::{Level, Status, Task};
 use monoship_core::execute::http::{Http, Request, Trouble};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -176,11 +176,12 @@ fn failure(session: &Session, record: Option<&RunRecord>, text: &str, about: Vec
     message(session, record, Occasion::Failure, text.to_owned(), about)
 }
 
-/// What failed: tasks with the step, gates with the bound.
+/// What failed: tasks with the step, a team's stages with what they said, gates with the bound.
 fn troubles(record: &RunRecord) -> Vec<String> {
     let failed = record.tasks.iter().filter(|task| task.status == Status::Failed);
     let tasks = failed.map(|task| match &task.failure {
         Some(failure) => format!("{} at {}", task.task, failure.step.as_deref().unwrap_or("the end")),
+        None if matches!(task.task, Task::Stage(_)) => format!("{}: {}", task.task, task.why),
         None => task.task.to_string(),
     });
     let gates = record.gates.iter().filter(|gate| gate.fails).map(|gate| format!("gate {}: {}", gate.gate, gate.text));
@@ -336,6 +337,18 @@ fn hmac_sha256(key: &[u8], text: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use monoship_core::event::Stage;
+    use monoship_report::record::TaskRecord;
+
+    #[test]
+    fn who_is_told_of_a_failure_learns_which_stage_failed_and_what_it_said() {
+        let stage = Task::Stage(Stage { stage: "canary".parse().unwrap(), service: None });
+        let failed = |task, why: &str| TaskRecord { why: why.to_owned(), ..TaskRecord::new(task, Status::Failed) };
+        let id = "20260101T000000000-abcd".parse().unwrap();
+        let mut record = RunRecord::new(id, std::time::SystemTime::UNIX_EPOCH, "release v1.0.0");
+        record.tasks = vec![failed(stage, "it answers nobody"), failed(Task::Base, "never built here")];
+        assert_eq!(troubles(&record), ["canary: it answers nobody", "base"]);
+    }
 
     #[test]
     fn messages_are_signed_as_the_standards_test_vectors_are() {
