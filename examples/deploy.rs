@@ -1,10 +1,10 @@
-//! Stages of the run: a check before anything is built, and a deployment after the release, of every image by its digest, once all of them are
-//! published.
+//! Stages of the run: a check before anything is built, a test of all images together, and a deployment after the release, of every image by its
+//! digest, once all of them are published.
 
 use std::process::ExitCode;
 
 use monoship::stages::{self, Tree};
-use monoship::{App, Context, Published, Result};
+use monoship::{App, Context, Images, Published, Result};
 
 fn main() -> ExitCode {
     App::new(pipeline).run()
@@ -17,6 +17,7 @@ fn pipeline(cx: &Context) -> Result<()> {
     let plan = stages::plan(cx, &ready)?;
     let base = stages::build_base(cx, &plan)?;
     let images = stages::build_services(cx, &plan, &base)?;
+    cx.stage("integration", &images, integration)?;
     let published = stages::publish(cx, images)?;
     stages::update_release(cx, &published)?;
     cx.stage("deploy", &published, deploy)
@@ -25,6 +26,12 @@ fn pipeline(cx: &Context) -> Result<()> {
 /// `./check.sh .`, where your own linter would stand: of a release it checks the files of its commit.
 fn check(cx: &Context, tree: &Tree) -> Result<()> {
     cx.command("./check.sh").args(tree.root()).run()
+}
+
+/// `./integration.sh api=shop/api:dev …`, which starts them all, as a compose file does, and asks them.
+fn integration(cx: &Context, images: &Images) -> Result<()> {
+    let images = images.standing().filter_map(|image| Some(format!("{}={}", image.service(), image.name()?)));
+    cx.command("./integration.sh").args(images).run()
 }
 
 /// `./deploy.sh api=ghcr.io/acme/shop/api@sha256:…`, where your cluster's own tool would stand.

@@ -103,7 +103,7 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
         progress.record = Some(record);
     }
     match done {
-        Err(error) if error.is_cancelled() || !progress.told => Err(error),
+        Err(error) if !progress.told => Err(error),
         _ => Ok(Ran { session, progress }),
     }
 }

@@ -136,8 +136,9 @@ pub fn findings(tasks: &[TaskRecord], dockerfile: &Path) -> Vec<String> {
             .and_then(|failure| failure.step.as_deref())
             .map(|step| format!(" at {}", step::text(step)))
             .unwrap_or_default();
+        let hint = task.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
         let said = failure.map_or_else(
-            || task.why.clone(),
+            || task.why.clone() + &hint,
             |failure| [std::slice::from_ref(&failure.message), tail(&failure.log)].concat().join("\n"),
         );
         let place = source.as_ref().map(|(file, line)| (file.as_path(), *line));

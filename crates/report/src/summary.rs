@@ -274,6 +274,9 @@ fn failure(task: &TaskRecord, log: &std::path::Path, paint: Paint) -> String {
         None if task.why.is_empty() => shown.push_str(" failed\n"),
         None => drop(writeln!(shown, " failed: {}", text::clean(&task.why))),
     }
+    if let Some(hint) = &task.hint {
+        let _ = writeln!(shown, "  {} {}", paint.hint("hint:"), text::clean(hint));
+    }
     let _ = writeln!(shown, "  {} {}", paint.faint("whole log:"), log.display());
     shown
 }

@@ -160,6 +160,16 @@ pub fn trouble(record: &RunRecord) -> Option<String> {
     (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
+/// The stages of a team's own that failed, none of them for one image: what was published before them stands.
+pub fn failed_stages(record: &RunRecord) -> Option<Error> {
+    let of_run = |task: &&TaskRecord| matches!(&task.task, Task::Stage(stage) if stage.service.is_none());
+    let failed: Vec<&TaskRecord> = record.tasks.iter().filter(of_run).filter(|task| task.status == Status::Failed).collect();
+    let said: Vec<String> = failed.iter().map(|task| format!("{} failed: {}", task.task, task.why)).collect();
+    let hint = failed.iter().find_map(|task| task.hint.clone());
+    let hint = hint.unwrap_or_else(|| "re-run this job: what is published stands, and the stage runs again".to_owned());
+    (!said.is_empty()).then(|| Error::failed(said.join("; ")).hint(hint))
+}
+
 /// What is to be published of a complete run.
 ///
 /// # Errors

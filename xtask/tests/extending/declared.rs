@@ -57,6 +57,7 @@ fn a_calendar_tag_is_put_and_known_again_and_no_branch_takes_it() {
 fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
     let shop = Shop::new("deploy");
     shop.script("deploy.sh", "printf '%s\\n' \"$@\" > deployed");
+    shop.script("integration.sh", "true");
     shop.script("check.sh", "test -f \"$1/pnpm-workspace.yaml\" && echo \"$1\" > checked");
     shop.repo.commit("a way to deploy");
     let deployed = shop.repo.path().join("deployed");

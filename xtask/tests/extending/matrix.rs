@@ -69,10 +69,18 @@ fn a_service_that_its_job_refuses_is_published_by_none_and_one_that_passed_is_no
     // What the first job's stages came to stands in the record of the run.
     jobs.shop.script("check.sh", "true");
     jobs.shop.script("deploy.sh", "true");
+    jobs.shop.script("integration.sh", "true");
     jobs.job_of("deploy", &["plan"]).exits(0);
     let publish = jobs.job_of("deploy", &["publish"]).exits(0);
     let row = |stage: &str| publish.stderr.lines().any(|line| line.starts_with(stage) && line.contains("done"));
-    assert!(row("check ") && row("deploy "), "{}", publish.stderr);
+    assert!(row("check ") && row("integration ") && row("deploy "), "{}", publish.stderr);
+    // One that fails in the last job fails that job, whether it keeps the tags back or comes after them.
+    for stage in ["integration", "deploy"] {
+        jobs.shop.script(&format!("{stage}.sh"), "echo no room; exit 3");
+        let publish = jobs.job_of("deploy", &["publish"]).exits(1);
+        assert!(publish.stderr.contains(&format!("error: {stage} failed: `./{stage}.sh ")), "{}", publish.stderr);
+        jobs.shop.script(&format!("{stage}.sh"), "true");
+    }
     jobs.shop.script("check.sh", "echo a finding; exit 3");
     let plan = jobs.job_of("deploy", &["plan"]).exits(1);
     assert!(plan.stderr.contains("a finding") && !plan.stderr.contains("stages::plan"), "{}", plan.stderr);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::run::Ran;
 use crate::stages;
-use monoship_report::record::TaskRecord;
+use monoship_report::record::{Outcome, TaskRecord};
 
 /// Runs a build's pipeline in an empty workspace, and gives its result with what the stage `lint` logged.
 fn ran(pipeline: fn(&Context) -> Result<()>) -> (Result<Ran>, String) {
@@ -43,8 +43,10 @@ fn a_stage_before_the_plan_has_a_log_and_its_failure_is_the_runs() {
             cx.command("sh").args(["-c", "echo a finding; exit 3"]).run()
         })
     });
-    let error = result.err().expect("the stage failed").to_string();
-    assert!(error.contains("exit code 3") && error.contains("a finding"), "{error}");
+    let error = result.err().expect("the stage failed");
+    assert!(error.to_string().starts_with("lint failed: `sh "), "{error}");
+    assert!(error.to_string().contains("exit code 3") && error.to_string().contains("a finding"), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.starts_with("its whole log: ") && hint.ends_with("lint.log")), "{error:?}");
     assert!(log.contains("looking at it\n") && log.contains("$ sh -c") && log.contains("  a finding\n"), "{log}");
 }
 
@@ -93,13 +95,53 @@ fn a_stage_that_fails_because_the_run_is_stopped_is_stopped_itself() {
     assert!(result.err().expect("it is stopped").is_cancelled());
 }
 
+/// A run with a record, as it has one from the plan on.
+fn recorded(cx: &Context) {
+    let id = "20260101T000000000-abcd".parse().unwrap();
+    cx.progress().record = Some(RunRecord::new(id, SystemTime::UNIX_EPOCH, "build"));
+}
+
+#[test]
+fn a_run_that_is_stopped_in_a_stage_says_what_it_came_to_and_begins_no_other() {
+    let (result, log) = ran(|cx| {
+        let tree = stages::checkout(cx)?;
+        recorded(cx);
+        let done = cx.stage("deploy", &tree, |cx, _| {
+            cx.session().shutdown.close();
+            cx.pause(Duration::from_mins(1))
+        });
+        let _ = cx.stage("lint", &tree, |cx, _| {
+            cx.log("begun");
+            Ok(())
+        });
+        done
+    });
+    let ran = result.expect("there is a record to show");
+    assert_eq!(ran.record().outcome, Outcome::Cancelled);
+    assert!(ran.record().tasks.iter().all(|task| task.status == Status::Cancelled), "{:?}", ran.record());
+    assert!(!log.contains("begun"), "{log}");
+}
+
+#[test]
+fn what_a_stage_says_can_be_done_is_in_its_log_and_in_the_record() {
+    let (result, log) = ran(|cx| {
+        let tree = stages::checkout(cx)?;
+        recorded(cx);
+        cx.stage("lint", &tree, |_, _| Err(Error::failed("4 findings").hint("run `pnpm lint --fix`")))
+    });
+    let ran = result.expect("there is a record to show");
+    let lint = ran.record().tasks.last().expect("the stage stands in it");
+    assert_eq!((lint.why.as_str(), lint.hint.as_deref()), ("4 findings", Some("run `pnpm lint --fix`")));
+    assert!(log.contains("4 findings\n") && log.contains("hint: run `pnpm lint --fix`\n"), "{log}");
+}
+
 #[test]
 fn a_stage_that_panics_has_failed() {
     let (result, log) = ran(|cx| {
         let tree = stages::checkout(cx)?;
         cx.stage("lint", &tree, |_, tree| panic!("no rule for {:?}", tree.commit()))
     });
-    assert_eq!(result.err().expect("the stage failed").to_string(), "it panicked: no rule for None");
+    assert_eq!(result.err().expect("the stage failed").to_string(), "lint failed: it panicked: no rule for None");
     assert!(log.contains("it panicked: no rule for None"), "{log}");
 }
 

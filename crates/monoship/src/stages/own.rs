@@ -1,6 +1,7 @@
 //! Stages of a team's own: for each image, or for the run. They have a line in the display, a log, an entry in the record and the summary, and a
 //! place in a look and in the jobs of a matrix.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use monoship_core::error::{Error, Result};
@@ -14,6 +15,7 @@ use monoship_report::record::{Passed, TaskRecord};
 
 use crate::caught::caught;
 use crate::context::Context;
+use crate::job::Part;
 use monoship_steps::{build, planning};
 
 use super::build::alone;
@@ -27,7 +29,8 @@ impl Context {
     /// What passed is remembered by the image's digest: an unchanged image is not tried again, and one that failed is tried again by
     /// the next run. `--force` tries all again, as a stage's new name does, where what it looks at has changed.
     ///
-    /// In a matrix each image is tried by its service's job. In a check build, which keeps no image, it is loaded into the engine first.
+    /// In a matrix each image is tried by its service's job. In a check build, which keeps no image, it is loaded into the engine first, once
+    /// for all stages.
     ///
     /// ```no_run
     /// use monoship::{Context, Image, Images, Result};
@@ -54,21 +57,29 @@ impl Context {
         if !job.has_images() {
             return Ok(images);
         }
-        let Images { mut images, plan } = images;
+        let Images { images, plan } = images;
         let tried = pool::each(job.request.jobs.get(), &images, |image| {
             let task = Task::Stage(Stage { stage: stage.clone(), service: Some(image.service.clone()) });
             let by_its_job = self.progress().tried.iter().find(|tried| tried.task == task).cloned();
+            if let Some(tried) = by_its_job {
+                return (image.clone(), Some(tried));
+            }
             let belongs = image.stands() && alone(&job.part).is_none_or(|name| *name == image.service);
-            by_its_job.or_else(|| belongs.then(|| try_one(self, &plan, &stage, task, image, &work)))
+            if belongs { try_one(self, &plan, &stage, task, image, &work) } else { (image.clone(), None) }
         })?;
-        self.session().shutdown.check()?;
-        for (image, tried) in images.iter_mut().zip(tried) {
+        let entered = tried.into_iter().map(|(mut image, tried)| {
             if let Some(tried) = tried {
-                image.status = if tried.status == Status::Failed { Status::Failed } else { image.status };
+                if is_in_doubt(&tried) {
+                    image.status = tried.status;
+                }
                 enter(self, tried);
             }
-        }
-        Ok(Images { images, plan })
+            image
+        });
+        let images = Images { images: entered.collect(), plan };
+        let Err(stopped) = self.session().shutdown.check() else { return Ok(images) };
+        told(self);
+        Err(stopped)
     }
 
     /// Runs `work` once, as a stage of the run: a deployment, an announcement, a check of the plan. What it takes decides whether and where:
@@ -107,13 +118,31 @@ impl Context {
         if !owns || input.is_empty() {
             return Ok(());
         }
+        if let Some(why) = input.out_of_reach(self) {
+            self.session().events.notice(Level::Info, None, format!("{name} is not run: {why}"), None);
+            return Ok(());
+        }
         let task = Task::Stage(Stage { stage, service: None });
-        let (tried, done) = during(self, task, "for the run", |cx| work(cx, input));
+        let log = self.session().run.log_path(&task);
+        let (tried, done) = during(self, task, "for the run", |cx| {
+            let loaded = input.loaded(cx)?;
+            work(cx, loaded.as_ref().unwrap_or(input))
+        });
         enter(self, tried);
-        let mut progress = self.progress();
-        progress.told |= done.is_err() && progress.record.is_some();
-        done
+        let Err(error) = done else { return Ok(()) };
+        if told(self) || error.is_cancelled() {
+            return Err(error);
+        }
+        let hint = error.hint_text().map_or_else(|| format!("its whole log: {}", log.display()), str::to_owned);
+        Err(Error::failed(format!("{name} failed")).source(error).hint(hint))
     }
+}
+
+/// Says that what went wrong has its place in the record, and returns whether there is one: before the plan there is none.
+fn told(cx: &Context) -> bool {
+    let mut progress = cx.progress();
+    progress.told |= progress.record.is_some();
+    progress.told
 }
 
 /// Takes a name for one stage of this run: its log, its place in the table and what it passed are kept under it.
@@ -133,37 +162,43 @@ fn claim(cx: &Context, name: &str) -> Result<StageName> {
 fn during(cx: &Context, task: Task, title: &str, work: impl FnOnce(&Context) -> Result<()>) -> (TaskRecord, Result<()>) {
     let (events, started, begun) = (&cx.session().events, Instant::now(), SystemTime::now());
     events.emit(Event::Started { task: task.clone(), title: title.to_owned() });
-    // A panic is this stage's failure: the other images are tried.
-    let done = caught("it", || work(&cx.for_task(task.clone())));
+    // A panic is this stage's failure: the other images are tried. Nothing is begun in a run that is being stopped.
+    let done = cx.session().shutdown.check().and_then(|()| caught("it", || work(&cx.for_task(task.clone()))));
     // What fails because the run is stopped has not failed, whatever the work made of it.
     let done = done.map_err(|error| if cx.session().shutdown.is_closing() { Error::cancelled() } else { error });
-    let (status, why) = match &done {
-        Ok(()) => (Status::Done, String::new()),
-        Err(error) if error.is_cancelled() => (Status::Cancelled, String::new()),
-        Err(error) => (Status::Failed, error.to_string()),
+    let (status, why, hint) = match &done {
+        Ok(()) => (Status::Done, String::new(), None),
+        Err(error) if error.is_cancelled() => (Status::Cancelled, String::new(), None),
+        Err(error) => (Status::Failed, error.to_string(), error.hint_text().map(str::to_owned)),
     };
     let took = started.elapsed();
-    if !why.is_empty() {
-        events.emit(Event::Log { task: task.clone(), line: why.clone() });
-    }
+    let said = [(!why.is_empty()).then(|| why.clone()), hint.as_ref().map(|hint| format!("hint: {hint}"))];
+    said.into_iter().flatten().for_each(|line| events.emit(Event::Log { task: task.clone(), line }));
     events.emit(Event::Ended { task: task.clone(), status, took, digest: None });
-    (TaskRecord { why, started: Some(begun), took_ms: millis(took), ..TaskRecord::new(task, status) }, done)
+    (TaskRecord { why, hint, started: Some(begun), took_ms: millis(took), ..TaskRecord::new(task, status) }, done)
 }
 
-/// Enters what a stage came to. A service whose image was refused has failed.
+/// True for what did not come to a good end: an image that a stage refused, or did not finish with, stands no more.
+fn is_in_doubt(tried: &TaskRecord) -> bool {
+    matches!(tried.status, Status::Failed | Status::Cancelled)
+}
+
+/// Enters what a stage came to. A service whose image was refused has failed, and one whose image was not tried to the end was stopped.
 fn enter(cx: &Context, tried: TaskRecord) {
     let progress = &mut *cx.progress();
     let Some(record) = &mut progress.record else { return progress.before_record.push(tried) };
-    if let (Task::Stage(Stage { stage, service: Some(service) }), Status::Failed) = (&tried.task, tried.status) {
+    if let (Task::Stage(Stage { stage, service: Some(service) }), true) = (&tried.task, is_in_doubt(&tried)) {
         let of_service = Task::Service(service.clone());
+        let why = if tried.status == Status::Failed { format!("{stage} failed") } else { format!("{stage} was stopped") };
         for task in record.tasks.iter_mut().filter(|task| task.task == of_service) {
-            (task.status, task.why) = (Status::Failed, format!("{stage} failed"));
+            (task.status, task.why) = (tried.status, why.clone());
         }
     }
     record.tasks.push(tried);
 }
 
-/// Tries one image, unless it is known that it passes.
+/// Tries one image, unless it is known that it passes. The image is returned by the name under which it was tried: the next stage need not
+/// load it again.
 fn try_one(
     cx: &Context,
     plan: &Planned,
@@ -171,20 +206,21 @@ fn try_one(
     task: Task,
     image: &Image,
     work: &(impl Fn(&Context, &Image) -> Result<()> + Sync),
-) -> TaskRecord {
+) -> (Image, Option<TaskRecord>) {
     let (job, session) = (cx.job(), plan.session());
     let passed = Passed::new(&session.state_dir(), stage);
     let anew = job.request.force || job.request.no_cache;
     if !anew && image.digest.as_ref().is_some_and(|digest| passed.has(digest)) {
         let entry = TaskRecord::new(task, Status::Unchanged);
-        return TaskRecord { why: "this image passed before".to_owned(), digest: image.digest.clone(), ..entry };
+        let entry = TaskRecord { why: "this image passed before".to_owned(), digest: image.digest.clone(), ..entry };
+        return (image.clone(), Some(entry));
     }
-    let mut digest = image.digest.clone();
+    let mut tried_as = image.clone();
     let (tried, done) = during(cx, task, &format!("image of {}", image.service), |cx| {
-        let loaded = loaded(cx, plan, image)?;
-        digest.clone_from(&loaded.digest);
-        work(cx, &loaded)
+        tried_as = loaded(cx, plan, image)?;
+        work(cx, &tried_as)
     });
+    let digest = tried_as.digest.clone();
     let remembered = match (&digest, done) {
         (Some(digest), Ok(())) => passed.remember(digest),
         (Some(digest), Err(_)) => passed.forget(digest),
@@ -194,7 +230,7 @@ fn try_one(
         let message = format!("the result of {stage} for {} could not be saved: {error}", image.service);
         session.events.notice(Level::Warning, None, message, Some("the next run tries it again".to_owned()));
     }
-    TaskRecord { digest, ..tried }
+    (tried_as, Some(TaskRecord { digest, ..tried }))
 }
 
 /// The image itself, or, where the build kept none, the same loaded into the engine as `:check`: every step comes from the engine's cache.
@@ -251,6 +287,24 @@ pub trait Input: sealed::Sealed {
     fn when(&self) -> &'static str {
         ""
     }
+
+    /// Why it cannot be worked on in this job.
+    #[doc(hidden)]
+    fn out_of_reach(&self, _: &Context) -> Option<&'static str> {
+        None
+    }
+
+    /// The same as it can be worked on, where something has to be done for that.
+    ///
+    /// # Errors
+    /// When that fails.
+    #[doc(hidden)]
+    fn loaded(&self, _: &Context) -> Result<Option<Self>>
+    where
+        Self: Sized,
+    {
+        Ok(None)
+    }
 }
 
 use sealed::Owner;
@@ -289,6 +343,13 @@ impl Input for Ready {}
 impl Input for Plan {}
 impl Input for Base {}
 
+impl Images {
+    /// True where an image was built and not kept: by a check.
+    fn has_unnamed(&self) -> bool {
+        self.images.iter().any(|image| image.name.is_none())
+    }
+}
+
 impl Input for Images {
     fn is_empty(&self) -> bool {
         !self.all_stand()
@@ -296,6 +357,19 @@ impl Input for Images {
 
     fn when(&self) -> &'static str {
         "once every image stands"
+    }
+
+    fn out_of_reach(&self, cx: &Context) -> Option<&'static str> {
+        let elsewhere = matches!(cx.job().part, Part::Publish(_)) && self.has_unnamed();
+        elsewhere.then_some("a check in several jobs keeps no images")
+    }
+
+    fn loaded(&self, cx: &Context) -> Result<Option<Self>> {
+        if !self.has_unnamed() {
+            return Ok(None);
+        }
+        let images = pool::each(cx.job().request.jobs.get(), &self.images, |image| loaded(cx, &self.plan, image))?;
+        Ok(Some(Self { images: images.into_iter().collect::<Result<_>>()?, plan: Arc::clone(&self.plan) }))
     }
 }
 

@@ -100,6 +100,9 @@ pub struct TaskRecord {
     /// Why it was built, or skipped, or not run: one short line. Empty where there is nothing to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// What can be done about its failure, where the stage that failed says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The service that could not be built and whose image it is built from, so that it was not run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lacking: Option<ServiceName>,
@@ -237,6 +240,7 @@ impl TaskRecord {
             task,
             status,
             why: String::new(),
+            hint: None,
             lacking: None,
             started: None,
             took_ms: 0,

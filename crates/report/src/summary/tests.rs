@@ -138,8 +138,12 @@ fn a_failure_shows_step_log_dockerfile_line_and_where_the_whole_log_lies() {
 fn a_failure_without_a_step_says_why_and_every_failure_is_shown() {
     let mut publish = TaskRecord::new(Task::Publish, Status::Failed);
     publish.why = "the registry refused the tag".to_owned();
+    publish.hint = Some("ask for the right to push".to_owned());
     let shown = failures(&[publish, service("web", Status::Failed)], |_| PathBuf::from("l"), Paint::PLAIN);
-    assert_eq!(shown, "✗ publish failed: the registry refused the tag\n  whole log: l\n\n✗ web failed\n  whole log: l\n");
+    assert_eq!(
+        shown,
+        "✗ publish failed: the registry refused the tag\n  hint: ask for the right to push\n  whole log: l\n\n✗ web failed\n  whole log: l\n"
+    );
 }
 
 #[test]

@@ -63,8 +63,7 @@ impl Event<'_> {
 
     /// The run's line in the history that everybody shares, where this job may write there: a runner keeps nothing.
     fn remembered<T>(&self, run: Result<T>) -> Result<T> {
-        let cancelled = run.as_ref().is_err_and(Error::is_cancelled);
-        let shares = !cancelled && self.understood.pushes() && self.session.config.history.is_some();
+        let shares = !self.session.shutdown.is_closing() && self.understood.pushes() && self.session.config.history.is_some();
         if shares && let Err(error) = history::push(self.session) {
             let hint = "the next run shares it, where this machine is kept".to_owned();
             self.session.events.notice(Level::Warning, None, format!("the history is not shared: {error}"), Some(hint));
@@ -89,9 +88,9 @@ pub(super) fn all(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Res
         return upkeep(event, reporter, page);
     }
     let ran = event.remembered(event.run(event.job(Part::Whole)))?;
-    let finished = event.built(reporter, page, ran.record())?;
+    let finished = event.built(reporter, page, ran.record());
     event.published(page, &ran)?;
-    Ok(finished)
+    finished
 }
 
 /// What must be built, for the jobs to come.
@@ -150,10 +149,15 @@ pub(super) fn publish(event: &Event<'_>, reporter: Reporter, page: &mut Page) ->
         say(&[shown.trim_end().to_owned()]);
     }
     event.published(page, &ran)?;
-    match jobs::trouble(record) {
-        None => Ok(Finished::Well),
-        Some(trouble) => Err(Error::failed(format!("nothing is published: {trouble}"))
-            .hint("re-run the failed jobs of this workflow run; the finished ones need not run again")),
+    if let Some(trouble) = jobs::trouble(record) {
+        return Err(Error::failed(format!("nothing is published: {trouble}"))
+            .hint("re-run the failed jobs of this workflow run; the finished ones need not run again"));
+    }
+    match (record.outcome, jobs::failed_stages(record)) {
+        (Outcome::Succeeded, _) => Ok(Finished::Well),
+        (Outcome::Cancelled, _) => Err(Error::cancelled()),
+        (Outcome::Failed, Some(error)) => Err(error),
+        (Outcome::Failed, None) => Ok(Finished::Badly),
     }
 }
 
