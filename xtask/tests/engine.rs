@@ -286,12 +286,16 @@ fn a_killed_engine_is_cleaned_up_and_the_next_one_works() {
 
     // One that runs from packages that are gone, as when somebody has emptied the cache folder, cannot be asked: it is started anew.
     let layout = test.layout();
-    let state = std::fs::read_to_string(layout.state()).unwrap();
-    let packages = daemon::status(&layout).packages.unwrap();
-    std::fs::write(layout.state(), state.replace(&packages, &format!("{packages}-emptied"))).unwrap();
-    assert!(!daemon::status(&layout).running);
+    let empty = || {
+        let state = std::fs::read_to_string(layout.state()).unwrap();
+        let packages = daemon::status(&layout).packages.unwrap();
+        std::fs::write(layout.state(), state.replace(&packages, &format!("{packages}-emptied"))).unwrap();
+        assert!(!daemon::status(&layout).running);
+    };
+    empty();
     let engine = monoship_engine::up(&test.options, &Events::none(), &Shutdown::new()).unwrap();
     run(&engine.docker().arg("version"));
+    empty();
     daemon::down(&layout, &Events::none(), &Shutdown::new()).unwrap();
     assert_eq!(traces(&test), Vec::<String>::new());
 }

@@ -19,7 +19,7 @@ use super::process::{self, send};
 use super::state::State;
 
 /// Stops the engine's processes, giving the daemon `patience` to stop its containers, and removes what they leave. `packages`
-/// hold the tools that remove the network; without them there is none, since they made it.
+/// hold the tools that remove the network, and made it; without them it stays.
 ///
 /// # Errors
 /// When something cannot be removed.

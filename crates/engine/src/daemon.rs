@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use monoship_core::error::{Error, Result, read_text, write_atomically};
-use monoship_core::event::{Events, Task};
+use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -260,9 +260,15 @@ pub fn down(layout: &Layout, events: &Events, shutdown: &Shutdown) -> Result<()>
     let _lock = Lock::wait(&layout.lock(), shutdown, || {
         events.doing(&Task::Engine, "waiting for another run to start or stop the engine");
     })?;
-    let packages = State::load(&layout.state()).map(|state| state.packages);
-    let packages = packages.or_else(|| Packages::any(layout.cache()));
-    cleanup::stop(layout, packages.as_ref(), STOP_LIMIT, events, shutdown)
+    let started_from = State::load(&layout.state()).map(|state| state.packages);
+    let packages = started_from.clone().filter(Packages::are_there).or_else(|| Packages::any(layout.cache()));
+    cleanup::stop(layout, packages.as_ref(), STOP_LIMIT, events, shutdown)?;
+    if let (Some(gone), None) = (started_from, packages) {
+        let text = format!("{} is gone, and with it the tools that remove the engine's network", gone.root.display());
+        let hint = "it goes with the engine's next start and stop";
+        events.notice(Level::Warning, Some(Task::Engine), text, Some(hint.into()));
+    }
+    Ok(())
 }
 
 /// [`down`], then deletes the engine's data and, with `packages_too`, the unpacked packages. The mark of the folder stays.

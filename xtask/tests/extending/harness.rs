@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use monoship_core::execute::lock::Lock;
 use support::engine::{NODE, environment_of, shared};
 use support::repo::Repo;
-use support::turn::{both_seats, seat};
+use support::turn::{all_seats, seat};
 
 const LOCK: &str = "\
 lockfileVersion: '9.0'
@@ -72,7 +72,7 @@ impl Shop {
 
     /// A shop for whoever looks at all that the engine has.
     pub fn alone(name: &str) -> Self {
-        Self::seated(name, both_seats())
+        Self::seated(name, all_seats())
     }
 
     fn seated(name: &str, seats: Vec<Lock>) -> Self {

@@ -16,7 +16,7 @@ use support::engine::{environment_of, shared};
 use support::faulty_proxy::FaultyProxy;
 use support::github_api::{GithubApi, TOKEN};
 use support::repo::{Ran, Repo, SMALL_DOCKERFILE, git};
-use support::turn::{both_seats, seat};
+use support::turn::{all_seats, seat};
 
 /// The services, in the order of every report.
 pub const SERVICES: [&str; 2] = ["api", "web"];
@@ -58,7 +58,7 @@ impl Scene {
 
     /// The same with no other release beside it.
     pub fn alone() -> Self {
-        Self::seated(both_seats())
+        Self::seated(all_seats())
     }
 
     fn seated(seats: Vec<Lock>) -> Self {

@@ -19,20 +19,22 @@ pub fn beside() -> Lock {
     at("build-beside")
 }
 
-/// Whoever releases holds one of these two: a release is one program's answer after another's, and while one waits the other works. What it
-/// builds goes below a name that no other test has.
+/// Whoever releases holds one of these: a release is one program's answer after another's, and while one waits the others work.
+const SEATS: [&str; 3] = ["build", "build-beside", "build-third"];
+
+/// One of the [`SEATS`]. What is built there goes below a name that no other test has.
 pub fn seat() -> Lock {
     loop {
-        if let Some(lock) = ["build", "build-beside"].iter().find_map(|what| Lock::take_free(&file(what)).unwrap()) {
+        if let Some(lock) = SEATS.iter().find_map(|what| Lock::take_free(&file(what)).unwrap()) {
             return lock;
         }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Whoever releases with credentials of its own holds both: an engine keeps the configuration of its last user.
-pub fn both_seats() -> Vec<Lock> {
-    ["build", "build-beside"].map(at).into()
+/// Whoever releases with credentials of its own holds all: an engine keeps the configuration of its last user.
+pub fn all_seats() -> Vec<Lock> {
+    SEATS.map(at).into()
 }
 
 /// Whoever does this one thing.
