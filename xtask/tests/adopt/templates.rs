@@ -13,7 +13,9 @@ fn template(name: &str) -> String {
 #[test]
 fn an_adopters_pipeline_and_alias_are_this_repositorys_own() {
     assert_eq!(template("main.rs.txt"), read("xtask/src/main.rs"));
-    assert_eq!(template("cargo-config.toml"), read(".cargo/config.toml"));
+    // What follows is for this repository's tests.
+    let config = read(".cargo/config.toml");
+    assert!(config.starts_with(&template("cargo-config.toml")), "{config}");
 }
 
 #[test]
