@@ -5,7 +5,7 @@ use std::path::Path;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::harness::{clone, mini, sh, turn};
+use crate::harness::{clone, clone_to_look_at, mini, sh, turn};
 use support::repo::{Ran, Repo};
 
 /// One error of that kind, with each of these in it, and nothing that looks like a crash.
@@ -26,7 +26,7 @@ fn remove(repo: &Repo, file: &str) {
 
 #[test]
 fn an_unknown_service_is_answered_with_the_nearest_one() {
-    let repo = clone();
+    let repo = clone_to_look_at();
     says(repo.xtask(&["build", "wroker"]), 2, &["there is no service `wroker`", "did you mean `worker`?"]);
     says(repo.xtask(&["build", "api", "apps/web"]), 2, &["there is no service `apps/web`"]);
 }
@@ -51,7 +51,7 @@ fn what_is_affected_outside_of_git_is_answered_with_what_is_missing() {
 
 #[test]
 fn a_broken_configuration_is_shown_with_its_line() {
-    let repo = clone();
+    let repo = clone_to_look_at();
     repo.write("xtask.toml", "[images]\n\nregistry = ghcr.io\n");
     says(repo.xtask(&["build"]), 2, &["xtask.toml:3: "]);
     repo.write("xtask.toml", "[images]\ndokcerfile = 'Dockerfile'\n");
@@ -60,21 +60,21 @@ fn a_broken_configuration_is_shown_with_its_line() {
 
 #[test]
 fn a_service_name_with_a_slash_is_refused_where_it_is_written() {
-    let repo = clone();
+    let repo = clone_to_look_at();
     repo.write("xtask.toml", "[images]\ndockerfile = 'Dockerfile.monorepo-optimized'\n\n[[service]]\nname = 'team/api'\n");
     says(repo.xtask(&["build"]), 2, &["xtask.toml:5: ", "`team/api` is not a service name"]);
 }
 
 #[test]
 fn a_missing_dockerfile_is_named() {
-    let repo = clone();
+    let repo = clone_to_look_at();
     remove(&repo, "Dockerfile.monorepo-optimized");
     says(repo.xtask(&["build"]), 2, &["Dockerfile.monorepo-optimized", "hint: "]);
 }
 
 #[test]
 fn a_missing_target_is_named_with_the_nearest_one() {
-    let repo = clone();
+    let repo = clone_to_look_at();
     let images = "[images]\ndockerfile = 'Dockerfile.monorepo-optimized'\n";
     repo.write("xtask.toml", &format!("{images}[[service]]\nname = 'worker'\ntarget = 'wroker'\n"));
     says(repo.xtask(&["build"]), 2, &["`wroker`", "Dockerfile.monorepo-optimized", "did you mean `worker`?"]);
@@ -84,7 +84,7 @@ fn a_missing_target_is_named_with_the_nearest_one() {
 
 #[test]
 fn a_missing_lockfile_is_named_with_the_command_that_makes_it() {
-    let repo = clone();
+    let repo = clone_to_look_at();
     remove(&repo, "pnpm-lock.yaml");
     says(repo.xtask(&["build"]), 2, &["pnpm-lock.yaml", "pnpm install"]);
 }
@@ -94,7 +94,7 @@ fn a_daemon_that_does_not_answer_is_named_with_the_setting_that_points_at_it() {
     let socket = tempfile::tempdir().unwrap();
     let path = socket.path().join("closed.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let repo = clone().env("DOCKER_HOST", format!("unix://{}", path.display())).env("XTASK_BUILDERS_ENGINE", "docker");
+    let repo = clone_to_look_at().env("DOCKER_HOST", format!("unix://{}", path.display())).env("XTASK_BUILDERS_ENGINE", "docker");
     says(repo.xtask(&["build"]), 1, &["DOCKER_HOST", "hint: "]);
 }
 
@@ -146,6 +146,6 @@ fn a_full_disk_under_the_state_hides_no_failure() {
 fn a_full_disk_under_the_cache_folder_is_named() {
     let small = Small::new("4m");
     let place = small.path().to_str().unwrap();
-    let repo = clone().env("XTASK_CACHE_DIR", small.path()).env("XTASK_ENGINE_DATA", small.path().join("data"));
+    let repo = clone_to_look_at().env("XTASK_CACHE_DIR", small.path()).env("XTASK_ENGINE_DATA", small.path().join("data"));
     says(repo.xtask(&["build"]), 1, &[place, "is full", "free some room"]);
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use monoship_core::error::Error;
 
-use crate::harness::{building_on, docker, mini, try_docker, turn};
+use crate::harness::{building_on, docker, mini, seat, try_docker};
 use support::engine::shared;
 use support::repo::Repo;
 
@@ -83,7 +83,7 @@ fn answers(image: &str, places: &[&str]) -> (Vec<String>, String, String) {
 
 #[test]
 fn a_dockerfile_on_each_base_that_has_a_stand_in_is_built_and_answers() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = building_on("shared", Repo::of(&FILES));
     repo.commit("start");
@@ -118,7 +118,7 @@ fn a_dockerfile_on_each_base_that_has_a_stand_in_is_built_and_answers() {
 fn a_base_that_only_the_engine_has_is_built_on_here_and_never_for_others() {
     // Nobody listens there.
     const BASE: &str = "127.0.0.1:1/nobody/base:1";
-    let _turn = turn();
+    let _seat = seat();
     let engine = shared();
     let repo = mini("FROM 127.0.0.1:1/nobody/base:1 AS base\nFROM base AS api\nCOPY apps/api/src /src\n");
     let repo = repo.env("XTASK_IMAGES_REGISTRY", engine.registry()).env("XTASK_IMAGES_NAMESPACE", "bases");

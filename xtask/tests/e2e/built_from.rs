@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::harness::{docker, mini, record, task, turn};
+use crate::harness::{docker, mini, record, seat, task};
 use support::engine::shared;
 use support::repo::Repo;
 
@@ -34,7 +34,7 @@ fn file_of(image: &str, path: &str) -> String {
 
 #[test]
 fn the_other_image_is_built_first_and_what_is_in_it_counts() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = repo();
     let dry = repo.xtask(&["build", "worker", "--dry-run"]).exits(0);
@@ -81,7 +81,7 @@ fn the_other_image_is_built_first_and_what_is_in_it_counts() {
 
 #[test]
 fn what_is_built_from_a_broken_one_is_not_built_and_says_why() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = repo();
     repo.edit("Dockerfile.monorepo-optimized", "COPY apps/api/src /app", "COPY apps/api/none /app");
     let ran = repo.xtask(&["build", "--json"]);
@@ -96,7 +96,7 @@ fn what_is_built_from_a_broken_one_is_not_built_and_says_why() {
 
 #[test]
 fn a_push_takes_the_other_image_from_the_registry_and_elsewhere_it_is_refused() {
-    let _turn = turn();
+    let _seat = seat();
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let namespace = format!("from-{}/shop", since.as_millis());
     let repo = repo().env("XTASK_IMAGES_REGISTRY", shared().registry()).env("XTASK_IMAGES_NAMESPACE", &namespace);

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::harness::{clone, sh, task, turn};
+use crate::harness::{clone_to_look_at, seat, sh, task};
 use support::engine::shared;
 use support::http::{Response, Server};
 use support::repo::{Ran, Repo};
 
-/// A clone whose one service is built by these lines of a Dockerfile.
+/// A clone with a name of its own, whose one service is built by these lines of a Dockerfile.
 fn with(lines: &str) -> Repo {
-    let repo = clone();
+    let repo = clone_to_look_at();
+    repo.edit("package.json", "\"monorepo\"", &format!("\"bytes{}\"", repo.path().file_name().unwrap().display()));
     repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n\n{lines}\n"));
     repo.write(".dockerignore", "**/.git\ntarget\n**/node_modules\n");
     repo.write("apps/api/dist/main.js", "1");
@@ -34,7 +35,7 @@ fn fingerprint(repo: &Repo) -> String {
 
 #[test]
 fn an_edit_to_a_file_that_git_ignores_and_the_dockerfile_copies_is_built() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
     assert_eq!(sh(&repo, "git status --short"), "");
     repo.xtask(&["build"]).exits(0);
@@ -56,7 +57,7 @@ fn an_edit_to_a_file_that_git_ignores_and_the_dockerfile_copies_is_built() {
 
 #[test]
 fn an_edit_that_a_builder_would_not_be_sent_is_refused() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
     repo.xtask(&["build"]).exits(0);
     sh(
@@ -80,7 +81,7 @@ fn an_edit_that_a_builder_would_not_be_sent_is_refused() {
 
 #[test]
 fn contexts_that_a_builder_would_take_for_others_are_told_apart() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = with("FROM scratch AS api\nCOPY apps/api /app\nCOPY --from=more f /\n");
     let built = |asked: &str| {
         repo.xtask(&["build", "--overwrite", "--output", "type=local,dest=out/{service}"]).exits(0);
@@ -101,7 +102,7 @@ fn contexts_that_a_builder_would_take_for_others_are_told_apart() {
 
 #[test]
 fn a_file_of_another_folder_with_the_contexts_name_is_not_taken_for_this_one() {
-    let _turn = turn();
+    let _seat = seat();
     // A builder knows a context by its folder's name; times in whole seconds are what archives and scripts give.
     let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
     let within = tempfile::tempdir().unwrap();
@@ -135,7 +136,7 @@ fn a_file_of_another_folder_with_the_contexts_name_is_not_taken_for_this_one() {
 
 #[test]
 fn clones_of_one_commit_with_other_bytes_on_disk_have_other_fingerprints() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");
     sh(&repo, "git config filter.fake.clean 'sed s/REAL/POINTER/'; git config filter.fake.smudge 'sed s/POINTER/REAL/'");
     repo.write(".gitattributes", "*.bin filter=fake\n");
@@ -168,7 +169,7 @@ fn clones_of_one_commit_with_other_bytes_on_disk_have_other_fingerprints() {
 
 #[test]
 fn a_stage_that_is_chosen_by_the_builders_own_platform_is_built_without_naming_one() {
-    let _turn = turn();
+    let _seat = seat();
     let own = monoship_core::name::Platform::native();
     let arch = own.parts()[1];
     for argument in ["TARGETARCH", "BUILDARCH"] {
@@ -180,7 +181,7 @@ fn a_stage_that_is_chosen_by_the_builders_own_platform_is_built_without_naming_o
 
 #[test]
 fn an_address_whose_content_moves_is_asked_again() {
-    let _turn = turn();
+    let _seat = seat();
     let content = Arc::new(Mutex::new("one"));
     let served = Arc::clone(&content);
     let server = Server::start(move |_| Response::bytes(200, served.lock().unwrap().as_bytes().to_vec()));
@@ -202,7 +203,7 @@ fn an_address_whose_content_moves_is_asked_again() {
 
 #[test]
 fn variables_of_the_users_client_make_no_other_image_of_the_same_inputs() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = with("FROM scratch AS api\nCOPY apps/api/dist /app");
     let run = |args: &[&str], name: &str, value: &str| Ran::new(args, &repo.command(args).env(name, value).output().unwrap());
     let built = |name: &str| {
@@ -253,7 +254,7 @@ fn push(name: &str, dockerfile: &str) -> String {
 
 #[test]
 fn an_image_with_triggers_takes_files_that_no_line_of_the_dockerfile_names() {
-    let _turn = turn();
+    let _seat = seat();
     let name = push("triggers-of-a-test:1", "FROM scratch\nLABEL a=b\nONBUILD COPY apps/api/dist /app\n");
     let repo = with(&format!("FROM {name} AS api"));
     repo.xtask(&["build"]).exits(0);
@@ -266,7 +267,7 @@ fn an_image_with_triggers_takes_files_that_no_line_of_the_dockerfile_names() {
 
 #[test]
 fn a_variable_names_files_as_the_builder_takes_it_be_it_of_the_base_image_or_of_an_earlier_line() {
-    let _turn = turn();
+    let _seat = seat();
     let name = push("variables-of-a-test:1", "FROM scratch\nENV DIST=apps/api/dist\n");
     // Of each Docker was seen to take `dist`.
     let copies = [
@@ -291,7 +292,7 @@ fn a_variable_names_files_as_the_builder_takes_it_be_it_of_the_base_image_or_of_
 
 #[test]
 fn the_frontend_is_pinned_like_a_base_image() {
-    let _turn = turn();
+    let _seat = seat();
     let frontend = |content: &str| push("frontend-of-a-test:1", &format!("FROM scratch\nLABEL content={content}\n"));
     let name = frontend("one");
     let repo = with("FROM scratch AS api\nCOPY apps/api/src /app");

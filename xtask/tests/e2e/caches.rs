@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::harness::{clone, clone_on, mini, record, second_engine, statuses, task, turn, unchanged_steps_are_cached};
+use crate::harness::{clone, clone_on, mini, record, seat, second_engine, statuses, task, turn, unchanged_steps_are_cached};
 use support::actions_cache::{ActionsCache, READ, WRITE, runtime_token};
 use support::engine::shared;
 use support::faulty_proxy::FaultyProxy;
@@ -38,7 +38,7 @@ fn warming_the_actions_cache_writes_the_named_services_scope_and_no_other_tier()
 
 #[test]
 fn a_laptop_does_not_wait_for_a_registrys_caches_that_do_not_answer_and_ci_does() {
-    let _turn = turn();
+    let _seat = seat();
     let proxy = FaultyProxy::start(&shared().registry());
     let asked = |ci: &str| {
         proxy.heal();

@@ -1,6 +1,6 @@
 //! What builds are given beside their files: secrets, SSH agents and named contexts, as buildx has them.
 
-use crate::harness::{docker, mini, record, turn};
+use crate::harness::{docker, mini, record, seat};
 use support::engine::shared;
 use support::repo::Repo;
 
@@ -27,7 +27,7 @@ fn repo() -> Repo {
 
 #[test]
 fn secrets_and_contexts_reach_the_steps_and_no_value_is_kept_anywhere() {
-    let _turn = turn();
+    let _seat = seat();
     let engine = shared();
     engine.stand_ins(&["node:24-bookworm-slim"]);
     let repo = repo();

@@ -11,15 +11,20 @@ use serde_json::{Value, json};
 
 use support::engine::{TestEngine, environment_of, fresh_with_node, shared};
 use support::repo::{Ran, Repo};
-pub use support::turn::turn;
+pub use support::turn::{seat, turn};
 
 /// The monorepo's services, in the order of every report.
 pub const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];
 
-/// A fresh clone that builds on the shared engine.
+/// A fresh clone that builds on the shared engine. Hold your turn meanwhile.
 pub fn clone() -> Repo {
-    // Up before any test asks for it, so that its start is not part of what a test measures.
     forget_builds(shared());
+    clone_on("shared")
+}
+
+/// The same for whoever builds nothing, or nothing that is called as it is there.
+pub fn clone_to_look_at() -> Repo {
+    shared();
     clone_on("shared")
 }
 
@@ -39,16 +44,16 @@ pub fn building_on(name: &str, repo: Repo) -> Repo {
 /// A workspace of one app, `api`, that needs one package, on the shared engine: a build of it takes a second.
 pub fn mini(dockerfile: &str) -> Repo {
     let repo = building_on("shared", Repo::empty());
-    repo.write("package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@10.34.9"}"#);
+    // No other test's image, and no earlier run's, is called like one of this.
+    let name = repo.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_lowercase();
+    repo.write("package.json", &format!(r#"{{"name":"{name}","private":true,"packageManager":"pnpm@10.34.9"}}"#));
     repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n");
     let importers = "importers:\n\n  .: {}\n\n  apps/api:\n    dependencies:\n      lib:\n        specifier: workspace:*\n        \
                      version: link:../../packages/lib\n\n  packages/lib: {}\n";
     let settings = "settings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n";
     repo.write("pnpm-lock.yaml", &format!("lockfileVersion: '9.0'\n\n{settings}\n{importers}"));
     repo.write("apps/api/package.json", r#"{"name":"api","version":"1.0.0","dependencies":{"lib":"workspace:*"}}"#);
-    // No other test's image, and no earlier run's, is made of this.
-    let unique = repo.path().display().to_string();
-    repo.write("apps/api/src/main.ts", &format!("console.log({unique:?})\n"));
+    repo.write("apps/api/src/main.ts", &format!("console.log({name:?})\n"));
     repo.write("packages/lib/package.json", r#"{"name":"lib","version":"1.0.0"}"#);
     repo.write("Dockerfile.monorepo-optimized", dockerfile);
     repo.write(".gitignore", "target/\nout/\n");
@@ -56,11 +61,10 @@ pub fn mini(dockerfile: &str) -> Repo {
     repo
 }
 
-/// Takes the content tags of earlier tests away: a clone of the same files would find their images, and build nothing.
+/// Takes the content tags of earlier tests' clones away: a clone of the same files would find their images, and build nothing.
 fn forget_builds(engine: &TestEngine) {
     let listed = docker(engine, &["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
-    // The gallery builds beside other tests.
-    let tags: Vec<&str> = listed.lines().filter(|name| name.contains(":in-") && !name.contains("/gallery/")).collect();
+    let tags: Vec<&str> = listed.lines().filter(|name| name.starts_with("local/monorepo/") && name.contains(":in-")).collect();
     if !tags.is_empty() {
         // One that another test has taken away meanwhile is as gone.
         let _ = try_docker(engine, &[&["image", "rm"], &tags[..]].concat());

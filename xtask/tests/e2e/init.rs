@@ -6,7 +6,7 @@ use monoship_docker::engine::ca_bundle;
 use monoship_engine::EngineOptions;
 use monoship_plan::config::Suite;
 
-use crate::harness::{docker, turn};
+use crate::harness::{docker, seat};
 use support::engine::{environment_of, shared};
 use support::repo::{Ran, git, here, xtask, xtask_command};
 use support::x509::Authority;
@@ -70,7 +70,7 @@ fn snapshot(root: &Path) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_monorepo_builds_after_init_and_a_second_init_changes_nothing() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("small");

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use monoship_core::execute::shutdown::Shutdown;
 use serde_json::{Value, json};
 
-use crate::harness::{SERVICES, clone, turn};
+use crate::harness::{SERVICES, clone, clone_to_look_at, turn};
 use support::engine::shared;
 
 const DOCKERFILE: &str = "Dockerfile.monorepo-optimized";
@@ -74,7 +74,7 @@ fn a_doubled_file_is_found_in_every_service_with_the_two_lines_that_put_it() {
 
 #[test]
 fn an_image_that_is_nowhere_is_said_with_the_places_that_were_looked_at() {
-    let repo = clone();
+    let repo = clone_to_look_at();
     let refused = repo.xtask(&["layers", "web", "--tag", "never-built"]).exits(1);
     assert!(
         refused.stderr.contains(&format!("there is no {} in the engine", repo.image("web:never-built"))),

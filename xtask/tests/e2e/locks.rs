@@ -6,7 +6,7 @@ use crate::harness::{record, task};
 use support::engine::{environment_of, shared};
 use support::pnpm;
 use support::repo::{Repo, here, xtask};
-use support::turn::turn;
+use support::turn::seat;
 
 const FILES: [(&str, &str); 9] = [
     ("package.json", r#"{"name": "own", "private": true, "devDependencies": {"rimraf": "5.0.10"}}"#),
@@ -41,7 +41,7 @@ const FILES: [(&str, &str); 9] = [
 
 #[test]
 fn packages_with_a_lock_each_are_built_and_rebuilt_by_their_own() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let env = environment_of("shared");
     let repo = Repo::of(&FILES)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{clone, docker, record, turn};
+use crate::harness::{clone_to_look_at, docker, record, seat};
 use support::engine::shared;
 use support::repo::Repo;
 
@@ -26,12 +26,12 @@ const BUILD: &str = "import fs from 'node:fs';\n\
 
 /// This repository without its packages, and its Dockerfile without their sections.
 fn without_services() -> (Repo, String) {
-    let repo = clone();
+    let repo = clone_to_look_at();
     let own = repo.read("Dockerfile.monorepo-optimized");
     for folder in ["apps", "packages"] {
         std::fs::remove_dir_all(repo.path().join(folder)).unwrap();
     }
-    repo.write("package.json", r#"{"name":"root","private":true,"packageManager":"pnpm@10.34.9"}"#);
+    repo.write("package.json", r#"{"name":"once","private":true,"packageManager":"pnpm@10.34.9"}"#);
     (repo, own[..own.find("# ── api ─").unwrap()].to_owned())
 }
 
@@ -112,7 +112,7 @@ fn built(repo: &Repo, services: &[&str]) -> BTreeMap<String, String> {
 
 #[test]
 fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = workspace();
     let edited = format!("edited in {}", repo.path().display());
     let once = built(&repo, &[]);
@@ -217,7 +217,7 @@ snapshots:
 
 #[test]
 fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_it() {
-    let _turn = turn();
+    let _seat = seat();
     let (repo, mut dockerfile) = without_services();
     let apps = [
         ("by-link", "lib", "link:../../packages/lib"),

@@ -1,6 +1,6 @@
 //! Services with Dockerfiles of their own, as they are found in a repository that has never heard of the tool.
 
-use crate::harness::{building_on, docker, record, task, turn};
+use crate::harness::{building_on, docker, record, seat, task};
 use support::engine::shared;
 use support::repo::{Repo, here, xtask};
 
@@ -36,7 +36,7 @@ fn five() -> Repo {
 
 #[test]
 fn dockerfiles_that_are_there_are_used_and_an_edit_rebuilds_the_one_that_sees_it() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = five();
     let told = xtask(here(), &["init", "--from", "crates-io", "--dir", repo.path().to_str().unwrap()]).exits(0).stdout;

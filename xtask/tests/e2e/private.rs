@@ -11,7 +11,7 @@ use crate::harness::{building_on, docker, record};
 use support::engine::shared;
 use support::npm_registry::NpmRegistry;
 use support::repo::{Repo, here, xtask};
-use support::turn::turn;
+use support::turn::seat;
 
 /// The files below a folder, changed since a moment, that hold a text. By find and grep: an engine has gigabytes.
 #[expect(clippy::disallowed_methods, reason = "a test looks through files with find and grep")]
@@ -31,7 +31,7 @@ fn a_private_registrys_token_installs_and_is_kept_nowhere() {
     // Another one in each run: the engine's store keeps what it has.
     let script = format!("// {since:?}\nexport const words = 'from a private registry';\n");
     let integrity = registry.publish("@acme/words", &script);
-    let _turn = turn();
+    let _seat = seat();
     let address = &registry.address;
     let importer = |name: &str| {
         format!("  apps/{name}:\n    dependencies:\n      '@acme/words':\n        specifier: 1.0.0\n        version: 1.0.0\n\n")

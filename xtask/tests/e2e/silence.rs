@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::{mini, turn};
+use crate::harness::{mini, seat};
 use support::engine::shared;
 use support::repo::{Repo, git};
 
@@ -18,7 +18,7 @@ fn refused(repo: &Repo, args: &[&str], parts: &[&str]) {
 
 #[test]
 fn a_service_that_lost_its_folder_or_its_target_is_named_by_a_plan_and_stops_a_release() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = mini(&format!("{DOCKERFILE}\nFROM scratch AS worker\nCOPY apps/api/src /app\n"));
     repo.write("apps/toiler/package.json", "{\"name\":\"toiler\",\"version\":\"1.0.0\"}");
@@ -42,7 +42,7 @@ fn a_service_that_lost_its_folder_or_its_target_is_named_by_a_plan_and_stops_a_r
 
 #[test]
 fn what_others_pull_is_not_built_on_stand_ins_unless_told() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = mini("FROM node:24-bookworm-slim AS base\n\nFROM base AS api\nCOPY apps/api/src /app\n");
     let rest = "namespace = 'a/b'\n[attest]\nsbom = false\n";
@@ -96,7 +96,7 @@ fn flags_and_keys_that_would_be_ignored_are_refused() {
 
 #[test]
 fn an_output_writes_over_nothing_that_it_did_not_write() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = mini(DOCKERFILE);
     repo.write("out/api/thesis.txt", "precious");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{docker, mini, record, try_docker, turn};
+use crate::harness::{docker, mini, record, seat, try_docker};
 use support::engine::shared;
 use support::repo::{Repo, git, xtask_command};
 
@@ -18,7 +18,7 @@ fn built(repo: &Repo) -> (String, String, String) {
 
 #[test]
 fn an_undone_edit_and_another_working_tree_take_the_image_that_stands() {
-    let _turn = turn();
+    let _seat = seat();
     let engine = shared();
     let repo = mini(DOCKERFILE);
     let (status, _, first) = built(&repo);
@@ -78,7 +78,7 @@ fn record_of(repo: &Repo, args: &[&str]) -> String {
 
 #[test]
 fn only_so_many_builds_of_a_service_are_kept_in_the_engine() {
-    let _turn = turn();
+    let _seat = seat();
     let engine = shared();
     let repo = mini(&DOCKERFILE.replace("AS api", "AS kept").replace("apps/api", "apps/kept"));
     std::fs::rename(repo.path().join("apps/api"), repo.path().join("apps/kept")).unwrap();
@@ -93,7 +93,7 @@ fn only_so_many_builds_of_a_service_are_kept_in_the_engine() {
 
 #[test]
 fn a_check_build_says_that_nothing_of_it_is_kept() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = mini(DOCKERFILE);
     let check = ["build", "--output", "type=cacheonly", "--json"];

@@ -12,7 +12,7 @@ use monoship_docker::mark::Mark;
 use monoship_docker::registry::Registry;
 use serde_json::{Value, json};
 
-use crate::harness::{clone, clone_on, docker, record, second_engine, task, turn};
+use crate::harness::{clone_on, clone_to_look_at, docker, record, second_engine, task, turn};
 use support::engine::shared;
 use support::image::{TestImage, push_signature};
 use support::registry::{RegistryServer, anonymous};
@@ -121,7 +121,7 @@ fn mark(registry: &Registry, repository: &ImageRef, tags: &[&str]) {
 }
 
 fn publishing(server: &RegistryServer) -> Repo {
-    clone().env("XTASK_IMAGES_REGISTRY", server.host()).env("XTASK_IMAGES_NAMESPACE", "org/shop")
+    clone_to_look_at().env("XTASK_IMAGES_REGISTRY", server.host()).env("XTASK_IMAGES_NAMESPACE", "org/shop")
 }
 
 #[test]

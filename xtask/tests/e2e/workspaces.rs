@@ -1,6 +1,6 @@
 //! Several workspaces in one repository: each is planned, built, pruned and looked after by itself, from the repository's root.
 
-use crate::harness::{building_on, record, task, turn};
+use crate::harness::{building_on, record, seat, task};
 use support::engine::shared;
 use support::registry::RegistryServer;
 use support::repo::{Repo, git};
@@ -14,7 +14,7 @@ fn repo() -> Repo {
 
 #[test]
 fn init_finds_all_of_them_and_each_is_planned_built_and_cut_by_itself() {
-    let _turn = turn();
+    let _seat = seat();
     shared();
     let repo = repo();
     let lost = repo.xtask(&["plan"]).exits(2);
@@ -66,7 +66,7 @@ fn init_finds_all_of_them_and_each_is_planned_built_and_cut_by_itself() {
 
 #[test]
 fn none_takes_the_images_of_another_for_leftovers_of_its_own() {
-    let _turn = turn();
+    let _seat = seat();
     let server = RegistryServer::plain();
     let repo = repo();
     git(repo.path(), &["remote", "add", "origin", "https://github.com/acme/shop.git"]);

@@ -9,20 +9,21 @@ use monoship_core::execute::shutdown::Shutdown;
 
 use super::repo::target_dir;
 
-/// Whoever builds holds this: two builds at once on two cores only slow each other down, and some name their images alike.
+/// Whoever builds this repository's own services, or another's of an engine that is not shared, holds this: they name their images alike.
 pub fn turn() -> Lock {
     at("build")
 }
 
-/// The one test that builds for minutes, names what no other names, and mostly waits for the network, holds this, beside a [`turn`].
+/// The one test that builds for minutes holds this. It names what no other names.
 pub fn beside() -> Lock {
     at("build-beside")
 }
 
-/// Whoever releases holds one of these: a release is one program's answer after another's, and while one waits the others work.
-const SEATS: [&str; 3] = ["build", "build-beside", "build-third"];
+/// There are as many as keep two cores busy: a build or a release is one program's answer after another's, and while one waits the others
+/// work. The last is left for a [`turn`] as long as there is another.
+const SEATS: [&str; 3] = ["build-third", "build-beside", "build"];
 
-/// One of the [`SEATS`]. What is built there goes below a name that no other test has.
+/// One of the [`SEATS`], for whoever builds or releases below a name that no other test has.
 pub fn seat() -> Lock {
     loop {
         if let Some(lock) = SEATS.iter().find_map(|what| Lock::take_free(&file(what)).unwrap()) {
