@@ -225,7 +225,7 @@ fn variables_of_the_users_client_make_no_other_image_of_the_same_inputs() {
 
 #[test]
 fn proxies_of_the_users_client_count_where_an_arg_declares_them() {
-    let _turn = turn();
+    let _seat = seat();
     let repo = with("FROM scratch AS api\nARG HTTP_PROXY\nLABEL proxy=$HTTP_PROXY");
     let with_proxy = |of: &Repo, address: &str| {
         of.write("client/config.json", &format!(r#"{{"proxies": {{"default": {{"httpProxy": "{address}"}}}}}}"#));
