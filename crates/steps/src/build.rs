@@ -112,7 +112,12 @@ pub struct TargetBuilds<'a> {
     builds: Mutex<Vec<State>>,
     /// Contexts whose place is known by its digest now.
     held: Mutex<BTreeMap<String, String>>,
+    /// Says what is wrong with an image that was built; see [`TargetBuilds::judged_by`].
+    judge: Option<Judge<'a>>,
 }
+
+/// See [`TargetBuilds::judged_by`].
+type Judge<'a> = Box<dyn Fn() -> Result<()> + Send + Sync + 'a>;
 
 /// Where one of the builds stands.
 #[derive(Default)]
@@ -127,7 +132,14 @@ impl<'a> TargetBuilds<'a> {
     /// The builds of a target, none of them begun.
     pub fn new(running: Running<'a>, target: &'a TargetPlan) -> Self {
         let builds = target.builds().iter().map(|_| State::default()).collect();
-        Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds), held: Mutex::default() }
+        Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds), held: Mutex::default(), judge: None }
+    }
+
+    /// The same, which have failed where `judge` says so, once all of them have succeeded and before their result gets a name from us.
+    #[must_use]
+    pub fn judged_by(mut self, judge: impl Fn() -> Result<()> + Send + Sync + 'a) -> Self {
+        self.judge = Some(Box::new(judge));
+        self
     }
 
     /// How many there are.
@@ -248,7 +260,7 @@ impl<'a> TargetBuilds<'a> {
             let nodes = builds.iter_mut().filter_map(|build| build.node.take()).collect();
             (builds.iter_mut().filter_map(|build| build.ended.take()).collect(), nodes)
         };
-        Some(Outcome { nodes, ..conclude(self.running.session, self.target, begun, started, ended) })
+        Some(Outcome { nodes, ..conclude(self, begun, started, ended) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<State>> {
@@ -294,7 +306,8 @@ fn rank(code: &Result<Option<i32>>) -> u8 {
 }
 
 /// The outcome of a target whose builds all ended, in their order.
-fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: Instant, ended: Vec<Turn>) -> Outcome {
+fn conclude(builds: &TargetBuilds<'_>, begun: SystemTime, started: Instant, ended: Vec<Turn>) -> Outcome {
+    let (session, target) = (builds.running.session, builds.target);
     let spec = &target.spec;
     let ran = ended.into_iter().zip(target.builds()).filter_map(|(turn, build)| match turn {
         Turn::Ran(ended) => Some((ended, build)),
@@ -321,7 +334,7 @@ fn conclude(session: &Session, target: &TargetPlan, begun: SystemTime, started: 
     }
     let mut digest = None;
     if status == Status::Built {
-        match made(session, target) {
+        match builds.judge.as_ref().map_or(Ok(()), |judge| judge()).and_then(|()| made(session, target)) {
             Ok(made) => digest = made,
             Err(error) => (status, why) = (Status::Failed, Some(error.to_string())),
         }

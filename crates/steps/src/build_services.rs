@@ -9,7 +9,7 @@ use crate::fleet::{Fleet, Order};
 use crate::planning::image_store;
 use crate::project::{self, Project};
 use crate::usual::Past;
-use crate::{Session, contexts, given, memory, outputs};
+use crate::{Session, contexts, edited, given, inputs, memory, outputs};
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Status;
@@ -48,8 +48,17 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     // that a service would wait for another's whole build.
     cores::try_map(&services, |service| cut.write(session, &service.service.name))?;
     let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).collect();
+    let read = SystemTime::now();
     project::check_unchanged(session, project, &inputs)?;
-    let jobs: Vec<TargetBuilds<'_>> = services.iter().map(|service| TargetBuilds::new(running, &service.target)).collect();
+    let targets = inputs::of_services(session, request, &chosen, &cut);
+    let jobs = services.iter().zip(&targets).map(|(service, target)| {
+        let judge = || match edited::edited(session, project, (&service.service, target, &service.target), read)? {
+            Some(path) => edited::withdraw(session, &store, &service.target).and(Err(project::edited(&path))),
+            None => Ok(()),
+        };
+        TargetBuilds::new(running, &service.target).judged_by(judge)
+    });
+    let jobs: Vec<TargetBuilds<'_>> = jobs.collect();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
     let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.collect();
     let sources = Sources::new(&calls);

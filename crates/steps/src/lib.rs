@@ -10,6 +10,7 @@ pub mod checkout;
 pub mod claims;
 pub mod configuration;
 pub mod contexts;
+mod edited;
 pub mod engine;
 pub mod fleet;
 pub mod frontend;

@@ -171,7 +171,8 @@ pub fn load(session: &Session, root: &Path) -> Result<Project> {
     if root == session.home { Ok(project) } else { checkout::complete(session, project, || read(session, root)) }
 }
 
-fn edited(path: &str) -> Error {
+/// The error for such a file.
+pub fn edited(path: &str) -> Error {
     Error::failed(format!("`{path}` was edited while the run was under way"))
         .hint("run this again: the image would be taken for one without that edit")
 }

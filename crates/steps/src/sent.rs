@@ -86,6 +86,12 @@ impl Project {
         Ok(named)
     }
 
+    /// True where `touched` says so of the files of a folder that is a named context, which it is given with that.
+    pub fn named_touched(&self, touched: impl Fn(&Path, &mut dyn Iterator<Item = &str>) -> bool) -> bool {
+        let known = locked(&self.known.named);
+        known.iter().any(|(root, named)| touched(root, &mut named.sent.entries().iter().map(|entry| &*entry.path)))
+    }
+
     /// The first file of a named context that was edited since it was looked at.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! What is hashed is what is built: files that git ignores or converts, addresses, arguments that BuildKit sets, the frontend. Each as a user
 //! met it with another tool, on a Dockerfile of a few lines.
 
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::harness::{clone_to_look_at, seat, sh, task};
+use crate::harness::{clone_to_look_at, seat, sh, task, wait_for};
 use support::engine::shared;
 use support::http::{Response, Server};
 use support::repo::{Ran, Repo};
@@ -221,6 +222,26 @@ fn variables_of_the_users_client_make_no_other_image_of_the_same_inputs() {
     let plan = with_policy("policy.json").exits(0).json();
     assert_ne!(plan["services"][0]["fingerprint"], before);
     assert!(with_policy("nowhere.json").fails().stderr.contains("`EXPERIMENTAL_BUILDKIT_SOURCE_POLICY` names it"));
+}
+
+#[test]
+fn an_image_of_a_file_that_was_edited_while_it_was_built_is_nobodys() {
+    let _seat = seat();
+    let repo = with("");
+    let unique = repo.path().display().to_string();
+    let steps = format!("FROM node:24-bookworm-slim AS api\nRUN sleep 2 # {unique}\nCOPY apps/api/dist /app\n");
+    repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n{steps}"));
+    let shown = tempfile::NamedTempFile::new().unwrap();
+    let mut command = repo.command(&["build", "--progress", "plain"]);
+    let mut child = command.stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
+    wait_for(shown.path(), &mut child, "target api");
+    repo.write("apps/api/dist/main.js", "2");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let told = std::fs::read_to_string(shown.path()).unwrap();
+    assert!(told.contains("`apps/api/dist/main.js` was edited while the run was under way"), "{told}");
+    // As it was read, whatever the builder was sent: nothing stands for it.
+    repo.write("apps/api/dist/main.js", "1");
+    assert!(plan(&repo).contains("  build"), "{}", plan(&repo));
 }
 
 #[test]

@@ -1,0 +1,156 @@
+//! Whether what a builder takes was edited before it had it. A builder takes the files of its contexts as it comes to them, which can be long
+//! after they were read: the image may then hold other bytes than its fingerprint says, and nobody may meet it under its content tag.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::inputs::Target;
+use crate::project::Project;
+use crate::{STATE, Session};
+use monoship_core::error::Result;
+use monoship_core::name::Tag;
+use monoship_docker::registry::note;
+use monoship_docker::spec::Output;
+use monoship_docker::store::ImageStore;
+use monoship_plan::TargetPlan;
+use monoship_plan::part::{MainContext, Part};
+use monoship_plan::services::Service;
+use monoship_workspace::sent::Sent;
+
+/// File systems note times more coarsely than the clock tells them.
+const COARSE: Duration = Duration::from_secs(1);
+
+/// What the manifest is of that takes the place of an image nobody may take.
+const KIND: &str = "application/vnd.monoship.withdrawn";
+/// Its annotation, with the inputs that it was not made of.
+const OF: &str = "vnd.monoship.withdrawn";
+
+/// The first file or folder of what a service's builder takes that is another than it was read as, where one was edited after `since`. What
+/// gets no name is taken for nothing else, and is not looked at.
+///
+/// # Errors
+/// When something of it cannot be read; git failures.
+pub fn edited(
+    session: &Session,
+    project: &Project,
+    (service, target, plan): (&Service, &Target<'_>, &TargetPlan),
+    since: SystemTime,
+) -> Result<Option<String>> {
+    if plan.spec.output.names().is_empty() {
+        return Ok(None);
+    }
+    let since = since - COARSE;
+    let view = project.view(service);
+    if let (Some(main), Some(sent)) = (&plan.inputs.main, view.last_sent())
+        && was_touched(&view.root, main.entries().iter().map(|(path, _)| &**path), since)
+    {
+        let now = session.git().in_worktree(&project.root).worktree()?;
+        let folder = view.root.strip_prefix(&project.root).ok().and_then(Path::to_str).unwrap_or_default();
+        let now = if folder.is_empty() { now } else { now.below(folder) };
+        let again = sent.again(&view.root, &now, &view.ignore, STATE)?;
+        let slice = target.slice(view)?;
+        let seen = |sent: &Sent| MainContext::new(sent).seen_by(&slice);
+        let before = seen(&sent);
+        // Triggers of its base see what no line of the Dockerfile names.
+        let by_lines = before.as_ref().is_some_and(|before| before.hash() == main.hash());
+        let path = if by_lines { first_change(before, seen(&again)) } else { sent.changed(&again).pop_first() };
+        if let Some(path) = path {
+            return Ok(Some(if folder.is_empty() { path } else { format!("{folder}/{path}") }));
+        }
+    }
+    if service.given.contexts.is_empty() || !project.named_touched(|root, paths| was_touched(root, paths, since)) {
+        return Ok(None);
+    }
+    let path = project.edited_in_named()?;
+    Ok(path.map(|path| path.strip_prefix(&project.root).unwrap_or(&path).display().to_string()))
+}
+
+/// The first entry that one of the parts has and the other has not.
+fn first_change(before: Option<Part>, after: Option<Part>) -> Option<String> {
+    let entries = |part: Option<Part>| part.iter().flat_map(|part| part.entries().to_vec()).collect::<BTreeSet<_>>();
+    entries(before).symmetric_difference(&entries(after)).next().map(|(path, _)| path.to_string())
+}
+
+/// True where one of these paths, or a folder that leads to one, has changed since then or is gone. An edit cannot hide from the time of the
+/// last change to an inode, which nobody can set.
+fn was_touched<'p>(root: &Path, paths: impl Iterator<Item = &'p str>, since: SystemTime) -> bool {
+    let changed = |path: &str| {
+        let Ok(there) = root.join(path).symlink_metadata() else { return true };
+        let at = Duration::new(there.ctime().try_into().unwrap_or(0), there.ctime_nsec().try_into().unwrap_or(0));
+        SystemTime::UNIX_EPOCH + at >= since
+    };
+    let mut folders = BTreeSet::from([""]);
+    for path in paths.map(|path| path.trim_end_matches('/')) {
+        if changed(path) {
+            return true;
+        }
+        let mut folder = path;
+        while let Some((parent, _)) = folder.rsplit_once('/')
+            && folders.insert(parent)
+        {
+            folder = parent;
+        }
+    }
+    folders.into_iter().any(changed)
+}
+
+/// Takes an image's content tags away from it, where a builder has put them. Many registries delete nothing; what is put in its place there no
+/// run takes for an image of these inputs, and the next build puts its own.
+///
+/// # Errors
+/// When the engine or the registry refuses.
+pub fn withdraw(session: &Session, store: &ImageStore, target: &TargetPlan) -> Result<()> {
+    for build in target.builds() {
+        for name in build.output.names().iter().filter(|name| name.tag().is_some_and(Tag::is_content)) {
+            match &build.output {
+                Output::Load { .. } => drop(store.remove(name)?),
+                Output::Push { folder: None, .. } => {
+                    session.registry.put_note(name, &note(KIND, OF, target.fingerprint.as_str()))?;
+                }
+                Output::Push { .. } | Output::CacheOnly | Output::Other(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_a_new_file_and_one_that_is_gone_are_seen_and_what_lies_elsewhere_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |path: &str| dir.path().join(path);
+        for folder in ["a/deep", "b"] {
+            std::fs::create_dir_all(path(folder)).unwrap();
+        }
+        let paths = ["a/deep/one", "a/two"];
+        paths.iter().chain(&["b/other"]).for_each(|file| std::fs::write(path(file), "1").unwrap());
+        let touched = |since| was_touched(dir.path(), paths.into_iter(), since);
+        let pause = || std::thread::sleep(Duration::from_millis(20));
+        let now = || {
+            pause();
+            let now = SystemTime::now();
+            pause();
+            now
+        };
+        let since = now();
+        std::fs::write(path("b/other"), "2").unwrap();
+        assert!(!touched(since));
+        std::fs::write(path("a/deep/one"), "2").unwrap();
+        assert!(touched(since));
+        let since = now();
+        let file = std::fs::File::options().write(true).open(path("a/two")).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(touched(since), "whatever time it is given");
+        let since = now();
+        std::fs::write(path("a/deep/new"), "").unwrap();
+        assert!(touched(since));
+        let since = now();
+        std::fs::remove_file(path("a/two")).unwrap();
+        assert!(touched(since));
+    }
+}
