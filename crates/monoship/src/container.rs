@@ -57,8 +57,7 @@ impl Context {
         let shutdown = Shutdown::new();
         let made = docker.clone().args(["ps", "--all", "--quiet", "--filter", &format!("label={mark}")]).read(&shutdown);
         for id in made.unwrap_or_default().split_whitespace() {
-            let removed = docker.clone().args(["rm", "--force", "--volumes", id]).read(&shutdown);
-            self.warn_of_left(removed, id);
+            self.warn_of_left(removed(docker, id, &self.session().shutdown), id);
         }
     }
 
@@ -67,6 +66,12 @@ impl Context {
             self.warn(format!("a container was left behind: {error}"), format!("`docker rm --force {id}` removes it"));
         }
     }
+}
+
+/// Removes a container. A run that is being stopped starts no child of its own any more, and does not end before this one has come to its end.
+fn removed(docker: &Invocation, id: &str, run: &Shutdown) -> Result<String> {
+    let _held = run.hold();
+    docker.clone().args(["rm", "--force", "--volumes", id]).read(&Shutdown::new())
 }
 
 /// The label by which a container that did not start is found again.
@@ -128,11 +133,37 @@ impl Container<'_> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
+        let run = &self.cx.session().shutdown;
+        let _held = run.hold();
         if let Ok(logs) = self.logs() {
             self.cx.log(&logs);
         }
-        // A run that is being stopped starts no child of its own any more; this one has to go all the same.
-        let removed = self.docker.clone().args(["rm", "--force", "--volumes", &self.id]).read(&Shutdown::new());
-        self.cx.warn_of_left(removed, &self.id);
+        self.cx.warn_of_left(removed(&self.docker, &self.id, run), &self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_run_does_not_end_before_its_container_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (held, run) = (dir.path().join("held"), Shutdown::new());
+        run.close();
+        // In place of docker: ends well once the run was seen to be held.
+        let wait = "for try in $(seq 500); do if [ -e \"$0\" ]; then exit 0; fi; sleep 0.01; done; exit 1";
+        let docker = Invocation::new("sh").args(["-c", wait]).arg(&held);
+        let done = std::thread::scope(|scope| {
+            let removing = scope.spawn(|| removed(&docker, "c0ffee", &run));
+            while !removing.is_finished() {
+                if run.is_held() {
+                    std::fs::write(&held, "").unwrap();
+                }
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            removing.join().unwrap()
+        });
+        assert!(done.is_ok() && !run.is_held(), "{done:?}");
     }
 }
