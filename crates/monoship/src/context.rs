@@ -59,6 +59,8 @@ pub(crate) struct Progress {
     pub before_record: Vec<TaskRecord>,
     /// The team's stages so far, by name.
     pub stages: BTreeSet<StageName>,
+    /// True once the pipeline has called the stage that publishes.
+    pub came_to_publish: bool,
     /// What was published.
     pub published: Vec<Published>,
     /// What would be published, where the run only looks.

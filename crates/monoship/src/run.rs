@@ -10,6 +10,7 @@ use crate::context::{Context, Progress};
 use crate::job::{Job, Part};
 use crate::notifier;
 use monoship_steps::notify::RunSummary;
+use monoship_steps::publication::{self, Naming};
 use monoship_steps::{Session, outcome};
 
 /// What a run came to.
@@ -52,20 +53,32 @@ pub(crate) fn run(app: &App, session: Session, job: Job) -> Result<Ran> {
     ran
 }
 
-/// Refuses a pipeline that left out a stage which the job is about: it would end well with nothing built.
+/// Refuses a pipeline that left out a stage which the job is about: it would end well with nothing built, or nothing published.
 fn check(cx: &Context) -> Result<()> {
-    let (job, progress) = (cx.job(), cx.progress());
-    let builds = job.builds_services() || job.ends_run();
-    let is_left_out = |record: &RunRecord| {
+    let progress = cx.progress();
+    let stage = match &progress.plan {
+        None => Some("plan"),
+        Some(_) => left_out(cx.job(), progress.record.as_ref(), progress.came_to_publish),
+    };
+    stage.map_or(Ok(()), |stage| {
+        Err(Error::failed(format!("this pipeline does not call `stages::{stage}`")).hint("call it in `xtask/src/main.rs`"))
+    })
+}
+
+/// The stage that a pipeline with a plan has left out.
+fn left_out(job: &Job, record: Option<&RunRecord>, came_to_publish: bool) -> Option<&'static str> {
+    let is_not_built = |record: &RunRecord| {
         let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
         any(Status::NotRun) && !any(Status::Failed) && !any(Status::Cancelled)
     };
-    let stage = match &progress.record {
-        _ if progress.plan.is_none() => "plan",
-        record if builds && record.as_ref().is_none_or(is_left_out) => "build_services",
-        _ => return Ok(()),
-    };
-    Err(Error::failed(format!("this pipeline does not call `stages::{stage}`")).hint("call it in `xtask/src/main.rs`"))
+    let publishes = job.ends_run() && (job.release.is_some() || Naming::of_branch(&job.request.destination).is_some());
+    if (job.builds_services() || job.ends_run()) && record.is_none_or(is_not_built) {
+        Some("build_services")
+    } else if publishes && !came_to_publish && record.is_some_and(publication::all_stand) {
+        Some("publish")
+    } else {
+        None
+    }
 }
 
 fn tell(app: &App, cx: &Context, ran: &Result<Ran>) {
@@ -105,5 +118,34 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
     match done {
         Err(error) if !progress.told => Err(error),
         _ => Ok(Ran { session, progress }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monoship_core::event::Task;
+    use monoship_plan::request::{BuildRequest, Destination};
+    use monoship_report::record::TaskRecord;
+
+    #[test]
+    fn a_stage_that_was_left_out_is_named_where_the_run_would_end_well_without_its_work() {
+        let config =
+            monoship_plan::config::of_text("/xtask.toml".as_ref(), None, &monoship_core::env::Env::new("/", []), &|| Ok(None));
+        let (config, tags) = (config.unwrap(), vec!["main".parse().unwrap()]);
+        let job = |destination| Job::build(BuildRequest::new("build", destination, &config, std::num::NonZeroUsize::MIN));
+        let (push, load) = (job(Destination::Registry(tags.clone())), job(Destination::Engine(tags)));
+        let record = |status| {
+            let id = "20260101T000000000-abcd".parse().unwrap();
+            let mut record = RunRecord::new(id, std::time::SystemTime::UNIX_EPOCH, "build");
+            record.tasks.push(TaskRecord::new(Task::Service("api".parse().unwrap()), status));
+            record
+        };
+        let named = |job: &Job, status, came_to_publish| left_out(job, Some(&record(status)), came_to_publish);
+        assert_eq!(named(&push, Status::NotRun, false), Some("build_services"));
+        assert_eq!(named(&push, Status::Built, false), Some("publish"));
+        assert_eq!(named(&push, Status::Failed, false), None, "the failure is the outcome");
+        assert_eq!((named(&push, Status::Built, true), named(&load, Status::Built, false)), (None, None));
+        assert_eq!(left_out(&load, None, false), Some("build_services"));
     }
 }

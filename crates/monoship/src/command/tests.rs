@@ -81,6 +81,12 @@ fn a_verb_whose_pipeline_has_a_failure_in_its_record_has_failed() {
         Ok(())
     });
     assert_eq!(failed.expect_err("it failed").to_string(), "base failed");
+    let failed = seeded(|cx, _| {
+        let tree = stages::checkout(cx)?;
+        recorded(cx);
+        cx.stage("tell", &tree, |_, _| Err(Error::failed("nobody listens")))
+    });
+    assert_eq!(failed.expect_err("it failed").to_string(), "tell failed: nobody listens");
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Context {
     /// ```
     ///
     /// # Errors
-    /// The work's; the record has it too. A name that is no stage's.
+    /// The work's, after the stage's name; the record has it too. A name that is no stage's.
     pub fn stage<I: Input>(&self, name: &str, input: &I, work: impl FnOnce(&Context, &I) -> Result<()>) -> Result<()> {
         let stage = claim(self, name)?;
         if self.job().only_looks() {
@@ -130,7 +130,8 @@ impl Context {
         });
         enter(self, tried);
         let Err(error) = done else { return Ok(()) };
-        if told(self) || error.is_cancelled() {
+        told(self);
+        if error.is_cancelled() {
             return Err(error);
         }
         let hint = error.hint_text().map_or_else(|| format!("its whole log: {}", log.display()), str::to_owned);
@@ -138,11 +139,10 @@ impl Context {
     }
 }
 
-/// Says that what went wrong has its place in the record, and returns whether there is one: before the plan there is none.
-fn told(cx: &Context) -> bool {
+/// Says that what went wrong has its place in the record; before the plan there is none.
+fn told(cx: &Context) {
     let mut progress = cx.progress();
     progress.told |= progress.record.is_some();
-    progress.told
 }
 
 /// Takes a name for one stage of this run: its log, its place in the table and what it passed are kept under it.
@@ -262,6 +262,11 @@ fn loaded(cx: &Context, plan: &Planned, image: &Image) -> Result<Image> {
     Ok(Image { name: Some(name), digest: id, ..image.clone() })
 }
 
+#[diagnostic::on_unimplemented(
+    message = "no stage of the run can take a `{Self}`",
+    label = "not what a stage made",
+    note = "`Context::stage` takes `&Tree`, `&Ready`, `&Plan`, `&Base`, `&Images` or `&Published`: its closure may use whatever else is in reach"
+)]
 /// What a stage of the run may take: what the stage before it made. See [`Context::stage`].
 ///
 /// ```no_run

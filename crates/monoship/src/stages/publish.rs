@@ -149,6 +149,7 @@ impl Image {
 /// Where an image is missing, because a build, a gate or a stage failed; a tag that is refused. Then no tag has moved, or each is put back.
 pub fn publish(cx: &Context, images: Images) -> Result<Published> {
     let Images { images, plan } = images;
+    cx.progress().came_to_publish = true;
     let (job, session) = (cx.job(), plan.session());
     let version = plan.ready.tree.version.as_ref();
     let branch = Naming::of_branch(&job.request.destination);
