@@ -47,7 +47,7 @@ export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD="${PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD-1}" 
 lay() {
   cp -R /manifests/. "$1"
   for settings in "$1/.npmrc" "$1/pnpm-workspace.yaml"; do
-    if [ -f "$settings" ]; then sed -i '/^use-node-version/d; /^useNodeVersion:/d' "$settings"; fi
+    if [ -f "$settings" ]; then sed -i '/^use-node-version/d; /^"\{0,1\}useNodeVersion/d' "$settings"; fi
   done
 }
 lay .
