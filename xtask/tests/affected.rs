@@ -66,6 +66,20 @@ fn an_edit_affects_the_services_whose_closure_it_is_in_and_a_revert_affects_none
 }
 
 #[test]
+fn a_package_counts_whatever_it_is_called() {
+    let repo = clone();
+    for file in git(repo.path(), &["grep", "--files-with-matches", "@monorepo/contract"]).lines() {
+        let text = repo.read(file).replace("'@monorepo/contract'", "shared").replace("@monorepo/contract", "shared");
+        repo.write(file, &text);
+    }
+    repo.commit("the contract is called as files that no package has once were");
+    repo.write("packages/contract/src/new.ts", "export {};\n");
+    let planned = repo.xtask(&["plan", "--since", "HEAD"]).exits(0);
+    let affected: Vec<String> = lines(&planned).into_iter().filter(|line| !line.contains("unchanged")).collect();
+    assert!(affected.contains(&"api build file packages/contract/src/new.ts added".to_owned()), "{}", planned.stdout);
+}
+
+#[test]
 fn what_joins_and_leaves_the_services_is_told_with_the_closure_of_both_sides() {
     let repo = clone();
     // `worker` moves, image, target and folder: to git it is one service gone and one come. `scheduler` loses a dependency.

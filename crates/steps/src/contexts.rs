@@ -128,7 +128,7 @@ impl Cut<'_> {
         let own = self.sources.packages(&plan.manifests.closure);
         let mut parts: Parts = own.filter_map(|id| Some((self.name(id), self.packages.get(&id)?.clone()))).into_map();
         let shared = plan.shared.iter().filter_map(|path| self.project.tree.get(path));
-        parts.insert("shared".to_owned(), Part::files(shared));
+        parts.insert("shared files".to_owned(), Part::files(shared));
         parts
     }
 
@@ -141,9 +141,11 @@ impl Cut<'_> {
         parts
     }
 
+    /// What a package's part is called: two packages may have one name, none has one with a space or a dot before a slash.
     fn name(&self, id: PackageId) -> String {
         let package = self.project.workspace.package(id);
-        if package.name().is_empty() { package.dir.clone() } else { package.name().to_owned() }
+        let is_known = package.manifest.name.as_deref().is_some_and(|name| self.project.workspace.by_name(name) == Some(id));
+        if is_known { package.name().to_owned() } else { format!("./{}", package.dir) }
     }
 
     /// The folders to hand to the builder, by context.
@@ -173,6 +175,7 @@ impl Cut<'_> {
     }
 }
 
+/// Below a folder called `node_modules`: pnpm takes what `packages: ['**']` finds in any other for packages of the workspace, and so do we.
 fn folder(session: &Session, service: &ServiceName) -> PathBuf {
-    session.state_dir().join("context").join(service.as_str())
+    session.state_dir().join("context/node_modules").join(service.as_str())
 }

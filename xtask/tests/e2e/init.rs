@@ -15,7 +15,7 @@ use support::x509::Authority;
 /// the workspace, in a repository with a `Cargo.toml` and a `.gitignore` of its own.
 const FILES: [(&str, &str); 12] = [
     ("package.json", "{\"name\": \"small\", \"private\": true, \"packageManager\": \"pnpm@11.28.10\"}\n"),
-    ("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\n"),
+    ("pnpm-workspace.yaml", "packages:\n  - '**'\n  - '!libs/**'\n"),
     (
         "pnpm-lock.yaml",
         "lockfileVersion: '9.0'\n\nsettings:\n  autoInstallPeers: true\n  excludeLinksFromLockfile: false\n\nimporters:\n\n  .: {}\n\n  \
