@@ -182,7 +182,13 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     let unread = start.run.split_whitespace().find_map(environment_file).map(|file| {
         format!("its script reads `{file}`, and no image has `.env` files: give the service the variables of that where it runs")
     });
-    let note = note.or(unread);
+    let left_out = || {
+        let command = start.left_out(facts.manifest)?;
+        Some(format!(
+            "before its script a package manager runs `{command}`, and the image does not: put into the script what it needs there"
+        ))
+    };
+    let note = note.or(unread).or_else(left_out);
     let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
     Ok(Known { kind, why, command: start.command, port: None, env: Vec::new(), note })
 }
@@ -260,20 +266,24 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
     if facts.needs("nuxt") {
         let generates = facts.script("build").contains("generate")
             || facts.settings("nuxt.config").contains("ssr: false") && script.is_empty();
-        return Some(Ok(if generates { files("nuxt", ".output/public") } else { nitro("nuxt") }));
+        return Some(Ok(if generates {
+            files("nuxt", &format!("{}/public", nitro_output(facts)))
+        } else {
+            nitro("nuxt", facts)
+        }));
     }
     // Alone, or as a bundler's plugin.
     let build = facts.script("build");
     let is_nitro = build.contains("nitro build")
         || (facts.needs("nitro") && build.contains("vite build") && facts.settings("vite.config").contains("nitro/vite"));
     if is_nitro && !own_server {
-        return Some(Ok(nitro("nitro build")));
+        return Some(Ok(nitro("nitro build", facts)));
     }
     for name in
         ["@tanstack/react-start", "@tanstack/solid-start", "@tanstack/start", "@solidjs/start", "@analogjs/platform", "vinxi"]
     {
         if facts.needs(name) && !own_server {
-            return Some(Ok(nitro(name)));
+            return Some(Ok(nitro(name, facts)));
         }
     }
     if facts.needs("@sveltejs/kit") {
@@ -309,11 +319,19 @@ fn next(facts: &Facts<'_>) -> Known {
     }
 }
 
-fn nitro(name: &str) -> Known {
+/// The folder that Nitro makes, as its settings say, alone or in a framework's.
+fn nitro_output(facts: &Facts<'_>) -> String {
+    let settings = ["nitro.config", "nuxt.config"].map(|stem| facts.settings(stem)).join("\n");
+    let named = settings.find("output:").and_then(|at| value(&settings[at..], "dir"));
+    named.and_then(|named| facts.below(&named)).unwrap_or_else(|| ".output".to_owned())
+}
+
+fn nitro(name: &str, facts: &Facts<'_>) -> Known {
+    let made = nitro_output(facts);
     Known {
-        kind: Kind::Output(".output".to_owned()),
+        command: Start::made(&format!("node {made}/server/index.mjs")).command,
+        kind: Kind::Output(made),
         why: name.to_owned(),
-        command: "[\"node\", \".output/server/index.mjs\"]".to_owned(),
         port: Some(3000),
         env: vec![("HOST", "0.0.0.0".to_owned())],
         note: None,
@@ -432,6 +450,8 @@ mod tests {
             kind(&nuxt, &[("nuxt.config.ts", "export default { ssr: false }")]),
             Ok(Kind::Static(".output/public".to_owned()))
         );
+        let moved = "export default { nitro: { output: { dir: './made' } } }";
+        assert_eq!(kind(&nuxt, &[("nuxt.config.ts", moved)]), Ok(Kind::Output("made".to_owned())));
         let nitro = json!({"scripts": {"build": "nitro build", "start": "node .output/server/index.mjs"}});
         assert_eq!(kind(&nitro, &[]), Ok(Kind::Output(".output".to_owned())));
         let vite =

@@ -100,6 +100,11 @@ impl Start {
         runs.next().filter(|_| ["dependencies", "devDependencies"].iter().any(|field| manifest[*field].get("tsx").is_some()))
     }
 
+    /// A command that a package manager runs before its script, and this does not.
+    pub(super) fn left_out(&self, manifest: &Value) -> Option<String> {
+        around(manifest, "pre", self.script.as_deref()?, 0).1.into_iter().next()
+    }
+
     /// True where Node runs a file of its own last.
     pub(super) fn is_by_node(&self) -> bool {
         self.command.starts_with("[\"node\"") || self.command.contains(" exec node ")
@@ -239,19 +244,31 @@ fn steps(script: &str) -> Vec<&str> {
 }
 
 /// The commands that one of a manifest's scripts comes to in production, with those that pnpm runs before and after it (`prestart`), and with
-/// the arguments that it is called with. What stands around a developers' script serves them too.
+/// the arguments that it is called with.
 fn staged(manifest: &Value, name: &str, arguments: &str, depth: usize) -> Option<Vec<String>> {
-    let text = |name: &str| manifest["scripts"][name].as_str();
-    let around = |stage: &str| {
-        let text = text(&format!("{stage}{name}")).filter(|text| !is_developers(name) && !is_for_developers(text));
-        text.and_then(|text| production(manifest, text, depth + 1)).unwrap_or_default()
-    };
-    let mut commands = production(manifest, text(name)?, depth + 1)?;
+    let around = |stage: &str| around(manifest, stage, name, depth).0;
+    let mut commands = production(manifest, manifest["scripts"][name].as_str()?, depth + 1)?;
     if let Some(last) = commands.last_mut().filter(|_| !arguments.is_empty()) {
         last.push(' ');
         last.push_str(arguments);
     }
     Some([around("pre"), commands, around("post")].concat())
+}
+
+/// The commands that pnpm runs before or after a script, and those that are left out: what calls no dependency for running prepares a
+/// developer's machine (`docker compose up`), unless it migrates. What stands around a developers' script serves them too.
+fn around(manifest: &Value, stage: &str, name: &str, depth: usize) -> (Vec<String>, Vec<String>) {
+    let text = manifest["scripts"][format!("{stage}{name}")].as_str();
+    let text = text.filter(|text| !is_developers(name) && !is_for_developers(text));
+    let commands = text.and_then(|text| production(manifest, text, depth + 1)).unwrap_or_default();
+    let is_brought = |tool: &str| {
+        let names = manifest["devDependencies"].as_object().into_iter().flatten().map(|(name, _)| name);
+        names.into_iter().any(|name| name == tool || is_command_of(tool, name))
+    };
+    commands.into_iter().partition(|command| match tool(manifest, std::slice::from_ref(command)) {
+        Some(tool) => command.contains("migrat") && is_brought(&tool),
+        None => true,
+    })
 }
 
 /// The commands that a script comes to in production: without what builds, with what it calls. `None` where it only serves developers.
@@ -270,6 +287,7 @@ fn production(manifest: &Value, script: &str, depth: usize) -> Option<Vec<String
                 }
                 found.extend(staged(manifest, &name, &arguments, depth)?);
             }
+            _ if installs(&step) => {}
             _ if is_a_build(step.split_whitespace().next()?) || step.starts_with("prisma generate") => {}
             _ => found.push(program(&step)?),
         }
@@ -339,6 +357,13 @@ fn is_a_build(word: &str) -> bool {
 pub(super) fn environment_file(option: &str) -> Option<&str> {
     let file = option.strip_prefix("--env-file=")?;
     file.rsplit('/').next().is_some_and(|name| name.starts_with(".env")).then_some(file)
+}
+
+/// True of a package manager's install.
+fn installs(step: &str) -> bool {
+    let mut words = step.split_whitespace();
+    words.next().is_some_and(|program| ["pnpm", "npm", "yarn", "bun"].contains(&program))
+        && words.next().is_some_and(|command| ["install", "i", "ci"].contains(&command))
 }
 
 /// One command as production runs it; `None` where it has none.
@@ -510,9 +535,13 @@ mod tests {
         let shell = |script: &str| json(&["sh", "-c", &format!("PATH=node_modules/.bin:$PATH; {script}")]);
         let around = [("prestart", "node migrate.js"), ("poststart", "node b.js"), ("preserve", "pnpm build && node c.js")];
         assert_eq!(node("pnpm serve", &around), shell("node migrate.js && node c.js && node a.js && exec node b.js"));
-        for before in ["npm run build", "prisma generate", "tsc"] {
+        for before in ["npm run build", "prisma generate", "tsc", "pnpm install", "docker compose up -d"] {
             assert_eq!(node("node a.js", &[("prestart", before)]), json(&["node", "a.js"]), "{before}");
         }
+        let migrates = json!({"scripts": {"start": "node a.js", "prestart": "prisma migrate deploy && wait-on tcp:5432"}, "devDependencies": {"prisma": "7", "wait-on": "9"}});
+        let start = Start::of(&migrates).unwrap();
+        assert_eq!(start.command, shell("prisma migrate deploy && exec node a.js"));
+        assert_eq!((start.left_out(&migrates).as_deref(), start.tool.as_deref()), (Some("wait-on tcp:5432"), Some("prisma")));
         let developers = json!({"scripts": {"dev": "node a.js", "predev": "docker compose up -d"}});
         assert_eq!(Start::otherwise(&developers).unwrap().command, json(&["node", "a.js"]));
     }

@@ -14,6 +14,7 @@ mod json;
 
 pub(crate) use imports::written;
 pub use json::with_comments;
+pub(crate) use reach::LOOKED_UP;
 mod reach;
 
 use imports::Import;

@@ -11,7 +11,7 @@ use super::contents::Contents;
 use super::hoisting;
 use super::load::{PackageId, Workspace};
 use super::package::{INSTALL_SCRIPTS, Manifest};
-use super::sources::{imports, with_comments};
+use super::sources::{LOOKED_UP, imports, with_comments};
 use pnpm::join;
 
 /// The root's dependencies that a package uses, by the name they are imported by.
@@ -107,6 +107,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     for name in names.settings() {
         look.settings(&package.path(name));
     }
+    look.looked_up(&names, |reader| own.contains(reader) || words.contains(reader));
     let is_typescript = names.0.iter().any(|name| name.starts_with("tsconfig"))
         || ["typescript", "tsx", "ts-node", "tsup"].iter().any(|name| own.contains(name) || look.found.contains(*name));
     for (name, _) in &candidates {
@@ -225,6 +226,33 @@ impl Look<'_> {
         }
     }
 
+    /// Adds what the root's settings name that a bundler of the package looks for, where the package has none of its own.
+    fn looked_up(&mut self, names: &Folder, uses: impl Fn(&str) -> bool) {
+        const READERS: [&str; 14] = [
+            "@angular/cli",
+            "@babel/cli",
+            "@babel/core",
+            "@rsbuild/core",
+            "@rspack/core",
+            "@sveltejs/kit",
+            "astro",
+            "next",
+            "nuxt",
+            "parcel",
+            "postcss",
+            "react-scripts",
+            "vite",
+            "webpack",
+        ];
+        if !READERS.into_iter().any(uses) {
+            return;
+        }
+        let of_root = Folder::of(self.workspace.contents(), ".");
+        for kind in LOOKED_UP.iter().filter(|kind| !names.0.iter().any(|name| name.starts_with(**kind))) {
+            of_root.0.iter().filter(|name| name.starts_with(kind)).for_each(|name| self.settings(name));
+        }
+    }
+
     fn is_the_roots(&self, path: &str) -> bool {
         self.workspace.owner(path) == self.workspace.root_package() && path.contains('.')
     }
@@ -312,13 +340,13 @@ impl Folder {
     }
 }
 
-/// Which of these packages the scripts below a folder import, as far as they are wanted.
+/// Which of these packages the scripts and styles below a folder import, as far as they are wanted.
 fn imported(workspace: &Workspace, dir: &str, names: &[&str], wanted: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     if names.is_empty() {
         return found;
     }
-    read(workspace, dir, wanted, &mut |text| {
+    files(workspace, dir, &|path| imports::may_import(path) && wanted(path), &mut |_, text| {
         let is_named = |name: &&&str| !found.contains(**name) && imports_package(text, name);
         let new: Vec<String> = names.iter().filter(is_named).map(|name| (*name).to_owned()).collect();
         found.extend(new);

@@ -243,6 +243,31 @@ fn what_tests_import_of_the_roots_is_there_where_the_compiler_reads_them() {
 }
 
 #[test]
+fn what_styles_and_the_roots_settings_of_a_bundler_name_is_there() {
+    let root = workspace();
+    let write = |file: &str, text: &str| put(root.path(), file, text);
+    let build = |script: &str| {
+        let manifest = r#"{"name": "web", "scripts": {"build": "BUILD"}, "dependencies": {"qs": "6.0.0", "lib": "workspace:*"}}"#;
+        write("apps/web/package.json", &manifest.replace("BUILD", script));
+    };
+    let tools = || plan(root.path(), "web").plan.manifests.closure.tools.into_iter().collect::<String>();
+    for (name, style) in [("tailwindcss", "@import \"tailwindcss\" prefix(a);\n"), ("forms", "@plugin 'forms';\n")] {
+        write("package.json", &format!(r#"{{"name": "root", "devDependencies": {{"{name}": "9.0.0"}}}}"#));
+        write("pnpm-lock.yaml", &LOCK_TEXT.replace("eslint", name));
+        write("apps/web/src/a.css", style);
+        assert_eq!(tools(), name);
+    }
+    write("apps/web/src/a.css", "");
+    write("postcss.config.mjs", "export default { plugins: { 'forms': {} } }\n");
+    build("tsc");
+    assert_eq!(tools(), "");
+    build("vite build");
+    assert_eq!(tools(), "forms");
+    write("apps/web/postcss.config.mjs", "export default {}\n");
+    assert_eq!(tools(), "");
+}
+
+#[test]
 fn commands_are_stubs_of_their_first_line_and_injected_packages_whole() {
     let root = workspace();
     let Planned { plan, .. } = plan(root.path(), "api");

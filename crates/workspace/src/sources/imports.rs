@@ -53,7 +53,7 @@ pub(crate) fn is_script(name: &str) -> bool {
 }
 
 /// True where a file may import others, by its name: scripts, what holds scripts, and styles.
-fn may_import(name: &str) -> bool {
+pub(crate) fn may_import(name: &str) -> bool {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     is_script(name) || matches!(ending, "vue" | "svelte" | "astro" | "mdx" | "css" | "pcss" | "scss" | "sass" | "less")
 }
@@ -99,7 +99,7 @@ pub(super) fn resolve(tree: &Tree, dir: &str, named: &str) -> Option<String> {
 }
 
 /// What stands before the path of an import.
-const IMPORTS: [&str; 15] = [
+const IMPORTS: [&str; 16] = [
     "from",
     "import",
     "import(",
@@ -117,6 +117,7 @@ const IMPORTS: [&str; 15] = [
     "@import url(",
     "@reference",
     "@config",
+    "@plugin",
 ];
 
 /// The imports of a package's scripts that lead to a file outside of it.

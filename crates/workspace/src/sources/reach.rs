@@ -26,6 +26,10 @@ pub(super) struct Reached {
 /// What belongs to an install, and is in its context in a form of its own.
 const INSTALLS: [&str; 5] = ["package.json", "pnpm-workspace.yaml", "pnpm-lock.yaml", ".npmrc", ".pnpmfile.cjs"];
 
+/// How settings are called that tools look for from a package upwards.
+pub(crate) const LOOKED_UP: [&str; 6] =
+    ["babel.config.", ".babelrc", "postcss.config.", ".postcssrc", "tailwind.config.", ".browserslistrc"];
+
 /// What a package reaches.
 pub(super) fn reached(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Reached {
     let mut reach = Reach { sources, workspace, id, found: BTreeSet::new(), dangling: Vec::new() };
@@ -71,10 +75,8 @@ impl Reach<'_, '_> {
 
     /// Adds the root's settings of tools that look for them from a package upwards, where the package has none of its own.
     fn looked_up(&mut self) {
-        const KINDS: [&str; 6] =
-            ["babel.config.", ".babelrc", "postcss.config.", ".postcssrc", "tailwind.config.", ".browserslistrc"];
         let (tree, package) = (self.sources.tree, self.workspace.package(self.id));
-        for kind in KINDS {
+        for kind in LOOKED_UP {
             let of_kind = |dir: &str| {
                 let kind = if dir == "." { kind.to_owned() } else { format!("{dir}/{kind}") };
                 let from = tree.files().partition_point(|file| *file.path < *kind);
