@@ -128,7 +128,12 @@ impl Putting<'_> {
         };
         // Its run put this tag between our look and our put, or is about to.
         let theirs = self.late.manifest(&target.with_tag(exact.clone()))?;
-        Ok(theirs.map_or(Found::Right(tag.step.clone()), |theirs| Found::Wrong(theirs, Step::HeldBy(newer))))
+        Ok(match theirs {
+            None => Found::Right(tag.step.clone()),
+            // Both releases have this very image.
+            Some(theirs) if theirs.digest() == ours.digest() => Found::Right(Step::HeldBy(newer)),
+            Some(theirs) => Found::Wrong(theirs, Step::HeldBy(newer)),
+        })
     }
 }
 

@@ -153,6 +153,11 @@ fn floating_tags_never_go_back_and_a_version_never_changes() {
     let mut whole = expected(&["v2.0.0", "2.0.0", "2.0", "2", "latest"], &new);
     whole.extend(expected(&ALL[..4], &old));
     assert_eq!(state(&registry, &host), whole);
+    // The same image as the newer release's: what did not change since is carried forward both ways.
+    let done = publish(&release(&host, "1.1.0", "new", dir.path()), &registry).unwrap();
+    assert_eq!(done[0].tags[4].step, Step::HeldBy("2.0.0".parse().unwrap()));
+    whole.extend(expected(&["v1.1.0", "1.1.0", "1.1"], &new));
+    assert_eq!(state(&registry, &host), whole);
     publish(&release(&host, "3.0.0-rc.1", "old", dir.path()), &registry).unwrap();
     whole.extend(expected(&["v3.0.0-rc.1", "3.0.0-rc.1"], &old));
     assert_eq!(state(&registry, &host), whole);
