@@ -19,13 +19,14 @@ fn row(task: &TaskRecord) -> ServiceRow {
         let said = failure.log.iter().map(String::as_str).chain([failure.message.as_str()]);
         Failure { step: format!("{step}{line}"), log: said.collect::<Vec<_>>().join("\n") }
     });
+    let hint = task.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
     ServiceRow {
         steps: (!task.steps.is_empty()).then(|| (task.cached(), task.steps.len())),
         took: ran.then(|| task.took()),
         bytes: (task.size, None),
         digest: task.digest.clone(),
         failure,
-        ..ServiceRow::new(&task.task.to_string(), Some(task.status), format!("{}{}", task.why, place(task)).trim())
+        ..ServiceRow::new(&task.task.to_string(), Some(task.status), format!("{}{hint}{}", task.why, place(task)).trim())
     }
 }
 
@@ -106,6 +107,14 @@ mod tests {
 
     fn tier(tier: &str, verdict: &str, why: &str) -> TierRecord {
         TierRecord { tier: tier.into(), verdict: verdict.into(), why: why.into() }
+    }
+
+    #[test]
+    fn the_row_of_a_stage_that_failed_says_what_can_be_done() {
+        let stage = Task::Stage(Stage { stage: "scan".parse().unwrap(), service: Some("api".parse().unwrap()) });
+        let mut failed = TaskRecord::new(stage, Status::Failed);
+        (failed.why, failed.hint) = ("2 critical findings".to_owned(), Some("update the base image".to_owned()));
+        assert_eq!(rows(&[failed])[0].why, "2 critical findings; update the base image");
     }
 
     #[test]
