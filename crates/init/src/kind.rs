@@ -264,8 +264,8 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
         return Some(Ok(next(facts)));
     }
     if facts.needs("nuxt") {
-        let generates = facts.script("build").contains("generate")
-            || facts.settings("nuxt.config").contains("ssr: false") && script.is_empty();
+        let generates =
+            facts.script("build").contains("generate") || says(&facts.settings("nuxt.config"), "ssr:false") && script.is_empty();
         return Some(Ok(if generates {
             files("nuxt", &format!("{}/public", nitro_output(facts)))
         } else {
@@ -293,7 +293,7 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
         return Some(astro(facts));
     }
     if (facts.needs("@react-router/dev") || facts.needs("@remix-run/dev")) && !facts.script("build").is_empty() {
-        if facts.settings("react-router.config").contains("ssr: false") || facts.settings("vite.config").contains("ssr: false") {
+        if ["react-router.config", "vite.config"].iter().any(|stem| says(&facts.settings(stem), "ssr:false")) {
             let made = value(&facts.settings("react-router.config"), "buildDirectory").unwrap_or_else(|| "build".to_owned());
             return Some(Ok(files("react-router", &format!("{made}/client"))));
         }
@@ -304,7 +304,7 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
 
 fn next(facts: &Facts<'_>) -> Known {
     let settings = facts.settings("next.config");
-    if settings.contains("output: 'export'") || settings.contains("output: \"export\"") {
+    if says(&settings, "output:'export'") || says(&settings, "output:\"export\"") {
         return files("next", "out");
     }
     let has_flag = settings.contains("standalone");
@@ -317,6 +317,11 @@ fn next(facts: &Facts<'_>) -> Known {
         env: vec![("HOSTNAME", "0.0.0.0".to_owned())],
         note: (!has_flag).then(|| note.to_owned()),
     }
+}
+
+/// True where settings have these words, however they are spaced.
+fn says(settings: &str, words: &str) -> bool {
+    settings.split_whitespace().collect::<String>().contains(words)
 }
 
 /// The folder that Nitro makes, as its settings say, alone or in a framework's.
@@ -426,7 +431,7 @@ mod tests {
         assert_eq!(kind(&next, &[]), made(".next"));
         assert_eq!(kind(&next, &[("next.config.mjs", "export default { distDir: './build/next' }")]), made("build/next"));
         assert_eq!(
-            kind(&next, &[("next.config.js", "module.exports = { output: 'export' }")]),
+            kind(&next, &[("next.config.js", "module.exports = { output:  'export' }")]),
             Ok(Kind::Static("out".to_owned()))
         );
         let custom = json!({"scripts": {"build": "next build", "start": "node server.js"}, "dependencies": {"next": "15"}});
@@ -459,6 +464,35 @@ mod tests {
         assert_eq!(kind(&vite, &[("index.html", "")]), Ok(Kind::Static("dist".to_owned())));
         let elsewhere = [("index.html", ""), ("vite.config.ts", "export default { build: { outDir: 'public/app' } }")];
         assert_eq!(kind(&vite, &elsewhere), Ok(Kind::Static("public/app".to_owned())));
+        let umi = json!({"scripts": {"build": "max build", "dev": "max dev", "start": "npm run dev"}, "dependencies": {"@umijs/max": "4"}});
+        assert_eq!(kind(&umi, &[]), Ok(Kind::Static("dist".to_owned())));
+        assert_eq!(kind(&umi, &[(".umirc.ts", "export default { outputPath: './out' }")]), Ok(Kind::Static("out".to_owned())));
+        let angular = json!({"scripts": {"build": "ng build", "start": "ng serve"}, "dependencies": {"@angular/core": "20"}});
+        let project = |builder: &str, options: &str| {
+            let of = format!(
+                "{{\"projects\": {{\"shop\": {{\"architect\": {{\"build\": {{\"builder\": \"@angular/{builder}\", \"options\": {{{options}}}}}}}}}}}}}"
+            );
+            kind(&angular, &[("angular.json", &of)])
+        };
+        let made = |folder: &str| Ok(Kind::Static(folder.to_owned()));
+        assert_eq!(project("build:application", ""), made("dist/shop/browser"));
+        assert_eq!(project("build:application", "\"outputPath\": {\"base\": \"dist\", \"browser\": \"\"}"), made("dist"));
+        assert_eq!(project("build-angular:browser", "\"outputPath\": \"out/shop\""), made("out/shop"));
+        let ssr = "\"ssr\": {\"entry\": \"src/server.ts\"}";
+        assert_eq!(project("build:application", ssr), Ok(Kind::Node));
+        assert_eq!(project("build:application", &format!("{ssr}, \"outputMode\": \"static\"")), made("dist/shop/browser"));
+        let astro = json!({"scripts": {"build": "astro build", "start": "astro dev"}, "dependencies": {"astro": "5"}});
+        assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
+        let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
+        assert_eq!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
+        assert!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-auto'")]).is_err());
+        assert_eq!(kind(&svelte, &[("vite.config.ts", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
+        let settings = "{ timeout: 5, layout: 'a', out: dir, x: 'b' }";
+        assert_eq!((value(settings, "out"), value(settings, "x")), (None, Some("b".to_owned())));
+    }
+
+    #[test]
+    fn files_for_browsers_lie_where_commands_and_settings_say() {
         let of_vite = |build: &str, settings: &str| {
             let vite = json!({"scripts": {"build": build}, "devDependencies": {"vite": "7"}});
             kind(&vite, &[("client/index.html", ""), ("vite.config.ts", settings)])
@@ -490,31 +524,17 @@ mod tests {
         );
         assert_eq!(by("@11ty/eleventy", "eleventy", &[]), files("_site"));
         assert_eq!(by("vitepress", "vitepress build docs", &[]), files("docs/.vitepress/dist"));
-        let umi = json!({"scripts": {"build": "max build", "dev": "max dev", "start": "npm run dev"}, "dependencies": {"@umijs/max": "4"}});
-        assert_eq!(kind(&umi, &[]), Ok(Kind::Static("dist".to_owned())));
-        assert_eq!(kind(&umi, &[(".umirc.ts", "export default { outputPath: './out' }")]), Ok(Kind::Static("out".to_owned())));
-        let angular = json!({"scripts": {"build": "ng build", "start": "ng serve"}, "dependencies": {"@angular/core": "20"}});
-        let project = |builder: &str, options: &str| {
-            let of = format!(
-                "{{\"projects\": {{\"shop\": {{\"architect\": {{\"build\": {{\"builder\": \"@angular/{builder}\", \"options\": {{{options}}}}}}}}}}}}}"
-            );
-            kind(&angular, &[("angular.json", &of)])
-        };
-        let made = |folder: &str| Ok(Kind::Static(folder.to_owned()));
-        assert_eq!(project("build:application", ""), made("dist/shop/browser"));
-        assert_eq!(project("build:application", "\"outputPath\": {\"base\": \"dist\", \"browser\": \"\"}"), made("dist"));
-        assert_eq!(project("build-angular:browser", "\"outputPath\": \"out/shop\""), made("out/shop"));
-        let ssr = "\"ssr\": {\"entry\": \"src/server.ts\"}";
-        assert_eq!(project("build:application", ssr), Ok(Kind::Node));
-        assert_eq!(project("build:application", &format!("{ssr}, \"outputMode\": \"static\"")), made("dist/shop/browser"));
-        let astro = json!({"scripts": {"build": "astro build", "start": "astro dev"}, "dependencies": {"astro": "5"}});
-        assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
-        let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
-        assert_eq!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
-        assert!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-auto'")]).is_err());
-        assert_eq!(kind(&svelte, &[("vite.config.ts", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
-        let settings = "{ timeout: 5, layout: 'a', out: dir, x: 'b' }";
-        assert_eq!((value(settings, "out"), value(settings, "x")), (None, Some("b".to_owned())));
+        let routes = json!({"scripts": {"build": "react-router build"}, "devDependencies": {"@react-router/dev": "7"}});
+        let settings = [("react-router.config.ts", "export default {ssr:false,buildDirectory:'out'}")];
+        assert_eq!(kind(&routes, &settings), Ok(Kind::Static("out/client".to_owned())));
+        for (tool, start) in
+            [("@11ty/eleventy", "eleventy --serve"), ("@slidev/cli", "slidev --open"), ("ember-cli", "ember serve")]
+        {
+            let site = json!({"scripts": {"build": tool, "start": start}, "devDependencies": {tool: "1"}});
+            assert!(matches!(kind(&site, &[]), Ok(Kind::Static(_))), "{start}");
+        }
+        let parcel = json!({"scripts": {"build": "parcel build", "start": "parcel"}, "devDependencies": {"parcel": "2"}});
+        assert_eq!(kind(&parcel, &[("src/index.html", "")]), Ok(Kind::Static("dist".to_owned())));
     }
 
     #[test]
