@@ -252,6 +252,8 @@ fn passing_faults_in_the_middle_are_ridden_out() {
     for (part, fault) in faults {
         scene.proxy.fail("PUT", part, fault, 1);
     }
+    // One whose answer never comes stands all the same.
+    scene.proxy.fail_exactly("PUT", "web/manifests/v1.2.3", Fault::Lost, usize::MAX);
     scene.publish().unwrap();
     assert_eq!(scene.state(), scene.after);
 }
