@@ -567,6 +567,13 @@ export NX_DAEMON=false NX_TUI=false NX_NO_CLOUD=true NX_CACHE_DIRECTORY=/tmp/nx 
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
 if [ -e /var/lib/build.env ]; then set -a; . /var/lib/build.env; set +a; fi
 [ -e /var/lib/installed ] || touch /var/lib/installed
+# A bundler's cache that is mounted is of the same dependencies, or empty: Turbopack keeps what it did not find, too.
+lock=$(sha256sum pnpm-lock.yaml 2>/dev/null || true)
+for cache in $(awk '$2 ~ "^/app/.*/cache$" { print $2 }' /proc/mounts); do
+  if [ "$(cat "$cache/of-lock" 2>/dev/null || true)" = "$lock" ]; then continue; fi
+  find "$cache" -mindepth 1 -delete
+  echo "$lock" > "$cache/of-lock"
+done
 which=
 if [ "$1" = --dependencies ]; then which=$1; shift; fi
 package=$1
