@@ -305,7 +305,8 @@ fn a_pipe_that_was_set_not_to_wait_is_waited_for() {
     const PIPE: u64 = 65_536;
     let (mut reader, writer) = std::io::pipe().unwrap();
     fcntl_setfl(&writer, fcntl_getfl(&writer).unwrap() | OFlags::NONBLOCK).unwrap();
-    let mut child = xtask_command(workspace().path(), &["completions", "bash"]).stdout(writer).spawn().unwrap();
+    let root = workspace();
+    let mut child = xtask_command(root.path(), &["completions", "bash"]).stdout(writer).spawn().unwrap();
     // Nobody reads until it is full.
     while ioctl_fionread(&reader).unwrap() < PIPE {
         assert!(child.try_wait().unwrap().is_none(), "it ended before all was taken");
