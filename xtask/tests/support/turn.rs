@@ -23,7 +23,7 @@ pub fn beside() -> Lock {
 /// work. The last is left for a [`turn`] as long as there is another.
 const SEATS: [&str; 3] = ["build-third", "build-beside", "build"];
 
-/// One of the [`SEATS`], for whoever builds or releases below a name that no other test has.
+/// One of the `SEATS`, for whoever builds or releases below a name that no other test has.
 pub fn seat() -> Lock {
     loop {
         if let Some(lock) = SEATS.iter().find_map(|what| Lock::take_free(&file(what)).unwrap()) {
