@@ -107,7 +107,9 @@ pub fn withdraw(session: &Session, store: &ImageStore, target: &TargetPlan) -> R
             match &build.output {
                 Output::Load { .. } => drop(store.remove(name)?),
                 Output::Push { folder: None, .. } => {
-                    session.registry.put_note(name, &note(KIND, OF, target.fingerprint.as_str()))?;
+                    if let Some(refusal) = session.registry.put_note(name, &note(KIND, OF, target.fingerprint.as_str()))? {
+                        return Err(refusal.to_write(name));
+                    }
                 }
                 Output::Push { .. } | Output::CacheOnly | Output::Other(_) => {}
             }
