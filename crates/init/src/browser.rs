@@ -25,22 +25,18 @@ pub(super) fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool
     let build =
         ["build", "docs:build"].map(|name| facts.script(name)).into_iter().find(|text| !text.is_empty()).unwrap_or_default();
     let serves = start.is_none_or(|start| {
-        let words = start.run.split_whitespace().collect::<Vec<_>>();
         is_for_developers(&start.run)
             || ["vite preview", "serve ", "http-server", "sirv"].iter().any(|server| start.run.contains(server))
             || start.script.is_none()
-            || words.is_empty()
+            || start.run.trim().is_empty()
     });
     if !serves {
         return None;
     }
     let found = |name: &str, folder: String| Some(files(name, &folder));
     if facts.needs("vitepress") && build.contains("vitepress") {
-        let root = build.split_whitespace().skip_while(|word| *word != "build").nth(1).filter(|word| !word.starts_with('-'));
-        return found(
-            "vitepress build",
-            root.map_or_else(|| ".vitepress/dist".to_owned(), |root| format!("{root}/.vitepress/dist")),
-        );
+        let made = ".vitepress/dist";
+        return found("vitepress build", root_of(build).map_or_else(|| made.to_owned(), |root| format!("{root}/{made}")));
     }
     if facts.needs("@docusaurus/core") {
         return found("docusaurus build", "build".to_owned());
@@ -79,12 +75,16 @@ pub(super) fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool
     None
 }
 
+/// The folder that a `build` command is given as its root.
+fn root_of(command: &str) -> Option<&str> {
+    command.split_whitespace().skip_while(|word| *word != "build").nth(1).filter(|word| !word.starts_with('-'))
+}
+
 /// The folder that Vite makes, where its root has a page. Its output lies below the root.
 fn by_vite(facts: &Facts<'_>, build: &str) -> Option<String> {
     let settings = facts.settings("vite.config");
     let words = build.split("&&").find(|step| step.contains("vite")).unwrap_or(build);
-    let given = words.split_whitespace().skip_while(|word| *word != "build").nth(1).filter(|word| !word.starts_with('-'));
-    let root = given.map(str::to_owned).or_else(|| value(&settings, "root")).unwrap_or_else(|| ".".to_owned());
+    let root = root_of(words).map(str::to_owned).or_else(|| value(&settings, "root")).unwrap_or_else(|| ".".to_owned());
     let made = flag(words, &["--outDir"]).or_else(|| value(&settings, "outDir")).unwrap_or_else(|| "dist".to_owned());
     facts.has(&format!("{root}/index.html")).then(|| facts.below(&format!("{root}/{made}")))?
 }

@@ -10,6 +10,7 @@ use monoship_core::name::ServiceName;
 use monoship_plan::config::argument;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, Stage};
+use monoship_workspace::package;
 
 mod about;
 mod bake;
@@ -21,6 +22,7 @@ mod unsaid;
 mod workflow;
 
 use super::services::root_name;
+use super::start::is_install;
 use about::{by_args, package_of, shipped};
 pub use entry::Kept;
 pub(super) use entry::prefix;
@@ -188,7 +190,7 @@ impl Build {
         let has = |dir: &str| {
             let folder = workspace.root().join(dir);
             let text = std::fs::read_to_string(folder.join("package.json")).unwrap_or_default();
-            let manifest: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
+            let manifest: serde_json::Value = package::json(&text).unwrap_or_default();
             // Of `start` without a script, package managers make `node server.js`.
             manifest["scripts"].get(script).is_some() || (script == "start" && folder.join("server.js").exists())
         };
@@ -269,13 +271,12 @@ fn lacks_packages(root: &Path, said: &Said, dockerfile: &Dockerfile) -> Option<S
     }
     let installs_here = |command: &str| {
         let words: Vec<&str> = command.split_whitespace().collect();
-        let pair = |pair: &[&str]| ["pnpm", "npm", "yarn"].contains(&pair[0]) && ["install", "i", "ci"].contains(&pair[1]);
-        words.windows(2).any(pair) && !words.iter().any(|word| ["-g", "--global"].contains(word))
+        words.windows(2).any(is_install) && !words.iter().any(|word| ["-g", "--global"].contains(word))
     };
     let mut runs = dockerfile.stages().iter().flat_map(Stage::instructions).filter(|one| one.keyword == "RUN");
     let installs = runs.any(|one| one.args.split("&&").any(installs_here));
     let text = std::fs::read_to_string(folder.join("package.json")).ok()?;
-    let manifest: serde_json::Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
+    let manifest: serde_json::Value = package::json(&text).ok()?;
     let all = ["dependencies", "devDependencies"].into_iter().filter_map(|field| manifest[field].as_object()).flatten();
     let of_workspace = |spec: &str| spec.starts_with("workspace:") || spec.starts_with("catalog:");
     let (name, _) = all.filter(|_| installs).find(|(_, spec)| spec.as_str().is_some_and(of_workspace))?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::ServiceName;
-use monoship_workspace::package::Package;
+use monoship_workspace::package::{self, Package};
 use monoship_workspace::{Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
@@ -220,8 +220,7 @@ impl Found {
 fn manifest(workspace: &Workspace, package: &Package) -> Result<Value> {
     let file = package.path("package.json");
     let text = read_text(&workspace.root().join(&file))?;
-    serde_json::from_str(text.trim_start_matches('\u{feff}'))
-        .map_err(|e| Error::usage("not a package manifest").at(&file, Some(e.line())))
+    package::json(&text).map_err(|e| Error::usage("not a package manifest").at(&file, Some(e.line())))
 }
 
 /// True of a package in a folder of what is copied or read, and never run where it lies.

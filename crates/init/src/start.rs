@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use monoship_workspace::dockerfile::quoted_words;
 use monoship_workspace::tools::is_command_of;
 
 /// How a package is started.
@@ -145,7 +146,8 @@ pub(super) fn is_for_developers(script: &str) -> bool {
 
 /// True where each of the commands that one script starts side by side is Node's, and none watches.
 fn runs_services(script: &str) -> bool {
-    let quoted = words(script).filter(|word| word.starts_with(['"', '\'']) || word.starts_with("\\\""));
+    let words = words(script);
+    let quoted = words.iter().filter(|word| word.starts_with(['"', '\'']) || word.starts_with("\\\""));
     let commands: Vec<&str> = quoted.map(|word| word.trim_matches(['"', '\'', '\\'])).collect();
     !commands.is_empty() && commands.iter().all(|command| command.starts_with("node ") && !is_for_developers(command))
 }
@@ -223,18 +225,8 @@ fn unquoted(text: &str) -> String {
 }
 
 /// The words of a command, with their quotes.
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    let mask = unquoted(text);
-    let mut ends = 0;
-    let places: Vec<(usize, usize)> = mask
-        .split(char::is_whitespace)
-        .map(|word| {
-            let start = ends;
-            ends += word.len() + mask[start + word.len()..].chars().next().map_or(0, char::len_utf8);
-            (start, start + word.len())
-        })
-        .collect();
-    places.into_iter().filter(|(start, end)| start < end).map(|(start, end)| &text[start..end])
+fn words(text: &str) -> Vec<String> {
+    quoted_words(text, '\\')
 }
 
 /// The commands of a script that are run one after the other.
@@ -290,7 +282,7 @@ fn production(manifest: &Value, script: &str, depth: usize) -> Option<Vec<String
                 }
                 found.extend(staged(manifest, &name, &arguments, depth)?);
             }
-            _ if installs(&step) => {}
+            _ if is_install(&step.split_whitespace().take(2).collect::<Vec<_>>()) => {}
             _ if is_a_build(step.split_whitespace().next()?) || step.starts_with("prisma generate") => {}
             _ => found.push(program(&step)?),
         }
@@ -301,7 +293,8 @@ fn production(manifest: &Value, script: &str, depth: usize) -> Option<Vec<String
 /// A command less the programs that only prepare its environment, and the script that it calls with its arguments, where it is one of a
 /// package manager's.
 fn unwrapped(step: &str) -> (String, Option<(String, String)>) {
-    let mut words: Vec<&str> = words(step).collect();
+    let words = words(step);
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut vars = Vec::new();
     loop {
         while words.first().is_some_and(|word| is_assignment(word)) {
@@ -362,11 +355,9 @@ pub(super) fn environment_file(option: &str) -> Option<&str> {
     file.rsplit('/').next().is_some_and(|name| name.starts_with(".env")).then_some(file)
 }
 
-/// True of a package manager's install.
-fn installs(step: &str) -> bool {
-    let mut words = step.split_whitespace();
-    words.next().is_some_and(|program| ["pnpm", "npm", "yarn", "bun"].contains(&program))
-        && words.next().is_some_and(|command| ["install", "i", "ci"].contains(&command))
+/// True of the first two words of a package manager's install.
+pub(super) fn is_install(words: &[&str]) -> bool {
+    matches!(words, ["pnpm" | "npm" | "yarn" | "bun", "install" | "i" | "ci"])
 }
 
 /// One command as production runs it; `None` where it has none.
@@ -374,7 +365,8 @@ fn program(step: &str) -> Option<String> {
     if is_for_developers(step) && !step.starts_with("tsx watch") {
         return None;
     }
-    let words: Vec<&str> = words(step).collect();
+    let words = words(step);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let vars = words.iter().take_while(|word| is_assignment(word)).count();
     let (vars, words) = words.split_at(vars);
     let words: Vec<&str> = match words {
@@ -400,7 +392,8 @@ fn tool(manifest: &Value, steps: &[String]) -> Option<String> {
         "ls", "mv", "cat",
     ];
     for step in steps {
-        let words: Vec<&str> = words(step).skip_while(|word| is_assignment(word)).collect();
+        let words = words(step);
+        let words: Vec<&str> = words.iter().map(String::as_str).skip_while(|word| is_assignment(word)).collect();
         let Some(first) = words.first() else { continue };
         let loaded =
             words.windows(2).filter(|pair| ["--import", "-r", "--require", "--loader"].contains(&pair[0])).map(|pair| pair[1]);
@@ -443,8 +436,9 @@ fn replaced(script: &str) -> String {
     let (before, last) = at.map_or(("", script), |at| (&script[..at], &script[at + 2..]));
     let is_odd = mask.contains(['|', ';', '(', ')', '`', '\n', '<', '>', '\\'])
         || mask.replace("&&", "").contains('&')
-        || words(script).any(|word| word == "{");
-    let words: Vec<&str> = words(last).collect();
+        || words(script).contains(&"{".to_owned());
+    let words = words(last);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let assigned = words.iter().take_while(|word| is_assignment(word)).count();
     let builtin = [
         "cd", "export", "set", "exec", "if", "for", "while", "until", "case", "!", ".", "source", "eval", "test", "[", ":",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use semver::{Version, VersionReq};
 use serde_json::Value;
 
-use monoship_workspace::{Closure, Workspace};
+use monoship_workspace::{Closure, Workspace, package};
 use pnpm::lock::Lock;
 
 /// The Node where the workspace names none, and those that are taken where it names a range: the newest line for production first.
@@ -117,7 +117,7 @@ fn requirement(range: &str) -> Option<VersionReq> {
 /// A manifest as it is written; `null` where it is none.
 fn manifest(workspace: &Workspace, file: &str) -> Value {
     let text = std::fs::read_to_string(workspace.root().join(file)).unwrap_or_default();
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default()
+    package::json(&text).unwrap_or_default()
 }
 
 /// The pnpm that the repository pins.

@@ -10,6 +10,7 @@ use monoship_core::error::{Error, Result, read_text, write_checked_in};
 use monoship_plan::config::pins::Pins;
 use monoship_plan::config::{self, Config, Folder};
 use monoship_workspace::git::Git;
+use monoship_workspace::package;
 
 /// The file, at the repository's root.
 pub const FILE: &str = "xtask.toml";
@@ -37,7 +38,7 @@ pub fn load(file: &Path, required: bool, env: &Env, remote: &dyn Fn() -> Result<
 #[must_use]
 pub fn local_name(home: &Path) -> String {
     let manifest = std::fs::read_to_string(home.join("package.json")).ok();
-    let manifest = manifest.and_then(|text| serde_json::from_str::<serde_json::Value>(text.trim_start_matches('\u{feff}')).ok());
+    let manifest = manifest.and_then(|text| package::json::<serde_json::Value>(&text).ok());
     let own = || home.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = manifest.and_then(|manifest| manifest["name"].as_str().map(str::to_owned)).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(own).to_lowercase();

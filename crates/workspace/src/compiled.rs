@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::load::{PackageId, Workspace};
+use super::package;
 use super::sources::{with_comments, written};
 use super::tools;
 
@@ -19,7 +20,7 @@ const CONDITIONS: [&str; 4] = ["node", "import", "require", "default"];
 pub fn unreadable(workspace: &Workspace, id: PackageId) -> Option<String> {
     let package = workspace.package(id);
     let manifest = workspace.contents().text(&package.path("package.json"))?;
-    let manifest: Value = serde_json::from_str(manifest.trim_start_matches('\u{feff}')).ok()?;
+    let manifest: Value = package::json(&manifest).ok()?;
     let sources = package.path("src");
     let is_module = manifest["type"] == "module";
     let aliases = aliases(workspace, id);

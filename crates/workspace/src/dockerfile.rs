@@ -26,6 +26,7 @@ pub use lineage::{Lineage, Origin};
 pub use lines::{Heredoc, without_syntax};
 pub use slice::{Address, BaseImage, ContextSource, Mounted, Slice, SliceRequest, StageText};
 pub use step::StepInputs;
+pub use words::quoted_words;
 
 /// A Dockerfile, parsed.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::package;
 use monoship_core::error::{Error, Result, read_text};
 
 /// The lock files of other package managers, and whether `pnpm import` reads them.
@@ -64,8 +65,7 @@ pub fn is_workspace(root: &Path) -> bool {
 
 /// The `workspaces` of a package.json, in either of their forms.
 fn patterns(root: &Path) -> Result<Vec<String>> {
-    let text = read_text(&root.join("package.json"))?;
-    let manifest: Value = serde_json::from_str(text.trim_start_matches('\u{feff}')).unwrap_or_default();
+    let manifest: Value = package::json(&read_text(&root.join("package.json"))?).unwrap_or_default();
     let workspaces = &manifest["workspaces"];
     let list = workspaces.as_array().or_else(|| workspaces["packages"].as_array());
     Ok(list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())

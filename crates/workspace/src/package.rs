@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use pnpm::join;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -80,13 +81,21 @@ pub const PREPARE_SCRIPTS: [&str; 3] = ["preprepare", "prepare", "postprepare"];
 /// What pnpm downloads like a package.
 const RUNTIMES: [&str; 3] = ["node", "deno", "bun"];
 
+/// A manifest as it is written, with a byte order mark or without: pnpm reads both.
+///
+/// # Errors
+/// When it is no JSON, or has another form than wanted.
+pub fn json<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
+    serde_json::from_str(text.trim_start_matches('\u{feff}'))
+}
+
 impl Manifest {
     /// Reads a manifest's text.
     ///
     /// # Errors
     /// When it is no JSON object or a field that an install reads has the wrong type.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
-        let read = serde_json::from_str(text.trim_start_matches('\u{feff}'));
+        let read = json(text);
         // Templates leave it empty, which is no name for pnpm.
         let named = |manifest: Self| Self { name: manifest.name.filter(|name| !name.is_empty()), ..manifest };
         read.map(named).map(Self::with_runtimes).map_err(|e| {
