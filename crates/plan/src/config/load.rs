@@ -137,7 +137,13 @@ fn parse<T: DeserializeOwned>(file: &Path, text: &str) -> Result<T> {
             return error;
         }
         let line = error.span().map(|span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-        explained(error.message()).at(file, line)
+        let at = error.span().and_then(|span| text.get(span)).map(str::trim).filter(|at| !at.is_empty());
+        let explained = match (error.message(), at) {
+            // Its parser points at the key, and does not name it.
+            ("duplicate key", Some(key)) => explained(&format!("duplicate key `{key}`")).hint("leave one of them"),
+            (message, _) => explained(message),
+        };
+        explained.at(file, line)
     })
 }
 
@@ -269,6 +275,14 @@ mod tests {
         assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:3: unknown key `namepsace`", "did you mean `namespace`?"));
         let (shown, hint) = error("[chache]\ngha = true\n");
         assert_eq!((shown.as_str(), hint.as_str()), ("xtask.toml:1: unknown key `chache`", "did you mean `cache`?"));
+    }
+
+    #[test]
+    fn a_key_and_a_section_that_are_there_twice_are_named() {
+        for (text, said) in [("[gates]\nx = 1\n[gates]\n", "3: `gates`"), ("a = 1\na = 2\n", "2: `a`")] {
+            let (shown, hint) = error(text);
+            assert_eq!((shown, hint.as_str()), (format!("xtask.toml:{said} is set twice"), "leave one of them"));
+        }
     }
 
     #[test]
