@@ -15,7 +15,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::hex;
 use monoship_core::secret::{Secret, mask, mask_json};
-use monoship_core::text;
+use monoship_core::text::{self, counted};
 use monoship_plan::config::{Notify, Occasion};
 use monoship_publish::Published;
 use monoship_report::record::history::PastTask;
@@ -51,6 +51,9 @@ pub struct RunSummary<'a> {
 pub struct Message {
     version: u32,
     occasion: Occasion,
+    /// The tag whose images were published; of a failure too, where something after them failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    released: Option<String>,
     /// All of it in a line, for people.
     text: String,
     run: RunId,
@@ -104,7 +107,7 @@ impl Message {
         self.occasion == Occasion::Failure
     }
 
-    /// True where a release was published.
+    /// True where a release was published, also if a stage after that failed.
     ///
     /// ```
     /// # fn told(message: &monoship_steps::Message) {
@@ -113,7 +116,12 @@ impl Message {
     /// ```
     #[must_use]
     pub fn is_release(&self) -> bool {
-        self.occasion == Occasion::Release
+        self.released.is_some()
+    }
+
+    /// True where `[notify] on` asks for it.
+    fn is_wanted(&self, on: &[Occasion]) -> bool {
+        on.contains(&self.occasion) || self.is_release() && on.contains(&Occasion::Release)
     }
 
     /// The message as JSON.
@@ -145,35 +153,41 @@ pub fn after<'a, T>(
     }
     let messages = match result {
         Err(error) if error.is_cancelled() => Vec::new(),
-        Err(error) => vec![failure(session, None, &error.to_string(), Vec::new())],
+        Err(error) => vec![message(session, None, Occasion::Failure, &error.to_string(), Vec::new())],
         Ok(value) => messages(session, seen(value)),
     };
-    let wanted: Vec<&Message> = messages.iter().filter(|message| notify.on.contains(&message.occasion)).collect();
+    let wanted: Vec<&Message> = messages.iter().filter(|message| message.is_wanted(&notify.on)).collect();
     deliver(session, &channels, &wanted);
     messages
 }
 
 fn messages(session: &Session, summary: RunSummary<'_>) -> Vec<Message> {
-    let mut messages = Vec::new();
-    if let Some(record) = summary.record {
-        match record.outcome {
-            Outcome::Failed => {
-                messages.push(failure(session, Some(record), &format!("{} failed", record.command), troubles(record)));
-            }
-            Outcome::Succeeded => messages.extend(slow(session, record)),
-            Outcome::Cancelled => return messages,
+    let Some(record) = summary.record else { return Vec::new() };
+    let released = summary.released.filter(|(_, published)| !published.is_empty());
+    let images: Vec<String> = released.iter().flat_map(|(tag, published)| published_images(tag, published)).collect();
+    let tag = released.map(|(tag, _)| tag.to_owned());
+    let told = |occasion, text: &str, about| message(session, Some(record), occasion, text, about);
+    match (record.outcome, tag) {
+        (Outcome::Cancelled, _) => Vec::new(),
+        (Outcome::Failed, None) => vec![told(Occasion::Failure, &format!("{} failed", record.command), troubles(record))],
+        // One message: two of one run would contradict each other.
+        (Outcome::Failed, Some(tag)) => {
+            let text = format!("{} failed once its images were published", record.command);
+            let message = told(Occasion::Failure, &text, [troubles(record), images].concat());
+            vec![Message { released: Some(tag), ..message }]
+        }
+        (Outcome::Succeeded, tag) => {
+            let released = tag.map(|tag| {
+                let message = told(Occasion::Release, &format!("released {tag}: {}", counted(images.len(), "image")), images);
+                Message { released: Some(tag), ..message }
+            });
+            slow(session, record).into_iter().chain(released).collect()
         }
     }
-    if let Some((tag, published)) = summary.released.filter(|(_, published)| !published.is_empty()) {
-        let about: Vec<String> = published.iter().map(|image| format!("{}:{tag} {}", image.repository, image.digest)).collect();
-        let text = format!("released {tag}: {} images", about.len());
-        messages.push(message(session, summary.record, Occasion::Release, text, about));
-    }
-    messages
 }
 
-fn failure(session: &Session, record: Option<&RunRecord>, text: &str, about: Vec<String>) -> Message {
-    message(session, record, Occasion::Failure, text.to_owned(), about)
+fn published_images(tag: &str, published: &[Published]) -> Vec<String> {
+    published.iter().map(|image| format!("{}:{tag} {}", image.repository, image.digest)).collect()
 }
 
 /// What failed: tasks with the step, a team's stages with what they said, gates with the bound.
@@ -203,21 +217,23 @@ fn slow(session: &Session, record: &RunRecord) -> Option<Message> {
         (times > factor).then(told)
     });
     let about: Vec<String> = about.collect();
-    (!about.is_empty()).then(|| message(session, Some(record), Occasion::Slow, format!("slow: {}", about.join("; ")), about))
+    (!about.is_empty()).then(|| message(session, Some(record), Occasion::Slow, &format!("slow: {}", about.join("; ")), about))
 }
 
-fn message(session: &Session, record: Option<&RunRecord>, occasion: Occasion, text: String, about: Vec<String>) -> Message {
+/// A message. What it quotes may hold secrets, and whoever is told, in Rust too, is another party.
+fn message(session: &Session, record: Option<&RunRecord>, occasion: Occasion, text: &str, about: Vec<String>) -> Message {
     Message {
         version: VERSION,
         occasion,
-        text,
+        released: None,
+        text: mask(text).into_owned(),
         run: session.run.id.clone(),
         ci: session.env.is_ci(),
         command: record.map(|record| record.command.clone()),
         took_ms: record.map(|record| record.took_ms),
         commit: record.and_then(|record| record.commit.clone()),
         reference: record.and_then(|record| record.reference.clone()),
-        about,
+        about: about.into_iter().map(|line| mask(&line).into_owned()).collect(),
     }
 }
 

@@ -1,11 +1,11 @@
 //! What is declared in Rust: services, tag rules, a stage after publish, somebody who is told, a verb.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Shop, server};
 use monoship_core::execute::shutdown::Shutdown;
 use support::engine::shared;
-use support::repo::git;
+use support::repo::{Ran, git};
 
 #[test]
 fn services_from_a_loop_are_built_each_with_its_arguments() {
@@ -77,9 +77,18 @@ fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
     let of_run = record["tasks"].as_array().unwrap().last().unwrap();
     assert_eq!((&of_run["task"], &of_run["status"]), (&json!({"stage": "deploy"}), &json!("done")), "{record:#}");
 
+    // What is published and failed after that is told once, also to who is told of releases alone.
     shop.script("deploy.sh", "echo the cluster is away >&2\nexit 3");
-    let failed = shop.repo.example("deploy", &["release", "v1.0.0", "--allow-stand-ins"]).exits(1);
+    shop.script("tell.sh", "cat >> told && echo >> told");
+    let mut release = support::repo::example_command("deploy", shop.repo.path(), &release);
+    release.envs(shop.repo.variables()).envs([("XTASK_NOTIFY_COMMAND", "['./tell.sh']"), ("XTASK_NOTIFY_ON", "['release']")]);
+    let failed = Ran::new(&["release"], &release.output().unwrap()).exits(1);
     assert!(failed.stderr.contains("deploy") && failed.stderr.contains("the cluster is away"), "{}", failed.stderr);
+    let told = shop.repo.read("told");
+    let message: Value = serde_json::from_str(told.trim_end()).unwrap_or_else(|_| panic!("not one message: {told}"));
+    assert_eq!((&message["occasion"], &message["released"]), (&json!("failure"), &json!("v1.0.0")), "{told}");
+    let about: Vec<&str> = message["about"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(about[0].starts_with("deploy: ") && about[1].contains("/api:v1.0.0 sha256:"), "{about:?}");
 }
 
 #[test]
