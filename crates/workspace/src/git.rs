@@ -411,6 +411,7 @@ impl Git {
         for setting in settings {
             git = git.args(["-c", setting]);
         }
+        git = git.preset();
         for name in FOREIGN {
             git = git.env_remove(name);
         }

@@ -30,6 +30,7 @@ use crate::error::{Error, Result};
 use crate::execute::shutdown::Shutdown;
 use crate::execute::started::Started;
 use crate::secret::is_withheld;
+use crate::text;
 
 impl Invocation {
     /// The program's file as execvp would find it on the child's PATH, else the name it was given. duct hands each child its whole
@@ -128,8 +129,8 @@ impl Invocation {
     }
 
     pub(super) fn too_slow(&self) -> Error {
-        let limit = self.timeout.unwrap_or_default().as_secs_f64();
-        Error::failed(format!("`{self}` did not finish within {limit:.0} s"))
+        let limit = text::duration(self.timeout.unwrap_or_default());
+        Error::failed(format!("`{}` did not finish within {limit}", self.brief()))
     }
 
     /// Runs to the end and returns standard output as text; a failure quotes the end of standard error.
@@ -146,7 +147,7 @@ impl Invocation {
     pub fn failure(&self, code: Option<i32>, tail: &str) -> Error {
         let how = code.map_or("was ended by a signal".to_owned(), |code| format!("failed with exit code {code}"));
         let said = if tail.is_empty() { String::new() } else { format!(": {tail}") };
-        Error::failed(format!("`{self}` {how}{said}"))
+        Error::failed(format!("`{}` {how}{said}", self.brief()))
     }
 
     /// Runs to the end, handing each line of standard error and standard output (merged, without the line end, invalid

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::secret::{Secret, mask};
@@ -14,6 +14,8 @@ use crate::secret::{Secret, mask};
 pub struct Invocation {
     pub(super) program: OsString,
     pub(super) args: Vec<OsString>,
+    /// How many of the first arguments every call of the program has.
+    pub(super) preset: usize,
     pub(super) env: Vec<(OsString, Variable)>,
     /// Secrets of our environment that it may have, by name; `AWS_*` means all that begin so.
     pub(super) allowed: Vec<String>,
@@ -55,6 +57,7 @@ impl Invocation {
         Self {
             program: program.into(),
             args: Vec::new(),
+            preset: 0,
             env: Vec::new(),
             allowed: Vec::new(),
             only: None,
@@ -173,12 +176,29 @@ impl fmt::Display for Invocation {
                 Variable::Removed => {}
             }
         }
-        f.write_str(&mask(&quoted(&self.program)))?;
-        for arg in &self.args {
-            write!(f, " {}", mask(&quoted(arg)))?;
-        }
-        Ok(())
+        f.write_str(&mask(&words(&self.program, &self.args)))
     }
+}
+
+impl Invocation {
+    /// The arguments so far are those of every call of the program: an error need not name them.
+    #[must_use]
+    pub fn preset(self) -> Self {
+        Self { preset: self.args.len(), ..self }
+    }
+
+    /// As an error names it: the program by its name, whichever file that is, and what is asked of it. Logs and `--dry-run` have all of it.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let is_absolute = Path::new(&self.program).is_absolute();
+        let name = Path::new(&self.program).file_name().filter(|_| is_absolute);
+        mask(&words(name.unwrap_or(&self.program), &self.args[self.preset..])).into_owned()
+    }
+}
+
+fn words(program: &OsStr, args: &[OsString]) -> String {
+    let words: Vec<String> = std::iter::once(program).chain(args.iter().map(|arg| &**arg)).map(quoted).collect();
+    words.join(" ")
 }
 
 /// A word as a POSIX shell takes it.
