@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub tree: Arc<checkout::Inner>,
     /// What was read; none in the job that goes by another one's plan.
     pub ground: Option<Ground>,
+    /// Why a look found no engine, where it could have told what is built.
+    no_engine: Option<String>,
 }
 
 impl Inner {
@@ -63,19 +65,24 @@ impl Inner {
 /// A file of the monorepo that is missing or malformed, with its place; no engine; a base image that can neither be had nor pinned.
 pub fn prepare(cx: &Context, tree: &Tree) -> Result<Ready> {
     let tree = Arc::clone(&tree.inner);
-    let ground = match &tree.root {
-        Some(root) if cx.job().plans() => Some(ground(cx, &tree.session, &tree.request, root)?),
-        _ => None,
+    let (ground, no_engine) = match &tree.root {
+        Some(root) if cx.job().plans() => {
+            let (ground, no_engine) = ground(cx, &tree.session, &tree.request, root)?;
+            (Some(ground), no_engine)
+        }
+        _ => (None, None),
     };
-    Ok(Ready { inner: Arc::new(Inner { tree, ground }) })
+    Ok(Ready { inner: Arc::new(Inner { tree, ground, no_engine }) })
 }
 
-fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::path::Path) -> Result<Ground> {
+/// What the plan is made of, and why there is no engine, where that is so.
+fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::path::Path) -> Result<(Ground, Option<String>)> {
     session.events.doing(&Task::Plan, "reading the repository");
     let (project, engine) = pool::both(|| project::load(session, root), || engine(cx, session));
     session.events.doing(&Task::Plan, "");
     // The monorepo's errors first: they are nearer to the user.
-    let (mut project, engine) = (project?, engine?);
+    let mut project = project?;
+    let (engine, no_engine) = engine?;
     let images = inputs::base_images(session, &project, request)?;
     let bases = match &engine {
         Some(engine) if !cx.only_looks() => {
@@ -90,24 +97,20 @@ fn ground(cx: &Context, session: &Session, request: &BuildRequest, root: &std::p
         _ => known_bases(session, &project, engine.as_ref(), request, &images)?,
     };
     cx.progress().engine.clone_from(&engine);
-    Ok(Ground { project, engine, bases })
+    Ok((Ground { project, engine, bases }, no_engine))
 }
 
-/// The engine, started where it has to be; for a look the one that runs, if there is one.
-fn engine(cx: &Context, session: &Session) -> Result<Option<Engine>> {
+/// The engine, started where it has to be; for a look the one that runs, or why there is none.
+fn engine(cx: &Context, session: &Session) -> Result<(Option<Engine>, Option<String>)> {
     if !cx.only_looks() {
-        return session.find_engine().map(Some);
+        return session.find_engine().map(|engine| (Some(engine), None));
     }
-    let (engine, why) = match session.running_engine() {
-        Err(error) if error.is_cancelled() => return Err(error),
-        Err(error) => (None, format!("no engine here: {error}")),
-        Ok(None) => (None, "no engine is running, so the plan cannot tell which images it holds".to_owned()),
-        Ok(engine) => return Ok(engine),
-    };
-    if matches!(cx.job().request.destination, Destination::Engine(_)) {
-        session.events.notice(Level::Info, None, why, None);
+    match session.running_engine() {
+        Err(error) if error.is_cancelled() => Err(error),
+        Err(error) => Ok((None, Some(format!("no engine here: {error}")))),
+        Ok(None) => Ok((None, Some("no engine is running, so the plan cannot tell which images it holds".to_owned()))),
+        Ok(engine) => Ok((engine, None)),
     }
-    Ok(engine)
 }
 
 /// What is built, and why: data. Nothing is changed by making it.
@@ -226,6 +229,10 @@ fn made(cx: &Context, ready: &Inner, ground: &Ground) -> Result<monoship_plan::P
     let plan = planning::plan(session, ground, &ready.tree.request, job.only_looks());
     session.events.doing(&Task::Plan, "");
     let mut plan = plan?;
+    // Beside an error of the repository's own it would only be in the way.
+    if let Some(why) = ready.no_engine.clone().filter(|_| matches!(job.request.destination, Destination::Engine(_))) {
+        session.events.notice(Level::Info, None, why, None);
+    }
     if let (Part::Service(_, file), Some(commit)) = (&job.part, &ready.tree.commit) {
         jobs::check(file, &plan, commit)?;
     }
