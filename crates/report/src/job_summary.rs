@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::record::stats::TierStats;
+use crate::summary::column_of;
 use monoship_core::event::Status;
 use monoship_core::name::{Digest, StageName, Tag};
 use monoship_core::text;
@@ -184,7 +185,8 @@ fn service_table(text: &mut String, services: &[ServiceRow], rows: usize) {
             stages.push(stage);
         }
     }
-    let heads: String = stages.iter().map(|stage| format!(" {stage} |")).collect();
+    let others = ["service", "status", "why", "cached", "time", "size", "digest"];
+    let heads: String = stages.iter().map(|stage| format!(" {} |", column_of(stage, &others))).collect();
     let rules = "---|".repeat(stages.len());
     line(
         text,

@@ -1,6 +1,7 @@
 //! The end of a run: a table of what became of each task, and for every failure what failed, what it said, the place in the
 //! Dockerfile, and where the whole log lies.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -113,7 +114,8 @@ pub fn table(tasks: &[TaskRecord], paint: Paint, columns: Option<usize>) -> Stri
         })
         .collect();
     let mut head = vec!["service", "status", "cached", "time", "size", "digest", "node", "why"];
-    head.splice(2..2, stages.iter().map(monoship_core::name::StageName::as_str));
+    let named: Vec<Cow<'_, str>> = stages.iter().map(|stage| column_of(stage, &head)).collect();
+    head.splice(2..2, named.iter().map(|name| &**name));
     let after = 2 + stages.len();
     aligned(&head, &rows, &[after, after + 1, after + 2], columns, |row, column, cell| match column {
         0 => paint.strong(cell),
@@ -122,6 +124,12 @@ pub fn table(tasks: &[TaskRecord], paint: Paint, columns: Option<usize>) -> Stri
         at if at >= after + 3 => paint.faint(cell),
         _ => cell.to_owned(),
     })
+}
+
+/// What a stage's column is called, beside columns that may have its name.
+pub(crate) fn column_of<'s>(stage: &'s StageName, others: &[&str]) -> Cow<'s, str> {
+    let is_taken = others.iter().any(|other| other.eq_ignore_ascii_case(stage.as_str()));
+    if is_taken { Cow::Owned(format!("stage {stage}")) } else { Cow::Borrowed(stage.as_str()) }
 }
 
 /// The stages that a team added for each image, in the order in which they were run: a column each.

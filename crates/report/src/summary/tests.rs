@@ -90,6 +90,18 @@ a-much-longer-name  not run
 }
 
 #[test]
+fn a_stage_named_as_a_column_is_has_a_column_that_can_be_told_from_it() {
+    let tried = |stage: &str| {
+        let stage = Task::Stage(Stage { stage: stage.parse().unwrap(), service: Some("api".parse().unwrap()) });
+        TaskRecord::new(stage, Status::Done)
+    };
+    let tasks = [TaskRecord { size: Some(1), ..service("api", Status::Unchanged) }, tried("size"), tried("scan")];
+    let table = table(&tasks, Paint::PLAIN, None);
+    let head: Vec<&str> = table.lines().next().unwrap().split("  ").map(str::trim).filter(|head| !head.is_empty()).collect();
+    assert_eq!(head, ["service", "status", "stage size", "scan", "size"]);
+}
+
+#[test]
 fn a_column_that_nobody_fills_is_left_out() {
     assert_eq!(table(&[service("web", Status::Unchanged)], Paint::PLAIN, None), "service  status\nweb      unchanged\n");
 }
