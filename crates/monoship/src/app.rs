@@ -59,6 +59,13 @@ pub(crate) struct Verb {
     pub run: Box<Run>,
 }
 
+impl Verb {
+    /// What it does, in a line.
+    pub(crate) fn title(&self) -> &'static str {
+        self.about.lines().next().unwrap_or_default()
+    }
+}
+
 impl App {
     /// A program whose pipeline this is.
     ///
@@ -136,8 +143,8 @@ impl App {
         self
     }
 
-    /// Adds a verb: `cargo xtask NAME ARGS…` calls `run` with the arguments. It is listed in the help and completed in shells. A name that the
-    /// library has a verb for is refused.
+    /// Adds a verb: `cargo xtask NAME ARGS…` calls `run` with the arguments. It is listed in the help by the first line of `about`, and completed
+    /// in shells; `cargo xtask help NAME` shows all of `about`: say there what the arguments are. A name that the library has a verb for is refused.
     ///
     /// ```no_run
     /// # use monoship::App;

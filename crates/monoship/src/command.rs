@@ -84,7 +84,9 @@ pub fn definition(app: &App) -> clap::Command {
     let mut command = Cli::command();
     for verb in &app.verbs {
         let rest = clap::Arg::new("args").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true).value_name("ARGS");
-        command = command.subcommand(clap::Command::new(verb.name).about(verb.about).arg(rest));
+        let rest = rest.help("Passed to the command as they are");
+        let own = clap::Command::new(verb.name).about(verb.title()).long_about(verb.about);
+        command = command.subcommand(own.arg(rest));
     }
     command
 }
@@ -167,7 +169,7 @@ fn own_verb(verb: &app::Verb, args: &[String], call: &Call<'_>) -> Result<Finish
     let task = Task::Stage(Stage { stage: verb.name.parse()?, service: None });
     let events = session.events.clone();
     let cx = Context::new(session, Job::build(request)).for_task(task.clone());
-    events.during(&task, verb.about, || {
+    events.during(&task, verb.title(), || {
         caught(&format!("`{}`", verb.name), || (verb.run)(&cx, args))?;
         check_record(cx.progress().record.as_ref())
     })?;

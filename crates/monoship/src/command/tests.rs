@@ -162,6 +162,16 @@ fn two_stages_of_one_name_are_refused() {
 }
 
 #[test]
+fn the_list_has_the_first_line_of_what_a_verb_does_and_its_own_help_all_of_it() {
+    let app = App::new(|_| Ok(())).verb("promote", "Moves a tag on\n\n--yes: without asking", |_, _| Ok(()));
+    let mut command = definition(&app);
+    let list = command.render_help().to_string();
+    assert!(list.contains("Moves a tag on") && !list.contains("--yes"), "{list}");
+    let help = command.find_subcommand_mut("promote").unwrap().render_long_help().to_string();
+    assert!(help.starts_with("Moves a tag on\n\n--yes: without asking\n"), "{help}");
+}
+
+#[test]
 fn a_verb_that_cannot_be_called_so_is_refused() {
     let why = |names: &[&'static str]| {
         let app = names.iter().fold(App::new(|_| Ok(())), |app, name| app.verb(name, "", |_, _| Ok(())));
