@@ -1,14 +1,35 @@
 //! A branch's tag goes forward only. A job that is run again later, or was slow, and a clone that was not pulled build a commit that others have
-//! followed: where one of these is published, the branch's tag is theirs. Asks git's remote and the registry; puts nothing.
+//! followed: where one of these is published, the branch's tag is theirs. And it is one branch's. Asks git's remote and the registry; puts nothing.
 
 use crate::Session;
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
 use monoship_core::name::{ImageRef, Tag};
 use monoship_publish::Item;
 
 /// How many of the commits that followed are looked for in the registry, the newest first.
 const LOOKED_FOR: usize = 100;
+
+/// Refuses the tag of a branch where another branch of the remote has it too (`feat/x` and `feat-x`): pulled by that name, either's image would be
+/// whose came last. A branch that is called as its tag has it, and nobody is asked.
+///
+/// # Errors
+/// Such a tag; when the run is closing. A remote that does not answer refuses nothing: it is told where the tag is put.
+pub fn keep_off_others(session: &Session, branch: &str, tag: &Tag) -> Result<()> {
+    if tag.as_str() == branch {
+        return Ok(());
+    }
+    let git = session.git();
+    let branches = git.remote_name().and_then(|remote| remote.map_or(Ok(Vec::new()), |remote| git.branches_at(&remote)));
+    let branches = match branches {
+        Err(error) if error.is_cancelled() => return Err(error),
+        branches => branches.unwrap_or_default(),
+    };
+    let Some(other) = branches.iter().find(|other| *other != branch && tag.is_of_branch(other)) else { return Ok(()) };
+    let (branch, other) = (branch.escape_debug(), other.escape_debug());
+    Err(Error::usage(format!("the tag `{tag}` of the branch `{branch}` is not free: it is that of the branch `{other}`, too"))
+        .hint("name another with `--tag NAME`, or rename one of the two branches"))
+}
 
 /// What is to be put for `commit` of `branch`: without the branch's tag where a newer commit of it is published already, which is said.
 ///

@@ -134,12 +134,13 @@ fn a_clone_that_was_not_pulled_leaves_the_branch_s_tag_to_what_others_published_
         git(dir.path(), &["clone", "--quiet", &format!("file://{}", forge.origin.path().display()), name]);
         dir.path().join(name)
     };
-    let push = |clone: &std::path::Path, more: &[&str]| {
+    let run = |clone: &std::path::Path, more: &[&str]| {
         let args = [&["build", "api", "--push", "--allow-stand-ins"], more].concat();
         let mut command = forge.origin.command(&args);
         let outside = forge.variables("shared").into_iter().filter(|(name, _)| !name.starts_with("GITHUB_"));
-        Ran::new(&args, &command.current_dir(clone).envs(outside).output().unwrap()).exits(0).stderr
+        Ran::new(&args, &command.current_dir(clone).envs(outside).output().unwrap())
     };
+    let push = |clone: &std::path::Path, more: &[&str]| run(clone, more).exits(0).stderr;
     let stale = clone("stale");
     forge.change("api", "second");
     let fresh = clone("fresh");
@@ -158,4 +159,15 @@ fn a_clone_that_was_not_pulled_leaves_the_branch_s_tag_to_what_others_published_
     git(&fresh, &["commit", "--quiet", "--allow-empty", "--message", "not pushed"]);
     assert!(!push(&fresh, &[]).contains("stays where it is"));
     assert_eq!(forge.tags("api")["main"], now);
+    // Two branches that come to one tag: it is that of the one which is called so.
+    git(forge.origin.path(), &["branch", "feat-x"]);
+    git(&fresh, &["switch", "--quiet", "--create", "feat/x"]);
+    let said = run(&fresh, &[]).exits(2).stderr;
+    assert!(
+        said.contains("the tag `feat-x` of the branch `feat/x` is not free: it is that of the branch `feat-x`, too"),
+        "{said}"
+    );
+    git(&fresh, &["switch", "--quiet", "--create", "feat-x"]);
+    push(&fresh, &[]);
+    assert_eq!(forge.tags("api")["feat-x"], now);
 }

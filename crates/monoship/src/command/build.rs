@@ -34,7 +34,7 @@ use monoship_report::record::{Outcome, RunRecord, TaskRecord};
 use monoship_report::summary;
 use monoship_steps::bases::{PINS, no_pins};
 use monoship_steps::planning::no_registry;
-use monoship_steps::{Session, build};
+use monoship_steps::{Session, build, newest};
 
 /// Builds.
 ///
@@ -206,9 +206,11 @@ fn tags_of_tree(session: &Session) -> Result<Vec<Tag>> {
 /// The branch's tag and the commit's.
 ///
 /// # Errors
-/// When nothing of the branch's name can stand in a tag, or its tag is a release's.
+/// When nothing of the branch's name can stand in a tag, or its tag is a release's, or another branch's.
 pub fn branch_tags(session: &Session, branch: Option<&str>, commit: Option<&str>) -> Result<Vec<Tag>> {
-    let branch = branch.map(|branch| session.branch_tag(branch)).transpose()?;
+    let free =
+        |branch: &str| session.branch_tag(branch).and_then(|tag| newest::keep_off_others(session, branch, &tag).map(|()| tag));
+    let branch = branch.map(free).transpose()?;
     Ok([branch, commit.and_then(Tag::of_commit)].into_iter().flatten().collect())
 }
 

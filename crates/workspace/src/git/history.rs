@@ -10,6 +10,9 @@ use monoship_core::error::{Error, Result, read_text};
 /// How many commits each attempt fetches beyond the last; after these, everything.
 const DEEPEN: [&str; 3] = ["100", "1000", "10000"];
 
+/// How long a remote has to say which branches it has: images wait for the answer.
+const REMOTE: Duration = Duration::from_secs(20);
+
 /// See [`Git::head`]: the answer to read.
 pub struct Head(Question);
 
@@ -222,11 +225,10 @@ impl Git {
         Ok(Some(head).filter(|_| !is_here))
     }
 
-    /// The commit that a branch of the remote is at. Images wait for the answer: not for long.
+    /// The commit that a branch of the remote is at.
     fn head_at(&self, remote: &str, branch: &str) -> Result<Option<String>> {
-        const LIMIT: Duration = Duration::from_secs(20);
         let reference = format!("refs/heads/{branch}");
-        let listed = self.command(&["ls-remote", "--heads", remote, &reference]).timeout(LIMIT).read(self.shutdown())?;
+        let listed = self.command(&["ls-remote", "--heads", remote, &reference]).timeout(REMOTE).read(self.shutdown())?;
         Ok(of_reference(&listed, &reference).map(str::to_owned))
     }
 
@@ -235,7 +237,7 @@ impl Git {
     /// # Errors
     /// When it cannot be asked.
     pub fn branches_at(&self, remote: &str) -> Result<Vec<String>> {
-        let listed = self.read(&["ls-remote", "--heads", remote])?;
+        let listed = self.command(&["ls-remote", "--heads", remote]).timeout(REMOTE).read(self.shutdown())?;
         Ok(listed.lines().filter_map(|line| Some(line.split_once("\trefs/heads/")?.1.to_owned())).collect())
     }
 
