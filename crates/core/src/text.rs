@@ -11,11 +11,11 @@ const TAB_COLUMNS: usize = 8;
 /// One line from outside, safe to show: escape sequences, control and bidirectional-override characters are gone, tabs and
 /// line ends are spaces, and of a line that overwrote itself with carriage returns only what a terminal would end up showing is left.
 ///
-/// A build's output is not ours: it could otherwise clear the screen, set the window's title or write to the clipboard.
+/// A build's output is not ours: it could otherwise clear the screen, set the window's title, write to the clipboard or command a CI system.
 #[must_use]
 pub fn clean(line: &str) -> String {
     if line.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return line.to_owned();
+        return without_commands(line).into_owned();
     }
     let mut shown = String::with_capacity(line.len());
     let mut previous = String::new();
@@ -37,7 +37,27 @@ pub fn clean(line: &str) -> String {
             c => shown.push(c),
         }
     }
-    if shown.is_empty() { previous } else { shown }
+    let shown = if shown.is_empty() { previous } else { shown };
+    without_commands(&shown).into_owned()
+}
+
+/// The same text, which no CI system takes a command from wherever in a line it stands: a runner looks for `##[name]` (GitHub, Azure) and
+/// `##vso[name]` (Azure) in all of it, TeamCity's agent for `##teamcity[name]`.
+#[must_use]
+pub fn without_commands(text: &str) -> Cow<'_, str> {
+    let is_name = |after: &str| after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).starts_with('[');
+    let is_command = |at: usize| text[at..].strip_prefix("##").is_some_and(is_name);
+    if !text.match_indices('#').any(|(at, _)| is_command(at)) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 4);
+    for (at, c) in text.char_indices() {
+        shown.push(c);
+        if is_command(at) {
+            shown.push('\u{200b}');
+        }
+    }
+    Cow::Owned(shown)
 }
 
 /// A name from outside in a line of ours: line ends, escape, control and bidirectional-override characters are written out, as `\n`. A file's
@@ -48,7 +68,7 @@ pub fn written_out(name: &str) -> String {
     for c in name.chars() {
         if c.is_control() || is_direction_control(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
-    shown
+    without_commands(&shown).into_owned()
 }
 
 type Chars<'a> = std::iter::Peekable<std::str::Chars<'a>>;
@@ -290,6 +310,7 @@ mod tests {
     #[test]
     fn a_name_with_line_ends_and_escapes_stays_one_line_and_says_what_it_holds() {
         assert_eq!(written_out("src/ü b.ts"), "src/ü b.ts");
+        assert_eq!(written_out("##[add-mask]a"), "#\u{200b}#[add-mask]a");
         assert_eq!(written_out("a\n::error::\u{1b}[31m\rb\u{202e}\t"), r"a\n::error::\u{1b}[31m\rb\u{202e}\t");
     }
 
@@ -337,6 +358,18 @@ api  build   file apps/api/src/main.ts
     #[test]
     fn a_habit_is_told_to_the_second() {
         assert_eq!([3_240, 34_960, 64_000].map(|ms| about(Duration::from_millis(ms))), ["3.2s", "35s", "1m 04s"]);
+    }
+
+    #[test]
+    fn no_text_is_a_command_to_a_ci_system() {
+        for evil in ["##[set-output name=a;]b", "a ##vso[task.complete]", "###[x]", "#\u{7}#[y]", "é ##teamcity[z]"] {
+            let shown = clean(evil);
+            assert!(["##[", "##vso[", "##teamcity["].iter().all(|command| !shown.contains(command)), "{shown}");
+            assert_eq!(shown.replace('\u{200b}', ""), evil.replace('\u{7}', ""));
+        }
+        for plain in ["## Heading [1]", "a # [b]", "#[derive]", "##"] {
+            assert_eq!(clean(plain), plain);
+        }
     }
 
     #[test]

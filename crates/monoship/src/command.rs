@@ -20,6 +20,7 @@ mod tests;
 pub mod update;
 pub mod verify;
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -427,7 +428,15 @@ fn failed_at(error: &Error, env: &Env, there: &Whereabouts) -> ExitCode {
 /// As [`print`].
 pub fn print_json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(|e| Error::failed("cannot write JSON").source(e))?;
-    print(&(text + "\n"))
+    print(&(without_commands(text) + "\n"))
+}
+
+/// The same JSON, from which no CI system takes a command: it looks for them in every part of a line.
+fn without_commands(json: String) -> String {
+    match text::without_commands(&json) {
+        Cow::Borrowed(_) => json,
+        Cow::Owned(_) => json.replace("##", "#\\u0023"),
+    }
 }
 
 /// Says a line to whoever watches.

@@ -11,6 +11,7 @@ use crate::record::TaskRecord;
 use crate::step;
 use monoship_core::error::Error;
 use monoship_core::event::Status;
+use monoship_core::text;
 
 /// How serious an annotation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +53,8 @@ pub fn end_group() -> String {
 /// line, and the older `##[name]` anywhere in it.
 #[must_use]
 pub fn inert(line: &str) -> String {
-    let line = line.replace("##[", "#\u{200b}#[");
-    if line.trim_start().starts_with("::") { format!("\u{200b}{line}") } else { line }
+    let line = text::without_commands(line);
+    if line.trim_start().starts_with("::") { format!("\u{200b}{line}") } else { line.into_owned() }
 }
 
 impl Annotation<'_> {

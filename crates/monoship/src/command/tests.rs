@@ -183,3 +183,12 @@ fn a_verb_that_cannot_be_called_so_is_refused() {
     assert_eq!(why(&["seed", "seed"]).unwrap(), "a verb cannot be called `seed`: it is there twice");
     assert!(why(&["Seed it"]).unwrap().starts_with("a verb cannot be called `Seed it`: use lower-case letters"));
 }
+
+#[test]
+fn json_says_the_same_and_commands_nobody() {
+    let value = serde_json::json!({"path": "a ##[set-output name=b;]c ### d", "line": "\u{200b}"});
+    let shown = without_commands(value.to_string());
+    assert!(!shown.contains("##"), "{shown}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+    assert_eq!(without_commands("{\"a\": \"## b\"}".to_owned()), "{\"a\": \"## b\"}");
+}
