@@ -32,7 +32,7 @@ mod session;
 use self::answers::Ask;
 pub use self::answers::Verdict;
 pub use self::blob::Blob;
-pub use self::list::{is_tombstone, note};
+pub use self::list::{is_withdrawn, note, withdrawn};
 use self::session::{Proof, Session};
 
 /// How many characters of a registry's own words an error quotes.

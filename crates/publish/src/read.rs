@@ -1,12 +1,12 @@
-//! What a tag points to, as a publication sees it: the rest of a removal that was cut off is no image, and the tag counts as free.
+//! What a tag points to, as a publication sees it: what stands for an image that was withdrawn is none, and the tag counts as free.
 
 use monoship_core::error::Result;
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::manifest::OCI_MANIFEST;
-use monoship_docker::registry::{Registry, is_tombstone};
+use monoship_docker::registry::{Registry, is_withdrawn};
 
-/// No manifest that stands in for a tag on its way out is larger.
+/// No manifest that takes the place of an image is larger.
 const SMALL: u64 = 2 << 10;
 
 /// The digest under a tag; `None` where there is no image.
@@ -17,7 +17,7 @@ pub(super) fn digest(registry: &Registry, image: &ImageRef) -> Result<Option<Dig
     let Some(found) = registry.resolve(image)? else { return Ok(None) };
     if found.media_type == OCI_MANIFEST && found.size <= SMALL {
         let raw = registry.manifest(&image.without_reference().with_digest(found.digest.clone()))?;
-        if raw.is_none_or(|raw| is_tombstone(&raw)) {
+        if raw.is_none_or(|raw| is_withdrawn(&raw)) {
             return Ok(None);
         }
     }

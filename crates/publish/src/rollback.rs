@@ -159,20 +159,24 @@ fn put_service_back(registry: &Registry, entry: &Entry, put: Option<&BTreeSet<Im
 /// Puts a tag back, and reads it until it is: a registry's cache may say what was. `put` where this run has put it, or may have; else it may
 /// never have come to point to ours. Nobody else moves it, but for a person: a digest that is neither ours nor the one before is theirs.
 fn put_back(registry: &Registry, target: &ImageRef, ours: &Digest, tag: &TagPlan, put: bool) -> Result<()> {
-    let (mut done, mut last) = (false, None);
+    let (mut done, mut last, mut refused) = (false, None, false);
     for round in 0..ROUNDS {
         if round > 1 || (round == 1 && !done) {
             std::thread::sleep(PAUSE * (1 << (round - 1)));
         }
         let now = read::digest(registry, target)?;
-        if now.as_ref() == Some(ours) || (put && !done && now == tag.before) {
-            back(registry, target, tag)?;
-            done = true;
-        } else if (done && now == tag.before) || last.replace(now.clone()) == Some(now) {
+        if now.as_ref() == Some(ours) || (put && !done && !refused && now == tag.before) {
+            match back(registry, target, tag) {
+                Ok(()) => done = true,
+                // Whom a registry refuses this it may have refused that: then the tag reads as it was to the end.
+                Err(error) if now == tag.before && !error.is_cancelled() => refused = true,
+                Err(error) => return Err(error),
+            }
+        } else if !refused && ((done && now == tag.before) || last.replace(now.clone()) == Some(now)) {
             return Ok(());
         }
     }
-    Err(Error::failed("it reads back as ours again and again"))
+    if refused { Ok(()) } else { Err(Error::failed("it reads back as ours again and again")) }
 }
 
 fn back(registry: &Registry, target: &ImageRef, tag: &TagPlan) -> Result<()> {

@@ -377,6 +377,18 @@ fn who_has_seen_another_run_takes_nothing_back_and_a_rerun_completes_it() {
 }
 
 #[test]
+fn a_tag_that_a_busy_registry_never_took_is_not_said_to_be_half_published() {
+    let scene = Scene::new();
+    scene.proxy.fail("PUT", "web/manifests/latest", Fault::Status(429, Vec::new()), usize::MAX);
+    let error = scene.publish().unwrap_err();
+    assert!(error.hint_text().is_some_and(|hint| !hint.contains("half published")), "{error}: {:?}", error.hint_text());
+    assert_eq!((scene.state(), scene.request.journal.exists()), (scene.before.clone(), false));
+    scene.proxy.heal();
+    scene.publish().unwrap();
+    assert_eq!(scene.state(), scene.after);
+}
+
+#[test]
 fn a_tag_whose_removal_was_cut_off_counts_as_free() {
     let scene = Scene::new();
     scene.proxy.fail("PUT", "web/manifests/latest", FORBIDDEN, 1);
@@ -384,9 +396,9 @@ fn a_tag_whose_removal_was_cut_off_counts_as_free() {
     let removing = AtomicBool::new(false);
     scene.proxy.go_dark(move |request| {
         let lost = removing.load(Ordering::SeqCst);
-        let tombstone =
-            request.path.ends_with("/api/manifests/1.2.3") && request.body.windows(13).any(|part| part == b"xtask.removes");
-        removing.store(lost || tombstone, Ordering::SeqCst);
+        let withdrawn = request.path.ends_with("/api/manifests/1.2.3")
+            && String::from_utf8_lossy(&request.body).contains("application/vnd.monoship.withdrawn");
+        removing.store(lost || withdrawn, Ordering::SeqCst);
         lost
     });
     scene.publish().unwrap_err();

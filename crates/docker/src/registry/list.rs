@@ -107,14 +107,14 @@ impl Registry {
         // By digest would take the manifest and every other tag of it along, so the tag gets one of its own to be deleted with.
         self.push_blob(&bare, OCI_EMPTY, NOTHING)?;
         let unique = format!("{tag} at {:?}", std::time::SystemTime::now());
-        let tombstone = note("application/vnd.xtask.tombstone", REMOVES, &unique);
+        let place_holder = withdrawn(&unique);
         // First without the tag: a registry that does not delete must not be left with a tag that points to nothing.
-        self.put_manifest(&bare, &tombstone)?;
-        if self.delete_manifest(&bare, tombstone.digest())? != Deletion::Deleted {
+        self.put_manifest(&bare, &place_holder)?;
+        if self.delete_manifest(&bare, place_holder.digest())? != Deletion::Deleted {
             return Ok(Deletion::Unsupported);
         }
-        self.put_manifest(&bare.with_tag(tag.clone()), &tombstone)?;
-        self.delete_manifest(&bare, tombstone.digest())
+        self.put_manifest(&bare.with_tag(tag.clone()), &place_holder)?;
+        self.delete_manifest(&bare, place_holder.digest())
     }
 
     /// True where the registry deletes manifests, and lets us: asked of one that nobody has.
@@ -245,13 +245,24 @@ fn nobodys() -> Digest {
     Digest::of(b"nobody's: may we delete?")
 }
 
-/// On the manifest that a tag points to for the moment before it goes.
+/// The annotation on what a tag points to that has no image any more.
+const WITHDRAWN: &str = "vnd.monoship.withdrawn";
+
+/// The same by earlier versions.
 const REMOVES: &str = "xtask.removes";
 
-/// True of what [`Registry::remove_tag`] lets a tag point to before it takes it away: where that was cut off, the tag still does.
+/// What takes an image's place under a tag: for the moment before the tag goes, and for good where the registry deletes nothing. No run takes it for
+/// an image. `of` says whose place it takes, so that no other tag has the same manifest.
 #[must_use]
-pub fn is_tombstone(raw: &Raw) -> bool {
-    matches!(raw.document(), Ok(Document::Manifest(manifest)) if manifest.annotations.contains_key(REMOVES))
+pub fn withdrawn(of: &str) -> Raw {
+    note("application/vnd.monoship.withdrawn", WITHDRAWN, of)
+}
+
+/// True of what [`withdrawn`] makes.
+#[must_use]
+pub fn is_withdrawn(raw: &Raw) -> bool {
+    let says = |name| matches!(raw.document(), Ok(Document::Manifest(manifest)) if manifest.annotations.contains_key(name));
+    says(WITHDRAWN) || says(REMOVES)
 }
 
 /// A manifest that is no image and says one thing: an annotation. One that says what no other does goes by its digest, and with it the one tag
@@ -264,4 +275,18 @@ pub fn note(kind: &str, name: &str, says: &str) -> Raw {
         "annotations": {name: says},
     });
     Raw::new(OCI_MANIFEST, manifest.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_withdrawn_is_known_also_by_the_word_of_earlier_versions() {
+        assert!(
+            is_withdrawn(&withdrawn("r.example/api:1")) && is_withdrawn(&note("application/vnd.xtask.tombstone", REMOVES, "1"))
+        );
+        assert_ne!(withdrawn("r.example/api:1").digest(), withdrawn("r.example/api:2").digest());
+        assert!(!is_withdrawn(&note("application/vnd.monoship.publication", "vnd.monoship.publication", "publishing-1")));
+    }
 }
