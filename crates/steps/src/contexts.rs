@@ -106,6 +106,14 @@ impl Cut<'_> {
         }
     }
 
+    /// A file of these contexts that a sparse checkout leaves out.
+    pub fn absent(&self) -> Option<&str> {
+        let absent = self.project.tree.absent();
+        let is_written = |service: &ServiceName| self.names(service).any(|name| name == SOURCES || name == DEPENDENCIES);
+        let written = self.plans.iter().filter(|(service, _)| !absent.is_empty() && is_written(service));
+        written.flat_map(|(_, plan)| plan.source_paths(&self.sources)).find(|path| absent.contains(*path))
+    }
+
     /// What goes into a service's contexts, by context and part.
     pub fn parts(&self, service: &ServiceName) -> BTreeMap<String, Parts> {
         let Some(plan) = self.plans.get(service) else { return BTreeMap::new() };

@@ -42,6 +42,7 @@ pub mod service;
 pub mod signing;
 pub mod since;
 mod sources;
+mod sparse;
 mod strays;
 mod twice;
 pub mod update_release;

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bases::{self, Bases};
 use crate::inputs;
 use crate::mounts::{Asking, Wanted};
-use crate::project::{self, Project};
+use crate::project::Project;
 use crate::{
-    Session, caches, configuration, contexts, fleet, frontend, given, identity, marks, outputs, sent, since, sources, strays,
-    twice,
+    Session, caches, configuration, contexts, fleet, frontend, given, identity, marks, outputs, sent, since, sources, sparse,
+    strays, twice,
 };
 use monoship_core::collect::Sorted as _;
 use monoship_core::error::{Error, Result};
@@ -79,9 +79,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let mut slices = cores::try_map(&cut_out, |(target, view)| Ok(bases.with_triggers(target.slice(view)?)))?;
     sources::see_triggers(&services, &mut slices);
     let slices = slices;
-    if project.root != session.home {
-        project::check_copied(&views, &slices)?;
-    }
+    sparse::check(session, project, request, &cut, (&views, &slices))?;
     // What is wrong with the repository comes before what is wrong with this machine.
     if request.services.is_empty() {
         let of_shared = slices.iter().zip(&views).filter(|(_, view)| std::ptr::eq(**view, project)).map(|(slice, _)| slice);

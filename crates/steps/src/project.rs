@@ -221,21 +221,15 @@ pub fn has_only_own(config: &Config) -> bool {
     !config.services.is_empty() && config.services.iter().all(|service| service.own.is_some())
 }
 
-/// Checks that a sparse checkout holds what the steps of these slices can see: without a file of it `COPY config/ …` would make another image.
-/// That was seen to when it was read, for the services as they are configured; this is for what a run says of its own.
-///
-/// # Errors
-/// Names what the checkout's patterns leave out, and the line that copies it.
-pub fn check_copied(views: &[&Project], slices: &[Slice<'_>]) -> Result<()> {
-    for (view, slice) in views.iter().zip(slices) {
+/// What a sparse checkout leaves out and the steps of these slices can see, first by the line that copies it: without a file of it `COPY config/ …`
+/// makes another image.
+pub fn copied_and_absent<'p>(views: &[&'p Project], slices: &[Slice<'_>]) -> Option<(&'p Project, &'p str, usize)> {
+    let of_one = |view: &'p Project, slice: &Slice<'_>| {
         let absent = view.tree.absent().iter().filter(|path| !view.ignore.excludes(path));
         let sources: BTreeSet<&ContextSource> = slice.sources().iter().collect();
-        let copied = absent
-            .filter_map(|path| sources.iter().find(|source| source.sees(path)).map(|source| (path, source.line)))
-            .min_by_key(|(_, line)| *line);
-        if let Some((path, line)) = copied {
-            return Err(checkout::left_out(view, path, Some(line)));
-        }
-    }
-    Ok(())
+        absent
+            .filter_map(|path| sources.iter().find(|source| source.sees(path)).map(|source| (view, &**path, source.line)))
+            .min_by_key(|(.., line)| *line)
+    };
+    views.iter().zip(slices).find_map(|(view, slice)| of_one(view, slice))
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::git::to_check_out;
 use super::load::Workspace;
 use super::prune::{Content, Install, PrunePlan};
 use super::sources::{Sources, parent};
@@ -200,8 +201,7 @@ impl<'a> Sync<'a> {
 
     fn not_readable(&self, path: &str, source: &Path, error: std::io::Error) -> Error {
         if self.sources.tree().absent().contains(path) {
-            let error = Error::usage(format!("`{path}` is needed and is not checked out")).at("xtask.toml", None);
-            return error.hint("add its folder to the sparse patterns in `[checkout]`");
+            return Error::usage(format!("the sparse checkout leaves out {path}, which is needed")).hint(to_check_out(path));
         }
         Error::io("read", source, error)
     }
