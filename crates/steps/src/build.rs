@@ -49,6 +49,8 @@ pub struct Outcome {
     pub size: Option<u64>,
     /// Why it failed, where BuildKit did not say.
     pub why: Option<String>,
+    /// What can be done about that.
+    pub hint: Option<String>,
     /// The service that could not be built, and whose image it is built from.
     pub lacking: Option<ServiceName>,
     /// The nodes of a fleet that built it.
@@ -221,6 +223,7 @@ impl<'a> TargetBuilds<'a> {
             digest: None,
             size: None,
             why: Some(format!("not built because {lacking} failed")),
+            hint: None,
             lacking: Some(lacking.clone()),
             nodes: Vec::new(),
         })
@@ -322,11 +325,12 @@ fn conclude(builds: &TargetBuilds<'_>, begun: SystemTime, started: Instant, ende
         code = one_code;
         solved = if alone { one } else { solved.and(one, &build.platforms) };
     }
-    let (mut status, mut why) = match code {
-        Ok(Some(0)) => (Status::Built, None),
-        Ok(code) => (Status::Failed, solved.failure.is_none().then(|| silent(spec, code, &solved))),
-        Err(error) if error.is_cancelled() => (Status::Cancelled, None),
-        Err(error) => (Status::Failed, Some(error.to_string())),
+    let failed = |error: &Error| (Status::Failed, Some(error.to_string()), error.hint_text().map(str::to_owned));
+    let (mut status, mut why, mut hint) = match code {
+        Ok(Some(0)) => (Status::Built, None, None),
+        Ok(code) => (Status::Failed, solved.failure.is_none().then(|| silent(spec, code, &solved)), None),
+        Err(error) if error.is_cancelled() => (Status::Cancelled, None, None),
+        Err(error) => failed(&error),
     };
     if status != Status::Failed {
         // A cancelled build has one too: that it was cancelled.
@@ -336,7 +340,7 @@ fn conclude(builds: &TargetBuilds<'_>, begun: SystemTime, started: Instant, ende
     if status == Status::Built {
         match builds.judge.as_ref().map_or(Ok(()), |judge| judge()).and_then(|()| made(session, target)) {
             Ok(made) => digest = made,
-            Err(error) => (status, why) = (Status::Failed, Some(error.to_string())),
+            Err(error) => (status, why, hint) = failed(&error),
         }
     }
     if status == Status::Built {
@@ -362,6 +366,7 @@ fn conclude(builds: &TargetBuilds<'_>, begun: SystemTime, started: Instant, ende
         digest,
         size: None,
         why,
+        hint,
         lacking: None,
         nodes: Vec::new(),
     }

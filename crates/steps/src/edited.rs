@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::inputs::Target;
-use crate::project::Project;
+use crate::project::{self, Project};
 use crate::{STATE, Session};
-use monoship_core::error::Result;
-use monoship_core::name::Tag;
-use monoship_docker::registry::note;
+use monoship_core::error::{Error, Result};
+use monoship_core::name::{ImageRef, Tag};
+use monoship_docker::registry::withdrawn;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
 use monoship_plan::TargetPlan;
@@ -21,11 +21,6 @@ use monoship_workspace::sent::Sent;
 
 /// File systems note times more coarsely than the clock tells them.
 const COARSE: Duration = Duration::from_secs(1);
-
-/// What the manifest is of that takes the place of an image nobody may take.
-const KIND: &str = "application/vnd.monoship.withdrawn";
-/// Its annotation, with the inputs that it was not made of.
-const OF: &str = "vnd.monoship.withdrawn";
 
 /// The first file or folder of what a service's builder takes that is another than it was read as, where one was edited after `since`. What
 /// gets no name is taken for nothing else, and is not looked at.
@@ -96,26 +91,34 @@ fn was_touched<'p>(root: &Path, paths: impl Iterator<Item = &'p str>, since: Sys
     folders.into_iter().any(changed)
 }
 
-/// Takes an image's content tags away from it, where a builder has put them. Many registries delete nothing; what is put in its place there no
-/// run takes for an image of these inputs, and the next build puts its own.
-///
-/// # Errors
-/// When the engine or the registry refuses.
-pub fn withdraw(session: &Session, store: &ImageStore, target: &TargetPlan) -> Result<()> {
-    for build in target.builds() {
-        for name in build.output.names().iter().filter(|name| name.tag().is_some_and(Tag::is_content)) {
-            match &build.output {
-                Output::Load { .. } => drop(store.remove(name)?),
-                Output::Push { folder: None, .. } => {
-                    if let Some(refusal) = session.registry.put_note(name, &note(KIND, OF, target.fingerprint.as_str()))? {
-                        return Err(refusal.to_write(name));
-                    }
-                }
-                Output::Push { .. } | Output::CacheOnly | Output::Other(_) => {}
+/// Takes an image's content tags away from it, where a builder has put them: many registries delete nothing, so another manifest takes its place
+/// there, and the next build puts its own. Says of the edited file at `path` what became of its image.
+pub fn withdraw(session: &Session, store: &ImageStore, target: &TargetPlan, path: &str) -> Error {
+    let names = target.builds().iter().flat_map(|build| build.output.names().iter().map(move |name| (&build.output, name)));
+    for (output, name) in names.filter(|(_, name)| name.tag().is_some_and(Tag::is_content)) {
+        if let Err(error) = withdraw_one(session, store, output, name) {
+            if error.is_cancelled() {
+                return error;
             }
+            return Error::failed(format!("`{path}` was edited while the run was under way, and its image still stands as {name}"))
+                .source(error)
+                .hint(format!(
+                    "delete {name}, or change something of the service: whoever has the same files without that edit takes this image for theirs"
+                ));
         }
     }
-    Ok(())
+    project::edited(path)
+}
+
+fn withdraw_one(session: &Session, store: &ImageStore, output: &Output, name: &ImageRef) -> Result<()> {
+    match output {
+        Output::Load { .. } => store.remove(name).map(drop),
+        Output::Push { folder: None, .. } => {
+            let refusal = session.registry.put_note(name, &withdrawn(&name.to_string()))?;
+            refusal.map_or(Ok(()), |refusal| Err(refusal.to_write(name)))
+        }
+        Output::Push { .. } | Output::CacheOnly | Output::Other(_) => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -111,6 +111,7 @@ fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRec
     entry.digest = outcome.digest;
     entry.size = outcome.size;
     entry.nodes = outcome.nodes;
+    entry.hint = outcome.hint;
     entry.tiers = tiers.iter().map(tier).collect();
     if let Some(why) = outcome.why {
         entry.why = why;

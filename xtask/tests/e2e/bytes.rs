@@ -3,12 +3,14 @@
 
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
 use crate::harness::{clone_to_look_at, seat, sh, task, wait_for};
 use support::engine::shared;
+use support::faulty_proxy::{Fault, FaultyProxy};
 use support::http::{Response, Server};
 use support::repo::{Ran, Repo};
 
@@ -231,17 +233,58 @@ fn an_image_of_a_file_that_was_edited_while_it_was_built_is_nobodys() {
     let unique = repo.path().display().to_string();
     let steps = format!("FROM node:24-bookworm-slim AS api\nRUN sleep 2 # {unique}\nCOPY apps/api/dist /app\n");
     repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n{steps}"));
-    let shown = tempfile::NamedTempFile::new().unwrap();
-    let mut command = repo.command(&["build", "--progress", "plain"]);
-    let mut child = command.stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
-    wait_for(shown.path(), &mut child, "target api");
-    repo.write("apps/api/dist/main.js", "2");
-    assert_eq!(child.wait().unwrap().code(), Some(1));
-    let told = std::fs::read_to_string(shown.path()).unwrap();
-    assert!(told.contains("`apps/api/dist/main.js` was edited while the run was under way"), "{told}");
+    let edited_meanwhile = |more: &[&str], host: &str| {
+        let shown = tempfile::NamedTempFile::new().unwrap();
+        let mut command = repo.command(&[&["build", "--progress", "plain"], more].concat());
+        let command = command.env("XTASK_IMAGES_REGISTRY", host).env("XTASK_IMAGES_NAMESPACE", "edited");
+        let mut child = command.stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
+        wait_for(shown.path(), &mut child, "target api");
+        repo.write("apps/api/dist/main.js", "2");
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        repo.write("apps/api/dist/main.js", "1");
+        let told = std::fs::read_to_string(shown.path()).unwrap();
+        assert!(told.contains("`apps/api/dist/main.js` was edited while the run was under way"), "{told}");
+        told
+    };
+    edited_meanwhile(&[], "localhost:1");
     // As it was read, whatever the builder was sent: nothing stands for it.
-    repo.write("apps/api/dist/main.js", "1");
     assert!(plan(&repo).contains("  build"), "{}", plan(&repo));
+
+    // Where a registry changes no tag that exists, the image stays, and whoever is to delete it is told which.
+    let proxy = FaultyProxy::start(&shared().engine.registry.unwrap().to_string());
+    proxy.weather(Arc::new(|request| {
+        let withdraws = request.method == "PUT" && String::from_utf8_lossy(&request.body).contains("vnd.monoship.withdrawn");
+        let fault = Fault::Says(400, "TAG_INVALID", "The image tag already exists and cannot be overwritten: it is immutable.");
+        (Duration::ZERO, withdraws.then_some(fault))
+    }));
+    let told = edited_meanwhile(&["--push", "--allow-stand-ins"], &proxy.host());
+    let image = format!("its image still stands as {}/edited/api:in-", proxy.host());
+    assert!(told.contains(&image) && told.contains("immutable") && told.contains(&format!("delete {}", proxy.host())), "{told}");
+}
+
+#[test]
+fn what_the_users_own_sparse_checkout_leaves_out_is_named_and_is_not_pushed() {
+    let _seat = seat();
+    let repo = with("FROM scratch AS api\nCOPY apps/api /app");
+    let looks = ["build", "api", "--dry-run"];
+    repo.xtask(&looks).exits(0);
+    sh(&repo, "git sparse-checkout set --no-cone '/*' '!/apps/api/src/'");
+    let left_out = "the sparse checkout leaves out apps/api/src/main.ts, which this line copies";
+    let said = repo.xtask(&looks).exits(0).stderr;
+    assert!(said.contains(&format!("Dockerfile.monorepo-optimized:4: {left_out}: the image lacks it")), "{said}");
+    let pushing = ["build", "api", "--dry-run", "--push", "--tag", "one"];
+    let env = [("XTASK_IMAGES_REGISTRY", "localhost:1"), ("XTASK_IMAGES_NAMESPACE", "sparse")];
+    let ran = repo.command(&pushing).envs(env).output().unwrap();
+    let said = Ran::new(&pushing, &ran).exits(2).stderr;
+    assert!(said.contains(left_out) && said.contains("`git sparse-checkout add apps/api/src`"), "{said}");
+    // What no step copies is nobody's loss; what a pruned context holds is needed.
+    repo.write("Dockerfile.monorepo-optimized", "FROM scratch AS base\nFROM scratch AS api\nCOPY apps/api/package.json /app/\n");
+    let said = repo.xtask(&looks).exits(0).stderr;
+    assert!(!said.contains("sparse checkout"), "{said}");
+    let pruned = "FROM scratch AS base\nFROM scratch AS sources\nFROM scratch AS api\nCOPY --from=sources / /app\n";
+    repo.write("Dockerfile.monorepo-optimized", pruned);
+    let said = repo.xtask(&looks).exits(2).stderr;
+    assert!(said.contains("the sparse checkout leaves out apps/api/src/main.ts, which the build needs"), "{said}");
 }
 
 #[test]
