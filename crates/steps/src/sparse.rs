@@ -5,8 +5,8 @@
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_plan::request::BuildRequest;
+use monoship_workspace::context::to_check_out;
 use monoship_workspace::dockerfile::Slice;
-use monoship_workspace::git::to_check_out;
 
 use crate::contexts::Cut;
 use crate::project::{self, Project};

@@ -10,12 +10,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::git::to_check_out;
 use super::load::Workspace;
 use super::prune::{Content, Install, PrunePlan};
 use super::sources::{Sources, parent};
 use monoship_core::error::{Error, Result, remove};
 use monoship_core::execute::cores;
+use monoship_core::execute::process::quoted;
 use monoship_core::name::sha256_hex;
 use pnpm::join;
 
@@ -378,4 +378,11 @@ fn is_settled(source: &Metadata, started: SystemTime) -> bool {
     let before = i128::try_from(since_epoch(started - TICK)).unwrap_or(i128::MAX);
     let times = [nanoseconds(source.mtime(), source.mtime_nsec()), nanoseconds(source.ctime(), source.ctime_nsec())];
     times.into_iter().all(|time| time < before)
+}
+
+/// How a path comes back that the user's own sparse checkout leaves out.
+#[must_use]
+pub fn to_check_out(path: &str) -> String {
+    let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder);
+    format!("run `git sparse-checkout add {}`, or `git sparse-checkout disable`", quoted(folder.as_ref()))
 }

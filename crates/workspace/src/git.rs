@@ -20,7 +20,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use monoship_core::error::{Error, Result};
-use monoship_core::execute::process::{Invocation, Output, quoted};
+use monoship_core::execute::process::{Invocation, Output};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::execute::started::Started;
 use monoship_core::secret::Secret;
@@ -359,13 +359,6 @@ const ASK_A_REMOTE: [&str; 21] = [
     "submodule",
     "worktree",
 ];
-
-/// How a path comes back that the user's own sparse checkout leaves out.
-#[must_use]
-pub fn to_check_out(path: &str) -> String {
-    let folder = path.rsplit_once('/').map_or(path, |(folder, _)| folder);
-    format!("run `git sparse-checkout add {}`, or `git sparse-checkout disable`", quoted(folder.as_ref()))
-}
 
 impl fmt::Debug for Git {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
