@@ -17,6 +17,9 @@ const SITES: [(&str, &str); 5] = [
     ("rspress", "doc_build"),
 ];
 
+/// How a Storybook is built.
+const STORYBOOK: [&str; 3] = ["storybook build", "sb build", "build-storybook"];
+
 /// What a bundler makes for browsers.
 pub(super) fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool) -> Option<Known> {
     if own_server {
@@ -34,12 +37,20 @@ pub(super) fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool
         return None;
     }
     let found = |name: &str, folder: String| Some(files(name, &folder));
+    let or = |named: Option<String>, usual: &str| named.unwrap_or_else(|| usual.to_owned());
     if facts.needs("vitepress") && build.contains("vitepress") {
-        let made = ".vitepress/dist";
-        return found("vitepress build", root_of(build).map_or_else(|| made.to_owned(), |root| format!("{root}/{made}")));
+        let root = root_of(build).unwrap_or(".");
+        let settings = facts.settings(&format!("{root}/.vitepress/config"));
+        let made = flag(build, &["--outDir"]).or_else(|| value(&settings, "outDir"));
+        let made = facts.below(&format!("{root}/{}", or(made, ".vitepress/dist")))?;
+        return found("vitepress build", made).map(|known| known.below(base_of(build, &settings, "base")));
     }
     if facts.needs("@docusaurus/core") {
-        return found("docusaurus build", "build".to_owned());
+        let base = base_of("", &facts.settings("docusaurus.config"), "baseUrl");
+        return found("docusaurus build", or(flag(build, &["--out-dir"]), "build")).map(|known| known.below(base));
+    }
+    if STORYBOOK.iter().any(|command| build.contains(command)) {
+        return found("storybook build", or(flag(build, &["--output-dir", "-o"]), "storybook-static"));
     }
     if facts.needs("react-scripts") && build.contains("react-scripts") {
         return found("react-scripts build", "build".to_owned());
@@ -49,18 +60,21 @@ pub(super) fn browser(facts: &Facts<'_>, start: Option<&Start>, own_server: bool
     }
     if let Some(tool) = ["max", "umi"].into_iter().find(|tool| build.contains(&format!("{tool} build"))) {
         let settings = facts.settings(".umirc") + &facts.settings("config/config");
-        return found(&format!("{tool} build"), facts.folder_in(&settings, "outputPath").unwrap_or_else(|| "dist".to_owned()));
+        return found(&format!("{tool} build"), or(facts.folder_in(&settings, "outputPath"), "dist"));
     }
     if facts.needs("@angular/core") && build.contains("ng build") {
         return by_angular(facts);
     }
     if facts.needs("@vue/cli-service") && build.contains("vue-cli-service") {
-        return found("vue-cli-service build", "dist".to_owned());
+        let settings = facts.settings("vue.config");
+        let made = flag(build, &["--dest"]).or_else(|| facts.folder_in(&settings, "outputDir"));
+        return found("vue-cli-service build", or(made, "dist")).map(|known| known.below(base_of("", &settings, "publicPath")));
     }
     if (build.contains("vite") || facts.needs("vite"))
         && let Some(folder) = by_vite(facts, build)
     {
-        return found("vite build", folder);
+        let base = base_of(build, &facts.settings("vite.config"), "base");
+        return found("vite build", folder).map(|known| known.below(base));
     }
     if let Some((tool, folder)) = SITES.iter().find(|(tool, _)| facts.needs(tool) && !build.is_empty()) {
         return found(tool, named(facts, build).unwrap_or_else(|| (*folder).to_owned()));
@@ -87,6 +101,32 @@ fn by_vite(facts: &Facts<'_>, build: &str) -> Option<String> {
     let root = root_of(words).map(str::to_owned).or_else(|| value(&settings, "root")).unwrap_or_else(|| ".".to_owned());
     let made = flag(words, &["--outDir"]).or_else(|| value(&settings, "outDir")).unwrap_or_else(|| "dist".to_owned());
     facts.has(&format!("{root}/index.html")).then(|| facts.below(&format!("{root}/{made}")))?
+}
+
+/// The path below which pages say that they lie, by a flag of a command or a key of settings: `base: '/docs/'`.
+fn base_of(command: &str, settings: &str, key: &str) -> Option<String> {
+    flag(command, &["--base"]).or_else(|| value(settings, key))
+}
+
+/// What Astro makes: files, or a server that renders them.
+pub(super) fn astro(facts: &Facts<'_>) -> Result<Known, String> {
+    let settings = facts.settings("astro.config");
+    let made = facts.folder_in(&settings, "outDir").unwrap_or_else(|| "dist".to_owned());
+    if facts.needs("@astrojs/node") {
+        return Ok(Known {
+            kind: Kind::Node,
+            why: "@astrojs/node".to_owned(),
+            command: Start::made(&format!("node {made}/server/entry.mjs")).command,
+            port: Some(4321),
+            env: vec![("HOST", "0.0.0.0".to_owned())],
+            note: None,
+        });
+    }
+    let others = ["@astrojs/vercel", "@astrojs/netlify", "@astrojs/cloudflare"];
+    match others.iter().find(|name| facts.needs(name) && settings.contains("adapter")) {
+        Some(adapter) => Err(format!("its adapter {adapter} makes nothing that a container runs; `@astrojs/node` does")),
+        None => Ok(files("astro build", &made).below(value(&settings, "base"))),
+    }
 }
 
 /// The folder that a bundler's command or its settings name.
@@ -149,12 +189,27 @@ pub(super) fn angular(name: &str, target: &Value) -> Option<Known> {
     })
 }
 
+impl Known {
+    /// Files whose pages say that they lie below a path: the server finds them there too, as where a proxy takes the path away.
+    pub(super) fn below(self, base: Option<String>) -> Self {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let base = base.filter(|base| base.starts_with('/') && !base.starts_with("//") && base.chars().all(plain));
+        match base.as_deref().map(|base| base.trim_end_matches('/')).filter(|base| !base.is_empty()) {
+            Some(base) => Self { command: SERVE.replace(" \"/srv\"", &format!(" \"/srv\", \"{base}\"")), ..self },
+            None => self,
+        }
+    }
+}
+
+/// The command by which files are served.
+const SERVE: &str = "[\"node\", \"/usr/local/bin/serve-files\", \"/srv\"]";
+
 pub(super) fn files(why: &str, folder: &str) -> Known {
     let folder = folder.trim_start_matches("./").trim_end_matches('/');
     Known {
         kind: Kind::Static(folder.to_owned()),
         why: format!("{why}, files in {folder}"),
-        command: "[\"node\", \"/usr/local/bin/serve-files\", \"/srv\"]".to_owned(),
+        command: SERVE.to_owned(),
         port: Some(8080),
         env: Vec::new(),
         note: None,

@@ -210,8 +210,9 @@ pub fn of(output: &str) -> Vec<Finding> {
     let output = &output.lines().map(clean).collect::<Vec<_>>().join("\n");
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for (signs, what, fix) in KNOWN {
-        // A step that another one's failure stopped says nothing.
-        let says = |line: &str| signs.iter().any(|sign| line.contains(sign)) && !line.contains("context canceled");
+        // A step that another one's failure stopped says nothing; nor does what pnpm tries again, and names as an error if it gives up.
+        let is_cause = |line: &str| !line.contains("context canceled") && !line.contains("Will retry in");
+        let says = |line: &str| signs.iter().any(|sign| line.contains(sign)) && is_cause(line);
         // The source that an error comes from stands above it, and names no variable.
         let must_name = [&MISSING[..], &UNFIT, &ABSENT, &REFUSED, &[REQUIRED]].contains(&signs);
         let mut said = output.lines().enumerate().filter(|(_, line)| says(line)).map(|(line, whole)| {
@@ -333,6 +334,8 @@ mod tests {
         assert!(first("Error: Cannot find matching keyid: {\"signatures\":[]}").contains("older than the key"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
+        let again = "WARN  GET https://npm.example/x.tgz error (EAI_AGAIN). Will retry in 2 seconds. 6 retries left.\nError: ENOENT: no such file or directory, open 'a.json'\n";
+        assert!(of(again)[0].what.starts_with("a file is not there: Error: ENOENT") && of(again).len() == 1);
         let gone = "  ERR_PNPM_FETCH_404  GET https://npm.example/@acme/kit/-/kit-0.0.2.tgz: Not Found - 404";
         assert!(of(gone)[0].what.ends_with("@acme/kit/-/kit-0.0.2.tgz: Not Found - 404"));
         let image = of(

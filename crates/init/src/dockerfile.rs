@@ -7,13 +7,13 @@ use monoship_workspace::{Closure, PackageId, Scope, Workspace};
 use super::kind::Kind;
 use super::services::{Service, filter};
 use super::variables::{self, Variables};
-use super::{npmrc, toolchain};
+use super::{node, npmrc, toolchain};
 
 /// The Dockerfile.
 pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> String {
     let pnpm = toolchain::pnpm(workspace);
-    let node = toolchain::node(workspace, &pnpm);
-    let pnpm = toolchain::pnpm_on(pnpm, &node);
+    let node = node::node(workspace, &pnpm);
+    let pnpm = node::pnpm_on(pnpm, &node);
     let unlike = toolchain::pinned(workspace).filter(|pinned| pinned.split('.').next() != pnpm.split('.').next());
     let pin = unlike.map_or_else(
         || "# Equal to `packageManager` in package.json.\n".to_owned(),

@@ -8,7 +8,7 @@ use monoship_workspace::Workspace;
 use monoship_workspace::tools::is_command_of;
 use pnpm::join;
 
-use super::browser::{browser, files, flag};
+use super::browser::{astro, browser, files, flag};
 use super::start::{Start, environment_file};
 
 /// How a service's image is put together.
@@ -305,7 +305,8 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
 fn next(facts: &Facts<'_>) -> Known {
     let settings = facts.settings("next.config");
     if says(&settings, "output:'export'") || says(&settings, "output:\"export\"") {
-        return files("next", "out");
+        let folder = facts.folder_in(&settings, "distDir").unwrap_or_else(|| "out".to_owned());
+        return files("next", &folder).below(value(&settings, "basePath"));
     }
     let has_flag = settings.contains("standalone");
     let note = "next.config does not say `output: 'standalone'`: the Dockerfile asks for it by NEXT_PRIVATE_STANDALONE; say it there to have it everywhere";
@@ -356,24 +357,6 @@ fn svelte(facts: &Facts<'_>, start: Option<&Start>) -> Result<Known, String> {
     let command = start.filter(|start| start.tool.is_none()).map_or_else(made, |start| start.command.clone());
     let why = "@sveltejs/adapter-node".to_owned();
     Ok(Known { kind: Kind::Node, why, command, port: Some(3000), env: vec![("HOST", "0.0.0.0".to_owned())], note: None })
-}
-
-fn astro(facts: &Facts<'_>) -> Result<Known, String> {
-    if facts.needs("@astrojs/node") {
-        return Ok(Known {
-            kind: Kind::Node,
-            why: "@astrojs/node".to_owned(),
-            command: Start::made("node dist/server/entry.mjs").command,
-            port: Some(4321),
-            env: vec![("HOST", "0.0.0.0".to_owned())],
-            note: None,
-        });
-    }
-    let others = ["@astrojs/vercel", "@astrojs/netlify", "@astrojs/cloudflare"];
-    match others.iter().find(|name| facts.needs(name) && facts.settings("astro.config").contains("adapter")) {
-        Some(adapter) => Err(format!("its adapter {adapter} makes nothing that a container runs; `@astrojs/node` does")),
-        None => Ok(files("astro build", "dist")),
-    }
 }
 
 /// The path that settings give a key: a text, or a call that joins some to the folder of the settings (`path.resolve(__dirname, '../out')`).
@@ -483,6 +466,8 @@ mod tests {
         assert_eq!(project("build:application", &format!("{ssr}, \"outputMode\": \"static\"")), made("dist/shop/browser"));
         let astro = json!({"scripts": {"build": "astro build", "start": "astro dev"}, "dependencies": {"astro": "5"}});
         assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
+        let elsewhere = [("astro.config.mjs", "export default defineConfig({ outDir: './out/site' })")];
+        assert_eq!(kind(&astro, &elsewhere), Ok(Kind::Static("out/site".to_owned())));
         let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
         assert_eq!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
         assert!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-auto'")]).is_err());
@@ -524,6 +509,15 @@ mod tests {
         );
         assert_eq!(by("@11ty/eleventy", "eleventy", &[]), files("_site"));
         assert_eq!(by("vitepress", "vitepress build docs", &[]), files("docs/.vitepress/dist"));
+        let settings = ("docs/.vitepress/config.mts", "export default defineConfig({ outDir: '../public' })");
+        assert_eq!(by("vitepress", "vitepress build docs", &[settings]), files("public"));
+        assert_eq!(by("@docusaurus/core", "docusaurus build --out-dir site", &[]), files("site"));
+        assert_eq!(by("storybook", "storybook build", &[]), files("storybook-static"));
+        assert_eq!(by("storybook", "storybook build -o out/book", &[]), files("out/book"));
+        assert_eq!(
+            by("@vue/cli-service", "vue-cli-service build", &[("vue.config.js", "{ outputDir: '../../public' }")]),
+            files("public")
+        );
         let routes = json!({"scripts": {"build": "react-router build"}, "devDependencies": {"@react-router/dev": "7"}});
         let settings = [("react-router.config.ts", "export default {ssr:false,buildDirectory:'out'}")];
         assert_eq!(kind(&routes, &settings), Ok(Kind::Static("out/client".to_owned())));
@@ -535,6 +529,39 @@ mod tests {
         }
         let parcel = json!({"scripts": {"build": "parcel build", "start": "parcel"}, "devDependencies": {"parcel": "2"}});
         assert_eq!(kind(&parcel, &[("src/index.html", "")]), Ok(Kind::Static("dist".to_owned())));
+    }
+
+    #[test]
+    fn pages_that_say_they_lie_below_a_path_are_served_there() {
+        let command = |settings: (&str, &str), build: &str, tool: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, text) in [("index.html", ""), settings] {
+                std::fs::write(dir.path().join(name), text).unwrap();
+            }
+            let manifest = json!({"scripts": {"build": build}, "devDependencies": {tool: "1"}});
+            let facts = Facts { manifest: &manifest, root: &json!({}), folder: dir.path().to_owned(), dir: "apps/a" };
+            serde_json::from_str::<Vec<String>>(&of(&facts).unwrap().command).unwrap()[3..].to_vec()
+        };
+        let vite = |settings: &str, build: &str| command(("vite.config.ts", settings), build, "vite");
+        assert_eq!(vite("export default { base: '/shop/' }", "vite build"), ["/shop"]);
+        assert_eq!(vite("", "vite build --base=/a/b"), ["/a/b"]);
+        for none in
+            ["base: '/'", "base: './'", "base: '//cdn/x'", "base: 'https://cdn/x/'", "base: process.env.BASE", "base: '/a b'"]
+        {
+            assert!(vite(&format!("export default {{ {none} }}"), "vite build").is_empty(), "{none}");
+        }
+        for (settings, text, build, tool) in [
+            (
+                "docusaurus.config.ts",
+                "const config = { url: 'https://a.dev', baseUrl: '/book/' }",
+                "docusaurus build",
+                "@docusaurus/core",
+            ),
+            ("astro.config.mjs", "export default defineConfig({ base: '/book' })", "astro build", "astro"),
+            ("next.config.js", "module.exports = { output: 'export', basePath: '/book' }", "next build", "next"),
+        ] {
+            assert_eq!(command((settings, text), build, tool), ["/book"], "{tool}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod generated;
 mod ignore;
 pub mod kept;
 mod kind;
+mod node;
 mod nothing;
 mod npmrc;
 mod nx;
@@ -222,7 +223,9 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
         return Ok((found, steps));
     }
     let text = || stamped(&dockerfile::text(workspace, &found.services, &file), 2, VERSION);
-    steps.push(step(&file, if is_made { Change::Write(text()) } else { Change::Keep }));
+    let is_root = |service: &services::Service| service.package == ".";
+    let note = toolchain::of_root_install(workspace).filter(|_| is_made && !found.services.iter().all(is_root));
+    steps.push(Step { note, ..step(&file, if is_made { Change::Write(text()) } else { Change::Keep }) });
     Ok((found, steps))
 }
 

@@ -1,121 +1,17 @@
-//! What a workspace is built with: its Node, its pnpm, a compiler where a dependency needs one, the scripts that stand before a build.
+//! What a workspace is built with: its pnpm, a compiler where a dependency needs one, the scripts that stand before a build.
 
 use std::collections::BTreeSet;
 
-use semver::{Version, VersionReq};
+use semver::Version;
 use serde_json::Value;
 
 use monoship_workspace::{Closure, Workspace, package};
 use pnpm::lock::Lock;
 
-/// The Node where the workspace names none, and those that are taken where it names a range: the newest line for production first.
-const NODES: [u64; 6] = [24, 22, 20, 18, 26, 16];
-
-/// True where a pnpm runs on a line of Node: what npm's `engines` say of it, and that those older than 7.32.2 and 8.3.1 fetch nothing on
-/// Node 20 and later (github.com/pnpm/pnpm/issues/6424). Of a line without more the newest is meant.
-fn runs(pnpm: &str, node: u64) -> bool {
-    let mut parts = pnpm.split(['.', '-']).map(|part| part.parse::<u64>().unwrap_or(0));
-    let major = parts.next().unwrap_or(0);
-    let of_line = match (parts.next(), parts.next()) {
-        (Some(minor), Some(patch)) => (minor, patch),
-        _ => (u64::MAX, u64::MAX),
-    };
-    match major {
-        0..=6 => node < 20,
-        7 => node < 20 || of_line >= (32, 2),
-        8 => node >= 16 && (node < 20 || of_line >= (3, 1)),
-        11 => node >= 22,
-        _ => node >= 18,
-    }
-}
-
-/// The pnpm for a Node that the repository names: the pinned one, or the last of its line where that fetches nothing on this Node.
-pub(super) fn pnpm_on(pinned: String, node: &str) -> String {
-    let node = node.split('.').next().and_then(|major| major.parse().ok()).unwrap_or(NODES[0]);
-    let line = pinned.split('.').next().unwrap_or_default();
-    let is_mended = !runs(&pinned, node) && runs(line, node);
-    if is_mended { line.to_owned() } else { pinned }
-}
-
-/// The Node that the repository names, as the official image's tag begins: pnpm's own setting, `.nvmrc`, `.node-version`, `.tool-versions`, volta,
-/// `devEngines`, `engines`, in this order. Where it names a range, or none, the first that its pnpm runs on.
-pub(super) fn node(workspace: &Workspace, pnpm: &str) -> String {
-    let read = |file: &str| std::fs::read_to_string(workspace.root().join(file)).ok();
-    let manifest = manifest(workspace, "package.json");
-    let tool_versions = read(".tool-versions").and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("nodejs ") || line.starts_with("node "))?;
-        line.split_whitespace().nth(1).map(str::to_owned)
-    });
-    let runtime = &manifest["devEngines"]["runtime"];
-    let runtime = runtime.as_array().map_or(runtime, |all| all.iter().find(|one| one["name"] == "node").unwrap_or(&Value::Null));
-    let runtime = if runtime["name"] == "node" { &runtime["version"] } else { &Value::Null };
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let npmrc = read(".npmrc").and_then(|text| {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix("use-node-version")?.trim().strip_prefix('='))?;
-        Some(line.trim().to_owned())
-    });
-    let setting = read("pnpm-workspace.yaml").and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("useNodeVersion:"))?;
-        Some(line.trim().trim_matches(['"', '\'']).to_owned())
-    });
-    let named = [
-        npmrc,
-        setting,
-        read(".nvmrc"),
-        read(".node-version"),
-        tool_versions,
-        text(&manifest["volta"]["node"]),
-        text(runtime),
-        text(&manifest["engines"]["node"]),
-    ];
-    let first = || NODES.into_iter().find(|node| runs(pnpm, *node)).unwrap_or(NODES[0]).to_string();
-    named.into_iter().flatten().find_map(|text| tag(text.trim(), pnpm)).unwrap_or_else(first)
-}
-
-/// The tag for a version, a range, or the name of a line.
-fn tag(text: &str, pnpm: &str) -> Option<String> {
-    const LINES: [(&str, &str); 6] =
-        [("jod", "22"), ("iron", "20"), ("hydrogen", "18"), ("gallium", "16"), ("krypton", "24"), ("*", "24")];
-    let name = text.strip_prefix("lts/").unwrap_or(text);
-    if let Some((_, major)) = LINES.iter().find(|(line, _)| *line == name) {
-        return Some((*major).to_owned());
-    }
-    let plain = text.trim_start_matches(['v', '=']);
-    if plain.split('.').next().is_some_and(|major| major.parse::<u32>().is_ok())
-        && plain.chars().all(|c| c.is_ascii_digit() || c == '.')
-    {
-        // The newest of its line has its fixes; a manifest's engines may ask for more than `22.1`.
-        return plain.split('.').next().map(str::to_owned);
-    }
-    let alternatives: Vec<VersionReq> = text.split("||").filter_map(|range| requirement(range.trim())).collect();
-    let newest = |major: u64| Version::new(major, 999, 0);
-    let fits = |major: &&u64| alternatives.iter().any(|range| range.matches(&newest(**major)));
-    let found = NODES.iter().filter(fits).find(|major| runs(pnpm, **major)).or_else(|| NODES.iter().find(fits));
-    found.map(ToString::to_string)
-}
-
-/// An npm range of one alternative: `>=18 <23`, `^20.1`, `20.x`.
-fn requirement(range: &str) -> Option<VersionReq> {
-    let mut parts: Vec<String> = Vec::new();
-    for word in range.split_whitespace() {
-        // `>= 18`: the sign and the number apart.
-        match parts.last_mut().filter(|last| last.chars().all(|c| "<>=^~".contains(c))) {
-            Some(sign) => sign.push_str(word),
-            None => parts.push(word.to_owned()),
-        }
-    }
-    let version = |part: &String| {
-        if part.starts_with(|c: char| c.is_ascii_digit()) && !part.contains(['x', '*']) {
-            format!("^{part}")
-        } else {
-            part.clone()
-        }
-    };
-    VersionReq::parse(&parts.iter().map(version).collect::<Vec<_>>().join(", ")).ok()
-}
+use super::node::requirement;
 
 /// A manifest as it is written; `null` where it is none.
-fn manifest(workspace: &Workspace, file: &str) -> Value {
+pub(super) fn manifest(workspace: &Workspace, file: &str) -> Value {
     let text = std::fs::read_to_string(workspace.root().join(file)).unwrap_or_default();
     package::json(&text).unwrap_or_default()
 }
@@ -296,6 +192,50 @@ pub(super) fn of_root<'p>(workspace: &Workspace, packages: impl Iterator<Item = 
     found.filter_map(|task| task.strip_prefix(OF_ROOT).map(str::to_owned)).collect()
 }
 
+/// What the root's install scripts do in a clone, and in no image: there a package's own run. Hooks of git, checks of who installs, and builds of
+/// packages, which an image's build does itself, do not count.
+pub(super) fn of_root_install(workspace: &Workspace) -> Option<String> {
+    const ELSEWHERE: [&str; 14] = [
+        "husky",
+        "lefthook",
+        "simple-git-hooks",
+        "only-allow",
+        "is-ci",
+        "git",
+        "echo",
+        "exit",
+        "true",
+        "turbo",
+        "nx",
+        "lerna",
+        "pnpm",
+        "prisma",
+    ];
+    const RUNNERS: [&str; 4] = ["npx", "exec", "dlx", "cross-env"];
+    let root = manifest(workspace, "package.json");
+    let program = |command: &str| {
+        let mut words = command.split_whitespace().map(|word| word.trim_matches(['(', ')']));
+        let words: Vec<&str> = words.by_ref().collect();
+        let called = words.windows(2).find(|pair| RUNNERS.contains(&pair[0])).map(|pair| pair[1]);
+        called.or_else(|| words.into_iter().find(|word| !word.contains('='))).map(str::to_owned)
+    };
+    let left = ["preinstall", "install", "postinstall", "prepare"].into_iter().filter_map(|name| {
+        let script = root["scripts"][name].as_str()?;
+        let commands = script.split(['&', '|', ';']).map(str::trim).filter(|command| !command.is_empty());
+        let counts = |command: &&str| program(command).is_some_and(|program| !ELSEWHERE.contains(&program.as_str()));
+        Some(format!("`{name}` ({})", commands.clone().find(counts)?))
+    });
+    let left: Vec<String> = left.collect();
+    let patches = root["scripts"].to_string().contains("patch-package");
+    let instead = if patches { "; `pnpm patch` makes patches that each install takes" } else { "" };
+    (!left.is_empty()).then(|| {
+        format!(
+            "the root's {} runs in no image: what a build needs of it belongs into a script of the package{instead}",
+            left.join(" and ")
+        )
+    })
+}
+
 /// The tasks of `turbo.json` or `nx.json`, with what each depends on.
 fn graph(workspace: &Workspace) -> Value {
     let read = |file: &str| {
@@ -340,48 +280,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn node_is_the_newest_line_that_the_repository_allows() {
-        for (named, wanted) in [
-            ("v22.11.0", "22"),
-            ("20", "20"),
-            ("lts/iron", "20"),
-            ("lts/*", "24"),
-            (">=18", "24"),
-            (">= 18.0.0 < 23", "22"),
-            ("^20 || ^22", "22"),
-            ("20.x", "20"),
-            (">=22.12.0", "24"),
-            ("~20.1", "20"),
-            ("18 || 20", "20"),
-        ] {
-            assert_eq!(tag(named, "10").as_deref().unwrap_or("none"), if named == "~20.1" { "none" } else { wanted }, "{named}");
-        }
-    }
-
-    #[test]
-    fn node_and_pnpm_run_together() {
-        // Tried: 6.35.1, 7.0.0, 7.32.0, 8.0.0 and 8.3.0 fetch nothing on 20, 22 and 24; 7.32.2, 8.3.1, 9.0.0 and 10.0.0 do.
-        for (pnpm, nodes) in [
-            ("6.35.1", "18"),
-            ("7.32.0", "18"),
-            ("7.32.2", "24"),
-            ("7", "24"),
-            ("8.3.0", "18"),
-            ("8.15.9", "24"),
-            ("9.0.0", "24"),
-            ("11.0.0", "24"),
-        ] {
-            assert_eq!(tag(">=16", pnpm).as_deref(), Some(nodes), "{pnpm}");
-        }
-        // What names one line has it, with the last pnpm of the pinned one's.
-        assert_eq!(tag("20", "8.0.0").as_deref(), Some("20"));
-        assert_eq!(["11.0.0", "12.0.0"].map(|pnpm| tag("16 || 18 || 26", pnpm).unwrap()), ["26", "18"]);
-        assert_eq!(pnpm_on("8.0.0".to_owned(), "20"), "8");
-        assert_eq!(pnpm_on("8.0.0".to_owned(), "18"), "8.0.0");
-        assert_eq!(pnpm_on("6.35.1".to_owned(), "22"), "6.35.1");
-    }
-
-    #[test]
     fn a_pnpm_that_development_is_said_to_need_installs() {
         for (fields, wanted) in [
             ("{}", "10"),
@@ -416,13 +314,24 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_pnpm_is_told_to_use_counts() {
-        let (_dir, workspace) = crate::written::workspace(&[
-            ("package.json", r#"{"engines": {"node": ">=20"}}"#),
-            ("pnpm-workspace.yaml", "packages: ['apps/*']\nuseNodeVersion: '22.20.0'\n"),
-            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
-        ]);
-        assert_eq!(node(&workspace, "10"), "22");
+    fn what_the_root_does_at_install_and_no_image_does_is_told() {
+        let of = |scripts: &str| {
+            let root = format!("{{\"scripts\": {{{scripts}}}}}");
+            let (_dir, workspace) = crate::written::workspace(&[
+                ("package.json", root.as_str()),
+                ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ]);
+            of_root_install(&workspace)
+        };
+        let patched = of("\"postinstall\": \"is-ci || husky install; npx patch-package\"").unwrap();
+        assert!(patched.starts_with("the root's `postinstall` (npx patch-package) runs in no image"), "{patched}");
+        assert!(patched.ends_with("`pnpm patch` makes patches that each install takes"), "{patched}");
+        assert!(of("\"prepare\": \"node scripts/setup.mjs\"").unwrap().contains("`prepare` (node scripts/setup.mjs)"));
+        for harmless in ["husky || true", "pnpm -r build", "npx only-allow pnpm", "CI=1 turbo run codegen", "pnpm exec husky"] {
+            assert_eq!(of(&format!("\"prepare\": \"{harmless}\"")), None, "{harmless}");
+        }
+        assert_eq!(of("\"build\": \"node build.mjs\""), None);
     }
 
     #[test]

@@ -231,6 +231,14 @@ fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Re
     if let Some(error) = closure.packages.iter().find_map(|id| workspace.not_locked(*id)) {
         return Err(error);
     }
+    if let Some(package) = closure.packages.iter().map(|id| workspace.package(*id)).find(|package| sources.lacks(package)) {
+        let error = Error::usage(format!("{} is a package of the workspace, and git does not have it", package.dir));
+        let file = package.path("package.json");
+        let hint = format!(
+            "commit it; `git check-ignore --verbose {file}` names the line of a .gitignore that leaves it out of every clone"
+        );
+        return Err(error.at(workspace.root().join(file), None).hint(hint));
+    }
     if let Some(Missing { dir, line, key }) = closure.missing.first() {
         let error = Error::usage(format!("the lock names `{key}` and has no entry for it"));
         let hint = "it was cut off, or merged by hand: bring it back, or `pnpm install --fix-lockfile`, and commit it";

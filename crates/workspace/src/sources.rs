@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use super::git::{File, Mode, Tree};
 use super::graph::Closure;
 use super::load::{PackageId, Workspace};
+use super::package::Package;
 
 pub mod imports;
 mod json;
@@ -64,6 +65,14 @@ impl<'t> Sources<'t> {
         let root_package = workspace.root_package();
         let (reach, looks_up, imports) = (cells(count), cells(count), cells(count));
         Self { tree, by_package, submodules, reach, looks_up, imports, of_settings: OnceLock::new(), root_package }
+    }
+
+    /// True where git has nothing of a package that lies on disk: its folder is ignored. What lies behind a link is told by that.
+    pub fn lacks(&self, package: &Package) -> bool {
+        let is_there = |above: &Path| above.to_str().is_some_and(|path| self.tree.get(path).is_some());
+        self.tree.outside_git().is_none()
+            && self.tree.under(if package.dir == "." { "" } else { &package.dir }).is_empty()
+            && !Path::new(&package.dir).ancestors().any(is_there)
     }
 
     /// The whole tree the files are from.

@@ -13,7 +13,7 @@ use support::turn::beside;
 
 /// A compiler at the root, which the packages' scripts call and do not have; a task that `turbo.json` puts before a build; what a build writes
 /// into `node_modules`; a tool of the development dependencies that starts a service; files for browsers; an output that stands alone.
-const FILES: [(&str, &str); 37] = [
+const FILES: [(&str, &str); 38] = [
     (
         "package.json",
         r#"{"name": "gallery", "private": true, "packageManager": "pnpm@10.34.9", "engines": {"node": ">=24"},
@@ -94,6 +94,7 @@ const FILES: [(&str, &str); 37] = [
     ("apps/site/.env", "VITE_SECRET=in-no-image\n"),
     // It leads to a package that it does not declare, and that cannot be built.
     ("apps/site/tsconfig.json", r#"{"references": [{"path": "../../packages/types"}]}"#),
+    ("apps/site/vite.config.js", "export default { base: '/shop/' };\n"),
     ("apps/site/main.ts", "document.title = import.meta.env.VITE_TITLE;\n"),
     ("packages/types/package.json", r#"{"name": "@g/types", "version": "1.0.0", "scripts": {"build": "exit 6"}}"#),
     ("packages/types/tsconfig.json", r#"{"compilerOptions": {"composite": true}, "include": ["*.ts"]}"#),
@@ -263,10 +264,11 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     }
     assert_eq!(answer(&repo.image("tsx:dev"), 3000, "/").trim(), "200 hello tsx on linux");
     assert!(answer(&repo.image("site:dev"), 8080, "/some/page").contains("<title>site</title>"));
+    assert!(answer(&repo.image("site:dev"), 8080, "/shop/some/page").contains("src=\"/shop/assets/"));
     assert!(answer(&repo.image("site:dev"), 8080, "/missing.js").starts_with("404"));
     let script = files(&repo.image("site:dev"), "/srv/assets");
     let script = script.lines().find(|path| path.contains("index-")).unwrap();
-    let text = answer(&repo.image("site:dev"), 8080, script.trim_start_matches("/srv"));
+    let text = answer(&repo.image("site:dev"), 8080, &format!("/shop{}", script.trim_start_matches("/srv")));
     assert!(text.contains("from-the-example"), "{text}");
     assert!(answer(&repo.image("web:dev"), 3000, "/").contains("hello web on linux"));
     assert!(answer(&repo.image("web:dev"), 3000, "/robots.txt").contains("User-agent"));

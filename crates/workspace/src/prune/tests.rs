@@ -512,6 +512,35 @@ fn what_a_package_names_outside_of_itself_is_taken_along_with_what_that_names() 
 }
 
 #[test]
+fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_packages() {
+    let root = workspace();
+    for (path, text) in [
+        ("apps/web/vite.config.ts", "export default { publicDir: '../../static', root: path.resolve(__dirname, '../../') }\n"),
+        ("apps/web/codegen.yml", "schema: ../../schema/**/*.graphql\ndocuments: [\"../../packages/*/src/*.graphql\"]\n"),
+        ("apps/web/vitest.config.ts", "export default { test: { root: '../../fixtures' } }\n"),
+        ("static/robots.txt", "\n"),
+        ("static/img/a.svg", "\n"),
+        ("schema/a/b.graphql", "\n"),
+        ("templates/mail/a.html", "\n"),
+        ("openapi/v1.yaml", "\n"),
+        ("fixtures/a.json", "\n"),
+        (
+            "apps/web/package.json",
+            r#"{"name": "web", "scripts": {"build": "pnpm run types && tsc && cp -r ../../templates dist", "test": "cp -r ../../fixtures .",
+            "types": "openapi-typescript '../../openapi/*.yaml' -o src/api.ts"}, "dependencies": {"qs": "6.0.0", "lib": "workspace:*"}}"#,
+        ),
+    ] {
+        put(root.path(), path, text);
+    }
+    let Planned { plan, .. } = plan(root.path(), "web");
+    let shared: Vec<&str> = plan.shared.iter().map(String::as_str).filter(|path| *path != "tsconfig.json").collect();
+    assert_eq!(
+        shared,
+        ["openapi/v1.yaml", "schema/a/b.graphql", "static/img/a.svg", "static/robots.txt", "templates/mail/a.html"]
+    );
+}
+
+#[test]
 fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_included() {
     let root = workspace();
     put(root.path(), "apps/web/src/deep/a.ts", "export {}\nimport { x } from '../../../../lib/x.js'\nimport '../../index.js'\n");

@@ -65,6 +65,9 @@ impl Reach<'_, '_> {
                 self.settings(&file.path, !is_root);
             } else if here && !is_root && name != "package.json" && (is_script(name) || is_settings(name)) {
                 self.literals(&file.path);
+            } else if here && !is_root && is_generators(name) {
+                let text = self.workspace.contents().text(&file.path).unwrap_or_default();
+                text.split([' ', '\n', '\r', '\'', '"', '[', ']', ',']).for_each(|word| self.named_file(&package.dir, word));
             }
         }
         if !is_root {
@@ -144,7 +147,7 @@ impl Reach<'_, '_> {
         if !name.starts_with("..") || name.contains("node_modules") {
             return;
         }
-        let plain: Vec<&str> = name.split('/').take_while(|part| !part.contains(['*', '?'])).collect();
+        let plain: Vec<&str> = name.split('/').take_while(|part| !part.contains(['*', '?', '{', '[', '('])).collect();
         let Some(path) = join(dir, &plain.join("/")).filter(|path| path != ".") else { return };
         let tree = self.sources.tree;
         let found = tree.get(&path).into_iter().chain(tree.under(&path)).filter(|file| counts(&file.path));
@@ -155,16 +158,30 @@ impl Reach<'_, '_> {
     fn literals(&mut self, path: &str) {
         let Some(text) = self.workspace.contents().text(path) else { return };
         for named in imports::literals(&text) {
-            self.named_file(parent(path), named);
+            self.named_by(path, parent(path), named);
         }
         // What lies beside a file of the package is the package's.
         if self.workspace.owner(path) != self.id {
-            imports::beside(&text).for_each(|named| self.named_file(parent(path), named));
+            imports::beside(&text).for_each(|named| self.named_by(path, parent(path), named));
         }
     }
 
+    /// Adds a file, or what no package has of a folder or a pattern: `cp -r ../../templates dist`, `schema: '../../schema/*.graphql'`.
     fn named_file(&mut self, dir: &str, named: &str) {
-        let Some(found) = imports::resolve(self.sources.tree, dir, named) else { return };
+        self.named_by("", dir, named);
+    }
+
+    /// The same of what a file names. Folders that a linter's or a test's settings name are for these.
+    fn named_by(&mut self, path: &str, dir: &str, named: &str) {
+        const CHECKS: [&str; 6] = ["cypress", "eslint", "jest", "playwright", "stylelint", "vitest"];
+        let Some(found) = imports::resolve(self.sources.tree, dir, named) else {
+            if CHECKS.iter().any(|check| path.rsplit('/').next().is_some_and(|name| name.contains(check))) {
+                return;
+            }
+            let (workspace, root) = (self.workspace, self.sources.root_package);
+            let outside = named.strip_prefix("./").unwrap_or(named);
+            return self.at_or_below(outside, dir, |path| workspace.owner(path) == root && !INSTALLS.contains(&path));
+        };
         let is_own = self.workspace.owner(&found) == self.id;
         if is_own || INSTALLS.contains(&found.as_str()) || !self.found.insert(found.clone()) {
             return;
@@ -184,10 +201,23 @@ impl Reach<'_, '_> {
         let makes = |name: &str| {
             let stage = name.split(':').next().unwrap_or(name);
             let stage = stage.strip_prefix("pre").or_else(|| stage.strip_prefix("post")).unwrap_or(stage);
-            INSTALL_SCRIPTS.contains(&name) || ["build", "bundle", "codegen", "compile", "generate", "start"].contains(&stage)
+            INSTALL_SCRIPTS.contains(&name)
+                || ["build", "bundle", "codegen", "compile", "gen", "generate", "start"].contains(&stage)
         };
-        let scripts = package.manifest.scripts.iter().filter(|(name, _)| makes(name));
-        let scripts: Vec<&str> = scripts.filter_map(|(_, script)| script.as_str()).collect();
+        // And what these call: `pnpm run types && vite build`.
+        let all = &package.manifest.scripts;
+        let mut names: Vec<&str> = all.keys().map(String::as_str).filter(|name| makes(name)).collect();
+        let mut scripts: Vec<&str> = Vec::new();
+        for at in 0.. {
+            let Some(script) = names.get(at).map(|name| all[*name].as_str().unwrap_or_default()) else { break };
+            let called = script.split_whitespace().filter_map(|word| all.get_key_value(word)).map(|(name, _)| name.as_str());
+            called.for_each(|name| {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            });
+            scripts.push(script);
+        }
         for script in &scripts {
             let words = script.split([' ', '=', '\'', '"', ';', '(', ')']).filter(|word| word.starts_with("../"));
             words.for_each(|word| self.named_file(&package.dir, word));
@@ -225,4 +255,10 @@ impl Reach<'_, '_> {
 fn is_settings(name: &str) -> bool {
     let ends = |ending: &str| name.len() > ending.len() && name.ends_with(ending);
     ends(".json") || ends(".json5") || ends(".jsonc") || (name.starts_with('.') && ends("rc"))
+}
+
+/// A generator's settings that are YAML, where paths need no quotes.
+fn is_generators(name: &str) -> bool {
+    let (stem, ending) = name.rsplit_once('.').unwrap_or_default();
+    ["yml", "yaml"].contains(&ending) && ["codegen", "graphql.config", ".graphqlrc"].contains(&stem)
 }

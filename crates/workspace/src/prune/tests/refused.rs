@@ -28,6 +28,19 @@ fn a_workspace_package_that_is_not_there_is_refused_whoever_leads_to_it() {
 }
 
 #[test]
+fn a_workspace_package_that_git_ignores_is_refused() {
+    let root = workspace();
+    let all = tree(root.path());
+    let known = Tree::from_files(all.files().iter().filter(|file| !file.path.starts_with("packages/lib/")).cloned().collect());
+    let workspace = Workspace::load(root.path()).unwrap();
+    let sources = Sources::new(&workspace, &known, known.files());
+    let error = PrunePlan::new(&workspace, &sources, workspace.find("web").unwrap(), false).err().unwrap();
+    assert!(error.to_string().contains("packages/lib is a package of the workspace, and git does not have it"), "{error}");
+    assert!(error.hint_text().unwrap().contains("git check-ignore --verbose packages/lib/package.json"));
+    assert!(PrunePlan::new(&workspace, &sources, workspace.find("copied").unwrap(), false).is_ok());
+}
+
+#[test]
 fn a_folder_that_the_install_copies_and_that_is_not_there_is_refused() {
     let root = workspace();
     std::fs::remove_dir_all(root.path().join("packages/copied")).unwrap();
