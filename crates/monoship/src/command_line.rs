@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use monoship_core::error::Result;
-use monoship_core::event::Event;
 use monoship_core::execute::process::Invocation;
 
 use crate::context::Context;
@@ -51,7 +50,7 @@ impl<'a> Command<'a> {
         Self { call: self.call.args(args), ..self }
     }
 
-    /// Sets a variable. What is set here is shown where the command is: give a secret by standard input or a file.
+    /// Sets a variable. What is set here is shown where the command is: a secret is handed on by [`Command::secrets`], or by standard input.
     ///
     /// ```no_run
     /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
@@ -60,6 +59,19 @@ impl<'a> Command<'a> {
     /// ```
     pub fn env(self, name: &str, value: &str) -> Self {
         Self { call: self.call.env(name, value), ..self }
+    }
+
+    /// Hands it these variables, whose names say that they are secret (`…TOKEN`, `…PASSWORD`, …). It gets all others anyway, and none of these
+    /// unless it is named; `AWS_*` names all that begin so.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context) -> monoship::Result<()> {
+    /// cx.command("./deploy.sh").secrets(["DEPLOY_TOKEN", "AWS_*"]).run()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn secrets<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        let names: Vec<&str> = names.into_iter().collect();
+        Self { call: self.call.may_have(&names), ..self }
     }
 
     /// Runs it in this folder, seen from the repository's root.
@@ -120,7 +132,11 @@ impl<'a> Command<'a> {
                 last.pop_front();
             }
         })?;
-        if code == Some(0) { Ok(()) } else { Err(self.call.failure(code, last.make_contiguous().join("\n").trim())) }
+        if code == Some(0) {
+            return Ok(());
+        }
+        self.note_withheld();
+        Err(self.call.failure(code, last.make_contiguous().join("\n").trim()))
     }
 
     /// Runs it and returns what it wrote to standard output, without white space at the ends.
@@ -135,12 +151,20 @@ impl<'a> Command<'a> {
     /// As [`Command::run`].
     pub fn read(self) -> Result<String> {
         self.note();
-        self.call.read(&self.cx.session().shutdown).map(|text| text.trim().to_owned())
+        let said = self.call.read(&self.cx.session().shutdown);
+        said.inspect_err(|_| self.note_withheld()).map(|text| text.trim().to_owned())
     }
 
     fn note(&self) {
-        if let Some(task) = self.cx.task() {
-            self.cx.session().events.emit(Event::Log { task: task.clone(), line: format!("$ {}", self.call) });
+        self.cx.log(&format!("$ {}", self.call));
+    }
+
+    /// Beside a failure: what it may have missed.
+    fn note_withheld(&self) {
+        let names: Vec<String> = self.call.withheld().iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        if !names.is_empty() {
+            let names = names.join(", ");
+            self.cx.log(&format!("it was not given {names}: a secret is handed on by `Command::secrets` alone"));
         }
     }
 }

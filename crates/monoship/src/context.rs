@@ -243,10 +243,6 @@ impl Context {
         Ok(engine)
     }
 
-    pub(crate) fn task(&self) -> Option<&Task> {
-        self.task.as_ref()
-    }
-
     /// Notes what a stage would do, for a run that only looks.
     pub(crate) fn would(&self, stage: &str, what: &str) {
         let mut line = format!("# {stage}");

@@ -34,19 +34,23 @@ impl Order {
         self.scope(tag) == Some(Scope::Exact)
     }
 
-    /// The newer releases that a floating tag ranges over, with the exact tags they have here; the newest first.
+    /// The newer releases that may hold a tag, with the exact tags they have here; the newest first. A floating one is held by those that it
+    /// ranges over. What a rule of the team's own makes of a version is not known, so any may hold its tag.
     fn newer<'t>(&self, tag: &Tag, existing: &'t [Tag]) -> Vec<(Version, &'t Tag)> {
-        let Some(scope @ Scope::Floating { .. }) = self.scope(tag) else { return Vec::new() };
-        let versions = existing.iter().filter_map(|tag| Some((self.templates.version_of(tag)?, tag)));
-        let counts = |version: &Version| {
-            version.pre.is_empty() && *version > self.version && scope.covers(version) && !self.unreleased.contains(version)
+        let scope = self.scope(tag);
+        let counts = |version: &Version| match scope {
+            Some(Scope::Exact) => false,
+            Some(scope) => version.pre.is_empty() && scope.covers(version) && !self.unreleased.contains(version),
+            None => true,
         };
-        let mut newer: Vec<(Version, &Tag)> = versions.filter(|(version, _)| counts(version)).collect();
+        let versions = existing.iter().filter_map(|tag| Some((self.templates.version_of(tag)?, tag)));
+        let mut newer: Vec<(Version, &Tag)> =
+            versions.filter(|(version, _)| *version > self.version && counts(version)).collect();
         newer.sort_by(|a, b| b.cmp(a));
         newer
     }
 
-    /// The newer release that holds a floating tag, so that this one must leave it where it is. `now` is what the tag points to, `existing`
+    /// The newer release that holds a floating tag, or a rule's, so that this one must leave it where it is. `now` is what the tag points to, `existing`
     /// are the repository's tags.
     ///
     /// # Errors
@@ -60,7 +64,7 @@ impl Order {
     ) -> Result<Option<Version>> {
         let Some(tag) = target.tag() else { return Ok(None) };
         for (version, exact) in self.newer(tag, existing) {
-            let Some(now) = now else { return Ok(Some(version)) };
+            let Some(now) = now else { return Ok(self.scope(tag).map(|_| version)) };
             if registry.resolve(&target.with_tag(exact.clone()))?.is_some_and(|found| found.digest == *now) {
                 return Ok(Some(version));
             }
@@ -97,6 +101,7 @@ impl Order {
 
     /// The newest of these releases that a floating tag ranges over, and its exact tag here.
     pub(super) fn newest_of<'t>(&self, tag: &Tag, of: &BTreeSet<Version>, existing: &'t [Tag]) -> Option<(Version, &'t Tag)> {
+        self.scope(tag)?;
         self.newer(tag, existing).into_iter().find(|(version, _)| of.contains(version))
     }
 
@@ -105,8 +110,8 @@ impl Order {
     /// # Errors
     /// As [`Order::held_by`].
     pub(super) fn overtaken(&self, registry: &Registry, target: &ImageRef, now: Option<&Digest>) -> Result<Option<Version>> {
-        match target.tag().and_then(|tag| self.scope(tag)) {
-            Some(Scope::Floating { .. }) => self.held_by(registry, target, now, &registry.tags(target)?),
+        match target.tag() {
+            Some(tag) if !self.is_exact(tag) => self.held_by(registry, target, now, &registry.tags(target)?),
             _ => Ok(None),
         }
     }
@@ -171,11 +176,17 @@ mod tests {
             ("1.2", "1.2.8", Some("1.2.9")),
             ("latest", "2.0.1", None),
             ("latest", "2.0.0", None),
-            ("edge", "1.0.0", None),
+            ("edge", "1.0.0", Some("4.0.0")),
+            ("edge", "3.0.0-beta.1", Some("4.0.0")),
+            ("edge", "4.0.0", None),
             ("v1.2.8", "1.2.8", None),
         ];
         for (floating, ours, expected) in cases {
             assert_eq!(newest(floating, ours).as_deref(), expected, "{floating} for {ours}");
         }
+        let order = Order { templates, version: Version::new(1, 0, 0), unreleased: BTreeSet::new() };
+        let whole = BTreeSet::from([Version::new(4, 0, 0)]);
+        let rules = order.newest_of(&tag("edge"), &whole, &existing);
+        assert_eq!(rules, None, "a newer version need not have a rule's tag: only one that has it keeps it");
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::harness::{Shop, server};
 use monoship_core::execute::shutdown::Shutdown;
 use support::engine::shared;
+use support::registry::anonymous;
 use support::repo::{Ran, git};
 
 #[test]
@@ -39,6 +40,14 @@ fn a_calendar_tag_is_put_and_known_again_and_no_branch_takes_it() {
             shop.tags(service)
         );
     }
+    // An older version of the same day leaves it with the newer one.
+    let at = |tag: &str| anonymous().resolve(&shop.image("web", tag).parse().unwrap()).unwrap().unwrap().digest;
+    let held = at(&day);
+    shop.repo.write("apps/web/server.mjs", &server("calendar, mended", 200));
+    shop.repo.commit("a backport");
+    git(shop.repo.path(), &["tag", "v0.9.0"]);
+    let backport = shop.repo.example("calendar", &["release", "v0.9.0", "--allow-stand-ins"]).exits(0);
+    assert!(at("v0.9.0") != held && at(&day) == held, "{}", backport.stderr);
     // A tag of the rule's from years ago: `cache prune` says that it may go, and why.
     shop.repo.write("apps/web/server.mjs", &server("calendar of old", 200));
     shop.repo.commit("old");
@@ -78,11 +87,18 @@ fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
     assert_eq!((&of_run["task"], &of_run["status"]), (&json!({"stage": "deploy"}), &json!("done")), "{record:#}");
 
     // What is published and failed after that is told once, also to who is told of releases alone.
-    shop.script("deploy.sh", "echo the cluster is away >&2\nexit 3");
+    shop.script(
+        "deploy.sh",
+        "echo \"token of ${#DEPLOY_TOKEN}, other of ${#OTHER_TOKEN}\"; echo the cluster is away >&2\nexit 3",
+    );
     shop.script("tell.sh", "cat >> told && echo >> told");
     let mut release = support::repo::example_command("deploy", shop.repo.path(), &release);
     release.envs(shop.repo.variables()).envs([("XTASK_NOTIFY_COMMAND", "['./tell.sh']"), ("XTASK_NOTIFY_ON", "['release']")]);
+    release.envs([("DEPLOY_TOKEN", "four"), ("OTHER_TOKEN", "seven77")]);
     let failed = Ran::new(&["release"], &release.output().unwrap()).exits(1);
+    for said in ["token of 4, other of 0\n", "it was not given OTHER_TOKEN: "] {
+        assert!(failed.stderr.contains(said), "no {said:?} in {}", failed.stderr);
+    }
     assert!(failed.stderr.contains("deploy") && failed.stderr.contains("the cluster is away"), "{}", failed.stderr);
     let told = shop.repo.read("told");
     let message: Value = serde_json::from_str(told.trim_end()).unwrap_or_else(|_| panic!("not one message: {told}"));

@@ -51,7 +51,8 @@ impl Invocation {
 
     /// Variables of our environment that the child does not get.
     #[expect(clippy::disallowed_methods, reason = "a child's variables are this process's, but those that the invocation sets")]
-    fn withheld(&self) -> Vec<OsString> {
+    #[must_use]
+    pub fn withheld(&self) -> Vec<OsString> {
         let named = |name: &str, one: &str| one.strip_suffix('*').map_or(one == name, |start| name.starts_with(start));
         let goes = |(name, value): &(OsString, OsString)| {
             let (name, value) = (name.to_string_lossy(), value.to_string_lossy());

@@ -26,8 +26,8 @@ pub struct Init {
     /// The name of the crate and its folder, and the command: `cargo NAME` [default: that of the existing crate, else xtask]
     #[arg(long, value_name = "NAME", value_parser = name)]
     pub name: Option<String>,
-    /// Adopt this service, by its name or its folder, and the others that are named so; the rest are listed as `not-services`. Without it
-    /// all that are found: on a terminal you are asked
+    /// Adopt only this service, by its name or its folder, repeatable; the rest are listed as `not-services` [default: all that are found; on a
+    /// terminal you are asked]
     #[arg(long = "service", value_name = "SERVICE")]
     pub services: Vec<String>,
     /// Once everything is written, build this service and start it; say what is missing, with the line to add

@@ -24,7 +24,7 @@ pub struct Layers {
     /// The platform, if the image has several
     #[arg(long, value_name = "OS/ARCH")]
     pub platform: Option<Platform>,
-    /// The most lines that each list has
+    /// How many lines a list has at most
     #[arg(long, value_name = "N", default_value_t = 8, allow_negative_numbers = true, value_parser = super::whole, conflicts_with = "json")]
     pub top: usize,
     /// Print it all as JSON on standard output
