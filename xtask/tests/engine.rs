@@ -82,6 +82,8 @@ fn builds_and_attests(test: &TestEngine) {
 fn the_newest_suite_builds_with_network_and_attests_its_push() {
     let test = shared();
     builds_and_attests(test);
+    let kept = run(&test.engine.buildx().args(["du", "--verbose"]));
+    assert!(!kept.contains("COPY rootfs/"), "a stand-in's files are kept beside its image: {kept}");
     assert!(test.engine.capabilities.push_without_store && test.engine.capabilities.gha_v2);
 }
 

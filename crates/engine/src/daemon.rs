@@ -14,6 +14,7 @@ use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_docker::capability::Version;
 use monoship_docker::engine::Suite;
 
 use super::apt::remove_tree;
@@ -29,6 +30,11 @@ use monoship_docker::engine::client;
 const START_LIMIT: Duration = Duration::from_mins(1);
 /// How long it may take to stop its containers and itself.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// What the build cache takes at most.
+const CACHE_AT_MOST: &str = "20GB";
+/// The first engine that can be told how much of the disk to leave to others.
+const SPACE_IS_LEFT: Version = Version::new(28, 0, 0);
 
 /// What the daemon needs of the caller's environment: how to reach the network. Not its tokens, and nothing that says where to look for
 /// clients, sockets or collectors.
@@ -197,7 +203,7 @@ fn start_dockerd(
         "registry-mirrors": [format!("http://{registry}")],
         "insecure-registries": [registry.to_string()],
         "shutdown-timeout": 3,
-        "builder": {"gc": {"enabled": true, "defaultKeepStorage": "20GB"}},
+        "builder": {"gc": collection(packages.engine)},
     });
     let file = run.join("daemon.json");
     write_atomically(&file, config.to_string().as_bytes())?;
@@ -216,6 +222,20 @@ fn start_dockerd(
         None => command,
     };
     started(command.daemon(&layout.log("dockerd"))?, layout, "dockerd")
+}
+
+/// How much of the disk the build cache may take. BuildKit's own rules keep a tenth of the disk's size, whatever else lies on it, and a build
+/// then fails where it could have let go of old steps. The keys are moby's, daemon/config/builder.go.
+fn collection(engine: Version) -> serde_json::Value {
+    if engine < SPACE_IS_LEFT {
+        return json!({"enabled": true, "defaultKeepStorage": CACHE_AT_MOST});
+    }
+    json!({
+        "enabled": true,
+        "defaultReservedSpace": "2GB",
+        "defaultMaxUsedSpace": CACHE_AT_MOST,
+        "defaultMinFreeSpace": "6GB",
+    })
 }
 
 fn started(pid: u32, layout: &Layout, program: &str) -> Result<ProcessId> {

@@ -190,6 +190,12 @@ fn push(engine: &Engine, work: &Work<'_>, context: &Context) -> Result<Digest> {
         build.args(["--push", "--tag", &name])
     };
     build.arg(&context.dir).read(work.shutdown)?;
+    if engine.capabilities.push_without_store {
+        // Builds take the image from the registry, so that its files would be on the disk three times.
+        for made_from in ["type=source.local", r#"description~="COPY (rootfs|--chown=1000:1000 home)/ ""#] {
+            engine.buildx().args(["prune", "--all", "--force", "--filter", made_from]).read(work.shutdown)?;
+        }
+    }
     let text = read_text(&metadata)?;
     let metadata: Metadata =
         serde_json::from_str(&text).map_err(|e| Error::failed("buildx did not say which digest the stand-in has").source(e))?;
