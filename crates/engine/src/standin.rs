@@ -191,8 +191,8 @@ fn push(engine: &Engine, work: &Work<'_>, context: &Context) -> Result<Digest> {
     };
     build.arg(&context.dir).read(work.shutdown)?;
     if engine.capabilities.push_without_store {
-        // Builds take the image from the registry, so that its files would be on the disk three times.
-        for made_from in ["type=source.local", r#"description~="COPY (rootfs|--chown=1000:1000 home)/ ""#] {
+        // Builds take the image from the registry, so that its files would be on the disk three times. These are the contexts' steps.
+        for made_from in ["type=source.local", r#"description~="COPY (rootfs|--chown=1000:1000 home|bin|tmp)/ |WORKDIR /srv""#] {
             engine.buildx().args(["prune", "--all", "--force", "--filter", made_from]).read(work.shutdown)?;
         }
     }

@@ -5,7 +5,7 @@ mod servers;
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{docker, record, task, try_docker};
+use crate::harness::{docker, give_back, record, task, try_docker};
 use support::engine::{environment_of, shared};
 use support::pnpm;
 use support::repo::{Repo, here, xtask};
@@ -314,6 +314,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     let inside = files(&repo.image("web:dev"), "/app/apps/web");
     assert!(!inside.contains("/cache/") && !inside.contains("page.tsx"), "{inside}");
     an_unused_tool_rebuilds_nobody(&repo);
+    give_back(shared(), "local/gallery/*", &format!("@g/|({}) [0-9]+/", services.join("|")));
 }
 
 /// A tool of the root's that nobody calls rebuilds nobody but what Nx builds: what its plugins take is not known.

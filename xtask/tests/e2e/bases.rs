@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use monoship_core::error::Error;
 
-use crate::harness::{building_on, docker, mini, seat, try_docker};
+use crate::harness::{building_on, docker, give_back, mini, seat, try_docker};
 use support::engine::shared;
 use support::repo::Repo;
 
@@ -111,6 +111,7 @@ fn a_dockerfile_on_each_base_that_has_a_stand_in_is_built_and_answers() {
     assert_eq!((said.join("|"), user.as_str()), ("a page\n".to_owned(), "app"));
     let (said, user, _) = answers(&image("tool"), &["3000/"]);
     assert_eq!((said.join("|"), user.as_str()), ("cut".to_owned(), "node"));
+    give_back(shared(), "local/bases/*", "nginx|caddy|busybox|debian|page.html|turbo|groupadd");
 }
 
 /// Loaded by hand where no registry answers, as a message of ours recommends, or built here.

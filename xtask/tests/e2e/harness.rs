@@ -1,5 +1,6 @@
 //! What these tests share: a clone that builds on a given engine, the turn to build, and reading what a run reports.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::sync::OnceLock;
@@ -69,6 +70,16 @@ fn forget_builds(engine: &TestEngine) {
         // One that another test has taken away meanwhile is as gone.
         let _ = try_docker(engine, &[&["image", "rm"], &tags[..]].concat());
     }
+}
+
+/// Takes these images away, by a pattern for `docker image ls`, and the steps whose description matches: who fills gigabytes gives them back, or
+/// the tests want more of the disk than many machines have.
+pub fn give_back(engine: &TestEngine, images: &str, steps: &str) {
+    let images = docker(engine, &["image", "ls", "--quiet", "--filter", &format!("reference={images}")]);
+    let images: BTreeSet<&str> = images.lines().collect();
+    docker(engine, &["image", "rm", "--force"].into_iter().chain(images).collect::<Vec<_>>());
+    let prune = ["prune", "--all", "--force", "--filter", &format!("description~=\"{steps}\"")];
+    engine.engine.buildx().args(prune).read(&Shutdown::new()).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// `docker` on an engine: what it prints.
