@@ -18,6 +18,24 @@ const TYPED: [(&str, &str); 5] = [
     ("cargo +nightly xtask engine sta", "cargo +nightly xtask engine status"),
 ];
 
+/// Services, in a folder of a workspace where two were built.
+const SERVICES: [(&str, &str); 3] = [
+    ("cargo xtask build wor", "cargo xtask build worker"),
+    ("cargo xtask build --force api wor", "cargo xtask build --force api worker"),
+    ("cargo xtask cache clear wor", "cargo xtask cache clear worker"),
+];
+
+/// What a shell is told to be in such a folder.
+fn in_workspace(dir: &Path) -> String {
+    let state = dir.join("shop/target/xtask/state");
+    std::fs::create_dir_all(&state).unwrap();
+    for file in ["api.json", "api.inputs.json", "worker.json", "worker.inputs.json", "work.target.json"] {
+        std::fs::write(state.join(file), "{}").unwrap();
+    }
+    std::fs::create_dir_all(dir.join("shop/apps/api")).unwrap();
+    format!("cd '{}'", dir.join("shop/apps/api").display())
+}
+
 /// A verb of cargo's own, where its completion is there too.
 const CARGOS: (&str, &str) = ("cargo metad", "cargo metadata");
 
@@ -53,7 +71,8 @@ fn bash(dir: &Path, rc: &str) -> String {
 #[test]
 fn bash_completes_with_nothing_else_there() {
     let (dir, script) = script("bash");
-    each(&bash(dir.path(), &format!(". '{}'", script.display())), &TYPED);
+    let rc = format!(". '{}'\n{}", script.display(), in_workspace(dir.path()));
+    each(&bash(dir.path(), &rc), &[&TYPED[..], &SERVICES].concat());
 }
 
 #[test]
@@ -116,7 +135,8 @@ fn zsh(dir: &Path, more: &str, rc: &str) -> String {
 #[test]
 fn zsh_completes_with_nothing_else_there() {
     let (dir, script) = script("zsh");
-    each(&zsh(dir.path(), "", &format!(". '{}'", script.display())), &TYPED);
+    let rc = format!(". '{}'\n{}", script.display(), in_workspace(dir.path()));
+    each(&zsh(dir.path(), "", &rc), &[&TYPED[..], &SERVICES].concat());
 }
 
 #[test]
@@ -136,14 +156,14 @@ fn zsh_completes_beside_cargos_own_completion_sourced_or_found_by_its_name() {
 fn fish(dir: &Path, script: &Path, line: &str) -> String {
     let etc = FISH.root().join("usr/etc");
     let _ = std::os::unix::fs::symlink("../etc", &etc);
-    let command = format!("source '{}'; complete -C '{line}'", script.display());
+    let command = format!("source '{}'; {}; complete -C '{line}'", script.display(), in_workspace(dir));
     Invocation::new(FISH.path()).args(["-c", &command]).env("HOME", dir).read(&Shutdown::new()).unwrap()
 }
 
 #[test]
 fn fish_completes_beside_cargos_own_completion() {
     let (dir, script) = script("fish");
-    for (typed, whole) in TYPED.into_iter().chain([CARGOS]) {
+    for (typed, whole) in TYPED.into_iter().chain(SERVICES).chain([CARGOS]) {
         let offered = fish(dir.path(), &script, typed);
         let word = whole.rsplit(' ').next().unwrap();
         assert!(offered.lines().any(|line| line.split('\t').next() == Some(word)), "{typed}: {offered}");

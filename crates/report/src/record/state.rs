@@ -70,6 +70,7 @@ impl State {
         Self { folder: root.join("state"), shutdown: shutdown.clone() }
     }
 
+    // Completion scripts take the services' names from these.
     fn path(&self, service: &ServiceName, ending: &str) -> PathBuf {
         self.folder.join(format!("{service}.{ending}"))
     }

@@ -1,4 +1,18 @@
 
+# The services that were built in this workspace: each has a file in its state folder. To ask the tool would compile it where it was edited.
+function __fish_cargo_xtask_services
+    set -l dir $PWD
+    while test -n "$dir"; and not test -d "$dir/STATE_FOLDER/state"
+        set dir (string replace -r '/[^/]*$' '' -- $dir)
+    end
+    for file in $dir/STATE_FOLDER/state/*.json
+        string match -qr '\.(inputs|target)\.json$' -- $file; or string replace -r '^.*/(.*)\.json$' '$1' -- $file
+    end
+end
+
+complete -c cargo-xtask -n '__fish_seen_subcommand_from build plan layers' -f -a '(__fish_cargo_xtask_services)'
+complete -c cargo-xtask -n '__fish_seen_subcommand_from cache; and __fish_seen_subcommand_from clear warm' -f -a '(__fish_cargo_xtask_services)'
+
 # `cargo xtask …` is completed as cargo-xtask is above, beside what cargo's own completion says.
 function __fish_cargo_xtask_words
     set -l words (commandline -opc)
