@@ -34,9 +34,9 @@ pub fn script(shell: Shell, command: Command, name: &str) -> String {
 /// The same with services in the place of files, which clap's script for zsh offers for every argument whose values it does not know.
 fn completing_services(script: &str, word: &str) -> String {
     let is_of_services = |line: &str| ["'*::services -- ", "'*::subjects -- "].iter().any(|start| line.starts_with(start));
-    let lines = script.split_inclusive('\n').map(|line| match is_of_services(line) {
-        true => line.replace(":_default'", &format!(":_{word}_services'")),
-        false => line.to_owned(),
+    let lines = script.split_inclusive('\n').map(|line| {
+        let values = if is_of_services(line) { format!(":_{word}_services'") } else { ":_default'".to_owned() };
+        line.replace(":_default'", &values)
     });
     lines.collect()
 }
