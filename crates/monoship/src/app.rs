@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -193,6 +194,36 @@ impl App {
             return command::failed(&Error::failed("cannot watch for signals").source(error), &env);
         }
         command::run(&self, &cli, &env, &shutdown)
+    }
+
+    /// Calls `work` as a command of this program is called in the folder `dir` of a workspace, with these variables beside the process's own: for tests
+    /// of a team's verbs and stages. Nothing is started, and no exit code made of what comes of it.
+    ///
+    /// ```no_run
+    /// # use monoship::{App, Context, Image, Result};
+    /// # fn pipeline(_: &Context) -> Result<()> { Ok(()) }
+    /// fn smoke(cx: &Context, image: &Image) -> Result<()> {
+    ///     cx.start(image, &["--env", "PORT=8080"])?.exec(&["node", "--version"]).map(drop)
+    /// }
+    ///
+    /// #[test]
+    /// fn an_image_without_node_is_refused() {
+    ///     let tried = App::new(pipeline).in_workspace(".", &[("PORT", "1")], |cx| smoke(cx, &Image::new("api", "busybox:1")?));
+    ///     assert!(tried.is_err());
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `work`; a folder in no workspace, and a configuration that cannot be used.
+    pub fn in_workspace<T>(
+        &self,
+        dir: impl AsRef<Path>,
+        vars: &[(&str, &str)],
+        work: impl FnOnce(&Context) -> Result<T>,
+    ) -> Result<T> {
+        let mut env = vars.iter().fold(environment()?, |env, (name, value)| env.with(name, value));
+        env.cwd.push(dir);
+        command::in_workspace(self, &env, work)
     }
 
     pub(crate) fn pipeline(&self, cx: &Context) -> Result<()> {

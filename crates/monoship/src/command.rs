@@ -178,6 +178,20 @@ fn own_verb(verb: &app::Verb, args: &[String], call: &Call<'_>) -> Result<Finish
     Ok(Finished::Well)
 }
 
+/// Calls `work` in the workspace around the working folder of `env`, as a verb is called.
+pub(crate) fn in_workspace<T>(app: &App, env: &Env, work: impl FnOnce(&Context) -> Result<T>) -> Result<T> {
+    secret::learn_environment(env);
+    let (shutdown, begun, started) = (Shutdown::new(), SystemTime::now(), Instant::now());
+    let global = Global { config: None, workspace: None, engine: None, progress: Progress::Quiet };
+    let (session, reporter) =
+        Call { app, global: &global, env, shutdown: &shutdown, begun, started, is_elsewhere: false }.session()?;
+    let request = BuildRequest::new("test", build::into_engine(), &session.config, pool::builds_at_once());
+    let task = Task::Stage(Stage { stage: "test".parse()?, service: None });
+    let done = work(&Context::new(session, Job::build(request)).for_task(task));
+    reporter.finish();
+    done
+}
+
 /// Refuses to call a verb well whose pipeline has failures in its record: a build or a stage for each image that fails is no error there, so
 /// that the others are built and tried.
 fn check_record(record: Option<&RunRecord>) -> Result<()> {

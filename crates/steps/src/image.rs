@@ -1,5 +1,6 @@
 //! One service's image, as stages hand it on.
 
+use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::name::{Digest, ImageRef, ServiceName};
 
@@ -25,6 +26,22 @@ pub struct Image {
 }
 
 impl Image {
+    /// The image of a service that stands under this name: for tests of a stage.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// # fn main() -> monoship_core::error::Result<()> {
+    /// let image = monoship::Image::new("api", "node:24-bookworm-slim")?;
+    /// assert!(image.stands() && image.service() == "api");
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What is no service's name, or no image's.
+    pub fn new(service: &str, name: &str) -> Result<Self> {
+        Ok(Self { service: service.parse()?, name: Some(name.parse()?), digest: None, status: Status::Built })
+    }
+
     /// The service.
     ///
     /// ```

@@ -65,6 +65,21 @@ fn seeded(seed: fn(&Context, &[String]) -> Result<()>) -> Result<Finished> {
 }
 
 #[test]
+fn a_stage_is_tested_by_calling_it_in_a_workspace() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("xtask.toml"), "").unwrap();
+    std::fs::create_dir(dir.path().join("apps")).unwrap();
+    let app = App::new(|_| Ok(()));
+    let seed = |cx: &Context| cx.command("sh").args(["-c", "pwd"]).read().map(|said| (said, cx.env("REGION").map(str::to_owned)));
+    let (folder, region) = app.in_workspace(dir.path().join("apps"), &[("REGION", "eu")], seed).unwrap();
+    assert_eq!((Path::new(&folder), region.as_deref()), (&*dir.path().canonicalize().unwrap(), Some("eu")));
+    let refused = app.in_workspace(dir.path(), &[], |_| Err::<(), _>(Error::failed("too large"))).unwrap_err();
+    assert_eq!(refused.to_string(), "too large");
+    std::fs::write(dir.path().join("xtask.toml"), "[image]\n").unwrap();
+    assert!(app.in_workspace(dir.path(), &[], |_| Ok(())).unwrap_err().to_string().contains("unknown key `image`"));
+}
+
+#[test]
 fn a_pipeline_or_a_verb_that_panics_has_failed() {
     assert_eq!(error(|_| panic!("no {}", "stage")), "the pipeline panicked: no stage");
     let failed = seeded(|_, _| panic!("no database")).expect_err("it failed");
