@@ -64,6 +64,34 @@ pub fn released(session: &Session, wanted: &ReleaseTag, local: bool) -> Result<(
     Ok((tag, commit))
 }
 
+/// Checks, before the first of a release's tags is put, that the remote still has its tag at this commit: images take a while, and who moves or
+/// deletes the tag meanwhile wants another release, or none.
+///
+/// # Errors
+/// A tag that has moved or is gone. That the remote does not answer any more is told, and no error: it did when the release began.
+pub fn check_still(session: &Session, wanted: &ReleaseTag, commit: &str) -> Result<()> {
+    let git = session.git();
+    let Some(origin) = git.remote_name()? else { return Ok(()) };
+    let theirs = match remote_tags(&git, &origin, wanted, Asked::Origin) {
+        Ok(theirs) => theirs.unwrap_or_default(),
+        Err(error) if error.is_cancelled() => return Err(error),
+        Err(error) => {
+            let message = format!("{origin} cannot be asked any more whether {} is still the same there: {error}", wanted.tag);
+            session.events.notice(Level::Warning, Some(Task::Publish), message, None);
+            return Ok(());
+        }
+    };
+    let spellings = spellings(wanted);
+    let mut theirs = theirs.into_iter().filter(|(name, _)| spellings.contains(name)).peekable();
+    let what = match theirs.peek().cloned() {
+        Some(_) if theirs.any(|(_, theirs)| theirs == commit) => return Ok(()),
+        Some((name, theirs)) => format!("tag {name} has moved from {} to {} at {origin}", short(commit), short(&theirs)),
+        None => format!("tag {} was deleted at {origin}", wanted.tag),
+    };
+    Err(Error::failed(format!("{what} while its images were built"))
+        .hint("nothing is published; release the tag again once it is where it should be"))
+}
+
 /// Finds the commit of a release tag. `v1.2.3` and `1.2.3` name the same release; where both exist they must agree. With a
 /// remote, its tag must be the same: a tag that moved is refused, and one that only the remote has is fetched.
 ///

@@ -1,5 +1,8 @@
 //! What a release leaves behind when all goes well, and when a service does not build.
 
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
 use crate::harness::{SERVICES, Scene, TAGS, statuses};
 use monoship_core::execute::shutdown::Shutdown;
 use support::engine::shared;
@@ -108,6 +111,33 @@ fn the_tags_commit_is_built_whatever_lies_in_the_working_tree() {
     docker(&["rm", container.trim()]);
     assert!(code.contains("import") && !code.contains("not committed"), "{code}");
     scene.no_checkout();
+
+    // The tag is moved, or deleted, where everybody sees it, while the images are looked for.
+    git(scene.repo.path(), &["restore", "."]);
+    let dir = tempfile::tempdir().unwrap();
+    let origin = dir.path().join("origin.git");
+    git(scene.repo.path(), &["clone", "--quiet", "--bare", ".", origin.to_str().unwrap()]);
+    git(scene.repo.path(), &["remote", "add", "origin", origin.to_str().unwrap()]);
+    git(scene.repo.path(), &["commit", "--quiet", "--allow-empty", "--message", "goes on"]);
+    git(scene.repo.path(), &["push", "--quiet", "origin", "main"]);
+    let moves = [
+        ("v1.1.0", vec!["update-ref", "refs/tags/v1.1.0", "main~1"], "has moved from"),
+        ("v1.2.0", vec!["update-ref", "-d", "refs/tags/v1.2.0"], "was deleted"),
+    ];
+    for (tag, change, what) in moves {
+        scene.tag(tag, "");
+        git(scene.repo.path(), &["push", "--quiet", "origin", tag]);
+        let (at, once) = (origin.clone(), Once::new());
+        scene.registry.weather(Arc::new(move |request| {
+            if request.path.contains("/manifests/in-") {
+                once.call_once(|| drop(git(&at, &change)));
+            }
+            (Duration::ZERO, None)
+        }));
+        let told = scene.run(&["release", tag, "--allow-stand-ins"]).exits(1).stderr;
+        assert!(told.contains(&format!("tag {tag} {what}")) && told.contains("while its images were built"), "{told}");
+        assert_eq!(scene.version_tags("web").get(tag), None);
+    }
 }
 
 #[test]

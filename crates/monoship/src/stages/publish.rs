@@ -7,7 +7,7 @@ use monoship_core::error::{Error, Result};
 use crate::context::Context;
 use monoship_publish::{self as steps, Item};
 use monoship_steps::publication::{self, Naming, Noted};
-use monoship_steps::{Session, jobs, newest, signing};
+use monoship_steps::{Session, checkout, jobs, newest, signing};
 
 use super::Images;
 use super::build::Image as Built;
@@ -175,6 +175,11 @@ pub fn publish(cx: &Context, images: Images) -> Result<Published> {
         (Some(branch), None) => newest::of_working_tree(session, branch, items)?,
         (None, _) => items,
     };
+    if let (Some(version), Some(commit)) = (version, plan.ready.tree.commit.as_deref())
+        && !version.release.local_tag
+    {
+        checkout::check_still(session, &version.release.tag, commit)?;
+    }
     let published = put(session, items, naming, version)?;
     cx.progress().published.clone_from(&published);
     let images = published.into_iter().map(|published| Image { published }).collect();
