@@ -58,6 +58,17 @@ impl std::fmt::Display for Stage {
     }
 }
 
+impl Task {
+    /// What its files in a run's folder begin with. A service may be called as a task of ours is, and none begins so.
+    #[must_use]
+    pub fn file(&self) -> String {
+        match self {
+            Self::Service(_) | Self::Stage(_) => self.to_string(),
+            _ => format!("_{self}"),
+        }
+    }
+}
+
 impl std::fmt::Display for Task {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Self::Stage(stage) = self {

@@ -29,7 +29,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
 fn targets(checkup: &Checkup) -> Vec<Scoped<'_>> {
     let engine = checkup.engine.as_ref().ok().and_then(Option::as_ref);
     let apart = engine.is_none_or(|engine| engine.capabilities.push_without_store);
-    let services = checkup.services().iter().map(|service| (service.target.as_str(), service.platforms.as_slice()));
+    let services = checkup.services().iter().map(|service| (service.caches.as_str(), service.platforms.as_slice()));
     let base = (checkup.config.base_target.as_str(), checkup.config.images.platforms.as_slice());
     let all = std::iter::once(base).chain(services);
     let scoped = all.flat_map(|(target, configured)| {

@@ -14,8 +14,10 @@ use monoship_core::name::{Platform, ServiceName, nearest};
 pub struct Service {
     /// Its name: the last part of its image's name.
     pub name: ServiceName,
-    /// Its Dockerfile target, by which its caches are called; its name where it has a Dockerfile of its own.
+    /// Its Dockerfile target; its name where it has a Dockerfile of its own.
     pub target: String,
+    /// What its caches are called: as its target, or as itself where another service, or the base, has the same.
+    pub caches: String,
     /// The Dockerfile of its own, where it has one.
     pub own: Option<Own>,
     /// Its package's folder, relative to the repository's root.
@@ -56,6 +58,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
         {
             let service = Service {
                 target: folder.to_owned(),
+                caches: folder.to_owned(),
                 own: None,
                 package: format!("{APPS}{folder}"),
                 platforms: config.images.platforms.clone(),
@@ -80,6 +83,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
         return Err(Error::usage("there is no service").at(&config.images.dockerfile, None).hint(hint));
     }
     services.keys().try_for_each(|service| apart_from_caches(service, config))?;
+    name_caches(&mut services, config)?;
     built_from::check(&services, config)?;
     Ok(services.into_values().collect())
 }
@@ -92,6 +96,26 @@ fn apart_from_caches(service: &ServiceName, config: &Config) -> Result<()> {
     }
     Err(Error::usage(format!("the service `{service}` and the caches have one repository, {caches}"))
         .hint("set `[cache] repository` in xtask.toml to another one"))
+}
+
+/// No two write to one cache: each would replace the other's.
+fn name_caches(services: &mut BTreeMap<ServiceName, Service>, config: &Config) -> Result<()> {
+    let of_each = |services: &BTreeMap<ServiceName, Service>| {
+        let mut named = BTreeMap::from([(config.base_target.clone(), vec!["the base".to_owned()])]);
+        for service in services.values() {
+            named.entry(service.caches.clone()).or_default().push(format!("the service `{}`", service.name));
+        }
+        named
+    };
+    let by_target = of_each(services);
+    for service in services.values_mut().filter(|service| by_target[&service.caches].len() > 1) {
+        service.caches = service.name.to_string();
+    }
+    match of_each(services).into_iter().find(|(_, whose)| whose.len() > 1) {
+        Some((name, whose)) => Err(Error::usage(format!("the caches of {} are all called `{name}`", whose.join(" and of ")))
+            .hint("give one of these services another name, by a [[service]] in xtask.toml, or its target")),
+        None => Ok(()),
+    }
 }
 
 fn of_configuration(
@@ -120,6 +144,7 @@ fn of_configuration(
     Ok(Service {
         name: written.name.clone(),
         target: written.target.clone(),
+        caches: written.target.clone(),
         own: written.own.clone(),
         package,
         platforms: written.platforms.clone().unwrap_or_else(|| config.images.platforms.clone()),
@@ -190,6 +215,23 @@ mod tests {
         let services = discover(&config(text), &packages(), &TARGETS).unwrap();
         assert_eq!(names(&services), ["api=api@apps/api", "contracts=contract@packages/contract", "web=web@apps/web"]);
         assert_eq!(services[1].build_args.len(), 2);
+    }
+
+    #[test]
+    fn no_two_caches_have_one_name() {
+        let caches = |text: &str| {
+            let services = discover(&config(text), &packages(), &TARGETS);
+            services.map(|services| services.iter().map(|s| format!("{}={}", s.name, s.caches)).collect::<Vec<_>>().join(" "))
+        };
+        let service =
+            |name: &str, target: &str| format!("[[service]]\nname = '{name}'\ntarget = '{target}'\npackage = 'apps/docs'\n");
+        assert_eq!(caches(&service("x", "contract")).unwrap(), "api=api web=web x=contract");
+        assert_eq!(caches(&(service("x", "contract") + &service("y", "contract"))).unwrap(), "api=api web=web x=x y=y");
+        assert_eq!(caches(&service("x", "base")).unwrap(), "api=api web=web x=x");
+        let error = caches(&service("base", "contract").replace("contract", "base")).unwrap_err();
+        assert_eq!(error.to_string(), "the caches of the base and of the service `base` are all called `base`");
+        let error = caches(&(service("contract", "web") + &service("z", "contract"))).unwrap_err();
+        assert!(error.to_string().contains("of the service `contract` and of the service `z`"), "{error}");
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub fn command(session: &Session, buildx: &Invocation, spec: &BuildSpec) -> Invo
 fn metadata_file(session: &Session, spec: &BuildSpec) -> PathBuf {
     // The builds of one target for several platforms each write one.
     let platform = if let [one] = spec.platforms.as_slice() { one.scope_suffix() } else { String::new() };
-    session.run.folder().join(format!("{}{platform}.metadata.json", spec.task))
+    session.run.folder().join(format!("{}.metadata{platform}.json", spec.task.file()))
 }
 
 /// A target's builds: one, or one a platform. These may run side by side; whichever ends last concludes.

@@ -260,15 +260,15 @@ impl Planner<'_> {
         for (candidate, (decision, renames)) in candidates.into_iter().zip(decided) {
             let Candidate { service, image, inputs, fingerprint, mut given } = candidate;
             let built_from = std::mem::take(&mut given.services);
-            let own = self.scoped(&service.target, &service.platforms);
-            let cache = facts.get(&service.target).map(|facts| resolve(own, &[shared], facts));
+            let own = self.scoped(&service.caches, &service.platforms);
+            let cache = facts.get(&service.caches).map(|facts| resolve(own, &[shared], facts));
             let view = self.project.view(&service);
             let mut target =
                 self.target(view, Task::Service(service.name.clone()), (inputs, fingerprint), given, cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
             target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
-            divide(&mut target, own, Some(shared), facts.get(&service.target));
+            divide(&mut target, own, Some(shared), facts.get(&service.caches));
             planned.push(ServicePlan { service, decision, target, renames, built_from, compared: None });
         }
         let base = shares.then(|| {
@@ -303,13 +303,13 @@ impl Planner<'_> {
     fn facts(&self, built: &[&Candidate]) -> BTreeMap<String, Facts> {
         let config = &self.session.config;
         let targets = built.iter().map(|Candidate { service, image, .. }| caches::Target {
-            scoped: self.scoped(&service.target, &service.platforms),
+            scoped: self.scoped(&service.caches, &service.platforms),
             image: Some(image),
         });
         let mut targets: Vec<caches::Target<'_>> = targets.collect();
         targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
-        let built: BTreeSet<&str> =
-            targets.iter().map(|target| target.scoped.target).chain(self.beside.iter().map(String::as_str)).into_set();
+        let own = built.iter().map(|candidate| candidate.service.target.as_str()).chain([config.base_target.as_str()]);
+        let built: BTreeSet<&str> = own.chain(self.beside.iter().map(String::as_str)).into_set();
         // A layer each, and an index for each target; all of it for each platform.
         let platforms = targets.iter().map(|target| target.scoped.run.len()).max().unwrap_or(1).max(1);
         let uploads = (self.project.dockerfile.layers(built.iter().copied()) + built.len()) * platforms;

@@ -85,7 +85,7 @@ pub fn services(session: &Session) -> Result<Vec<Service>> {
 /// # Errors
 /// When git does not answer.
 pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, policy: &'a Upkeep) -> Result<Known<'a>> {
-    let mut names: BTreeSet<String> = services.iter().flat_map(|s| [s.name.to_string(), s.target.clone()]).into_set();
+    let mut names: BTreeSet<String> = services.iter().flat_map(|s| [s.name.to_string(), s.caches.clone()]).into_set();
     names.insert(session.config.base_target.clone());
     names.extend(on_default_branch(session)?);
     let asked = |what: &str, answer: Result<Vec<String>>| match answer {

@@ -72,7 +72,7 @@ impl Logs {
 
     fn open(&self, task: &Task) -> Result<Log> {
         let open = |ending: &str| {
-            let path = self.folder.join(format!("{task}.{ending}"));
+            let path = self.folder.join(format!("{}.{ending}", task.file()));
             File::create(&path).map(BufWriter::new).map_err(|e| Error::io("create", &path, e))
         };
         let raw = if self.raw { Some(open("rawjson")?) } else { None };
@@ -135,6 +135,7 @@ mod tests {
         logs.event(&Event::Raw { task: Task::Base, line: "{}".to_owned() });
         logs.event(&line(Task::Base, "\u{1b}[31mred"));
         logs.event(&line(Task::Engine, "other"));
+        logs.event(&line(Task::Service("base".parse().unwrap()), "a service of that name"));
         let name = "[base 1/2] RUN x".to_owned();
         logs.event(&Event::StepEnded {
             task: Task::Base,
@@ -144,11 +145,12 @@ mod tests {
             cached: 0,
             total: 1,
         });
-        let on_disk = std::fs::read_to_string(dir.path().join("base.log")).unwrap();
+        let on_disk = std::fs::read_to_string(dir.path().join("_base.log")).unwrap();
         assert!(on_disk.contains("red\n") && on_disk.ends_with(" [base 1/2] RUN x … 3.0s\n"), "{on_disk}");
         assert!(!on_disk.contains('\u{1b}') && !on_disk.contains("other"));
         logs.finish().unwrap();
-        assert_eq!(std::fs::read_to_string(dir.path().join("base.rawjson")).unwrap(), "{}\n");
+        assert!(std::fs::read_to_string(dir.path().join("base.log")).unwrap().ends_with(" a service of that name\n"));
+        assert_eq!(std::fs::read_to_string(dir.path().join("_base.rawjson")).unwrap(), "{}\n");
     }
 
     #[test]
@@ -158,6 +160,6 @@ mod tests {
         for _ in 0..2 {
             logs.event(&Event::Log { task: Task::Base, line: "x".to_owned() });
         }
-        assert!(logs.finish().unwrap_err().to_string().contains("base.log"));
+        assert!(logs.finish().unwrap_err().to_string().contains("_base.log"));
     }
 }

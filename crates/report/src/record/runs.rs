@@ -168,7 +168,7 @@ impl Run {
     /// Where a task's whole log lies.
     #[must_use]
     pub fn log_path(&self, task: &Task) -> PathBuf {
-        self.folder.join(format!("{task}.log"))
+        self.folder.join(format!("{}.log", task.file()))
     }
 
     /// Something that writes each task's log from events; `raw` keeps the builder's own stream too.
