@@ -14,7 +14,7 @@ pub struct Finding {
 const GIVE_VARIABLES: &str = "for the build: a line `NAME=value` in `.env.example`, then `init --refresh`, or an `ARG`; for the service: give it where it is run";
 
 /// What says so, what it means, and what fixes it; `{}` is the line that says it.
-const KNOWN: [(&[&str], &str, &str); 32] = [
+const KNOWN: [(&[&str], &str, &str); 33] = [
     (
         &[
             "gyp ERR! find Python",
@@ -125,6 +125,11 @@ const KNOWN: [(&[&str], &str, &str); 32] = [
         &["ERR_PNPM_IGNORED_BUILDS"],
         "pnpm does not run a dependency's install script that nobody allowed",
         "allow it in pnpm-workspace.yaml: `allowBuilds: {name: true}`, before pnpm 11 `onlyBuiltDependencies: [name]`; if the Dockerfile takes whichever pnpm is the newest, have it take the one that the repository was written with",
+    ),
+    (
+        &["ERR_PNPM_RECURSIVE_EXEC_FIRST_FAIL", "ERR_PNPM_NO_SCRIPT", "ERR_PNPM_RECURSIVE_RUN_NO_SCRIPT"],
+        "a script calls another one that is not there: {}",
+        "see whether the package has it; the root's own (`pnpm -w run …`) are in no image: call what they call, `node ../../scripts/….mjs`",
     ),
     (
         &["SELF_SIGNED_CERT_IN_CHAIN", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "unable to get local issuer certificate"],
@@ -334,6 +339,8 @@ mod tests {
         assert!(first("Error: Cannot find matching keyid: {\"signatures\":[]}").contains("older than the key"));
         assert!(first("Error: Cannot find module '../../shared/x.js'").contains("../../shared/x.js"));
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
+        let root = "9.00    ERR_PNPM_RECURSIVE_EXEC_FIRST_FAIL  Command \"gen\" not found";
+        assert!(of(root)[0].what.ends_with("Command \"gen\" not found") && of(root)[0].fix.contains("`pnpm -w run …`"));
         let again = "WARN  GET https://npm.example/x.tgz error (EAI_AGAIN). Will retry in 2 seconds. 6 retries left.\nError: ENOENT: no such file or directory, open 'a.json'\n";
         assert!(of(again)[0].what.starts_with("a file is not there: Error: ENOENT") && of(again).len() == 1);
         let gone = "  ERR_PNPM_FETCH_404  GET https://npm.example/@acme/kit/-/kit-0.0.2.tgz: Not Found - 404";

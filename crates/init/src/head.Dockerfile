@@ -499,7 +499,7 @@ COPY --chmod=755 <<'SCRIPT' /usr/local/bin/build-package
 #!/usr/bin/env node
 // usage: build-package TASK…, in a package's folder
 // Runs what an install would have run had the sources been there, and then those of the TASKs that the package has, as scripts or by Nx.
-// The task `references` stands for the `tsc -b` of the root.
+// The task `references` stands for the `tsc -b` of the root, and the name of an application in `nest-cli.json` for its build.
 const { spawnSync } = require("child_process");
 const { existsSync, readFileSync } = require("fs");
 const { join } = require("path");
@@ -549,6 +549,7 @@ const hooks = /\b(husky|lefthook|simple-git-hooks|only-allow|is-ci)\b/;
 const tasks = process.argv.slice(2);
 for (const task of ["preinstall", "install", "postinstall", "prepare", ...tasks]) {
   if (task === "references") byReferences();
+  else if (!scripts[task] && read("nest-cli.json").projects?.[task]) run({}, "exec", "nest", "build", task);
   else if (!scripts[task] && tasks.includes(task)) byNx(task);
   if (!scripts[task] || task === "references" || hooks.test(scripts[task])) continue;
   run(/\bprisma (migrate|db)\b/.test(scripts[task]) ? {} : engine, "run", task);
@@ -676,6 +677,8 @@ case $1 in
     done
     stem=${3%.js}
     made=$(find "${3%%/*}" -name node_modules -prune -o -type f -name "${stem##*/}.js" -print 2>/dev/null || true)
+    # Of several, as of several applications, the one below `src`.
+    if [ "$(echo "$made" | wc -l)" -gt 1 ]; then made=$(echo "$made" | grep /src/ || echo "$made"); fi
     if [ -z "$made" ] || [ "$(echo "$made" | wc -l)" -gt 1 ]; then
       echo "$2 is started by $3, which its build did not make; it made:" >&2
       find "${3%%/*}" -name node_modules -prune -o -type f -name '*.*js' -print 2>/dev/null | head -n 10 >&2

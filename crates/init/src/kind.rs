@@ -9,7 +9,7 @@ use monoship_workspace::tools::is_command_of;
 use pnpm::join;
 
 use super::browser::{astro, browser, files, flag};
-use super::start::{Start, environment_file};
+use super::start::{Start, environment_file, is_for_developers};
 
 /// How a service's image is put together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,10 +279,16 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
     if is_nitro && !own_server {
         return Some(Ok(nitro("nitro build", facts)));
     }
+    // Without Nitro's plugin TanStack Start makes a handler, which a server of another package serves: `srvx dist/server/server.js`.
+    let by_another = start.is_some_and(|start| {
+        let serves = |tool: &str| script.split_whitespace().any(|word| word == tool);
+        let is_usual = is_for_developers(&start.run) || script.contains(".output") || ["vinxi", "vite"].into_iter().any(serves);
+        start.script.is_some() && start.tool.is_none() && !is_usual
+    });
     for name in
         ["@tanstack/react-start", "@tanstack/solid-start", "@tanstack/start", "@solidjs/start", "@analogjs/platform", "vinxi"]
     {
-        if facts.needs(name) && !own_server {
+        if facts.needs(name) && !own_server && !by_another {
             return Some(Ok(nitro(name, facts)));
         }
     }
@@ -442,6 +448,14 @@ mod tests {
         assert_eq!(kind(&nuxt, &[("nuxt.config.ts", moved)]), Ok(Kind::Output("made".to_owned())));
         let nitro = json!({"scripts": {"build": "nitro build", "start": "node .output/server/index.mjs"}});
         assert_eq!(kind(&nitro, &[]), Ok(Kind::Output(".output".to_owned())));
+        let start = |start: &str| {
+            let needs = json!({"@tanstack/react-start": "1", "srvx": "0.11"});
+            kind(&json!({"scripts": {"build": "vite build", "start": start}, "dependencies": needs}), &[])
+        };
+        assert_eq!(start("srvx --prod -s ../client dist/server/server.js"), Ok(Kind::Node));
+        for usual in ["node .output/server/index.mjs", "vite preview", "vinxi start"] {
+            assert_eq!(start(usual), Ok(Kind::Output(".output".to_owned())), "{usual}");
+        }
         let vite =
             json!({"scripts": {"build": "tsc && vite build", "preview": "vite preview"}, "devDependencies": {"vite": "7"}});
         assert_eq!(kind(&vite, &[("index.html", "")]), Ok(Kind::Static("dist".to_owned())));

@@ -11,6 +11,7 @@ pub mod generated;
 mod ignore;
 pub mod kept;
 mod kind;
+mod nest;
 mod node;
 mod nothing;
 mod npmrc;

@@ -11,7 +11,7 @@ use monoship_workspace::{Scope, Workspace};
 
 use super::kind::{self, Facts, Kind, Known};
 use super::start::Start;
-use super::{development, nx, toolchain};
+use super::{development, nest, nx, toolchain};
 
 /// A service that a Dockerfile is written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +73,8 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
     let is_alone = workspace.packages().len() == 1;
     let mut found = Found::default();
     for package in workspace.packages() {
-        let given =
-            named.iter().find(|(there, _)| *there == package.dir || *there == package.name()).map(|(_, target)| target.clone());
+        let of_it = |there: &String| *there == package.dir || there == package.name();
+        let given = named.iter().find(|(there, _)| of_it(there)).map(|(_, target)| target.clone());
         // Mostly the root has tools alone, and calls what its packages have.
         let is_root = package.dir == ".";
         let is_meant = given.is_some()
@@ -133,12 +133,19 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         }
         let scripts = ["build", "build:prod", "build:production", "compile", "bundle", "docs:build"];
         let build = scripts.into_iter().find(|script| manifest["scripts"][*script].is_string()).unwrap_or("build");
-        let mut tasks = toolchain::tasks(workspace, package.name(), "build");
+        let mut tasks = toolchain::tasks(workspace, &closure(workspace, package), "build");
         if build != "build" {
             tasks.push(build.to_owned());
         }
         let note = known.note.clone().or_else(|| of_root(workspace, package));
-        found.add(workspace, package, &package.dir, given, Known { note, ..known }, tasks);
+        let others = nest::others(&facts, &known.command);
+        let given = given.filter(|name| !others.iter().any(|(other, _)| other == name));
+        // All of them are built together, once for each of their services.
+        tasks.extend(others.iter().map(|(name, _)| name.clone()).filter(|_| !facts.script(build).contains("--all")));
+        found.add(workspace, package, &package.dir, given, Known { note, ..known }, tasks.clone());
+        for (name, known) in others {
+            found.add(workspace, package, &package.dir, Some(name), known, tasks.clone());
+        }
     }
     let package = workspace.package(workspace.root_package());
     for project in projects {
@@ -164,10 +171,15 @@ fn starts_itself(workspace: &Workspace, root: &Value) -> bool {
     file.is_some_and(is_own) && root["dependencies"].as_object().is_some_and(|all| !all.is_empty())
 }
 
+/// The names of the packages that a build of one needs, its own among them.
+fn closure<'w>(workspace: &'w Workspace, package: &Package) -> Vec<&'w str> {
+    let closure = workspace.by_dir(&package.dir).map(|id| workspace.closure(id, Scope::BUILD));
+    closure.iter().flat_map(|closure| &closure.packages).map(|id| workspace.package(*id).name()).collect()
+}
+
 /// What is to be known where a build waits for the root's own tasks: an image is built by its packages' scripts.
 fn of_root(workspace: &Workspace, package: &Package) -> Option<String> {
-    let closure = workspace.closure(workspace.by_dir(&package.dir)?, Scope::BUILD);
-    let tasks = toolchain::of_root(workspace, closure.packages.iter().map(|id| workspace.package(*id).name()));
+    let tasks = toolchain::of_root(workspace, &closure(workspace, package));
     (!tasks.is_empty()).then(|| {
         let names: Vec<&str> = tasks.iter().map(String::as_str).collect();
         format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use semver::Version;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use monoship_workspace::{Closure, Workspace, package};
 use pnpm::lock::Lock;
@@ -172,9 +172,10 @@ fn compiles_by_references(workspace: &Workspace) -> bool {
     false
 }
 
-/// The tasks that a build comes to, those that it depends on first, as `turbo.json` or `nx.json` order them. Checks are no part of an image.
-pub(super) fn tasks(workspace: &Workspace, package: &str, build: &str) -> Vec<String> {
-    let mut order = ordered(&graph(workspace), package, build);
+/// The tasks that a build of these packages comes to, those that it depends on first, as `turbo.json` or `nx.json` order them. Checks are no part
+/// of an image.
+pub(super) fn tasks(workspace: &Workspace, packages: &[&str], build: &str) -> Vec<String> {
+    let mut order = ordered(&graph(workspace), packages, build);
     order.retain(|task| !task.starts_with(OF_ROOT));
     if compiles_by_references(workspace) {
         order.insert(0, REFERENCES.to_owned());
@@ -186,9 +187,8 @@ pub(super) fn tasks(workspace: &Workspace, package: &str, build: &str) -> Vec<St
 const OF_ROOT: &str = "//#";
 
 /// The root's own tasks that `turbo.json` puts before a build of these packages. No build of an image runs them.
-pub(super) fn of_root<'p>(workspace: &Workspace, packages: impl Iterator<Item = &'p str>) -> BTreeSet<String> {
-    let graph = graph(workspace);
-    let found = packages.flat_map(|package| ordered(&graph, package, "build"));
+pub(super) fn of_root(workspace: &Workspace, packages: &[&str]) -> BTreeSet<String> {
+    let found = ordered(&graph(workspace), packages, "build").into_iter();
     found.filter_map(|task| task.strip_prefix(OF_ROOT).map(str::to_owned)).collect()
 }
 
@@ -236,38 +236,51 @@ pub(super) fn of_root_install(workspace: &Workspace) -> Option<String> {
     })
 }
 
-/// The tasks of `turbo.json` or `nx.json`, with what each depends on.
+/// The tasks of `turbo.json` or `nx.json`, with what each depends on; those of a package's own file as `package#task`.
 fn graph(workspace: &Workspace) -> Value {
     let read = |file: &str| {
         let text = std::fs::read_to_string(workspace.root().join(file)).ok()?;
         monoship_workspace::sources::with_comments(&text)
     };
-    let turbo = read("turbo.json").or_else(|| read("turbo.jsonc"));
-    match (&turbo, read("nx.json")) {
-        (Some(turbo), _) if turbo["tasks"].is_object() => turbo["tasks"].clone(),
-        (Some(turbo), _) => turbo["pipeline"].clone(),
-        (None, Some(nx)) => nx["targetDefaults"].clone(),
-        (None, None) => Value::Null,
+    let of = |dir: &str| {
+        let turbo = ["turbo.json", "turbo.jsonc"].iter().find_map(|file| read(&format!("{dir}{file}")))?;
+        [turbo["tasks"].clone(), turbo["pipeline"].clone()].into_iter().find(Value::is_object)
+    };
+    let (turbo, nx) = (of(""), read("nx.json"));
+    let mut all = turbo.or_else(|| nx.map(|nx| nx["targetDefaults"].clone())).filter(Value::is_object).unwrap_or_default();
+    for package in workspace.packages().iter().filter(|package| package.dir != ".") {
+        let by_nx = || manifest(workspace, &package.path("package.json"))["nx"]["targets"].clone();
+        let own = of(&format!("{}/", package.dir)).unwrap_or_else(by_nx);
+        for (task, settings) in own.as_object().into_iter().flatten().filter(|(_, settings)| settings["dependsOn"].is_array()) {
+            let (key, mut needs) = (format!("{}#{task}", package.name()), settings["dependsOn"].clone());
+            if let (Some(needs), Some(more)) = (needs.as_array_mut(), all[&key]["dependsOn"].as_array()) {
+                needs.extend(more.iter().cloned());
+            }
+            all[&key] = json!({ "dependsOn": needs });
+        }
     }
+    all
 }
 
-fn ordered(graph: &Value, package: &str, build: &str) -> Vec<String> {
+fn ordered(graph: &Value, packages: &[&str], build: &str) -> Vec<String> {
     let mut order = Vec::new();
-    visit(graph, package, build, &mut BTreeSet::new(), &mut order);
+    visit(graph, packages, build, &mut BTreeSet::new(), &mut order);
     order
 }
 
-fn visit(graph: &Value, package: &str, task: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
+fn visit(graph: &Value, packages: &[&str], task: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
     let checks = ["lint", "test", "check", "type", "format", "e2e"];
-    let is_check = checks.iter().any(|check| task.trim_start_matches(OF_ROOT).starts_with(check));
+    let name = task.trim_start_matches(OF_ROOT);
+    let is_check = checks.iter().any(|check| name.starts_with(check)) && !name.contains("gen");
     if is_check || !seen.insert(task.to_owned()) {
         return;
     }
-    for key in [task.to_owned(), format!("{package}#{task}")] {
+    let keys = packages.iter().map(|package| format!("{package}#{task}"));
+    for key in std::iter::once(task.to_owned()).chain(keys) {
         let needs = graph[&key]["dependsOn"].as_array().into_iter().flatten().filter_map(Value::as_str);
         for needed in needs.filter(|needed| !needed.starts_with('$')) {
             let name = needed.rsplit('#').next().unwrap_or(needed).trim_start_matches('^');
-            visit(graph, package, if needed.starts_with(OF_ROOT) { needed } else { name }, seen, order);
+            visit(graph, packages, if needed.starts_with(OF_ROOT) { needed } else { name }, seen, order);
         }
     }
     order.push(task.to_owned());
@@ -275,8 +288,6 @@ fn visit(graph: &Value, package: &str, task: &str, seen: &mut BTreeSet<String>, 
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -343,7 +354,7 @@ mod tests {
                 ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
                 ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
             ]);
-            tasks(&workspace, "api", "build")
+            tasks(&workspace, &["api"], "build")
         };
         assert_eq!(tasks_of("\"build\": \"tsc -b && pnpm -r build\""), ["references", "build"]);
         let called = "\"build\": \"pnpm run compile\", \"compile\": \"tsc --build tsconfig.build.json\"";
@@ -358,6 +369,27 @@ mod tests {
     #[test]
     fn tasks_stand_behind_what_they_depend_on_and_checks_are_left_out() {
         let graph = json!({"build": {"dependsOn": ["^build", "codegen", "lint", "@acme/db#db:generate"]}, "codegen": {"dependsOn": ["^build", "prepare:data"]}});
-        assert_eq!(ordered(&graph, "@acme/web", "build"), ["prepare:data", "codegen", "db:generate", "build"]);
+        assert_eq!(ordered(&graph, &["@acme/web"], "build"), ["prepare:data", "codegen", "db:generate", "build"]);
+        let graph = json!({"build": {"dependsOn": ["typegen", "typecheck"]}});
+        assert_eq!(ordered(&graph, &[], "build"), ["typegen", "build"]);
+    }
+
+    #[test]
+    fn what_a_packages_own_settings_put_before_a_task_runs_before_it() {
+        let (_dir, workspace) = crate::written::workspace(&[
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+            ("turbo.json", r#"{"tasks": {"build": {"dependsOn": ["^build"]}, "web#build": {"dependsOn": ["assets"]}}}"#),
+            ("apps/web/package.json", r#"{"name": "web"}"#),
+            (
+                "apps/web/turbo.json",
+                r#"{"extends": ["//"], "tasks": {"build": {"dependsOn": ["$TURBO_EXTENDS$", "codegen"]}, "dev": {}}}"#,
+            ),
+            ("apps/db/package.json", r#"{"name": "db", "nx": {"targets": {"build": {"dependsOn": ["generate"]}}}}"#),
+        ]);
+        assert_eq!(tasks(&workspace, &["web"], "build"), ["codegen", "assets", "build"]);
+        assert_eq!(tasks(&workspace, &["web", "db"], "build"), ["codegen", "assets", "generate", "build"]);
+        assert_eq!(tasks(&workspace, &["other"], "build"), ["build"]);
     }
 }

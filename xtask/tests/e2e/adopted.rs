@@ -125,8 +125,9 @@ const FILES: [(&str, &str); 38] = [
     ("packages/expo/package.json", r#"{"name": "expo", "version": "1.0.0"}"#),
 ];
 
-/// SvelteKit, React Router and Nest, each with its own build command and server. Nest's compiler puts `main` where its script does not start it.
-const FRAMEWORKS: [(&str, &str); 15] = [
+/// SvelteKit, React Router and Nest, each with its own build command and server. Nest's compiler puts `main` where its script does not start it,
+/// and has a second application.
+const FRAMEWORKS: [(&str, &str); 17] = [
     (
         "apps/kit/package.json",
         r#"{"name": "@g/kit", "type": "module", "scripts": {"dev": "vite dev", "build": "vite build"}, "dependencies": {"@g/words": "workspace:*"},
@@ -168,7 +169,18 @@ const FRAMEWORKS: [(&str, &str); 15] = [
  "dependencies": {"@nestjs/common": "11.1.8", "@nestjs/core": "11.1.8", "@nestjs/platform-express": "11.1.8", "reflect-metadata": "0.2.2", "rxjs": "7.8.2"},
  "devDependencies": {"@nestjs/cli": "11.0.10"}}"#,
     ),
-    ("apps/nest/nest-cli.json", r#"{"sourceRoot": "src"}"#),
+    (
+        "apps/nest/nest-cli.json",
+        r#"{"sourceRoot": "src", "projects": {"tick": {"root": "tick", "sourceRoot": "tick", "compilerOptions": {"tsConfigPath": "tick/tsconfig.json"}}}}"#,
+    ),
+    (
+        "apps/nest/tick/tsconfig.json",
+        r#"{"extends": "../tsconfig.json", "compilerOptions": {"outDir": "../dist/tick", "composite": false}, "include": ["*.ts"]}"#,
+    ),
+    (
+        "apps/nest/tick/main.ts",
+        "import { createServer } from 'node:http';\ncreateServer((_, answer) => answer.end(`hello tick on ${process.platform}`)).listen(3000);\n",
+    ),
     (
         "apps/nest/tsconfig.json",
         r#"{"compilerOptions": {"module": "commonjs", "target": "es2022", "outDir": "dist", "composite": true, "experimentalDecorators": true, "emitDecoratorMetadata": true, "skipLibCheck": true}, "include": ["src"]}"#,
@@ -208,6 +220,20 @@ fn files(image: &str, folder: &str) -> String {
     docker(shared(), &["run", "--rm", "--entrypoint", "find", image, folder, "-not", "-path", "*/node_modules/*/node_modules/*"])
 }
 
+/// Where those answer that say hello.
+const PORTS: [(&str, u16); 10] = [
+    ("astro", 4321),
+    ("bundled", 3000),
+    ("kit", 3000),
+    ("native", 3000),
+    ("nest", 3000),
+    ("nuxt", 3000),
+    ("prisma", 3000),
+    ("routes", 3000),
+    ("swc", 3000),
+    ("tick", 3000),
+];
+
 #[test]
 fn common_kinds_build_and_start_as_init_wrote_them() {
     let _turn = beside();
@@ -231,6 +257,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
         "service      kit in apps/kit (@sveltejs/adapter-node)",
         "service      routes in apps/routes (script `start`: react-router-serve ./build/server/index.js)",
         "service      nest in apps/nest (script `start`: nest start)",
+        "service      tick in apps/nest (nest build tick)",
         "service      nuxt in apps/nuxt (nuxt)",
         "service      astro in apps/astro (@astrojs/node)",
         "service      swc in apps/swc (Nx: node dist/main.js)",
@@ -247,7 +274,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     // An engine of an earlier run has these images.
     let built = record(repo.xtask(&["build", "--force", "--json"]), 0);
     let services =
-        ["astro", "backend", "bundled", "kit", "native", "nest", "nuxt", "prisma", "routes", "site", "swc", "tsx", "web"];
+        ["astro", "backend", "bundled", "kit", "native", "nest", "nuxt", "prisma", "routes", "site", "swc", "tick", "tsx", "web"];
     for service in services {
         assert_eq!(task(&built, service)["status"], "built", "{built:#}");
     }
@@ -274,18 +301,7 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(answer(&repo.image("web:dev"), 3000, "/robots.txt").contains("User-agent"));
     let inside = files(&repo.image("routes:dev"), "/app");
     assert!(inside.contains("/@react-router/serve") && !inside.contains("/@react-router/dev"), "{inside}");
-    let servers = [
-        ("astro", 4321),
-        ("bundled", 3000),
-        ("kit", 3000),
-        ("native", 3000),
-        ("nest", 3000),
-        ("nuxt", 3000),
-        ("prisma", 3000),
-        ("routes", 3000),
-        ("swc", 3000),
-    ];
-    for (service, port) in servers {
+    for (service, port) in PORTS {
         let said = answer(&repo.image(&format!("{service}:dev")), port, "/");
         assert!(said.starts_with("200 ") && said.contains(&format!("hello {service} on linux")), "{said}");
     }
