@@ -130,8 +130,8 @@ impl PlanFile {
         unseal(&dir.join(Self::NAME))
     }
 
-    /// The matrix of the jobs that must build: `{"service":["api","web"]}`. GitHub refuses an empty matrix, so the jobs are to be
-    /// skipped where [`PlanFile::must_build`] says no.
+    /// The matrix of the jobs that must build: `{"service":["api","web"]}`. GitHub refuses an empty matrix, so the jobs are
+    /// skipped where it is one.
     ///
     /// # Errors
     /// As [`jobs_of_a_matrix`].
@@ -156,12 +156,6 @@ impl PlanFile {
                 .hint("the plan's job and this one saw different files; are generated files committed?"));
         }
         Ok(())
-    }
-
-    /// True where at least one service must be built.
-    #[must_use]
-    pub fn must_build(&self) -> bool {
-        self.services.values().any(|planned| planned.present.is_none())
     }
 }
 

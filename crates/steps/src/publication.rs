@@ -13,7 +13,6 @@ use crate::{Session, checkout, claims, configuration, gates, project, since, upd
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::execute::group::Group;
-use monoship_core::execute::pool;
 use monoship_core::name::{Digest, ImageRef, ReleaseTag, ServiceName, Tag};
 use monoship_docker::manifest::{Document, Index, PlatformSpec};
 use monoship_docker::registry::Registry;
@@ -26,11 +25,6 @@ use monoship_report::record::RunRecord;
 
 /// How many reasons for a rebuild the notes name before they count the rest.
 const NOTED_REASONS: usize = 3;
-
-/// What a release asks of the build.
-pub fn build_request(session: &Session, release: &ReleaseRequest) -> BuildRequest {
-    release.build(&session.config, pool::builds_at_once())
-}
 
 /// What a publication is called and which tags it puts.
 pub struct Naming {

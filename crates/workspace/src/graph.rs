@@ -212,13 +212,6 @@ impl Workspace {
         walk.closure
     }
 
-    /// The packages that lead to `id`, itself included: whoever must be built again when it changes.
-    #[must_use]
-    pub fn dependents(&self, id: PackageId) -> BTreeSet<PackageId> {
-        let reaches = |from: &PackageId| self.closure(*from, Scope::BUILD).packages.contains(&id);
-        self.ids().filter(reaches).into_set()
-    }
-
     /// What of the lock a closure keeps.
     #[must_use]
     pub fn cut(&self, closure: &Closure) -> Cut {
@@ -279,25 +272,6 @@ impl Workspace {
             slice.sort();
         }
         slice
-    }
-
-    /// One SHA-256, in hexadecimal, over what [`Workspace::lock_slice`] lists, without building the list.
-    #[must_use]
-    pub fn lock_digest(&self, closure: &Closure) -> String {
-        let lock = match self.lock() {
-            super::load::LockState::Scanned(lock) => lock,
-            super::load::LockState::Whole { text, .. } => return sha256_hex(text.as_bytes()),
-        };
-        let cut = self.cut(closure);
-        let mut text = lock.cut_settings(&cut);
-        for (importer, fields) in &cut.importers {
-            text.push_str(&lock.importer_of(*importer, *fields, &cut));
-        }
-        for snapshot in kept(&cut.snapshots) {
-            let (key, hash) = lock.snapshot_entry(snapshot);
-            text.extend([&*key, &*hash]);
-        }
-        sha256_hex(text.as_bytes())
     }
 }
 

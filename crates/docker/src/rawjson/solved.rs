@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::failure::{self, Failure};
 use super::vertex::{Vertex, read_cache, step_label, union, written_cache};
 use super::{Solve, wire};
-use monoship_core::event::StepEnd;
 use monoship_core::name::Platform;
 use monoship_core::text;
 use monoship_core::time::millis;
@@ -241,12 +240,6 @@ impl Solve {
         solved.phases.sort_by_key(|phase| phase.started);
         solved.failure = failure::find(&self.vertices, &self.steps, &solved.text);
         solved
-    }
-
-    /// True once some step has failed; the builder may still be tidying up.
-    #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.steps.iter().any(|step| matches!(step.reported, Some((StepEnd::Failed(_), _))))
     }
 }
 

@@ -85,21 +85,6 @@ impl Registry {
         })
     }
 
-    /// `length` bytes of a blob from `from` on; fewer where it ends before. A part cannot be checked against the digest.
-    ///
-    /// # Errors
-    /// As [`Registry::blob`], and when the registry does not do ranges.
-    pub fn blob_range(&self, image: &ImageRef, digest: &Digest, from: u64, length: u64) -> Result<Vec<u8>> {
-        let Some(last) = length.checked_sub(1).and_then(|less| from.checked_add(less)) else { return Ok(Vec::new()) };
-        let call = Call::pull(image);
-        self.retrying(|| {
-            let url = self.url(image, &format!("blobs/{digest}"))?;
-            let range = format!("bytes={from}-{last}");
-            let response = self.must(&call, &[206], || Request::get(&url).header("range", &range).max_body(length))?;
-            Ok(response.body)
-        })
-    }
-
     /// Opens a blob of any size. Only the opening is tried again.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ fn every_result_is_found_whatever_folder_its_artifact_has() {
     let plan = plan();
     plan.write(dir.path()).unwrap();
     assert_eq!(PlanFile::read(dir.path()).unwrap(), plan);
-    assert_eq!((plan.matrix().unwrap().to_string().as_str(), plan.must_build()), (r#"{"service":["api","web"]}"#, true));
+    assert_eq!(plan.matrix().unwrap().to_string(), r#"{"service":["api","web"]}"#);
     let (api, web) = (result("api", 1, Status::Built), result("web", 1, Status::Failed));
     api.write(&dir.path().join("digest-api")).unwrap();
     web.write(dir.path()).unwrap();

@@ -362,10 +362,6 @@ fn an_edit_changes_the_install_layers_that_read_it_and_no_other() {
     let after = plan(root.path(), "api");
     assert_eq!(after.entries, before.entries);
     assert_eq!(lock_of(&after), lock_of(&before));
-    assert_eq!(
-        after.workspace.lock_digest(&after.plan.manifests.closure),
-        before.workspace.lock_digest(&before.plan.manifests.closure)
-    );
     // And each of these is.
     edit("pnpm-lock.yaml", "sha512-zod", "sha512-other");
     edit("patches/ms.patch", "patch", "better patch");
@@ -423,7 +419,7 @@ fn the_workspace_of_another_revision_reads_as_the_one_on_disk() {
         let sources = Sources::new(workspace, &tree, tree.files());
         let of = |id| {
             let plan = PrunePlan::new(workspace, &sources, id, false).unwrap();
-            let lock = workspace.lock_digest(&workspace.closure(id, Scope::BUILD));
+            let lock = workspace.lock_slice(&workspace.cut(&workspace.closure(id, Scope::BUILD)));
             let paths: Vec<String> = plan.source_paths(&sources).map(str::to_owned).collect();
             (workspace.package(id).dir.clone(), lock, plan.manifests.entries(&sources), paths)
         };
