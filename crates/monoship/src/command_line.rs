@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use monoship_core::error::Result;
+use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::Invocation;
 
 use crate::context::Context;
@@ -125,18 +125,24 @@ impl<'a> Command<'a> {
         let session = self.cx.session();
         let mut last = std::collections::VecDeque::new();
         self.note();
-        let code = self.call.stream(&session.shutdown, |line| {
+        let ended = self.call.stream(&session.shutdown, |line| {
             self.cx.log(line);
             last.push_back(line.to_owned());
             if last.len() > 5 {
                 last.pop_front();
             }
-        })?;
-        if code == Some(0) {
-            return Ok(());
+        });
+        let said = last.make_contiguous().join("\n");
+        let said = said.trim();
+        match ended {
+            Ok(Some(0)) => Ok(()),
+            Ok(code) => {
+                self.note_withheld();
+                Err(self.call.failure(code, said))
+            }
+            Err(error) if error.is_cancelled() || said.is_empty() => Err(error),
+            Err(error) => Err(Error::failed(format!("{error}: {said}"))),
         }
-        self.note_withheld();
-        Err(self.call.failure(code, last.make_contiguous().join("\n").trim()))
     }
 
     /// Runs it and returns what it wrote to standard output, without white space at the ends.

@@ -75,6 +75,9 @@ fn a_stage_is_tested_by_calling_it_in_a_workspace() {
     assert_eq!((Path::new(&folder), region.as_deref()), (&*dir.path().canonicalize().unwrap(), Some("eu")));
     let refused = app.in_workspace(dir.path(), &[], |_| Err::<(), _>(Error::failed("too large"))).unwrap_err();
     assert_eq!(refused.to_string(), "too large");
+    let slow = |cx: &Context| cx.command("sh").args(["-c", "echo begun; sleep 60"]).timeout(Duration::from_secs(2)).run();
+    let late = app.in_workspace(dir.path(), &[], slow).unwrap_err();
+    assert_eq!(late.to_string(), "`sh -c 'echo begun; sleep 60'` did not finish within 2.0s: begun");
     std::fs::write(dir.path().join("xtask.toml"), "[image]\n").unwrap();
     assert!(app.in_workspace(dir.path(), &[], |_| Ok(())).unwrap_err().to_string().contains("unknown key `image`"));
 }
