@@ -181,7 +181,7 @@ impl App {
         let cwd = env.cwd.clone();
         let name = move || workflow::tool(command::home(&cwd).unwrap_or(&cwd)).unwrap_or_else(|_| "xtask".to_owned());
         tool::learn(name);
-        if let Err(error) = command::check_verbs(&self) {
+        if let Err(error) = command::own::check_names(&self) {
             return command::failed(&error, &env);
         }
         let typed = arguments();
@@ -223,7 +223,7 @@ impl App {
     ) -> Result<T> {
         let mut env = vars.iter().fold(environment()?, |env, (name, value)| env.with(name, value));
         env.cwd.push(dir);
-        command::in_workspace(self, &env, work)
+        command::own::in_workspace(self, &env, work)
     }
 
     pub(crate) fn pipeline(&self, cx: &Context) -> Result<()> {

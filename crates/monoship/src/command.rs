@@ -11,6 +11,7 @@ pub mod init;
 pub mod layers;
 mod mistyped;
 pub mod open;
+pub(crate) mod own;
 pub mod plan;
 pub mod prune;
 pub mod release;
@@ -30,29 +31,22 @@ use std::time::{Duration, Instant, SystemTime};
 use clap::{CommandFactory as _, FromArgMatches as _};
 use serde::Serialize;
 
-use crate::app::{self, App};
-use crate::caught::caught;
+use crate::app::App;
 use crate::cli::{Cli, Global, Verb};
-use crate::context::Context;
-use crate::job::Job;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
-use monoship_core::event::{Stage, Status, Task};
 use monoship_core::execute::http::{Http, Limits};
-use monoship_core::execute::pool;
 use monoship_core::execute::retry::Policy;
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_core::name::StageName;
 use monoship_core::secret;
 use monoship_core::text;
 use monoship_core::tool;
 use monoship_docker::credentials::Credentials;
 use monoship_docker::registry::{Options, Registry};
 use monoship_plan::config::{Config, Folder};
-use monoship_plan::request::BuildRequest;
 use monoship_report::commands::Whereabouts;
 use monoship_report::output;
-use monoship_report::record::{Ended, Keep, Run, RunRecord, Runs};
+use monoship_report::record::{Ended, Keep, Run, Runs};
 use monoship_report::{Progress, Reporter, Style, colour, columns_of_output, commands, error};
 use monoship_steps::project::EarlyScan;
 use monoship_steps::service::lay_over;
@@ -90,27 +84,6 @@ pub fn definition(app: &App) -> clap::Command {
         command = command.subcommand(own.arg(rest));
     }
     command
-}
-
-/// Checks what the team's verbs are called, by a stage's grammar: their logs are called so too.
-///
-/// # Errors
-/// A name that is none, or that another verb has.
-pub fn check_verbs(app: &App) -> Result<()> {
-    for (at, verb) in app.verbs.iter().enumerate() {
-        let name = verb.name;
-        let why = if name == "help" || Cli::command().find_subcommand(name).is_some() {
-            "the library has one of this name"
-        } else if app.verbs[..at].iter().any(|other| other.name == name) {
-            "it is there twice"
-        } else if name.parse::<StageName>().is_err() {
-            "use lower-case letters, digits, and `.`, `_` or `-` between them"
-        } else {
-            continue;
-        };
-        return Err(Error::usage(format!("a verb cannot be called `{name}`: {why}")).hint("choose another name in `App::verb`"));
-    }
-    Ok(())
 }
 
 /// Reads a command line, the program's name first.
@@ -155,49 +128,13 @@ pub fn run(app: &App, line: &Line, env: &Env, shutdown: &Shutdown) -> ExitCode {
     let call = Call { app, global, env, shutdown, begun: SystemTime::now(), started: Instant::now(), is_elsewhere: false };
     let done = match line {
         Line::Library(cli) => verb(&cli.verb, &call),
-        Line::Own(at, _, args) => own_verb(&app.verbs[*at], args, &call),
+        Line::Own(at, _, args) => own::run(&app.verbs[*at], args, &call),
     };
     match done {
         Ok(Finished::Well) => ExitCode::SUCCESS,
         Ok(Finished::Badly) => ExitCode::from(1),
         Err(error) => failed_at(&error, env, &call.whereabouts()),
     }
-}
-
-fn own_verb(verb: &app::Verb, args: &[String], call: &Call<'_>) -> Result<Finished> {
-    let (session, reporter) = call.session()?;
-    let request = BuildRequest::new(verb.name, build::into_engine(), &session.config, pool::builds_at_once());
-    let task = Task::Stage(Stage { stage: verb.name.parse()?, service: None });
-    let events = session.events.clone();
-    let cx = Context::new(session, Job::build(request)).for_task(task.clone());
-    events.during(&task, verb.title(), || {
-        caught(&format!("`{}`", verb.name), || (verb.run)(&cx, args))?;
-        check_record(cx.progress().record.as_ref())
-    })?;
-    reporter.finish();
-    Ok(Finished::Well)
-}
-
-/// Calls `work` in the workspace around the working folder of `env`, as a verb is called.
-pub(crate) fn in_workspace<T>(app: &App, env: &Env, work: impl FnOnce(&Context) -> Result<T>) -> Result<T> {
-    secret::learn_environment(env);
-    let (shutdown, begun, started) = (Shutdown::new(), SystemTime::now(), Instant::now());
-    let global = Global { config: None, workspace: None, engine: None, progress: Progress::Quiet };
-    let (session, reporter) =
-        Call { app, global: &global, env, shutdown: &shutdown, begun, started, is_elsewhere: false }.session()?;
-    let request = BuildRequest::new("test", build::into_engine(), &session.config, pool::builds_at_once());
-    let task = Task::Stage(Stage { stage: "test".parse()?, service: None });
-    let done = work(&Context::new(session, Job::build(request)).for_task(task));
-    reporter.finish();
-    done
-}
-
-/// Refuses to call a verb well whose pipeline has failures in its record: a build or a stage for each image that fails is no error there, so
-/// that the others are built and tried.
-fn check_record(record: Option<&RunRecord>) -> Result<()> {
-    let tasks = record.into_iter().flat_map(|record| &record.tasks);
-    let failed: Vec<String> = tasks.filter(|task| task.status == Status::Failed).map(|task| task.task.to_string()).collect();
-    if failed.is_empty() { Ok(()) } else { Err(Error::failed(format!("{} failed", failed.join(", ")))) }
 }
 
 /// Refuses flags that every verb is parsed with and this one does not look at.

@@ -1,9 +1,14 @@
 //! What a team may get wrong in its program, and stages before there is a plan. No engine is needed for either.
 
 use super::*;
+use crate::context::Context;
+use crate::job::Job;
 use crate::run::Ran;
 use crate::stages;
-use monoship_report::record::{Outcome, TaskRecord};
+use monoship_core::event::{Stage, Status, Task};
+use monoship_core::execute::pool;
+use monoship_plan::request::BuildRequest;
+use monoship_report::record::{Outcome, RunRecord, TaskRecord};
 
 /// Runs a build's pipeline in an empty workspace, and gives its result with what the stage `lint` logged.
 fn ran(pipeline: fn(&Context) -> Result<()>) -> (Result<Ran>, String) {
@@ -61,7 +66,7 @@ fn seeded(seed: fn(&Context, &[String]) -> Result<()>) -> Result<Finished> {
     };
     let (begun, started) = (SystemTime::now(), Instant::now());
     let call = Call { app: &app, global: &global, env: &env, shutdown: &shutdown, begun, started, is_elsewhere: false };
-    own_verb(&app.verbs[at], &args, &call)
+    own::run(&app.verbs[at], &args, &call)
 }
 
 #[test]
@@ -193,7 +198,7 @@ fn the_list_has_the_first_line_of_what_a_verb_does_and_its_own_help_all_of_it() 
 fn a_verb_that_cannot_be_called_so_is_refused() {
     let why = |names: &[&'static str]| {
         let app = names.iter().fold(App::new(|_| Ok(())), |app, name| app.verb(name, "", |_, _| Ok(())));
-        check_verbs(&app).err().map(|error| error.to_string())
+        own::check_names(&app).err().map(|error| error.to_string())
     };
     assert_eq!(why(&["seed", "db-seed"]), None);
     assert_eq!(why(&["seed", "build"]).unwrap(), "a verb cannot be called `build`: the library has one of this name");
