@@ -1,5 +1,6 @@
 //! The folders of runs: `target/xtask/runs/<id>/` with `run.json`, `<task>.log` and, where asked for, `<task>.rawjson`.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -76,9 +77,13 @@ impl Runs {
     /// number of them drives out the log of a build.
     ///
     /// # Errors
-    /// When the folder cannot be made.
+    /// When the folder cannot be made, where somebody may write at all: who only looks at a repository that is read-only for it goes without.
     pub fn aside(&self, started: SystemTime) -> Result<Run> {
-        std::fs::create_dir_all(&self.aside).map_err(|e| Error::io("create", &self.aside, e))?;
+        let is_read_only = |e: &std::io::Error| matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied);
+        match std::fs::create_dir_all(&self.aside) {
+            Err(error) if !is_read_only(&error) => return Err(Error::io("create", &self.aside, error)),
+            _ => {}
+        }
         Ok(Run { id: RunId::new(started, std::process::id()), folder: self.aside.clone() })
     }
 
@@ -95,7 +100,7 @@ impl Runs {
             match std::fs::create_dir(&folder) {
                 Ok(()) => return Ok(Run { id, folder }),
                 // Two runs of one process within a millisecond.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && attempt < 1_000 => {}
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && attempt < 1_000 => {}
                 Err(error) => return Err(Error::io("create", &folder, error)),
             }
         }
@@ -286,6 +291,9 @@ mod tests {
         assert_eq!(folders[0], folders[1]);
         assert!(folders[0].is_dir());
         assert_eq!(runs.list().iter().map(|run| &run.id).collect::<Vec<_>>(), [&kept.id]);
+        // Where nobody, the superuser included, may make a folder.
+        assert!(Runs::new("/sys/xtask".as_ref()).aside(at(2)).is_ok(), "who looks writes nothing that has to be");
+        assert!(Runs::new("/dev/null".as_ref()).aside(at(2)).is_err());
     }
 
     #[test]
