@@ -1,10 +1,11 @@
 //! What is said of a folder that is no root of a pnpm workspace: whose workspace it is, where one lies below it, and what leads to one.
 
 use monoship_core::execute::process::quoted;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::context::to_check_out;
 use super::package;
 use monoship_core::error::{Error, Result, read_text};
 
@@ -21,6 +22,11 @@ const LOCKS: [(&str, &str, bool); 5] = [
 #[must_use]
 pub fn no_workspace(root: &Path, hint: &str) -> Error {
     let shown = root.display();
+    if let Some((file, target)) = root.ancestors().find_map(dangling) {
+        let hint = to_check_out(&target.to_string_lossy());
+        return Error::usage(format!("{} is a link to {}, which is not there", file.display(), target.display()))
+            .hint(format!("bring it back; where a sparse checkout leaves it out, {hint}"));
+    }
     let patterns = patterns(root).unwrap_or_default();
     let lock = LOCKS.iter().find(|(file, ..)| root.join(file).is_file());
     if !patterns.is_empty() || lock.is_some() && !root.join("pnpm-lock.yaml").is_file() {
@@ -51,6 +57,13 @@ pub fn no_workspace(root: &Path, hint: &str) -> Error {
             ))
         }
     }
+}
+
+/// The folder's `pnpm-workspace.yaml` with what it is a link to, where that is not there.
+fn dangling(dir: &Path) -> Option<(PathBuf, PathBuf)> {
+    let file = dir.join("pnpm-workspace.yaml");
+    let target = std::fs::read_link(&file).ok().filter(|_| !file.exists())?;
+    Some((file, target))
 }
 
 /// What people call it, and pnpm refuses (`workspace/find-workspace-dir`).
@@ -114,6 +127,22 @@ mod tests {
         assert_eq!(hint, format!("{way}`pnpm install`"));
         assert!(said(&[("package.json", manifest)]).0.contains("npm, yarn or bun"));
         assert!(said(&[("package.json", "{}"), ("yarn.lock", "")]).0.contains("yarn (yarn.lock)"));
+    }
+
+    #[test]
+    fn a_link_to_what_is_not_checked_out_is_said_to_be_one() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("config/workspace.yaml", dir.path().join("pnpm-workspace.yaml")).unwrap();
+        let error = no_workspace(&dir.path().join("apps/api"), "elsewhere");
+        assert!(
+            error.to_string().ends_with("/pnpm-workspace.yaml is a link to config/workspace.yaml, which is not there"),
+            "{error}"
+        );
+        assert!(
+            error.hint_text().is_some_and(|hint| hint.contains("`git sparse-checkout add config`")),
+            "{:?}",
+            error.hint_text()
+        );
     }
 
     #[test]
