@@ -11,6 +11,7 @@ mod history;
 mod listing;
 mod names;
 mod of_commit;
+mod refusal;
 mod remote;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use monoship_core::error::{Error, Result};
-use monoship_core::execute::process::{Invocation, Output};
+use monoship_core::error::Result;
+use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::execute::started::Started;
 use monoship_core::secret::Secret;
@@ -29,6 +30,7 @@ pub use hash::Format;
 pub use history::{Head, is_full_id};
 pub use listing::Scan;
 pub use names::Index;
+use refusal::{NotARepository, is_another_users, refusal};
 pub use remote::Remote;
 
 /// A file's kind, as git keeps it.
@@ -467,32 +469,10 @@ impl Question {
     /// See [`Git::ask`].
     fn answer(self) -> Result<Option<String>> {
         let output = self.started.finish()?;
+        // No answer at all, to whatever was asked.
+        if is_another_users(&output) {
+            return Err(refusal(&self.command, &output));
+        }
         Ok(output.success().then(|| output.text()))
     }
-}
-
-/// What git says outside of a repository; its exit code is that of every other trouble.
-#[derive(Debug)]
-struct NotARepository(String);
-
-impl fmt::Display for NotARepository {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotARepository {}
-
-fn refusal(command: &Invocation, output: &Output) -> Error {
-    let said = output.error_tail();
-    let error = command.failure(output.code, &said);
-    if said.contains("dubious ownership") {
-        return error
-            .hint("the repository belongs to another user; run `git config --global --add safe.directory` with its path");
-    }
-    if said.contains("not a git repository") {
-        let error = Error::failed("this folder is in no git repository").source(NotARepository(said));
-        return error.hint("this needs a git repository; run it inside one");
-    }
-    error
 }

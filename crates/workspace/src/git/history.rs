@@ -53,7 +53,9 @@ impl Git {
     /// When there is none, or its name could be taken for an option.
     pub fn resolve(&self, revision: &str) -> Result<String> {
         self.find(revision)?.ok_or_else(|| {
-            let hint = if is_full_id(revision) {
+            let hint = if revision == "HEAD" {
+                "nothing is committed yet: commit it first"
+            } else if is_full_id(revision) {
                 "neither this clone nor its remote has it: a force push takes commits away"
             } else {
                 "check its spelling; in a shallow or single-branch clone, fetch it first (`git fetch origin <branch>`)"

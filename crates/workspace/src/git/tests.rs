@@ -428,3 +428,19 @@ fn a_token_is_in_no_failure_and_in_no_command_that_talks_to_nobody() {
     let seen = Git::command(&git, &["-c", "alias.show-it=!env; :", "show-it", "log"]).read(repo.ask().shutdown()).unwrap();
     assert!(seen.contains(basic), "{seen}");
 }
+
+#[test]
+fn another_users_repository_is_no_answer_and_one_without_a_commit_is_said_to_be_so() {
+    use monoship_core::secret::Secret;
+    let repo = Repo::new();
+    let hint = repo.ask().resolve("HEAD").unwrap_err().hint_text().unwrap().to_owned();
+    assert!(hint.contains("nothing is committed yet"), "{hint}");
+    repo.write("a", "1").commit("one");
+    // As git's own tests have it; the settings that allow it are not to count.
+    let vars = [("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1"), ("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")];
+    let theirs = repo.ask().with_vars(vars.map(|(name, value)| (name.to_owned(), Secret::new(value))).into());
+    for question in [&["log", "-1"][..], &["show", "HEAD"], &["merge-base", "HEAD", "HEAD"]] {
+        let error = theirs.ask(question).unwrap_err();
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("safe.directory")), "{error}");
+    }
+}
