@@ -215,8 +215,9 @@ pub fn of(output: &str) -> Vec<Finding> {
     let output = &output.lines().map(clean).collect::<Vec<_>>().join("\n");
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for (signs, what, fix) in KNOWN {
-        // A step that another one's failure stopped says nothing; nor does what pnpm tries again, and names as an error if it gives up.
-        let is_cause = |line: &str| !line.contains("context canceled") && !line.contains("Will retry in");
+        // A step that another one's failure stopped says nothing; nor does what pnpm tries again, and names as an error if it gives up, or
+        // Node's own line that throws.
+        let is_cause = |line: &str| !["context canceled", "Will retry in", "throw new ERR_"].iter().any(|no| line.contains(no));
         let says = |line: &str| signs.iter().any(|sign| line.contains(sign)) && is_cause(line);
         // The source that an error comes from stands above it, and names no variable.
         let must_name = [&MISSING[..], &UNFIT, &ABSENT, &REFUSED, &[REQUIRED]].contains(&signs);
@@ -341,6 +342,8 @@ mod tests {
         assert_eq!(of("sh: 1: git: not found")[0].what, "the build calls git, which its image does not have");
         let root = "9.00    ERR_PNPM_RECURSIVE_EXEC_FIRST_FAIL  Command \"gen\" not found";
         assert!(of(root)[0].what.ends_with("Command \"gen\" not found") && of(root)[0].fix.contains("`pnpm -w run …`"));
+        let thrown = "    throw new ERR_MODULE_NOT_FOUND(packageName, fileURLToPath(base), null);\nError [ERR_MODULE_NOT_FOUND]: Cannot find package 'ms' imported from /app/a.mjs";
+        assert!(first(thrown).contains("Cannot find package 'ms'"));
         let again = "WARN  GET https://npm.example/x.tgz error (EAI_AGAIN). Will retry in 2 seconds. 6 retries left.\nError: ENOENT: no such file or directory, open 'a.json'\n";
         assert!(of(again)[0].what.starts_with("a file is not there: Error: ENOENT") && of(again).len() == 1);
         let gone = "  ERR_PNPM_FETCH_404  GET https://npm.example/@acme/kit/-/kit-0.0.2.tgz: Not Found - 404";

@@ -75,9 +75,7 @@ impl<'a> Facts<'a> {
 
     /// True where a program comes with one of its dependencies or the root's.
     fn brings(&self, program: &str) -> bool {
-        let names = [self.manifest, self.root].into_iter().flat_map(|manifest| DEPENDENCIES.map(|field| &manifest[field]));
-        let mut names = names.filter_map(Value::as_object).flatten().map(|(name, _)| name);
-        names.any(|name| name == program || is_command_of(program, name))
+        brings(self.manifest, program) || brings(self.root, program)
     }
 
     pub(super) fn runs(&self, name: &str) -> bool {
@@ -118,6 +116,12 @@ impl<'a> Facts<'a> {
         let own = if self.dir == "." { None } else { path.strip_prefix(self.dir).and_then(|path| path.strip_prefix('/')) };
         Some(own.map_or_else(|| path.clone(), str::to_owned))
     }
+}
+
+/// True where a program comes with one of a manifest's dependencies.
+fn brings(manifest: &Value, program: &str) -> bool {
+    let mut names = DEPENDENCIES.iter().filter_map(|field| manifest[*field].as_object()).flatten().map(|(name, _)| name);
+    names.any(|name| name == program || is_command_of(program, name))
 }
 
 /// True where scripts of a manifest have those of other packages run.
@@ -190,7 +194,13 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     };
     let note = note.or(unread).or_else(left_out);
     let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
-    Ok(Known { kind, why, command: start.command, port: None, env: Vec::new(), note })
+    // pnpm has the root's programs on the path as well.
+    let of_root = start.tool.is_some_and(|tool| !brings(facts.manifest, &tool));
+    let command = match of_root && facts.dir != "." {
+        true => start.command.replace("PATH=node_modules/.bin:", "PATH=node_modules/.bin:/app/node_modules/.bin:"),
+        false => start.command,
+    };
+    Ok(Known { kind, why, command, port: None, env: Vec::new(), note })
 }
 
 /// True where what developers run is a service: an app's, or one with a server's library.
@@ -589,6 +599,9 @@ mod tests {
         let note = |start: &str| of(&json!({"scripts": {"start": start}})).unwrap().note.unwrap();
         assert!(note("tsx a.ts").contains("move it to `dependencies`"));
         assert!(note("bun ./a.js").contains("which no dependency brings"));
+        let path = |manifest: &Value| of(manifest).unwrap().command.contains(":/app/node_modules/.bin:$PATH; exec tsx a.ts");
+        assert!(path(&json!({"scripts": {"start": "tsx a.ts"}})));
+        assert!(!path(&json!({"scripts": {"start": "tsx a.ts"}, "devDependencies": {"tsx": "4"}})));
         std::fs::write(
             dir.path().join("svelte.config.js"),
             "import { x } from '@sveltejs/kit/y'\nimport a from '@sveltejs/adapter-node'",

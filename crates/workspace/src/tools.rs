@@ -107,6 +107,14 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     for name in names.settings() {
         look.settings(&package.path(name));
     }
+    // `node ../../scripts/build.mjs`, or `cd ../.. && node scripts/build.mjs`.
+    let folders: &[&str] = if words.contains("cd") { &[&package.dir, "."] } else { &[&package.dir] };
+    let named = folders.iter().flat_map(|dir| words.iter().filter_map(|word| join(dir, word)));
+    for path in named.filter(|path| imports::is_script(path)).collect::<Vec<_>>() {
+        if look.is_the_roots(&path) {
+            look.settings(&path);
+        }
+    }
     look.looked_up(&names, |reader| own.contains(reader) || words.contains(reader));
     let is_typescript = names.0.iter().any(|name| name.starts_with("tsconfig"))
         || ["typescript", "tsx", "ts-node", "tsup"].iter().any(|name| own.contains(name) || look.found.contains(*name));
@@ -217,7 +225,7 @@ impl Look<'_> {
         for literal in literals(&text) {
             let named = self.candidates.iter().filter(|(name, _)| is_within(literal, name));
             self.found.extend(named.map(|(name, _)| (*name).to_owned()));
-            if literal.starts_with("../") || (literal.starts_with("./") && dir == ".") {
+            if literal.starts_with("../") || (literal.starts_with("./") && self.is_the_roots(path)) {
                 for ending in ["", ".json", ".js", ".cjs", ".mjs", ".ts"] {
                     let shared = join(dir, &format!("{literal}{ending}")).filter(|path| self.is_the_roots(path));
                     shared.into_iter().for_each(|path| self.settings(&path));

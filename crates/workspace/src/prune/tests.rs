@@ -243,7 +243,7 @@ fn what_tests_import_of_the_roots_is_there_where_the_compiler_reads_them() {
 }
 
 #[test]
-fn what_styles_and_the_roots_settings_of_a_bundler_name_is_there() {
+fn what_styles_and_the_roots_settings_and_scripts_name_is_there() {
     let root = workspace();
     let write = |file: &str, text: &str| put(root.path(), file, text);
     let build = |script: &str| {
@@ -265,6 +265,12 @@ fn what_styles_and_the_roots_settings_of_a_bundler_name_is_there() {
     assert_eq!(tools(), "forms");
     write("apps/web/postcss.config.mjs", "export default {}\n");
     assert_eq!(tools(), "");
+    write("scripts/build.mjs", "import './more.mjs'\n");
+    write("scripts/more.mjs", "import x from 'forms/x'\n");
+    for script in ["node ../../scripts/build.mjs", "cd ../.. && node scripts/build.mjs"] {
+        build(script);
+        assert_eq!(tools(), "forms", "{script}");
+    }
 }
 
 #[test]
@@ -470,7 +476,7 @@ fn what_a_package_names_outside_of_itself_is_taken_along_with_what_that_names() 
         ("packages/copied/theme/a.css", "\n"),
         (
             "apps/web/package.json",
-            r#"{"name": "web", "scripts": {"build": "node ../../scripts/build.mjs", "lint": "node ../../scripts/lint.mjs"},
+            r#"{"name": "web", "scripts": {"build": "cd ../../ && node scripts/build.mjs && cd apps/web", "lint": "node ../../scripts/lint.mjs"},
             "dependencies": {"qs": "6.0.0", "lib": "workspace:*"}}"#,
         ),
     ] {

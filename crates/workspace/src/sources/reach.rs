@@ -219,8 +219,19 @@ impl Reach<'_, '_> {
             scripts.push(script);
         }
         for script in &scripts {
-            let words = script.split([' ', '=', '\'', '"', ';', '(', ')']).filter(|word| word.starts_with("../"));
-            words.for_each(|word| self.named_file(&package.dir, word));
+            // `cd ../.. && node scripts/build.mjs`
+            let mut dir = package.dir.clone();
+            for step in script.split(['&', ';']) {
+                let mut words = step.split([' ', '=', '\'', '"', '(', ')']).filter(|word| !word.is_empty());
+                if words.clone().next() == Some("cd") {
+                    dir = words.nth(1).and_then(|to| join(&dir, to)).unwrap_or(dir);
+                    continue;
+                }
+                let is_away = dir != package.dir;
+                words
+                    .filter(|word| word.starts_with("../") || is_away && word.contains('.'))
+                    .for_each(|word| self.named_file(&dir, word));
+            }
         }
         // Tools that run other packages' tasks by settings at the root. Nx builds packages that have no script, too.
         let calls = |tool: &str| scripts.iter().any(|script| script.split_whitespace().any(|word| word == tool));
