@@ -124,7 +124,7 @@ impl Context {
         }
         let task = Task::Stage(Stage { stage, service: None });
         let log = self.session().run.log_path(&task);
-        let (tried, done) = during(self, task, "for the run", |cx| {
+        let (tried, done) = during(self, task, "a stage of this pipeline", |cx| {
             let loaded = input.loaded(cx)?;
             work(cx, loaded.as_ref().unwrap_or(input))
         });
