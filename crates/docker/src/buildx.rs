@@ -57,6 +57,8 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
     }
     if spec.no_cache {
         args.flag("--no-cache");
+    } else if !spec.no_cache_filter.is_empty() {
+        args.pair("--no-cache-filter", spec.no_cache_filter.iter().map(String::as_str).collect::<Vec<_>>().join(","));
     }
     args.flag(format!("--provenance={}", spec.provenance.as_deref().unwrap_or("false")));
     args.flag(format!("--sbom={}", spec.sbom.as_deref().unwrap_or("false")));
@@ -145,6 +147,7 @@ mod tests {
             cache_from: vec!["type=gha,scope=s".into()],
             cache_to: vec![],
             no_cache: false,
+            no_cache_filter: BTreeSet::new(),
             output,
             provenance: None,
             sbom: Some("true".into()),

@@ -18,8 +18,9 @@ use monoship_core::secret::{self, Secret};
 use monoship_docker::spec::{BuildSpec, SecretValue};
 use monoship_plan::built_from;
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
-use monoship_plan::fingerprint::Parts;
+use monoship_plan::fingerprint::{Inputs, Parts};
 use monoship_plan::part::{Kind, Part};
+use monoship_report::record::State;
 use monoship_workspace::dockerfile::{Address, Mounted, Slice};
 
 use crate::bases::Bases;
@@ -215,6 +216,21 @@ pub fn settings(session: &Session, given: &Given, slice: &Slice<'_>, makes_image
         settings.extend(given.annotations.iter().map(|(name, value)| (format!("annotation {name}"), short(value))));
     }
     settings
+}
+
+/// The stages that mount a secret or an agent that was given to the last build of a service here and is no longer, or the other way round: what
+/// BuildKit keeps of their steps does not tell whether it was there.
+pub fn came_or_went(state: &State, service: &ServiceName, inputs: &Inputs, slice: &Slice<'_>) -> BTreeSet<String> {
+    let Some(before) = state.inputs(service).and_then(|(_, recorded)| Inputs::from_record(recorded)) else {
+        return BTreeSet::new();
+    };
+    let differs = |kind: &str, id: &String| {
+        let name = format!("{kind} {id}");
+        before.settings.contains_key(&name) != inputs.settings.contains_key(&name)
+    };
+    let secrets = slice.secrets().iter().filter(|(id, _)| differs("secret", id));
+    let agents = slice.agents().iter().filter(|(id, _)| differs("SSH agent", id));
+    secrets.chain(agents).flat_map(|(_, mounted)| mounted.stages.iter().cloned()).collect()
 }
 
 /// The images that configured contexts are, of those that a target uses.

@@ -70,6 +70,38 @@ fn secrets_and_contexts_reach_the_steps_and_no_value_is_kept_anywhere() {
     }
 }
 
+/// BuildKit's cache does not tell whether a step had its secret.
+#[test]
+fn a_secret_that_came_or_went_makes_its_steps_run_again() {
+    let _seat = seat();
+    let engine = shared();
+    engine.stand_ins(&["node:24-bookworm-slim"]);
+    let dockerfile = "FROM node:24-bookworm-slim AS base\nFROM base AS said\n\
+         RUN --mount=type=secret,id=token if [ -s /run/secrets/token ]; then echo with; else echo without; fi > /said\n\
+         FROM base AS api\nCOPY apps/api/src /app\nCOPY --from=said /said /said\n";
+    let repo = mini(dockerfile);
+    repo.write(".gitignore", "target/\ntoken.txt\n");
+    repo.write("xtask.toml", "[images]\nsecrets = [{ id = 'token', file = 'token.txt' }]\n");
+    let builds = |is_given: bool| {
+        if is_given {
+            repo.write("token.txt", "a-token")
+        } else {
+            std::fs::remove_file(repo.path().join("token.txt")).unwrap();
+        }
+        let built = record(repo.xtask(&["build", "--json"]), 0);
+        let said = docker(engine, &["run", "--rm", &repo.image("api:dev"), "cat", "/said"]);
+        format!("{} {}", built["tasks"].as_array().unwrap().last().unwrap()["status"], said.trim())
+    };
+    repo.write("token.txt", "");
+    assert_eq!(builds(false), "\"built\" without");
+    assert_eq!(builds(true), "\"built\" with");
+    assert_eq!(builds(false), "\"unchanged\" without", "that image stands under its content tag");
+    for (edit, is_given, said) in [("one\n", true, "\"built\" with"), ("two\n", false, "\"built\" without")] {
+        repo.write("apps/api/src/new.js", edit);
+        assert_eq!(builds(is_given), said);
+    }
+}
+
 fn texts(folder: &std::path::Path, found: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();

@@ -1,7 +1,7 @@
 //! The secrets, SSH agents and caches that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
 
 use monoship_core::collect::Sorted as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::slice::{Mounted, Slice};
 use super::{Instruction, Stage};
@@ -33,9 +33,10 @@ pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut S
         // As Go's `strconv.ParseBool` reads it; the key alone means yes.
         let required =
             fields.get("required").is_some_and(|value| ["", "1", "t", "T", "true", "True", "TRUE"].contains(&&**value));
-        let known = all.entry(id).or_insert(Mounted { required, line });
+        let known = all.entry(id).or_insert_with(|| Mounted { required, line, stages: BTreeSet::new() });
+        known.stages.insert(stage.name.clone().unwrap_or_else(|| format!("stage-{}", stage.index)));
         if required && !known.required {
-            *known = Mounted { required, line };
+            (known.required, known.line) = (true, line);
         }
     }
 }

@@ -46,12 +46,14 @@ pub struct Slice<'d> {
 }
 
 /// A secret or an SSH agent that a RUN mounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mounted {
     /// The step fails without it.
     pub required: bool,
     /// The first line that mounts it so, from 1.
     pub line: usize,
+    /// The stages whose steps mount it, by BuildKit's names: `stage-2` for the third of a file where it has none.
+    pub stages: BTreeSet<String>,
 }
 
 /// An image from outside that a target starts from or copies from.
