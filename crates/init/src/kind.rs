@@ -196,9 +196,10 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
     // pnpm has the root's programs on the path as well.
     let of_root = start.tool.is_some_and(|tool| !brings(facts.manifest, &tool));
-    let command = match of_root && facts.dir != "." {
-        true => start.command.replace("PATH=node_modules/.bin:", "PATH=node_modules/.bin:/app/node_modules/.bin:"),
-        false => start.command,
+    let command = if of_root && facts.dir != "." {
+        start.command.replace("PATH=node_modules/.bin:", "PATH=node_modules/.bin:/app/node_modules/.bin:")
+    } else {
+        start.command
     };
     Ok(Known { kind, why, command, port: None, env: Vec::new(), note })
 }
