@@ -224,12 +224,19 @@ pub fn has_only_own(config: &Config) -> bool {
 /// What a sparse checkout leaves out and the steps of these slices can see, first by the line that copies it: without a file of it `COPY config/ …`
 /// makes another image.
 pub fn copied_and_absent<'p>(views: &[&'p Project], slices: &[Slice<'_>]) -> Option<(&'p Project, &'p str, usize)> {
-    let of_one = |view: &'p Project, slice: &Slice<'_>| {
-        let absent = view.tree.absent().iter().filter(|path| !view.ignore.excludes(path));
-        let sources: BTreeSet<&ContextSource> = slice.sources().iter().collect();
-        absent
-            .filter_map(|path| sources.iter().find(|source| source.sees(path)).map(|source| (view, &**path, source.line)))
-            .min_by_key(|(.., line)| *line)
-    };
-    views.iter().zip(slices).find_map(|(view, slice)| of_one(view, slice))
+    let mut sources: Vec<(&'p Project, BTreeSet<&ContextSource>)> = Vec::new();
+    for (view, slice) in views.iter().zip(slices).filter(|(view, _)| !view.tree.absent().is_empty()) {
+        match sources.iter_mut().find(|(known, _)| std::ptr::eq(*known, *view)) {
+            Some((_, sources)) => sources.extend(slice.sources()),
+            None => sources.push((view, slice.sources().iter().collect())),
+        }
+    }
+    sources.into_iter().find_map(|(view, sources)| {
+        let mut walker = view.ignore.walker();
+        let copied = view.tree.absent().iter().filter_map(|path| {
+            let source = sources.iter().find(|source| source.sees(path))?;
+            (!walker.excludes(path)).then_some((view, &**path, source.line))
+        });
+        copied.min_by_key(|(.., line)| *line)
+    })
 }

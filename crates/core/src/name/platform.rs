@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{nearest, validated};
 use crate::error::{Error, Result};
 
-/// A platform, `os/arch` or `os/arch/variant`, as buildx takes it.
+/// A platform, `os/arch` or `os/arch/variant`, as buildx takes it, in containerd's normal form (`platforms/database.go`, `normalizeArch`): what is one
+/// platform to a builder is one here, too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Platform(String);
@@ -73,7 +74,11 @@ impl FromStr for Platform {
             && ARCHITECTURES.contains(arch)
             && parts.get(2).is_none_or(|variant| is_variant(arch, variant))
         {
-            return Ok(Self(text.to_owned()));
+            return Ok(Self(match (*arch, parts.get(2).copied()) {
+                ("amd64", Some("v1")) | ("arm64", Some("v8")) => format!("{os}/{arch}"),
+                ("arm", None) => format!("{os}/arm/v7"),
+                _ => text.to_owned(),
+            }));
         }
         // A bare architecture, or one by the name that `uname -m` gives it, means Linux.
         let meant = match parts[..] {
@@ -101,8 +106,12 @@ mod tests {
 
     #[test]
     fn a_platform_is_one_that_there_is_and_another_is_answered_with_the_nearest() {
-        for known in ["linux/amd64", "linux/arm64/v8", "linux/arm/v7", "windows/amd64", "wasi/wasm", "linux/s390x"] {
+        for known in ["linux/amd64", "linux/arm64/v9", "linux/arm/v7", "windows/amd64", "wasi/wasm", "linux/s390x"] {
             assert_eq!(known.parse::<Platform>().unwrap().as_str(), known);
+        }
+        let normal = [("linux/arm64/v8", "linux/arm64"), ("linux/amd64/v1", "linux/amd64"), ("linux/arm", "linux/arm/v7")];
+        for (written, normal) in normal {
+            assert_eq!(written.parse::<Platform>().unwrap().as_str(), normal);
         }
         let meant = |text: &str| text.parse::<Platform>().unwrap_err().to_string();
         for (text, meant_by_it) in [
