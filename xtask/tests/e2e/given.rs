@@ -84,7 +84,7 @@ fn a_secret_that_came_or_went_makes_its_steps_run_again() {
     repo.write("xtask.toml", "[images]\nsecrets = [{ id = 'token', file = 'token.txt' }]\n");
     let builds = |is_given: bool| {
         if is_given {
-            repo.write("token.txt", "a-token")
+            repo.write("token.txt", "a-token");
         } else {
             std::fs::remove_file(repo.path().join("token.txt")).unwrap();
         }
