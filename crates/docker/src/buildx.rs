@@ -122,6 +122,8 @@ impl Arguments {
 mod tests {
     use std::collections::BTreeMap;
 
+    use std::collections::BTreeSet;
+
     use super::*;
     use monoship_core::event::Task;
 
