@@ -120,9 +120,7 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
     use monoship_core::event::Task;
