@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -331,7 +333,10 @@ fn what_is_about_a_manifest_is_found_where_the_registry_lists_it_and_nobody_mind
 
 #[test]
 fn listings_are_read_page_by_page_and_a_circle_ends() {
-    let server = Server::start(|request| {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let server = Server::start(move |request| {
+        counted.fetch_add(1, Ordering::SeqCst);
         let next = match request.param("last") {
             None if request.path.contains("/circle/") => "same",
             None => "b",
@@ -346,8 +351,10 @@ fn listings_are_read_page_by_page_and_a_circle_ends() {
     let host = server.url().trim_start_matches("http://").to_owned();
     let tags = anonymous().tags(&image(&host, "a/pages")).unwrap();
     assert_eq!(tags.iter().map(Tag::as_str).collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+    asked.store(0, Ordering::SeqCst);
     let error = anonymous().tags(&image(&host, "a/circle")).unwrap_err();
     assert!(error.to_string().contains("does not end"), "{error}");
+    assert!(asked.load(Ordering::SeqCst) < 5, "it goes round and round");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a registry lists (tags, repositories) and what it lets us do.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use super::answers::{Ask, Verdict};
@@ -142,9 +144,9 @@ impl Registry {
     /// take it for that.
     fn pages<T: serde::de::DeserializeOwned>(&self, call: &Call<'_>, path: &str) -> Result<Result<Vec<T>, Refusal>> {
         let mut pages = Vec::new();
-        let (mut path, mut writer) = (path.to_owned(), None);
+        let (mut path, mut writer, mut asked_for) = (path.to_owned(), None, BTreeSet::new());
         loop {
-            if pages.len() == MAX_PAGES {
+            if pages.len() == MAX_PAGES || asked_for.contains(&path) {
                 return Err(Error::failed(format!("{}'s listing does not end", call.image.registry())));
             }
             let asked = writer.as_ref().unwrap_or(call);
@@ -183,7 +185,10 @@ impl Registry {
                 Err(error) => return Err(error),
             }
             match response.next_page() {
-                Some(next) => path = resolve(&url, next)?,
+                Some(next) => {
+                    let next = resolve(&url, next)?;
+                    asked_for.insert(std::mem::replace(&mut path, next));
+                }
                 None => return Ok(Ok(pages)),
             }
         }
