@@ -2,6 +2,7 @@
 
 use super::{Checkup, Finding, Monorepo, Severity, advice};
 use monoship_core::name::ImageRef;
+use monoship_core::text::counted;
 use monoship_plan::services::{Service, no_target};
 use monoship_steps::bases::PINS;
 use monoship_steps::configuration;
@@ -43,7 +44,11 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     }
     found.extend(advice::check(monorepo));
     if found.is_empty() {
-        found.push(Finding::good(format!("{} targets, {} services", targets.len(), checkup.services().len())));
+        found.push(Finding::good(format!(
+            "{}, {}",
+            counted(targets.len(), "target"),
+            counted(checkup.services().len(), "service")
+        )));
     }
     found
 }

@@ -12,6 +12,7 @@ use crate::sources;
 
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
+use monoship_core::text::counted;
 use monoship_docker::attest::{self, Attested, NpmPackage, Provenance, Sbom};
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_docker::manifest::Raw;
@@ -289,7 +290,7 @@ impl<'a> Checks<'a> {
             self.found(Check::Provenance, verdict, "none attested");
             return Ok(());
         };
-        self.found(Check::Provenance, Verdict::Passed, format!("{} materials", provenance.materials.len()));
+        self.found(Check::Provenance, Verdict::Passed, counted(provenance.materials.len(), "material"));
         self.source(provenance);
         self.builder(provenance);
         self.materials(registry, provenance)
