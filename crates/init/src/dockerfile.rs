@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use monoship_core::name::ServiceName;
 use monoship_workspace::{Closure, PackageId, Scope, Workspace};
 
 use super::kind::Kind;
@@ -82,6 +83,7 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
             everything: filters(workspace, &service.filter, closure),
             production: production.map(|closure| filters(workspace, &service.filter, &closure)).unwrap_or_default(),
             below: !folders.is_empty(),
+            repository: repository(workspace),
         };
         service.stages(&mut text, &variables, &secrets, &filters);
     }
@@ -115,6 +117,15 @@ struct Filters {
     production: String,
     /// It needs packages of the workspace, which are built in a step before its own.
     below: bool,
+    /// What tells a mounted cache of its name from that of another repository, which may have a service called so: `shop-`.
+    repository: String,
+}
+
+/// How names of this repository begin, by its root's manifest: a clone's folder may be called anything.
+fn repository(workspace: &Workspace) -> String {
+    let name = workspace.package(workspace.root_package()).manifest.name.as_deref().unwrap_or_default();
+    let last = name.rsplit('/').next().filter(|last| last.parse::<ServiceName>().is_ok());
+    last.map(|last| format!("{last}-")).unwrap_or_default()
 }
 
 fn filters(workspace: &Workspace, package: &str, closure: &Closure) -> String {
@@ -168,7 +179,9 @@ impl Service {
         }
         let standalone = if matches!(known.kind, Kind::Next(_)) { "NEXT_PRIVATE_STANDALONE=true " } else { "" };
         let cache = match &known.kind {
-            Kind::Next(made) => format!("    --mount=type=cache,id=next-{name},target={}/{made}/cache \\\n", within(folder)),
+            Kind::Next(made) => {
+                format!("    --mount=type=cache,id=next-{}{name},target={}/{made}/cache \\\n", filters.repository, within(folder))
+            }
             _ => String::new(),
         };
         let starts = |root: &str| {

@@ -403,9 +403,10 @@ fn joined(written: &str) -> Option<String> {
     Some(parts.map(literal).collect::<Option<Vec<_>>>()?.join("/"))
 }
 
-/// True where a folder has a Dockerfile of its own, which says that it is shipped.
+/// True where a folder has a file that says that it is shipped: a Dockerfile of its own, or what a hosting platform reads.
 pub(super) fn is_shipped(folder: &Path) -> bool {
-    folder.join("Dockerfile").is_file()
+    const FILES: [&str; 5] = ["Dockerfile", "Procfile", "fly.toml", "railway.json", "railway.toml"];
+    FILES.iter().any(|file| folder.join(file).is_file())
 }
 
 #[cfg(test)]

@@ -341,7 +341,10 @@ mod tests {
         let next = r#"{"name": "shop", "scripts": {"build": "next build"}, "dependencies": {"next": "16", "a": "workspace:*"}}"#;
         let (services, text) = of(next, &library, &[]);
         assert_eq!(services, ["shop ."]);
-        assert!(text.contains("target=/app/.next/cache") && text.contains("collect-closure next . .next\n"), "{text}");
+        assert!(
+            text.contains("id=next-shop-shop,target=/app/.next/cache") && text.contains("collect-closure next . .next\n"),
+            "{text}"
+        );
         assert!(of(r#"{"scripts": {"build": "turbo build", "start": "turbo start"}}"#, &[], &[]).0.is_empty());
     }
 
@@ -416,6 +419,8 @@ mod tests {
             ("apps/made/package.json", "{\"nx\": {}, \"dependencies\": {\"next\": \"16\"}}"),
             ("nx.json", "{\"plugins\": [\"@nx/vite/plugin\"]}"),
             ("libs/ui/package.json", "{\"main\": \"src/index.ts\"}"),
+            ("libs/bot/package.json", "{\"main\": \"src/index.js\"}"),
+            ("libs/bot/fly.toml", "app = \"bot\"\n"),
             ("libs/ui/vite.config.ts", ""),
         ];
         let (_dir, workspace) = workspace(&files);
@@ -423,10 +428,10 @@ mod tests {
             let found = services(&workspace, named, &[]).unwrap().services;
             found.into_iter().map(|service| service.name).collect::<Vec<_>>()
         };
-        assert_eq!(names(&[]), ["templates"]);
+        assert_eq!(names(&[]), ["templates", "bot"]);
         let others = services(&workspace, &[], &[]).unwrap().others;
         assert!(others.iter().any(|(folder, why)| folder == "libs/ui" && why.starts_with("outside apps/")), "{others:?}");
         assert!(others.iter().any(|(folder, why)| folder == "apps/made" && why.starts_with("only nx knows")), "{others:?}");
-        assert_eq!(names(&[("tools/templates/api".to_owned(), "api".to_owned())]), ["templates", "api"]);
+        assert_eq!(names(&[("tools/templates/api".to_owned(), "api".to_owned())]), ["templates", "bot", "api"]);
     }
 }
