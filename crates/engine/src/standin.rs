@@ -191,8 +191,9 @@ fn push(engine: &Engine, work: &Work<'_>, context: &Context) -> Result<Digest> {
     };
     build.arg(&context.dir).read(work.shutdown)?;
     if engine.capabilities.push_without_store {
-        // Builds take the image from the registry, so that its files would be on the disk three times. These are the contexts' steps.
-        for made_from in ["type=source.local", r#"description~="COPY (rootfs|--chown=1000:1000 home|bin|tmp)/ |WORKDIR /srv""#] {
+        // Builds take the image from the registry, so that its files would be on the disk three times.
+        let steps = steps(&read_text(&context.dir.join("Dockerfile"))?);
+        for made_from in ["type=source.local", &format!("description~=\"{steps}\"")] {
             engine.buildx().args(["prune", "--all", "--force", "--filter", made_from]).read(work.shutdown)?;
         }
     }
@@ -200,6 +201,14 @@ fn push(engine: &Engine, work: &Work<'_>, context: &Context) -> Result<Digest> {
     let metadata: Metadata =
         serde_json::from_str(&text).map_err(|e| Error::failed("buildx did not say which digest the stand-in has").source(e))?;
     Ok(metadata.digest)
+}
+
+/// A pattern of what BuildKit calls the steps of a Dockerfile: by their lines, without the keyword where a shell runs them.
+fn steps(dockerfile: &str) -> String {
+    let steps = dockerfile.lines().filter(|line| ["COPY ", "RUN ", "WORKDIR "].iter().any(|keyword| line.starts_with(keyword)));
+    let plain = |c: char| if c.is_ascii_alphanumeric() || " -/:=".contains(c) { c } else { '.' };
+    let patterns: Vec<String> = steps.map(|line| line.trim_start_matches("RUN ").chars().map(plain).collect()).collect();
+    patterns.join("|")
 }
 
 /// Docker Hub is back: what stood in for it must not be served any longer.
