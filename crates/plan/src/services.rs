@@ -45,7 +45,7 @@ impl Service {
 /// The folder in which the defaults look for services.
 pub const APPS: &str = "apps/";
 
-/// Every `apps/*` package with a Dockerfile target of its folder's name, and every configured service. A configured one of
+/// Every `apps/*` package with a Dockerfile target of its folder's name that is not the base's, and every configured service. A configured one of
 /// the same name says what differs. `packages` are folders with their package names, `targets` the Dockerfile's stages.
 ///
 /// # Errors
@@ -55,6 +55,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
     for folder in packages.keys().filter_map(|dir| dir.strip_prefix(APPS)) {
         if let Ok(name) = folder.parse::<ServiceName>()
             && targets.contains(&folder)
+            && folder != config.base_target
         {
             let service = Service {
                 target: folder.to_owned(),
@@ -205,7 +206,9 @@ mod tests {
 
     #[test]
     fn an_app_with_a_target_of_its_name_is_a_service_without_a_word_of_configuration() {
-        let services = discover(&config(""), &packages(), &TARGETS).unwrap();
+        // A folder called as the base's target is none: that stage is not made for it.
+        let packages = packages().into_iter().chain([("apps/base".to_owned(), "@m/base".to_owned())]).collect();
+        let services = discover(&config(""), &packages, &TARGETS).unwrap();
         assert_eq!(names(&services), ["api=api@apps/api", "web=web@apps/web"]);
     }
 
