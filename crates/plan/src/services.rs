@@ -46,7 +46,8 @@ impl Service {
 pub const APPS: &str = "apps/";
 
 /// Every `apps/*` package with a Dockerfile target of its folder's name that is not the base's, and every configured service. A configured one of
-/// the same name says what differs. `packages` are folders with their package names, `targets` the Dockerfile's stages.
+/// the same name says what differs; one called `apps-<folder>` says that the target of that name is not its own, as `init` does where
+/// its Dockerfile has such a stage. `packages` are folders with their package names, `targets` the Dockerfile's stages.
 ///
 /// # Errors
 /// A configured service whose package or target is not there; no service at all; as [`built_from::check`].
@@ -56,6 +57,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
         if let Ok(name) = folder.parse::<ServiceName>()
             && targets.contains(&folder)
             && folder != config.base_target
+            && !config.services.iter().any(|other| other.name.to_string() == format!("apps-{folder}"))
         {
             let service = Service {
                 target: folder.to_owned(),
@@ -210,6 +212,10 @@ mod tests {
         let packages = packages().into_iter().chain([("apps/base".to_owned(), "@m/base".to_owned())]).collect();
         let services = discover(&config(""), &packages, &TARGETS).unwrap();
         assert_eq!(names(&services), ["api=api@apps/api", "web=web@apps/web"]);
+        // Nor one whose service `init` called otherwise, since a stage has its folder's name.
+        let services =
+            discover(&config("[[service]]\nname = 'apps-api'\ntarget = 'contract'\npackage = 'apps/api'\n"), &packages, &TARGETS);
+        assert_eq!(names(&services.unwrap()), ["apps-api=contract@apps/api", "web=web@apps/web"]);
     }
 
     #[test]
