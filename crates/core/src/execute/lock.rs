@@ -87,9 +87,28 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child between its fork and its exec has the file open too: closing alone would leave it locked until then.
+        let _ = self.file.unlock();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_forked_child_has_of_a_file_keeps_no_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::take_free(&path).unwrap().unwrap();
+        let inherited = held.file.try_clone().unwrap();
+        assert!(Lock::take_free(&path).unwrap().is_none());
+        drop(held);
+        assert!(Lock::take_free(&path).unwrap().is_some());
+        drop(inherited);
+    }
 
     #[test]
     fn a_waiter_gets_the_lock_when_it_is_free_and_gives_up_when_the_run_stops() {
