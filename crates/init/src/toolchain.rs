@@ -214,8 +214,7 @@ pub(super) fn of_root_install(workspace: &Workspace) -> Option<String> {
     const RUNNERS: [&str; 4] = ["npx", "exec", "dlx", "cross-env"];
     let root = manifest(workspace, "package.json");
     let program = |command: &str| {
-        let mut words = command.split_whitespace().map(|word| word.trim_matches(['(', ')']));
-        let words: Vec<&str> = words.by_ref().collect();
+        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches(['(', ')'])).collect();
         let called = words.windows(2).find(|pair| RUNNERS.contains(&pair[0])).map(|pair| pair[1]);
         called.or_else(|| words.into_iter().find(|word| !word.contains('='))).map(str::to_owned)
     };

@@ -38,7 +38,7 @@
 //! | what | how it is met | test |
 //! |---|---|---|
 //! | filters (`filter=`, LFS), `ident`, `working-tree-encoding`, `text`, `eol`, `core.autocrlf` | such files are hashed as they lie on disk, clean or not | `a_clean_file_that_is_converted_…`, `line_ends_that_…` |
-//! | the same where the attribute or the setting is gone, and git goes by the size and time that it noted | of other size than what git keeps, or where a filter driver is configured: refused as it is built, with the way out (`stage::project::check_unchanged`) | `a_file_that_was_converted_by_what_is_gone_…` |
+//! | the same where the attribute or the setting is gone, and git goes by the size and time that it noted | of other size than what git keeps, or where a filter driver is configured: refused as it is built, with the way out (`steps::project::check_unchanged`) | `a_file_that_was_converted_by_what_is_gone_…` |
 //! | a Git LFS pointer in place of the file | a warning; an error in a release | `a_file_that_git_lfs_has_…` |
 //! | `skip-worktree`, `assume-unchanged`, `core.ignoreStat`, intent-to-add, conflicts, sparse checkouts and indexes | on disk: hashed; not there: not sent | `what_git_was_told_not_to_look_at_…`, `an_unmerged_…`, `a_sparse_…` |
 //! | `core.fileMode`, `core.symlinks`, `core.trustCtime`, `core.checkStat`, `core.fsmonitor` set so that git looks less closely | not the user's to set here | `settings_that_make_git_look_less_closely_…` |
@@ -50,14 +50,14 @@
 //! | spellings on a file system that does not tell them apart (`core.ignoreCase`, `core.precomposeUnicode`) | the name on disk counts, and is hashed where git has another | `links…`, by the walk |
 //! | names that are not UTF-8 | a warning: no builder takes them | `a_name_that_is_not_utf8_…` |
 //! | our own state in the context | does not count, and is named in a warning | `our_own_state_…` |
-//! | an edit between plan and build | refused (`stage::project::check_unchanged`) | `e2e/pushes.rs` |
-//! | an edit while a builder is at work, which takes files as it comes to them | the image has failed, and loses its content tag (`stage::edited`) | `an_image_of_a_file_that_was_edited_…` |
-//! | an edit that keeps size and time of modification, by which BuildKit decides what to send again, also of a named context, or of a file that another folder of the context's name has sent | refused, with the way out (`stage::sent::check_times`); pruned contexts have times of their own | `an_edit_that_a_builder_would_not_be_sent_…` |
-//! | a folder's permissions alone, of which a builder keeps the old ones (moby/buildkit#7176) | the context is handed over under another name (`stage::identity`) | `contexts_that_a_builder_would_take_for_others_…` |
+//! | an edit between plan and build | refused (`steps::project::check_unchanged`) | `e2e/pushes.rs` |
+//! | an edit while a builder is at work, which takes files as it comes to them | the image has failed, and loses its content tag (`steps::edited`) | `an_image_of_a_file_that_was_edited_…` |
+//! | an edit that keeps size and time of modification, by which BuildKit decides what to send again, also of a named context, or of a file that another folder of the context's name has sent | refused, with the way out (`steps::sent::check_times`); pruned contexts have times of their own | `an_edit_that_a_builder_would_not_be_sent_…` |
+//! | a folder's permissions alone, of which a builder keeps the old ones (moby/buildkit#7176) | the context is handed over under another name (`steps::identity`) | `contexts_that_a_builder_would_take_for_others_…` |
 //! | another folder under the name of a named context, whose files have the other's sizes and times | the same | the same |
 //! | times of modification | not in BuildKit's keys; images' times are clamped | `bits_…` |
 //!
-//! What comes from elsewhere (`stage::inputs`, `stage::outside`, `stage::given`; tests in `e2e/bytes.rs`):
+//! What comes from elsewhere (`steps::inputs`, `steps::outside`, `steps::given`; tests in `e2e/bytes.rs`):
 //!
 //! | what | how it is met | test |
 //! |---|---|---|
@@ -75,7 +75,7 @@
 //! | `TARGET*` and `BUILD*`, which BuildKit sets itself | known without `--platform` too; the builder's own platform counts where it is read | `every_argument_that_buildkit_sets_by_itself_…` |
 //! | `BUILDKIT_*` and `SOURCE_DATE_EPOCH` among the arguments | always counted | the properties in `fingerprint/tests.rs` |
 //! | proxies (`HTTP_PROXY` and its like), which buildx takes from the user's client | no part of keys or images, but where an ARG declares them: what the client's file says counts then | `proxies_of_the_users_client_…` |
-//! | secrets, SSH agents | that they are there, never their values | `stage::given` |
+//! | secrets, SSH agents | that they are there, never their values; once one came or went its stages run again, since BuildKit's keys do not tell | `e2e/given.rs` |
 //! | what a RUN fetches, cache mounts | nobody can know: the step's text counts, as for BuildKit | |
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -53,17 +53,17 @@ pub const APPS: &str = "apps/";
 /// A configured service whose package or target is not there; no service at all; as [`built_from::check`].
 pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &[&str]) -> Result<Vec<Service>> {
     let mut services = BTreeMap::new();
-    for folder in packages.keys().filter_map(|dir| dir.strip_prefix(APPS)) {
+    for (package, folder) in packages.keys().filter_map(|dir| Some((dir, dir.strip_prefix(APPS)?))) {
         if let Ok(name) = folder.parse::<ServiceName>()
             && targets.contains(&folder)
             && folder != config.base_target
-            && !config.services.iter().any(|other| other.name.to_string() == format!("apps-{folder}"))
+            && !config.services.iter().any(|other| other.name.to_string() == package.replace('/', "-"))
         {
             let service = Service {
                 target: folder.to_owned(),
                 caches: folder.to_owned(),
                 own: None,
-                package: format!("{APPS}{folder}"),
+                package: package.clone(),
                 platforms: config.images.platforms.clone(),
                 build_args: config.images.build_args.clone(),
                 given: config.images.given.clone(),

@@ -75,7 +75,7 @@ pub fn resolve(session: &Session, project: &Project, bases: &Bases, target: &Tar
     for (id, source) in &given.secrets {
         match value(session, source) {
             Ok(value) => drop(resolved.secrets.insert(id.clone(), value)),
-            Err(why) => resolved.missing.extend(demanded(slice.secrets(), id, "secret", &why, "set it, or take `required` away")),
+            Err(why) => resolved.missing.extend(demanded(slice.secrets(), id, SECRET, &why, "set it, or take `required` away")),
         }
     }
     for (id, mounted) in slice.secrets().iter().filter(|(id, mounted)| mounted.required && !given.secrets.contains_key(*id)) {
@@ -125,7 +125,7 @@ fn agents(session: &Session, given: &Given, slice: &Slice<'_>, resolved: &mut Re
             Some(why) => {
                 let hint =
                     "start an agent (`eval $(ssh-agent)`, `ssh-add`), or name a key: `ssh = [\"default=~/.ssh/id_ed25519\"]`";
-                resolved.missing.extend(demanded(slice.agents(), id, "SSH agent", &why, hint));
+                resolved.missing.extend(demanded(slice.agents(), id, AGENT, &why, hint));
             }
             None if files.is_empty() => resolved.options.push(("--ssh", id.clone())),
             None => {
@@ -189,23 +189,31 @@ fn context<'s>(
     })
 }
 
+/// The settings that say of a secret and of an SSH agent that it is given.
+const SECRET: &str = "secret";
+const AGENT: &str = "SSH agent";
+
+fn setting(kind: &str, id: &str) -> String {
+    format!("{kind} {id}")
+}
+
 /// What counts for an image of all that is given, beside the contexts: settings of its fingerprint.
 pub fn settings(session: &Session, given: &Given, slice: &Slice<'_>, makes_image: bool) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
     let mut presence = |kind: &str, id: &str, mounted: &Mounted, there: bool| {
         // What a step demands is there whenever it is built.
         let word = if there || mounted.required { "given" } else { "not given" };
-        settings.insert(format!("{kind} {id}"), word.to_owned());
+        settings.insert(setting(kind, id), word.to_owned());
     };
     for (id, mounted) in slice.secrets() {
         // Where certificates come from is the machine's affair, and no part of an image.
         if *id != CA || given.secrets.contains_key(id) {
             let there = given.secrets.get(id).is_some_and(|source| value(session, source).is_ok());
-            presence("secret", id, mounted, there);
+            presence(SECRET, id, mounted, there);
         }
     }
     for (id, mounted) in slice.agents() {
-        presence("SSH agent", id, mounted, given.ssh.contains_key(id));
+        presence(AGENT, id, mounted, given.ssh.contains_key(id));
     }
     settings.retain(|_, word| word == "given");
     settings.extend(given.network.iter().map(|network| ("network".to_owned(), network.clone())));
@@ -224,12 +232,12 @@ pub fn came_or_went(state: &State, service: &ServiceName, inputs: &Inputs, slice
     let Some(before) = state.inputs(service).and_then(|(_, recorded)| Inputs::from_record(recorded)) else {
         return BTreeSet::new();
     };
-    let differs = |kind: &str, id: &String| {
-        let name = format!("{kind} {id}");
+    let differs = |kind: &str, id: &str| {
+        let name = setting(kind, id);
         before.settings.contains_key(&name) != inputs.settings.contains_key(&name)
     };
-    let secrets = slice.secrets().iter().filter(|(id, _)| differs("secret", id));
-    let agents = slice.agents().iter().filter(|(id, _)| differs("SSH agent", id));
+    let secrets = slice.secrets().iter().filter(|(id, _)| differs(SECRET, id));
+    let agents = slice.agents().iter().filter(|(id, _)| differs(AGENT, id));
     secrets.chain(agents).flat_map(|(_, mounted)| mounted.stages.iter().cloned()).collect()
 }
 
@@ -324,9 +332,9 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
 pub fn warn_unused<'a>(session: &Session, targets: impl Iterator<Item = (&'a Given, &'a Slice<'a>)>) {
     let (mut given_to, mut used) = (BTreeSet::new(), BTreeSet::new());
     for (given, slice) in targets {
-        given_to.extend(given.secrets.keys().map(|id| ("secret", id.clone())));
+        given_to.extend(given.secrets.keys().map(|id| (SECRET, id.clone())));
         given_to.extend(given.contexts.keys().map(|name| ("build context", name.clone())));
-        used.extend(slice.secrets().keys().map(|id| ("secret", id.clone())));
+        used.extend(slice.secrets().keys().map(|id| (SECRET, id.clone())));
         used.extend(slice.contexts().iter().map(|name| ("build context", name.clone())));
     }
     for (kind, name) in given_to.difference(&used) {

@@ -57,6 +57,11 @@ impl Stage {
         self.name.as_deref()
     }
 
+    /// BuildKit's name for it: `stage-2` for the third of a file where it has none.
+    fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| format!("stage-{}", self.index))
+    }
+
     /// What its FROM names, as written: a stage, an image, or a variable.
     #[must_use]
     pub fn base(&self) -> &str {

@@ -1,6 +1,6 @@
 //! A shared history as it lies in a registry: OCI artifacts (image-spec 1.1, "Guidelines for Artifact Usage") whose only layer is lines of the
 //! history. One has them all, under the configured tag; each of the others is a part, under that tag with an ending. Which is put and removed
-//! when is decided in `stage::history`.
+//! when is decided in `steps::history`.
 
 use monoship_core::execute::pool::in_parallel;
 use std::time::SystemTime;

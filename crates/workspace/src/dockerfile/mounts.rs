@@ -34,7 +34,7 @@ pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut S
         let required =
             fields.get("required").is_some_and(|value| ["", "1", "t", "T", "true", "True", "TRUE"].contains(&&**value));
         let known = all.entry(id).or_insert_with(|| Mounted { required, line, stages: BTreeSet::new() });
-        known.stages.insert(stage.name.clone().unwrap_or_else(|| format!("stage-{}", stage.index)));
+        known.stages.insert(stage.label());
         if required && !known.required {
             (known.required, known.line) = (true, line);
         }

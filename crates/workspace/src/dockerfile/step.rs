@@ -38,7 +38,7 @@ impl<'d> Slice<'d> {
         let froms = &self.froms[&stage.index];
         let mut inputs = StepInputs::default();
         self.inherit(stage, names, &mut inputs);
-        let label = stage.name.clone().or_else(|| (self.file.stages.len() > 1).then(|| format!("stage-{}", stage.index)));
+        let label = (stage.name.is_some() || self.file.stages.len() > 1).then(|| stage.label());
         // `dispatchState.cmdTotal` in `dockerfile2llb`: neither `scratch` nor another stage is a step.
         let from_image = froms.iter().any(|from| from != "scratch") && self.parents(stage).next().is_none();
         let mut number = usize::from(from_image);
