@@ -1,5 +1,7 @@
 //! What a parser of JSON or TOML says of a document, in the words that a person uses. Pure.
 
+use crate::collect::Collect as _;
+
 /// serde's names of what belongs somewhere, and ours.
 const THINGS: [(&str, &str); 12] = [
     ("a nonzero usize", "a whole number from 1"),
@@ -76,7 +78,7 @@ pub fn words(said: &str) -> String {
         return format!("{name} is set twice");
     }
     if let Some((value, known)) = said.strip_prefix("unknown variant ").and_then(|said| said.split_once(", expected ")) {
-        let known: Vec<String> = known.split('`').skip(1).step_by(2).map(|one| format!("`{one}`")).collect();
+        let known: Vec<String> = known.split('`').skip(1).step_by(2).map(|one| format!("`{one}`")).into_vec();
         return format!("expected one of {}, found {value}", known.join(", "));
     }
     // What a parser of TOML says beside its name for the thing.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::manifest::{Descriptor, Document, Manifest, Raw};
 use super::registry::Registry;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_decode;
 use monoship_core::name::{Digest, ImageRef, Platform};
@@ -263,7 +263,7 @@ fn text(value: &Value) -> Option<String> {
 fn materials(list: &Value) -> Vec<Material> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
     let read = |item: &Value| Some(Material { uri: text(&item["uri"])?, digest: sha256(item["digest"]["sha256"].as_str()) });
-    list.iter().filter_map(read).collect()
+    list.iter().filter_map(read).into_vec()
 }
 
 fn arguments(map: &Value) -> BTreeMap<String, String> {
@@ -302,7 +302,7 @@ impl Sbom {
         let is_npm = |package: &SpdxPackage| package.external_refs.iter().any(|r| r.reference_locator.starts_with("pkg:npm/"));
         for package in document.packages.into_iter().filter(is_npm) {
             // Syft's words: "acquired package info from installed node module manifest file: /a/package.json, /b/package.json".
-            let files = package.source_info.split_once(": ").map(|(_, files)| files.split(", ").map(str::to_owned).collect());
+            let files = package.source_info.split_once(": ").map(|(_, files)| files.split(", ").map(str::to_owned).into_vec());
             self.npm.push(NpmPackage { name: package.name, version: package.version_info, files: files.unwrap_or_default() });
         }
         self.npm.sort();

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use crate::spec::{BuildSpec, Output, SecretValue};
+use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
 
 /// The arguments of `buildx build` for `spec`. The metadata file is written when the build succeeds.
@@ -46,7 +47,7 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
         }
     }
     if !spec.platforms.is_empty() {
-        let platforms: Vec<&str> = spec.platforms.iter().map(AsRef::as_ref).collect();
+        let platforms: Vec<&str> = spec.platforms.iter().map(AsRef::as_ref).into_vec();
         args.pair("--platform", platforms.join(","));
     }
     for source in &spec.cache_from {
@@ -58,7 +59,7 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
     if spec.no_cache {
         args.flag("--no-cache");
     } else if !spec.no_cache_filter.is_empty() {
-        args.pair("--no-cache-filter", spec.no_cache_filter.iter().map(String::as_str).collect::<Vec<_>>().join(","));
+        args.pair("--no-cache-filter", spec.no_cache_filter.iter().map(String::as_str).into_vec().join(","));
     }
     args.flag(format!("--provenance={}", spec.provenance.as_deref().unwrap_or("false")));
     args.flag(format!("--sbom={}", spec.sbom.as_deref().unwrap_or("false")));
@@ -84,7 +85,7 @@ impl Arguments {
 
     /// Several names in one `name=` need quoting, because the value itself is a list.
     fn image(&mut self, names: &[ImageRef], rest: &str) {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = names.iter().map(ToString::to_string).into_vec();
         self.pair("--output", format!("type=image,\"name={}\",{rest}", names.join(",")));
     }
 
@@ -101,7 +102,7 @@ impl Arguments {
             }
             // `--push` also unpacks the image into the local store, which is wasted work.
             Output::Push { names, folder: Some(folder), .. } => {
-                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                let names: Vec<String> = names.iter().map(ToString::to_string).into_vec();
                 let format = "tar=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true";
                 self.pair("--output", format!("type=oci,\"name={}\",\"dest={}\",{format}", names.join(","), folder.display()));
             }

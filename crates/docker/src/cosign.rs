@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
@@ -118,7 +119,7 @@ impl Cosign {
 
 /// The flags that have a value.
 fn given<'a>(flags: &[(&'a str, &'a Option<String>)]) -> Vec<&'a str> {
-    flags.iter().filter_map(|(flag, value)| Some([*flag, value.as_deref()?])).flatten().collect()
+    flags.iter().filter_map(|(flag, value)| Some([*flag, value.as_deref()?])).flatten().into_vec()
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::tarball::{self, Entry, Kind, unpacked};
 use crate::registry::Registry;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef};
 
@@ -176,9 +177,9 @@ pub fn stored(registry: &Registry, image: &ImageRef) -> Option<Vec<(String, u64)
     let manifest = registry.largest(image)?;
     let config = registry.blob(image, &manifest.config.digest, source::MAX_DOCUMENT).ok()?;
     let steps = Config::parse(&config, &image.to_string()).ok()?.history;
-    let made: Vec<String> = steps.into_iter().filter(|step| !step.empty_layer).map(|step| step.created_by).collect();
+    let made: Vec<String> = steps.into_iter().filter(|step| !step.empty_layer).map(|step| step.created_by).into_vec();
     let sizes = manifest.layers.iter().map(|layer| layer.size);
-    (made.len() == manifest.layers.len()).then(|| made.into_iter().zip(sizes).collect())
+    (made.len() == manifest.layers.len()).then(|| made.into_iter().zip(sizes).into_vec())
 }
 
 /// An image's configuration, as far as it is read.
@@ -226,8 +227,8 @@ impl Config {
             listing,
         });
         Ok(Image {
-            layers: layers.collect(),
-            history: self.history.into_iter().map(|step| step.created_by).collect(),
+            layers: layers.into_vec(),
+            history: self.history.into_iter().map(|step| step.created_by).into_vec(),
             platform: format!("{}/{}", self.os, self.architecture),
             built_from: None,
         })

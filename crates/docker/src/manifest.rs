@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, Platform};
 
@@ -179,8 +180,8 @@ impl Document {
     #[must_use]
     pub fn children(&self) -> Vec<&Descriptor> {
         match self {
-            Self::Index(index) => index.manifests.iter().collect(),
-            Self::Manifest(manifest) => std::iter::once(&manifest.config).chain(&manifest.layers).collect(),
+            Self::Index(index) => index.manifests.iter().into_vec(),
+            Self::Manifest(manifest) => std::iter::once(&manifest.config).chain(&manifest.layers).into_vec(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::credentials::configuration_file;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 
 /// Each with its key in the file.
@@ -35,7 +35,7 @@ pub fn arguments(env: &Env) -> BTreeMap<String, String> {
             let value = proxies.get(key)?.as_ref().filter(|value| !value.is_empty())?;
             Some(format!("{engine} {value}"))
         };
-        file.proxies.iter().filter_map(given).collect::<Vec<_>>().join("\n")
+        file.proxies.iter().filter_map(given).into_vec().join("\n")
     };
     ARGUMENTS.into_iter().map(|(name, key)| (name.to_owned(), of(key))).filter(|(_, value)| !value.is_empty()).into_map()
 }

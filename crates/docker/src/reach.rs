@@ -1,6 +1,7 @@
 //! What lies in a repository and what leads to what: every tag, the indexes and manifests below it, attestations, and the artifacts that
 //! are about any of them. Read only; what may go is decided elsewhere.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -39,14 +40,14 @@ pub fn read(
 ) -> Result<BTreeMap<Digest, Node>> {
     let mut reading = Reading { registry, image, found: BTreeMap::new() };
     if let Some(listed) = listed {
-        reading.add(&listed.iter().map(|one| one.digest.clone()).collect::<Vec<_>>())?;
+        reading.add(&listed.iter().map(|one| one.digest.clone()).into_vec())?;
         // What is there by one account and not by the other is half a picture.
         if let Some(lost) = listed.iter().find(|one| !one.tags.is_empty() && !reading.found.contains_key(&one.digest)) {
             return Err(Error::failed(format!("{} is listed and is not there", lost.digest)).hint("run this again later"));
         }
     } else {
         reading.add_tagged()?;
-        reading.add(&also.iter().cloned().collect::<Vec<_>>())?;
+        reading.add(&also.iter().cloned().into_vec())?;
         reading.add_referrers()?;
     }
     let mut nodes = reading.into_nodes()?;
@@ -124,7 +125,7 @@ impl Reading<'_> {
         if let Some(tag) = unread {
             return Err(Error::failed(format!("{tag} is listed and is not there")).hint("run this again later"));
         }
-        self.add(&below.into_iter().collect::<Vec<_>>())
+        self.add(&below.into_iter().into_vec())
     }
 
     fn take(&mut self, raw: &Raw) -> Result<&mut Found> {
@@ -134,7 +135,7 @@ impl Reading<'_> {
 
     fn children_of(&self, digest: &Digest) -> Vec<Digest> {
         let found = self.found.get(digest).map(|found| found.document.children()).unwrap_or_default();
-        found.into_iter().filter(|child| child.is_manifest()).map(|child| child.digest.clone()).collect()
+        found.into_iter().filter(|child| child.is_manifest()).map(|child| child.digest.clone()).into_vec()
     }
 
     /// Adds these manifests and all below them; one that is not there (an image of which a platform was left out) is passed over.
@@ -153,13 +154,13 @@ impl Reading<'_> {
                 below.extend(self.children_of(raw.digest()));
             }
             // What was just asked for and is not there is not asked for again.
-            open = below.into_iter().filter(|digest| !open.contains(digest)).collect();
+            open = below.into_iter().filter(|digest| !open.contains(digest)).into_vec();
         }
     }
 
     /// Adds what the registry lists as being about any of the manifests, and what is about that.
     fn add_referrers(&mut self) -> Result<()> {
-        let mut open: Vec<Digest> = self.found.keys().cloned().collect();
+        let mut open: Vec<Digest> = self.found.keys().cloned().into_vec();
         let knows = open.first().map(|first| self.registry.referrers(self.image, first)).transpose()?.flatten().is_some();
         while knows && !open.is_empty() {
             let about = in_parallel(&open, |digest| self.registry.referrers(self.image, digest));
@@ -168,7 +169,7 @@ impl Reading<'_> {
                 new.extend(listed?.unwrap_or_default().into_iter().map(|one| one.digest));
             }
             new.retain(|digest| !self.found.contains_key(digest));
-            open = new.into_iter().collect();
+            open = new.into_iter().into_vec();
             self.add(&open)?;
             open.retain(|digest| self.found.contains_key(digest));
         }
@@ -177,7 +178,7 @@ impl Reading<'_> {
 
     fn into_nodes(self) -> Result<BTreeMap<Digest, Node>> {
         let heads: Vec<&Digest> =
-            self.found.iter().filter(|(_, found)| !found.tags.is_empty()).map(|(digest, _)| digest).collect();
+            self.found.iter().filter(|(_, found)| !found.tags.is_empty()).map(|(digest, _)| digest).into_vec();
         let times = in_parallel(&heads, |digest| self.time(digest)).into_iter().collect::<Result<Vec<_>>>()?;
         let times: BTreeMap<Digest, Option<SystemTime>> = heads.into_iter().cloned().zip(times).collect();
         let nodes = self.found.into_iter().map(|(digest, found)| {
@@ -185,8 +186,8 @@ impl Reading<'_> {
                 found.document.children().into_iter().partition(|child| child.is_manifest());
             let node = Node {
                 bytes: found.bytes,
-                children: manifests.iter().map(|child| child.digest.clone()).collect(),
-                blobs: blobs.iter().map(|blob| (blob.digest.clone(), blob.size)).collect(),
+                children: manifests.iter().map(|child| child.digest.clone()).into_vec(),
+                blobs: blobs.iter().map(|blob| (blob.digest.clone(), blob.size)).into_vec(),
                 subject: match &found.document {
                     Document::Manifest(manifest) => manifest.subject.as_ref().map(|subject| subject.digest.clone()),
                     Document::Index(index) => index.subject.as_ref().map(|subject| subject.digest.clone()),

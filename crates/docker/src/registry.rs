@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::credentials::Credentials;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Http, Request, Response, authority, without_query};
 use monoship_core::execute::pool::in_parallel;
@@ -325,12 +326,12 @@ fn words(response: &Response) -> (Vec<String>, String) {
     }
     let of_item = |item: &Item| {
         let parts = [item.code.as_str(), &item.message, item.detail.as_str().unwrap_or_default()];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+        parts.into_iter().filter(|part| !part.is_empty()).into_vec().join(": ")
     };
     let (codes, said) = match (serde_json::from_slice::<Body>(&response.body), response.header("location")) {
         (Ok(body), _) => {
-            let said: Vec<String> = body.errors.iter().map(of_item).collect();
-            (body.errors.into_iter().map(|item| item.code).collect(), said.join("; "))
+            let said: Vec<String> = body.errors.iter().map(of_item).into_vec();
+            (body.errors.into_iter().map(|item| item.code).into_vec(), said.join("; "))
         }
         (Err(_), Some(location)) if (300..400).contains(&response.status) => {
             (Vec::new(), format!("it sends us to {}", without_query(location)))

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::socket::Socket;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_encode;
 use monoship_core::execute::pool::in_parallel;
@@ -144,7 +145,7 @@ impl ImageStore {
                 Reach::Client(client) => self.list_by_client(client, &patterns)?,
             });
         }
-        Ok(images.iter().map(|image| known.get(&listed_name(image)).cloned()).collect())
+        Ok(images.iter().map(|image| known.get(&listed_name(image)).cloned()).into_vec())
     }
 
     /// How much memory the machine has that the engine runs on, in bytes (`MemTotal` of `GET /info`); `None` where it does not say.
@@ -234,7 +235,7 @@ impl ImageStore {
             return Err(Error::failed("images can be read from an engine on a local socket only")
                 .hint("push the image, and name it with its registry"));
         };
-        let names: Vec<String> = images.iter().map(|image| format!("names={image}")).collect();
+        let names: Vec<String> = images.iter().map(|image| format!("names={image}")).into_vec();
         let path = format!("/images/get?{}", names.join("&"));
         at(socket).download(&path, "hand out its images")
     }
@@ -282,7 +283,7 @@ fn listed_name(image: &ImageRef) -> String {
 /// What the histories of these images tell: the ids by name.
 fn histories(socket: &Path, images: &[ImageRef]) -> Result<HashMap<String, Digest>> {
     let tagged: BTreeSet<String> = images.iter().filter(|image| image.digest().is_none()).map(listed_name).collect();
-    let tagged: Vec<String> = tagged.into_iter().collect();
+    let tagged: Vec<String> = tagged.into_iter().into_vec();
     let ask = |name: &String| at(socket).ask("GET", &format!("/images/{name}/history"));
     let mut known = HashMap::new();
     for (name, answer) in tagged.iter().zip(in_parallel(&tagged, ask)) {

@@ -11,6 +11,8 @@ use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use tar::EntryType;
 
+use monoship_core::collect::Collect as _;
+
 /// More than the headers of any honest entry take, long names included. The tar crate reads those into memory whatever they claim.
 const MAX_HEADERS: u64 = 4 << 20;
 
@@ -122,7 +124,7 @@ fn malformed(error: io::Error) -> io::Error {
 }
 
 fn clean(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
+    String::from_utf8_lossy(path).split('/').filter(|part| !matches!(*part, "" | ".")).into_vec().join("/")
 }
 
 /// The stream's content, unpacked where its first bytes say that it is packed with gzip or zstd.

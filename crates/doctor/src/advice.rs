@@ -1,29 +1,30 @@
 //! What Dockerfiles of the repository's own could have that those of `init` do: installs that an edit leaves alone, a store that is kept,
 //! layers that stand by themselves. Each is said once for a Dockerfile, with its lines; nothing of it is needed.
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::dockerfile::{Dockerfile, Instruction, Stage};
 
 use super::{Finding, Monorepo};
 
 pub(super) fn check(monorepo: &Monorepo) -> Vec<Finding> {
-    monorepo.own.iter().flat_map(|(path, dockerfile)| of(path, dockerfile)).collect()
+    monorepo.own.iter().flat_map(|(path, dockerfile)| of(path, dockerfile)).into_vec()
 }
 
 fn of(path: &str, dockerfile: &Dockerfile) -> Vec<Finding> {
     let stages = dockerfile.stages();
     let all = || stages.iter().flat_map(Stage::instructions);
     let place = |lines: &[usize]| {
-        let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = lines.iter().map(ToString::to_string).into_vec();
         format!("{path}:{}", lines.join(", "))
     };
     let mut found = Vec::new();
-    let late: Vec<usize> = stages.iter().filter_map(|stage| whole_before_install(stage.instructions())).collect();
+    let late: Vec<usize> = stages.iter().filter_map(|stage| whole_before_install(stage.instructions())).into_vec();
     if !late.is_empty() {
         let what = format!("{} copies everything before an install: any edit installs anew", place(&late));
         let fix = "in front of it: `COPY package.json pnpm-lock.yaml pnpm-workspace.yaml ./` and `RUN pnpm fetch`; then `pnpm install --offline`";
         found.push(Finding::note("copies-before-install", what, fix));
     }
-    let bare: Vec<usize> = all().filter(|one| installs(one) && !is_cached(one)).map(|one| one.line).collect();
+    let bare: Vec<usize> = all().filter(|one| installs(one) && !is_cached(one)).map(|one| one.line).into_vec();
     if !bare.is_empty() {
         let what =
             format!("{} installs without a store that is kept: each change of the lock downloads everything", place(&bare));
@@ -31,25 +32,25 @@ fn of(path: &str, dockerfile: &Dockerfile) -> Vec<Finding> {
             "`RUN --mount=type=cache,id=pnpm-store,target=/pnpm/store pnpm install --frozen-lockfile --store-dir /pnpm/store`";
         found.push(Finding::note("install-without-cache-mount", what, fix));
     }
-    let modules: Vec<usize> = all().filter(|one| copies_modules(one)).map(|one| one.line).collect();
+    let modules: Vec<usize> = all().filter(|one| copies_modules(one)).map(|one| one.line).into_vec();
     if !modules.is_empty() {
         let what = format!("{} copies a node_modules of the machine's, made for another system", place(&modules));
         found.push(Finding::warning("copies-node-modules", what, "take the line out, and install in the image"));
     }
     let last = stages.last().map(Stage::instructions).unwrap_or_default();
     let is_bound = |one: &&Instruction| one.keyword == "COPY" && has(one, "--from") && !has(one, "--link");
-    let bound: Vec<usize> = last.iter().filter(is_bound).map(|one| one.line).collect();
+    let bound: Vec<usize> = last.iter().filter(is_bound).map(|one| one.line).into_vec();
     if !bound.is_empty() {
         let what =
             format!("{} copies what waits for the lines above: their change writes it, and pushes it, anew", place(&bound));
         found.push(Finding::note("copy-without-link", what, "`COPY --link --from=…`, with numbers in `--chown`"));
     }
-    let open: Vec<usize> = stages.iter().filter(|stage| floats(stage, dockerfile)).map(Stage::line).collect();
+    let open: Vec<usize> = stages.iter().filter(|stage| floats(stage, dockerfile)).map(Stage::line).into_vec();
     if !open.is_empty() {
         let what = format!("{} names a base without a version: an update may bring another major one", place(&open));
         found.push(Finding::note("base-without-version", what, "name one: `FROM node:24-bookworm-slim`"));
     }
-    let newest: Vec<usize> = all().filter(|one| one.keyword == "RUN" && takes_newest(&one.args)).map(|one| one.line).collect();
+    let newest: Vec<usize> = all().filter(|one| one.keyword == "RUN" && takes_newest(&one.args)).map(|one| one.line).into_vec();
     if !newest.is_empty() {
         let what =
             format!("{} installs whichever pnpm is the newest: a later build may get one that refuses the lock", place(&newest));
@@ -67,7 +68,7 @@ fn of(path: &str, dockerfile: &Dockerfile) -> Vec<Finding> {
 /// The line that starts an image by pnpm where the image has corepack's word for it alone. What corepack fetched is in a user's home, and of no
 /// use to another user.
 fn fetched_at_start(stages: &[Stage]) -> Option<usize> {
-    let mut lineage: Vec<&Stage> = stages.last().into_iter().collect();
+    let mut lineage: Vec<&Stage> = stages.last().into_iter().into_vec();
     while let Some(parent) = lineage.last().and_then(|stage| stages.iter().find(|one| one.name() == Some(stage.base()))) {
         if parent.line() >= lineage.last()?.line() {
             break;
@@ -76,7 +77,7 @@ fn fetched_at_start(stages: &[Stage]) -> Option<usize> {
     }
     let (mut is_enabled, mut is_held, mut is_shared, mut start) = (false, false, false, None);
     for one in lineage.into_iter().rev().flat_map(Stage::instructions) {
-        let commands = one.args.split(['&', ';', '\n']).map(|command| command.split_whitespace().collect::<Vec<_>>());
+        let commands = one.args.split(['&', ';', '\n']).map(|command| command.split_whitespace().into_vec());
         match one.keyword.as_str() {
             "ENV" => is_shared |= one.args.contains("COREPACK_HOME"),
             "USER" => is_held &= is_shared,
@@ -102,7 +103,7 @@ fn takes_newest(args: &str) -> bool {
         (is_global || words.starts_with(&["corepack", "prepare"]))
             && words.iter().any(|word| ["pnpm", "pnpm@latest"].contains(word))
     };
-    args.split("&&").any(|command| installs(&command.split_whitespace().collect::<Vec<_>>()))
+    args.split("&&").any(|command| installs(&command.split_whitespace().into_vec()))
 }
 
 fn has(one: &Instruction, flag: &str) -> bool {

@@ -1,6 +1,6 @@
 //! The caches that are there: one scope for each target, in the registry and in GitHub's cache service; and whether any is written at all.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
@@ -34,10 +34,10 @@ fn targets(checkup: &Checkup) -> Vec<Scoped<'_>> {
     let all = std::iter::once(base).chain(services);
     let scoped = all.flat_map(|(target, configured)| {
         let size = if apart { 1 } else { configured.len().max(1) };
-        let runs = if configured.is_empty() { vec![configured] } else { configured.chunks(size).collect() };
+        let runs = if configured.is_empty() { vec![configured] } else { configured.chunks(size).into_vec() };
         runs.into_iter().map(move |run| Scoped { target, folder: checkup.config.folder.as_ref(), run, configured })
     });
-    scoped.collect()
+    scoped.into_vec()
 }
 
 /// A cache in the registry.
@@ -54,12 +54,12 @@ fn in_registry(checkup: &Checkup) -> Vec<Finding> {
     let caches: Vec<(String, ImageRef)> = targets(checkup)
         .into_iter()
         .filter_map(|scoped| Some((scoped.name(), cache_image(repository, &scoped.name())?)))
-        .collect();
+        .into_vec();
     // A registry that does not answer is the registry check's finding.
     let states = in_parallel(&caches, |(_, cache)| state(checkup, cache)).into_iter().collect::<Result<Vec<_>>>();
     let Ok(states) = states else { return Vec::new() };
     let named = |wanted: fn(&There) -> bool| -> Vec<&str> {
-        caches.iter().zip(&states).filter(|(_, state)| wanted(state)).map(|((name, _), _)| name.as_str()).collect()
+        caches.iter().zip(&states).filter(|(_, state)| wanted(state)).map(|((name, _), _)| name.as_str()).into_vec()
     };
     let (missing, broken) = (named(|s| matches!(s, There::Missing)), named(|s| matches!(s, There::Broken)));
     let mut found = Vec::new();
@@ -84,7 +84,7 @@ fn state(checkup: &Checkup, cache: &ImageRef) -> Result<There> {
     let Ok(document) = raw.document() else { return Ok(There::Broken) };
     let children = match &document {
         // A cache's index points to layers, and a cache with attestations to manifests: both are blobs or manifests by their type.
-        Document::Index(index) => index.manifests.iter().collect(),
+        Document::Index(index) => index.manifests.iter().into_vec(),
         Document::Manifest(_) => document.children(),
     };
     for child in children {
@@ -118,7 +118,7 @@ fn in_gha(checkup: &Checkup) -> Vec<Finding> {
     let wanted: BTreeSet<String> = targets.iter().map(|scoped| gha_scope(scoped.folder, &scoped.name())).into_set();
     let read: BTreeSet<String> =
         targets.iter().flat_map(Scoped::others).map(|name| gha_scope(checkup.config.folder.as_ref(), &name)).into_set();
-    let missing: Vec<&str> = wanted.difference(&there).map(String::as_str).collect();
+    let missing: Vec<&str> = wanted.difference(&there).map(String::as_str).into_vec();
     if missing.is_empty() {
         return vec![Finding::good("GitHub's cache service has a scope of every target")];
     }
@@ -126,7 +126,7 @@ fn in_gha(checkup: &Checkup) -> Vec<Finding> {
         .difference(&wanted)
         .filter(|scope| scope.starts_with("monorepo-") && !read.contains(*scope))
         .map(String::as_str)
-        .collect();
+        .into_vec();
     let others =
         if foreign.is_empty() { String::new() } else { format!("; it has {}, which no target reads", foreign.join(", ")) };
     let what = format!("GitHub's cache service has no {}{others}", missing.join(", "));

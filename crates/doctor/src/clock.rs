@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Checkup, Finding};
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::http::{Request, is_loopback};
 
 /// Servers' own clocks and the way to them differ by less.
@@ -37,7 +38,7 @@ fn urls(checkup: &Checkup) -> Vec<String> {
         let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
         format!("{}://{host}/v2/", if is_loopback(name) { "http" } else { "https" })
     });
-    github.into_iter().chain(registry).collect()
+    github.into_iter().chain(registry).into_vec()
 }
 
 /// How far the clock is off a server's; `None` where it says nothing.

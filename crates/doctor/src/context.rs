@@ -1,6 +1,6 @@
 //! The ignore rules: do they hide a file that a build needs, or ship what no build needs?
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -31,14 +31,14 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
             return vec![Finding::error(Severity::Problem, "ignore-file-wrong", error, "fix the pattern in that line")];
         }
     };
-    let mut found: Vec<Finding> = hidden(checkup, monorepo, ignore).into_iter().collect();
+    let mut found: Vec<Finding> = hidden(checkup, monorepo, ignore).into_iter().into_vec();
     if monorepo.root.join(".env").exists() && !ignore.excludes(".env") {
         let what = ".env is sent to the builder, and lands in the image with `COPY .`";
         found.push(Finding::warning("ships-secret", what, "add `**/.env` to .dockerignore"));
     }
     let shipped = needless(monorepo, ignore);
     if !shipped.is_empty() {
-        let lines = shipped.iter().map(|name| format!("`**/{name}`")).collect::<Vec<_>>().join(", ");
+        let lines = shipped.iter().map(|name| format!("`**/{name}`")).into_vec().join(", ");
         let what = format!("the ignore rules ship {}, which no build needs", shipped.join(", "));
         found.push(Finding::warning("ships-needless", what, format!("add {lines} to .dockerignore")));
     }
@@ -64,9 +64,9 @@ fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Fin
             needed.extend(sources.filter(|path| !path.contains(['*', '?', '[']) && monorepo.root.join(path).is_file()));
         }
     }
-    let mut hidden: Vec<String> = needed.into_iter().filter(|path| ignore.excludes(path)).collect();
+    let mut hidden: Vec<String> = needed.into_iter().filter(|path| ignore.excludes(path)).into_vec();
     hidden.extend(emptied(&packages, monorepo, ignore));
-    let shown = hidden.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    let shown = hidden.iter().take(3).cloned().into_vec().join(", ");
     let more = if hidden.len() > 3 { format!(" and {} more", hidden.len() - 3) } else { String::new() };
     let what = format!("the ignore rules hide {shown}{more}, which a build needs");
     let fix = "take the pattern out of .dockerignore, or put the file back with a `!` line at its end";
@@ -80,7 +80,7 @@ fn built_from<'m>(checkup: &Checkup, monorepo: &'m Monorepo) -> Vec<&'m Package>
     let shared = checkup.services().iter().filter(|service| service.own.is_none());
     let targets = shared.filter_map(|service| workspace.find(&service.package).ok());
     let packages: BTreeSet<_> = targets.flat_map(|target| workspace.closure(target, Scope::BUILD).packages).collect();
-    packages.into_iter().map(|id| workspace.package(id)).collect()
+    packages.into_iter().map(|id| workspace.package(id)).into_vec()
 }
 
 /// Those of the packages of which git has sources and the context none.
@@ -109,5 +109,5 @@ fn needless<'a>(monorepo: &Monorepo, ignore: &Ignore) -> Vec<&'a str> {
     if nested.into_iter().any(|path| !ignore.excludes(&path)) {
         found.insert("node_modules");
     }
-    found.into_iter().collect()
+    found.into_iter().into_vec()
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::{Checkup, Finding};
+use monoship_core::collect::Collect as _;
 use monoship_core::text;
 use monoship_docker::engine::Engine;
 use monoship_steps::engine as engines;
@@ -18,7 +19,7 @@ const COMFORTABLE: u64 = 5 << 30;
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let (packages, data) = engines::folders(&checkup.env, checkup.config.suite).unzip();
     let embedded = checkup.engine.as_ref().is_ok_and(|engine| engine.as_ref().is_none_or(Engine::is_embedded));
-    let mut folders: Vec<_> = packages.into_iter().collect();
+    let mut folders: Vec<_> = packages.into_iter().into_vec();
     folders.extend(checkup.home.as_ref().ok().cloned());
     // Another engine's images lie where only it knows.
     folders.extend(data.filter(|_| embedded));

@@ -1,6 +1,7 @@
 //! The Dockerfile: does it parse, does every service have its target, is every image pinned, and what of it defeats caches?
 
 use super::{Checkup, Finding, Monorepo, Severity, advice};
+use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
 use monoship_core::text::counted;
 use monoship_plan::services::{Service, no_target};
@@ -20,7 +21,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         Err(error) => return vec![Finding::error(Severity::Problem, "dockerfile-unreadable", error, "fix that line")],
     };
     let (config, file) = (&checkup.config, &checkup.config.images.dockerfile);
-    let targets: Vec<&str> = dockerfile.targets().collect();
+    let targets: Vec<&str> = dockerfile.targets().into_vec();
     let mut found = Vec::new();
     if !targets.contains(&config.base_target.as_str()) {
         let error = no_target(&config.base_target, file, &targets);
@@ -59,7 +60,7 @@ fn left_out(checkup: &Checkup, monorepo: &Monorepo, targets: &[&str]) -> Option<
     let built = |dir: &str| checkup.services().iter().any(|service| service.package == dir);
     let apps = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| dir.starts_with("apps/"));
     let meant = |dir: &str| checkup.config.images.not_services.iter().any(|known| known.trim_end_matches('/') == dir);
-    let idle: Vec<&str> = apps.filter(|dir| !built(dir) && !meant(dir)).collect();
+    let idle: Vec<&str> = apps.filter(|dir| !built(dir) && !meant(dir)).into_vec();
     // Where services are configured, a folder without one is meant so.
     let first = idle.first().filter(|_| checkup.config.services.is_empty())?;
     let near = monoship_core::name::nearest(first.trim_start_matches("apps/"), targets.iter().copied());
@@ -107,7 +108,7 @@ fn unpinned(checkup: &Checkup, monorepo: &Monorepo, dockerfile: &Dockerfile) -> 
     let mut images =
         inputs::images_of(config, checkup.services(), |service| monorepo.of(service, dockerfile)).unwrap_or_default();
     images.extend(outside::scanner(&config.attest.sbom).unwrap_or_default());
-    let open: Vec<String> = images.iter().filter(|image| pins.get(image).is_none()).map(ImageRef::familiar).collect();
+    let open: Vec<String> = images.iter().filter(|image| pins.get(image).is_none()).map(ImageRef::familiar).into_vec();
     let what = format!("{PINS} does not pin {}, with which images are built: a release refuses it", open.join(", "));
     let fix = format!("`cargo xtask update` where the registry answers, and commit {PINS}");
     (!open.is_empty()).then(|| Finding::note("base-not-pinned", what, fix))

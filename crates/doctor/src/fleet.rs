@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Checkup, Finding, Severity};
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use monoship_docker::engine::existing;
 use monoship_fleet::Node;
@@ -19,7 +20,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     let buildx = |node: &Node| existing::for_builder(engine.buildx(), &checkup.env, &node.builder);
     let states = in_parallel(nodes, |node| look(&buildx(node), node, &checkup.shutdown));
     let alone = states.iter().all(|state| state.problem.is_some());
-    let asked: Vec<(&Node, &NodeState)> = nodes.iter().zip(&states).collect();
+    let asked: Vec<(&Node, &NodeState)> = nodes.iter().zip(&states).into_vec();
     in_parallel(&asked, |(node, state)| {
         let found = finding(node, state, alone);
         if found.severity != Severity::Good {
@@ -71,7 +72,7 @@ fn finding(node: &Node, state: &NodeState, alone: bool) -> Finding {
         }
         None => {
             let places = state.answer.places.iter().map(|place| format!("{} {}", place.endpoint, place.version));
-            let places: Vec<String> = places.collect();
+            let places: Vec<String> = places.into_vec();
             return Finding::good(format!("node {name}: {}, {}", state.answer.driver, places.join(", ")));
         }
     };

@@ -1,6 +1,7 @@
 //! The files that the library wrote: is one older than the library, or newer?
 
 use super::{Checkup, Finding};
+use monoship_core::collect::Collect as _;
 use monoship_init::generated::{there, version};
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
@@ -26,7 +27,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         }
     }
     if found.is_empty() && !files.is_empty() {
-        let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).into_vec();
         found.push(Finding::good(format!("as monoship {ours} writes: {}", names.join(", "))));
     }
     found

@@ -1,6 +1,7 @@
 //! Git: does it answer, is the history whole, are submodules there?
 
 use super::{Checkup, Finding, Severity};
+use monoship_core::collect::Collect as _;
 use monoship_workspace::git::Mode;
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
@@ -29,7 +30,8 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
             fix,
         ));
     }
-    let submodules: Vec<&str> = tree.files().iter().filter(|file| file.mode == Mode::Submodule).map(|file| &*file.path).collect();
+    let submodules: Vec<&str> =
+        tree.files().iter().filter(|file| file.mode == Mode::Submodule).map(|file| &*file.path).into_vec();
     if !submodules.is_empty() {
         let what = format!("submodules are not checked out: {}", submodules.join(", "));
         found.push(Finding::warning("submodule-missing", what, "`git submodule update --init --recursive`"));

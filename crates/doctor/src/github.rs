@@ -2,6 +2,7 @@
 //! exist, which changes nothing. Then: do the notes of the newest release name its images?
 
 use super::{Checkup, Finding, Severity};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Error;
 use monoship_core::name::{ReleaseTag, Tag};
 use monoship_github::api::Api;
@@ -19,11 +20,11 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         }
         Ok(Err(why)) if checkup.env.flag("GITHUB_ACTIONS") => {
             let fix = "give the step `env: GITHUB_TOKEN: ${{ github.token }}`; without it no notes are written";
-            return vec![Finding::warning("github-token-missing", *why, fix)].into_iter().chain(kept(checkup, None)).collect();
+            return vec![Finding::warning("github-token-missing", *why, fix)].into_iter().chain(kept(checkup, None)).into_vec();
         }
         Ok(Err(why)) => {
             let fix = "only release notes and cache upkeep need it: set GITHUB_TOKEN where you release from here";
-            return vec![Finding::note("github-token-missing", *why, fix)].into_iter().chain(kept(checkup, None)).collect();
+            return vec![Finding::note("github-token-missing", *why, fix)].into_iter().chain(kept(checkup, None)).into_vec();
         }
         Ok(Ok(api)) => api,
     };
@@ -74,7 +75,7 @@ fn kept(checkup: &Checkup, api: Option<&Api>) -> Vec<Finding> {
         let what = format!("the notes of {tag} are in target/xtask/release/{tag}.md and not on GitHub");
         Finding::warning("notes-not-written", what, format!("`cargo xtask release {tag}` writes them and builds nothing anew"))
     };
-    waiting.map(finding).collect()
+    waiting.map(finding).into_vec()
 }
 
 /// The lines around this workspace's section of the notes.

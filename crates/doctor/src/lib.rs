@@ -18,7 +18,7 @@ mod registry;
 mod runs;
 mod setup;
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::cores;
 use monoship_core::execute::pool::{self, in_parallel};
 use std::collections::BTreeMap;
@@ -194,10 +194,9 @@ impl Checkup {
     /// Every finding, area by area.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        let found = in_parallel(&CHECKS, |(area, check)| {
-            check(self).into_iter().map(|finding| Finding { area, ..finding }).collect::<Vec<_>>()
-        });
-        found.into_iter().flatten().collect()
+        let found =
+            in_parallel(&CHECKS, |(area, check)| check(self).into_iter().map(|finding| Finding { area, ..finding }).into_vec());
+        found.into_iter().flatten().into_vec()
     }
 
     /// The services, where they are known.

@@ -1,7 +1,7 @@
 //! Registries: does each answer, and what may we do with each repository? Pushing is tried with an upload that is cancelled, deleting
 //! with a digest that is nobody's: neither leaves anything.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +34,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     if repositories.is_empty() {
         repositories.insert(prefix.clone());
     }
-    let repositories: Vec<ImageRef> = repositories.into_iter().collect();
+    let repositories: Vec<ImageRef> = repositories.into_iter().into_vec();
     let rights = in_parallel(&repositories, |repository| Rights {
         pull: checkup.registry.can_pull(repository),
         push: checkup.registry.can_push(repository),
@@ -56,7 +56,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         let what = if is_of_host(code) { what } else { format!("{}: {what}", names.join(", ")) };
         Finding::new(severity, code, what, fix)
     });
-    found.collect()
+    found.into_vec()
 }
 
 fn judged(repository: &ImageRef, rights: &Rights, in_ci: bool) -> Vec<Finding> {

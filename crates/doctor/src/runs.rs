@@ -1,6 +1,7 @@
 //! What the last runs left: caches that could not be read or written, a failure, a publication that did not finish.
 
 use super::{Checkup, Finding, Severity};
+use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 use monoship_publish::Journal;
 use monoship_report::record::{Outcome, RunRecord, Runs};
@@ -47,7 +48,7 @@ fn findings(checkup: &Checkup, record: &RunRecord) -> Vec<Finding> {
     }
     if record.outcome == Outcome::Failed {
         let failed = record.tasks.iter().filter(|task| task.status == Status::Failed).map(|task| task.task.to_string());
-        let what = format!("the last run (`{}`) failed: {}", record.command, failed.collect::<Vec<_>>().join(", "));
+        let what = format!("the last run (`{}`) failed: {}", record.command, failed.into_vec().join(", "));
         found.push(Finding::note("last-run-failed", what, format!("its logs are in target/xtask/runs/{}", record.id)));
     }
     let file = &checkup.config.images.dockerfile;

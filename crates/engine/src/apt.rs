@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::event::{Events, Task};
 use monoship_core::execute::process::Invocation;
@@ -92,7 +93,7 @@ impl<'a> Apt<'a> {
             let path = dir.join(folder);
             std::fs::create_dir_all(&path).map_err(|e| Error::io("create", &path, e))?;
         }
-        let stanzas: Vec<String> = sources.iter().map(Source::to_deb822).collect();
+        let stanzas: Vec<String> = sources.iter().map(Source::to_deb822).into_vec();
         write_atomically(&dir.join("sources/xtask.sources"), stanzas.join("\n").as_bytes())?;
         write_atomically(&dir.join("status"), b"")?;
         write_atomically(&dir.join("apt.conf"), configuration(&dir)?.as_bytes())?;
@@ -159,7 +160,7 @@ impl<'a> Apt<'a> {
     /// # Errors
     /// When a file cannot be written, or apt does not say its configuration.
     pub fn hand_over(&self, root: &Path) -> Result<()> {
-        let stanzas: Vec<String> = self.sources.iter().map(Source::to_deb822).collect();
+        let stanzas: Vec<String> = self.sources.iter().map(Source::to_deb822).into_vec();
         let put = |path: &str, text: &[u8]| -> Result<()> {
             let path = root.join(path);
             if let Some(folder) = path.parent() {
@@ -319,7 +320,7 @@ fn fetching(line: &str) -> Option<String> {
     let (number, rest) = line.strip_prefix("Get:")?.split_once(' ')?;
     number.parse::<u32>().ok()?;
     let (rest, size) = rest.strip_suffix(']')?.rsplit_once(" [")?;
-    let words: Vec<&str> = rest.split(' ').collect();
+    let words: Vec<&str> = rest.split(' ').into_vec();
     let what = match words[..] {
         [_, _, _, package, _, _] => package.to_owned(),
         [_, suite, ..] => format!("the index of {}", suite.split('/').next().unwrap_or(suite)),

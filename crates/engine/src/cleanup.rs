@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
 use monoship_core::execute::shutdown::Shutdown;
@@ -103,14 +104,14 @@ fn cgroup_dirs(name: &str) -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
     let hierarchies = std::fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path().join(name));
     let all = std::iter::once(root.join(name)).chain(hierarchies);
-    all.filter(|dir| dir.is_dir()).flat_map(|dir| with_children(&dir)).collect()
+    all.filter(|dir| dir.is_dir()).flat_map(|dir| with_children(&dir)).into_vec()
 }
 
 /// A folder and those below it, children before parents, which is the order they can be removed in.
 fn with_children(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let children = entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path());
-    let mut all: Vec<PathBuf> = children.flat_map(|child| with_children(&child)).collect();
+    let mut all: Vec<PathBuf> = children.flat_map(|child| with_children(&child)).into_vec();
     all.push(dir.to_owned());
     all
 }
@@ -118,7 +119,7 @@ fn with_children(dir: &Path) -> Vec<PathBuf> {
 fn members(dir: &Path) -> Vec<u32> {
     let text = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     // 0 is a process of another pid namespace.
-    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).into_vec()
 }
 
 /// An empty control group that stays costs nothing and is taken over by the next start, so that failing is not an error.
@@ -131,7 +132,7 @@ fn remove_cgroups(name: &str) {
 /// Detaches every mount at or below these folders, the innermost first.
 fn unmount_below(roots: &[PathBuf]) -> Result<()> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut points: Vec<PathBuf> = table.lines().filter_map(mount_point).collect();
+    let mut points: Vec<PathBuf> = table.lines().filter_map(mount_point).into_vec();
     points.retain(|point| roots.iter().any(|root| point.starts_with(root)));
     points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     for point in points {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use serde_json::json;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::lock::Lock;
@@ -264,7 +265,7 @@ fn died(layout: &Layout, program: &str) -> Error {
     let log = layout.log(program);
     let bytes = std::fs::read(&log).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = text.lines().into_vec();
     let tail = lines[lines.len().saturating_sub(3)..].join("\n");
     if tail.contains("no space left on device") {
         return Error::io("write into", layout.data(), std::io::ErrorKind::StorageFull.into());

@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::lock::Lock;
@@ -140,7 +141,7 @@ fn restore_forwarding(bridge: &str) -> Result<()> {
     let saved = saved_forwarding();
     let Ok(value) = std::fs::read_to_string(&saved) else { return Ok(()) };
     let is_bridge = |name: &String| Path::new("/sys/class/net").join(name).join("bridge").is_dir();
-    let others: Vec<String> = interfaces().filter(is_bridge).filter(|name| name != bridge).collect();
+    let others: Vec<String> = interfaces().filter(is_bridge).filter(|name| name != bridge).into_vec();
     if others.iter().any(|name| name.starts_with(Layout::BRIDGE_PREFIX)) {
         return Ok(());
     }
@@ -164,7 +165,7 @@ struct Rule {
 
 impl Rule {
     fn first(table: &'static str, chain: &'static str, rule: &str) -> Self {
-        Self { table, put: "-I", chain, words: rule.split(' ').map(str::to_owned).collect() }
+        Self { table, put: "-I", chain, words: rule.split(' ').map(str::to_owned).into_vec() }
     }
 
     fn last(chain: &'static str, rule: &str) -> Self {
@@ -229,13 +230,13 @@ fn remove_rules(packages: &Packages, bridge: &str, shutdown: &Shutdown) -> Resul
 /// The rules in `iptables -S` output that name an interface, as arguments for `-D`: `-A CHAIN rest` → `CHAIN rest`.
 fn rules_naming(listed: &str, bridge: &str) -> Vec<Vec<String>> {
     let lines = listed.lines().filter_map(|line| line.strip_prefix("-A "));
-    let rules = lines.map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    rules.filter(|words| words.iter().any(|word| word == bridge)).collect()
+    let rules = lines.map(|line| line.split_whitespace().map(str::to_owned).into_vec());
+    rules.filter(|words| words.iter().any(|word| word == bridge)).into_vec()
 }
 
 /// A /24 no route touches, the first tried chosen by the engine's id so that two engines seldom compare notes.
 fn free_subnet(routes: &str, id: &str) -> Option<Ipv4Addr> {
-    let taken: Vec<(u32, u32)> = routes.lines().skip(1).filter_map(route).filter(|(_, mask)| *mask != 0).collect();
+    let taken: Vec<(u32, u32)> = routes.lines().skip(1).filter_map(route).filter(|(_, mask)| *mask != 0).into_vec();
     let start = u32::from_str_radix(&id[..4], 16).unwrap_or(0);
     // 172.28.0.0/14: private, and above the ranges that Docker (172.17 on) and home routers (192.168) start with.
     let base = u32::from(Ipv4Addr::new(172, 28, 0, 0));
@@ -246,7 +247,7 @@ fn free_subnet(routes: &str, id: &str) -> Option<Ipv4Addr> {
 
 /// Destination and mask of a line of `/proc/net/route`, which prints them in the machine's own byte order.
 fn route(line: &str) -> Option<(u32, u32)> {
-    let fields: Vec<&str> = line.split_whitespace().collect();
+    let fields: Vec<&str> = line.split_whitespace().into_vec();
     let number = |field: &str| u32::from_str_radix(field, 16).ok().map(|n| u32::from_be_bytes(n.to_ne_bytes()));
     Some((number(fields.get(1)?)?, number(fields.get(7)?)?))
 }

@@ -1,6 +1,7 @@
 //! The engine's programs: the distribution's packages, downloaded, unpacked and tried, in the user's cache folder. Nothing is
 //! installed, no maintainer script runs. Starting them is [`super::daemon`]'s.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::cores;
 use monoship_core::execute::pool;
 use std::path::{Path, PathBuf};
@@ -265,7 +266,7 @@ fn manifest(cache: &Path, suite: Suite) -> PathBuf {
 pub(super) fn unpack_all(debs: &Path, into: &Path, events: &Events, shutdown: &Shutdown) -> Result<()> {
     std::fs::create_dir_all(into).map_err(|e| Error::io("create", into, e))?;
     let entries = std::fs::read_dir(debs).map_err(|e| Error::io("read", debs, e))?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).into_vec();
     files.retain(|file| file.extension().is_some_and(|e| e == "deb"));
     // The largest first, or the last one to start decides how long it takes.
     files.sort_by_key(|file| std::cmp::Reverse(std::fs::metadata(file).map_or(0, |m| m.len())));

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 
+use monoship_core::collect::Collect as _;
+
 /// One process of one boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
@@ -94,7 +96,7 @@ pub fn of_engine(programs: &Path, run: &Path) -> Vec<u32> {
             let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             program.is_ok_and(|program| program.starts_with(programs)) && String::from_utf8_lossy(&arguments).contains(run)
         })
-        .collect()
+        .into_vec()
 }
 
 fn processes() -> impl Iterator<Item = u32> {

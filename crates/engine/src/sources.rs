@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use monoship_core::collect::Collect as _;
+
 /// One deb822 stanza or one `deb …` line: what we keep of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -39,7 +41,7 @@ impl Distribution {
             let line = os_release.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
             Some(line.trim().trim_matches(['"', '\'']).to_owned()).filter(|v| !v.is_empty())
         };
-        let ids = [value("ID"), value("ID_LIKE")].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let ids = [value("ID"), value("ID_LIKE")].into_iter().flatten().into_vec().join(" ");
         let is = |id: &str| ids.split_whitespace().any(|word| word == id);
         let (family, codename) = match (is("ubuntu"), is("debian")) {
             (true, _) => (Family::Ubuntu, value("UBUNTU_CODENAME").or_else(|| value("VERSION_CODENAME"))?),
@@ -69,8 +71,8 @@ impl Distribution {
 /// Disabled stanzas and source-only ones are left out.
 #[must_use]
 pub fn parse_deb822(text: &str) -> Vec<Source> {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-    lines.split(|line| line.trim().is_empty()).filter_map(stanza).collect()
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).into_vec();
+    lines.split(|line| line.trim().is_empty()).filter_map(stanza).into_vec()
 }
 
 fn stanza(lines: &[&str]) -> Option<Source> {
@@ -85,7 +87,7 @@ fn stanza(lines: &[&str]) -> Option<Source> {
         }
     }
     let value = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
-    let words = |name: &str| value(name).unwrap_or("").split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let words = |name: &str| value(name).unwrap_or("").split_whitespace().map(str::to_owned).into_vec();
     let enabled = !value("enabled").is_some_and(|v| matches!(v.to_ascii_lowercase().as_str(), "no" | "false" | "0"));
     if !enabled || !words("types").iter().any(|kind| kind == "deb") {
         return None;
@@ -97,7 +99,7 @@ fn stanza(lines: &[&str]) -> Option<Source> {
 /// Reads a `sources.list`: `deb [option=value …] uri suite component…`, `#` comments (see sources.list(5)).
 #[must_use]
 pub fn parse_one_line(text: &str) -> Vec<Source> {
-    text.lines().filter_map(|line| one_line(line.split('#').next().unwrap_or(""))).collect()
+    text.lines().filter_map(|line| one_line(line.split('#').next().unwrap_or(""))).into_vec()
 }
 
 fn one_line(line: &str) -> Option<Source> {
@@ -112,7 +114,7 @@ fn one_line(line: &str) -> Option<Source> {
     Some(Source {
         uris: vec![uri],
         suites: vec![suite],
-        components: words.collect(),
+        components: words.into_vec(),
         signed_by: signed_by.map(|paths| paths.replace(',', " ")),
     })
 }
@@ -124,14 +126,14 @@ fn one_line(line: &str) -> Option<Source> {
 #[must_use]
 pub fn own_release(sources: &[Source], distribution: &Distribution) -> Option<(Vec<Source>, Source)> {
     let aliases = ["stable", "testing", "unstable", "sid", "oldstable", "devel"];
-    let ours: Vec<(u8, &Source)> = sources.iter().filter_map(|s| Some((trust(s, distribution)?, s))).collect();
+    let ours: Vec<(u8, &Source)> = sources.iter().filter_map(|s| Some((trust(s, distribution)?, s))).into_vec();
     let best = ours.iter().map(|(score, _)| *score).max()?;
     let ours = || ours.iter().filter(|(score, _)| *score == best).map(|(_, source)| *source);
     let has = |name: &str| ours().any(|s| s.suites.iter().any(|suite| suite == name));
     let codename = distribution.codename.as_str();
     let name = if has(codename) { codename } else { aliases.into_iter().find(|alias| has(alias))? };
     let wanted = [name.to_owned(), format!("{name}-updates"), format!("{name}-security")];
-    let own: Vec<Source> = ours().filter_map(|s| s.narrowed(|suite| wanted.iter().any(|w| w == suite), distribution)).collect();
+    let own: Vec<Source> = ours().filter_map(|s| s.narrowed(|suite| wanted.iter().any(|w| w == suite), distribution)).into_vec();
     let base = ours().find(|s| s.suites.iter().any(|suite| suite == name))?.clone();
     Some((own, base))
 }
@@ -162,7 +164,7 @@ impl Source {
     }
 
     fn narrowed(&self, keep: impl Fn(&str) -> bool, distribution: &Distribution) -> Option<Self> {
-        let suites: Vec<String> = self.suites.iter().filter(|suite| keep(suite)).cloned().collect();
+        let suites: Vec<String> = self.suites.iter().filter(|suite| keep(suite)).cloned().into_vec();
         if suites.is_empty() {
             return None;
         }
@@ -172,8 +174,8 @@ impl Source {
     /// The same mirror and keys with other suites, and only the components we need.
     #[must_use]
     pub fn with_suites(&self, suites: Vec<String>, distribution: &Distribution) -> Self {
-        let components = distribution.components().iter().map(|c| (*c).to_owned()).collect();
-        let uris = self.uris.iter().filter(|uri| !uri.starts_with("cdrom:")).cloned().collect();
+        let components = distribution.components().iter().map(|c| (*c).to_owned()).into_vec();
+        let uris = self.uris.iter().filter(|uri| !uri.starts_with("cdrom:")).cloned().into_vec();
         Self { uris, suites, components, signed_by: self.signed_by.clone() }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::http::{Http, Request};
@@ -38,7 +39,7 @@ const CONTEXT_AGE: Duration = Duration::from_hours(30 * 24);
 /// When an image can neither be had nor made; the error names it and what to do.
 pub fn ensure(engine: &Engine, images: &[ImageRef], policy: Policy, events: &Events, http: &Http) -> Result<Vec<StandIn>> {
     let Some(layout) = layout(engine)?.filter(|_| policy != Policy::Never) else { return Ok(Vec::new()) };
-    let mut wanted: Vec<&ImageRef> = images.iter().filter(|image| image.registry() == DOCKER_HUB).collect();
+    let mut wanted: Vec<&ImageRef> = images.iter().filter(|image| image.registry() == DOCKER_HUB).into_vec();
     wanted.sort();
     wanted.dedup();
     if wanted.is_empty() {
@@ -65,7 +66,7 @@ pub fn ensure(engine: &Engine, images: &[ImageRef], policy: Policy, events: &Eve
 /// Whether the same was said today; it is noted that it is said now. A note that cannot be kept costs a warning more.
 fn told_lately(layout: &Layout, served: &[StandIn]) -> bool {
     let file = layout.data().join("stand-ins-told");
-    let digests: Vec<String> = served.iter().map(|stand_in| stand_in.digest.to_string()).collect();
+    let digests: Vec<String> = served.iter().map(|stand_in| stand_in.digest.to_string()).into_vec();
     let said = digests.join("\n");
     let age = std::fs::metadata(&file).and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
     if age.is_some_and(|age| age < TOLD_AGE) && std::fs::read_to_string(&file).is_ok_and(|last| last == said) {

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_docker::engine::{CA_VARIABLES, ca_bundle};
@@ -26,7 +27,7 @@ impl Trust {
     pub fn of(env: &Env) -> Self {
         let named = |name: &&str| env.get(name).map(|file| env.cwd.join(file)).filter(|file| file.is_file());
         let all = CA_VARIABLES.iter().map(|name| (*name, if *name == CA_VARIABLES[0] { ca_bundle(env) } else { named(name) }));
-        Self(all.filter_map(|(name, file)| Some((name, file?))).collect())
+        Self(all.filter_map(|(name, file)| Some((name, file?))).into_vec())
     }
 
     /// Puts the files where the engine's steps are given them, and says which program is to start these in place of runc; `None` where there is

@@ -1,5 +1,7 @@
 //! What `docker buildx inspect NAME` prints of a builder: its driver, and of each of its places whether it runs, its version and platforms.
 
+use monoship_core::collect::Collect as _;
+
 /// A builder, as buildx sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Answer {
@@ -66,8 +68,8 @@ impl Answer {
     /// Which of these it cannot build for, where it says what it can.
     #[must_use]
     pub fn lacks<'a>(&self, platforms: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-        let has: Vec<&str> = self.places.iter().flat_map(|place| &place.platforms).map(String::as_str).collect();
-        if has.is_empty() { Vec::new() } else { platforms.into_iter().filter(|platform| !has.contains(platform)).collect() }
+        let has: Vec<&str> = self.places.iter().flat_map(|place| &place.platforms).map(String::as_str).into_vec();
+        if has.is_empty() { Vec::new() } else { platforms.into_iter().filter(|platform| !has.contains(platform)).into_vec() }
     }
 }
 
@@ -80,7 +82,7 @@ impl Place {
             "Buildkit" | "BuildKit version" => value.clone_into(&mut self.version),
             // A star marks those that the user named.
             "Platforms" => {
-                self.platforms = value.split(',').map(|platform| platform.trim().trim_end_matches('*').to_owned()).collect();
+                self.platforms = value.split(',').map(|platform| platform.trim().trim_end_matches('*').to_owned()).into_vec();
             }
             _ => {}
         }

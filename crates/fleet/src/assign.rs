@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::name::Platform;
 
 use crate::rank::{hash, score};
@@ -30,12 +31,12 @@ pub(crate) fn costs(builds: &[Build]) -> Vec<f64> {
     let known = || builds.iter().filter_map(|build| build.usual).map(|usual| usual.as_millis().max(1) as f64);
     let mean = known().sum::<f64>() / known().count().max(1) as f64;
     let unknown = if mean > 0.0 { mean } else { 1.0 };
-    builds.iter().map(|build| build.usual.map_or(unknown, |usual| usual.as_millis().max(1) as f64)).collect()
+    builds.iter().map(|build| build.usual.map_or(unknown, |usual| usual.as_millis().max(1) as f64)).into_vec()
 }
 
 /// The builds in the order in which they are begun: what nobody knows the time of first, then the longest (Graham's rule).
 pub(crate) fn order(builds: &[Build]) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..builds.len()).collect();
+    let mut places: Vec<usize> = (0..builds.len()).into_vec();
     // Stable: equal ones keep their order.
     places.sort_by_key(|at| Reverse(builds[*at].usual.map_or((true, None), |usual| (false, Some(usual)))));
     places
@@ -55,7 +56,7 @@ pub(crate) fn shares(
     }
     let mut shares = vec![0.0; nodes.len()];
     for (platforms, work) in by_platforms {
-        let able: Vec<usize> = (0..nodes.len()).filter(|at| there(*at) && nodes[*at].has(platforms)).collect();
+        let able: Vec<usize> = (0..nodes.len()).filter(|at| there(*at) && nodes[*at].has(platforms)).into_vec();
         let weights: f64 = able.iter().map(|at| f64::from(nodes[*at].weight.get())).sum();
         for at in able {
             shares[at] += work * f64::from(nodes[at].weight.get()) / weights;
@@ -80,7 +81,7 @@ pub(crate) struct Giving<'a> {
 
 impl<'a> Giving<'a> {
     pub fn new(nodes: &'a [Node], shares: Vec<f64>) -> Self {
-        let hashes = nodes.iter().map(|node| hash(&node.builder)).collect();
+        let hashes = nodes.iter().map(|node| hash(&node.builder)).into_vec();
         Self { nodes, hashes, given: vec![0.0; nodes.len()], shares, free: Vec::new(), least: Vec::new() }
     }
 
@@ -89,8 +90,8 @@ impl<'a> Giving<'a> {
         let longest = costs.iter().copied().fold(0.0, f64::max);
         let places = |node: &Node| node.builds.get();
         let alone = |at: usize| self.shares[at] / u32::try_from(places(&self.nodes[at])).map_or(f64::MAX, f64::from);
-        let least = (0..self.nodes.len()).map(|at| alone(at).max(longest)).collect();
-        let free = self.nodes.iter().map(|node| vec![0.0; places(node)]).collect();
+        let least = (0..self.nodes.len()).map(|at| alone(at).max(longest)).into_vec();
+        let free = self.nodes.iter().map(|node| vec![0.0; places(node)]).into_vec();
         Self { free, least, ..self }
     }
 
@@ -176,7 +177,7 @@ pub fn assign(nodes: &[Node], builds: &[Build]) -> Vec<Option<usize>> {
 pub fn loads(nodes: &[Node], builds: &[Build], places: &[Option<usize>]) -> Vec<Load> {
     let costs = costs(builds);
     let shares = shares(nodes, builds, &costs, |_| true, |_| true);
-    let mut loads: Vec<Load> = shares.into_iter().map(|share| Load { given: 0.0, share }).collect();
+    let mut loads: Vec<Load> = shares.into_iter().map(|share| Load { given: 0.0, share }).into_vec();
     for (place, cost) in places.iter().zip(costs) {
         if let Some(at) = place {
             loads[*at].given += cost;

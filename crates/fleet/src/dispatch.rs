@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::assign::{Giving, costs, order, shares};
 use crate::{Build, Node};
+use monoship_core::collect::Collect as _;
 
 /// How long a node that was lost is left alone; twice as long each time that it is lost again.
 const REST: Duration = Duration::from_secs(30);
@@ -136,7 +137,7 @@ impl<'a> Dispatch<'a> {
         };
         let mut run = Self {
             giving: Giving::new(nodes, shares(nodes, builds, &costs, |_| true, |_| true)),
-            nodes: (0..nodes.len()).map(state).collect(),
+            nodes: (0..nodes.len()).map(state).into_vec(),
             builds,
             costs,
             turns,
@@ -204,7 +205,7 @@ impl<'a> Dispatch<'a> {
                 let state = &mut self.nodes[node];
                 (state.at, state.unanswered) = (At::Up, 0);
                 self.reckon();
-                let mine: Vec<usize> = self.stranded.iter().copied().filter(|build| self.may(node, *build)).collect();
+                let mine: Vec<usize> = self.stranded.iter().copied().filter(|build| self.may(node, *build)).into_vec();
                 for build in mine {
                     self.stranded.remove(&build);
                     self.queue(build, node);
@@ -326,7 +327,7 @@ impl<'a> Dispatch<'a> {
             state.rest = (state.rest * 2).min(LONGEST_REST);
         }
         why.clone_into(&mut state.why);
-        let waiting: Vec<usize> = state.queue.iter().map(|(_, build)| *build).collect();
+        let waiting: Vec<usize> = state.queue.iter().map(|(_, build)| *build).into_vec();
         self.reckon();
         for build in waiting {
             self.unqueue(build, node);
@@ -352,7 +353,7 @@ impl<'a> Dispatch<'a> {
 
     /// Shares anew, among the nodes that are there.
     fn reckon(&mut self) {
-        let there: Vec<bool> = (0..self.nodes.len()).map(|node| self.is_there(node)).collect();
+        let there: Vec<bool> = (0..self.nodes.len()).map(|node| self.is_there(node)).into_vec();
         self.giving.shares = shares(self.giving.nodes, self.builds, &self.costs, |node| there[node], |_| true);
     }
 
@@ -363,12 +364,12 @@ impl<'a> Dispatch<'a> {
             silent || !self.may(node, build)
         };
         let able = |build: usize| -> Vec<usize> {
-            (0..self.nodes.len()).filter(|node| self.giving.nodes[*node].has(&self.builds[build].platforms)).collect()
+            (0..self.nodes.len()).filter(|node| self.giving.nodes[*node].has(&self.builds[build].platforms)).into_vec()
         };
         let is_lost = |build: &usize| able(*build).iter().all(|node| hopeless(*node, *build));
-        let lost: Vec<usize> = self.stranded.iter().copied().filter(is_lost).collect();
-        let why = |build: usize| able(build).into_iter().map(|node| (node, self.nodes[node].why.clone())).collect();
-        let given_up: Vec<GivenUp> = lost.iter().map(|build| GivenUp { build: *build, why: why(*build) }).collect();
+        let lost: Vec<usize> = self.stranded.iter().copied().filter(is_lost).into_vec();
+        let why = |build: usize| able(build).into_iter().map(|node| (node, self.nodes[node].why.clone())).into_vec();
+        let given_up: Vec<GivenUp> = lost.iter().map(|build| GivenUp { build: *build, why: why(*build) }).into_vec();
         for build in lost {
             self.stranded.remove(&build);
             self.open -= 1;

@@ -2,6 +2,7 @@
 //! number, so that it moves its own share and nothing else (Thaler and Ravishankar 1998; the weighted form: Schindelhauer and Schomaker
 //! 2005, each node's number is `-weight / ln u` of its hash `u` in (0, 1), and a node has a key as often as its weight says).
 
+use monoship_core::collect::Collect as _;
 use monoship_core::name::Platform;
 
 use crate::Node;
@@ -43,7 +44,7 @@ pub fn preferred(nodes: &[Node], platforms: &[Platform], key: &str) -> Vec<usize
     let key = hash(key);
     let able = (0..nodes.len()).filter(|at| nodes[*at].has(platforms));
     let mut scored: Vec<(f64, usize)> =
-        able.map(|at| (score(hash(&nodes[at].builder), nodes[at].weight.get(), key), at)).collect();
+        able.map(|at| (score(hash(&nodes[at].builder), nodes[at].weight.get(), key), at)).into_vec();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    scored.into_iter().map(|(_, at)| at).collect()
+    scored.into_iter().map(|(_, at)| at).into_vec()
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level, Task};
@@ -180,7 +181,7 @@ fn problem(response: &Response) -> String {
         let said = error["message"].as_str().or_else(|| error.as_str()).map(str::to_owned);
         said.or_else(|| Some(format!("{} {}", error["field"].as_str()?, error["code"].as_str()?)))
     });
-    let text = std::iter::once(problem.message.clone()).chain(details).collect::<Vec<_>>().join(": ");
+    let text = std::iter::once(problem.message.clone()).chain(details).into_vec().join(": ");
     text.split(char::is_control).filter(|part| !part.trim().is_empty()).collect::<Vec<_>>().join(" ").chars().take(400).collect()
 }
 

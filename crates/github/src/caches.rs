@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer};
 
 use crate::api::Api;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_encode;
 use monoship_core::name::Digest;
@@ -225,7 +226,7 @@ impl CacheKey {
 #[must_use]
 pub fn replaced_indexes(entries: &[CacheEntry]) -> Vec<&CacheEntry> {
     let mut newest = std::collections::BTreeMap::new();
-    let keyed: Vec<_> = entries.iter().map(|entry| (entry, CacheKey::parse(&entry.key))).collect();
+    let keyed: Vec<_> = entries.iter().map(|entry| (entry, CacheKey::parse(&entry.key))).into_vec();
     for (entry, key) in &keyed {
         if let CacheKey::Index { scope, generation, .. } = key {
             let latest: &mut u64 = newest.entry((&entry.git_ref, scope)).or_default();
@@ -236,7 +237,7 @@ pub fn replaced_indexes(entries: &[CacheEntry]) -> Vec<&CacheEntry> {
         CacheKey::Index { scope, generation, .. } => newest.get(&(&entry.git_ref, scope)).is_some_and(|n| generation < n),
         _ => false,
     });
-    replaced.map(|(entry, _)| *entry).collect()
+    replaced.map(|(entry, _)| *entry).into_vec()
 }
 
 /// What a run is about to write to the gha tier, against what GitHub takes.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
 use monoship_core::secret::mask;
@@ -167,7 +167,7 @@ impl ReleaseNotes {
             return;
         }
         let one = image.platforms.len() == 1;
-        let platforms: Vec<String> = image.platforms.iter().map(|platform| platform.text(one)).collect();
+        let platforms: Vec<String> = image.platforms.iter().map(|platform| platform.text(one)).into_vec();
         match platforms.as_slice() {
             [] => {}
             [one] => put(text, format_args!("**Platform:** {one}\n\n")),

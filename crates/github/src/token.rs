@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 
 const READ: u64 = 1;
@@ -82,7 +83,7 @@ impl GhaAccess {
 
     fn of_token(token: &str, now: SystemTime) -> Self {
         let absent = |why: &str| Self::Absent(format!("ACTIONS_RUNTIME_TOKEN {why}"));
-        let parts: Vec<&str> = token.trim().split('.').collect();
+        let parts: Vec<&str> = token.trim().split('.').into_vec();
         let [_, claims, _] = parts.as_slice() else { return absent("is not a token") };
         let decoded = URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok();
         let Some(claims) = decoded.and_then(|json| serde_json::from_slice::<Claims>(&json).ok()) else {
@@ -101,7 +102,7 @@ impl GhaAccess {
         let Ok(scopes) = serde_json::from_str::<Vec<Scope>>(&access) else { return absent("has an `ac` that cannot be read") };
         let with = |bit: u64| scopes.iter().filter(move |scope| scope.permission & bit != 0).map(|scope| scope.scope.clone());
         // BuildKit writes under the last scope that may be written.
-        match (with(WRITE).next_back(), with(READ).collect::<Vec<_>>()) {
+        match (with(WRITE).next_back(), with(READ).into_vec()) {
             (Some(write), read) => Self::Write { write, read },
             (None, read) if !read.is_empty() => Self::Read { read },
             (None, _) => absent("allows neither reading nor writing"),
@@ -140,7 +141,7 @@ impl GhaAccess {
 /// One line for a person.
 impl fmt::Display for GhaAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |refs: &[String]| refs.iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
+        let list = |refs: &[String]| refs.iter().map(|name| name.escape_debug().to_string()).into_vec().join(", ");
         match self {
             Self::Write { read, .. } if self.writable().is_err() => write!(f, "reads {}, writes nothing for a tag", list(read)),
             Self::Write { write, read } => write!(f, "writes {}, reads {}", write.escape_debug(), list(read)),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::kind::{Facts, Kind, Known, value};
 use super::start::{Start, is_for_developers};
+use monoship_core::collect::Collect as _;
 
 /// Bundlers that make pages where there is one to begin with.
 const BUNDLERS: [&str; 4] = ["@rsbuild/core", "parcel", "webpack", "@rspack/core"];
@@ -146,7 +147,7 @@ fn named(facts: &Facts<'_>, build: &str) -> Option<String> {
 
 /// What an option of a command is given.
 pub(super) fn flag(command: &str, names: &[&str]) -> Option<String> {
-    let words: Vec<&str> = command.split_whitespace().collect();
+    let words: Vec<&str> = command.split_whitespace().into_vec();
     let apart = words.windows(2).find(|pair| names.contains(&pair[0])).map(|pair| pair[1]);
     let joined =
         || words.iter().find_map(|word| word.split_once('=').filter(|(name, _)| names.contains(name)).map(|(_, value)| value));

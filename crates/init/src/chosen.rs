@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::kept::Kept;
 use super::services::Found;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::nearest;
 
@@ -76,7 +77,7 @@ pub(super) fn check(only: &[String], workspaces: &[(String, Found)]) -> Result<(
         let error = Error::usage(format!("there is no service `{wanted}`"));
         return Err(match nearest(wanted, services.clone()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("there are {}", services.collect::<Vec<_>>().join(", "))),
+            None => error.hint(format!("there are {}", services.into_vec().join(", "))),
         });
     }
     Ok(())

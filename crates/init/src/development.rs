@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::tools::{imported_values, scripts};
 use monoship_workspace::{PackageId, Workspace, compiled};
 
@@ -47,7 +48,7 @@ fn with_peers(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) 
     if known.kind != Kind::Node || BUNDLERS.iter().any(|tool| build.contains(tool)) {
         return known;
     }
-    let mut open: Vec<PackageId> = workspace.by_dir(dir).into_iter().collect();
+    let mut open: Vec<PackageId> = workspace.by_dir(dir).into_iter().into_vec();
     let mut seen = BTreeSet::new();
     while let Some(id) = open.pop() {
         if !seen.insert(id) {
@@ -56,7 +57,7 @@ fn with_peers(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) 
         let package = workspace.package(id);
         let is_for_running = |name: &str| package.manifest.all_dependencies().any(|(other, _, is_dev)| other == name && !is_dev);
         let all = package.manifest.all_dependencies().map(|(name, ..)| name);
-        let peers: Vec<&str> = all.filter(|name| package.manifest.has_peer(name) && !is_for_running(name)).collect();
+        let peers: Vec<&str> = all.filter(|name| package.manifest.has_peer(name) && !is_for_running(name)).into_vec();
         if let Some(peer) = imported_values(workspace, &package.dir, &peers).into_iter().next().filter(|_| package.dir != dir) {
             let name = package.manifest.name.as_deref().unwrap_or(&package.dir);
             let note = format!(
@@ -67,7 +68,7 @@ fn with_peers(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) 
             return Known { kind: Kind::Development, note: Some(note), ..known };
         }
         let others = package.manifest.all_dependencies().map(|(name, ..)| name).filter(|name| is_for_running(name));
-        let others: Vec<&str> = others.filter(|name| workspace.by_name(name).is_some()).collect();
+        let others: Vec<&str> = others.filter(|name| workspace.by_name(name).is_some()).into_vec();
         open.extend(imported_values(workspace, &package.dir, &others).iter().filter_map(|name| workspace.by_name(name)));
     }
     known
@@ -102,7 +103,7 @@ fn with_all(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) ->
     let own = manifest["devDependencies"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
     let names: Vec<&str> = own
         .filter(|name| manifest["dependencies"].get(name).is_none() && !TESTS.iter().any(|test| name.starts_with(test)))
-        .collect();
+        .into_vec();
     match imported_values(workspace, &format!("{dir}/src"), &names).into_iter().next() {
         Some(name) => {
             let note = format!(

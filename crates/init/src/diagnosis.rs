@@ -1,5 +1,6 @@
 //! What the output of a failed first build, or of a service that ends at its start, means, and which line fixes it.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::text::clean;
 
 /// A cause that is known.
@@ -212,7 +213,7 @@ const REFUSED: [&str; 3] = [" must be ", " must match ", " should not be "];
 #[must_use]
 pub fn of(output: &str) -> Vec<Finding> {
     // Colours stand within what is looked for.
-    let output = &output.lines().map(clean).collect::<Vec<_>>().join("\n");
+    let output = &output.lines().map(clean).into_vec().join("\n");
     let mut found: Vec<(usize, Finding)> = Vec::new();
     for (signs, what, fix) in KNOWN {
         // A step that another one's failure stopped says nothing; nor does what pnpm tries again, and names as an error if it gives up, or
@@ -243,7 +244,7 @@ pub fn of(output: &str) -> Vec<Finding> {
         found.push((line, Finding { what, fix: fix.to_owned() }));
     }
     found.sort_by_key(|(line, _)| *line);
-    let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).collect();
+    let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).into_vec();
     found.truncate(3);
     found
 }
@@ -252,7 +253,7 @@ pub fn of(output: &str) -> Vec<Finding> {
 fn before(line: &str, signs: &[&str]) -> String {
     let ends = signs.iter().flat_map(|sign| line.match_indices(sign)).map(|(at, _)| at);
     let word = |at: usize| line[..at].rsplit(|c: char| c.is_whitespace() || "\"'`".contains(c)).next().unwrap_or_default();
-    ends.map(word).collect::<Vec<_>>().join(" ")
+    ends.map(word).into_vec().join(" ")
 }
 
 /// Of a line of JSON, as servers log, the text that has one of these signs.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::name::ServiceName;
 use monoship_workspace::{Closure, PackageId, Scope, Workspace};
 
@@ -24,7 +25,7 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
         .iter()
         .filter_map(|service| workspace.by_dir(&service.package))
         .map(|id| (id, workspace.closure(id, Scope::BUILD)))
-        .collect();
+        .into_vec();
     let native = closures.iter().find_map(|(_, closure)| toolchain::native(workspace, closure));
     let (build_image, base) = match &native {
         Some(name) => (
@@ -73,7 +74,7 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
             .iter()
             .map(|id| workspace.package(*id).dir.as_str())
             .filter(|dir| *dir != "." && *dir != service.package)
-            .collect();
+            .into_vec();
         let prisma = closure.packages.iter().any(|id| {
             workspace.package(*id).manifest.all_dependencies().any(|(name, ..)| name == "@prisma/client" || name == "prisma")
         });
@@ -94,9 +95,9 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
 fn started(command: &str) -> Option<String> {
     let words: Vec<String> = serde_json::from_str(command).ok()?;
     let words: Vec<&str> = if words.len() == 3 && words[0] == "sh" {
-        words[2].split_whitespace().collect()
+        words[2].split_whitespace().into_vec()
     } else {
-        words.iter().map(String::as_str).collect()
+        words.iter().map(String::as_str).into_vec()
     };
     let made =
         |word: &&str| ["dist/", "build/", "lib/", "out/"].iter().any(|folder| word.trim_start_matches("./").starts_with(folder));
@@ -130,7 +131,7 @@ fn repository(workspace: &Workspace) -> String {
 
 fn filters(workspace: &Workspace, package: &str, closure: &Closure) -> String {
     let others = closure.undeclared.keys().map(|id| filter(workspace.package(*id)));
-    std::iter::once(package.to_owned()).chain(others).collect::<Vec<_>>().join(" ")
+    std::iter::once(package.to_owned()).chain(others).into_vec().join(" ")
 }
 
 /// Where a folder of the repository lies in an image.

@@ -3,6 +3,7 @@
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value, value};
 
 use super::Change;
+use monoship_core::collect::Collect as _;
 
 /// The workspace's manifest where there is none.
 const WORKSPACE: &str = include_str!("workspace.toml");
@@ -149,8 +150,8 @@ pub(super) fn answers(existing: Option<&str>, name: &str) -> Answers {
     let settings = existing.and_then(|text| text.parse::<toml::Table>().ok());
     let Some(alias) = settings.as_ref().and_then(|settings| settings.get("alias")?.get(name)) else { return Answers::Nobody };
     let words: Vec<&str> = match alias {
-        toml::Value::String(text) => text.split_whitespace().collect(),
-        toml::Value::Array(words) => words.iter().filter_map(toml::Value::as_str).collect(),
+        toml::Value::String(text) => text.split_whitespace().into_vec(),
+        toml::Value::Array(words) => words.iter().filter_map(toml::Value::as_str).into_vec(),
         _ => Vec::new(),
     };
     let names = |pair: &[&str]| matches!(pair, ["--package" | "-p", package] if *package == name);

@@ -1,6 +1,7 @@
 //! The build context's ignore file. Rules that keep secrets and git's own out stand in every one; a rule about what tools make is left
 //! out where it would hide a file that git tracks: somebody's `coverage/` is source.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::{Scope, Workspace};
@@ -15,7 +16,7 @@ pub(super) const FILE: &str = ".dockerignore";
 /// was built before. Tests and documents may be hidden.
 pub(super) fn hidden<'f>(workspace: &Workspace, services: &[Service], tracked: &'f [String], ignore: &Ignore) -> Option<&'f str> {
     let ids = services.iter().filter_map(|service| workspace.by_dir(&service.package));
-    let closures: Vec<_> = ids.map(|id| workspace.closure(id, Scope::BUILD)).collect();
+    let closures: Vec<_> = ids.map(|id| workspace.closure(id, Scope::BUILD)).into_vec();
     let is_source = |path: &&String| {
         let ending = path.rsplit_once('.').map_or("", |(_, ending)| ending);
         let code = ["ts", "tsx", "js", "jsx", "mjs", "mts", "cjs", "vue", "svelte", "astro", "json"].contains(&ending);
@@ -94,7 +95,7 @@ pub(super) fn completed(theirs: &str, tracked: &[&str], tool: &str, own_rust: bo
         .filter(|(rule, of_it)| !ignore.excludes(of_it) && (!own_rust || !["Cargo.*", ".cargo"].contains(rule)))
         .filter(|(rule, _)| *rule != "target" || !tracked.iter().any(|path| path.starts_with("target/")))
         .map(|(rule, _)| rule)
-        .collect();
+        .into_vec();
     if lacking.is_empty() {
         return Ok(None);
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 
 use monoship_core::name::ServiceName;
@@ -51,7 +52,7 @@ pub(super) fn find(
     for path in files.iter().filter(|path| (is_dockerfile(path) || is_said(path)) && is_for_use(path)) {
         let Some(text) = read(path) else { continue };
         let Ok(dockerfile) = Dockerfile::parse(Path::new(path), &text) else { continue };
-        let about: Vec<&Said> = said.iter().filter(|said| said.dockerfile == *path).collect();
+        let about: Vec<&Said> = said.iter().filter(|said| said.dockerfile == *path).into_vec();
         let mut wanted: Vec<Said> = Vec::new();
         for said in about {
             // Several compose files say the same of one service: for developing, for testing.
@@ -134,7 +135,7 @@ pub(super) fn find(
     // Of one that several files say different things of the first counts.
     let mut seen: BTreeSet<String> = BTreeSet::new();
     others.retain(|(path, _)| !found.values().any(|kept| kept.dockerfile == *path) && seen.insert(path.clone()));
-    (found.into_values().collect(), others)
+    (found.into_values().into_vec(), others)
 }
 
 /// A build that makes a service.
@@ -160,8 +161,8 @@ impl Build {
             context: context.clone(),
             target: target.clone(),
             args: args.filter(|(name, _)| !is_secret(name)).map(|(name, value)| (name.clone(), value.clone())).collect(),
-            varied: varied.filter(|name| !is_secret(name)).collect(),
-            secret: named.into_iter().filter(|name| is_secret(name)).collect(),
+            varied: varied.filter(|name| !is_secret(name)).into_vec(),
+            secret: named.into_iter().filter(|name| is_secret(name)).into_vec(),
             given: given.clone(),
             image: image.clone(),
             package: self.package.clone(),
@@ -176,7 +177,7 @@ impl Build {
         let target = self.said.target.as_deref().and_then(|name| self.dockerfile.target(name).ok());
         let stage = target.or_else(|| self.dockerfile.stages().last());
         let lines = stage.into_iter().flat_map(Stage::instructions);
-        lines.filter(|one| ["CMD", "ENTRYPOINT"].contains(&one.keyword.as_str())).map(|one| one.args.clone()).collect()
+        lines.filter(|one| ["CMD", "ENTRYPOINT"].contains(&one.keyword.as_str())).map(|one| one.args.clone()).into_vec()
     }
 
     /// The script that its image starts and its package does not have: such an image ends at once.
@@ -185,7 +186,7 @@ impl Build {
         let starts = self.starts();
         let [words] = &starts[..] else { return None };
         let words: Vec<String> = serde_json::from_str(words).ok()?;
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).into_vec();
         let ([program, "run", script] | [program, script @ "start"]) = words[..] else { return None };
         let has = |dir: &str| {
             let folder = workspace.root().join(dir);
@@ -210,7 +211,7 @@ impl Build {
 /// Builds of several Dockerfiles for one package: an API and its worker, or one image in two ways. The one that may bear the package's name
 /// comes first and is marked, as is each that is alone.
 fn in_order(builds: &[Build]) -> Vec<(&Build, bool)> {
-    let mut all: Vec<&Build> = builds.iter().collect();
+    let mut all: Vec<&Build> = builds.iter().into_vec();
     all.sort_by_key(|build| build.rank());
     let of_package = |build: &Build, other: &Build| {
         build.package.is_some() && build.package == other.package && build.said.dockerfile != other.said.dockerfile
@@ -220,7 +221,7 @@ fn in_order(builds: &[Build]) -> Vec<(&Build, bool)> {
         !build.said.name.is_empty() && all.iter().any(|other| of_package(build, other) && !other.said.name.is_empty())
     };
     let is_first = |at: usize| !all[..at].iter().any(|before| of_package(all[at], before)) && !has_names(all[at]);
-    all.iter().enumerate().map(|(at, build)| (*build, is_first(at))).collect()
+    all.iter().enumerate().map(|(at, build)| (*build, is_first(at))).into_vec()
 }
 
 /// True where a Dockerfile declares an argument: before its first stage, for FROM lines, or in one.
@@ -270,7 +271,7 @@ fn lacks_packages(root: &Path, said: &Said, dockerfile: &Dockerfile) -> Option<S
         return None;
     }
     let installs_here = |command: &str| {
-        let words: Vec<&str> = command.split_whitespace().collect();
+        let words: Vec<&str> = command.split_whitespace().into_vec();
         words.windows(2).any(is_install) && !words.iter().any(|word| ["-g", "--global"].contains(word))
     };
     let mut runs = dockerfile.stages().iter().flat_map(Stage::instructions).filter(|one| one.keyword == "RUN");
@@ -332,10 +333,10 @@ fn copied(dockerfile: &Dockerfile) -> Vec<String> {
     });
     let words = takes.filter(|one| one.heredocs.is_empty()).flat_map(|one| {
         let plain = one.args.replace(['[', ']', '"', ','], " ");
-        let words: Vec<String> = plain.split_whitespace().map(str::to_owned).collect();
+        let words: Vec<String> = plain.split_whitespace().map(str::to_owned).into_vec();
         words[..words.len().saturating_sub(1)].to_vec()
     });
-    words.filter(|word| !word.contains("://") && !word.contains('$')).collect()
+    words.filter(|word| !word.contains("://") && !word.contains('$')).into_vec()
 }
 
 /// The folder that a Dockerfile's COPY lines are about: its own, or the root.
@@ -344,7 +345,7 @@ fn context_of(root: &Path, path: &str, dockerfile: &Dockerfile) -> String {
     let paths = copied(dockerfile);
     let is_there = |base: &Path, word: &str| {
         let plain: Vec<&str> =
-            word.trim_start_matches(['.', '/']).split('/').take_while(|part| !part.contains(['*', '?', '['])).collect();
+            word.trim_start_matches(['.', '/']).split('/').take_while(|part| !part.contains(['*', '?', '['])).into_vec();
         !plain.join("/").is_empty() && base.join(plain.join("/")).exists()
     };
     let here = paths.iter().filter(|word| is_there(&root.join(folder), word)).count();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::Workspace;
 use monoship_workspace::tools::is_command_of;
 use pnpm::join;
@@ -91,7 +92,7 @@ impl<'a> Facts<'a> {
         let files = ["ts", "mts", "js", "mjs", "cjs"].map(|ending| self.folder.join(format!("{stem}.{ending}")));
         let text = files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
         let counts = |line: &&str| !["//", "/*", "*"].iter().any(|comment| line.trim_start().starts_with(comment));
-        text.lines().filter(counts).collect::<Vec<_>>().join("\n")
+        text.lines().filter(counts).into_vec().join("\n")
     }
 
     /// True where a `main` is there, has a source beside it, or lies in a folder, where builds put it: `npm init` writes `index.js` everywhere.

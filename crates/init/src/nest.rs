@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::sources::with_comments;
 use pnpm::join;
 
@@ -36,7 +37,7 @@ pub(super) fn others(facts: &Facts<'_>, command: &str) -> Vec<(String, Known)> {
             // A start script may name another than the one that is built where none is named.
             (!command.contains(file.trim_end_matches(".js"))).then(|| (name.clone(), known))
         })
-        .collect()
+        .into_vec()
 }
 
 #[cfg(test)]

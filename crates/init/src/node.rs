@@ -5,6 +5,7 @@ use std::path::Path;
 use semver::{Version, VersionReq};
 use serde_json::Value;
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::Workspace;
 
 use super::toolchain::manifest;
@@ -67,7 +68,7 @@ pub(super) fn node(workspace: &Workspace, pnpm: &str) -> String {
 fn managers(root: &Path) -> Vec<String> {
     let above = root.ancestors().skip(1).take_while(|_| !root.join(".git").exists());
     let end = above.clone().position(|folder| folder.join(".git").exists());
-    let folders: Vec<&Path> = std::iter::once(root).chain(above.take(end.map_or(0, |end| end + 1))).collect();
+    let folders: Vec<&Path> = std::iter::once(root).chain(above.take(end.map_or(0, |end| end + 1))).into_vec();
     let read = |folder: &Path, file: &str| std::fs::read_to_string(folder.join(file)).ok();
     let plain =
         |text: &str| text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned);
@@ -79,9 +80,9 @@ fn managers(root: &Path) -> Vec<String> {
         let plain = [".nvmrc", ".node-version"].map(|file| read(folder, file).and_then(|text| plain(&text)));
         let asdf = read(folder, ".tool-versions").and_then(|text| asdf(&text));
         let mise = MISE.iter().find_map(|file| mise(&read(folder, file)?));
-        plain.into_iter().chain([asdf, mise]).flatten().collect::<Vec<_>>()
+        plain.into_iter().chain([asdf, mise]).flatten().into_vec()
     };
-    folders.iter().flat_map(of).collect()
+    folders.iter().flat_map(of).into_vec()
 }
 
 /// Where mise looks for its settings (mise.jdx.dev/configuration.html), but for those that are one developer's.
@@ -117,7 +118,7 @@ fn tag(text: &str, pnpm: &str) -> Option<String> {
         // The newest of its line has its fixes; a manifest's engines may ask for more than `22.1`.
         return plain.split('.').next().map(str::to_owned);
     }
-    let alternatives: Vec<VersionReq> = text.split("||").filter_map(|range| requirement(range.trim())).collect();
+    let alternatives: Vec<VersionReq> = text.split("||").filter_map(|range| requirement(range.trim())).into_vec();
     let newest = |major: u64| Version::new(major, 999, 0);
     let fits = |major: &&u64| alternatives.iter().any(|range| range.matches(&newest(**major)));
     let found = NODES.iter().filter(fits).find(|major| runs(pnpm, **major)).or_else(|| NODES.iter().find(fits));
@@ -145,7 +146,7 @@ pub(super) fn requirement(range: &str) -> Option<VersionReq> {
             part.clone()
         }
     };
-    VersionReq::parse(&parts.iter().map(version).collect::<Vec<_>>().join(", ")).ok()
+    VersionReq::parse(&parts.iter().map(version).into_vec().join(", ")).ok()
 }
 
 #[cfg(test)]

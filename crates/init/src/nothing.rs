@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Error;
 use monoship_workspace::Workspace;
 
 /// The error. `files` are those that git has, `others` the packages that are none, each with the reason.
 pub(super) fn error(workspace: &Workspace, files: &[String], others: &[(String, String)]) -> Error {
-    let why: Vec<String> = others.iter().map(|(folder, why)| format!("{folder}: {why}")).collect();
+    let why: Vec<String> = others.iter().map(|(folder, why)| format!("{folder}: {why}")).into_vec();
     let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
     let manifests: BTreeSet<&str> = files.iter().filter_map(|file| file.strip_suffix("/package.json")).collect();
-    let unnamed: Vec<&str> = manifests.into_iter().filter(|dir| workspace.by_dir(dir).is_none()).collect();
+    let unnamed: Vec<&str> = manifests.into_iter().filter(|dir| workspace.by_dir(dir).is_none()).into_vec();
     let hint = if others.iter().all(|(folder, _)| folder == ".") && !unnamed.is_empty() {
         let patterns: BTreeSet<String> =
             unnamed.iter().map(|dir| dir.rsplit_once('/').map_or((*dir).to_owned(), |(above, _)| format!("{above}/*"))).collect();
-        let patterns: Vec<String> = patterns.into_iter().collect();
+        let patterns: Vec<String> = patterns.into_iter().into_vec();
         format!(
             "pnpm-workspace.yaml names none of {}: `packages: [{}]`, then `pnpm install`",
             unnamed.join(", "),

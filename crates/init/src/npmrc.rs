@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use monoship_core::collect::Collect as _;
+
 /// The names in `${NAME}` of the root's `.npmrc`, each with whether no install is without it: where it is for a registry that the file names,
 /// and that is not npm's own, which gives most packages to everybody.
 pub(super) fn variables(root: &Path) -> BTreeMap<String, bool> {
@@ -12,10 +14,10 @@ pub(super) fn variables(root: &Path) -> BTreeMap<String, bool> {
         .map(str::trim)
         .filter(|line| !line.starts_with(['#', ';']))
         .filter_map(|line| line.split_once('=').map(|(key, value)| (key.trim(), value.trim())))
-        .collect();
+        .into_vec();
     let registries = lines.iter().filter(|(key, _)| *key == "registry" || key.ends_with(":registry"));
     let hosts: Vec<&str> =
-        registries.filter_map(|(_, url)| url.split_once("://")).map(|(_, place)| place.trim_end_matches('/')).collect();
+        registries.filter_map(|(_, url)| url.split_once("://")).map(|(_, place)| place.trim_end_matches('/')).into_vec();
     let mut found = BTreeMap::new();
     for (key, value) in lines {
         let place = key.strip_prefix("//").and_then(|rest| rest.rsplit_once(':')).map(|(place, _)| place.trim_end_matches('/'));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::browser;
 use super::kind::{self, Facts, Kind, Known};
+use monoship_core::collect::Collect as _;
 use monoship_workspace::Workspace;
 use monoship_workspace::sources::with_comments;
 use pnpm::join;
@@ -134,7 +135,7 @@ pub(super) fn projects(workspace: &Workspace, files: &[String]) -> Vec<Project> 
         let name = project["name"].as_str().unwrap_or_else(|| last(folder)).to_owned();
         (project["projectType"] == "application").then(|| Project { folder: folder.to_owned(), name })
     };
-    folders.filter(|folder| workspace.by_dir(folder).is_none() && !folder.ends_with("-e2e")).filter_map(of).collect()
+    folders.filter(|folder| workspace.by_dir(folder).is_none() && !folder.ends_with("-e2e")).filter_map(of).into_vec()
 }
 
 impl Project {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use toml_edit::{Array, InlineTable, Value};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_workspace::git::{Git, Remote};
@@ -147,7 +148,7 @@ fn path_to(place: &Path, folder: &Path, why: &str) -> Result<Dependency> {
 
 /// The way from one folder to another. Both are absolute, without links.
 fn relative(to: &Path, from: &Path) -> PathBuf {
-    let (to, from): (Vec<Component>, Vec<Component>) = (to.components().collect(), from.components().collect());
+    let (to, from): (Vec<Component>, Vec<Component>) = (to.components().into_vec(), from.components().into_vec());
     let shared = to.iter().zip(&from).take_while(|(a, b)| a == b).count();
     from[shared..].iter().map(|_| Component::ParentDir).chain(to[shared..].iter().copied()).collect()
 }

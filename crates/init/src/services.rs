@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::ServiceName;
 use monoship_workspace::package::{self, Package};
@@ -174,14 +175,14 @@ fn starts_itself(workspace: &Workspace, root: &Value) -> bool {
 /// The names of the packages that a build of one needs, its own among them.
 fn closure<'w>(workspace: &'w Workspace, package: &Package) -> Vec<&'w str> {
     let closure = workspace.by_dir(&package.dir).map(|id| workspace.closure(id, Scope::BUILD));
-    closure.iter().flat_map(|closure| &closure.packages).map(|id| workspace.package(*id).name()).collect()
+    closure.iter().flat_map(|closure| &closure.packages).map(|id| workspace.package(*id).name()).into_vec()
 }
 
 /// What is to be known where a build waits for the root's own tasks: an image is built by its packages' scripts.
 fn of_root(workspace: &Workspace, package: &Package) -> Option<String> {
     let tasks = toolchain::of_root(workspace, &closure(workspace, package));
     (!tasks.is_empty()).then(|| {
-        let names: Vec<&str> = tasks.iter().map(String::as_str).collect();
+        let names: Vec<&str> = tasks.iter().map(String::as_str).into_vec();
         format!(
             "turbo.json puts the root's `{}` before its build, which no image runs: let a script of the package that needs it make the same, or commit what it makes",
             names.join("`, `")
@@ -245,7 +246,7 @@ fn is_copied_from(dir: &str) -> bool {
 fn is_published(manifest: &Value) -> bool {
     let commands = match &manifest["bin"] {
         Value::String(file) => vec![file.as_str()],
-        Value::Object(files) => files.values().filter_map(Value::as_str).collect(),
+        Value::Object(files) => files.values().filter_map(Value::as_str).into_vec(),
         _ => Vec::new(),
     };
     let start = manifest["scripts"]["start"].as_str();

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::services::{Found, Service};
 use super::{Change, DOCKERFILE, edit};
+use monoship_core::collect::Collect as _;
 use monoship_workspace::dockerfile::{Dockerfile, load as dockerfile_of};
 
 const SETTINGS: &str =
@@ -45,7 +46,7 @@ pub(super) fn targets(root: &Path, settings: Option<&str>) -> BTreeSet<String> {
 pub(super) fn not_services(settings: Option<&str>) -> Vec<String> {
     let settings: toml::Table = settings.and_then(|text| toml::from_str(text).ok()).unwrap_or_default();
     let listed = settings.get("images").and_then(|images| images.get("not-services")?.as_array()).into_iter().flatten();
-    listed.filter_map(|one| one.as_str().map(str::to_owned)).collect()
+    listed.filter_map(|one| one.as_str().map(str::to_owned)).into_vec()
 }
 
 /// The packages that an `xtask.toml` calls services, each with its target.
@@ -59,7 +60,7 @@ pub(super) fn named(settings: Option<&str>) -> Vec<(String, String)> {
             text("package").map_or_else(|| format!("apps/{name}"), |package| package.trim_matches(['.', '/']).to_owned());
         Some((package, text("target").unwrap_or(name).to_owned()))
     };
-    entries.filter_map(of).collect()
+    entries.filter_map(of).into_vec()
 }
 
 /// The services that an `xtask.toml` gives a Dockerfile of their own, each with its package's folder.
@@ -71,7 +72,7 @@ pub(super) fn owned(settings: Option<&str>) -> Vec<(String, Option<String>)> {
         let own = monoship_plan::config::Own::of(text("dockerfile"), text("context"), text("target")).ok()??;
         Some((text("name")?.to_owned(), text("package").map_or_else(|| Some(own.folder()), |package| Some(package.to_owned()))))
     };
-    entries.filter_map(of).collect()
+    entries.filter_map(of).into_vec()
 }
 
 /// `xtask.toml` with an entry for each service that is not found without one.
@@ -90,7 +91,7 @@ pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &
     }
     match settings {
         None => {
-            let secrets: Vec<String> = secrets.iter().map(|name| format!("\"id={name},env={name}\"")).collect();
+            let secrets: Vec<String> = secrets.iter().map(|name| format!("\"id={name},env={name}\"")).into_vec();
             let given = if secrets.is_empty() {
                 String::new()
             } else {
@@ -99,20 +100,18 @@ pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &
             // With a [[service]] what no entry names counts as meant so; what was not chosen is to be known when this is run again.
             let folders = found.others.iter().map(|(folder, _)| folder).filter(|folder| folder.starts_with("apps/"));
             let idle: BTreeSet<&String> = folders.filter(|_| entries.is_empty()).chain(&found.left_out).collect();
-            let idle: Vec<String> = idle.into_iter().map(|folder| format!("\"{folder}\"")).collect();
+            let idle: Vec<String> = idle.into_iter().map(|folder| format!("\"{folder}\"")).into_vec();
             let idle = if idle.is_empty() { String::new() } else { format!("not-services = [{}]\n", idle.join(", ")) };
             let places = found.prefix.as_deref().map_or_else(|| PLACES.to_owned(), places);
             Change::Write(SETTINGS.to_owned() + &places + &idle + &given + &entries)
         }
         Some(_) if names.is_empty() && found.left_out.is_empty() => Change::Keep,
         Some(text) => {
-            let left_out: Vec<&str> = found.left_out.iter().map(String::as_str).collect();
+            let left_out: Vec<&str> = found.left_out.iter().map(String::as_str).into_vec();
             let added = (!names.is_empty()).then(|| format!("the service {}", names.join(", ")));
             let idle = (!left_out.is_empty()).then(|| format!("`not-services` {}", left_out.join(", ")));
             match edit::without_services(text, &left_out) {
-                Some(text) => {
-                    Change::Add(edit::ended(&text) + &entries, added.into_iter().chain(idle).collect::<Vec<_>>().join(", "))
-                }
+                Some(text) => Change::Add(edit::ended(&text) + &entries, added.into_iter().chain(idle).into_vec().join(", ")),
                 None => Change::ByHand("it is not TOML; mend it, and run this again".to_owned()),
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::dockerfile::quoted_words;
 use monoship_workspace::tools::is_command_of;
 
@@ -27,7 +28,7 @@ impl Start {
     /// Of a package by its scripts, else by its `main`.
     pub(super) fn of(manifest: &Value) -> Option<Self> {
         let script = |name: &&str| Some(((*name).to_owned(), manifest["scripts"][*name].as_str()?.to_owned()));
-        let scripts: Vec<(String, String)> = SCRIPTS.iter().filter_map(script).collect();
+        let scripts: Vec<(String, String)> = SCRIPTS.iter().filter_map(script).into_vec();
         let named = scripts.iter().filter(|(name, _)| !matches!(name.as_str(), "serve" | "server" | "prod"));
         let by_node = |text: &str| !is_for_developers(text) && text.split_whitespace().any(|word| word == "node");
         let chosen = named
@@ -84,7 +85,7 @@ impl Start {
     pub(super) fn by_tsx(manifest: &Value) -> Option<Self> {
         let scripts = ["dev", "start:dev"].into_iter().filter_map(|name| Some((name, manifest["scripts"][name].as_str()?)));
         let mut runs = scripts.filter_map(|(name, text)| {
-            let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).collect();
+            let words: Vec<&str> = text.split_whitespace().map(|word| word.trim_matches(['\'', '"'])).into_vec();
             let file = words
                 .iter()
                 .skip_while(|word| **word != "tsx")
@@ -119,7 +120,7 @@ impl Start {
 
 /// True where a script starts what watches and compiles.
 pub(super) fn is_for_developers(script: &str) -> bool {
-    let words: Vec<&str> = script.split_whitespace().collect();
+    let words: Vec<&str> = script.split_whitespace().into_vec();
     let has = |word: &str| words.contains(&word);
     let pair = |a: &str, b: &str| words.windows(2).any(|pair| pair == [a, b]);
     has("--watch")
@@ -148,7 +149,7 @@ pub(super) fn is_for_developers(script: &str) -> bool {
 fn runs_services(script: &str) -> bool {
     let words = words(script);
     let quoted = words.iter().filter(|word| word.starts_with(['"', '\'']) || word.starts_with("\\\""));
-    let commands: Vec<&str> = quoted.map(|word| word.trim_matches(['"', '\'', '\\'])).collect();
+    let commands: Vec<&str> = quoted.map(|word| word.trim_matches(['"', '\'', '\\'])).into_vec();
     !commands.is_empty() && commands.iter().all(|command| command.starts_with("node ") && !is_for_developers(command))
 }
 
@@ -235,7 +236,7 @@ fn steps(script: &str) -> Vec<&str> {
     let ends = mask.match_indices("&&").map(|(at, _)| at).chain([script.len()]);
     let mut start = 0;
     let parts = ends.map(|end| script[std::mem::replace(&mut start, (end + 2).min(script.len()))..end].trim());
-    parts.filter(|step| !step.is_empty()).collect()
+    parts.filter(|step| !step.is_empty()).into_vec()
 }
 
 /// The commands that one of a manifest's scripts comes to in production, with those that pnpm runs before and after it (`prestart`), and with
@@ -282,7 +283,7 @@ fn production(manifest: &Value, script: &str, depth: usize) -> Option<Vec<String
                 }
                 found.extend(staged(manifest, &name, &arguments, depth)?);
             }
-            _ if is_install(&step.split_whitespace().take(2).collect::<Vec<_>>()) => {}
+            _ if is_install(&step.split_whitespace().take(2).into_vec()) => {}
             _ if is_a_build(step.split_whitespace().next()?) || step.starts_with("prisma generate") => {}
             _ => found.push(program(&step)?),
         }
@@ -294,7 +295,7 @@ fn production(manifest: &Value, script: &str, depth: usize) -> Option<Vec<String
 /// package manager's.
 fn unwrapped(step: &str) -> (String, Option<(String, String)>) {
     let words = words(step);
-    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut words: Vec<&str> = words.iter().map(String::as_str).into_vec();
     let mut vars = Vec::new();
     loop {
         while words.first().is_some_and(|word| is_assignment(word)) {
@@ -319,7 +320,7 @@ fn unwrapped(step: &str) -> (String, Option<(String, String)>) {
         }
     }
     // pnpm and yarn hand on all that stands behind the name, the others what stands behind `--`.
-    let behind = |words: &[&str]| words.iter().skip_while(|word| **word != "--").skip(1).copied().collect::<Vec<_>>().join(" ");
+    let behind = |words: &[&str]| words.iter().skip_while(|word| **word != "--").skip(1).copied().into_vec().join(" ");
     let called = match &words[..] {
         ["pnpm" | "yarn", "run", name, rest @ ..] => Some((*name, rest.join(" "))),
         ["pnpm" | "yarn", name, rest @ ..] if !name.starts_with('-') && !["exec", "dlx"].contains(name) => {
@@ -338,7 +339,7 @@ fn unwrapped(step: &str) -> (String, Option<(String, String)>) {
         ["npx" | "pnpx" | "bunx", ..] => drop(words.drain(..1)),
         _ => {}
     }
-    (vars.iter().chain(&words).copied().collect::<Vec<_>>().join(" "), called)
+    (vars.iter().chain(&words).copied().into_vec().join(" "), called)
 }
 
 fn is_a_build(word: &str) -> bool {
@@ -366,7 +367,7 @@ fn program(step: &str) -> Option<String> {
         return None;
     }
     let words = words(step);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).into_vec();
     let vars = words.iter().take_while(|word| is_assignment(word)).count();
     let (vars, words) = words.split_at(vars);
     let words: Vec<&str> = match words {
@@ -378,7 +379,7 @@ fn program(step: &str) -> Option<String> {
         | ["vitest" | "jest" | "playwright" | "mocha", ..] => return None,
         _ => words.to_vec(),
     };
-    let words: Vec<&str> = words.into_iter().filter(|word| environment_file(word).is_none()).collect();
+    let words: Vec<&str> = words.into_iter().filter(|word| environment_file(word).is_none()).into_vec();
     Some([vars, &words].concat().join(" "))
 }
 
@@ -393,14 +394,14 @@ fn tool(manifest: &Value, steps: &[String]) -> Option<String> {
     ];
     for step in steps {
         let words = words(step);
-        let words: Vec<&str> = words.iter().map(String::as_str).skip_while(|word| is_assignment(word)).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).skip_while(|word| is_assignment(word)).into_vec();
         let Some(first) = words.first() else { continue };
         let loaded =
             words.windows(2).filter(|pair| ["--import", "-r", "--require", "--loader"].contains(&pair[0])).map(|pair| pair[1]);
         let options = words.iter().filter_map(|word| word.strip_prefix("--import=").or_else(|| word.strip_prefix("--loader=")));
         let modules = loaded.chain(options).filter(|name| !name.starts_with(['.', '/'])).map(|name| {
             let parts = if name.starts_with('@') { 2 } else { 1 };
-            name.splitn(parts + 1, '/').take(parts).collect::<Vec<_>>().join("/")
+            name.splitn(parts + 1, '/').take(parts).into_vec().join("/")
         });
         let mut programs: BTreeSet<String> = modules.collect();
         if !system.contains(first) && !first.contains('/') {
@@ -419,7 +420,7 @@ fn tool(manifest: &Value, steps: &[String]) -> Option<String> {
 pub(super) fn command(script: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || " -_./:@,+=".contains(c);
     if script.starts_with("node ") && script.chars().all(plain) {
-        return json(&script.split_whitespace().collect::<Vec<_>>());
+        return json(&script.split_whitespace().into_vec());
     }
     json(&["sh", "-c", &format!("PATH=node_modules/.bin:$PATH; {}", replaced(script))])
 }
@@ -438,7 +439,7 @@ fn replaced(script: &str) -> String {
         || mask.replace("&&", "").contains('&')
         || words(script).contains(&"{".to_owned());
     let words = words(last);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).into_vec();
     let assigned = words.iter().take_while(|word| is_assignment(word)).count();
     let builtin = [
         "cd", "export", "set", "exec", "if", "for", "while", "until", "case", "!", ".", "source", "eval", "test", "[", ":",
@@ -456,7 +457,7 @@ fn replaced(script: &str) -> String {
 }
 
 fn json(words: &[&str]) -> String {
-    let words: Vec<String> = words.iter().map(|word| Value::from(*word).to_string()).collect();
+    let words: Vec<String> = words.iter().map(|word| Value::from(*word).to_string()).into_vec();
     format!("[{}]", words.join(", "))
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_workspace::Workspace;
@@ -24,14 +25,14 @@ impl There {
     pub fn read(root: &Path, shutdown: &Shutdown) -> Result<Self> {
         let git = Git::at(root, shutdown);
         let tree = git.worktree()?;
-        let files = tree.files().iter().map(|file| file.path.to_string()).collect();
+        let files = tree.files().iter().map(|file| file.path.to_string()).into_vec();
         let remote = git.remote()?.filter(|remote| remote.host == "github.com");
         let repository = remote.map(|remote| format!("{}/{}", remote.owner, remote.name));
         Ok(Self { root: root.to_owned(), files, repository })
     }
 
     pub fn paths(&self) -> Vec<&str> {
-        self.files.iter().map(String::as_str).collect()
+        self.files.iter().map(String::as_str).into_vec()
     }
 
     /// The ignore file, and what it leaves out.
@@ -40,7 +41,7 @@ impl There {
         // The root's is everybody's, not a build's.
         let is_named = |path: &str| path.ends_with("/.env") || path.ends_with("/.env.production");
         let is_public = |path: &str| self.text(path).is_ok_and(|text| text.is_some_and(|text| variables::is_public(&text)));
-        let public: Vec<&str> = paths.iter().copied().filter(|path| is_named(path) && is_public(path)).collect();
+        let public: Vec<&str> = paths.iter().copied().filter(|path| is_named(path) && is_public(path)).into_vec();
         ignore::text(&paths, name, self.has_own_rust(name), &public)
     }
 
@@ -64,6 +65,6 @@ impl There {
         let packages = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| *dir != ".");
         let top = |dir: &str| dir.split('/').next().unwrap_or(dir).to_owned();
         let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).collect();
-        tops.into_iter().collect()
+        tops.into_iter().into_vec()
     }
 }

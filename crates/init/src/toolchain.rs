@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use semver::Version;
 use serde_json::{Value, json};
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::{Closure, Workspace, package};
 use pnpm::lock::Lock;
 
@@ -156,7 +157,7 @@ fn compiles_by_references(workspace: &Workspace) -> bool {
     let (mut open, mut read) = (vec!["build"], BTreeSet::new());
     while let Some(name) = open.pop() {
         let Some(script) = manifest["scripts"][name].as_str().filter(|_| read.insert(name)) else { continue };
-        let words: Vec<&str> = script.split_whitespace().collect();
+        let words: Vec<&str> = script.split_whitespace().into_vec();
         if words.windows(2).any(|pair| pair[0] == "tsc" && ["-b", "--build"].contains(&pair[1])) {
             return true;
         }
@@ -214,7 +215,7 @@ pub(super) fn of_root_install(workspace: &Workspace) -> Option<String> {
     const RUNNERS: [&str; 4] = ["npx", "exec", "dlx", "cross-env"];
     let root = manifest(workspace, "package.json");
     let program = |command: &str| {
-        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches(['(', ')'])).collect();
+        let words: Vec<&str> = command.split_whitespace().map(|word| word.trim_matches(['(', ')'])).into_vec();
         let called = words.windows(2).find(|pair| RUNNERS.contains(&pair[0])).map(|pair| pair[1]);
         called.or_else(|| words.into_iter().find(|word| !word.contains('='))).map(str::to_owned)
     };
@@ -224,7 +225,7 @@ pub(super) fn of_root_install(workspace: &Workspace) -> Option<String> {
         let counts = |command: &&str| program(command).is_some_and(|program| !ELSEWHERE.contains(&program.as_str()));
         Some(format!("`{name}` ({})", commands.clone().find(counts)?))
     });
-    let left: Vec<String> = left.collect();
+    let left: Vec<String> = left.into_vec();
     let patches = root["scripts"].to_string().contains("patch-package");
     let instead = if patches { "; `pnpm patch` makes patches that each install takes" } else { "" };
     (!left.is_empty()).then(|| {

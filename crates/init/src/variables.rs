@@ -6,6 +6,7 @@ mod named;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::Workspace;
 use named::Named;
 
@@ -78,7 +79,7 @@ pub(super) fn of(workspace: &Workspace, folders: &[&str], uses_prisma: bool) -> 
     let mut found = Named::default();
     folders.iter().for_each(|folder| found.look(workspace, folder));
     let is_new = |name: &String| !public.contains_key(name) && !private.contains_key(name);
-    let required: Vec<String> = found.required.into_iter().filter(is_new).collect();
+    let required: Vec<String> = found.required.into_iter().filter(is_new).into_vec();
     let named = found.read.into_iter().filter(|name| is_new(name) && !required.contains(name)).collect();
     public.extend(required.into_iter().map(|name| (name, String::new())));
     Variables { public, private, named }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
@@ -101,7 +102,7 @@ fn sources(cargo: &Path, below: &str) -> Result<Vec<String>> {
     if root.contains_key("package") {
         folders.extend(top(Path::new("src")));
     }
-    Ok(if folders.is_empty() { default() } else { folders.into_iter().collect() })
+    Ok(if folders.is_empty() { default() } else { folders.into_iter().into_vec() })
 }
 
 /// The name of the crate that the workspace at `home` is built by: the member of cargo's workspace that stands on the library.
@@ -142,13 +143,13 @@ fn manifest(dir: &Path) -> Result<Option<toml::Table>> {
 
 fn members(root: &toml::Table) -> Vec<&str> {
     let members = root.get("workspace").and_then(|workspace| workspace.get("members")?.as_array()).into_iter().flatten();
-    members.filter_map(toml::Value::as_str).collect()
+    members.filter_map(toml::Value::as_str).into_vec()
 }
 
 /// The folder that a path begins with which starts at `below`: the first that is not on the way there. None of a path that leads out of the
 /// repository, and of a pattern.
 fn top(below: &str, path: &Path) -> Option<String> {
-    let way: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
+    let way: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).into_vec();
     let mut parts = way.clone();
     for part in path.components() {
         match part {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::shutdown::{GRACE, Shutdown};
@@ -232,7 +233,7 @@ impl App {
 }
 
 fn arguments() -> Vec<OsString> {
-    std::env::args_os().collect()
+    std::env::args_os().into_vec()
 }
 
 /// The one place that reads the environment.

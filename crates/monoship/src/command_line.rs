@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::Invocation;
 
@@ -70,7 +71,7 @@ impl<'a> Command<'a> {
     /// # Ok(()) }
     /// ```
     pub fn secrets<'n>(self, names: impl IntoIterator<Item = &'n str>) -> Self {
-        let names: Vec<&str> = names.into_iter().collect();
+        let names: Vec<&str> = names.into_iter().into_vec();
         Self { call: self.call.may_have(&names), ..self }
     }
 
@@ -167,7 +168,7 @@ impl<'a> Command<'a> {
 
     /// Beside a failure: what it may have missed.
     fn note_withheld(&self) {
-        let names: Vec<String> = self.call.withheld().iter().map(|name| name.to_string_lossy().into_owned()).collect();
+        let names: Vec<String> = self.call.withheld().iter().map(|name| name.to_string_lossy().into_owned()).into_vec();
         if !names.is_empty() {
             let names = names.join(", ");
             self.cx.log(&format!("it was not given {names}: a secret is handed on by `Command::secrets` alone"));

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::explain::{Reason, explain};
 use super::fingerprint::Inputs;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::ServiceName;
 
 /// What a change means for one service.

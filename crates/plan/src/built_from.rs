@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::fingerprint::{Inputs, Parts};
 use crate::part::{Kind, Part};
 use crate::services::Service;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Fingerprint, Platform, ServiceName, nearest};
 
@@ -30,14 +31,14 @@ pub fn check(services: &BTreeMap<ServiceName, Service>, config: &Config) -> Resu
                     service.name
                 ));
                 let near = nearest(from.as_str(), services.keys().map(ServiceName::as_str));
-                let names: Vec<&str> = services.keys().map(ServiceName::as_str).collect();
+                let names: Vec<&str> = services.keys().map(ServiceName::as_str).into_vec();
                 return Err(at(error.hint(near.map_or_else(
                     || format!("the services are {}", names.join(", ")),
                     |near| format!("did you mean `service:{near}`?"),
                 ))));
             };
             if let Some(circle) = way(services, from, &service.name) {
-                let circle: Vec<&str> = std::iter::once(&service.name).chain(circle).map(ServiceName::as_str).collect();
+                let circle: Vec<&str> = std::iter::once(&service.name).chain(circle).map(ServiceName::as_str).into_vec();
                 let error =
                     Error::usage(format!("no service can be built first: `service:{from}` leads back, {}", circle.join(" → ")));
                 return Err(at(error.hint("take one of these contexts away; what both need can be a stage of the Dockerfile")));
@@ -58,7 +59,7 @@ pub fn check(services: &BTreeMap<ServiceName, Service>, config: &Config) -> Resu
 
 /// The way from a service to another, by what each is built from, both included; none where there is none.
 fn way<'s>(services: &'s BTreeMap<ServiceName, Service>, from: &ServiceName, to: &ServiceName) -> Option<Vec<&'s ServiceName>> {
-    let mut ways: Vec<Vec<&ServiceName>> = services.get_key_value(from).map(|(name, _)| vec![name]).into_iter().collect();
+    let mut ways: Vec<Vec<&ServiceName>> = services.get_key_value(from).map(|(name, _)| vec![name]).into_iter().into_vec();
     let mut seen = Vec::new();
     while let Some(way) = ways.pop() {
         let last = *way.last()?;
@@ -88,21 +89,21 @@ pub fn complete(all: &[Service], chosen: Vec<Service>) -> Vec<Service> {
     if chosen.len() == all.len() || chosen.iter().all(|service| service.given.services().next().is_none()) {
         return chosen;
     }
-    let mut names: Vec<ServiceName> = chosen.into_iter().map(|service| service.name).collect();
+    let mut names: Vec<ServiceName> = chosen.into_iter().map(|service| service.name).into_vec();
     let mut at = 0;
     while let Some(name) = names.get(at).cloned() {
         let from = all.iter().find(|service| service.name == name).into_iter().flat_map(|service| service.given.services());
-        let new: Vec<ServiceName> = from.map(|(_, from)| from.clone()).filter(|from| !names.contains(from)).collect();
+        let new: Vec<ServiceName> = from.map(|(_, from)| from.clone()).filter(|from| !names.contains(from)).into_vec();
         names.extend(new);
         at += 1;
     }
-    all.iter().filter(|service| names.contains(&service.name)).cloned().collect()
+    all.iter().filter(|service| names.contains(&service.name)).cloned().into_vec()
 }
 
 /// Enters what each service is built from into its inputs: the other's fingerprint stands for its image. `services` are the names of `inputs`,
 /// with the contexts that their steps use.
 pub fn enter(services: &[(Option<&ServiceName>, BTreeMap<String, ServiceName>)], inputs: &mut [Inputs]) {
-    let mut done: Vec<bool> = services.iter().map(|(_, from)| from.is_empty()).collect();
+    let mut done: Vec<bool> = services.iter().map(|(_, from)| from.is_empty()).into_vec();
     // A circle was refused, so that each round comes further.
     while let Some(at) = (0..services.len()).find(|at| !done[*at] && is_ready(services, &done, *at)) {
         for (context, from) in &services[at].1 {

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Folder;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::{ImageRef, Platform, Tag};
 
 /// A kind of cache, in order of preference.
@@ -203,7 +204,7 @@ impl Scoped<'_> {
             return Vec::new();
         }
         let all: BTreeSet<&Platform> = self.run.iter().chain(self.configured).collect();
-        let mut names: Vec<String> = all.iter().map(|one| self.named(std::slice::from_ref(*one))).collect();
+        let mut names: Vec<String> = all.iter().map(|one| self.named(std::slice::from_ref(*one))).into_vec();
         names.push(if self.configured.len() > 1 { self.named(self.configured) } else { self.target.to_owned() });
         let own = self.name();
         names.retain(|name| *name != own);
@@ -242,7 +243,7 @@ pub fn resolve(own: Scoped<'_>, shared: &[Scoped<'_>], facts: &Facts) -> CachePl
     let mut plan = CachePlan::default();
     let all = || std::iter::once(&own).chain(shared);
     // The likeliest first: BuildKit stops at the first source that knows a step.
-    let names: Vec<String> = all().map(Scoped::name).chain(all().flat_map(Scoped::others)).collect();
+    let names: Vec<String> = all().map(Scoped::name).chain(all().flat_map(Scoped::others)).into_vec();
     let gha = verdict(&facts.gha, &facts.gha_writable, facts);
     let version = if facts.gha_v2 { ",version=2" } else { "" };
     if gha.reads() {
@@ -348,7 +349,7 @@ pub(crate) mod tests {
     }
 
     fn verdicts(plan: &CachePlan) -> Vec<String> {
-        plan.tiers.iter().map(|t| format!("{} {}", t.kind, t.verdict)).collect()
+        plan.tiers.iter().map(|t| format!("{} {}", t.kind, t.verdict)).into_vec()
     }
 
     #[test]
@@ -406,7 +407,7 @@ pub(crate) mod tests {
     }
 
     fn platforms(all: &[&str]) -> Vec<Platform> {
-        all.iter().map(|name| name.parse().unwrap()).collect()
+        all.iter().map(|name| name.parse().unwrap()).into_vec()
     }
 
     #[test]
@@ -437,7 +438,7 @@ pub(crate) mod tests {
         let plan = resolve(scoped("api", &arm), &[scoped("base", &arm)], &facts);
         let places = |kind: &str| -> Vec<&str> {
             let of_kind = plan.from.iter().filter_map(|from| from.strip_prefix(kind));
-            of_kind.map(|place| place.trim_end_matches(",version=2")).collect()
+            of_kind.map(|place| place.trim_end_matches(",version=2")).into_vec()
         };
         // Nobody can ask which gha scopes there are, and BuildKit passes over those that are not.
         assert_eq!(

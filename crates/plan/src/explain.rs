@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fingerprint::{Inputs, Parts, StageInput};
 use super::part::{Kind, Part};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
 use monoship_core::text::written_out;
 
@@ -185,7 +185,7 @@ impl Reason {
 /// The first `most` reasons on one line, and how many more there are.
 #[must_use]
 pub fn summary(reasons: &[Reason], most: usize) -> String {
-    let mut text = reasons.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let mut text = reasons.iter().take(most).map(ToString::to_string).into_vec().join("; ");
     if reasons.len() > most {
         text.extend(["; and ", &(reasons.len() - most).to_string(), " more"]);
     }
@@ -297,7 +297,7 @@ fn contexts(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
     };
     // What a file's change comes to, where the file itself is named.
     let files: Vec<String> =
-        found.iter().filter_map(|r| if let Reason::File { path, .. } = r { Some(path.clone()) } else { None }).collect();
+        found.iter().filter_map(|r| if let Reason::File { path, .. } = r { Some(path.clone()) } else { None }).into_vec();
     found.retain(|reason| !matches!(reason, Reason::Setting { name, .. } if files.contains(name)));
     found.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
     found.dedup();
@@ -355,7 +355,7 @@ fn versions(differing: &BTreeMap<&String, (Option<&String>, Option<&String>)>) -
     }
     let text = |versions: Vec<&str>| (!versions.is_empty()).then(|| versions.join(", "));
     let reasons = by_name.into_iter();
-    reasons.map(|(name, (old, new))| Reason::Lock { name: name.to_owned(), before: text(old), after: text(new) }).collect()
+    reasons.map(|(name, (old, new))| Reason::Lock { name: name.to_owned(), before: text(old), after: text(new) }).into_vec()
 }
 
 /// `@scope/name@1.2.3(peer@4)` is `@scope/name` and `1.2.3`.
@@ -379,7 +379,7 @@ fn stages(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
             let line = first_difference(old, new).and_then(|at| lines.get(at).or(lines.last())).copied();
             Reason::Stage { name: name.clone(), change: change(old, new), line }
         })
-        .collect();
+        .into_vec();
     // By place in the file, which is how one reads it.
     found.sort_by_key(|reason| if let Reason::Stage { line, .. } = reason { *line } else { None });
     reasons.append(&mut found);

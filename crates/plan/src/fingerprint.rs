@@ -83,7 +83,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::part::{MainContext, Part};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Fingerprint, ImageRef, Platform, sha256_hex};
 use monoship_workspace::dockerfile::{Slice, StageText};

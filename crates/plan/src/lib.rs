@@ -30,6 +30,7 @@ use crate::fingerprint::Inputs;
 use crate::mounts::Mounts;
 use crate::services::Service;
 use crate::steps::StepChange;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName};
 use monoship_docker::spec::{BuildSpec, Output};
@@ -135,7 +136,7 @@ impl TargetPlan {
             self.by_platform.clear();
             return Ok(true);
         }
-        let names: Vec<&str> = self.spec.platforms.iter().map(AsRef::as_ref).collect();
+        let names: Vec<&str> = self.spec.platforms.iter().map(AsRef::as_ref).into_vec();
         if !names.is_empty() && !self.spec.platforms.contains(platform) {
             return Ok(false);
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::name::ServiceName;
 
 use crate::ServicePlan;
@@ -12,7 +13,7 @@ use crate::ServicePlan;
 /// first, the one that needs most packages before the others; then those of `usual`, the longest first.
 #[must_use]
 pub fn longest_first(services: &[&ServicePlan], usual: &BTreeMap<ServiceName, Duration>) -> Vec<usize> {
-    let weights: Vec<Weight> = services.iter().map(|service| weight(service, usual)).collect();
+    let weights: Vec<Weight> = services.iter().map(|service| weight(service, usual)).into_vec();
     by_weight(&weights)
 }
 
@@ -29,7 +30,7 @@ fn weight(service: &ServicePlan, usual: &BTreeMap<ServiceName, Duration>) -> Wei
 }
 
 fn by_weight(weights: &[Weight]) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..weights.len()).collect();
+    let mut places: Vec<usize> = (0..weights.len()).into_vec();
     // Stable: equal ones keep their order.
     places.sort_by_key(|at| std::cmp::Reverse(weights[*at]));
     places

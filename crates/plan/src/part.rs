@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::sha256_hex;
 use monoship_workspace::dockerfile::Slice;
 use monoship_workspace::git::File;
@@ -73,13 +73,13 @@ impl From<Part> for Recorded {
 impl Part {
     /// A part of these entries; of two with one name the last counts.
     pub fn new<T: Into<Arc<str>>>(kind: Kind, entries: impl IntoIterator<Item = (T, T)>) -> Self {
-        let mut entries: Vec<Entry> = entries.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let mut entries: Vec<Entry> = entries.into_iter().map(|(name, value)| (name.into(), value.into())).into_vec();
         if !entries.is_sorted_by(|a, b| a.0 < b.0) {
-            entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
+            entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().into_vec();
         }
         let hash = hash(&entries);
         let is_odd = |(name, value): &Entry| kind == Kind::Files && name.ends_with('/') && **value != *USUAL_FOLDER;
-        let odd_folders = (0..entries.len()).filter(|at| is_odd(&entries[*at])).collect();
+        let odd_folders = (0..entries.len()).filter(|at| is_odd(&entries[*at])).into_vec();
         Self { content: Arc::new(Content { kind, hash, entries, odd_folders }) }
     }
 

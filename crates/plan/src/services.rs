@@ -6,6 +6,7 @@ use crate::built_from;
 use crate::config::given::Given;
 use crate::config::upkeep::Size;
 use crate::config::{Config, Own, ServiceConfig};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Platform, ServiceName, nearest};
 
@@ -88,7 +89,7 @@ pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &
     services.keys().try_for_each(|service| apart_from_caches(service, config))?;
     name_caches(&mut services, config)?;
     built_from::check(&services, config)?;
-    Ok(services.into_values().collect())
+    Ok(services.into_values().into_vec())
 }
 
 /// A service may be called `cache`; its images and the caches must not share a repository then.
@@ -174,7 +175,7 @@ pub fn no_target(target: &str, dockerfile: &str, targets: &[&str]) -> Error {
 pub fn select(all: Vec<Service>, wanted: &[String]) -> Result<Vec<Service>> {
     for name in wanted {
         if !all.iter().any(|service| service.name.as_str() == name) {
-            let names: Vec<&str> = all.iter().map(|service| service.name.as_str()).collect();
+            let names: Vec<&str> = all.iter().map(|service| service.name.as_str()).into_vec();
             let error = Error::usage(format!("there is no service `{name}`"));
             return Err(match nearest(name, names.iter().copied()) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -182,7 +183,7 @@ pub fn select(all: Vec<Service>, wanted: &[String]) -> Result<Vec<Service>> {
             });
         }
     }
-    Ok(all.into_iter().filter(|service| wanted.is_empty() || wanted.iter().any(|name| name == service.name.as_str())).collect())
+    Ok(all.into_iter().filter(|service| wanted.is_empty() || wanted.iter().any(|name| name == service.name.as_str())).into_vec())
 }
 
 #[cfg(test)]

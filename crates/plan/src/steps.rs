@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::explain::{Reason, explain};
 use super::fingerprint::{Inputs, StageInput};
 use super::part::Part;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
 use monoship_workspace::dockerfile::{Slice, StepInputs};
 
@@ -28,14 +28,14 @@ pub fn changes(slice: &Slice<'_>, before: &Inputs, after: &Inputs) -> Vec<StepCh
         let reasons = explain(&taken_in(&step, before), &taken_in(&step, after));
         StepChange { stage: step.stage, number: step.number, reasons }
     });
-    changed.filter(|step| !step.reasons.is_empty()).collect()
+    changed.filter(|step| !step.reasons.is_empty()).into_vec()
 }
 
 /// What of a target's inputs one step takes in itself.
 fn taken_in(step: &StepInputs, inputs: &Inputs) -> Inputs {
     let stages = step.texts.iter().filter_map(|(name, count)| {
         let stage = inputs.stages.get(name)?;
-        let first = |list: &[String]| list.iter().take(*count).cloned().collect();
+        let first = |list: &[String]| list.iter().take(*count).cloned().into_vec();
         Some((name.clone(), StageInput { steps: first(&stage.steps), lines: stage.lines.clone() }))
     });
     let contexts = inputs.contexts.iter().filter(|(name, _)| step.named.contains(*name));

@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::config::Config;
 use crate::services::{APPS, Service};
+use monoship_core::collect::Collect as _;
 use monoship_core::name::{ServiceName, nearest};
 
 /// One that is lost.
@@ -80,19 +81,19 @@ pub fn strays(
     let like: Vec<&Unreached<'_>> = unreached
         .iter()
         .filter(|stage| bases.contains(stage.base) && stage.name.parse::<ServiceName>().is_ok() && !declared(stage.name))
-        .collect();
+        .into_vec();
     let used: BTreeSet<String> =
         unreached.iter().flat_map(|stage| reaches(stage.name).into_iter().filter(move |reached| reached != stage.name)).collect();
     let lost_targets = like.into_iter().filter(|stage| !used.contains(stage.name));
     let mut strays: Vec<Stray> =
-        lost_targets.map(|stage| Stray::Target { name: stage.name.to_owned(), line: stage.line }).collect();
+        lost_targets.map(|stage| Stray::Target { name: stage.name.to_owned(), line: stage.line }).into_vec();
     // Where services are configured one by one, a folder without an entry is meant so.
     if config.services.is_empty() {
         let built = |folder: &str| services.iter().any(|service| service.package == folder);
         for folder in packages.keys().filter(|folder| folder.starts_with(APPS) && !built(folder) && !declared(folder)) {
             let free =
                 strays.iter().filter_map(|stray| if let Stray::Target { name, .. } = stray { Some(name.as_str()) } else { None });
-            let near = nearest(folder.trim_start_matches(APPS), free.collect::<Vec<_>>()).map(str::to_owned);
+            let near = nearest(folder.trim_start_matches(APPS), free.into_vec()).map(str::to_owned);
             strays.push(Stray::Folder { folder: folder.clone(), near });
         }
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::Plan;
 use super::put::Stop;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::execute::retry::sleep;
@@ -238,7 +239,7 @@ impl Claim {
     /// One that is gone, or never came to its end, counts no more.
     fn rank(&mut self, others: &[Other]) -> Met {
         if others.iter().all(|other| !other.going) {
-            self.others_done = others.iter().map(|other| other.word.clone()).collect();
+            self.others_done = others.iter().map(|other| other.word.clone()).into_vec();
         }
         let greater = others.iter().any(|other| !other.going && other.id > self.id);
         if greater { Met::Greater } else { Met::Lesser }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Plan, TagPlan, read};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_durably};
 use monoship_core::name::{Digest, ImageRef, ServiceName};
 use monoship_docker::registry::Registry;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
@@ -238,5 +239,5 @@ fn published(plan: &Plan) -> Vec<Published> {
         digest: service.manifest.digest().clone(),
         tags: service.tags.clone(),
     });
-    services.collect()
+    services.into_vec()
 }

@@ -1,6 +1,6 @@
 //! Deciding a publication: what stands, what each tag points to, what may move. Reads registries and the journal; changes nothing.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 
@@ -34,9 +34,9 @@ pub fn plan(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
 pub fn preview(request: &PublishRequest, registry: &Registry) -> Result<Plan> {
     let journal = Journal::load(&request.journal)?.filter(|journal| journal.is_unfinished() && journal.name == request.name);
     let standing = standing(request, registry, journal.as_ref())?;
-    let repositories: Vec<&ImageRef> = standing.iter().map(|(item, _)| &item.source).collect();
+    let repositories: Vec<&ImageRef> = standing.iter().map(|(item, _)| &item.source).into_vec();
     let others = Others::read(request.order.as_ref(), registry, &repositories)?;
-    let there: Vec<_> = standing.iter().zip(&others.existing).collect();
+    let there: Vec<_> = standing.iter().zip(&others.existing).into_vec();
     let services = in_parallel(&there, |((item, raw), existing)| {
         service(request, registry, item, raw, journal.as_ref(), &Around { existing, whole: &others.whole })
     });
@@ -97,7 +97,7 @@ fn service(
     around: &Around<'_>,
 ) -> Result<ServicePlan> {
     let begun = journal.and_then(|journal| journal.services.get(&item.service)).filter(|entry| entry.source == item.source);
-    let targets: Vec<ImageRef> = item.tags.iter().map(|tag| item.source.with_tag(tag.clone())).collect();
+    let targets: Vec<ImageRef> = item.tags.iter().map(|tag| item.source.with_tag(tag.clone())).into_vec();
     let present = read::digests(registry, &targets)?;
     let mut manifest = raw.clone();
     if let Some(annotations) = request.annotations.as_ref().filter(|_| begun.is_none_or(|entry| entry.digest != *raw.digest())) {
@@ -194,7 +194,7 @@ fn published_before(
 /// When the manifest is malformed.
 pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
     let mut digests = match raw.document()? {
-        Document::Index(index) => index.images().map(|image| image.digest.clone()).collect(),
+        Document::Index(index) => index.images().map(|image| image.digest.clone()).into_vec(),
         Document::Manifest(_) => vec![raw.digest().clone()],
     };
     digests.sort();
@@ -207,7 +207,7 @@ pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
 /// Every repository that may not be written, named at once; a registry that cannot be reached.
 pub fn may_push(repositories: impl IntoIterator<Item = ImageRef>, registry: &Registry, done: &str) -> Result<()> {
     let repositories: BTreeSet<ImageRef> = repositories.into_iter().into_set();
-    let repositories: Vec<ImageRef> = repositories.into_iter().collect();
+    let repositories: Vec<ImageRef> = repositories.into_iter().into_vec();
     let (mut refused, mut way_out) = (Vec::new(), None);
     for (repository, access) in repositories.iter().zip(in_parallel(&repositories, |repository| registry.can_push(repository))) {
         if let Access::Denied(refusal) = access? {

@@ -1,7 +1,7 @@
 //! Putting the tags of a plan, in an order in which nothing is left behind that cannot be taken away: what a registry may refuse for good comes
 //! first, what people follow comes last.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,7 +84,7 @@ impl<'p> Putting<'p> {
     }
 
     fn all(&self) -> Result<Vec<Published>, Stop> {
-        let news: Vec<&ServicePlan> = self.plan.services.iter().filter(|service| service.new).collect();
+        let news: Vec<&ServicePlan> = self.plan.services.iter().filter(|service| service.new).into_vec();
         all(in_parallel(&news, |service| {
             let place = service.source.without_reference();
             self.registry.put_manifest(&place, &service.manifest).map_err(Stop::from)
@@ -121,9 +121,9 @@ impl<'p> Putting<'p> {
         let services = self.plan.services.iter().enumerate();
         let of_one = |(at, service): (usize, &'p ServicePlan)| {
             let tags = service.tags.iter().enumerate().map(move |(tag_at, tag)| (at, tag_at, service, tag));
-            tags.collect::<Vec<_>>()
+            tags.into_vec()
         };
-        services.flat_map(of_one).filter(|(.., tag)| tag.is_put() && self.phase(tag) == phase).collect()
+        services.flat_map(of_one).filter(|(.., tag)| tag.is_put() && self.phase(tag) == phase).into_vec()
     }
 
     fn one(&self, phase: Phase, service: &ServicePlan, tag: &TagPlan) -> Result<Step, Stop> {
@@ -191,11 +191,11 @@ impl<'p> Putting<'p> {
         let tags: BTreeSet<&str> =
             published.iter().flat_map(|service| &service.tags).filter(fixed).map(|tag| tag.tag.as_str()).into_set();
         let services = published.iter().filter(|service| service.tags.iter().any(|tag| fixed(&tag)));
-        let services: Vec<&str> = services.map(|service| service.service.as_str()).collect();
+        let services: Vec<&str> = services.map(|service| service.service.as_str()).into_vec();
         if tags.is_empty() {
             return;
         }
-        let tags = tags.into_iter().collect::<Vec<_>>().join(", ");
+        let tags = tags.into_iter().into_vec().join(", ");
         let message =
             format!("{tags} of {} stay where they are: the registry lets nobody change a tag there", services.join(", "));
         let hint = "let these tags change at the registry, or leave them out of `[release] tags`".to_owned();

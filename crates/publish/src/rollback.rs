@@ -1,5 +1,6 @@
 //! Taking back what a failed or stopped publication put: every tag to where the journal says it was.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -77,19 +78,19 @@ fn put_all_back(
         let hint = "stop it once more to end it here; a rerun then completes the publication".to_owned();
         events.notice(Level::Info, Some(Task::Publish), "putting the tags back before it ends", Some(hint));
     }
-    let entries: Vec<_> = journal.services.values().collect();
+    let entries: Vec<_> = journal.services.values().into_vec();
     // One tag of a repository after the other: distribution 2.8 loses track of a tag that moves while it deletes a manifest.
     in_parallel(&entries, |entry| put_service_back(registry, entry, (!plan.resumed).then_some(put)))
         .into_iter()
         .flatten()
-        .collect()
+        .into_vec()
 }
 
 /// What stays of ours where a newer release stands whole: its run may have ended before our last tag came, so its floating tags are put again.
 /// A rerun does the same, where the registry does not let us now.
 fn hand_over(plan: &Plan, registry: &Registry, put: &BTreeSet<ImageRef>) {
     let Some(order) = &plan.order else { return };
-    let repositories: Vec<&ImageRef> = plan.services.iter().map(|service| &service.source).collect();
+    let repositories: Vec<&ImageRef> = plan.services.iter().map(|service| &service.source).into_vec();
     let Ok(Others { existing, whole }) = Others::read(Some(order), registry, &repositories) else { return };
     for (service, existing) in plan.services.iter().zip(&existing) {
         for tag in &service.tags {

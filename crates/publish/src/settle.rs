@@ -12,6 +12,7 @@ use super::plan::another_image;
 use super::put::{Putting, Stop, all};
 use super::read;
 use super::{Published, ServicePlan, Step, TagPlan};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, ImageRef, Tag};
@@ -42,16 +43,16 @@ impl Putting<'_> {
     /// What is published in the end, by service.
     pub(super) fn settle(&self, published: Vec<Published>, met: Met) -> Result<Vec<Published>, Stop> {
         let services = &self.plan.services;
-        let repositories: Vec<&ImageRef> = services.iter().map(|service| &service.source).collect();
+        let repositories: Vec<&ImageRef> = services.iter().map(|service| &service.source).into_vec();
         let Others { existing, whole } = Others::read(self.plan.order.as_ref(), self.late, &repositories)?;
         let seen = Seen { met, whole };
-        let work: Vec<_> = services.iter().zip(published).zip(existing).collect();
+        let work: Vec<_> = services.iter().zip(published).zip(existing).into_vec();
         all(in_parallel(&work, |((service, published), existing)| self.settle_one(service, published, existing, &seen)))
     }
 
     fn settle_one(&self, service: &ServicePlan, published: &Published, existing: &[Tag], seen: &Seen) -> Result<Published, Stop> {
         let (mut ours, mut settled) = (service.manifest.clone(), published.clone());
-        let targets: Vec<ImageRef> = settled.tags.iter().map(|tag| service.source.with_tag(tag.tag.clone())).collect();
+        let targets: Vec<ImageRef> = settled.tags.iter().map(|tag| service.source.with_tag(tag.tag.clone())).into_vec();
         let mut wrong = None;
         for round in 0..ROUNDS {
             if round > 0 {

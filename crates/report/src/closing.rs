@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::style::Paint;
 use crate::record::TaskRecord;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Stage, Status, Task};
 use monoship_core::name::{Digest, ImageRef};
 
@@ -29,7 +30,7 @@ struct Made {
 /// The images that were built, by name and digest, and how to run one; of a run that built none, how to run what stands.
 #[must_use]
 pub fn images(tasks: &[TaskRecord], went: Went, paint: Paint) -> String {
-    let of = |status: Status| tasks.iter().filter(move |task| task.status == status).filter_map(made).collect::<Vec<Made>>();
+    let of = |status: Status| tasks.iter().filter(move |task| task.status == status).filter_map(made).into_vec();
     let (built, standing) = (of(Status::Built), of(Status::Unchanged));
     let mut text = String::new();
     match went {
@@ -37,7 +38,7 @@ pub fn images(tasks: &[TaskRecord], went: Went, paint: Paint) -> String {
         Went::ToRegistry => {
             for image in &built {
                 let (Some(name), Some(digest)) = (image.names.first(), &image.digest) else { continue };
-                let tags = image.names.iter().filter_map(|name| name.tag().map(ToString::to_string)).collect::<Vec<_>>();
+                let tags = image.names.iter().filter_map(|name| name.tag().map(ToString::to_string)).into_vec();
                 let pinned = name.without_reference().with_digest(digest.clone());
                 let _ = writeln!(text, "  {pinned}  {}", paint.faint(&tags.join(", ")));
             }
@@ -69,14 +70,14 @@ fn made(task: &TaskRecord) -> Option<Made> {
     }
     let content = task.fingerprint.as_ref().map(monoship_core::name::Fingerprint::content_tag);
     let names = task.images.iter().filter_map(|name| name.parse::<ImageRef>().ok());
-    let names: Vec<ImageRef> = names.filter(|name| name.tag() != content.as_ref()).collect();
+    let names: Vec<ImageRef> = names.filter(|name| name.tag() != content.as_ref()).into_vec();
     (!names.is_empty()).then(|| Made { names, digest: task.digest.clone() })
 }
 
 /// What shows more after a failure, and what builds again what failed. `log` names a task's whole log.
 #[must_use]
 pub fn failed(tasks: &[TaskRecord], log: impl Fn(&Task) -> String, paint: Paint) -> String {
-    let failed: Vec<&TaskRecord> = tasks.iter().filter(|task| task.status == Status::Failed).collect();
+    let failed: Vec<&TaskRecord> = tasks.iter().filter(|task| task.status == Status::Failed).into_vec();
     // A service whose image a stage refused was built well, now or before: the stage's log has why.
     let is_refused = |service: &Task| {
         let of_it = |stage: &Stage| stage.service.as_ref().is_some_and(|name| *service == Task::Service(name.clone()));
@@ -84,7 +85,7 @@ pub fn failed(tasks: &[TaskRecord], log: impl Fn(&Task) -> String, paint: Paint)
     };
     let Some(first) = failed.iter().find(|task| !is_refused(&task.task)) else { return String::new() };
     let services = failed.iter().filter(|task| matches!(task.task, Task::Service(_)));
-    let names: Vec<String> = services.map(|task| task.task.to_string()).collect();
+    let names: Vec<String> = services.map(|task| task.task.to_string()).into_vec();
     let mut text = format!("{} less {}\n", paint.hint("see all of it:"), log(&first.task));
     if !names.is_empty() {
         let _ = writeln!(text, "{} cargo xtask build {}", paint.hint("build again:"), names.join(" "));

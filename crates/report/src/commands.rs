@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::record::TaskRecord;
 use crate::step;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Error;
 use monoship_core::event::Status;
 use monoship_core::text;
@@ -151,7 +152,7 @@ pub fn findings(tasks: &[TaskRecord], dockerfile: &Path) -> Vec<String> {
         let place = source.as_ref().map(|(file, line)| (file.as_path(), *line));
         Annotation { severity: Severity::Warning, title: Some("Dockerfile"), place, message: &warning.short }.command()
     });
-    let mut found: Vec<String> = failed.collect();
+    let mut found: Vec<String> = failed.into_vec();
     found.extend(warnings.collect::<BTreeSet<_>>());
     found
 }

@@ -11,6 +11,7 @@ use super::commands::{Annotation, Severity, end_group, group, inert};
 use super::plain::{SILENCE, ended, foreseen, notice, step_ended};
 use super::step;
 use super::style::Paint;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Event, Level, Task};
 use monoship_core::text;
 
@@ -103,7 +104,7 @@ impl Show for Groups {
                 let line = format!("{}: still running: {}", running.task, running.what(now, usize::MAX, ""));
                 (now.saturating_duration_since(spoke) >= SILENCE).then(|| (running.task.clone(), line))
             })
-            .collect();
+            .into_vec();
         for (task, line) in silent {
             self.spoke.insert(task, now);
             self.write(&inert(&line));
@@ -113,7 +114,7 @@ impl Show for Groups {
 
     fn finish(&mut self, _now: Instant) {
         // A run that was stopped leaves tasks without an end.
-        for task in self.held.keys().cloned().collect::<Vec<_>>() {
+        for task in self.held.keys().cloned().into_vec() {
             self.release(&task, &format!("{task}: unfinished"));
         }
         drop(self.out.flush());

@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::record::history::PastRun;
 use crate::record::stats::Stats;
 use crate::record::{Outcome, RunRecord, TaskRecord};
+use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 use monoship_core::name::sha256_base64;
 use monoship_core::text;
@@ -142,7 +143,7 @@ fn run_section(run: &RunRecord) -> String {
     );
     html.push_str(&axis(run.took_ms));
     for (index, task) in run.tasks.iter().enumerate() {
-        let of_task: Vec<&Stretch> = stretches.iter().filter(|stretch| stretch.task == index).collect();
+        let of_task: Vec<&Stretch> = stretches.iter().filter(|stretch| stretch.task == index).into_vec();
         html.push_str(&task_rows(run, task, &of_task));
     }
     html.push_str("</div>\n");
@@ -242,7 +243,7 @@ fn bar_row(row: &[&Stretch], run: &RunRecord) -> String {
     let critical = if row.iter().any(|stretch| stretch.is_critical) { " critical" } else { "" };
     let took = row.iter().fold(0_u64, |sum, stretch| sum.saturating_add(stretch.took_ms));
     let also: BTreeSet<usize> = row.iter().flat_map(|stretch| stretch.also.iter().copied()).collect();
-    let also: Vec<String> = also.into_iter().map(|task| run.tasks[task].task.to_string()).collect();
+    let also: Vec<String> = also.into_iter().map(|task| run.tasks[task].task.to_string()).into_vec();
     let also = if also.is_empty() {
         also.concat()
     } else {
@@ -250,7 +251,7 @@ fn bar_row(row: &[&Stretch], run: &RunRecord) -> String {
     };
     let (whole, shown) = match row {
         [first, _, ..] if first.what == What::Step => {
-            let names: Vec<String> = row.iter().map(|stretch| escaped(&step::text(&stretch.label))).collect();
+            let names: Vec<String> = row.iter().map(|stretch| escaped(&step::text(&stretch.label))).into_vec();
             (names.join("&#10;"), text::counted(row.len(), "short step"))
         }
         _ => (escaped(&row[0].label), step::text(&row[0].label)),

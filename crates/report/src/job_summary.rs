@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::record::stats::TierStats;
 use crate::summary::column_of;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 use monoship_core::name::{Digest, StageName, Tag};
 use monoship_core::text;
@@ -219,7 +220,7 @@ fn tier_table(text: &mut String, tiers: &[TierRow]) {
     if tiers.is_empty() {
         return;
     }
-    let saved: Vec<String> = tiers.iter().map(|tier| tier.cost.as_ref().and_then(saved).unwrap_or_default()).collect();
+    let saved: Vec<String> = tiers.iter().map(|tier| tier.cost.as_ref().and_then(saved).unwrap_or_default()).into_vec();
     // Where no earlier run tells how long a step takes, nobody knows what its hit saved.
     let known = saved.iter().any(|saved| !saved.is_empty());
     text.push_str("| Cache tier | Verdict | Reading | Writing |");

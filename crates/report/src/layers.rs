@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::style::Paint;
 use super::summary::aligned;
+use monoship_core::collect::Collect as _;
 use monoship_core::text::{bytes, clean, fit};
 use monoship_docker::layers::{Difference, LayerSummary, Place, Since, Summary, Waste, Wasted};
 
@@ -39,7 +40,7 @@ pub fn text(image: &Summary, top: usize, paint: Paint, columns: Option<usize>) -
         let _ = writeln!(text, "\nthere twice: {}", bytes(image.copied_bytes));
         list(&mut text, top, &image.copies, |copies| {
             let places = copies.places.iter().map(|(path, layer)| format!("{} ({})", clean(path), line(image, *layer)));
-            (copies.bytes, places.take(3).collect::<Vec<_>>().join(", "))
+            (copies.bytes, places.take(3).into_vec().join(", "))
         });
     }
     text += "\nlargest files\n";
@@ -64,7 +65,7 @@ pub fn text(image: &Summary, top: usize, paint: Paint, columns: Option<usize>) -
 }
 
 fn layers_by_size(image: &Summary, paint: Paint, columns: Option<usize>) -> String {
-    let mut layers: Vec<&LayerSummary> = image.layers.iter().collect();
+    let mut layers: Vec<&LayerSummary> = image.layers.iter().into_vec();
     layers.sort_by_key(|layer| std::cmp::Reverse((layer.packed_bytes, layer.unpacked_bytes)));
     let rows: Vec<Vec<String>> = layers
         .iter()
@@ -83,7 +84,7 @@ fn layers_by_size(image: &Summary, paint: Paint, columns: Option<usize>) -> Stri
                 fit(&clean(&step), STEP_COLUMNS),
             ]
         })
-        .collect();
+        .into_vec();
     aligned(&["stored", "unpacked", "files", "line", "step"], &rows, &[0, 1, 2], columns, |_, column, cell| match column {
         3 => paint.faint(cell),
         _ => cell.to_owned(),
@@ -96,7 +97,7 @@ fn by_lines(wasted: &[Wasted]) -> Vec<Vec<&Wasted>> {
     for file in wasted {
         groups.entry((file.layer, file.by, file.why)).or_default().push(file);
     }
-    let mut groups: Vec<Vec<&Wasted>> = groups.into_values().collect();
+    let mut groups: Vec<Vec<&Wasted>> = groups.into_values().into_vec();
     groups.sort_by_key(|files| std::cmp::Reverse(files.iter().map(|file| file.bytes).sum::<u64>()));
     groups
 }

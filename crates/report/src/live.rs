@@ -15,6 +15,7 @@ use super::board::{Board, Row};
 use super::style::{Paint, Terminal};
 use super::{Show, plain};
 use crate::output;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::Event;
 use monoship_core::text;
 use screen::{Screen, Size};
@@ -182,7 +183,7 @@ fn lines(board: &Board, size: Size, name_columns: usize, spinner: &str, paint: P
         lines.push(text::fit(&format!("  … and {} more", rows.len() - shown), columns));
     }
     if let Some(whole) = waiting {
-        let names: Vec<String> = whole.waiting.iter().map(ToString::to_string).collect();
+        let names: Vec<String> = whole.waiting.iter().map(ToString::to_string).into_vec();
         lines.push(paint.faint(&text::fit(&format!("  {} {}", text::pad("waiting", name_columns), names.join(", ")), columns)));
     }
     if let Some(whole) = whole {
@@ -212,7 +213,7 @@ fn waiters(with: &[&monoship_core::event::Task], columns: usize) -> String {
     if with.is_empty() {
         return String::new();
     }
-    let names: Vec<String> = with.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = with.iter().map(ToString::to_string).into_vec();
     let named = format!(", for {} too", names.join(", "));
     if text::width(&named) <= columns { named } else { format!(", for {} more", with.len()) }
 }

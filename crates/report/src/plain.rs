@@ -8,6 +8,7 @@ use super::Show;
 use super::board::Board;
 use super::step;
 use super::style::{Mode, Paint};
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Event, Level, Status, StepEnd, Task};
 use monoship_core::name::Digest;
 use monoship_core::text;
@@ -133,7 +134,7 @@ impl Show for Lines {
             let silent =
                 self.board.running().iter().filter(|r| now.saturating_duration_since(spoke(&r.task, r.since)) >= SILENCE);
             let lines: Vec<_> =
-                silent.map(|r| (r.task.clone(), format!("still running: {}", r.what(now, usize::MAX, "")))).collect();
+                silent.map(|r| (r.task.clone(), format!("still running: {}", r.what(now, usize::MAX, "")))).into_vec();
             for (task, line) in lines {
                 self.say(now, &task, &line);
             }
@@ -166,7 +167,7 @@ pub(super) fn foreseen(waiting: &[Task], unchanged: usize, usual: Option<Duratio
     if waiting.is_empty() {
         return None;
     }
-    let names: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = waiting.iter().map(ToString::to_string).into_vec();
     let mut line = format!("to build: {}", names.join(", "));
     if unchanged > 0 {
         line = format!("{line}; {unchanged} unchanged");
@@ -247,7 +248,7 @@ pub(super) fn labelled((label, shown): (&str, String), said: &str, columns: Opti
     };
     let indent = " ".repeat(label.len());
     let lines = text::wrapped(said, room).into_iter().enumerate();
-    lines.map(|(at, line)| if at == 0 { format!("{shown} {line}") } else { format!("{indent} {line}") }).collect()
+    lines.map(|(at, line)| if at == 0 { format!("{shown} {line}") } else { format!("{indent} {line}") }).into_vec()
 }
 
 #[cfg(test)]

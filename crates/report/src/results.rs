@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::record::TaskRecord;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::{Digest, Fingerprint, Platform, ServiceName, Tag, sha256_hex};
 use monoship_core::secret::mask_json;
@@ -137,7 +138,7 @@ impl PlanFile {
     /// As [`jobs_of_a_matrix`].
     pub fn matrix(&self) -> Result<serde_json::Value> {
         let names = self.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.as_str());
-        Ok(serde_json::json!({"service": jobs_of_a_matrix(names.collect())?}))
+        Ok(serde_json::json!({"service": jobs_of_a_matrix(names.into_vec())?}))
     }
 
     /// Checks that a service's job has built, or is about to build, what was planned.

@@ -7,6 +7,7 @@ use super::step;
 use super::style::Paint;
 use super::summary::aligned;
 use crate::record::stats::{KindStats, NodeStats, ServiceStats, StageStats, Stats, StepStats, TierStats};
+use monoship_core::collect::Collect as _;
 use monoship_core::text::{self, counted};
 
 /// A step's name is cut to this many columns, so that the table fits a usual terminal.
@@ -44,7 +45,7 @@ fn overview(stats: &Stats) -> String {
     let mut shown = format!("{} since {}", counted(stats.runs, "run"), &day[..10]);
     let problems = [(stats.failed, "failed"), (stats.cancelled, "cancelled")];
     let problems: Vec<String> =
-        problems.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        problems.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).into_vec();
     if !problems.is_empty() {
         let _ = write!(shown, " ({})", problems.join(", "));
     }
@@ -71,7 +72,7 @@ fn services(services: &[ServiceStats], columns: Option<usize>) -> String {
         ]
     });
     let head = ["service", "built", "unchanged", "failed", "median", "p90", "trend", "cached", "size", "saved by skipping"];
-    table(&head, &rows.collect::<Vec<_>>(), &[1, 2, 3, 4, 5, 6, 7, 8, 9], columns)
+    table(&head, &rows.into_vec(), &[1, 2, 3, 4, 5, 6, 7, 8, 9], columns)
 }
 
 fn kinds(kinds: &[KindStats], columns: Option<usize>) -> String {
@@ -79,7 +80,7 @@ fn kinds(kinds: &[KindStats], columns: Option<usize>) -> String {
         let trend = took.trend.map(signed_percent).unwrap_or_default();
         vec![kind.clone(), took.count.to_string(), time(took.median), time(took.p90), trend]
     });
-    table(&["run", "ran", "median", "p90", "trend"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4], columns)
+    table(&["run", "ran", "median", "p90", "trend"], &rows.into_vec(), &[1, 2, 3, 4], columns)
 }
 
 fn stages(stages: &[StageStats], columns: Option<usize>) -> String {
@@ -87,7 +88,7 @@ fn stages(stages: &[StageStats], columns: Option<usize>) -> String {
         let trend = took.trend.map(signed_percent).unwrap_or_default();
         vec![stage.clone(), took.count.to_string(), time(took.median), time(took.p90), trend]
     });
-    table(&["stage", "ran", "median", "p90", "trend"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4], columns)
+    table(&["stage", "ran", "median", "p90", "trend"], &rows.into_vec(), &[1, 2, 3, 4], columns)
 }
 
 fn nodes(nodes: &[NodeStats], columns: Option<usize>) -> String {
@@ -95,12 +96,7 @@ fn nodes(nodes: &[NodeStats], columns: Option<usize>) -> String {
         let (rate, trend) = (hit_rate.map(percent).unwrap_or_default(), built.trend.map(signed_percent).unwrap_or_default());
         vec![node.clone(), built.count.to_string(), number(*failed), time(built.median), time(built.p90), trend, rate]
     });
-    table(
-        &["node", "built", "failed", "median", "p90", "trend", "cached"],
-        &rows.collect::<Vec<_>>(),
-        &[1, 2, 3, 4, 5, 6],
-        columns,
-    )
+    table(&["node", "built", "failed", "median", "p90", "trend", "cached"], &rows.into_vec(), &[1, 2, 3, 4, 5, 6], columns)
 }
 
 fn steps(steps: &[StepStats], columns: Option<usize>) -> String {
@@ -114,12 +110,12 @@ fn steps(steps: &[StepStats], columns: Option<usize>) -> String {
             step::fit(&step.name, STEP_COLUMNS) + &of,
         ]
     });
-    table(&["ran", "median", "p90", "together", "step"], &rows.collect::<Vec<_>>(), &[0, 1, 2, 3], columns)
+    table(&["ran", "median", "p90", "together", "step"], &rows.into_vec(), &[0, 1, 2, 3], columns)
 }
 
 fn tiers(tiers: &[TierStats], columns: Option<usize>) -> String {
     let rows = tiers.iter().map(|tier| {
-        let verdicts: Vec<String> = tier.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).collect();
+        let verdicts: Vec<String> = tier.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).into_vec();
         // A tier that was only written, or read in vain, has costs and no hits.
         let shown = tier.hit_rate.is_some() || tier.importing + tier.exporting > 0;
         let of_builds = |ms| if shown { time(ms) } else { String::new() };
@@ -132,7 +128,7 @@ fn tiers(tiers: &[TierStats], columns: Option<usize>) -> String {
             verdicts.join(", "),
         ]
     });
-    table(&["tier", "cached", "reading", "writing", "saved", "verdicts"], &rows.collect::<Vec<_>>(), &[1, 2, 3, 4], columns)
+    table(&["tier", "cached", "reading", "writing", "saved", "verdicts"], &rows.into_vec(), &[1, 2, 3, 4], columns)
 }
 
 fn table(head: &[&str], rows: &[Vec<String>], right: &[usize], columns: Option<usize>) -> String {

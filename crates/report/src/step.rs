@@ -1,5 +1,6 @@
 //! A Dockerfile step as a person reads it: the command that runs, without what every other step has as well. The log has it whole. Pure.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::text;
 
 /// Flags of an instruction that say how it is done and not what.
@@ -63,11 +64,11 @@ fn shown(instruction: &str) -> String {
     let mut rest = words.skip_while(|word| is_how(word)).peekable();
     if keyword != "RUN" {
         // COPY and ADD may have `--from=` among them, which says what.
-        let rest: Vec<&str> = rest.filter(|word| !is_how(word)).collect();
+        let rest: Vec<&str> = rest.filter(|word| !is_how(word)).into_vec();
         return [&[keyword], rest.as_slice()].concat().join(" ");
     }
     rest.next_if(|word| word.starts_with("<<"));
-    let command = rest.collect::<Vec<_>>().join(" ");
+    let command = rest.into_vec().join(" ");
     format!("{keyword} {}", without_preparation(&command))
 }
 

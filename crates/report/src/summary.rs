@@ -10,6 +10,7 @@ use super::plain::{mark, painted_word, short_message, word};
 use super::step;
 use super::style::Paint;
 use crate::record::{GateRecord, TaskRecord};
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Stage, Status, Task};
 use monoship_core::name::StageName;
 use monoship_core::text;
@@ -39,7 +40,7 @@ pub fn aligned(
 ) -> String {
     let cell = |row: usize, column: usize| rows[row].get(column).map_or("", String::as_str);
     let mut used: Vec<usize> =
-        (0..head.len()).filter(|column| (0..rows.len()).any(|row| !cell(row, *column).is_empty())).collect();
+        (0..head.len()).filter(|column| (0..rows.len()).any(|row| !cell(row, *column).is_empty())).into_vec();
     let width_of = |column: usize| {
         (0..rows.len()).map(|row| text::width(cell(row, column))).max().unwrap_or(0).max(text::width(head[column]))
     };
@@ -56,7 +57,7 @@ pub fn aligned(
         }
         used.remove(if is_text { used.len() - 2 } else { used.len() - 1 });
     }
-    let widths: Vec<usize> = used.iter().map(|column| width_of(*column)).collect();
+    let widths: Vec<usize> = used.iter().map(|column| width_of(*column)).into_vec();
     let mut table = String::new();
     let padded = |place: usize, content: &str| {
         if right.contains(&used[place]) {
@@ -67,7 +68,7 @@ pub fn aligned(
             text::pad(content, widths[place])
         }
     };
-    let heads: Vec<String> = (0..used.len()).map(|place| padded(place, head[used[place]])).collect();
+    let heads: Vec<String> = (0..used.len()).map(|place| padded(place, head[used[place]])).into_vec();
     let _ = writeln!(table, "{}", heads.join("  ").trim_end());
     let before: usize = widths.iter().rev().skip(1).map(|width| width + 2).sum();
     let room = columns.map(|columns| columns.saturating_sub(before + 1));
@@ -75,7 +76,7 @@ pub fn aligned(
         let last = used.len() - 1;
         let said = padded(last, cell(row, used[last]));
         let mut cells: Vec<String> =
-            (0..last).map(|place| paint(row, used[place], &padded(place, cell(row, used[place])))).collect();
+            (0..last).map(|place| paint(row, used[place], &padded(place, cell(row, used[place])))).into_vec();
         let (indent, lines) = match (room, columns) {
             (Some(room), _) if text::width(&said) > room && room >= LAST_COLUMNS && !right.contains(&used[last]) => {
                 (before, text::wrapped(&said, room))
@@ -98,7 +99,7 @@ pub fn aligned(
 /// The outcome table: one row for each image and for whatever else did not simply succeed.
 #[must_use]
 pub fn table(tasks: &[TaskRecord], paint: Paint, columns: Option<usize>) -> String {
-    let shown: Vec<&TaskRecord> = tasks.iter().filter(|task| is_shown(task)).collect();
+    let shown: Vec<&TaskRecord> = tasks.iter().filter(|task| is_shown(task)).into_vec();
     if shown.is_empty() {
         return String::new();
     }
@@ -112,9 +113,9 @@ pub fn table(tasks: &[TaskRecord], paint: Paint, columns: Option<usize>) -> Stri
             cells.splice(2..2, results.map(Option::unwrap_or_default));
             cells
         })
-        .collect();
+        .into_vec();
     let mut head = vec!["service", "status", "cached", "time", "size", "digest", "node", "why"];
-    let named: Vec<Cow<'_, str>> = stages.iter().map(|stage| column_of(stage, &head)).collect();
+    let named: Vec<Cow<'_, str>> = stages.iter().map(|stage| column_of(stage, &head)).into_vec();
     head.splice(2..2, named.iter().map(|name| &**name));
     let after = 2 + stages.len();
     aligned(&head, &rows, &[after, after + 1, after + 2], columns, |row, column, cell| match column {
@@ -190,7 +191,7 @@ fn row(task: &TaskRecord) -> Vec<String> {
 
 /// The nodes of a fleet that built a task.
 pub(crate) fn nodes(task: &TaskRecord) -> String {
-    let mut names: Vec<&str> = task.nodes.iter().map(|node| node.builder.as_str()).collect();
+    let mut names: Vec<&str> = task.nodes.iter().map(|node| node.builder.as_str()).into_vec();
     names.dedup();
     names.join(", ")
 }
@@ -210,7 +211,7 @@ pub fn moves(tasks: &[TaskRecord], paint: Paint) -> String {
 /// same.
 #[must_use]
 pub fn misses(tasks: &[TaskRecord], paint: Paint) -> String {
-    let missed: Vec<_> = tasks.iter().filter_map(|task| Some((task.task.to_string(), task.missed.as_ref()?))).collect();
+    let missed: Vec<_> = tasks.iter().filter_map(|task| Some((task.task.to_string(), task.missed.as_ref()?))).into_vec();
     if missed.is_empty() {
         return String::new();
     }
@@ -241,7 +242,7 @@ pub fn gates(gates: &[GateRecord], paint: Paint) -> String {
 #[must_use]
 pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {
     let order = [Status::Built, Status::Unchanged, Status::Failed, Status::Cancelled, Status::NotRun];
-    let of = |is: fn(&Task) -> bool| tasks.iter().filter(move |task| is(&task.task)).collect::<Vec<_>>();
+    let of = |is: fn(&Task) -> bool| tasks.iter().filter(move |task| is(&task.task)).into_vec();
     let services = of(|task| matches!(task, Task::Service(_)));
     // A run of the base alone has no services to count.
     let counted = if services.is_empty() { of(|task| *task == Task::Base) } else { services };
@@ -249,12 +250,12 @@ pub fn totals(tasks: &[TaskRecord], took: Duration, paint: Paint) -> String {
         let count = counted.iter().filter(|task| task.status == *status).count();
         (count > 0).then(|| painted_word(*status, &format!("{count} {}", word(*status)), paint))
     });
-    let counts: Vec<String> = counts.collect();
+    let counts: Vec<String> = counts.into_vec();
     // Nothing that rests on a base that failed was run.
     let base = tasks.iter().any(|task| task.task == Task::Base && task.status == Status::Failed);
     let base = base.then(|| painted_word(Status::Failed, "base failed", paint));
     let counts: Vec<String> =
-        base.filter(|_| counts.iter().all(|count| !count.contains("failed"))).into_iter().chain(counts).collect();
+        base.filter(|_| counts.iter().all(|count| !count.contains("failed"))).into_iter().chain(counts).into_vec();
     let counts = if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") };
     format!("{counts} in {}\n", text::duration(took))
 }
@@ -271,7 +272,7 @@ pub fn failures(tasks: &[TaskRecord], log: impl Fn(&Task) -> PathBuf, paint: Pai
         service.failure.is_none() && tasks.iter().any(refused)
     };
     let failed = tasks.iter().filter(|task| task.status == Status::Failed && !by_stage(task));
-    let shown: Vec<String> = failed.map(|task| failure(task, &log(&task.task), paint)).collect();
+    let shown: Vec<String> = failed.map(|task| failure(task, &log(&task.task), paint)).into_vec();
     shown.join("\n")
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine as engines;
 use crate::project::Project;
 use crate::{Session, configuration, frontend, outside, planning};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef};
@@ -121,7 +121,7 @@ pub fn known_bases(
     let pins = configuration::pins(&project.root.join(PINS))?;
     let is_open = |image: &&ImageRef| !stand_ins.contains_key(*image) && pins.get(image).is_none();
     let told = |images: &BTreeSet<ImageRef>, means: &str| {
-        let open: Vec<String> = images.iter().filter(is_open).map(ImageRef::familiar).collect();
+        let open: Vec<String> = images.iter().filter(is_open).map(ImageRef::familiar).into_vec();
         if !open.is_empty() {
             let are = if open.len() > 1 { "are" } else { "is" };
             let mistyped = open.iter().find_map(|name| Some((name, outside::stage_meant(&project.dockerfile, name)?)));
@@ -131,7 +131,7 @@ pub fn known_bases(
     };
     told(images, " yet: the next build pins what is missing, and builds the services that start from it");
     told(&tools, ": a build pins it if its registry answers; until then another machine may use another image");
-    let unpinned: Vec<ImageRef> = images.iter().filter(is_open).cloned().collect();
+    let unpinned: Vec<ImageRef> = images.iter().filter(is_open).cloned().into_vec();
     let ids = engine.filter(|_| !unpinned.is_empty() && !request.pushes());
     let ids = ids.and_then(|engine| planning::image_store(session, engine).ids(&unpinned).ok()).unwrap_or_default();
     let here = unpinned.iter().cloned().zip(ids).filter_map(|(image, id)| Some((image, id?))).into_map();
@@ -156,7 +156,7 @@ pub fn ensure_bases(
     request: &BuildRequest,
     images: &BTreeSet<ImageRef>,
 ) -> Result<Ensured> {
-    let mut wanted: Vec<ImageRef> = images.iter().cloned().collect();
+    let mut wanted: Vec<ImageRef> = images.iter().cloned().into_vec();
     let tools = tools(session, project, request)?;
     if request.sbom == Sbom::On {
         wanted.extend(scanner_of(request)?);
@@ -206,7 +206,7 @@ pub fn ensure_bases(
     }
     if !moved.is_empty() {
         configuration::save_pins(&pins, &path)?;
-        let names: Vec<String> = moved.iter().map(|pin| pin.image.to_string()).collect();
+        let names: Vec<String> = moved.iter().map(|pin| pin.image.to_string()).into_vec();
         let message = format!("pinned {} in {PINS}", names.join(", "));
         session.events.notice(Level::Info, None, message, Some("commit it, so that every machine builds on the same".to_owned()));
     }

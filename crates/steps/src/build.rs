@@ -14,6 +14,7 @@ pub use call::{CONNECTING, Ended, command, silent, stream};
 use call::{metadata_file, retry_lost};
 
 use crate::{Session, frontend, identity, marks, platforms};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::{Invocation, Stop};
@@ -115,7 +116,7 @@ struct State {
 impl<'a> TargetBuilds<'a> {
     /// The builds of a target, none of them begun.
     pub fn new(running: Running<'a>, target: &'a TargetPlan) -> Self {
-        let builds = target.builds().iter().map(|_| State::default()).collect();
+        let builds = target.builds().iter().map(|_| State::default()).into_vec();
         Self { running, target, begun: OnceLock::new(), builds: Mutex::new(builds), held: Mutex::default(), judge: None }
     }
 
@@ -178,7 +179,7 @@ impl<'a> TargetBuilds<'a> {
         self.running.session.events.doing(task, format!("on {}", place.builder));
         let mut spec = BuildSpec { builder: Some(place.builder.to_owned()), ..self.spec(at).clone() };
         let new = place.caches.iter().filter(|cache| !spec.cache_from.contains(cache)).cloned();
-        spec.cache_from.extend(new.collect::<Vec<_>>());
+        spec.cache_from.extend(new.into_vec());
         let ended = watch.during(&mut |stop, heard| self.called(at, &spec, stop, heard))?;
         let (builder, platforms) = (place.builder.to_owned(), spec.platforms);
         self.lock()[at].node = Some(NodeRecord { builder, platforms, moved: place.moved.clone() });
@@ -242,8 +243,8 @@ impl<'a> TargetBuilds<'a> {
             if builds.iter().any(|build| build.ended.is_none()) {
                 return None;
             }
-            let nodes = builds.iter_mut().filter_map(|build| build.node.take()).collect();
-            (builds.iter_mut().filter_map(|build| build.ended.take()).collect(), nodes)
+            let nodes = builds.iter_mut().filter_map(|build| build.node.take()).into_vec();
+            (builds.iter_mut().filter_map(|build| build.ended.take()).into_vec(), nodes)
         };
         Some(Outcome { nodes, ..conclude(self, begun, started, ended) })
     }
@@ -298,7 +299,7 @@ fn conclude(builds: &TargetBuilds<'_>, begun: SystemTime, started: Instant, ende
         Turn::Ran(ended) => Some((ended, build)),
         Turn::Skipped => None,
     });
-    let mut parts: Vec<_> = ran.collect();
+    let mut parts: Vec<_> = ran.into_vec();
     // What went wrong is the last one's to tell.
     parts.sort_by_key(|((code, _), _)| rank(code));
     let (mut code, mut solved) = (Ok(Some(0)), Solved::default());

@@ -6,6 +6,7 @@ use crate::build::{Outcome, Running, TargetBuilds};
 use crate::fleet::Fleet;
 use crate::planning::base_key;
 use crate::{Session, given};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::Status;
 use monoship_core::execute::pool;
@@ -48,7 +49,7 @@ pub fn run(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option<Out
     let buildx = engine.buildx();
     let builds = TargetBuilds::new(Running::new(session, &buildx), base);
     if !session.config.fleet.is_empty() {
-        let each: Vec<_> = (0..builds.builds()).map(|at| (&builds, at)).collect();
+        let each: Vec<_> = (0..builds.builds()).map(|at| (&builds, at)).into_vec();
         // Not remembered: it stands on one of several, and the others take it from its cache.
         return Ok(Fleet::new(session, engine).run(&each, &(), None, each.len(), |_, outcome| Ok(outcome))?.pop());
     }

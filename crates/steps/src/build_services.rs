@@ -10,7 +10,7 @@ use crate::planning::image_store;
 use crate::project::{self, Project};
 use crate::usual::Past;
 use crate::{Session, contexts, edited, given, inputs, memory, outputs};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Status;
 use monoship_core::execute::cores;
@@ -32,14 +32,14 @@ use monoship_report::record::ServiceRecord;
 /// # Errors
 /// When a context cannot be written, a file was edited since the plan was made, or a success cannot be remembered; a failed build is an outcome.
 pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, request: &BuildRequest) -> Result<Vec<Outcome>> {
-    let services: Vec<&ServicePlan> = plan.to_build().collect();
+    let services: Vec<&ServicePlan> = plan.to_build().into_vec();
     tag_again(session, engine, plan)?;
     tag_sources(session, engine, plan)?;
     if services.is_empty() {
         return Ok(Vec::new());
     }
     given::fetch(session, services.iter().flat_map(|service| service.target.builds()))?;
-    let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).collect();
+    let chosen: Vec<Service> = services.iter().map(|service| service.service.clone()).into_vec();
     let cut = contexts::plan(project, &chosen)?;
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
     outputs::claim(session, request, &chosen)?;
@@ -47,7 +47,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.
     cores::try_map(&services, |service| cut.write(session, &service.service.name))?;
-    let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).collect();
+    let inputs: Vec<&Inputs> = services.iter().map(|service| &service.target.inputs).into_vec();
     let read = SystemTime::now();
     project::check_unchanged(session, project, &inputs)?;
     let targets = inputs::of_services(session, request, &chosen, &cut);
@@ -58,9 +58,9 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
         };
         TargetBuilds::new(running, &service.target).judged_by(judge)
     });
-    let jobs: Vec<TargetBuilds<'_>> = jobs.collect();
+    let jobs: Vec<TargetBuilds<'_>> = jobs.into_vec();
     let all = services.iter().zip(&jobs).flat_map(|(service, job)| (0..job.builds()).map(move |at| (*service, job, at)));
-    let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.collect();
+    let calls: Vec<(&ServicePlan, &TargetBuilds<'_>, usize)> = all.into_vec();
     let sources = Sources::new(&calls);
     let concluded = |at: usize, outcome: Option<Outcome>| -> Result<Option<(usize, Outcome)>> {
         let Some(mut outcome) = outcome else { return Ok(None) };
@@ -78,7 +78,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
         let (jobs, order) = (request.jobs.get(), in_order(session, &calls, request.jobs.get()));
         let is_one = jobs == 1 || calls.len() == 1;
         let room = if is_one { u64::MAX } else { memory::room(session, engine) };
-        let takes: Vec<u64> = calls.iter().map(|(service, ..)| memory::takes(project, &service.service)).collect();
+        let takes: Vec<u64> = calls.iter().map(|(service, ..)| memory::takes(project, &service.service)).into_vec();
         memory::tell(session, room, &takes, jobs);
         let run = |at: &usize| match (sources.lacks(*at), calls[*at]) {
             (Some(lacking), (_, job, part)) => concluded(*at, job.leave_out(part, &lacking)),
@@ -86,17 +86,17 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
         };
         let bounds = pool::Bounds {
             room: Some(room),
-            takes: order.iter().map(|at| takes[*at]).collect(),
-            after: order.iter().map(|at| places_in(&order, sources.after(*at))).collect(),
+            takes: order.iter().map(|at| takes[*at]).into_vec(),
+            after: order.iter().map(|at| places_in(&order, sources.after(*at))).into_vec(),
         };
         let outcomes = pool::each_within(jobs, &bounds, &order, run)?;
         outcomes.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>>>()?
     } else {
-        let builds: Vec<_> = calls.iter().map(|(_, job, at)| (*job, *at)).collect();
+        let builds: Vec<_> = calls.iter().map(|(_, job, at)| (*job, *at)).into_vec();
         Fleet::new(session, engine).run(&builds, &sources, plan.base.as_ref(), request.jobs.get(), concluded)?
     };
     outcomes.sort_by_key(|(at, _)| *at);
-    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).into_vec())
 }
 
 /// Which builds wait for which, and what became of those that others wait for.
@@ -110,8 +110,8 @@ struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     fn new(calls: &'a [(&'a ServicePlan, &'a TargetBuilds<'a>, usize)]) -> Self {
-        let of = |name: &ServiceName| (0..calls.len()).filter(|at| calls[*at].0.service.name == *name).collect::<Vec<_>>();
-        let after = calls.iter().map(|(service, ..)| service.built_from.values().flat_map(of).collect()).collect();
+        let of = |name: &ServiceName| (0..calls.len()).filter(|at| calls[*at].0.service.name == *name).into_vec();
+        let after = calls.iter().map(|(service, ..)| service.built_from.values().flat_map(of).into_vec()).into_vec();
         Self { calls, after, made: Mutex::default() }
     }
 
@@ -151,15 +151,15 @@ impl Order for Sources<'_> {
 
 /// Where these calls are in the order in which they are begun.
 fn places_in(order: &[usize], calls: &[usize]) -> Vec<usize> {
-    calls.iter().filter_map(|call| order.iter().position(|at| at == call)).collect()
+    calls.iter().filter_map(|call| order.iter().position(|at| at == call)).into_vec()
 }
 
 /// The places of the calls as they are begun. Where all are begun at once, nobody asks how long they take.
 fn in_order(session: &Session, calls: &[(&ServicePlan, &TargetBuilds<'_>, usize)], jobs: usize) -> Vec<usize> {
     if calls.len() <= jobs {
-        return (0..calls.len()).collect();
+        return (0..calls.len()).into_vec();
     }
-    let services: Vec<&ServicePlan> = calls.iter().map(|(service, ..)| *service).collect();
+    let services: Vec<&ServicePlan> = calls.iter().map(|(service, ..)| *service).into_vec();
     let past = Past::read(session);
     let usual =
         services.iter().filter_map(|service| Some((service.service.name.clone(), past.build(&service.target.spec.task)?)));
@@ -168,7 +168,7 @@ fn in_order(session: &Session, calls: &[(&ServicePlan, &TargetBuilds<'_>, usize)
 
 /// Gives images that stand under their content tag the names of this run: they were built before, here or in another working tree.
 fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
-    let standing: Vec<&ServicePlan> = plan.services.iter().filter(|service| !service.renames.is_empty()).collect();
+    let standing: Vec<&ServicePlan> = plan.services.iter().filter(|service| !service.renames.is_empty()).into_vec();
     if standing.is_empty() {
         return Ok(());
     }
@@ -181,7 +181,7 @@ fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
         let record = ServiceRecord {
             fingerprint: service.target.fingerprint.clone(),
             digest: Some(digest.clone()),
-            images: names.iter().map(ToString::to_string).collect(),
+            images: names.iter().map(ToString::to_string).into_vec(),
             size: *size,
             when: SystemTime::now(),
             run: Some(session.run.id.clone()),
@@ -249,7 +249,7 @@ fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcom
     let record = ServiceRecord {
         fingerprint: service.target.fingerprint.clone(),
         digest: outcome.digest.clone(),
-        images: spec.output.names().iter().map(ToString::to_string).collect(),
+        images: spec.output.names().iter().map(ToString::to_string).into_vec(),
         size: outcome.size,
         when: SystemTime::now(),
         run: Some(session.run.id.clone()),

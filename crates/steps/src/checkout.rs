@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::{Session, configuration};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events, Level, Status, Task};
 use monoship_core::execute::lock::Lock;
@@ -224,9 +225,9 @@ fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
     Ok(if let Some(near) = nearest(wanted.tag.as_str(), all.lines()) {
         error.hint(format!("did you mean {near}?"))
     } else {
-        let mut releases: Vec<ReleaseTag> = all.lines().filter_map(|tag| tag.parse().ok()).collect();
+        let mut releases: Vec<ReleaseTag> = all.lines().filter_map(|tag| tag.parse().ok()).into_vec();
         releases.sort_by(|a, b| b.version.cmp(&a.version));
-        let newest: Vec<String> = releases.iter().take(5).map(|release| release.tag.to_string()).collect();
+        let newest: Vec<String> = releases.iter().take(5).map(|release| release.tag.to_string()).into_vec();
         let there = if newest.is_empty() {
             "no release has a tag yet".to_owned()
         } else {

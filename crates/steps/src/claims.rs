@@ -9,7 +9,7 @@ use crate::project::{self, Project};
 use crate::publication::Marks;
 use crate::verify::{Noted, Service, VerifyRequest};
 use crate::{Session, bases, configuration, inputs, outside, signing, since};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
 use monoship_docker::cosign::{Cosign, Signer};
@@ -68,7 +68,7 @@ pub fn services(config: &Config, project: &Project) -> Result<Vec<(monoship_plan
     let Some(prefix) = &config.images.prefix else {
         return Err(Error::usage("there is no registry to look into").hint(configuration::NAME_A_REGISTRY));
     };
-    let targets: Vec<&str> = project.dockerfile.targets().collect();
+    let targets: Vec<&str> = project.dockerfile.targets().into_vec();
     let services = discover(config, &project.packages(), &targets)?.into_iter();
     services
         .map(|service| {
@@ -95,7 +95,7 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
         name: service.name,
     });
     Ok(Claims {
-        services: services.collect(),
+        services: services.into_vec(),
         order: marks.order(session, tag),
         pins: configuration::pins(&project.root.join(bases::PINS))?,
         base_images: inputs::external_images(session, project)?,
@@ -183,7 +183,7 @@ impl Claims {
             changes,
             builder: expected.builder,
             pins: &self.pins,
-            unpinned: bases.chain(scanner).collect(),
+            unpinned: bases.chain(scanner).into_vec(),
             own_packages: self.own_packages.clone(),
             want_provenance: self.attest.provenance != Provenance::Off,
             want_sbom: self.attest.sbom != Sbom::Off,

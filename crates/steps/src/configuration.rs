@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::Session;
 use crate::service::lay_over;
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, read_text, write_checked_in};
 use monoship_plan::config::pins::Pins;
@@ -42,7 +43,7 @@ pub fn local_name(home: &Path) -> String {
     let own = || home.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = manifest.and_then(|manifest| manifest["name"].as_str().map(str::to_owned)).filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(own).to_lowercase();
-    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).into_vec();
     let name = if words.is_empty() { "repository".to_owned() } else { words.join("-") };
     match folder(home).map(|folder| folder.word()) {
         Some(word) if name != word && !name.ends_with(&format!("-{word}")) => format!("{name}-{word}"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::Session;
 use crate::project::Project;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Level, Task};
 use monoship_core::execute::cores;
@@ -52,14 +52,14 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let sources = Sources::new(&project.workspace, &project.tree, sent::left_in(&project.tree, &project.ignore));
     let names = replaced_of(project, services);
     let cut = services.iter().filter(|service| service.own.is_none() || !names[&service.name].is_empty());
-    let plans = cores::try_map(&cut.collect::<Vec<_>>(), |service| {
+    let plans = cores::try_map(&cut.into_vec(), |service| {
         let package = project.workspace.find(&service.package)?;
         let plan = PrunePlan::new(&project.workspace, &sources, package, false)?;
         Ok((service.name.clone(), plan.including(&project.workspace, &sources, &service.include)?))
     })?;
     let plans: BTreeMap<ServiceName, PrunePlan> = plans.into_iter().into_map();
     let wanted = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).into_set();
-    let wanted: Vec<PackageId> = wanted.into_iter().collect();
+    let wanted: Vec<PackageId> = wanted.into_iter().into_vec();
     let packages = cores::map(&wanted, |id| (*id, Part::files(sources.of(*id).iter().copied()))).into_iter().into_map();
     let installs = |service: &&Service| !project.view(service).dockerfile.has_heredoc_with(WITHOUT_SCRIPTS);
     let installs_scripts = services.iter().filter(installs).map(|service| service.name.clone()).collect();

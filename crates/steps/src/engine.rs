@@ -124,6 +124,7 @@ pub fn folders(env: &Env, suite: Suite) -> Option<(PathBuf, PathBuf)> {
 #[cfg(feature = "embedded-engine")]
 mod embedded {
     use super::{Digest, Engine, Env, Error, Events, Http, INSTALL, ImageRef, PathBuf, Result, Shutdown, StandIns, Suite};
+    use monoship_core::collect::Collect as _;
     use monoship_engine::{EngineOptions, standin};
 
     pub fn up(env: &Env, suite: Suite, events: &Events, shutdown: &Shutdown) -> Result<Engine> {
@@ -150,11 +151,11 @@ mod embedded {
         http: &Http,
     ) -> Result<Vec<(ImageRef, Digest)>> {
         let served = standin::ensure(engine, images, policy, events, http)?;
-        Ok(served.into_iter().map(|served| (served.image, served.digest)).collect())
+        Ok(served.into_iter().map(|served| (served.image, served.digest)).into_vec())
     }
 
     pub fn served(engine: &Engine) -> Vec<(ImageRef, Digest)> {
-        standin::served(engine).into_iter().map(|served| (served.image, served.digest)).collect()
+        standin::served(engine).into_iter().map(|served| (served.image, served.digest)).into_vec()
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the same signature as without the feature")]

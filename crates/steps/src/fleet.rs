@@ -11,7 +11,7 @@ use self::node::{Connection, Met};
 use crate::Session;
 use crate::build::{Outcome, Place, TargetBuilds};
 use crate::usual::Past;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
@@ -114,11 +114,11 @@ impl<'a> Fleet<'a> {
         concluded: impl Fn(usize, Option<Outcome>) -> Result<Option<T>> + Sync,
     ) -> Result<Vec<T>> {
         let past = Past::read(self.session);
-        let specs: Vec<Build> = builds.iter().map(|(target, at)| known(&past, target.spec(*at))).collect();
+        let specs: Vec<Build> = builds.iter().map(|(target, at)| known(&past, target.spec(*at))).into_vec();
         let places: Vec<Option<usize>> = builds
             .iter()
             .map(|(target, at)| self.nodes.iter().position(|node| target.spec(*at).builder.as_ref() == Some(&node.builder)))
-            .collect();
+            .into_vec();
         let after = (0..builds.len()).map(|at| (at, order.after(at).to_vec())).filter(|(_, after)| !after.is_empty());
         let dispatch = Dispatch::new(self.nodes, &specs, &places, at_once).waiting(after.into_map());
         let run = Run {
@@ -129,12 +129,12 @@ impl<'a> Fleet<'a> {
             concluded,
             state: Mutex::new(State { dispatch, results: Vec::new() }),
             changed: Condvar::new(),
-            met: self.nodes.iter().map(|_| Met::default()).collect(),
+            met: self.nodes.iter().map(|_| Met::default()).into_vec(),
             began: Instant::now(),
         };
         // A node waits for its builds, so each of its places has a thread.
         let hands = |at: usize| std::iter::repeat_n(at, self.nodes[at].builds.get().min(builds.len()));
-        let workers: Vec<usize> = (0..self.nodes.len()).flat_map(hands).collect();
+        let workers: Vec<usize> = (0..self.nodes.len()).flat_map(hands).into_vec();
         let worked = pool::each(workers.len(), &workers, |node| run.work(*node))?;
         let state = run.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         worked.into_iter().collect::<Result<()>>()?;
@@ -172,7 +172,7 @@ impl<'r, T: Send, F: Fn(usize, Option<Outcome>) -> Result<Option<T>> + Sync> Run
                 Turn::Build(build) => {
                     let moves = state.dispatch.moves().iter().filter(|moved| moved.build == build);
                     let named = |at: usize| self.fleet.nodes[at].builder.clone();
-                    let moved = moves.map(|moved| (named(moved.from), moved.why.clone())).collect();
+                    let moved = moves.map(|moved| (named(moved.from), moved.why.clone())).into_vec();
                     drop(state);
                     let (target, at) = self.builds[build];
                     let caches = self.base.map_or_else(Vec::new, |base| node::written(base, &target.spec(at).platforms));
@@ -239,7 +239,7 @@ impl<'r, T: Send, F: Fn(usize, Option<Outcome>) -> Result<Option<T>> + Sync> Run
 
     fn nowhere(&self, given_up: &GivenUp) -> Error {
         let why = given_up.why.iter().map(|(at, why)| format!("{}: {why}", self.fleet.nodes[*at].builder));
-        let why: Vec<String> = why.collect();
+        let why: Vec<String> = why.into_vec();
         Error::failed(format!("no node of the fleet is left to build it ({})", why.join("; ")))
     }
 }

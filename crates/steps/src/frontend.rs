@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::Session;
 use crate::project::Project;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::ImageRef;
 use monoship_docker::spec::BuildSpec;
@@ -36,7 +37,7 @@ pub fn frontend(dockerfile: &Dockerfile, args: &BTreeMap<String, String>) -> Res
 /// # Errors
 /// When one is no image's name.
 pub fn frontends(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
-    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let services = discover(&session.config, &project.packages(), &names)?;
     frontends_of(&session.config, &services, |service| {
         service.map_or(&project.dockerfile, |service| &project.view(service).dockerfile)

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::{Session, history, layers};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::name::ImageRef;
@@ -60,8 +61,9 @@ fn fill_waste(session: &Session, request: &BuildRequest, record: &mut RunRecord)
         Destination::Registry(_) => layers::Place::Registry,
         Destination::Output(_) => return,
     };
-    let standing: Vec<&mut TaskRecord> = record.tasks.iter_mut().filter(|task| stands(task) && !task.images.is_empty()).collect();
-    let subjects = standing.iter().map(|task| task.images[0].clone()).collect();
+    let standing: Vec<&mut TaskRecord> =
+        record.tasks.iter_mut().filter(|task| stands(task) && !task.images.is_empty()).into_vec();
+    let subjects = standing.iter().map(|task| task.images[0].clone()).into_vec();
     match layers::look(session, &layers::LayersRequest { subjects, place: Some(place), ..layers::LayersRequest::default() }) {
         Ok(looked) => standing.into_iter().zip(looked).for_each(|(task, image)| task.wasted = Some(image.wasted_bytes)),
         Err(error) => {
@@ -111,7 +113,7 @@ fn has(measure: Measure) -> Has {
 /// into.
 fn judge(gates: &Gates, tasks: &[TaskRecord], past: &Result<Vec<PastRun>>, measurable: bool) -> Vec<GateRecord> {
     let each = gates.gates.iter().flat_map(|gate| tasks.iter().filter(|task| stands(task)).map(move |task| (gate, task)));
-    each.filter_map(|(gate, task)| judge_one(gate, task, past, gates.window, measurable)).collect()
+    each.filter_map(|(gate, task)| judge_one(gate, task, past, gates.window, measurable)).into_vec()
 }
 
 fn judge_one(gate: &Gate, task: &TaskRecord, past: &Result<Vec<PastRun>>, window: usize, measurable: bool) -> Option<GateRecord> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::process::Invocation;
@@ -114,7 +114,7 @@ const CA: &str = "ca";
 
 fn agents(session: &Session, given: &Given, slice: &Slice<'_>, resolved: &mut Resolved) {
     for (id, paths) in &given.ssh {
-        let files: Vec<PathBuf> = paths.iter().map(|path| place(session, path)).collect();
+        let files: Vec<PathBuf> = paths.iter().map(|path| place(session, path)).into_vec();
         let absent = files.iter().find(|file| !file.exists());
         let why = match (files.is_empty(), absent) {
             (true, _) if session.env.get("SSH_AUTH_SOCK").is_none() => Some("no agent runs: SSH_AUTH_SOCK is not set".to_owned()),
@@ -129,7 +129,7 @@ fn agents(session: &Session, given: &Given, slice: &Slice<'_>, resolved: &mut Re
             }
             None if files.is_empty() => resolved.options.push(("--ssh", id.clone())),
             None => {
-                let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+                let files: Vec<String> = files.iter().map(|file| file.display().to_string()).into_vec();
                 resolved.options.push(("--ssh", format!("{id}={}", files.join(","))));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::bases::{Bases, scanner_of};
 use crate::project::Project;
 use crate::{Session, contexts, frontend, given, outside, sources};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::name::{ImageRef, Platform, ServiceName, sha256_hex};
@@ -103,7 +103,7 @@ fn of_service<'a>(
 
 /// What each service is built of, and at the end the base.
 pub fn views<'p>(project: &'p Project, services: &[Service]) -> Vec<&'p Project> {
-    services.iter().map(|service| project.view(service)).chain([project]).collect()
+    services.iter().map(|service| project.view(service)).chain([project]).into_vec()
 }
 
 /// The target of the shared base.
@@ -143,7 +143,7 @@ fn source_policy(session: &Session) -> Result<Option<String>> {
 /// # Errors
 /// When a target cannot be cut out of the Dockerfile.
 pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
-    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let services = discover(&session.config, &project.packages(), &names)?;
     images_of(&session.config, &services, |service| {
         service.map_or(&project.dockerfile, |service| &project.view(service).dockerfile)
@@ -188,17 +188,17 @@ pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<Im
 /// # Errors
 /// Unknown services or targets; when a target cannot be cut out of the Dockerfile.
 pub fn base_images(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
-    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let all = discover(&session.config, &project.packages(), &names)?;
     let services = built_from::complete(&all, select(all.clone(), &request.services)?);
     let replaced = contexts::replaced_of(project, &services);
     let contexts = |service: &Service| replaced[&service.name].iter().map(|name| ((*name).to_owned(), Parts::new())).into_map();
     let mut targets: Vec<Target<'_>> =
-        services.iter().map(|service| of_service(session, request, service, contexts(service))).collect();
+        services.iter().map(|service| of_service(session, request, service, contexts(service))).into_vec();
     // As for the plan's base: nobody else needs it.
     targets.extend(services.iter().any(|service| service.own.is_none()).then(|| of_base(session, request)));
     let views = views(project, &services);
-    let cut_out: Vec<_> = targets.iter().zip(&views).collect();
+    let cut_out: Vec<_> = targets.iter().zip(&views).into_vec();
     let slices = cores::try_map(&cut_out, |(target, view)| target.slice(view))?;
     let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).into_set();
     images.extend(targets.iter().zip(&slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
@@ -219,19 +219,20 @@ pub fn gather(
 ) -> Result<Vec<Inputs>> {
     let Sliced { targets, slices, views } = *sliced;
     let of = |view: &Project| {
-        slices.iter().zip(views).filter(|(_, other)| std::ptr::eq(view, **other)).map(|(slice, _)| slice).collect::<Vec<_>>()
+        slices.iter().zip(views).filter(|(_, other)| std::ptr::eq(view, **other)).map(|(slice, _)| slice).into_vec()
     };
     let sent = |view: &Project| Project::sent(view, &of(view).into_iter().flat_map(dockerfile::Slice::patterns).collect());
     let seen: Vec<(&Project, Arc<Sent>)> =
         project.all().filter(|view| !of(view).is_empty()).map(|view| Ok((view, sent(view)?))).collect::<Result<_>>()?;
-    let contexts_of: Vec<(&Project, MainContext<'_>)> = seen.iter().map(|(view, sent)| (*view, MainContext::new(sent))).collect();
+    let contexts_of: Vec<(&Project, MainContext<'_>)> =
+        seen.iter().map(|(view, sent)| (*view, MainContext::new(sent))).into_vec();
     let main_of = |view: &Project| contexts_of.iter().find(|(other, _)| std::ptr::eq(view, *other)).map(|(_, main)| main);
     let image_settings = settings(session, capabilities, request, bases)?;
     let native = Platform::native().to_string();
     let addresses = project.addresses(session, slices)?;
     let of_client = proxies::arguments(&session.env);
     let configured = given::Contexts::read(session, project, bases, targets.iter().map(|target| target.given).zip(slices))?;
-    let all: Vec<_> = targets.iter().zip(slices).zip(views).collect();
+    let all: Vec<_> = targets.iter().zip(slices).zip(views).into_vec();
     let mut inputs = cores::try_map(&all, |((target, slice), view)| {
         let main = main_of(view).ok_or_else(|| Error::failed("a context was not looked at"))?;
         let mut contexts = target.contexts.clone();

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use crate::image::Image;
 use crate::{Session, outcome};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{ImageRef, Platform, ServiceName, Tag};
@@ -34,7 +35,7 @@ pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>, by_platform: bool,
             Decision::Build { .. } => None,
         };
         let builds = service.target.builds().iter().filter(|_| by_platform && service.is_built());
-        let platforms = builds.flat_map(|build| build.platforms.clone()).collect();
+        let platforms = builds.flat_map(|build| build.platforms.clone()).into_vec();
         let planned =
             Planned { fingerprint: service.target.fingerprint.clone(), present, why: service.decision.why(), platforms };
         (service.service.name.clone(), planned)
@@ -94,7 +95,7 @@ pub fn collect(
     let mut files = results::collect(planned, &folder(session))?;
     let mut record = outcome::empty(session, request);
     let mut stages: Vec<TaskRecord> =
-        files.values().flat_map(|jobs| jobs.values()).flat_map(|file| file.stages.clone()).collect();
+        files.values().flat_map(|jobs| jobs.values()).flat_map(|file| file.stages.clone()).into_vec();
     // Of a stage that several jobs of a service came to, what failed counts.
     stages.sort_by_key(|stage| stage.status != Status::Failed);
     for (service, plan) in &planned.services {
@@ -128,7 +129,7 @@ pub fn collect(
 /// What a team's stages came to for the service's image.
 fn stages_of(run: &RunRecord) -> Vec<TaskRecord> {
     let of_image = |task: &&TaskRecord| matches!(&task.task, Task::Stage(stage) if stage.service.is_some());
-    run.tasks.iter().filter(of_image).cloned().collect()
+    run.tasks.iter().filter(of_image).cloned().into_vec()
 }
 
 fn entry(service: &ServiceName, status: Status, why: &str) -> TaskRecord {
@@ -156,15 +157,15 @@ pub fn trouble(record: &RunRecord) -> Option<String> {
         Some(format!("{}: {what}", task.task))
     };
     let gates = record.gates.iter().filter(|gate| gate.fails).map(|gate| format!("gate {}: {}", gate.gate, gate.text));
-    let troubles: Vec<String> = services.filter_map(of_task).chain(gates).collect();
+    let troubles: Vec<String> = services.filter_map(of_task).chain(gates).into_vec();
     (!troubles.is_empty()).then(|| troubles.join("; "))
 }
 
 /// The stages of a team's own that failed, none of them for one image: what was published before them stands.
 pub fn failed_stages(record: &RunRecord) -> Option<Error> {
     let of_run = |task: &&TaskRecord| matches!(&task.task, Task::Stage(stage) if stage.service.is_none());
-    let failed: Vec<&TaskRecord> = record.tasks.iter().filter(of_run).filter(|task| task.status == Status::Failed).collect();
-    let said: Vec<String> = failed.iter().map(|task| format!("{} failed: {}", task.task, task.why)).collect();
+    let failed: Vec<&TaskRecord> = record.tasks.iter().filter(of_run).filter(|task| task.status == Status::Failed).into_vec();
+    let said: Vec<String> = failed.iter().map(|task| format!("{} failed: {}", task.task, task.why)).into_vec();
     let hint = failed.iter().find_map(|task| task.hint.clone());
     let hint = hint.unwrap_or_else(|| "re-run this job: what is published stands, and the stage runs again".to_owned());
     (!said.is_empty()).then(|| Error::failed(said.join("; ")).hint(hint))

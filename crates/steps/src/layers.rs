@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::Session;
 use crate::planning::image_store;
 use crate::project::{self, Project};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ReleaseTag, Tag};
 pub use monoship_docker::layers::Place;
@@ -80,7 +81,7 @@ pub fn look(session: &Session, request: &LayersRequest) -> Result<Vec<Summary>> 
 }
 
 fn subjects(session: &Session, project: &Project, request: &LayersRequest) -> Result<Vec<Subject>> {
-    let targets: Vec<&str> = project.dockerfile.targets().collect();
+    let targets: Vec<&str> = project.dockerfile.targets().into_vec();
     let services = discover(&session.config, &project.packages(), &targets)?;
     let of_service = |service: &Service| -> Result<Subject> {
         let image = session.config.images.image(&service.name)?;
@@ -121,7 +122,7 @@ fn in_engine(session: &Session, request: &LayersRequest, library: &Library, subj
         Ok(None) => return Err(Error::failed("no engine runs here").hint("start it, or look with `--from registry`")),
         Err(error) => return Err(error),
     };
-    let names: Vec<ImageRef> = subjects.iter().map(|subject| subject.in_engine.clone()).collect();
+    let names: Vec<ImageRef> = subjects.iter().map(|subject| subject.in_engine.clone()).into_vec();
     library.from_engine(&image_store(session, &engine), &names)
 }
 
@@ -192,7 +193,7 @@ fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, 
     let request = dockerfile::SliceRequest { target: service.stage(), contexts: &contexts, args, platforms, own: None };
     let Ok(lineage) = dockerfile.lineage(&request) else { return none() };
     let steps = lineage.of_history(&image.history);
-    lines_of(now, image.layers.iter().map(|layer| steps.get(layer.step?).cloned().flatten()).collect())
+    lines_of(now, image.layers.iter().map(|layer| steps.get(layer.step?).cloned().flatten()).into_vec())
 }
 
 /// The history names every layer's step. What provenance says of layers is asked for the rest alone: it leaves out steps whose layers were
@@ -201,7 +202,7 @@ fn of_provenance(built_from: &BuiltFrom, image: &Image) -> Option<Vec<Option<Ori
     let platform = image.platform.as_str();
     let dockerfile = Dockerfile::parse(Path::new(&built_from.file), &built_from.text).ok()?;
     let target = built_from.target.as_deref().or_else(|| dockerfile.stages().last()?.name())?;
-    let (contexts, platforms): (_, Vec<Platform>) = (BTreeSet::new(), platform.parse().into_iter().collect());
+    let (contexts, platforms): (_, Vec<Platform>) = (BTreeSet::new(), platform.parse().into_iter().into_vec());
     let request =
         dockerfile::SliceRequest { target, contexts: &contexts, args: &built_from.args, platforms: &platforms, own: None };
     let lineage = dockerfile.lineage(&request).ok()?;
@@ -210,12 +211,12 @@ fn of_provenance(built_from: &BuiltFrom, image: &Image) -> Option<Vec<Option<Ori
         let by_history = layer.step.and_then(|step| steps.get(step).cloned().flatten());
         by_history.or_else(|| lineage.of_lines(lines))
     };
-    Some(image.layers.iter().zip(&built_from.lines).map(origin).collect())
+    Some(image.layers.iter().zip(&built_from.lines).map(origin).into_vec())
 }
 
 fn lines_of(file: &str, origins: Vec<Option<Origin>>) -> Vec<Option<Line>> {
     let line = |origin: Origin| Line { file: file.to_owned(), line: origin.line, text: origin.text };
-    origins.into_iter().map(|origin| origin.map(line)).collect()
+    origins.into_iter().map(|origin| origin.map(line)).into_vec()
 }
 
 #[cfg(test)]

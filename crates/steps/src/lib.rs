@@ -60,6 +60,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::overlay::Overlay;
 use crate::project::EarlyScan;
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
@@ -178,7 +179,7 @@ impl Session {
             let (commit, committed) = (git.resolve(&revision)?, checkout::committed(&git, &revision)?);
             let prerelease = !released || !tag.version.pre.is_empty();
             let made = rules.of(&Release { tag: tag.clone(), committed, commit, prerelease })?;
-            tags.extend(made.into_iter().filter(|made| !tags.contains(made)).collect::<Vec<_>>());
+            tags.extend(made.into_iter().filter(|made| !tags.contains(made)).into_vec());
         }
         Ok(tags)
     }

@@ -1,5 +1,6 @@
 //! What this repository's mark on images and caches says, and putting it on what the builder does not mark itself.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::ImageRef;
@@ -49,7 +50,7 @@ pub fn caches(session: &Session, spec: &BuildSpec) {
 
 /// The image reference in `type=registry,ref=…`.
 fn written_to(target: &str) -> Option<ImageRef> {
-    let words: Vec<&str> = target.split(',').collect();
+    let words: Vec<&str> = target.split(',').into_vec();
     let named = words.contains(&"type=registry");
     words.iter().filter(|_| named).find_map(|word| word.strip_prefix("ref=")?.parse().ok())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::bases::Bases;
 use crate::caches::TURNED_OFF;
 use crate::{Session, build, marks};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::Stop;
@@ -165,7 +165,7 @@ pub fn keep(session: &Session, engine: &Engine, plan: &Plan, record: &RunRecord,
     let Some(mounts) = plan.mounts.as_ref().filter(|mounts| mounts.tier.verdict.writes()) else { return Ok(()) };
     let Some(place) = &mounts.place else { return Ok(()) };
     let mut used = Used { work_ms: work(record), moved_ms: None };
-    let made: Vec<String> = used.work_ms.keys().filter_map(|service| mounts.keys.get(service).cloned()).collect();
+    let made: Vec<String> = used.work_ms.keys().filter_map(|service| mounts.keys.get(service).cloned()).into_vec();
     if made.is_empty() || !used.is_worth_keeping(mounts.kept.as_ref()) {
         return Ok(());
     }
@@ -245,7 +245,7 @@ fn called(session: &Session, engine: &Engine, spec: &BuildSpec) -> Result<()> {
 fn caches_read(plan: &Plan, mounts: &Mounts) -> Vec<String> {
     let builds = plan.to_build().flat_map(|service| service.target.builds());
     let read: BTreeSet<&String> = builds.flat_map(|build| &build.cache_from).into_set();
-    if mounts.caches.iter().any(|cache| cache.contains(',')) { read.into_iter().cloned().collect() } else { Vec::new() }
+    if mounts.caches.iter().any(|cache| cache.contains(',')) { read.into_iter().cloned().into_vec() } else { Vec::new() }
 }
 
 /// The scripts that a build of ours is sent.

@@ -2,6 +2,7 @@
 //! followed: where one of these is published, the branch's tag is theirs. And it is one branch's. Asks git's remote and the registry; puts nothing.
 
 use crate::Session;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
 use monoship_core::name::{ImageRef, Tag};
@@ -49,7 +50,7 @@ pub fn of_working_tree(session: &Session, branch: &str, items: Vec<Item>) -> Res
     let git = session.git();
     let missing = git.remote_name().and_then(|remote| {
         let head = remote.map(|remote| git.head_missing_here(&remote, branch)).transpose()?.flatten();
-        Ok(head.into_iter().collect())
+        Ok(head.into_iter().into_vec())
     });
     let back =
         |tag: &Tag| format!("bring it in with `git pull`, or push what you have; `--tag {tag}` moves the tag all the same");
@@ -78,8 +79,8 @@ fn without_older(
     let Some(published) = published(session, &place, newer) else { return Ok(items) };
     let message = format!("`{tag}` stays where it is: {}, which is newer on `{branch}`, is published", short(&published));
     session.events.notice(Level::Warning, Some(Task::Publish), message, Some(back(&tag)));
-    let without = |item: Item| Item { tags: item.tags.into_iter().filter(|one| *one != tag).collect(), ..item };
-    Ok(items.into_iter().map(without).collect())
+    let without = |item: Item| Item { tags: item.tags.into_iter().filter(|one| *one != tag).into_vec(), ..item };
+    Ok(items.into_iter().map(without).into_vec())
 }
 
 fn followers(session: &Session, branch: &str, commit: &str) -> Result<Vec<String>> {

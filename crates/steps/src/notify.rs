@@ -8,6 +8,7 @@ use ring::hmac;
 use serde::Serialize;
 
 use crate::{Session, history};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Level, Status, Task};
 use monoship_core::execute::http::{Http, Request, Trouble};
@@ -156,7 +157,7 @@ pub fn after<'a, T>(
         Err(error) => vec![message(session, None, Occasion::Failure, &error.to_string(), Vec::new())],
         Ok(value) => messages(session, seen(value)),
     };
-    let wanted: Vec<&Message> = messages.iter().filter(|message| message.is_wanted(&notify.on)).collect();
+    let wanted: Vec<&Message> = messages.iter().filter(|message| message.is_wanted(&notify.on)).into_vec();
     deliver(session, &channels, &wanted);
     messages
 }
@@ -164,7 +165,7 @@ pub fn after<'a, T>(
 fn messages(session: &Session, summary: RunSummary<'_>) -> Vec<Message> {
     let Some(record) = summary.record else { return Vec::new() };
     let released = summary.released.filter(|(_, published)| !published.is_empty());
-    let images: Vec<String> = released.iter().flat_map(|(tag, published)| published_images(tag, published)).collect();
+    let images: Vec<String> = released.iter().flat_map(|(tag, published)| published_images(tag, published)).into_vec();
     let tag = released.map(|(tag, _)| tag.to_owned());
     let told = |occasion, text: &str, about| message(session, Some(record), occasion, text, about);
     match (record.outcome, tag) {
@@ -181,13 +182,13 @@ fn messages(session: &Session, summary: RunSummary<'_>) -> Vec<Message> {
                 let message = told(Occasion::Release, &format!("released {tag}: {}", counted(images.len(), "image")), images);
                 Message { released: Some(tag), ..message }
             });
-            slow(session, record).into_iter().chain(released).collect()
+            slow(session, record).into_iter().chain(released).into_vec()
         }
     }
 }
 
 fn published_images(tag: &str, published: &[Published]) -> Vec<String> {
-    published.iter().map(|image| format!("{}:{tag} {}", image.repository, image.digest)).collect()
+    published.iter().map(|image| format!("{}:{tag} {}", image.repository, image.digest)).into_vec()
 }
 
 /// What failed: tasks with the step, a team's stages with what they said, gates with the bound.
@@ -199,14 +200,14 @@ fn troubles(record: &RunRecord) -> Vec<String> {
         None => task.task.to_string(),
     });
     let gates = record.gates.iter().filter(|gate| gate.fails).map(|gate| format!("gate {}: {}", gate.gate, gate.text));
-    tasks.chain(gates).collect()
+    tasks.chain(gates).into_vec()
 }
 
 /// The builds that took much longer than they use to.
 fn slow(session: &Session, record: &RunRecord) -> Option<Message> {
     let factor = session.config.notify.slower_than;
     let past = history::newest(session, RUNS).unwrap_or_default();
-    let past: Vec<_> = past.into_iter().filter(|run| run.id != record.id).collect();
+    let past: Vec<_> = past.into_iter().filter(|run| run.id != record.id).into_vec();
     let built = record.tasks.iter().filter(|task| task.status == Status::Built);
     let about = built.filter_map(|task| {
         let usual = usual(&past, &task.task, WINDOW, PastTask::build_time)?;
@@ -216,7 +217,7 @@ fn slow(session: &Session, record: &RunRecord) -> Option<Message> {
         let told = || format!("{} took {}, {times:.1} times its median of {median}", task.task, text::duration(task.took()));
         (times > factor).then(told)
     });
-    let about: Vec<String> = about.collect();
+    let about: Vec<String> = about.into_vec();
     (!about.is_empty()).then(|| message(session, Some(record), Occasion::Slow, &format!("slow: {}", about.join("; ")), about))
 }
 
@@ -233,7 +234,7 @@ fn message(session: &Session, record: Option<&RunRecord>, occasion: Occasion, te
         took_ms: record.map(|record| record.took_ms),
         commit: record.and_then(|record| record.commit.clone()),
         reference: record.and_then(|record| record.reference.clone()),
-        about: about.into_iter().map(|line| mask(&line).into_owned()).collect(),
+        about: about.into_iter().map(|line| mask(&line).into_owned()).into_vec(),
     }
 }
 
@@ -264,7 +265,7 @@ fn channels(notify: &Notify, session: &Session) -> Vec<Channel> {
     }
     channels.extend(value(&notify.slack_url).map(|url| Channel::Slack { url }));
     if let Some((program, args)) = notify.command.split_first() {
-        let allowed: Vec<&str> = notify.command_env.iter().map(String::as_str).collect();
+        let allowed: Vec<&str> = notify.command_env.iter().map(String::as_str).into_vec();
         channels.push(Channel::Command(Invocation::new(program).args(args).dir(&session.home).may_have(&allowed)));
     }
     channels
@@ -341,7 +342,7 @@ fn answered(http: &Http, request: Request) -> Result<(), String> {
 /// As Slack wants it: `&`, `<` and `>` escaped, or they would make links and mentions.
 fn slack_text(message: &Message) -> String {
     let lines: Vec<String> =
-        std::iter::once(message.text.clone()).chain(message.about.iter().map(|line| format!("• {line}"))).collect();
+        std::iter::once(message.text.clone()).chain(message.about.iter().map(|line| format!("• {line}"))).into_vec();
     lines.join("\n").replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

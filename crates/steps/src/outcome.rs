@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use crate::usual::Past;
 use crate::{Session, build, gates, history};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Level, Stage, Status, Task};
 use monoship_core::execute::pool::in_parallel;
@@ -28,14 +29,14 @@ pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecor
     let mut record = empty(session, request);
     if let Some(affected) = plan.affected.as_ref().filter(|_| !request.unaffected_too) {
         record.since = Some(affected.commit.clone());
-        record.unaffected = affected.unaffected().cloned().collect();
-        let names: Vec<&str> = affected.unaffected().map(ServiceName::as_str).collect();
+        record.unaffected = affected.unaffected().cloned().into_vec();
+        let names: Vec<&str> = affected.unaffected().map(ServiceName::as_str).into_vec();
         let which =
             if names.is_empty() { "every service is affected".to_owned() } else { format!("not affected: {}", names.join(", ")) };
         session.events.notice(Level::Info, None, format!("since {:.12} {which}", affected.commit), None);
     }
     let mounts = plan.mounts.iter().map(|mounts| tier(&mounts.tier));
-    record.tasks.push(TaskRecord { tiers: mounts.collect(), ..planning(session) });
+    record.tasks.push(TaskRecord { tiers: mounts.into_vec(), ..planning(session) });
     for service in &plan.services {
         let task = Task::Service(service.service.name.clone());
         let mut entry = match &service.decision {
@@ -45,7 +46,7 @@ pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecor
             }
         };
         entry.why = service.why();
-        entry.images = service.target.spec.output.names().iter().map(ToString::to_string).collect();
+        entry.images = service.target.spec.output.names().iter().map(ToString::to_string).into_vec();
         entry.fingerprint = Some(service.target.fingerprint.clone());
         record.tasks.push(entry);
     }
@@ -56,7 +57,7 @@ pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecor
 pub fn foresee(session: &Session, record: &RunRecord) {
     let with =
         |status: Status| record.tasks.iter().filter(move |task| matches!(task.task, Task::Service(_)) && task.status == status);
-    let waiting: Vec<Task> = with(Status::NotRun).map(|task| task.task.clone()).collect();
+    let waiting: Vec<Task> = with(Status::NotRun).map(|task| task.task.clone()).into_vec();
     if waiting.is_empty() {
         return;
     }
@@ -112,7 +113,7 @@ fn filled(entry: TaskRecord, outcome: build::Outcome, tiers: &[Tier]) -> TaskRec
     entry.size = outcome.size;
     entry.nodes = outcome.nodes;
     entry.hint = outcome.hint;
-    entry.tiers = tiers.iter().map(tier).collect();
+    entry.tiers = tiers.iter().map(tier).into_vec();
     if let Some(why) = outcome.why {
         entry.why = why;
     }

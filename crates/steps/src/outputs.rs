@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::Session;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::name::hex;
 use monoship_plan::request::{BuildRequest, Destination};
@@ -89,7 +89,7 @@ pub fn claim(session: &Session, request: &BuildRequest, services: &[Service]) ->
     if all.len() == before {
         return Ok(());
     }
-    let all: Vec<String> = all.iter().map(|path| written_down(path)).collect();
+    let all: Vec<String> = all.iter().map(|path| written_down(path)).into_vec();
     let text = serde_json::to_vec(&all).map_err(|e| Error::failed("cannot write the list of outputs").source(e))?;
     write_atomically(&list(session), &text)
 }

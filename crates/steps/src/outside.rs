@@ -8,7 +8,7 @@ use ring::digest;
 use serde::Deserialize;
 
 use crate::Session;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::http::{Http, Request};
@@ -105,7 +105,7 @@ pub fn scanner(sbom: &Sbom) -> Result<Option<ImageRef>> {
 /// When the run is closing.
 pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result<BTreeMap<String, String>> {
     let unpinned = slices.iter().flat_map(Slice::addresses).filter(|address| !address.is_pinned()).into_set();
-    let unpinned: Vec<&Address> = unpinned.into_iter().collect();
+    let unpinned: Vec<&Address> = unpinned.into_iter().into_vec();
     if unpinned.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -182,11 +182,11 @@ fn of_repository(git: &Git, place: &str, revision: &str) -> Result<String, Strin
     let answer = call.read(git.shutdown()).map_err(|error| error.to_string())?;
     // `ls-remote` lists what ends so, `refs/heads/fix/main` too; a builder takes what is called so.
     let is_named = |line: &&str| line.split_once('\t').is_some_and(|(_, name)| names.iter().any(|one| one == name));
-    let found: Vec<&str> = answer.lines().filter(is_named).collect();
+    let found: Vec<&str> = answer.lines().filter(is_named).into_vec();
     if found.is_empty() {
         return Err(format!("its repository has no `{}`", if revision.is_empty() { "HEAD" } else { revision }));
     }
-    Ok(found.iter().map(|line| line.replace('\t', " ")).collect::<Vec<_>>().join(", "))
+    Ok(found.iter().map(|line| line.replace('\t', " ")).into_vec().join(", "))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     Session, caches, configuration, contexts, fleet, frontend, given, identity, marks, outputs, sent, since, sources, sparse,
     strays, twice,
 };
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
 use monoship_core::execute::cores;
@@ -55,7 +55,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let (engine, config) = (engine.as_ref(), &session.config);
     // Without an engine it is planned for one of today.
     let capabilities = engine.map_or_else(Capabilities::current, |engine| engine.capabilities);
-    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let names: Vec<&str> = project.dockerfile.targets().into_vec();
     if !names.contains(&config.base_target.as_str()) {
         return Err(no_target(&config.base_target, &config.images.dockerfile, &names));
     }
@@ -65,7 +65,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
         if list.exists() { error } else { missing().hint("write it: `packages:`, then a line `  - apps/*`") }
     })?;
     let beside =
-        all.iter().filter(|service| request.beside.contains(&service.name)).map(|service| service.target.clone()).collect();
+        all.iter().filter(|service| request.beside.contains(&service.name)).map(|service| service.target.clone()).into_vec();
     let every = all.clone();
     let services = built_from::complete(&every, select(all, &request.services)?);
     outputs::check(session, request, &services)?;
@@ -75,7 +75,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     let mut targets = inputs::of_services(session, request, &services, &cut);
     targets.push(inputs::of_base(session, request));
     let views = inputs::views(project, &services);
-    let cut_out: Vec<_> = targets.iter().zip(&views).collect();
+    let cut_out: Vec<_> = targets.iter().zip(&views).into_vec();
     let mut slices = cores::try_map(&cut_out, |(target, view)| Ok(bases.with_triggers(target.slice(view)?)))?;
     sources::see_triggers(&services, &mut slices);
     let slices = slices;
@@ -83,7 +83,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     // What is wrong with the repository comes before what is wrong with this machine.
     if request.services.is_empty() {
         let of_shared = slices.iter().zip(&views).filter(|(_, view)| std::ptr::eq(**view, project)).map(|(slice, _)| slice);
-        strays::tell(session, project, request, &every, &of_shared.collect::<Vec<_>>())?;
+        strays::tell(session, project, request, &every, &of_shared.into_vec())?;
         twice::tell(session, project, &every);
     }
     // A registry on this machine is for this machine, as stand-ins are.
@@ -99,7 +99,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
     sent::tell(session, project, request, &gathered)?;
     let base_inputs = gathered.pop().ok_or_else(|| Error::failed("nothing was gathered"))?;
     let looked_up = targets.iter().zip(&slices).map(|(target, slice)| given::resolve(session, project, bases, target, slice));
-    let mut looked_up: Vec<given::Resolved> = looked_up.collect();
+    let mut looked_up: Vec<given::Resolved> = looked_up.into_vec();
     let base_given = looked_up.pop().unwrap_or_default();
     if request.services.is_empty() {
         given::warn_unused(session, targets.iter().map(|target| target.given).zip(&slices));
@@ -241,7 +241,7 @@ impl Planner<'_> {
             .zip(&decided)
             .filter(|(_, (decision, _))| is_built(decision))
             .map(|(candidate, _)| candidate)
-            .collect();
+            .into_vec();
         let any = !built.is_empty();
         let shares = built.iter().any(|candidate| candidate.service.own.is_none());
         let facts = if any && self.request.ask_caches { self.facts(&built) } else { BTreeMap::new() };
@@ -254,7 +254,7 @@ impl Planner<'_> {
                 slice,
             });
             let asking = Asking { session: self.session, engine: self.engine, request: self.request, bases: self.bases };
-            asking.mounts(facts, shared, !self.beside.is_empty(), &wanted.collect::<Vec<_>>())
+            asking.mounts(facts, shared, !self.beside.is_empty(), &wanted.into_vec())
         });
         let mut planned = Vec::new();
         for ((candidate, (decision, renames)), slice) in candidates.into_iter().zip(decided).zip(slices) {
@@ -310,7 +310,7 @@ impl Planner<'_> {
             scoped: self.scoped(&service.caches, &service.platforms),
             image: Some(image),
         });
-        let mut targets: Vec<caches::Target<'_>> = targets.collect();
+        let mut targets: Vec<caches::Target<'_>> = targets.into_vec();
         targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
         let own = built.iter().map(|candidate| candidate.service.target.as_str()).chain([config.base_target.as_str()]);
         let built: BTreeSet<&str> = own.chain(self.beside.iter().map(String::as_str)).into_set();
@@ -348,7 +348,7 @@ impl Planner<'_> {
             options: given.options,
             annotations: given.annotations,
             mark: BTreeMap::new(),
-            platforms: inputs.platforms.iter().cloned().collect(),
+            platforms: inputs.platforms.iter().cloned().into_vec(),
             cache_from: cache.from,
             cache_to: cache.to,
             no_cache: self.request.no_cache,
@@ -378,7 +378,7 @@ impl Planner<'_> {
 
     /// What a service's build has beyond any target's: its arguments, an image, attestations.
     fn finish_service(&self, target: &mut TargetPlan, service: &Service, image: &ImageRef) {
-        let named = |tags: &[Tag]| tags.iter().map(|tag| image.with_tag(tag.clone())).collect();
+        let named = |tags: &[Tag]| tags.iter().map(|tag| image.with_tag(tag.clone())).into_vec();
         let spec = &mut target.spec;
         spec.build_args.extend(handed_on(&service.build_args));
         spec.output = match &self.request.destination {
@@ -451,7 +451,7 @@ fn divide(target: &mut TargetPlan, own: Scoped<'_>, shared: Option<Scoped<'_>>, 
     for platform in &target.spec.platforms {
         let run = std::slice::from_ref(platform);
         let shared = shared.map(|shared| if shared.run.contains(platform) { Scoped { run, ..shared } } else { shared });
-        let shared: Vec<Scoped<'_>> = shared.into_iter().collect();
+        let shared: Vec<Scoped<'_>> = shared.into_iter().into_vec();
         let cache = facts.map(|facts| resolve(Scoped { run, ..own }, &shared, facts)).unwrap_or_default();
         target.tiers.extend(cache.tiers.iter().cloned());
         target.by_platform.push(target.spec.of_platform(platform, cache.from, cache.to));

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::sent::{self, Known};
 use crate::{STATE, Session, checkout};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::cores;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::execute::cores;
 use monoship_core::execute::shutdown::Shutdown;
@@ -49,7 +50,7 @@ impl PruneOptions {
     #[must_use]
     pub fn by(self, config: &Config) -> Self {
         let include = config.services.iter().map(|service| (service.package.clone(), service.include.clone()));
-        Self { dockerfile: config.images.dockerfile.clone(), include: include.collect(), ..self }
+        Self { dockerfile: config.images.dockerfile.clone(), include: include.into_vec(), ..self }
     }
 
     /// The folders that are written.
@@ -59,7 +60,7 @@ impl PruneOptions {
             (false, true) => &["production", "sources"],
             (false, false) => &["manifests", "production", "sources"],
         };
-        names.iter().map(|name| self.out.join(name)).collect()
+        names.iter().map(|name| self.out.join(name)).into_vec()
     }
 }
 
@@ -178,10 +179,10 @@ fn sources<'t>(
     out: Option<&str>,
 ) -> Sources<'t> {
     let mut files: Vec<&File> = if whole {
-        tree.files().iter().collect()
+        tree.files().iter().into_vec()
     } else {
         let below = closure.packages.iter().flat_map(|id| tree.under(&workspace.package(*id).dir));
-        tree.files().iter().filter(|file| !file.path.contains('/')).chain(below).collect()
+        tree.files().iter().filter(|file| !file.path.contains('/')).chain(below).into_vec()
     };
     // A package may lie in another's folder.
     files.sort_by_key(|file| &file.path);
@@ -303,7 +304,7 @@ fn full<'a>(
         };
         items.insert(path, item);
     }
-    items.into_iter().collect()
+    items.into_iter().into_vec()
 }
 
 fn report(workspace: &Workspace, options: &PruneOptions, plan: PrunePlan, target: PackageId, written: Written) -> PruneReport {
@@ -312,7 +313,7 @@ fn report(workspace: &Workspace, options: &PruneOptions, plan: PrunePlan, target
     PruneReport {
         package: workspace.package(target).name().to_owned(),
         out: options.out.clone(),
-        packages: closure.packages.iter().map(|id| workspace.package(*id).dir.clone()).collect(),
+        packages: closure.packages.iter().map(|id| workspace.package(*id).dir.clone()).into_vec(),
         lock_entries: [kept, closure.snapshots.len()],
         whole_lock: workspace.scanned().is_none(),
         files: written.files,

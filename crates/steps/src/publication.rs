@@ -1,6 +1,6 @@
 //! From a plan whose images stand to what is published: which content tag becomes which tags, and what the notes say of it.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ pub fn items(plan: &Plan, images: &[Image], naming: &Naming) -> Vec<Item> {
         let image = images.iter().find(|image| image.service == service.service.name);
         Some(Item { digest: image.and_then(|image| image.digest.clone()), ..item(service, naming)? })
     };
-    plan.services.iter().filter_map(with_digest).collect()
+    plan.services.iter().filter_map(with_digest).into_vec()
 }
 
 /// The request to the publish stage.
@@ -171,7 +171,7 @@ pub fn may_order(session: &Session, plan: &Plan, naming: &Naming) -> Result<()> 
     let standing = plan.services.iter().find(|service| !service.is_built()).and_then(repository);
     let released = || {
         let repository = plan.services.first().and_then(repository)?;
-        let targets: Vec<ImageRef> = naming.tags.iter().map(|tag| repository.with_tag(tag.clone())).collect();
+        let targets: Vec<ImageRef> = naming.tags.iter().map(|tag| repository.with_tag(tag.clone())).into_vec();
         session.registry.resolve_all(&targets).iter().any(|found| matches!(found, Ok(Some(_)))).then_some(repository)
     };
     standing.or_else(released).map_or(Ok(()), |repository| session.registry.tags(&repository).map(drop))
@@ -183,7 +183,7 @@ pub fn may_order(session: &Session, plan: &Plan, naming: &Naming) -> Result<()> 
 /// As [`publish::plan`], but for the right to push, which is not asked for.
 pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publish::Plan, Vec<Noted>)> {
     let stands = |service: &&ServicePlan| matches!(service.decision, Decision::Skip { .. });
-    let standing = plan.services.iter().filter(stands).filter_map(|service| item(service, naming)).collect();
+    let standing = plan.services.iter().filter(stands).filter_map(|service| item(service, naming)).into_vec();
     let publication = publish::preview(&request(session, standing, naming), &session.registry)?;
     let noted = plan.services.iter().filter_map(|service| {
         let name = &service.service.name;
@@ -194,7 +194,7 @@ pub fn preview(session: &Session, plan: &Plan, naming: &Naming) -> Result<(publi
             digest: published.map(|published| published.manifest.digest().clone()),
         })
     });
-    let noted = noted.collect();
+    let noted = noted.into_vec();
     Ok((publication, noted))
 }
 
@@ -240,10 +240,10 @@ pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<
     let tags = session.release_tags(tag, true)?;
     let name = tags.first().unwrap_or(&tag.tag);
     let services = claims::services(&session.config, &project::load(session, root)?)?;
-    let targets: Vec<ImageRef> = services.iter().map(|(_, repository)| repository.with_tag(name.clone())).collect();
+    let targets: Vec<ImageRef> = services.iter().map(|(_, repository)| repository.with_tag(name.clone())).into_vec();
     let found = session.registry.resolve_all(&targets).into_iter().collect::<Result<Vec<_>>>()?;
     let missing: Vec<String> =
-        targets.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(t, _)| t.to_string()).collect();
+        targets.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(t, _)| t.to_string()).into_vec();
     if !missing.is_empty() {
         return Err(Error::failed(format!("{} is not published: there is no {}", tag.tag, missing.join(" and no ")))
             .hint(format!("`cargo xtask release {}` publishes it", tag.tag)));
@@ -253,7 +253,7 @@ pub fn standing(session: &Session, tag: &ReleaseTag, root: &Path) -> Result<Vec<
         repository,
         digest: found.map(|found| found.digest),
     });
-    Ok(noted.collect())
+    Ok(noted.into_vec())
 }
 
 /// What the notes say: digests, platforms and sizes as the registry has them, changes since the release before.
@@ -309,7 +309,7 @@ fn change(registry: &Registry, image: &Noted, before: &BTreeMap<ServiceName, Dig
 /// says the same.
 fn say_why(session: &Session, release: &ReleaseRequest, before: &Tag, tag: &Tag, images: &mut [ImageNote]) -> Result<()> {
     let rebuilt = images.iter_mut().filter(|image| matches!(image.change, Some(Change::Rebuilt(_))));
-    let rebuilt: Vec<&mut ImageNote> = rebuilt.collect();
+    let rebuilt: Vec<&mut ImageNote> = rebuilt.into_vec();
     if rebuilt.is_empty() {
         return Ok(());
     }

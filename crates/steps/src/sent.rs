@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::project::Project;
 use crate::{STATE, Session, outside};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::event::Level;
 use monoship_plan::fingerprint::Inputs;
@@ -148,7 +148,7 @@ impl Stamps {
 
     /// Takes a file in; true where another content of its size, mode and time is known. A stamp is size, time, mode and content.
     fn differs(&mut self, path: String, stamp: &str) -> bool {
-        let but_content = |stamp: &str| stamp.splitn(4, ' ').take(3).map(str::to_owned).collect::<Vec<_>>();
+        let but_content = |stamp: &str| stamp.splitn(4, ' ').take(3).map(str::to_owned).into_vec();
         let old = self.known.insert(path, stamp.to_owned());
         old.is_some_and(|old| old != stamp && but_content(&old) == but_content(stamp))
     }
@@ -171,7 +171,7 @@ impl Stamps {
 pub fn check_times(session: &Session, project: &Project, images: &[&Inputs]) -> Result<()> {
     let main = project.last_sent().filter(|_| images.iter().any(|inputs| inputs.main.is_some()));
     let named = locked(&project.known.named).clone();
-    let mut contexts: Vec<_> = named.into_iter().map(|(root, named)| (root, named.sent, false)).collect();
+    let mut contexts: Vec<_> = named.into_iter().map(|(root, named)| (root, named.sent, false)).into_vec();
     contexts.extend(main.map(|sent| (project.root.clone(), sent, true)));
     if contexts.is_empty() {
         return Ok(());

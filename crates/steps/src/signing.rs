@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::Session;
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Level, Task};
@@ -33,7 +34,7 @@ pub fn cosign(session: &Session) -> Cosign {
         Configured::Key { private, public } => vec![private, public],
         Configured::Off | Configured::Keyless(_) => Vec::new(),
     };
-    let variables: Vec<&str> = keys.into_iter().filter_map(|key| key.strip_prefix("env://")).collect();
+    let variables: Vec<&str> = keys.into_iter().filter_map(|key| key.strip_prefix("env://")).into_vec();
     Cosign::new(command.may_have(&variables), &session.shutdown)
 }
 
@@ -146,7 +147,7 @@ impl Signing {
     /// # Errors
     /// When cosign fails, or what it signed does not verify.
     pub fn sign(&self, session: &Session, publication: &publish::Plan) -> Result<()> {
-        let services: Vec<&ServicePlan> = publication.services.iter().filter(|service| service.changes()).collect();
+        let services: Vec<&ServicePlan> = publication.services.iter().filter(|service| service.changes()).into_vec();
         in_parallel(&services, |service| self.sign_one(session, service)).into_iter().collect()
     }
 

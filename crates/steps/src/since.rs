@@ -11,7 +11,7 @@ use crate::project::{Project, has_only_own};
 use crate::sent::Known;
 use crate::service::lay_over;
 use crate::{Session, contexts, sources};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
@@ -145,17 +145,17 @@ fn inputs_of(
     config: &Config,
     project: &Project,
 ) -> Result<BTreeMap<ServiceName, Inputs>> {
-    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let is_wanted =
         |service: &Service| request.services.is_empty() || request.services.iter().any(|n| n == service.name.as_str());
     let all = discover(config, &project.packages(), &names)?;
-    let services = built_from::complete(&all, all.iter().filter(|service| is_wanted(service)).cloned().collect());
+    let services = built_from::complete(&all, all.iter().filter(|service| is_wanted(service)).cloned().into_vec());
     let cut = contexts::plan(project, &services)?;
     let targets = inputs::of_services(session, request, &services, &cut);
     let pins = project.workspace.contents().text(PINS);
     let pins = pins.map(|text| Pins::parse(&text, &project.root.join(PINS))).transpose()?.unwrap_or_default();
     let bases = bases.at(pins);
-    let views: Vec<&Project> = services.iter().map(|service| project.view(service)).collect();
+    let views: Vec<&Project> = services.iter().map(|service| project.view(service)).into_vec();
     let cut_out = targets.iter().zip(&views).map(|(target, view)| Ok(bases.with_triggers(target.slice(view)?)));
     let mut slices = cut_out.collect::<Result<Vec<_>>>()?;
     sources::see_triggers(&services, &mut slices);

@@ -2,7 +2,7 @@
 
 use crate::inputs::Target;
 use crate::verify;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::name::{Digest, ImageRef};
 use monoship_docker::mark::Mark;
@@ -19,7 +19,7 @@ pub fn enter(targets: &[Target<'_>], slices: &[Slice<'_>], inputs: &mut [Inputs]
         let used = target.given.services().filter(|(name, _)| slice.contexts().contains(*name));
         (target.service, used.map(|(name, service)| (name.clone(), service.clone())).into_map())
     });
-    built_from::enter(&used.collect::<Vec<_>>(), inputs);
+    built_from::enter(&used.into_vec(), inputs);
 }
 
 /// Lets what starts from the image of another service see what that one's ONBUILD steps take, as with images from outside.

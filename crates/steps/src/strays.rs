@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Session;
 use crate::project::Project;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_plan::request::BuildRequest;
@@ -37,11 +37,11 @@ pub fn tell(
         .filter(|stage| !reached.contains(&stage.line()))
         .filter_map(|stage| Some((named(stage)?, stage)))
         .filter(|(name, _)| !replaced.contains(name) && services.iter().all(|service| service.target != *name))
-        .collect();
+        .into_vec();
     let targets: BTreeMap<&str, &str> =
         dockerfile.stages().iter().filter_map(|stage| Some((stage.name()?, stage.base()))).into_map();
     let unreached: Vec<Unreached<'_>> =
-        unreached.iter().map(|(name, stage)| Unreached { name, base: stage.base(), line: stage.line() }).collect();
+        unreached.iter().map(|(name, stage)| Unreached { name, base: stage.base(), line: stage.line() }).into_vec();
     let none = BTreeSet::new();
     let reaches = |name: &str| -> BTreeSet<String> {
         let stages = dockerfile.reachable(name, &none).unwrap_or_default();

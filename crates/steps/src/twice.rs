@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Session;
 use crate::project::Project;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::Level;
 use monoship_plan::services::Service;
 use monoship_workspace::Workspace;
@@ -31,7 +32,7 @@ pub fn tell(session: &Session, project: &Project, services: &[Service]) {
 }
 
 fn manifests(folders: &[&str]) -> String {
-    let files: Vec<String> = folders.iter().map(|folder| format!("{folder}/package.json")).collect();
+    let files: Vec<String> = folders.iter().map(|folder| format!("{folder}/package.json")).into_vec();
     files.join(" and ")
 }
 
@@ -61,5 +62,5 @@ fn packages<'a>(workspace: &'a Workspace, services: &[Service]) -> Vec<(&'a str,
     let depends = |name: &str| {
         workspace.packages().iter().any(|package| package.manifest.all_dependencies().any(|(wanted, _, _)| wanted == name))
     };
-    named.into_iter().filter(|(name, folders)| folders.len() > 1 && (is_service(folders) || depends(name))).collect()
+    named.into_iter().filter(|(name, folders)| folders.len() > 1 && (is_service(folders) || depends(name))).into_vec()
 }

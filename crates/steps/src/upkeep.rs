@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use crate::{Session, marks, planning, project};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level};
 use monoship_core::name::{Digest, ImageRef, Tag};
@@ -77,7 +77,7 @@ pub struct TierReader<'a> {
 /// When the monorepo cannot be read.
 pub fn services(session: &Session) -> Result<Vec<Service>> {
     let project = project::load(session, &session.home)?;
-    discover(&session.config, &project.packages(), &project.dockerfile.targets().collect::<Vec<_>>())
+    discover(&session.config, &project.packages(), &project.dockerfile.targets().into_vec())
 }
 
 /// What is known of who uses caches. What GitHub cannot be asked counts as there.
@@ -96,7 +96,7 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         }
     };
     let pulls = api.and_then(|api| {
-        asked("open pull requests", api.open_pull_requests().map(|all| all.iter().map(u64::to_string).collect()))
+        asked("open pull requests", api.open_pull_requests().map(|all| all.iter().map(u64::to_string).into_vec()))
     });
     let branches = api.and_then(|api| asked("branches", api.branches()));
     let former = api.and_then(|api| asked("branches of closed pull requests", api.closed_pull_branches()));
@@ -153,7 +153,7 @@ impl Held {
             (Tier::Registry, self.registry.as_ref().err()),
             (Tier::Engine, self.engine.as_ref().err()),
         ];
-        why.into_iter().filter_map(|(tier, why)| Some((tier, why?.as_str()))).collect()
+        why.into_iter().filter_map(|(tier, why)| Some((tier, why?.as_str()))).into_vec()
     }
 
     /// Makes caches of the registry as young as their last hit, which a registry does not know: when a step was executed says nothing of
@@ -256,7 +256,7 @@ impl TierReader<'_> {
             created: entry.created_at,
             used: entry.last_accessed_at,
         });
-        Ok(entry.collect())
+        Ok(entry.into_vec())
     }
 
     /// The repositories of services, there or gone, and the one of caches. One that cannot be read as a whole is left out with a notice:
@@ -350,7 +350,7 @@ impl TierReader<'_> {
         let numbers = versions.iter().map(|version| (version.digest.clone(), version.id)).into_map();
         packages.insert(image.clone(), Package { owner, name: name.to_owned(), versions: numbers });
         let listed = versions.into_iter().map(|v| Listed { digest: v.digest, tags: v.tags, time: v.updated_at });
-        Ok(Some(listed.collect()))
+        Ok(Some(listed.into_vec()))
     }
 
     /// Names below the prefix that the registry knows; none where it does not tell.

@@ -1,7 +1,7 @@
 //! What a release claims, checked against what the registry holds: tags and digests, attestations, materials, packages, signatures. Changes
 //! nothing; returns findings and prints none.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -215,7 +215,7 @@ impl<'a> Checks<'a> {
 
     /// The image all tags agree on. A floating tag may have gone on to a newer release.
     fn tags(&mut self, registry: &Registry) -> Result<Option<Raw>> {
-        let targets: Vec<ImageRef> = self.service.tags.iter().map(|tag| self.service.repository.with_tag(tag.clone())).collect();
+        let targets: Vec<ImageRef> = self.service.tags.iter().map(|tag| self.service.repository.with_tag(tag.clone())).into_vec();
         let found = registry.resolve_all(&targets).into_iter().collect::<Result<Vec<_>>>()?;
         let existing = registry.tags(&self.service.repository)?;
         let (mut missing, mut digests) = (Vec::new(), BTreeMap::<Digest, Vec<&Tag>>::new());
@@ -235,7 +235,7 @@ impl<'a> Checks<'a> {
         }
         if digests.len() > 1 {
             let each = digests.iter().map(|(digest, tags)| format!("{} at {}", join(tags.iter()), digest.short()));
-            self.found(Check::Tags, Verdict::Failed, format!("the tags disagree: {}", each.collect::<Vec<_>>().join("; ")));
+            self.found(Check::Tags, Verdict::Failed, format!("the tags disagree: {}", each.into_vec().join("; ")));
             return Ok(None);
         }
         let Some((digest, tags)) = digests.into_iter().next() else { return Ok(None) };
@@ -257,7 +257,7 @@ impl<'a> Checks<'a> {
         }
         let repository = &self.service.repository;
         let tagged = self.service.tags.iter().map(|tag| repository.with_tag(tag.clone()));
-        let known: Vec<String> = tagged.chain([repository.with_digest(digest.clone())]).map(|image| image.to_string()).collect();
+        let known: Vec<String> = tagged.chain([repository.with_digest(digest.clone())]).map(|image| image.to_string()).into_vec();
         match listed.pulls.iter().find(|image| !known.contains(image)) {
             Some(other) => self.found(Check::Notes, Verdict::Failed, format!("they say to pull {other}")),
             None => self.found(Check::Notes, Verdict::Passed, "they name this digest"),
@@ -278,7 +278,7 @@ impl<'a> Checks<'a> {
 
     fn provenance(&mut self, registry: &Registry, attested: &Attested) -> Result<()> {
         if !attested.subjects.is_empty() {
-            let wrong: Vec<_> = attested.subjects.iter().filter(|subject| **subject != attested.manifest).collect();
+            let wrong: Vec<_> = attested.subjects.iter().filter(|subject| **subject != attested.manifest).into_vec();
             let detail = match wrong.first() {
                 None => attested.manifest.to_string(),
                 Some(other) => format!("a statement is about {other}, not about {}", attested.manifest),
@@ -382,11 +382,11 @@ impl<'a> Checks<'a> {
             .map(|package| (package.name.clone(), package.version.clone()))
             .into_set();
         let shown = |(name, version): &(String, String)| format!("{name}@{version}");
-        let foreign: Vec<String> = present.difference(locked).map(shown).collect();
+        let foreign: Vec<String> = present.difference(locked).map(shown).into_vec();
         if !foreign.is_empty() {
             return self.found(Check::Packages, Verdict::Failed, format!("not in the lock's closure: {}", shorten(&foreign)));
         }
-        let absent: Vec<String> = locked.difference(&present).map(shown).collect();
+        let absent: Vec<String> = locked.difference(&present).map(shown).into_vec();
         // Packages for other platforms and optional ones are in the lock and not in the image.
         let rest = if absent.is_empty() { String::new() } else { format!("; not in the image: {}", shorten(&absent)) };
         let verdict = if present.is_empty() && !locked.is_empty() { Verdict::Failed } else { Verdict::Passed };
@@ -417,11 +417,11 @@ fn is_packages_own(file: &str) -> bool {
 }
 
 fn join<T: fmt::Display>(items: impl Iterator<Item = T>) -> String {
-    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    items.map(|item| item.to_string()).into_vec().join(", ")
 }
 
 fn shorten(names: &[String]) -> String {
-    let listed = names.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+    let listed = names.iter().take(LISTED).cloned().into_vec().join(", ");
     if names.len() > LISTED { format!("{listed} and {} more", names.len() - LISTED) } else { listed }
 }
 

@@ -7,6 +7,7 @@ use super::load::{PackageId, Workspace};
 use super::package;
 use super::sources::{with_comments, written};
 use super::tools;
+use monoship_core::collect::Collect as _;
 
 /// What Node takes as it stands behind a path.
 const ENDINGS: [&str; 8] = [".js", ".mjs", ".cjs", ".json", ".node", ".wasm", ".ts", ".mts"];
@@ -52,7 +53,7 @@ fn aliases(workspace: &Workspace, id: PackageId) -> Vec<String> {
     names
         .map(|(alias, _)| alias.clone())
         .filter(|alias| *alias != "*" && !alias.starts_with(['#', '.']) && !is_package(alias))
-        .collect()
+        .into_vec()
 }
 
 /// The same of what a bundler makes that leaves `dependencies` where they are.
@@ -65,8 +66,8 @@ pub fn unreadable_dependency(workspace: &Workspace, id: PackageId) -> Option<Str
 fn of_others(workspace: &Workspace, id: PackageId, sources: &str, production: bool) -> Option<String> {
     let all = workspace.package(id).manifest.all_dependencies().filter(|(_, _, is_dev)| !(production && *is_dev));
     let others = all.filter_map(|(name, ..)| Some((name, workspace.by_name(name)?)));
-    let others: Vec<(&str, PackageId)> = others.filter(|(_, other)| is_typescript(workspace, *other)).collect();
-    let used = tools::imported_values(workspace, sources, &others.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    let others: Vec<(&str, PackageId)> = others.filter(|(_, other)| is_typescript(workspace, *other)).into_vec();
+    let used = tools::imported_values(workspace, sources, &others.iter().map(|(name, _)| *name).into_vec());
     let found = others.into_iter().find(|(name, other)| used.contains(*name) && !is_for_node(workspace, *other));
     found.map(|(name, _)| format!("it imports `{name}`, which is TypeScript that Node does not read as it is"))
 }

@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use crate::matching::{Char, matches};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 
 /// The patterns of an ignore file, in order; the last one that matches a path decides.
@@ -249,9 +250,7 @@ impl Shape {
             Self::Exact(exact) => path == exact,
             Self::Prefix(prefix) => path.starts_with(prefix.as_str()),
             Self::Suffix(suffix) => path.ends_with(suffix.as_str()) || suffix.strip_prefix('/') == Some(path),
-            Self::Tokens { tokens, needle } => {
-                path.contains(needle.as_str()) && matches(tokens, &path.chars().collect::<Vec<char>>())
-            }
+            Self::Tokens { tokens, needle } => path.contains(needle.as_str()) && matches(tokens, &path.chars().into_vec()),
         }
     }
 }
@@ -323,7 +322,7 @@ pub fn path_match(pattern: &str, name: &str) -> Result<bool, String> {
             c => Char::Is(c),
         });
     }
-    let name: Vec<char> = name.chars().collect();
+    let name: Vec<char> = name.chars().into_vec();
     Ok(matches(&tokens, &name))
 }
 

@@ -2,6 +2,7 @@
 //! a path component, `**` for any number of them; none matches a leading dot unless it is written. No I/O here.
 
 use crate::matching::{Char, Count, Token, ends, matches};
+use monoship_core::collect::Collect as _;
 
 /// A list of patterns, negative ones included: a folder is wanted where a positive pattern matches and no negative does,
 /// whatever their order.
@@ -22,7 +23,7 @@ impl Patterns {
             };
             for plain in expand(pattern) {
                 let parts = plain.split('/').filter(|part| !matches!(*part, "" | "."));
-                let mut parts: Vec<Component> = parts.map(Component::read).collect();
+                let mut parts: Vec<Component> = parts.map(Component::read).into_vec();
                 // Two `**` side by side say no more than one, and would make whoever walks by them come twice.
                 parts.dedup_by(|a, b| a.is_any() && b.is_any());
                 list.push(parts);
@@ -40,16 +41,16 @@ impl Patterns {
     /// True where a positive pattern matches the folder `dir` and no negative one does.
     #[must_use]
     pub fn wants(&self, dir: &str) -> bool {
-        let path: Vec<&str> = dir.split('/').collect();
+        let path: Vec<&str> = dir.split('/').into_vec();
         self.positive.iter().any(|pattern| whole(pattern, &path, false)) && !self.rejects(dir)
     }
 
     /// True where a positive pattern matches the file `path` or a folder that it is in, whatever begins with a dot, and no negative one does.
     #[must_use]
     pub fn takes(&self, path: &str) -> bool {
-        let path: Vec<&str> = path.split('/').collect();
+        let path: Vec<&str> = path.split('/').into_vec();
         let within = |pattern: &Vec<Component>| {
-            let pattern: Vec<Within<'_>> = pattern.iter().map(|component| Within { component, dot: true }).collect();
+            let pattern: Vec<Within<'_>> = pattern.iter().map(|component| Within { component, dot: true }).into_vec();
             ends(&pattern, &path)[1..].contains(&true)
         };
         self.positive.iter().any(within) && !self.negative.iter().any(within)
@@ -57,14 +58,14 @@ impl Patterns {
 
     /// The positive patterns as they are written, `{a,b}` expanded.
     pub fn written(&self) -> impl Iterator<Item = String> {
-        let text = |pattern: &Vec<Component>| pattern.iter().map(|part| part.text.as_str()).collect::<Vec<_>>().join("/");
+        let text = |pattern: &Vec<Component>| pattern.iter().map(|part| part.text.as_str()).into_vec().join("/");
         self.positive.iter().filter(|pattern| !pattern.is_empty()).map(text)
     }
 
     /// True where a negative pattern matches the folder `dir` (relative, `/` between components).
     #[must_use]
     pub fn rejects(&self, dir: &str) -> bool {
-        let path: Vec<&str> = dir.split('/').filter(|part| *part != ".").collect();
+        let path: Vec<&str> = dir.split('/').filter(|part| *part != ".").into_vec();
         self.negative.iter().any(|pattern| whole(pattern, &path, true))
     }
 }
@@ -96,12 +97,12 @@ fn expand(pattern: &str) -> Vec<String> {
         }
     }
     let whole = |option: String| expand(&format!("{}{option}{}", &pattern[..open], &pattern[close + 1..]));
-    options.into_iter().flat_map(whole).collect()
+    options.into_iter().flat_map(whole).into_vec()
 }
 
 /// True where `pattern` matches the whole of `path`. `dot` lets wildcards match a leading dot, as ignore patterns do.
 fn whole(pattern: &[Component], path: &[&str], dot: bool) -> bool {
-    let pattern: Vec<Within<'_>> = pattern.iter().map(|component| Within { component, dot }).collect();
+    let pattern: Vec<Within<'_>> = pattern.iter().map(|component| Within { component, dot }).into_vec();
     matches(&pattern, path)
 }
 
@@ -154,7 +155,7 @@ impl Component {
         if name.starts_with('.') && !self.text.starts_with('.') && !dot {
             return false;
         }
-        matches(&self.tokens, &name.chars().collect::<Vec<char>>())
+        matches(&self.tokens, &name.chars().into_vec())
     }
 }
 
@@ -182,7 +183,7 @@ fn class(text: &str) -> Option<(Char, &str)> {
         Some(inner) => (true, inner),
         None => (false, inner),
     };
-    let mut inner: &[char] = &inner.chars().collect::<Vec<char>>();
+    let mut inner: &[char] = &inner.chars().into_vec();
     let mut ranges = Vec::new();
     while let [low, after @ ..] = inner {
         let (high, rest) = if let ['-', high, rest @ ..] = after { (high, rest) } else { (low, after) };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::load::{PackageId, Workspace};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::sha256_hex;
 use pnpm::join;
 use pnpm::lock::{Cut, Field, KeepFields, Local, Lock, Missing, Named, Target};
@@ -54,7 +54,7 @@ fn package_of(workspace: &Workspace, dir: &str) -> Option<PackageId> {
 
 /// The links of every package.
 pub(super) fn links(workspace: &Workspace) -> Vec<Links> {
-    workspace.ids().map(|id| package_links(workspace, id)).collect()
+    workspace.ids().map(|id| package_links(workspace, id)).into_vec()
 }
 
 fn package_links(workspace: &Workspace, id: PackageId) -> Links {
@@ -305,7 +305,7 @@ impl Walk<'_> {
     /// Takes along the packages that settings lead to, and what these need.
     fn undeclared(&mut self) {
         let workspace = self.workspace;
-        let mut open: Vec<PackageId> = self.closure.packages.iter().copied().collect();
+        let mut open: Vec<PackageId> = self.closure.packages.iter().copied().into_vec();
         while let Some(id) = open.pop() {
             for (to, file) in workspace.projects(id) {
                 if !self.closure.packages.contains(to) {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::load::{PackageId, Workspace};
+use monoship_core::collect::Collect as _;
 use pnpm::lock::{Lock, Target};
 
 /// The root's dependencies that bring what a package uses and does not have. `candidates` are those that may, `uses` tells which of
@@ -33,7 +34,7 @@ pub(super) fn of(
 /// The names of the packages that these lead to, however far.
 fn brought<'l>(lock: &'l Lock, targets: impl Iterator<Item = &'l Target>) -> BTreeSet<&'l str> {
     let (mut seen, mut names) = (vec![false; lock.snapshot_count()], BTreeSet::new());
-    let mut open: Vec<&Target> = targets.collect();
+    let mut open: Vec<&Target> = targets.into_vec();
     while let Some(target) = open.pop() {
         let Target::Snapshot(at) = target else { continue };
         if std::mem::replace(&mut seen[*at as usize], true) {

@@ -13,6 +13,7 @@ use super::prune::Text;
 use super::tools::{self, Tools};
 use super::usage::Usage;
 use crate::yaml::{self, Yaml};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::cores;
 use pnpm::lock::{Lock, Refusal};
@@ -118,7 +119,7 @@ impl Workspace {
         npmrc: Option<String>,
     ) -> Result<Self> {
         let of = |package: &Package| Some((package.dir.clone(), contents.text(&package.path(LOCK))?));
-        let files: Vec<(String, String)> = packages.iter().filter_map(of).collect();
+        let files: Vec<(String, String)> = packages.iter().filter_map(of).into_vec();
         let mut unread = BTreeMap::new();
         let lock = (!files.is_empty()).then(|| LockState::each(files, &mut unread));
         Self::assemble(contents, root, settings, packages, npmrc, (lock, unread))
@@ -145,10 +146,10 @@ impl Workspace {
         let names = packages.iter().zip(ids()).filter_map(|(package, id)| Some((package.manifest.name.clone()?, id)));
         let by_name: HashMap<_, _> = names.collect();
         let (usage, links) = (OnceLock::new(), Vec::new());
-        let reduced = packages.iter().map(|_| Default::default()).collect();
-        let tools = packages.iter().map(|_| OnceLock::new()).collect();
-        let projects = packages.iter().map(|_| OnceLock::new()).collect();
-        let behind = packages.iter().map(|_| OnceLock::new()).collect();
+        let reduced = packages.iter().map(|_| Default::default()).into_vec();
+        let tools = packages.iter().map(|_| OnceLock::new()).into_vec();
+        let projects = packages.iter().map(|_| OnceLock::new()).into_vec();
+        let behind = packages.iter().map(|_| OnceLock::new()).into_vec();
         let root = root.to_owned();
         let mut workspace = Self {
             root,
@@ -243,12 +244,12 @@ impl Workspace {
             return Ok(id);
         }
         let last = |dir: &str| dir.rsplit('/').next().unwrap_or(dir) == text;
-        let found: Vec<PackageId> = self.ids().filter(|id| last(&self.package(*id).dir)).collect();
+        let found: Vec<PackageId> = self.ids().filter(|id| last(&self.package(*id).dir)).into_vec();
         match found[..] {
             [id] => Ok(id),
             [] => Err(self.unknown(text)),
             _ => {
-                let dirs: Vec<&str> = found.iter().map(|id| self.package(*id).dir.as_str()).collect();
+                let dirs: Vec<&str> = found.iter().map(|id| self.package(*id).dir.as_str()).into_vec();
                 Err(Error::usage(format!("more than one package is called `{text}`"))
                     .hint(format!("name one of {}", dirs.join(", "))))
             }

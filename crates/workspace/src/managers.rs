@@ -1,5 +1,6 @@
 //! What is said of a folder that is no root of a pnpm workspace: whose workspace it is, where one lies below it, and what leads to one.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::process::quoted;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +36,7 @@ pub fn no_workspace(root: &Path, hint: &str) -> Error {
             Some((file, manager, false)) => (format!("{manager} ({file})"), "`pnpm install`".to_owned()),
             None => ("npm, yarn or bun (`workspaces` in package.json)".to_owned(), "`pnpm install`".to_owned()),
         };
-        let listed: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).collect();
+        let listed: Vec<String> = patterns.iter().map(|pattern| format!("\"{pattern}\"")).into_vec();
         let listed = if listed.is_empty() { "\"apps/*\", \"packages/*\"".to_owned() } else { listed.join(", ") };
         return Error::usage(format!("{shown} belongs to {whose}: only pnpm's workspaces can be taken apart yet"))
             .hint(format!("pnpm takes it over with a pnpm-workspace.yaml, `packages: [{listed}]`, and {import}"));
@@ -81,7 +82,7 @@ fn patterns(root: &Path) -> Result<Vec<String>> {
     let manifest: Value = package::json(&read_text(&root.join("package.json"))?).unwrap_or_default();
     let workspaces = &manifest["workspaces"];
     let list = workspaces.as_array().or_else(|| workspaces["packages"].as_array());
-    Ok(list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect())
+    Ok(list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).into_vec())
 }
 
 /// The folders below that are roots of pnpm workspaces: one folder down or, as in `services/web`, two.
@@ -91,7 +92,7 @@ pub fn below(root: &Path) -> Vec<String> {
         let entries = std::fs::read_dir(root.join(of)).into_iter().flatten().flatten();
         let names = entries.filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
         let seen = names.filter(|name| !name.starts_with('.') && !["node_modules", "target"].contains(&name.as_str()));
-        seen.map(|name| if of.is_empty() { name } else { format!("{of}/{name}") }).collect()
+        seen.map(|name| if of.is_empty() { name } else { format!("{of}/{name}") }).into_vec()
     };
     let is_root = |folder: &String| root.join(folder).join("pnpm-workspace.yaml").is_file();
     let (mut found, others): (Vec<String>, Vec<String>) = folders("").into_iter().partition(is_root);

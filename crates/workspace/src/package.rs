@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -217,7 +218,7 @@ impl Manifest {
     pub fn bin_files(&self) -> Vec<&str> {
         match &self.bin {
             Some(Value::String(file)) => vec![file],
-            Some(Value::Object(files)) => files.values().filter_map(Value::as_str).collect(),
+            Some(Value::Object(files)) => files.values().filter_map(Value::as_str).into_vec(),
             _ => Vec::new(),
         }
     }
@@ -284,9 +285,9 @@ pub fn discover(root: &Path, patterns: &Patterns) -> Result<Vec<Package>> {
     for pattern in patterns.positive() {
         walk(root, ".", pattern, &mut dirs)?;
     }
-    let dirs: Vec<String> = dirs.into_iter().filter(|dir| dir == "." || !patterns.rejects(dir)).collect();
+    let dirs: Vec<String> = dirs.into_iter().filter(|dir| dir == "." || !patterns.rejects(dir)).into_vec();
     let packages = cores::try_map(&dirs, |dir| read(root, dir.clone()))?;
-    Ok(packages.into_iter().flatten().collect())
+    Ok(packages.into_iter().flatten().into_vec())
 }
 
 fn read(root: &Path, dir: String) -> Result<Option<Package>> {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::load::{PackageId, Workspace};
 use super::sources::with_comments;
 use super::tools;
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 use pnpm::lock::Target;
 
@@ -34,7 +35,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> BTreeMap<PackageId, St
         let base = options["baseUrl"].as_str().and_then(|base| join(&package.dir, base)).unwrap_or_else(|| package.dir.clone());
         for (alias, places) in options["paths"].as_object().into_iter().flatten() {
             let places = places.as_array().into_iter().flatten().filter_map(Value::as_str);
-            let named: Vec<PackageId> = places.filter_map(|path| undeclared(workspace, id, &base, path)).collect();
+            let named: Vec<PackageId> = places.filter_map(|path| undeclared(workspace, id, &base, path)).into_vec();
             // Settings are copied from package to package: what counts is what is imported.
             if named.iter().any(|to| !found.contains_key(to))
                 && tools::imports(workspace, &package.dir, alias.trim_end_matches("/*"))
@@ -75,7 +76,7 @@ fn references(settings: &Value) -> impl Iterator<Item = &str> {
 
 /// The package that a path outside of a package leads into, where that has no dependency on it.
 fn undeclared(workspace: &Workspace, id: PackageId, dir: &str, path: &str) -> Option<PackageId> {
-    let plain: Vec<&str> = path.split('/').take_while(|part| !part.contains('*')).collect();
+    let plain: Vec<&str> = path.split('/').take_while(|part| !part.contains('*')).into_vec();
     let to = workspace.owner(&join(dir, &plain.join("/"))?);
     let name = workspace.package(to).manifest.name.as_deref();
     let is_declared = workspace.package(id).manifest.all_dependencies().any(|(dependency, ..)| Some(dependency) == name);

@@ -17,6 +17,7 @@ use super::load::{LOCK, LockState, PackageId, SETTINGS, Workspace, own_lock, ren
 use super::package::{INSTALL_SCRIPTS, PREPARE_SCRIPTS};
 use super::sources::imports::{Import, is_script};
 use super::sources::{Sources, parent};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::secret::Secret;
 use pnpm::lock::{Cut, Missing, Named, short_hash};
@@ -112,7 +113,7 @@ impl Install {
                 }
             }
         };
-        self.files.iter().filter_map(|(path, content)| Some((path.as_str().into(), value(content)?))).collect()
+        self.files.iter().filter_map(|(path, content)| Some((path.as_str().into(), value(content)?))).into_vec()
     }
 }
 
@@ -171,7 +172,7 @@ impl PrunePlan {
         for pattern in patterns {
             let wanted = Patterns::new([pattern.as_str()]);
             let found = sources.tree().files().iter().filter(|file| wanted.takes(&file.path));
-            let found: Vec<&str> = found.map(|file| &*file.path).collect();
+            let found: Vec<&str> = found.map(|file| &*file.path).into_vec();
             if found.is_empty() {
                 let error = Error::usage(format!("`include` names `{pattern}`, and git has no such file"));
                 return Err(error.hint("write it from the repository's root: `vite.shared.mjs`, `prisma/**`"));
@@ -200,7 +201,7 @@ impl PrunePlan {
         let told = imports.filter(is_left_out).map(|Import { file, line, named, to }| {
             format!("{file}:{line} imports `{named}`, which the sources leave out: name it, `include = [\"{to}\"]` under its [[service]]")
         });
-        told.collect()
+        told.into_vec()
     }
 
     fn shared(&self, workspace: &Workspace, sources: &Sources<'_>) -> BTreeSet<String> {
@@ -363,7 +364,7 @@ fn undeclared(workspace: &Workspace, plan: &PrunePlan) -> Vec<String> {
             package.name()
         )
     });
-    told.collect()
+    told.into_vec()
 }
 
 fn script_warnings(workspace: &Workspace, closure: &Closure) -> Vec<String> {

@@ -16,7 +16,7 @@ use std::path::Path;
 use super::dockerfile::ContextSource;
 use super::dockerignore::Ignore;
 use super::git::{File, ObjectId, Tree};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::cores;
 

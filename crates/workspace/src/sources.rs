@@ -9,6 +9,7 @@ use super::git::{File, Mode, Tree};
 use super::graph::Closure;
 use super::load::{PackageId, Workspace};
 use super::package::Package;
+use monoship_core::collect::Collect as _;
 
 pub mod imports;
 mod json;
@@ -168,7 +169,7 @@ impl<'t> Sources<'t> {
 }
 
 fn cells<T>(count: usize) -> Vec<OnceLock<T>> {
-    (0..count).map(|_| OnceLock::new()).collect()
+    (0..count).map(|_| OnceLock::new()).into_vec()
 }
 
 /// The folder a path lies in; `.` at the root.

@@ -12,6 +12,7 @@ use super::hoisting;
 use super::load::{PackageId, Workspace};
 use super::package::{INSTALL_SCRIPTS, Manifest};
 use super::sources::{LOOKED_UP, imports, with_comments};
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 
 /// The root's dependencies that a package uses, by the name they are imported by.
@@ -88,7 +89,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let own: BTreeSet<&str> = package.manifest.all_dependencies().map(|(name, ..)| name).collect();
     let is_candidate = |name: &str| !own.contains(name) && workspace.by_name(name) != Some(id);
     let candidates: Vec<(&str, bool)> =
-        root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).collect();
+        root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).into_vec();
     let mut tools = Tools::default();
     if id == workspace.root_package() {
         return tools;
@@ -110,7 +111,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     // `node ../../scripts/build.mjs`, or `cd ../.. && node scripts/build.mjs`.
     let folders: &[&str] = if words.contains("cd") { &[&package.dir, "."] } else { &[&package.dir] };
     let named = folders.iter().flat_map(|dir| words.iter().filter_map(|word| join(dir, word)));
-    for path in named.filter(|path| imports::is_script(path)).collect::<Vec<_>>() {
+    for path in named.filter(|path| imports::is_script(path)).into_vec() {
         if look.is_the_roots(&path) {
             look.settings(&path);
         }
@@ -143,7 +144,8 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
         used
     };
     look.found.extend(hoisting::of(workspace, id, &candidates, used));
-    let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(|name| !never(name) && may_be_imported(name)).collect();
+    let open: Vec<&str> =
+        candidates.iter().map(|(name, _)| *name).filter(|name| !never(name) && may_be_imported(name)).into_vec();
     let in_use = imported(workspace, &package.dir, &open, &|path| !is_test(path));
     let for_running = |name: &&(&str, bool)| !name.1 && in_use.contains(name.0);
     tools.run = candidates.iter().filter(for_running).map(|(name, _)| (*name).to_owned()).collect();
@@ -151,10 +153,10 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     tools.build.extend(in_use);
     if ["tsc", "tsgo", "vue-tsc"].iter().any(|compiler| words.contains(*compiler)) {
         let is_open = |name: &&str| !tools.build.contains(*name) && !is_of(name, &NEVER) && may_be_imported(name);
-        let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(is_open).collect();
+        let open: Vec<&str> = candidates.iter().map(|(name, _)| *name).filter(is_open).into_vec();
         let settings = names.0.iter().filter(|name| name.starts_with("tsconfig"));
         let settings = settings.filter_map(|name| with_comments(&workspace.contents().text(&package.path(name))?));
-        let below = tests_read(&settings.collect::<Vec<Value>>());
+        let below = tests_read(&settings.into_vec());
         let is_compiled = |path: &str| is_test(path) && below.iter().any(|start| path.starts_with(start));
         let tested = if below.is_empty() { BTreeSet::new() } else { imported(workspace, &package.dir, &open, &is_compiled) };
         tools.build.extend(tested);
@@ -164,20 +166,19 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
 
 /// With what the paths of those tests start, below a package's folder, that a compiler with one of these settings reads.
 fn tests_read(settings: &[Value]) -> Vec<String> {
-    let texts =
-        |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
+    let texts = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).into_vec();
     let leaves_tests_out = |one: &Value| texts(&one["exclude"]).iter().any(|text| text.contains("test") || text.contains("spec"));
     let start = |pattern: &String| pattern.trim_start_matches("./").split('*').next().unwrap_or_default().to_owned();
     if settings.iter().any(leaves_tests_out) {
         return Vec::new();
     }
     let included = |one: &Value| match one["include"].is_array() {
-        true => texts(&one["include"]).iter().map(start).collect(),
+        true => texts(&one["include"]).iter().map(start).into_vec(),
         // Settings that only lead to others, or name each file, read none.
         false if one["files"].is_null() => vec![String::new()],
         false => Vec::new(),
     };
-    settings.iter().flat_map(included).collect()
+    settings.iter().flat_map(included).into_vec()
 }
 
 /// True of a package that Nx may build by targets: it has no script for that, but targets, or Nx has plugins that infer some.
@@ -295,7 +296,7 @@ fn script_words(manifest: &Manifest) -> BTreeSet<String> {
         INSTALL_SCRIPTS.contains(&name)
             || ["build", "bundle", "codegen", "compile", "db", "generate", "gen", "prisma", "start", "clean"].contains(&stage)
     };
-    let mut open: Vec<&str> = manifest.scripts.keys().map(String::as_str).filter(|name| makes(name)).collect();
+    let mut open: Vec<&str> = manifest.scripts.keys().map(String::as_str).filter(|name| makes(name)).into_vec();
     let (mut read, mut words) = (BTreeSet::new(), BTreeSet::new());
     while let Some(name) = open.pop() {
         let Some(script) = manifest.scripts.get(name).and_then(|script| script.as_str()) else { continue };
@@ -325,11 +326,11 @@ impl Folder {
         Self(match contents {
             Contents::Disk(root) => {
                 let entries = std::fs::read_dir(root.join(dir)).into_iter().flatten().flatten();
-                entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+                entries.filter_map(|entry| entry.file_name().into_string().ok()).into_vec()
             }
             Contents::Commit(commit) => {
                 let below = commit.tree().under(dir).iter().filter_map(|file| file.path.strip_prefix(dir)?.strip_prefix('/'));
-                below.filter(|name| !name.contains('/')).map(str::to_owned).collect()
+                below.filter(|name| !name.contains('/')).map(str::to_owned).into_vec()
             }
         })
     }
@@ -356,7 +357,7 @@ fn imported(workspace: &Workspace, dir: &str, names: &[&str], wanted: &dyn Fn(&s
     }
     files(workspace, dir, &|path| imports::may_import(path) && wanted(path), &mut |_, text| {
         let is_named = |name: &&&str| !found.contains(**name) && imports_package(text, name);
-        let new: Vec<String> = names.iter().filter(is_named).map(|name| (*name).to_owned()).collect();
+        let new: Vec<String> = names.iter().filter(is_named).map(|name| (*name).to_owned()).into_vec();
         found.extend(new);
         found.len() < names.len()
     });

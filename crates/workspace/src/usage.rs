@@ -1,6 +1,6 @@
 //! Who uses which override, patch and catalog entry, worked out once so that each closure only looks it up. No I/O here.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use std::collections::{BTreeSet, HashMap};
 
 use super::graph::Closure;
@@ -124,7 +124,7 @@ fn override_users(workspace: &Workspace, lock: &Lock) -> Vec<Users> {
     for (index, (selector, _)) in lock.overrides().enumerate() {
         by_name.entry(selected(selector)).or_default().push(index);
     }
-    let mut users: Vec<Users> = lock.overrides().map(|_| Users::default()).collect();
+    let mut users: Vec<Users> = lock.overrides().map(|_| Users::default()).into_vec();
     if users.is_empty() {
         return users;
     }
@@ -146,8 +146,8 @@ fn override_users(workspace: &Workspace, lock: &Lock) -> Vec<Users> {
 }
 
 fn patch_users(lock: &Lock) -> Vec<Users> {
-    let marks: Vec<String> = lock.patches().map(|(_, hash)| format!("(patch_hash={hash})")).collect();
-    let mut users: Vec<Users> = marks.iter().map(|_| Users::default()).collect();
+    let marks: Vec<String> = lock.patches().map(|(_, hash)| format!("(patch_hash={hash})")).into_vec();
+    let mut users: Vec<Users> = marks.iter().map(|_| Users::default()).into_vec();
     for snapshot in (0..).take(lock.snapshot_count()) {
         let key = lock.snapshot_key(snapshot);
         if key.contains("(patch_hash=") {

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
+use monoship_core::collect::Collect as _;
+
 /// A YAML value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Yaml {
@@ -251,7 +253,7 @@ fn merged(entries: Vec<(String, Yaml)>) -> Result<Vec<(String, Yaml)>, &'static 
         for map in maps {
             let Yaml::Map(more) = map else { return Err("a merge key (`<<`) takes a mapping") };
             let new: Vec<(String, Yaml)> =
-                more.into_iter().filter(|(key, _)| own.iter().all(|(there, _)| there != key)).collect();
+                more.into_iter().filter(|(key, _)| own.iter().all(|(there, _)| there != key)).into_vec();
             own.extend(new);
         }
     }

@@ -7,18 +7,19 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::collect::Collect as _;
 use crate::error::Result;
 
 /// What `job` makes of each item, in their order.
 pub fn map<'i, T: Sync, R: Send>(items: &'i [T], job: impl Fn(&'i T) -> R + Sync) -> Vec<R> {
     // Some pieces for each core, as some items are longer than others; not one for each item, which may be shorter than handing it over.
     let size = items.len().div_ceil(16 * rayon::current_num_threads()).max(1);
-    let made: Vec<Mutex<Vec<R>>> = items.chunks(size).map(|_| Mutex::default()).collect();
+    let made: Vec<Mutex<Vec<R>>> = items.chunks(size).map(|_| Mutex::default()).into_vec();
     each(made.len(), &|at| {
-        let piece = items[at * size..].iter().take(size).map(&job).collect();
+        let piece = items[at * size..].iter().take(size).map(&job).into_vec();
         *made[at].lock().unwrap_or_else(PoisonError::into_inner) = piece;
     });
-    made.into_iter().flat_map(|piece| piece.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+    made.into_iter().flat_map(|piece| piece.into_inner().unwrap_or_else(PoisonError::into_inner)).into_vec()
 }
 
 /// The same of a job that can fail.

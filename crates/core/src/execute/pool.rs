@@ -7,6 +7,7 @@
 use std::num::NonZeroUsize;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::collect::Collect as _;
 use crate::error::{Error, Result};
 
 /// How many requests are under way at once: a registry or an API is not to be stormed.
@@ -45,13 +46,13 @@ pub struct Bounds {
 /// # Errors
 /// When the threads cannot be started.
 pub fn each_within<T: Sync, R: Send>(jobs: usize, bounds: &Bounds, items: &[T], job: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
-    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).collect();
+    let results: Vec<Mutex<Option<R>>> = items.iter().map(|_| Mutex::new(None)).into_vec();
     run(jobs, bounds, items.len(), &|at| {
         let done = job(&items[at]);
         *locked(&results[at]) = Some(done);
     })?;
     let taken = results.into_iter().map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner));
-    Ok(taken.map(|result| result.expect("the scope ends when every job has")).collect())
+    Ok(taken.map(|result| result.expect("the scope ends when every job has")).into_vec())
 }
 
 /// The same of places alone: compiled once, whatever the items are.
@@ -62,7 +63,7 @@ fn run(jobs: usize, bounds: &Bounds, count: usize, job: &(dyn Fn(usize) + Sync))
         takes: bounds.takes.get(at).copied().unwrap_or_default(),
         after: bounds.after.get(at).cloned().unwrap_or_default(),
     });
-    let state = State { waiting: waiting.collect(), running: 0, room: bounds.room.unwrap_or(u64::MAX) };
+    let state = State { waiting: waiting.into_vec(), running: 0, room: bounds.room.unwrap_or(u64::MAX) };
     let queue = Queue { state: Mutex::new(state), ended: Condvar::new() };
     let work = || {
         while let Some(turn) = queue.next() {
@@ -145,7 +146,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Makes a request for each item, at most 16 at once; the results are in the items' order.
 pub fn in_parallel<T: Sync, R: Send>(items: &[T], request: impl Fn(&T) -> R + Sync) -> Vec<R> {
     // Where no threads can be had, one after the other will do.
-    each(REQUESTS, items, &request).unwrap_or_else(|_| items.iter().map(&request).collect())
+    each(REQUESTS, items, &request).unwrap_or_else(|_| items.iter().map(&request).into_vec())
 }
 
 /// Runs both at once, each on a thread of its own: like [`each`]'s jobs, they wait.

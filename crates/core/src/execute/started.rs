@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::process::{Invocation, Output};
 use super::shutdown::{Running, Shutdown};
+use crate::collect::Collect as _;
 use crate::error::{Error, Result};
 
 /// How much is read of a pipe at once: what it holds.
@@ -56,8 +57,8 @@ fn read_both(pipes: &[PipeReader; 2], deadline: Option<Instant>) -> io::Result<O
     let mut open = [true; 2];
     let mut buffer = vec![0; PIPE_BYTES];
     while open.contains(&true) {
-        let at: Vec<usize> = (0..2).filter(|at| open[*at]).collect();
-        let mut waiting: Vec<PollFd<'_>> = at.iter().map(|at| PollFd::new(&pipes[*at], PollFlags::IN)).collect();
+        let at: Vec<usize> = (0..2).filter(|at| open[*at]).into_vec();
+        let mut waiting: Vec<PollFd<'_>> = at.iter().map(|at| PollFd::new(&pipes[*at], PollFlags::IN)).into_vec();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(None);
@@ -67,7 +68,7 @@ fn read_both(pipes: &[PipeReader; 2], deadline: Option<Instant>) -> io::Result<O
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let ready: Vec<usize> = at.iter().zip(&waiting).filter(|(_, fd)| !fd.revents().is_empty()).map(|(at, _)| *at).collect();
+        let ready: Vec<usize> = at.iter().zip(&waiting).filter(|(_, fd)| !fd.revents().is_empty()).map(|(at, _)| *at).into_vec();
         for at in ready {
             let count = (&pipes[at]).read(&mut buffer)?;
             open[at] = count > 0;

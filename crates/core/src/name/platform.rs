@@ -5,6 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{nearest, validated};
+use crate::collect::Collect as _;
 use crate::error::{Error, Result};
 
 /// A platform, `os/arch` or `os/arch/variant`, as buildx takes it, in containerd's normal form (`platforms/database.go`, `normalizeArch`): what is one
@@ -67,7 +68,7 @@ fn is_variant(arch: &str, variant: &str) -> bool {
 impl FromStr for Platform {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let parts: Vec<&str> = text.split('/').collect();
+        let parts: Vec<&str> = text.split('/').into_vec();
         let word = |p: &&str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if let ([os, arch] | [os, arch, _], true) = (&parts[..], parts.iter().all(word))
             && SYSTEMS.contains(os)

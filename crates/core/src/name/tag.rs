@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, validated};
+use crate::collect::Collect as _;
 use crate::error::{Error, Result};
 
 /// How many letters a tag may have.
@@ -147,7 +148,7 @@ impl FromStr for ReleaseTag {
 fn meant(text: &str) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     let (v, numbers) = lower.strip_prefix('v').map_or(("", &*lower), |numbers| ("v", numbers));
-    let mut numbers: Vec<&str> = numbers.split('.').map(without_zeros).collect();
+    let mut numbers: Vec<&str> = numbers.split('.').map(without_zeros).into_vec();
     numbers.resize(numbers.len().max(3), "0");
     let version = numbers.join(".");
     semver::Version::parse(&version).is_ok().then(|| format!("{v}{version}"))

@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use std::fmt::Write as _;
 
+use crate::collect::Collect as _;
+
 /// Secrets that are part of another one: the lines of a key, the token of a header, the password of an address or of a Docker
 /// configuration.
 pub(super) fn parts(secret: &str) -> Vec<String> {
@@ -175,5 +177,5 @@ fn in_html(secret: &str) -> Vec<String> {
     let text = secret.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let quoted = text.replace('"', "&quot;");
     let apostrophes = ["&#39;", "&#x27;", "&apos;"].map(|code| quoted.replace('\'', code));
-    [text, quoted].into_iter().chain(apostrophes).collect()
+    [text, quoted].into_iter().chain(apostrophes).into_vec()
 }

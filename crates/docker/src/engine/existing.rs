@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::capability::{Capabilities, Version};
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::execute::process::Invocation;
@@ -212,7 +213,7 @@ fn plugin(env: &Env) -> Option<PathBuf> {
     let user = docker_config_dir(env);
     let config = user.as_deref().and_then(|dir| json(&dir.join("config.json"))).unwrap_or_default();
     let extra = config.get("cliPluginsExtraDirs").and_then(Value::as_array).cloned().unwrap_or_default();
-    let extra = extra.iter().filter_map(|dir| dir.as_str().map(PathBuf::from)).collect::<Vec<_>>();
+    let extra = extra.iter().filter_map(|dir| dir.as_str().map(PathBuf::from)).into_vec();
     let own = user.map(|dir| dir.join("cli-plugins"));
     let dirs = extra.into_iter().chain(own).chain(PLUGIN_DIRS.iter().map(PathBuf::from));
     dirs.map(|dir| dir.join("docker-buildx")).find(|path| is_program(path))

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::attest::Predicate;
 use crate::manifest::Descriptor;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::Digest;
 
 /// What an image was built of.
@@ -95,7 +96,7 @@ impl BuiltFrom {
         let mut arguments = provenance.arguments();
         let target = arguments.remove("target");
         let args = arguments.into_iter().filter_map(|(name, value)| Some((name.strip_prefix("build-arg:")?.to_owned(), value)));
-        let lines = (0..layers).map(|layer| metadata.lines_of(&whole, layer)).collect();
+        let lines = (0..layers).map(|layer| metadata.lines_of(&whole, layer)).into_vec();
         Some(Self { file: info.filename.clone(), text, target, args: args.collect(), lines })
     }
 }
@@ -117,12 +118,12 @@ impl Metadata {
 impl Locations {
     fn lines(&self) -> Vec<usize> {
         let first = |location: &Location| location.ranges.iter().map(|range| range.start.line).min();
-        self.locations.iter().filter_map(first).collect()
+        self.locations.iter().filter_map(first).into_vec()
     }
 }
 
 fn digests(packings: &[Vec<Descriptor>]) -> Option<Vec<&Digest>> {
-    packings.first().map(|layers| layers.iter().map(|layer| &layer.digest).collect())
+    packings.first().map(|layers| layers.iter().map(|layer| &layer.digest).into_vec())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Where images are read from: a registry, layer by layer, or an engine, whose answer holds many images at once. A layer that was read
 //! once is not read again.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
@@ -47,7 +48,7 @@ impl Library {
         let what = image.to_string();
         let config = registry.blob(image, &manifest.config.digest, MAX_DOCUMENT)?;
         let config = Config::parse(&config, &what)?;
-        let wanted: Vec<(&Digest, &Descriptor)> = config.rootfs.diff_ids.iter().zip(&manifest.layers).collect();
+        let wanted: Vec<(&Digest, &Descriptor)> = config.rootfs.diff_ids.iter().zip(&manifest.layers).into_vec();
         let read = in_parallel(&wanted, |(diff_id, layer)| -> Result<(u64, Arc<Listing>)> {
             let listing = self.known(diff_id).map_or_else(
                 || {
@@ -76,7 +77,7 @@ impl Library {
     pub fn from_engine(&self, store: &ImageStore, images: &[ImageRef]) -> Result<Vec<Option<Image>>> {
         let ids = store.ids(images)?;
         let there: Vec<ImageRef> =
-            images.iter().zip(&ids).filter(|(_, id)| id.is_some()).map(|(image, _)| image.clone()).collect();
+            images.iter().zip(&ids).filter(|(_, id)| id.is_some()).map(|(image, _)| image.clone()).into_vec();
         if there.is_empty() {
             return Ok(vec![None; images.len()]);
         }
@@ -130,7 +131,7 @@ fn manifest(registry: &Registry, image: &ImageRef, platform: Option<&Platform>) 
         None => index.images().next(),
     };
     let Some(entry) = entry else {
-        let there: Vec<String> = index.images().filter_map(name).map(|name| name.to_string()).collect();
+        let there: Vec<String> = index.images().filter_map(name).map(|name| name.to_string()).into_vec();
         return Err(Error::failed(format!("{image} has no such platform")).hint(format!("it has {}", there.join(", "))));
     };
     let of = |entry: &Descriptor| {

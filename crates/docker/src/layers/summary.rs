@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Copies, Difference, Image, Package, Place, Wasted, copies, difference, packages, visible, wasted};
+use monoship_core::collect::Collect as _;
 use monoship_core::name::Digest;
 
 /// How many of the largest files are kept.
@@ -120,7 +121,7 @@ impl Summary {
             made_by: layer.step.and_then(|at| image.history.get(at)).cloned().unwrap_or_default(),
             line,
         });
-        let (layers, wasted, copies): (Vec<_>, _, _) = (layers.collect(), wasted(image), copies(image));
+        let (layers, wasted, copies): (Vec<_>, _, _) = (layers.into_vec(), wasted(image), copies(image));
         let largest = visible(image).into_iter().take(LARGEST);
         Self {
             image: name,
@@ -133,7 +134,7 @@ impl Summary {
             layers,
             wasted,
             copies,
-            largest: largest.map(|(layer, file)| Large { path: file.path.clone(), bytes: file.size, layer }).collect(),
+            largest: largest.map(|(layer, file)| Large { path: file.path.clone(), bytes: file.size, layer }).into_vec(),
             packages: packages(image),
             since,
         }

@@ -1,7 +1,7 @@
 //! What an image's files come to: bytes that nobody can see any more, contents that lie in it twice, npm packages, and what differs
 //! from another image. Pure.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -112,13 +112,13 @@ fn settled(image: &Image) -> (Seen<'_>, Vec<Wasted>) {
 fn below<'a>(there: &Seen<'a>, folder: &str) -> Vec<&'a str> {
     let start = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     let from = (Bound::Included(start.as_str()), Bound::Unbounded);
-    there.range::<str, _>(from).map(|(path, _)| *path).take_while(|path| path.starts_with(&start)).collect()
+    there.range::<str, _>(from).map(|(path, _)| *path).take_while(|path| path.starts_with(&start)).into_vec()
 }
 
 /// The files that a container sees, each with its layer (counted from 0), largest first.
 #[must_use]
 pub fn visible(image: &Image) -> Vec<(usize, &File)> {
-    let mut files: Vec<_> = settled(image).0.into_values().collect();
+    let mut files: Vec<_> = settled(image).0.into_values().into_vec();
     files.sort_by(|a, b| b.1.size.cmp(&a.1.size).then_with(|| a.1.path.cmp(&b.1.path)));
     files
 }
@@ -142,9 +142,9 @@ pub fn copies(image: &Image) -> Vec<Copies> {
     let mut found: Vec<Copies> = copied
         .map(|files| Copies {
             bytes: files[1..].iter().map(|(_, file)| file.size).sum(),
-            places: files.into_iter().map(|(layer, file)| (file.path.clone(), layer)).collect(),
+            places: files.into_iter().map(|(layer, file)| (file.path.clone(), layer)).into_vec(),
         })
-        .collect();
+        .into_vec();
     found.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.places.cmp(&b.places)));
     found
 }
@@ -181,7 +181,7 @@ pub fn packages(image: &Image) -> Vec<Package> {
     let found = found.into_iter();
     let mut packages: Vec<Package> = found
         .map(|((name, version), (bytes, places))| Package { name: name.to_owned(), version: version.to_owned(), bytes, places })
-        .collect();
+        .into_vec();
     packages.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| (&a.name, &a.version).cmp(&(&b.name, &b.version))));
     packages
 }
@@ -208,7 +208,7 @@ pub fn difference(before: &Image, after: &Image) -> Difference {
     });
     Difference {
         shared_layers: after.layers.iter().filter(|layer| known.contains(&layer.diff_id)).count(),
-        packages: packages.filter(|(_, was, is)| was != is).collect(),
+        packages: packages.filter(|(_, was, is)| was != is).into_vec(),
         files,
     }
 }

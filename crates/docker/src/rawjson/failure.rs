@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::step::StepState;
 use super::vertex::{Kind, Vertex};
+use monoship_core::collect::Collect as _;
 
 /// Why a build failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,7 +97,7 @@ pub(super) fn find(vertices: &[Vertex], steps: &[StepState], text: &[String]) ->
     Some(Failure {
         step: vertex.map(|vertex| monoship_core::text::clean(&name(vertex))),
         message,
-        log: vertex.map(|vertex| vertex.tail.iter().cloned().collect()).unwrap_or_default(),
+        log: vertex.map(|vertex| vertex.tail.iter().cloned().into_vec()).unwrap_or_default(),
         source: excerpt(text),
     })
 }
@@ -118,7 +119,7 @@ fn culprit(vertices: &[Vertex]) -> Option<&Vertex> {
 fn error_text(text: &[String]) -> Option<String> {
     let first = text.iter().rposition(|line| line.starts_with("ERROR: "))?;
     let lines = text[first..].iter().map(|line| line.trim()).filter(|line| !line.is_empty());
-    let message = lines.collect::<Vec<_>>().join(" ");
+    let message = lines.into_vec().join(" ");
     let mut message = message.as_str();
     for noise in ["ERROR: ", "failed to build: ", "failed to solve: "] {
         message = message.strip_prefix(noise).unwrap_or(message);
@@ -132,6 +133,6 @@ fn excerpt(text: &[String]) -> Option<Excerpt> {
     let end = text.iter().rposition(is_rule)?;
     let start = text[..end].iter().rposition(is_rule)?;
     let (file, line) = text.get(start.checked_sub(1)?)?.rsplit_once(':')?;
-    let lines = text[start + 1..end].iter().map(|line| line.trim_end().to_owned()).collect();
+    let lines = text[start + 1..end].iter().map(|line| line.trim_end().to_owned()).into_vec();
     Some(Excerpt { file: file.to_owned(), line: line.parse().ok()?, lines })
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{self, Failure};
 use super::vertex::{Vertex, read_cache, step_label, union, written_cache};
 use super::{Solve, wire};
+use monoship_core::collect::Collect as _;
 use monoship_core::name::Platform;
 use monoship_core::text;
 use monoship_core::time::millis;
@@ -83,7 +84,7 @@ impl Step {
 
     fn of(step: &super::StepState, vertices: &[Vertex]) -> Self {
         // Numbers are padded with blanks.
-        let words: Vec<&str> = step_label(&step.name).map_or_else(Vec::new, |(label, _)| label.split_whitespace().collect());
+        let words: Vec<&str> = step_label(&step.name).map_or_else(Vec::new, |(label, _)| label.split_whitespace().into_vec());
         let (platforms, stages): (Vec<&str>, Vec<&str>) =
             words.split_last().map_or(&[][..], |(_, words)| words).iter().partition(|word| word.contains('/'));
         Self {
@@ -171,7 +172,7 @@ impl From<wire::Warning> for Warning {
         let readable = |bytes: &[u8]| text::clean(&String::from_utf8_lossy(bytes));
         Self {
             short: readable(&warning.short),
-            detail: warning.detail.iter().map(|line| readable(line)).collect(),
+            detail: warning.detail.iter().map(|line| readable(line)).into_vec(),
             url: text::clean(&warning.url),
             file: warning.source_info.map(|info| text::clean(&info.filename)).filter(|name| !name.is_empty()),
             line: warning.range.first().and_then(|range| range.start.as_ref()).map(|start| start.line).filter(|line| *line > 0),
@@ -195,7 +196,7 @@ impl Solved {
         self.phases.extend(later.phases);
         self.cache_imports.extend(later.cache_imports);
         self.cache_exports.extend(later.cache_exports);
-        self.warnings.extend(later.warnings.into_iter().filter(|warning| !self.warnings.contains(warning)).collect::<Vec<_>>());
+        self.warnings.extend(later.warnings.into_iter().filter(|warning| !self.warnings.contains(warning)).into_vec());
         Self { failure: later.failure, text: later.text, ..self }
     }
 
@@ -209,7 +210,7 @@ impl Solved {
     #[must_use]
     pub fn spent(&self, kind: PhaseKind) -> Duration {
         let of_kind = self.phases.iter().filter(|phase| phase.kind == kind);
-        union(of_kind.filter_map(|p| Some((p.started, p.started.checked_add(Duration::from_millis(p.took_ms))?))).collect())
+        union(of_kind.filter_map(|p| Some((p.started, p.started.checked_add(Duration::from_millis(p.took_ms))?))).into_vec())
     }
 }
 
@@ -223,19 +224,19 @@ impl Solve {
         for vertex in &mut self.vertices {
             vertex.flush();
         }
-        let steps: Vec<Step> = self.steps.iter().map(|step| Step::of(step, &self.vertices)).collect();
+        let steps: Vec<Step> = self.steps.iter().map(|step| Step::of(step, &self.vertices)).into_vec();
         let transfers = |cache: fn(&str) -> Option<&str>| {
-            self.vertices.iter().filter_map(|vertex| Some(transfer(vertex, cache(&vertex.name)?))).collect()
+            self.vertices.iter().filter_map(|vertex| Some(transfer(vertex, cache(&vertex.name)?))).into_vec()
         };
         let mut solved = Solved {
             cached: steps.iter().filter(|step| step.cached).count(),
-            phases: self.vertices.iter().flat_map(Vertex::timeline).map(phase).collect(),
+            phases: self.vertices.iter().flat_map(Vertex::timeline).map(phase).into_vec(),
             cache_imports: transfers(read_cache),
             cache_exports: transfers(written_cache),
             steps,
             warnings: std::mem::take(&mut self.warnings),
             failure: None,
-            text: self.text.iter().cloned().collect(),
+            text: self.text.iter().cloned().into_vec(),
         };
         solved.phases.sort_by_key(|phase| phase.started);
         solved.failure = failure::find(&self.vertices, &self.steps, &solved.text);
@@ -244,7 +245,7 @@ impl Solve {
 }
 
 fn transfer(vertex: &Vertex, cache: &str) -> CacheTransfer {
-    let runs = vertex.runs.iter().filter_map(|(start, end)| Some((*start, (*end)?))).collect();
+    let runs = vertex.runs.iter().filter_map(|(start, end)| Some((*start, (*end)?))).into_vec();
     CacheTransfer { name: text::clean(cache), took_ms: millis(union(runs)), error: vertex.error.clone() }
 }
 

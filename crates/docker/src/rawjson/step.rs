@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::vertex::{Vertex, step_label, union};
+use monoship_core::collect::Collect as _;
 use monoship_core::event::StepEnd;
 
 /// A step while the build runs.
@@ -65,7 +66,7 @@ impl StepState {
         if self.is_cached(vertices) {
             return Duration::ZERO;
         }
-        union(self.members(vertices).flat_map(|v| v.runs.iter().filter_map(|(start, end)| Some((*start, (*end)?)))).collect())
+        union(self.members(vertices).flat_map(|v| v.runs.iter().filter_map(|(start, end)| Some((*start, (*end)?)))).into_vec())
     }
 
     /// When it began first.

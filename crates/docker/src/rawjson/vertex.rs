@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::solved::PhaseKind;
 use super::wire;
+use monoship_core::collect::Collect as _;
 use monoship_core::name;
 use monoship_core::text;
 
@@ -163,7 +164,7 @@ impl Vertex {
         };
         let rest = self.partial.split_off(end + 1);
         let whole = std::mem::replace(&mut self.partial, rest);
-        let lines: Vec<String> = whole[..end].split(|byte| *byte == b'\n').map(log_line).collect();
+        let lines: Vec<String> = whole[..end].split(|byte| *byte == b'\n').map(log_line).into_vec();
         for line in &lines {
             self.keep(line.clone());
         }
@@ -215,7 +216,7 @@ impl Vertex {
         let runs = self.runs.iter().filter_map(|(start, end)| Some((kind, *start, (*end)?)));
         let pushes = self.phases.iter().filter(|(id, ..)| self.kind == Kind::Export && id.starts_with("pushing "));
         let pushes = pushes.filter_map(|(_, start, end)| Some((PhaseKind::Push, *start, (*end)?)));
-        runs.chain(pushes).collect()
+        runs.chain(pushes).into_vec()
     }
 
     /// The layers that a cached step had to be brought: BuildKit tells of them on the step, by their digests. The engine's own cache has
@@ -223,8 +224,8 @@ impl Vertex {
     fn fetches(&self) -> Vec<(PhaseKind, SystemTime, SystemTime)> {
         let is_layer = |id: &str| id.trim_start_matches("extracting ").starts_with("sha256:");
         let layers = self.phases.iter().filter(|(id, ..)| self.cached && is_layer(id));
-        let stretches = merged(layers.filter_map(|(_, start, end)| Some((*start, (*end)?))).collect());
-        stretches.into_iter().map(|(start, end)| (PhaseKind::CacheFetch, start, end)).collect()
+        let stretches = merged(layers.filter_map(|(_, start, end)| Some((*start, (*end)?))).into_vec());
+        stretches.into_iter().map(|(start, end)| (PhaseKind::CacheFetch, start, end)).into_vec()
     }
 }
 

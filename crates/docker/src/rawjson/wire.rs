@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use serde::{Deserialize, Deserializer};
 
+use monoship_core::collect::Collect as _;
+
 /// One `SolveStatus`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Status {
@@ -113,7 +115,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D)
 
 fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     let items: Option<Vec<Option<T>>> = Option::deserialize(from)?;
-    Ok(items.unwrap_or_default().into_iter().flatten().collect())
+    Ok(items.unwrap_or_default().into_iter().flatten().into_vec())
 }
 
 fn base64<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
@@ -121,7 +123,7 @@ fn base64<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
 }
 
 fn base64_list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<u8>>, D::Error> {
-    Ok(list::<_, String>(from)?.iter().map(|text| decoded(text)).collect())
+    Ok(list::<_, String>(from)?.iter().map(|text| decoded(text)).into_vec())
 }
 
 /// Data that is not base64 is lost, not the whole line with it.

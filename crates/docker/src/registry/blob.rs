@@ -7,6 +7,7 @@ use ring::digest;
 
 use super::{Call, HEAD_REFUSED, Registry, corrupt};
 use crate::manifest::{Descriptor, Document, Raw};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, Stream, percent_encode, resolve};
 use monoship_core::execute::retry::{Again, Failed};
@@ -118,7 +119,7 @@ impl Registry {
         if self.blob_length(&Call::push(image), &descriptor.digest)?.is_some() {
             return Ok(descriptor);
         }
-        let pieces: Vec<Arc<[u8]>> = bytes.chunks(chunk.max(1)).map(Arc::from).collect();
+        let pieces: Vec<Arc<[u8]>> = bytes.chunks(chunk.max(1)).map(Arc::from).into_vec();
         self.retrying(|| self.upload(image, &descriptor.digest, &pieces))?;
         Ok(descriptor)
     }
@@ -157,7 +158,7 @@ impl Registry {
 
     /// A step of an upload, returning its location. A 404 or 416 says that the registry lost track of it: begin anew.
     fn upload_step(&self, call: &Call<'_>, expected: &[u16], make: impl Fn() -> Request) -> Result<Option<String>, Failed> {
-        let all: Vec<u16> = expected.iter().copied().chain([404, 416]).collect();
+        let all: Vec<u16> = expected.iter().copied().chain([404, 416]).into_vec();
         let response = self.must(call, &all, make)?;
         if matches!(response.status, 404 | 416) {
             let error = Error::failed(format!("{} lost track of an upload", call.image.registry()));

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::answers::{Ask, Verdict};
 use super::{Access, Answer, Call, Deletion, Refusal, Registry};
 use crate::manifest::{Descriptor, Document, Index, OCI_EMPTY, OCI_MANIFEST, Raw};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, resolve};
 use monoship_core::name::{Digest, ImageRef, Tag};
@@ -44,7 +45,7 @@ impl Registry {
             Err(refusal) => return Ok(Err(refusal)),
         };
         // A tag that is none by the grammar cannot be asked for either.
-        Ok(Ok(pages.into_iter().flat_map(|page| page.tags.unwrap_or_default()).filter_map(|tag| tag.parse().ok()).collect()))
+        Ok(Ok(pages.into_iter().flat_map(|page| page.tags.unwrap_or_default()).filter_map(|tag| tag.parse().ok()).into_vec()))
     }
 
     /// True where the registry says, by its list, that it does not have the image's tag; false where it has, or does not say.
@@ -64,7 +65,7 @@ impl Registry {
     pub fn referrers(&self, image: &ImageRef, about: &Digest) -> Result<Option<Vec<Descriptor>>> {
         let call = Call::pull(image).asking(Ask::Referrers);
         match self.pages::<Index>(&call, &format!("/v2/{}/referrers/{about}", image.repository()))? {
-            Ok(pages) => Ok(Some(pages.into_iter().flat_map(|page| page.manifests).collect())),
+            Ok(pages) => Ok(Some(pages.into_iter().flat_map(|page| page.manifests).into_vec())),
             Err(Refusal { verdict: Verdict::Unsupported | Verdict::Absent, .. }) => Ok(None),
             Err(refusal) => Err(call.refused(&refusal)),
         }
@@ -88,7 +89,7 @@ impl Registry {
             Err(Refusal { verdict: Verdict::Absent | Verdict::Unsupported, .. }) => return Ok(Vec::new()),
             Err(refusal) => return Err(call.refused(&refusal)),
         };
-        Ok(pages.into_iter().flat_map(|page| page.repositories.unwrap_or_default()).collect())
+        Ok(pages.into_iter().flat_map(|page| page.repositories.unwrap_or_default()).into_vec())
     }
 
     /// Takes one tag away and leaves what it points to, by whichever way the registry knows: deleting the tag, or letting it point to

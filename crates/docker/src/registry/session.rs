@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::challenge::{self, Challenge};
 use crate::credentials::{Credential, Credentials};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Error;
 use monoship_core::execute::http::{Head, Http, Request, Response, Trouble, authority, is_loopback, percent_encode};
 use monoship_core::execute::retry::{Again, Failed};
@@ -235,7 +236,7 @@ fn read_token(response: &Response) -> Result<(Secret, Duration), Failed> {
 /// `a=b&c=d`, percent-encoded.
 fn encode<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let pairs = pairs.map(|(name, value)| format!("{name}={}", percent_encode(value)));
-    pairs.collect::<Vec<_>>().join("&")
+    pairs.into_vec().join("&")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::{ImageStore, Reach, at};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 
 /// One record of BuildKit's cache.
@@ -66,6 +67,6 @@ impl ImageStore {
             created: time(listed.created_at),
             used: time(listed.last_used_at),
         });
-        Ok(Some(records.collect()))
+        Ok(Some(records.into_vec()))
     }
 }

@@ -2,6 +2,7 @@
 //! the user `node` (1000), laid out as the official image is: with apt, on this machine's mirror, and in the variants that are not slim with
 //! compilers, Python, git, curl and Node's headers.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool;
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
@@ -97,7 +98,7 @@ pub fn context(work: &Work<'_>, tag: &str) -> Option<Result<Context>> {
 
 fn make(work: &Work<'_>, packages: &[String], is_full: bool, dir: &Path) -> Result<String> {
     let (root, npm) = (dir.join("rootfs"), dir.join("npm"));
-    let wanted: Vec<&str> = LIBRARIES.iter().chain(if is_full { &FULL[..] } else { &[] }).copied().collect();
+    let wanted: Vec<&str> = LIBRARIES.iter().chain(if is_full { &FULL[..] } else { &[] }).copied().into_vec();
     let system = || System::make(work, DistributionRelease::Own, &wanted, &root);
     let (system, archives) = pool::both(system, || pack(work, packages, &npm));
     let (system, archives) = (system?, archives?);
@@ -138,7 +139,7 @@ fn pack(work: &Work<'_>, packages: &[String], into: &Path) -> Result<Vec<PathBuf
         let hint = "the stand-in takes Node from its npm packages, so `npm` must be on PATH and reach its registry";
         if e.is_cancelled() { e } else { e.hint(hint) }
     })?;
-    let archives: Vec<PathBuf> = names.lines().map(|name| into.join(name.trim())).filter(|p| p.is_file()).collect();
+    let archives: Vec<PathBuf> = names.lines().map(|name| into.join(name.trim())).filter(|p| p.is_file()).into_vec();
     if archives.len() == packages.len() {
         return Ok(archives);
     }

@@ -8,6 +8,7 @@ use xshell::cmd;
 
 use crate::apt::{Apt, DistributionRelease, remove_tree};
 use crate::packages::unpack;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::cores;
 use monoship_core::execute::process::{Invocation, shell};
@@ -86,7 +87,7 @@ impl System {
     pub fn make(work: &Work<'_>, release: DistributionRelease, packages: &[&str], root: &Path) -> Result<Self> {
         work.doing("downloading a minimal system");
         let apt = Apt::new(release, work.layout.cache(), work.events, work.shutdown)?;
-        let wanted: Vec<&str> = SYSTEM.iter().chain(packages).copied().chain([apt.keyring()]).collect();
+        let wanted: Vec<&str> = SYSTEM.iter().chain(packages).copied().chain([apt.keyring()]).into_vec();
         merged_usr(root)?;
         let installed = unpacked(work, &apt, &wanted, root)?;
         let status = status_of(&installed);
@@ -147,7 +148,7 @@ fn unpacked(work: &Work<'_>, apt: &Apt<'_>, packages: &[&str], root: &Path) -> R
     apt.update()?;
     let archives = apt.download_closure(packages)?;
     let entries = std::fs::read_dir(&archives).map_err(|e| Error::io("read", &archives, e))?;
-    let mut debs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut debs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).into_vec();
     debs.retain(|deb| deb.extension().is_some_and(|e| e == "deb"));
     debs.sort();
     std::fs::create_dir_all(root).map_err(|e| Error::io("create", root, e))?;
@@ -223,7 +224,7 @@ fn configure(root: &Path) -> Result<()> {
 /// The bundle that ca-certificates' script would have put together.
 fn certificates(root: &Path) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(root.join("usr/share/ca-certificates/mozilla")) else { return Ok(()) };
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).into_vec();
     files.sort();
     let bundle: String = files.iter().map(|file| read_text(file)).collect::<Result<_>>()?;
     write(&root.join("etc/ssl/certs/ca-certificates.crt"), &bundle)

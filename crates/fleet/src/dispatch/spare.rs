@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{At, Dispatch};
 use crate::assign::{BOUND, LATE};
+use monoship_core::collect::Collect as _;
 
 /// How many times its usual time a build is thought to take where its cache is not.
 const COLD: f64 = 2.0;
@@ -24,7 +25,7 @@ impl Dispatch<'_> {
     /// without its cache. Where `node` has builds of its own that wait (`own` is the first), it takes none but a longer one of a node that
     /// ends late.
     pub(super) fn spare(&self, node: usize, own: Option<usize>, now: Duration) -> Option<(usize, usize)> {
-        let ahead: Vec<Option<Ahead>> = (0..self.nodes.len()).map(|at| self.ahead(at, now)).collect();
+        let ahead: Vec<Option<Ahead>> = (0..self.nodes.len()).map(|at| self.ahead(at, now)).into_vec();
         let sum = |of: fn(&Ahead) -> f64| ahead.iter().flatten().map(of).sum::<f64>();
         // A node is late that ends after this time, from now, in milliseconds.
         let elapsed = now.as_secs_f64() * 1e3;

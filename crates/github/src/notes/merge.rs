@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::{Form, Markers, ReleaseNotes, longest_fit};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 
 /// A body with the section in it.
@@ -130,7 +131,7 @@ impl Layout {
 /// Indices of an opening marker and the closing one that follows it with no other marker between.
 fn pairs(marks: &[Mark]) -> Vec<(usize, usize)> {
     let next_closes = |at: usize| marks[at].opens && marks.get(at + 1).is_some_and(|next| !next.opens);
-    (0..marks.len()).filter(|at| next_closes(*at)).map(|at| (at, at + 1)).collect()
+    (0..marks.len()).filter(|at| next_closes(*at)).map(|at| (at, at + 1)).into_vec()
 }
 
 /// The markers, and whether the body ends inside a code fence. A marker with spaces before it is in a list or in code, so it is
@@ -184,7 +185,7 @@ impl Fence {
 #[must_use]
 pub fn diff(old: &str, new: &str) -> String {
     const CONTEXT: usize = 3;
-    let lines = |text: &'_ str| text.split('\n').map(|line| line.replace('\r', "␍")).collect::<Vec<_>>();
+    let lines = |text: &'_ str| text.split('\n').map(|line| line.replace('\r', "␍")).into_vec();
     let (old, new) = (lines(old), lines(new));
     let places = similar::group_diff_ops(similar::capture_diff_slices(similar::Algorithm::Myers, &old, &new), CONTEXT);
     let mut shown = String::new();

@@ -1,6 +1,8 @@
 //! Where in its repository a workspace lies, and what its workflow files have of that: names that no other workspace's files have, since both run
 //! on the same events, and paths from the place where each of the runner's steps begins.
 
+use monoship_core::collect::Collect as _;
+
 /// Where a workspace and its crate lie, from the repository's root. Nothing of it is said of the root, for which each part is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
@@ -26,7 +28,7 @@ impl Place {
     /// The sections of the files that are written for such a place only.
     pub(super) fn sections(&self) -> Vec<&'static str> {
         let all = [("below", &self.folder), ("nested", &self.cargo)];
-        all.into_iter().filter(|(_, folder)| !folder.is_empty()).map(|(section, _)| section).collect()
+        all.into_iter().filter(|(_, folder)| !folder.is_empty()).map(|(section, _)| section).into_vec()
     }
 
     /// What the checkout holds besides the root's `.cargo`. Of each folder above one that is named git has the files: so a `.cargo` that may be
@@ -37,13 +39,13 @@ impl Place {
         let mut folders = vec![&self.cargo, &self.folder];
         folders.dedup();
         let settings = folders.into_iter().filter(|folder| !folder.is_empty()).map(|folder| format!("{folder}/.cargo"));
-        settings.chain(sources.iter().cloned()).collect()
+        settings.chain(sources.iter().cloned()).into_vec()
     }
 
     /// Folders from the root as they are called where cargo is.
     pub(super) fn relative_to_cargo(&self, folders: &[String]) -> Vec<String> {
         let (below, up) = (start(&self.cargo), "../".repeat(self.cargo.split('/').filter(|part| !part.is_empty()).count()));
-        folders.iter().map(|folder| folder.strip_prefix(&below).map_or_else(|| format!("{up}{folder}"), str::to_owned)).collect()
+        folders.iter().map(|folder| folder.strip_prefix(&below).map_or_else(|| format!("{up}{folder}"), str::to_owned)).into_vec()
     }
 
     /// The patterns of what the compiled crate depends on. `hashFiles` begins at the root wherever a step runs.
@@ -51,7 +53,7 @@ impl Place {
         let below = start(&self.cargo);
         let settings = if below.is_empty() { None } else { Some(format!("{below}.cargo/**")) };
         let own = [".cargo/**".to_owned()].into_iter().chain(settings).chain([format!("{below}Cargo.*")]);
-        own.chain(sources.iter().map(|folder| format!("{folder}/**"))).map(|pattern| format!("'{pattern}'")).collect()
+        own.chain(sources.iter().map(|folder| format!("{folder}/**"))).map(|pattern| format!("'{pattern}'")).into_vec()
     }
 
     /// A file's text with its marks of the place filled in.

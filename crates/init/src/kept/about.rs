@@ -1,5 +1,6 @@
 //! Which packages of the workspace a Dockerfile's build is about: by its arguments, its folder, or what its stages copy and call.
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::dockerfile::{Dockerfile, Instruction, Stage};
 use monoship_workspace::{PackageId, Scope, Workspace};
 
@@ -81,7 +82,7 @@ fn services(workspace: &Workspace, shipped: &[String]) -> Vec<String> {
         dir != other && ids.is_some_and(|(id, other)| workspace.closure(id, Scope::PRODUCTION).packages.contains(&other))
     };
     let is_library = |dir: &String| shipped.iter().any(|by| needs(by, dir));
-    shipped.iter().filter(|dir| dir.starts_with("apps/") || (!in_apps && !is_library(dir))).cloned().collect()
+    shipped.iter().filter(|dir| dir.starts_with("apps/") || (!in_apps && !is_library(dir))).cloned().into_vec()
 }
 
 /// The packages that the last stage, or the target, takes from others, or works in; else those that any stage works in, or filters by.
@@ -100,7 +101,7 @@ fn deployed(workspace: &Workspace, dockerfile: &Dockerfile, stage: Option<&Stage
     let mut places: Vec<(String, String)> = Vec::new();
     let lines = dockerfile.stages().iter().flat_map(Stage::instructions).filter(|one| one.keyword == "RUN");
     for command in lines.flat_map(|one| one.args.split("&&")) {
-        let words: Vec<&str> = command.split(|c: char| c.is_whitespace() || "=\"'".contains(c)).collect();
+        let words: Vec<&str> = command.split(|c: char| c.is_whitespace() || "=\"'".contains(c)).into_vec();
         let filter = words.windows(2).find(|pair| ["--filter", "-F"].contains(&pair[0])).map(|pair| pair[1]);
         let place = words.iter().rev().find(|word| !word.is_empty() && !word.starts_with('-'));
         let (Some(filter), Some(place), true) = (filter, place, words.contains(&"deploy")) else { continue };

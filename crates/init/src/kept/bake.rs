@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::given;
 use super::said::{Said, image, said};
+use monoship_core::collect::Collect as _;
 
 /// Values by name: of variables, and of a matrix's row.
 type Values = BTreeMap<String, String>;
@@ -41,9 +42,9 @@ pub(super) fn json(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, St
 fn of_json(value: &serde_json::Value) -> Option<Value> {
     match value {
         serde_json::Value::String(text) => Some(Value::Text(text.clone())),
-        serde_json::Value::Array(items) => Some(Value::List(items.iter().filter_map(of_json).collect())),
+        serde_json::Value::Array(items) => Some(Value::List(items.iter().filter_map(of_json).into_vec())),
         serde_json::Value::Object(fields) => {
-            Some(Value::Map(fields.iter().filter_map(|(key, value)| Some((key.clone(), of_json(value)?))).collect()))
+            Some(Value::Map(fields.iter().filter_map(|(key, value)| Some((key.clone(), of_json(value)?))).into_vec()))
         }
         _ => None,
     }
@@ -95,7 +96,7 @@ fn targets(path: &str, folder: &str, variables: &Fields, all: &Fields) -> Vec<Sa
             };
             let name = text("name").flatten().unwrap_or_else(|| name.clone());
             let args = target.field("args").map_or(&[][..], Value::fields);
-            let args: Vec<(&str, Option<String>)> = args.iter().map(|(key, value)| (key.as_str(), plain(value, &row))).collect();
+            let args: Vec<(&str, Option<String>)> = args.iter().map(|(key, value)| (key.as_str(), plain(value, &row))).into_vec();
             let context = context.filter(|context| !context.contains("://"));
             let one = said(path, folder, &name, context.as_deref(), dockerfile.as_deref(), stage.as_deref());
             let given = given::of_bake(&Target { fields: &target, row: &row }, folder);
@@ -128,11 +129,11 @@ impl given::Source for Target<'_> {
             Value::List(_) => None,
         };
         match self.fields.field(key) {
-            Some(Value::List(items)) => items.iter().filter_map(of).collect(),
+            Some(Value::List(items)) => items.iter().filter_map(of).into_vec(),
             Some(Value::Map(fields)) => {
-                fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", text(value)?))).collect()
+                fields.iter().filter_map(|(name, value)| Some(format!("{name}={}", text(value)?))).into_vec()
             }
-            Some(value) => text(value).into_iter().collect(),
+            Some(value) => text(value).into_iter().into_vec(),
             None => Vec::new(),
         }
     }
@@ -187,7 +188,7 @@ fn rows(matrix: Option<&Value>, defaults: &Values) -> Vec<Values> {
             let below = item.fields().iter().filter_map(|(field, value)| Some((format!("{name}.{field}"), plain(value, row)?)));
             row.clone().into_iter().chain(own).chain(below).collect::<Values>()
         };
-        rows = rows.iter().flat_map(|row| items.iter().map(move |item| with(row, item))).collect();
+        rows = rows.iter().flat_map(|row| items.iter().map(move |item| with(row, item))).into_vec();
     }
     rows
 }

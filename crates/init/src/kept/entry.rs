@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use monoship_core::collect::Collect as _;
+
 /// A service that is built by a Dockerfile of the repository's own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
@@ -56,7 +58,7 @@ impl Kept {
         }
         if !self.args.is_empty() {
             let args: Vec<String> =
-                self.args.iter().map(|(name, value)| format!("{name} = {}", toml::Value::from(value.as_str()))).collect();
+                self.args.iter().map(|(name, value)| format!("{name} = {}", toml::Value::from(value.as_str()))).into_vec();
             let _ = writeln!(entry, "build-args = {{ {} }}", args.join(", "));
         }
         for (key, value) in &self.given {
@@ -74,7 +76,7 @@ impl Kept {
 
     fn platforms(&self) -> Vec<&str> {
         let listed = self.given.get("platforms").and_then(|value| value.as_array());
-        listed.into_iter().flatten().filter_map(|platform| platform.as_str()).collect()
+        listed.into_iter().flatten().filter_map(|platform| platform.as_str()).into_vec()
     }
 
     /// What is not as it was, and where that is to be changed: each line of its own. `prefix` is where images go from now on, as far as it is known.
@@ -98,7 +100,7 @@ impl Kept {
             let all = self.secret.join(", ");
             format!("{all} of {} is left out: an image keeps its build arguments. Make it a build secret (`secrets`), or give the ARG a default", self.by)
         });
-        [platforms, renamed, varied, secret].into_iter().flatten().collect()
+        [platforms, renamed, varied, secret].into_iter().flatten().into_vec()
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::bake;
+use monoship_core::collect::Collect as _;
 use monoship_workspace::yaml::Yaml;
 use pnpm::join;
 use toml::Value;
@@ -27,7 +28,7 @@ impl Source for Yaml {
         });
         // Workflows have a line for each.
         let lines = value.as_str().unwrap_or_default().lines().map(|line| line.trim().to_owned());
-        listed.chain(mapped).chain(lines).filter(|text| !text.is_empty()).collect()
+        listed.chain(mapped).chain(lines).filter(|text| !text.is_empty()).into_vec()
     }
 }
 
@@ -53,7 +54,7 @@ pub(super) fn of_compose(build: &Yaml, top: &Yaml, folder: &str) -> Given {
     let keys = [("contexts", "additional_contexts"), ("add-hosts", "extra_hosts"), ("allow", "entitlements")];
     let same = ["ssh", "network", "ulimits", "labels", "platforms"].map(|key| (key, key));
     let mut given = taken(build, folder, keys.into_iter().chain(same).chain([("shm-size", "shm_size")]));
-    put(&mut given, "secrets", secrets.collect());
+    put(&mut given, "secrets", secrets.into_vec());
     given
 }
 
@@ -62,7 +63,7 @@ pub(super) fn of_workflow(step: &Yaml, value: &impl Fn(&str) -> Option<String>) 
     struct Filled<'a, F>(&'a Yaml, &'a F);
     impl<F: Fn(&str) -> Option<String>> Source for Filled<'_, F> {
         fn texts(&self, key: &str) -> Vec<String> {
-            self.0.texts(key).iter().filter_map(|text| self.1(text)).collect()
+            self.0.texts(key).iter().filter_map(|text| self.1(text)).into_vec()
         }
     }
     let keys = [
@@ -85,10 +86,10 @@ pub(super) fn of_workflow(step: &Yaml, value: &impl Fn(&str) -> Option<String>) 
     });
     let pairs = |key: &str, kind: &str| -> Vec<String> {
         let lines = step.texts(key).into_iter();
-        lines.filter_map(|line| line.split_once('=').map(|(id, value)| format!("id={id},{kind}={value}"))).collect()
+        lines.filter_map(|line| line.split_once('=').map(|(id, value)| format!("id={id},{kind}={value}"))).into_vec()
     };
     let all = by_secret.chain(pairs("secret-envs", "env")).chain(pairs("secret-files", "src"));
-    put(&mut given, "secrets", all.filter(|secret| !secret.contains("${{")).collect());
+    put(&mut given, "secrets", all.filter(|secret| !secret.contains("${{")).into_vec());
     given
 }
 
@@ -103,7 +104,7 @@ pub(super) fn of_skaffold(docker: &Yaml, folder: &str) -> Given {
             (id, None, None) => Some(format!("id={id},env={id}")),
         }
     });
-    put(&mut given, "secrets", secrets.collect());
+    put(&mut given, "secrets", secrets.into_vec());
     given
 }
 
@@ -124,7 +125,7 @@ pub(super) fn of_command(flags: &impl Source, folder: &str) -> Given {
     };
     let secrets = flags.texts("secret").into_iter().filter(|secret| !secret.contains('$'));
     let secrets = secrets.filter_map(|secret| secret.split(',').map(place).collect::<Option<Vec<_>>>());
-    put(&mut given, "secrets", secrets.map(|parts| parts.join(",")).collect());
+    put(&mut given, "secrets", secrets.map(|parts| parts.join(",")).into_vec());
     given
 }
 
@@ -141,7 +142,7 @@ pub(super) fn of_bake(target: &bake::Target<'_>, folder: &str) -> Given {
 fn taken(source: &impl Source, folder: &str, keys: impl IntoIterator<Item = (&'static str, &'static str)>) -> Given {
     let mut given = Given::new();
     for (key, theirs) in keys {
-        let texts: Vec<String> = source.texts(theirs).into_iter().filter(|text| !text.contains('$')).collect();
+        let texts: Vec<String> = source.texts(theirs).into_iter().filter(|text| !text.contains('$')).into_vec();
         match key {
             "contexts" => table(&mut given, key, texts.iter().filter_map(|text| context(folder, text))),
             "labels" => table(&mut given, key, texts.iter().filter_map(|text| pair(text))),
@@ -152,10 +153,12 @@ fn taken(source: &impl Source, folder: &str, keys: impl IntoIterator<Item = (&'s
             }
             "platforms" => {
                 let all = texts.iter().flat_map(|text| text.split(','));
-                put(&mut given, key, all.map(|one| one.trim().to_owned()).collect());
+                put(&mut given, key, all.map(|one| one.trim().to_owned()).into_vec());
             }
-            "ssh" => put(&mut given, key, texts.iter().map(|text| text.strip_prefix("id=").unwrap_or(text).to_owned()).collect()),
-            "add-hosts" => put(&mut given, key, texts.iter().map(|text| text.replacen('=', ":", 1)).collect()),
+            "ssh" => {
+                put(&mut given, key, texts.iter().map(|text| text.strip_prefix("id=").unwrap_or(text).to_owned()).into_vec());
+            }
+            "add-hosts" => put(&mut given, key, texts.iter().map(|text| text.replacen('=', ":", 1)).into_vec()),
             _ => put(&mut given, key, texts),
         }
     }
@@ -167,7 +170,7 @@ pub(super) fn complete(given: &mut Given, other: &Given) {
     for (key, value) in other {
         match (given.entry(key).or_insert_with(|| value.clone()), value) {
             (Value::Array(known), Value::Array(more)) if *key == "platforms" => {
-                let new: Vec<Value> = more.iter().filter(|one| !known.contains(one)).cloned().collect();
+                let new: Vec<Value> = more.iter().filter(|one| !known.contains(one)).cloned().into_vec();
                 known.extend(new);
             }
             _ => {}
@@ -177,7 +180,7 @@ pub(super) fn complete(given: &mut Given, other: &Given) {
 
 fn put(given: &mut Given, key: &'static str, texts: Vec<String>) {
     if !texts.is_empty() {
-        given.insert(key, Value::Array(texts.into_iter().map(Value::from).collect()));
+        given.insert(key, Value::Array(texts.into_iter().map(Value::from).into_vec()));
     }
 }
 
@@ -225,7 +228,7 @@ pub(super) fn asked_for(given: &Given, dockerfile: &str) -> Given {
             ("secrets", Value::Array(all)) => {
                 let is_first = |at: usize| !all[..at].iter().any(|before| id(before) == id(&all[at]));
                 let wanted = all.iter().enumerate().filter(|(at, one)| is_first(*at) && names(&id(one), &["id="]));
-                Value::Array(wanted.map(|(_, one)| one.clone()).collect())
+                Value::Array(wanted.map(|(_, one)| one.clone()).into_vec())
             }
             ("ssh", _) if !dockerfile.contains("type=ssh") => continue,
             ("contexts", Value::Table(all)) => Value::Table(

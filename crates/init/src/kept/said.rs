@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::given::{self, Given};
 use super::shell::{self, Variables};
 use super::{bake, workflow};
+use monoship_core::collect::Collect as _;
 use monoship_workspace::sources::with_comments;
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
@@ -77,7 +78,7 @@ pub(super) fn ending(name: &str) -> &str {
 /// describes builds for use, then what describes them for developing, then what scripts call.
 pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (Vec<Said>, Vec<(String, String)>) {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
-    let mut files_in_order: Vec<&String> = files.iter().collect();
+    let mut files_in_order: Vec<&String> = files.iter().into_vec();
     files_in_order.sort_by_key(|path| (is_script(path), is_for_developing(path)));
     for path in files_in_order {
         let Some((reader, text)) = reader(path).and_then(|reader| Some((reader, read(path)?))) else { continue };
@@ -216,7 +217,7 @@ fn compose(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, String> {
         let said = said(path, folder, name, context.as_deref(), dockerfile.as_deref(), target.as_deref())?;
         Some(Said { given: given::of_compose(build, &tree, folder), image, ..said.with(listed.chain(mapped)) })
     };
-    Ok(services.iter().filter_map(of).collect())
+    Ok(services.iter().filter_map(of).into_vec())
 }
 
 /// Skaffold's artifacts that a Dockerfile makes, of every module. Source: skaffold.dev "skaffold.yaml", `build.artifacts[].docker`.
@@ -251,7 +252,7 @@ fn manifest(path: &str, folder: &str, text: &str) -> Vec<Said> {
     let manifest = with_comments(text).unwrap_or_default();
     let called = |folder: &str, command: &str| shell::builds(path, folder, command, &Variables::new());
     let scripts = manifest["scripts"].as_object().into_iter().flatten().filter_map(|(_, script)| script.as_str());
-    let mut found: Vec<Said> = scripts.flat_map(|script| called(folder, script)).collect();
+    let mut found: Vec<Said> = scripts.flat_map(|script| called(folder, script)).into_vec();
     let name = manifest["name"].as_str().unwrap_or_else(|| folder.rsplit('/').next().unwrap_or(folder));
     let filled =
         |text: &str| text.replace("{projectRoot}", folder).replace("{projectName}", name).replace("{workspaceRoot}", ".");
@@ -274,7 +275,7 @@ fn cloud_build(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String> {
     let mut found = Vec::new();
     for step in tree.get("steps").map_or(&[][..], Yaml::items) {
         let text = |key: &str| step.get(key).and_then(Yaml::as_str);
-        let args: Vec<&str> = step.get("args").map_or(&[][..], Yaml::items).iter().filter_map(Yaml::as_str).collect();
+        let args: Vec<&str> = step.get("args").map_or(&[][..], Yaml::items).iter().filter_map(Yaml::as_str).into_vec();
         let Some(folder) = join(".", text("dir").unwrap_or(".")) else { continue };
         match &args[..] {
             ["build", args @ ..] | ["buildx", "build", args @ ..] if text("name").is_some_and(|name| name.contains("docker")) => {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 
 use super::given::{self, Source};
@@ -43,7 +44,7 @@ pub(super) fn builds(by: &str, folder: &str, text: &str, known: &Variables) -> V
         let start = here.clone();
         let mut is_alone = !line.starts_with('\t');
         for words in commands(line) {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).into_vec();
             match &words[..] {
                 ["cd" | "pushd", to, ..] if !values(to, &known).iter().any(|to| to.contains('$')) => {
                     here = join(&here, to).unwrap_or(here);
@@ -51,7 +52,7 @@ pub(super) fn builds(by: &str, folder: &str, text: &str, known: &Variables) -> V
                 ["for", name, "in", items @ ..] => {
                     // What a command prints is not known: `for app in $(ls apps)`.
                     let items = items.iter().flat_map(|item| values(item, &known)).filter(|item| !item.contains('$'));
-                    known.insert((*name).to_owned(), items.flat_map(|item| split(&item)).collect());
+                    known.insert((*name).to_owned(), items.flat_map(|item| split(&item)).into_vec());
                 }
                 _ => {
                     assigned(&words, &mut known);
@@ -75,12 +76,12 @@ pub(super) fn builds(by: &str, folder: &str, text: &str, known: &Variables) -> V
 
 /// The builds that the arguments of one command ask for: as many as its variables have values.
 pub(super) fn asked(by: &str, folder: &str, arguments: &[&str], known: &Variables) -> Vec<Said> {
-    let words: Vec<&str> = [folder].into_iter().chain(arguments.iter().copied()).collect();
-    each(&words, known).iter().filter_map(|words| build(by, &words[0], &words[1..])).collect()
+    let words: Vec<&str> = [folder].into_iter().chain(arguments.iter().copied()).into_vec();
+    each(&words, known).iter().filter_map(|words| build(by, &words[0], &words[1..])).into_vec()
 }
 
 fn split(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
+    text.split_whitespace().map(str::to_owned).into_vec()
 }
 
 /// The commands of a line, each by its words, without quotes.
@@ -166,7 +167,7 @@ fn values(text: &str, known: &Variables) -> Vec<String> {
     let first = known.get(name).cloned().unwrap_or_else(|| vec![otherwise.unwrap_or_else(written)]);
     let behind = values(behind, known);
     let whole = first.iter().flat_map(|first| behind.iter().map(move |behind| format!("{before}{first}{behind}")));
-    whole.take(MOST).collect()
+    whole.take(MOST).into_vec()
 }
 
 /// What a command gives a build, where it is one: `do DOCKER_BUILDKIT=1 sudo docker buildx build …`.
@@ -203,7 +204,7 @@ fn each(words: &[&str], known: &Variables) -> Vec<Vec<String>> {
         rows = rows.iter().flat_map(|row| all.iter().map(move |value| with(row, value))).collect();
     }
     let filled = |word: &&str, row: &Variables| values(word, row).into_iter().next().unwrap_or_else(|| (*word).to_owned());
-    rows.iter().map(|row| words.iter().map(|word| filled(word, row)).collect()).collect()
+    rows.iter().map(|row| words.iter().map(|word| filled(word, row)).into_vec()).into_vec()
 }
 
 /// The flags of a build by name, without their dashes.
@@ -217,7 +218,7 @@ impl Flags {
 
 impl Source for Flags {
     fn texts(&self, key: &str) -> Vec<String> {
-        self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect()
+        self.0.iter().filter(|(name, _)| name == key).map(|(_, value)| value.clone()).into_vec()
     }
 }
 
@@ -256,7 +257,7 @@ fn build(by: &str, folder: &str, words: &[String]) -> Option<Said> {
         None => join(&context, "Dockerfile")?,
     };
     let tags: Vec<&str> =
-        flags.0.iter().filter(|(name, _)| ["tag", "t"].contains(&name.as_str())).map(|(_, tag)| tag.as_str()).collect();
+        flags.0.iter().filter(|(name, _)| ["tag", "t"].contains(&name.as_str())).map(|(_, tag)| tag.as_str()).into_vec();
     let name = |tag: &&str| {
         let last = tag.rsplit('/').next()?.split([':', '@']).next()?;
         (!last.is_empty() && !last.contains(['$', ')', '}'])).then(|| last.to_owned())

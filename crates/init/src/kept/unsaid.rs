@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use monoship_core::collect::Collect as _;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, Instruction, Stage};
 
@@ -34,13 +35,13 @@ fn by_argument(workspace: &Workspace, dockerfile: &Dockerfile, last: &Said, serv
         let args = BTreeMap::from([(name.clone(), value)]);
         Some(Said { name: service.clone(), args, by: format!("its argument {name}"), ..last.clone() })
     };
-    services.iter().filter_map(of).collect()
+    services.iter().filter_map(of).into_vec()
 }
 
 /// The variables by which a command picks a package, each with what stands before it: `--filter=${APP}...`, `turbo prune @apps/$APP`.
 fn picking(one: &Instruction) -> Vec<(String, String)> {
     let words: Vec<&str> =
-        one.args.split(|c: char| c.is_whitespace() || "=\"'".contains(c)).filter(|word| !word.is_empty()).collect();
+        one.args.split(|c: char| c.is_whitespace() || "=\"'".contains(c)).filter(|word| !word.is_empty()).into_vec();
     let pairs = words.windows(2).filter(|pair| one.keyword == "RUN" && ["--filter", "-F", "prune", "--scope"].contains(&pair[0]));
     let name = |word: &str| {
         let (before, word) = word.trim_start_matches("...").split_once('$')?;
@@ -49,7 +50,7 @@ fn picking(one: &Instruction) -> Vec<(String, String)> {
         let is_scope = before.is_empty() || before.starts_with('@') && before.ends_with('/');
         (!name.is_empty() && is_scope).then(|| (before.to_owned(), name))
     };
-    pairs.filter_map(|pair| name(pair[1])).collect()
+    pairs.filter_map(|pair| name(pair[1])).into_vec()
 }
 
 fn by_target(workspace: &Workspace, dockerfile: &Dockerfile, last: &Said) -> Vec<Said> {
@@ -64,7 +65,7 @@ fn by_target(workspace: &Workspace, dockerfile: &Dockerfile, last: &Said) -> Vec
     let starts = |stage: &&Stage| stage.instructions().iter().any(|one| ["CMD", "ENTRYPOINT"].contains(&one.keyword.as_str()));
     let ends = stages.iter().filter(starts).filter_map(Stage::name).filter(|name| !taken(name));
     let said = |name: &str| Said { target: Some(name.to_owned()), by: format!("its target {name}"), ..last.clone() };
-    let found: Vec<Said> = ends.map(said).collect();
+    let found: Vec<Said> = ends.map(said).into_vec();
     // Each is about a package of its own, or they are variants of one.
     let about: Option<BTreeSet<String>> = found.iter().map(|said| package_of(workspace, said, dockerfile)).collect();
     if found.len() > 1 && about.is_some_and(|about| about.len() == found.len()) { found } else { Vec::new() }

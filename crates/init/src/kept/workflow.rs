@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::given;
 use super::said::{Said, image, tree};
 use super::shell::{self, Variables};
+use monoship_core::collect::Collect as _;
 use monoship_workspace::yaml::Yaml;
 use pnpm::join;
 
@@ -95,7 +96,7 @@ fn rows(job: &Yaml) -> Vec<BTreeMap<String, String>> {
     let matrix = job.get("strategy").and_then(|strategy| strategy.get("matrix"));
     let mut rows = vec![BTreeMap::new()];
     for (key, list) in matrix.map_or(&[][..], Yaml::entries).iter().filter(|(key, _)| key != "include" && key != "exclude") {
-        let items: Vec<BTreeMap<String, String>> = list.items().iter().map(|item| fields(key, item)).collect();
+        let items: Vec<BTreeMap<String, String>> = list.items().iter().map(|item| fields(key, item)).into_vec();
         if items.is_empty() || rows.len() * items.len() > MOST {
             continue;
         }

@@ -11,6 +11,7 @@ use crate::cli;
 use crate::command::{Call, Finished, print, print_json};
 use crate::job::Job;
 use crate::run::{self, Ran};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::pool;
@@ -211,7 +212,7 @@ pub fn branch_tags(session: &Session, branch: Option<&str>, commit: Option<&str>
     let free =
         |branch: &str| session.branch_tag(branch).and_then(|tag| newest::keep_off_others(session, branch, &tag).map(|()| tag));
     let branch = branch.map(free).transpose()?;
-    Ok([branch, commit.and_then(Tag::of_commit)].into_iter().flatten().collect())
+    Ok([branch, commit.and_then(Tag::of_commit)].into_iter().flatten().into_vec())
 }
 
 fn provenance(text: &str) -> Result<Provenance> {
@@ -278,7 +279,7 @@ pub(crate) fn tell_commands(ran: &Ran, json: bool) -> Result<()> {
     let text = |word: &OsStr| word.to_string_lossy().into_owned();
     let shown = |spec: &BuildSpec| {
         let call = build::command(&ran.session, &buildx, spec);
-        let command = std::iter::once(call.program()).chain(call.arguments()).map(text).collect();
+        let command = std::iter::once(call.program()).chain(call.arguments()).map(text).into_vec();
         ShownCommand { task: spec.task.clone(), command }
     };
     let targets = plan.base.iter().chain(plan.to_build().map(|service| &service.target));
@@ -286,8 +287,8 @@ pub(crate) fn tell_commands(ran: &Ran, json: bool) -> Result<()> {
     let skipped = skipped.map(|service| &service.service.name).chain(left_out(plan));
     print_json(&ShownCommands {
         version: VERSION,
-        commands: targets.flat_map(TargetPlan::builds).map(shown).collect(),
-        unchanged: skipped.cloned().collect(),
+        commands: targets.flat_map(TargetPlan::builds).map(shown).into_vec(),
+        unchanged: skipped.cloned().into_vec(),
     })
 }
 
@@ -316,7 +317,7 @@ pub(crate) fn commands(ran: &Ran) -> String {
         let _ = write!(
             text,
             "# cache mounts {}\n{}\n",
-            mounts.caches.iter().map(|cache| cache.trim_start_matches("id=")).collect::<Vec<_>>().join("; "),
+            mounts.caches.iter().map(|cache| cache.trim_start_matches("id=")).into_vec().join("; "),
             told(&mounts.tier)
         );
     }

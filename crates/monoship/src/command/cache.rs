@@ -9,6 +9,7 @@ use crate::command::build::{conclude, tell_commands};
 use crate::command::{Call, Finished, ask, tell};
 use crate::job::Job;
 use crate::run;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
@@ -148,7 +149,7 @@ fn prune(call: &Call<'_>, tiers: &[Tier], policy: impl FnOnce(&Upkeep) -> Upkeep
 fn check_prune(flags: &cli::CachePrune) -> Result<()> {
     let asks = |tier| flags.tier.is_empty() || flags.tier.contains(&tier);
     let refused = |flag: &str, tiers: &str| {
-        let chosen = flags.tier.iter().map(|tier| tier.as_str()).collect::<Vec<_>>().join(", ");
+        let chosen = flags.tier.iter().map(|tier| tier.as_str()).into_vec().join(", ");
         Err(Error::usage(format!("`{flag}` means nothing for the tier {chosen}"))
             .hint(format!("it is for {tiers}; leave it out")))
     };
@@ -172,7 +173,7 @@ fn policy(flags: &cli::CachePrune, configured: &Upkeep) -> Upkeep {
         max_age: flags.max_age.or(configured.max_age),
         max_count: flags.max_count.or(configured.max_count),
         max_size: flags.max_size.or(configured.max_size),
-        protect: configured.protect.iter().chain(&flags.protect).cloned().collect(),
+        protect: configured.protect.iter().chain(&flags.protect).cloned().into_vec(),
         leftovers: if flags.only.is_empty() { configured.leftovers.clone() } else { flags.only.clone() },
     }
 }
@@ -182,7 +183,7 @@ fn clear_caches(flags: &cli::CacheClear, call: &Call<'_>) -> Result<Finished> {
     let known = opened.services_known(&opened.session.config.cache.upkeep)?;
     let base = &opened.session.config.base_target;
     let (bases, services): (Vec<&String>, Vec<&String>) = flags.services.iter().partition(|name| *name == base);
-    let services: Vec<String> = services.into_iter().cloned().collect();
+    let services: Vec<String> = services.into_iter().cloned().into_vec();
     let named = !flags.services.is_empty();
     let chosen = if named && services.is_empty() { Vec::new() } else { select(opened.services.clone(), &services)? };
     let held = opened.look(&known, &flags.tier)?;
@@ -260,7 +261,7 @@ fn carry_out(
         Shown::Json => show::outcome_json(&plan, &applied, how.dry_run)?,
         Shown::Nothing => {}
     }
-    let left_out = held.left_out().into_iter().map(|(tier, why)| (tier, why.to_owned())).collect();
+    let left_out = held.left_out().into_iter().map(|(tier, why)| (tier, why.to_owned())).into_vec();
     Ok(Pruned { plan, applied, left_out })
 }
 

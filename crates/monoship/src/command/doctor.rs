@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Call, Finished, print_json, tell};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::text::{clean, pad};
 use monoship_doctor::{Checkup, Finding, Severity, worst};
@@ -69,7 +70,7 @@ fn conclusion(findings: &[Finding], paint: Paint) -> String {
     let counts: Vec<String> = [(Severity::Problem, "problem"), (Severity::Warning, "warning"), (Severity::Note, "note")]
         .iter()
         .filter_map(|(severity, name)| count(*severity, name))
-        .collect();
+        .into_vec();
     let verdict = match worst(findings) {
         Severity::Problem => paint.bad("a run will fail"),
         Severity::Warning => paint.warning("a run will work, and could do better"),

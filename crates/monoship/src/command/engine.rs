@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cli::Engine as Action;
 use crate::command::{print, print_json, tell};
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
@@ -95,7 +96,7 @@ fn nodes(config: &Config, env: &Env, shutdown: &Shutdown) -> Result<Vec<Node>> {
     Ok(in_parallel(&config.fleet, |node| {
         let buildx = existing::for_builder(engine.buildx(), env, &node.builder);
         let NodeState { answer, problem } = look(&buildx, node, shutdown);
-        let of = |value: fn(&Place) -> &String| answer.places.iter().map(|place| value(place).clone()).collect();
+        let of = |value: fn(&Place) -> &String| answer.places.iter().map(|place| value(place).clone()).into_vec();
         let (endpoints, versions) = (of(|place| &place.endpoint), of(|place| &place.version));
         Node { builder: node.builder.clone(), endpoints, versions, problem }
     }))
@@ -138,7 +139,7 @@ fn described(status: &EngineStatus, nodes: &[Node]) -> String {
 fn listed(nodes: &[Node]) -> String {
     let places = |node: &Node| {
         let places = node.endpoints.iter().zip(&node.versions);
-        places.map(|(endpoint, version)| clean(format!("{endpoint} {version}").trim_end())).collect::<Vec<_>>().join(", ")
+        places.map(|(endpoint, version)| clean(format!("{endpoint} {version}").trim_end())).into_vec().join(", ")
     };
     let state = |node: &Node| match &node.problem {
         Some(problem) => format!("not to be built on: {}", clean(problem)),
@@ -156,7 +157,7 @@ fn logs(layout: &Layout) -> Result<String> {
             read => read.map_err(|e| Error::io("read", &path, e))?,
         };
         let whole = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = whole.lines().collect();
+        let lines: Vec<&str> = whole.lines().into_vec();
         writeln!(text, "==> {} <==", path.display()).expect("writing to a String cannot fail");
         for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
             text += line;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::cli;
 use crate::command::{Call, Finished, ask, tell};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::quoted;
 use monoship_core::text;
@@ -80,7 +81,7 @@ fn choose(adoption: &Adoption) -> Result<Vec<String>> {
     match answer.to_ascii_lowercase().as_str() {
         "" | "y" | "yes" => Ok(Vec::new()),
         "n" | "no" => Err(Error::failed("nothing was written: the answer was no")),
-        _ => Ok(answer.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).collect()),
+        _ => Ok(answer.split([' ', ',']).filter(|name| !name.is_empty()).map(str::to_owned).into_vec()),
     }
 }
 
@@ -163,7 +164,7 @@ fn refresh(flags: &cli::Init, root: &Path, call: &Call<'_>) -> Result<Finished> 
     if files.is_empty() {
         let mut edited = generated::there(root, &config)?;
         edited.retain(|file| file.stamp.edited);
-        let edited: Vec<&str> = edited.iter().map(|file| file.path.as_str()).collect();
+        let edited: Vec<&str> = edited.iter().map(|file| file.path.as_str()).into_vec();
         tell(&match edited[..] {
             [] => format!("every generated file is as monoship {VERSION} writes it\n"),
             _ => format!("no generated file is older than monoship {VERSION}; edited, and kept so: {}\n", edited.join(", ")),

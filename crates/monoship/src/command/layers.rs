@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::cli;
 use crate::command::{Call, Finished, print_json, tell};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_docker::layers::{Place, Summary};
 use monoship_report::{Paint, colour, columns_of_output};
@@ -41,7 +42,7 @@ pub fn run(flags: &cli::Layers, call: &Call<'_>) -> Result<Finished> {
     } else {
         let paint = Paint { colour: colour(call.env, call.env.stdout_is_terminal) };
         let texts: Vec<String> =
-            images.iter().map(|image| monoship_report::layers::text(image, flags.top, paint, columns_of_output())).collect();
+            images.iter().map(|image| monoship_report::layers::text(image, flags.top, paint, columns_of_output())).into_vec();
         tell(&texts.join("\n"))?;
     }
     Ok(Finished::Well)

@@ -6,6 +6,7 @@ use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::Cli;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Error;
 
 /// The error to show for a command line, the program's name first; none where clap's text says all there is, as help does.
@@ -70,7 +71,7 @@ pub fn explained(error: &clap::Error, typed: &[OsString]) -> Option<Error> {
             Error::usage(said + &known).hint(meant(near))
         }
         ErrorKind::ArgumentConflict => {
-            let others: Vec<String> = of(ContextKind::PriorArg)?.iter().map(|other| name(other)).collect();
+            let others: Vec<String> = of(ContextKind::PriorArg)?.iter().map(|other| name(other)).into_vec();
             if others == [name(&argument)] {
                 return Some(Error::usage(format!("{} is given twice", name(&argument))).hint("leave one of them out"));
             }
@@ -82,15 +83,15 @@ pub fn explained(error: &clap::Error, typed: &[OsString]) -> Option<Error> {
             Error::usage(format!("{} takes no value, and `{value}` is one", name(&argument))).hint(help)
         }
         ErrorKind::MissingRequiredArgument => {
-            let missing: Vec<String> = of(ContextKind::InvalidArg)?.iter().map(|one| name(one)).collect();
+            let missing: Vec<String> = of(ContextKind::InvalidArg)?.iter().map(|one| name(one)).into_vec();
             if let Some(flag) = demanding(typed) {
                 let needs = missing.join(" and ");
                 let hint = format!("add {needs}, or leave `{flag}` out");
                 return Some(Error::usage(format!("`{flag}` needs {needs}")).hint(hint));
             }
             let flags = typed.iter().filter_map(|word| word.to_str()).filter(|word| word.starts_with("--"));
-            let flags: Vec<&str> = flags.map(|word| word.split('=').next().unwrap_or(word)).collect();
-            let whose = std::iter::once(verb.as_str()).chain(flags).collect::<Vec<_>>().join(" ");
+            let flags: Vec<&str> = flags.map(|word| word.split('=').next().unwrap_or(word)).into_vec();
+            let whose = std::iter::once(verb.as_str()).chain(flags).into_vec().join(" ");
             Error::usage(format!("`{whose}` needs {}", missing.join(" and "))).hint(help)
         }
         _ => return None,
@@ -118,7 +119,7 @@ fn demanding(typed: &[OsString]) -> Option<&str> {
     let flags =
         typed.iter().enumerate().filter_map(|(at, word)| Some((at, word.to_str().filter(|word| word.starts_with("--"))?)));
     let mut without = flags.filter(|(at, _)| {
-        let rest = |from: usize| typed[..*at].iter().chain(typed.iter().skip(from)).collect();
+        let rest = |from: usize| typed[..*at].iter().chain(typed.iter().skip(from)).into_vec();
         is_meant(rest(at + 1)) || is_meant(rest(at + 2))
     });
     without.next().map(|(_, flag)| flag.split('=').next().unwrap_or(flag))

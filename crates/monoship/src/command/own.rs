@@ -10,6 +10,7 @@ use crate::caught::caught;
 use crate::cli::{Cli, Global};
 use crate::context::Context;
 use crate::job::Job;
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Stage, Status, Task};
@@ -83,6 +84,6 @@ fn context(session: Session, name: &str) -> Result<(Context, Task)> {
 /// that the others are built and tried.
 fn check_record(record: Option<&RunRecord>) -> Result<()> {
     let tasks = record.into_iter().flat_map(|record| &record.tasks);
-    let failed: Vec<String> = tasks.filter(|task| task.status == Status::Failed).map(|task| task.task.to_string()).collect();
+    let failed: Vec<String> = tasks.filter(|task| task.status == Status::Failed).map(|task| task.task.to_string()).into_vec();
     if failed.is_empty() { Ok(()) } else { Err(Error::failed(format!("{} failed", failed.join(", ")))) }
 }

@@ -11,6 +11,7 @@ use crate::command::build::into_engine;
 use crate::command::{Call, Finished, print_json, tell};
 use crate::job::Job;
 use crate::run;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::pool;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
@@ -93,10 +94,10 @@ fn shown(plan: &Plan) -> Shown {
     });
     let since = plan.affected.as_ref().map(|affected| ShownSince {
         commit: affected.commit.clone(),
-        unaffected: affected.unaffected().cloned().collect(),
-        deleted: affected.deleted().cloned().collect(),
+        unaffected: affected.unaffected().cloned().into_vec(),
+        deleted: affected.deleted().cloned().into_vec(),
     });
-    Shown { version: VERSION, services: services.collect(), since }
+    Shown { version: VERSION, services: services.into_vec(), since }
 }
 
 /// What affects a service since the revision that is compared with; empty without one.

@@ -9,6 +9,7 @@ use crate::command::{Call, Finished, print};
 use crate::context::Progress;
 use crate::job::Job;
 use crate::run::{self, Ran};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::pool;
 use monoship_core::secret::mask;
@@ -117,7 +118,7 @@ fn announced(ran: &Ran) -> String {
             Step::HeldBy(newer) => format!("leave {} with {newer}", tag.tag),
             Step::Immutable => format!("leave {}", tag.tag),
         });
-        let _ = writeln!(text, "# {name}: {}", steps.collect::<Vec<_>>().join(", "));
+        let _ = writeln!(text, "# {name}: {}", steps.into_vec().join(", "));
     }
     text.push('\n');
     text
@@ -138,10 +139,10 @@ fn put(released: &Progress) -> Vec<String> {
             Step::HeldBy(newer) => format!("{} stays with {newer}", tag.tag),
             Step::Immutable => format!("{} stays, since nobody may change it", tag.tag),
         });
-        let tags: Vec<String> = tags.collect();
+        let tags: Vec<String> = tags.into_vec();
         format!("{}@{}: {}", published.repository, published.digest, tags.join(", "))
     });
-    lines.collect()
+    lines.into_vec()
 }
 
 /// Says these lines, and what became of the notes.

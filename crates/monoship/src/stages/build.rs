@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::pool;
@@ -207,7 +208,7 @@ fn foreseen(plan: &monoship_plan::Plan) -> Vec<Image> {
         };
         Image { service: service.service.name.clone(), name: service.target.spec.output.names().first().cloned(), digest, status }
     });
-    images.collect()
+    images.into_vec()
 }
 
 fn of_record(record: &RunRecord) -> Vec<Image> {
@@ -216,7 +217,7 @@ fn of_record(record: &RunRecord) -> Vec<Image> {
         let name = task.images.first().and_then(|name| name.parse().ok());
         Some(Image { service: service.clone(), name, digest: task.digest.clone(), status: task.status })
     });
-    images.collect()
+    images.into_vec()
 }
 
 /// The service that this job is of, in a matrix.

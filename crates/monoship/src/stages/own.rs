@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Stage, Status, Task};
 use monoship_core::execute::pool;
@@ -50,7 +51,7 @@ impl Context {
         let stage = claim(self, name)?;
         let job = self.job();
         if job.only_looks() {
-            let names: Vec<&str> = images.images.iter().map(Image::service).collect();
+            let names: Vec<&str> = images.images.iter().map(Image::service).into_vec();
             self.would(name, &names.join(", "));
             return Ok(images);
         }
@@ -76,7 +77,7 @@ impl Context {
             }
             image
         });
-        let images = Images { images: entered.collect(), plan };
+        let images = Images { images: entered.into_vec(), plan };
         let Err(stopped) = self.session().shutdown.check() else { return Ok(images) };
         told(self);
         Err(stopped)

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 
 use crate::context::Context;
@@ -182,7 +183,7 @@ pub fn publish(cx: &Context, images: Images) -> Result<Published> {
     }
     let published = put(session, items, naming, version)?;
     cx.progress().published.clone_from(&published);
-    let images = published.into_iter().map(|published| Image { published }).collect();
+    let images = published.into_iter().map(|published| Image { published }).into_vec();
     Ok(Published { images, ..Published::nothing(plan) })
 }
 
@@ -229,7 +230,7 @@ pub fn update_release(cx: &Context, published: &Published) -> Result<()> {
     let plan = &published.plan;
     let look = cx.only_looks();
     let Some(version) = plan.ready.tree.version.as_ref().filter(|_| look || !published.is_empty()) else { return Ok(()) };
-    let put: Vec<Noted> = published.images.iter().map(|image| Noted::from(&image.published)).collect();
+    let put: Vec<Noted> = published.images.iter().map(|image| Noted::from(&image.published)).into_vec();
     let images = if look { &published.foreseen } else { &put };
     let notes = publication::write_notes(plan.session(), &version.release.tag, &version.release, images, look)?;
     cx.progress().notes = Some(notes);

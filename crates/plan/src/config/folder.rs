@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::Config;
+use monoship_core::collect::Collect as _;
 
 /// The folder of a workspace, from the root of its git repository; never that root itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Folder {
     /// What an image's name has of it: `services/my-web`.
     #[must_use]
     pub fn in_image(&self) -> String {
-        self.0.split('/').map(word).collect::<Vec<_>>().join("/")
+        self.0.split('/').map(word).into_vec().join("/")
     }
 
     /// One word of it, of small letters, digits and `-`: `services-my-web`.
@@ -65,7 +66,7 @@ impl fmt::Display for Folder {
 
 fn word(text: &str) -> String {
     let lower = text.to_lowercase();
-    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).into_vec();
     if words.is_empty() { "folder".to_owned() } else { words.join("-") }
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ServiceName, nearest};
 
@@ -120,7 +121,7 @@ impl TryFrom<String> for Ssh {
         if !is_id(id) {
             return Err(format!("`{text}` is not an SSH agent: write `default`, or `id=path`"));
         }
-        Ok(Self { id: id.to_owned(), paths: paths.split(',').filter(|path| !path.is_empty()).map(str::to_owned).collect() })
+        Ok(Self { id: id.to_owned(), paths: paths.split(',').filter(|path| !path.is_empty()).map(str::to_owned).into_vec() })
     }
 }
 

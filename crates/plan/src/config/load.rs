@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::config::arguments::{EPOCH, epoch};
 use crate::config::validated::{Config, validate};
 use crate::config::written::Written;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Carried, Error, Result};
 use monoship_core::fault;
@@ -34,7 +34,7 @@ pub fn of_text(
     remote: &dyn Fn() -> Result<Option<(String, String)>>,
 ) -> Result<Config> {
     let mut written: Written = text.map(|text| parse(file, text)).transpose()?.unwrap_or_default();
-    let variables: Vec<_> = variables(env).collect();
+    let variables: Vec<_> = variables(env).into_vec();
     if !variables.is_empty() {
         // The file and each variable have been understood by themselves, so that an error names its place; what they come to together is
         // understood from their tables, and no key is listed for that.
@@ -123,7 +123,7 @@ fn of_variable(name: &str, error: &Error) -> Error {
 fn line_of(text: &str, error: &str) -> Option<usize> {
     let quoted = quoted_in(error).filter(|quoted| !quoted.is_empty())?;
     let has_it = |line: &str| line.contains(quoted) && !line.trim_start().starts_with('#');
-    let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| has_it(line)).map(|(at, _)| at + 1).collect();
+    let lines: Vec<usize> = text.lines().enumerate().filter(|(_, line)| has_it(line)).map(|(at, _)| at + 1).into_vec();
     match lines[..] {
         [one] => Some(one),
         [.., last] if error.contains("twice") => Some(last),
@@ -191,7 +191,7 @@ fn explained(message: &str) -> Error {
     if message.starts_with("unknown field")
         && let Some(unknown) = quoted.next()
     {
-        let known: Vec<&str> = quoted.collect();
+        let known: Vec<&str> = quoted.into_vec();
         let hint = match nearest(unknown, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known keys here: {}", known.join(", ")),

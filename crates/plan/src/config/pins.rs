@@ -20,6 +20,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::fault;
 use monoship_core::name::{Digest, ImageRef, nearest};
@@ -133,7 +134,7 @@ impl Pins {
     #[must_use]
     pub fn takes_files(&self, image: &ImageRef) -> bool {
         let takes = |trigger: &String| {
-            let words: Vec<String> = trigger.split_whitespace().take(2).map(str::to_ascii_uppercase).collect();
+            let words: Vec<String> = trigger.split_whitespace().take(2).map(str::to_ascii_uppercase).into_vec();
             let first = words.first().map_or("", String::as_str);
             matches!(first, "COPY" | "ADD") || first == "RUN" && words.get(1).is_some_and(|flag| flag.starts_with("--MOUNT"))
         };
@@ -157,7 +158,7 @@ impl Pins {
         resolve: Resolve<'_>,
     ) -> Result<Vec<Moved>> {
         let wanted: BTreeSet<&ImageRef> = images.into_iter().collect();
-        let missing: Vec<&ImageRef> = wanted.into_iter().filter(|image| self.get(image).is_none()).collect();
+        let missing: Vec<&ImageRef> = wanted.into_iter().filter(|image| self.get(image).is_none()).into_vec();
         if locked && let Some(first) = missing.first() {
             let more = if missing.len() > 1 { format!(" (and {} more)", missing.len() - 1) } else { String::new() };
             return Err(Error::usage(format!(
@@ -175,7 +176,7 @@ impl Pins {
     /// When `only` is none of them, or one cannot be resolved.
     pub fn update(&mut self, images: &BTreeSet<ImageRef>, only: Option<&ImageRef>, resolve: Resolve<'_>) -> Result<Vec<Moved>> {
         if let Some(only) = only.filter(|only| !images.contains(only)) {
-            let names: Vec<String> = images.iter().map(ImageRef::familiar).collect();
+            let names: Vec<String> = images.iter().map(ImageRef::familiar).into_vec();
             let error = Error::usage(format!("no `FROM` names `{}`", only.familiar()));
             return Err(match nearest(&only.familiar(), names.iter().map(String::as_str)) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Action, Known, Removal, Tier, target_of};
 use crate::config::upkeep::Leftover;
+use monoship_core::collect::Collect as _;
 
 /// How long a job can run on GitHub's runners. An export asks for each of its layers before it writes its index, so that a layer that
 /// was last asked for longer than this before every index was written is in none of them.
@@ -59,7 +60,7 @@ impl Entry {
 /// Decides. Entries that are not BuildKit's are left alone.
 #[must_use]
 pub fn decide(entries: &[Entry], known: &Known<'_>) -> Vec<Removal> {
-    let mut reasons: Vec<Option<String>> = entries.iter().map(|entry| of_entry(entry, known)).collect();
+    let mut reasons: Vec<Option<String>> = entries.iter().map(|entry| of_entry(entry, known)).into_vec();
     let indexes = entries.iter().zip(&reasons);
     let oldest = indexes.filter(|(e, why)| why.is_none() && matches!(e.holds, Holds::Index { .. })).map(|(e, _)| e.created).min();
     for (entry, why) in entries.iter().zip(&mut reasons) {
@@ -77,7 +78,7 @@ pub fn decide(entries: &[Entry], known: &Known<'_>) -> Vec<Removal> {
             action: Action::CacheEntry(entry.id),
         })
     };
-    entries.iter().zip(reasons).filter_map(removal).collect()
+    entries.iter().zip(reasons).filter_map(removal).into_vec()
 }
 
 /// True where no index that stays can list the layer, whichever ref it is on: refs read the default branch's layers too.

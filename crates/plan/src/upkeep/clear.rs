@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::actions::{self, Holds};
 use super::registry::{self, Repository};
 use super::{Action, Known, PrunePlan, Removal, Tier, target_of};
+use monoship_core::collect::Collect as _;
 use monoship_core::name::Tag;
 use monoship_core::text;
 use monoship_docker::store::Record;
@@ -37,7 +38,7 @@ pub fn decide(
             bytes: entry.bytes,
             action: Action::CacheEntry(entry.id),
         })
-        .collect();
+        .into_vec();
     let is_cache = |tag: &Tag| {
         let target = target_of(tag.as_str(), &known.services);
         known.services.contains(target) && wanted(target)

@@ -1,13 +1,14 @@
 //! Which records of the engine's build cache go. BuildKit chooses them itself by the bounds it is given; here is foretold what that comes to.
 
 use super::{Action, Known, Removal, Tier};
+use monoship_core::collect::Collect as _;
 use monoship_core::text;
 use monoship_docker::store::Record;
 
 /// Decides. `place` names the engine.
 #[must_use]
 pub fn decide(place: &str, records: &[Record], known: &Known<'_>) -> Vec<Removal> {
-    let mut free: Vec<&Record> = records.iter().filter(|record| !record.in_use).collect();
+    let mut free: Vec<&Record> = records.iter().filter(|record| !record.in_use).into_vec();
     free.sort_by_key(|record| record.used.or(record.created));
     let removal = |name: String, why: String, bytes: u64, action: Action| Removal {
         tier: Tier::Engine,
@@ -35,7 +36,7 @@ pub fn decide(place: &str, records: &[Record], known: &Known<'_>) -> Vec<Removal
                 over = over.saturating_sub(record.bytes);
                 wanted
             })
-            .collect();
+            .into_vec();
         let action = Action::BuildCache { unused_seconds: None, max_bytes: Some(most) };
         let why = format!("{} are more than {}", text::bytes(left), text::bytes(most));
         removals.push(removal(format!("about {}", text::counted(chosen.len(), "record")), why, freed(&chosen), action));

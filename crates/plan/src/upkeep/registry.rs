@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{Action, Known, Removal, Tier, target_of};
 use crate::config::upkeep::Leftover;
 use crate::mounts::MOUNTS;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::text;
 use monoship_docker::reach::Node;
@@ -59,7 +59,7 @@ type Fates<'r> = BTreeMap<&'r Digest, Fate>;
 /// Decides, for all repositories of a registry at once: blobs may be shared between them.
 #[must_use]
 pub fn decide(repositories: &[Repository], known: &Known<'_>) -> Vec<Removal> {
-    let mut fates: Vec<Fates<'_>> = repositories.iter().map(|repository| repository.fates(known)).collect();
+    let mut fates: Vec<Fates<'_>> = repositories.iter().map(|repository| repository.fates(known)).into_vec();
     for (repository, fates) in repositories.iter().zip(&mut fates) {
         by_age(fates, known);
         if matches!(repository.holds, Holds::Images(_)) {
@@ -81,12 +81,12 @@ pub fn clear(repositories: &[Repository], is_cache: impl Fn(&Tag) -> bool, why: 
         };
         repository.fates(known).into_keys().map(|digest| (digest, fate(digest, &repository.nodes[digest]))).into_map()
     });
-    settle(repositories, &fates.collect::<Vec<_>>(), known)
+    settle(repositories, &fates.into_vec(), known)
 }
 
 /// From fates to removals: what goes, with all that nothing that stays needs.
 fn settle(repositories: &[Repository], fates: &[Fates<'_>], known: &Known<'_>) -> Vec<Removal> {
-    let needed: Vec<BTreeSet<&Digest>> = repositories.iter().zip(fates).map(|(r, fates)| r.needed(fates, known)).collect();
+    let needed: Vec<BTreeSet<&Digest>> = repositories.iter().zip(fates).map(|(r, fates)| r.needed(fates, known)).into_vec();
     let mut counted = blobs(repositories, &needed);
     let mut removals = Vec::new();
     for ((repository, fates), needed) in repositories.iter().zip(fates).zip(&needed) {
@@ -216,7 +216,7 @@ impl Repository {
             }
         }
         let attached: Vec<(&Digest, &Node, Digest)> =
-            self.nodes.iter().filter(|(d, _)| !fates.contains_key(*d)).filter_map(|(d, n)| Some((d, n, n.about()?))).collect();
+            self.nodes.iter().filter(|(d, _)| !fates.contains_key(*d)).filter_map(|(d, n)| Some((d, n, n.about()?))).into_vec();
         // A signature may itself be signed: until nothing is added.
         loop {
             let before = needed.len();
@@ -264,7 +264,7 @@ impl Repository {
             Fate::Drop(why) => Some((*digest, why.clone())),
             _ => None,
         });
-        let mut dropped: Vec<(&Digest, String)> = dropped.collect();
+        let mut dropped: Vec<(&Digest, String)> = dropped.into_vec();
         dropped.sort_by_key(|(digest, _)| (self.nodes[*digest].time, *digest));
         // Without a mark nobody knows whose they are, but for what an earlier prune had begun with.
         let strays = |node: &Node| node.about().is_some_and(|about| !self.nodes.contains_key(&about));
@@ -300,7 +300,7 @@ impl Repository {
             bytes += node.bytes;
             bytes += node.blobs.iter().filter(|(blob, _)| counted.insert(blob)).map(|(_, size)| size).sum::<u64>();
         }
-        let tags: Vec<&str> = self.nodes[head].tags.iter().map(Tag::as_str).collect();
+        let tags: Vec<&str> = self.nodes[head].tags.iter().map(Tag::as_str).into_vec();
         Removal {
             tier: Tier::Registry,
             place: self.image.to_string(),
@@ -309,7 +309,7 @@ impl Repository {
             bytes,
             action: Action::Manifests {
                 repository: self.image.clone(),
-                digests: digests.iter().map(|digest| (*digest).clone()).collect(),
+                digests: digests.iter().map(|digest| (*digest).clone()).into_vec(),
             },
         }
     }
@@ -358,7 +358,7 @@ fn by_age(fates: &mut Fates<'_>, known: &Known<'_>) {
 fn by_count(fates: &mut Fates<'_>, known: &Known<'_>) {
     let Some(most) = known.policy.max_count else { return };
     // Of unknown age is as good as new.
-    let over: Vec<&Digest> = spares(std::slice::from_ref(fates)).into_iter().rev().skip(most).map(|spare| spare.2).collect();
+    let over: Vec<&Digest> = spares(std::slice::from_ref(fates)).into_iter().rev().skip(most).map(|spare| spare.2).into_vec();
     for digest in over {
         fates.insert(digest, Fate::Drop(format!("more than the {most} newest")));
     }
@@ -380,7 +380,7 @@ fn spares<'r>(fates: &[Fates<'r>]) -> Vec<(Option<SystemTime>, usize, &'r Digest
 /// Drops the oldest until the rest is small enough. How many that takes is found by halving: each one dropped frees something or nothing.
 fn by_size(repositories: &[Repository], fates: &mut [Fates<'_>], known: &Known<'_>) {
     let Some(most) = known.policy.max_size.map(|size| size.0) else { return };
-    let spares: Vec<_> = spares(fates).into_iter().filter(|(time, ..)| time.is_some()).collect();
+    let spares: Vec<_> = spares(fates).into_iter().filter(|(time, ..)| time.is_some()).into_vec();
     let why = format!("all together are more than {}, and these are the oldest", text::bytes(most));
     let without = |count: usize| {
         let mut tried = fates.to_vec();

@@ -8,6 +8,7 @@ use super::{ImageLayers, Page, escaped, joined, ms, percent, timeline};
 use crate::record::Outcome;
 use crate::record::history::PastRun;
 use crate::record::stats::{KindStats, ServiceStats, Stats, StepStats, TierStats};
+use monoship_core::collect::Collect as _;
 use monoship_core::text;
 use monoship_docker::rawjson::PhaseKind;
 
@@ -215,16 +216,16 @@ fn grown<K: Ord>(releases: &[(&str, BTreeMap<K, u64>)], key: &K) -> Vec<String> 
         });
         size.map_or("–".to_owned(), text::bytes) + &grew.unwrap_or_default()
     });
-    cells.collect()
+    cells.into_vec()
 }
 
 /// A table with a column for each release.
 fn by_release<K: Ord>(first: &[&str], releases: &[(&str, BTreeMap<K, u64>)], named: impl Fn(&K) -> Vec<String>) -> String {
     let keys: BTreeSet<&K> = releases.iter().flat_map(|(_, sizes)| sizes.keys()).collect();
     let rows: Vec<Vec<String>> =
-        keys.into_iter().map(|key| named(key).into_iter().chain(grown(releases, key)).collect()).collect();
-    let tags: Vec<String> = releases.iter().map(|(tag, _)| format!("#{}", escaped(tag))).collect();
-    let heads: Vec<&str> = first.iter().copied().chain(tags.iter().map(String::as_str)).collect();
+        keys.into_iter().map(|key| named(key).into_iter().chain(grown(releases, key)).into_vec()).into_vec();
+    let tags: Vec<String> = releases.iter().map(|(tag, _)| format!("#{}", escaped(tag))).into_vec();
+    let heads: Vec<&str> = first.iter().copied().chain(tags.iter().map(String::as_str)).into_vec();
     table(&heads, rows.into_iter())
 }
 
@@ -289,7 +290,7 @@ fn spent(stats: &Stats) -> String {
 
 fn tiers(tiers: &[TierStats]) -> String {
     let rows = tiers.iter().map(|tier| {
-        let verdicts: Vec<String> = tier.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).collect();
+        let verdicts: Vec<String> = tier.verdicts.iter().map(|(verdict, count)| format!("{verdict} {count}")).into_vec();
         let at_least = if tier.unmeasured > 0 { "≥ " } else { "" };
         vec![
             tier.tier.clone(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::timeline::millis_since;
 use super::{axis, escaped, ms, percent};
 use crate::record::RunRecord;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 use monoship_core::name::Platform;
 
@@ -25,7 +26,7 @@ pub(super) fn lanes(run: &RunRecord) -> String {
     for task in &run.tasks {
         let Some(started) = task.started else { continue };
         for node in &task.nodes {
-            let platforms: Vec<&str> = node.platforms.iter().map(Platform::as_str).collect();
+            let platforms: Vec<&str> = node.platforms.iter().map(Platform::as_str).into_vec();
             let on = if platforms.is_empty() { String::new() } else { format!(" ({})", platforms.join(", ")) };
             let class = match task.status {
                 Status::Failed => "failed",

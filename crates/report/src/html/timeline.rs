@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::record::{RunRecord, TaskRecord};
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Stage, Status, Task};
 use monoship_core::time::millis;
 use monoship_docker::rawjson::PhaseKind;
@@ -55,7 +56,7 @@ impl Stretch {
 /// Every stretch of a run, by task and beginning, the critical ones marked, each once.
 pub(super) fn stretches(run: &RunRecord) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> =
-        run.tasks.iter().enumerate().flat_map(|(index, task)| of_task(index, task, run.started)).collect();
+        run.tasks.iter().enumerate().flat_map(|(index, task)| of_task(index, task, run.started)).into_vec();
     for index in critical(&stretches, run) {
         stretches[index].is_critical = true;
     }
@@ -105,7 +106,7 @@ fn of_task(index: usize, task: &TaskRecord, zero: SystemTime) -> Vec<Stretch> {
     });
     let phases = task.phases.iter().filter(|phase| phase.took_ms > 0);
     let phases = phases.map(|phase| stretch(What::Phase(phase.kind), title(phase.kind), phase.started, phase.took_ms));
-    let mut all: Vec<Stretch> = steps.chain(phases).collect();
+    let mut all: Vec<Stretch> = steps.chain(phases).into_vec();
     if let (true, Some(started)) = (all.is_empty() && task.took_ms > 0, task.started) {
         all.push(stretch(What::Whole, &task.task.to_string(), started, task.took_ms));
     }

@@ -7,6 +7,7 @@ use crate::record::TaskRecord;
 use crate::record::stats::TierStats;
 use crate::step;
 use crate::summary::nodes;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Stage, Status, Task};
 use monoship_core::text;
 
@@ -17,7 +18,7 @@ fn row(task: &TaskRecord) -> ServiceRow {
         let line = failure.source.as_ref().map(|source| format!(" ({}:{})", source.file, source.line)).unwrap_or_default();
         let step = failure.step.as_deref().map_or_else(|| "the build".to_owned(), step::text);
         let said = failure.log.iter().map(String::as_str).chain([failure.message.as_str()]);
-        Failure { step: format!("{step}{line}"), log: said.collect::<Vec<_>>().join("\n") }
+        Failure { step: format!("{step}{line}"), log: said.into_vec().join("\n") }
     });
     let hint = task.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
     ServiceRow {
@@ -53,9 +54,9 @@ pub fn rows(tasks: &[TaskRecord]) -> Vec<ServiceRow> {
             }
             _ => None,
         });
-        ServiceRow { stages: of_it.collect(), ..row(task) }
+        ServiceRow { stages: of_it.into_vec(), ..row(task) }
     };
-    tasks.iter().filter(is_shown).map(with_stages).collect()
+    tasks.iter().filter(is_shown).map(with_stages).into_vec()
 }
 
 /// The cache tiers over all tasks of a run, in their order of preference, with what each cost.
@@ -85,14 +86,14 @@ pub fn tiers(tasks: &[TaskRecord], costs: &[TierStats]) -> Vec<TierRow> {
         let failed = failed.map(|failed| format!("; writing it failed for {}", text::counted(failed, "target")));
         TierRow { tier: tier.to_owned(), verdict: verdict(&verdicts[tier]) + &failed.unwrap_or_default(), cost }
     });
-    rows.collect()
+    rows.into_vec()
 }
 
 /// One verdict as it is; of several each with how many targets it is of.
 fn verdict(said: &BTreeMap<String, usize>) -> String {
     match said.iter().next() {
         Some((only, _)) if said.len() == 1 => only.clone(),
-        _ => said.iter().map(|(verdict, count)| format!("{verdict} ({count})")).collect::<Vec<_>>().join("; "),
+        _ => said.iter().map(|(verdict, count)| format!("{verdict} ({count})")).into_vec().join("; "),
     }
 }
 

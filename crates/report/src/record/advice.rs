@@ -2,6 +2,7 @@
 //! rests on and the setting to turn. Pure.
 
 use super::stats::{ServiceStats, TierStats};
+use monoship_core::collect::Collect as _;
 use monoship_core::text;
 
 /// A build time that grew by this share is told.
@@ -17,7 +18,7 @@ const LOW_HIT_RATE: f64 = 0.3;
 pub(super) fn advise(services: &[ServiceStats], tiers: &[TierStats], enough: usize) -> Vec<String> {
     let services = services.iter().filter(|service| service.built.count >= enough).flat_map(on_service);
     let tiers = tiers.iter().filter(|tier| tier.verdicts.values().sum::<usize>() >= enough).flat_map(on_tier);
-    services.chain(tiers).collect()
+    services.chain(tiers).into_vec()
 }
 
 fn on_service(service: &ServiceStats) -> Vec<String> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::run::{Outcome, RunRecord, TaskRecord};
 use super::runs::{Keep, RunId};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::event::{Status, Task};
 use monoship_core::execute::cores;
@@ -130,7 +130,7 @@ impl From<&RunRecord> for PastRun {
             ci: run.ci,
             commit: run.commit.clone(),
             release: run.release.clone(),
-            tasks: run.tasks.iter().map(PastTask::from).collect(),
+            tasks: run.tasks.iter().map(PastTask::from).into_vec(),
         }
     }
 }
@@ -146,7 +146,7 @@ impl PastTask {
 /// How [`PastTask::nodes`] calls a build for these platforms.
 #[must_use]
 pub fn platforms_key(platforms: &[Platform]) -> String {
-    platforms.iter().map(Platform::as_str).collect::<Vec<_>>().join(",")
+    platforms.iter().map(Platform::as_str).into_vec().join(",")
 }
 
 impl From<&TaskRecord> for PastTask {
@@ -164,7 +164,7 @@ impl From<&TaskRecord> for PastTask {
         let spent = kinds.into_iter().map(|kind| (kind, task.spent_ms(kind))).filter(|(_, ms)| *ms > 0);
         let ran = task.steps.iter().filter(|step| !step.cached && step.started.is_some());
         let moved = |caches: &[monoship_docker::rawjson::CacheTransfer]| {
-            caches.iter().map(|cache| (cache.name.clone(), cache.took_ms, cache.error.is_none())).collect()
+            caches.iter().map(|cache| (cache.name.clone(), cache.took_ms, cache.error.is_none())).into_vec()
         };
         Self {
             task: task.task.clone(),
@@ -176,7 +176,7 @@ impl From<&TaskRecord> for PastTask {
             size: task.size,
             wasted: task.wasted,
             layers: task.layers.clone(),
-            ran: ran.map(|step| (step.name.clone(), step.took_ms)).collect(),
+            ran: ran.map(|step| (step.name.clone(), step.took_ms)).into_vec(),
             spent: spent.collect(),
             tiers: task.tiers.iter().map(|tier| (tier.tier.clone(), tier.verdict.clone())).into_map(),
             imports: moved(&task.cache_imports),
@@ -327,7 +327,7 @@ impl History {
         let _lock = self.lock()?;
         let text = self.text()?;
         let oldest = now.checked_sub(keep.age);
-        let lines: Vec<(&str, Line)> = text.lines().map(|line| (line, read_line(line))).collect();
+        let lines: Vec<(&str, Line)> = text.lines().map(|line| (line, read_line(line))).into_vec();
         let count = |is: fn(&Line) -> bool| lines.iter().filter(|(_, line)| is(line)).count();
         let (runs, newer) = (count(|line| matches!(line, Line::Run(_))), count(|line| matches!(line, Line::Newer)));
         let is_old = |run: &PastRun| oldest.is_some_and(|oldest| run.started < oldest);
@@ -347,7 +347,7 @@ impl History {
                 runs - index < keep.count && !(by_age && is_old(run))
             }
         });
-        let kept: Vec<&str> = kept.map(|(line, _)| *line).collect();
+        let kept: Vec<&str> = kept.map(|(line, _)| *line).into_vec();
         let gone = lines.len() - kept.len();
         if gone > 0 {
             let text: String = kept.iter().flat_map(|line| [line, "\n"]).collect();
@@ -361,13 +361,13 @@ impl History {
 #[must_use]
 pub fn missing<'a>(text: &'a str, other: &str) -> Vec<&'a str> {
     let mut known: BTreeSet<String> = other.lines().filter_map(line_id).collect();
-    text.lines().filter(|line| line_id(line).is_some_and(|id| known.insert(id))).collect()
+    text.lines().filter(|line| line_id(line).is_some_and(|id| known.insert(id))).into_vec()
 }
 
 /// Reads a history's text.
 #[must_use]
 pub fn parse(text: &str) -> Read {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).into_vec();
     let mut read = Read::default();
     let mut seen = BTreeSet::new();
     for line in cores::map(&lines, |line| read_line(line)) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, StepEnd, Task};
 use monoship_core::text;
@@ -114,7 +115,7 @@ fn described(event: &Event) -> Option<(&Task, Vec<String>, bool)> {
         Event::Log { task, line } => (task, vec![format!("  {}", text::clean(line))], false),
         Event::Notice { task: Some(task), message, hint, .. } => {
             let lines = std::iter::once(format!("note: {}", text::clean(message)));
-            (task, lines.chain(hint.iter().map(|hint| format!("hint: {}", text::clean(hint)))).collect(), false)
+            (task, lines.chain(hint.iter().map(|hint| format!("hint: {}", text::clean(hint)))).into_vec(), false)
         }
         Event::Ended { task, status, took, .. } => (task, vec![format!("{status:?} after {}", text::duration(*took))], true),
         Event::Raw { task, .. } => (task, Vec::new(), false),

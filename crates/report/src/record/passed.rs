@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::name::{Digest, StageName};
 
@@ -58,7 +59,7 @@ impl Passed {
     fn trim(&self) {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut files: Vec<(SystemTime, PathBuf)> =
-            entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).collect();
+            entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).into_vec();
         files.sort();
         let over = files.len().saturating_sub(REMEMBERED);
         for (_, path) in files.into_iter().take(over) {

@@ -3,6 +3,7 @@
 use super::history::{PastRun, PastTask};
 use super::run::Outcome;
 use super::stats::median;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Status, Task};
 
 /// Below this many builds there is no usual.
@@ -44,7 +45,7 @@ pub fn usual_run(runs: &[PastRun], services: &[Task], window: usize) -> Option<u
             && run.tasks.iter().filter(built).count() == services.len()
             && run.tasks.iter().filter(built).all(|task| services.contains(&task.task))
     };
-    let alike: Vec<u64> = runs.iter().rev().filter(is_alike).map(|run| run.took).take(window).collect();
+    let alike: Vec<u64> = runs.iter().rev().filter(is_alike).map(|run| run.took).take(window).into_vec();
     if alike.len() >= ALIKE {
         return Some(median(&alike));
     }
@@ -55,7 +56,7 @@ pub fn usual_run(runs: &[PastRun], services: &[Task], window: usize) -> Option<u
 
 fn newest(runs: &[PastRun], task: &Task, window: usize, value: impl Fn(&PastTask) -> Option<u64>) -> Vec<u64> {
     let tasks = runs.iter().rev().flat_map(|run| &run.tasks).filter(|past| past.task == *task);
-    tasks.filter_map(value).take(window).collect()
+    tasks.filter_map(value).take(window).into_vec()
 }
 
 #[cfg(test)]

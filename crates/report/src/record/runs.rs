@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::logs::Logs;
 use super::run::{RunRecord, VERSION};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::event::Task;
 use monoship_core::secret::mask;
@@ -115,7 +116,7 @@ impl Runs {
             let id: RunId = entry.file_name().to_str()?.parse().ok()?;
             Some(Run { id, folder: entry.path() })
         });
-        let mut runs: Vec<Run> = runs.collect();
+        let mut runs: Vec<Run> = runs.into_vec();
         runs.sort_by(|a, b| b.id.cmp(&a.id));
         runs
     }

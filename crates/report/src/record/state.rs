@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::runs::RunId;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
@@ -148,8 +149,8 @@ impl State {
     pub fn forget(&self, service: Option<&ServiceName>) -> Result<()> {
         self.locked(|| {
             let paths: Vec<PathBuf> = match service {
-                Some(service) => ["json", "inputs.json"].iter().map(|ending| self.path(service, ending)).collect(),
-                None => std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect(),
+                Some(service) => ["json", "inputs.json"].iter().map(|ending| self.path(service, ending)).into_vec(),
+                None => std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path()).into_vec(),
             };
             let mut files = paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "json"));
             files.try_for_each(|path| remove(path))

@@ -16,7 +16,7 @@ pub use self::steps::StepStats;
 
 use super::history::{PastRun, PastTask, Read};
 use super::run::Outcome;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Status, Task};
 use monoship_docker::rawjson::PhaseKind;
 
@@ -172,7 +172,7 @@ fn share(part: u64, whole: u64) -> Option<f64> {
 pub fn summarise(read: &Read) -> Stats {
     let runs = &read.runs;
     let count = |outcome| runs.iter().filter(|run| run.outcome == outcome).count();
-    let done: Vec<u64> = runs.iter().filter(|run| run.outcome == Outcome::Succeeded).map(|run| run.took).collect();
+    let done: Vec<u64> = runs.iter().filter(|run| run.outcome == Outcome::Succeeded).map(|run| run.took).into_vec();
     let services = services(runs);
     let steps = step_times(runs);
     let stages = stages(runs);
@@ -213,7 +213,7 @@ fn stages(runs: &[PastRun]) -> Vec<StageStats> {
     for task in runs.iter().flat_map(|run| &run.tasks).filter(|task| !is_image(&task.task) && task.status == Status::Done) {
         by_stage.entry(&task.task).or_default().push(task.took);
     }
-    by_stage.into_iter().map(|(task, durations)| StageStats { stage: task.to_string(), took: Times::of(&durations) }).collect()
+    by_stage.into_iter().map(|(task, durations)| StageStats { stage: task.to_string(), took: Times::of(&durations) }).into_vec()
 }
 
 fn services(runs: &[PastRun]) -> Vec<ServiceStats> {
@@ -224,7 +224,7 @@ fn services(runs: &[PastRun]) -> Vec<ServiceStats> {
             by_service.entry(&task.task).or_default().push(Past { task, no_cache });
         }
     }
-    let mut services: Vec<ServiceStats> = by_service.iter().map(|(task, builds)| service(task, builds)).collect();
+    let mut services: Vec<ServiceStats> = by_service.iter().map(|(task, builds)| service(task, builds)).into_vec();
     services.sort_by(|a, b| b.built.median.cmp(&a.built.median).then_with(|| a.service.cmp(&b.service)));
     services
 }
@@ -237,11 +237,11 @@ struct Past<'a> {
 
 fn service(task: &Task, builds: &[Past<'_>]) -> ServiceStats {
     let with_cache = builds.iter().filter(|build| !build.no_cache && build.task.status == Status::Built).map(|build| build.task);
-    let builds: Vec<&PastTask> = builds.iter().map(|build| build.task).collect();
+    let builds: Vec<&PastTask> = builds.iter().map(|build| build.task).into_vec();
     let with = |status| builds.iter().filter(move |build| build.status == status);
-    let durations: Vec<u64> = with(Status::Built).map(|build| build.took).collect();
+    let durations: Vec<u64> = with(Status::Built).map(|build| build.took).into_vec();
     let sum = |of: fn(&PastTask) -> u64| with_cache.clone().fold(0_u64, |sum, build| sum.saturating_add(of(build)));
-    let sizes: Vec<u64> = builds.iter().filter_map(|build| build.size).collect();
+    let sizes: Vec<u64> = builds.iter().filter_map(|build| build.size).into_vec();
     let built = Times::of(&durations);
     let unchanged = with(Status::Unchanged).count();
     ServiceStats {
@@ -322,7 +322,7 @@ fn tiers(runs: &[PastRun], past: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierS
         unmeasured: sum.unmeasured,
         failed_exports: sum.failed_exports,
     });
-    stats.chain(mounts::of(runs, past)).collect()
+    stats.chain(mounts::of(runs, past)).into_vec()
 }
 
 /// The tier that a build's hits came from, as far as BuildKit tells: the first in the order of preference that it read, where the engine

@@ -2,6 +2,7 @@
 
 use super::{configuration_of, short};
 use crate::Session;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::ReleaseTag;
 use monoship_workspace::git::Git;
@@ -30,7 +31,7 @@ pub(super) fn check(session: &Session, git: &Git, tag: &ReleaseTag, commit: &str
         Some(patterns) if patterns.iter().any(|pattern| pattern == "*") => return Ok(()),
         Some(patterns) => {
             let wanted = Patterns::new(patterns.iter().map(String::as_str));
-            let branches: Vec<String> = git.branches_at(&remote)?.into_iter().filter(|branch| wanted.wants(branch)).collect();
+            let branches: Vec<String> = git.branches_at(&remote)?.into_iter().filter(|branch| wanted.wants(branch)).into_vec();
             (patterns.join(", "), on_any(&branches)?)
         }
         None => (default.clone(), on_any(&[default])?),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::Config;
 use monoship_plan::config::given::ContextSource;
@@ -49,7 +49,7 @@ pub fn complete(session: &Session, mut project: Project, read: impl Fn() -> Resu
 
 /// The error for a path that the configured patterns leave out.
 pub fn left_out(project: &Project, path: &str, line: Option<usize>) -> Error {
-    let pattern = path.split('/').take(2).collect::<Vec<_>>().join("/");
+    let pattern = path.split('/').take(2).into_vec().join("/");
     let who = if line.is_some() { "this line copies" } else { "the build needs" };
     let error = Error::usage(format!("the sparse checkout leaves out {path}, which {who}"))
         .hint(format!("add \"{pattern}\" to `[checkout] patterns` in xtask.toml"));
@@ -71,7 +71,7 @@ fn missing(config: &Config, project: &Project) -> Missing {
     if patterns::are_default(config) {
         led_to(project, &mut found);
     }
-    let names: Vec<&str> = project.dockerfile.targets().collect();
+    let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let services = discover(config, &project.packages(), &names);
     // What is wrong with the services, the plan will say.
     let (true, Ok(services)) = (found.is_empty(), services) else { return found };
@@ -133,7 +133,7 @@ impl Needs<'_> {
             let slice =
                 view.dockerfile.slice(&SliceRequest { target: service.stage(), contexts: &contexts, args, platforms, own: None });
             let mut walker = view.ignore.walker();
-            let absent: Vec<&String> = view.tree.absent().iter().filter(|path| !walker.excludes(path)).collect();
+            let absent: Vec<&String> = view.tree.absent().iter().filter(|path| !walker.excludes(path)).into_vec();
             for source in slice.iter().flat_map(monoship_workspace::dockerfile::Slice::sources) {
                 let seen = absent.iter().filter(|path| source.sees(path));
                 let whole = |path: &str| if own.context == "." { path.to_owned() } else { format!("{}/{path}", own.context) };
@@ -181,9 +181,9 @@ fn widen(session: &Session, project: &Project, missing: &Missing) -> Result<()> 
     let (top, prefix) = (inside.read(&["rev-parse", "--show-toplevel"])?, inside.read(&["rev-parse", "--show-prefix"])?);
     let top = std::path::Path::new(&top);
     let parts = if missing.len() > MANY { 1 } else { usize::MAX };
-    let shortened = |path: &String| path.split('/').take(parts).collect::<Vec<_>>().join("/");
+    let shortened = |path: &String| path.split('/').take(parts).into_vec().join("/");
     let added: BTreeSet<String> = missing.keys().map(|path| patterns::exact(&shortened(path))).into_set();
-    let text = repository::selected(top) + &patterns::anchored(&prefix, &added.into_iter().collect::<Vec<_>>());
+    let text = repository::selected(top) + &patterns::anchored(&prefix, &added.into_iter().into_vec());
     repository::select(top, &text)?;
     let at_top = inside.in_worktree(top);
     at_top.read(&["read-tree", "-m", "-u", "HEAD"])?;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_plan::config::given::ContextSource;
 use monoship_plan::config::{Config, DEFAULT_PATTERNS};
@@ -48,7 +49,7 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
     ROOT_FILES.iter().for_each(|file| add(exact(file)));
     let dockerfile = join(".", &config.images.dockerfile).unwrap_or_default();
     [exact(&dockerfile), exact(&format!("{dockerfile}.dockerignore"))].into_iter().for_each(&mut add);
-    let mut links: Vec<_> = ROOT_FILES.iter().map(|file| (".".to_owned(), (*file).to_owned())).collect();
+    let mut links: Vec<_> = ROOT_FILES.iter().map(|file| (".".to_owned(), (*file).to_owned())).into_vec();
     let mut read = |dockerfile: &str| {
         let (dir, name) = (parent(dockerfile), dockerfile.rsplit('/').next().unwrap_or_default());
         links.extend([name.to_owned(), format!("{name}.dockerignore")].map(|name| (dir.to_owned(), name)));
@@ -86,11 +87,11 @@ pub(super) fn selected(config: &Config, git: &Git, commit: &str) -> Result<Vec<S
 
 /// Where links lead that the commit has in place of these files, each in the folder that a builder is sent for it.
 fn led_to(git: &Git, commit: &str, files: &[(String, String)]) -> Result<Vec<String>> {
-    let mut paths: Vec<String> = files.iter().filter_map(|(dir, name)| join(dir, name)).collect();
+    let mut paths: Vec<String> = files.iter().filter_map(|(dir, name)| join(dir, name)).into_vec();
     paths.sort_unstable();
     paths.dedup();
     let list = ["ls-tree", "-z", commit, "--"].into_iter().chain(paths.iter().map(String::as_str));
-    let listed = git.ask(&list.collect::<Vec<_>>())?.unwrap_or_default();
+    let listed = git.ask(&list.into_vec())?.unwrap_or_default();
     let is_link = |path: &str| {
         let mut entries = listed.split('\0').filter_map(|entry| entry.split_once('\t'));
         entries.any(|(mode, name)| name == path && mode.starts_with("120000 "))
@@ -102,8 +103,8 @@ fn led_to(git: &Git, commit: &str, files: &[(String, String)]) -> Result<Vec<Str
         git.link_at(commit, path).ok()?
     };
     let led = files.iter().filter(|(dir, name)| join(dir, name).is_some_and(|path| is_link(&path)));
-    let led: Vec<String> = led.filter_map(|(dir, name)| place::below(dir, name, &link)).collect();
-    Ok(led.into_iter().chain(passed.into_inner()).collect())
+    let led: Vec<String> = led.filter_map(|(dir, name)| place::below(dir, name, &link)).into_vec();
+    Ok(led.into_iter().chain(passed.into_inner()).into_vec())
 }
 
 /// The pattern that a path alone matches, or a path with other characters in the place of its line ends, which no line can have. A file and a

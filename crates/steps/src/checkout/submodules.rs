@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_workspace::git::Git;
 
@@ -25,7 +25,7 @@ pub(super) fn fill(inside: &Git, lender: &Lender, depth: usize) -> Result<()> {
     let names = names(inside)?;
     // A link that `.gitmodules` does not name stays an empty folder in a clone, too.
     let wanted: Vec<(&str, &str, &str)> =
-        links.iter().filter_map(|(path, commit)| Some((path.as_str(), commit.as_str(), names.get(path)?.as_str()))).collect();
+        links.iter().filter_map(|(path, commit)| Some((path.as_str(), commit.as_str(), names.get(path)?.as_str()))).into_vec();
     for (_, commit, name) in &wanted {
         let git_dir = inside.root().join(inside.read(&["rev-parse", "--git-dir"])?).join("modules").join(name);
         if git_dir.exists() {
@@ -38,7 +38,7 @@ pub(super) fn fill(inside: &Git, lender: &Lender, depth: usize) -> Result<()> {
             inside.read(&[&at, "update-ref", "refs/heads/recorded", commit])?;
         }
     }
-    let paths: Vec<&str> = wanted.iter().map(|(path, ..)| *path).collect();
+    let paths: Vec<&str> = wanted.iter().map(|(path, ..)| *path).into_vec();
     let update = ["submodule", "--quiet", "update", "--init", "--force", "--"];
     inside.read(&[&update[..], &paths].concat()).map_err(|error| cannot_fill(&paths, error))?;
     for (path, _, name) in wanted {
@@ -59,7 +59,7 @@ fn links(inside: &Git) -> Result<Vec<(String, String)>> {
         let commit = head.strip_prefix("H 160000 ")?.split(' ').next()?;
         Some((path.to_owned(), commit.to_owned()))
     };
-    Ok(listed.split('\0').filter_map(link).collect())
+    Ok(listed.split('\0').filter_map(link).into_vec())
 }
 
 /// The names of submodules by their paths, as the commit has them.

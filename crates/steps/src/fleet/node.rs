@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Session;
 use crate::build::{CONNECTING, Ended, Watch};
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::process::{Invocation, Stop};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
@@ -60,14 +61,14 @@ pub fn look(buildx: &Invocation, node: &Node, shutdown: &Shutdown) -> NodeState 
 /// The caches that the base's build for these platforms has written: no node but the one that built it has more of it.
 pub(super) fn written(base: &TargetPlan, platforms: &[Platform]) -> Vec<String> {
     let of_platforms = |build: &&BuildSpec| platforms.is_empty() || build.platforms.iter().any(|one| platforms.contains(one));
-    base.builds().iter().filter(of_platforms).flat_map(|build| &build.cache_to).filter_map(|cache| read_back(cache)).collect()
+    base.builds().iter().filter(of_platforms).flat_map(|build| &build.cache_to).filter_map(|cache| read_back(cache)).into_vec()
 }
 
 /// A cache that was written, as it is read: `type=registry,ref=R,mode=max` by `type=registry,ref=R`. None of one that lies in an image.
 fn read_back(written: &str) -> Option<String> {
     let names = ["type", "ref", "scope", "version"];
     let parts = written.split(',').filter(|part| part.split_once('=').is_some_and(|(name, _)| names.contains(&name)));
-    let parts: Vec<&str> = parts.collect();
+    let parts: Vec<&str> = parts.into_vec();
     let found = parts.iter().any(|part| part.starts_with("ref=") || part.starts_with("scope="));
     found.then(|| parts.join(","))
 }

@@ -2,6 +2,7 @@
 //! history. One has them all, under the configured tag; each of the others is a part, under that tag with an ending. Which is put and removed
 //! when is decided in `steps::history`.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
 use std::time::SystemTime;
 
@@ -57,7 +58,7 @@ impl Shared {
     /// The manifests of the parts that were put before then. Of one that does not say when, nobody knows.
     pub fn parts_before(&self, then: SystemTime) -> Vec<Digest> {
         let settled = self.parts.iter().filter(|part| part.time.is_some_and(|time| time < then));
-        settled.map(|part| part.digest.clone()).collect()
+        settled.map(|part| part.digest.clone()).into_vec()
     }
 }
 
@@ -67,7 +68,7 @@ impl Shared {
 /// When the registry does not answer, or holds something else under the common tag.
 pub fn read(session: &Session, place: &ImageRef) -> Result<Shared> {
     let tags = session.registry.tags(place)?;
-    let parts: Vec<ImageRef> = tags.into_iter().filter(|tag| is_part(tag, place)).map(|tag| place.with_tag(tag)).collect();
+    let parts: Vec<ImageRef> = tags.into_iter().filter(|tag| is_part(tag, place)).map(|tag| place.with_tag(tag)).into_vec();
     let parts = in_parallel(&parts, |part| piece(session, part));
     let parts = parts.into_iter().filter_map(Result::transpose).collect::<Result<_>>()?;
     Ok(Shared { parts, common: piece(session, place)? })

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{entry, source};
 use crate::{Session, marks, platforms};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Status;
 use monoship_core::name::{Platform, ServiceName};
@@ -36,7 +37,7 @@ pub fn matrix(plan: &PlanFile) -> Result<Value> {
 pub fn bases(plan: &PlanFile) -> Value {
     let all: BTreeSet<&Platform> = missing(plan).flat_map(|(_, planned)| &planned.platforms).collect();
     let rows = all.into_iter().map(|platform| json!({"platform": platform, "runner": runner(platform)}));
-    json!({"include": rows.collect::<Vec<_>>()})
+    json!({"include": rows.into_vec()})
 }
 
 fn missing(plan: &PlanFile) -> impl Iterator<Item = (&ServiceName, &Planned)> {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Candidate, Decided, Planner};
 use crate::{Session, given};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::ServiceName;
@@ -30,10 +31,10 @@ pub(super) fn needed(
 ) -> Needed {
     let from = |name: &ServiceName| {
         let at = services.iter().position(|service| service.name == *name);
-        at.map(|at| given[at].services.values().cloned().collect::<Vec<_>>()).unwrap_or_default()
+        at.map(|at| given[at].services.values().cloned().into_vec()).unwrap_or_default()
     };
     let mut open: Vec<ServiceName> =
-        services.iter().filter(|service| is_wanted(service)).map(|service| service.name.clone()).collect();
+        services.iter().filter(|service| is_wanted(service)).map(|service| service.name.clone()).into_vec();
     if request.warms.is_some() {
         // It makes no image that another could be built from.
         let (left_out, warmed): (Vec<_>, Vec<_>) = open.into_iter().partition(|name| !from(name).is_empty());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Candidate, Decided, Planner, image_store, keeps_no_images};
 use crate::proof::{self, Standing as Found, Wanted};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_core::execute::cores;
@@ -27,7 +28,7 @@ impl Planner<'_> {
     pub(super) fn decide(&self, candidates: &[Candidate]) -> Result<Vec<Decided>> {
         let mut unproven = BTreeMap::new();
         let standing = match &self.request.destination {
-            Destination::Output(_) => candidates.iter().map(|_| None).collect(),
+            Destination::Output(_) => candidates.iter().map(|_| None).into_vec(),
             Destination::Engine(tags) => self.standing_in_engine(candidates, tags)?,
             Destination::Registry(_) => self.standing_in_registry(candidates, &mut unproven)?,
         };
@@ -43,7 +44,7 @@ impl Planner<'_> {
                 _ => (Decision::Build { reasons: self.reasons(&state, candidate) }, Vec::new()),
             }
         });
-        Ok(decisions.collect())
+        Ok(decisions.into_vec())
     }
 
     fn reasons(&self, state: &monoship_report::record::State, candidate: &Candidate) -> Vec<Reason> {
@@ -80,9 +81,9 @@ impl Planner<'_> {
     /// there under its content tag: whoever built it, in this working tree or another. Then the names are put on it again.
     fn standing_in_engine(&self, candidates: &[Candidate], tags: &[Tag]) -> Result<Vec<Option<Standing>>> {
         let state = self.session.state();
-        let tagged = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).collect::<Vec<_>>();
-        let names: Vec<ImageRef> = candidates.iter().flat_map(tagged).collect();
-        let nothing = || candidates.iter().map(|_| None).collect();
+        let tagged = |candidate: &'_ Candidate| tags.iter().map(|tag| candidate.image.with_tag(tag.clone())).into_vec();
+        let names: Vec<ImageRef> = candidates.iter().flat_map(tagged).into_vec();
+        let nothing = || candidates.iter().map(|_| None).into_vec();
         let Some(engine) = self.engine else { return Ok(nothing()) };
         let store = image_store(self.session, engine);
         let ids = match store.ids(&names) {
@@ -92,14 +93,14 @@ impl Planner<'_> {
             }
             ids => ids?,
         };
-        let asked: Vec<_> = candidates.iter().zip(ids.chunks(tags.len().max(1))).collect();
+        let asked: Vec<_> = candidates.iter().zip(ids.chunks(tags.len().max(1))).into_vec();
         let mut standing = cores::map(&asked, |(candidate, ids)| {
             let build = state.find(&candidate.service.name, &candidate.fingerprint)?;
             let (digest, size) = (build.digest?, build.size);
             ids.iter().all(|id| id.as_ref() == Some(&digest)).then_some(Standing { digest, size, renames: Vec::new() })
         });
-        let open: Vec<usize> = (0..candidates.len()).filter(|at| standing[*at].is_none()).collect();
-        let contents: Vec<ImageRef> = open.iter().map(|at| candidates[*at].content()).collect();
+        let open: Vec<usize> = (0..candidates.len()).filter(|at| standing[*at].is_none()).into_vec();
+        let contents: Vec<ImageRef> = open.iter().map(|at| candidates[*at].content()).into_vec();
         // The question costs as much for none as for all.
         let found = if contents.is_empty() { Vec::new() } else { store.ids(&contents)? };
         for ((at, content), id) in open.into_iter().zip(&contents).zip(found) {
@@ -121,12 +122,12 @@ impl Planner<'_> {
             fingerprint: &candidate.fingerprint,
             image: candidate.image.with_tag(candidate.fingerprint.content_tag()),
         });
-        let wanted: Vec<Wanted<'_>> = wanted.collect();
+        let wanted: Vec<Wanted<'_>> = wanted.into_vec();
         let found = match proof::standing(self.session, &wanted) {
             Err(error) if self.look && !error.is_cancelled() => {
                 let message = format!("cannot tell which images the registry holds: {error}");
                 self.session.events.notice(Level::Info, None, message, None);
-                return Ok(candidates.iter().map(|_| None).collect());
+                return Ok(candidates.iter().map(|_| None).into_vec());
             }
             found => found?,
         };
@@ -138,6 +139,6 @@ impl Planner<'_> {
                 None
             }
         });
-        Ok(standing.collect())
+        Ok(standing.into_vec())
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Held, Package, TierReader, running_engine};
 use crate::Session;
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_docker::capability::Version;
@@ -69,7 +69,7 @@ pub fn apply(session: &Session, reader: &TierReader<'_>, held: &Held, plan: &Pru
     let failed: BTreeSet<&Digest> =
         applied.failed.iter().filter_map(|(r, _)| manifests(r)).flat_map(|(_, digests)| digests).into_set();
     for repository in held.registry.as_deref().unwrap_or_default() {
-        let settled: Vec<Digest> = repository.unfinished.iter().filter(|digest| !failed.contains(digest)).cloned().collect();
+        let settled: Vec<Digest> = repository.unfinished.iter().filter(|digest| !failed.contains(digest)).cloned().into_vec();
         reader.unfinished.strike(std::iter::once((&repository.image, settled.as_slice())))?;
     }
     Ok(applied)
@@ -135,7 +135,7 @@ impl TierReader<'_> {
             return Ok(each.into_map());
         }
         let tags = self.registry.tags(repository)?;
-        let images: Vec<ImageRef> = tags.iter().map(|tag| repository.with_tag(tag.clone())).collect();
+        let images: Vec<ImageRef> = tags.iter().map(|tag| repository.with_tag(tag.clone())).into_vec();
         let found = self.registry.resolve_all(&images).into_iter().collect::<Result<Vec<_>>>()?;
         Ok(tags.into_iter().zip(found).filter_map(|(tag, found)| Some((tag, found?.digest))).into_map())
     }

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::Held;
+use monoship_core::collect::Collect as _;
 use monoship_plan::upkeep::registry::{Holds, Repository};
 use monoship_plan::upkeep::{Known, Tier, actions, target_of};
 use monoship_report::record::history::PastRun;
@@ -42,7 +43,7 @@ pub struct Scope {
 pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<&str, SystemTime>) -> Vec<Scope> {
     let users = |target: &str| -> Vec<String> {
         match target {
-            _ if target == base => known.services.iter().filter(|name| *name != base).cloned().collect(),
+            _ if target == base => known.services.iter().filter(|name| *name != base).cloned().into_vec(),
             _ if known.services.contains(target) => vec![target.to_owned()],
             _ => Vec::new(),
         }
@@ -107,7 +108,7 @@ fn of_actions(entries: &[actions::Entry], known: &Known<'_>, users: &dyn Fn(&str
         });
         scope.add(entry.bytes, Some(entry.created), Some(entry.used));
     }
-    scopes.into_values().collect()
+    scopes.into_values().into_vec()
 }
 
 fn of_images(repository: &Repository, users: Vec<String>) -> Scope {
@@ -136,7 +137,7 @@ fn of_caches(
             ..empty(Tier::Registry, &name, "layer")
         }
     });
-    scope.collect()
+    scope.into_vec()
 }
 
 #[cfg(test)]

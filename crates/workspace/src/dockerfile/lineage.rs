@@ -3,6 +3,7 @@
 
 use super::slice::SliceRequest;
 use super::{Dockerfile, Instruction, Stage, words};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 
 /// A line of a Dockerfile that made something.
@@ -31,9 +32,9 @@ impl Dockerfile {
     pub fn lineage(&self, request: &SliceRequest<'_>) -> Result<Lineage<'_>> {
         let slice = self.slice(request)?;
         let stage = self.target(request.target)?;
-        let stages: Vec<&Stage> = slice.line(stage).collect();
+        let stages: Vec<&Stage> = slice.line(stage).into_vec();
         let stage = stages.last().copied().unwrap_or(stage);
-        let steps = stages.iter().rev().flat_map(|stage| &stage.instructions).collect();
+        let steps = stages.iter().rev().flat_map(|stage| &stage.instructions).into_vec();
         let from = (!slice.froms[&stage.index].contains("scratch")).then_some(stage);
         Ok(Lineage { from, steps })
     }
@@ -44,7 +45,7 @@ impl Lineage<'_> {
     /// both, in order, and of equal ones the last. What stands before the first instruction comes from the base image, so from FROM.
     #[must_use]
     pub fn of_history(&self, history: &[String]) -> Vec<Option<Origin>> {
-        let history: Vec<Step> = history.iter().map(|step| Step::read(step)).collect();
+        let history: Vec<Step> = history.iter().map(|step| Step::read(step)).into_vec();
         let mut found = vec![None; history.len()];
         let best = self.best(&history);
         let (mut at, mut of) = (history.len(), self.steps.len());
@@ -64,7 +65,7 @@ impl Lineage<'_> {
             Some(step) => Some(written(self.steps[*step])),
             None => self.from.filter(|_| at < own).map(from),
         };
-        found.iter().enumerate().map(origin).collect()
+        found.iter().enumerate().map(origin).into_vec()
     }
 
     /// For the first `n` steps of a history and the first `m` instructions the most that can be found in both.
@@ -118,7 +119,7 @@ impl Step {
         let known = super::KEYWORDS.contains(&keyword);
         let (keyword, args) = if known { (keyword, args) } else { ("RUN", text) };
         let is_flag = |word: &&str| keyword != "RUN" && word.starts_with("--");
-        let args = args.split_whitespace().skip_while(is_flag).collect::<Vec<_>>().join(" ");
+        let args = args.split_whitespace().skip_while(is_flag).into_vec().join(" ");
         Self { keyword: keyword.to_owned(), args, classic: nop.is_some() }
     }
 
@@ -143,7 +144,7 @@ impl Step {
 
     /// Whether it ran the command: the whole text of one or of each heredoc, after the shell.
     fn ran(&self, instruction: &Instruction) -> bool {
-        let one_blank = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let one_blank = |text: &str| text.split_whitespace().into_vec().join(" ");
         if !instruction.heredocs.is_empty() {
             return instruction.heredocs.iter().all(|heredoc| self.args.contains(&one_blank(&heredoc.content)));
         }
@@ -161,7 +162,7 @@ impl Step {
     fn copied(&self, args: &str) -> bool {
         let list = words::json_list(args).unwrap_or_else(|| {
             let words = words::quoted_words(args, '\\').into_iter();
-            words.map(|word| words::unquote(&word).map_or(word.clone(), |(word, _)| word).replace("<<-", "<<")).collect()
+            words.map(|word| words::unquote(&word).map_or(word.clone(), |(word, _)| word).replace("<<-", "<<")).into_vec()
         });
         if self.classic {
             return self.args.rsplit(' ').next().zip(list.last()).is_some_and(|(made, wanted)| fits(made, wanted));

@@ -3,6 +3,7 @@
 //! directives.go, split_command.go), quirks included.
 
 use super::words;
+use monoship_core::collect::Collect as _;
 
 /// An instruction before it is understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -190,7 +191,7 @@ fn announced(text: &str) -> Vec<Heredoc> {
     if !may || !text.contains("<<") || words::json_list(&args).is_some() {
         return Vec::new();
     }
-    words::raw_words(text).unwrap_or_default().iter().filter_map(|word| heredoc(word)).collect()
+    words::raw_words(text).unwrap_or_default().iter().filter_map(|word| heredoc(word)).into_vec()
 }
 
 /// Reads a word of the form `[fd]<<[-]NAME`, NAME quoted or not.

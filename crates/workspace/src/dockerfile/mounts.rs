@@ -1,6 +1,6 @@
 //! The secrets, SSH agents and caches that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::slice::{Mounted, Slice};
@@ -47,7 +47,7 @@ fn cache(fields: &BTreeMap<String, String>, target: Option<&String>) -> Option<S
     let begins_with = ["from", "source"].iter().any(|key| fields.contains_key(*key));
     let id = fields.get("id").filter(|id| !id.is_empty()).or(target.filter(|target| target.starts_with('/')))?;
     let others = ["uid", "gid", "mode"].iter().filter_map(|key| Some((*key, fields.get(*key)?)));
-    let all: Vec<String> = [("id", id)].into_iter().chain(others).map(|(key, value)| format!("{key}={value}")).collect();
+    let all: Vec<String> = [("id", id)].into_iter().chain(others).map(|(key, value)| format!("{key}={value}")).into_vec();
     // What would have to be quoted, or depends on a variable, is left out.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@:+=".contains(c);
     (!begins_with && all.iter().all(|one| one.chars().all(is_plain))).then(|| all.join(","))

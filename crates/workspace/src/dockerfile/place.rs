@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 
 use crate::sources::parent;
@@ -13,7 +14,7 @@ const MAX_LINKS: usize = 255;
 /// What `name` leads to in a folder, relative to it; `link` says where a link of the folder leads. `None` where links go in a circle, or to the
 /// folder itself.
 pub fn within(name: &str, link: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let mut left: Vec<String> = name.split('/').rev().map(str::to_owned).collect();
+    let mut left: Vec<String> = name.split('/').rev().map(str::to_owned).into_vec();
     let (mut at, mut links): (Vec<String>, _) = (Vec::new(), 0);
     while let Some(part) = left.pop() {
         match part.as_str() {
@@ -52,7 +53,7 @@ pub fn of_dockerfile(path: &str, link: &dyn Fn(&str) -> Option<String>) -> Optio
 /// `.dockerignore` at the context's root (BuildKit's `dockerui`).
 pub fn of_ignore_files(dockerfile: &str, context: &str, link: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
     let own = of_dockerfile(&format!("{dockerfile}.dockerignore"), link);
-    own.into_iter().chain(below(context, ".dockerignore", link)).collect()
+    own.into_iter().chain(below(context, ".dockerignore", link)).into_vec()
 }
 
 /// [`within`] for a file of a folder on disk.

@@ -7,7 +7,7 @@ use super::walk::Walk;
 use super::{Dockerfile, Instruction, Stage, words};
 use crate::dockerignore::path_match;
 use crate::matching::{Count, Token, ends};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::name::{ImageRef, Platform};
 
@@ -146,7 +146,7 @@ impl Dockerfile {
             caches: BTreeMap::new(),
         };
         let unset = [None];
-        let some: Vec<Option<&Platform>> = request.platforms.iter().map(Some).collect();
+        let some: Vec<Option<&Platform>> = request.platforms.iter().map(Some).into_vec();
         for platform in if some.is_empty() { &unset[..] } else { &some[..] } {
             Walk::new(self, request, *platform, &mut slice)?.run()?;
         }
@@ -159,7 +159,7 @@ impl Dockerfile {
     /// As [`Dockerfile::slice`].
     pub fn reachable(&self, target: &str, contexts: &BTreeSet<String>) -> Result<Vec<&Stage>> {
         let slice = self.slice(&SliceRequest { target, contexts, args: &BTreeMap::new(), platforms: &[], own: None })?;
-        Ok(slice.stages.into_values().collect())
+        Ok(slice.stages.into_values().into_vec())
     }
 
     /// About how many layers building these targets makes: one for each RUN, COPY and ADD of the stages that they reach, each stage
@@ -276,7 +276,7 @@ impl Slice<'_> {
     #[must_use]
     pub fn texts(&self) -> Vec<StageText> {
         let names = self.names();
-        self.stages.iter().map(|(index, stage)| self.text(stage, &names[index], &names)).collect()
+        self.stages.iter().map(|(index, stage)| self.text(stage, &names[index], &names)).into_vec()
     }
 
     /// The stages' names in [`Slice::texts`], by their place in the file. Of several of one name, which is the last's to whoever names it from
@@ -298,7 +298,7 @@ impl Slice<'_> {
         let platform = stage.platform.as_ref().map(|p| format!(" --platform={p}")).unwrap_or_default();
         let froms = self.froms[&stage.index].iter().map(|from| (format!("FROM{platform} {from}"), stage.line));
         let steps = stage.instructions.iter().map(|step| (self.step_text(step, names), step.line));
-        StageText { name: name.to_owned(), steps: froms.chain(steps).collect() }
+        StageText { name: name.to_owned(), steps: froms.chain(steps).into_vec() }
     }
 
     fn step_text(&self, step: &Instruction, names: &BTreeMap<usize, String>) -> String {
@@ -344,8 +344,8 @@ impl ContextSource {
         if let Some(plain) = self.plain() {
             return path.strip_prefix(plain).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         }
-        let pattern: Vec<Component<'_>> = self.pattern.split('/').map(Component::read).collect();
-        let path: Vec<&str> = path.split('/').collect();
+        let pattern: Vec<Component<'_>> = self.pattern.split('/').map(Component::read).into_vec();
+        let path: Vec<&str> = path.split('/').into_vec();
         // `**` at the end stands for something: `a/**` does not see `a` itself.
         match pattern.split_last() {
             Some((Component::Any, parents)) => ends(parents, &path)[..path.len()].contains(&true),

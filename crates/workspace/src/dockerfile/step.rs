@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::slice::{ContextSource, Slice};
 use super::walk::{Origin, origins};
 use super::{Instruction, Stage};
+use monoship_core::collect::Collect as _;
 
 /// What a step takes in itself.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +32,7 @@ impl<'d> Slice<'d> {
     #[must_use]
     pub fn steps(&self) -> Vec<StepInputs> {
         let names = self.names();
-        self.stages.values().flat_map(|stage| self.steps_of(stage, &names)).collect()
+        self.stages.values().flat_map(|stage| self.steps_of(stage, &names)).into_vec()
     }
 
     fn steps_of(&self, stage: &Stage, names: &BTreeMap<usize, String>) -> Vec<StepInputs> {

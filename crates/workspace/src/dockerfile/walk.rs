@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::slice::{Address, ContextSource, Slice, SliceRequest};
 use super::{Dockerfile, Instruction, Stage, mounts, words};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform};
 
@@ -261,11 +261,11 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
                 let before = scope.clone();
                 let set: Vec<(String, String)> = if instruction.is_legacy(escape) {
                     let (name, rest) = words::split_keyword(&instruction.args);
-                    value(rest, &before).map(|value| (name.to_owned(), value)).into_iter().collect()
+                    value(rest, &before).map(|value| (name.to_owned(), value)).into_iter().into_vec()
                 } else {
                     let pairs = words::quoted_words(&instruction.args, escape);
                     let pairs = pairs.iter().filter_map(|word| word.split_once('='));
-                    pairs.filter_map(|(name, text)| Some((name.to_owned(), value(text, &before)?))).collect()
+                    pairs.filter_map(|(name, text)| Some((name.to_owned(), value(text, &before)?))).into_vec()
                 };
                 scope.by_env.extend(set.iter().map(|(name, _)| name.clone()));
                 scope.values.extend(set);
@@ -349,7 +349,7 @@ pub(super) fn origins(instruction: &Instruction) -> Vec<Origin> {
             }
             vec![Origin::Main(copied(instruction))]
         }
-        "RUN" => instruction.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")).filter_map(mount).collect(),
+        "RUN" => instruction.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")).filter_map(mount).into_vec(),
         _ => Vec::new(),
     }
 }
@@ -357,7 +357,7 @@ pub(super) fn origins(instruction: &Instruction) -> Vec<Origin> {
 /// The sources of a COPY or ADD without `--from`: all words but the last, less heredocs.
 fn copied(instruction: &Instruction) -> Vec<String> {
     let mut words =
-        words::json_list(&instruction.args).unwrap_or_else(|| instruction.args.split_whitespace().map(str::to_owned).collect());
+        words::json_list(&instruction.args).unwrap_or_else(|| instruction.args.split_whitespace().map(str::to_owned).into_vec());
     words.pop();
     words.retain(|word| !word.starts_with("<<"));
     words

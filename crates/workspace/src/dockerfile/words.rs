@@ -5,6 +5,7 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use crate::matching::{Char, ends};
+use monoship_core::collect::Collect as _;
 
 /// The keyword and what follows it, blanks between them taken off.
 pub fn split_keyword(text: &str) -> (&str, &str) {
@@ -251,7 +252,7 @@ impl Expander<'_> {
         let Some(value) = value else {
             return Ok(if self.keep_unset { format!("${{{name}}}") } else { String::new() });
         };
-        let mut chars: Vec<char> = value.chars().collect();
+        let mut chars: Vec<char> = value.chars().into_vec();
         let mut pattern = shell_pattern(&pattern);
         Ok(match operator {
             '#' => {

@@ -13,6 +13,7 @@ use ring::digest;
 use sha1_smol::Sha1;
 
 use super::{File, Mode, ObjectId};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::name::hex;
@@ -39,7 +40,7 @@ pub fn files(root: &Path, paths: &[(String, Option<Mode>)], format: Format) -> R
             found
         }))
     })?;
-    Ok(hashed.into_iter().flatten().collect())
+    Ok(hashed.into_iter().flatten().into_vec())
 }
 
 /// A file that was read.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Git, Question};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 
 /// How many commits each attempt fetches beyond the last; after these, everything.
@@ -214,7 +215,7 @@ impl Git {
             return Ok(vec![head]);
         }
         let newer = self.read(&["rev-list", &format!("--max-count={most}"), &head, "--not", commit])?;
-        Ok(newer.lines().map(str::to_owned).collect())
+        Ok(newer.lines().map(str::to_owned).into_vec())
     }
 
     /// The commit that a branch of the remote is at, where HEAD's history does not have it. Fetches nothing.
@@ -240,7 +241,7 @@ impl Git {
     /// When it cannot be asked.
     pub fn branches_at(&self, remote: &str) -> Result<Vec<String>> {
         let listed = self.command(&["ls-remote", "--heads", remote]).timeout(REMOTE).read(self.shutdown())?;
-        Ok(listed.lines().filter_map(|line| Some(line.split_once("\trefs/heads/")?.1.to_owned())).collect())
+        Ok(listed.lines().filter_map(|line| Some(line.split_once("\trefs/heads/")?.1.to_owned())).into_vec())
     }
 
     fn is_shallow(&self) -> Result<bool> {

@@ -17,7 +17,7 @@ use std::io::ErrorKind;
 
 use super::hash::{self, Format};
 use super::{File, Git, Mode, NotARepository, ObjectId, Question, Tree};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::execute::process::NotStarted;
@@ -111,10 +111,10 @@ impl Git {
 
     fn folder(&self, why: &str) -> Result<Tree> {
         let (paths, odd) = hash::walk(&self.root)?;
-        let paths: Vec<_> = paths.into_iter().map(|path| (path, None)).collect();
+        let paths: Vec<_> = paths.into_iter().map(|path| (path, None)).into_vec();
         let hashed = hash::files(&self.root, &paths, Format::Sha1)?;
         let pointers = hashed.iter().filter(|hashed| hashed.is_pointer).map(|hashed| hashed.file.path.to_string()).into_set();
-        let files = hashed.into_iter().map(|hashed| hashed.file).collect();
+        let files = hashed.into_iter().map(|hashed| hashed.file).into_vec();
         Ok(Tree { odd, pointers, outside_git: Some(why.to_owned()), ..Tree::from_files(files) })
     }
 
@@ -142,7 +142,7 @@ impl Git {
         }
         let replaced = listing.take_out(&differs);
         self.take_in_converted(listing, &differs)?;
-        let there: Vec<_> = differs.iter().filter_map(|(path, mode)| Some((path.clone(), (*mode)?))).collect();
+        let there: Vec<_> = differs.iter().filter_map(|(path, mode)| Some((path.clone(), (*mode)?))).into_vec();
         let tree = &mut listing.tree;
         tree.dirty.extend(differs.into_keys());
         for hash::Hashed { file, is_pointer, .. } in hash::files(&self.root, &there, tree.format)? {
@@ -188,19 +188,19 @@ impl Git {
 
     /// Those of these files that are not as long on disk as what git keeps, or of which it does not say how long that is.
     fn of_other_length(&self, tree: &Tree, files: Vec<(String, Option<Mode>)>) -> Result<Vec<(String, Option<Mode>)>> {
-        let ids: Vec<ObjectId> = files.iter().filter_map(|(path, _)| Some(tree.get(path)?.id)).collect();
+        let ids: Vec<ObjectId> = files.iter().filter_map(|(path, _)| Some(tree.get(path)?.id)).into_vec();
         let request = ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect::<String>();
         // What a partial clone lacks is no reason to fetch it: such a file is read.
         let command = self.command(&["cat-file", "--batch-check=%(objectsize)", "--buffer"]).env("GIT_NO_LAZY_FETCH", "1");
         let kept = command.stdin(request).run(&self.shutdown)?.text();
-        let kept: Vec<Option<u64>> = kept.lines().map(|size| size.parse().ok()).collect();
+        let kept: Vec<Option<u64>> = kept.lines().map(|size| size.parse().ok()).into_vec();
         if kept.len() != files.len() || ids.len() != files.len() {
             return Ok(files);
         }
         let there = cores::map(&files, |(path, _)| self.root.join(path).symlink_metadata().ok().map(|there| there.len()));
         let other_length = |(there, kept): &(Option<u64>, Option<u64>)| there.is_none() || there != kept;
         let files = files.into_iter().zip(there.into_iter().zip(kept));
-        Ok(files.filter(|(_, lengths)| other_length(lengths)).map(|(file, _)| file).collect())
+        Ok(files.filter(|(_, lengths)| other_length(lengths)).map(|(file, _)| file).into_vec())
     }
 
     /// The files of the work tree `tree` that git calls clean, that nothing converts, and that are not what git keeps: what converted them on
@@ -219,23 +219,23 @@ impl Git {
             let looked_at = tree.dirty.contains(path) || tree.converted.contains_key(path) || tree.absent.contains(path);
             file.mode != Mode::Submodule && !looked_at
         });
-        let trusted: Vec<_> = trusted.map(|file| (file.path.to_string(), Some(file.mode))).collect();
+        let trusted: Vec<_> = trusted.map(|file| (file.path.to_string(), Some(file.mode))).into_vec();
         let drivers =
             self.ask(&["config", "--name-only", "--get-regexp", r"^filter\..*\.(smudge|process)$"])?.unwrap_or_default();
         let doubtful = if drivers.lines().any(|key| !key.starts_with("filter.lfs.")) {
-            trusted.into_iter().filter(|(path, _)| wanted(path)).collect()
+            trusted.into_iter().filter(|(path, _)| wanted(path)).into_vec()
         } else {
             self.of_other_length(tree, trusted)?
         };
         let read = hash::files(&self.root, &doubtful, tree.format)?;
         let differs = read.into_iter().map(|read| read.file).filter(|file| tree.get(&file.path) != Some(file));
-        Ok(differs.map(|file| file.path.into()).collect())
+        Ok(differs.map(|file| file.path.into()).into_vec())
     }
 
     /// Files that a sparse checkout leaves out, or `skip-worktree` hides, and that are on disk.
     fn there_all_the_same(&self, tree: &Tree) -> Vec<String> {
-        let absent: Vec<&String> = tree.absent.iter().collect();
-        let pieces = cores::map(&absent.chunks(1_024).collect::<Vec<_>>(), |paths| {
+        let absent: Vec<&String> = tree.absent.iter().into_vec();
+        let pieces = cores::map(&absent.chunks(1_024).into_vec(), |paths| {
             let mut found = Vec::new();
             // Mostly whole folders are left out: what lies in a folder that is not there is not asked for.
             let mut gone: Option<String> = None;
@@ -251,7 +251,7 @@ impl Git {
             }
             found
         });
-        pieces.into_iter().flatten().collect()
+        pieces.into_iter().flatten().into_vec()
     }
 
     /// The outermost folder of a path that is not on disk, with a slash at its end.
@@ -288,7 +288,7 @@ impl Git {
                 Err(_) => tree.odd.push(String::from_utf8_lossy(name).into_owned()),
             }
         }
-        let submodules: Vec<File> = tree.files.iter().filter(|f| f.mode == Mode::Submodule).cloned().collect();
+        let submodules: Vec<File> = tree.files.iter().filter(|f| f.mode == Mode::Submodule).cloned().into_vec();
         for submodule in submodules {
             let root = self.root.join(&*submodule.path);
             let inner = self.in_worktree(root);
@@ -358,10 +358,10 @@ fn converted(tree: &Tree, named: &[u8], line_ends: Option<&str>) -> Vec<(String,
     let may_be = |file: &&File| matches!(file.mode, Mode::Plain | Mode::Executable);
     let found = |file: &File| (file.path.to_string(), Some(file.mode));
     if line_ends.is_some_and(|said| !matches!(said.trim(), "" | "false" | "no" | "off" | "0")) {
-        return tree.files.iter().filter(may_be).map(found).collect();
+        return tree.files.iter().filter(may_be).map(found).into_vec();
     }
     let paths = records(named).filter_map(|name| std::str::from_utf8(name).ok());
-    paths.filter_map(|path| tree.get(path)).filter(may_be).map(found).collect()
+    paths.filter_map(|path| tree.get(path)).filter(may_be).map(found).into_vec()
 }
 
 /// A path that differs from the index: `None` where it is gone, `Some(None)` where its mode must be looked up on disk.

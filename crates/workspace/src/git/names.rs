@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::listing::{INDEX, Listing, parse_index, parse_untracked};
 use super::{File, Git, Mode, Tree};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 
@@ -47,9 +48,9 @@ impl Git {
             return self.worktree();
         }
         let compared = cores::try_map(folders, |folder| compare(&self.root, &tree, folder))?;
-        let unknown: Vec<&str> = compared.iter().flat_map(|found| &found.unknown).map(String::as_str).collect();
+        let unknown: Vec<&str> = compared.iter().flat_map(|found| &found.unknown).map(String::as_str).into_vec();
         let few = unknown.len() <= MAX_PATHS;
-        let Ok(untracked) = self.untracked(if few { unknown } else { folders.iter().map(String::as_str).collect() }) else {
+        let Ok(untracked) = self.untracked(if few { unknown } else { folders.iter().map(String::as_str).into_vec() }) else {
             return self.worktree();
         };
         let gone: HashSet<Box<str>> = compared.into_iter().flat_map(|found| found.gone).collect();
@@ -91,7 +92,7 @@ fn compare(root: &Path, tree: &Tree, path: &str) -> Result<Compared> {
         Err(e) => matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
     };
     let gone = expected.filter(|file| !seen.contains(&*file.path)).filter(is_gone);
-    Ok(Compared { unknown, gone: gone.map(|file| file.path.clone()).collect() })
+    Ok(Compared { unknown, gone: gone.map(|file| file.path.clone()).into_vec() })
 }
 
 struct Walk<'a> {

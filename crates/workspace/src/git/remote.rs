@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Git;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 
 /// A remote repository as its address names it. Credentials in the address are not kept.
@@ -85,7 +86,7 @@ fn chosen(settings: &str, branch: &dyn Fn() -> Result<Option<String>>) -> Result
         0 => return Ok(None),
         1 => None,
         _ if remotes.contains_key("origin") => Some("origin".to_owned()),
-        _ => told(&entries().collect(), &remotes, branch)?,
+        _ => told(&entries().into_vec(), &remotes, branch)?,
     };
     let Some((name, url)) = named.and_then(|name| remotes.remove_entry(&name)).or_else(|| remotes.pop_first()) else {
         return Ok(None);

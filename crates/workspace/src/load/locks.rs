@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::package::{Package, unfinished_merge};
 use super::{LOCK, PackageId, Workspace};
 use crate::yaml::{self, Yaml};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use pnpm::lock::{Lock, Refusal};
 
@@ -88,7 +88,7 @@ impl Workspace {
         match self.scanned() {
             Some(lock) if lock.is_split() => {
                 let is_in = |dir: &&str| *dir == "." || self.by_dir(dir).is_some_and(|id| packages.contains(&id));
-                lock.files().filter(is_in).map(own_lock).collect()
+                lock.files().filter(is_in).map(own_lock).into_vec()
             }
             _ => vec![LOCK.to_owned()],
         }

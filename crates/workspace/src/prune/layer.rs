@@ -9,6 +9,7 @@ use super::super::load::{PackageId, SETTINGS, Workspace};
 use super::super::package::{INSTALL_SCRIPTS, Manifest, Package};
 use super::super::sources::{Sources, parent};
 use super::{Content, Text, settings};
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 use pnpm::lock::Cut;
 
@@ -18,8 +19,8 @@ pub(super) fn files(workspace: &Workspace, sources: &Sources<'_>, closure: &Clos
     layer.root();
     // A whole lock has every importer, and pnpm looks for each: then every manifest is kept.
     let all: Vec<PackageId> = match workspace.scanned() {
-        Some(_) => closure.packages.iter().copied().collect(),
-        None => workspace.ids().collect(),
+        Some(_) => closure.packages.iter().copied().into_vec(),
+        None => workspace.ids().into_vec(),
     };
     for id in all.into_iter().filter(|id| *id != workspace.root_package()) {
         layer.package(id);
@@ -123,7 +124,7 @@ impl Layer<'_> {
     /// Stubs for the commands of a package that are there.
     fn commands(&mut self, id: PackageId) {
         let package = self.workspace.package(id);
-        let mut paths: Vec<String> = package.manifest.bin_files().iter().map(|file| package.path(file)).collect();
+        let mut paths: Vec<String> = package.manifest.bin_files().iter().map(|file| package.path(file)).into_vec();
         if let Some(folder) = package.manifest.bin_folder() {
             paths.extend(self.sources.tree().under(&package.path(folder)).iter().map(|file| file.path.to_string()));
         }

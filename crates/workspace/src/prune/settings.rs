@@ -1,7 +1,7 @@
 //! Settings cut to a closure, consistently with the lock: `pnpm-workspace.yaml`, and the same settings in the root manifest,
 //! where pnpm 9 and 10 read them. pnpm compares each with the lock, so what goes on one side goes on both.
 
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
@@ -41,7 +41,7 @@ pub(super) fn prune(tree: &Yaml, workspace: &Workspace, closure: &Closure, cut: 
             ("catalog", Some(_)) => catalog(value, "default", cut),
             ("catalogs", Some(_)) => {
                 let kept = value.entries().iter().filter_map(|(name, value)| Some((name.clone(), catalog(value, name, cut)?)));
-                some_map(kept.collect())
+                some_map(kept.into_vec())
             }
             ("overrides", Some(lock)) => {
                 let known = overrides(lock, cut);
@@ -49,12 +49,12 @@ pub(super) fn prune(tree: &Yaml, workspace: &Workspace, closure: &Closure, cut: 
                     Some(kept) => Some((selector.clone(), Yaml::string((*kept)?))),
                     None => Some((selector.clone(), value.clone())),
                 });
-                some_map(kept.collect())
+                some_map(kept.into_vec())
             }
             ("patchedDependencies", Some(lock)) => {
                 let known = patches(lock, cut);
                 let kept = value.entries().iter().filter(|(selector, _)| known.get(selector.as_str()) != Some(&false));
-                some_map(kept.cloned().collect())
+                some_map(kept.cloned().into_vec())
             }
             _ => Some(value.clone()),
         };
@@ -68,7 +68,7 @@ pub(super) fn prune(tree: &Yaml, workspace: &Workspace, closure: &Closure, cut: 
 
 fn folders(workspace: &Workspace, closure: &Closure) -> Yaml {
     let dirs = closure.packages.iter().map(|id| workspace.package(*id).dir.as_str()).filter(|dir| *dir != ".");
-    let mut items: Vec<Yaml> = dirs.map(|dir| Yaml::string(escape(dir))).collect();
+    let mut items: Vec<Yaml> = dirs.map(|dir| Yaml::string(escape(dir))).into_vec();
     if items.is_empty() {
         // pnpm 9 refuses an empty list.
         items.push(Yaml::string("."));
@@ -78,7 +78,7 @@ fn folders(workspace: &Workspace, closure: &Closure) -> Yaml {
 
 fn catalog(tree: &Yaml, name: &str, cut: &Cut) -> Option<Yaml> {
     let kept = tree.entries().iter().filter(|(alias, _)| cut.catalogs.contains(&(name.to_owned(), alias.clone())));
-    some_map(kept.cloned().collect())
+    some_map(kept.cloned().into_vec())
 }
 
 fn some_map(entries: Vec<(String, Yaml)>) -> Option<Yaml> {
@@ -113,7 +113,7 @@ pub(super) fn prune_manifest(manifest: &mut Manifest, lock: Option<&Lock>, cut: 
 /// The patch files that a root manifest names.
 pub(super) fn patch_files(manifest: &Manifest) -> Vec<String> {
     let patches = manifest.pnpm.get("patchedDependencies").and_then(Value::as_object);
-    patches.into_iter().flatten().filter_map(|(_, path)| patch_file(path.as_str()?)).collect()
+    patches.into_iter().flatten().filter_map(|(_, path)| patch_file(path.as_str()?)).into_vec()
 }
 
 /// A patch that a config dependency brings lies in `node_modules/.pnpm-config`: pnpm fetches it before anything is installed.
@@ -124,7 +124,7 @@ fn patch_file(path: &str) -> Option<String> {
 /// The patch files that a settings file names.
 pub(super) fn patch_files_of(tree: &Yaml) -> Vec<String> {
     let patches = tree.get("patchedDependencies").map_or(&[][..], Yaml::entries);
-    patches.iter().filter_map(|(_, path)| patch_file(path.as_str()?)).collect()
+    patches.iter().filter_map(|(_, path)| patch_file(path.as_str()?)).into_vec()
 }
 
 /// The repository's files that settings have for values, whoever installs: certificates (`cafile`), a shell (`scriptShell`), a list of
@@ -163,5 +163,5 @@ pub(super) fn relative_literals(text: &str) -> Vec<&str> {
         let inner = &rest[..rest.find([quote, '\n'])?];
         (inner.starts_with("./") || inner.starts_with("../")).then_some(inner)
     };
-    text.char_indices().filter(|(_, c)| matches!(c, '\'' | '"' | '`')).filter_map(literal).collect()
+    text.char_indices().filter(|(_, c)| matches!(c, '\'' | '"' | '`')).filter_map(literal).into_vec()
 }

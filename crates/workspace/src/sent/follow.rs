@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::dockerignore::path_match;
+use monoship_core::collect::Collect as _;
 
 /// The pattern itself, and each place that a link in it leads to.
 pub fn links(root: &Path, pattern: &str) -> BTreeSet<String> {
@@ -20,7 +21,7 @@ pub fn links(root: &Path, pattern: &str) -> BTreeSet<String> {
 
 /// Notes the links on the way of one pattern in `found`, and what they make of it in `open`.
 fn step(root: &Path, pattern: &str, found: &mut BTreeSet<String>, open: &mut Vec<String>) {
-    let parts: Vec<&str> = pattern.split('/').collect();
+    let parts: Vec<&str> = pattern.split('/').into_vec();
     // A wildcard in the middle can go several ways.
     let mut ways = vec![String::new()];
     for (at, part) in parts.iter().enumerate() {
@@ -32,7 +33,7 @@ fn step(root: &Path, pattern: &str, found: &mut BTreeSet<String>, open: &mut Vec
                     Some(target) => {
                         let rest = parts[at + 1..].iter().copied();
                         let led = target.split('/').chain(rest).filter(|part| !part.is_empty() && *part != ".");
-                        let led: Vec<&str> = led.collect();
+                        let led: Vec<&str> = led.into_vec();
                         open.push(if led.is_empty() { ".".to_owned() } else { led.join("/") });
                         found.insert(path);
                     }
@@ -51,7 +52,7 @@ fn names(root: &Path, folder: &str, part: &str) -> Vec<String> {
     }
     let entries = std::fs::read_dir(root.join(folder)).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| path_match(part, name).unwrap_or(false)).collect()
+    names.filter(|name| path_match(part, name).unwrap_or(false)).into_vec()
 }
 
 /// Where a link leads, relative to the context, which it cannot leave; `None` for what is no link.
@@ -59,7 +60,7 @@ fn target(root: &Path, path: &str) -> Option<String> {
     let link = std::fs::read_link(root.join(path)).ok()?;
     let link = link.to_str()?;
     let mut parts: Vec<&str> = match path.rsplit_once('/') {
-        Some((folder, _)) if !link.starts_with('/') => folder.split('/').collect(),
+        Some((folder, _)) if !link.starts_with('/') => folder.split('/').into_vec(),
         _ => Vec::new(),
     };
     for part in link.split('/') {

@@ -12,7 +12,7 @@ use super::{Concerns, Entry};
 use crate::dockerfile::ContextSource;
 use crate::dockerignore::Ignore;
 use crate::git::{Mode, Tree, hash};
-use monoship_core::collect::Sorted as _;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::name::sha256_hex;
@@ -203,7 +203,7 @@ fn fill_in(root: &Path, tree: &Tree, entries: &mut [Entry], concerns: &mut Conce
             None => unknown.push(at),
         }
     }
-    let paths: Vec<(usize, String)> = unknown.into_iter().map(|at| (at, entries[at].path.to_string())).collect();
+    let paths: Vec<(usize, String)> = unknown.into_iter().map(|at| (at, entries[at].path.to_string())).into_vec();
     for (at, hashed) in cores::try_map(&paths, |(at, path)| Ok((*at, hash::one(root, path, tree.format())?)))? {
         let entry = &mut entries[at];
         // What vanished in between is like a file of no content, once; whoever looks again sees that it is gone.

@@ -4,6 +4,7 @@
 use super::super::git::{Mode, Tree};
 use super::super::load::{PackageId, Workspace};
 use super::{Sources, parent};
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::cores;
 use pnpm::join;
 
@@ -123,7 +124,7 @@ const IMPORTS: [&str; 16] = [
 /// The imports of a package's scripts that lead to a file outside of it.
 pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Vec<Import> {
     let scripts = sources.of(id).iter().filter(|file| file.mode != Mode::Symlink && may_import(&file.path));
-    let found = cores::map(&scripts.collect::<Vec<_>>(), |file| {
+    let found = cores::map(&scripts.into_vec(), |file| {
         let Some(text) = workspace.contents().text(&file.path) else { return Vec::new() };
         let imports = placed(&text).filter(|(at, _)| is_import(&text[..*at]));
         let leaves = imports.filter_map(|(at, named)| {
@@ -135,9 +136,9 @@ pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageI
                 to,
             })
         });
-        leaves.collect::<Vec<_>>()
+        leaves.into_vec()
     });
-    found.into_iter().flatten().collect()
+    found.into_iter().flatten().into_vec()
 }
 
 /// True of what stands between `import` and a path, where none of it is left when types are gone: ` type A from `, ` { type A } from `.

@@ -12,6 +12,7 @@ use super::super::package::INSTALL_SCRIPTS;
 use super::super::tools::is_by_nx;
 use super::imports::{self, is_script};
 use super::{Sources, json, parent};
+use monoship_core::collect::Collect as _;
 use pnpm::join;
 
 /// What a package reaches outside of itself.
@@ -35,7 +36,7 @@ pub(super) fn reached(sources: &Sources<'_>, workspace: &Workspace, id: PackageI
     let mut reach = Reach { sources, workspace, id, found: BTreeSet::new(), dangling: Vec::new() };
     reach.run();
     let places = reach.found.iter().filter_map(|path| Some((sources.tree.place(path)?, workspace.owner(path))));
-    Reached { places: places.collect(), dangling: reach.dangling }
+    Reached { places: places.into_vec(), dangling: reach.dangling }
 }
 
 struct Reach<'a, 't> {
@@ -147,7 +148,7 @@ impl Reach<'_, '_> {
         if !name.starts_with("..") || name.contains("node_modules") {
             return;
         }
-        let plain: Vec<&str> = name.split('/').take_while(|part| !part.contains(['*', '?', '{', '[', '('])).collect();
+        let plain: Vec<&str> = name.split('/').take_while(|part| !part.contains(['*', '?', '{', '[', '('])).into_vec();
         let Some(path) = join(dir, &plain.join("/")).filter(|path| path != ".") else { return };
         let tree = self.sources.tree;
         let found = tree.get(&path).into_iter().chain(tree.under(&path)).filter(|file| counts(&file.path));
@@ -206,7 +207,7 @@ impl Reach<'_, '_> {
         };
         // And what these call: `pnpm run types && vite build`.
         let all = &package.manifest.scripts;
-        let mut names: Vec<&str> = all.keys().map(String::as_str).filter(|name| makes(name)).collect();
+        let mut names: Vec<&str> = all.keys().map(String::as_str).filter(|name| makes(name)).into_vec();
         let mut scripts: Vec<&str> = Vec::new();
         for at in 0.. {
             let Some(script) = names.get(at).map(|name| all[*name].as_str().unwrap_or_default()) else { break };
@@ -249,7 +250,7 @@ impl Reach<'_, '_> {
         let Some(to) = join(parent(path), &target).filter(|to| self.workspace.owner(to) != self.id) else { return };
         let holds_package = to == "." || Path::new(own).starts_with(&to);
         let below = tree.get(&to).into_iter().chain(if holds_package { &[] } else { tree.under(&to) });
-        let below: Vec<_> = below.collect();
+        let below: Vec<_> = below.into_vec();
         if below.is_empty() && !holds_package {
             self.dangling.push((path.to_owned(), target));
         }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::collect::Collect as _;
 use crate::env::Env;
 
 /// The proxies of an environment.
@@ -21,7 +22,7 @@ impl Proxies {
         let except = get("NO_PROXY").unwrap_or_default();
         let except = except.split(',').map(|entry| entry.trim().to_ascii_lowercase()).filter(|entry| !entry.is_empty());
         let all = get("ALL_PROXY");
-        Self { http: get("HTTP_PROXY").or(all.clone()), https: get("HTTPS_PROXY").or(all), except: except.collect() }
+        Self { http: get("HTTP_PROXY").or(all.clone()), https: get("HTTPS_PROXY").or(all), except: except.into_vec() }
     }
 
     /// The proxy's address for a URL of this scheme, host and port, where it does not go straight there.

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
+use crate::collect::Collect as _;
 use crate::env::Env;
 
 /// Where the roots come from. The machine's are read on the first https request: plain http on loopback, which the skip
@@ -28,7 +29,7 @@ impl Roots {
         Self {
             file: path("SSL_CERT_FILE"),
             dir: path("SSL_CERT_DIR"),
-            registries: std::iter::once(PathBuf::from("/etc/docker/certs.d")).chain(rootless).collect(),
+            registries: std::iter::once(PathBuf::from("/etc/docker/certs.d")).chain(rootless).into_vec(),
             machine: OnceLock::new(),
         }
     }
@@ -47,7 +48,7 @@ impl Roots {
             } else {
                 rustls_native_certs::load_native_certs()
             };
-            found.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect()
+            found.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).into_vec()
         })
     }
 }
@@ -57,6 +58,6 @@ fn certificates_in(dir: &Path) -> Vec<Certificate<'static>> {
     let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
     let files = entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.extension() == Some("crt".as_ref()));
     let texts = files.filter_map(|path| std::fs::read(path).ok());
-    let items = texts.flat_map(|pem| parse_pem(&pem).filter_map(Result::ok).collect::<Vec<_>>());
-    items.filter_map(|item| if let PemItem::Certificate(certificate) = item { Some(certificate) } else { None }).collect()
+    let items = texts.flat_map(|pem| parse_pem(&pem).filter_map(Result::ok).into_vec());
+    items.filter_map(|item| if let PemItem::Certificate(certificate) = item { Some(certificate) } else { None }).into_vec()
 }

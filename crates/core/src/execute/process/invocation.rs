@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::collect::Collect as _;
 use crate::secret::{Secret, mask};
 
 /// A command line that has not been run: what `--dry-run` prints and what [`Invocation::run`] executes are this one value.
@@ -197,7 +198,7 @@ impl Invocation {
 }
 
 fn words(program: &OsStr, args: &[OsString]) -> String {
-    let words: Vec<String> = std::iter::once(program).chain(args.iter().map(|arg| &**arg)).map(quoted).collect();
+    let words: Vec<String> = std::iter::once(program).chain(args.iter().map(|arg| &**arg)).map(quoted).into_vec();
     words.join(" ")
 }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use crate::command::{print_json, tell};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::text;
 use monoship_plan::upkeep::{PrunePlan, Removal};
@@ -52,7 +53,7 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
                 users(&scope.users),
             ]
         })
-        .collect();
+        .into_vec();
     if rows.is_empty() {
         return tell("the tiers hold nothing\n");
     }
@@ -74,7 +75,7 @@ fn in_words(scope: &Scope) -> &str {
 }
 
 fn users(users: &[String]) -> String {
-    let named = users.iter().take(NAMED).map(|user| text::clean(user)).collect::<Vec<_>>().join(", ");
+    let named = users.iter().take(NAMED).map(|user| text::clean(user)).into_vec().join(", ");
     let rest = users.len().saturating_sub(NAMED);
     if rest == 0 { named } else { format!("{named} and {rest} more") }
 }
@@ -93,7 +94,7 @@ pub fn plan(plan: &PrunePlan) -> String {
             text::clean(&removal.why),
         ]
     };
-    let rows: Vec<Vec<String>> = plan.removals.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = plan.removals.iter().map(row).into_vec();
     let mut shown =
         aligned(&["tier", "where", "what", "frees", "why"], &rows, &[3], columns_of_output(), |_, _, cell| cell.to_owned());
     let _ = writeln!(shown, "{}, {}", text::counted(plan.removals.len(), "item"), text::bytes(plan.bytes()));
@@ -146,6 +147,6 @@ pub fn outcome_json(plan: &PrunePlan, applied: &Applied, dry_run: bool) -> Resul
         bytes: plan.bytes(),
         removed: applied.done,
         freed_bytes: applied.bytes,
-        failed: failed.collect(),
+        failed: failed.into_vec(),
     })
 }

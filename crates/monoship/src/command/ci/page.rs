@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::CiPart;
 use crate::command::cache::Pruned;
 use crate::command::{Call, Finished};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{Digest, ServiceName, Tag};
@@ -79,7 +80,7 @@ impl Page {
         self.summary.services = job_summary::rows(&record.tasks);
         self.summary.tiers = job_summary::tiers(&record.tasks, costs);
         if !record.unaffected.is_empty() {
-            let names: Vec<&str> = record.unaffected.iter().map(ServiceName::as_str).collect();
+            let names: Vec<&str> = record.unaffected.iter().map(ServiceName::as_str).into_vec();
             self.summary.notices.push(format!("not affected, and not built: {}", names.join(", ")));
         }
         let word = |fails| if fails { "gate failed" } else { "gate" };
@@ -107,7 +108,7 @@ impl Page {
                 why: failed.map_or_else(|| removal.why.clone(), |(_, error)| format!("not removed: {error}")),
             }
         });
-        self.summary.removed = rows.collect();
+        self.summary.removed = rows.into_vec();
         let apply::Applied { done, bytes, .. } = pruned.applied;
         self.summary.notices.push(match pruned.plan.removals.as_slice() {
             [] => "there was nothing to remove".to_owned(),
@@ -120,7 +121,7 @@ impl Page {
     /// Takes in what must be built.
     pub(super) fn planned(&mut self, file: &PlanFile, matrix: serde_json::Value, platforms: Option<serde_json::Value>) {
         let build = |name: &&ServiceName| file.services[*name].present.is_none();
-        self.outputs.affected = file.services.keys().filter(build).cloned().collect();
+        self.outputs.affected = file.services.keys().filter(build).cloned().into_vec();
         for (service, planned) in &file.services {
             self.outputs.digests.extend(planned.present.clone().map(|digest| (service.clone(), digest)));
         }
@@ -129,7 +130,7 @@ impl Page {
             let status = planned.present.is_some().then_some(Status::Unchanged);
             ServiceRow { digest: planned.present.clone(), ..ServiceRow::new(name.as_str(), status, &planned.why) }
         };
-        self.summary.services = file.services.iter().map(row).collect();
+        self.summary.services = file.services.iter().map(row).into_vec();
     }
 
     /// Takes in what was published.

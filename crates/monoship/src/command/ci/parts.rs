@@ -11,6 +11,7 @@ use crate::command::{Finished, print};
 use crate::context::Progress;
 use crate::job::{Job, Part};
 use crate::run::{self, Ran};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_github::trigger::{Action, Trigger};
@@ -120,7 +121,8 @@ pub(super) fn base(event: &Event<'_>, reporter: Reporter, page: &mut Page) -> Re
 pub(super) fn service(event: &Event<'_>, reporter: Reporter, page: &mut Page, name: &str) -> Result<Finished> {
     let folder = jobs::folder(event.session);
     let planned = Arc::new(planned(event)?);
-    let beside = planned.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.clone()).collect();
+    let beside =
+        planned.services.iter().filter(|(_, planned)| planned.present.is_none()).map(|(name, _)| name.clone()).into_vec();
     let part = Part::Service(name.parse()?, Arc::clone(&planned));
     let mut job = event.job(part);
     job.request = BuildRequest { services: vec![name.to_owned()], since: None, beside, ..job.request };

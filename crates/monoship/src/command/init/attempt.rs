@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::command::{Call, Finished, build, say, tell};
 use crate::job::Job;
 use crate::run;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Task;
 use monoship_core::execute::pool;
@@ -65,7 +66,7 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
     let trusts = trusted.iter().flat_map(|_| ["--env".to_owned(), format!("{}={TRUSTED}", CA_VARIABLES[0])]);
     let id = engine.docker().arg("create").args(flags).args(trusts).arg(&image).read(&session.shutdown)?.trim().to_owned();
     let ended = begin(&engine, &id, trusted.as_deref(), session).and_then(|()| {
-        let names: Vec<&str> = given.keys().map(String::as_str).collect();
+        let names: Vec<&str> = given.keys().map(String::as_str).into_vec();
         let with = if names.is_empty() { String::new() } else { format!(" with the example's values of {}", names.join(", ")) };
         say(&format!("started {image}{with}"));
         watch(&engine, &id, session)
@@ -97,7 +98,7 @@ fn start(service: &ServiceName, session: &Session) -> Result<Finished> {
         }
         Err(how) => {
             // The calls that led to an error would push out what it says.
-            let lines: Vec<&str> = log.trim().lines().filter(|line| !line.trim_start().starts_with("at ")).collect();
+            let lines: Vec<&str> = log.trim().lines().filter(|line| !line.trim_start().starts_with("at ")).into_vec();
             // Of what a bundler made small Node shows the whole line.
             let shown = |line: &str| clean(line).chars().take(WIDEST).collect::<String>();
             lines[lines.len().saturating_sub(15)..].iter().for_each(|line| say(&format!("  │ {}", shown(line))));
@@ -140,7 +141,7 @@ fn told_servers(given: &BTreeMap<String, String>) -> Result<()> {
 /// The variables whose values lead to a database, a queue or the like: `postgres://localhost/app`.
 fn servers(given: &BTreeMap<String, String>) -> Vec<&str> {
     let leads = |value: &str| value.split_once("://").is_some_and(|(scheme, _)| !["http", "https", "file"].contains(&scheme));
-    given.iter().filter(|(_, value)| leads(value)).map(|(name, _)| name.as_str()).collect()
+    given.iter().filter(|(_, value)| leads(value)).map(|(name, _)| name.as_str()).into_vec()
 }
 
 /// What the repository's examples of an environment, and those of the packages that it needs, give the service: a try is about what it needs
@@ -153,7 +154,7 @@ fn examples(service: &ServiceName, session: &Session) -> BTreeMap<String, String
         |_| Vec::new(),
         |id| {
             let needed = workspace.closure(id, Scope::PRODUCTION).packages;
-            needed.into_iter().filter(|other| *other != id).chain([id]).map(|id| workspace.package(id).dir.as_str()).collect()
+            needed.into_iter().filter(|other| *other != id).chain([id]).map(|id| workspace.package(id).dir.as_str()).into_vec()
         },
     );
     variables::examples(&session.home, &folders)
@@ -165,7 +166,7 @@ fn watch(engine: &Engine, id: &str, session: &Session) -> Result<Result<String, 
     let began = Instant::now();
     loop {
         let state = engine.docker().args(["inspect", "--format", format, id]).read(&session.shutdown)?;
-        let words: Vec<&str> = state.split_whitespace().collect();
+        let words: Vec<&str> = state.split_whitespace().into_vec();
         match words[..] {
             ["running", _, "healthy"] => return Ok(Ok("its health check passes".to_owned())),
             ["running", _, "none"] if began.elapsed() > STAYS => {
@@ -209,14 +210,14 @@ struct Port {
 fn ports(sockets: &str) -> Vec<Port> {
     const LISTENS: &str = "0A";
     const LOOPBACK: [&str; 2] = ["00000000000000000000000001000000", "0000000000000000FFFF00000100007F"];
-    let fields = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let fields = sockets.lines().map(|line| line.split_whitespace().into_vec());
     let open = fields.filter(|fields| fields.get(3) == Some(&LISTENS));
     let of = |fields: Vec<&str>| {
         let (address, port) = fields[1].split_once(':')?;
         let on_loopback = address.len() == 8 && address.ends_with("7F") || LOOPBACK.contains(&address);
         Some(Port { number: u16::from_str_radix(port, 16).ok()?, on_loopback })
     };
-    open.filter_map(of).collect()
+    open.filter_map(of).into_vec()
 }
 
 /// The first port, where none is reached from outside.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::cli;
 use crate::command::Call;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Result, write_atomically};
 use monoship_core::event::{Level, Status};
 use monoship_core::secret::mask;
@@ -48,7 +49,7 @@ fn layer_sizes(call: &Call<'_>) -> Result<Vec<ImageLayers>> {
         session.events.notice(Level::Info, None, format!("the page has no layer sizes: {why}"), None);
     }
     reporter.finish();
-    Ok(looked.unwrap_or_default().iter().map(layers_of).collect())
+    Ok(looked.unwrap_or_default().iter().map(layers_of).into_vec())
 }
 
 fn layers_of(image: &Summary) -> ImageLayers {
@@ -57,5 +58,5 @@ fn layers_of(image: &Summary) -> ImageLayers {
         let step = layer.line.as_ref().map_or(&layer.made_by, |line| &line.text);
         (step.clone(), layer.packed_bytes)
     });
-    ImageLayers { service: name.split([':', '@']).next().unwrap_or_default().to_owned(), layers: layers.collect() }
+    ImageLayers { service: name.split([':', '@']).next().unwrap_or_default().to_owned(), layers: layers.into_vec() }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Times;
 use crate::record::history::PastRun;
 use crate::record::run::Outcome;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::{Status, Task};
 
 /// Runs of one kind that succeeded.
@@ -27,7 +28,7 @@ pub(super) fn kinds(runs: &[PastRun]) -> Vec<KindStats> {
         by_kind.entry((verb, built(run))).or_default().push(run.took);
     }
     let kind = |(verb, built): (&str, Built)| format!("{verb}, {}", built.text());
-    by_kind.into_iter().map(|(at, durations)| KindStats { kind: kind(at), took: Times::of(&durations) }).collect()
+    by_kind.into_iter().map(|(at, durations)| KindStats { kind: kind(at), took: Times::of(&durations) }).into_vec()
 }
 
 /// How much a run built, by what one waits for.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Times, is_image, share};
 use crate::record::history::PastRun;
+use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 
 /// A node of a fleet.
@@ -34,7 +35,7 @@ struct Sums {
 pub(super) fn nodes(runs: &[PastRun]) -> Vec<NodeStats> {
     let mut sums: BTreeMap<&str, Sums> = BTreeMap::new();
     for task in runs.iter().flat_map(|run| &run.tasks).filter(|task| is_image(&task.task)) {
-        let mut names: Vec<&str> = task.nodes.values().map(String::as_str).collect();
+        let mut names: Vec<&str> = task.nodes.values().map(String::as_str).into_vec();
         names.sort_unstable();
         names.dedup();
         for name in names {
@@ -53,7 +54,7 @@ pub(super) fn nodes(runs: &[PastRun]) -> Vec<NodeStats> {
         failed: sum.failed,
         hit_rate: share(sum.cached, sum.total),
     });
-    stats.collect()
+    stats.into_vec()
 }
 
 #[cfg(test)]

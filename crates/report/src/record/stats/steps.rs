@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Times;
 use crate::record::history::PastRun;
+use monoship_core::collect::Collect as _;
 
 /// How many of the slowest steps are told.
 const SLOWEST: usize = 10;
@@ -44,11 +45,11 @@ pub(super) fn slowest(runs: &[PastRun]) -> Vec<StepStats> {
     }
     let steps = found.into_iter().map(|(name, (tasks, durations))| StepStats {
         name: name.to_owned(),
-        task: tasks.into_iter().collect::<Vec<_>>().join(", "),
+        task: tasks.into_iter().into_vec().join(", "),
         ran: Times::of(&durations),
         total: durations.iter().fold(0, |sum, ms| sum.saturating_add(*ms)),
     });
-    let mut steps: Vec<StepStats> = steps.collect();
+    let mut steps: Vec<StepStats> = steps.into_vec();
     steps.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
     steps.truncate(SLOWEST);
     steps
