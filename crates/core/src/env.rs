@@ -1,6 +1,7 @@
 //! The process's surroundings as a value: variables, working folder, terminals. `main` makes the one real value; everything
 //! else takes it, so that library code never reads the environment and tests can say what it is.
 
+use crate::collect::Collect as _;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub struct Env {
 impl Env {
     /// An environment of these variables, in `cwd`, with no terminal. Variables that are not UTF-8 cannot be meant for us.
     pub fn new(cwd: impl Into<PathBuf>, vars: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self { vars: vars.into_iter().collect(), cwd: cwd.into(), ..Self::default() }
+        Self { vars: vars.into_iter().into_map(), cwd: cwd.into(), ..Self::default() }
     }
 
     /// A variable's value; an empty one counts as not set, as it does for the tools these variables come from.

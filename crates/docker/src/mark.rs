@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::name::Fingerprint;
 
@@ -26,7 +27,7 @@ impl Mark {
     /// As annotations of a manifest or an index.
     #[must_use]
     pub fn annotations(&self) -> BTreeMap<String, String> {
-        let mut all = BTreeMap::from([(REPOSITORY.to_owned(), self.repository.clone())]);
+        let mut all = [(REPOSITORY.to_owned(), self.repository.clone())].into_iter().into_map();
         all.extend(self.fingerprint.as_ref().map(|inputs| (FINGERPRINT.to_owned(), inputs.to_string())));
         all
     }

@@ -138,7 +138,7 @@ impl ImageStore {
             Reach::Client(_) => HashMap::new(),
         };
         let open = images.iter().filter(|image| !known.contains_key(&listed_name(image)));
-        let patterns: BTreeSet<String> = open.map(pattern).collect();
+        let patterns: BTreeSet<String> = open.map(pattern).into_set();
         if !patterns.is_empty() {
             known.extend(match &self.reach {
                 Reach::Socket(socket) => list(socket, &patterns)?,
@@ -282,7 +282,7 @@ fn listed_name(image: &ImageRef) -> String {
 
 /// What the histories of these images tell: the ids by name.
 fn histories(socket: &Path, images: &[ImageRef]) -> Result<HashMap<String, Digest>> {
-    let tagged: BTreeSet<String> = images.iter().filter(|image| image.digest().is_none()).map(listed_name).collect();
+    let tagged: BTreeSet<String> = images.iter().filter(|image| image.digest().is_none()).map(listed_name).into_set();
     let tagged: Vec<String> = tagged.into_iter().into_vec();
     let ask = |name: &String| at(socket).ask("GET", &format!("/images/{name}/history"));
     let mut known = HashMap::new();

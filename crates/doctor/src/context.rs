@@ -79,7 +79,7 @@ fn built_from<'m>(checkup: &Checkup, monorepo: &'m Monorepo) -> Vec<&'m Package>
     let Ok(workspace) = &monorepo.workspace else { return Vec::new() };
     let shared = checkup.services().iter().filter(|service| service.own.is_none());
     let targets = shared.filter_map(|service| workspace.find(&service.package).ok());
-    let packages: BTreeSet<_> = targets.flat_map(|target| workspace.closure(target, Scope::BUILD).packages).collect();
+    let packages: BTreeSet<_> = targets.flat_map(|target| workspace.closure(target, Scope::BUILD).packages).into_set();
     packages.into_iter().map(|id| workspace.package(id)).into_vec()
 }
 

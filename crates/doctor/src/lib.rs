@@ -224,7 +224,7 @@ impl Monorepo {
         let synthetic = || Dockerfile::parse(&path, &format!("FROM scratch AS {}\n", config.base_target));
         let dockerfile = if !path.exists() && has_only_own(config) { synthetic() } else { load(&path) };
         let own = config.services.iter().filter_map(|service| service.own.as_ref());
-        let own = own.filter_map(|own| Some((own.dockerfile.clone(), load(&root.join(&own.dockerfile)).ok()?))).collect();
+        let own = own.filter_map(|own| Some((own.dockerfile.clone(), load(&root.join(&own.dockerfile)).ok()?))).into_map();
         let services = workspace.as_ref().ok().zip(dockerfile.as_ref().ok()).map(|(workspace, dockerfile)| {
             let packages = workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).into_map();
             discover(config, &packages, &dockerfile.targets().collect::<Vec<_>>())

@@ -43,7 +43,7 @@ fn retain(found: &mut Found, why: &str, stays: impl Fn(&str, &str) -> bool) -> B
         let is_shared = folder == "." || folders.clone().any(|other| other == folder);
         if is_shared { name } else { folder }
     });
-    let called: BTreeSet<String> = called.collect();
+    let called: BTreeSet<String> = called.into_set();
     found.others.extend(called.iter().map(|called| (called.clone(), why.to_owned())));
     called
 }

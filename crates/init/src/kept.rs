@@ -153,7 +153,7 @@ impl Build {
         let args = args.iter().filter(|(name, _)| takes(&self.dockerfile, name));
         let varied = varied.iter().filter(|name| takes(&self.dockerfile, name)).cloned();
         let is_secret = |name: &str| argument(name, "0").is_err();
-        let named: BTreeSet<String> = args.clone().map(|(name, _)| name.clone()).chain(varied.clone()).collect();
+        let named: BTreeSet<String> = args.clone().map(|(name, _)| name.clone()).chain(varied.clone()).into_set();
         let covers = if self.package.is_none() { shipped(workspace, &self.dockerfile, target.as_deref()) } else { Vec::new() };
         Kept {
             name,

@@ -10,11 +10,13 @@ use monoship_workspace::Workspace;
 pub(super) fn error(workspace: &Workspace, files: &[String], others: &[(String, String)]) -> Error {
     let why: Vec<String> = others.iter().map(|(folder, why)| format!("{folder}: {why}")).into_vec();
     let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
-    let manifests: BTreeSet<&str> = files.iter().filter_map(|file| file.strip_suffix("/package.json")).collect();
+    let manifests: BTreeSet<&str> = files.iter().filter_map(|file| file.strip_suffix("/package.json")).into_set();
     let unnamed: Vec<&str> = manifests.into_iter().filter(|dir| workspace.by_dir(dir).is_none()).into_vec();
     let hint = if others.iter().all(|(folder, _)| folder == ".") && !unnamed.is_empty() {
-        let patterns: BTreeSet<String> =
-            unnamed.iter().map(|dir| dir.rsplit_once('/').map_or((*dir).to_owned(), |(above, _)| format!("{above}/*"))).collect();
+        let patterns: BTreeSet<String> = unnamed
+            .iter()
+            .map(|dir| dir.rsplit_once('/').map_or((*dir).to_owned(), |(above, _)| format!("{above}/*")))
+            .into_set();
         let patterns: Vec<String> = patterns.into_iter().into_vec();
         format!(
             "pnpm-workspace.yaml names none of {}: `packages: [{}]`, then `pnpm install`",

@@ -68,7 +68,7 @@ pub struct Found {
 /// When a manifest cannot be read.
 pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files: &[String]) -> Result<Found> {
     let used: BTreeSet<&str> =
-        workspace.packages().iter().flat_map(|package| package.manifest.all_dependencies()).map(|(name, ..)| name).collect();
+        workspace.packages().iter().flat_map(|package| package.manifest.all_dependencies()).map(|(name, ..)| name).into_set();
     let root = manifest(workspace, workspace.package(workspace.root_package()))?;
     let projects = nx::projects(workspace, files);
     let is_alone = workspace.packages().len() == 1;

@@ -39,7 +39,7 @@ pub(super) fn configured_prefix(settings: Option<&str>) -> Option<String> {
 pub(super) fn targets(root: &Path, settings: Option<&str>) -> BTreeSet<String> {
     let file = root.join(configured(settings).unwrap_or_else(|| DOCKERFILE.to_owned()));
     let dockerfile = file.exists().then(|| dockerfile_of(&file).ok()).flatten();
-    dockerfile.iter().flat_map(Dockerfile::targets).map(str::to_owned).collect()
+    dockerfile.iter().flat_map(Dockerfile::targets).map(str::to_owned).into_set()
 }
 
 /// What an `xtask.toml` says is no service: folders, and names.
@@ -99,7 +99,7 @@ pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &
             };
             // With a [[service]] what no entry names counts as meant so; what was not chosen is to be known when this is run again.
             let folders = found.others.iter().map(|(folder, _)| folder).filter(|folder| folder.starts_with("apps/"));
-            let idle: BTreeSet<&String> = folders.filter(|_| entries.is_empty()).chain(&found.left_out).collect();
+            let idle: BTreeSet<&String> = folders.filter(|_| entries.is_empty()).chain(&found.left_out).into_set();
             let idle: Vec<String> = idle.into_iter().map(|folder| format!("\"{folder}\"")).into_vec();
             let idle = if idle.is_empty() { String::new() } else { format!("not-services = [{}]\n", idle.join(", ")) };
             let places = found.prefix.as_deref().map_or_else(|| PLACES.to_owned(), places);

@@ -403,7 +403,7 @@ fn tool(manifest: &Value, steps: &[String]) -> Option<String> {
             let parts = if name.starts_with('@') { 2 } else { 1 };
             name.splitn(parts + 1, '/').take(parts).into_vec().join("/")
         });
-        let mut programs: BTreeSet<String> = modules.collect();
+        let mut programs: BTreeSet<String> = modules.into_set();
         if !system.contains(first) && !first.contains('/') {
             programs.insert((*first).to_owned());
         }

@@ -64,7 +64,7 @@ impl There {
     pub fn apart(&self, workspace: &Workspace, name: &str) -> Vec<String> {
         let packages = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| *dir != ".");
         let top = |dir: &str| dir.split('/').next().unwrap_or(dir).to_owned();
-        let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).collect();
+        let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).into_set();
         tops.into_iter().into_vec()
     }
 }

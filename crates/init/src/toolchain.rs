@@ -190,7 +190,7 @@ const OF_ROOT: &str = "//#";
 /// The root's own tasks that `turbo.json` puts before a build of these packages. No build of an image runs them.
 pub(super) fn of_root(workspace: &Workspace, packages: &[&str]) -> BTreeSet<String> {
     let found = ordered(&graph(workspace), packages, "build").into_iter();
-    found.filter_map(|task| task.strip_prefix(OF_ROOT).map(str::to_owned)).collect()
+    found.filter_map(|task| task.strip_prefix(OF_ROOT).map(str::to_owned)).into_set()
 }
 
 /// What the root's install scripts do in a clone, and in no image: there a package's own run. Hooks of git, checks of who installs, and builds of

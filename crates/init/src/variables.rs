@@ -80,7 +80,7 @@ pub(super) fn of(workspace: &Workspace, folders: &[&str], uses_prisma: bool) -> 
     folders.iter().for_each(|folder| found.look(workspace, folder));
     let is_new = |name: &String| !public.contains_key(name) && !private.contains_key(name);
     let required: Vec<String> = found.required.into_iter().filter(is_new).into_vec();
-    let named = found.read.into_iter().filter(|name| is_new(name) && !required.contains(name)).collect();
+    let named = found.read.into_iter().filter(|name| is_new(name) && !required.contains(name)).into_set();
     public.extend(required.into_iter().map(|name| (name, String::new())));
     Variables { public, private, named }
 }

@@ -90,7 +90,7 @@ fn sources(cargo: &Path, below: &str) -> Result<Vec<String>> {
     let Some(root) = manifest(cargo)? else { return Ok(default()) };
     let members = members(&root);
     let top = |path: &Path| top(below, path);
-    let mut folders: BTreeSet<String> = members.iter().filter_map(|member| top(Path::new(member))).collect();
+    let mut folders: BTreeSet<String> = members.iter().filter_map(|member| top(Path::new(member))).into_set();
     for member in members.iter().filter(|member| !member.contains('*')) {
         let of_member = manifest(&cargo.join(member))?.unwrap_or_default();
         let tables = ["dependencies", "build-dependencies"].into_iter().filter_map(|key| of_member.get(key)?.as_table());

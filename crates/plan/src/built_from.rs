@@ -124,7 +124,7 @@ fn is_ready(services: &[(Option<&ServiceName>, BTreeMap<String, ServiceName>)], 
 #[must_use]
 pub fn parts(service: &ServiceName, fingerprint: Option<&Fingerprint>) -> Parts {
     let value = fingerprint.map(ToString::to_string).unwrap_or_default();
-    [("image".to_owned(), Part::new(Kind::Service, [(service.to_string(), value)]))].into()
+    [("image".to_owned(), Part::new(Kind::Service, [(service.to_string(), value)]))].into_iter().into_map()
 }
 
 #[cfg(test)]

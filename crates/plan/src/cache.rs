@@ -203,7 +203,7 @@ impl Scoped<'_> {
         if !self.is_one_of_several() {
             return Vec::new();
         }
-        let all: BTreeSet<&Platform> = self.run.iter().chain(self.configured).collect();
+        let all: BTreeSet<&Platform> = self.run.iter().chain(self.configured).into_set();
         let mut names: Vec<String> = all.iter().map(|one| self.named(std::slice::from_ref(*one))).into_vec();
         names.push(if self.configured.len() > 1 { self.named(self.configured) } else { self.target.to_owned() });
         let own = self.name();
@@ -217,7 +217,7 @@ impl Scoped<'_> {
     }
 
     fn named(&self, platforms: &[Platform]) -> String {
-        let sorted: BTreeSet<&Platform> = platforms.iter().collect();
+        let sorted: BTreeSet<&Platform> = platforms.iter().into_set();
         sorted.into_iter().fold(self.target.to_owned(), |name, platform| name + &platform.scope_suffix())
     }
 
@@ -426,7 +426,7 @@ pub(crate) mod tests {
         let all = targets
             .iter()
             .flat_map(|target| runs.iter().map(|run| Scoped { target, folder: None, run, configured: &both }.name()));
-        assert_eq!(all.collect::<BTreeSet<_>>().len(), runs.len() * targets.len());
+        assert_eq!(all.into_set().len(), runs.len() * targets.len());
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Plan {
                 };
                 Some((service.service.name.clone(), format!("docker-image://{image}")))
             })
-            .collect();
+            .into_map();
         for service in self.services.iter_mut().filter(|service| !service.built_from.is_empty()) {
             for (context, from) in &service.built_from {
                 let Some(place) = places.get(from) else { continue };

@@ -75,7 +75,7 @@ impl Part {
     pub fn new<T: Into<Arc<str>>>(kind: Kind, entries: impl IntoIterator<Item = (T, T)>) -> Self {
         let mut entries: Vec<Entry> = entries.into_iter().map(|(name, value)| (name.into(), value.into())).into_vec();
         if !entries.is_sorted_by(|a, b| a.0 < b.0) {
-            entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().into_vec();
+            entries = entries.into_iter().into_map().into_iter().into_vec();
         }
         let hash = hash(&entries);
         let is_odd = |(name, value): &Entry| kind == Kind::Files && name.ends_with('/') && **value != *USUAL_FOLDER;

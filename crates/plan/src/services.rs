@@ -105,7 +105,7 @@ fn apart_from_caches(service: &ServiceName, config: &Config) -> Result<()> {
 /// No two write to one cache: each would replace the other's.
 fn name_caches(services: &mut BTreeMap<ServiceName, Service>, config: &Config) -> Result<()> {
     let of_each = |services: &BTreeMap<ServiceName, Service>| {
-        let mut named = BTreeMap::from([(config.base_target.clone(), vec!["the base".to_owned()])]);
+        let mut named = [(config.base_target.clone(), vec!["the base".to_owned()])].into_iter().into_map();
         for service in services.values() {
             named.entry(service.caches.clone()).or_default().push(format!("the service `{}`", service.name));
         }

@@ -77,13 +77,15 @@ pub fn strays(
     reaches: impl Fn(&str) -> BTreeSet<String>,
 ) -> Vec<Stray> {
     let declared = |name: &str| config.images.not_services.iter().any(|known| known.trim_end_matches('/') == name);
-    let bases: BTreeSet<&str> = services.iter().filter_map(|service| targets.get(service.target.as_str()).copied()).collect();
+    let bases: BTreeSet<&str> = services.iter().filter_map(|service| targets.get(service.target.as_str()).copied()).into_set();
     let like: Vec<&Unreached<'_>> = unreached
         .iter()
         .filter(|stage| bases.contains(stage.base) && stage.name.parse::<ServiceName>().is_ok() && !declared(stage.name))
         .into_vec();
-    let used: BTreeSet<String> =
-        unreached.iter().flat_map(|stage| reaches(stage.name).into_iter().filter(move |reached| reached != stage.name)).collect();
+    let used: BTreeSet<String> = unreached
+        .iter()
+        .flat_map(|stage| reaches(stage.name).into_iter().filter(move |reached| reached != stage.name))
+        .into_set();
     let lost_targets = like.into_iter().filter(|stage| !used.contains(stage.name));
     let mut strays: Vec<Stray> =
         lost_targets.map(|stage| Stray::Target { name: stage.name.to_owned(), line: stage.line }).into_vec();

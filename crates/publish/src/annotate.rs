@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::ImageRef;
 use monoship_docker::manifest::{Document, OCI_INDEX, Raw};
@@ -35,7 +36,7 @@ pub(super) fn annotated(registry: &Registry, image: &ImageRef, raw: &Raw, annota
     };
     index["mediaType"] = json!(OCI_INDEX);
     let mut all: BTreeMap<String, Value> =
-        index["annotations"].as_object().map(|known| known.clone().into_iter().collect()).unwrap_or_default();
+        index["annotations"].as_object().map(|known| known.clone().into_iter().into_map()).unwrap_or_default();
     all.extend(annotations.iter().map(|(name, value)| (name.clone(), json!(value))));
     index["annotations"] = json!(all);
     Ok(Raw::new(OCI_INDEX, index.to_string()))

@@ -92,12 +92,12 @@ impl Order {
     /// The versions that have all their exact tags in each of these repositories.
     pub(super) fn whole(&self, repositories: &[impl AsRef<[Tag]>]) -> BTreeSet<Version> {
         let Some(first) = repositories.first() else { return BTreeSet::new() };
-        let versions: BTreeSet<Version> = first.as_ref().iter().filter_map(|tag| self.templates.version_of(tag)).collect();
+        let versions: BTreeSet<Version> = first.as_ref().iter().filter_map(|tag| self.templates.version_of(tag)).into_set();
         let stands = |version: &Version| {
             let exact = self.templates.made_of(version, false).unwrap_or_default();
             !exact.is_empty() && repositories.iter().all(|tags| exact.iter().all(|tag| tags.as_ref().contains(tag)))
         };
-        versions.into_iter().filter(stands).collect()
+        versions.into_iter().filter(stands).into_set()
     }
 
     /// The newest of these releases that a floating tag ranges over, and its exact tag here.

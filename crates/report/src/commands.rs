@@ -3,7 +3,6 @@
 //!
 //! Source: docs.github.com "workflow commands for GitHub Actions"; escaping as in `actions/toolkit`, `packages/core/command.ts`.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -153,7 +152,7 @@ pub fn findings(tasks: &[TaskRecord], dockerfile: &Path) -> Vec<String> {
         Annotation { severity: Severity::Warning, title: Some("Dockerfile"), place, message: &warning.short }.command()
     });
     let mut found: Vec<String> = failed.into_vec();
-    found.extend(warnings.collect::<BTreeSet<_>>());
+    found.extend(warnings.into_set());
     found
 }
 

@@ -242,7 +242,7 @@ fn bar_row(row: &[&Stretch], run: &RunRecord) -> String {
     let bars = joined(row.iter().map(|stretch| bar(stretch, run.took_ms)));
     let critical = if row.iter().any(|stretch| stretch.is_critical) { " critical" } else { "" };
     let took = row.iter().fold(0_u64, |sum, stretch| sum.saturating_add(stretch.took_ms));
-    let also: BTreeSet<usize> = row.iter().flat_map(|stretch| stretch.also.iter().copied()).collect();
+    let also: BTreeSet<usize> = row.iter().flat_map(|stretch| stretch.also.iter().copied()).into_set();
     let also: Vec<String> = also.into_iter().map(|task| run.tasks[task].task.to_string()).into_vec();
     let also = if also.is_empty() {
         also.concat()

@@ -164,7 +164,7 @@ pub fn ensure_bases(
     // Another frontend than Docker's, or one by its digest, has no stand-in; a builder may have it.
     wanted.extend(tools.iter().filter(|tool| tool.repository() == FRONTEND && tool.digest().is_none()).cloned());
     let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
-    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().collect();
+    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().into_map();
     let path = project.root.join(PINS);
     if request.no_stand_ins {
         if !path.exists() {

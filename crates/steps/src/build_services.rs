@@ -195,7 +195,7 @@ fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
 
 /// Gives images that stand in the engine their content tags again, where a build takes one by it: the image is known by its other names too.
 fn tag_sources(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
-    let needed: BTreeSet<&ServiceName> = plan.to_build().flat_map(|service| service.built_from.values()).collect();
+    let needed: BTreeSet<&ServiceName> = plan.to_build().flat_map(|service| service.built_from.values()).into_set();
     let standing = plan.services.iter().filter(|service| !service.is_built() && needed.contains(&service.service.name));
     for service in standing {
         let Output::Load { names, .. } = &service.target.spec.output else { continue };

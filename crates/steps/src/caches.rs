@@ -1,6 +1,7 @@
 //! Asking the cache tiers: which can be read, which written. All targets at once, each question asked once. What follows from the
 //! answers is decided in `plan::cache`.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -66,7 +67,7 @@ pub fn probe(
         };
         (target.scoped.target.to_owned(), facts)
     });
-    facts.collect()
+    facts.into_map()
 }
 
 /// A laptop without a network is not to wait for caches that it does without. Where the registry is needed anyway, or a cache saves minutes that
@@ -190,7 +191,7 @@ impl Asking<'_> {
         let several = targets.iter().any(|target| !target.scoped.others().is_empty());
         let asks = several && self.request.cache_from && self.session.config.cache.registry == Switch::Auto;
         let listed = asks.then(|| self.registry.tags(repository).ok()).flatten()?;
-        Some(listed.iter().map(ToString::to_string).collect())
+        Some(listed.iter().map(ToString::to_string).into_set())
     }
 
     fn found(&self, image: &ImageRef) -> Probe {

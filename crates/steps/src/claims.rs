@@ -99,7 +99,7 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
         order: marks.order(session, tag),
         pins: configuration::pins(&project.root.join(bases::PINS))?,
         base_images: inputs::external_images(session, project)?,
-        own_packages: project.packages().into_values().collect(),
+        own_packages: project.packages().into_values().into_set(),
         attest: config.attest.clone(),
         signer: signing::expected(session)?,
         tag: tag.clone(),

@@ -62,13 +62,13 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let wanted: Vec<PackageId> = wanted.into_iter().into_vec();
     let packages = cores::map(&wanted, |id| (*id, Part::files(sources.of(*id).iter().copied()))).into_iter().into_map();
     let installs = |service: &&Service| !project.view(service).dockerfile.has_heredoc_with(WITHOUT_SCRIPTS);
-    let installs_scripts = services.iter().filter(installs).map(|service| service.name.clone()).collect();
+    let installs_scripts = services.iter().filter(installs).map(|service| service.name.clone()).into_set();
     Ok(Cut { project, sources, plans, names, installs_scripts, packages })
 }
 
 /// The stages of this Dockerfile that pruned contexts replace. One that is called `production` alone is an image, as in many a Dockerfile.
 pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
-    let stages: BTreeSet<&str> = project.dockerfile.targets().collect();
+    let stages: BTreeSet<&str> = project.dockerfile.targets().into_set();
     let is_cut = stages.contains("manifests") || stages.contains("sources");
     NAMES.into_iter().filter(|name| is_cut && stages.contains(name)).into_set()
 }
@@ -129,7 +129,7 @@ impl Cut<'_> {
     fn install(&self, install: &Install) -> Parts {
         let files = Part::new(Kind::Settings, install.entries(&self.sources));
         let lock = Part::new(Kind::Lock, install.lock_slice(&self.project.workspace));
-        [("files".to_owned(), files), ("lock".to_owned(), lock)].into()
+        [("files".to_owned(), files), ("lock".to_owned(), lock)].into_iter().into_map()
     }
 
     fn sources(&self, plan: &PrunePlan) -> Parts {

@@ -1,7 +1,6 @@
 //! Whether what a builder takes was edited before it had it. A builder takes the files of its contexts as it comes to them, which can be long
 //! after they were read: the image may then hold other bytes than its fingerprint says, and nobody may meet it under its content tag.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::inputs::Target;
 use crate::project::{self, Project};
 use crate::{STATE, Session};
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Tag};
 use monoship_docker::registry::withdrawn;
@@ -64,7 +64,7 @@ pub fn edited(
 
 /// The first entry that one of the parts has and the other has not.
 fn first_change(before: Option<Part>, after: Option<Part>) -> Option<String> {
-    let entries = |part: Option<Part>| part.iter().flat_map(|part| part.entries().to_vec()).collect::<BTreeSet<_>>();
+    let entries = |part: Option<Part>| part.iter().flat_map(|part| part.entries().to_vec()).into_set();
     entries(before).symmetric_difference(&entries(after)).next().map(|(path, _)| path.to_string())
 }
 
@@ -76,7 +76,7 @@ fn was_touched<'p>(root: &Path, paths: impl Iterator<Item = &'p str>, since: Sys
         let at = Duration::new(there.ctime().try_into().unwrap_or(0), there.ctime_nsec().try_into().unwrap_or(0));
         SystemTime::UNIX_EPOCH + at >= since
     };
-    let mut folders = BTreeSet::from([""]);
+    let mut folders = [""].into_iter().into_set();
     for path in paths.map(|path| path.trim_end_matches('/')) {
         if changed(path) {
             return true;

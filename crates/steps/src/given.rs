@@ -238,7 +238,7 @@ pub fn came_or_went(state: &State, service: &ServiceName, inputs: &Inputs, slice
     };
     let secrets = slice.secrets().iter().filter(|(id, _)| differs(SECRET, id));
     let agents = slice.agents().iter().filter(|(id, _)| differs(AGENT, id));
-    secrets.chain(agents).flat_map(|(_, mounted)| mounted.stages.iter().cloned()).collect()
+    secrets.chain(agents).flat_map(|(_, mounted)| mounted.stages.iter().cloned()).into_set()
 }
 
 /// The images that configured contexts are, of those that a target uses.
@@ -325,7 +325,7 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
         // Its fingerprint is entered once it is known.
         ContextSource::Service(service) => return Ok(built_from::parts(service, None)),
     };
-    Ok([("given".to_owned(), part)].into())
+    Ok([("given".to_owned(), part)].into_iter().into_map())
 }
 
 /// Tells what is given and used by nobody: a word that is mistyped gives nothing, and says nothing either.

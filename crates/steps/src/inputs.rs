@@ -54,7 +54,7 @@ impl Target<'_> {
     /// # Errors
     /// When it cannot be cut out.
     pub fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
-        let contexts: BTreeSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().collect();
+        let contexts: BTreeSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().into_set();
         project.dockerfile.slice(&SliceRequest {
             target: self.name,
             contexts: &contexts,
@@ -164,7 +164,7 @@ pub fn images_of<'d>(
         services.iter().map(|service| (service.stage(), &service.build_args, &service.given, dockerfile_of(Some(service))));
     let base = (config.base_target.as_str(), &config.images.build_args, &config.images.given, dockerfile_of(None));
     for (target, args, given, dockerfile) in targets.chain([base]) {
-        let contexts = given.contexts.keys().cloned().collect();
+        let contexts = given.contexts.keys().cloned().into_set();
         let platforms = &config.images.platforms;
         let slice = dockerfile.slice(&SliceRequest { target, contexts: &contexts, args, platforms, own: None })?;
         images.extend(slice.images().map(|base| base.image));
@@ -221,7 +221,7 @@ pub fn gather(
     let of = |view: &Project| {
         slices.iter().zip(views).filter(|(_, other)| std::ptr::eq(view, **other)).map(|(slice, _)| slice).into_vec()
     };
-    let sent = |view: &Project| Project::sent(view, &of(view).into_iter().flat_map(dockerfile::Slice::patterns).collect());
+    let sent = |view: &Project| Project::sent(view, &of(view).into_iter().flat_map(dockerfile::Slice::patterns).into_set());
     let seen: Vec<(&Project, Arc<Sent>)> =
         project.all().filter(|view| !of(view).is_empty()).map(|view| Ok((view, sent(view)?))).collect::<Result<_>>()?;
     let contexts_of: Vec<(&Project, MainContext<'_>)> =
@@ -273,7 +273,7 @@ fn settings(
     request: &BuildRequest,
     bases: &Bases,
 ) -> Result<BTreeMap<String, String>> {
-    let mut settings = BTreeMap::from([("epoch".to_owned(), epoch(session))]);
+    let mut settings = [("epoch".to_owned(), epoch(session))].into_iter().into_map();
     settings.extend(source_policy(session)?.map(|policy| ("source-policy".to_owned(), policy)));
     let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);
     match &request.destination {

@@ -40,7 +40,7 @@ pub fn plan_file(plan: &Plan, commit: &str, tag: Option<Tag>, by_platform: bool,
             Planned { fingerprint: service.target.fingerprint.clone(), present, why: service.decision.why(), platforms };
         (service.service.name.clone(), planned)
     });
-    PlanFile { commit: commit.to_owned(), tag, services: services.collect(), stages }
+    PlanFile { commit: commit.to_owned(), tag, services: services.into_map(), stages }
 }
 
 /// Checks that a job sees what was planned.

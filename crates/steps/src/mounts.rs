@@ -151,7 +151,7 @@ pub fn restore(session: &Session, engine: &Engine, plan: &Plan) -> Result<Option
     let Some(kept) = &mounts.kept else { return Ok(None) };
     let what = format!("cache mounts of {}", kept.image);
     timed(session, Task::Restore, &what, "the steps that use them begin with nothing", || {
-        let contexts = BTreeMap::from([("kept".to_owned(), format!("docker-image://{}", kept.image))]);
+        let contexts = [("kept".to_owned(), format!("docker-image://{}", kept.image))].into_iter().into_map();
         let spec = spec(session, Task::Restore, &restoring(mounts, &session.run.id), contexts, Output::CacheOnly)?;
         called(session, engine, &BuildSpec { cache_from: caches_read(plan, mounts), ..spec })
     })

@@ -373,7 +373,7 @@ impl Planner<'_> {
         let epoch = (inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session));
         let named = inputs.syntax.as_ref().filter(|named| !bases::is_stood_in_for(named));
         let frontend = named.map(|frontend| (frontend::SYNTAX_ARGUMENT.to_owned(), frontend.clone()));
-        [Some(epoch), frontend].into_iter().flatten().collect()
+        [Some(epoch), frontend].into_iter().flatten().into_map()
     }
 
     /// What a service's build has beyond any target's: its arguments, an image, attestations.

@@ -116,7 +116,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
     let git = session.git().in_worktree(&project.root);
     let now = git.worktree()?;
     check_converted(&git, project, &now, images)?;
-    let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().collect();
+    let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().into_set();
     let mut new = BTreeSet::new();
     for view in project.views.values() {
         let Some(sent) = view.last_sent() else { continue };
@@ -150,7 +150,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
 
 /// Refuses a file that was converted as it was checked out, by what is gone since: git takes it for what it keeps.
 fn check_converted(git: &Git, project: &Project, now: &Tree, images: &[&Inputs]) -> Result<()> {
-    let folders: BTreeSet<&Path> = project.all().filter_map(|view| view.root.strip_prefix(&project.root).ok()).collect();
+    let folders: BTreeSet<&Path> = project.all().filter_map(|view| view.root.strip_prefix(&project.root).ok()).into_set();
     let counts = |path: &str| {
         let within = folders.iter().filter_map(|folder| Path::new(path).strip_prefix(folder).ok()?.to_str());
         within.into_iter().any(|path| images.iter().any(|inputs| inputs.count_on(path)))
@@ -228,7 +228,7 @@ pub fn copied_and_absent<'p>(views: &[&'p Project], slices: &[Slice<'_>]) -> Opt
     for (view, slice) in views.iter().zip(slices).filter(|(view, _)| !view.tree.absent().is_empty()) {
         match sources.iter_mut().find(|(known, _)| std::ptr::eq(*known, *view)) {
             Some((_, sources)) => sources.extend(slice.sources()),
-            None => sources.push((view, slice.sources().iter().collect())),
+            None => sources.push((view, slice.sources().iter().into_set())),
         }
     }
     sources.into_iter().find_map(|(view, sources)| {

@@ -1,7 +1,7 @@
 //! The pruned contexts of one package of any pnpm workspace, on disk: what `build` hands to a builder, for who builds by other means. Nothing is
 //! removed or overwritten that an earlier run did not write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -141,7 +141,7 @@ pub fn write(options: &PruneOptions, shutdown: &Shutdown) -> Result<PruneReport>
 
 /// The files and folders that can hold something for a closure: everything but the other packages.
 fn relevant(workspace: &Workspace, closure: &Closure) -> Result<Vec<String>> {
-    let mut above = BTreeSet::from(["."]);
+    let mut above = ["."].into_iter().into_set();
     for package in workspace.packages() {
         let mut dir = parent(&package.dir);
         while above.insert(dir) {
@@ -290,7 +290,7 @@ fn full<'a>(
     install: &'a Install,
 ) -> Vec<(&'a str, Item<'a>)> {
     let copy = |path: &'a str| (path, Item::Copy(path));
-    let mut items: BTreeMap<&str, Item<'_>> = plan.source_paths(sources).map(copy).collect();
+    let mut items: BTreeMap<&str, Item<'_>> = plan.source_paths(sources).map(copy).into_map();
     let at_root = ["turbo.json", "turbo.jsonc", ".gitignore", ".npmrc"].into_iter();
     items.extend(at_root.filter(|path| sources.tree().get(path).is_some()).map(copy));
     for (path, content) in &install.files {

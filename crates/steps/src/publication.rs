@@ -341,7 +341,7 @@ pub fn sizes(published: &[Published], registry: &Registry) -> Sizes {
         let by_digest = |digest| registry.image_size(&one.repository.with_digest(digest));
         (one.service.clone(), (by_digest(one.digest.clone()), before.and_then(by_digest)))
     };
-    in_parallel(published, of_one).into_iter().collect()
+    in_parallel(published, of_one).into_iter().into_map()
 }
 
 /// Writes the release's notes, to GitHub or, where it cannot be told, to a file; a dry run only shows them.

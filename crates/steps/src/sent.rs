@@ -48,7 +48,7 @@ pub struct Named {
 impl Named {
     fn look(root: &Path) -> Result<Self> {
         let ignore = context_ignore_file(root).map(|file| Ignore::load(&file)).transpose()?.unwrap_or_default();
-        let sent = Sent::on_disk(root, &Tree::default(), &ignore, &BTreeSet::from([".".to_owned()]), STATE)?;
+        let sent = Sent::on_disk(root, &Tree::default(), &ignore, &[".".to_owned()].into_iter().into_set(), STATE)?;
         Ok(Self { ignore: Arc::new(ignore), sent: Arc::new(sent) })
     }
 }
@@ -214,7 +214,7 @@ pub fn tell(session: &Session, project: &Project, request: &BuildRequest, images
     let warn = |message: String, hint: &str| session.events.notice(Level::Warning, None, message, Some(hint.to_owned()));
     let sent = project.last_sent().unwrap_or_default();
     let concerns = sent.concerns();
-    let pointers: BTreeSet<&String> = project.tree.pointers().iter().chain(&concerns.pointers).collect();
+    let pointers: BTreeSet<&String> = project.tree.pointers().iter().chain(&concerns.pointers).into_set();
     let mut pointers = pointers.into_iter().filter(|path| images.iter().any(|inputs| inputs.count_on(path)));
     if let Some(first) = pointers.next() {
         let more = pointers.count();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_plan::config::given::{self, Given};
 use monoship_plan::config::{Config, Declared, ServiceConfig};
@@ -302,7 +303,7 @@ impl Service {
             dockerfile: self.dockerfile.clone(),
             context: self.context_folder.clone(),
             platforms: (!platforms.is_empty()).then_some(platforms),
-            build_args: self.build_args.iter().cloned().collect(),
+            build_args: self.build_args.iter().cloned().into_map(),
             given: self.given().map_err(wrong)?,
             include: self.include.clone(),
             memory: self.memory.as_deref().map(str::parse).transpose().map_err(wrong)?,

@@ -27,9 +27,9 @@ pub fn tell(
     slices: &[&Slice<'_>],
 ) -> Result<()> {
     let dockerfile = &project.dockerfile;
-    let reached: BTreeSet<usize> = slices.iter().flat_map(|slice| slice.stages()).map(Stage::line).collect();
+    let reached: BTreeSet<usize> = slices.iter().flat_map(|slice| slice.stages()).map(Stage::line).into_set();
     // A named context replaces stages that a Dockerfile has for builds without one.
-    let replaced: BTreeSet<&String> = slices.iter().flat_map(|slice| slice.contexts()).collect();
+    let replaced: BTreeSet<&String> = slices.iter().flat_map(|slice| slice.contexts()).into_set();
     let named = |stage: &'_ Stage| stage.name().map(str::to_owned);
     let unreached: Vec<(String, &Stage)> = dockerfile
         .stages()

@@ -12,7 +12,7 @@ use monoship_workspace::dockerfile::Dockerfile;
 
 /// Warns of stages and packages whose names stand twice.
 pub fn tell(session: &Session, project: &Project, services: &[Service]) {
-    let dockerfiles: BTreeMap<_, &Dockerfile> = project.all().map(|view| (view.dockerfile.path(), &view.dockerfile)).collect();
+    let dockerfiles: BTreeMap<_, &Dockerfile> = project.all().map(|view| (view.dockerfile.path(), &view.dockerfile)).into_map();
     for (path, dockerfile) in dockerfiles {
         let file = path.strip_prefix(&project.root).unwrap_or(path).display();
         for (name, first, second) in stages(dockerfile) {

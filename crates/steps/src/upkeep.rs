@@ -114,7 +114,7 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         services: names,
         gha_prefix: gha_prefix(session.config.folder.as_ref()),
         pulls: pulls.map(|all| all.iter().filter_map(|number| number.parse().ok()).into_set()),
-        branches: branches.map(|all| all.into_iter().collect()),
+        branches: branches.map(|all| all.into_iter().into_set()),
         former_branches: former.into_iter().flatten().filter_map(|branch| Tag::of_branch(&branch).ok()).into_set(),
         release_tags: session.templates(),
         tag_rules: session.overlay.tags.clone().unwrap_or_default(),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::git::{Git, Mode, ObjectId, Tree};
 use super::load::{LOCK, SETTINGS};
 use super::sources::parent;
+use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use pnpm::join;
 
@@ -87,7 +88,7 @@ impl Commit {
     pub fn at(git: &Git, revision: &str) -> Result<Self> {
         let tree = git.commit(revision)?;
         let wanted = tree.files().iter().filter(|file| is_read_anyway(&file.path) && file.mode != Mode::Submodule);
-        let wanted: BTreeSet<ObjectId> = wanted.map(|file| file.id).collect();
+        let wanted: BTreeSet<ObjectId> = wanted.map(|file| file.id).into_set();
         // A submodule's files are not in this repository: then each is asked for by itself.
         let known = git.blobs(&wanted).unwrap_or_default();
         let known = known.into_iter().map(|(id, content)| (id, content.into())).collect();
@@ -137,7 +138,7 @@ impl Commit {
         if let Some(content) = known.get(&id) {
             return Some(Arc::clone(content));
         }
-        let wanted = BTreeSet::from([id]);
+        let wanted = [id].into_iter().into_set();
         let of = |git: &Git| git.blobs(&wanted).ok()?.remove(&id);
         // A submodule's files are in a repository of its own, where it is checked out.
         let submodules = Path::new(path).ancestors().skip(1).map(|dir| self.git.root().join(dir));

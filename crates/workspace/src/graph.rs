@@ -231,7 +231,7 @@ impl Workspace {
                 .filter(|_| !closure.tools.is_empty())
                 .map(|root| (root, closure.tools.clone()))
                 .into_iter()
-                .collect(),
+                .into_map(),
             catalogs: usage.catalogs(self, closure),
             overrides: usage.overrides(closure),
             patches: usage.patches(closure),
@@ -323,7 +323,7 @@ impl Walk<'_> {
     fn tools(&mut self) {
         let (workspace, production) = (self.workspace, self.closure.scope.production);
         let used = self.closure.packages.iter().map(|id| workspace.tools(*id));
-        self.closure.tools = used.flat_map(|tools| if production { &tools.run } else { &tools.build }).cloned().collect();
+        self.closure.tools = used.flat_map(|tools| if production { &tools.run } else { &tools.build }).cloned().into_set();
         let Some(lock) = workspace.scanned() else { return };
         let Some(root) = lock.importer(".") else { return };
         for (_, dependency) in lock.dependencies(root).filter(|(_, dependency)| self.closure.tools.contains(&dependency.alias)) {

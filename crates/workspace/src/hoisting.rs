@@ -23,12 +23,12 @@ pub(super) fn of(
         let names = brought(lock, std::iter::once(&dependency.target));
         // What the root has by itself counts by itself.
         let is_open = |name: &&&str| !there.contains(**name) && !candidates.iter().any(|(candidate, _)| candidate == *name);
-        brings.push((&dependency.alias, names.iter().filter(is_open).copied().collect()));
+        brings.push((&dependency.alias, names.iter().filter(is_open).copied().into_set()));
     }
-    let open: BTreeSet<&str> = brings.iter().flat_map(|(_, names)| names).copied().collect();
+    let open: BTreeSet<&str> = brings.iter().flat_map(|(_, names)| names).copied().into_set();
     let used = uses(&open);
     let of_use = brings.into_iter().filter(|(_, names)| used.iter().any(|name| names.contains(name.as_str())));
-    of_use.map(|(alias, _)| alias.to_owned()).collect()
+    of_use.map(|(alias, _)| alias.to_owned()).into_set()
 }
 
 /// The names of the packages that these lead to, however far.

@@ -281,7 +281,7 @@ impl Package {
 /// # Errors
 /// When a folder or manifest cannot be read, or a manifest is in a format that only pnpm reads (`package.yaml`, `package.json5`).
 pub fn discover(root: &Path, patterns: &Patterns) -> Result<Vec<Package>> {
-    let mut dirs = BTreeSet::from([String::from(".")]);
+    let mut dirs = [String::from(".")].into_iter().into_set();
     for pattern in patterns.positive() {
         walk(root, ".", pattern, &mut dirs)?;
     }

@@ -88,7 +88,7 @@ impl Install {
             LockState::Whole { text, .. } => return text,
         };
         let cut = |path: &str| lock.cut(parent(path), &self.cut).unwrap_or_default();
-        let made = || workspace.lock_files(&self.closure.packages).into_iter().map(|path| (path.clone(), cut(&path))).collect();
+        let made = || workspace.lock_files(&self.closure.packages).into_iter().map(|path| (path.clone(), cut(&path))).into_map();
         self.locks.get_or_init(made).get(path).map_or("", String::as_str)
     }
 
@@ -205,7 +205,7 @@ impl PrunePlan {
     }
 
     fn shared(&self, workspace: &Workspace, sources: &Sources<'_>) -> BTreeSet<String> {
-        sources.shared(workspace, &self.manifests.closure).into_iter().map(str::to_owned).collect()
+        sources.shared(workspace, &self.manifests.closure).into_iter().map(str::to_owned).into_set()
     }
 
     /// The paths of the sources, sorted within each package.
@@ -354,7 +354,7 @@ fn undeclared(workspace: &Workspace, plan: &PrunePlan) -> Vec<String> {
     let named: BTreeSet<PackageId> = scripts
         .filter(|id| *id != workspace.root_package() && !plan.manifests.closure.packages.contains(id))
         .filter(|id| workspace.package(*id).manifest.all_dependencies().any(|(_, _, dev)| !dev))
-        .collect();
+        .into_set();
     let target = &workspace.package(plan.target).dir;
     let told = named.into_iter().map(|id| {
         let package = workspace.package(id);

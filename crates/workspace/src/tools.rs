@@ -86,7 +86,7 @@ const FOR_TESTS: [&str; 5] = ["vitest", "@vitest", "jest", "ts-jest", "@playwrig
 pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let root = &workspace.package(workspace.root_package()).manifest;
     let package = workspace.package(id);
-    let own: BTreeSet<&str> = package.manifest.all_dependencies().map(|(name, ..)| name).collect();
+    let own: BTreeSet<&str> = package.manifest.all_dependencies().map(|(name, ..)| name).into_set();
     let is_candidate = |name: &str| !own.contains(name) && workspace.by_name(name) != Some(id);
     let candidates: Vec<(&str, bool)> =
         root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).into_vec();
@@ -96,7 +96,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     }
     // Nx reads all plugins that its settings name, whatever it builds; what those take is in no settings, and they look at what lies at the root.
     if is_by_nx(workspace, id) {
-        tools.build = root.all_dependencies().map(|(name, ..)| name.to_owned()).collect();
+        tools.build = root.all_dependencies().map(|(name, ..)| name.to_owned()).into_set();
     }
     if candidates.is_empty() {
         return tools;
@@ -148,7 +148,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
         candidates.iter().map(|(name, _)| *name).filter(|name| !never(name) && may_be_imported(name)).into_vec();
     let in_use = imported(workspace, &package.dir, &open, &|path| !is_test(path));
     let for_running = |name: &&(&str, bool)| !name.1 && in_use.contains(name.0);
-    tools.run = candidates.iter().filter(for_running).map(|(name, _)| (*name).to_owned()).collect();
+    tools.run = candidates.iter().filter(for_running).map(|(name, _)| (*name).to_owned()).into_set();
     tools.build.extend(look.found);
     tools.build.extend(in_use);
     if ["tsc", "tsgo", "vue-tsc"].iter().any(|compiler| words.contains(*compiler)) {

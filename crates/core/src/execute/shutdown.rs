@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
+use crate::collect::Collect as _;
 use crate::error::{Error, Result};
 
 /// How long a child may take to end by itself after SIGTERM before its group gets SIGKILL. A runner gives us 7.5 s
@@ -127,7 +128,7 @@ pub(super) struct Running {
 impl Running {
     /// Ends the whole group at once.
     pub(super) fn kill(&self) {
-        signal_all(&BTreeSet::from([self.group]), Signal::KILL);
+        signal_all(&[self.group].into_iter().into_set(), Signal::KILL);
     }
 }
 

@@ -97,7 +97,7 @@ impl BuiltFrom {
         let target = arguments.remove("target");
         let args = arguments.into_iter().filter_map(|(name, value)| Some((name.strip_prefix("build-arg:")?.to_owned(), value)));
         let lines = (0..layers).map(|layer| metadata.lines_of(&whole, layer)).into_vec();
-        Some(Self { file: info.filename.clone(), text, target, args: args.collect(), lines })
+        Some(Self { file: info.filename.clone(), text, target, args: args.into_map(), lines })
     }
 }
 

@@ -192,7 +192,7 @@ pub fn difference(before: &Image, after: &Image) -> Difference {
     let known: BTreeSet<_> = before.layers.iter().map(|layer| &layer.diff_id).into_set();
     let (old, new) = (settled(before).0, settled(after).0);
     let mut files = Vec::new();
-    for path in old.keys().chain(new.keys()).copied().collect::<BTreeSet<_>>() {
+    for path in old.keys().chain(new.keys()).copied().into_set() {
         let (was, is) = (old.get(path).map(|(_, file)| *file), new.get(path).map(|(_, file)| *file));
         if was.map(|file| file.content) != is.map(|file| file.content) {
             files.push((path.to_owned(), was.map(|file| file.size), is.map(|file| file.size)));
@@ -201,7 +201,7 @@ pub fn difference(before: &Image, after: &Image) -> Difference {
     let change = |file: &(String, Option<u64>, Option<u64>)| file.1.unwrap_or(0).abs_diff(file.2.unwrap_or(0));
     files.sort_by(|a, b| change(b).cmp(&change(a)).then_with(|| a.0.cmp(&b.0)));
     let (mut old, mut new) = (versions(before), versions(after));
-    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().into_set();
     let packages = names.into_iter().map(|name| {
         let (was, is) = (old.remove(&name).unwrap_or_default(), new.remove(&name).unwrap_or_default());
         (name, was, is)

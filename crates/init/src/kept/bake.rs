@@ -78,7 +78,7 @@ pub(super) fn hcl(path: &str, folder: &str, text: &str) -> Result<Vec<Said>, Str
 fn targets(path: &str, folder: &str, variables: &Fields, all: &Fields) -> Vec<Said> {
     let none = Values::new();
     let default = |(name, variable): &(String, Value)| Some((name.clone(), plain(variable.field("default")?, &none)?));
-    let defaults: Values = variables.iter().filter_map(default).collect();
+    let defaults: Values = variables.iter().filter_map(default).into_map();
     let mut found = Vec::new();
     for (name, own) in all.iter().filter(|(name, _)| !name.starts_with('_')) {
         let target = inherited(own, all, DEPTH);

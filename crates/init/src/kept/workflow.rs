@@ -82,7 +82,7 @@ fn called(path: &str, tree: &Yaml, job: &Yaml, row: &BTreeMap<String, String>) -
         let folder = own.or_else(|| default(job)).or_else(|| default(tree)).unwrap_or_default();
         let set = [tree, job, step].into_iter().filter_map(|place| place.get("env"));
         let set = set.flat_map(Yaml::entries).filter_map(|(name, value)| Some((name.clone(), vec![filled(value.as_str()?)])));
-        let known: Variables = set.collect();
+        let known: Variables = set.into_map();
         found.extend(
             join(".", &filled(&folder)).into_iter().flat_map(|folder| shell::builds(path, &folder, &filled(text), &known)),
         );
@@ -123,7 +123,7 @@ fn rows(job: &Yaml) -> Vec<BTreeMap<String, String>> {
 fn fields(key: &str, value: &Yaml) -> BTreeMap<String, String> {
     let own = value.as_str().map(|text| (key.to_owned(), text.to_owned()));
     let below = value.entries().iter().filter_map(|(field, value)| Some((format!("{key}.{field}"), value.as_str()?.to_owned())));
-    own.into_iter().chain(below).collect()
+    own.into_iter().chain(below).into_map()
 }
 
 /// A text with the values of its `${{ … }}`; `None` where one is not known.

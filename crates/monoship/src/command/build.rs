@@ -96,7 +96,7 @@ fn causes(ran: &Ran) -> String {
 
 /// What mends a build whose base image is gone.
 fn gone(record: &RunRecord) -> String {
-    let images: BTreeSet<&str> = record.tasks.iter().filter_map(|task| task.failure.as_ref()?.gone()).collect();
+    let images: BTreeSet<&str> = record.tasks.iter().filter_map(|task| task.failure.as_ref()?.gone()).into_set();
     let lines = images.iter().map(|image| {
         format!(
             "why:  {image} is pinned to a digest that its registry has no more\n\

@@ -187,7 +187,7 @@ fn clear_caches(flags: &cli::CacheClear, call: &Call<'_>) -> Result<Finished> {
     let named = !flags.services.is_empty();
     let chosen = if named && services.is_empty() { Vec::new() } else { select(opened.services.clone(), &services)? };
     let held = opened.look(&known, &flags.tier)?;
-    let targets: BTreeSet<String> = chosen.iter().map(|service| &service.caches).chain(bases).cloned().collect();
+    let targets: BTreeSet<String> = chosen.iter().map(|service| &service.caches).chain(bases).cloned().into_set();
     let plan = clear::decide(
         held.gha.as_deref().unwrap_or_default(),
         held.registry.as_deref().unwrap_or_default(),

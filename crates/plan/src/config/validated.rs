@@ -14,6 +14,7 @@ use crate::config::place;
 use crate::config::upkeep::{Leftover, Size, Upkeep};
 use crate::config::written::{self, EngineChoice, Provenance, Sbom, Sign, Switch, Written};
 use crate::templates::TagTemplates;
+use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
@@ -370,7 +371,7 @@ pub fn validate(mut written: Written, env: &Env, remote: Option<(String, String)
             platforms: written.images.platforms.unwrap_or_default(),
             build_args,
             given,
-            not_services: written.images.not_services.unwrap_or_default().into_iter().collect(),
+            not_services: written.images.not_services.unwrap_or_default().into_iter().into_set(),
         },
         base_target,
         services,

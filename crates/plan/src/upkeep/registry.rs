@@ -283,7 +283,7 @@ impl Repository {
                     }
                     goes
                 });
-                let added: BTreeSet<&Digest> = digests[from..].iter().copied().collect();
+                let added: BTreeSet<&Digest> = digests[from..].iter().copied().into_set();
                 let about = |node: &Node| node.about().is_some_and(|about| added.contains(&about));
                 open.extend(self.nodes.iter().filter(|(d, node)| !fates.contains_key(d) && about(node)).map(|(d, _)| d));
             }

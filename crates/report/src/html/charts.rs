@@ -221,7 +221,7 @@ fn grown<K: Ord>(releases: &[(&str, BTreeMap<K, u64>)], key: &K) -> Vec<String> 
 
 /// A table with a column for each release.
 fn by_release<K: Ord>(first: &[&str], releases: &[(&str, BTreeMap<K, u64>)], named: impl Fn(&K) -> Vec<String>) -> String {
-    let keys: BTreeSet<&K> = releases.iter().flat_map(|(_, sizes)| sizes.keys()).collect();
+    let keys: BTreeSet<&K> = releases.iter().flat_map(|(_, sizes)| sizes.keys()).into_set();
     let rows: Vec<Vec<String>> =
         keys.into_iter().map(|key| named(key).into_iter().chain(grown(releases, key)).into_vec()).into_vec();
     let tags: Vec<String> = releases.iter().map(|(tag, _)| format!("#{}", escaped(tag))).into_vec();

@@ -170,14 +170,14 @@ impl From<&TaskRecord> for PastTask {
             task: task.task.clone(),
             status: task.status,
             took: task.took_ms,
-            nodes: task.nodes.iter().map(|node| (platforms_key(&node.platforms), node.builder.clone())).collect(),
+            nodes: task.nodes.iter().map(|node| (platforms_key(&node.platforms), node.builder.clone())).into_map(),
             cached: task.cached() as u64,
             total: task.steps.len() as u64,
             size: task.size,
             wasted: task.wasted,
             layers: task.layers.clone(),
             ran: ran.map(|step| (step.name.clone(), step.took_ms)).into_vec(),
-            spent: spent.collect(),
+            spent: spent.into_map(),
             tiers: task.tiers.iter().map(|tier| (tier.tier.clone(), tier.verdict.clone())).into_map(),
             imports: moved(&task.cache_imports),
             exports: moved(&task.cache_exports),
@@ -360,7 +360,7 @@ impl History {
 /// The lines of one history's text, each once, whose runs another's does not have.
 #[must_use]
 pub fn missing<'a>(text: &'a str, other: &str) -> Vec<&'a str> {
-    let mut known: BTreeSet<String> = other.lines().filter_map(line_id).collect();
+    let mut known: BTreeSet<String> = other.lines().filter_map(line_id).into_set();
     text.lines().filter(|line| line_id(line).is_some_and(|id| known.insert(id))).into_vec()
 }
 

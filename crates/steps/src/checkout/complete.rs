@@ -114,7 +114,7 @@ impl Needs<'_> {
         let shared = services.iter().filter(|service| service.own.is_none());
         let targets = shared.map(|s| (s.target.as_str(), &s.build_args, &s.platforms, &s.given, true));
         for (target, args, platforms, given, is_service) in targets.chain([base]) {
-            let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().collect();
+            let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().into_set();
             contexts.extend(self.pruned.iter().filter(|_| is_service).map(|name| (*name).to_owned()));
             let slice = self.project.dockerfile.slice(&SliceRequest { target, contexts: &contexts, args, platforms, own: None });
             for source in slice.iter().flat_map(monoship_workspace::dockerfile::Slice::sources) {
@@ -128,7 +128,7 @@ impl Needs<'_> {
     fn of_own(&self, services: &[Service], found: &mut Missing) {
         for (service, own) in services.iter().filter_map(|service| Some((service, service.own.as_ref()?))) {
             let view = self.project.view(service);
-            let contexts: BTreeSet<String> = service.given.contexts.keys().cloned().collect();
+            let contexts: BTreeSet<String> = service.given.contexts.keys().cloned().into_set();
             let (args, platforms) = (&service.build_args, &service.platforms[..]);
             let slice =
                 view.dockerfile.slice(&SliceRequest { target: service.stage(), contexts: &contexts, args, platforms, own: None });

@@ -35,7 +35,7 @@ pub fn matrix(plan: &PlanFile) -> Result<Value> {
 /// The matrix of the base's jobs: each platform that something is built for, with its runner.
 #[must_use]
 pub fn bases(plan: &PlanFile) -> Value {
-    let all: BTreeSet<&Platform> = missing(plan).flat_map(|(_, planned)| &planned.platforms).collect();
+    let all: BTreeSet<&Platform> = missing(plan).flat_map(|(_, planned)| &planned.platforms).into_set();
     let rows = all.into_iter().map(|platform| json!({"platform": platform, "runner": runner(platform)}));
     json!({"include": rows.into_vec()})
 }

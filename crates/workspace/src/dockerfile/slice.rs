@@ -167,7 +167,7 @@ impl Dockerfile {
     pub fn layers<'a>(&self, targets: impl IntoIterator<Item = &'a str>) -> usize {
         let none = BTreeSet::new();
         let reached = targets.into_iter().filter_map(|target| self.reachable(target, &none).ok()).flatten();
-        let stages: BTreeMap<usize, &Stage> = reached.map(|stage| (stage.index, stage)).collect();
+        let stages: BTreeMap<usize, &Stage> = reached.map(|stage| (stage.index, stage)).into_map();
         let makes_layer = |step: &&Instruction| matches!(step.keyword.as_str(), "RUN" | "COPY" | "ADD");
         stages.values().map(|stage| stage.instructions.iter().filter(makes_layer).count()).sum()
     }

@@ -316,7 +316,7 @@ impl Git {
         let since = self.read(&["rev-list", &commit, head, "--not", &base])?;
         let file = self.root.join(self.read(&["rev-parse", "--git-path", "shallow"])?);
         let cut = if file.exists() { read_text(&file)? } else { String::new() };
-        let cut: BTreeSet<&str> = cut.lines().collect();
+        let cut: BTreeSet<&str> = cut.lines().into_set();
         Ok((!since.lines().any(|commit| cut.contains(commit))).then_some(base))
     }
 }

@@ -134,7 +134,7 @@ fn behind(workspace: &Workspace, id: PackageId) -> Option<String> {
     let locked: BTreeMap<&str, &str> = locked.map(|(_, locked)| (locked.alias.as_str(), locked.specifier.as_str())).into_map();
     let overrides = workspace.settings.iter().filter_map(|tree| tree.get("overrides")).flat_map(Yaml::entries);
     let overrides: BTreeSet<&str> =
-        overrides.map(|(selector, _)| selector.as_str()).chain(lock.overrides().map(|(selector, _)| selector)).collect();
+        overrides.map(|(selector, _)| selector.as_str()).chain(lock.overrides().map(|(selector, _)| selector)).into_set();
     let is_overridden = |name: &str| overrides.iter().any(|selector| selector.contains(name));
     let is_optional = |name: &str| package.manifest.optional_dependencies.contains_key(name);
     let (manifest, file) = (package.path("package.json"), workspace.lock_of(package));

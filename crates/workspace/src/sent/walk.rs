@@ -165,7 +165,7 @@ fn attributes(path: &Path) -> Option<Box<str>> {
         let machines = [&b"security."[..], b"system.", b"com.apple."].iter().any(|prefix| name.starts_with(prefix));
         !name.is_empty() && (*name == b"security.capability" || !machines)
     };
-    let names: BTreeSet<&[u8]> = names[..len].split(|byte| *byte == 0).filter(counts).collect();
+    let names: BTreeSet<&[u8]> = names[..len].split(|byte| *byte == 0).filter(counts).into_set();
     let mut text = Vec::new();
     for name in &names {
         let mut value = vec![0_u8; 65_536];

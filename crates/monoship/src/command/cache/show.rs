@@ -34,7 +34,7 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
         left_out: BTreeMap<&'static str, &'a str>,
     }
     if json {
-        let left_out = held.left_out().into_iter().map(|(tier, why)| (tier.as_str(), why)).collect();
+        let left_out = held.left_out().into_iter().map(|(tier, why)| (tier.as_str(), why)).into_map();
         return print_json(&Shown { version: VERSION, scopes, left_out });
     }
     let ago =
