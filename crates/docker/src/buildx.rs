@@ -58,8 +58,6 @@ pub fn build_arguments(spec: &BuildSpec, metadata: &Path) -> Vec<OsString> {
     }
     if spec.no_cache {
         args.flag("--no-cache");
-    } else if !spec.no_cache_filter.is_empty() {
-        args.pair("--no-cache-filter", spec.no_cache_filter.iter().map(String::as_str).into_vec().join(","));
     }
     args.flag(format!("--provenance={}", spec.provenance.as_deref().unwrap_or("false")));
     args.flag(format!("--sbom={}", spec.sbom.as_deref().unwrap_or("false")));
@@ -148,7 +146,6 @@ mod tests {
             cache_from: vec!["type=gha,scope=s".into()],
             cache_to: vec![],
             no_cache: false,
-            no_cache_filter: BTreeSet::new(),
             output,
             provenance: None,
             sbom: Some("true".into()),

@@ -1,6 +1,6 @@
 //! What one `docker buildx build` is told, as data: what `--dry-run` prints and what is executed are made from this one value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use monoship_core::event::Task;
@@ -41,8 +41,6 @@ pub struct BuildSpec {
     pub cache_to: Vec<String>,
     /// Execute every step, cached or not.
     pub no_cache: bool,
-    /// Execute every step of these stages, cached or not.
-    pub no_cache_filter: BTreeSet<String>,
     /// What becomes of the result.
     pub output: Output,
     /// The value of `--provenance`; `None` turns it off.

@@ -75,7 +75,8 @@
 //! | `TARGET*` and `BUILD*`, which BuildKit sets itself | known without `--platform` too; the builder's own platform counts where it is read | `every_argument_that_buildkit_sets_by_itself_…` |
 //! | `BUILDKIT_*` and `SOURCE_DATE_EPOCH` among the arguments | always counted | the properties in `fingerprint/tests.rs` |
 //! | proxies (`HTTP_PROXY` and its like), which buildx takes from the user's client | no part of keys or images, but where an ARG declares them: what the client's file says counts then | `proxies_of_the_users_client_…` |
-//! | secrets, SSH agents | that they are there, never their values; once one came or went its stages run again, since BuildKit's keys do not tell | `e2e/given.rs` |
+//! | secrets, SSH agents | that they are there, never their values; a host's name tells BuildKit's keys of those that a step can do without (`steps::given`) | `e2e/given.rs` |
+//! | addresses of added hosts | counted; that host's name tells BuildKit's keys, which have the hosts' names alone | the same |
 //! | what a RUN fetches, cache mounts | nobody can know: the step's text counts, as for BuildKit | |
 
 use std::collections::{BTreeMap, BTreeSet};

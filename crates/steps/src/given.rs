@@ -18,10 +18,9 @@ use monoship_core::secret::{self, Secret};
 use monoship_docker::spec::{BuildSpec, SecretValue};
 use monoship_plan::built_from;
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
-use monoship_plan::fingerprint::{Inputs, Parts};
+use monoship_plan::fingerprint::Parts;
 use monoship_plan::part::{Kind, Part};
-use monoship_report::record::State;
-use monoship_workspace::dockerfile::{Address, Mounted, Slice};
+use monoship_workspace::dockerfile::{Address, MountKind, Mounted, Slice};
 
 use crate::bases::Bases;
 use crate::inputs::Target;
@@ -97,7 +96,7 @@ pub fn resolve(session: &Session, project: &Project, bases: &Bases, target: &Tar
     }
     let mut option = |flag, value: &str| resolved.options.push((flag, value.to_owned()));
     given.allow.iter().for_each(|value| option("--allow", value));
-    given.add_hosts.iter().for_each(|value| option("--add-host", value));
+    given.add_hosts.iter().chain(&key_host(session, given, slice)).for_each(|value| option("--add-host", value));
     given.network.iter().for_each(|value| option("--network", value));
     given.shm_size.iter().for_each(|value| option("--shm-size", value));
     given.ulimits.iter().for_each(|value| option("--ulimit", value));
@@ -114,24 +113,14 @@ const CA: &str = "ca";
 
 fn agents(session: &Session, given: &Given, slice: &Slice<'_>, resolved: &mut Resolved) {
     for (id, paths) in &given.ssh {
-        let files: Vec<PathBuf> = paths.iter().map(|path| place(session, path)).into_vec();
-        let absent = files.iter().find(|file| !file.exists());
-        let why = match (files.is_empty(), absent) {
-            (true, _) if session.env.get("SSH_AUTH_SOCK").is_none() => Some("no agent runs: SSH_AUTH_SOCK is not set".to_owned()),
-            (_, Some(file)) => Some(format!("there is no {}", file.display())),
-            _ => None,
-        };
-        match why {
-            Some(why) => {
+        match agent(session, paths) {
+            Err(why) => {
                 let hint =
                     "start an agent (`eval $(ssh-agent)`, `ssh-add`), or name a key: `ssh = [\"default=~/.ssh/id_ed25519\"]`";
                 resolved.missing.extend(demanded(slice.agents(), id, AGENT, &why, hint));
             }
-            None if files.is_empty() => resolved.options.push(("--ssh", id.clone())),
-            None => {
-                let files: Vec<String> = files.iter().map(|file| file.display().to_string()).into_vec();
-                resolved.options.push(("--ssh", format!("{id}={}", files.join(","))));
-            }
+            Ok(files) if files.is_empty() => resolved.options.push(("--ssh", id.clone())),
+            Ok(files) => resolved.options.push(("--ssh", format!("{id}={}", files.join(",")))),
         }
     }
     for (id, mounted) in slice.agents().iter().filter(|(id, mounted)| mounted.required && !given.ssh.contains_key(*id)) {
@@ -139,6 +128,33 @@ fn agents(session: &Session, given: &Given, slice: &Slice<'_>, resolved: &mut Re
         let (what, why) = (format!("the SSH agent `{id}`"), "nothing in xtask.toml gives it".to_owned());
         resolved.missing.push(Missing { what, why, hint, line: mounted.line });
     }
+}
+
+/// The sockets or keys of an agent, none where it is the user's own; or why it is not there.
+fn agent(session: &Session, paths: &[String]) -> Result<Vec<String>, String> {
+    let files: Vec<PathBuf> = paths.iter().map(|path| place(session, path)).into_vec();
+    if files.is_empty() && session.env.get("SSH_AUTH_SOCK").is_none() {
+        return Err("no agent runs: SSH_AUTH_SOCK is not set".to_owned());
+    }
+    match files.iter().find(|file| !file.exists()) {
+        Some(file) => Err(format!("there is no {}", file.display())),
+        None => Ok(files.iter().map(|file| file.display().to_string()).into_vec()),
+    }
+}
+
+/// A host that nobody asks for. BuildKit knows a step again by its hosts' names, and neither by their addresses nor by whether a secret or an
+/// agent was there that it can do without (its `CacheMap` of an `ExecOp`): so that a cache, here or elsewhere, answers with no other result, the name tells these. It is
+/// made from what the whole Dockerfile mounts, since targets share steps.
+fn key_host(session: &Session, given: &Given, slice: &Slice<'_>) -> Option<String> {
+    let mut told: Vec<String> = given.add_hosts.iter().map(|host| format!("host {host}")).into_vec();
+    for (kind, id) in slice.optional_mounts() {
+        let there = match kind {
+            MountKind::Secret => given.secrets.get(&id).is_some_and(|source| value(session, source).is_ok()),
+            MountKind::Agent => given.ssh.get(&id).is_some_and(|paths| agent(session, paths).is_ok()),
+        };
+        told.extend(there.then(|| format!("{kind:?} {id}")));
+    }
+    (!told.is_empty()).then(|| format!("{}.xtask.invalid:127.0.0.1", &sha256_hex(told.join("\n").as_bytes())[..16]))
 }
 
 /// What is missing for a step that demands it.
@@ -213,7 +229,8 @@ pub fn settings(session: &Session, given: &Given, slice: &Slice<'_>, makes_image
         }
     }
     for (id, mounted) in slice.agents() {
-        presence(AGENT, id, mounted, given.ssh.contains_key(id));
+        let there = given.ssh.get(id).is_some_and(|paths| agent(session, paths).is_ok());
+        presence(AGENT, id, mounted, there);
     }
     settings.retain(|_, word| word == "given");
     settings.extend(given.network.iter().map(|network| ("network".to_owned(), network.clone())));
@@ -224,21 +241,6 @@ pub fn settings(session: &Session, given: &Given, slice: &Slice<'_>, makes_image
         settings.extend(given.annotations.iter().map(|(name, value)| (format!("annotation {name}"), short(value))));
     }
     settings
-}
-
-/// The stages that mount a secret or an agent that was given to the last build of a service here and is no longer, or the other way round: what
-/// BuildKit keeps of their steps does not tell whether it was there.
-pub fn came_or_went(state: &State, service: &ServiceName, inputs: &Inputs, slice: &Slice<'_>) -> BTreeSet<String> {
-    let Some(before) = state.inputs(service).and_then(|(_, recorded)| Inputs::from_record(recorded)) else {
-        return BTreeSet::new();
-    };
-    let differs = |kind: &str, id: &str| {
-        let name = setting(kind, id);
-        before.settings.contains_key(&name) != inputs.settings.contains_key(&name)
-    };
-    let secrets = slice.secrets().iter().filter(|(id, _)| differs(SECRET, id));
-    let agents = slice.agents().iter().filter(|(id, _)| differs(AGENT, id));
-    secrets.chain(agents).flat_map(|(_, mounted)| mounted.stages.iter().cloned()).into_set()
 }
 
 /// The images that configured contexts are, of those that a target uses.

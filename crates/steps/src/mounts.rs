@@ -278,7 +278,6 @@ fn spec(session: &Session, task: Task, text: &str, contexts: BTreeMap<String, St
         cache_from: Vec::new(),
         cache_to: Vec::new(),
         no_cache: false,
-        no_cache_filter: BTreeSet::new(),
         output,
         provenance: None,
         sbom: None,

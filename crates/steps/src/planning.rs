@@ -257,7 +257,7 @@ impl Planner<'_> {
             asking.mounts(facts, shared, !self.beside.is_empty(), &wanted.into_vec())
         });
         let mut planned = Vec::new();
-        for ((candidate, (decision, renames)), slice) in candidates.into_iter().zip(decided).zip(slices) {
+        for (candidate, (decision, renames)) in candidates.into_iter().zip(decided) {
             let Candidate { service, image, inputs, fingerprint, mut given } = candidate;
             let built_from = std::mem::take(&mut given.services);
             let own = self.scoped(&service.caches, &service.platforms);
@@ -266,11 +266,7 @@ impl Planner<'_> {
             let mut target =
                 self.target(view, Task::Service(service.name.clone()), (inputs, fingerprint), given, cache.unwrap_or_default());
             target.spec.contexts.extend(cut.folders(self.session, &service.name));
-            let state = self.session.state();
-            target.spec.no_cache |= state.is_cleared(&service.name);
-            if is_built(&decision) {
-                target.spec.no_cache_filter = given::came_or_went(&state, &service.name, &target.inputs, slice);
-            }
+            target.spec.no_cache |= self.session.state().is_cleared(&service.name);
             self.finish_service(&mut target, &service, &image);
             divide(&mut target, own, Some(shared), facts.get(&service.caches));
             planned.push(ServicePlan { service, decision, target, renames, built_from, compared: None });
@@ -352,7 +348,6 @@ impl Planner<'_> {
             cache_from: cache.from,
             cache_to: cache.to,
             no_cache: self.request.no_cache,
-            no_cache_filter: BTreeSet::new(),
             output: Output::CacheOnly,
             provenance: None,
             sbom: None,

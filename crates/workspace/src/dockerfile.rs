@@ -24,6 +24,7 @@ use monoship_core::name::nearest;
 
 pub use lineage::{Lineage, Origin};
 pub use lines::{Heredoc, without_syntax};
+pub use mounts::Kind as MountKind;
 pub use slice::{Address, BaseImage, ContextSource, Mounted, Slice, SliceRequest, StageText};
 pub use step::StepInputs;
 pub use words::quoted_words;

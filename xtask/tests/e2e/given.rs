@@ -70,14 +70,15 @@ fn secrets_and_contexts_reach_the_steps_and_no_value_is_kept_anywhere() {
     }
 }
 
-/// BuildKit's cache does not tell whether a step had its secret.
+/// BuildKit's cache does not tell whether a step had its secret, nor the address of a host that it knew.
 #[test]
-fn a_secret_that_came_or_went_makes_its_steps_run_again() {
+fn a_secret_that_came_or_went_and_a_host_that_moved_make_steps_run_again() {
     let _seat = seat();
     let engine = shared();
     engine.stand_ins(&["node:24-bookworm-slim"]);
     let dockerfile = "FROM node:24-bookworm-slim AS base\nFROM base AS said\n\
-         RUN --mount=type=secret,id=token if [ -s /run/secrets/token ]; then echo with; else echo without; fi > /said\n\
+         RUN --mount=type=secret,id=token if [ -s /run/secrets/token ]; then echo with; else echo without; fi > /said; \
+         grep given.internal /etc/hosts | cut -f 1 >> /said\n\
          FROM base AS api\nCOPY apps/api/src /app\nCOPY --from=said /said /said\n";
     let repo = mini(dockerfile);
     repo.write(".gitignore", "target/\ntoken.txt\n");
@@ -90,16 +91,38 @@ fn a_secret_that_came_or_went_makes_its_steps_run_again() {
         }
         let built = record(repo.xtask(&["build", "--json"]), 0);
         let said = docker(engine, &["run", "--rm", &repo.image("api:dev"), "cat", "/said"]);
-        format!("{} {}", built["tasks"].as_array().unwrap().last().unwrap()["status"], said.trim())
+        let status = &built["tasks"].as_array().unwrap().last().unwrap()["status"];
+        format!("{} {}", status.as_str().unwrap(), said.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    let moves_to = |address: &str| {
+        let hosts = format!("add-hosts = ['given.internal:{address}']\n");
+        repo.write("xtask.toml", &format!("[images]\nsecrets = [{{ id = 'token', file = 'token.txt' }}]\n{hosts}"));
     };
     repo.write("token.txt", "");
-    assert_eq!(builds(false), "\"built\" without");
-    assert_eq!(builds(true), "\"built\" with");
-    assert_eq!(builds(false), "\"unchanged\" without", "that image stands under its content tag");
-    for (edit, is_given, said) in [("one\n", true, "\"built\" with"), ("two\n", false, "\"built\" without")] {
+    assert_eq!(builds(false), "built without");
+    // Another machine with the same cache knows nothing of this build.
+    std::fs::remove_dir_all(repo.path().join("target")).unwrap();
+    assert_eq!(builds(true), "built with");
+    assert_eq!(builds(false), "unchanged without", "that image stands under its content tag");
+    for (edit, is_given, said) in [("one\n", true, "built with"), ("two\n", false, "built without")] {
         repo.write("apps/api/src/new.js", edit);
         assert_eq!(builds(is_given), said);
     }
+    for address in ["10.0.0.7", "10.0.0.8"] {
+        moves_to(address);
+        assert_eq!(builds(true), format!("built with {address}"));
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_run_is_not_given() {
+    let repo = mini("FROM scratch AS base\n\nFROM scratch AS api\nRUN --mount=type=ssh x\n");
+    repo.write(".gitignore", "target/\nagent.sock\n");
+    repo.write("xtask.toml", "[images]\nssh = ['default=agent.sock']\n");
+    let fingerprint = || repo.xtask(&["plan", "--json"]).exits(0).json()["services"][0]["fingerprint"].clone();
+    let without = fingerprint();
+    repo.write("agent.sock", "");
+    assert_ne!(fingerprint(), without);
 }
 
 fn texts(folder: &std::path::Path, found: &mut Vec<String>) {

@@ -4,7 +4,7 @@ use monoship_core::collect::Collect as _;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::slice::{Mounted, Slice};
-use super::{Instruction, Stage};
+use super::{Dockerfile, Instruction, Stage};
 
 /// Enters what a stage's `step` mounts.
 pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut Slice<'_>) {
@@ -13,31 +13,56 @@ pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut S
     }
     for text in step.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")) {
         let fields = fields(text);
-        let target = fields.get("target");
-        let (all, id) = match fields.get("type").map(|kind| kind.to_ascii_lowercase()).as_deref() {
-            Some("secret") => {
-                let last = || target.and_then(|target| target.rsplit('/').next()).map(str::to_owned);
-                (&mut slice.secrets, fields.get("source").or(fields.get("id")).cloned().or_else(last))
-            }
-            Some("ssh") => (&mut slice.agents, Some(fields.get("id").cloned().unwrap_or_else(|| "default".to_owned()))),
-            Some("cache") => {
-                if let Some(id) = cache(&fields, target) {
-                    slice.caches.entry(id).or_insert(stage.index);
-                }
-                continue;
-            }
-            _ => continue,
-        };
-        // What a variable names is not known here; BuildKit says what is wrong.
-        let Some(id) = id.filter(|id| !id.is_empty() && !id.contains('$')) else { continue };
-        // As Go's `strconv.ParseBool` reads it; the key alone means yes.
-        let required =
-            fields.get("required").is_some_and(|value| ["", "1", "t", "T", "true", "True", "TRUE"].contains(&&**value));
-        let known = all.entry(id).or_insert_with(|| Mounted { required, line, stages: BTreeSet::new() });
-        known.stages.insert(stage.label());
-        if required && !known.required {
-            (known.required, known.line) = (true, line);
+        if is_of_type(&fields, "cache")
+            && let Some(id) = cache(&fields, fields.get("target"))
+        {
+            slice.caches.entry(id).or_insert(stage.index);
         }
+        let Some((kind, id, required)) = handed_in(&fields) else { continue };
+        let all = if kind == Kind::Secret { &mut slice.secrets } else { &mut slice.agents };
+        let known = all.entry(id).or_insert(Mounted { required, line });
+        if required && !known.required {
+            *known = Mounted { required, line };
+        }
+    }
+}
+
+/// What a step is handed that is in no context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A secret.
+    Secret,
+    /// An SSH agent.
+    Agent,
+}
+
+/// The secret or agent that a mount is of, by its id, and whether the step fails without it.
+fn handed_in(fields: &BTreeMap<String, String>) -> Option<(Kind, String, bool)> {
+    let (kind, id) = if is_of_type(fields, "secret") {
+        let last = || fields.get("target").and_then(|target| target.rsplit('/').next()).map(str::to_owned);
+        (Kind::Secret, fields.get("source").or(fields.get("id")).cloned().or_else(last)?)
+    } else if is_of_type(fields, "ssh") {
+        (Kind::Agent, fields.get("id").cloned().unwrap_or_else(|| "default".to_owned()))
+    } else {
+        return None;
+    };
+    // As Go's `strconv.ParseBool` reads it; the key alone means yes.
+    let required = fields.get("required").is_some_and(|value| ["", "1", "t", "T", "true", "True", "TRUE"].contains(&&**value));
+    // What a variable names is not known here; BuildKit says what is wrong.
+    (!id.is_empty() && !id.contains('$')).then_some((kind, id, required))
+}
+
+fn is_of_type(fields: &BTreeMap<String, String>, kind: &str) -> bool {
+    fields.get("type").is_some_and(|there| there.eq_ignore_ascii_case(kind))
+}
+
+impl Dockerfile {
+    /// The secrets and agents that a step of any stage mounts and can do without.
+    pub(super) fn optional_mounts(&self) -> BTreeSet<(Kind, String)> {
+        let steps = self.stages.iter().flat_map(Stage::instructions).filter_map(|step| step.inner(self.escape));
+        let flags = steps.filter(|step| step.keyword == "RUN").flat_map(|step| step.flags);
+        let mounts = flags.filter_map(|flag| handed_in(&fields(flag.strip_prefix("--mount=")?)));
+        mounts.filter(|(.., required)| !required).map(|(kind, id, _)| (kind, id)).into_set()
     }
 }
 
@@ -92,6 +117,8 @@ mod tests {
         };
         assert_eq!(shown(slice.secrets()), [".netrc true 6", "npm true 5", "token true 7"]);
         assert_eq!(shown(slice.agents()), ["default false 8", "hub false 8"]);
+        let optional: Vec<String> = slice.optional_mounts().into_iter().map(|(kind, id)| format!("{kind:?} {id}")).collect();
+        assert_eq!(optional, ["Secret npm", "Secret unreached", "Agent default", "Agent hub"], "those of the whole file");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::mounts::Kind;
 use super::walk::Walk;
 use super::{Dockerfile, Instruction, Stage, words};
 use crate::dockerignore::path_match;
@@ -46,14 +47,12 @@ pub struct Slice<'d> {
 }
 
 /// A secret or an SSH agent that a RUN mounts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mounted {
     /// The step fails without it.
     pub required: bool,
     /// The first line that mounts it so, from 1.
     pub line: usize,
-    /// The stages whose steps mount it, by BuildKit's names: `stage-2` for the third of a file where it has none.
-    pub stages: BTreeSet<String>,
 }
 
 /// An image from outside that a target starts from or copies from.
@@ -237,6 +236,12 @@ impl Slice<'_> {
     #[must_use]
     pub fn agents(&self) -> &BTreeMap<String, Mounted> {
         &self.agents
+    }
+
+    /// The secrets and agents that a step of any stage of the file mounts and can do without, reached or not: targets of one file share steps.
+    #[must_use]
+    pub fn optional_mounts(&self) -> BTreeSet<(Kind, String)> {
+        self.file.optional_mounts()
     }
 
     /// The caches its steps mount (`--mount=type=cache`), as flags name them: `id=store,uid=1000`; each with the image that the step
