@@ -70,6 +70,12 @@ impl ImageRef {
         familiar(&self.to_string()).to_owned()
     }
 
+    /// The name by which a builder knows a build context that replaces this image (buildx's `parseContextNames`, BuildKit's `NamedContext`).
+    pub fn context_name(&self) -> String {
+        let familiar = self.familiar();
+        familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned()
+    }
+
     /// The same image under another tag, without digest.
     #[must_use]
     pub fn with_tag(&self, tag: Tag) -> Self {

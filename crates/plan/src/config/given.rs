@@ -304,10 +304,14 @@ impl Written {
                 return Err(Error::usage(format!("the SSH agent `{id}` is listed twice")));
             }
         }
-        for name in self.contexts.iter().flat_map(BTreeMap::keys) {
-            if name.is_empty() || name.contains(['=', ' ', ',']) {
-                return Err(Error::usage(format!("`{name}` is not a context's name"))
-                    .hint("it is the name of a stage or of an image, which the context replaces"));
+        for (name, source) in self.contexts.into_iter().flatten() {
+            let wrong = |_| {
+                Error::usage(format!("`{name}` is not a context's name"))
+                    .hint("it is the name of a stage or of an image, which the context replaces, in lower case")
+            };
+            let known = name.parse::<ImageRef>().map_err(wrong)?.context_name();
+            if given.contexts.insert(known, source).is_some() {
+                return Err(Error::usage(format!("the context `{name}` is listed twice")));
             }
         }
         for name in self.labels.iter().chain(&self.annotations).flat_map(BTreeMap::keys) {
@@ -317,7 +321,6 @@ impl Written {
         }
         let texts = |all: Option<Vec<String>>| all.into_iter().flatten().collect();
         Ok(Given {
-            contexts: self.contexts.unwrap_or_default(),
             allow: texts(self.allow.map(|all| all.into_iter().map(|one| one.0).collect())),
             add_hosts: texts(self.add_hosts.map(|all| all.into_iter().map(|one| one.0).collect())),
             network: self.network.map(|one| one.0),
@@ -459,5 +462,18 @@ mod tests {
         assert_eq!(both.labels.len(), 1);
         let twice = Written { ssh: Some(vec![Ssh::try_from("a".to_owned()).unwrap(); 2]), ..Written::default() };
         assert!(twice.validate().unwrap_err().to_string().contains("is listed twice"));
+    }
+
+    #[test]
+    fn a_context_has_the_name_that_a_builder_knows_it_by() {
+        let named = |names: &[&str]| {
+            let contexts = names.iter().map(|name| ((*name).to_owned(), ContextSource::Folder(".".into())));
+            let given = Written { contexts: Some(contexts.collect()), ..Written::default() }.validate();
+            given.map(|given| given.contexts.into_keys().collect::<Vec<_>>()).map_err(|error| error.to_string())
+        };
+        let known = named(&["shared", "node:latest", "docker.io/library/node:24", "ghcr.io/acme/base:latest"]);
+        assert_eq!(known.unwrap(), ["ghcr.io/acme/base", "node", "node:24", "shared"]);
+        assert!(named(&["node", "node:latest"]).unwrap_err().contains("is listed twice"));
+        assert!(named(&["Shared"]).unwrap_err().contains("not a context's name"));
     }
 }

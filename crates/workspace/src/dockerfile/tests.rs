@@ -127,6 +127,10 @@ fn a_named_context_replaces_the_stage_or_image_of_its_name() {
     let cut = slice(&file, "web", &["src", "alpine:3", "unused"], &[]);
     assert_eq!(*cut.contexts(), set(&["alpine:3", "src"]));
     assert_eq!(patterns(&cut), ["apps/api/package.json", "tools", "tsconfig.json"]);
+    for from in ["alpine", "alpine:latest", "docker.io/library/alpine", "index.docker.io/alpine:latest"] {
+        let file = parse(&format!("FROM {from} AS api\n"));
+        assert_eq!(*slice(&file, "api", &["alpine"], &[]).contexts(), set(&["alpine"]), "{from}");
+    }
     let whole = slice(&file, "web", &["build"], &[]);
     assert_eq!((names(&whole), patterns(&whole)), (vec!["web"], vec![]));
 }

@@ -168,9 +168,9 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
 
     /// A name that is no stage: a named context, `scratch`, or an image.
     fn outside(&mut self, name: &str, line: usize) -> Result<()> {
-        let familiar = name.strip_suffix(":latest").unwrap_or(name);
-        if let Some(context) = [name, familiar].into_iter().find(|name| self.request.contexts.contains(*name)) {
-            self.slice.contexts.insert(context.to_owned());
+        let known = name.parse::<ImageRef>().map_or_else(|_| name.to_owned(), |image| image.context_name());
+        if self.request.contexts.contains(&known) {
+            self.slice.contexts.insert(known);
             return Ok(());
         }
         if name == "scratch" {
