@@ -69,7 +69,7 @@
 //! | `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY`, by which a builder takes other sources | what the file says counts | the same |
 //! | the frontend of `# syntax=` or `BUILDKIT_SYNTAX` | pinned like a base image, and handed on so; a warning where it cannot be | `the_frontend_is_pinned_like_a_base_image` |
 //! | the scanner that makes SBOMs | the same | `e2e/pushes.rs` |
-//! | `ADD` of an address without checksum, of a branch or tag of a repository | asked each time: a strong ETag, the content's hash, the commit; where nobody answers it is built, with a warning | `an_address_whose_content_moves_is_asked_again` |
+//! | `ADD` of an address without checksum, of a branch or tag of a repository | asked each time: a strong ETag, the content's hash, the commit, and again once it is built: then the image has failed; where nobody answers it is built, with a warning | `an_address_whose_content_moves_is_asked_again` |
 //! | named contexts: folders, images, addresses | read like the main context; pinned; asked | `e2e` of `contexts` |
 //! | named contexts: images of services of ours | by the other service's fingerprint; that image is made or proven to stand first | `e2e/built_from.rs` |
 //! | `TARGET*` and `BUILD*`, which BuildKit sets itself | known without `--platform` too; the builder's own platform counts where it is read | `every_argument_that_buildkit_sets_by_itself_…` |

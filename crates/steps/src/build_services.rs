@@ -53,7 +53,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let targets = inputs::of_services(session, request, &chosen, &cut);
     let jobs = services.iter().zip(&targets).map(|(service, target)| {
         let judge = || match edited::edited(session, project, (&service.service, target, &service.target), read)? {
-            Some(path) => Err(edited::withdraw(session, &store, &service.target, &path)),
+            Some(what) => Err(edited::withdraw(session, &store, &service.target, &what)),
             None => Ok(()),
         };
         TargetBuilds::new(running, &service.target).judged_by(judge)

@@ -1,4 +1,4 @@
-//! Whether what a builder takes was edited before it had it. A builder takes the files of its contexts as it comes to them, which can be long
+//! Whether what a builder takes was edited before it had it. A builder takes the files of its contexts, and what addresses hold, as it comes to them, which can be long
 //! after they were read: the image may then hold other bytes than its fingerprint says, and nobody may meet it under its content tag.
 
 use std::os::unix::fs::MetadataExt as _;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::inputs::Target;
 use crate::project::{self, Project};
-use crate::{STATE, Session};
+use crate::{STATE, Session, given, outside};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Tag};
@@ -22,8 +22,8 @@ use monoship_workspace::sent::Sent;
 /// File systems note times more coarsely than the clock tells them.
 const COARSE: Duration = Duration::from_secs(1);
 
-/// The first file or folder of what a service's builder takes that is another than it was read as, where one was edited after `since`. What
-/// gets no name is taken for nothing else, and is not looked at.
+/// What was edited of what a service's builder takes: the first file or folder that is another than it was read as, where one was edited after
+/// `since`, or an address that holds something else. What gets no name is taken for nothing else, and is not looked at.
 ///
 /// # Errors
 /// When something of it cannot be read; git failures.
@@ -52,14 +52,21 @@ pub fn edited(
         let by_lines = before.as_ref().is_some_and(|before| before.hash() == main.hash());
         let path = if by_lines { first_change(before, seen(&again)) } else { sent.changed(&again).pop_first() };
         if let Some(path) = path {
-            return Ok(Some(if folder.is_empty() { path } else { format!("{folder}/{path}") }));
+            return Ok(Some(if folder.is_empty() { said(&path) } else { said(&format!("{folder}/{path}")) }));
         }
     }
-    if service.given.contexts.is_empty() || !project.named_touched(|root, paths| was_touched(root, paths, since)) {
-        return Ok(None);
+    if !service.given.contexts.is_empty()
+        && project.named_touched(|root, paths| was_touched(root, paths, since))
+        && let Some(path) = project.edited_in_named()?
+    {
+        return Ok(Some(said(&path.strip_prefix(&project.root).unwrap_or(&path).display().to_string())));
     }
-    let path = project.edited_in_named()?;
-    Ok(path.map(|path| path.strip_prefix(&project.root).unwrap_or(&path).display().to_string()))
+    let moved = outside::moved(session, &plan.inputs.addresses).or_else(|| given::moved(session, &service.given, &plan.inputs));
+    Ok(moved.map(|address| format!("what {address} holds changed")))
+}
+
+fn said(path: &str) -> String {
+    format!("`{path}` was edited")
 }
 
 /// The first entry that one of the parts has and the other has not.
@@ -92,22 +99,22 @@ fn was_touched<'p>(root: &Path, paths: impl Iterator<Item = &'p str>, since: Sys
 }
 
 /// Takes an image's content tags away from it, where a builder has put them: many registries delete nothing, so another manifest takes its place
-/// there, and the next build puts its own. Says of the edited file at `path` what became of its image.
-pub fn withdraw(session: &Session, store: &ImageStore, target: &TargetPlan, path: &str) -> Error {
+/// there, and the next build puts its own. Says what became of the image under which something was edited: `what` says how.
+pub fn withdraw(session: &Session, store: &ImageStore, target: &TargetPlan, what: &str) -> Error {
     let names = target.builds().iter().flat_map(|build| build.output.names().iter().map(move |name| (&build.output, name)));
     for (output, name) in names.filter(|(_, name)| name.tag().is_some_and(Tag::is_content)) {
         if let Err(error) = withdraw_one(session, store, output, name) {
             if error.is_cancelled() {
                 return error;
             }
-            return Error::failed(format!("`{path}` was edited while the run was under way, and its image still stands as {name}"))
+            return Error::failed(format!("{what} while the run was under way, and its image still stands as {name}"))
                 .source(error)
                 .hint(format!(
                     "delete {name}, or change something of the service: whoever has the same files without that edit takes this image for theirs"
                 ));
         }
     }
-    project::edited(path)
+    project::meanwhile(what)
 }
 
 fn withdraw_one(session: &Session, store: &ImageStore, output: &Output, name: &ImageRef) -> Result<()> {

@@ -18,7 +18,7 @@ use monoship_core::secret::{self, Secret};
 use monoship_docker::spec::{BuildSpec, SecretValue};
 use monoship_plan::built_from;
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
-use monoship_plan::fingerprint::Parts;
+use monoship_plan::fingerprint::{Inputs, Parts};
 use monoship_plan::part::{Kind, Part};
 use monoship_workspace::dockerfile::{Address, MountKind, Mounted, Slice};
 
@@ -327,7 +327,21 @@ fn read(session: &Session, project: &Project, bases: &Bases, name: &str, source:
         // Its fingerprint is entered once it is known.
         ContextSource::Service(service) => return Ok(built_from::parts(service, None)),
     };
-    Ok([("given".to_owned(), part)].into_iter().into_map())
+    Ok([(GIVEN.to_owned(), part)].into_iter().into_map())
+}
+
+/// The one part of a context that the configuration names.
+const GIVEN: &str = "given";
+
+/// The first address among the contexts of a target that holds something else than it was read as.
+pub fn moved(session: &Session, given: &Given, inputs: &Inputs) -> Option<String> {
+    let asked = given.contexts.iter().filter_map(|(name, source)| {
+        let ContextSource::Remote(address) = source else { return None };
+        let (_, value) = inputs.contexts.get(name)?.get(GIVEN)?.entries().first()?;
+        let held = value.strip_prefix(&**address)?.trim_start();
+        (!held.is_empty()).then(|| (address.clone(), held.to_owned()))
+    });
+    outside::moved(session, &asked.into_map())
 }
 
 /// Tells what is given and used by nobody: a word that is mistyped gives nothing, and says nothing either.

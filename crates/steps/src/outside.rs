@@ -138,10 +138,23 @@ pub fn ask(session: &Session, address: &Address) -> Result<String, String> {
     }
 }
 
+/// How it begins what an address counts as holding that cannot be asked.
+const UNKNOWN: &str = "unknown at ";
+
 /// What an address counts as holding that cannot be asked: what no run before has met.
 pub fn unknown(session: &Session) -> String {
     let moment = session.begun.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    format!("unknown at {moment}")
+    format!("{UNKNOWN}{moment}")
+}
+
+/// The first of these addresses that holds something else than was asked before. One that does not answer now is not known to.
+pub fn moved(session: &Session, asked: &BTreeMap<String, String>) -> Option<String> {
+    let asked = asked.iter().filter(|(_, held)| !held.starts_with(UNKNOWN));
+    let differs = |(address, held): &(&String, &String)| {
+        let address = Address { address: (*address).clone(), line: 0, checksum: false };
+        ask(session, &address).is_ok_and(|now| now != **held)
+    };
+    asked.into_iter().find(differs).map(|(address, _)| address.clone())
 }
 
 /// The server's own word for the content, where that is one (a strong `ETag`, which BuildKit goes by too), else the content's hash.

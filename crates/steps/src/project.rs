@@ -173,7 +173,12 @@ pub fn load(session: &Session, root: &Path) -> Result<Project> {
 
 /// The error for such a file.
 pub fn edited(path: &str) -> Error {
-    Error::failed(format!("`{path}` was edited while the run was under way"))
+    meanwhile(&format!("`{path}` was edited"))
+}
+
+/// A run under which its inputs changed: `what` says how.
+pub fn meanwhile(what: &str) -> Error {
+    Error::failed(format!("{what} while the run was under way"))
         .hint("run this again: the image would be taken for one without that edit")
 }
 

@@ -186,8 +186,13 @@ fn a_stage_that_is_chosen_by_the_builders_own_platform_is_built_without_naming_o
 fn an_address_whose_content_moves_is_asked_again() {
     let _seat = seat();
     let content = Arc::new(Mutex::new("one"));
-    let served = Arc::clone(&content);
-    let server = Server::start(move |_| Response::bytes(200, served.lock().unwrap().as_bytes().to_vec()));
+    let next = Arc::new(Mutex::new(None));
+    let (served, then) = (Arc::clone(&content), Arc::clone(&next));
+    let server = Server::start(move |_| {
+        let mut content = served.lock().unwrap();
+        let after = then.lock().unwrap().take().unwrap_or(*content);
+        Response::bytes(200, std::mem::replace(&mut *content, after).as_bytes().to_vec())
+    });
     let url = format!("{}/cfg.json", server.url());
     let repo = with(&format!("FROM scratch AS api\nADD {url} /app/"));
     repo.xtask(&["build"]).exits(0);
@@ -195,6 +200,12 @@ fn an_address_whose_content_moves_is_asked_again() {
     *content.lock().unwrap() = "two";
     let said = plan(&repo);
     assert!(said.contains(&format!("{url} changed")), "{said}");
+    // The plan asks first; what the builder gets then is another.
+    *next.lock().unwrap() = Some("three");
+    let told = repo.xtask(&["build"]).exits(1).stderr;
+    assert!(told.contains(&format!("what {url} holds changed while the run was under way")), "{told}");
+    *content.lock().unwrap() = "two";
+    assert!(plan(&repo).contains("  build"), "nothing stands for what was asked first: {}", plan(&repo));
     // Where nobody answers nobody knows, and it is built.
     drop(server);
     let said = plan(&repo);
