@@ -119,7 +119,7 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use super::*;
     use monoship_core::event::Task;
