@@ -604,6 +604,42 @@ case $1 in
       (set -f && tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=__tests__ $tests \
         --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' --exclude=.next/cache "./$folder") | tar -xf - -C /built/app
     done
+    # What they read as they run, of what no package has: `../../proto/a.proto`, from the file or from where the service starts.
+    # shellcheck disable=SC2086 # a folder a word
+    node -e '
+      const path = require("node:path");
+      const folders = process.argv.slice(1);
+      const isScript = (file) => /\.[cm]?[jt]sx?$/.test(file) && !/\.config\./.test(file);
+      const below = (at) => fs.readdirSync(at, { withFileTypes: true }).filter(({ name }) => name !== "node_modules").flatMap((entry) => {
+        const file = path.join(at, entry.name);
+        return entry.isDirectory() ? below(file) : entry.isFile() ? [file] : [];
+      });
+      // The root has what no manifest but its own stands above. What belongs to an install or a compiler, and secrets, no service reads.
+      const isRoots = (at) => at === "." || (!fs.existsSync(path.join(at, "package.json")) && isRoots(path.dirname(at)));
+      const isKept = (at) => !/(^|\/)(\.|node_modules\/|package\.json$|pnpm-[^/]*\.yaml$|tsconfig[^/]*\.json$)/.test(at);
+      const [met, found] = [new Set(["."]), new Set()];
+      const look = (file, from) => {
+        const named = fs.readFileSync(file, "utf8").matchAll(/(["\x27`])((?:\.\.?\/)+[\w@][\w.@\/-]*)\1/g);
+        for (const at of [...named].flatMap(([, , name]) => from.map((folder) => path.join(folder, name)))) {
+          if (met.has(at) || !fs.existsSync(at)) continue;
+          met.add(at);
+          if (at.startsWith("..") || !isKept(at) || !isRoots(at)) continue;
+          const files = (fs.statSync(at).isDirectory() ? below(at) : [at]).filter(isKept);
+          if (!files.every((one) => isRoots(path.dirname(one)))) continue;
+          files.forEach((one) => found.add(one));
+          files.filter(isScript).forEach((one) => look(one, [path.dirname(one)]));
+        }
+      };
+      for (const folder of folders) {
+        const within = path.join("/built/app", folder);
+        below(within).filter(isScript).forEach((file) => look(file, [path.relative("/built/app", path.dirname(file)), folder]));
+      }
+      console.log([...found].join("\n"));
+    ' $folders | while read -r file; do
+      [ -n "$file" ] || continue
+      mkdir -p "/built/app/$(dirname "$file")"
+      cp "$file" "/built/app/$file"
+    done
     # What the build wrote into packages that the image has: a generated client.
     find . -path '*/node_modules/*' -newer /var/lib/installed \( -type f -o -type l \) -not -path '*/.cache/*' -not -path '*/.vite*/*' \
       -not -path '*/.bin/*' -not -name '.modules.yaml' -not -name '.pnpm-workspace-state*' -not -name '*.tmp*' > /tmp/written

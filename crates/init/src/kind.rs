@@ -307,6 +307,15 @@ fn framework(facts: &Facts<'_>, start: Option<&Start>) -> Option<Result<Known, S
     if facts.needs("@sveltejs/kit") {
         return Some(svelte(facts, start));
     }
+    // Its build makes an application with a manifest of its own, whose start script is this package's: it is meant to be run there.
+    if facts.runs("@adonisjs/core")
+        && build.contains("ace build")
+        && start.is_some_and(|start| start.run.contains(" bin/server.js"))
+    {
+        let (port, env) = (Some(3333), vec![("HOST", "0.0.0.0".to_owned())]);
+        let command = Start::made(&format!("cd build && {}", start?.run)).command;
+        return Some(Ok(Known { kind: Kind::Node, why: "node ace build".to_owned(), command, port, env, note: None }));
+    }
     if facts.needs("astro") && !own_server && (facts.script("build").contains("astro") || script.contains("astro")) {
         return Some(astro(facts));
     }
@@ -495,6 +504,15 @@ mod tests {
         assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
         let elsewhere = [("astro.config.mjs", "export default defineConfig({ outDir: './out/site' })")];
         assert_eq!(kind(&astro, &elsewhere), Ok(Kind::Static("out/site".to_owned())));
+        let command = |manifest: &Value| {
+            of(&Facts { manifest, root: &json!({}), folder: "/nowhere".into(), dir: "apps/a" }).unwrap().command
+        };
+        let adonis = |start: &str| {
+            command(&json!({"scripts": {"build": "node ace build", "start": start}, "dependencies": {"@adonisjs/core": "6"}}))
+        };
+        let within = "[\"sh\", \"-c\", \"PATH=node_modules/.bin:$PATH; cd build && exec node bin/server.js\"]";
+        assert_eq!(adonis("node bin/server.js"), within);
+        assert_eq!(adonis("node build/bin/server.js"), "[\"node\", \"build/bin/server.js\"]");
         let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
         assert_eq!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-node'")]), Ok(Kind::Node));
         assert!(kind(&svelte, &[("svelte.config.js", "import a from '@sveltejs/adapter-auto'")]).is_err());

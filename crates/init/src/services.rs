@@ -93,7 +93,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         let known = by_nx.as_ref().map_or_else(|| kind::of(&facts), |targets| targets.known(workspace, &root));
         let known = match known {
             Ok(known) if by_nx.is_some() && !known.why.starts_with("`main`") => known,
-            Ok(known) => development::needed(known, workspace, &package.dir, manifest),
+            Ok(known) => on_path(development::needed(known, workspace, &package.dir, manifest), workspace, package),
             Err(why) => {
                 let has_script = by_nx.is_none() && !manifest["scripts"]["build"].is_null();
                 let why = match (in_apps, manifest["main"].is_null()) {
@@ -156,6 +156,13 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         }
     }
     Ok(found)
+}
+
+/// A start command finds programs where pnpm puts them: where it hoists, a package's own lie with the root's.
+fn on_path(known: Known, workspace: &Workspace, package: &Package) -> Known {
+    let (own, all) = ("PATH=node_modules/.bin:$PATH", "PATH=node_modules/.bin:/app/node_modules/.bin:$PATH");
+    let command = if package.dir != "." && workspace.hoists() { known.command.replace(own, all) } else { known.command };
+    Known { command, ..known }
 }
 
 /// True where the root starts a file of its own by Node, none of the packages' and none of its tools', and has dependencies to run with.
@@ -374,6 +381,24 @@ mod tests {
         let notes: Vec<Option<&str>> = found.iter().map(|service| service.note.as_deref()).collect();
         assert!(notes[0].unwrap().starts_with("turbo.json puts the root's `version` before its build"), "{notes:?}");
         assert_eq!((notes[1], found[0].tasks.as_slice()), (None, ["build".to_owned()].as_slice()));
+    }
+
+    #[test]
+    fn programs_are_found_where_pnpm_puts_them() {
+        let manifest = r#"{"scripts": {"start": "serve ."}, "dependencies": {"serve": "1"}}"#;
+        let command = |settings: &str| {
+            let settings = format!("packages: ['apps/*']\n{settings}");
+            let files = [
+                ("package.json", "{}"),
+                ("pnpm-workspace.yaml", &settings),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+                ("apps/a/package.json", manifest),
+            ];
+            let (_dir, workspace) = workspace(&files);
+            services(&workspace, &[], &[]).unwrap().services.remove(0).known.command
+        };
+        assert!(command("").contains("PATH=node_modules/.bin:$PATH; "));
+        assert!(command("nodeLinker: hoisted\n").contains("PATH=node_modules/.bin:/app/node_modules/.bin:$PATH; "));
     }
 
     #[test]

@@ -38,8 +38,14 @@ impl There {
     /// The ignore file, and what it leaves out.
     pub fn ignore(&self, name: &str) -> Result<(String, Vec<(String, &str)>)> {
         let paths = self.paths();
-        // The root's is everybody's, not a build's.
-        let is_named = |path: &str| path.ends_with("/.env") || path.ends_with("/.env.production");
+        // The root's is everybody's, not a build's, unless a bundler's settings say that theirs lies elsewhere (Vite's `envDir`).
+        let is_settings = |path: &&str| path.rsplit('/').next().is_some_and(|name| name.contains(".config."));
+        let says = |path: &str| self.text(path).is_ok_and(|text| text.is_some_and(|text| text.contains("envDir")));
+        let is_apart = paths.iter().copied().filter(is_settings).any(says);
+        let is_named = |path: &str| {
+            let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+            [".env", ".env.production"].contains(&name) && (is_apart || !folder.is_empty())
+        };
         let is_public = |path: &str| self.text(path).is_ok_and(|text| text.is_some_and(|text| variables::is_public(&text)));
         let public: Vec<&str> = paths.iter().copied().filter(|path| is_named(path) && is_public(path)).into_vec();
         ignore::text(&paths, name, self.has_own_rust(name), &public)
@@ -66,5 +72,27 @@ impl There {
         let top = |dir: &str| dir.split('/').next().unwrap_or(dir).to_owned();
         let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).into_set();
         tops.into_iter().into_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_roots_environment_is_a_builds_where_settings_say_so() {
+        let root = tempfile::tempdir().unwrap();
+        let files = [(".env.production", "VITE_A=1\n"), (".env", "SECRET=1\n"), ("apps/a/vite.config.ts", "export default {}\n")];
+        let put = |(path, text): (&str, &str)| {
+            let file = root.path().join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        files.into_iter().for_each(put);
+        let files = files.iter().map(|(path, _)| (*path).to_owned()).into_vec();
+        let there = There { root: root.path().to_owned(), files, repository: None };
+        assert!(!there.ignore("xtask").unwrap().0.contains("!.env"));
+        put(("apps/a/vite.config.ts", "export default { envDir: '../..' }\n"));
+        assert!(there.ignore("xtask").unwrap().0.ends_with("\n!.env.production\n"));
     }
 }

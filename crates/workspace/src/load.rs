@@ -301,7 +301,8 @@ impl Workspace {
     }
 
     /// True where pnpm puts what packages bring to where every package finds it.
-    pub(super) fn hoists(&self) -> bool {
+    #[must_use]
+    pub fn hoists(&self) -> bool {
         let (settings, npmrc) = (self.settings.as_ref(), self.npmrc.as_deref());
         let is = |name, kebab, wanted| branch::setting(settings, npmrc, name, kebab).is_some_and(|(value, _)| value == wanted);
         let patterns = settings.and_then(|tree| tree.get("publicHoistPattern")).map_or(&[][..], Yaml::items);

@@ -195,11 +195,17 @@ impl PrunePlan {
         let is_left_out = |import: &&Import| {
             let owner = workspace.owner(&import.to);
             let there = sources.is_source(closure, owner) && sources.holds(owner, &import.to);
-            !there && !self.shared.contains(&import.to) && !self.manifests.files.contains_key(&import.to)
+            let below = sources.tree().under(&import.to);
+            let is_shared = if below.is_empty() {
+                self.shared.contains(&import.to) || self.manifests.files.contains_key(&import.to)
+            } else {
+                below.iter().any(|file| self.shared.contains(&*file.path))
+            };
+            !there && !is_shared
         };
         let imports = sources.packages(closure).flat_map(|id| sources.imports(workspace, id));
         let told = imports.filter(is_left_out).map(|Import { file, line, named, to }| {
-            format!("{file}:{line} imports `{named}`, which the sources leave out: name it, `include = [\"{to}\"]` under its [[service]]")
+            format!("{file}:{line} needs `{named}`, which the sources leave out: name it, `include = [\"{to}\"]` under its [[service]]")
         });
         told.into_vec()
     }

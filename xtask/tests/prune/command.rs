@@ -242,7 +242,7 @@ fn what_the_configuration_includes_is_taken_along_and_what_is_imported_and_left_
     let report = prune(root.path(), "api", out.path(), &[]);
     let warnings = report["warnings"].to_string();
     assert!(
-        warnings.contains("apps/api/src/main.ts:1 imports `../../../lib/x.mjs`") && warnings.contains("include = "),
+        warnings.contains("apps/api/src/main.ts:1 needs `../../../lib/x.mjs`") && warnings.contains("include = "),
         "{warnings}"
     );
     write("xtask.toml", "[[service]]\nname = \"api\"\ninclude = [\"lib/*.mjs\", \"prisma/**\"]\n");

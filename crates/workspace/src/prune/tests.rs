@@ -526,9 +526,19 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
         ("templates/mail/a.html", "\n"),
         ("openapi/v1.yaml", "\n"),
         ("fixtures/a.json", "\n"),
+        // Read from where a script is run, and from where it lies.
+        ("apps/web/scripts/stamp.mjs", "read('../../VERSION'); new URL('../../../legal/', import.meta.url);\n"),
+        ("apps/VERSION", "\n"),
+        ("VERSION", "\n"),
+        ("legal/terms.txt", "\n"),
+        (
+            "apps/web/app.config.ts",
+            "export default { vite: { envDir: path.resolve(__dirname, '..', '..'), envPrefix: ['A_'] } }\n",
+        ),
+        (".env.production", "\n"),
         (
             "apps/web/package.json",
-            r#"{"name": "web", "scripts": {"build": "pnpm run types && tsc && cp -r ../../templates dist", "test": "cp -r ../../fixtures .",
+            r#"{"name": "web", "scripts": {"build": "node scripts/stamp.mjs && pnpm run types && tsc && cp -r ../../templates dist", "test": "cp -r ../../fixtures .",
             "types": "openapi-typescript '../../openapi/*.yaml' -o src/api.ts"}, "dependencies": {"qs": "6.0.0", "lib": "workspace:*"}}"#,
         ),
     ] {
@@ -538,7 +548,17 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
     let shared: Vec<&str> = plan.shared.iter().map(String::as_str).filter(|path| *path != "tsconfig.json").collect();
     assert_eq!(
         shared,
-        ["openapi/v1.yaml", "schema/a/b.graphql", "static/img/a.svg", "static/robots.txt", "templates/mail/a.html"]
+        [
+            ".env.production",
+            "VERSION",
+            "apps/VERSION",
+            "legal/terms.txt",
+            "openapi/v1.yaml",
+            "schema/a/b.graphql",
+            "static/img/a.svg",
+            "static/robots.txt",
+            "templates/mail/a.html"
+        ]
     );
 }
 
@@ -546,6 +566,10 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
 fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_included() {
     let root = workspace();
     put(root.path(), "apps/web/src/deep/a.ts", "export {}\nimport { x } from '../../../../lib/x.js'\nimport '../../index.js'\n");
+    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\n";
+    put(root.path(), "apps/web/src/b.ts", reads);
+    put(root.path(), "apps/web/src/b.test.ts", reads);
+    ["proto/a.proto", "locales/en/a.json", "VERSION"].iter().for_each(|path| put(root.path(), path, "a\n"));
     put(root.path(), "lib/x.ts", "export const x = 1\n");
     put(root.path(), "prisma/schema/a.prisma", "a\n");
     put(root.path(), "prisma/.env", "a\n");
@@ -560,10 +584,12 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
     assert_eq!(
         plan(&[]).unwrap().left_out(&workspace, &sources),
         [
-            "apps/web/src/deep/a.ts:2 imports `../../../../lib/x.js`, which the sources leave out: name it, `include = [\"lib/x.ts\"]` under its [[service]]"
+            "apps/web/src/b.ts:1 needs `../../../proto/a.proto`, which the sources leave out: name it, `include = [\"proto/a.proto\"]` under its [[service]]",
+            "apps/web/src/b.ts:2 needs `../../locales/`, which the sources leave out: name it, `include = [\"locales\"]` under its [[service]]",
+            "apps/web/src/deep/a.ts:2 needs `../../../../lib/x.js`, which the sources leave out: name it, `include = [\"lib/x.ts\"]` under its [[service]]"
         ]
     );
-    let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js"]).unwrap();
+    let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js", "proto", "locales"]).unwrap();
     assert_eq!(more.left_out(&workspace, &sources), Vec::<String>::new());
     let paths: Vec<&str> = more.source_paths(&sources).collect();
     assert!(["lib/x.ts", "prisma/.env", "prisma/schema/a.prisma"].iter().all(|path| paths.contains(path)), "{paths:?}");

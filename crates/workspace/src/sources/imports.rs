@@ -3,6 +3,7 @@
 
 use super::super::git::{Mode, Tree};
 use super::super::load::{PackageId, Workspace};
+use super::super::tools::is_test;
 use super::{Sources, parent};
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::cores;
@@ -121,14 +122,42 @@ const IMPORTS: [&str; 16] = [
     "@plugin",
 ];
 
-/// The imports of a package's scripts that lead to a file outside of it.
+/// What stands before the path of a file or a folder that is read as the script runs, from where this lies or from where it is started.
+const READS: [&str; 10] = [
+    "readFile(",
+    "readFileSync(",
+    "readdirSync(",
+    "createReadStream(",
+    "loadSync(",
+    "URL(",
+    "__dirname,",
+    "import.meta.dirname,",
+    "process.cwd(),",
+    "resolve(",
+];
+
+/// What is read so: a file, or what no package has of a folder. What tests read is in no image.
+fn read(sources: &Sources<'_>, workspace: &Workspace, id: PackageId, file: &str, before: &str, named: &str) -> Option<String> {
+    let before = before.trim_end();
+    if is_test(file) || is_in_comment(before) || !READS.iter().any(|word| before.ends_with(word)) {
+        return None;
+    }
+    let is_shared = |path: &String| path != "." && workspace.owner(path) == sources.root_package;
+    let is_there = |path: &String| sources.tree.get(path).is_some() || !sources.tree.under(path).is_empty();
+    let package = &workspace.package(id).dir;
+    let found = [parent(file), package].into_iter().filter_map(|dir| join(dir, named.trim_end_matches('/')));
+    found.filter(is_shared).find(is_there)
+}
+
+/// The imports of a package's scripts that lead to a file outside of it, and what these read there.
 pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Vec<Import> {
     let scripts = sources.of(id).iter().filter(|file| file.mode != Mode::Symlink && may_import(&file.path));
     let found = cores::map(&scripts.into_vec(), |file| {
         let Some(text) = workspace.contents().text(&file.path) else { return Vec::new() };
-        let imports = placed(&text).filter(|(at, _)| is_import(&text[..*at]));
-        let leaves = imports.filter_map(|(at, named)| {
-            let to = resolve(sources.tree, parent(&file.path), named)?;
+        let leaves = placed(&text).filter_map(|(at, named)| {
+            let before = &text[..at];
+            let imported = || resolve(sources.tree, parent(&file.path), named).filter(|_| is_import(before));
+            let to = imported().or_else(|| read(sources, workspace, id, &file.path, before, named))?;
             (workspace.owner(&to) != id).then(|| Import {
                 file: file.path.to_string(),
                 line: text[..at].matches('\n').count() + 1,
@@ -180,15 +209,20 @@ pub(crate) fn named(text: &str) -> impl Iterator<Item = &str> {
 
 /// True where what stands before a literal makes an import of it, and no comment.
 pub(crate) fn is_import(before: &str) -> bool {
-    let line = before.rsplit('\n').next().unwrap_or(before).trim_start();
-    let ended = line.rsplit("*/").next() != Some(line);
-    let comment = line.starts_with("//") || ((line.starts_with('*') || line.starts_with("/*")) && !ended);
+    let comment = is_in_comment(before);
     let before = before.trim_end();
     // A comment that compilers read.
     if before.ends_with("<reference path=") {
         return true;
     }
     !comment && IMPORTS.iter().any(|word| before.ends_with(word))
+}
+
+/// True where what stands before a literal on its line begins a comment that is not ended.
+fn is_in_comment(before: &str) -> bool {
+    let line = before.rsplit('\n').next().unwrap_or(before).trim_start();
+    let ended = line.rsplit("*/").next() != Some(line);
+    line.starts_with("//") || ((line.starts_with('*') || line.starts_with("/*")) && !ended)
 }
 
 #[cfg(test)]

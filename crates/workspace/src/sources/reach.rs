@@ -161,6 +161,7 @@ impl Reach<'_, '_> {
         for named in imports::literals(&text) {
             self.named_by(path, parent(path), named);
         }
+        self.environment(&text);
         // What lies beside a file of the package is the package's.
         if self.workspace.owner(path) != self.id {
             imports::beside(&text).for_each(|named| self.named_by(path, parent(path), named));
@@ -229,9 +230,13 @@ impl Reach<'_, '_> {
                     continue;
                 }
                 let is_away = dir != package.dir;
-                words
-                    .filter(|word| word.starts_with("../") || is_away && word.contains('.'))
-                    .for_each(|word| self.named_file(&dir, word));
+                for word in words {
+                    if word.starts_with("../") || is_away && word.contains('.') {
+                        self.named_file(&dir, word);
+                    } else if is_script(word) {
+                        self.script(&dir, word);
+                    }
+                }
             }
         }
         // Tools that run other packages' tasks by settings at the root. Nx builds packages that have no script, too.
@@ -240,6 +245,35 @@ impl Reach<'_, '_> {
         let nx = (calls("nx") || is_by_nx(workspace, self.id)).then_some(["nx.json"].as_slice());
         let there = turbo.into_iter().chain(nx).flatten().filter(|file| self.sources.tree.get(file).is_some());
         self.found.extend(there.map(|file| (*file).to_owned()));
+    }
+
+    /// Adds what one of the package's own scripts names outside of it, from where it lies or from where it is run.
+    fn script(&mut self, dir: &str, word: &str) {
+        let Some(path) = join(dir, word).filter(|path| self.workspace.owner(path) == self.id && parent(path) != dir) else {
+            return;
+        };
+        let text = self.sources.tree.get(&path).and_then(|_| self.workspace.contents().text(&path)).unwrap_or_default();
+        for named in imports::literals(&text) {
+            self.named_by(&path, parent(&path), named);
+            self.named_by(&path, dir, named);
+        }
+    }
+
+    /// Adds the files of the environment in the folder that a bundler's settings name for them (Vite's `envDir: '../..'`), as far as the
+    /// ignore file leaves them.
+    fn environment(&mut self, text: &str) {
+        for (at, key) in text.match_indices("envDir") {
+            let line = text[at + key.len()..].split('\n').next().unwrap_or_default();
+            let parts = line.split(['\'', '"']).skip(1).step_by(2).take_while(|part| part.starts_with(".."));
+            let folder = parts.into_vec().join("/");
+            for file in [".env", ".env.production"] {
+                let Some(path) = join(&self.workspace.package(self.id).dir, &format!("{folder}/{file}")) else { continue };
+                let owner = self.workspace.owner(&path);
+                if owner != self.id && self.sources.holds(owner, &path) {
+                    self.found.insert(path);
+                }
+            }
+        }
     }
 
     /// Adds what a symbolic link leads to outside of the package: a file, or all below a folder. One within the package may lead to what its

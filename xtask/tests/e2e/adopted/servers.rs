@@ -2,7 +2,7 @@
 //! without engines, a bundler with Drizzle, swc by Nx, a dependency that is compiled.
 
 /// Each says hello. Nuxt's own install script prepares its types; Prisma's client is generated into the sources, and git does not have it.
-pub const SERVERS: [(&str, &str); 22] = [
+pub const SERVERS: [(&str, &str); 23] = [
     (
         "apps/nuxt/package.json",
         r#"{"name": "@g/nuxt", "type": "module", "scripts": {"dev": "nuxt dev", "build": "nuxt build", "postinstall": "nuxt prepare"},
@@ -88,6 +88,8 @@ pub const SERVERS: [(&str, &str); 22] = [
         "import { createServer } from 'node:http';\nimport { greeting } from '@g/words';\nconst name: string = 'swc';\n\
          createServer((_, answer) => answer.end(greeting(name))).listen(3000);\n",
     ),
+    // What a service reads of the root as it runs.
+    ("words/hello.txt", "hello\n"),
     ("nx.json", r#"{"neverConnectToCloud": true, "analytics": false}"#),
     (
         "apps/native/package.json",
@@ -95,7 +97,8 @@ pub const SERVERS: [(&str, &str); 22] = [
     ),
     (
         "apps/native/main.js",
-        "const { total } = require('diskusage').checkSync('/');\nconst said = `hello native on ${process.platform}`;\n\
+        "const { total } = require('diskusage').checkSync('/');\nconst word = require('node:fs').readFileSync('../../words/hello.txt', 'utf8').trim();\n\
+         const said = `${word} native on ${process.platform}`;\n\
          require('node:http').createServer((_, answer) => answer.end(total > 0 ? said : 'no disk')).listen(3000);\n",
     ),
 ];
