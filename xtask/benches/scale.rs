@@ -8,7 +8,7 @@
 #[expect(dead_code, reason = "no client is called here")]
 mod engine;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,6 +17,7 @@ use engine::Engine;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Fingerprint, ImageRef, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::store::ImageStore;
 use monoship_plan::part::Part;
 use monoship_report::record::{ServiceRecord, State};
@@ -87,7 +88,7 @@ fn workspace(size: Size) -> PathBuf {
 fn slices(root: &Path) {
     let file = dockerfile::load(&root.join("Dockerfile.monorepo-optimized")).expect("the Dockerfile parses");
     let contexts: BTreeSet<String> = ["manifests", "production", "sources"].map(str::to_owned).into();
-    let args = BTreeMap::new();
+    let args = SortedMap::new();
     for target in file.targets() {
         let slice = file.slice(&SliceRequest { target, contexts: &contexts, args: &args, platforms: &[], own: None });
         drop(slice.expect("every target can be cut").texts());

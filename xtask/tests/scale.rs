@@ -6,6 +6,7 @@ use std::path::Path;
 
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Fingerprint, ImageRef};
+use monoship_core::sorted::SortedMap;
 use monoship_plan::fingerprint::{Facts, Inputs, Parts};
 use monoship_plan::part::{MainContext, Part};
 use monoship_steps::configuration;
@@ -58,9 +59,9 @@ fn fingerprints(root: &Path) -> BTreeMap<String, Fingerprint> {
     let services = file.targets().filter(|name| tree.get(&format!("apps/{name}/package.json")).is_some());
     let inputs = |name: &str| {
         let sources = || Parts::from([(name.to_owned(), Part::files(tree.under(&format!("apps/{name}"))))]);
-        let contexts: BTreeMap<String, Parts> =
+        let contexts: SortedMap<String, Parts> =
             ["manifests", "production", "sources"].map(|context| (context.to_owned(), sources())).into();
-        let (names, args) = (contexts.keys().cloned().collect(), BTreeMap::new());
+        let (names, args) = (contexts.keys().cloned().collect(), SortedMap::new());
         let slice = file.slice(&SliceRequest { target: name, contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
         let pin = |image: &ImageRef| pins.get(image).map(ToString::to_string);
         let facts = Facts {
@@ -71,7 +72,7 @@ fn fingerprints(root: &Path) -> BTreeMap<String, Fingerprint> {
             args: &args,
             pin: &pin,
             syntax: None,
-            addresses: &BTreeMap::new(),
+            addresses: &SortedMap::new(),
             platforms: &[],
             settings: &args,
         };

@@ -1,9 +1,10 @@
 //! A release's claims against what a real registry holds. The attestations have the form that BuildKit 0.25 gave them on a real engine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use monoship_core::error::Error;
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::registry::Registry;
 use monoship_github::notes::Listed;
 use monoship_plan::affected::{Affected, Verdict as Affects};
@@ -236,7 +237,7 @@ fn an_image_of_an_earlier_commit_has_to_be_what_the_releases_commit_would_make()
     let found = |verdict: Affects| {
         let changes = move |commit: &str| {
             assert_eq!(commit, "f".repeat(40));
-            Ok(Affected { commit: commit.to_owned(), verdicts: BTreeMap::from([("api".parse().unwrap(), verdict.clone())]) })
+            Ok(Affected { commit: commit.to_owned(), verdicts: SortedMap::from([("api".parse().unwrap(), verdict.clone())]) })
         };
         let report = scene.verify(earlier.clone(), |request| request.changes = Box::leak(Box::new(changes)));
         let (verdict, detail) = of(&report, Check::Source);

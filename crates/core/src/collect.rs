@@ -4,7 +4,9 @@
 //! was a sixth of all code that was made of this library, which everyone compiles who uses it. Where there may be a hundred thousand entries,
 //! in order already, `collect` is quicker.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use crate::sorted::SortedMap;
 
 /// An iterator whose entries are wanted together.
 pub trait Collect: Iterator + Sized {
@@ -18,11 +20,11 @@ pub trait Collect: Iterator + Sized {
     }
 
     /// A map; of two entries with one key the later one stays, as with `collect`.
-    fn into_map<K: Ord, V>(self) -> BTreeMap<K, V>
+    fn into_map<K: Ord, V>(self) -> SortedMap<K, V>
     where
         Self: Iterator<Item = (K, V)>,
     {
-        let mut map = BTreeMap::new();
+        let mut map = SortedMap::new();
         for (key, value) in self {
             map.insert(key, value);
         }

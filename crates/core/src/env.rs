@@ -2,13 +2,13 @@
 //! else takes it, so that library code never reads the environment and tests can say what it is.
 
 use crate::collect::Collect as _;
-use std::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use std::path::{Path, PathBuf};
 
 /// The environment a run sees.
 #[derive(Debug, Clone, Default)]
 pub struct Env {
-    vars: BTreeMap<String, String>,
+    vars: SortedMap<String, String>,
     /// The working folder.
     pub cwd: PathBuf,
     /// True where standard input is a terminal: somebody can be asked.

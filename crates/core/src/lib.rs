@@ -10,6 +10,7 @@ pub mod execute;
 pub mod fault;
 pub mod name;
 pub mod secret;
+pub mod sorted;
 pub mod stamp;
 pub mod text;
 pub mod time;

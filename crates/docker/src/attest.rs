@@ -4,7 +4,7 @@
 //! Formats: BuildKit's `docs/attestations/` (storage, SLSA definitions), in-toto Statement v0.1 and v1, SLSA provenance v0.2 and v1,
 //! SPDX 2.3, package URLs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_decode;
 use monoship_core::name::{Digest, ImageRef, Platform};
+use monoship_core::sorted::SortedMap;
 
 /// A statement larger than this is not read: a bill of materials with every file of an image has some tens of megabytes.
 const MAX_STATEMENT: u64 = 128 << 20;
@@ -58,7 +59,7 @@ pub struct Provenance {
     /// Images and other inputs.
     pub materials: Vec<Material>,
     /// `target`, `build-arg:…` and the like; empty with `mode=min`.
-    pub arguments: BTreeMap<String, String>,
+    pub arguments: SortedMap<String, String>,
 }
 
 /// An input of a build.
@@ -175,7 +176,7 @@ impl Predicate {
 
     /// `target`, `build-arg:…` and the like; empty with `mode=min`.
     #[must_use]
-    pub fn arguments(&self) -> BTreeMap<String, String> {
+    pub fn arguments(&self) -> SortedMap<String, String> {
         arguments(self.either("/invocation/parameters/args", "/buildDefinition/externalParameters/request/args"))
     }
 
@@ -243,7 +244,7 @@ struct Statement {
 #[derive(Deserialize)]
 struct Subject {
     #[serde(default)]
-    digest: BTreeMap<String, String>,
+    digest: SortedMap<String, String>,
 }
 
 impl Subject {
@@ -266,7 +267,7 @@ fn materials(list: &Value) -> Vec<Material> {
     list.iter().filter_map(read).into_vec()
 }
 
-fn arguments(map: &Value) -> BTreeMap<String, String> {
+fn arguments(map: &Value) -> SortedMap<String, String> {
     let pairs = map.as_object().into_iter().flatten();
     pairs.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).into_map()
 }

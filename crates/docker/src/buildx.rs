@@ -119,7 +119,7 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use monoship_core::sorted::SortedMap;
 
     use super::*;
     use monoship_core::event::Task;
@@ -132,16 +132,16 @@ mod tests {
             context: ".".into(),
             link: None,
             target: "api".into(),
-            contexts: BTreeMap::from([("sources".into(), "ctx/sources".into())]),
-            build_args: BTreeMap::from([("A".into(), "1 2".into())]),
-            secrets: BTreeMap::from([
+            contexts: SortedMap::from([("sources".into(), "ctx/sources".into())]),
+            build_args: SortedMap::from([("A".into(), "1 2".into())]),
+            secrets: SortedMap::from([
                 ("ca".into(), SecretValue::File("/ca.pem".into())),
                 ("gh".into(), SecretValue::Command(vec!["gh".into(), "auth".into(), "token".into()])),
                 ("npm".into(), SecretValue::Env("NPM_TOKEN".into())),
             ]),
             options: vec![("--ssh", "default".into()), ("--network", "none".into())],
-            annotations: BTreeMap::from([("a".into(), "b".into())]),
-            mark: BTreeMap::from([("by".into(), "us".into())]),
+            annotations: SortedMap::from([("a".into(), "b".into())]),
+            mark: SortedMap::from([("by".into(), "us".into())]),
             platforms: vec!["linux/amd64".parse().unwrap(), "linux/arm64".parse().unwrap()],
             cache_from: vec!["type=gha,scope=s".into()],
             cache_to: vec![],

@@ -5,7 +5,7 @@
 //! protocol: `get`, the server on standard input, JSON on standard output). Not the docker_credential crate: it starts helpers without
 //! a time limit or a stop switch, and reads the process's environment.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::DOCKER_HUB;
 use monoship_core::secret::Secret;
+use monoship_core::sorted::SortedMap;
 
 /// What the configuration file calls Docker Hub.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -64,9 +65,9 @@ impl Credential {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ConfigFile {
-    auths: BTreeMap<String, Entry>,
+    auths: SortedMap<String, Entry>,
     creds_store: Option<String>,
-    cred_helpers: BTreeMap<String, String>,
+    cred_helpers: SortedMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

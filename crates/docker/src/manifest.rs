@@ -4,13 +4,12 @@
 //! Formats: OCI image-spec 1.1 (`manifest.md`, `image-index.md`, `descriptor.md`) and Docker's schema 2, which differ in media types
 //! only. BuildKit's attestation storage: `docs/attestations/attestation-storage.md` in its repository.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, Platform};
+use monoship_core::sorted::SortedMap;
 
 /// OCI's image index.
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -48,8 +47,8 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformSpec>,
     /// Arbitrary metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "SortedMap::is_empty")]
+    pub annotations: SortedMap<String, String>,
     /// The kind of an artifact, where the pointer says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
@@ -64,7 +63,7 @@ impl Descriptor {
             digest: Digest::of(bytes),
             size: bytes.len() as u64,
             platform: None,
-            annotations: BTreeMap::new(),
+            annotations: SortedMap::new(),
             artifact_type: None,
         }
     }
@@ -116,7 +115,7 @@ pub struct Index {
     pub manifests: Vec<Descriptor>,
     /// Metadata of the whole.
     #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: SortedMap<String, String>,
     /// What it is about, where it refers to an image.
     #[serde(default)]
     pub subject: Option<Box<Descriptor>>,
@@ -145,7 +144,7 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
     /// Metadata.
     #[serde(default)]
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: SortedMap<String, String>,
     /// The kind of an artifact.
     #[serde(default)]
     pub artifact_type: Option<String>,
@@ -246,7 +245,7 @@ impl Raw {
     ///
     /// # Errors
     /// When it is malformed.
-    pub fn annotated(&self, annotations: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn annotated(&self, annotations: &SortedMap<String, String>) -> Result<Self> {
         let malformed = |e| Error::failed(format!("manifest {} is malformed", self.digest())).source(e);
         let mut document: serde_json::Value = serde_json::from_slice(self.bytes()).map_err(malformed)?;
         for (name, value) in annotations {

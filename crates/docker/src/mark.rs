@@ -1,11 +1,10 @@
 //! What says on a manifest who put it: annotations with the repository whose images these are, and with the inputs that one was made
 //! from. A mark tells our own from what others keep beside it; it is no signature, and whoever may push can copy one.
 
-use std::collections::BTreeMap;
-
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::name::Fingerprint;
+use monoship_core::sorted::SortedMap;
 
 use super::manifest::{Document, Raw};
 
@@ -26,7 +25,7 @@ pub struct Mark {
 impl Mark {
     /// As annotations of a manifest or an index.
     #[must_use]
-    pub fn annotations(&self) -> BTreeMap<String, String> {
+    pub fn annotations(&self) -> SortedMap<String, String> {
         let mut all = [(REPOSITORY.to_owned(), self.repository.clone())].into_iter().into_map();
         all.extend(self.fingerprint.as_ref().map(|inputs| (FINGERPRINT.to_owned(), inputs.to_string())));
         all

@@ -1,13 +1,12 @@
 //! The proxies of the user's client, which buildx makes build arguments of (`storeutil.GetProxyConfig`, docker/cli `ParseProxyConfig`): of the
 //! engine's entry under `proxies` in Docker's configuration file, else of the one called `default`.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use crate::credentials::configuration_file;
 use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
+use monoship_core::sorted::SortedMap;
 
 /// Each with its key in the file.
 const ARGUMENTS: [(&str, &str); 5] = [
@@ -21,17 +20,17 @@ const ARGUMENTS: [(&str, &str); 5] = [
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct File {
-    proxies: BTreeMap<String, BTreeMap<String, Option<String>>>,
+    proxies: SortedMap<String, SortedMap<String, Option<String>>>,
 }
 
 /// Each argument that buildx can add by itself, with what tells one value of it from another: which engine's entry is taken is the client's
 /// to say, so all of them count. A file that cannot be read adds none; whoever logs in with it says what is wrong.
 #[must_use]
-pub fn arguments(env: &Env) -> BTreeMap<String, String> {
+pub fn arguments(env: &Env) -> SortedMap<String, String> {
     let bytes = configuration_file(env).and_then(|path| std::fs::read(path).ok());
     let file: File = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     let of = |key: &str| {
-        let given = |(engine, proxies): (&String, &BTreeMap<String, Option<String>>)| {
+        let given = |(engine, proxies): (&String, &SortedMap<String, Option<String>>)| {
             let value = proxies.get(key)?.as_ref().filter(|value| !value.is_empty())?;
             Some(format!("{engine} {value}"))
         };

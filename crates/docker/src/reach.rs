@@ -180,7 +180,7 @@ impl Reading<'_> {
         let heads: Vec<&Digest> =
             self.found.iter().filter(|(_, found)| !found.tags.is_empty()).map(|(digest, _)| digest).into_vec();
         let times = in_parallel(&heads, |digest| self.time(digest)).into_iter().collect::<Result<Vec<_>>>()?;
-        let times: BTreeMap<Digest, Option<SystemTime>> = heads.into_iter().cloned().zip(times).into_map();
+        let times: BTreeMap<Digest, Option<SystemTime>> = heads.into_iter().cloned().zip(times).collect();
         let nodes = self.found.into_iter().map(|(digest, found)| {
             let (manifests, blobs): (Vec<_>, Vec<_>) =
                 found.document.children().into_iter().partition(|child| child.is_manifest());
@@ -198,7 +198,7 @@ impl Reading<'_> {
             };
             (digest, node)
         });
-        Ok(nodes.into_map())
+        Ok(nodes.collect())
     }
 
     /// When an image was built or a cache's newest step executed. An image's own configuration does not tell: its time is a constant,

@@ -1,10 +1,10 @@
 //! What one `docker buildx build` is told, as data: what `--dry-run` prints and what is executed are made from this one value.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use monoship_core::event::Task;
 use monoship_core::name::{ImageRef, Platform, Tag};
+use monoship_core::sorted::SortedMap;
 
 /// One build of one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,17 +22,17 @@ pub struct BuildSpec {
     /// The target stage; empty for the last one.
     pub target: String,
     /// Named contexts: each overrides the Dockerfile stage, or the image, of its name.
-    pub contexts: BTreeMap<String, String>,
+    pub contexts: SortedMap<String, String>,
     /// Build arguments. They are recorded in provenance, so none is a secret.
-    pub build_args: BTreeMap<String, String>,
+    pub build_args: SortedMap<String, String>,
     /// Build secrets, by id.
-    pub secrets: BTreeMap<String, SecretValue>,
+    pub secrets: SortedMap<String, SecretValue>,
     /// Flags that take a value and change nothing else here: `--ssh`, `--allow`, `--add-host`, `--network`, limits, `--label`.
     pub options: Vec<(&'static str, String)>,
     /// Annotations of an image's manifest; they mean nothing where no image is made.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: SortedMap<String, String>,
     /// Annotations of what is pushed that say who put it, and what it was made from.
-    pub mark: BTreeMap<String, String>,
+    pub mark: SortedMap<String, String>,
     /// The platforms; empty means the engine's own.
     pub platforms: Vec<Platform>,
     /// `--cache-from` values, in order of preference.

@@ -5,7 +5,7 @@
 mod build_cache;
 pub use build_cache::Record;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +19,7 @@ use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
+use monoship_core::sorted::SortedMap;
 
 /// A local engine answers within milliseconds; removing a large image takes a second or two.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -34,7 +35,7 @@ pub struct LocalImage {
     /// When it was built; `None` where the image does not say.
     pub created: Option<SystemTime>,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: SortedMap<String, String>,
     /// Every name it has.
     pub tags: Vec<String>,
 }
@@ -67,7 +68,7 @@ struct Inspected {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct ImageConfig {
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<SortedMap<String, String>>,
 }
 
 /// An image of the engine's list.

@@ -21,7 +21,7 @@ mod setup;
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::cores;
 use monoship_core::execute::pool::{self, in_parallel};
-use std::collections::BTreeMap;
+use monoship_core::sorted::SortedMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -151,7 +151,7 @@ struct Monorepo {
     workspace: Result<Workspace>,
     dockerfile: Result<Dockerfile>,
     /// Those of services' own that can be read, by their path.
-    own: BTreeMap<String, Dockerfile>,
+    own: SortedMap<String, Dockerfile>,
     ignore: Result<Option<Ignore>>,
     tree: Result<Tree>,
     /// `None` where workspace or Dockerfile cannot be read.

@@ -3,7 +3,8 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::{BTreeMap, BTreeSet};
+use monoship_core::sorted::SortedMap;
+use std::collections::BTreeSet;
 
 use super::{Checkup, Finding, Severity};
 use monoship_core::error::Result;
@@ -41,7 +42,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         delete: checkup.registry.delete_manifest(repository, &Digest::of(b"nobody's: may we delete?")),
     });
     // Repositories of which the same is found share a line.
-    let mut lines: BTreeMap<(Severity, &'static str, String, String), Vec<String>> = BTreeMap::new();
+    let mut lines: SortedMap<(Severity, &'static str, String, String), Vec<String>> = SortedMap::new();
     let is_of_host = |code: &str| matches!(code, "registry-unreachable" | "credentials-unreadable");
     let mut of_hosts = BTreeSet::new();
     for (repository, rights) in repositories.iter().zip(&rights) {

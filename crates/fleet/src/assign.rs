@@ -1,10 +1,10 @@
 //! Where each build is to go before any has begun: to the node that has its cache, within what a node may be given.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::name::Platform;
+use monoship_core::sorted::SortedMap;
 
 use crate::rank::{hash, score};
 use crate::{Build, Node};
@@ -50,7 +50,7 @@ pub(crate) fn shares(
     there: impl Fn(usize) -> bool,
     counted: impl Fn(usize) -> bool,
 ) -> Vec<f64> {
-    let mut by_platforms: BTreeMap<&[Platform], f64> = BTreeMap::new();
+    let mut by_platforms: SortedMap<&[Platform], f64> = SortedMap::new();
     for at in (0..builds.len()).filter(|at| counted(*at)) {
         *by_platforms.entry(&builds[at].platforms).or_default() += costs[at];
     }

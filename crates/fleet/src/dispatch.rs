@@ -3,12 +3,13 @@
 
 mod spare;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::assign::{Giving, costs, order, shares};
 use crate::{Build, Node};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 
 /// How long a node that was lost is left alone; twice as long each time that it is lost again.
 const REST: Duration = Duration::from_secs(30);
@@ -82,9 +83,9 @@ pub struct Dispatch<'a> {
     /// Each build's place in the order in which they are begun.
     turns: Vec<usize>,
     /// What must be over before each build is begun, by place; a build that is not in it waits for none.
-    after: BTreeMap<usize, Vec<usize>>,
+    after: SortedMap<usize, Vec<usize>>,
     /// How often a build was lost on a node.
-    losses: BTreeMap<(usize, usize), u8>,
+    losses: SortedMap<(usize, usize), u8>,
     /// Those that no node is there for.
     stranded: BTreeSet<usize>,
     moves: Vec<Move>,
@@ -141,8 +142,8 @@ impl<'a> Dispatch<'a> {
             builds,
             costs,
             turns,
-            after: BTreeMap::new(),
-            losses: BTreeMap::new(),
+            after: SortedMap::new(),
+            losses: SortedMap::new(),
             stranded: BTreeSet::new(),
             moves: Vec::new(),
             given_up: Vec::new(),
@@ -163,7 +164,7 @@ impl<'a> Dispatch<'a> {
 
     /// The same, where builds wait for others to be over: each entry is a build and those that it waits for, in no circle.
     #[must_use]
-    pub fn waiting(self, after: BTreeMap<usize, Vec<usize>>) -> Self {
+    pub fn waiting(self, after: SortedMap<usize, Vec<usize>>) -> Self {
         Self { after, ..self }
     }
 

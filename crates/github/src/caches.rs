@@ -225,7 +225,7 @@ impl CacheKey {
 /// Index entries that a newer generation of the same scope and ref has replaced.
 #[must_use]
 pub fn replaced_indexes(entries: &[CacheEntry]) -> Vec<&CacheEntry> {
-    let mut newest = std::collections::BTreeMap::new();
+    let mut newest = monoship_core::sorted::SortedMap::new();
     let keyed: Vec<_> = entries.iter().map(|entry| (entry, CacheKey::parse(&entry.key))).into_vec();
     for (entry, key) in &keyed {
         if let CacheKey::Index { scope, generation, .. } = key {

@@ -5,13 +5,13 @@
 //! own text and survives byte for byte. Where the markers are broken we would rather leave stale text standing, and say so,
 //! than delete a line a person wrote.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
 use monoship_core::secret::mask;
+use monoship_core::sorted::SortedMap;
 
 mod merge;
 
@@ -264,8 +264,8 @@ pub struct Listed {
 /// The services that a body's section lists, in whichever form it was written; empty where there is none. Lines that are not ours are
 /// passed over.
 #[must_use]
-pub fn listed(body: &str, markers: &Markers) -> BTreeMap<ServiceName, Listed> {
-    let mut found = BTreeMap::new();
+pub fn listed(body: &str, markers: &Markers) -> SortedMap<ServiceName, Listed> {
+    let mut found = SortedMap::new();
     let (mut service, mut pulls) = (None, Vec::new());
     for line in merge::section_of(body, markers).unwrap_or_default().lines() {
         if let Some(name) = line.strip_prefix(SERVICE) {
@@ -288,13 +288,13 @@ pub fn listed(body: &str, markers: &Markers) -> BTreeMap<ServiceName, Listed> {
 
 /// The digests of [`listed`].
 #[must_use]
-pub fn digests(body: &str, markers: &Markers) -> BTreeMap<ServiceName, Digest> {
+pub fn digests(body: &str, markers: &Markers) -> SortedMap<ServiceName, Digest> {
     listed(body, markers).into_iter().map(|(service, listed)| (service, listed.digest)).into_map()
 }
 
 /// What became of each image since a release whose body is `previous`: by digest, which is all that its notes tell.
 #[must_use]
-pub fn change_since(previous: &BTreeMap<ServiceName, Digest>, service: &ServiceName, digest: Option<&Digest>) -> Change {
+pub fn change_since(previous: &SortedMap<ServiceName, Digest>, service: &ServiceName, digest: Option<&Digest>) -> Change {
     match previous.get(service) {
         None => Change::New,
         Some(old) if Some(old) == digest => Change::Unchanged,

@@ -1,10 +1,11 @@
 //! The Dockerfiles that a repository has: which service each builds, in which context. Compose files and bake files say so; where they do not,
 //! the Dockerfile's own COPY lines do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use pnpm::join;
 
 use monoship_core::name::ServiceName;
@@ -81,7 +82,7 @@ pub(super) fn find(
                 dockerfile: path.clone(),
                 context,
                 target: None,
-                args: BTreeMap::new(),
+                args: SortedMap::new(),
                 varied: BTreeSet::new(),
                 given: Given::new(),
                 image: None,
@@ -108,7 +109,7 @@ pub(super) fn find(
             }
         }
     }
-    let mut found: BTreeMap<String, Kept> = BTreeMap::new();
+    let mut found: SortedMap<String, Kept> = SortedMap::new();
     for (build, is_first) in in_order(&builds) {
         let named = build.package.as_deref().filter(|_| build.by_package && is_first);
         let Some(name) = name_of(&build.said, named, workspace) else { continue };

@@ -1,13 +1,13 @@
 //! The variables that a repository's `.npmrc` takes its tokens from: secrets of the install.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 
 /// The names in `${NAME}` of the root's `.npmrc`, each with whether no install is without it: where it is for a registry that the file names,
 /// and that is not npm's own, which gives most packages to everybody.
-pub(super) fn variables(root: &Path) -> BTreeMap<String, bool> {
+pub(super) fn variables(root: &Path) -> SortedMap<String, bool> {
     let text = std::fs::read_to_string(root.join(".npmrc")).unwrap_or_default();
     let lines: Vec<(&str, &str)> = text
         .lines()
@@ -18,7 +18,7 @@ pub(super) fn variables(root: &Path) -> BTreeMap<String, bool> {
     let registries = lines.iter().filter(|(key, _)| *key == "registry" || key.ends_with(":registry"));
     let hosts: Vec<&str> =
         registries.filter_map(|(_, url)| url.split_once("://")).map(|(_, place)| place.trim_end_matches('/')).into_vec();
-    let mut found = BTreeMap::new();
+    let mut found = SortedMap::new();
     for (key, value) in lines {
         let place = key.strip_prefix("//").and_then(|rest| rest.rsplit_once(':')).map(|(place, _)| place.trim_end_matches('/'));
         let is_private = place.is_some_and(|place| !is_npms(place) && hosts.contains(&place));

@@ -3,10 +3,11 @@
 
 mod named;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::Workspace;
 use named::Named;
 
@@ -14,9 +15,9 @@ use named::Named;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Variables {
     /// Those that end up in what browsers get: arguments of the Dockerfile, to be given for each installation.
-    pub public: BTreeMap<String, String>,
+    pub public: SortedMap<String, String>,
     /// Those that a build only has to find.
-    pub private: BTreeMap<String, String>,
+    pub private: SortedMap<String, String>,
     /// Those that sources and settings name beside them: arguments without a value.
     pub named: BTreeSet<String>,
 }
@@ -42,8 +43,8 @@ const NEVER: [&str; 12] =
 
 /// What the examples at the root and in these folders give to variables; the later folder counts. `${NAME}` in a value is the value of that.
 #[must_use]
-pub fn examples(root: &Path, folders: &[&str]) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
+pub fn examples(root: &Path, folders: &[&str]) -> SortedMap<String, String> {
+    let mut all = SortedMap::new();
     for folder in std::iter::once(".").chain(folders.iter().copied()) {
         let texts = EXAMPLES.iter().filter_map(|name| std::fs::read_to_string(root.join(folder).join(name)).ok());
         for text in texts.take(1) {
@@ -71,7 +72,7 @@ pub(super) fn of(workspace: &Workspace, folders: &[&str], uses_prisma: bool) -> 
     if uses_prisma {
         all.entry("DATABASE_URL".to_owned()).or_insert_with(|| "postgresql://user:password@localhost:5432/db".to_owned());
     }
-    let (mut public, mut private): (BTreeMap<_, _>, BTreeMap<_, _>) =
+    let (mut public, mut private): (SortedMap<_, _>, SortedMap<_, _>) =
         all.into_iter().partition(|(name, _)| PUBLIC.iter().any(|prefix| name.starts_with(prefix)));
     if skips_validation(root, folders) {
         private.insert("SKIP_ENV_VALIDATION".to_owned(), "1".to_owned());

@@ -1,14 +1,13 @@
 //! Which services a change between two revisions touches. The inputs of each side are made from that side's own tree, graph, lock and
 //! Dockerfile by the same functions, so a package that left a closure counts as much as one that joined it.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::explain::{Reason, explain};
 use super::fingerprint::Inputs;
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ServiceName;
+use monoship_core::sorted::SortedMap;
 
 /// What a change means for one service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,7 +30,7 @@ pub struct Affected {
     /// The full id of the commit that was compared with.
     pub commit: String,
     /// Every service of either side.
-    pub verdicts: BTreeMap<ServiceName, Verdict>,
+    pub verdicts: SortedMap<ServiceName, Verdict>,
 }
 
 impl Affected {
@@ -59,7 +58,10 @@ impl Affected {
 /// Compares the services of two revisions. A service whose inputs could not be made at the earlier revision (its Dockerfile had no
 /// such target yet, say) is given as absent there, and so is new.
 #[must_use]
-pub fn affected(before: &BTreeMap<ServiceName, Inputs>, after: &BTreeMap<ServiceName, Inputs>) -> BTreeMap<ServiceName, Verdict> {
+pub fn affected(
+    before: &SortedMap<ServiceName, Inputs>,
+    after: &SortedMap<ServiceName, Inputs>,
+) -> SortedMap<ServiceName, Verdict> {
     let verdict = |name: &ServiceName| match (before.get(name), after.get(name)) {
         (None, _) => Verdict::New,
         (_, None) => Verdict::Deleted,

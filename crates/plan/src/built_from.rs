@@ -1,8 +1,6 @@
 //! Services that are built from the images of other services (`contexts = { x = "service:api" }`): whether that can be, and whom it brings
 //! along. No I/O.
 
-use std::collections::BTreeMap;
-
 use crate::config::Config;
 use crate::fingerprint::{Inputs, Parts};
 use crate::part::{Kind, Part};
@@ -10,12 +8,13 @@ use crate::services::Service;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Fingerprint, Platform, ServiceName, nearest};
+use monoship_core::sorted::SortedMap;
 
 /// Checks that every service that another is built from is there, and that none is, in the end, built from itself.
 ///
 /// # Errors
 /// The first such context, with its line in the configuration.
-pub fn check(services: &BTreeMap<ServiceName, Service>, config: &Config) -> Result<()> {
+pub fn check(services: &SortedMap<ServiceName, Service>, config: &Config) -> Result<()> {
     for service in services.values() {
         for (context, from) in service.given.services() {
             let at = |error: Error| {
@@ -58,7 +57,7 @@ pub fn check(services: &BTreeMap<ServiceName, Service>, config: &Config) -> Resu
 }
 
 /// The way from a service to another, by what each is built from, both included; none where there is none.
-fn way<'s>(services: &'s BTreeMap<ServiceName, Service>, from: &ServiceName, to: &ServiceName) -> Option<Vec<&'s ServiceName>> {
+fn way<'s>(services: &'s SortedMap<ServiceName, Service>, from: &ServiceName, to: &ServiceName) -> Option<Vec<&'s ServiceName>> {
     let mut ways: Vec<Vec<&ServiceName>> = services.get_key_value(from).map(|(name, _)| vec![name]).into_iter().into_vec();
     let mut seen = Vec::new();
     while let Some(way) = ways.pop() {
@@ -102,7 +101,7 @@ pub fn complete(all: &[Service], chosen: Vec<Service>) -> Vec<Service> {
 
 /// Enters what each service is built from into its inputs: the other's fingerprint stands for its image. `services` are the names of `inputs`,
 /// with the contexts that their steps use.
-pub fn enter(services: &[(Option<&ServiceName>, BTreeMap<String, ServiceName>)], inputs: &mut [Inputs]) {
+pub fn enter(services: &[(Option<&ServiceName>, SortedMap<String, ServiceName>)], inputs: &mut [Inputs]) {
     let mut done: Vec<bool> = services.iter().map(|(_, from)| from.is_empty()).into_vec();
     // A circle was refused, so that each round comes further.
     while let Some(at) = (0..services.len()).find(|at| !done[*at] && is_ready(services, &done, *at)) {
@@ -115,7 +114,7 @@ pub fn enter(services: &[(Option<&ServiceName>, BTreeMap<String, ServiceName>)],
     }
 }
 
-fn is_ready(services: &[(Option<&ServiceName>, BTreeMap<String, ServiceName>)], done: &[bool], at: usize) -> bool {
+fn is_ready(services: &[(Option<&ServiceName>, SortedMap<String, ServiceName>)], done: &[bool], at: usize) -> bool {
     let is_done = |from: &ServiceName| services.iter().position(|(name, _)| *name == Some(from)).is_none_or(|place| done[place]);
     services[at].1.values().all(is_done)
 }

@@ -1,6 +1,5 @@
 //! Why a service is built: what differs between the inputs of its last build and those of now, in words and as data.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use super::fingerprint::{Inputs, Parts, StageInput};
 use super::part::{Kind, Part};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
+use monoship_core::sorted::SortedMap;
 use monoship_core::text::written_out;
 
 /// What became of something with a name.
@@ -257,9 +257,9 @@ fn place(output: &str) -> Option<(&'static str, &'static str)> {
 
 /// What differs between two maps, with what each has.
 fn differing<'m, K: Ord, V: PartialEq>(
-    before: &'m BTreeMap<K, V>,
-    after: &'m BTreeMap<K, V>,
-) -> BTreeMap<&'m K, (Option<&'m V>, Option<&'m V>)> {
+    before: &'m SortedMap<K, V>,
+    after: &'m SortedMap<K, V>,
+) -> SortedMap<&'m K, (Option<&'m V>, Option<&'m V>)> {
     let keys = before.keys().chain(after.keys());
     let pairs = keys.map(|key| (key, (before.get(key), after.get(key))));
     pairs.filter(|(_, (before, after))| before != after).into_map()
@@ -321,7 +321,7 @@ fn parts(before: &Parts, after: &Parts, found: &mut Vec<Reason>) {
 }
 
 fn entries(before: &Part, after: &Part, found: &mut Vec<Reason>) {
-    let map = |part: &Part| -> BTreeMap<String, String> {
+    let map = |part: &Part| -> SortedMap<String, String> {
         part.entries().iter().map(|(name, value)| (name.to_string(), value.to_string())).into_map()
     };
     let (old, new) = (map(before), map(after));
@@ -341,8 +341,8 @@ fn entries(before: &Part, after: &Part, found: &mut Vec<Reason>) {
 }
 
 /// Puts together what is one bump: `zod@3.22.0` gone and `zod@3.23.1` come. Peers in the key are left out of the version.
-fn versions(differing: &BTreeMap<&String, (Option<&String>, Option<&String>)>) -> Vec<Reason> {
-    let mut by_name: BTreeMap<&str, (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+fn versions(differing: &SortedMap<&String, (Option<&String>, Option<&String>)>) -> Vec<Reason> {
+    let mut by_name: SortedMap<&str, (Vec<&str>, Vec<&str>)> = SortedMap::new();
     for (key, (before, after)) in differing {
         let (name, version) = split_key(key);
         let (old, new) = by_name.entry(name).or_default();
@@ -368,7 +368,7 @@ fn split_key(key: &str) -> (&str, &str) {
 }
 
 fn stages(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
-    let steps = |stages: &BTreeMap<String, StageInput>| -> BTreeMap<String, Vec<String>> {
+    let steps = |stages: &SortedMap<String, StageInput>| -> SortedMap<String, Vec<String>> {
         stages.iter().map(|(name, stage)| (name.clone(), stage.steps.clone())).into_map()
     };
     let (old, new) = (steps(&before.stages), steps(&after.stages));

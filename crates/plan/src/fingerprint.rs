@@ -79,7 +79,7 @@
 //! | addresses of added hosts | counted; that host's name tells BuildKit's keys, which have the hosts' names alone | the same |
 //! | what a RUN fetches, cache mounts | nobody can know: the step's text counts, as for BuildKit | |
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,7 @@ use super::part::{MainContext, Part};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Fingerprint, ImageRef, Platform, sha256_hex};
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::dockerfile::{Slice, StageText};
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests;
 pub const SCHEMA: u32 = 2;
 
 /// A build context's parts by name: for sources, one for each package of the closure.
-pub type Parts = BTreeMap<String, Part>;
+pub type Parts = SortedMap<String, Part>;
 
 /// Everything that can change one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,22 +110,22 @@ pub struct Inputs {
     /// The frontend's image and its digest; `None` where the builder's own frontend reads the Dockerfile.
     pub syntax: Option<String>,
     /// The reached stages, by name.
-    pub stages: BTreeMap<String, StageInput>,
+    pub stages: SortedMap<String, StageInput>,
     /// The named contexts that are used.
-    pub contexts: BTreeMap<String, Parts>,
+    pub contexts: SortedMap<String, Parts>,
     /// What is seen of the main context.
     pub main: Option<Part>,
     /// Images from outside and what they are pinned to.
-    pub bases: BTreeMap<ImageRef, String>,
+    pub bases: SortedMap<ImageRef, String>,
     /// Addresses that an ADD fetches, and what each held.
     #[serde(default)]
-    pub addresses: BTreeMap<String, String>,
+    pub addresses: SortedMap<String, String>,
     /// Build arguments and hashes of their values: a value must not get into a record.
-    pub arguments: BTreeMap<String, String>,
+    pub arguments: SortedMap<String, String>,
     /// The platforms.
     pub platforms: BTreeSet<Platform>,
     /// Attestation and output settings that change the image.
-    pub settings: BTreeMap<String, String>,
+    pub settings: SortedMap<String, String>,
 }
 
 /// A stage: a hash for each step. The lines are those of the current Dockerfile, for messages; they are not recorded.
@@ -145,21 +146,21 @@ pub struct Facts<'a> {
     /// What it reaches; made with the same contexts, arguments and platforms as are given here.
     pub slice: &'a Slice<'a>,
     /// Every named context that will be given. Those the target does not use are left out.
-    pub contexts: &'a BTreeMap<String, Parts>,
+    pub contexts: &'a SortedMap<String, Parts>,
     /// The main context.
     pub main: &'a MainContext<'a>,
     /// The build arguments that will be given. Those the target cannot see are left out.
-    pub args: &'a BTreeMap<String, String>,
+    pub args: &'a SortedMap<String, String>,
     /// What an image is pinned to: a digest, or what tells one stand-in from another.
     pub pin: &'a dyn Fn(&ImageRef) -> Option<String>,
     /// The frontend's image and its digest, where the Dockerfile or an argument names one.
     pub syntax: Option<String>,
     /// What each address holds that an ADD fetches and the Dockerfile does not pin.
-    pub addresses: &'a BTreeMap<String, String>,
+    pub addresses: &'a SortedMap<String, String>,
     /// The platforms that will be built.
     pub platforms: &'a [Platform],
     /// Attestation and output settings that change the image.
-    pub settings: &'a BTreeMap<String, String>,
+    pub settings: &'a SortedMap<String, String>,
 }
 
 impl Inputs {
@@ -168,7 +169,7 @@ impl Inputs {
     /// # Errors
     /// When an image is not pinned, or a context that the target uses was not given.
     pub fn new(facts: &Facts<'_>) -> Result<Self> {
-        let mut contexts = BTreeMap::new();
+        let mut contexts = SortedMap::new();
         for name in facts.slice.contexts() {
             let parts = facts.contexts.get(name).ok_or_else(|| {
                 Error::failed(format!(
@@ -178,7 +179,7 @@ impl Inputs {
             })?;
             contexts.insert(name.clone(), parts.clone());
         }
-        let mut bases = BTreeMap::new();
+        let mut bases = SortedMap::new();
         for base in facts.slice.images() {
             let own = base.image.digest().map(ToString::to_string);
             let pinned = own.or_else(|| (facts.pin)(&base.image)).ok_or_else(|| {
@@ -225,7 +226,7 @@ impl Inputs {
     /// True where the file at `path`, relative to the repository's root, is part of it.
     #[must_use]
     pub fn count_on(&self, path: &str) -> bool {
-        self.contexts.values().flat_map(BTreeMap::values).chain(&self.main).any(|part| part.names(path))
+        self.contexts.values().flat_map(SortedMap::values).chain(&self.main).any(|part| part.names(path))
     }
 
     /// The form that is recorded after a build.
@@ -248,17 +249,17 @@ struct Hashed<'a> {
     schema: u32,
     target: &'a str,
     syntax: Option<&'a str>,
-    stages: &'a BTreeMap<String, StageInput>,
-    contexts: BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>,
+    stages: &'a SortedMap<String, StageInput>,
+    contexts: SortedMap<&'a str, SortedMap<&'a str, &'a str>>,
     main: Option<&'a str>,
-    bases: &'a BTreeMap<ImageRef, String>,
-    addresses: &'a BTreeMap<String, String>,
-    arguments: &'a BTreeMap<String, String>,
+    bases: &'a SortedMap<ImageRef, String>,
+    addresses: &'a SortedMap<String, String>,
+    arguments: &'a SortedMap<String, String>,
     platforms: &'a BTreeSet<Platform>,
-    settings: &'a BTreeMap<String, String>,
+    settings: &'a SortedMap<String, String>,
 }
 
-fn hashes(parts: &Parts) -> BTreeMap<&str, &str> {
+fn hashes(parts: &Parts) -> SortedMap<&str, &str> {
     parts.iter().map(|(name, part)| (name.as_str(), part.hash())).into_map()
 }
 
@@ -272,7 +273,7 @@ fn stage_input(stage: StageText) -> (String, StageInput) {
 }
 
 /// The addresses that the Dockerfile does not pin, each with what it held.
-fn addresses(facts: &Facts<'_>) -> Result<BTreeMap<String, String>> {
+fn addresses(facts: &Facts<'_>) -> Result<SortedMap<String, String>> {
     let unpinned = facts.slice.addresses().iter().filter(|address| !address.is_pinned());
     let held = unpinned.map(|address| {
         let held = facts.addresses.get(&address.address).ok_or_else(|| {
@@ -284,7 +285,7 @@ fn addresses(facts: &Facts<'_>) -> Result<BTreeMap<String, String>> {
 }
 
 /// The arguments that can matter: declared in a reached stage or read by a reached FROM, and those BuildKit itself listens to.
-fn arguments(facts: &Facts<'_>) -> BTreeMap<String, String> {
+fn arguments(facts: &Facts<'_>) -> SortedMap<String, String> {
     let counts = |name: &str| facts.slice.args().contains(name) || name.starts_with("BUILDKIT_") || name == "SOURCE_DATE_EPOCH";
     let given = facts.args.iter().filter(|(name, _)| counts(name));
     given.map(|(name, value)| (name.clone(), short_hash(value))).into_map()

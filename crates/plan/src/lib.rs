@@ -18,7 +18,6 @@ pub mod tags;
 pub mod templates;
 pub mod upkeep;
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -33,6 +32,7 @@ use crate::steps::StepChange;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, Fingerprint, ImageRef, Platform, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::spec::{BuildSpec, Output};
 
 /// Everything a run will do, decided before anything runs.
@@ -79,7 +79,7 @@ impl Plan {
     /// Tells each build where the images lie that it is made from: under their content tags, which are known before they are built; of one
     /// that stands in the registry its digest is known as well.
     pub fn point_to_images(&mut self) {
-        let places: BTreeMap<ServiceName, String> = self
+        let places: SortedMap<ServiceName, String> = self
             .services
             .iter()
             .filter_map(|service| {
@@ -159,7 +159,7 @@ pub struct ServicePlan {
     /// Names that the standing image has to be given: it was built before, and they name another one now, or none.
     pub renames: Vec<ImageRef>,
     /// The services whose images are contexts of its build, by the contexts' names: they are built first.
-    pub built_from: BTreeMap<String, ServiceName>,
+    pub built_from: SortedMap<String, ServiceName>,
     /// The build that the reasons compare with; none where they say so themselves, or compare with nothing.
     pub compared: Option<Compared>,
 }

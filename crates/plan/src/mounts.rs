@@ -2,12 +2,13 @@
 //! builder that starts empty it is restored from an image in the registry, and goes there again. Whether that pays is decided by what it
 //! was measured to take and to spare. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Facts, Probe, Tier, Verdict, verdict};
 use monoship_core::name::{ImageRef, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 
 /// Their tag among the registry's caches: no stage of a Dockerfile can be called so.
@@ -31,7 +32,7 @@ pub struct Mounts {
     /// What is kept there.
     pub kept: Option<Kept>,
     /// For each service that is to be built, a hash of all that its install and the builds of what it needs go by.
-    pub keys: BTreeMap<ServiceName, String>,
+    pub keys: SortedMap<ServiceName, String>,
     /// The verdict, as other tiers have it.
     pub tier: Tier,
 }
@@ -54,7 +55,7 @@ pub struct Note {
     /// The keys of what was built with what lies here: its steps are in the other tiers.
     pub made: BTreeSet<String>,
     /// How long the steps with such mounts took for each service on a builder that had nothing in them, in milliseconds.
-    pub bare_ms: BTreeMap<ServiceName, u64>,
+    pub bare_ms: SortedMap<ServiceName, u64>,
     /// How often it was restored and kept again.
     pub restored: u32,
     /// What that gained, all in all, in milliseconds: less than nothing where it took longer than it spared.
@@ -65,7 +66,7 @@ pub struct Note {
 #[derive(Debug, Clone, Default)]
 pub struct Used {
     /// How long the steps with cache mounts took for each service that was built, in milliseconds.
-    pub work_ms: BTreeMap<ServiceName, u64>,
+    pub work_ms: SortedMap<ServiceName, u64>,
     /// How long it took to restore the mounts and to keep them again, in milliseconds; none where nothing was restored.
     pub moved_ms: Option<u64>,
 }
@@ -116,7 +117,7 @@ pub fn decide(
     off: Option<String>,
     kept: &Probe,
     note: Option<&Note>,
-    keys: &BTreeMap<ServiceName, String>,
+    keys: &SortedMap<ServiceName, String>,
 ) -> Verdict {
     if let Some(why) = off {
         return Verdict::LeftOut(why);
@@ -138,11 +139,11 @@ mod tests {
     use super::*;
     use crate::cache::tests::facts;
 
-    fn times(all: &[(&str, u64)]) -> BTreeMap<ServiceName, u64> {
+    fn times(all: &[(&str, u64)]) -> SortedMap<ServiceName, u64> {
         all.iter().map(|(service, ms)| (service.parse().unwrap(), *ms)).collect()
     }
 
-    fn keys(all: &[(&str, &str)]) -> BTreeMap<ServiceName, String> {
+    fn keys(all: &[(&str, &str)]) -> SortedMap<ServiceName, String> {
         all.iter().map(|(service, key)| (service.parse().unwrap(), (*key).to_owned())).collect()
     }
 

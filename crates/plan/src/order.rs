@@ -1,18 +1,18 @@
 //! In which order services are begun where they cannot all be at once: what takes longest first, or the run would wait for it at the end
 //! (Graham's rule: at most 4/3 of the best order's time).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ServiceName;
+use monoship_core::sorted::SortedMap;
 
 use crate::ServicePlan;
 
 /// The places of the services in the order in which they are begun. Nobody knows how long one takes that no earlier run built: such come
 /// first, the one that needs most packages before the others; then those of `usual`, the longest first.
 #[must_use]
-pub fn longest_first(services: &[&ServicePlan], usual: &BTreeMap<ServiceName, Duration>) -> Vec<usize> {
+pub fn longest_first(services: &[&ServicePlan], usual: &SortedMap<ServiceName, Duration>) -> Vec<usize> {
     let weights: Vec<Weight> = services.iter().map(|service| weight(service, usual)).into_vec();
     by_weight(&weights)
 }
@@ -24,8 +24,8 @@ enum Weight {
     Packages(usize),
 }
 
-fn weight(service: &ServicePlan, usual: &BTreeMap<ServiceName, Duration>) -> Weight {
-    let packages = || service.target.inputs.contexts.values().map(BTreeMap::len).sum();
+fn weight(service: &ServicePlan, usual: &SortedMap<ServiceName, Duration>) -> Weight {
+    let packages = || service.target.inputs.contexts.values().map(SortedMap::len).sum();
     usual.get(&service.service.name).map_or_else(|| Weight::Packages(packages()), |took| Weight::Usual(*took))
 }
 

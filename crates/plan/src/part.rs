@@ -1,13 +1,14 @@
 //! A named part of what goes into a build: a package's files, a lock's slice, a few settings. It is hashed once and shared by every
 //! service that it goes into, so that 200 services over 1,000 packages cost 1,000 parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::name::sha256_hex;
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::dockerfile::Slice;
 use monoship_workspace::git::File;
 use monoship_workspace::sent::Sent;
@@ -52,7 +53,7 @@ pub type Entry = (Arc<str>, Arc<str>);
 #[derive(Clone, Serialize, Deserialize)]
 struct Recorded {
     kind: Kind,
-    entries: BTreeMap<String, String>,
+    entries: SortedMap<String, String>,
 }
 
 impl From<Recorded> for Part {
@@ -142,7 +143,7 @@ fn hash(entries: &[Entry]) -> String {
 pub struct MainContext<'s> {
     sent: &'s Sent,
     /// Targets mostly see the same paths (`COPY . .`): each distinct set is cut once.
-    parts: Mutex<BTreeMap<BTreeSet<String>, Part>>,
+    parts: Mutex<SortedMap<BTreeSet<String>, Part>>,
 }
 
 impl<'s> MainContext<'s> {

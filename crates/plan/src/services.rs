@@ -1,7 +1,5 @@
 //! Which services there are: the defaults' discovery and the configuration's entries become one list. No I/O.
 
-use std::collections::BTreeMap;
-
 use crate::built_from;
 use crate::config::given::Given;
 use crate::config::upkeep::Size;
@@ -9,6 +7,7 @@ use crate::config::{Config, Own, ServiceConfig};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Platform, ServiceName, nearest};
+use monoship_core::sorted::SortedMap;
 
 /// A service that can be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct Service {
     /// Its platforms; empty means the engine's own.
     pub platforms: Vec<Platform>,
     /// Its build arguments, those of every target included.
-    pub build_args: BTreeMap<String, String>,
+    pub build_args: SortedMap<String, String>,
     /// What else its build is given, what every target is given included.
     pub given: Given,
     /// Patterns of files outside its packages that are its sources too.
@@ -52,8 +51,8 @@ pub const APPS: &str = "apps/";
 ///
 /// # Errors
 /// A configured service whose package or target is not there; no service at all; as [`built_from::check`].
-pub fn discover(config: &Config, packages: &BTreeMap<String, String>, targets: &[&str]) -> Result<Vec<Service>> {
-    let mut services = BTreeMap::new();
+pub fn discover(config: &Config, packages: &SortedMap<String, String>, targets: &[&str]) -> Result<Vec<Service>> {
+    let mut services = SortedMap::new();
     for (package, folder) in packages.keys().filter_map(|dir| Some((dir, dir.strip_prefix(APPS)?))) {
         if let Ok(name) = folder.parse::<ServiceName>()
             && targets.contains(&folder)
@@ -103,8 +102,8 @@ fn apart_from_caches(service: &ServiceName, config: &Config) -> Result<()> {
 }
 
 /// No two write to one cache: each would replace the other's.
-fn name_caches(services: &mut BTreeMap<ServiceName, Service>, config: &Config) -> Result<()> {
-    let of_each = |services: &BTreeMap<ServiceName, Service>| {
+fn name_caches(services: &mut SortedMap<ServiceName, Service>, config: &Config) -> Result<()> {
+    let of_each = |services: &SortedMap<ServiceName, Service>| {
         let mut named = [(config.base_target.clone(), vec!["the base".to_owned()])].into_iter().into_map();
         for service in services.values() {
             named.entry(service.caches.clone()).or_default().push(format!("the service `{}`", service.name));
@@ -125,7 +124,7 @@ fn name_caches(services: &mut BTreeMap<ServiceName, Service>, config: &Config) -
 fn of_configuration(
     written: &ServiceConfig,
     config: &Config,
-    packages: &BTreeMap<String, String>,
+    packages: &SortedMap<String, String>,
     targets: &[&str],
 ) -> Result<Service> {
     let trimmed = written.package.trim_start_matches("./").trim_end_matches('/');
@@ -195,7 +194,7 @@ mod tests {
         crate::config::of_text("/xtask.toml".as_ref(), Some(text), &Env::new("/", []), &|| Ok(None)).unwrap()
     }
 
-    fn packages() -> BTreeMap<String, String> {
+    fn packages() -> SortedMap<String, String> {
         let pairs =
             [("apps/api", "@m/api"), ("apps/web", "@m/web"), ("apps/docs", "@m/docs"), ("packages/contract", "@m/contract")];
         pairs.map(|(dir, name)| (dir.to_owned(), name.to_owned())).into()

@@ -1,13 +1,12 @@
 //! Which Dockerfile steps take in something else than at the last build, and what: of the first one that is not in a cache, that is the
 //! cause. No I/O.
 
-use std::collections::BTreeMap;
-
 use super::explain::{Reason, explain};
 use super::fingerprint::{Inputs, StageInput};
 use super::part::Part;
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::dockerfile::{Slice, StepInputs};
 
 /// A step and what of its own inputs differs.
@@ -56,7 +55,7 @@ fn taken_in(step: &StepInputs, inputs: &Inputs) -> Inputs {
         addresses: fetched.map(|(address, held)| (address.clone(), held.clone())).into_map(),
         arguments: arguments.map(|(name, hash)| (name.clone(), hash.clone())).into_map(),
         platforms: inputs.platforms.clone(),
-        settings: BTreeMap::new(),
+        settings: SortedMap::new(),
     }
 }
 

@@ -1,13 +1,14 @@
 //! What looks like a service and is none: a folder of an app that no target builds, a target that no folder has. One that was renamed on one
 //! side only would else vanish from every build and every release without a word. No I/O.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::config::Config;
 use crate::services::{APPS, Service};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::{ServiceName, nearest};
+use monoship_core::sorted::SortedMap;
 
 /// One that is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,9 +71,9 @@ pub struct Unreached<'a> {
 #[must_use]
 pub fn strays(
     config: &Config,
-    packages: &BTreeMap<String, String>,
+    packages: &SortedMap<String, String>,
     services: &[Service],
-    targets: &BTreeMap<&str, &str>,
+    targets: &SortedMap<&str, &str>,
     unreached: &[Unreached<'_>],
     reaches: impl Fn(&str) -> BTreeSet<String>,
 ) -> Vec<Stray> {
@@ -110,9 +111,9 @@ mod tests {
 
     fn found(config: &str, folders: &[&str]) -> Vec<String> {
         let config = crate::config::of_text("/xtask.toml".as_ref(), Some(config), &Env::new("/", []), &|| Ok(None)).unwrap();
-        let packages: BTreeMap<String, String> =
+        let packages: SortedMap<String, String> =
             folders.iter().map(|folder| ((*folder).to_owned(), (*folder).to_owned())).collect();
-        let targets = BTreeMap::from([
+        let targets = SortedMap::from([
             ("base", "node"),
             ("runtime", "node"),
             ("api", "runtime"),

@@ -1,13 +1,12 @@
 //! A new index with annotations over the same manifests: version and revision without touching an image. No I/O but reading the
 //! configuration of an image that has no index yet.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::ImageRef;
+use monoship_core::sorted::SortedMap;
 use monoship_docker::manifest::{Document, OCI_INDEX, Raw};
 use monoship_docker::registry::Registry;
 
@@ -15,7 +14,12 @@ use monoship_docker::registry::Registry;
 const MAX_CONFIG: u64 = 4 << 20;
 
 /// The index of `raw`, or one made around it where it is a single image, with `annotations` added. Equal input gives equal bytes.
-pub(super) fn annotated(registry: &Registry, image: &ImageRef, raw: &Raw, annotations: &BTreeMap<String, String>) -> Result<Raw> {
+pub(super) fn annotated(
+    registry: &Registry,
+    image: &ImageRef,
+    raw: &Raw,
+    annotations: &SortedMap<String, String>,
+) -> Result<Raw> {
     let mut index = match raw.document()? {
         // As it stands, so that fields we do not know survive.
         Document::Index(_) => serde_json::from_slice(raw.bytes())
@@ -35,7 +39,7 @@ pub(super) fn annotated(registry: &Registry, image: &ImageRef, raw: &Raw, annota
         }
     };
     index["mediaType"] = json!(OCI_INDEX);
-    let mut all: BTreeMap<String, Value> =
+    let mut all: SortedMap<String, Value> =
         index["annotations"].as_object().map(|known| known.clone().into_iter().into_map()).unwrap_or_default();
     all.extend(annotations.iter().map(|(name, value)| (name.clone(), json!(value))));
     index["annotations"] = json!(all);

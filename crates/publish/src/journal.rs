@@ -1,6 +1,5 @@
 //! What a publication is about to change, written before it does: enough to finish it, or to take it back.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use super::{Plan, TagPlan, read};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_durably};
 use monoship_core::name::{Digest, ImageRef, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::registry::Registry;
 
 /// The format's number; a file with another one is not ours to read.
@@ -27,7 +27,7 @@ pub struct Journal {
     #[serde(default)]
     pub claim: String,
     /// By service.
-    pub services: BTreeMap<ServiceName, Entry>,
+    pub services: SortedMap<ServiceName, Entry>,
 }
 
 /// One service's part.
@@ -55,7 +55,7 @@ impl Journal {
 
     /// That of a run that put nothing and could not take its word away: by its name the next one takes the word for its own.
     pub(super) fn of_a_word(plan: &Plan, claim: &str) -> Self {
-        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, claim: claim.to_owned(), services: BTreeMap::new() }
+        Self { schema: SCHEMA, name: plan.name.clone(), complete: false, claim: claim.to_owned(), services: SortedMap::new() }
     }
 
     /// True where tags may have moved, and not all are where they should be.

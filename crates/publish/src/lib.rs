@@ -11,7 +11,6 @@
 //! 3. Killed in between, a rerun reads the journal and goes on to the end with the journal's digests. Failed or cancelled, it puts
 //!    every tag back to where the journal says it was, and says which ones it could not.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Events, Level, Task};
 use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text::counted;
 use monoship_docker::manifest::Raw;
 use monoship_docker::registry::Registry;
@@ -75,7 +75,7 @@ pub struct PublishRequest {
     /// Let an exact version tag that exists with other content move.
     pub move_tags: bool,
     /// Publish a new index with these annotations (`org.opencontainers.image.version` …) over the same platform manifests.
-    pub annotations: Option<BTreeMap<String, String>>,
+    pub annotations: Option<SortedMap<String, String>>,
     /// How long the end of another run that publishes to the same place is waited for: [`PATIENCE`].
     pub patience: Duration,
 }

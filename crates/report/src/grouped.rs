@@ -1,7 +1,6 @@
 //! A log for GitHub Actions: while tasks run, one line at the beginning and end of each; what a task wrote follows its end as one
 //! foldable group. Tasks run side by side, and groups can be neither nested nor interleaved.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use super::step;
 use super::style::Paint;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Event, Level, Task};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 
 /// Collects lines, and writes them a task at a time.
@@ -20,14 +20,14 @@ pub(super) struct Groups {
     paint: Paint,
     out: Box<dyn Write + Send>,
     board: Board,
-    held: BTreeMap<Task, Vec<String>>,
+    held: SortedMap<Task, Vec<String>>,
     /// When each running task last showed a sign of life.
-    spoke: BTreeMap<Task, Instant>,
+    spoke: SortedMap<Task, Instant>,
 }
 
 impl Groups {
     pub(super) fn new(paint: Paint, out: Box<dyn Write + Send>) -> Self {
-        Self { paint, out, board: Board::default(), held: BTreeMap::new(), spoke: BTreeMap::new() }
+        Self { paint, out, board: Board::default(), held: SortedMap::new(), spoke: SortedMap::new() }
     }
 
     fn write(&mut self, line: &str) {

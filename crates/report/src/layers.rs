@@ -1,11 +1,11 @@
 //! What is in an image, for a person: layers by size, waste, large files and packages, changes. Pure text.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::style::Paint;
 use super::summary::aligned;
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_core::text::{bytes, clean, fit};
 use monoship_docker::layers::{Difference, LayerSummary, Place, Since, Summary, Waste, Wasted};
 
@@ -93,7 +93,7 @@ fn layers_by_size(image: &Summary, paint: Paint, columns: Option<usize>) -> Stri
 
 /// Wasted files by the two steps that waste them, costliest first: a line that deletes a folder of the base image would hide all else.
 fn by_lines(wasted: &[Wasted]) -> Vec<Vec<&Wasted>> {
-    let mut groups: BTreeMap<(usize, usize, Waste), Vec<&Wasted>> = BTreeMap::new();
+    let mut groups: SortedMap<(usize, usize, Waste), Vec<&Wasted>> = SortedMap::new();
     for file in wasted {
         groups.entry((file.layer, file.by, file.why)).or_default().push(file);
     }

@@ -1,6 +1,5 @@
 //! Lines for a pipe or a CI log: prefixed with the task, problems only, or JSON. Also the words that all displays share.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use super::style::{Mode, Paint};
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Event, Level, Status, StepEnd, Task};
 use monoship_core::name::Digest;
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 
 /// Names are padded to this many columns, and further once a longer one has come.
@@ -29,12 +29,12 @@ pub(super) struct Lines {
     board: Board,
     name_columns: usize,
     /// When each task last wrote a line.
-    spoke: BTreeMap<Task, Instant>,
+    spoke: SortedMap<Task, Instant>,
 }
 
 impl Lines {
     pub(super) fn new(mode: Mode, paint: Paint, columns: Option<usize>, out: Box<dyn Write + Send>) -> Self {
-        Self { mode, paint, columns, out, board: Board::default(), name_columns: NAME_COLUMNS, spoke: BTreeMap::new() }
+        Self { mode, paint, columns, out, board: Board::default(), name_columns: NAME_COLUMNS, spoke: SortedMap::new() }
     }
 
     fn write(&mut self, line: &str) {

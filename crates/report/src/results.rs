@@ -1,7 +1,6 @@
 //! The small files by which the jobs of a matrix tell each other what they did: the plan's, which says what a complete run is,
 //! and one for each service. They are complete or refused: an artifact may be cut, old, of another commit, or missing.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -12,6 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::{Digest, Fingerprint, Platform, ServiceName, Tag, sha256_hex};
 use monoship_core::secret::mask_json;
+use monoship_core::sorted::SortedMap;
 
 /// How many jobs a matrix may have (docs.github.com, usage limits of GitHub Actions).
 const MATRIX_JOBS: usize = 256;
@@ -28,7 +28,7 @@ pub struct PlanFile {
     /// The version to publish, for a release.
     pub tag: Option<Tag>,
     /// Every service that a complete run has, built or not.
-    pub services: BTreeMap<ServiceName, Planned>,
+    pub services: SortedMap<ServiceName, Planned>,
     /// What the team's stages before the builds came to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<TaskRecord>,
@@ -188,15 +188,15 @@ impl ServiceFile {
 }
 
 /// The results of a service's jobs: of its one job, or by platform.
-pub type Results = BTreeMap<Option<Platform>, ServiceFile>;
+pub type Results = SortedMap<Option<Platform>, ServiceFile>;
 
 /// Reads every service's files under `dir` (an artifact may have a folder of its own) and holds it against the plan. Of several attempts
 /// the latest counts.
 ///
 /// # Errors
 /// A file that is not whole or not of this plan.
-pub fn collect(plan: &PlanFile, dir: &Path) -> Result<BTreeMap<ServiceName, Results>> {
-    let mut latest: BTreeMap<ServiceName, Results> = BTreeMap::new();
+pub fn collect(plan: &PlanFile, dir: &Path) -> Result<SortedMap<ServiceName, Results>> {
+    let mut latest: SortedMap<ServiceName, Results> = SortedMap::new();
     for path in files(dir)? {
         let file: ServiceFile = unseal(&path)?;
         plan.fits(&file.service, &file.commit, &file.fingerprint).map_err(|error| error.at(path, None))?;

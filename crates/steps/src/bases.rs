@@ -1,6 +1,6 @@
 //! The base images: what each image from outside is taken as. Pinned in `xtask.lock`, a stand-in of the embedded engine, or as the engine has it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::engine as engines;
 use crate::project::Project;
@@ -9,6 +9,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::engine::{Engine, FRONTEND};
 use monoship_docker::registry::Registry;
 use monoship_plan::config::Sbom;
@@ -32,9 +33,9 @@ pub fn is_stood_in_for(tool: &str) -> bool {
 #[derive(Default)]
 pub struct Bases {
     pins: Pins,
-    stand_ins: BTreeMap<ImageRef, Digest>,
+    stand_ins: SortedMap<ImageRef, Digest>,
     /// Those that no registry knew, as the engine has them.
-    here: BTreeMap<ImageRef, Digest>,
+    here: SortedMap<ImageRef, Digest>,
     /// The identity of an image that is neither pinned nor a stand-in.
     otherwise: Option<&'static str>,
 }
@@ -86,7 +87,7 @@ impl Bases {
     }
 
     /// The named contexts that hold the images of `inputs` to their pins: `--build-context node:24=docker-image://node:24@sha256:…`.
-    pub fn contexts(&self, inputs: &Inputs) -> BTreeMap<String, String> {
+    pub fn contexts(&self, inputs: &Inputs) -> SortedMap<String, String> {
         let held = inputs.bases.keys().filter(|image| !self.stand_ins.contains_key(image) && image.digest().is_none());
         held.filter_map(|image| Some((image.to_string(), format!("docker-image://{}", self.pins.pinned(image)?)))).into_map()
     }
@@ -117,7 +118,7 @@ pub fn known_bases(
     let tools = tools(session, project, request)?;
     let served = engine.map(engines::served).unwrap_or_default();
     let is_asked_for = |image: &ImageRef| images.contains(image) || tools.contains(image);
-    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| is_asked_for(image)).into_map();
+    let stand_ins: SortedMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| is_asked_for(image)).into_map();
     let pins = configuration::pins(&project.root.join(PINS))?;
     let is_open = |image: &&ImageRef| !stand_ins.contains_key(*image) && pins.get(image).is_none();
     let told = |images: &BTreeSet<ImageRef>, means: &str| {
@@ -164,7 +165,7 @@ pub fn ensure_bases(
     // Another frontend than Docker's, or one by its digest, has no stand-in; a builder may have it.
     wanted.extend(tools.iter().filter(|tool| tool.repository() == FRONTEND && tool.digest().is_none()).cloned());
     let served = engines::stand_ins(engine, &wanted, session.config.stand_ins, &session.events, &session.http)?;
-    let stand_ins: BTreeMap<ImageRef, Digest> = served.into_iter().into_map();
+    let stand_ins: SortedMap<ImageRef, Digest> = served.into_iter().into_map();
     let path = project.root.join(PINS);
     if request.no_stand_ins {
         if !path.exists() {
@@ -178,7 +179,7 @@ pub fn ensure_bases(
     let mut pins = configuration::pins(&path)?;
     let real = images.iter().filter(|image| !stand_ins.contains_key(image));
     let resolve = |image: &ImageRef| digest_of(&session.registry, image);
-    let mut here = BTreeMap::new();
+    let mut here = SortedMap::new();
     let mut moved = Vec::new();
     if request.locked {
         moved = pins.ensure(real, true, &resolve)?;

@@ -1,7 +1,6 @@
 //! One target's build, or those of its platforms: its calls of the builder, their progress turned into events, the outcome read back. Who is
 //! built, and whether, was decided before.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,6 +18,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::{Invocation, Stop};
 use monoship_core::name::{Digest, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::rawjson::{Lost, Solved};
 use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::TargetPlan;
@@ -96,7 +96,7 @@ pub struct TargetBuilds<'a> {
     begun: OnceLock<(Instant, SystemTime)>,
     builds: Mutex<Vec<State>>,
     /// Contexts whose place is known by its digest now.
-    held: Mutex<BTreeMap<String, String>>,
+    held: Mutex<SortedMap<String, String>>,
     /// Says what is wrong with an image that was built; see [`TargetBuilds::judged_by`].
     judge: Option<Judge<'a>>,
 }
@@ -138,7 +138,7 @@ impl<'a> TargetBuilds<'a> {
     }
 
     /// Holds contexts to the images that this run has made: whoever may push could put others under their tags meanwhile.
-    pub fn hold(&self, contexts: BTreeMap<String, String>) {
+    pub fn hold(&self, contexts: SortedMap<String, String>) {
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = contexts;
     }
 

@@ -1,6 +1,6 @@
 //! The build-services stage: one builder process a service and platform, several at once, each service with an outcome of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -16,6 +16,7 @@ use monoship_core::event::Status;
 use monoship_core::execute::cores;
 use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
@@ -105,7 +106,7 @@ struct Sources<'a> {
     /// For each call, the calls for what it is built from.
     after: Vec<Vec<usize>>,
     /// The images that this run has pushed; of what could not be built, the service that failed.
-    made: Mutex<BTreeMap<ServiceName, Result<ImageRef, ServiceName>>>,
+    made: Mutex<SortedMap<ServiceName, Result<ImageRef, ServiceName>>>,
 }
 
 impl<'a> Sources<'a> {
@@ -136,7 +137,7 @@ impl Order for Sources<'_> {
     fn lacks(&self, build: usize) -> Option<ServiceName> {
         let made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         let (service, job, _) = self.calls[build];
-        let mut held = BTreeMap::new();
+        let mut held = SortedMap::new();
         for (context, from) in &service.built_from {
             match made.get(from) {
                 Some(Ok(image)) => drop(held.insert(context.clone(), format!("docker-image://{image}"))),

@@ -3,7 +3,8 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool;
-use std::collections::{BTreeMap, BTreeSet};
+use monoship_core::sorted::SortedMap;
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::Session;
@@ -34,7 +35,7 @@ pub fn probe(
     request: &BuildRequest,
     targets: &[Target<'_>],
     uploads: usize,
-) -> BTreeMap<String, Facts> {
+) -> SortedMap<String, Facts> {
     let registry = registry(session, request);
     let asking = Asking { session, registry: &registry, capabilities, request };
     let mut gha = asking.gha();

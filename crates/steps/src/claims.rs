@@ -1,7 +1,7 @@
 //! What a release claims, read where it says so: the tag's own commit (services, pins, lock) and the release's notes. Whether the claims hold
 //! is checked in `verify.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::checkout::{self, Asked, At};
@@ -12,6 +12,7 @@ use crate::{Session, bases, configuration, inputs, outside, signing, since};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_github::notes::{self, Listed};
 use monoship_plan;
@@ -108,7 +109,7 @@ fn read(session: &Session, tag: &ReleaseTag, commit: &str, project: &Project) ->
 }
 
 /// The images that the release's notes list; the inner error is a fragment that says why none are known.
-fn noted(session: &Session, tag: &Tag) -> Result<Result<BTreeMap<ServiceName, Listed>, String>> {
+fn noted(session: &Session, tag: &Tag) -> Result<Result<SortedMap<ServiceName, Listed>, String>> {
     let api = match session.github()? {
         Ok(api) => api,
         Err(why) => return Ok(Err(format!("GitHub was not asked: {why}"))),
@@ -145,7 +146,7 @@ impl Claims {
     /// Of the function: when that is no commit's id, or the commit cannot be had.
     pub fn changes(&self, session: &Session) -> impl Fn(&str) -> Result<Affected> + Sync {
         let release = monoship_plan::request::ReleaseRequest::new(self.tag.clone());
-        let known = Mutex::new(BTreeMap::<String, Affected>::new());
+        let known = Mutex::new(SortedMap::<String, Affected>::new());
         move |built| {
             if !is_full_id(built) {
                 return Err(Error::failed(format!("`{built}` is not a commit")));

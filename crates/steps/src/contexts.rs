@@ -1,6 +1,6 @@
 //! Each service's own build contexts, cut to its closure: their content for the fingerprint, their folders for the builder.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::Session;
@@ -10,6 +10,7 @@ use monoship_core::error::Result;
 use monoship_core::event::{Level, Task};
 use monoship_core::execute::cores;
 use monoship_core::name::ServiceName;
+use monoship_core::sorted::SortedMap;
 use monoship_plan::fingerprint::Parts;
 use monoship_plan::part::{Kind, Part};
 use monoship_plan::services::Service;
@@ -35,13 +36,13 @@ const WITHOUT_SCRIPTS: &str = "# own-scripts: later\n";
 pub struct Cut<'p> {
     project: &'p Project,
     sources: Sources<'p>,
-    plans: BTreeMap<ServiceName, PrunePlan>,
+    plans: SortedMap<ServiceName, PrunePlan>,
     /// For each service the stages that its contexts replace.
-    names: BTreeMap<ServiceName, BTreeSet<&'static str>>,
+    names: SortedMap<ServiceName, BTreeSet<&'static str>>,
     /// Those whose install runs scripts of the workspace's own packages.
     installs_scripts: BTreeSet<ServiceName>,
     /// A package's files are hashed once, whichever services they go into.
-    packages: BTreeMap<PackageId, Part>,
+    packages: SortedMap<PackageId, Part>,
 }
 
 /// Cuts the contexts of `services`; nothing is written yet.
@@ -57,7 +58,7 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
         let plan = PrunePlan::new(&project.workspace, &sources, package, false)?;
         Ok((service.name.clone(), plan.including(&project.workspace, &sources, &service.include)?))
     })?;
-    let plans: BTreeMap<ServiceName, PrunePlan> = plans.into_iter().into_map();
+    let plans: SortedMap<ServiceName, PrunePlan> = plans.into_iter().into_map();
     let wanted = plans.values().flat_map(|plan| sources.packages(&plan.manifests.closure)).into_set();
     let wanted: Vec<PackageId> = wanted.into_iter().into_vec();
     let packages = cores::map(&wanted, |id| (*id, Part::files(sources.of(*id).iter().copied()))).into_iter().into_map();
@@ -74,7 +75,7 @@ pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
 }
 
 /// The same of what each service is built by. A context that is not the repository has no door for one that is cut from it.
-pub fn replaced_of(project: &Project, services: &[Service]) -> BTreeMap<ServiceName, BTreeSet<&'static str>> {
+pub fn replaced_of(project: &Project, services: &[Service]) -> SortedMap<ServiceName, BTreeSet<&'static str>> {
     let shared = replaced(project);
     let of_one = |service: &Service| match &service.own {
         None => shared.clone(),
@@ -91,7 +92,7 @@ impl Cut<'_> {
 
     /// Tells the user what is odd about the closures; what is true of several services, once.
     pub fn warn(&self, session: &Session) {
-        let mut found: BTreeMap<&str, Vec<&ServiceName>> = BTreeMap::new();
+        let mut found: SortedMap<&str, Vec<&ServiceName>> = SortedMap::new();
         for (service, plan) in &self.plans {
             let runs = self.installs_scripts.contains(service);
             let scripts = plan.script_warnings.iter().filter(|_| runs);
@@ -115,8 +116,8 @@ impl Cut<'_> {
     }
 
     /// What goes into a service's contexts, by context and part.
-    pub fn parts(&self, service: &ServiceName) -> BTreeMap<String, Parts> {
-        let Some(plan) = self.plans.get(service) else { return BTreeMap::new() };
+    pub fn parts(&self, service: &ServiceName) -> SortedMap<String, Parts> {
+        let Some(plan) = self.plans.get(service) else { return SortedMap::new() };
         let parts = |name: &str| match name {
             "manifests" => self.install(&plan.manifests),
             "production" => self.install(&plan.production),
@@ -157,7 +158,7 @@ impl Cut<'_> {
     }
 
     /// The folders to hand to the builder, by context.
-    pub fn folders(&self, session: &Session, service: &ServiceName) -> BTreeMap<String, String> {
+    pub fn folders(&self, session: &Session, service: &ServiceName) -> SortedMap<String, String> {
         let folder = folder(session, service);
         self.names(service).map(|name| (name.to_owned(), folder.join(name).to_string_lossy().into_owned())).into_map()
     }

@@ -1,7 +1,7 @@
 //! What reads a Dockerfile: the image that its `# syntax=` or an argument names, held to its pin, or the engine's own frontend where that stands
 //! in for Docker's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::Session;
@@ -9,6 +9,7 @@ use crate::project::Project;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::ImageRef;
+use monoship_core::sorted::SortedMap;
 use monoship_docker::spec::BuildSpec;
 use monoship_plan::config::Config;
 use monoship_plan::services::{Service, discover};
@@ -22,7 +23,7 @@ pub const SYNTAX_ARGUMENT: &str = "BUILDKIT_SYNTAX";
 ///
 /// # Errors
 /// When it is no image's name.
-pub fn frontend(dockerfile: &Dockerfile, args: &BTreeMap<String, String>) -> Result<Option<ImageRef>> {
+pub fn frontend(dockerfile: &Dockerfile, args: &SortedMap<String, String>) -> Result<Option<ImageRef>> {
     let given = args.get(SYNTAX_ARGUMENT).map(String::as_str).filter(|given| !given.trim().is_empty());
     let written = given.or_else(|| dockerfile.syntax()).and_then(|written| written.split_whitespace().next());
     let at = |error: Error| match given {

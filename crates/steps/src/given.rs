@@ -4,7 +4,7 @@
 //! contexts it uses, network, added hosts, labels and annotations. Entitlements and limits are not in it: they decide whether a step
 //! succeeds, not what it makes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use monoship_core::event::Level;
 use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, ServiceName, sha256_hex};
 use monoship_core::secret::{self, Secret};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::spec::{BuildSpec, SecretValue};
 use monoship_plan::built_from;
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
@@ -32,21 +33,21 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What programs printed, by their words: each is run once a run. It is shown nowhere.
 #[derive(Clone, Default)]
-pub struct Secrets(Arc<Mutex<BTreeMap<Vec<String>, Secret>>>);
+pub struct Secrets(Arc<Mutex<SortedMap<Vec<String>, Secret>>>);
 
 /// What one target's build is told, and what keeps it from being built.
 #[derive(Debug, Clone, Default)]
 pub struct Resolved {
     /// The secrets that are there.
-    pub secrets: BTreeMap<String, SecretValue>,
+    pub secrets: SortedMap<String, SecretValue>,
     /// `--ssh`, `--allow` and the like.
     pub options: Vec<(&'static str, String)>,
     /// Annotations of the image.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: SortedMap<String, String>,
     /// The named contexts, as buildx takes them.
-    pub contexts: BTreeMap<String, String>,
+    pub contexts: SortedMap<String, String>,
     /// The services whose images are contexts, by the contexts' names: where these lie is known once it is decided what is built.
-    pub services: BTreeMap<String, ServiceName>,
+    pub services: SortedMap<String, ServiceName>,
     /// What a step demands and nothing gives.
     pub missing: Vec<Missing>,
 }
@@ -158,7 +159,7 @@ fn key_host(session: &Session, given: &Given, slice: &Slice<'_>) -> Option<Strin
 }
 
 /// What is missing for a step that demands it.
-fn demanded(mounts: &BTreeMap<String, Mounted>, id: &str, kind: &str, why: &str, hint: &str) -> Option<Missing> {
+fn demanded(mounts: &SortedMap<String, Mounted>, id: &str, kind: &str, why: &str, hint: &str) -> Option<Missing> {
     let mounted = mounts.get(id).filter(|mounted| mounted.required)?;
     Some(Missing { what: format!("the {kind} `{id}`"), why: why.to_owned(), hint: hint.to_owned(), line: mounted.line })
 }
@@ -214,8 +215,8 @@ fn setting(kind: &str, id: &str) -> String {
 }
 
 /// What counts for an image of all that is given, beside the contexts: settings of its fingerprint.
-pub fn settings(session: &Session, given: &Given, slice: &Slice<'_>, makes_image: bool) -> BTreeMap<String, String> {
-    let mut settings = BTreeMap::new();
+pub fn settings(session: &Session, given: &Given, slice: &Slice<'_>, makes_image: bool) -> SortedMap<String, String> {
+    let mut settings = SortedMap::new();
     let mut presence = |kind: &str, id: &str, mounted: &Mounted, there: bool| {
         // What a step demands is there whenever it is built.
         let word = if there || mounted.required { "given" } else { "not given" };
@@ -254,7 +255,7 @@ pub fn images<'a>(given: &'a Given, slice: &Slice<'_>) -> impl Iterator<Item = &
 
 /// The content of configured contexts, each read once.
 #[derive(Default)]
-pub struct Contexts(BTreeMap<String, Parts>);
+pub struct Contexts(SortedMap<String, Parts>);
 
 impl Contexts {
     /// Reads those that are used.
@@ -267,13 +268,13 @@ impl Contexts {
         bases: &Bases,
         targets: impl Iterator<Item = (&'a Given, &'a Slice<'a>)>,
     ) -> Result<Self> {
-        let mut contents = BTreeMap::new();
+        let mut contents = SortedMap::new();
         for (given, slice) in targets {
             for (name, source) in given.contexts.iter().filter(|(name, _)| slice.contexts().contains(*name)) {
                 let key = key(source);
-                if let std::collections::btree_map::Entry::Vacant(e) = contents.entry(key) {
+                if !contents.contains_key(&key) {
                     let parts = read(session, project, bases, name, source)?;
-                    e.insert(parts);
+                    contents.insert(key, parts);
                 }
             }
         }
@@ -281,7 +282,7 @@ impl Contexts {
     }
 
     /// What a target uses of them, by their names.
-    pub fn of(&self, given: &Given, slice: &Slice<'_>) -> BTreeMap<String, Parts> {
+    pub fn of(&self, given: &Given, slice: &Slice<'_>) -> SortedMap<String, Parts> {
         let used = given.contexts.iter().filter(|(name, _)| slice.contexts().contains(*name));
         used.filter_map(|(name, source)| Some((name.clone(), self.0.get(&key(source))?.clone()))).into_map()
     }

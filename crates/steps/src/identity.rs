@@ -3,20 +3,20 @@
 //! which the permissions alone changed keeps its place in the keys of steps (moby/buildkit#7176). So where the path says too little, a link
 //! to the folder is handed over, whose name says it.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::Session;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::sha256_hex;
+use monoship_core::sorted::SortedMap;
 use monoship_docker::spec::BuildSpec;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::part::Part;
 
 /// The link to hand over in place of the folder `root`; none where its own path will do. `contexts` are the named ones.
-pub fn link(session: &Session, root: &Path, inputs: &Inputs, contexts: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let parts = inputs.contexts.values().flat_map(BTreeMap::values).chain(&inputs.main);
+pub fn link(session: &Session, root: &Path, inputs: &Inputs, contexts: &SortedMap<String, String>) -> Option<PathBuf> {
+    let parts = inputs.contexts.values().flat_map(SortedMap::values).chain(&inputs.main);
     let odd = parts.flat_map(Part::odd_folders).map(|(path, mode)| format!("{mode} {path}\0"));
     let named = contexts.iter().filter(|(_, place)| Path::new(place).is_dir()).map(|(name, place)| format!("{name} {place}\0"));
     let said: String = odd.chain(named).collect();

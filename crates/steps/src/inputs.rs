@@ -1,6 +1,6 @@
 //! What goes into each image: its targets, the images they start from, the inputs gathered. Whether anything is built is decided later.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::bases::{Bases, scanner_of};
@@ -10,6 +10,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::name::{ImageRef, Platform, ServiceName, sha256_hex};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::capability::Capabilities;
 use monoship_docker::proxies;
 use monoship_plan::built_from;
@@ -37,11 +38,11 @@ pub struct Target<'a> {
     /// Its name.
     pub name: &'a str,
     /// The build arguments.
-    pub args: BTreeMap<String, String>,
+    pub args: SortedMap<String, String>,
     /// The platforms; empty means the engine's own.
     pub platforms: &'a [Platform],
     /// The named contexts' content; each replaces the stage of its name.
-    pub contexts: BTreeMap<String, Parts>,
+    pub contexts: SortedMap<String, Parts>,
     /// What else its build is given, contexts among it.
     pub given: &'a Given,
     /// The service whose image is made of it, with the request's output and attestations.
@@ -89,7 +90,7 @@ fn of_service<'a>(
     session: &Session,
     request: &'a BuildRequest,
     service: &'a Service,
-    contexts: BTreeMap<String, Parts>,
+    contexts: SortedMap<String, Parts>,
 ) -> Target<'a> {
     Target {
         name: service.stage(),
@@ -113,13 +114,13 @@ pub fn of_base<'a>(session: &'a Session, request: &'a BuildRequest) -> Target<'a
         name: &config.base_target,
         args: with_epoch(session, &config.images.build_args),
         platforms: if request.platforms.is_empty() { &config.images.platforms } else { &request.platforms },
-        contexts: BTreeMap::new(),
+        contexts: SortedMap::new(),
         given: &config.images.given,
         service: None,
     }
 }
 
-fn with_epoch(session: &Session, args: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn with_epoch(session: &Session, args: &SortedMap<String, String>) -> SortedMap<String, String> {
     let mut args = args.clone();
     args.entry(EPOCH_ARGUMENT.to_owned()).or_insert_with(|| epoch(session));
     args
@@ -238,7 +239,7 @@ pub fn gather(
         let mut contexts = target.contexts.clone();
         contexts.extend(configured.of(target.given, slice));
         let makes_image = target.service.is_some();
-        let mut settings = if makes_image { image_settings.clone() } else { BTreeMap::new() };
+        let mut settings = if makes_image { image_settings.clone() } else { SortedMap::new() };
         // In a registry, a laptop's image and a server's may not have one name.
         if makes_image && target.platforms.is_empty() && request.pushes() {
             settings.insert("platform".to_owned(), native.clone());
@@ -272,7 +273,7 @@ fn settings(
     capabilities: Capabilities,
     request: &BuildRequest,
     bases: &Bases,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<SortedMap<String, String>> {
     let mut settings = [("epoch".to_owned(), epoch(session))].into_iter().into_map();
     settings.extend(source_policy(session)?.map(|policy| ("source-policy".to_owned(), policy)));
     let mut set = |name: &str, value: String| settings.insert(name.to_owned(), value);

@@ -11,6 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{ImageRef, Platform, ServiceName, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
 use monoship_publish::Item;
@@ -94,8 +95,7 @@ pub fn collect(
 ) -> Result<(RunRecord, Vec<TaskRecord>)> {
     let mut files = results::collect(planned, &folder(session))?;
     let mut record = outcome::empty(session, request);
-    let mut stages: Vec<TaskRecord> =
-        files.values().flat_map(|jobs| jobs.values()).flat_map(|file| file.stages.clone()).into_vec();
+    let mut stages: Vec<TaskRecord> = files.values().flat_map(SortedMap::values).flat_map(|file| file.stages.clone()).into_vec();
     // Of a stage that several jobs of a service came to, what failed counts.
     stages.sort_by_key(|stage| stage.status != Status::Failed);
     for (service, plan) in &planned.services {

@@ -245,7 +245,7 @@ mod tests {
             file: "Dockerfile".to_owned(),
             text: text.to_owned(),
             target: Some("api".to_owned()),
-            args: std::collections::BTreeMap::new(),
+            args: monoship_core::sorted::SortedMap::new(),
             lines: vec![vec![2], vec![7], vec![7], vec![7]],
         };
         let image = Image {

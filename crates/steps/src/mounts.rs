@@ -1,7 +1,7 @@
 //! Cache mounts across machines: restored on a builder that has none before anything is built, and kept in the registry, only what is new,
 //! once that has ended. A mount cannot be exported, so a step copies it: out of an image's folder, and into one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::Stop;
 use monoship_core::name::{ImageRef, ServiceName, sha256_hex};
+use monoship_core::sorted::SortedMap;
 use monoship_core::time::millis;
 use monoship_docker::engine::{Engine, existing};
 use monoship_docker::manifest::Document;
@@ -61,7 +62,7 @@ impl Asking<'_> {
     /// platforms; `alone` is true where other machines build the other services.
     pub fn mounts(&self, facts: &Facts, scoped: Scoped<'_>, alone: bool, wanted: &[Wanted<'_>]) -> Option<Mounts> {
         let caches = wanted.iter().flat_map(|one| one.slice.caches());
-        let found: BTreeMap<&str, &ImageRef> = caches.filter(|(cache, _)| is_kept(cache)).into_map();
+        let found: SortedMap<&str, &ImageRef> = caches.filter(|(cache, _)| is_kept(cache)).into_map();
         let image = self.bases.held(found.values().next()?).to_string();
         let keys = wanted.iter().map(|one| (one.service.clone(), key(one.inputs))).into_map();
         let target = match wanted {
@@ -187,7 +188,7 @@ pub fn keep(session: &Session, engine: &Engine, plan: &Plan, record: &RunRecord,
 }
 
 /// How long the executed steps with cache mounts took for each service that was built, in milliseconds.
-fn work(record: &RunRecord) -> BTreeMap<ServiceName, u64> {
+fn work(record: &RunRecord) -> SortedMap<ServiceName, u64> {
     let built = record.tasks.iter().filter(|task| task.status == Status::Built);
     let took = built.filter_map(|task| {
         let Task::Service(service) = &task.task else { return None };
@@ -253,7 +254,7 @@ const SCRIPTS: [(&str, &str); 2] =
     [("keep.sh", include_str!("mounts/keep.sh")), ("restore.sh", include_str!("mounts/restore.sh"))];
 
 /// A build whose Dockerfile is this text, and that is sent the scripts.
-fn spec(session: &Session, task: Task, text: &str, contexts: BTreeMap<String, String>, output: Output) -> Result<BuildSpec> {
+fn spec(session: &Session, task: Task, text: &str, contexts: SortedMap<String, String>, output: Output) -> Result<BuildSpec> {
     let folder: PathBuf = session.run.folder().join(task.to_string());
     std::fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
     let dockerfile = folder.join("Dockerfile");
@@ -269,11 +270,11 @@ fn spec(session: &Session, task: Task, text: &str, contexts: BTreeMap<String, St
         link: None,
         target: String::new(),
         contexts,
-        build_args: BTreeMap::new(),
-        secrets: BTreeMap::new(),
+        build_args: SortedMap::new(),
+        secrets: SortedMap::new(),
         options: Vec::new(),
-        annotations: BTreeMap::new(),
-        mark: BTreeMap::new(),
+        annotations: SortedMap::new(),
+        mark: SortedMap::new(),
         platforms: Vec::new(),
         cache_from: Vec::new(),
         cache_to: Vec::new(),
@@ -322,7 +323,7 @@ mod tests {
             image: "node:24@sha256:abc".to_owned(),
             place: "ghcr.io/o/r/cache:_mounts".parse().ok(),
             kept: None,
-            keys: BTreeMap::new(),
+            keys: SortedMap::new(),
             tier: Tier { kind: Kind::Mounts, place: String::new(), verdict: Verdict::Used },
         }
     }

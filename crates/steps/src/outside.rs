@@ -1,6 +1,6 @@
 //! What builds take from outside that is no base image and no frontend: the scanner of `--sbom`, and the addresses that an ADD fetches. They are asked what they hold; nothing is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use monoship_core::event::Level;
 use monoship_core::execute::http::{Http, Request};
 use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, hex, nearest};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::manifest::Document;
 use monoship_docker::registry::Registry;
 use monoship_plan::config::Sbom;
@@ -103,15 +104,15 @@ pub fn scanner(sbom: &Sbom) -> Result<Option<ImageRef>> {
 ///
 /// # Errors
 /// When the run is closing.
-pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result<BTreeMap<String, String>> {
+pub fn held(session: &Session, slices: &[Slice<'_>], dockerfile: &str) -> Result<SortedMap<String, String>> {
     let unpinned = slices.iter().flat_map(Slice::addresses).filter(|address| !address.is_pinned()).into_set();
     let unpinned: Vec<&Address> = unpinned.into_iter().into_vec();
     if unpinned.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(SortedMap::new());
     }
     let asked = pool::in_parallel(&unpinned, |address| (*address, ask(session, address)));
     session.shutdown.check()?;
-    let mut all = BTreeMap::new();
+    let mut all = SortedMap::new();
     for (address, held) in asked {
         let held = held.unwrap_or_else(|why| {
             let message =

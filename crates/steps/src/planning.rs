@@ -5,7 +5,7 @@ mod compared;
 mod needed;
 mod standing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::bases::{self, Bases};
 use crate::inputs;
@@ -21,6 +21,7 @@ use monoship_core::event::{Level, Task};
 use monoship_core::execute::cores;
 use monoship_core::execute::http::is_loopback;
 use monoship_core::name::{Fingerprint, ImageRef, Platform, ServiceName, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::capability::Capabilities;
 use monoship_docker::engine::{Engine, ca_bundle};
 use monoship_docker::mark::Mark;
@@ -110,7 +111,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
             let (affected, before) = since::compare(session, project, capabilities, request, bases, since, &after)?;
             (Some(affected), before)
         }
-        None => (None, BTreeMap::new()),
+        None => (None, SortedMap::new()),
     };
     let is_wanted = |service: &Service| {
         request.unaffected_too || affected.as_ref().is_none_or(|affected| affected.reasons(&service.name).is_some())
@@ -244,7 +245,7 @@ impl Planner<'_> {
             .into_vec();
         let any = !built.is_empty();
         let shares = built.iter().any(|candidate| candidate.service.own.is_none());
-        let facts = if any && self.request.ask_caches { self.facts(&built) } else { BTreeMap::new() };
+        let facts = if any && self.request.ask_caches { self.facts(&built) } else { SortedMap::new() };
         let shared = self.scoped(&config.base_target, &config.images.platforms);
         let mounts = facts.values().next().and_then(|facts| {
             let wanted = candidates.iter().zip(&decided).zip(slices).filter(|((_, (decision, _)), _)| is_built(decision));
@@ -300,7 +301,7 @@ impl Planner<'_> {
         Scoped { target, folder: self.session.config.folder.as_ref(), run, configured }
     }
 
-    fn facts(&self, built: &[&Candidate]) -> BTreeMap<String, Facts> {
+    fn facts(&self, built: &[&Candidate]) -> SortedMap<String, Facts> {
         let config = &self.session.config;
         let targets = built.iter().map(|Candidate { service, image, .. }| caches::Target {
             scoped: self.scoped(&service.caches, &service.platforms),
@@ -343,7 +344,7 @@ impl Planner<'_> {
             secrets,
             options: given.options,
             annotations: given.annotations,
-            mark: BTreeMap::new(),
+            mark: SortedMap::new(),
             platforms: inputs.platforms.iter().cloned().into_vec(),
             cache_from: cache.from,
             cache_to: cache.to,
@@ -357,14 +358,14 @@ impl Planner<'_> {
     }
 
     /// The mark of what is pushed; none where nothing is, or the engine's image store keeps no annotations.
-    fn mark(&self, fingerprint: &Fingerprint) -> BTreeMap<String, String> {
+    fn mark(&self, fingerprint: &Fingerprint) -> SortedMap<String, String> {
         let owner = self.owner.as_ref().filter(|_| self.capabilities.containerd_store);
         let mark = owner.map(|owner| Mark { repository: owner.clone(), fingerprint: Some(fingerprint.clone()) });
         mark.map(|mark| mark.annotations()).unwrap_or_default()
     }
 
     /// What a builder is told beside the configured arguments: the epoch, and the frontend at its pinned digest.
-    fn own_arguments(&self, inputs: &Inputs) -> BTreeMap<String, String> {
+    fn own_arguments(&self, inputs: &Inputs) -> SortedMap<String, String> {
         let epoch = (inputs::EPOCH_ARGUMENT.to_owned(), inputs::epoch(self.session));
         let named = inputs.syntax.as_ref().filter(|named| !bases::is_stood_in_for(named));
         let frontend = named.map(|frontend| (frontend::SYNTAX_ARGUMENT.to_owned(), frontend.clone()));
@@ -419,7 +420,7 @@ impl Planner<'_> {
 }
 
 /// The configured arguments that are handed on as they are: the frontend is told by its pinned name.
-fn handed_on(args: &BTreeMap<String, String>) -> impl Iterator<Item = (String, String)> {
+fn handed_on(args: &SortedMap<String, String>) -> impl Iterator<Item = (String, String)> {
     args.iter().filter(|(name, _)| *name != frontend::SYNTAX_ARGUMENT).map(|(name, value)| (name.clone(), value.clone()))
 }
 

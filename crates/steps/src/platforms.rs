@@ -1,11 +1,10 @@
 //! Joining the images of several platforms, each built for itself, into one index. Nothing of them is changed or copied.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::manifest::{Document, OCI_INDEX, Raw};
 use monoship_docker::registry::Registry;
 
@@ -18,7 +17,7 @@ pub fn join(
     registry: &Registry,
     image: &ImageRef,
     parts: &[(Platform, Digest)],
-    annotations: &BTreeMap<String, String>,
+    annotations: &SortedMap<String, String>,
 ) -> Result<Digest> {
     let mut manifests = Vec::new();
     for (platform, digest) in parts {

@@ -1,6 +1,6 @@
 //! Reading the monorepo: its packages, Dockerfile, ignore rules and git's view of it, all at once. Nothing is decided here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,6 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::cores;
+use monoship_core::sorted::SortedMap;
 use monoship_plan::config::{Config, Own};
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::services::Service;
@@ -35,7 +36,7 @@ pub struct Project {
     /// What a builder is sent of it; see [`Project::sent`].
     pub known: Known,
     /// The same as services with a Dockerfile of their own are built of it, by Dockerfile and context.
-    pub views: BTreeMap<(String, String), Project>,
+    pub views: SortedMap<(String, String), Project>,
 }
 
 impl Project {
@@ -80,11 +81,11 @@ impl Project {
             (self.root.join(&own.context), Arc::new(self.tree.below(&own.context)))
         };
         let workspace = Arc::clone(&self.workspace);
-        Ok(Self { root, workspace, dockerfile, ignore, tree, known: Known::default(), views: BTreeMap::new() })
+        Ok(Self { root, workspace, dockerfile, ignore, tree, known: Known::default(), views: SortedMap::new() })
     }
 
     /// The packages' folders with their names.
-    pub fn packages(&self) -> BTreeMap<String, String> {
+    pub fn packages(&self) -> SortedMap<String, String> {
         self.workspace.packages().iter().map(|package| (package.dir.clone(), package.name().to_owned())).into_map()
     }
 }
@@ -205,7 +206,7 @@ fn read(session: &Session, root: &Path) -> Result<Project> {
     }
     let (workspace, tree) = (Arc::new(workspace), Arc::new(tree));
     let project =
-        Project { root: root.to_owned(), workspace, dockerfile, ignore, tree, known: Known::default(), views: BTreeMap::new() };
+        Project { root: root.to_owned(), workspace, dockerfile, ignore, tree, known: Known::default(), views: SortedMap::new() };
     project.with_views(config)
 }
 

@@ -2,7 +2,8 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::{BTreeMap, BTreeSet};
+use monoship_core::sorted::SortedMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use semver::Version;
@@ -37,7 +38,7 @@ pub struct Naming {
     /// Let a version tag that exists with other content move.
     pub move_tags: bool,
     /// What is put on a new index over each image.
-    pub annotations: Option<BTreeMap<String, String>>,
+    pub annotations: Option<SortedMap<String, String>>,
 }
 
 impl Naming {
@@ -105,7 +106,7 @@ impl Marks {
 
 /// Version, revision and time of a release, where `[release] annotate` asks for them. The time is the commit's, so that a rerun makes
 /// the same index.
-fn annotations(session: &Session, version: &Version, commit: &str) -> Result<Option<BTreeMap<String, String>>> {
+fn annotations(session: &Session, version: &Version, commit: &str) -> Result<Option<SortedMap<String, String>>> {
     if !session.config.release.annotate {
         return Ok(None);
     }
@@ -295,7 +296,7 @@ fn notes(
 }
 
 /// Another index over the same platform manifests is the same image: its attestations or annotations are another build's or release's.
-fn change(registry: &Registry, image: &Noted, before: &BTreeMap<ServiceName, Digest>) -> Result<Change> {
+fn change(registry: &Registry, image: &Noted, before: &SortedMap<ServiceName, Digest>) -> Result<Change> {
     let change = body::change_since(before, &image.service, image.digest.as_ref());
     let (Change::Rebuilt(_), Some(new), Some(old)) = (&change, &image.digest, before.get(&image.service)) else {
         return Ok(change);
@@ -332,7 +333,7 @@ fn say_why(session: &Session, release: &ReleaseRequest, before: &Tag, tag: &Tag,
 }
 
 /// Each published image's bytes to pull, and those of the image that its tags pointed to before, where they are known.
-pub type Sizes = BTreeMap<ServiceName, (Option<u64>, Option<u64>)>;
+pub type Sizes = SortedMap<ServiceName, (Option<u64>, Option<u64>)>;
 
 /// Asks the registry how large what was published is. An image whose size cannot be had has none: nothing depends on it.
 pub fn sizes(published: &[Published], registry: &Registry) -> Sizes {

@@ -1,6 +1,6 @@
 //! What builders are sent of the main context and of folders that are named contexts, and what of it the user should know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +10,7 @@ use crate::{STATE, Session, outside};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::event::Level;
+use monoship_core::sorted::SortedMap;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::request::BuildRequest;
 use monoship_workspace::dockerfile::{Slice, context_ignore_file};
@@ -25,8 +26,8 @@ const MANY: usize = 5_000;
 pub struct Known {
     sent: Mutex<Option<Arc<Sent>>>,
     /// Folders that are named contexts, by path.
-    named: Mutex<BTreeMap<PathBuf, Named>>,
-    addresses: Mutex<Option<Arc<BTreeMap<String, String>>>>,
+    named: Mutex<SortedMap<PathBuf, Named>>,
+    addresses: Mutex<Option<Arc<SortedMap<String, String>>>>,
 }
 
 impl Known {
@@ -115,7 +116,7 @@ impl Project {
     ///
     /// # Errors
     /// When the run is closing.
-    pub fn addresses(&self, session: &Session, slices: &[Slice<'_>]) -> Result<BTreeMap<String, String>> {
+    pub fn addresses(&self, session: &Session, slices: &[Slice<'_>]) -> Result<SortedMap<String, String>> {
         let mut known = locked(&self.known.addresses);
         let asked = match known.as_ref() {
             Some(asked) => Arc::clone(asked),
@@ -135,7 +136,7 @@ const STAMPS: &str = "sent.stamps";
 struct Stamps {
     file: PathBuf,
     before: String,
-    known: BTreeMap<String, String>,
+    known: SortedMap<String, String>,
 }
 
 impl Stamps {

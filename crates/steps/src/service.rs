@@ -1,9 +1,10 @@
 //! A service that is declared in Rust: what `[[service]]` of `xtask.toml` says, for whoever has a loop to say it in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::sorted::SortedMap;
 use monoship_plan::config::given::{self, Given};
 use monoship_plan::config::{Config, Declared, ServiceConfig};
 
@@ -31,8 +32,8 @@ pub struct Service {
     shm_size: Option<String>,
     ulimits: Vec<String>,
     cgroup_parent: Option<String>,
-    labels: BTreeMap<String, String>,
-    annotations: BTreeMap<String, String>,
+    labels: SortedMap<String, String>,
+    annotations: SortedMap<String, String>,
     include: Vec<String>,
     memory: Option<String>,
     dockerfile: Option<String>,

@@ -1,7 +1,6 @@
 //! What a change since another revision touches. The inputs of every service are made from that revision's own configuration, packages,
 //! lock, Dockerfile and pins, by the functions that make those of now, and the two are compared. Nothing is checked out.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::bases::{Bases, PINS};
@@ -16,6 +15,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
 use monoship_core::name::ServiceName;
+use monoship_core::sorted::SortedMap;
 use monoship_docker::capability::Capabilities;
 use monoship_plan::affected::{Affected, affected};
 use monoship_plan::built_from;
@@ -44,8 +44,8 @@ pub fn compare(
     request: &BuildRequest,
     bases: &Bases,
     since: &Since,
-    after: &BTreeMap<ServiceName, Inputs>,
-) -> Result<(Affected, BTreeMap<ServiceName, Inputs>)> {
+    after: &SortedMap<ServiceName, Inputs>,
+) -> Result<(Affected, SortedMap<ServiceName, Inputs>)> {
     let git = session.git();
     let commit = commit(&git, since)?;
     let before = Commit::at(&git, &commit)
@@ -57,7 +57,7 @@ pub fn compare(
         Err(error) => {
             let message = format!("nothing can be compared with {commit:.12}: {error}");
             session.events.notice(Level::Warning, None, message, Some("every service counts as affected".to_owned()));
-            BTreeMap::new()
+            SortedMap::new()
         }
     };
     Ok((Affected { verdicts: affected(&before, after), commit }, before))
@@ -124,7 +124,7 @@ fn read(session: &Session, commit: Commit, here: Option<&Project>) -> Result<(Co
     };
     let (root, known) = (root.clone(), Known::given(sent, here));
     let workspace = Arc::new(Workspace::of_commit(commit)?);
-    let project = Project { root, workspace: Arc::clone(&workspace), dockerfile, ignore, tree, known, views: BTreeMap::new() };
+    let project = Project { root, workspace: Arc::clone(&workspace), dockerfile, ignore, tree, known, views: SortedMap::new() };
     let mut project = project.with_views(&config)?;
     for (place, view) in &mut project.views {
         let there = here.and_then(|here| here.views.get(place));
@@ -144,7 +144,7 @@ fn inputs_of(
     bases: &Bases,
     config: &Config,
     project: &Project,
-) -> Result<BTreeMap<ServiceName, Inputs>> {
+) -> Result<SortedMap<ServiceName, Inputs>> {
     let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let is_wanted =
         |service: &Service| request.services.is_empty() || request.services.iter().any(|n| n == service.name.as_str());

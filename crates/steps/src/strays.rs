@@ -1,12 +1,13 @@
 //! Telling of what looks like a service and is none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::Session;
 use crate::project::Project;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
+use monoship_core::sorted::SortedMap;
 use monoship_plan::request::BuildRequest;
 use monoship_plan::services::Service;
 use monoship_plan::strays::{Unreached, strays};
@@ -38,7 +39,7 @@ pub fn tell(
         .filter_map(|stage| Some((named(stage)?, stage)))
         .filter(|(name, _)| !replaced.contains(name) && services.iter().all(|service| service.target != *name))
         .into_vec();
-    let targets: BTreeMap<&str, &str> =
+    let targets: SortedMap<&str, &str> =
         dockerfile.stages().iter().filter_map(|stage| Some((stage.name()?, stage.base()))).into_map();
     let unreached: Vec<Unreached<'_>> =
         unreached.iter().map(|(name, stage)| Unreached { name, base: stage.base(), line: stage.line() }).into_vec();

@@ -1,18 +1,17 @@
 //! Telling of names that stand twice where BuildKit and pnpm say nothing, or say it late, and take one of the two.
 
-use std::collections::BTreeMap;
-
 use crate::Session;
 use crate::project::Project;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::Level;
+use monoship_core::sorted::SortedMap;
 use monoship_plan::services::Service;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::Dockerfile;
 
 /// Warns of stages and packages whose names stand twice.
 pub fn tell(session: &Session, project: &Project, services: &[Service]) {
-    let dockerfiles: BTreeMap<_, &Dockerfile> = project.all().map(|view| (view.dockerfile.path(), &view.dockerfile)).into_map();
+    let dockerfiles: SortedMap<_, &Dockerfile> = project.all().map(|view| (view.dockerfile.path(), &view.dockerfile)).into_map();
     for (path, dockerfile) in dockerfiles {
         let file = path.strip_prefix(&project.root).unwrap_or(path).display();
         for (name, first, second) in stages(dockerfile) {
@@ -38,7 +37,7 @@ fn manifests(folders: &[&str]) -> String {
 
 /// Each name that two stages have, with the lines of both. BuildKit goes by the last one before (`dockerfile2llb`, rule `DuplicateStageName`).
 fn stages(dockerfile: &Dockerfile) -> Vec<(&str, usize, usize)> {
-    let (mut seen, mut twice) = (BTreeMap::new(), Vec::new());
+    let (mut seen, mut twice) = (SortedMap::new(), Vec::new());
     for stage in dockerfile.stages() {
         if let Some(name) = stage.name()
             && let Some(first) = seen.insert(name, stage.line())
@@ -52,7 +51,7 @@ fn stages(dockerfile: &Dockerfile) -> Vec<(&str, usize, usize)> {
 /// Each name that several packages have, with their folders, where it matters: a service's, or one that a package depends on. Examples and
 /// fixtures that are called alike harm nobody.
 fn packages<'a>(workspace: &'a Workspace, services: &[Service]) -> Vec<(&'a str, Vec<&'a str>)> {
-    let mut named: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut named: SortedMap<&str, Vec<&str>> = SortedMap::new();
     for package in workspace.packages() {
         if let Some(name) = &package.manifest.name {
             named.entry(name).or_default().push(&package.dir);

@@ -4,7 +4,7 @@
 pub mod apply;
 pub mod overview;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::{Session, marks, planning, project};
@@ -12,6 +12,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level};
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 use monoship_docker::engine::Engine;
 use monoship_docker::reach::{self, Listed};
@@ -40,7 +41,7 @@ pub struct Held {
     /// The engine's name, and its build cache.
     pub engine: Answer<(String, Vec<Record>)>,
     /// GitHub's numbers for the manifests of repositories that are packages of its registry.
-    pub packages: BTreeMap<ImageRef, Package>,
+    pub packages: SortedMap<ImageRef, Package>,
 }
 
 /// A repository of GitHub's registry, which deletes by numbers of its own.
@@ -50,7 +51,7 @@ pub struct Package {
     /// Its name below the owner: `repo/api`.
     pub name: String,
     /// Its versions' numbers.
-    pub versions: BTreeMap<Digest, u64>,
+    pub versions: SortedMap<Digest, u64>,
 }
 
 /// Who is asked: the parts of a session that looking needs, so that tests can put a registry of theirs behind it.
@@ -158,7 +159,7 @@ impl Held {
 
     /// Makes caches of the registry as young as their last hit, which a registry does not know: when a step was executed says nothing of
     /// whether builds still find it.
-    pub fn count_hits(&mut self, hits: &BTreeMap<&str, SystemTime>) {
+    pub fn count_hits(&mut self, hits: &SortedMap<&str, SystemTime>) {
         let all = self.registry.iter_mut().flatten();
         for repository in all.filter(|repository| matches!(repository.holds, Holds::Caches { .. })) {
             let image = &repository.image;
@@ -174,7 +175,7 @@ impl Held {
 #[must_use]
 pub fn look(session: &Session, reader: &TierReader<'_>, known: &Known<'_>, tiers: &[Tier]) -> Held {
     let left_out = || "not asked for".to_owned();
-    let mut held = Held { gha: Err(left_out()), registry: Err(left_out()), engine: Err(left_out()), packages: BTreeMap::new() };
+    let mut held = Held { gha: Err(left_out()), registry: Err(left_out()), engine: Err(left_out()), packages: SortedMap::new() };
     for tier in tiers {
         match tier {
             Tier::Gha => held.gha = reader.gha(session.config.cache.gha),
@@ -264,7 +265,7 @@ impl TierReader<'_> {
     ///
     /// # Errors
     /// The reason, where no registry is configured, or one does not answer: each of its repositories would be asked for in vain.
-    pub fn repositories(&self, known: &Known<'_>, packages: &mut BTreeMap<ImageRef, Package>) -> Answer<Vec<Repository>> {
+    pub fn repositories(&self, known: &Known<'_>, packages: &mut SortedMap<ImageRef, Package>) -> Answer<Vec<Repository>> {
         let Some(prefix) = self.prefix else { return Err("no registry is configured".to_owned()) };
         let elsewhere = self.caches.filter(|caches| caches.registry() != prefix.registry());
         for image in [Some(prefix), elsewhere].into_iter().flatten() {
@@ -308,7 +309,7 @@ impl TierReader<'_> {
         Ok(found)
     }
 
-    fn repository(&self, image: &ImageRef, holds: Holds, packages: &mut BTreeMap<ImageRef, Package>) -> Option<Repository> {
+    fn repository(&self, image: &ImageRef, holds: Holds, packages: &mut SortedMap<ImageRef, Package>) -> Option<Repository> {
         let image = image.without_reference();
         match self.read(&image, holds, packages) {
             Ok(repository) => Some(repository),
@@ -324,7 +325,7 @@ impl TierReader<'_> {
     ///
     /// # Errors
     /// When it cannot be read as a whole.
-    pub fn read(&self, image: &ImageRef, holds: Holds, packages: &mut BTreeMap<ImageRef, Package>) -> Result<Repository> {
+    pub fn read(&self, image: &ImageRef, holds: Holds, packages: &mut SortedMap<ImageRef, Package>) -> Result<Repository> {
         let listed = self.listed(image, packages)?;
         let unfinished = self.unfinished.read().remove(&image.to_string()).unwrap_or_default();
         let nodes = reach::read(self.registry, image, listed.as_deref(), &unfinished)?;
@@ -338,7 +339,7 @@ impl TierReader<'_> {
     }
 
     /// Every version, tagged or not, where the repository is a package of GitHub's.
-    fn listed(&self, image: &ImageRef, packages: &mut BTreeMap<ImageRef, Package>) -> Result<Option<Vec<Listed>>> {
+    fn listed(&self, image: &ImageRef, packages: &mut SortedMap<ImageRef, Package>) -> Result<Option<Vec<Listed>>> {
         let (true, Ok(api)) = (self.is_package(image), self.api) else { return Ok(None) };
         let Some((of, name)) = image.repository().split_once('/') else { return Ok(None) };
         let owner = api.repository().owner();

@@ -3,7 +3,8 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::{BTreeMap, BTreeSet};
+use monoship_core::sorted::SortedMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -155,7 +156,7 @@ pub struct Report {
     /// By service, in the order of the checks.
     pub findings: Vec<Finding>,
     /// What each service's tags point to, where they agree.
-    pub digests: BTreeMap<ServiceName, Digest>,
+    pub digests: SortedMap<ServiceName, Digest>,
 }
 
 impl Report {
@@ -171,7 +172,7 @@ impl Report {
 /// # Errors
 /// When a registry cannot be reached or refuses. What is wrong with the release is a finding.
 pub fn verify(request: &VerifyRequest<'_>, registry: &Registry) -> Result<Report> {
-    let mut report = Report { findings: Vec::new(), digests: BTreeMap::new() };
+    let mut report = Report { findings: Vec::new(), digests: SortedMap::new() };
     for outcome in in_parallel(&request.services, |service| Checks::run(request, registry, service)) {
         let (findings, digest) = outcome?;
         if let (Some(digest), Some(first)) = (digest, findings.first()) {
@@ -218,7 +219,7 @@ impl<'a> Checks<'a> {
         let targets: Vec<ImageRef> = self.service.tags.iter().map(|tag| self.service.repository.with_tag(tag.clone())).into_vec();
         let found = registry.resolve_all(&targets).into_iter().collect::<Result<Vec<_>>>()?;
         let existing = registry.tags(&self.service.repository)?;
-        let (mut missing, mut digests) = (Vec::new(), BTreeMap::<Digest, Vec<&Tag>>::new());
+        let (mut missing, mut digests) = (Vec::new(), SortedMap::<Digest, Vec<&Tag>>::new());
         let mut moved_on = 0;
         for (target, found) in targets.iter().zip(found) {
             let Some(tag) = target.tag() else { continue };

@@ -2,7 +2,7 @@
 //! the same is not touched, and one whose content differs gets a new time, which no other content has: see `own_time`. Files are copies, made by the kernel where it can
 //! share blocks: a hard link would share its mode with the source, and modes are normalised here (0644, 0755).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
@@ -17,6 +17,7 @@ use monoship_core::error::{Error, Result, remove};
 use monoship_core::execute::cores;
 use monoship_core::execute::process::quoted;
 use monoship_core::name::sha256_hex;
+use monoship_core::sorted::SortedMap;
 use pnpm::join;
 
 mod stamps;
@@ -135,7 +136,7 @@ impl<'a> Sync<'a> {
         }
         // `.` is made above: a path that ends in it cannot be created.
         let missing = dirs.iter().filter(|dir| **dir != "." && !there.contains(**dir));
-        let mut levels: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+        let mut levels: SortedMap<usize, Vec<&str>> = SortedMap::new();
         missing.for_each(|dir| levels.entry(dir.matches('/').count()).or_default().push(dir));
         for level in levels.values() {
             cores::try_map(level, |dir| make_folder(&self.folder.join(dir)))?;

@@ -16,7 +16,7 @@ mod remote;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::execute::started::Started;
 use monoship_core::secret::Secret;
+use monoship_core::sorted::SortedMap;
 
 pub use hash::Format;
 pub use history::{Head, is_full_id};
@@ -130,7 +131,7 @@ pub struct Tree {
     files: Vec<File>,
     dirty: BTreeSet<String>,
     absent: BTreeSet<String>,
-    converted: BTreeMap<String, ObjectId>,
+    converted: SortedMap<String, ObjectId>,
     pointers: BTreeSet<String>,
     format: Format,
     odd: Vec<String>,
@@ -201,7 +202,7 @@ impl Tree {
     /// Files that git calls clean and whose content on disk is another than the one git keeps (filters, LFS, line ends, encodings,
     /// `$Id$`), each with the id of the one git keeps.
     #[must_use]
-    pub fn converted(&self) -> &BTreeMap<String, ObjectId> {
+    pub fn converted(&self) -> &SortedMap<String, ObjectId> {
         &self.converted
     }
 
@@ -244,8 +245,8 @@ impl Tree {
 
     /// What changed from `self` to `later`.
     #[must_use]
-    pub fn changed(&self, later: &Self) -> BTreeMap<String, Change> {
-        let mut out = BTreeMap::new();
+    pub fn changed(&self, later: &Self) -> SortedMap<String, Change> {
+        let mut out = SortedMap::new();
         let (mut old, mut new) = (self.files.iter().peekable(), later.files.iter().peekable());
         loop {
             let order = match (old.peek(), new.peek()) {

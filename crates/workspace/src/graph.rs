@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::load::{PackageId, Workspace};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::sha256_hex;
+use monoship_core::sorted::SortedMap;
 use pnpm::join;
 use pnpm::lock::{Cut, Field, KeepFields, Local, Lock, Missing, Named, Target};
 
 /// What a package leads to directly. The flag says that only its development dependencies do.
 #[derive(Debug, Default)]
 pub(super) struct Links {
-    packages: BTreeMap<PackageId, bool>,
+    packages: SortedMap<PackageId, bool>,
     snapshots: Vec<(u32, bool)>,
     folders: Vec<(String, bool)>,
     outside: Vec<(String, bool)>,
@@ -165,7 +166,7 @@ pub struct Closure {
     pub tools: BTreeSet<String>,
     /// Those of the packages that no manifest of the others leads to, each with the file that does; the root's manifest among them, whose
     /// dependencies every package can import.
-    pub undeclared: BTreeMap<PackageId, String>,
+    pub undeclared: SortedMap<PackageId, String>,
 }
 
 impl Closure {
@@ -195,7 +196,7 @@ impl Workspace {
             missing: BTreeSet::new(),
             absent: BTreeSet::new(),
             tools: BTreeSet::new(),
-            undeclared: BTreeMap::new(),
+            undeclared: SortedMap::new(),
         };
         let mut walk = Walk { workspace: self, closure, packages: vec![target], snapshots: Vec::new() };
         walk.run();
@@ -231,7 +232,7 @@ impl Workspace {
                 .filter(|_| !closure.tools.is_empty())
                 .map(|root| (root, closure.tools.clone()))
                 .into_iter()
-                .into_map(),
+                .collect(),
             catalogs: usage.catalogs(self, closure),
             overrides: usage.overrides(closure),
             patches: usage.patches(closure),
@@ -255,7 +256,7 @@ impl Workspace {
             }
             None => lock.importer_entry(*importer, *fields),
         });
-        let others: BTreeMap<_, _> = importers.chain([("settings".into(), short(&lock.cut_settings(cut)))]).into_map();
+        let others: SortedMap<_, _> = importers.chain([("settings".into(), short(&lock.cut_settings(cut)))]).into_map();
         // The lock is sorted already: one pass puts the few others between its many entries.
         let mut others = others.into_iter().peekable();
         let mut slice = Vec::with_capacity(cut.snapshots.len());

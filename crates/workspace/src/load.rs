@@ -1,6 +1,6 @@
 //! The workspace as a value: its packages, its settings file, its lock, and what leads from one to the other. Reads files once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -16,6 +16,7 @@ use crate::yaml::{self, Yaml};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::cores;
+use monoship_core::sorted::SortedMap;
 use pnpm::lock::{Lock, Refusal};
 
 mod branch;
@@ -45,7 +46,7 @@ pub struct Workspace {
     npmrc: Option<String>,
     lock: LockState,
     /// The locks that could not be read, where each package has its own, by folder.
-    unread: BTreeMap<String, Refusal>,
+    unread: SortedMap<String, Refusal>,
     links: Vec<Links>,
     usage: OnceLock<Usage>,
     /// For each package its reduced manifest, for building and for production.
@@ -53,7 +54,7 @@ pub struct Workspace {
     /// For each package what it uses of the root's dependencies.
     tools: Vec<OnceLock<Tools>>,
     /// For each package those that its settings lead to and its manifest does not name.
-    projects: Vec<OnceLock<BTreeMap<PackageId, String>>>,
+    projects: Vec<OnceLock<SortedMap<PackageId, String>>>,
     /// For each package what its lock lacks of it.
     behind: Vec<OnceLock<Option<String>>>,
 }
@@ -77,7 +78,7 @@ impl Workspace {
             || read_if_there(&file)?.map(|text| LockState::of(text, &file)).transpose(),
         );
         let packages = packages?;
-        Self::assemble(contents, root, settings, packages, npmrc, (lock?, BTreeMap::new()))
+        Self::assemble(contents, root, settings, packages, npmrc, (lock?, SortedMap::new()))
     }
 
     /// The workspace as it is in a commit.
@@ -107,7 +108,7 @@ impl Workspace {
             return Self::split(Contents::Commit(commit), &root, settings, packages, npmrc);
         }
         let lock = commit.text(LOCK).map(|text| LockState::of(text, &root.join(LOCK))).transpose()?;
-        Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, (lock, BTreeMap::new()))
+        Self::assemble(Contents::Commit(commit), &root, settings, packages, npmrc, (lock, SortedMap::new()))
     }
 
     /// The workspace of packages that have a lock each.
@@ -120,7 +121,7 @@ impl Workspace {
     ) -> Result<Self> {
         let of = |package: &Package| Some((package.dir.clone(), contents.text(&package.path(LOCK))?));
         let files: Vec<(String, String)> = packages.iter().filter_map(of).into_vec();
-        let mut unread = BTreeMap::new();
+        let mut unread = SortedMap::new();
         let lock = (!files.is_empty()).then(|| LockState::each(files, &mut unread));
         Self::assemble(contents, root, settings, packages, npmrc, (lock, unread))
     }
@@ -131,7 +132,7 @@ impl Workspace {
         settings: Option<Yaml>,
         packages: Vec<Package>,
         npmrc: Option<String>,
-        (lock, unread): (Option<LockState>, BTreeMap<String, Refusal>),
+        (lock, unread): (Option<LockState>, SortedMap<String, Refusal>),
     ) -> Result<Self> {
         if !packages.iter().any(|package| package.dir == ".") {
             let hint = "write one with `{ \"private\": true }`, run `pnpm install`, and commit both it and the lock: pnpm does without, this cannot yet";
@@ -327,7 +328,7 @@ impl Workspace {
         self.tools[id.0 as usize].get_or_init(|| tools::of(self, id))
     }
 
-    pub(super) fn projects(&self, id: PackageId) -> &BTreeMap<PackageId, String> {
+    pub(super) fn projects(&self, id: PackageId) -> &SortedMap<PackageId, String> {
         self.projects[id.0 as usize].get_or_init(|| projects::of(self, id))
     }
 

@@ -2,14 +2,13 @@
 //! have `tsc --build` make first, and bundlers look for; what their `paths` give a name that its scripts import; whoever has the schema that
 //! its Prisma client is generated from.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::load::{PackageId, Workspace};
 use super::sources::with_comments;
 use super::tools;
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use pnpm::join;
 use pnpm::lock::Target;
 
@@ -18,8 +17,8 @@ const FILES: [&str; 6] =
     ["tsconfig.json", "tsconfig.app.json", "tsconfig.build.json", "tsconfig.node.json", "tsconfig.prod.json", "jsconfig.json"];
 
 /// The packages, each with the settings file that leads there.
-pub(super) fn of(workspace: &Workspace, id: PackageId) -> BTreeMap<PackageId, String> {
-    let mut found = BTreeMap::new();
+pub(super) fn of(workspace: &Workspace, id: PackageId) -> SortedMap<PackageId, String> {
+    let mut found = SortedMap::new();
     if id == workspace.root_package() {
         return found;
     }

@@ -6,7 +6,7 @@
 //! of them than the `#!` line. A command that a build makes is not there in a full checkout either, and pnpm 10 does not link it
 //! in either case: such a package has to be installed again after its build, or commit a file that imports the built one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -20,6 +20,7 @@ use super::sources::{Sources, parent};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::secret::Secret;
+use monoship_core::sorted::SortedMap;
 use pnpm::lock::{Cut, Missing, Named, short_hash};
 
 mod layer;
@@ -65,10 +66,10 @@ pub struct Install {
     /// What is installed.
     pub closure: Closure,
     /// The files by their path in the context.
-    pub files: BTreeMap<String, Content>,
+    pub files: SortedMap<String, Content>,
     cut: Cut,
     /// Of each of [`Workspace::lock_files`].
-    locks: OnceLock<BTreeMap<String, String>>,
+    locks: OnceLock<SortedMap<String, String>>,
 }
 
 impl Install {

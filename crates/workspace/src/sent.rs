@@ -10,7 +10,7 @@ mod follow;
 mod tests;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::dockerfile::ContextSource;
@@ -19,6 +19,7 @@ use super::git::{File, ObjectId, Tree};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::cores;
+use monoship_core::sorted::SortedMap;
 
 /// The context of a commit is cut by one thread in pieces of so many files: enough of one folder that its parents are looked at once.
 const PIECE: usize = 4_096;
@@ -63,7 +64,7 @@ pub struct Sent {
     /// It was made of a commit, and has everything.
     whole: bool,
     /// Each pattern that was looked for, with the places that links lead it to.
-    patterns: BTreeMap<String, BTreeSet<String>>,
+    patterns: SortedMap<String, BTreeSet<String>>,
     /// See [`Sent::concerns`].
     concerns: Concerns,
 }
@@ -78,7 +79,7 @@ pub struct Concerns {
     /// Names that are not UTF-8, made readable: no builder takes them.
     pub odd_names: BTreeSet<String>,
     /// Files that git does not know and that had to be read, by the first folder of their path; with their bytes.
-    pub read: BTreeMap<String, (usize, u64)>,
+    pub read: SortedMap<String, (usize, u64)>,
     /// Files whose content is in Git LFS and not here.
     pub pointers: BTreeSet<String>,
 }
@@ -90,7 +91,7 @@ impl Sent {
     /// # Errors
     /// When a folder or file that a builder would be sent cannot be read: the builder cannot, either.
     pub fn on_disk(root: &Path, tree: &Tree, ignore: &Ignore, patterns: &BTreeSet<String>, own: &str) -> Result<Self> {
-        let followed: BTreeMap<String, BTreeSet<String>> =
+        let followed: SortedMap<String, BTreeSet<String>> =
             patterns.iter().map(|pattern| (pattern.clone(), follow::links(root, pattern))).into_map();
         let (entries, concerns) = walk::walk(root, tree, ignore, followed.values().flatten(), own)?;
         Ok(Self { entries, whole: false, patterns: followed, concerns })
@@ -115,7 +116,7 @@ impl Sent {
     /// the commit has like the work tree has the same mode here, and what git does not know is taken to have been the same then.
     #[must_use]
     pub fn of_commit(tree: &Tree, ignore: &Ignore, here: &Self, now: &Tree) -> Self {
-        let known: BTreeMap<&str, &Entry> = here.entries.iter().map(|entry| (&*entry.path, entry)).collect();
+        let known: SortedMap<&str, &Entry> = here.entries.iter().map(|entry| (&*entry.path, entry)).collect();
         let as_here = |file: &&File| now.get(&file.path) == Some(*file);
         let mut entries: Vec<Entry> = left_in(tree, ignore)
             .into_iter()

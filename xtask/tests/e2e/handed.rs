@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::sorted::SortedMap;
 use monoship_plan::part::{MainContext, Part};
 use monoship_workspace::dockerfile::{Dockerfile, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
@@ -210,7 +211,7 @@ impl World {
     /// What the fingerprint has of the context for a target with these steps.
     fn main(&self, tree: &Tree, steps: &str) -> String {
         let file = Dockerfile::parse(Path::new("Dockerfile"), &format!("FROM scratch AS t\n{steps}\n")).unwrap();
-        let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
+        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
         let slice =
             file.slice(&SliceRequest { target: "t", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let ignore = Ignore::parse(IGNORE).unwrap();

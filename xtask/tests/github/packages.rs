@@ -12,6 +12,7 @@ use monoship_core::event::Events;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::registry::Registry;
 use monoship_github::api::Api;
 use monoship_plan::config::Upkeep;
@@ -100,11 +101,11 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
     let reader = reader(&registry, &github, &events, &prefix, dir.path());
     let reader = TierReader { packages: true, ..reader };
     let policy = Upkeep::default();
-    let mut packages = BTreeMap::new();
+    let mut packages = SortedMap::new();
     let repositories = reader.repositories(&known(&policy), &mut packages).unwrap();
     let removals = decide(&repositories, &known(&policy));
     let held = Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages };
-    let mut again = BTreeMap::new();
+    let mut again = SortedMap::new();
     for removal in &removals {
         let Action::Manifests { repository, digests } = &removal.action else { panic!("{removal:?}") };
         reader.delete(&held, &mut again, repository, digests).unwrap();
@@ -152,12 +153,12 @@ fn a_tag_that_is_moved_between_two_deletions_keeps_its_image() {
     let (github, events) = trial.api(TOKEN);
     let reader = reader(&registry, &github, &events, &prefix, dir.path());
     let policy = Upkeep::default();
-    let repositories = reader.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let repositories = reader.repositories(&known(&policy), &mut SortedMap::new()).unwrap();
     let removals = decide(&repositories, &known(&policy));
     assert_eq!(removals.len(), 2);
     let held =
-        Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages: BTreeMap::new() };
-    let mut now = BTreeMap::new();
+        Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages: SortedMap::new() };
+    let mut now = SortedMap::new();
     let mut gone = 0;
     for removal in &removals {
         let Action::Manifests { repository, digests } = &removal.action else { panic!("{removal:?}") };
@@ -191,7 +192,7 @@ fn images_that_another_workflow_put_below_the_prefix_are_left_alone() {
     let (github, _) = trial.api(TOKEN);
     let reader = reader(&registry, &github, &events, &prefix, dir.path());
     let policy = Upkeep { max_count: Some(0), ..Upkeep::default() };
-    let repositories = reader.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let repositories = reader.repositories(&known(&policy), &mut SortedMap::new()).unwrap();
     assert_eq!(decide(&repositories, &known(&policy)), []);
     let said = said.lock().unwrap();
     assert!(said.contains("org/repo/docs: 3 images without the mark of org/shop"), "it is said what is left: {said}");
@@ -207,14 +208,14 @@ fn a_tag_that_is_put_between_the_plan_and_the_deletion_keeps_its_image() {
     let (github, events) = trial.api(TOKEN);
     let reader = reader(&registry, &github, &events, &prefix, dir.path());
     let policy = Upkeep::default();
-    let repositories = reader.repositories(&known(&policy), &mut BTreeMap::new()).unwrap();
+    let repositories = reader.repositories(&known(&policy), &mut SortedMap::new()).unwrap();
     let removals = decide(&repositories, &known(&policy));
     let Action::Manifests { repository, digests } = &removals[0].action else { panic!("{removals:?}") };
     assert_eq!(digests.len(), 2);
     let held =
-        Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages: BTreeMap::new() };
+        Held { gha: Err(String::new()), registry: Ok(repositories), engine: Err(String::new()), packages: SortedMap::new() };
     registry.put_manifest(&api.with_tag("v2.0.0".parse().unwrap()), &closed).unwrap();
-    reader.delete(&held, &mut BTreeMap::new(), repository, digests).unwrap();
+    reader.delete(&held, &mut SortedMap::new(), repository, digests).unwrap();
     assert_eq!(server.manifests(api.repository()).len(), 2);
 }
 

@@ -14,6 +14,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::manifest::{Document, Raw};
 use monoship_docker::registry::Registry;
 use monoship_plan::templates::TagTemplates;
@@ -382,12 +383,12 @@ fn parts_of_several_platforms_are_joined_as_they_stand_with_and_without_attestat
     let parts = [("linux/amd64", attested.digest().clone()), ("linux/arm64", bare.digest.clone())];
     let parts = parts.map(|(platform, digest)| (platform.parse().unwrap(), digest));
     let target = image.with_tag(tag("in-a"));
-    let digest = platforms::join(&registry, &target, &parts, &BTreeMap::new()).unwrap();
+    let digest = platforms::join(&registry, &target, &parts, &SortedMap::new()).unwrap();
     let joined = registry.need_manifest(&target).unwrap();
     assert_eq!((joined.digest(), entries(&joined)), (&digest, [entries(&attested), vec![bare]].concat()));
-    assert_eq!(platforms::join(&registry, &target, &parts, &BTreeMap::new()).unwrap(), digest, "equal parts make equal bytes");
+    assert_eq!(platforms::join(&registry, &target, &parts, &SortedMap::new()).unwrap(), digest, "equal parts make equal bytes");
     let gone = [("linux/arm64".parse().unwrap(), Digest::of(b"gone"))];
-    assert!(platforms::join(&registry, &target, &gone, &BTreeMap::new()).is_err());
+    assert!(platforms::join(&registry, &target, &gone, &SortedMap::new()).is_err());
     assert_eq!(registry.need_manifest(&target).unwrap().digest(), &digest, "what stands stays");
 }
 

@@ -3,8 +3,6 @@
 //!
 //! Format: BuildKit's `docs/attestations/slsa-definitions.md` (`source.locations`, `source.infos`, `layers`, `llbDefinition`).
 
-use std::collections::BTreeMap;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -13,6 +11,7 @@ use crate::attest::Predicate;
 use crate::manifest::Descriptor;
 use monoship_core::collect::Collect as _;
 use monoship_core::name::Digest;
+use monoship_core::sorted::SortedMap;
 
 /// What an image was built of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub struct BuiltFrom {
     /// The stage that was built; `None` for the last.
     pub target: Option<String>,
     /// The build arguments that were given.
-    pub args: BTreeMap<String, String>,
+    pub args: SortedMap<String, String>,
     /// For each layer, lowest first, the lines (from 1) of the step that put it: of each instruction, where equal ones share a step.
     pub lines: Vec<Vec<usize>>,
 }
@@ -34,13 +33,13 @@ struct Metadata {
     source: Source,
     /// By `step3:0`: the layers of each result.
     #[serde(default)]
-    layers: BTreeMap<String, Vec<Vec<Descriptor>>>,
+    layers: SortedMap<String, Vec<Vec<Descriptor>>>,
 }
 
 #[derive(Deserialize)]
 struct Source {
     #[serde(default)]
-    locations: BTreeMap<String, Locations>,
+    locations: SortedMap<String, Locations>,
     #[serde(default)]
     infos: Vec<Info>,
 }
@@ -171,7 +170,7 @@ mod tests {
             let built_from = BuiltFrom::of(&predicate, 4).unwrap();
             assert_eq!(built_from.lines, [vec![3], vec![3], vec![4, 9], vec![12]]);
             assert_eq!((built_from.text.as_str(), built_from.target.as_deref()), ("FROM x\n", Some("api")));
-            assert_eq!(built_from.args, BTreeMap::from([("V".to_owned(), "1".to_owned())]));
+            assert_eq!(built_from.args, SortedMap::from([("V".to_owned(), "1".to_owned())]));
             assert_eq!(BuiltFrom::of(&predicate, 5), None, "the image is another");
         }
     }

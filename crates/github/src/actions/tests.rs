@@ -1,12 +1,12 @@
 //! The Actions environment against recorded events.
-use std::collections::BTreeMap;
 
 use super::*;
+use monoship_core::sorted::SortedMap;
 
 /// Reads an output file as the runner does (`FileCommandManager`): `name=value`, or `name<<delimiter` up to the delimiter's line.
-fn read_as_runner(text: &str) -> BTreeMap<String, String> {
+fn read_as_runner(text: &str) -> SortedMap<String, String> {
     let mut lines = text.split('\n');
-    let mut found = BTreeMap::new();
+    let mut found = SortedMap::new();
     while let Some(line) = lines.next() {
         if let Some((name, delimiter)) = line.split_once("<<") {
             let value: Vec<&str> = lines.by_ref().take_while(|line| *line != delimiter).collect();

@@ -181,7 +181,7 @@ fn near_the_limit_our_section_is_shortened_and_never_the_text() {
 
 #[test]
 fn digests_are_read_back_from_every_form_but_the_pointer() {
-    let expected = BTreeMap::from([("api".parse().unwrap(), Digest::of(&[1])), ("web".parse().unwrap(), Digest::of(&[2]))]);
+    let expected = SortedMap::from([("api".parse().unwrap(), Digest::of(&[1])), ("web".parse().unwrap(), Digest::of(&[2]))]);
     for form in [Form::Full, Form::Short, Form::List] {
         let body = format!("intro\r\n{}\r\n", notes().section(form).replace('\n', "\r\n"));
         assert_eq!(digests(&body, &Markers::of(None)), expected, "{form:?}");
@@ -195,7 +195,7 @@ fn digests_are_read_back_from_every_form_but_the_pointer() {
     let api: ServiceName = "api".parse().unwrap();
     assert_eq!(change_since(&expected, &api, Some(&Digest::of(&[1]))), Change::Unchanged);
     assert_eq!(change_since(&expected, &api, Some(&Digest::of(&[9]))), Change::Rebuilt(None));
-    assert_eq!(change_since(&BTreeMap::new(), &api, Some(&Digest::of(&[1]))), Change::New);
+    assert_eq!(change_since(&SortedMap::new(), &api, Some(&Digest::of(&[1]))), Change::New);
 }
 
 #[test]

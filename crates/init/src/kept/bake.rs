@@ -2,14 +2,13 @@
 //! variables. The HCL that such files are written in is read here as far as that goes, by hand: a parser of the whole language is 4 s of
 //! processor time in every adopter's first compile. What a function makes is not known, and so is left out.
 
-use std::collections::BTreeMap;
-
 use super::given;
 use super::said::{Said, image, said};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 
 /// Values by name: of variables, and of a matrix's row.
-type Values = BTreeMap<String, String>;
+type Values = SortedMap<String, String>;
 
 /// A value as a bake file has it.
 #[derive(Debug, Clone)]

@@ -1,9 +1,9 @@
 //! A service with a Dockerfile of the repository's own: its entry in `xtask.toml`, and what of it is not as it was.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 
 /// A service that is built by a Dockerfile of the repository's own.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,13 +17,13 @@ pub struct Kept {
     /// The target stage, where it is not the last.
     pub target: Option<String>,
     /// Its build arguments.
-    pub args: BTreeMap<String, String>,
+    pub args: SortedMap<String, String>,
     /// Those that variables of `by` have a part in.
     pub varied: Vec<String>,
     /// Those that are left out, because they look like secrets.
     pub secret: Vec<String>,
     /// What it is given besides: secrets, contexts and the like, by the key of its `[[service]]`.
-    pub given: BTreeMap<&'static str, toml::Value>,
+    pub given: SortedMap<&'static str, toml::Value>,
     /// What its image is called where that is said.
     pub image: Option<String>,
     /// The workspace's package that it is about, by its folder.

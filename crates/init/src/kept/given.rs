@@ -1,16 +1,15 @@
 //! What files of compose, bake, Skaffold and workflows give a build beside its Dockerfile, its context and its arguments: secrets, agents, named contexts,
 //! hosts, network, limits, labels. Each goes under the key that `xtask.toml` has for it; what that cannot say is left out.
 
-use std::collections::BTreeMap;
-
 use super::bake;
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::yaml::Yaml;
 use pnpm::join;
 use toml::Value;
 
 /// The keys of a `[[service]]` with their values.
-pub(super) type Given = BTreeMap<&'static str, Value>;
+pub(super) type Given = SortedMap<&'static str, Value>;
 
 /// A file's entries by their names there, each as a list of texts: `name=value` where it is a table.
 pub(super) trait Source {

@@ -1,7 +1,7 @@
 //! What files of compose, bake, Skaffold and workflows, and command lines in scripts, say of a repository's builds: which Dockerfile, in which
 //! context, up to which stage.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use super::given::{self, Given};
 use super::shell::{self, Variables};
 use super::{bake, workflow};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::sources::with_comments;
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
@@ -21,7 +22,7 @@ pub(super) struct Said {
     pub context: String,
     pub target: Option<String>,
     /// Its arguments, as far as their values are known.
-    pub args: BTreeMap<String, String>,
+    pub args: SortedMap<String, String>,
     /// Those that a variable has a part in.
     pub varied: BTreeSet<String>,
     /// What it is given besides.
@@ -172,7 +173,7 @@ pub(super) fn said(
         dockerfile,
         context,
         target: target.map(str::to_owned),
-        args: BTreeMap::new(),
+        args: SortedMap::new(),
         varied: BTreeSet::new(),
         given: Given::new(),
         image: None,

@@ -1,16 +1,17 @@
 //! What command lines say of builds: `docker build -f apps/web/Dockerfile -t acme/web .`, in the steps of workflows, the scripts of manifests, shell
 //! files, Makefiles and other CI systems' files. No shell is run: what a variable has a part in counts where the text itself says the variable's value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use pnpm::join;
 
 use super::given::{self, Source};
 use super::said::{Said, image};
 
 /// The values that a variable has: several in a loop, one after another.
-pub(super) type Variables = BTreeMap<String, Vec<String>>;
+pub(super) type Variables = SortedMap<String, Vec<String>>;
 
 /// Flags of `docker build` and of `docker buildx build` without a value of their own. Source: docker.com, "docker buildx build", and podman's and
 /// buildah's manuals.
@@ -273,7 +274,7 @@ fn build(by: &str, folder: &str, words: &[String]) -> Option<Said> {
         dockerfile,
         context,
         target: target.map(str::to_owned),
-        args: BTreeMap::new(),
+        args: SortedMap::new(),
         varied: BTreeSet::new(),
         given: given::of_command(&flags, folder),
         image: tags.iter().find_map(|tag| image(tag)),

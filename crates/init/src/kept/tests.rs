@@ -18,7 +18,7 @@ fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service
             dockerfile: "Dockerfile".to_owned(),
             context,
             target: None,
-            args: BTreeMap::new(),
+            args: SortedMap::new(),
             varied: BTreeSet::new(),
             given: Given::new(),
             image: None,
@@ -491,7 +491,7 @@ fn arguments_that_variables_give_and_those_that_look_like_secrets_are_told() {
     ];
     let (_dir, workspace) = workspace(&files);
     let (kept, _) = find(&workspace, &files.map(|(file, _)| file.to_owned()), &[], None);
-    let args: Vec<&BTreeMap<String, String>> = kept.iter().map(|kept| &kept.args).collect();
+    let args: Vec<&SortedMap<String, String>> = kept.iter().map(|kept| &kept.args).collect();
     let is = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     assert_eq!(args, [&is(&[("MODE", "prod")]), &is(&[("MODE", "a$b"), ("PORT", "3000")])]);
     assert_eq!(

@@ -1,8 +1,9 @@
 //! What a Dockerfile is built for where no file of compose, bake or a workflow says it: people type the argument, or the target.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, Instruction, Stage};
 
@@ -32,7 +33,7 @@ fn by_argument(workspace: &Workspace, dockerfile: &Dockerfile, last: &Said, serv
         let package = workspace.package(workspace.by_dir(folder)?);
         let own = package.manifest.name.as_deref().and_then(|own| own.strip_prefix(&before));
         let value = if in_path { folder.rsplit('/').next()?.to_owned() } else { own?.to_owned() };
-        let args = BTreeMap::from([(name.clone(), value)]);
+        let args = SortedMap::from([(name.clone(), value)]);
         Some(Said { name: service.clone(), args, by: format!("its argument {name}"), ..last.clone() })
     };
     services.iter().filter_map(of).into_vec()

@@ -1,11 +1,12 @@
 //! What GitHub's workflows say of a repository's builds: steps of `docker/build-push-action`, and commands, in each row of their job's matrix.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::given;
 use super::said::{Said, image, tree};
 use super::shell::{self, Variables};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::yaml::Yaml;
 use pnpm::join;
 
@@ -50,7 +51,7 @@ pub(super) fn read(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String>
                     _ => tags,
                 });
                 let image = tags.as_deref().and_then(image);
-                let (args, varied) = (BTreeMap::new(), BTreeSet::new());
+                let (args, varied) = (SortedMap::new(), BTreeSet::new());
                 let said = Said { name, dockerfile, context, target, args, varied, given, image, by: path.to_owned() };
                 let lines = filled_in.lines().filter_map(|line| line.trim().split_once('='));
                 found.push(said.with(lines.map(|(name, value)| (name, Some(value)))));
@@ -61,7 +62,7 @@ pub(super) fn read(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String>
 }
 
 /// What an expression of a job stands for, as far as its matrix's row and the `env` of `places` say it.
-fn value(name: &str, row: &BTreeMap<String, String>, places: &[&Yaml]) -> Option<String> {
+fn value(name: &str, row: &SortedMap<String, String>, places: &[&Yaml]) -> Option<String> {
     match name.split_once('.')? {
         ("matrix", name) => row.get(name).cloned(),
         ("env", name) => places.iter().find_map(|place| place.get("env")?.get(name)?.as_str()).map(str::to_owned),
@@ -71,7 +72,7 @@ fn value(name: &str, row: &BTreeMap<String, String>, places: &[&Yaml]) -> Option
 }
 
 /// What the commands of a job's steps call, in one row of its matrix.
-fn called(path: &str, tree: &Yaml, job: &Yaml, row: &BTreeMap<String, String>) -> Vec<Said> {
+fn called(path: &str, tree: &Yaml, job: &Yaml, row: &SortedMap<String, String>) -> Vec<Said> {
     let mut found = Vec::new();
     for step in job.get("steps").map_or(&[][..], Yaml::items) {
         let Some(text) = step.get("run").and_then(Yaml::as_str) else { continue };
@@ -91,12 +92,12 @@ fn called(path: &str, tree: &Yaml, job: &Yaml, row: &BTreeMap<String, String>) -
 }
 
 /// The rows of a job's matrix; what an item of a list holds is `key.field`. One without anything, where there is no matrix.
-fn rows(job: &Yaml) -> Vec<BTreeMap<String, String>> {
+fn rows(job: &Yaml) -> Vec<SortedMap<String, String>> {
     const MOST: usize = 100;
     let matrix = job.get("strategy").and_then(|strategy| strategy.get("matrix"));
-    let mut rows = vec![BTreeMap::new()];
+    let mut rows = vec![SortedMap::new()];
     for (key, list) in matrix.map_or(&[][..], Yaml::entries).iter().filter(|(key, _)| key != "include" && key != "exclude") {
-        let items: Vec<BTreeMap<String, String>> = list.items().iter().map(|item| fields(key, item)).into_vec();
+        let items: Vec<SortedMap<String, String>> = list.items().iter().map(|item| fields(key, item)).into_vec();
         if items.is_empty() || rows.len() * items.len() > MOST {
             continue;
         }
@@ -104,11 +105,11 @@ fn rows(job: &Yaml) -> Vec<BTreeMap<String, String>> {
             rows.iter().flat_map(|row| items.iter().map(|item| row.clone().into_iter().chain(item.clone()).collect())).collect();
     }
     for item in matrix.and_then(|matrix| matrix.get("include")).map_or(&[][..], Yaml::items) {
-        let new: BTreeMap<String, String> = item.entries().iter().flat_map(|(key, value)| fields(key, value)).collect();
-        let fits = |row: &BTreeMap<String, String>| {
+        let new: SortedMap<String, String> = item.entries().iter().flat_map(|(key, value)| fields(key, value)).collect();
+        let fits = |row: &SortedMap<String, String>| {
             !row.is_empty() && new.iter().all(|(key, value)| row.get(key).is_none_or(|there| there == value))
         };
-        let shares = |row: &BTreeMap<String, String>| new.keys().any(|key| row.contains_key(key));
+        let shares = |row: &SortedMap<String, String>| new.keys().any(|key| row.contains_key(key));
         match rows.iter_mut().find(|row| fits(row) && shares(row)) {
             Some(row) => row.extend(new),
             None => rows.push(new),
@@ -120,7 +121,7 @@ fn rows(job: &Yaml) -> Vec<BTreeMap<String, String>> {
     rows
 }
 
-fn fields(key: &str, value: &Yaml) -> BTreeMap<String, String> {
+fn fields(key: &str, value: &Yaml) -> SortedMap<String, String> {
     let own = value.as_str().map(|text| (key.to_owned(), text.to_owned()));
     let below = value.entries().iter().filter_map(|(field, value)| Some((format!("{key}.{field}"), value.as_str()?.to_owned())));
     own.into_iter().chain(below).into_map()

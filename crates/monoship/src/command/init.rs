@@ -2,7 +2,6 @@
 
 mod attempt;
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use crate::command::{Call, Finished, ask, tell};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::process::quoted;
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 use monoship_init::generated::{self, Refresh};
 use monoship_init::services::Found;
@@ -140,7 +140,7 @@ fn found(found: &Found) -> String {
         let _ = writeln!(text, "{:<11}  {name} (by xtask.toml)", "service");
     }
     // What is the same of several is said once.
-    let mut notes: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    let mut notes: SortedMap<String, Vec<&str>> = SortedMap::new();
     let of_kept =
         found.kept.iter().flat_map(|kept| kept.notes(found.prefix.as_deref()).into_iter().map(|note| (note, &kept.name)));
     let of_new = found.services.iter().filter_map(|service| Some((service.note.clone()?, &service.name)));
@@ -148,7 +148,7 @@ fn found(found: &Found) -> String {
     for (note, names) in notes {
         let _ = writeln!(text, "{:<11}  {}: {note}", "note", names.join(", "));
     }
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut reasons: SortedMap<&str, Vec<&str>> = SortedMap::new();
     for (folder, why) in &found.others {
         reasons.entry(why).or_default().push(folder);
     }

@@ -1,6 +1,5 @@
 //! `cargo xtask plan`: what a build would do, and why, without doing it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::mem::ManuallyDrop;
 
@@ -15,6 +14,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::pool;
 use monoship_core::name::{Digest, Fingerprint, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_plan::explain::{Reason, summary};
 use monoship_plan::request::BuildRequest;
 use monoship_plan::{Compared, Decision, Plan, ServicePlan};
@@ -107,7 +107,7 @@ fn affecting(plan: &Plan, service: &ServicePlan) -> Vec<Reason> {
 
 /// One line a service, those that are not in the plan included; with `explain` every reason on a line of its own.
 fn text(plan: &Plan, explain: bool) -> String {
-    let mut lines: BTreeMap<&ServiceName, (String, String, Vec<Reason>)> = BTreeMap::new();
+    let mut lines: SortedMap<&ServiceName, (String, String, Vec<Reason>)> = SortedMap::new();
     for service in &plan.services {
         let (action, reasons) = match &service.decision {
             Decision::Build { reasons } => ("build", reasons.clone()),

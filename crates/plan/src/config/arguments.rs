@@ -1,11 +1,10 @@
 //! What a build argument may be called, and hold, and where it comes from.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
+use monoship_core::sorted::SortedMap;
 
 /// The argument, and the variable, that says which time images carry.
 pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
@@ -51,8 +50,8 @@ impl TryFrom<toml::Value> for Argument {
 ///
 /// # Errors
 /// As [`argument`], also of a variable's name.
-pub(super) fn given(written: BTreeMap<String, Argument>, env: &Env) -> Result<BTreeMap<String, String>> {
-    let mut given = BTreeMap::new();
+pub(super) fn given(written: SortedMap<String, Argument>, env: &Env) -> Result<SortedMap<String, String>> {
+    let mut given = SortedMap::new();
     for (name, written) in written {
         let value = match written {
             Argument::Value(value) => Some(value),

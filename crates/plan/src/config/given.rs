@@ -1,13 +1,14 @@
 //! What a build is given beside its Dockerfile and its files, as buildx has it: secrets, SSH agents, named contexts, entitlements, network,
 //! limits, labels and annotations. `[images]` says it for every target, a `[[service]]` for itself; an entry of the same name wins there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ServiceName, nearest};
+use monoship_core::sorted::SortedMap;
 
 /// The entitlements that BuildKit knows (`util/entitlements`).
 const ENTITLEMENTS: [&str; 3] = ["network.host", "security.insecure", "device"];
@@ -247,26 +248,26 @@ checked_text!(
 pub struct Written {
     pub secrets: Option<Vec<Secret>>,
     pub ssh: Option<Vec<Ssh>>,
-    pub contexts: Option<BTreeMap<String, ContextSource>>,
+    pub contexts: Option<SortedMap<String, ContextSource>>,
     pub allow: Option<Vec<Entitlement>>,
     pub add_hosts: Option<Vec<Host>>,
     pub network: Option<Network>,
     pub shm_size: Option<ShmSize>,
     pub ulimits: Option<Vec<Limit>>,
     pub cgroup_parent: Option<String>,
-    pub labels: Option<BTreeMap<String, String>>,
-    pub annotations: Option<BTreeMap<String, String>>,
+    pub labels: Option<SortedMap<String, String>>,
+    pub annotations: Option<SortedMap<String, String>>,
 }
 
 /// What a target's build is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
     /// Secrets by id.
-    pub secrets: BTreeMap<String, SecretSource>,
+    pub secrets: SortedMap<String, SecretSource>,
     /// SSH agents by id: sockets or keys, or the agent's own socket where there are none.
-    pub ssh: BTreeMap<String, Vec<String>>,
+    pub ssh: SortedMap<String, Vec<String>>,
     /// Named contexts: each replaces the stage, or the image, of its name.
-    pub contexts: BTreeMap<String, ContextSource>,
+    pub contexts: SortedMap<String, ContextSource>,
     /// Entitlements.
     pub allow: BTreeSet<String>,
     /// `host:address`.
@@ -280,9 +281,9 @@ pub struct Given {
     /// The control group of RUN steps.
     pub cgroup_parent: Option<String>,
     /// Labels of the image.
-    pub labels: BTreeMap<String, String>,
+    pub labels: SortedMap<String, String>,
     /// Annotations of its manifest.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: SortedMap<String, String>,
 }
 
 impl Written {
@@ -314,7 +315,7 @@ impl Written {
                 return Err(Error::usage(format!("the context `{name}` is listed twice")));
             }
         }
-        for name in self.labels.iter().chain(&self.annotations).flat_map(BTreeMap::keys) {
+        for name in self.labels.iter().chain(&self.annotations).flat_map(SortedMap::keys) {
             if name.is_empty() || name.contains(['=', ' ', '\n']) {
                 return Err(Error::usage(format!("`{name}` is not a label's or annotation's name")));
             }

@@ -1,6 +1,5 @@
 //! Understanding `xtask.toml` and the `XTASK_*` variables that overrule it, with errors that show file, line and nearest key.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -14,6 +13,7 @@ use monoship_core::env::Env;
 use monoship_core::error::{Carried, Error, Result};
 use monoship_core::fault;
 use monoship_core::name::{ImageRef, nearest};
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::package::unfinished_merge;
 
 /// Variables that start with `XTASK_` and are not keys of the file.
@@ -73,7 +73,7 @@ pub fn of_text(
 
 /// The lines that have the contexts of services, by service and context: what is wrong with one can depend on all services, which are found
 /// later.
-fn places(text: &str) -> BTreeMap<String, BTreeMap<String, usize>> {
+fn places(text: &str) -> SortedMap<String, SortedMap<String, usize>> {
     #[derive(Deserialize)]
     struct Document {
         #[serde(default)]
@@ -83,11 +83,11 @@ fn places(text: &str) -> BTreeMap<String, BTreeMap<String, usize>> {
     struct Entry {
         name: String,
         #[serde(default)]
-        contexts: BTreeMap<String, toml::Spanned<toml::Value>>,
+        contexts: SortedMap<String, toml::Spanned<toml::Value>>,
     }
     let line = |at: usize| 1 + text[..at.min(text.len())].matches('\n').count();
     let services = toml::from_str::<Document>(text).map(|document| document.service).unwrap_or_default();
-    let lines = |contexts: BTreeMap<String, toml::Spanned<toml::Value>>| {
+    let lines = |contexts: SortedMap<String, toml::Spanned<toml::Value>>| {
         contexts.into_iter().map(|(name, source)| (name, line(source.span().start))).into_map()
     };
     services.into_iter().map(|service| (service.name, lines(service.contexts))).into_map()
@@ -396,7 +396,7 @@ mod tests {
                     [[service]]\nname = 'api'\nbuild-args = { A = { env = 'EMPTY', default = 'here' } }\n";
         let config = load_text(file, &[("WHERE", "there"), ("EMPTY", "")]).unwrap();
         let text =
-            |args: &BTreeMap<String, String>| args.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
+            |args: &SortedMap<String, String>| args.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
         assert_eq!(text(&config.images.build_args), ["A=there", "B=b"]);
         assert_eq!(text(&config.services[0].build_args), ["A=here"]);
         let refused =

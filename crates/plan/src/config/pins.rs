@@ -15,7 +15,7 @@
 //! `onbuild` is there where a pinned image has triggers: a stage that starts from it executes them, so that a plan must know them, on a
 //! machine that cannot ask as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::fault;
 use monoship_core::name::{Digest, ImageRef, nearest};
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::package::unfinished_merge;
 
 /// The version this code reads and writes.
@@ -32,8 +33,8 @@ const VERSION: u32 = 1;
 /// The pinned images. Keys are full references (registry, repository, tag) without a digest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pins {
-    images: BTreeMap<ImageRef, Digest>,
-    onbuild: BTreeMap<ImageRef, Vec<String>>,
+    images: SortedMap<ImageRef, Digest>,
+    onbuild: SortedMap<ImageRef, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -41,9 +42,9 @@ pub struct Pins {
 struct Written {
     version: u32,
     #[serde(default)]
-    images: BTreeMap<String, String>,
+    images: SortedMap<String, String>,
     #[serde(default)]
-    onbuild: BTreeMap<String, Vec<String>>,
+    onbuild: SortedMap<String, Vec<String>>,
 }
 
 /// A pin that was made or moved.
@@ -266,7 +267,7 @@ mod tests {
     fn an_update_moves_what_moved_and_drops_what_is_no_longer_used() {
         let old = Digest::of(b"then");
         let mut pins = Pins {
-            onbuild: BTreeMap::new(),
+            onbuild: SortedMap::new(),
             images: ["node:24", "alpine", "unused"].map(|name| (image(name), old.clone())).into(),
         };
         let used = BTreeSet::from([image("node:24"), image("alpine")]);

@@ -1,6 +1,6 @@
 //! The configuration as validated: every default in place, every value checked. Later layers take this and never look back at the file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -18,6 +18,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::engine::{StandIns, Suite};
 use monoship_fleet::Node;
 
@@ -97,7 +98,7 @@ pub struct Images {
     /// The platforms to build; empty means the engine's own.
     pub platforms: Vec<Platform>,
     /// Build arguments of every target.
-    pub build_args: BTreeMap<String, String>,
+    pub build_args: SortedMap<String, String>,
     /// What else every target's build is given.
     pub given: Given,
     /// Folders of apps, and targets, that look like services and are none.
@@ -130,11 +131,11 @@ pub struct ServiceConfig {
     /// Its platforms, where they differ from the images'.
     pub platforms: Option<Vec<Platform>>,
     /// Build arguments of this service alone.
-    pub build_args: BTreeMap<String, String>,
+    pub build_args: SortedMap<String, String>,
     /// What else its build is given.
     pub given: Given,
     /// The lines of the file, from 1, that have its contexts; none where no file says them.
-    pub context_lines: BTreeMap<String, usize>,
+    pub context_lines: SortedMap<String, usize>,
     /// Patterns of files outside its packages that are its sources too, relative to the repository's root.
     pub include: Vec<String>,
     /// The memory that a build of it takes at its height, where it is said.
@@ -157,7 +158,7 @@ pub struct Declared {
     /// Its platforms.
     pub platforms: Option<Vec<Platform>>,
     /// Build arguments, which are checked by their names.
-    pub build_args: BTreeMap<String, String>,
+    pub build_args: SortedMap<String, String>,
     /// What else its build is given.
     pub given: Given,
     /// Patterns of files.
@@ -186,7 +187,7 @@ impl Declared {
             platforms: self.platforms,
             build_args: self.build_args,
             given: self.given,
-            context_lines: BTreeMap::new(),
+            context_lines: SortedMap::new(),
             include: self.include.iter().map(|pattern| included(pattern)).collect::<Result<_>>()?,
             memory: self.memory,
             name: self.name,

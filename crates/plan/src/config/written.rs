@@ -1,9 +1,8 @@
 //! `xtask.toml` as it is written: every key optional, unknown ones refused. What it means is decided in `validated.rs`.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 
+use monoship_core::sorted::SortedMap;
 use monoship_docker::engine::{StandIns, Suite};
 
 use crate::config::arguments::Argument;
@@ -22,7 +21,7 @@ macro_rules! with_given {
             #[serde(default)]
             pub ssh: Option<Vec<given::Ssh>>,
             #[serde(default)]
-            pub contexts: Option<BTreeMap<String, given::ContextSource>>,
+            pub contexts: Option<SortedMap<String, given::ContextSource>>,
             #[serde(default)]
             pub allow: Option<Vec<given::Entitlement>>,
             #[serde(default)]
@@ -36,9 +35,9 @@ macro_rules! with_given {
             #[serde(default)]
             pub cgroup_parent: Option<String>,
             #[serde(default)]
-            pub labels: Option<BTreeMap<String, String>>,
+            pub labels: Option<SortedMap<String, String>>,
             #[serde(default)]
-            pub annotations: Option<BTreeMap<String, String>>,
+            pub annotations: Option<SortedMap<String, String>>,
         }
 
         impl $name {
@@ -89,7 +88,7 @@ with_given! {
         pub local: Option<String>,
         pub dockerfile: Option<String>,
         pub platforms: Option<Vec<Platform>>,
-        pub build_args: Option<BTreeMap<String, Argument>>,
+        pub build_args: Option<SortedMap<String, Argument>>,
         pub not_services: Option<Vec<String>>,
     }
 }
@@ -113,7 +112,7 @@ with_given! {
         pub context: Option<String>,
         pub platforms: Option<Vec<Platform>>,
         #[serde(default)]
-        pub build_args: BTreeMap<String, Argument>,
+        pub build_args: SortedMap<String, Argument>,
         #[serde(default)]
         pub include: Vec<String>,
         pub memory: Option<Size>,

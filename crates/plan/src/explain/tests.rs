@@ -15,7 +15,7 @@ fn part(kind: Kind, entries: &[(&str, &str)]) -> Part {
     Part::new(kind, entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
 }
 
-fn named<V: Clone>(pairs: &[(&str, V)]) -> BTreeMap<String, V> {
+fn named<V: Clone>(pairs: &[(&str, V)]) -> SortedMap<String, V> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
 }
 
@@ -33,8 +33,8 @@ fn base() -> Inputs {
         stages: named(&[("api", steps(&[("f", 30), ("a", 31)])), ("api-build", steps(&[("f", 40), ("a", 41), ("b", 44)]))]),
         contexts: named(&[("sources", sources), ("manifests", manifests)]),
         main: None,
-        addresses: BTreeMap::new(),
-        bases: BTreeMap::from([("node:24".parse().unwrap(), format!("sha256:{}", "a".repeat(64)))]),
+        addresses: SortedMap::new(),
+        bases: SortedMap::from([("node:24".parse().unwrap(), format!("sha256:{}", "a".repeat(64)))]),
         arguments: named(&[("MODE", "h".to_owned())]),
         platforms: ["linux/amd64".parse().unwrap()].into(),
         settings: named(&[("compression", "zstd".to_owned())]),
@@ -81,11 +81,11 @@ fn each_kind_of_change_reads_as_a_person_would_say_it() {
     );
     assert_eq!(said(|i| drop(i.stages.remove("api"))), ["stage api removed"]);
     assert_eq!(
-        said(|i| i.bases = BTreeMap::from([("node:24".parse().unwrap(), format!("sha256:{}", "b".repeat(64)))])),
+        said(|i| i.bases = SortedMap::from([("node:24".parse().unwrap(), format!("sha256:{}", "b".repeat(64)))])),
         ["base node:24 moved sha256:aaaaaaaaaaaa… → sha256:bbbbbbbbbbbb…"]
     );
     assert_eq!(
-        said(|i| i.bases = BTreeMap::from([("node:24".parse().unwrap(), format!("stand-in sha256:{}", "b".repeat(64)))])),
+        said(|i| i.bases = SortedMap::from([("node:24".parse().unwrap(), format!("stand-in sha256:{}", "b".repeat(64)))])),
         ["base node:24 moved sha256:aaaaaaaaaaaa… → stand-in sha256:bbbbbbbbbbbb…"]
     );
     assert_eq!(said(|i| drop(i.arguments.insert("NEW".into(), "h".into()))), ["build argument NEW added"]);
@@ -139,9 +139,9 @@ fn reasons_are_stable_as_json_and_short_on_one_line() {
 fn a_renamed_service_is_a_new_and_a_deleted_one() {
     let name = |text: &str| text.parse::<monoship_core::name::ServiceName>().unwrap();
     let mut changed = base();
-    changed.arguments.clear();
-    let before = BTreeMap::from([(name("api"), base()), (name("old"), base()), (name("web"), base())]);
-    let after = BTreeMap::from([(name("api"), base()), (name("new"), base()), (name("web"), changed)]);
+    changed.arguments = SortedMap::new();
+    let before = SortedMap::from([(name("api"), base()), (name("old"), base()), (name("web"), base())]);
+    let after = SortedMap::from([(name("api"), base()), (name("new"), base()), (name("web"), changed)]);
     let verdicts = affected(&before, &after);
     assert_eq!(verdicts[&name("api")], Verdict::Unchanged);
     assert_eq!(verdicts[&name("old")], Verdict::Deleted);

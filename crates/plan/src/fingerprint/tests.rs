@@ -29,7 +29,7 @@ struct World {
     /// What each package (services last) depends on.
     needs: Vec<BTreeSet<usize>>,
     /// The files of each: name and a number that stands for the content.
-    files: Vec<BTreeMap<String, (bool, u32)>>,
+    files: Vec<SortedMap<String, (bool, u32)>>,
     /// The lock entries each uses.
     uses: Vec<BTreeSet<usize>>,
     lock: Vec<u32>,
@@ -125,8 +125,8 @@ impl World {
         let keys: BTreeSet<usize> = closure.iter().flat_map(|n| self.uses[*n].iter().copied()).collect();
         let lock = keys.iter().map(|key| (format!("dep{key}@1.0.{}", self.lock[*key]), String::new()));
         sources.insert("lock".into(), Part::new(Kind::Lock, lock));
-        let contexts = BTreeMap::from([("sources".to_owned(), sources)]);
-        let args: BTreeMap<String, String> = (0..SERVICES).map(|n| (format!("MODE{n}"), self.args[n].to_string())).collect();
+        let contexts = SortedMap::from([("sources".to_owned(), sources)]);
+        let args: SortedMap<String, String> = (0..SERVICES).map(|n| (format!("MODE{n}"), self.args[n].to_string())).collect();
         let target = format!("s{service}");
         let names = contexts.keys().cloned().collect();
         let slice = dockerfile
@@ -142,9 +142,9 @@ impl World {
             args: &args,
             pin: &pin,
             syntax: None,
-            addresses: &BTreeMap::new(),
+            addresses: &SortedMap::new(),
             platforms: &[],
-            settings: &BTreeMap::new(),
+            settings: &SortedMap::new(),
         })
         .unwrap()
     }
@@ -173,7 +173,7 @@ impl World {
                 (format!("a new file in {}", Self::folder(package)), of_package(self))
             }
             4 => {
-                let (name, file) = self.files[package].pop_last().unwrap();
+                let (name, file) = self.files[package].pop_first().unwrap();
                 self.files[package].insert(format!("{name}x"), file);
                 (format!("a renamed file in {}", Self::folder(package)), of_package(self))
             }
@@ -284,7 +284,7 @@ fn the_format_of_version_2_does_not_move() {
 /// The inputs of the target `api` of a Dockerfile, in an empty context.
 fn of_dockerfile(text: &str) -> Result<Inputs> {
     let dockerfile = Dockerfile::parse("Dockerfile".as_ref(), text).unwrap();
-    let (empty, none, tree, ignore) = (BTreeMap::new(), BTreeSet::new(), Tree::default(), Ignore::default());
+    let (empty, none, tree, ignore) = (SortedMap::new(), BTreeSet::new(), Tree::default(), Ignore::default());
     let slice =
         dockerfile.slice(&SliceRequest { target: "api", contexts: &none, args: &empty, platforms: &[], own: None }).unwrap();
     let sent = Sent::of_tree(&tree, &ignore);
@@ -292,12 +292,12 @@ fn of_dockerfile(text: &str) -> Result<Inputs> {
     Inputs::new(&Facts {
         target: "api",
         slice: &slice,
-        contexts: &BTreeMap::new(),
+        contexts: &SortedMap::new(),
         main: &main,
         args: &empty,
         pin: &|_| None,
         syntax: None,
-        addresses: &BTreeMap::new(),
+        addresses: &SortedMap::new(),
         platforms: &[],
         settings: &empty,
     })

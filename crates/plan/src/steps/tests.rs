@@ -1,11 +1,12 @@
 //! One edit at a time, and the steps that take it in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
 use crate::fingerprint::{Facts, Parts};
 use crate::part::{Kind, MainContext};
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::dockerfile::{Dockerfile, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{File, Tree};
@@ -54,11 +55,11 @@ fn part(path: &str, digit: &str) -> Parts {
 fn changed(given: &Given<'_>) -> Vec<String> {
     let made = |given: &Given<'_>, then: Option<&Inputs>| {
         let file = Dockerfile::parse(Path::new("Dockerfile"), given.dockerfile).unwrap();
-        let contexts = BTreeMap::from([
+        let contexts = SortedMap::from([
             ("manifests".to_owned(), part("package.json", given.manifest)),
             ("sources".to_owned(), part("apps/api/a.ts", given.source)),
         ]);
-        let args = BTreeMap::from([("LEVEL".to_owned(), given.level.to_owned()), ("UNUSED".to_owned(), "1".to_owned())]);
+        let args = SortedMap::from([("LEVEL".to_owned(), given.level.to_owned()), ("UNUSED".to_owned(), "1".to_owned())]);
         let names: BTreeSet<String> = contexts.keys().cloned().collect();
         let slice =
             file.slice(&SliceRequest { target: "end", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
@@ -72,9 +73,9 @@ fn changed(given: &Given<'_>) -> Vec<String> {
             args: &args,
             pin: &|_| Some(given.pin.to_owned()),
             syntax: None,
-            addresses: &BTreeMap::new(),
+            addresses: &SortedMap::new(),
             platforms: &[],
-            settings: &BTreeMap::from([("output".to_owned(), given.pin.to_owned())]),
+            settings: &SortedMap::from([("output".to_owned(), given.pin.to_owned())]),
         })
         .unwrap();
         let found = then.map(|then| changes(&slice, then, &inputs)).unwrap_or_default();
@@ -115,11 +116,11 @@ fn a_lock_entry_is_taken_in_by_the_install() {
     let lock = |version: &str| Part::new(Kind::Lock, [(format!("zod@{version}"), "h".to_owned())]);
     let file =
         Dockerfile::parse(Path::new("Dockerfile"), "FROM node AS a\nRUN --mount=from=manifests,target=/m install\n").unwrap();
-    let (names, args) = (BTreeSet::from(["manifests".to_owned()]), BTreeMap::new());
+    let (names, args) = (BTreeSet::from(["manifests".to_owned()]), SortedMap::new());
     let slice = file.slice(&SliceRequest { target: "a", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
     let (tree, ignore) = (Tree::default(), Ignore::default());
     let inputs = |version: &str| {
-        let contexts = BTreeMap::from([("manifests".to_owned(), Parts::from([("lock".to_owned(), lock(version))]))]);
+        let contexts = SortedMap::from([("manifests".to_owned(), Parts::from([("lock".to_owned(), lock(version))]))]);
         let sent = Sent::of_tree(&tree, &ignore);
         let main = MainContext::new(&sent);
         let pin = |_: &ImageRef| Some("1".to_owned());
@@ -131,7 +132,7 @@ fn a_lock_entry_is_taken_in_by_the_install() {
             args: &args,
             pin: &pin,
             syntax: None,
-            addresses: &BTreeMap::new(),
+            addresses: &SortedMap::new(),
             platforms: &[],
             settings: &args,
         };

@@ -79,7 +79,7 @@ pub fn clear(repositories: &[Repository], is_cache: impl Fn(&Tag) -> bool, why: 
         let fate = |digest: &Digest, node: &Node| {
             if goes(node) && repository.is_ours(digest, node, known) { Fate::Drop(why.to_owned()) } else { Fate::Keep }
         };
-        repository.fates(known).into_keys().map(|digest| (digest, fate(digest, &repository.nodes[digest]))).into_map()
+        repository.fates(known).into_keys().map(|digest| (digest, fate(digest, &repository.nodes[digest]))).collect::<Fates<'_>>()
     });
     settle(repositories, &fates.into_vec(), known)
 }

@@ -1,6 +1,6 @@
 //! The page's charts and tables over the history: run times, hit rates, where time went, tiers, layers. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::super::step;
@@ -9,6 +9,7 @@ use crate::record::Outcome;
 use crate::record::history::PastRun;
 use crate::record::stats::{KindStats, ServiceStats, Stats, StepStats, TierStats};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 use monoship_docker::rawjson::PhaseKind;
 
@@ -188,8 +189,8 @@ fn hit_rates(services: &[ServiceStats]) -> String {
 }
 
 /// The newest releases that succeeded, oldest first, each once: its tag, and what `size` tells of it.
-fn newest_releases<K: Ord>(history: &[PastRun], sizes: impl Fn(&PastRun) -> BTreeMap<K, u64>) -> Vec<(&str, BTreeMap<K, u64>)> {
-    let mut releases: Vec<(&str, BTreeMap<K, u64>)> = Vec::new();
+fn newest_releases<K: Ord>(history: &[PastRun], sizes: impl Fn(&PastRun) -> SortedMap<K, u64>) -> Vec<(&str, SortedMap<K, u64>)> {
+    let mut releases: Vec<(&str, SortedMap<K, u64>)> = Vec::new();
     for run in history.iter().filter(|run| run.outcome == Outcome::Succeeded) {
         let mut words = run.command.split(' ');
         // Records of before name their release in the command alone.
@@ -204,7 +205,7 @@ fn newest_releases<K: Ord>(history: &[PastRun], sizes: impl Fn(&PastRun) -> BTre
 }
 
 /// Sizes from release to release, each with what it grew by.
-fn grown<K: Ord>(releases: &[(&str, BTreeMap<K, u64>)], key: &K) -> Vec<String> {
+fn grown<K: Ord>(releases: &[(&str, SortedMap<K, u64>)], key: &K) -> Vec<String> {
     let mut before = None;
     let cells = releases.iter().map(|(_, sizes)| {
         let size = sizes.get(key).copied();
@@ -220,7 +221,7 @@ fn grown<K: Ord>(releases: &[(&str, BTreeMap<K, u64>)], key: &K) -> Vec<String> 
 }
 
 /// A table with a column for each release.
-fn by_release<K: Ord>(first: &[&str], releases: &[(&str, BTreeMap<K, u64>)], named: impl Fn(&K) -> Vec<String>) -> String {
+fn by_release<K: Ord>(first: &[&str], releases: &[(&str, SortedMap<K, u64>)], named: impl Fn(&K) -> Vec<String>) -> String {
     let keys: BTreeSet<&K> = releases.iter().flat_map(|(_, sizes)| sizes.keys()).into_set();
     let rows: Vec<Vec<String>> =
         keys.into_iter().map(|key| named(key).into_iter().chain(grown(releases, key)).into_vec()).into_vec();
@@ -238,7 +239,7 @@ fn releases(history: &[PastRun]) -> String {
 /// The layers of these images. A layer is recognised by its step.
 fn released_layers(history: &[PastRun]) -> String {
     let sizes = |run: &PastRun| {
-        let mut sizes: BTreeMap<(String, String), u64> = BTreeMap::new();
+        let mut sizes: SortedMap<(String, String), u64> = SortedMap::new();
         for task in &run.tasks {
             for (step, bytes) in task.layers.iter().filter(|(_, bytes)| *bytes >= SHOWN_LAYER) {
                 *sizes.entry((task.task.to_string(), step::text(step))).or_default() += bytes;

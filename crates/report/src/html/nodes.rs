@@ -1,13 +1,12 @@
 //! A fleet's nodes: what each built when, a lane for as many builds as it had at once. Pure.
 
-use std::collections::BTreeMap;
-
 use super::timeline::millis_since;
 use super::{axis, escaped, ms, percent};
 use crate::record::RunRecord;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 use monoship_core::name::Platform;
+use monoship_core::sorted::SortedMap;
 
 /// A name stands in its bar where the bar has this share of the track for each of its letters, in percent: as much as a phone's screen needs.
 const PERCENT_A_LETTER: f64 = 2.6;
@@ -22,7 +21,7 @@ struct Build {
 
 /// The lanes; empty where no record names a node.
 pub(super) fn lanes(run: &RunRecord) -> String {
-    let mut nodes: BTreeMap<&str, Vec<Build>> = BTreeMap::new();
+    let mut nodes: SortedMap<&str, Vec<Build>> = SortedMap::new();
     for task in &run.tasks {
         let Some(started) = task.started else { continue };
         for node in &task.nodes {

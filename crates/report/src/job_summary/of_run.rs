@@ -1,7 +1,5 @@
 //! From a run's record to the rows of its summary.
 
-use std::collections::BTreeMap;
-
 use super::{Failure, ServiceRow, TierRow};
 use crate::record::TaskRecord;
 use crate::record::stats::TierStats;
@@ -9,6 +7,7 @@ use crate::step;
 use crate::summary::nodes;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Stage, Status, Task};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 
 /// The row of one task.
@@ -63,7 +62,7 @@ pub fn rows(tasks: &[TaskRecord]) -> Vec<ServiceRow> {
 #[must_use]
 pub fn tiers(tasks: &[TaskRecord], costs: &[TierStats]) -> Vec<TierRow> {
     let mut order: Vec<&str> = Vec::new();
-    let mut verdicts: BTreeMap<&str, BTreeMap<String, usize>> = BTreeMap::new();
+    let mut verdicts: SortedMap<&str, SortedMap<String, usize>> = SortedMap::new();
     let with_services = tasks.iter().any(|task| matches!(task.task, Task::Service(_)) && !task.tiers.is_empty());
     // The plan has those that are the whole run's: they come last.
     let (of_run, of_images): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.task == Task::Plan);
@@ -90,7 +89,7 @@ pub fn tiers(tasks: &[TaskRecord], costs: &[TierStats]) -> Vec<TierRow> {
 }
 
 /// One verdict as it is; of several each with how many targets it is of.
-fn verdict(said: &BTreeMap<String, usize>) -> String {
+fn verdict(said: &SortedMap<String, usize>) -> String {
     match said.iter().next() {
         Some((only, _)) if said.len() == 1 => only.clone(),
         _ => said.iter().map(|(verdict, count)| format!("{verdict} ({count})")).into_vec().join("; "),

@@ -89,7 +89,7 @@ fn percent(share: f64) -> String {
 mod tests {
     use super::super::stats::Times;
     use super::*;
-    use std::collections::BTreeMap;
+    use monoship_core::sorted::SortedMap;
 
     fn service(count: usize) -> ServiceStats {
         ServiceStats {
@@ -107,7 +107,7 @@ mod tests {
     fn tier(cost: u64, saved: u64, verdict: &str) -> TierStats {
         TierStats {
             tier: "registry".to_owned(),
-            verdicts: BTreeMap::from([(verdict.to_owned(), 10)]),
+            verdicts: SortedMap::from([(verdict.to_owned(), 10)]),
             hit_rate: Some(0.5),
             importing: cost,
             exporting: 0,

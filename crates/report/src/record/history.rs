@@ -4,7 +4,7 @@
 //! Nothing that was written is ever lost to a reader's ignorance: a line that is damaged or of a newer version is passed over
 //! when reading and kept, byte for byte, when pruning.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
 use monoship_core::secret::mask;
+use monoship_core::sorted::SortedMap;
 use monoship_docker::rawjson::PhaseKind;
 
 /// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took. Since 3 a
@@ -74,8 +75,8 @@ pub struct PastTask {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub took: u64,
     /// The builders of a fleet that built it, by platform; an empty one is the node's own.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub nodes: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "SortedMap::is_empty")]
+    pub nodes: SortedMap<String, String>,
     /// Steps taken from a cache.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cached: u64,
@@ -95,11 +96,11 @@ pub struct PastTask {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ran: Vec<(String, u64)>,
     /// Time by phase.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub spent: BTreeMap<PhaseKind, u64>,
+    #[serde(default, skip_serializing_if = "SortedMap::is_empty")]
+    pub spent: SortedMap<PhaseKind, u64>,
     /// Each tier's verdict.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub tiers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "SortedMap::is_empty")]
+    pub tiers: SortedMap<String, String>,
     /// Caches that were read: name, time, and whether it worked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<(String, u64, bool)>,

@@ -1,7 +1,6 @@
 //! Each task's whole log, written from the run's events. A log that cannot be written fails no build: the first error is kept
 //! and told at the end.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
@@ -11,6 +10,7 @@ use std::time::Instant;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, StepEnd, Task};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 
 /// Writes `<task>.log` and, where asked for, `<task>.rawjson`. Takes events from any thread.
@@ -22,7 +22,7 @@ pub struct Logs {
 
 #[derive(Default)]
 struct State {
-    logs: BTreeMap<Task, Log>,
+    logs: SortedMap<Task, Log>,
     error: Option<Error>,
 }
 

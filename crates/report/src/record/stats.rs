@@ -1,6 +1,6 @@
 //! What the history says: how long things take and whether that changes, what the caches give and what they cost. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -18,6 +18,7 @@ use super::history::{PastRun, PastTask, Read};
 use super::run::Outcome;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Status, Task};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::rawjson::PhaseKind;
 
 /// Below this many builds nothing is advised: it would be a guess.
@@ -59,7 +60,7 @@ pub struct Stats {
     /// The steps that took the most time over all runs.
     pub steps: Vec<StepStats>,
     /// Where the time of builds went, beside steps.
-    pub spent: BTreeMap<PhaseKind, u64>,
+    pub spent: SortedMap<PhaseKind, u64>,
     /// The cache tiers.
     pub tiers: Vec<TierStats>,
     /// What follows from all this, in sentences.
@@ -119,7 +120,7 @@ pub struct TierStats {
     /// `gha`, `registry`, `previous`, `inline`, `mounts`, or `local` for the engine's own.
     pub tier: String,
     /// How often each verdict was given.
-    pub verdicts: BTreeMap<String, usize>,
+    pub verdicts: SortedMap<String, usize>,
     /// The share of steps that came from a cache, in builds whose hits are ascribed to this tier.
     pub hit_rate: Option<f64>,
     /// Time spent reading this tier: its manifests, and its layers as far as they were needed.
@@ -177,7 +178,7 @@ pub fn summarise(read: &Read) -> Stats {
     let steps = step_times(runs);
     let stages = stages(runs);
     let tiers = tiers(runs, runs, &steps);
-    let mut spent = BTreeMap::new();
+    let mut spent = SortedMap::new();
     for (kind, ms) in runs.iter().flat_map(|run| &run.tasks).flat_map(|task| &task.spent) {
         let sum: &mut u64 = spent.entry(*kind).or_default();
         *sum = sum.saturating_add(*ms);
@@ -209,7 +210,7 @@ fn is_image(task: &Task) -> bool {
 }
 
 fn stages(runs: &[PastRun]) -> Vec<StageStats> {
-    let mut by_stage: BTreeMap<&Task, Vec<u64>> = BTreeMap::new();
+    let mut by_stage: SortedMap<&Task, Vec<u64>> = SortedMap::new();
     for task in runs.iter().flat_map(|run| &run.tasks).filter(|task| !is_image(&task.task) && task.status == Status::Done) {
         by_stage.entry(&task.task).or_default().push(task.took);
     }
@@ -217,7 +218,7 @@ fn stages(runs: &[PastRun]) -> Vec<StageStats> {
 }
 
 fn services(runs: &[PastRun]) -> Vec<ServiceStats> {
-    let mut by_service: BTreeMap<&Task, Vec<Past<'_>>> = BTreeMap::new();
+    let mut by_service: SortedMap<&Task, Vec<Past<'_>>> = SortedMap::new();
     for run in runs {
         let no_cache = run.command.split(' ').any(|word| word == "--no-cache");
         for task in run.tasks.iter().filter(|task| is_image(&task.task)) {
@@ -256,7 +257,7 @@ fn service(task: &Task, builds: &[Past<'_>]) -> ServiceStats {
     }
 }
 
-type StepTimes<'a> = BTreeMap<&'a Task, BTreeMap<&'a str, Vec<u64>>>;
+type StepTimes<'a> = SortedMap<&'a Task, SortedMap<&'a str, Vec<u64>>>;
 
 /// How long each step of each task took whenever it ran.
 fn step_times(runs: &[PastRun]) -> StepTimes<'_> {
@@ -271,7 +272,7 @@ fn step_times(runs: &[PastRun]) -> StepTimes<'_> {
 
 #[derive(Default)]
 struct TierSums {
-    verdicts: BTreeMap<String, usize>,
+    verdicts: SortedMap<String, usize>,
     cached: u64,
     total: u64,
     importing: u64,
@@ -288,7 +289,7 @@ pub fn of_run(run: &PastRun, past: &[PastRun]) -> Vec<TierStats> {
 }
 
 fn tiers(runs: &[PastRun], past: &[PastRun], steps: &StepTimes<'_>) -> Vec<TierStats> {
-    let mut sums: BTreeMap<&str, TierSums> = BTreeMap::new();
+    let mut sums: SortedMap<&str, TierSums> = SortedMap::new();
     let medians = medians(steps);
     let builds = runs.iter().flat_map(|run| run.tasks.iter().map(move |task| (run, task)));
     for (run, task) in builds.filter(|(_, task)| is_image(&task.task) && task.status == Status::Built) {
@@ -357,15 +358,15 @@ fn exported_to(name: &str) -> &'static str {
     ["gha", "inline"].into_iter().find(|kind| *kind == name).unwrap_or("registry")
 }
 
-fn medians<'a>(times: &StepTimes<'a>) -> BTreeMap<&'a Task, BTreeMap<&'a str, u64>> {
-    let of_task = |steps: &BTreeMap<&'a str, Vec<u64>>| steps.iter().map(|(name, ms)| (*name, median(ms))).into_map();
+fn medians<'a>(times: &StepTimes<'a>) -> SortedMap<&'a Task, SortedMap<&'a str, u64>> {
+    let of_task = |steps: &SortedMap<&'a str, Vec<u64>>| steps.iter().map(|(name, ms)| (*name, median(ms))).into_map();
     times.iter().map(|(task, steps)| (*task, of_task(steps))).into_map()
 }
 
 /// What the cached steps of a build would have taken, and how many of them nothing is known of. Known are the medians of the
 /// steps that ran at other times and not in this one. A history full of renamed steps knows more of those than the build had
 /// cached ones; then each counts for its share.
-fn saved(task: &PastTask, medians: Option<&BTreeMap<&str, u64>>) -> (u64, u64) {
+fn saved(task: &PastTask, medians: Option<&SortedMap<&str, u64>>) -> (u64, u64) {
     let ran: BTreeSet<&str> = task.ran.iter().map(|(name, _)| name.as_str()).into_set();
     let others = medians.into_iter().flatten().filter(|(name, _)| !ran.contains(**name));
     let (count, sum) = others.fold((0_u64, 0_u64), |(count, sum), (_, ms)| (count + 1, sum.saturating_add(*ms)));
@@ -419,12 +420,12 @@ mod tests {
         api.ran.clear();
         let stats = summarise(&Read { runs, damaged: 0, newer: 0 });
         let tier = |name: &str| stats.tiers.iter().find(|tier| tier.tier == name).unwrap();
-        assert_eq!(tier("registry").verdicts, BTreeMap::from([("used".to_owned(), 40)]));
+        assert_eq!(tier("registry").verdicts, SortedMap::from([("used".to_owned(), 40)]));
         assert_eq!((tier("registry").importing, tier("registry").exporting), (40 * (210 + 90), 40 * 1_500));
         let step = stats.steps.iter().find(|step| step.name.contains("api build")).unwrap();
         assert_eq!(tier("registry").saved, step.ran.median + 80);
         assert_eq!(tier("registry").unmeasured, 39 * 10 + 10, "ten steps of each build were never seen to run");
-        assert_eq!(tier("gha").verdicts, BTreeMap::from([("left-out".to_owned(), 40)]));
+        assert_eq!(tier("gha").verdicts, SortedMap::from([("left-out".to_owned(), 40)]));
     }
 
     #[test]

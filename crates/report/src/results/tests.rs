@@ -39,7 +39,7 @@ fn every_result_is_found_whatever_folder_its_artifact_has() {
     let of_web = Results::from([(None, web), (arm64.platform.clone(), arm64)]);
     assert_eq!(
         collect(&plan, dir.path()).unwrap(),
-        BTreeMap::from([(name("api"), Results::from([(None, api)])), (name("web"), of_web)])
+        SortedMap::from([(name("api"), Results::from([(None, api)])), (name("web"), of_web)])
     );
 }
 

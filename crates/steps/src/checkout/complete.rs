@@ -1,10 +1,11 @@
 //! Whether a checkout holds what the build needs of its commit: every file that a step can see of the main context, that goes into a pruned
 //! context, or that a named context is. An image that lacked one would be another than a full clone makes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::sorted::SortedMap;
 use monoship_plan::config::Config;
 use monoship_plan::config::given::ContextSource;
 use monoship_plan::services::{Service, discover};
@@ -28,7 +29,7 @@ const ROUNDS: usize = 16;
 const MANY: usize = 200;
 
 /// A path that the checkout leaves out, with the line of the Dockerfile that copies it, where one does.
-type Missing = BTreeMap<String, Option<usize>>;
+type Missing = SortedMap<String, Option<usize>>;
 
 /// Adds to a checkout what the build needs and the patterns leave out. `read` reads the monorepo again.
 ///

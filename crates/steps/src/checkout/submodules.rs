@@ -1,11 +1,11 @@
 //! The submodules of a checkout, each at the commit that is recorded for it, and theirs. What the user's clone has is borrowed from there;
 //! anything else git fetches as `git submodule update` does, by the user's rules for protocols and credentials.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::sorted::SortedMap;
 use monoship_workspace::git::Git;
 
 use super::repository::{self, Lender};
@@ -63,7 +63,7 @@ fn links(inside: &Git) -> Result<Vec<(String, String)>> {
 }
 
 /// The names of submodules by their paths, as the commit has them.
-fn names(inside: &Git) -> Result<BTreeMap<String, String>> {
+fn names(inside: &Git) -> Result<SortedMap<String, String>> {
     let asked = ["config", "--blob", "HEAD:.gitmodules", "-z", "--get-regexp", r"^submodule\..*\.path$"];
     let answer = inside.ask(&asked)?.unwrap_or_default();
     let one = |entry: &str| {

@@ -97,9 +97,9 @@ fn the_tag_is_found_in_whole_shallow_and_partial_clones_and_only_its_selected_fi
 }
 
 /// Every file of a folder with its content, its time and its mode.
-fn everything(dir: &Path) -> std::collections::BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime, u32)> {
+fn everything(dir: &Path) -> monoship_core::sorted::SortedMap<PathBuf, (Vec<u8>, std::time::SystemTime, u32)> {
     use std::os::unix::fs::PermissionsExt as _;
-    let (mut found, mut open) = (std::collections::BTreeMap::new(), vec![dir.to_owned()]);
+    let (mut found, mut open) = (monoship_core::sorted::SortedMap::new(), vec![dir.to_owned()]);
     while let Some(dir) = open.pop() {
         for entry in std::fs::read_dir(dir).unwrap() {
             let (path, meta) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();

@@ -1,9 +1,9 @@
 //! Which build the reasons compare with, in words: when it was, and on which branch.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::{Session, outcome};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 use monoship_plan::explain::Reason;
 use monoship_plan::{Compared, Decision, Plan};
@@ -16,7 +16,7 @@ pub(super) fn tell(session: &Session, plan: &mut Plan) {
     }
     let (state, runs) = (session.state(), Runs::new(&session.state_dir()));
     // Most services were last built by one run.
-    let mut branches: BTreeMap<RunId, Option<String>> = BTreeMap::new();
+    let mut branches: SortedMap<RunId, Option<String>> = SortedMap::new();
     let mut here: Option<Option<String>> = None;
     for service in &mut plan.services {
         let Decision::Build { reasons } = &service.decision else { continue };

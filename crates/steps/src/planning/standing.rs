@@ -1,7 +1,5 @@
 //! What stands already: in the engine or in the registry, under this run's names or under a content tag. What does not is built, for a reason.
 
-use std::collections::BTreeMap;
-
 use super::{Candidate, Decided, Planner, image_store, keeps_no_images};
 use crate::proof::{self, Standing as Found, Wanted};
 use monoship_core::collect::Collect as _;
@@ -9,6 +7,7 @@ use monoship_core::error::Result;
 use monoship_core::event::Level;
 use monoship_core::execute::cores;
 use monoship_core::name::{Digest, ImageRef, ServiceName, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_plan::Decision;
 use monoship_plan::explain::{Reason, explain};
 use monoship_plan::fingerprint::Inputs;
@@ -26,7 +25,7 @@ struct Standing {
 impl Planner<'_> {
     /// Build or skip, for each service in its order. Every place is asked at once.
     pub(super) fn decide(&self, candidates: &[Candidate]) -> Result<Vec<Decided>> {
-        let mut unproven = BTreeMap::new();
+        let mut unproven = SortedMap::new();
         let standing = match &self.request.destination {
             Destination::Output(_) => candidates.iter().map(|_| None).into_vec(),
             Destination::Engine(tags) => self.standing_in_engine(candidates, tags)?,
@@ -115,7 +114,7 @@ impl Planner<'_> {
     fn standing_in_registry(
         &self,
         candidates: &[Candidate],
-        unproven: &mut BTreeMap<ServiceName, String>,
+        unproven: &mut SortedMap<ServiceName, String>,
     ) -> Result<Vec<Option<Standing>>> {
         let wanted = candidates.iter().map(|candidate| Wanted {
             service: &candidate.service.name,

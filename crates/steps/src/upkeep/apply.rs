@@ -1,7 +1,7 @@
 //! Carrying out a plan of removals. Before each of them it is asked again where the repository's tags point: one that was put or moved
 //! meanwhile keeps what it needs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Held, Package, TierReader, running_engine};
@@ -9,6 +9,7 @@ use crate::Session;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::capability::Version;
 use monoship_docker::registry::Deletion;
 use monoship_github::packages::KeptByGithub;
@@ -46,7 +47,7 @@ impl Applied {
 /// When the run is stopped.
 pub fn apply(session: &Session, reader: &TierReader<'_>, held: &Held, plan: &PrunePlan) -> Result<Applied> {
     let mut applied = Applied::default();
-    let mut now = BTreeMap::new();
+    let mut now = SortedMap::new();
     reader.unfinished.note(plan.removals.iter().filter_map(manifests))?;
     for removal in &plan.removals {
         session.shutdown.check()?;
@@ -110,7 +111,7 @@ impl TierReader<'_> {
     pub fn delete(
         &self,
         held: &Held,
-        now: &mut BTreeMap<ImageRef, Repository>,
+        now: &mut SortedMap<ImageRef, Repository>,
         repository: &ImageRef,
         digests: &[Digest],
     ) -> Result<()> {
@@ -118,9 +119,9 @@ impl TierReader<'_> {
         let Some(before) = all.iter().find(|one| one.image == *repository) else { return Ok(()) };
         let tags = self.pointers(repository)?;
         // A tag that has gone needs nothing.
-        let is_known = |known: &BTreeMap<Tag, Digest>| tags.iter().all(|(tag, digest)| known.get(tag) == Some(digest));
+        let is_known = |known: &SortedMap<Tag, Digest>| tags.iter().all(|(tag, digest)| known.get(tag) == Some(digest));
         if now.get(repository).is_none_or(|read| !is_known(&pointers_of(read))) {
-            let after = self.read(repository, before.holds.clone(), &mut BTreeMap::new())?;
+            let after = self.read(repository, before.holds.clone(), &mut SortedMap::new())?;
             now.insert(repository.clone(), after);
         }
         let needed = needed_by_new(before, &now[repository]);
@@ -129,8 +130,8 @@ impl TierReader<'_> {
     }
 
     /// Where each tag of a repository points at this moment.
-    fn pointers(&self, repository: &ImageRef) -> Result<BTreeMap<Tag, Digest>> {
-        if let Some(listed) = self.listed(repository, &mut BTreeMap::new())? {
+    fn pointers(&self, repository: &ImageRef) -> Result<SortedMap<Tag, Digest>> {
+        if let Some(listed) = self.listed(repository, &mut SortedMap::new())? {
             let each = listed.into_iter().flat_map(|one| one.tags.into_iter().map(move |tag| (tag, one.digest.clone())));
             return Ok(each.into_map());
         }
@@ -145,7 +146,7 @@ impl TierReader<'_> {
     /// # Errors
     /// When the registry does not delete, or refuses.
     pub fn delete_all(&self, repository: &ImageRef, digests: &[Digest]) -> Result<()> {
-        let mut packages = BTreeMap::new();
+        let mut packages = SortedMap::new();
         self.listed(repository, &mut packages)?;
         digests.iter().try_for_each(|digest| self.delete_one(packages.get(repository), repository, digest))
     }
@@ -177,7 +178,7 @@ impl TierReader<'_> {
 }
 
 /// Where the tags of a repository pointed when it was read.
-fn pointers_of(repository: &Repository) -> BTreeMap<Tag, Digest> {
+fn pointers_of(repository: &Repository) -> SortedMap<Tag, Digest> {
     let each = repository.nodes.iter().flat_map(|(digest, node)| node.tags.iter().map(move |tag| (tag.clone(), digest.clone())));
     each.into_map()
 }

@@ -1,12 +1,12 @@
 //! What the tiers hold, summed up by scope: a row each for a gha scope, a cache tag, a service's images, a kind of the engine's records.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::Held;
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use monoship_plan::upkeep::registry::{Holds, Repository};
 use monoship_plan::upkeep::{Known, Tier, actions, target_of};
 use monoship_report::record::history::PastRun;
@@ -40,7 +40,7 @@ pub struct Scope {
 
 /// Sums up what is held. `hits` is when each cache reference was last read, as far as the history knows.
 #[must_use]
-pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<&str, SystemTime>) -> Vec<Scope> {
+pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &SortedMap<&str, SystemTime>) -> Vec<Scope> {
     let users = |target: &str| -> Vec<String> {
         match target {
             _ if target == base => known.services.iter().filter(|name| *name != base).cloned().into_vec(),
@@ -56,7 +56,7 @@ pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<&str
         }
     }
     if let Ok((_, records)) = &held.engine {
-        let mut kinds: BTreeMap<&str, Scope> = BTreeMap::new();
+        let mut kinds: SortedMap<&str, Scope> = SortedMap::new();
         for record in records {
             let scope = kinds.entry(&record.kind).or_insert_with(|| empty(Tier::Engine, &record.kind, "record"));
             scope.add(record.bytes, record.created, record.used);
@@ -68,8 +68,8 @@ pub fn overview(held: &Held, known: &Known<'_>, base: &str, hits: &BTreeMap<&str
 
 /// When each cache reference was last read without an error by a run that the history knows, by BuildKit's name for it.
 #[must_use]
-pub fn last_hits(history: &[PastRun]) -> BTreeMap<&str, SystemTime> {
-    let mut hits = BTreeMap::new();
+pub fn last_hits(history: &[PastRun]) -> SortedMap<&str, SystemTime> {
+    let mut hits = SortedMap::new();
     for run in history {
         for (name, ..) in run.tasks.iter().flat_map(|task| &task.imports).filter(|(.., worked)| *worked) {
             let last = hits.entry(name.as_str()).or_insert(run.started);
@@ -94,7 +94,7 @@ impl Scope {
 }
 
 fn of_actions(entries: &[actions::Entry], known: &Known<'_>, users: &dyn Fn(&str) -> Vec<String>) -> Vec<Scope> {
-    let mut scopes: BTreeMap<(String, &str), Scope> = BTreeMap::new();
+    let mut scopes: SortedMap<(String, &str), Scope> = SortedMap::new();
     for entry in entries {
         let (name, what) = match &entry.holds {
             actions::Holds::Index { scope, .. } => (scope.clone(), "export"),
@@ -122,7 +122,7 @@ fn of_images(repository: &Repository, users: Vec<String>) -> Scope {
 fn of_caches(
     repository: &Repository,
     known: &Known<'_>,
-    hits: &BTreeMap<&str, SystemTime>,
+    hits: &SortedMap<&str, SystemTime>,
     users: &dyn Fn(&str) -> Vec<String>,
 ) -> Vec<Scope> {
     let tagged = repository.nodes.iter().flat_map(|(digest, node)| node.tags.iter().map(move |tag| (digest, node, tag)));
@@ -171,9 +171,9 @@ mod tests {
             unfinished: std::collections::BTreeSet::new(),
         };
         let mut held =
-            Held { gha: Err(String::new()), registry: Ok(vec![caches]), engine: Err(String::new()), packages: BTreeMap::new() };
+            Held { gha: Err(String::new()), registry: Ok(vec![caches]), engine: Err(String::new()), packages: SortedMap::new() };
         held.count_hits(&hits);
-        let times: BTreeMap<String, Option<SystemTime>> =
+        let times: SortedMap<String, Option<SystemTime>> =
             held.registry.unwrap()[0].nodes.values().map(|node| (node.tags[0].to_string(), node.time)).collect();
         assert_eq!((times["api"], times["other"]), (Some(run(8).started), Some(run(1).started)));
     }

@@ -8,7 +8,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::sources::parent;
-use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_derived};
 use pnpm::join;
 
@@ -75,7 +74,7 @@ pub(super) fn read(folder: &Path) -> HashMap<String, Stamp> {
 
 /// Keeps them. Records are ended by a zero byte, which no path can hold.
 pub(super) fn write(folder: &Path, stamps: &HashMap<String, Stamp>) -> Result<()> {
-    let sorted: BTreeMap<&String, &Stamp> = stamps.iter().into_map();
+    let sorted: BTreeMap<&String, &Stamp> = stamps.iter().collect();
     let mut text = String::new();
     for (path, Stamp { size, modified, changed, inode, copied }) in sorted {
         write!(text, "{size} {modified} {changed} {inode} {copied} {path}\0").expect("writing to a String cannot fail");

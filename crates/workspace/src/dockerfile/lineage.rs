@@ -207,14 +207,16 @@ fn literals(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
+
+    use monoship_core::sorted::SortedMap;
     use std::path::Path;
 
     use super::*;
 
     fn lines(dockerfile: &str, target: &str, history: &[&str]) -> Vec<Option<usize>> {
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), dockerfile).unwrap();
-        let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
+        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
         let lineage =
             dockerfile.lineage(&SliceRequest { target, contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let history: Vec<String> = history.iter().map(|step| (*step).to_owned()).collect();

@@ -1,7 +1,8 @@
 //! The secrets, SSH agents and caches that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
 
 use monoship_core::collect::Collect as _;
-use std::collections::{BTreeMap, BTreeSet};
+use monoship_core::sorted::SortedMap;
+use std::collections::BTreeSet;
 
 use super::slice::{Mounted, Slice};
 use super::{Dockerfile, Instruction, Stage};
@@ -37,7 +38,7 @@ pub enum Kind {
 }
 
 /// The secret or agent that a mount is of, by its id, and whether the step fails without it.
-fn handed_in(fields: &BTreeMap<String, String>) -> Option<(Kind, String, bool)> {
+fn handed_in(fields: &SortedMap<String, String>) -> Option<(Kind, String, bool)> {
     let (kind, id) = if is_of_type(fields, "secret") {
         let last = || fields.get("target").and_then(|target| target.rsplit('/').next()).map(str::to_owned);
         (Kind::Secret, fields.get("source").or(fields.get("id")).cloned().or_else(last)?)
@@ -52,7 +53,7 @@ fn handed_in(fields: &BTreeMap<String, String>) -> Option<(Kind, String, bool)> 
     (!id.is_empty() && !id.contains('$')).then_some((kind, id, required))
 }
 
-fn is_of_type(fields: &BTreeMap<String, String>, kind: &str) -> bool {
+fn is_of_type(fields: &SortedMap<String, String>, kind: &str) -> bool {
     fields.get("type").is_some_and(|there| there.eq_ignore_ascii_case(kind))
 }
 
@@ -68,7 +69,7 @@ impl Dockerfile {
 
 /// What a builder knows a cache by: its id, else the folder it is mounted at, and the owner and mode that it begins with. One that begins with
 /// another image's files is known by that image too, and is nobody else's.
-fn cache(fields: &BTreeMap<String, String>, target: Option<&String>) -> Option<String> {
+fn cache(fields: &SortedMap<String, String>, target: Option<&String>) -> Option<String> {
     let begins_with = ["from", "source"].iter().any(|key| fields.contains_key(*key));
     let id = fields.get("id").filter(|id| !id.is_empty()).or(target.filter(|target| target.starts_with('/')))?;
     let others = ["uid", "gid", "mode"].iter().filter_map(|key| Some((*key, fields.get(*key)?)));
@@ -79,7 +80,7 @@ fn cache(fields: &BTreeMap<String, String>, target: Option<&String>) -> Option<S
 }
 
 /// `type=secret,id=npm,required` by key, each under the first of its names; of several values the last one counts.
-pub(super) fn fields(text: &str) -> BTreeMap<String, String> {
+pub(super) fn fields(text: &str) -> SortedMap<String, String> {
     let field = |field: &str| {
         let field = field.trim_matches('"');
         let (key, value) = field.split_once('=').unwrap_or((field, ""));
@@ -108,11 +109,11 @@ mod tests {
                     RUN --mount=type=secret,source=token,dst=/t,required=1 x\n\
                     RUN --mount=type=ssh --mount=type=ssh,id=hub,required=false --mount=type=cache,target=/c x\n";
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
-        let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
+        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
         let slice = dockerfile
             .slice(&SliceRequest { target: "api", contexts: &contexts, args: &args, platforms: &[], own: None })
             .unwrap();
-        let shown = |all: &BTreeMap<String, Mounted>| -> Vec<String> {
+        let shown = |all: &SortedMap<String, Mounted>| -> Vec<String> {
             all.iter().map(|(id, mounted)| format!("{id} {} {}", mounted.required, mounted.line)).collect()
         };
         assert_eq!(shown(slice.secrets()), [".netrc true 6", "npm true 5", "token true 7"]);
@@ -129,7 +130,7 @@ mod tests {
                     RUN --mount=type=cache,id=seeded,target=/w,from=base x\n\
                     FROM scratch AS own\nRUN --mount=type=cache,id=nowhere,target=/s x\nFROM api\nCOPY --from=own / /\n";
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
-        let (contexts, args) = (BTreeSet::new(), BTreeMap::new());
+        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
         let slice =
             dockerfile.slice(&SliceRequest { target: "", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let found: Vec<String> =

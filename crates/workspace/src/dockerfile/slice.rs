@@ -1,7 +1,7 @@
 //! The part of a Dockerfile that one target reaches, and what that part needs from outside. Named build contexts replace stages
 //! and images of their name, as in BuildKit's `dockerfile2llb`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::mounts::Kind;
 use super::walk::Walk;
@@ -11,6 +11,7 @@ use crate::matching::{Count, Token, ends};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::name::{ImageRef, Platform};
+use monoship_core::sorted::SortedMap;
 
 /// What is to be built.
 #[derive(Debug, Clone, Copy)]
@@ -20,7 +21,7 @@ pub struct SliceRequest<'a> {
     /// The named build contexts that will be given; each replaces the stage or image of its name.
     pub contexts: &'a BTreeSet<String>,
     /// The build arguments that will be given.
-    pub args: &'a BTreeMap<String, String>,
+    pub args: &'a SortedMap<String, String>,
     /// The platforms that will be built. With none it is the builder's own.
     pub platforms: &'a [Platform],
     /// The builder's own platform; [`Platform::native`] where it is not known.
@@ -31,19 +32,19 @@ pub struct SliceRequest<'a> {
 #[derive(Debug)]
 pub struct Slice<'d> {
     pub(super) file: &'d Dockerfile,
-    pub(super) stages: BTreeMap<usize, &'d Stage>,
+    pub(super) stages: SortedMap<usize, &'d Stage>,
     /// For each stage what its FROM reads with variables replaced; one for each distinct result among the platforms.
-    pub(super) froms: BTreeMap<usize, BTreeSet<String>>,
-    pub(super) images: BTreeMap<ImageRef, usize>,
+    pub(super) froms: SortedMap<usize, BTreeSet<String>>,
+    pub(super) images: SortedMap<ImageRef, usize>,
     pub(super) contexts: BTreeSet<String>,
     pub(super) sources: BTreeSet<ContextSource>,
     pub(super) addresses: BTreeSet<Address>,
     pub(super) args: BTreeSet<String>,
-    pub(super) globals: BTreeMap<String, String>,
-    pub(super) secrets: BTreeMap<String, Mounted>,
-    pub(super) agents: BTreeMap<String, Mounted>,
+    pub(super) globals: SortedMap<String, String>,
+    pub(super) secrets: SortedMap<String, Mounted>,
+    pub(super) agents: SortedMap<String, Mounted>,
     /// The caches that steps mount, each with the stage whose step does.
-    pub(super) caches: BTreeMap<String, usize>,
+    pub(super) caches: SortedMap<String, usize>,
 }
 
 /// A secret or an SSH agent that a RUN mounts.
@@ -132,17 +133,17 @@ impl Dockerfile {
         self.target(request.target)?;
         let mut slice = Slice {
             file: self,
-            stages: BTreeMap::new(),
-            froms: BTreeMap::new(),
-            images: BTreeMap::new(),
+            stages: SortedMap::new(),
+            froms: SortedMap::new(),
+            images: SortedMap::new(),
             contexts: BTreeSet::new(),
             sources: BTreeSet::new(),
             addresses: BTreeSet::new(),
             args: BTreeSet::new(),
-            globals: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            agents: BTreeMap::new(),
-            caches: BTreeMap::new(),
+            globals: SortedMap::new(),
+            secrets: SortedMap::new(),
+            agents: SortedMap::new(),
+            caches: SortedMap::new(),
         };
         let unset = [None];
         let some: Vec<Option<&Platform>> = request.platforms.iter().map(Some).into_vec();
@@ -157,7 +158,7 @@ impl Dockerfile {
     /// # Errors
     /// As [`Dockerfile::slice`].
     pub fn reachable(&self, target: &str, contexts: &BTreeSet<String>) -> Result<Vec<&Stage>> {
-        let slice = self.slice(&SliceRequest { target, contexts, args: &BTreeMap::new(), platforms: &[], own: None })?;
+        let slice = self.slice(&SliceRequest { target, contexts, args: &SortedMap::new(), platforms: &[], own: None })?;
         Ok(slice.stages.into_values().into_vec())
     }
 
@@ -166,7 +167,7 @@ impl Dockerfile {
     pub fn layers<'a>(&self, targets: impl IntoIterator<Item = &'a str>) -> usize {
         let none = BTreeSet::new();
         let reached = targets.into_iter().filter_map(|target| self.reachable(target, &none).ok()).flatten();
-        let stages: BTreeMap<usize, &Stage> = reached.map(|stage| (stage.index, stage)).into_map();
+        let stages: SortedMap<usize, &Stage> = reached.map(|stage| (stage.index, stage)).into_map();
         let makes_layer = |step: &&Instruction| matches!(step.keyword.as_str(), "RUN" | "COPY" | "ADD");
         stages.values().map(|stage| stage.instructions.iter().filter(makes_layer).count()).sum()
     }
@@ -228,13 +229,13 @@ impl Slice<'_> {
 
     /// The secrets its steps mount, by id.
     #[must_use]
-    pub fn secrets(&self) -> &BTreeMap<String, Mounted> {
+    pub fn secrets(&self) -> &SortedMap<String, Mounted> {
         &self.secrets
     }
 
     /// The SSH agents its steps mount, by id.
     #[must_use]
-    pub fn agents(&self) -> &BTreeMap<String, Mounted> {
+    pub fn agents(&self) -> &SortedMap<String, Mounted> {
         &self.agents
     }
 
@@ -247,7 +248,7 @@ impl Slice<'_> {
     /// The caches its steps mount (`--mount=type=cache`), as flags name them: `id=store,uid=1000`; each with the image that the step
     /// runs on, without those of stages that start from none.
     #[must_use]
-    pub fn caches(&self) -> BTreeMap<&str, &ImageRef> {
+    pub fn caches(&self) -> SortedMap<&str, &ImageRef> {
         self.caches.iter().filter_map(|(cache, stage)| Some((cache.as_str(), self.image_below(*stage)?))).into_map()
     }
 
@@ -286,10 +287,11 @@ impl Slice<'_> {
 
     /// The stages' names in [`Slice::texts`], by their place in the file. Of several of one name, which is the last's to whoever names it from
     /// below, the others count as without one.
-    pub(super) fn names(&self) -> BTreeMap<usize, String> {
+    pub(super) fn names(&self) -> SortedMap<usize, String> {
         let mut nameless = 0;
         let named = self.stages.iter().map(|(index, stage)| {
-            let is_last = |name: &&String| self.stages.range(index + 1..).all(|(_, later)| later.name.as_ref() != Some(*name));
+            let is_last =
+                |name: &&String| self.stages.values().all(|later| later.index <= *index || later.name.as_ref() != Some(*name));
             let name = stage.name.as_ref().filter(is_last).cloned().unwrap_or_else(|| {
                 nameless += 1;
                 format!("#{nameless}")
@@ -299,14 +301,14 @@ impl Slice<'_> {
         named.into_map()
     }
 
-    fn text(&self, stage: &Stage, name: &str, names: &BTreeMap<usize, String>) -> StageText {
+    fn text(&self, stage: &Stage, name: &str, names: &SortedMap<usize, String>) -> StageText {
         let platform = stage.platform.as_ref().map(|p| format!(" --platform={p}")).unwrap_or_default();
         let froms = self.froms[&stage.index].iter().map(|from| (format!("FROM{platform} {from}"), stage.line));
         let steps = stage.instructions.iter().map(|step| (self.step_text(step, names), step.line));
         StageText { name: name.to_owned(), steps: froms.chain(steps).into_vec() }
     }
 
-    fn step_text(&self, step: &Instruction, names: &BTreeMap<usize, String>) -> String {
+    fn step_text(&self, step: &Instruction, names: &SortedMap<usize, String>) -> String {
         let mut text = step.keyword.clone();
         for flag in &step.flags {
             let by_number = flag.strip_prefix("--from=").and_then(|from| names.get(&from.parse().ok()?));

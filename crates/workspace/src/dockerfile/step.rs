@@ -1,12 +1,13 @@
 //! The steps of a slice as BuildKit counts them, each with what it takes in itself. What it gets from the steps before it is theirs:
 //! of the first step that is not in a cache, only its own inputs can be the cause.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::slice::{ContextSource, Slice};
 use super::walk::{Origin, origins};
 use super::{Instruction, Stage};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 
 /// What a step takes in itself.
 #[derive(Debug, Clone, Default)]
@@ -16,7 +17,7 @@ pub struct StepInputs {
     /// BuildKit's number of it within its stage, from 1; a FROM of an image is counted.
     pub number: usize,
     /// Its own stage and those it goes back to, as [`Slice::texts`] names them, with the number of leading steps that are in force.
-    pub texts: BTreeMap<String, usize>,
+    pub texts: SortedMap<String, usize>,
     /// The contexts, images and stages that it names, or that its stages start from.
     pub named: BTreeSet<String>,
     /// The paths of the main context that it sees.
@@ -35,7 +36,7 @@ impl<'d> Slice<'d> {
         self.stages.values().flat_map(|stage| self.steps_of(stage, &names)).into_vec()
     }
 
-    fn steps_of(&self, stage: &Stage, names: &BTreeMap<usize, String>) -> Vec<StepInputs> {
+    fn steps_of(&self, stage: &Stage, names: &SortedMap<usize, String>) -> Vec<StepInputs> {
         let froms = &self.froms[&stage.index];
         let mut inputs = StepInputs::default();
         self.inherit(stage, names, &mut inputs);
@@ -67,7 +68,7 @@ impl<'d> Slice<'d> {
     }
 
     /// What a stage has before its first instruction.
-    fn inherit(&self, stage: &Stage, names: &BTreeMap<usize, String>, inputs: &mut StepInputs) {
+    fn inherit(&self, stage: &Stage, names: &SortedMap<usize, String>, inputs: &mut StepInputs) {
         inputs.texts.insert(names[&stage.index].clone(), self.froms[&stage.index].len());
         inputs.named.extend(self.froms[&stage.index].iter().cloned());
         for parent in self.parents(stage) {
@@ -79,7 +80,9 @@ impl<'d> Slice<'d> {
 
     /// The stages that a stage starts from: more than one where platforms differ.
     pub(super) fn parents<'s>(&'s self, stage: &'s Stage) -> impl Iterator<Item = &'d Stage> + use<'s, 'd> {
-        let before = |from: &'s String| self.stages.range(..stage.index).rev().find(|(_, s)| s.name.as_deref() == Some(from));
+        let before = |from: &'s String| {
+            self.stages.iter().rev().find(|(index, s)| **index < stage.index && s.name.as_deref() == Some(from))
+        };
         self.froms[&stage.index].iter().filter_map(before).map(|(_, stage)| *stage)
     }
 

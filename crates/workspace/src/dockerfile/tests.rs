@@ -1,9 +1,10 @@
 //! What the parser and the slice promise, on Dockerfiles small enough to read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::*;
 use monoship_core::name::Platform;
+use monoship_core::sorted::SortedMap;
 
 fn parse(text: &str) -> Dockerfile {
     Dockerfile::parse(Path::new("Dockerfile"), text).unwrap()
@@ -13,7 +14,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+fn map(pairs: &[(&str, &str)]) -> SortedMap<String, String> {
     pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
 }
 

@@ -2,13 +2,14 @@
 //! and ENV in force at each step. Its findings go into a [`Slice`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::slice::{Address, ContextSource, Slice, SliceRequest};
 use super::{Dockerfile, Instruction, Stage, mounts, words};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform};
+use monoship_core::sorted::SortedMap;
 
 /// Where a step takes files from.
 pub(super) enum Origin {
@@ -22,7 +23,7 @@ pub(super) enum Origin {
 #[derive(Debug, Clone, Default)]
 struct Scope {
     /// By ENV and ARG alike.
-    values: BTreeMap<String, String>,
+    values: SortedMap<String, String>,
     /// Those whose value is ENV's.
     by_env: BTreeSet<String>,
     /// The stage starts from an image, which can have set what no line here sets.
@@ -43,8 +44,8 @@ struct Expanded {
 pub(super) struct Walk<'d, 'r, 's> {
     file: &'d Dockerfile,
     request: &'r SliceRequest<'r>,
-    platform: BTreeMap<&'static str, String>,
-    globals: BTreeMap<String, String>,
+    platform: SortedMap<&'static str, String>,
+    globals: SortedMap<String, String>,
     slice: &'s mut Slice<'d>,
     done: BTreeSet<usize>,
     open: Vec<&'d Stage>,
@@ -59,7 +60,8 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
     ) -> Result<Self> {
         let own = request.own.cloned().unwrap_or_else(Platform::native);
         let platform = own_arguments(request, platform.unwrap_or(&own), &own);
-        let mut walk = Self { file, request, platform, globals: BTreeMap::new(), slice, done: BTreeSet::new(), open: Vec::new() };
+        let mut walk =
+            Self { file, request, platform, globals: SortedMap::new(), slice, done: BTreeSet::new(), open: Vec::new() };
         walk.read_globals()?;
         Ok(walk)
     }
@@ -298,7 +300,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
 }
 
 /// The arguments that BuildKit sets itself (`defaultArgs` in `dockerfile2llb`), which a build argument of the same name replaces.
-fn own_arguments(request: &SliceRequest<'_>, target: &Platform, own: &Platform) -> BTreeMap<&'static str, String> {
+fn own_arguments(request: &SliceRequest<'_>, target: &Platform, own: &Platform) -> SortedMap<&'static str, String> {
     let ([os, arch, variant], [own_os, own_arch, own_variant]) = (target.parts(), own.parts());
     let set = [
         ("BUILDARCH", own_arch),

@@ -11,7 +11,7 @@
 //! And these settings are not the user's here: `core.fileMode` and `core.symlinks` (git would not look at the bits and kinds that a
 //! builder is handed), `core.trustCtime` and `core.checkStat` (an edit that sets size and time back is found), `core.fsmonitor`.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::CStr;
 use std::io::ErrorKind;
 
@@ -21,6 +21,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::execute::process::NotStarted;
+use monoship_core::sorted::SortedMap;
 
 /// Submodules within submodules are followed this deep.
 const MAX_DEPTH: usize = 8;
@@ -305,7 +306,7 @@ impl Git {
     ///
     /// # Errors
     /// When one cannot be had.
-    pub fn blobs(&self, ids: &BTreeSet<ObjectId>) -> Result<BTreeMap<ObjectId, Vec<u8>>> {
+    pub fn blobs(&self, ids: &BTreeSet<ObjectId>) -> Result<SortedMap<ObjectId, Vec<u8>>> {
         let mut request = String::new();
         for id in ids {
             request.push_str(id.as_str());
@@ -317,7 +318,7 @@ impl Git {
             return Err(super::refusal(&command, &output));
         }
         let mut rest = output.stdout.as_slice();
-        let mut out = BTreeMap::new();
+        let mut out = SortedMap::new();
         for id in ids {
             let content = next_blob(&mut rest).ok_or_else(|| {
                 Error::failed(format!("git has no blob {id}")).hint("fetch it: `git fetch --refetch`, or clone again")
@@ -365,7 +366,7 @@ fn converted(tree: &Tree, named: &[u8], line_ends: Option<&str>) -> Vec<(String,
 }
 
 /// A path that differs from the index: `None` where it is gone, `Some(None)` where its mode must be looked up on disk.
-type Differences = BTreeMap<String, Option<Option<Mode>>>;
+type Differences = SortedMap<String, Option<Option<Mode>>>;
 
 pub(super) struct Listing {
     pub(super) tree: Tree,
@@ -377,9 +378,9 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Takes the paths that differ out of the tree, and returns what the index says of them.
-    fn take_out(&mut self, differs: &Differences) -> BTreeMap<String, (Mode, ObjectId)> {
+    fn take_out(&mut self, differs: &Differences) -> SortedMap<String, (Mode, ObjectId)> {
         let known = |path: &String| self.tree.get(path).filter(|file| file.mode != Mode::Submodule);
-        let replaced: BTreeMap<_, _> =
+        let replaced: SortedMap<_, _> =
             differs.keys().filter_map(|path| known(path).map(|file| (path.clone(), (file.mode, file.id)))).into_map();
         if !replaced.is_empty() {
             self.tree.files.retain(|file| !replaced.contains_key(&*file.path));

@@ -1,10 +1,9 @@
 //! The repository's address, and the owner and name that can be read in it.
 
-use std::collections::BTreeMap;
-
 use super::Git;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
+use monoship_core::sorted::SortedMap;
 
 /// A remote repository as its address names it. Credentials in the address are not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +75,7 @@ impl Git {
 fn chosen(settings: &str, branch: &dyn Fn() -> Result<Option<String>>) -> Result<Option<(String, String)>> {
     let entries = || settings.split('\0').filter_map(|entry| entry.split_once('\n'));
     let between = |key: &'_ str, start: &str, end: &str| Some(key.strip_prefix(start)?.strip_suffix(end)?.to_owned());
-    let mut remotes = BTreeMap::new();
+    let mut remotes = SortedMap::new();
     for (key, url) in entries() {
         if let Some(name) = between(key, "remote.", ".url") {
             remotes.entry(name).or_insert_with(|| url.to_owned());
@@ -88,7 +87,8 @@ fn chosen(settings: &str, branch: &dyn Fn() -> Result<Option<String>>) -> Result
         _ if remotes.contains_key("origin") => Some("origin".to_owned()),
         _ => told(&entries().into_vec(), &remotes, branch)?,
     };
-    let Some((name, url)) = named.and_then(|name| remotes.remove_entry(&name)).or_else(|| remotes.pop_first()) else {
+    let Some((name, url)) = named.and_then(|name| remotes.remove(&name).map(|url| (name, url))).or_else(|| remotes.pop_first())
+    else {
         return Ok(None);
     };
     let replaced = entries()
@@ -103,7 +103,7 @@ fn chosen(settings: &str, branch: &dyn Fn() -> Result<Option<String>>) -> Result
 /// that is given several times the last counts.
 fn told(
     settings: &Vec<(&str, &str)>,
-    remotes: &BTreeMap<String, String>,
+    remotes: &SortedMap<String, String>,
     branch: &dyn Fn() -> Result<Option<String>>,
 ) -> Result<Option<String>> {
     let is_there = |name: &&str| remotes.contains_key(*name);

@@ -1,6 +1,6 @@
 //! The lock as it was found: scanned, whole, or one for each package; and what of a package it does not have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::super::package::{Package, unfinished_merge};
@@ -8,6 +8,7 @@ use super::{LOCK, PackageId, Workspace};
 use crate::yaml::{self, Yaml};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::sorted::SortedMap;
 use pnpm::lock::{Lock, Refusal};
 
 /// The lock file as far as it is understood.
@@ -42,7 +43,7 @@ impl LockState {
     }
 
     /// The locks of packages that have one each, by folder; what of them cannot be read stops who needs it, and is kept in `unread`.
-    pub(super) fn each(mut files: Vec<(String, String)>, unread: &mut BTreeMap<String, Refusal>) -> Self {
+    pub(super) fn each(mut files: Vec<(String, String)>, unread: &mut SortedMap<String, Refusal>) -> Self {
         loop {
             match Lock::scan_each(files.clone()) {
                 Ok(lock) => return Self::Scanned(Box::new(lock)),
@@ -131,7 +132,7 @@ fn behind(workspace: &Workspace, id: PackageId) -> Option<String> {
     let package = workspace.package(id);
     let importer = lock.importer(&package.dir).into_iter();
     let locked = importer.flat_map(|importer| lock.dependencies(importer));
-    let locked: BTreeMap<&str, &str> = locked.map(|(_, locked)| (locked.alias.as_str(), locked.specifier.as_str())).into_map();
+    let locked: SortedMap<&str, &str> = locked.map(|(_, locked)| (locked.alias.as_str(), locked.specifier.as_str())).into_map();
     let overrides = workspace.settings.iter().filter_map(|tree| tree.get("overrides")).flat_map(Yaml::entries);
     let overrides: BTreeSet<&str> =
         overrides.map(|(selector, _)| selector.as_str()).chain(lock.overrides().map(|(selector, _)| selector)).into_set();

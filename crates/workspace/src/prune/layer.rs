@@ -1,7 +1,5 @@
 //! The files of an install layer: manifests, settings, lock, and whatever of the repository these name.
 
-use std::collections::BTreeMap;
-
 use super::super::contents::Contents;
 use super::super::git::Mode;
 use super::super::graph::Closure;
@@ -10,12 +8,13 @@ use super::super::package::{INSTALL_SCRIPTS, Manifest, Package};
 use super::super::sources::{Sources, parent};
 use super::{Content, Text, settings};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use pnpm::join;
 use pnpm::lock::Cut;
 
 /// The files of a closure's install layer.
-pub(super) fn files(workspace: &Workspace, sources: &Sources<'_>, closure: &Closure, cut: &Cut) -> BTreeMap<String, Content> {
-    let mut layer = Layer { workspace, sources, closure, cut, files: BTreeMap::new() };
+pub(super) fn files(workspace: &Workspace, sources: &Sources<'_>, closure: &Closure, cut: &Cut) -> SortedMap<String, Content> {
+    let mut layer = Layer { workspace, sources, closure, cut, files: SortedMap::new() };
     layer.root();
     // A whole lock has every importer, and pnpm looks for each: then every manifest is kept.
     let all: Vec<PackageId> = match workspace.scanned() {
@@ -34,7 +33,7 @@ struct Layer<'a> {
     sources: &'a Sources<'a>,
     closure: &'a Closure,
     cut: &'a Cut,
-    files: BTreeMap<String, Content>,
+    files: SortedMap<String, Content>,
 }
 
 impl Layer<'_> {

@@ -2,7 +2,7 @@
 //! where pnpm 9 and 10 read them. pnpm compares each with the lock, so what goes on one side goes on both.
 
 use monoship_core::collect::Collect as _;
-use std::collections::BTreeMap;
+use monoship_core::sorted::SortedMap;
 
 use serde_json::{Map, Value};
 
@@ -16,12 +16,12 @@ use pnpm::join;
 use pnpm::lock::{Cut, Lock};
 
 /// What becomes of a lock's overrides and patches: for each selector, its value in the lock where it is kept.
-fn overrides<'l>(lock: &'l Lock, cut: &Cut) -> BTreeMap<&'l str, Option<&'l str>> {
+fn overrides<'l>(lock: &'l Lock, cut: &Cut) -> SortedMap<&'l str, Option<&'l str>> {
     let all = lock.overrides().enumerate();
     all.map(|(index, (selector, value))| (selector, cut.overrides.contains(&index).then_some(value))).into_map()
 }
 
-fn patches<'l>(lock: &'l Lock, cut: &Cut) -> BTreeMap<&'l str, bool> {
+fn patches<'l>(lock: &'l Lock, cut: &Cut) -> SortedMap<&'l str, bool> {
     lock.patches().enumerate().map(|(index, (selector, _))| (selector, cut.patches.contains(&index))).into_map()
 }
 

@@ -350,7 +350,7 @@ fn a_lock_that_is_not_understood_is_used_whole_and_nothing_is_cut_on_the_other_s
 fn an_edit_changes_the_install_layers_that_read_it_and_no_other() {
     let root = workspace();
     let lock_of =
-        |planned: &Planned| -> BTreeMap<_, _> { planned.plan.manifests.lock_slice(&planned.workspace).into_iter().collect() };
+        |planned: &Planned| -> SortedMap<_, _> { planned.plan.manifests.lock_slice(&planned.workspace).into_iter().collect() };
     let before = plan(root.path(), "api");
     let edit = |path: &str, from: &str, to: &str| {
         let path = root.path().join(path);

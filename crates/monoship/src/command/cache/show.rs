@@ -1,6 +1,5 @@
 //! How `cache` shows what it found and what it did: a table for people, versioned JSON for programs.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -9,6 +8,7 @@ use serde::Serialize;
 use crate::command::{print_json, tell};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 use monoship_plan::upkeep::{PrunePlan, Removal};
 use monoship_report::columns_of_output;
@@ -31,7 +31,7 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
         version: u32,
         scopes: &'a [Scope],
         /// Tiers that could not be looked into, with the reason.
-        left_out: BTreeMap<&'static str, &'a str>,
+        left_out: SortedMap<&'static str, &'a str>,
     }
     if json {
         let left_out = held.left_out().into_iter().map(|(tier, why)| (tier.as_str(), why)).into_map();

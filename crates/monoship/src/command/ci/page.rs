@@ -1,6 +1,5 @@
 //! What a job tells of itself: step outputs, and the job summary.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -12,6 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{Digest, ServiceName, Tag};
+use monoship_core::sorted::SortedMap;
 use monoship_core::text;
 use monoship_github::actions::Runner;
 use monoship_github::trigger::{Action, CiPlan};
@@ -31,7 +31,7 @@ use monoship_steps::upkeep::apply;
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Outputs {
     /// Each service's image.
-    digests: BTreeMap<ServiceName, Digest>,
+    digests: SortedMap<ServiceName, Digest>,
     /// Every tag that is there now, as a whole image name.
     tags: Vec<String>,
     /// The services that are built, or have to be.

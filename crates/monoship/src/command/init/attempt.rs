@@ -1,6 +1,5 @@
 //! `init --try`: one service is built and started, and what keeps it from either is told with the line that fixes it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use monoship_core::event::Task;
 use monoship_core::execute::pool;
 use monoship_core::execute::retry::sleep;
 use monoship_core::name::ServiceName;
+use monoship_core::sorted::SortedMap;
 use monoship_core::text::clean;
 use monoship_docker::engine::{CA_VARIABLES, Engine, ca_bundle};
 use monoship_init::{diagnosis, variables};
@@ -129,7 +129,7 @@ fn downloaded(log: &str) -> Option<String> {
     Some(format!("{name}@{version}"))
 }
 
-fn told_servers(given: &BTreeMap<String, String>) -> Result<()> {
+fn told_servers(given: &SortedMap<String, String>) -> Result<()> {
     let servers = servers(given).join(", ");
     if servers.is_empty() {
         return Ok(());
@@ -139,17 +139,17 @@ fn told_servers(given: &BTreeMap<String, String>) -> Result<()> {
 }
 
 /// The variables whose values lead to a database, a queue or the like: `postgres://localhost/app`.
-fn servers(given: &BTreeMap<String, String>) -> Vec<&str> {
+fn servers(given: &SortedMap<String, String>) -> Vec<&str> {
     let leads = |value: &str| value.split_once("://").is_some_and(|(scheme, _)| !["http", "https", "file"].contains(&scheme));
     given.iter().filter(|(_, value)| leads(value)).map(|(name, _)| name.as_str()).into_vec()
 }
 
 /// What the repository's examples of an environment, and those of the packages that it needs, give the service: a try is about what it needs
 /// beyond that.
-fn examples(service: &ServiceName, session: &Session) -> BTreeMap<String, String> {
+fn examples(service: &ServiceName, session: &Session) -> SortedMap<String, String> {
     let named = session.config.services.iter().find(|other| other.name == *service);
     let package = named.map_or_else(|| format!("apps/{service}"), |service| service.package.clone());
-    let Ok(workspace) = Workspace::load(&session.home) else { return BTreeMap::new() };
+    let Ok(workspace) = Workspace::load(&session.home) else { return SortedMap::new() };
     let folders: Vec<&str> = workspace.find(&package).map_or_else(
         |_| Vec::new(),
         |id| {

@@ -10,7 +10,7 @@ pub(crate) fn run(n: u32) -> PastRun {
         let built = (n + index).is_multiple_of(4);
         let task = Task::Service(name.parse().unwrap());
         if !built {
-            let (ran, spent, tiers) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+            let (ran, spent, tiers) = (Vec::new(), SortedMap::new(), SortedMap::new());
             let (imports, exports) = (Vec::new(), Vec::new());
             let status = Status::Unchanged;
             let (size, wasted) = (None, None);
@@ -18,7 +18,7 @@ pub(crate) fn run(n: u32) -> PastRun {
                 task,
                 status,
                 took: 0,
-                nodes: BTreeMap::new(),
+                nodes: SortedMap::new(),
                 cached: 0,
                 total: 0,
                 size,
@@ -36,7 +36,7 @@ pub(crate) fn run(n: u32) -> PastRun {
             task,
             status: Status::Built,
             took: 9_000 + wobble,
-            nodes: BTreeMap::new(),
+            nodes: SortedMap::new(),
             cached: 10,
             total: 12,
             size: Some(142_000_000),
@@ -46,13 +46,13 @@ pub(crate) fn run(n: u32) -> PastRun {
                 (format!("[{name}-build 3/4] RUN pnpm --filter {name} build"), 6_000 + wobble),
                 (format!("[{name} 2/2] COPY"), 80),
             ],
-            spent: BTreeMap::from([
+            spent: SortedMap::from([
                 (PhaseKind::Transfer, 120),
                 (PhaseKind::CacheFetch, 90),
                 (PhaseKind::Export, 900),
                 (PhaseKind::CacheExport, 1_500),
             ]),
-            tiers: BTreeMap::from([("registry".to_owned(), "used".to_owned()), ("gha".to_owned(), "left-out".to_owned())]),
+            tiers: SortedMap::from([("registry".to_owned(), "used".to_owned()), ("gha".to_owned(), "left-out".to_owned())]),
             imports: vec![(format!("ghcr.io/acme/cache:{name}"), 210, true)],
             exports: vec![("registry".to_owned(), 1_500, true)],
         }

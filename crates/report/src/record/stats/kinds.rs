@@ -1,7 +1,5 @@
 //! Runs by what they were for: a median over plans, edits and releases together says nothing. Pure.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::Times;
@@ -9,6 +7,7 @@ use crate::record::history::PastRun;
 use crate::record::run::Outcome;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Status, Task};
+use monoship_core::sorted::SortedMap;
 
 /// Runs of one kind that succeeded.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,7 +21,7 @@ pub struct KindStats {
 
 /// Each kind's times: by verb, of these what builds least first.
 pub(super) fn kinds(runs: &[PastRun]) -> Vec<KindStats> {
-    let mut by_kind: BTreeMap<(&str, Built), Vec<u64>> = BTreeMap::new();
+    let mut by_kind: SortedMap<(&str, Built), Vec<u64>> = SortedMap::new();
     for run in runs.iter().filter(|run| run.outcome == Outcome::Succeeded) {
         let verb = run.command.split(' ').next().unwrap_or_default();
         by_kind.entry((verb, built(run))).or_default().push(run.took);

@@ -1,10 +1,9 @@
 //! What keeping cache mounts across machines cost and spared.
 
-use std::collections::BTreeMap;
-
 use super::{TierStats, is_image, median};
 use crate::record::history::PastRun;
 use monoship_core::event::{Status, Task};
+use monoship_core::sorted::SortedMap;
 use monoship_docker::rawjson::has_cache_mount;
 
 /// The tier's name, as records have it.
@@ -14,7 +13,7 @@ const MOUNTS: &str = "mounts";
 /// the median of `past`: of the runs that found nothing kept.
 pub(super) fn of(runs: &[PastRun], past: &[PastRun]) -> Option<TierStats> {
     let mut sum = TierStats { tier: MOUNTS.to_owned(), ..TierStats::default() };
-    let mut bare: BTreeMap<(&Task, &str), Vec<u64>> = BTreeMap::new();
+    let mut bare: SortedMap<(&Task, &str), Vec<u64>> = SortedMap::new();
     for (task, name, ms) in past.iter().filter(|run| verdict(run) == Some("write-only")).flat_map(steps) {
         bare.entry((task, name)).or_default().push(ms);
     }

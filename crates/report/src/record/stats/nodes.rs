@@ -1,13 +1,12 @@
 //! The nodes of a fleet over all runs: what each built, and what it was to build and did not. Pure.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
 use super::{Times, is_image, share};
 use crate::record::history::PastRun;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
+use monoship_core::sorted::SortedMap;
 
 /// A node of a fleet.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,7 +32,7 @@ struct Sums {
 
 /// The nodes, by name.
 pub(super) fn nodes(runs: &[PastRun]) -> Vec<NodeStats> {
-    let mut sums: BTreeMap<&str, Sums> = BTreeMap::new();
+    let mut sums: SortedMap<&str, Sums> = SortedMap::new();
     for task in runs.iter().flat_map(|run| &run.tasks).filter(|task| is_image(&task.task)) {
         let mut names: Vec<&str> = task.nodes.values().map(String::as_str).into_vec();
         names.sort_unstable();
@@ -68,7 +67,7 @@ mod tests {
         for (at, (status, nodes)) in [(Status::Built, ["one", "two"]), (Status::Failed, ["two", "two"])].into_iter().enumerate() {
             let task = &mut past.tasks[at];
             (task.status, task.took) = (status, 1_000);
-            task.nodes = BTreeMap::from([
+            task.nodes = SortedMap::from([
                 ("linux/amd64".to_owned(), nodes[0].to_owned()),
                 ("linux/arm64".to_owned(), nodes[1].to_owned()),
             ]);
