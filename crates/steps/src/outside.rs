@@ -149,7 +149,7 @@ pub fn unknown(session: &Session) -> String {
 }
 
 /// The first of these addresses that holds something else than was asked before. One that does not answer now is not known to.
-pub fn moved(session: &Session, asked: &BTreeMap<String, String>) -> Option<String> {
+pub fn moved(session: &Session, asked: &SortedMap<String, String>) -> Option<String> {
     let asked = asked.iter().filter(|(_, held)| !held.starts_with(UNKNOWN));
     let differs = |(address, held): &(&String, &String)| {
         let address = Address { address: (*address).clone(), line: 0, checksum: false };
