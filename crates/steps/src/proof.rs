@@ -7,10 +7,12 @@
 //!
 //! What has no proof is built again. What a mark alone does not stop is said in docs/release.md.
 
+use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, Fingerprint, ImageRef, ServiceName};
 use monoship_docker::cosign::{Cosign, Signer};
+use monoship_docker::manifest::Document;
 use monoship_docker::mark::Mark;
 
 use crate::{Session, marks, signing};
@@ -49,13 +51,16 @@ pub fn standing(session: &Session, wanted: &[Wanted<'_>]) -> Result<Vec<Standing
 
 fn judge(session: &Session, one: &Wanted<'_>, owner: &str, signed: Option<&(Cosign, Signer)>) -> Result<Standing> {
     let Some(raw) = session.registry.manifest(&one.image)? else { return Ok(Standing::Absent) };
-    let digest = raw.digest().clone();
+    let (digest, document) = (raw.digest().clone(), raw.document()?);
+    if let Some(lost) = lost(session, &one.image, &document)? {
+        return Ok(Standing::Unproven(format!("the registry has lost {lost} of it")));
+    }
     let built_here =
         session.state().find(one.service, one.fingerprint).is_some_and(|build| build.digest.as_ref() == Some(&digest));
     if built_here {
         return Ok(Standing::Proven(digest));
     }
-    let mark = Mark::of(&raw.document()?);
+    let mark = Mark::of(&document);
     if let Some(why) = unlike(mark.as_ref(), owner, one.fingerprint) {
         return Ok(Standing::Unproven(why));
     }
@@ -65,6 +70,18 @@ fn judge(session: &Session, one: &Wanted<'_>, owner: &str, signed: Option<&(Cosi
         Err(error) if error.is_cancelled() => Err(error),
         Err(error) => Ok(Standing::Unproven(said(&error))),
     }
+}
+
+/// The first manifest of an index that is not there: whoever cleans up what has no tag takes those of indexes that have one.
+fn lost(session: &Session, image: &ImageRef, document: &Document) -> Result<Option<Digest>> {
+    let Document::Index(index) = document else { return Ok(None) };
+    let parts = index.manifests.iter().map(|entry| image.without_reference().with_digest(entry.digest.clone())).into_vec();
+    for (part, found) in parts.iter().zip(session.registry.resolve_all(&parts)) {
+        if found?.is_none() {
+            return Ok(part.digest().cloned());
+        }
+    }
+    Ok(None)
 }
 
 fn said(error: &Error) -> String {

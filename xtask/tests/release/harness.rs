@@ -140,6 +140,12 @@ impl Scene {
         assert_eq!(put.send(&manifest[..]).unwrap().status().as_u16(), 201);
     }
 
+    /// Deletes a manifest, tagged or not, as whoever cleans up might.
+    pub fn delete(&self, service: &str, digest: &str) {
+        let url = format!("http://{}/v2/{}/{service}/manifests/{digest}", shared().registry(), self.namespace);
+        assert_eq!(self.agent.delete(&url).call().unwrap().status().as_u16(), 202);
+    }
+
     /// The registry's answer, asked past the proxy: status and body.
     fn get(&self, path: &str) -> (u16, Vec<u8>) {
         let accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, application/json";
