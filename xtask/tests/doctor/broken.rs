@@ -111,6 +111,7 @@ pub const CASES: &[Case] = &[
     ("engine-unreachable", || Repository::new().examined(&[("DOCKER_HOST", "unix:///nowhere/docker.sock")])),
     ("disk-full", || on_a_disk_of("16m")),
     ("disk-low", || on_a_disk_of("3g")),
+    ("not-writable", || on_a_disk_of("8g,ro")),
     ("no-cache-tier", || with("xtask.toml", "[cache]\ngha = false\nregistry = false\ninline = false\n")),
     ("notes-not-written", || with("target/xtask/release/v1.0.0.md", "notes\n")),
     ("cache-errors", || {
