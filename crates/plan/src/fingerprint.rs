@@ -52,6 +52,8 @@
 //! | our own state in the context | does not count, and is named in a warning | `our_own_state_…` |
 //! | an edit between plan and build | refused (`steps::project::check_unchanged`) | `e2e/pushes.rs` |
 //! | an edit while a builder is at work, which takes files as it comes to them | the image has failed, and loses its content tag (`steps::edited`) | `an_image_of_a_file_that_was_edited_…` |
+//! | an edit of the Dockerfile or the ignore file while others build, which a builder reads as it begins | the same | the same |
+//! | another run of the working tree, which writes into the same pruned contexts before a builder has them | it waits (`Cut::hold` in `steps::contexts`) | `two_runs_of_a_working_tree_…` |
 //! | an edit that keeps size and time of modification, by which BuildKit decides what to send again, also of a named context, or of a file that another folder of the context's name has sent | refused, with the way out (`steps::sent::check_times`); pruned contexts have times of their own | `an_edit_that_a_builder_would_not_be_sent_…` |
 //! | a folder's permissions alone, of which a builder keeps the old ones (moby/buildkit#7176) | the context is handed over under another name (`steps::identity`) | `contexts_that_a_builder_would_take_for_others_…` |
 //! | another folder under the name of a named context, whose files have the other's sizes and times | the same | the same |

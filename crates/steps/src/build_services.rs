@@ -14,6 +14,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Status;
 use monoship_core::execute::cores;
+use monoship_core::execute::lock::Lock;
 use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, ServiceName};
 use monoship_core::sorted::SortedMap;
@@ -45,6 +46,10 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let (buildx, store) = (engine.buildx(), image_store(session, engine));
     outputs::claim(session, request, &chosen)?;
     let running = Running::new(session, &buildx);
+    // In the order of their names, so that no two runs wait for each other.
+    let names = services.iter().map(|service| &service.service.name).into_set().into_iter();
+    let held = names.map(|name| Ok((name, cut.hold(session, name)?))).collect::<Result<Vec<_>>>()?;
+    let held: Mutex<BTreeMap<&ServiceName, Option<Lock>>> = Mutex::new(held.into_iter().into_map());
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.
     cores::try_map(&services, |service| cut.write(session, &service.service.name))?;
@@ -66,6 +71,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let concluded = |at: usize, outcome: Option<Outcome>| -> Result<Option<(usize, Outcome)>> {
         let Some(mut outcome) = outcome else { return Ok(None) };
         sources.ended(calls[at].0, &outcome);
+        held.lock().unwrap_or_else(PoisonError::into_inner).remove(&calls[at].0.service.name);
         // A part is no image of the service.
         if outcome.status == Status::Built && !calls[at].0.target.is_part {
             remember(session, &store, calls[at].0, &mut outcome)?;

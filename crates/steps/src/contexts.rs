@@ -9,6 +9,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Level, Task};
 use monoship_core::execute::cores;
+use monoship_core::execute::lock::Lock;
 use monoship_core::name::ServiceName;
 use monoship_core::sorted::SortedMap;
 use monoship_plan::fingerprint::Parts;
@@ -161,6 +162,22 @@ impl Cut<'_> {
     pub fn folders(&self, session: &Session, service: &ServiceName) -> SortedMap<String, String> {
         let folder = folder(session, service);
         self.names(service).map(|name| (name.to_owned(), folder.join(name).to_string_lossy().into_owned())).into_map()
+    }
+
+    /// Keeps a service's contexts for this run until its builder has them: another run of this working tree would write what it has read into
+    /// them, and the image of one would hold the other's files.
+    ///
+    /// # Errors
+    /// When the lock cannot be taken, or the run is closing.
+    pub fn hold(&self, session: &Session, service: &ServiceName) -> Result<Option<Lock>> {
+        if self.names(service).next().is_none() {
+            return Ok(None);
+        }
+        let waiting = || {
+            let message = format!("another run in this working tree builds {service}: waiting for it");
+            session.events.notice(Level::Info, None, message, None);
+        };
+        Lock::wait(&session.state_dir().join("locks").join(format!("context-{service}")), &session.shutdown, waiting).map(Some)
     }
 
     /// Writes a service's contexts, touching only what differs from what is there: the builder's transfer goes by size and time.

@@ -2,7 +2,7 @@
 //! after they were read: the image may then hold other bytes than its fingerprint says, and nobody may meet it under its content tag.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::inputs::Target;
@@ -17,6 +17,8 @@ use monoship_docker::store::ImageStore;
 use monoship_plan::TargetPlan;
 use monoship_plan::part::{MainContext, Part};
 use monoship_plan::services::Service;
+use monoship_workspace::dockerfile::{self, Slice};
+use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::sent::Sent;
 
 /// File systems note times more coarsely than the clock tells them.
@@ -38,6 +40,10 @@ pub fn edited(
     }
     let since = since - COARSE;
     let view = project.view(service);
+    if let Some(path) = instructions(target, view, plan.inputs.main.is_some())? {
+        let path = path.strip_prefix(&project.root).unwrap_or(&path);
+        return Ok(Some(said(&path.display().to_string())));
+    }
     if let (Some(main), Some(sent)) = (&plan.inputs.main, view.last_sent())
         && was_touched(&view.root, main.entries().iter().map(|(path, _)| &**path), since)
     {
@@ -63,6 +69,26 @@ pub fn edited(
     }
     let moved = outside::moved(session, &plan.inputs.addresses).or_else(|| given::moved(session, &service.given, &plan.inputs));
     Ok(moved.map(|address| format!("what {address} holds changed")))
+}
+
+/// The Dockerfile, where what a target reaches of it reads otherwise by now; or the ignore file, where it does and `sees_main`. A builder reads
+/// both as it begins.
+fn instructions(target: &Target<'_>, view: &Project, sees_main: bool) -> Result<Option<PathBuf>> {
+    let path = view.dockerfile.path();
+    let read = |slice: &Slice<'_>| {
+        let texts = slice.texts().into_iter().map(|stage| (stage.name, stage.steps.into_iter().map(|(text, _)| text).into_vec()));
+        (texts.into_vec(), slice.escape(), slice.syntax().map(str::to_owned))
+    };
+    // What is no Dockerfile any more is another, too.
+    let again = dockerfile::load(path).ok();
+    let again = again.as_ref().and_then(|dockerfile| target.slice_of(dockerfile).ok());
+    let before = target.slice(view)?;
+    if again.is_none_or(|again| read(&again) != read(&before)) {
+        return Ok(Some(path.to_owned()));
+    }
+    let ignore = dockerfile::ignore_file(path, &view.root);
+    let rules = ignore.as_deref().map(Ignore::load).transpose()?.unwrap_or_default();
+    Ok((sees_main && rules != view.ignore).then(|| ignore.unwrap_or_else(|| view.root.join(".dockerignore"))))
 }
 
 fn said(path: &str) -> String {

@@ -55,8 +55,16 @@ impl Target<'_> {
     /// # Errors
     /// When it cannot be cut out.
     pub fn slice<'d>(&self, project: &'d Project) -> Result<dockerfile::Slice<'d>> {
+        self.slice_of(&project.dockerfile)
+    }
+
+    /// The same of a Dockerfile as it is by now.
+    ///
+    /// # Errors
+    /// As [`Target::slice`].
+    pub fn slice_of<'d>(&self, dockerfile: &'d Dockerfile) -> Result<dockerfile::Slice<'d>> {
         let contexts: BTreeSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().into_set();
-        project.dockerfile.slice(&SliceRequest {
+        dockerfile.slice(&SliceRequest {
             target: self.name,
             contexts: &contexts,
             args: &self.args,

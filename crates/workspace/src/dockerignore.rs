@@ -13,14 +13,14 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 
 /// The patterns of an ignore file, in order; the last one that matches a path decides.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ignore {
     patterns: Vec<Pattern>,
     /// How many patterns there are up to the last exception: what a later one matches is left out for good, with all below it.
     revocable: usize,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Pattern {
     /// `!pattern`: puts back what an earlier one took out.
     exception: bool,
@@ -28,7 +28,7 @@ struct Pattern {
 }
 
 /// The four ways of matching that moby has; the first three are fast paths that differ from the regular expression in corners.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Shape {
     Exact(String),
     Prefix(String),

@@ -244,20 +244,25 @@ fn an_image_of_a_file_that_was_edited_while_it_was_built_is_nobodys() {
     let unique = repo.path().display().to_string();
     let steps = format!("FROM node:24-bookworm-slim AS api\nRUN sleep 2 # {unique}\nCOPY apps/api/dist /app\n");
     repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n{steps}"));
-    let edited_meanwhile = |more: &[&str], host: &str| {
+    let dockerfile = "Dockerfile.monorepo-optimized";
+    let edited_meanwhile = |more: &[&str], host: &str, file: &str, text: &str| {
+        let before = repo.read(file);
         let shown = tempfile::NamedTempFile::new().unwrap();
         let mut command = repo.command(&[&["build", "--progress", "plain"], more].concat());
         let command = command.env("XTASK_IMAGES_REGISTRY", host).env("XTASK_IMAGES_NAMESPACE", "edited");
         let mut child = command.stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
         wait_for(shown.path(), &mut child, "target api");
-        repo.write("apps/api/dist/main.js", "2");
+        repo.write(file, text);
         assert_eq!(child.wait().unwrap().code(), Some(1));
-        repo.write("apps/api/dist/main.js", "1");
+        repo.write(file, &before);
         let told = std::fs::read_to_string(shown.path()).unwrap();
-        assert!(told.contains("`apps/api/dist/main.js` was edited while the run was under way"), "{told}");
+        assert!(told.contains(&format!("`{file}` was edited while the run was under way")), "{told}");
         told
     };
-    edited_meanwhile(&[], "localhost:1");
+    edited_meanwhile(&[], "localhost:1", "apps/api/dist/main.js", "2");
+    // A builder reads these as it begins, which is when others have made room for it.
+    edited_meanwhile(&[], "localhost:1", dockerfile, &repo.read(dockerfile).replace("/app", "/srv"));
+    edited_meanwhile(&[], "localhost:1", ".dockerignore", "apps/api/dist/none\n");
     // As it was read, whatever the builder was sent: nothing stands for it.
     assert!(plan(&repo).contains("  build"), "{}", plan(&repo));
 
@@ -268,7 +273,7 @@ fn an_image_of_a_file_that_was_edited_while_it_was_built_is_nobodys() {
         let fault = Fault::Says(400, "TAG_INVALID", "The image tag already exists and cannot be overwritten: it is immutable.");
         (Duration::ZERO, withdraws.then_some(fault))
     }));
-    let told = edited_meanwhile(&["--push", "--allow-stand-ins"], &proxy.host());
+    let told = edited_meanwhile(&["--push", "--allow-stand-ins"], &proxy.host(), "apps/api/dist/main.js", "2");
     let image = format!("its image still stands as {}/edited/api:in-", proxy.host());
     assert!(told.contains(&image) && told.contains("immutable") && told.contains(&format!("delete {}", proxy.host())), "{told}");
 }

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::harness::{docker, mini, record, seat, try_docker};
+use std::process::Stdio;
+
+use crate::harness::{docker, mini, record, seat, try_docker, wait_for};
 use support::engine::shared;
 use support::repo::{Repo, git, xtask_command};
 
@@ -100,4 +102,34 @@ fn a_check_build_says_that_nothing_of_it_is_kept() {
     repo.xtask(&check).exits(0);
     let record = record(repo.xtask(&check), 0);
     assert_eq!(record["tasks"].as_array().unwrap().last().unwrap()["why"], "check build: nothing is kept", "{record:#}");
+}
+
+#[test]
+fn two_runs_of_a_working_tree_do_not_build_from_each_others_contexts() {
+    let _seat = seat();
+    let engine = shared();
+    engine.stand_ins(&["node:24-bookworm-slim"]);
+    let repo = mini("");
+    let unique = repo.path().display().to_string();
+    let copies = "COPY --from=sources /apps /app";
+    let stages = format!("FROM base AS api\nRUN sleep 3 # {unique}\n{copies}\nFROM base AS web\n{copies}\n");
+    let base = "FROM node:24-bookworm-slim AS base\nFROM scratch AS sources\nCOPY apps apps\n";
+    repo.write("Dockerfile.monorepo-optimized", &format!("{base}{stages}"));
+    repo.write("apps/web/package.json", r#"{"name":"web","version":"1.0.0"}"#);
+    repo.edit("pnpm-lock.yaml", "  packages/lib: {}\n", "  apps/web: {}\n\n  packages/lib: {}\n");
+    repo.write("apps/web/word", "one\n");
+    let shown = tempfile::NamedTempFile::new().unwrap();
+    let mut first = repo.command(&["build", "--jobs", "1", "--progress", "plain"]);
+    let mut first = first.stdout(Stdio::null()).stderr(shown.reopen().unwrap()).spawn().unwrap();
+    wait_for(shown.path(), &mut first, "target api");
+    repo.write("apps/web/word", "two\n");
+    let second = repo.xtask(&["build", "web"]).exits(0);
+    assert!(second.stderr.contains("another run in this working tree builds web: waiting for it"), "{}", second.stderr);
+    assert!(first.wait().unwrap().success(), "{}", std::fs::read_to_string(shown.path()).unwrap());
+    let word = || docker(engine, &["run", "--rm", &repo.image("web:dev"), "cat", "/app/web/word"]);
+    assert_eq!(word(), "two");
+    repo.write("apps/web/word", "one\n");
+    let stands = repo.xtask(&["build", "web"]).exits(0);
+    assert!(stands.stderr.contains("built before; tagged again"), "{}", stands.stderr);
+    assert_eq!(word(), "one");
 }
