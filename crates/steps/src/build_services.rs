@@ -49,7 +49,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     // In the order of their names, so that no two runs wait for each other.
     let names = services.iter().map(|service| &service.service.name).into_set().into_iter();
     let held = names.map(|name| Ok((name, cut.hold(session, name)?))).collect::<Result<Vec<_>>>()?;
-    let held: Mutex<BTreeMap<&ServiceName, Option<Lock>>> = Mutex::new(held.into_iter().into_map());
+    let held: Mutex<SortedMap<&ServiceName, Option<Lock>>> = Mutex::new(held.into_iter().into_map());
     // Not by the jobs below: writing is parallel itself, and a thread of rayon's that waits for its parts takes up another job meanwhile, so
     // that a service would wait for another's whole build.
     cores::try_map(&services, |service| cut.write(session, &service.service.name))?;
