@@ -352,11 +352,18 @@ pub fn warn_unused<'a>(session: &Session, targets: impl Iterator<Item = (&'a Giv
         given_to.extend(given.secrets.keys().map(|id| (SECRET, id.clone())));
         given_to.extend(given.contexts.keys().map(|name| ("build context", name.clone())));
         used.extend(slice.secrets().keys().map(|id| (SECRET, id.clone())));
+        let fetches = !slice.addresses().is_empty() || given.contexts.values().any(|one| matches!(one, ContextSource::Remote(_)));
+        used.extend(given.secrets.keys().filter(|id| fetches && is_for_fetching(id)).map(|id| (SECRET, id.clone())));
         used.extend(slice.contexts().iter().map(|name| ("build context", name.clone())));
     }
     for (kind, name) in given_to.difference(&used) {
         session.events.notice(Level::Warning, None, format!("no step uses the {kind} `{name}` of xtask.toml"), None);
     }
+}
+
+/// The secrets that BuildKit itself takes where it fetches an address, for one host or all (its `source/git` and `source/http`).
+fn is_for_fetching(id: &str) -> bool {
+    ["GIT_AUTH_TOKEN", "GIT_AUTH_HEADER", "HTTP_AUTH_TOKEN_", "HTTP_AUTH_HEADER_"].iter().any(|name| id.starts_with(name))
 }
 
 /// Runs the programs that print secrets for these builds, each once, before anything is built.

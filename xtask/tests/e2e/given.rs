@@ -144,6 +144,10 @@ fn what_is_given_to_nobody_is_named_and_what_a_step_wants_says_how() {
     for unused in ["no step uses the secret `npm`", "no step uses the build context `a`"] {
         assert!(planned.stderr.contains(unused), "{}", planned.stderr);
     }
+    // BuildKit takes this one by itself.
+    repo.write("xtask.toml", "[images]\nsecrets = ['id=GIT_AUTH_TOKEN,env=HOME']\n");
+    repo.edit("Dockerfile.monorepo-optimized", "COPY", "ADD https://127.0.0.1:1/a.git#main /a\nCOPY");
+    assert!(!repo.xtask(&["plan"]).exits(0).stderr.contains("no step uses"));
     repo.write("xtask.toml", "");
     repo.edit("Dockerfile.monorepo-optimized", "COPY", "RUN --mount=type=secret,id=npm,required true\nCOPY");
     let refused = repo.xtask(&["build"]).exits(2);
