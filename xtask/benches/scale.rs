@@ -8,7 +8,6 @@
 #[expect(dead_code, reason = "no client is called here")]
 mod engine;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,7 +16,7 @@ use engine::Engine;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Fingerprint, ImageRef, ServiceName};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::store::ImageStore;
 use monoship_plan::part::Part;
 use monoship_report::record::{ServiceRecord, State};
@@ -46,7 +45,7 @@ fn main() -> ExitCode {
         let tree = git.worktree().expect("git lists the workspace");
         let listing = median(|| drop(git.worktree()));
         let slicing = median(|| slices(&root));
-        let folders: BTreeSet<&str> = tree.files().iter().filter_map(|file| file.path.strip_suffix("/package.json")).collect();
+        let folders: SortedSet<&str> = tree.files().iter().filter_map(|file| file.path.strip_suffix("/package.json")).collect();
         let hashing = median(|| folders.iter().for_each(|folder| drop(Part::files(tree.under(folder)))));
         settle(&root);
         let mut memory = 0;
@@ -87,7 +86,7 @@ fn workspace(size: Size) -> PathBuf {
 
 fn slices(root: &Path) {
     let file = dockerfile::load(&root.join("Dockerfile.monorepo-optimized")).expect("the Dockerfile parses");
-    let contexts: BTreeSet<String> = ["manifests", "production", "sources"].map(str::to_owned).into();
+    let contexts: SortedSet<String> = ["manifests", "production", "sources"].map(str::to_owned).into();
     let args = SortedMap::new();
     for target in file.targets() {
         let slice = file.slice(&SliceRequest { target, contexts: &contexts, args: &args, platforms: &[], own: None });

@@ -1,10 +1,8 @@
 //! A release's claims against what a real registry holds. The attestations have the form that BuildKit 0.25 gave them on a real engine.
 
-use std::collections::BTreeSet;
-
 use monoship_core::error::Error;
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::registry::Registry;
 use monoship_github::notes::Listed;
 use monoship_plan::affected::{Affected, Verdict as Affects};
@@ -117,13 +115,13 @@ impl Scene {
             repository: self.repository.clone(),
             tags: ["v1.2.3", "latest"].map(|tag| tag.parse::<Tag>().unwrap()).to_vec(),
             noted: Noted::Nowhere("GitHub was not asked".to_owned()),
-            packages: Some(BTreeSet::from(locked)),
+            packages: Some(SortedSet::from(locked)),
         };
         let mut request = VerifyRequest {
             order: Order {
                 templates: TagTemplates::parse(&["v{version}", "{version}", "latest"]).unwrap(),
                 version: "1.2.3".parse().unwrap(),
-                unreleased: BTreeSet::new(),
+                unreleased: SortedSet::new(),
             },
             services: vec![service],
             commit: Some(COMMIT.to_owned()),
@@ -131,7 +129,7 @@ impl Scene {
             builder: Some(BUILDER.to_owned()),
             pins: &self.pins,
             unpinned: vec!["docker/buildkit-syft-scanner:stable-1".parse().unwrap()],
-            own_packages: BTreeSet::from(["@org/shared".to_owned()]),
+            own_packages: SortedSet::from(["@org/shared".to_owned()]),
             want_provenance: true,
             want_sbom: true,
             signature: None,

@@ -4,9 +4,7 @@
 //! was a sixth of all code that was made of this library, which everyone compiles who uses it. Where there may be a hundred thousand entries,
 //! in order already, `collect` is quicker.
 
-use std::collections::BTreeSet;
-
-use crate::sorted::SortedMap;
+use crate::sorted::{SortedMap, SortedSet};
 
 /// An iterator whose entries are wanted together.
 pub trait Collect: Iterator + Sized {
@@ -32,11 +30,11 @@ pub trait Collect: Iterator + Sized {
     }
 
     /// A set.
-    fn into_set(self) -> BTreeSet<Self::Item>
+    fn into_set(self) -> SortedSet<Self::Item>
     where
         Self::Item: Ord,
     {
-        let mut set = BTreeSet::new();
+        let mut set = SortedSet::new();
         for entry in self {
             set.insert(entry);
         }

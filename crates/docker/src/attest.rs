@@ -4,7 +4,6 @@
 //! Formats: BuildKit's `docs/attestations/` (storage, SLSA definitions), in-toto Statement v0.1 and v1, SLSA provenance v0.2 and v1,
 //! SPDX 2.3, package URLs.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -16,7 +15,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_decode;
 use monoship_core::name::{Digest, ImageRef, Platform};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// A statement larger than this is not read: a bill of materials with every file of an image has some tens of megabytes.
 const MAX_STATEMENT: u64 = 128 << 20;
@@ -38,7 +37,7 @@ pub struct Attested {
     /// The image's manifest.
     pub manifest: Digest,
     /// The manifests that the statements say they are about.
-    pub subjects: BTreeSet<Digest>,
+    pub subjects: SortedSet<Digest>,
     /// How it was built.
     pub provenance: Option<Provenance>,
     /// What is in it.
@@ -204,7 +203,7 @@ impl Predicate {
 impl Attested {
     fn none(platform: Option<Platform>, manifest: &Digest) -> Self {
         let manifest = manifest.clone();
-        Self { platform, manifest, subjects: BTreeSet::new(), provenance: None, sbom: None, others: Vec::new() }
+        Self { platform, manifest, subjects: SortedSet::new(), provenance: None, sbom: None, others: Vec::new() }
     }
 
     fn add(&mut self, registry: &Registry, image: &ImageRef, attestation: &Descriptor) -> Result<()> {

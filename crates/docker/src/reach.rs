@@ -3,6 +3,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
+use monoship_core::sorted::SortedSet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
@@ -36,7 +37,7 @@ pub fn read(
     registry: &Registry,
     image: &ImageRef,
     listed: Option<&[Listed]>,
-    also: &BTreeSet<Digest>,
+    also: &SortedSet<Digest>,
 ) -> Result<BTreeMap<Digest, Node>> {
     let mut reading = Reading { registry, image, found: BTreeMap::new() };
     if let Some(listed) = listed {

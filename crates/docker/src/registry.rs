@@ -6,7 +6,7 @@
 //!
 //! Blobs are in `registry/blob.rs`, listings and rights in `registry/list.rs`, the token flow in `registry/session.rs`. No policy on what to publish or delete lives here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::retry::{Again, Failed, Policy, Wait};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
+use monoship_core::sorted::SortedSet;
 
 pub mod answers;
 mod blob;
@@ -71,7 +72,7 @@ struct Inner {
     insecure: Vec<String>,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
     /// Hosts that answer even those who may write that a tag which is not there is not for them.
-    hiding: Mutex<BTreeSet<String>>,
+    hiding: Mutex<SortedSet<String>>,
 }
 
 /// What may be done to a repository.

@@ -5,7 +5,7 @@
 mod build_cache;
 pub use build_cache::Record;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +19,7 @@ use monoship_core::execute::pool::in_parallel;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// A local engine answers within milliseconds; removing a large image takes a second or two.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -139,7 +139,7 @@ impl ImageStore {
             Reach::Client(_) => HashMap::new(),
         };
         let open = images.iter().filter(|image| !known.contains_key(&listed_name(image)));
-        let patterns: BTreeSet<String> = open.map(pattern).into_set();
+        let patterns: SortedSet<String> = open.map(pattern).into_set();
         if !patterns.is_empty() {
             known.extend(match &self.reach {
                 Reach::Socket(socket) => list(socket, &patterns)?,
@@ -253,7 +253,7 @@ impl ImageStore {
     }
 
     /// One start of the client for all images.
-    fn list_by_client(&self, client: &Invocation, patterns: &BTreeSet<String>) -> Result<HashMap<String, Digest>> {
+    fn list_by_client(&self, client: &Invocation, patterns: &SortedSet<String>) -> Result<HashMap<String, Digest>> {
         let call = client.clone().args(["image", "ls", "--no-trunc", "--digests", "--format", "{{json .}}"]);
         let call = call.args(patterns.iter().map(|pattern| format!("--filter=reference={pattern}")));
         let text = call.timeout(LIMIT.saturating_mul(3)).read(&self.shutdown)?;
@@ -283,7 +283,7 @@ fn listed_name(image: &ImageRef) -> String {
 
 /// What the histories of these images tell: the ids by name.
 fn histories(socket: &Path, images: &[ImageRef]) -> Result<HashMap<String, Digest>> {
-    let tagged: BTreeSet<String> = images.iter().filter(|image| image.digest().is_none()).map(listed_name).into_set();
+    let tagged: SortedSet<String> = images.iter().filter(|image| image.digest().is_none()).map(listed_name).into_set();
     let tagged: Vec<String> = tagged.into_iter().into_vec();
     let ask = |name: &String| at(socket).ask("GET", &format!("/images/{name}/history"));
     let mut known = HashMap::new();
@@ -299,7 +299,7 @@ fn histories(socket: &Path, images: &[ImageRef]) -> Result<HashMap<String, Diges
 }
 
 /// The images that bear one of these names, by every name they have.
-fn list(socket: &Path, patterns: &BTreeSet<String>) -> Result<HashMap<String, Digest>> {
+fn list(socket: &Path, patterns: &SortedSet<String>) -> Result<HashMap<String, Digest>> {
     let filters = serde_json::json!({ "reference": patterns }).to_string();
     let listed: Option<Vec<Listed>> = at(socket).get_json(&format!("/images/json?filters={}", percent_encode(&filters)))?;
     let mut known = HashMap::new();

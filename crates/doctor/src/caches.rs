@@ -2,7 +2,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::BTreeSet;
+use monoship_core::sorted::SortedSet;
 
 use super::{Checkup, Finding};
 use monoship_core::error::Result;
@@ -107,7 +107,7 @@ fn in_gha(checkup: &Checkup) -> Vec<Finding> {
     }
     // What the token may not read is the GitHub check's finding.
     let Ok(entries) = api.caches(Filter { key: Some("index-"), git_ref: None }) else { return Vec::new() };
-    let there: BTreeSet<String> = entries
+    let there: SortedSet<String> = entries
         .iter()
         .filter_map(|entry| match CacheKey::parse(&entry.key) {
             CacheKey::Index { scope, .. } => Some(scope),
@@ -115,8 +115,8 @@ fn in_gha(checkup: &Checkup) -> Vec<Finding> {
         })
         .into_set();
     let targets = targets(checkup);
-    let wanted: BTreeSet<String> = targets.iter().map(|scoped| gha_scope(scoped.folder, &scoped.name())).into_set();
-    let read: BTreeSet<String> =
+    let wanted: SortedSet<String> = targets.iter().map(|scoped| gha_scope(scoped.folder, &scoped.name())).into_set();
+    let read: SortedSet<String> =
         targets.iter().flat_map(Scoped::others).map(|name| gha_scope(checkup.config.folder.as_ref(), &name)).into_set();
     let missing: Vec<&str> = wanted.difference(&there).map(String::as_str).into_vec();
     if missing.is_empty() {

@@ -1,7 +1,7 @@
 //! The ignore rules: do they hide a file that a build needs, or ship what no build needs?
 
 use monoship_core::collect::Collect as _;
-use std::collections::BTreeSet;
+use monoship_core::sorted::SortedSet;
 use std::path::Path;
 
 use super::{Checkup, Finding, Monorepo, Severity};
@@ -50,12 +50,12 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
 
 /// The first needed files that are hidden: manifests and the lock, and what the Dockerfile copies by name.
 fn hidden(checkup: &Checkup, monorepo: &Monorepo, ignore: &Ignore) -> Option<Finding> {
-    let mut needed: BTreeSet<String> = BTreeSet::new();
+    let mut needed: SortedSet<String> = SortedSet::new();
     needed.extend(MANIFESTS.iter().filter(|file| monorepo.root.join(file).is_file()).map(|file| (*file).to_owned()));
     let packages = built_from(checkup, monorepo);
     needed.extend(packages.iter().map(|package| package.path("package.json")));
     if let Ok(dockerfile) = &monorepo.dockerfile {
-        let contexts = BTreeSet::new();
+        let contexts = SortedSet::new();
         for service in checkup.services().iter().filter(|service| service.own.is_none()) {
             let (args, platforms) = (&service.build_args, &service.platforms[..]);
             let slice =
@@ -79,7 +79,7 @@ fn built_from<'m>(checkup: &Checkup, monorepo: &'m Monorepo) -> Vec<&'m Package>
     let Ok(workspace) = &monorepo.workspace else { return Vec::new() };
     let shared = checkup.services().iter().filter(|service| service.own.is_none());
     let targets = shared.filter_map(|service| workspace.find(&service.package).ok());
-    let packages: BTreeSet<_> = targets.flat_map(|target| workspace.closure(target, Scope::BUILD).packages).into_set();
+    let packages: SortedSet<_> = targets.flat_map(|target| workspace.closure(target, Scope::BUILD).packages).into_set();
     packages.into_iter().map(|id| workspace.package(id)).into_vec()
 }
 
@@ -103,7 +103,7 @@ fn emptied(packages: &[&Package], monorepo: &Monorepo, ignore: &Ignore) -> Vec<S
 fn needless<'a>(monorepo: &Monorepo, ignore: &Ignore) -> Vec<&'a str> {
     let always = ALWAYS.iter().filter(|(probe, _)| !ignore.excludes(probe)).map(|(_, name)| *name);
     let there = WHERE_THERE.into_iter().filter(|path| !ignore.excludes(path) && monorepo.root.join(path).exists());
-    let mut found: BTreeSet<&str> = always.chain(there).into_set();
+    let mut found: SortedSet<&str> = always.chain(there).into_set();
     let packages = monorepo.workspace.iter().flat_map(Workspace::packages);
     let nested = packages.filter(|package| package.dir != ".").map(|package| package.path("node_modules/x/package.json"));
     if nested.into_iter().any(|path| !ignore.excludes(&path)) {

@@ -1,6 +1,5 @@
 //! Room: on the disks that hold the repository and what we keep.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use rustix::fs::Access;
 
 use super::{Checkup, Finding};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use monoship_core::text;
 use monoship_docker::engine::Engine;
 use monoship_steps::{STATE, engine as engines};
@@ -25,7 +25,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     folders.extend(checkup.home.as_ref().ok().map(|home| home.join(STATE)));
     // Another engine's images lie where only it knows.
     folders.extend(data.filter(|_| embedded));
-    let (mut found, mut seen, mut least) = (Vec::new(), BTreeSet::new(), u64::MAX);
+    let (mut found, mut seen, mut least) = (Vec::new(), SortedSet::new(), u64::MAX);
     for folder in &folders {
         // What is not made yet will lie on its parent's disk.
         let Some(there) = folder.ancestors().find(|path| path.exists()) else { continue };

@@ -3,8 +3,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use monoship_core::sorted::SortedMap;
-use std::collections::BTreeSet;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 use super::{Checkup, Finding, Severity};
 use monoship_core::error::Result;
@@ -29,7 +28,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
             configuration::NAME_A_REGISTRY,
         )];
     };
-    let mut repositories: BTreeSet<ImageRef> =
+    let mut repositories: SortedSet<ImageRef> =
         checkup.services().iter().filter_map(|service| config.images.image(&service.name).ok()).into_set();
     repositories.extend(config.cache.repository.clone().filter(|_| config.cache.registry == Switch::Auto));
     if repositories.is_empty() {
@@ -44,7 +43,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     // Repositories of which the same is found share a line.
     let mut lines: SortedMap<(Severity, &'static str, String, String), Vec<String>> = SortedMap::new();
     let is_of_host = |code: &str| matches!(code, "registry-unreachable" | "credentials-unreadable");
-    let mut of_hosts = BTreeSet::new();
+    let mut of_hosts = SortedSet::new();
     for (repository, rights) in repositories.iter().zip(&rights) {
         // What is wrong with a host is told once: each error names the address of its own repository.
         let is_new = |finding: &Finding| !is_of_host(finding.code) || of_hosts.insert((finding.code, repository.registry()));

@@ -169,7 +169,7 @@ impl<'a> Apt<'a> {
             std::fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
         };
         put("etc/apt/sources.list.d/machine.sources", stanzas.join("\n").as_bytes())?;
-        for key in self.sources.iter().filter_map(Source::keyring).collect::<std::collections::BTreeSet<_>>() {
+        for key in self.sources.iter().filter_map(Source::keyring).collect::<monoship_core::sorted::SortedSet<_>>() {
             if let Ok(bytes) = std::fs::read(key) {
                 put(key.trim_start_matches('/'), &bytes)?;
             }

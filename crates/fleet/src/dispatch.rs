@@ -3,13 +3,12 @@
 
 mod spare;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::assign::{Giving, costs, order, shares};
 use crate::{Build, Node};
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// How long a node that was lost is left alone; twice as long each time that it is lost again.
 const REST: Duration = Duration::from_secs(30);
@@ -87,7 +86,7 @@ pub struct Dispatch<'a> {
     /// How often a build was lost on a node.
     losses: SortedMap<(usize, usize), u8>,
     /// Those that no node is there for.
-    stranded: BTreeSet<usize>,
+    stranded: SortedSet<usize>,
     moves: Vec<Move>,
     given_up: Vec<GivenUp>,
     open: usize,
@@ -100,7 +99,7 @@ pub struct Dispatch<'a> {
 struct NodeState {
     at: At,
     /// What waits for it, in the order in which it is begun.
-    queue: BTreeSet<(usize, usize)>,
+    queue: SortedSet<(usize, usize)>,
     queued: f64,
     /// What it is at, and since when.
     running: Vec<(usize, Duration)>,
@@ -129,7 +128,7 @@ impl<'a> Dispatch<'a> {
         order(builds).into_iter().enumerate().for_each(|(turn, build)| turns[build] = turn);
         let state = |_| NodeState {
             at: At::Up,
-            queue: BTreeSet::new(),
+            queue: SortedSet::new(),
             queued: 0.0,
             running: Vec::new(),
             rest: REST,
@@ -144,7 +143,7 @@ impl<'a> Dispatch<'a> {
             turns,
             after: SortedMap::new(),
             losses: SortedMap::new(),
-            stranded: BTreeSet::new(),
+            stranded: SortedSet::new(),
             moves: Vec::new(),
             given_up: Vec::new(),
             open: builds.len(),

@@ -1,13 +1,12 @@
 //! Releases by GitHub's REST API (docs.github.com/rest/releases/releases). What goes into a body is `notes.rs`'s business.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::Api;
 use monoship_core::error::Result;
 use monoship_core::name::{Digest, Tag};
+use monoship_core::sorted::SortedSet;
 
 /// How many releases GitHub lists at most, whoever asks.
 const LISTED: usize = 10_000;
@@ -104,8 +103,8 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::call`].
-    pub fn named_digests(&self) -> Result<BTreeSet<Digest>> {
-        let mut found = BTreeSet::new();
+    pub fn named_digests(&self) -> Result<SortedSet<Digest>> {
+        let mut found = SortedSet::new();
         self.pages("releases?per_page=100", |page: Vec<Release>| {
             found.extend(page.iter().filter_map(|release| release.body.as_deref()).flat_map(named));
             true

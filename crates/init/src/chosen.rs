@@ -1,12 +1,11 @@
 //! Which of the services that were found are adopted: those that a user names, less those that `xtask.toml` says are none.
 
-use std::collections::BTreeSet;
-
 use super::kept::Kept;
 use super::services::Found;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::nearest;
+use monoship_core::sorted::SortedSet;
 
 /// True where a list has a service, by its name or by its folder.
 fn has(list: &[String], name: &str, folder: &str) -> bool {
@@ -19,7 +18,7 @@ pub(super) fn leave_out(found: &mut Found, none: &[String]) {
 }
 
 /// Takes out the services that are not among those that were chosen. Those that have a target already stay what they are.
-pub(super) fn choose(found: &mut Found, only: &[String], targets: &BTreeSet<String>) {
+pub(super) fn choose(found: &mut Found, only: &[String], targets: &SortedSet<String>) {
     if !only.is_empty() {
         let is_chosen = |name: &str, folder: &str| has(only, name, folder) || targets.contains(name);
         found.left_out = retain(found, "it was not chosen", is_chosen);
@@ -27,7 +26,7 @@ pub(super) fn choose(found: &mut Found, only: &[String], targets: &BTreeSet<Stri
 }
 
 /// Keeps the services of which this is true. The others are told with the reason, and returned: by their folders, where they do not share one.
-fn retain(found: &mut Found, why: &str, stays: impl Fn(&str, &str) -> bool) -> BTreeSet<String> {
+fn retain(found: &mut Found, why: &str, stays: impl Fn(&str, &str) -> bool) -> SortedSet<String> {
     let mut out = Vec::new();
     let mut is_in = |name: &str, folder: &str| {
         let stays = stays(name, folder);
@@ -43,7 +42,7 @@ fn retain(found: &mut Found, why: &str, stays: impl Fn(&str, &str) -> bool) -> B
         let is_shared = folder == "." || folders.clone().any(|other| other == folder);
         if is_shared { name } else { folder }
     });
-    let called: BTreeSet<String> = called.into_set();
+    let called: SortedSet<String> = called.into_set();
     found.others.extend(called.iter().map(|called| (called.clone(), why.to_owned())));
     called
 }

@@ -1,11 +1,10 @@
 //! What a service needs of its development to run: their dependencies where its compiled sources import them, `tsx` where Node does not run what
 //! a compiler makes.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use monoship_workspace::tools::{imported_values, scripts};
 use monoship_workspace::{PackageId, Workspace, compiled};
 
@@ -49,7 +48,7 @@ fn with_peers(known: Known, workspace: &Workspace, dir: &str, manifest: &Value) 
         return known;
     }
     let mut open: Vec<PackageId> = workspace.by_dir(dir).into_iter().into_vec();
-    let mut seen = BTreeSet::new();
+    let mut seen = SortedSet::new();
     while let Some(id) = open.pop() {
         if !seen.insert(id) {
             continue;

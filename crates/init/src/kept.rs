@@ -1,11 +1,10 @@
 //! The Dockerfiles that a repository has: which service each builds, in which context. Compose files and bake files say so; where they do not,
 //! the Dockerfile's own COPY lines do.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use pnpm::join;
 
 use monoship_core::name::ServiceName;
@@ -83,7 +82,7 @@ pub(super) fn find(
                 context,
                 target: None,
                 args: SortedMap::new(),
-                varied: BTreeSet::new(),
+                varied: SortedSet::new(),
                 given: Given::new(),
                 image: None,
                 by,
@@ -134,7 +133,7 @@ pub(super) fn find(
         found.insert(name.clone(), build.kept(name, workspace));
     }
     // Of one that several files say different things of the first counts.
-    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut seen: SortedSet<String> = SortedSet::new();
     others.retain(|(path, _)| !found.values().any(|kept| kept.dockerfile == *path) && seen.insert(path.clone()));
     (found.into_values().into_vec(), others)
 }
@@ -154,7 +153,7 @@ impl Build {
         let args = args.iter().filter(|(name, _)| takes(&self.dockerfile, name));
         let varied = varied.iter().filter(|name| takes(&self.dockerfile, name)).cloned();
         let is_secret = |name: &str| argument(name, "0").is_err();
-        let named: BTreeSet<String> = args.clone().map(|(name, _)| name.clone()).chain(varied.clone()).into_set();
+        let named: SortedSet<String> = args.clone().map(|(name, _)| name.clone()).chain(varied.clone()).into_set();
         let covers = if self.package.is_none() { shipped(workspace, &self.dockerfile, target.as_deref()) } else { Vec::new() };
         Kept {
             name,

@@ -27,11 +27,11 @@ pub mod workflow;
 #[cfg(test)]
 mod written;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use monoship_core::error::{Error, Result, read_text, write_checked_in};
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::sorted::SortedSet;
 use monoship_core::stamp::stamped;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerignore::Ignore;
@@ -155,7 +155,7 @@ fn of_crate(wanted: &Wanted<'_>, there: &There, workspaces: &[Workspace]) -> Res
         manifest.note = Some(format!("{} = {} ({})", origin::PACKAGE, from.text, from.why));
         steps.extend([manifest, step(&format!("{name}/src/main.rs"), Change::Write(PIPELINE.to_owned()))]);
     }
-    let apart: BTreeSet<String> = workspaces.iter().flat_map(|workspace| there.apart(workspace, name)).collect();
+    let apart: SortedSet<String> = workspaces.iter().flat_map(|workspace| there.apart(workspace, name)).collect();
     let apart: Vec<String> = apart.into_iter().collect();
     steps.push(step("Cargo.toml", edit::manifest(there.text("Cargo.toml")?.as_deref(), name, &apart)));
     let note = aliases.as_deref().and_then(edit::vendored).map(|folder| {
@@ -201,7 +201,7 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     let file = settings::configured(settings.as_deref()).unwrap_or_else(|| DOCKERFILE.to_owned());
     let is_made = !root.join(&file).exists();
     let needed = if is_made { &found.services[..] } else { &[] };
-    let secrets = if is_made { npmrc::variables(root).into_keys().collect() } else { BTreeSet::new() };
+    let secrets = if is_made { npmrc::variables(root).into_keys().collect() } else { SortedSet::new() };
     steps.push(step("xtask.toml", settings::services_in(settings.as_deref(), needed, &found, &secrets)));
     let beside = format!("{file}{}", ignore::FILE);
     if root.join(ignore::FILE).exists() {
@@ -218,7 +218,7 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     }
     // Docker takes such a one in place of the context's.
     let own = found.kept.iter().filter(|kept| kept.context == ".").map(|kept| format!("{}{}", kept.dockerfile, ignore::FILE));
-    let own: BTreeSet<String> = own.filter(|own| root.join(own).exists()).collect();
+    let own: SortedSet<String> = own.filter(|own| root.join(own).exists()).collect();
     steps.extend(own.iter().map(|own| completed(&there, name, own)).collect::<Result<Vec<_>>>()?);
     if found.services.is_empty() {
         return Ok((found, steps));

@@ -1,19 +1,18 @@
 //! What is said where a workspace has no service: why each package is none, and what of the repository looks like one all the same.
 
-use std::collections::BTreeSet;
-
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Error;
+use monoship_core::sorted::SortedSet;
 use monoship_workspace::Workspace;
 
 /// The error. `files` are those that git has, `others` the packages that are none, each with the reason.
 pub(super) fn error(workspace: &Workspace, files: &[String], others: &[(String, String)]) -> Error {
     let why: Vec<String> = others.iter().map(|(folder, why)| format!("{folder}: {why}")).into_vec();
     let why = if why.is_empty() { "it has no package but its root".to_owned() } else { why.join("; ") };
-    let manifests: BTreeSet<&str> = files.iter().filter_map(|file| file.strip_suffix("/package.json")).into_set();
+    let manifests: SortedSet<&str> = files.iter().filter_map(|file| file.strip_suffix("/package.json")).into_set();
     let unnamed: Vec<&str> = manifests.into_iter().filter(|dir| workspace.by_dir(dir).is_none()).into_vec();
     let hint = if others.iter().all(|(folder, _)| folder == ".") && !unnamed.is_empty() {
-        let patterns: BTreeSet<String> = unnamed
+        let patterns: SortedSet<String> = unnamed
             .iter()
             .map(|dir| dir.rsplit_once('/').map_or((*dir).to_owned(), |(above, _)| format!("{above}/*")))
             .into_set();

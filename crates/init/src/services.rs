@@ -1,12 +1,11 @@
 //! Which packages of a workspace are services, and which applications that Nx alone knows: what each is, and why the others are none.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::ServiceName;
+use monoship_core::sorted::SortedSet;
 use monoship_workspace::package::{self, Package};
 use monoship_workspace::{Scope, Workspace};
 
@@ -54,7 +53,7 @@ pub struct Found {
     /// Folders that are none, each with the reason.
     pub others: Vec<(String, String)>,
     /// Those that could be services and were not chosen: their folders, or the names of those that share one.
-    pub left_out: BTreeSet<String>,
+    pub left_out: SortedSet<String>,
     /// Where images go, as far as it is known from what they are called today: `ghcr.io/acme`.
     pub prefix: Option<String>,
 }
@@ -67,7 +66,7 @@ pub struct Found {
 /// # Errors
 /// When a manifest cannot be read.
 pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files: &[String]) -> Result<Found> {
-    let used: BTreeSet<&str> =
+    let used: SortedSet<&str> =
         workspace.packages().iter().flat_map(|package| package.manifest.all_dependencies()).map(|(name, ..)| name).into_set();
     let root = manifest(workspace, workspace.package(workspace.root_package()))?;
     let projects = nx::projects(workspace, files);

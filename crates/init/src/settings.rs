@@ -1,12 +1,12 @@
 //! `xtask.toml`: what one that is there says of services, and what it gets.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use super::services::{Found, Service};
 use super::{Change, DOCKERFILE, edit};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use monoship_workspace::dockerfile::{Dockerfile, load as dockerfile_of};
 
 const SETTINGS: &str =
@@ -36,7 +36,7 @@ pub(super) fn configured_prefix(settings: Option<&str>) -> Option<String> {
 }
 
 /// The targets of the Dockerfile that is configured, as far as it is there.
-pub(super) fn targets(root: &Path, settings: Option<&str>) -> BTreeSet<String> {
+pub(super) fn targets(root: &Path, settings: Option<&str>) -> SortedSet<String> {
     let file = root.join(configured(settings).unwrap_or_else(|| DOCKERFILE.to_owned()));
     let dockerfile = file.exists().then(|| dockerfile_of(&file).ok()).flatten();
     dockerfile.iter().flat_map(Dockerfile::targets).map(str::to_owned).into_set()
@@ -76,7 +76,7 @@ pub(super) fn owned(settings: Option<&str>) -> Vec<(String, Option<String>)> {
 }
 
 /// `xtask.toml` with an entry for each service that is not found without one.
-pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secrets: &BTreeSet<String>) -> Change {
+pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secrets: &SortedSet<String>) -> Change {
     let known = named(settings);
     let lacks = |folder: &str, name: &str| folder != format!("apps/{name}") && !known.iter().any(|(_, target)| target == name);
     let mut entries = String::new();
@@ -99,7 +99,7 @@ pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &
             };
             // With a [[service]] what no entry names counts as meant so; what was not chosen is to be known when this is run again.
             let folders = found.others.iter().map(|(folder, _)| folder).filter(|folder| folder.starts_with("apps/"));
-            let idle: BTreeSet<&String> = folders.filter(|_| entries.is_empty()).chain(&found.left_out).into_set();
+            let idle: SortedSet<&String> = folders.filter(|_| entries.is_empty()).chain(&found.left_out).into_set();
             let idle: Vec<String> = idle.into_iter().map(|folder| format!("\"{folder}\"")).into_vec();
             let idle = if idle.is_empty() { String::new() } else { format!("not-services = [{}]\n", idle.join(", ")) };
             let places = found.prefix.as_deref().map_or_else(|| PLACES.to_owned(), places);

@@ -1,10 +1,9 @@
 //! How a package is started: what its script means, followed to the program that runs, in a form that a production image can run.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use monoship_workspace::dockerfile::quoted_words;
 use monoship_workspace::tools::is_command_of;
 
@@ -403,7 +402,7 @@ fn tool(manifest: &Value, steps: &[String]) -> Option<String> {
             let parts = if name.starts_with('@') { 2 } else { 1 };
             name.splitn(parts + 1, '/').take(parts).into_vec().join("/")
         });
-        let mut programs: BTreeSet<String> = modules.into_set();
+        let mut programs: SortedSet<String> = modules.into_set();
         if !system.contains(first) && !first.contains('/') {
             programs.insert((*first).to_owned());
         }

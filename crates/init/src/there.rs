@@ -1,11 +1,11 @@
 //! What a repository has that decides what adopting it takes.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::sorted::SortedSet;
 use monoship_workspace::Workspace;
 use monoship_workspace::git::Git;
 
@@ -70,7 +70,7 @@ impl There {
     pub fn apart(&self, workspace: &Workspace, name: &str) -> Vec<String> {
         let packages = workspace.packages().iter().map(|package| package.dir.as_str()).filter(|dir| *dir != ".");
         let top = |dir: &str| dir.split('/').next().unwrap_or(dir).to_owned();
-        let tops: BTreeSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).into_set();
+        let tops: SortedSet<String> = packages.chain(self.crates()).map(top).filter(|top| top != name).into_set();
         tops.into_iter().into_vec()
     }
 }

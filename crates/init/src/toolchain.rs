@@ -1,11 +1,10 @@
 //! What a workspace is built with: its pnpm, a compiler where a dependency needs one, the scripts that stand before a build.
 
-use std::collections::BTreeSet;
-
 use semver::Version;
 use serde_json::{Value, json};
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use monoship_workspace::{Closure, Workspace, package};
 use pnpm::lock::Lock;
 
@@ -154,7 +153,7 @@ const REFERENCES: &str = "references";
 /// True where the root's build, or a script that it calls, compiles packages by references.
 fn compiles_by_references(workspace: &Workspace) -> bool {
     let manifest = manifest(workspace, "package.json");
-    let (mut open, mut read) = (vec!["build"], BTreeSet::new());
+    let (mut open, mut read) = (vec!["build"], SortedSet::new());
     while let Some(name) = open.pop() {
         let Some(script) = manifest["scripts"][name].as_str().filter(|_| read.insert(name)) else { continue };
         let words: Vec<&str> = script.split_whitespace().into_vec();
@@ -188,7 +187,7 @@ pub(super) fn tasks(workspace: &Workspace, packages: &[&str], build: &str) -> Ve
 const OF_ROOT: &str = "//#";
 
 /// The root's own tasks that `turbo.json` puts before a build of these packages. No build of an image runs them.
-pub(super) fn of_root(workspace: &Workspace, packages: &[&str]) -> BTreeSet<String> {
+pub(super) fn of_root(workspace: &Workspace, packages: &[&str]) -> SortedSet<String> {
     let found = ordered(&graph(workspace), packages, "build").into_iter();
     found.filter_map(|task| task.strip_prefix(OF_ROOT).map(str::to_owned)).into_set()
 }
@@ -264,11 +263,11 @@ fn graph(workspace: &Workspace) -> Value {
 
 fn ordered(graph: &Value, packages: &[&str], build: &str) -> Vec<String> {
     let mut order = Vec::new();
-    visit(graph, packages, build, &mut BTreeSet::new(), &mut order);
+    visit(graph, packages, build, &mut SortedSet::new(), &mut order);
     order
 }
 
-fn visit(graph: &Value, packages: &[&str], task: &str, seen: &mut BTreeSet<String>, order: &mut Vec<String>) {
+fn visit(graph: &Value, packages: &[&str], task: &str, seen: &mut SortedSet<String>, order: &mut Vec<String>) {
     let checks = ["lint", "test", "check", "type", "format", "e2e"];
     let name = task.trim_start_matches(OF_ROOT);
     let is_check = checks.iter().any(|check| name.starts_with(check)) && !name.contains("gen");

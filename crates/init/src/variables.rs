@@ -3,11 +3,10 @@
 
 mod named;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::Workspace;
 use named::Named;
 
@@ -19,7 +18,7 @@ pub(super) struct Variables {
     /// Those that a build only has to find.
     pub private: SortedMap<String, String>,
     /// Those that sources and settings name beside them: arguments without a value.
-    pub named: BTreeSet<String>,
+    pub named: SortedSet<String>,
 }
 
 /// Examples of an environment, in the order in which they count.

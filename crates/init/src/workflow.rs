@@ -1,13 +1,13 @@
 //! What the workflow files of a repository depend on: its configuration, its default branch, where the workspace and its crate lie, and which
 //! folders cargo needs.
 
-use std::collections::BTreeSet;
 use std::path::{Component, Path};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
+use monoship_core::sorted::SortedSet;
 use monoship_github::workflow::{self, Layout, Options, Place, Prebuilt, written};
 use monoship_plan::config::{Config, Folder, Signing};
 use monoship_workspace::git::Git;
@@ -90,7 +90,7 @@ fn sources(cargo: &Path, below: &str) -> Result<Vec<String>> {
     let Some(root) = manifest(cargo)? else { return Ok(default()) };
     let members = members(&root);
     let top = |path: &Path| top(below, path);
-    let mut folders: BTreeSet<String> = members.iter().filter_map(|member| top(Path::new(member))).into_set();
+    let mut folders: SortedSet<String> = members.iter().filter_map(|member| top(Path::new(member))).into_set();
     for member in members.iter().filter(|member| !member.contains('*')) {
         let of_member = manifest(&cargo.join(member))?.unwrap_or_default();
         let tables = ["dependencies", "build-dependencies"].into_iter().filter_map(|key| of_member.get(key)?.as_table());

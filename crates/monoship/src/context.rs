@@ -1,12 +1,12 @@
 //! What a pipeline and a team's own stages have at hand: the run they are part of, and the means to do something in it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Task};
 use monoship_core::name::StageName;
+use monoship_core::sorted::SortedSet;
 use monoship_docker::engine::Engine;
 use monoship_report::record::{RunRecord, TaskRecord};
 use monoship_workspace::git::Head;
@@ -58,7 +58,7 @@ pub(crate) struct Progress {
     /// What the team's stages before the plan came to: the record, which is made with the plan, takes it over at the end.
     pub before_record: Vec<TaskRecord>,
     /// The team's stages so far, by name.
-    pub stages: BTreeSet<StageName>,
+    pub stages: SortedSet<StageName>,
     /// True once the pipeline has called the stage that publishes.
     pub came_to_publish: bool,
     /// What was published.

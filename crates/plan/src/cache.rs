@@ -1,7 +1,6 @@
 //! Which cache tiers a build uses. An order of preference, not a pile: an inline or `mode=min` source beside a `mode=max` one
 //! was measured to lose build-stage hits, so the previous image serves only where no max source is there.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Folder;
 use monoship_core::collect::Collect as _;
 use monoship_core::name::{ImageRef, Platform, Tag};
+use monoship_core::sorted::SortedSet;
 
 /// A kind of cache, in order of preference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -150,7 +150,7 @@ pub struct Facts {
     /// The registry tier's repository.
     pub registry_repository: Option<ImageRef>,
     /// The tags of that repository, where runs for several platforms keep their caches side by side; `None` where they do not.
-    pub registry_tags: Option<BTreeSet<String>>,
+    pub registry_tags: Option<SortedSet<String>>,
     /// The image that was pushed last.
     pub previous: Probe,
     /// Its name.
@@ -203,7 +203,7 @@ impl Scoped<'_> {
         if !self.is_one_of_several() {
             return Vec::new();
         }
-        let all: BTreeSet<&Platform> = self.run.iter().chain(self.configured).into_set();
+        let all: SortedSet<&Platform> = self.run.iter().chain(self.configured).into_set();
         let mut names: Vec<String> = all.iter().map(|one| self.named(std::slice::from_ref(*one))).into_vec();
         names.push(if self.configured.len() > 1 { self.named(self.configured) } else { self.target.to_owned() });
         let own = self.name();
@@ -217,7 +217,7 @@ impl Scoped<'_> {
     }
 
     fn named(&self, platforms: &[Platform]) -> String {
-        let sorted: BTreeSet<&Platform> = platforms.iter().into_set();
+        let sorted: SortedSet<&Platform> = platforms.iter().into_set();
         sorted.into_iter().fold(self.target.to_owned(), |name, platform| name + &platform.scope_suffix())
     }
 

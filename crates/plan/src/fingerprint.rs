@@ -81,15 +81,13 @@
 //! | addresses of added hosts | counted; that host's name tells BuildKit's keys, which have the hosts' names alone | the same |
 //! | what a RUN fetches, cache mounts | nobody can know: the step's text counts, as for BuildKit | |
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::part::{MainContext, Part};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Fingerprint, ImageRef, Platform, sha256_hex};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::dockerfile::{Slice, StageText};
 
 #[cfg(test)]
@@ -125,7 +123,7 @@ pub struct Inputs {
     /// Build arguments and hashes of their values: a value must not get into a record.
     pub arguments: SortedMap<String, String>,
     /// The platforms.
-    pub platforms: BTreeSet<Platform>,
+    pub platforms: SortedSet<Platform>,
     /// Attestation and output settings that change the image.
     pub settings: SortedMap<String, String>,
 }
@@ -257,7 +255,7 @@ struct Hashed<'a> {
     bases: &'a SortedMap<ImageRef, String>,
     addresses: &'a SortedMap<String, String>,
     arguments: &'a SortedMap<String, String>,
-    platforms: &'a BTreeSet<Platform>,
+    platforms: &'a SortedSet<Platform>,
     settings: &'a SortedMap<String, String>,
 }
 

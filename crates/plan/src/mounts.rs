@@ -2,13 +2,11 @@
 //! builder that starts empty it is restored from an image in the registry, and goes there again. Whether that pays is decided by what it
 //! was measured to take and to spare. No I/O.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::cache::{Facts, Probe, Tier, Verdict, verdict};
 use monoship_core::name::{ImageRef, ServiceName};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_core::text;
 
 /// Their tag among the registry's caches: no stage of a Dockerfile can be called so.
@@ -24,7 +22,7 @@ const MOST_KEYS: usize = 500;
 #[derive(Debug, Clone)]
 pub struct Mounts {
     /// The mounts of what is to be built, as flags name them: `id=store,uid=1000`.
-    pub caches: BTreeSet<String>,
+    pub caches: SortedSet<String>,
     /// The image that a step with such a mount runs on, as the builder is told it: it has a shell.
     pub image: String,
     /// Where they are kept; none without a registry.
@@ -53,7 +51,7 @@ pub struct Kept {
 #[serde(rename_all = "kebab-case", default)]
 pub struct Note {
     /// The keys of what was built with what lies here: its steps are in the other tiers.
-    pub made: BTreeSet<String>,
+    pub made: SortedSet<String>,
     /// How long the steps with such mounts took for each service on a builder that had nothing in them, in milliseconds.
     pub bare_ms: SortedMap<ServiceName, u64>,
     /// How often it was restored and kept again.
@@ -102,7 +100,7 @@ impl Note {
             self.bare_ms.extend(used.work_ms.clone());
         }
         if self.made.len() > MOST_KEYS {
-            self.made.clear();
+            self.made = SortedSet::new();
         }
         self.made.extend(made);
         self

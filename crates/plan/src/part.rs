@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::name::sha256_hex;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::dockerfile::Slice;
 use monoship_workspace::git::File;
 use monoship_workspace::sent::Sent;
@@ -143,7 +143,7 @@ fn hash(entries: &[Entry]) -> String {
 pub struct MainContext<'s> {
     sent: &'s Sent,
     /// Targets mostly see the same paths (`COPY . .`): each distinct set is cut once.
-    parts: Mutex<SortedMap<BTreeSet<String>, Part>>,
+    parts: Mutex<SortedMap<SortedSet<String>, Part>>,
 }
 
 impl<'s> MainContext<'s> {
@@ -161,7 +161,7 @@ impl<'s> MainContext<'s> {
         }
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         let cut = || {
-            let places: BTreeSet<usize> = patterns.iter().flat_map(|pattern| self.sent.seen_by(pattern)).into_set();
+            let places: BTreeSet<usize> = patterns.iter().flat_map(|pattern| self.sent.seen_by(pattern)).collect();
             let mut value = String::new();
             let entries = places.into_iter().map(|at| -> Entry {
                 let entry = &self.sent.entries()[at];

@@ -1,14 +1,13 @@
 //! What looks like a service and is none: a folder of an app that no target builds, a target that no folder has. One that was renamed on one
 //! side only would else vanish from every build and every release without a word. No I/O.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::config::Config;
 use crate::services::{APPS, Service};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::{ServiceName, nearest};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// One that is lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,15 +74,15 @@ pub fn strays(
     services: &[Service],
     targets: &SortedMap<&str, &str>,
     unreached: &[Unreached<'_>],
-    reaches: impl Fn(&str) -> BTreeSet<String>,
+    reaches: impl Fn(&str) -> SortedSet<String>,
 ) -> Vec<Stray> {
     let declared = |name: &str| config.images.not_services.iter().any(|known| known.trim_end_matches('/') == name);
-    let bases: BTreeSet<&str> = services.iter().filter_map(|service| targets.get(service.target.as_str()).copied()).into_set();
+    let bases: SortedSet<&str> = services.iter().filter_map(|service| targets.get(service.target.as_str()).copied()).into_set();
     let like: Vec<&Unreached<'_>> = unreached
         .iter()
         .filter(|stage| bases.contains(stage.base) && stage.name.parse::<ServiceName>().is_ok() && !declared(stage.name))
         .into_vec();
-    let used: BTreeSet<String> = unreached
+    let used: SortedSet<String> = unreached
         .iter()
         .flat_map(|stage| reaches(stage.name).into_iter().filter(move |reached| reached != stage.name))
         .into_set();
@@ -125,7 +124,7 @@ mod tests {
         let services = discover(&config, &packages, &names).unwrap();
         let reaches = |name: &str| match name {
             "worker" => ["worker", "worker-build", "runtime"].map(str::to_owned).into(),
-            name => BTreeSet::from([name.to_owned()]),
+            name => SortedSet::from([name.to_owned()]),
         };
         let unreached: Vec<Unreached<'_>> = targets
             .iter()

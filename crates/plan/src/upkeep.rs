@@ -5,7 +5,6 @@ pub mod clear;
 pub mod engine;
 pub mod registry;
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -15,6 +14,7 @@ use crate::config::upkeep::Leftover;
 use crate::tags::Tags;
 use crate::templates::TagTemplates;
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedSet;
 use monoship_core::text;
 
 pub use crate::config::upkeep::Tier;
@@ -27,15 +27,15 @@ pub struct Known<'a> {
     /// What was asked for.
     pub policy: &'a Upkeep,
     /// Names and targets of the services that the working tree or the default branch has, the base's target included.
-    pub services: BTreeSet<String>,
+    pub services: SortedSet<String>,
     /// How the scopes of this workspace begin at GitHub's cache service.
     pub gha_prefix: String,
     /// Open pull requests; `None` where GitHub cannot be asked, and then none counts as closed.
-    pub pulls: Option<BTreeSet<u64>>,
+    pub pulls: Option<SortedSet<u64>>,
     /// Branches; `None` where GitHub cannot be asked, and then none counts as gone.
-    pub branches: Option<BTreeSet<String>>,
+    pub branches: Option<SortedSet<String>>,
     /// Branches that closed pull requests came from, as image tags: a tag of that name was a branch's and not somebody's own.
-    pub former_branches: BTreeSet<Tag>,
+    pub former_branches: SortedSet<Tag>,
     /// The templates of release tags.
     pub release_tags: TagTemplates,
     /// The rules for release tags beside the templates.
@@ -43,7 +43,7 @@ pub struct Known<'a> {
     /// This repository as its mark names it: nothing without that mark goes. Empty where it has no name.
     pub owner: String,
     /// Manifests that the notes of releases name: they stay. `None` where GitHub cannot be asked, and then every image may be named.
-    pub named: Option<BTreeSet<Digest>>,
+    pub named: Option<SortedSet<Digest>>,
 }
 
 impl Known<'_> {
@@ -123,7 +123,7 @@ impl PrunePlan {
 
 /// The target that a cache scope belongs to: the scope less `-<os>-<arch>` for each platform at its end.
 #[must_use]
-pub fn target_of<'s>(scope: &'s str, targets: &BTreeSet<String>) -> &'s str {
+pub fn target_of<'s>(scope: &'s str, targets: &SortedSet<String>) -> &'s str {
     let mut rest = scope;
     while !targets.contains(rest)
         && let Some(shorter) = without_platform(rest)

@@ -1,13 +1,12 @@
 //! Which release a floating tag belongs to: the newest of its range. Asks the registry what it points to; changes nothing.
 
-use std::collections::BTreeSet;
-
 use semver::Version;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedSet;
 use monoship_docker::registry::Registry;
 use monoship_plan::templates::{Scope, TagTemplates};
 
@@ -19,7 +18,7 @@ pub struct Order {
     /// The release's version.
     pub version: Version,
     /// Versions whose images may stand and that are not released yet: pre-releases by GitHub's mark. They hold no tag.
-    pub unreleased: BTreeSet<Version>,
+    pub unreleased: SortedSet<Version>,
 }
 
 impl Order {
@@ -81,7 +80,7 @@ impl Order {
         target: &ImageRef,
         now: Option<&Digest>,
         existing: &[Tag],
-        whole: &BTreeSet<Version>,
+        whole: &SortedSet<Version>,
     ) -> Result<Option<Version>> {
         match target.tag().and_then(|tag| self.newest_of(tag, whole, existing)) {
             Some((version, _)) => Ok(Some(version)),
@@ -90,9 +89,9 @@ impl Order {
     }
 
     /// The versions that have all their exact tags in each of these repositories.
-    pub(super) fn whole(&self, repositories: &[impl AsRef<[Tag]>]) -> BTreeSet<Version> {
-        let Some(first) = repositories.first() else { return BTreeSet::new() };
-        let versions: BTreeSet<Version> = first.as_ref().iter().filter_map(|tag| self.templates.version_of(tag)).into_set();
+    pub(super) fn whole(&self, repositories: &[impl AsRef<[Tag]>]) -> SortedSet<Version> {
+        let Some(first) = repositories.first() else { return SortedSet::new() };
+        let versions: SortedSet<Version> = first.as_ref().iter().filter_map(|tag| self.templates.version_of(tag)).into_set();
         let stands = |version: &Version| {
             let exact = self.templates.made_of(version, false).unwrap_or_default();
             !exact.is_empty() && repositories.iter().all(|tags| exact.iter().all(|tag| tags.as_ref().contains(tag)))
@@ -101,7 +100,7 @@ impl Order {
     }
 
     /// The newest of these releases that a floating tag ranges over, and its exact tag here.
-    pub(super) fn newest_of<'t>(&self, tag: &Tag, of: &BTreeSet<Version>, existing: &'t [Tag]) -> Option<(Version, &'t Tag)> {
+    pub(super) fn newest_of<'t>(&self, tag: &Tag, of: &SortedSet<Version>, existing: &'t [Tag]) -> Option<(Version, &'t Tag)> {
         self.scope(tag)?;
         self.newer(tag, existing).into_iter().find(|(version, _)| of.contains(version))
     }
@@ -123,7 +122,7 @@ pub(super) struct Others {
     /// The tags of each repository, in the order in which they were asked for; none where versions are not ordered.
     pub existing: Vec<Vec<Tag>>,
     /// The versions that stand for every service.
-    pub whole: BTreeSet<Version>,
+    pub whole: SortedSet<Version>,
 }
 
 impl Others {
@@ -133,7 +132,7 @@ impl Others {
     /// When the registry cannot be asked.
     pub(super) fn read(order: Option<&Order>, registry: &Registry, repositories: &[&ImageRef]) -> Result<Self> {
         let Some(order) = order else {
-            return Ok(Self { existing: vec![Vec::new(); repositories.len()], whole: BTreeSet::new() });
+            return Ok(Self { existing: vec![Vec::new(); repositories.len()], whole: SortedSet::new() });
         };
         let existing = in_parallel(repositories, |repository| registry.tags(repository));
         let existing = existing.into_iter().collect::<Result<Vec<_>>>()?;
@@ -152,11 +151,11 @@ mod tests {
     #[test]
     fn a_version_is_whole_with_all_its_exact_tags_at_every_service() {
         let templates = TagTemplates::parse(&["v{version}", "{version}", "latest"]).unwrap();
-        let order = Order { templates, version: Version::new(1, 0, 0), unreleased: BTreeSet::new() };
+        let order = Order { templates, version: Version::new(1, 0, 0), unreleased: SortedSet::new() };
         let api: Vec<Tag> = ["v1.1.0", "1.1.0", "v1.2.0", "1.2.0", "v1.3.0", "1.3.0", "latest"].map(tag).to_vec();
         let web: Vec<Tag> = ["1.1.0", "v1.1.0", "v1.2.0", "in-1"].map(tag).to_vec();
-        assert_eq!(order.whole(&[api, web]), BTreeSet::from([Version::new(1, 1, 0)]));
-        assert_eq!(order.whole(&[] as &[Vec<Tag>]), BTreeSet::new());
+        assert_eq!(order.whole(&[api, web]), SortedSet::from([Version::new(1, 1, 0)]));
+        assert_eq!(order.whole(&[] as &[Vec<Tag>]), SortedSet::new());
     }
 
     #[test]
@@ -165,7 +164,7 @@ mod tests {
             ["v1.2.9", "1.10.0", "v2.0.0", "3.0.0-rc.1", "v4.0.0", "latest", "in-abc", "1.2"].map(tag).to_vec();
         let templates = TagTemplates::parse(&["v{version}", "{major}.{minor}", "{major}", "latest", "stable"]).unwrap();
         let newest = |floating: &str, ours: &str| {
-            let unreleased = BTreeSet::from([Version::new(4, 0, 0)]);
+            let unreleased = SortedSet::from([Version::new(4, 0, 0)]);
             let order = Order { templates: templates.clone(), version: ours.parse().unwrap(), unreleased };
             order.newer(&tag(floating), &existing).first().map(|(version, _)| version.to_string())
         };
@@ -185,8 +184,8 @@ mod tests {
         for (floating, ours, expected) in cases {
             assert_eq!(newest(floating, ours).as_deref(), expected, "{floating} for {ours}");
         }
-        let order = Order { templates, version: Version::new(1, 0, 0), unreleased: BTreeSet::new() };
-        let whole = BTreeSet::from([Version::new(4, 0, 0)]);
+        let order = Order { templates, version: Version::new(1, 0, 0), unreleased: SortedSet::new() };
+        let whole = SortedSet::from([Version::new(4, 0, 0)]);
         let rules = order.newest_of(&tag("edge"), &whole, &existing);
         assert_eq!(rules, None, "a newer version need not have a rule's tag: only one that has it keeps it");
     }

@@ -2,7 +2,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::BTreeSet;
+use monoship_core::sorted::SortedSet;
 
 use semver::Version;
 
@@ -85,7 +85,7 @@ struct Around<'a> {
     /// The tags of the service's repository.
     existing: &'a [Tag],
     /// The versions that stand for every service.
-    whole: &'a BTreeSet<Version>,
+    whole: &'a SortedSet<Version>,
 }
 
 fn service(
@@ -170,7 +170,7 @@ fn published_before(
 ) -> Result<Vec<Raw>> {
     let Some(order) = request.order.as_ref().filter(|_| !request.move_tags) else { return Ok(Vec::new()) };
     let exact = targets.iter().zip(present).filter(|(target, _)| target.tag().is_some_and(|tag| order.is_exact(tag)));
-    let (mut same, mut seen) = (Vec::new(), BTreeSet::new());
+    let (mut same, mut seen) = (Vec::new(), SortedSet::new());
     for (target, now) in exact.filter_map(|(target, now)| Some((target, now.as_ref()?))) {
         if !seen.insert(now) {
             continue;
@@ -206,7 +206,7 @@ pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
 /// # Errors
 /// Every repository that may not be written, named at once; a registry that cannot be reached.
 pub fn may_push(repositories: impl IntoIterator<Item = ImageRef>, registry: &Registry, done: &str) -> Result<()> {
-    let repositories: BTreeSet<ImageRef> = repositories.into_iter().into_set();
+    let repositories: SortedSet<ImageRef> = repositories.into_iter().into_set();
     let repositories: Vec<ImageRef> = repositories.into_iter().into_vec();
     let (mut refused, mut way_out) = (Vec::new(), None);
     for (repository, access) in repositories.iter().zip(in_parallel(&repositories, |repository| registry.can_push(repository))) {

@@ -3,7 +3,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::BTreeSet;
+use monoship_core::sorted::SortedSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -33,7 +33,7 @@ impl From<Error> for Stop {
 /// What came of it, and the tags that this run has put, or may have.
 pub(super) struct Outcome {
     pub done: Result<Vec<Published>, Stop>,
-    pub put: BTreeSet<ImageRef>,
+    pub put: SortedSet<ImageRef>,
 }
 
 /// The order. Nobody follows `latest` to a version that is not whole, so that what floats comes after every exact tag of every service.
@@ -55,7 +55,7 @@ pub(super) struct Putting<'a> {
     events: &'a Events,
     changes: usize,
     done: AtomicU64,
-    put: Mutex<BTreeSet<ImageRef>>,
+    put: Mutex<SortedSet<ImageRef>>,
 }
 
 /// Puts everything, or as much as can be put. `late` is the same client under a switch that lets what has begun come to its end.
@@ -188,7 +188,7 @@ impl<'p> Putting<'p> {
     /// One notice, however many services and tags it is about.
     fn tell_what_stays(&self, published: &[Published]) {
         let fixed = |tag: &&TagPlan| tag.step == Step::Immutable;
-        let tags: BTreeSet<&str> =
+        let tags: SortedSet<&str> =
             published.iter().flat_map(|service| &service.tags).filter(fixed).map(|tag| tag.tag.as_str()).into_set();
         let services = published.iter().filter(|service| service.tags.iter().any(|tag| fixed(&tag)));
         let services: Vec<&str> = services.map(|service| service.service.as_str()).into_vec();

@@ -2,7 +2,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::BTreeSet;
+use monoship_core::sorted::SortedSet;
 use std::time::Duration;
 
 use super::claim::Claim;
@@ -37,7 +37,7 @@ pub(super) fn run(
     registry: &Registry,
     events: &Events,
     stop: Stop,
-    put: &BTreeSet<ImageRef>,
+    put: &SortedSet<ImageRef>,
     mut claim: Claim,
 ) -> Error {
     let stopped = stop.error.is_cancelled();
@@ -67,7 +67,7 @@ fn put_all_back(
     registry: &Registry,
     events: &Events,
     stopped: bool,
-    put: &BTreeSet<ImageRef>,
+    put: &SortedSet<ImageRef>,
     claim: &Claim,
 ) -> Vec<String> {
     if let Some(why) = claim.why_not_alone(registry) {
@@ -88,7 +88,7 @@ fn put_all_back(
 
 /// What stays of ours where a newer release stands whole: its run may have ended before our last tag came, so its floating tags are put again.
 /// A rerun does the same, where the registry does not let us now.
-fn hand_over(plan: &Plan, registry: &Registry, put: &BTreeSet<ImageRef>) {
+fn hand_over(plan: &Plan, registry: &Registry, put: &SortedSet<ImageRef>) {
     let Some(order) = &plan.order else { return };
     let repositories: Vec<&ImageRef> = plan.services.iter().map(|service| &service.source).into_vec();
     let Ok(Others { existing, whole }) = Others::read(Some(order), registry, &repositories) else { return };
@@ -139,7 +139,7 @@ fn notice(events: &Events, error: Error, hint: String) -> Error {
 }
 
 /// Puts one service's tags back, those of `put` where it is known what was; returns those that it could not, each with the reason.
-fn put_service_back(registry: &Registry, entry: &Entry, put: Option<&BTreeSet<ImageRef>>) -> Vec<String> {
+fn put_service_back(registry: &Registry, entry: &Entry, put: Option<&SortedSet<ImageRef>>) -> Vec<String> {
     // By where it was, not by this run's steps: a resumed run takes back what the interrupted one put, too.
     let moved = |tag: &&TagPlan| tag.before.as_ref() != Some(&entry.digest) && !matches!(tag.step, Step::HeldBy(_));
     let mut left = Vec::new();

@@ -1,7 +1,6 @@
 //! The end of a publication: every tag is read once more, and what is not as it was put is fixed. Another run may have put it, or taken it away,
 //! between our look and our put; a registry's cache may answer what was. What counts is what others will read.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use semver::Version;
@@ -16,6 +15,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedSet;
 use monoship_docker::manifest::Raw;
 
 /// How often a service's tags are read before it is given up; the pauses between double, six seconds in all.
@@ -36,7 +36,7 @@ enum Found {
 struct Seen {
     met: Met,
     /// Releases that stand whole.
-    whole: BTreeSet<Version>,
+    whole: SortedSet<Version>,
 }
 
 impl Putting<'_> {

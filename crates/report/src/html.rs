@@ -5,7 +5,6 @@ mod charts;
 mod nodes;
 mod timeline;
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::record::{Outcome, RunRecord, TaskRecord};
 use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 use monoship_core::name::sha256_base64;
+use monoship_core::sorted::SortedSet;
 use monoship_core::text;
 
 use super::plain::word;
@@ -242,7 +242,7 @@ fn bar_row(row: &[&Stretch], run: &RunRecord) -> String {
     let bars = joined(row.iter().map(|stretch| bar(stretch, run.took_ms)));
     let critical = if row.iter().any(|stretch| stretch.is_critical) { " critical" } else { "" };
     let took = row.iter().fold(0_u64, |sum, stretch| sum.saturating_add(stretch.took_ms));
-    let also: BTreeSet<usize> = row.iter().flat_map(|stretch| stretch.also.iter().copied()).into_set();
+    let also: SortedSet<usize> = row.iter().flat_map(|stretch| stretch.also.iter().copied()).into_set();
     let also: Vec<String> = also.into_iter().map(|task| run.tasks[task].task.to_string()).into_vec();
     let also = if also.is_empty() {
         also.concat()

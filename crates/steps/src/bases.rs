@@ -1,7 +1,5 @@
 //! The base images: what each image from outside is taken as. Pinned in `xtask.lock`, a stand-in of the embedded engine, or as the engine has it.
 
-use std::collections::BTreeSet;
-
 use crate::engine as engines;
 use crate::project::Project;
 use crate::{Session, configuration, frontend, outside, planning};
@@ -9,7 +7,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::engine::{Engine, FRONTEND};
 use monoship_docker::registry::Registry;
 use monoship_plan::config::Sbom;
@@ -113,7 +111,7 @@ pub fn known_bases(
     project: &Project,
     engine: Option<&Engine>,
     request: &BuildRequest,
-    images: &BTreeSet<ImageRef>,
+    images: &SortedSet<ImageRef>,
 ) -> Result<Bases> {
     let tools = tools(session, project, request)?;
     let served = engine.map(engines::served).unwrap_or_default();
@@ -121,7 +119,7 @@ pub fn known_bases(
     let stand_ins: SortedMap<ImageRef, Digest> = served.into_iter().filter(|(image, _)| is_asked_for(image)).into_map();
     let pins = configuration::pins(&project.root.join(PINS))?;
     let is_open = |image: &&ImageRef| !stand_ins.contains_key(*image) && pins.get(image).is_none();
-    let told = |images: &BTreeSet<ImageRef>, means: &str| {
+    let told = |images: &SortedSet<ImageRef>, means: &str| {
         let open: Vec<String> = images.iter().filter(is_open).map(ImageRef::familiar).into_vec();
         if !open.is_empty() {
             let are = if open.len() > 1 { "are" } else { "is" };
@@ -155,7 +153,7 @@ pub fn ensure_bases(
     project: &Project,
     engine: &Engine,
     request: &BuildRequest,
-    images: &BTreeSet<ImageRef>,
+    images: &SortedSet<ImageRef>,
 ) -> Result<Ensured> {
     let mut wanted: Vec<ImageRef> = images.iter().cloned().into_vec();
     let tools = tools(session, project, request)?;
@@ -231,7 +229,7 @@ fn as_it_is_here(session: &Session, engine: &Engine, request: &BuildRequest, ima
 }
 
 /// The images that a build runs without being built on: the frontends that read the Dockerfile, and the scanner.
-fn tools(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
+fn tools(session: &Session, project: &Project, request: &BuildRequest) -> Result<SortedSet<ImageRef>> {
     let mut tools = frontend::frontends(session, project)?;
     tools.extend(scanner_of(request)?);
     Ok(tools)

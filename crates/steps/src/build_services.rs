@@ -1,6 +1,5 @@
 //! The build-services stage: one builder process a service and platform, several at once, each service with an outcome of its own.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -17,7 +16,7 @@ use monoship_core::execute::cores;
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, ServiceName};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
@@ -202,7 +201,7 @@ fn tag_again(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
 
 /// Gives images that stand in the engine their content tags again, where a build takes one by it: the image is known by its other names too.
 fn tag_sources(session: &Session, engine: &Engine, plan: &Plan) -> Result<()> {
-    let needed: BTreeSet<&ServiceName> = plan.to_build().flat_map(|service| service.built_from.values()).into_set();
+    let needed: SortedSet<&ServiceName> = plan.to_build().flat_map(|service| service.built_from.values()).into_set();
     let standing = plan.services.iter().filter(|service| !service.is_built() && needed.contains(&service.service.name));
     for service in standing {
         let Output::Load { names, .. } = &service.target.spec.output else { continue };

@@ -3,8 +3,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool;
-use monoship_core::sorted::SortedMap;
-use std::collections::BTreeSet;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use std::time::SystemTime;
 
 use crate::Session;
@@ -157,7 +156,7 @@ impl Asking<'_> {
     }
 
     /// The registry tier, and the previous image where nothing before it can be read.
-    fn target(&self, target: &Target<'_>, gha: &Probe, tags: Option<&BTreeSet<String>>) -> (Probe, Probe) {
+    fn target(&self, target: &Target<'_>, gha: &Probe, tags: Option<&SortedSet<String>>) -> (Probe, Probe) {
         let tiers = &self.session.config.cache;
         let name = target.scoped.name();
         let cache = tiers.repository.as_ref().and_then(|repository| cache_image(repository, &name));
@@ -188,7 +187,7 @@ impl Asking<'_> {
     }
 
     /// The caches there are, where runs for several platforms keep theirs side by side: one question for all targets.
-    fn tags(&self, repository: &ImageRef, targets: &[Target<'_>]) -> Option<BTreeSet<String>> {
+    fn tags(&self, repository: &ImageRef, targets: &[Target<'_>]) -> Option<SortedSet<String>> {
         let several = targets.iter().any(|target| !target.scoped.others().is_empty());
         let asks = several && self.request.cache_from && self.session.config.cache.registry == Switch::Auto;
         let listed = asks.then(|| self.registry.tags(repository).ok()).flatten()?;

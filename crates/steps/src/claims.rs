@@ -1,7 +1,6 @@
 //! What a release claims, read where it says so: the tag's own commit (services, pins, lock) and the release's notes. Whether the claims hold
 //! is checked in `verify.rs`.
 
-use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::checkout::{self, Asked, At};
@@ -12,7 +11,7 @@ use crate::{Session, bases, configuration, inputs, outside, signing, since};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ReleaseTag, ServiceName, Tag};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_github::notes::{self, Listed};
 use monoship_plan;
@@ -32,8 +31,8 @@ pub struct Claims {
     order: Order,
     services: Vec<Service>,
     pins: Pins,
-    base_images: BTreeSet<ImageRef>,
-    own_packages: BTreeSet<String>,
+    base_images: SortedSet<ImageRef>,
+    own_packages: SortedSet<String>,
     attest: Attest,
     signer: Option<Signer>,
 }
@@ -120,7 +119,7 @@ fn noted(session: &Session, tag: &Tag) -> Result<Result<SortedMap<ServiceName, L
 }
 
 /// Name and version of every package of the lock that running a service takes; `None` where the lock could not be scanned.
-fn locked(workspace: &Workspace, folder: &str) -> Option<BTreeSet<(String, String)>> {
+fn locked(workspace: &Workspace, folder: &str) -> Option<SortedSet<(String, String)>> {
     let lock = workspace.scanned()?;
     let closure = workspace.closure(workspace.by_dir(folder)?, Scope::PRODUCTION);
     let kept = (0_u32..).zip(&closure.snapshots).filter(|(at, kept)| **kept && lock.local(*at).is_none());

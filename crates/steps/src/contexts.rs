@@ -1,6 +1,5 @@
 //! Each service's own build contexts, cut to its closure: their content for the fingerprint, their folders for the builder.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::Session;
@@ -11,7 +10,7 @@ use monoship_core::event::{Level, Task};
 use monoship_core::execute::cores;
 use monoship_core::execute::lock::Lock;
 use monoship_core::name::ServiceName;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_plan::fingerprint::Parts;
 use monoship_plan::part::{Kind, Part};
 use monoship_plan::services::Service;
@@ -39,9 +38,9 @@ pub struct Cut<'p> {
     sources: Sources<'p>,
     plans: SortedMap<ServiceName, PrunePlan>,
     /// For each service the stages that its contexts replace.
-    names: SortedMap<ServiceName, BTreeSet<&'static str>>,
+    names: SortedMap<ServiceName, SortedSet<&'static str>>,
     /// Those whose install runs scripts of the workspace's own packages.
-    installs_scripts: BTreeSet<ServiceName>,
+    installs_scripts: SortedSet<ServiceName>,
     /// A package's files are hashed once, whichever services they go into.
     packages: SortedMap<PackageId, Part>,
 }
@@ -69,18 +68,18 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
 }
 
 /// The stages of this Dockerfile that pruned contexts replace. One that is called `production` alone is an image, as in many a Dockerfile.
-pub fn replaced(project: &Project) -> BTreeSet<&'static str> {
-    let stages: BTreeSet<&str> = project.dockerfile.targets().into_set();
+pub fn replaced(project: &Project) -> SortedSet<&'static str> {
+    let stages: SortedSet<&str> = project.dockerfile.targets().into_set();
     let is_cut = stages.contains("manifests") || stages.contains("sources");
     NAMES.into_iter().filter(|name| is_cut && stages.contains(name)).into_set()
 }
 
 /// The same of what each service is built by. A context that is not the repository has no door for one that is cut from it.
-pub fn replaced_of(project: &Project, services: &[Service]) -> SortedMap<ServiceName, BTreeSet<&'static str>> {
+pub fn replaced_of(project: &Project, services: &[Service]) -> SortedMap<ServiceName, SortedSet<&'static str>> {
     let shared = replaced(project);
     let of_one = |service: &Service| match &service.own {
         None => shared.clone(),
-        Some(own) if own.context != "." => BTreeSet::new(),
+        Some(own) if own.context != "." => SortedSet::new(),
         Some(_) => replaced(project.view(service)),
     };
     services.iter().map(|service| (service.name.clone(), of_one(service))).into_map()

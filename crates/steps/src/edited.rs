@@ -1,6 +1,7 @@
 //! Whether what a builder takes was edited before it had it. A builder takes the files of its contexts, and what addresses hold, as it comes to them, which can be long
 //! after they were read: the image may then hold other bytes than its fingerprint says, and nobody may meet it under its content tag.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -97,7 +98,7 @@ fn said(path: &str) -> String {
 
 /// The first entry that one of the parts has and the other has not.
 fn first_change(before: Option<Part>, after: Option<Part>) -> Option<String> {
-    let entries = |part: Option<Part>| part.iter().flat_map(|part| part.entries().to_vec()).into_set();
+    let entries = |part: Option<Part>| part.iter().flat_map(|part| part.entries().to_vec()).collect::<BTreeSet<_>>();
     entries(before).symmetric_difference(&entries(after)).next().map(|(path, _)| path.to_string())
 }
 

@@ -1,7 +1,6 @@
 //! What reads a Dockerfile: the image that its `# syntax=` or an argument names, held to its pin, or the engine's own frontend where that stands
 //! in for Docker's.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::Session;
@@ -9,7 +8,7 @@ use crate::project::Project;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::ImageRef;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::spec::BuildSpec;
 use monoship_plan::config::Config;
 use monoship_plan::services::{Service, discover};
@@ -37,7 +36,7 @@ pub fn frontend(dockerfile: &Dockerfile, args: &SortedMap<String, String>) -> Re
 ///
 /// # Errors
 /// When one is no image's name.
-pub fn frontends(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
+pub fn frontends(session: &Session, project: &Project) -> Result<SortedSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let services = discover(&session.config, &project.packages(), &names)?;
     frontends_of(&session.config, &services, |service| {
@@ -53,7 +52,7 @@ pub fn frontends_of<'d>(
     config: &Config,
     services: &[Service],
     dockerfile_of: impl Fn(Option<&Service>) -> &'d Dockerfile,
-) -> Result<BTreeSet<ImageRef>> {
+) -> Result<SortedSet<ImageRef>> {
     let of_services = services.iter().map(|service| (dockerfile_of(Some(service)), &service.build_args));
     let all = of_services.chain([(dockerfile_of(None), &config.images.build_args)]);
     all.filter_map(|(dockerfile, args)| frontend(dockerfile, args).transpose()).collect()

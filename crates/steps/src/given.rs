@@ -4,7 +4,6 @@
 //! contexts it uses, network, added hosts, labels and annotations. Entitlements and limits are not in it: they decide whether a step
 //! succeeds, not what it makes.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use monoship_core::event::Level;
 use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, ServiceName, sha256_hex};
 use monoship_core::secret::{self, Secret};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::spec::{BuildSpec, SecretValue};
 use monoship_plan::built_from;
 use monoship_plan::config::given::{ContextSource, Given, SecretSource};
@@ -347,7 +346,7 @@ pub fn moved(session: &Session, given: &Given, inputs: &Inputs) -> Option<String
 
 /// Tells what is given and used by nobody: a word that is mistyped gives nothing, and says nothing either.
 pub fn warn_unused<'a>(session: &Session, targets: impl Iterator<Item = (&'a Given, &'a Slice<'a>)>) {
-    let (mut given_to, mut used) = (BTreeSet::new(), BTreeSet::new());
+    let (mut given_to, mut used) = (SortedSet::new(), SortedSet::new());
     for (given, slice) in targets {
         given_to.extend(given.secrets.keys().map(|id| (SECRET, id.clone())));
         given_to.extend(given.contexts.keys().map(|name| ("build context", name.clone())));

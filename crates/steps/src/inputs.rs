@@ -1,6 +1,5 @@
 //! What goes into each image: its targets, the images they start from, the inputs gathered. Whether anything is built is decided later.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::bases::{Bases, scanner_of};
@@ -10,7 +9,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::name::{ImageRef, Platform, ServiceName, sha256_hex};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::capability::Capabilities;
 use monoship_docker::proxies;
 use monoship_plan::built_from;
@@ -63,7 +62,7 @@ impl Target<'_> {
     /// # Errors
     /// As [`Target::slice`].
     pub fn slice_of<'d>(&self, dockerfile: &'d Dockerfile) -> Result<dockerfile::Slice<'d>> {
-        let contexts: BTreeSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().into_set();
+        let contexts: SortedSet<String> = self.contexts.keys().chain(self.given.contexts.keys()).cloned().into_set();
         dockerfile.slice(&SliceRequest {
             target: self.name,
             contexts: &contexts,
@@ -151,7 +150,7 @@ fn source_policy(session: &Session) -> Result<Option<String>> {
 ///
 /// # Errors
 /// When a target cannot be cut out of the Dockerfile.
-pub fn external_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
+pub fn external_images(session: &Session, project: &Project) -> Result<SortedSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let services = discover(&session.config, &project.packages(), &names)?;
     images_of(&session.config, &services, |service| {
@@ -167,7 +166,7 @@ pub fn images_of<'d>(
     config: &Config,
     services: &[Service],
     dockerfile_of: impl Fn(Option<&Service>) -> &'d Dockerfile,
-) -> Result<BTreeSet<ImageRef>> {
+) -> Result<SortedSet<ImageRef>> {
     let mut images = frontend::frontends_of(config, services, &dockerfile_of)?;
     let targets =
         services.iter().map(|service| (service.stage(), &service.build_args, &service.given, dockerfile_of(Some(service))));
@@ -186,7 +185,7 @@ pub fn images_of<'d>(
 ///
 /// # Errors
 /// As [`external_images`].
-pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<ImageRef>> {
+pub fn pinned_images(session: &Session, project: &Project) -> Result<SortedSet<ImageRef>> {
     let mut images = external_images(session, project)?;
     images.extend(outside::scanner(&session.config.attest.sbom)?);
     Ok(images)
@@ -196,7 +195,7 @@ pub fn pinned_images(session: &Session, project: &Project) -> Result<BTreeSet<Im
 ///
 /// # Errors
 /// Unknown services or targets; when a target cannot be cut out of the Dockerfile.
-pub fn base_images(session: &Session, project: &Project, request: &BuildRequest) -> Result<BTreeSet<ImageRef>> {
+pub fn base_images(session: &Session, project: &Project, request: &BuildRequest) -> Result<SortedSet<ImageRef>> {
     let names: Vec<&str> = project.dockerfile.targets().into_vec();
     let all = discover(&session.config, &project.packages(), &names)?;
     let services = built_from::complete(&all, select(all.clone(), &request.services)?);
@@ -209,7 +208,7 @@ pub fn base_images(session: &Session, project: &Project, request: &BuildRequest)
     let views = views(project, &services);
     let cut_out: Vec<_> = targets.iter().zip(&views).into_vec();
     let slices = cores::try_map(&cut_out, |(target, view)| target.slice(view))?;
-    let mut images: BTreeSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).into_set();
+    let mut images: SortedSet<ImageRef> = slices.iter().flat_map(dockerfile::Slice::images).map(|base| base.image).into_set();
     images.extend(targets.iter().zip(&slices).flat_map(|(target, slice)| given::images(target.given, slice)).cloned());
     Ok(images)
 }

@@ -1,7 +1,6 @@
 //! Looking into images: the services' or any others, in the engine or a registry; which line of the Dockerfile made each layer; and what
 //! changed since the last release. Builds, starts and writes nothing.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::Session;
@@ -10,6 +9,7 @@ use crate::project::{self, Project};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ReleaseTag, Tag};
+use monoship_core::sorted::SortedSet;
 pub use monoship_docker::layers::Place;
 use monoship_docker::layers::{BuiltFrom, Image, Layer, Library, Line, Since, Summary};
 use monoship_docker::registry::Registry;
@@ -189,7 +189,7 @@ fn lines(session: &Session, dockerfile: &Dockerfile, service: Option<&Service>, 
     }
     let none = || vec![None; image.layers.len()];
     let Some(service) = service else { return none() };
-    let (contexts, args, platforms) = (BTreeSet::new(), &service.build_args, &service.platforms[..]);
+    let (contexts, args, platforms) = (SortedSet::new(), &service.build_args, &service.platforms[..]);
     let request = dockerfile::SliceRequest { target: service.stage(), contexts: &contexts, args, platforms, own: None };
     let Ok(lineage) = dockerfile.lineage(&request) else { return none() };
     let steps = lineage.of_history(&image.history);
@@ -202,7 +202,7 @@ fn of_provenance(built_from: &BuiltFrom, image: &Image) -> Option<Vec<Option<Ori
     let platform = image.platform.as_str();
     let dockerfile = Dockerfile::parse(Path::new(&built_from.file), &built_from.text).ok()?;
     let target = built_from.target.as_deref().or_else(|| dockerfile.stages().last()?.name())?;
-    let (contexts, platforms): (_, Vec<Platform>) = (BTreeSet::new(), platform.parse().into_iter().into_vec());
+    let (contexts, platforms): (_, Vec<Platform>) = (SortedSet::new(), platform.parse().into_iter().into_vec());
     let request =
         dockerfile::SliceRequest { target, contexts: &contexts, args: &built_from.args, platforms: &platforms, own: None };
     let lineage = dockerfile.lineage(&request).ok()?;

@@ -1,7 +1,6 @@
 //! Cache mounts across machines: restored on a builder that has none before anything is built, and kept in the registry, only what is new,
 //! once that has ended. A mount cannot be exported, so a step copies it: out of an image's folder, and into one.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::Stop;
 use monoship_core::name::{ImageRef, ServiceName, sha256_hex};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_core::time::millis;
 use monoship_docker::engine::{Engine, existing};
 use monoship_docker::manifest::Document;
@@ -245,7 +244,7 @@ fn called(session: &Session, engine: &Engine, spec: &BuildSpec) -> Result<()> {
 /// has to come from where theirs does.
 fn caches_read(plan: &Plan, mounts: &Mounts) -> Vec<String> {
     let builds = plan.to_build().flat_map(|service| service.target.builds());
-    let read: BTreeSet<&String> = builds.flat_map(|build| &build.cache_from).into_set();
+    let read: SortedSet<&String> = builds.flat_map(|build| &build.cache_from).into_set();
     if mounts.caches.iter().any(|cache| cache.contains(',')) { read.into_iter().cloned().into_vec() } else { Vec::new() }
 }
 
@@ -319,7 +318,7 @@ mod tests {
 
     fn mounts() -> Mounts {
         Mounts {
-            caches: BTreeSet::from(["id=/root/.npm,uid=1000".to_owned(), "id=store".to_owned()]),
+            caches: SortedSet::from(["id=/root/.npm,uid=1000".to_owned(), "id=store".to_owned()]),
             image: "node:24@sha256:abc".to_owned(),
             place: "ghcr.io/o/r/cache:_mounts".parse().ok(),
             kept: None,

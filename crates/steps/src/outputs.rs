@@ -1,6 +1,5 @@
 //! Where `--output` writes: one place for each service, and never over files or into a folder of the user's that it did not write.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use crate::Session;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::name::hex;
+use monoship_core::sorted::SortedSet;
 use monoship_plan::request::{BuildRequest, Destination};
 use monoship_plan::services::Service;
 
@@ -110,7 +110,7 @@ fn list(session: &Session) -> PathBuf {
 }
 
 /// What earlier runs wrote. A list that cannot be read means that nothing is known to be ours.
-fn ours(session: &Session) -> BTreeSet<PathBuf> {
+fn ours(session: &Session) -> SortedSet<PathBuf> {
     let read = std::fs::read(list(session)).ok();
     let listed: Vec<String> = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
     listed.iter().map(|line| read_back(line)).into_set()

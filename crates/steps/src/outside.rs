@@ -1,6 +1,5 @@
 //! What builds take from outside that is no base image and no frontend: the scanner of `--sbom`, and the addresses that an ADD fetches. They are asked what they hold; nothing is kept.
 
-use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use monoship_core::event::Level;
 use monoship_core::execute::http::{Http, Request};
 use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, hex, nearest};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::manifest::Document;
 use monoship_docker::registry::Registry;
 use monoship_plan::config::Sbom;
@@ -35,7 +34,7 @@ const MAX_READ: u64 = 64 << 20;
 
 /// The error of an image that cannot be had, or, where its name is rather that of a stage that is mistyped, one that says so.
 #[must_use]
-pub fn or_mistyped(dockerfile: &Dockerfile, images: &BTreeSet<ImageRef>, error: Error) -> Error {
+pub fn or_mistyped(dockerfile: &Dockerfile, images: &SortedSet<ImageRef>, error: Error) -> Error {
     let said = error.to_string();
     let found = images.iter().find_map(|image| {
         let name = image.familiar();

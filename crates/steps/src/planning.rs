@@ -5,8 +5,6 @@ mod compared;
 mod needed;
 mod standing;
 
-use std::collections::BTreeSet;
-
 use crate::bases::{self, Bases};
 use crate::inputs;
 use crate::mounts::{Asking, Wanted};
@@ -21,7 +19,7 @@ use monoship_core::event::{Level, Task};
 use monoship_core::execute::cores;
 use monoship_core::execute::http::is_loopback;
 use monoship_core::name::{Fingerprint, ImageRef, Platform, ServiceName, Tag};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::capability::Capabilities;
 use monoship_docker::engine::{Engine, ca_bundle};
 use monoship_docker::mark::Mark;
@@ -203,7 +201,7 @@ struct Planner<'a> {
     /// Targets that other machines build at the same time.
     beside: Vec<String>,
     /// The services that others are built from.
-    sources: BTreeSet<ServiceName>,
+    sources: SortedSet<ServiceName>,
     /// Nobody is to be kept from an answer by who does not give theirs.
     look: bool,
     /// This repository as its mark names it, where something is pushed.
@@ -214,7 +212,7 @@ impl Planner<'_> {
     /// Refuses a build that lacks what a step of it demands; a plan that is only looked at says so.
     fn check_given(&self, candidates: &[Candidate], decided: &[Decided]) -> Result<()> {
         let built = candidates.iter().zip(decided).filter(|(_, (decision, _))| matches!(decision, Decision::Build { .. }));
-        let mut told = BTreeSet::new();
+        let mut told = SortedSet::new();
         for missing in built.flat_map(|(candidate, _)| &candidate.given.missing) {
             let error = missing.error(&self.session.config.images.dockerfile);
             if !self.look {
@@ -310,7 +308,7 @@ impl Planner<'_> {
         let mut targets: Vec<caches::Target<'_>> = targets.into_vec();
         targets.push(caches::Target { scoped: self.scoped(&config.base_target, &config.images.platforms), image: None });
         let own = built.iter().map(|candidate| candidate.service.target.as_str()).chain([config.base_target.as_str()]);
-        let built: BTreeSet<&str> = own.chain(self.beside.iter().map(String::as_str)).into_set();
+        let built: SortedSet<&str> = own.chain(self.beside.iter().map(String::as_str)).into_set();
         // A layer each, and an index for each target; all of it for each platform.
         let platforms = targets.iter().map(|target| target.scoped.run.len()).max().unwrap_or(1).max(1);
         let uploads = (self.project.dockerfile.layers(built.iter().copied()) + built.len()) * platforms;

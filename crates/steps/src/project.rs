@@ -1,6 +1,5 @@
 //! Reading the monorepo: its packages, Dockerfile, ignore rules and git's view of it, all at once. Nothing is decided here.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,7 +10,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::cores;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_plan::config::{Config, Own};
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::services::Service;
@@ -117,8 +116,8 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
     let git = session.git().in_worktree(&project.root);
     let now = git.worktree()?;
     check_converted(&git, project, &now, images)?;
-    let mut changed: BTreeSet<String> = project.tree.changed(&now).into_keys().into_set();
-    let mut new = BTreeSet::new();
+    let mut changed: SortedSet<String> = project.tree.changed(&now).into_keys().into_set();
+    let mut new = SortedSet::new();
     for view in project.views.values() {
         let Some(sent) = view.last_sent() else { continue };
         let folder = view.root.strip_prefix(&project.root).ok().and_then(Path::to_str).unwrap_or_default();
@@ -151,7 +150,7 @@ pub fn check_unchanged(session: &Session, project: &Project, images: &[&Inputs])
 
 /// Refuses a file that was converted as it was checked out, by what is gone since: git takes it for what it keeps.
 fn check_converted(git: &Git, project: &Project, now: &Tree, images: &[&Inputs]) -> Result<()> {
-    let folders: BTreeSet<&Path> = project.all().filter_map(|view| view.root.strip_prefix(&project.root).ok()).into_set();
+    let folders: SortedSet<&Path> = project.all().filter_map(|view| view.root.strip_prefix(&project.root).ok()).into_set();
     let counts = |path: &str| {
         let within = folders.iter().filter_map(|folder| Path::new(path).strip_prefix(folder).ok()?.to_str());
         within.into_iter().any(|path| images.iter().any(|inputs| inputs.count_on(path)))
@@ -230,7 +229,7 @@ pub fn has_only_own(config: &Config) -> bool {
 /// What a sparse checkout leaves out and the steps of these slices can see, first by the line that copies it: without a file of it `COPY config/ …`
 /// makes another image.
 pub fn copied_and_absent<'p>(views: &[&'p Project], slices: &[Slice<'_>]) -> Option<(&'p Project, &'p str, usize)> {
-    let mut sources: Vec<(&'p Project, BTreeSet<&ContextSource>)> = Vec::new();
+    let mut sources: Vec<(&'p Project, SortedSet<&ContextSource>)> = Vec::new();
     for (view, slice) in views.iter().zip(slices).filter(|(view, _)| !view.tree.absent().is_empty()) {
         match sources.iter_mut().find(|(known, _)| std::ptr::eq(*known, *view)) {
             Some((_, sources)) => sources.extend(slice.sources()),

@@ -2,8 +2,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use monoship_core::sorted::SortedMap;
-use std::collections::BTreeSet;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use std::path::{Path, PathBuf};
 
 use semver::Version;
@@ -71,7 +70,7 @@ pub struct Marks {
     /// This one.
     pub prerelease: bool,
     /// All of them.
-    marked: BTreeSet<Version>,
+    marked: SortedSet<Version>,
 }
 
 impl Marks {
@@ -80,7 +79,7 @@ impl Marks {
     /// # Errors
     /// When GitHub does not answer, and no event said anything.
     pub fn ask(session: &Session, tag: &ReleaseTag, said: Option<bool>) -> Result<Self> {
-        let unknown = Self { prerelease: said.unwrap_or_default(), marked: BTreeSet::new() };
+        let unknown = Self { prerelease: said.unwrap_or_default(), marked: SortedSet::new() };
         let Ok(api) = session.github()? else { return Ok(unknown) };
         let releases = match api.releases() {
             Ok(releases) => releases,

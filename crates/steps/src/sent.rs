@@ -1,6 +1,5 @@
 //! What builders are sent of the main context and of folders that are named contexts, and what of it the user should know.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +9,7 @@ use crate::{STATE, Session, outside};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::event::Level;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::request::BuildRequest;
 use monoship_workspace::dockerfile::{Slice, context_ignore_file};
@@ -63,7 +62,7 @@ impl Project {
     ///
     /// # Errors
     /// When something that a builder would be sent cannot be read.
-    pub fn sent(&self, patterns: &BTreeSet<String>) -> Result<Arc<Sent>> {
+    pub fn sent(&self, patterns: &SortedSet<String>) -> Result<Arc<Sent>> {
         let mut known = locked(&self.known.sent);
         if let Some(sent) = known.as_ref().filter(|sent| sent.covers(patterns)) {
             return Ok(Arc::clone(sent));
@@ -215,7 +214,7 @@ pub fn tell(session: &Session, project: &Project, request: &BuildRequest, images
     let warn = |message: String, hint: &str| session.events.notice(Level::Warning, None, message, Some(hint.to_owned()));
     let sent = project.last_sent().unwrap_or_default();
     let concerns = sent.concerns();
-    let pointers: BTreeSet<&String> = project.tree.pointers().iter().chain(&concerns.pointers).into_set();
+    let pointers: SortedSet<&String> = project.tree.pointers().iter().chain(&concerns.pointers).into_set();
     let mut pointers = pointers.into_iter().filter(|path| images.iter().any(|inputs| inputs.count_on(path)));
     if let Some(first) = pointers.next() {
         let more = pointers.count();

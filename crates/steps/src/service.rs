@@ -1,10 +1,8 @@
 //! A service that is declared in Rust: what `[[service]]` of `xtask.toml` says, for whoever has a loop to say it in.
 
-use std::collections::BTreeSet;
-
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_plan::config::given::{self, Given};
 use monoship_plan::config::{Config, Declared, ServiceConfig};
 
@@ -323,7 +321,7 @@ fn each<T: TryFrom<String, Error = String>>(texts: &[String]) -> Result<Vec<T>> 
 /// # Errors
 /// What the file would be refused for, too: a name, platform or argument that is none, two services of one name.
 pub fn lay_over(config: &mut Config, services: &[Service]) -> Result<()> {
-    let mut seen = BTreeSet::new();
+    let mut seen = SortedSet::new();
     for service in services {
         let service = service.configured()?;
         if !seen.insert(service.name.clone()) {

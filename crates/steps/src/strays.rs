@@ -1,13 +1,11 @@
 //! Telling of what looks like a service and is none.
 
-use std::collections::BTreeSet;
-
 use crate::Session;
 use crate::project::Project;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_plan::request::BuildRequest;
 use monoship_plan::services::Service;
 use monoship_plan::strays::{Unreached, strays};
@@ -28,9 +26,9 @@ pub fn tell(
     slices: &[&Slice<'_>],
 ) -> Result<()> {
     let dockerfile = &project.dockerfile;
-    let reached: BTreeSet<usize> = slices.iter().flat_map(|slice| slice.stages()).map(Stage::line).into_set();
+    let reached: SortedSet<usize> = slices.iter().flat_map(|slice| slice.stages()).map(Stage::line).into_set();
     // A named context replaces stages that a Dockerfile has for builds without one.
-    let replaced: BTreeSet<&String> = slices.iter().flat_map(|slice| slice.contexts()).into_set();
+    let replaced: SortedSet<&String> = slices.iter().flat_map(|slice| slice.contexts()).into_set();
     let named = |stage: &'_ Stage| stage.name().map(str::to_owned);
     let unreached: Vec<(String, &Stage)> = dockerfile
         .stages()
@@ -43,8 +41,8 @@ pub fn tell(
         dockerfile.stages().iter().filter_map(|stage| Some((stage.name()?, stage.base()))).into_map();
     let unreached: Vec<Unreached<'_>> =
         unreached.iter().map(|(name, stage)| Unreached { name, base: stage.base(), line: stage.line() }).into_vec();
-    let none = BTreeSet::new();
-    let reaches = |name: &str| -> BTreeSet<String> {
+    let none = SortedSet::new();
+    let reaches = |name: &str| -> SortedSet<String> {
         let stages = dockerfile.reachable(name, &none).unwrap_or_default();
         stages.into_iter().filter_map(named).into_set()
     };

@@ -4,7 +4,6 @@
 pub mod apply;
 pub mod overview;
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::{Session, marks, planning, project};
@@ -12,7 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Events, Level};
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_core::text;
 use monoship_docker::engine::Engine;
 use monoship_docker::reach::{self, Listed};
@@ -86,7 +85,7 @@ pub fn services(session: &Session) -> Result<Vec<Service>> {
 /// # Errors
 /// When git does not answer.
 pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, policy: &'a Upkeep) -> Result<Known<'a>> {
-    let mut names: BTreeSet<String> = services.iter().flat_map(|s| [s.name.to_string(), s.caches.clone()]).into_set();
+    let mut names: SortedSet<String> = services.iter().flat_map(|s| [s.name.to_string(), s.caches.clone()]).into_set();
     names.insert(session.config.base_target.clone());
     names.extend(on_default_branch(session)?);
     let asked = |what: &str, answer: Result<Vec<String>>| match answer {
@@ -124,7 +123,7 @@ pub fn known<'a>(session: &Session, services: &[Service], api: Option<&Api>, pol
         // Where there are no releases at GitHub, no notes name anything.
         named: match api {
             Some(api) => named(api),
-            None => (!session.is_at_github()?).then(BTreeSet::new),
+            None => (!session.is_at_github()?).then(SortedSet::new),
         },
     })
 }
@@ -243,7 +242,7 @@ impl TierReader<'_> {
             return Err("turned off in xtask.toml".to_owned());
         }
         let entries = self.api.map_err(str::to_owned)?.caches(Filter::default()).map_err(|error| error.to_string())?;
-        let replaced: BTreeSet<u64> = replaced_indexes(&entries).into_iter().map(|entry| entry.id).into_set();
+        let replaced: SortedSet<u64> = replaced_indexes(&entries).into_iter().map(|entry| entry.id).into_set();
         let entry = entries.into_iter().map(|entry| actions::Entry {
             holds: match CacheKey::parse(&entry.key) {
                 CacheKey::Index { scope, .. } => actions::Holds::Index { scope, replaced: replaced.contains(&entry.id) },
@@ -283,7 +282,7 @@ impl TierReader<'_> {
             }
         }
         let mut found = Vec::new();
-        let mut ours = BTreeSet::new();
+        let mut ours = SortedSet::new();
         for (image, holds) in wanted {
             let repository = self.repository(&image, holds, packages);
             if let (Some(repository), Some(service)) = (&repository, image.repository().rsplit('/').next()) {
@@ -355,10 +354,10 @@ impl TierReader<'_> {
     }
 
     /// Names below the prefix that the registry knows; none where it does not tell.
-    fn former_services(&self, prefix: &ImageRef) -> BTreeSet<String> {
+    fn former_services(&self, prefix: &ImageRef) -> SortedSet<String> {
         let (listed, below) = match (self.packages, self.api) {
             (true, Ok(api)) => (api.packages(), prefix.repository().split_once('/').map_or("", |(_, rest)| rest)),
-            (true, Err(_)) => return BTreeSet::new(),
+            (true, Err(_)) => return SortedSet::new(),
             (false, _) => (self.registry.catalog(prefix.registry()), prefix.repository()),
         };
         match listed {
@@ -369,7 +368,7 @@ impl TierReader<'_> {
             Err(error) => {
                 let message = format!("repositories of services that are gone are not found: {error}");
                 self.events.notice(Level::Info, None, message, None);
-                BTreeSet::new()
+                SortedSet::new()
             }
         }
     }

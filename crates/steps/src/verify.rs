@@ -3,8 +3,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use monoship_core::sorted::SortedMap;
-use std::collections::BTreeSet;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -39,7 +38,7 @@ pub struct Service {
     /// What the release notes say of it.
     pub noted: Noted,
     /// What its production closure installs from the lock, name and version; `None` checks no packages.
-    pub packages: Option<BTreeSet<(String, String)>>,
+    pub packages: Option<SortedSet<(String, String)>>,
 }
 
 /// What a release's notes say of a service.
@@ -70,7 +69,7 @@ pub struct VerifyRequest<'a> {
     /// Images that may be materials without a pin: the SBOM scanner is pulled by buildx itself.
     pub unpinned: Vec<ImageRef>,
     /// The workspace's own package names, which the lock does not list.
-    pub own_packages: BTreeSet<String>,
+    pub own_packages: SortedSet<String>,
     /// Whether provenance and a bill of materials have to be there.
     pub want_provenance: bool,
     /// As above.
@@ -376,9 +375,9 @@ impl<'a> Checks<'a> {
         }
     }
 
-    fn packages(&mut self, sbom: &Sbom, locked: &BTreeSet<(String, String)>) {
+    fn packages(&mut self, sbom: &Sbom, locked: &SortedSet<(String, String)>) {
         let application = sbom.npm.iter().filter(|package| is_installed(package));
-        let present: BTreeSet<(String, String)> = application
+        let present: SortedSet<(String, String)> = application
             .filter(|package| !self.request.own_packages.contains(&package.name))
             .map(|package| (package.name.clone(), package.version.clone()))
             .into_set();

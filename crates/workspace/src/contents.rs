@@ -1,7 +1,7 @@
 //! The contents of a workspace's files, wherever they are: on disk, or in a commit, of which git is asked. Which files there are is
 //! the tree's to say.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
@@ -13,6 +13,7 @@ use super::load::{LOCK, SETTINGS};
 use super::sources::parent;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
+use monoship_core::sorted::SortedSet;
 use pnpm::join;
 
 /// Symbolic links that lead to symbolic links are followed this often, as Linux does.
@@ -88,7 +89,7 @@ impl Commit {
     pub fn at(git: &Git, revision: &str) -> Result<Self> {
         let tree = git.commit(revision)?;
         let wanted = tree.files().iter().filter(|file| is_read_anyway(&file.path) && file.mode != Mode::Submodule);
-        let wanted: BTreeSet<ObjectId> = wanted.map(|file| file.id).into_set();
+        let wanted: SortedSet<ObjectId> = wanted.map(|file| file.id).into_set();
         // A submodule's files are not in this repository: then each is asked for by itself.
         let known = git.blobs(&wanted).unwrap_or_default();
         let known = known.into_iter().map(|(id, content)| (id, content.into())).collect();

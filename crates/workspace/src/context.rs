@@ -2,7 +2,7 @@
 //! the same is not touched, and one whose content differs gets a new time, which no other content has: see `own_time`. Files are copies, made by the kernel where it can
 //! share blocks: a hard link would share its mode with the source, and modes are normalised here (0644, 0755).
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, Metadata, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
@@ -17,7 +17,7 @@ use monoship_core::error::{Error, Result, remove};
 use monoship_core::execute::cores;
 use monoship_core::execute::process::quoted;
 use monoship_core::name::sha256_hex;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use pnpm::join;
 
 mod stamps;
@@ -233,7 +233,7 @@ impl<'a> Sync<'a> {
     }
 
     /// Removes what is not wanted. Returns the folders and files that remain, `.` among them, and how many went.
-    fn remove_stale(&self, items: &[(&str, Item<'_>)], dirs: &BTreeSet<&str>) -> Result<(HashSet<String>, usize)> {
+    fn remove_stale(&self, items: &[(&str, Item<'_>)], dirs: &SortedSet<&str>) -> Result<(HashSet<String>, usize)> {
         let mut there = HashSet::new();
         if !fs::symlink_metadata(self.folder).is_ok_and(|found| found.is_dir()) {
             remove(self.folder)?;
@@ -266,8 +266,8 @@ impl<'a> Sync<'a> {
 }
 
 /// The folders that hold these paths, `.` among them; a folder comes before what lies in it.
-fn folders<'p>(paths: impl Iterator<Item = &'p str>) -> BTreeSet<&'p str> {
-    let mut dirs = BTreeSet::from(["."]);
+fn folders<'p>(paths: impl Iterator<Item = &'p str>) -> SortedSet<&'p str> {
+    let mut dirs = SortedSet::from(["."]);
     for path in paths {
         let mut dir = parent(path);
         while dirs.insert(dir) {

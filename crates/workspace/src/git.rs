@@ -16,7 +16,6 @@ mod remote;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +24,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::execute::started::Started;
 use monoship_core::secret::Secret;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 pub use hash::Format;
 pub use history::{Head, is_full_id};
@@ -129,10 +128,10 @@ impl File {
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     files: Vec<File>,
-    dirty: BTreeSet<String>,
-    absent: BTreeSet<String>,
+    dirty: SortedSet<String>,
+    absent: SortedSet<String>,
     converted: SortedMap<String, ObjectId>,
-    pointers: BTreeSet<String>,
+    pointers: SortedSet<String>,
     format: Format,
     odd: Vec<String>,
     outside_git: Option<String>,
@@ -189,13 +188,13 @@ impl Tree {
 
     /// Paths whose content differs from the index, and untracked ones. Empty for a commit.
     #[must_use]
-    pub fn dirty(&self) -> &BTreeSet<String> {
+    pub fn dirty(&self) -> &SortedSet<String> {
         &self.dirty
     }
 
     /// Files that a sparse checkout left out of the work tree. They are in [`Tree::files`], but not on disk.
     #[must_use]
-    pub fn absent(&self) -> &BTreeSet<String> {
+    pub fn absent(&self) -> &SortedSet<String> {
         &self.absent
     }
 
@@ -208,7 +207,7 @@ impl Tree {
 
     /// Files whose content is in Git LFS, and not on disk.
     #[must_use]
-    pub fn pointers(&self) -> &BTreeSet<String> {
+    pub fn pointers(&self) -> &SortedSet<String> {
         &self.pointers
     }
 

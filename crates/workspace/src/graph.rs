@@ -1,13 +1,13 @@
 //! What leads where: from package to package, from package to lock entry; and the closure of it all from one package. The
 //! graph is the union of what the lock links and what the manifests say, as either can lack a link. No I/O here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::load::{PackageId, Workspace};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::sha256_hex;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use pnpm::join;
 use pnpm::lock::{Cut, Field, KeepFields, Local, Lock, Missing, Named, Target};
 
@@ -61,7 +61,7 @@ pub(super) fn links(workspace: &Workspace) -> Vec<Links> {
 fn package_links(workspace: &Workspace, id: PackageId) -> Links {
     let package = workspace.package(id);
     let mut links = Links::default();
-    let mut locked = BTreeSet::new();
+    let mut locked = SortedSet::new();
     let lock = workspace.scanned();
     if let Some((lock, importer)) = lock.and_then(|lock| Some((lock, lock.importer(&package.dir)?))) {
         for (field, dependency) in lock.dependencies(importer) {
@@ -143,27 +143,27 @@ pub struct Closure {
     /// How far it goes.
     pub scope: Scope,
     /// The packages, the target among them; the root only where it is a target or someone's dependency, or `scope.root` is set.
-    pub packages: BTreeSet<PackageId>,
+    pub packages: SortedSet<PackageId>,
     /// True where the root package is in for what it is, and not only for its dependencies: its files are then sources.
     pub root_files: bool,
     /// Those of them that an install copies into `node_modules` (`injected`, `file:`), and so needs with their content.
-    pub injected: BTreeSet<PackageId>,
+    pub injected: SortedSet<PackageId>,
     /// For each lock entry (`snapshots`), whether it is in; empty where the lock could not be scanned.
     pub snapshots: Vec<bool>,
     /// Folders outside every package that are linked to.
-    pub linked_folders: BTreeSet<String>,
+    pub linked_folders: SortedSet<String>,
     /// Folders outside every package that are copied into `node_modules`.
-    pub copied_folders: BTreeSet<String>,
+    pub copied_folders: SortedSet<String>,
     /// Tarballs in the repository.
-    pub tarballs: BTreeSet<String>,
+    pub tarballs: SortedSet<String>,
     /// Links that leave the repository, as written.
-    pub outside: BTreeSet<String>,
+    pub outside: SortedSet<String>,
     /// Lock entries that something refers to and the lock lacks.
-    pub missing: BTreeSet<Missing>,
+    pub missing: SortedSet<Missing>,
     /// Packages of the workspace that are not there.
-    pub absent: BTreeSet<Absent>,
+    pub absent: SortedSet<Absent>,
     /// The root's dependencies that its packages use without having them; empty where the root itself is in.
-    pub tools: BTreeSet<String>,
+    pub tools: SortedSet<String>,
     /// Those of the packages that no manifest of the others leads to, each with the file that does; the root's manifest among them, whose
     /// dependencies every package can import.
     pub undeclared: SortedMap<PackageId, String>,
@@ -185,17 +185,17 @@ impl Workspace {
         let closure = Closure {
             target,
             scope,
-            packages: BTreeSet::new(),
+            packages: SortedSet::new(),
             root_files: false,
-            injected: BTreeSet::new(),
+            injected: SortedSet::new(),
             snapshots: vec![false; count],
-            linked_folders: BTreeSet::new(),
-            copied_folders: BTreeSet::new(),
-            tarballs: BTreeSet::new(),
-            outside: BTreeSet::new(),
-            missing: BTreeSet::new(),
-            absent: BTreeSet::new(),
-            tools: BTreeSet::new(),
+            linked_folders: SortedSet::new(),
+            copied_folders: SortedSet::new(),
+            tarballs: SortedSet::new(),
+            outside: SortedSet::new(),
+            missing: SortedSet::new(),
+            absent: SortedSet::new(),
+            tools: SortedSet::new(),
             undeclared: SortedMap::new(),
         };
         let mut walk = Walk { workspace: self, closure, packages: vec![target], snapshots: Vec::new() };
@@ -230,12 +230,12 @@ impl Workspace {
             parts: lock
                 .importer(".")
                 .filter(|_| !closure.tools.is_empty())
-                .map(|root| (root, closure.tools.clone()))
+                .map(|root| (root, closure.tools.iter().cloned().collect()))
                 .into_iter()
                 .collect(),
-            catalogs: usage.catalogs(self, closure),
-            overrides: usage.overrides(closure),
-            patches: usage.patches(closure),
+            catalogs: usage.catalogs(self, closure).into_iter().collect(),
+            overrides: usage.overrides(closure).into_iter().collect(),
+            patches: usage.patches(closure).into_iter().collect(),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Packages: what of a `package.json` an install reads, and where the packages of a workspace are. Reads files, decides nothing.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use pnpm::join;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -194,7 +194,7 @@ impl Manifest {
 
     /// The same with these dependencies alone, of a workspace root whose others are not installed.
     #[must_use]
-    pub fn with_only(&self, names: &BTreeSet<String>) -> Self {
+    pub fn with_only(&self, names: &SortedSet<String>) -> Self {
         let mut only = self.clone().without_dependencies();
         let kept = |all: &Map<String, Value>| -> Map<String, Value> {
             all.iter().filter(|(name, _)| names.contains(*name)).map(|(name, value)| (name.clone(), value.clone())).collect()
@@ -309,7 +309,7 @@ fn read(root: &Path, dir: String) -> Result<Option<Package>> {
 }
 
 /// Collects the folders below `dir` that the remaining components of a pattern lead to.
-fn walk(root: &Path, dir: &str, pattern: &[Component], found: &mut BTreeSet<String>) -> Result<()> {
+fn walk(root: &Path, dir: &str, pattern: &[Component], found: &mut SortedSet<String>) -> Result<()> {
     let Some((first, rest)) = pattern.split_first() else {
         found.insert(dir.to_owned());
         return Ok(());

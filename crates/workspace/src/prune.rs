@@ -6,7 +6,6 @@
 //! of them than the `#!` line. A command that a build makes is not there in a full checkout either, and pnpm 10 does not link it
 //! in either case: such a package has to be installed again after its build, or commit a file that imports the built one.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +19,7 @@ use super::sources::{Sources, parent};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::secret::Secret;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use pnpm::lock::{Cut, Missing, Named, short_hash};
 
 mod layer;
@@ -128,7 +127,7 @@ pub struct PrunePlan {
     /// What it takes to run it.
     pub production: Install,
     /// The files outside the closure's packages that are sources too; the packages' own are in [`Sources::of`].
-    pub shared: BTreeSet<String>,
+    pub shared: SortedSet<String>,
     /// What the user should know; each a sentence without a full stop.
     pub warnings: Vec<String>,
     /// The same where the install runs the packages' own scripts, as pnpm does with manifests that have them.
@@ -148,7 +147,7 @@ impl PrunePlan {
         let production = Install::new(workspace, sources, target, Scope { production, root });
         refuse(workspace, sources, &manifests)?;
         let mut plan =
-            Self { target, manifests, production, shared: BTreeSet::new(), warnings: Vec::new(), script_warnings: Vec::new() };
+            Self { target, manifests, production, shared: SortedSet::new(), warnings: Vec::new(), script_warnings: Vec::new() };
         plan.shared = plan.shared(workspace, sources);
         plan.warnings = warnings(workspace, sources, &plan.manifests);
         plan.warnings.extend(undeclared(workspace, &plan));
@@ -211,7 +210,7 @@ impl PrunePlan {
         told.into_vec()
     }
 
-    fn shared(&self, workspace: &Workspace, sources: &Sources<'_>) -> BTreeSet<String> {
+    fn shared(&self, workspace: &Workspace, sources: &Sources<'_>) -> SortedSet<String> {
         sources.shared(workspace, &self.manifests.closure).into_iter().map(str::to_owned).into_set()
     }
 
@@ -358,7 +357,7 @@ fn written_out(npmrc: &str) -> Option<(usize, &str)> {
 /// Packages whose scripts a closure names by path (a bundler's alias) and does not depend on: what these import is not installed.
 fn undeclared(workspace: &Workspace, plan: &PrunePlan) -> Vec<String> {
     let scripts = plan.shared.iter().filter(|path| is_script(path)).map(|path| workspace.owner(path));
-    let named: BTreeSet<PackageId> = scripts
+    let named: SortedSet<PackageId> = scripts
         .filter(|id| *id != workspace.root_package() && !plan.manifests.closure.packages.contains(id))
         .filter(|id| workspace.package(*id).manifest.all_dependencies().any(|(_, _, dev)| !dev))
         .into_set();

@@ -19,7 +19,7 @@ use super::git::{File, ObjectId, Tree};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::cores;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// The context of a commit is cut by one thread in pieces of so many files: enough of one folder that its parents are looked at once.
 const PIECE: usize = 4_096;
@@ -64,7 +64,7 @@ pub struct Sent {
     /// It was made of a commit, and has everything.
     whole: bool,
     /// Each pattern that was looked for, with the places that links lead it to.
-    patterns: SortedMap<String, BTreeSet<String>>,
+    patterns: SortedMap<String, SortedSet<String>>,
     /// See [`Sent::concerns`].
     concerns: Concerns,
 }
@@ -73,15 +73,15 @@ pub struct Sent {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Concerns {
     /// Repositories' own folders (`.git`) in it: each commit and each fetch changes them.
-    pub repositories: BTreeSet<String>,
+    pub repositories: SortedSet<String>,
     /// The folder of our own state lies in it. It changes with every run, so it does not count.
     pub own_state: bool,
     /// Names that are not UTF-8, made readable: no builder takes them.
-    pub odd_names: BTreeSet<String>,
+    pub odd_names: SortedSet<String>,
     /// Files that git does not know and that had to be read, by the first folder of their path; with their bytes.
     pub read: SortedMap<String, (usize, u64)>,
     /// Files whose content is in Git LFS and not here.
-    pub pointers: BTreeSet<String>,
+    pub pointers: SortedSet<String>,
 }
 
 impl Sent {
@@ -90,8 +90,8 @@ impl Sent {
     ///
     /// # Errors
     /// When a folder or file that a builder would be sent cannot be read: the builder cannot, either.
-    pub fn on_disk(root: &Path, tree: &Tree, ignore: &Ignore, patterns: &BTreeSet<String>, own: &str) -> Result<Self> {
-        let followed: SortedMap<String, BTreeSet<String>> =
+    pub fn on_disk(root: &Path, tree: &Tree, ignore: &Ignore, patterns: &SortedSet<String>, own: &str) -> Result<Self> {
+        let followed: SortedMap<String, SortedSet<String>> =
             patterns.iter().map(|pattern| (pattern.clone(), follow::links(root, pattern))).into_map();
         let (entries, concerns) = walk::walk(root, tree, ignore, followed.values().flatten(), own)?;
         Ok(Self { entries, whole: false, patterns: followed, concerns })
@@ -133,9 +133,9 @@ impl Sent {
 
     /// The paths that `later` has, or has not, and this has not, or has, or that differ.
     #[must_use]
-    pub fn changed(&self, later: &Self) -> BTreeSet<String> {
+    pub fn changed(&self, later: &Self) -> SortedSet<String> {
         let (mut old, mut new) = (self.entries.iter().peekable(), later.entries.iter().peekable());
-        let mut changed = BTreeSet::new();
+        let mut changed = SortedSet::new();
         while let Some(next) = [old.peek(), new.peek()].into_iter().flatten().map(|entry| &entry.path).min() {
             let path = next.clone();
             let (before, after) = (old.next_if(|entry| entry.path == path), new.next_if(|entry| entry.path == path));
@@ -158,14 +158,14 @@ impl Sent {
 
     /// Whether these patterns were looked for.
     #[must_use]
-    pub fn covers(&self, patterns: &BTreeSet<String>) -> bool {
+    pub fn covers(&self, patterns: &SortedSet<String>) -> bool {
         self.whole || self.patterns.contains_key(".") || patterns.iter().all(|pattern| self.patterns.contains_key(pattern))
     }
 
     /// What one pattern of a COPY, an ADD or a mount sees, as places in [`Sent::entries`].
     #[must_use]
     pub fn seen_by(&self, pattern: &str) -> BTreeSet<usize> {
-        let own = BTreeSet::from([pattern.to_owned()]);
+        let own = SortedSet::from([pattern.to_owned()]);
         let mut seen = BTreeSet::new();
         for pattern in self.patterns.get(pattern).unwrap_or(&own) {
             if pattern == "." {

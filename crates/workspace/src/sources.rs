@@ -1,7 +1,6 @@
 //! Whose file is whose: the files of each package, and the shared ones at the root that packages' TypeScript settings reach. The
 //! files come from git's view of the tree, less what the ignore file excludes; nothing else is looked at.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -10,6 +9,7 @@ use super::graph::Closure;
 use super::load::{PackageId, Workspace};
 use super::package::Package;
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 
 pub mod imports;
 mod json;
@@ -105,8 +105,8 @@ impl<'t> Sources<'t> {
     /// settings where a TypeScript package has none (elsewhere they are nobody's input: mostly they list every package). Folders outside
     /// every package that its packages link to are sources too.
     #[must_use]
-    pub fn shared(&self, workspace: &Workspace, closure: &Closure) -> BTreeSet<&'t str> {
-        let mut all = BTreeSet::new();
+    pub fn shared(&self, workspace: &Workspace, closure: &Closure) -> SortedSet<&'t str> {
+        let mut all = SortedSet::new();
         for id in self.looking(workspace, closure) {
             let reached = self.reached(workspace, id);
             let places = reached.places.iter().filter(|(_, owner)| !self.is_source(closure, *owner));

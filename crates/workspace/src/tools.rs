@@ -3,8 +3,6 @@
 //! the path; a closure takes what is used, so that another tool's update rebuilds nothing. Texts are searched, not parsed: what is taken too
 //! many costs an install a moment.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::contents::Contents;
@@ -13,15 +11,16 @@ use super::load::{PackageId, Workspace};
 use super::package::{INSTALL_SCRIPTS, Manifest};
 use super::sources::{LOOKED_UP, imports, with_comments};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use pnpm::join;
 
 /// The root's dependencies that a package uses, by the name they are imported by.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Tools {
     /// To be built.
-    pub(super) build: BTreeSet<String>,
+    pub(super) build: SortedSet<String>,
     /// To run: these are no development dependencies.
-    pub(super) run: BTreeSet<String>,
+    pub(super) run: SortedSet<String>,
 }
 
 /// Commands that are not called like their package: `tsc` of `typescript`. Others are found by `<command>`, `<command>-cli`,
@@ -86,7 +85,7 @@ const FOR_TESTS: [&str; 5] = ["vitest", "@vitest", "jest", "ts-jest", "@playwrig
 pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let root = &workspace.package(workspace.root_package()).manifest;
     let package = workspace.package(id);
-    let own: BTreeSet<&str> = package.manifest.all_dependencies().map(|(name, ..)| name).into_set();
+    let own: SortedSet<&str> = package.manifest.all_dependencies().map(|(name, ..)| name).into_set();
     let is_candidate = |name: &str| !own.contains(name) && workspace.by_name(name) != Some(id);
     let candidates: Vec<(&str, bool)> =
         root.all_dependencies().filter(|(name, ..)| is_candidate(name)).map(|(name, _, dev)| (name, dev)).into_vec();
@@ -102,7 +101,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
         return tools;
     }
     let names = Folder::of(workspace.contents(), &package.dir);
-    let mut look = Look { workspace, candidates: &candidates, texts: BTreeSet::new(), found: BTreeSet::new() };
+    let mut look = Look { workspace, candidates: &candidates, texts: SortedSet::new(), found: SortedSet::new() };
     let words = script_words(&package.manifest);
     look.commands(words.iter().map(String::as_str));
     for name in names.settings() {
@@ -132,8 +131,8 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
     let never = |name: &str| is_of(name, &NEVER) || is_of(name, &FOR_TESTS);
     look.found.retain(|name| !never(name));
     // A linter may bring what a build uses.
-    let used = |names: &BTreeSet<&str>| {
-        let mut used = BTreeSet::new();
+    let used = |names: &SortedSet<&str>| {
+        let mut used = SortedSet::new();
         scripts(workspace, &package.dir, &mut |text| {
             used.extend(imports::named(text).filter(|name| names.contains(name)).map(str::to_owned));
             used.len() < names.len()
@@ -158,7 +157,7 @@ pub(super) fn of(workspace: &Workspace, id: PackageId) -> Tools {
         let settings = settings.filter_map(|name| with_comments(&workspace.contents().text(&package.path(name))?));
         let below = tests_read(&settings.into_vec());
         let is_compiled = |path: &str| is_test(path) && below.iter().any(|start| path.starts_with(start));
-        let tested = if below.is_empty() { BTreeSet::new() } else { imported(workspace, &package.dir, &open, &is_compiled) };
+        let tested = if below.is_empty() { SortedSet::new() } else { imported(workspace, &package.dir, &open, &is_compiled) };
         tools.build.extend(tested);
     }
     tools
@@ -204,8 +203,8 @@ struct Look<'a> {
     workspace: &'a Workspace,
     candidates: &'a [(&'a str, bool)],
     /// The settings files that were read.
-    texts: BTreeSet<String>,
-    found: BTreeSet<String>,
+    texts: SortedSet<String>,
+    found: SortedSet<String>,
 }
 
 impl Look<'_> {
@@ -289,7 +288,7 @@ fn is_within(text: &str, package: &str) -> bool {
 }
 
 /// The words of the scripts that make or start a package, and of those that these call.
-fn script_words(manifest: &Manifest) -> BTreeSet<String> {
+fn script_words(manifest: &Manifest) -> SortedSet<String> {
     let makes = |name: &str| {
         let stage = name.split([':', '-']).next().unwrap_or(name);
         let stage = stage.strip_prefix("pre").or_else(|| stage.strip_prefix("post")).unwrap_or(stage);
@@ -297,7 +296,7 @@ fn script_words(manifest: &Manifest) -> BTreeSet<String> {
             || ["build", "bundle", "codegen", "compile", "db", "generate", "gen", "prisma", "start", "clean"].contains(&stage)
     };
     let mut open: Vec<&str> = manifest.scripts.keys().map(String::as_str).filter(|name| makes(name)).into_vec();
-    let (mut read, mut words) = (BTreeSet::new(), BTreeSet::new());
+    let (mut read, mut words) = (SortedSet::new(), SortedSet::new());
     while let Some(name) = open.pop() {
         let Some(script) = manifest.scripts.get(name).and_then(|script| script.as_str()) else { continue };
         if !read.insert(name) {
@@ -350,8 +349,8 @@ impl Folder {
 }
 
 /// Which of these packages the scripts and styles below a folder import, as far as they are wanted.
-fn imported(workspace: &Workspace, dir: &str, names: &[&str], wanted: &dyn Fn(&str) -> bool) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+fn imported(workspace: &Workspace, dir: &str, names: &[&str], wanted: &dyn Fn(&str) -> bool) -> SortedSet<String> {
+    let mut found = SortedSet::new();
     if names.is_empty() {
         return found;
     }
@@ -434,8 +433,8 @@ pub fn files(workspace: &Workspace, dir: &str, wanted: &dyn Fn(&str) -> bool, lo
 
 /// Which of these packages the scripts below a folder import for more than their types.
 #[must_use]
-pub fn imported_values(workspace: &Workspace, dir: &str, names: &[&str]) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+pub fn imported_values(workspace: &Workspace, dir: &str, names: &[&str]) -> SortedSet<String> {
+    let mut found = SortedSet::new();
     scripts(workspace, dir, &mut |text| {
         let is_type = |line: &str| ["import type", "export type"].iter().any(|word| line.trim_start().starts_with(word));
         let values: String = text.lines().filter(|line| !is_type(line)).flat_map(|line| [line, "\n"]).collect();

@@ -4,7 +4,7 @@
 //!
 //! `XTASK_STEPS=5000 XTASK_SEED=7 cargo test --test e2e handed` takes more steps, from another seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_plan::part::{MainContext, Part};
 use monoship_workspace::dockerfile::{Dockerfile, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
@@ -211,7 +211,7 @@ impl World {
     /// What the fingerprint has of the context for a target with these steps.
     fn main(&self, tree: &Tree, steps: &str) -> String {
         let file = Dockerfile::parse(Path::new("Dockerfile"), &format!("FROM scratch AS t\n{steps}\n")).unwrap();
-        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
+        let (contexts, args) = (SortedSet::new(), SortedMap::new());
         let slice =
             file.slice(&SliceRequest { target: "t", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let ignore = Ignore::parse(IGNORE).unwrap();

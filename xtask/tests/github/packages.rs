@@ -1,7 +1,7 @@
 //! Pruning GitHub's registry: manifests as a real registry holds them, listed and deleted as its Packages API does it, where children,
 //! attestations and signatures of live images look untagged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use monoship_core::event::Events;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::registry::Registry;
 use monoship_github::api::Api;
 use monoship_plan::config::Upkeep;
@@ -30,15 +30,15 @@ fn known(policy: &Upkeep) -> Known<'_> {
     Known {
         now: SystemTime::now(),
         policy,
-        services: BTreeSet::from(["api".to_owned()]),
+        services: SortedSet::from(["api".to_owned()]),
         gha_prefix: "monorepo-".to_owned(),
-        pulls: Some(BTreeSet::from([7])),
-        branches: Some(BTreeSet::from(["main".to_owned()])),
-        former_branches: BTreeSet::new(),
+        pulls: Some(SortedSet::from([7])),
+        branches: Some(SortedSet::from(["main".to_owned()])),
+        former_branches: SortedSet::new(),
         release_tags: TagTemplates::parse(&["v{version}", "latest"]).unwrap(),
         tag_rules: monoship_plan::tags::Tags::default(),
         owner: TestImage::OWNER.to_owned(),
-        named: Some(std::collections::BTreeSet::new()),
+        named: Some(monoship_core::sorted::SortedSet::new()),
     }
 }
 
@@ -111,13 +111,13 @@ fn children_attestations_and_signatures_of_live_images_are_untagged_there_and_no
         reader.delete(&held, &mut again, repository, digests).unwrap();
     }
 
-    let before: BTreeSet<Digest> = server.manifests(api.repository()).into_iter().collect();
+    let before: SortedSet<Digest> = server.manifests(api.repository()).into_iter().collect();
     let after = trial.fake.state().packages["repo/api"].clone();
-    let after: BTreeSet<Digest> = after.iter().map(|version| version.digest.parse().unwrap()).collect();
-    let mut expected: BTreeSet<Digest> = family(&registry, &api, closed.digest()).into_iter().collect();
+    let after: SortedSet<Digest> = after.iter().map(|version| version.digest.parse().unwrap()).collect();
+    let mut expected: SortedSet<Digest> = family(&registry, &api, closed.digest()).into_iter().collect();
     expected.extend(family(&registry, &api, lost.digest()));
     expected.insert(about_closed.digest().clone());
-    assert_eq!(before.difference(&after).cloned().collect::<BTreeSet<_>>(), expected);
+    assert_eq!(before.difference(&after).cloned().collect::<SortedSet<_>>(), expected);
     for kept in [live.digest(), open.digest(), signature.digest(), about_child.digest()] {
         assert!(after.contains(kept));
     }

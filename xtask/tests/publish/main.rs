@@ -4,7 +4,7 @@ mod races;
 mod refusals;
 mod sources;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::manifest::{Document, Raw};
 use monoship_docker::registry::Registry;
 use monoship_plan::templates::TagTemplates;
@@ -63,7 +63,7 @@ fn release(host: &str, version: &str, content: &str, dir: &Path) -> PublishReque
     });
     PublishRequest {
         name: format!("v{version}"),
-        order: Some(Order { templates, version: parsed, unreleased: BTreeSet::new() }),
+        order: Some(Order { templates, version: parsed, unreleased: SortedSet::new() }),
         items: items.collect(),
         journal: dir.join(format!("release/v{version}.json")),
         move_tags: false,

@@ -4,7 +4,7 @@
 //!
 //! `RACES=5000 SEED=7 cargo test --test publish races` goes through more, from another seed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use monoship_core::event::{Event, Events};
 use monoship_core::execute::http::Limits;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{Digest, ImageRef};
+use monoship_core::sorted::SortedSet;
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest};
 
@@ -125,7 +126,7 @@ impl Clone<'_> {
         });
         PublishRequest {
             name: self.name(),
-            order: (!branch).then(|| Order { templates, version, unreleased: BTreeSet::new() }),
+            order: (!branch).then(|| Order { templates, version, unreleased: SortedSet::new() }),
             items: items.collect(),
             journal: self.journal(),
             move_tags: false,
@@ -429,7 +430,7 @@ impl Look<'_> {
                     assert!(state.contains_key(&(service, tag.clone())), "{service}:{tag} is missing: {}", self.what);
                     assert_eq!(at(service, &tag), own, "{service}:{tag} is another's: {}", self.what);
                 }
-                let digests: BTreeSet<_> = clone.exact().iter().map(|tag| &state[&(service, tag.clone())]).collect();
+                let digests: SortedSet<_> = clone.exact().iter().map(|tag| &state[&(service, tag.clone())]).collect();
                 assert!(digests.len() <= 1, "{service}'s tags differ: {}", self.what);
             }
             let newest = clones.iter().map(|clone| self.age(service, &self.images[&(service, clone.content)])).max().unwrap();

@@ -1,6 +1,5 @@
 //! What a registry refuses for good, what other runs do meanwhile, and which release a floating tag belongs to.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Events};
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::sorted::SortedSet;
 use monoship_docker::registry::note;
 use monoship_plan::templates::TagTemplates;
 use monoship_publish::{self as publish, Item, Journal, Order, PublishRequest, Published, Step};
@@ -232,7 +232,7 @@ fn a_pre_release_by_github_s_mark_and_a_version_that_was_never_whole_hold_no_tag
     // A release that failed on a registry that takes no tag away.
     registry.put_manifest(&repository(&host, "api").with_tag(tag("v3.0.0")), &new[0]).unwrap();
     let mut hotfix = release(&host, "1.2.3", "b", dir.path());
-    hotfix.order.as_mut().unwrap().unreleased = BTreeSet::from([semver::Version::new(2, 0, 0)]);
+    hotfix.order.as_mut().unwrap().unreleased = SortedSet::from([semver::Version::new(2, 0, 0)]);
     publish_whole(&hotfix, &registry).unwrap();
     let all = state(&registry, &host);
     assert_eq!(all.iter().filter(|(name, _)| ALL.iter().any(|tag| name.ends_with(&format!(":{tag}")))).count(), 2 * ALL.len());
@@ -248,7 +248,7 @@ fn a_tag_of_a_team_s_own_template_stays_with_the_newer_release_too() {
         let mut request = release(&host, version, content, dir.path());
         let version: semver::Version = version.parse().unwrap();
         request.items.iter_mut().for_each(|item| item.tags = templates.made_of(&version, true).unwrap());
-        request.order = Some(Order { templates: templates.clone(), version, unreleased: BTreeSet::new() });
+        request.order = Some(Order { templates: templates.clone(), version, unreleased: SortedSet::new() });
         request
     };
     let new = build(&registry, &host, "new");

@@ -3,7 +3,6 @@
 
 mod answers;
 
-use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,6 +14,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use monoship_core::env::Env;
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedSet;
 use monoship_docker::manifest::{Document, OCI_INDEX, OCI_MANIFEST, Raw};
 use monoship_docker::reach;
 use monoship_docker::registry::{Access, Deletion, Registry};
@@ -319,8 +319,8 @@ fn what_is_about_a_manifest_is_found_where_the_registry_lists_it_and_nobody_mind
     let index = Raw::new(OCI_INDEX, serde_json::json!({"schemaVersion": 2, "manifests": [child.descriptor()]}).to_string());
     let server = with_referrers(index.clone(), child.clone(), about.clone());
     let place = image(server.url().trim_start_matches("http://"), "a/b");
-    let nodes = reach::read(&anonymous(), &place, None, &BTreeSet::new()).unwrap();
-    assert_eq!(nodes.keys().collect::<BTreeSet<_>>(), [index.digest(), child.digest(), about.digest()].into());
+    let nodes = reach::read(&anonymous(), &place, None, &SortedSet::new()).unwrap();
+    assert_eq!(nodes.keys().collect::<SortedSet<_>>(), [index.digest(), child.digest(), about.digest()].into());
     assert_eq!(nodes[about.digest()].subject.as_ref(), Some(child.digest()));
     assert_eq!((nodes[index.digest()].tags.len(), &nodes[index.digest()].children), (1, &vec![child.digest().clone()]));
 
@@ -328,7 +328,7 @@ fn what_is_about_a_manifest_is_found_where_the_registry_lists_it_and_nobody_mind
     let place = image(&real.host(), "a/b:v1");
     let pushed = TestImage::new("plain").push(&anonymous(), &place);
     assert_eq!(anonymous().referrers(&place, pushed.digest()).unwrap(), None);
-    assert_eq!(reach::read(&anonymous(), &place.without_reference(), None, &BTreeSet::new()).unwrap().len(), 2);
+    assert_eq!(reach::read(&anonymous(), &place.without_reference(), None, &SortedSet::new()).unwrap().len(), 2);
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn a_tag_that_is_listed_and_cannot_be_read_keeps_anything_from_being_deleted_and
     for tag in ["1", "2"] {
         TestImage::new(tag).push(&registry, &place.with_tag(tag.parse().unwrap()));
     }
-    let read = || monoship_docker::reach::read(&registry, &place, None, &BTreeSet::new());
+    let read = || monoship_docker::reach::read(&registry, &place, None, &SortedSet::new());
     let whole = read().unwrap().len();
     proxy.fail_exactly("GET", "/manifests/2", Fault::Says(404, "MANIFEST_UNKNOWN", "manifest unknown"), 1);
     let error = read().unwrap_err().to_string();

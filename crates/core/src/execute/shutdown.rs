@@ -1,7 +1,6 @@
 //! Stopping a run: once it is closing no new child may start, and every child's process group is ended. No policy on what a
 //! run is lives here.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::collect::Collect as _;
 use crate::error::{Error, Result};
+use crate::sorted::SortedSet;
 
 /// How long a child may take to end by itself after SIGTERM before its group gets SIGKILL. A runner gives us 7.5 s
 /// after SIGINT, and the promise to a person at the keyboard is three seconds, so this stays well below both.
@@ -23,7 +23,7 @@ pub struct Shutdown {
 #[derive(Default)]
 struct State {
     closing: bool,
-    groups: BTreeSet<i32>,
+    groups: SortedSet<i32>,
     held: usize,
 }
 
@@ -139,7 +139,7 @@ impl Drop for Running {
     }
 }
 
-fn signal_all(groups: &BTreeSet<i32>, signal: Signal) {
+fn signal_all(groups: &SortedSet<i32>, signal: Signal) {
     for group in groups.iter().filter_map(|group| Pid::from_raw(*group)) {
         // ESRCH: it ended between our look and the signal, which is what we wanted.
         let _ = kill_process_group(group, signal);

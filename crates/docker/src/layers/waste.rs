@@ -91,7 +91,7 @@ fn settled(image: &Image) -> (Seen<'_>, Vec<Wasted>) {
         let listing = &layer.listing;
         // What a layer takes away lies in the layers below it, wherever in the archive it says so.
         let gone = listing.removed.iter().filter_map(|path| there.get_key_value(path.as_str()).map(|(path, _)| *path));
-        let mut gone: BTreeSet<&str> = gone.into_set();
+        let mut gone: BTreeSet<&str> = gone.collect();
         gone.extend(listing.removed.iter().chain(&listing.emptied).flat_map(|folder| below(&there, folder)));
         for path in gone {
             there.remove(path).into_iter().for_each(|file| hide(file, Waste::Deleted, by));
@@ -189,7 +189,7 @@ pub fn packages(image: &Image) -> Vec<Package> {
 /// What changed from `before` to `after`: layers, files that can be seen, npm packages.
 #[must_use]
 pub fn difference(before: &Image, after: &Image) -> Difference {
-    let known: BTreeSet<_> = before.layers.iter().map(|layer| &layer.diff_id).into_set();
+    let known: BTreeSet<_> = before.layers.iter().map(|layer| &layer.diff_id).collect();
     let (old, new) = (settled(before).0, settled(after).0);
     let mut files = Vec::new();
     for path in old.keys().chain(new.keys()).copied().into_set() {
@@ -201,7 +201,7 @@ pub fn difference(before: &Image, after: &Image) -> Difference {
     let change = |file: &(String, Option<u64>, Option<u64>)| file.1.unwrap_or(0).abs_diff(file.2.unwrap_or(0));
     files.sort_by(|a, b| change(b).cmp(&change(a)).then_with(|| a.0.cmp(&b.0)));
     let (mut old, mut new) = (versions(before), versions(after));
-    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().into_set();
+    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
     let packages = names.into_iter().map(|name| {
         let (was, is) = (old.remove(&name).unwrap_or_default(), new.remove(&name).unwrap_or_default());
         (name, was, is)

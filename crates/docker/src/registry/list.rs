@@ -1,7 +1,5 @@
 //! What a registry lists (tags, repositories) and what it lets us do.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 
 use super::answers::{Ask, Verdict};
@@ -11,6 +9,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::{Request, resolve};
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedSet;
 
 /// The most pages a listing may have: a registry whose `link` leads in a circle must not hold us.
 const MAX_PAGES: usize = 1_000;
@@ -145,7 +144,7 @@ impl Registry {
     /// take it for that.
     fn pages<T: serde::de::DeserializeOwned>(&self, call: &Call<'_>, path: &str) -> Result<Result<Vec<T>, Refusal>> {
         let mut pages = Vec::new();
-        let (mut path, mut writer, mut asked_for) = (path.to_owned(), None, BTreeSet::new());
+        let (mut path, mut writer, mut asked_for) = (path.to_owned(), None, SortedSet::new());
         loop {
             if pages.len() == MAX_PAGES || asked_for.contains(&path) {
                 return Err(Error::failed(format!("{}'s listing does not end", call.image.registry())));

@@ -1,15 +1,13 @@
 //! What files of compose, bake, Skaffold and workflows, and command lines in scripts, say of a repository's builds: which Dockerfile, in which
 //! context, up to which stage.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::given::{self, Given};
 use super::shell::{self, Variables};
 use super::{bake, workflow};
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::sources::with_comments;
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
@@ -24,7 +22,7 @@ pub(super) struct Said {
     /// Its arguments, as far as their values are known.
     pub args: SortedMap<String, String>,
     /// Those that a variable has a part in.
-    pub varied: BTreeSet<String>,
+    pub varied: SortedSet<String>,
     /// What it is given besides.
     pub given: Given,
     /// The image that it makes, without a tag.
@@ -174,7 +172,7 @@ pub(super) fn said(
         context,
         target: target.map(str::to_owned),
         args: SortedMap::new(),
-        varied: BTreeSet::new(),
+        varied: SortedSet::new(),
         given: Given::new(),
         image: None,
         by: by.to_owned(),

@@ -1,10 +1,8 @@
 //! What command lines say of builds: `docker build -f apps/web/Dockerfile -t acme/web .`, in the steps of workflows, the scripts of manifests, shell
 //! files, Makefiles and other CI systems' files. No shell is run: what a variable has a part in counts where the text itself says the variable's value.
 
-use std::collections::BTreeSet;
-
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use pnpm::join;
 
 use super::given::{self, Source};
@@ -275,7 +273,7 @@ fn build(by: &str, folder: &str, words: &[String]) -> Option<Said> {
         context,
         target: target.map(str::to_owned),
         args: SortedMap::new(),
-        varied: BTreeSet::new(),
+        varied: SortedSet::new(),
         given: given::of_command(&flags, folder),
         image: tags.iter().find_map(|tag| image(tag)),
         by: by.to_owned(),

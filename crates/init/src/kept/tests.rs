@@ -19,7 +19,7 @@ fn a_dockerfile_that_starts_nothing_or_copies_what_is_not_there_makes_no_service
             context,
             target: None,
             args: SortedMap::new(),
-            varied: BTreeSet::new(),
+            varied: SortedSet::new(),
             given: Given::new(),
             image: None,
             by: String::new(),

@@ -1,9 +1,7 @@
 //! What a Dockerfile is built for where no file of compose, bake or a workflow says it: people type the argument, or the target.
 
-use std::collections::BTreeSet;
-
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, Instruction, Stage};
 
@@ -68,6 +66,6 @@ fn by_target(workspace: &Workspace, dockerfile: &Dockerfile, last: &Said) -> Vec
     let said = |name: &str| Said { target: Some(name.to_owned()), by: format!("its target {name}"), ..last.clone() };
     let found: Vec<Said> = ends.map(said).into_vec();
     // Each is about a package of its own, or they are variants of one.
-    let about: Option<BTreeSet<String>> = found.iter().map(|said| package_of(workspace, said, dockerfile)).collect();
+    let about: Option<SortedSet<String>> = found.iter().map(|said| package_of(workspace, said, dockerfile)).collect();
     if found.len() > 1 && about.is_some_and(|about| about.len() == found.len()) { found } else { Vec::new() }
 }

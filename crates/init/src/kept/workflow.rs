@@ -1,12 +1,10 @@
 //! What GitHub's workflows say of a repository's builds: steps of `docker/build-push-action`, and commands, in each row of their job's matrix.
 
-use std::collections::BTreeSet;
-
 use super::given;
 use super::said::{Said, image, tree};
 use super::shell::{self, Variables};
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::yaml::Yaml;
 use pnpm::join;
 
@@ -51,7 +49,7 @@ pub(super) fn read(path: &str, _: &str, text: &str) -> Result<Vec<Said>, String>
                     _ => tags,
                 });
                 let image = tags.as_deref().and_then(image);
-                let (args, varied) = (SortedMap::new(), BTreeSet::new());
+                let (args, varied) = (SortedMap::new(), SortedSet::new());
                 let said = Said { name, dockerfile, context, target, args, varied, given, image, by: path.to_owned() };
                 let lines = filled_in.lines().filter_map(|line| line.trim().split_once('='));
                 found.push(said.with(lines.map(|(name, value)| (name, Some(value)))));

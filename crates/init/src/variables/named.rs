@@ -1,8 +1,7 @@
 //! The variables that a build reads by name: what sources take for browsers, what frameworks' settings ask for. No example need have them.
 
-use std::collections::BTreeSet;
-
 use super::{NEVER, PUBLIC};
+use monoship_core::sorted::SortedSet;
 use monoship_plan::config::argument;
 use monoship_workspace::{Workspace, tools};
 
@@ -29,9 +28,9 @@ const SOURCES: [&str; 12] = ["ts", "tsx", "js", "jsx", "mts", "mjs", "cts", "cjs
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Named {
     /// Those that may be missing.
-    pub(super) read: BTreeSet<String>,
+    pub(super) read: SortedSet<String>,
     /// Those without which SvelteKit does not build: imported of `$env/static`.
-    pub(super) required: BTreeSet<String>,
+    pub(super) required: SortedSet<String>,
 }
 
 impl Named {

@@ -1,6 +1,5 @@
 //! `cargo xtask build`: flags to a request, the pipeline, and its outcome on the screen or as JSON.
 
-use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use monoship_core::execute::pool;
 use monoship_core::execute::process::Invocation;
 use monoship_core::name::{ImageRef, ServiceName, Tag};
 use monoship_core::secret::mask;
+use monoship_core::sorted::SortedSet;
 use monoship_core::text;
 use monoship_core::tool;
 use monoship_docker::engine::Engine;
@@ -96,7 +96,7 @@ fn causes(ran: &Ran) -> String {
 
 /// What mends a build whose base image is gone.
 fn gone(record: &RunRecord) -> String {
-    let images: BTreeSet<&str> = record.tasks.iter().filter_map(|task| task.failure.as_ref()?.gone()).into_set();
+    let images: SortedSet<&str> = record.tasks.iter().filter_map(|task| task.failure.as_ref()?.gone()).into_set();
     let lines = images.iter().map(|image| {
         format!(
             "why:  {image} is pinned to a digest that its registry has no more\n\

@@ -2,8 +2,6 @@
 
 mod show;
 
-use std::collections::BTreeSet;
-
 use crate::cli;
 use crate::command::build::{conclude, tell_commands};
 use crate::command::{Call, Finished, ask, tell};
@@ -13,6 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::execute::pool;
+use monoship_core::sorted::SortedSet;
 use monoship_core::text;
 use monoship_github::api::Api;
 use monoship_plan::config::Upkeep;
@@ -187,7 +186,7 @@ fn clear_caches(flags: &cli::CacheClear, call: &Call<'_>) -> Result<Finished> {
     let named = !flags.services.is_empty();
     let chosen = if named && services.is_empty() { Vec::new() } else { select(opened.services.clone(), &services)? };
     let held = opened.look(&known, &flags.tier)?;
-    let targets: BTreeSet<String> = chosen.iter().map(|service| &service.caches).chain(bases).cloned().into_set();
+    let targets: SortedSet<String> = chosen.iter().map(|service| &service.caches).chain(bases).cloned().into_set();
     let plan = clear::decide(
         held.gha.as_deref().unwrap_or_default(),
         held.registry.as_deref().unwrap_or_default(),

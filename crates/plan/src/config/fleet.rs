@@ -1,12 +1,12 @@
 //! `[builders] fleet`: the builders that builds are divided among, as written and as validated.
 
-use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde::Deserialize;
 
 use monoship_core::error::{Error, Result};
 use monoship_core::name::Platform;
+use monoship_core::sorted::SortedSet;
 use monoship_fleet::{BUILDS, Node};
 
 /// A node: `{ builder = "one", platforms = ["linux/amd64"], weight = 2, builds = 2 }`.
@@ -24,7 +24,7 @@ pub struct Written {
 /// # Errors
 /// A builder's name that buildx would not take, one that is there twice, a node without platforms.
 pub fn validate(written: Vec<Written>) -> Result<Vec<Node>> {
-    let mut seen = BTreeSet::new();
+    let mut seen = SortedSet::new();
     let nodes = written.into_iter().map(|node| {
         let Written { builder, platforms, weight, builds } = node;
         // As buildx has it (`store/util.go`).

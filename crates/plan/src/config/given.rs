@@ -1,14 +1,12 @@
 //! What a build is given beside its Dockerfile and its files, as buildx has it: secrets, SSH agents, named contexts, entitlements, network,
 //! limits, labels and annotations. `[images]` says it for every target, a `[[service]]` for itself; an entry of the same name wins there.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, ServiceName, nearest};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// The entitlements that BuildKit knows (`util/entitlements`).
 const ENTITLEMENTS: [&str; 3] = ["network.host", "security.insecure", "device"];
@@ -269,15 +267,15 @@ pub struct Given {
     /// Named contexts: each replaces the stage, or the image, of its name.
     pub contexts: SortedMap<String, ContextSource>,
     /// Entitlements.
-    pub allow: BTreeSet<String>,
+    pub allow: SortedSet<String>,
     /// `host:address`.
-    pub add_hosts: BTreeSet<String>,
+    pub add_hosts: SortedSet<String>,
     /// `none`, `host` or `default`.
     pub network: Option<String>,
     /// `128m`.
     pub shm_size: Option<String>,
     /// `nofile=1024:2048`.
-    pub ulimits: BTreeSet<String>,
+    pub ulimits: SortedSet<String>,
     /// The control group of RUN steps.
     pub cgroup_parent: Option<String>,
     /// Labels of the image.

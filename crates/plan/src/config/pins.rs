@@ -15,7 +15,6 @@
 //! `onbuild` is there where a pinned image has triggers: a stage that starts from it executes them, so that a plan must know them, on a
 //! machine that cannot ask as well.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -24,7 +23,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::fault;
 use monoship_core::name::{Digest, ImageRef, nearest};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::package::unfinished_merge;
 
 /// The version this code reads and writes.
@@ -158,7 +157,7 @@ impl Pins {
         locked: bool,
         resolve: Resolve<'_>,
     ) -> Result<Vec<Moved>> {
-        let wanted: BTreeSet<&ImageRef> = images.into_iter().collect();
+        let wanted: SortedSet<&ImageRef> = images.into_iter().collect();
         let missing: Vec<&ImageRef> = wanted.into_iter().filter(|image| self.get(image).is_none()).into_vec();
         if locked && let Some(first) = missing.first() {
             let more = if missing.len() > 1 { format!(" (and {} more)", missing.len() - 1) } else { String::new() };
@@ -175,7 +174,7 @@ impl Pins {
     ///
     /// # Errors
     /// When `only` is none of them, or one cannot be resolved.
-    pub fn update(&mut self, images: &BTreeSet<ImageRef>, only: Option<&ImageRef>, resolve: Resolve<'_>) -> Result<Vec<Moved>> {
+    pub fn update(&mut self, images: &SortedSet<ImageRef>, only: Option<&ImageRef>, resolve: Resolve<'_>) -> Result<Vec<Moved>> {
         if let Some(only) = only.filter(|only| !images.contains(only)) {
             let names: Vec<String> = images.iter().map(ImageRef::familiar).into_vec();
             let error = Error::usage(format!("no `FROM` names `{}`", only.familiar()));
@@ -248,7 +247,7 @@ mod tests {
         let text = pins.to_text();
         assert!(text.contains("\n[onbuild]\n\"docker.io/library/a\" = ["), "{text}");
         assert_eq!(Pins::parse(&text, path).unwrap().to_text(), text);
-        pins.update(&BTreeSet::from([image("d")]), None, &resolved).unwrap();
+        pins.update(&SortedSet::from([image("d")]), None, &resolved).unwrap();
         assert!(!pins.to_text().contains("onbuild"), "{}", pins.to_text());
     }
 
@@ -270,7 +269,7 @@ mod tests {
             onbuild: SortedMap::new(),
             images: ["node:24", "alpine", "unused"].map(|name| (image(name), old.clone())).into(),
         };
-        let used = BTreeSet::from([image("node:24"), image("alpine")]);
+        let used = SortedSet::from([image("node:24"), image("alpine")]);
         let moved = pins.update(&used, Some(&image("alpine")), &resolved).unwrap();
         assert_eq!(moved, [Moved { image: image("alpine"), before: Some(old.clone()), after: Digest::of(b"now") }]);
         assert_eq!(pins.get(&image("node:24")), Some(&old));
@@ -278,7 +277,7 @@ mod tests {
         assert_eq!(pins.update(&used, None, &resolved).unwrap().len(), 1, "only node moved this time");
         let error = pins.update(&used, Some(&image("node:22")), &resolved).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean `node:24`?"));
-        assert!(pins.update(&BTreeSet::from([image("gone")]), None, &resolved).is_err());
+        assert!(pins.update(&SortedSet::from([image("gone")]), None, &resolved).is_err());
     }
 
     #[test]

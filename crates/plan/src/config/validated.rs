@@ -1,6 +1,5 @@
 //! The configuration as validated: every default in place, every value checked. Later layers take this and never look back at the file.
 
-use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -18,7 +17,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::env::Env;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform, ServiceName};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::engine::{StandIns, Suite};
 use monoship_fleet::Node;
 
@@ -102,7 +101,7 @@ pub struct Images {
     /// What else every target's build is given.
     pub given: Given,
     /// Folders of apps, and targets, that look like services and are none.
-    pub not_services: BTreeSet<String>,
+    pub not_services: SortedSet<String>,
 }
 
 impl Images {
@@ -446,7 +445,7 @@ fn signing(release: &written::Release) -> Result<Signing> {
 }
 
 fn services(written: Vec<written::Service>, env: &Env) -> Result<Vec<ServiceConfig>> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = monoship_core::sorted::SortedSet::new();
     let mut services = Vec::new();
     for mut service in written {
         let given = service.take_given().validate()?;

@@ -27,11 +27,11 @@ const KEYS: usize = 12;
 #[derive(Clone)]
 struct World {
     /// What each package (services last) depends on.
-    needs: Vec<BTreeSet<usize>>,
+    needs: Vec<SortedSet<usize>>,
     /// The files of each: name and a number that stands for the content.
     files: Vec<SortedMap<String, (bool, u32)>>,
     /// The lock entries each uses.
-    uses: Vec<BTreeSet<usize>>,
+    uses: Vec<SortedSet<usize>>,
     lock: Vec<u32>,
     /// A RUN of each service's own stage, and a remark.
     steps: Vec<(u32, u32)>,
@@ -48,8 +48,8 @@ struct World {
 impl World {
     fn new(random: &mut Random) -> Self {
         let count = PACKAGES + SERVICES;
-        let some = |random: &mut Random, below: usize| -> BTreeSet<usize> {
-            if below == 0 { BTreeSet::new() } else { (0..random.below(3)).map(|_| random.below(below)).collect() }
+        let some = |random: &mut Random, below: usize| -> SortedSet<usize> {
+            if below == 0 { SortedSet::new() } else { (0..random.below(3)).map(|_| random.below(below)).collect() }
         };
         let files = |n: usize| (0..3).map(|f| (format!("src/{f}.ts"), (false, u32::try_from(n * 10 + f).unwrap()))).collect();
         Self {
@@ -73,8 +73,8 @@ impl World {
         if n < PACKAGES { format!("packages/p{n}") } else { format!("apps/s{}", n - PACKAGES) }
     }
 
-    fn closure(&self, service: usize) -> BTreeSet<usize> {
-        let mut closure = BTreeSet::new();
+    fn closure(&self, service: usize) -> SortedSet<usize> {
+        let mut closure = SortedSet::new();
         let mut open = vec![PACKAGES + service];
         while let Some(next) = open.pop() {
             if closure.insert(next) {
@@ -122,7 +122,7 @@ impl World {
     fn service(&self, service: usize, tree: &Tree, main: &MainContext<'_>, dockerfile: &Dockerfile) -> Inputs {
         let closure = self.closure(service);
         let mut sources: Parts = closure.iter().map(|n| (Self::folder(*n), Part::files(tree.under(&Self::folder(*n))))).collect();
-        let keys: BTreeSet<usize> = closure.iter().flat_map(|n| self.uses[*n].iter().copied()).collect();
+        let keys: SortedSet<usize> = closure.iter().flat_map(|n| self.uses[*n].iter().copied()).collect();
         let lock = keys.iter().map(|key| (format!("dep{key}@1.0.{}", self.lock[*key]), String::new()));
         sources.insert("lock".into(), Part::new(Kind::Lock, lock));
         let contexts = SortedMap::from([("sources".to_owned(), sources)]);
@@ -150,12 +150,12 @@ impl World {
     }
 
     /// Makes one random edit; returns the services whose image it can change.
-    fn edit(&mut self, random: &mut Random) -> (String, BTreeSet<usize>) {
-        let all: BTreeSet<usize> = (0..SERVICES).collect();
+    fn edit(&mut self, random: &mut Random) -> (String, SortedSet<usize>) {
+        let all: SortedSet<usize> = (0..SERVICES).collect();
         let odd = || all.iter().copied().filter(|n| n % 2 == 1).collect();
         let package = random.below(PACKAGES + SERVICES);
         let of_package =
-            |world: &Self| all.iter().copied().filter(|s| world.closure(*s).contains(&package)).collect::<BTreeSet<_>>();
+            |world: &Self| all.iter().copied().filter(|s| world.closure(*s).contains(&package)).collect::<SortedSet<_>>();
         let (service, key) = (random.below(SERVICES), random.below(KEYS));
         let fresh = u32::try_from(random.below(1 << 30)).unwrap() + 1_000;
         match random.below(16) {
@@ -197,7 +197,7 @@ impl World {
             }),
             8 => (format!("a comment in s{service}"), {
                 self.steps[service].1 += 1;
-                BTreeSet::new()
+                SortedSet::new()
             }),
             9 => ("a shared step".into(), {
                 self.shared_step += 1;
@@ -205,11 +205,11 @@ impl World {
             }),
             10 => ("a stage nobody reaches".into(), {
                 self.unreached += 1;
-                BTreeSet::new()
+                SortedSet::new()
             }),
             11 => ("a comment".into(), {
                 self.remark += 1;
-                BTreeSet::new()
+                SortedSet::new()
             }),
             12 => ("the base".into(), {
                 self.base += 1;
@@ -229,7 +229,7 @@ impl World {
             }),
             _ => ("an ignored file".into(), {
                 self.ignored_file = fresh;
-                BTreeSet::new()
+                SortedSet::new()
             }),
         }
     }
@@ -237,7 +237,7 @@ impl World {
 
 #[test]
 fn a_random_edit_changes_exactly_the_fingerprints_it_should() {
-    let mut kinds = BTreeSet::new();
+    let mut kinds = SortedSet::new();
     for seed in 0..12 {
         let mut random = Random(seed);
         let mut world = World::new(&mut random);
@@ -245,7 +245,7 @@ fn a_random_edit_changes_exactly_the_fingerprints_it_should() {
         for round in 0..40 {
             let (what, wanted) = world.edit(&mut random);
             let after = world.inputs();
-            let changed: BTreeSet<usize> =
+            let changed: SortedSet<usize> =
                 (0..SERVICES).filter(|s| before[*s].fingerprint() != after[*s].fingerprint()).collect();
             assert_eq!(changed, wanted, "seed {seed}, round {round}: {what}");
             for service in 0..SERVICES {
@@ -284,7 +284,7 @@ fn the_format_of_version_2_does_not_move() {
 /// The inputs of the target `api` of a Dockerfile, in an empty context.
 fn of_dockerfile(text: &str) -> Result<Inputs> {
     let dockerfile = Dockerfile::parse("Dockerfile".as_ref(), text).unwrap();
-    let (empty, none, tree, ignore) = (SortedMap::new(), BTreeSet::new(), Tree::default(), Ignore::default());
+    let (empty, none, tree, ignore) = (SortedMap::new(), SortedSet::new(), Tree::default(), Ignore::default());
     let slice =
         dockerfile.slice(&SliceRequest { target: "api", contexts: &none, args: &empty, platforms: &[], own: None }).unwrap();
     let sent = Sent::of_tree(&tree, &ignore);

@@ -1,12 +1,11 @@
 //! One edit at a time, and the steps that take it in.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
 use crate::fingerprint::{Facts, Parts};
 use crate::part::{Kind, MainContext};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_workspace::dockerfile::{Dockerfile, SliceRequest};
 use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::{File, Tree};
@@ -60,7 +59,7 @@ fn changed(given: &Given<'_>) -> Vec<String> {
             ("sources".to_owned(), part("apps/api/a.ts", given.source)),
         ]);
         let args = SortedMap::from([("LEVEL".to_owned(), given.level.to_owned()), ("UNUSED".to_owned(), "1".to_owned())]);
-        let names: BTreeSet<String> = contexts.keys().cloned().collect();
+        let names: SortedSet<String> = contexts.keys().cloned().collect();
         let slice =
             file.slice(&SliceRequest { target: "end", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
         let files = ["packages/x/b.ts", "packages/y/c.ts"].map(|path| File::new(path, false, &id(given.main)).unwrap());
@@ -116,7 +115,7 @@ fn a_lock_entry_is_taken_in_by_the_install() {
     let lock = |version: &str| Part::new(Kind::Lock, [(format!("zod@{version}"), "h".to_owned())]);
     let file =
         Dockerfile::parse(Path::new("Dockerfile"), "FROM node AS a\nRUN --mount=from=manifests,target=/m install\n").unwrap();
-    let (names, args) = (BTreeSet::from(["manifests".to_owned()]), SortedMap::new());
+    let (names, args) = (SortedSet::from(["manifests".to_owned()]), SortedMap::new());
     let slice = file.slice(&SliceRequest { target: "a", contexts: &names, args: &args, platforms: &[], own: None }).unwrap();
     let (tree, ignore) = (Tree::default(), Ignore::default());
     let inputs = |version: &str| {

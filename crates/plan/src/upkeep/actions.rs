@@ -138,11 +138,11 @@ mod tests {
             gha_prefix: "monorepo-".to_owned(),
             pulls: Some([7].into()),
             branches: Some(names(&["main"])),
-            former_branches: std::collections::BTreeSet::new(),
+            former_branches: monoship_core::sorted::SortedSet::new(),
             release_tags: crate::templates::TagTemplates::none(),
             tag_rules: crate::tags::Tags::default(),
             owner: "github.com/o/r".to_owned(),
-            named: Some(std::collections::BTreeSet::new()),
+            named: Some(monoship_core::sorted::SortedSet::new()),
         }
     }
 

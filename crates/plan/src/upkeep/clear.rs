@@ -1,12 +1,11 @@
 //! What goes when caches are cleared: everything that a build could find steps in. Images stay, whatever names them.
 
-use std::collections::BTreeSet;
-
 use super::actions::{self, Holds};
 use super::registry::{self, Repository};
 use super::{Action, Known, PrunePlan, Removal, Tier, target_of};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::Tag;
+use monoship_core::sorted::SortedSet;
 use monoship_core::text;
 use monoship_docker::store::Record;
 
@@ -18,7 +17,7 @@ pub fn decide(
     repositories: &[Repository],
     engine: Option<(&str, &[Record])>,
     known: &Known<'_>,
-    targets: Option<&BTreeSet<String>>,
+    targets: Option<&SortedSet<String>>,
 ) -> PrunePlan {
     let wanted = |target: &str| targets.is_none_or(|targets| targets.contains(target));
     let why = "asked for".to_owned();

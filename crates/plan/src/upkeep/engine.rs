@@ -76,11 +76,11 @@ mod tests {
                 gha_prefix: "monorepo-".to_owned(),
                 pulls: None,
                 branches: None,
-                former_branches: std::collections::BTreeSet::new(),
+                former_branches: monoship_core::sorted::SortedSet::new(),
                 release_tags: crate::templates::TagTemplates::none(),
                 tag_rules: crate::tags::Tags::default(),
                 owner: "github.com/o/r".to_owned(),
-                named: Some(std::collections::BTreeSet::new()),
+                named: Some(monoship_core::sorted::SortedSet::new()),
             };
             decide("the engine", &records, &known).into_iter().map(|removal| (removal.name, removal.bytes)).collect::<Vec<_>>()
         };

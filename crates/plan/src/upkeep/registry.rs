@@ -10,6 +10,7 @@ use crate::config::upkeep::Leftover;
 use crate::mounts::MOUNTS;
 use monoship_core::collect::Collect as _;
 use monoship_core::name::{Digest, ImageRef, Tag};
+use monoship_core::sorted::SortedSet;
 use monoship_core::text;
 use monoship_docker::reach::Node;
 use monoship_workspace::glob::Component;
@@ -26,7 +27,7 @@ pub enum Holds {
     /// is gone is known to be ours where there are images of that service below our prefix.
     Caches {
         /// Services, gone or not, that have images of ours.
-        ours: BTreeSet<String>,
+        ours: SortedSet<String>,
     },
 }
 
@@ -42,7 +43,7 @@ pub struct Repository {
     /// True where untagged manifests are listed too (GHCR), and not only what a tag leads to.
     pub lists_untagged: bool,
     /// Manifests that an earlier prune was about to delete when it was ended.
-    pub unfinished: BTreeSet<Digest>,
+    pub unfinished: SortedSet<Digest>,
 }
 
 /// What becomes of a manifest that tags point to.
@@ -116,7 +117,7 @@ pub fn needed_by_new<'r>(before: &Repository, after: &'r Repository) -> BTreeSet
 impl Repository {
     /// The fate of every manifest that stands by itself.
     fn fates<'r>(&'r self, known: &Known<'_>) -> Fates<'r> {
-        let children: BTreeSet<&Digest> = self.nodes.values().flat_map(|node| &node.children).into_set();
+        let children: BTreeSet<&Digest> = self.nodes.values().flat_map(|node| &node.children).collect();
         let mut fates = Fates::new();
         for (digest, node) in &self.nodes {
             let stands = node.own_tags().next().is_some() || (node.about().is_none() && !children.contains(digest));
@@ -283,7 +284,7 @@ impl Repository {
                     }
                     goes
                 });
-                let added: BTreeSet<&Digest> = digests[from..].iter().copied().into_set();
+                let added: BTreeSet<&Digest> = digests[from..].iter().copied().collect();
                 let about = |node: &Node| node.about().is_some_and(|about| added.contains(&about));
                 open.extend(self.nodes.iter().filter(|(d, node)| !fates.contains_key(d) && about(node)).map(|(d, _)| d));
             }
@@ -321,7 +322,7 @@ fn image_tag(tag: &Tag, known: &Known<'_>) -> Fate {
     if tag.is_content() || tag.is_of_commit() {
         return Fate::Spare(None);
     }
-    let is_branch = |branches: &BTreeSet<String>| branches.iter().any(|branch| tag.is_of_branch(branch));
+    let is_branch = |branches: &SortedSet<String>| branches.iter().any(|branch| tag.is_of_branch(branch));
     if let Some(number) = tag.pull() {
         // A branch may be called so.
         let other = known.branches.as_ref().is_some_and(is_branch);
@@ -416,7 +417,7 @@ fn total(repositories: &[Repository], fates: &[Fates<'_>], known: &Known<'_>) ->
 /// The blobs that what stays needs.
 fn blobs<'r>(repositories: &'r [Repository], needed: &[BTreeSet<&'r Digest>]) -> BTreeSet<&'r Digest> {
     let nodes = repositories.iter().zip(needed).flat_map(|(r, needed)| needed.iter().map(|digest| &r.nodes[*digest]));
-    nodes.flat_map(|node| node.blobs.iter().map(|(blob, _)| blob)).into_set()
+    nodes.flat_map(|node| node.blobs.iter().map(|(blob, _)| blob)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The page's charts and tables over the history: run times, hit rates, where time went, tiers, layers. Pure.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::super::step;
@@ -9,7 +8,7 @@ use crate::record::Outcome;
 use crate::record::history::PastRun;
 use crate::record::stats::{KindStats, ServiceStats, Stats, StepStats, TierStats};
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_core::text;
 use monoship_docker::rawjson::PhaseKind;
 
@@ -222,7 +221,7 @@ fn grown<K: Ord>(releases: &[(&str, SortedMap<K, u64>)], key: &K) -> Vec<String>
 
 /// A table with a column for each release.
 fn by_release<K: Ord>(first: &[&str], releases: &[(&str, SortedMap<K, u64>)], named: impl Fn(&K) -> Vec<String>) -> String {
-    let keys: BTreeSet<&K> = releases.iter().flat_map(|(_, sizes)| sizes.keys()).into_set();
+    let keys: SortedSet<&K> = releases.iter().flat_map(|(_, sizes)| sizes.keys()).into_set();
     let rows: Vec<Vec<String>> =
         keys.into_iter().map(|key| named(key).into_iter().chain(grown(releases, key)).into_vec()).into_vec();
     let tags: Vec<String> = releases.iter().map(|(tag, _)| format!("#{}", escaped(tag))).into_vec();

@@ -1,11 +1,11 @@
 //! The timeline of a run as values: which stretch of which task lay where, and which of them the run waited for. Pure.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use crate::record::{RunRecord, TaskRecord};
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Stage, Status, Task};
+use monoship_core::sorted::SortedSet;
 use monoship_core::time::millis;
 use monoship_docker::rawjson::PhaseKind;
 
@@ -134,8 +134,8 @@ pub(super) fn title(kind: PhaseKind) -> &'static str {
 
 /// The chain of stretches that the run's end waited for: from the last one back to whatever ended right before it, in its own
 /// task or in one that its task waits for. Where nothing did, the chain goes on with the latest that ended before.
-fn critical(stretches: &[Stretch], run: &RunRecord) -> BTreeSet<usize> {
-    let mut chain = BTreeSet::new();
+fn critical(stretches: &[Stretch], run: &RunRecord) -> SortedSet<usize> {
+    let mut chain = SortedSet::new();
     let mut at = (0..stretches.len()).max_by_key(|index| stretches[*index].end());
     while let Some(index) = at {
         chain.insert(index);

@@ -4,7 +4,6 @@
 //! Nothing that was written is ever lost to a reader's ignorance: a line that is damaged or of a newer version is passed over
 //! when reading and kept, byte for byte, when pruning.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
 use monoship_core::secret::mask;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::rawjson::PhaseKind;
 
 /// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took. Since 3 a
@@ -361,7 +360,7 @@ impl History {
 /// The lines of one history's text, each once, whose runs another's does not have.
 #[must_use]
 pub fn missing<'a>(text: &'a str, other: &str) -> Vec<&'a str> {
-    let mut known: BTreeSet<String> = other.lines().filter_map(line_id).into_set();
+    let mut known: SortedSet<String> = other.lines().filter_map(line_id).into_set();
     text.lines().filter(|line| line_id(line).is_some_and(|id| known.insert(id))).into_vec()
 }
 
@@ -370,7 +369,7 @@ pub fn missing<'a>(text: &'a str, other: &str) -> Vec<&'a str> {
 pub fn parse(text: &str) -> Read {
     let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).into_vec();
     let mut read = Read::default();
-    let mut seen = BTreeSet::new();
+    let mut seen = SortedSet::new();
     for line in cores::map(&lines, |line| read_line(line)) {
         match line {
             Line::Run(run) => {

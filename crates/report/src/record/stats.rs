@@ -1,6 +1,5 @@
 //! What the history says: how long things take and whether that changes, what the caches give and what they cost. Pure.
 
-use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -18,7 +17,7 @@ use super::history::{PastRun, PastTask, Read};
 use super::run::Outcome;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Status, Task};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::rawjson::PhaseKind;
 
 /// Below this many builds nothing is advised: it would be a guess.
@@ -367,7 +366,7 @@ fn medians<'a>(times: &StepTimes<'a>) -> SortedMap<&'a Task, SortedMap<&'a str, 
 /// steps that ran at other times and not in this one. A history full of renamed steps knows more of those than the build had
 /// cached ones; then each counts for its share.
 fn saved(task: &PastTask, medians: Option<&SortedMap<&str, u64>>) -> (u64, u64) {
-    let ran: BTreeSet<&str> = task.ran.iter().map(|(name, _)| name.as_str()).into_set();
+    let ran: SortedSet<&str> = task.ran.iter().map(|(name, _)| name.as_str()).into_set();
     let others = medians.into_iter().flatten().filter(|(name, _)| !ran.contains(**name));
     let (count, sum) = others.fold((0_u64, 0_u64), |(count, sum), (_, ms)| (count + 1, sum.saturating_add(*ms)));
     if count <= task.cached {

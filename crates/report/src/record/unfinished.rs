@@ -1,14 +1,13 @@
 //! What a prune of a registry was about to delete. An index goes before its manifests, which nothing names afterwards: a prune that is
 //! killed in between would leave them for ever, were they not written down. Kept in `target/xtask/cache/unfinished.json`.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::name::{Digest, ImageRef};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// The version this code writes and reads.
 const VERSION: u32 = 1;
@@ -16,7 +15,7 @@ const VERSION: u32 = 1;
 #[derive(Serialize, Deserialize)]
 struct File {
     version: u32,
-    manifests: SortedMap<String, BTreeSet<Digest>>,
+    manifests: SortedMap<String, SortedSet<Digest>>,
 }
 
 /// The note of a prune that is under way.
@@ -34,7 +33,7 @@ impl Unfinished {
 
     /// What earlier prunes did not come to, by repository. A file that cannot be read means that nothing is known.
     #[must_use]
-    pub fn read(&self) -> SortedMap<String, BTreeSet<Digest>> {
+    pub fn read(&self) -> SortedMap<String, SortedSet<Digest>> {
         let file = std::fs::read(&self.path).ok().and_then(|bytes| serde_json::from_slice::<File>(&bytes).ok());
         file.filter(|file| file.version == VERSION).map(|file| file.manifests).unwrap_or_default()
     }
@@ -69,7 +68,7 @@ impl Unfinished {
         self.write(all)
     }
 
-    fn write(&self, manifests: SortedMap<String, BTreeSet<Digest>>) -> Result<()> {
+    fn write(&self, manifests: SortedMap<String, SortedSet<Digest>>) -> Result<()> {
         if manifests.is_empty() {
             return match std::fs::remove_file(&self.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", &self.path, error)),

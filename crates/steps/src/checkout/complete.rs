@@ -1,11 +1,11 @@
 //! Whether a checkout holds what the build needs of its commit: every file that a step can see of the main context, that goes into a pruned
 //! context, or that a named context is. An image that lacked one would be another than a full clone makes.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_plan::config::Config;
 use monoship_plan::config::given::ContextSource;
 use monoship_plan::services::{Service, discover};
@@ -98,9 +98,9 @@ fn led_to(project: &Project, found: &mut Missing) {
 struct Needs<'a> {
     config: &'a Config,
     project: &'a Project,
-    absent: &'a BTreeSet<String>,
+    absent: &'a SortedSet<String>,
     /// The stages that pruned contexts replace.
-    pruned: BTreeSet<&'static str>,
+    pruned: SortedSet<&'static str>,
     /// What the ignore file leaves of the main context.
     left_in: Vec<&'a File>,
 }
@@ -115,7 +115,7 @@ impl Needs<'_> {
         let shared = services.iter().filter(|service| service.own.is_none());
         let targets = shared.map(|s| (s.target.as_str(), &s.build_args, &s.platforms, &s.given, true));
         for (target, args, platforms, given, is_service) in targets.chain([base]) {
-            let mut contexts: BTreeSet<String> = given.contexts.keys().cloned().into_set();
+            let mut contexts: SortedSet<String> = given.contexts.keys().cloned().into_set();
             contexts.extend(self.pruned.iter().filter(|_| is_service).map(|name| (*name).to_owned()));
             let slice = self.project.dockerfile.slice(&SliceRequest { target, contexts: &contexts, args, platforms, own: None });
             for source in slice.iter().flat_map(monoship_workspace::dockerfile::Slice::sources) {
@@ -129,7 +129,7 @@ impl Needs<'_> {
     fn of_own(&self, services: &[Service], found: &mut Missing) {
         for (service, own) in services.iter().filter_map(|service| Some((service, service.own.as_ref()?))) {
             let view = self.project.view(service);
-            let contexts: BTreeSet<String> = service.given.contexts.keys().cloned().into_set();
+            let contexts: SortedSet<String> = service.given.contexts.keys().cloned().into_set();
             let (args, platforms) = (&service.build_args, &service.platforms[..]);
             let slice =
                 view.dockerfile.slice(&SliceRequest { target: service.stage(), contexts: &contexts, args, platforms, own: None });
@@ -146,7 +146,7 @@ impl Needs<'_> {
     /// What goes into the contexts of the services.
     fn of_contexts(&self, services: &[Service], found: &mut Missing) {
         let (workspace, tree) = (&self.project.workspace, &self.project.tree);
-        let mut needed = BTreeSet::new();
+        let mut needed = SortedSet::new();
         let sources = Sources::new(workspace, tree, self.left_in.iter().copied());
         for service in services.iter().filter(|service| service.own.is_none() && !self.pruned.is_empty()) {
             let plan = workspace.find(&service.package).and_then(|id| PrunePlan::new(workspace, &sources, id, false));
@@ -183,7 +183,7 @@ fn widen(session: &Session, project: &Project, missing: &Missing) -> Result<()> 
     let top = std::path::Path::new(&top);
     let parts = if missing.len() > MANY { 1 } else { usize::MAX };
     let shortened = |path: &String| path.split('/').take(parts).into_vec().join("/");
-    let added: BTreeSet<String> = missing.keys().map(|path| patterns::exact(&shortened(path))).into_set();
+    let added: SortedSet<String> = missing.keys().map(|path| patterns::exact(&shortened(path))).into_set();
     let text = repository::selected(top) + &patterns::anchored(&prefix, &added.into_iter().into_vec());
     repository::select(top, &text)?;
     let at_top = inside.in_worktree(top);

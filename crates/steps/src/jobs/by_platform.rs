@@ -1,7 +1,5 @@
 //! A service's platforms as jobs of their own, each on a runner that has its platform natively: their matrix, and what becomes of their parts.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::{entry, source};
@@ -10,6 +8,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Status;
 use monoship_core::name::{Platform, ServiceName};
+use monoship_core::sorted::SortedSet;
 use monoship_docker::mark::Mark;
 use monoship_github::workflow::runner;
 use monoship_report::record::TaskRecord;
@@ -35,7 +34,7 @@ pub fn matrix(plan: &PlanFile) -> Result<Value> {
 /// The matrix of the base's jobs: each platform that something is built for, with its runner.
 #[must_use]
 pub fn bases(plan: &PlanFile) -> Value {
-    let all: BTreeSet<&Platform> = missing(plan).flat_map(|(_, planned)| &planned.platforms).into_set();
+    let all: SortedSet<&Platform> = missing(plan).flat_map(|(_, planned)| &planned.platforms).into_set();
     let rows = all.into_iter().map(|platform| json!({"platform": platform, "runner": runner(platform)}));
     json!({"include": rows.into_vec()})
 }

@@ -1,13 +1,12 @@
 //! Services that others are built from: who is in the plan for their sake, and where an image can be handed from one build to the next.
 
-use std::collections::BTreeSet;
-
 use super::{Candidate, Decided, Planner};
 use crate::{Session, given};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
 use monoship_core::name::ServiceName;
+use monoship_core::sorted::SortedSet;
 use monoship_docker::engine::existing;
 use monoship_plan::Decision;
 use monoship_plan::request::{BuildRequest, Destination};
@@ -16,9 +15,9 @@ use monoship_plan::services::Service;
 /// Who is in a plan.
 pub(super) struct Needed {
     /// The services that are wanted, and those that they are built from.
-    pub wanted: BTreeSet<ServiceName>,
+    pub wanted: SortedSet<ServiceName>,
     /// The services that wanted ones are built from.
-    pub sources: BTreeSet<ServiceName>,
+    pub sources: SortedSet<ServiceName>,
 }
 
 /// The services that are wanted, with all that they are built from; `given` is what is given to each.
@@ -44,7 +43,7 @@ pub(super) fn needed(
         }
         open = warmed;
     }
-    let (mut wanted, mut sources) = (BTreeSet::new(), BTreeSet::new());
+    let (mut wanted, mut sources) = (SortedSet::new(), SortedSet::new());
     while let Some(name) = open.pop() {
         let from = from(&name);
         if wanted.insert(name) {

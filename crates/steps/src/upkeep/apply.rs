@@ -1,7 +1,6 @@
 //! Carrying out a plan of removals. Before each of them it is asked again where the repository's tags point: one that was put or moved
 //! meanwhile keeps what it needs.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Held, Package, TierReader, running_engine};
@@ -9,7 +8,7 @@ use crate::Session;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use monoship_docker::capability::Version;
 use monoship_docker::registry::Deletion;
 use monoship_github::packages::KeptByGithub;
@@ -67,7 +66,7 @@ pub fn apply(session: &Session, reader: &TierReader<'_>, held: &Held, plan: &Pru
         }
     }
     // What earlier prunes had noted was judged again: it is gone, or needed, or it failed again.
-    let failed: BTreeSet<&Digest> =
+    let failed: SortedSet<&Digest> =
         applied.failed.iter().filter_map(|(r, _)| manifests(r)).flat_map(|(_, digests)| digests).into_set();
     for repository in held.registry.as_deref().unwrap_or_default() {
         let settled: Vec<Digest> = repository.unfinished.iter().filter(|digest| !failed.contains(digest)).cloned().into_vec();

@@ -165,10 +165,10 @@ mod tests {
         let nodes = ["api", "other"].map(|tag| (monoship_core::name::Digest::of(tag.as_bytes()), node(tag)));
         let caches = Repository {
             image: "ghcr.io/acme/cache".parse().unwrap(),
-            holds: Holds::Caches { ours: std::collections::BTreeSet::new() },
+            holds: Holds::Caches { ours: monoship_core::sorted::SortedSet::new() },
             nodes: nodes.into(),
             lists_untagged: false,
-            unfinished: std::collections::BTreeSet::new(),
+            unfinished: monoship_core::sorted::SortedSet::new(),
         };
         let mut held =
             Held { gha: Err(String::new()), registry: Ok(vec![caches]), engine: Err(String::new()), packages: SortedMap::new() };

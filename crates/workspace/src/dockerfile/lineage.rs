@@ -207,16 +207,15 @@ fn literals(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
 
-    use monoship_core::sorted::SortedMap;
+    use monoship_core::sorted::{SortedMap, SortedSet};
     use std::path::Path;
 
     use super::*;
 
     fn lines(dockerfile: &str, target: &str, history: &[&str]) -> Vec<Option<usize>> {
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), dockerfile).unwrap();
-        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
+        let (contexts, args) = (SortedSet::new(), SortedMap::new());
         let lineage =
             dockerfile.lineage(&SliceRequest { target, contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let history: Vec<String> = history.iter().map(|step| (*step).to_owned()).collect();

@@ -1,8 +1,7 @@
 //! The secrets, SSH agents and caches that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
 
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
-use std::collections::BTreeSet;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 use super::slice::{Mounted, Slice};
 use super::{Dockerfile, Instruction, Stage};
@@ -59,7 +58,7 @@ fn is_of_type(fields: &SortedMap<String, String>, kind: &str) -> bool {
 
 impl Dockerfile {
     /// The secrets and agents that a step of any stage mounts and can do without.
-    pub(super) fn optional_mounts(&self) -> BTreeSet<(Kind, String)> {
+    pub(super) fn optional_mounts(&self) -> SortedSet<(Kind, String)> {
         let steps = self.stages.iter().flat_map(Stage::instructions).filter_map(|step| step.inner(self.escape));
         let flags = steps.filter(|step| step.keyword == "RUN").flat_map(|step| step.flags);
         let mounts = flags.filter_map(|flag| handed_in(&fields(flag.strip_prefix("--mount=")?)));
@@ -96,7 +95,6 @@ pub(super) fn fields(text: &str) -> SortedMap<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::*;
@@ -109,7 +107,7 @@ mod tests {
                     RUN --mount=type=secret,source=token,dst=/t,required=1 x\n\
                     RUN --mount=type=ssh --mount=type=ssh,id=hub,required=false --mount=type=cache,target=/c x\n";
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
-        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
+        let (contexts, args) = (SortedSet::new(), SortedMap::new());
         let slice = dockerfile
             .slice(&SliceRequest { target: "api", contexts: &contexts, args: &args, platforms: &[], own: None })
             .unwrap();
@@ -130,14 +128,14 @@ mod tests {
                     RUN --mount=type=cache,id=seeded,target=/w,from=base x\n\
                     FROM scratch AS own\nRUN --mount=type=cache,id=nowhere,target=/s x\nFROM api\nCOPY --from=own / /\n";
         let dockerfile = Dockerfile::parse(Path::new("Dockerfile"), text).unwrap();
-        let (contexts, args) = (BTreeSet::new(), SortedMap::new());
+        let (contexts, args) = (SortedSet::new(), SortedMap::new());
         let slice =
             dockerfile.slice(&SliceRequest { target: "", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         let found: Vec<String> =
             slice.caches().into_iter().map(|(cache, image)| format!("{cache} on {}", image.familiar())).collect();
         assert_eq!(found, ["id=/root/.npm on node:24", "id=store,uid=1000 on node:24"]);
         // A stage that a context takes the place of is made from no image that is known here.
-        let contexts = BTreeSet::from(["base".to_owned()]);
+        let contexts = SortedSet::from(["base".to_owned()]);
         let slice =
             dockerfile.slice(&SliceRequest { target: "", contexts: &contexts, args: &args, platforms: &[], own: None }).unwrap();
         assert!(slice.caches().is_empty());

@@ -1,8 +1,6 @@
 //! The part of a Dockerfile that one target reaches, and what that part needs from outside. Named build contexts replace stages
 //! and images of their name, as in BuildKit's `dockerfile2llb`.
 
-use std::collections::BTreeSet;
-
 use super::mounts::Kind;
 use super::walk::Walk;
 use super::{Dockerfile, Instruction, Stage, words};
@@ -11,7 +9,7 @@ use crate::matching::{Count, Token, ends};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::name::{ImageRef, Platform};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// What is to be built.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +17,7 @@ pub struct SliceRequest<'a> {
     /// The target stage.
     pub target: &'a str,
     /// The named build contexts that will be given; each replaces the stage or image of its name.
-    pub contexts: &'a BTreeSet<String>,
+    pub contexts: &'a SortedSet<String>,
     /// The build arguments that will be given.
     pub args: &'a SortedMap<String, String>,
     /// The platforms that will be built. With none it is the builder's own.
@@ -34,12 +32,12 @@ pub struct Slice<'d> {
     pub(super) file: &'d Dockerfile,
     pub(super) stages: SortedMap<usize, &'d Stage>,
     /// For each stage what its FROM reads with variables replaced; one for each distinct result among the platforms.
-    pub(super) froms: SortedMap<usize, BTreeSet<String>>,
+    pub(super) froms: SortedMap<usize, SortedSet<String>>,
     pub(super) images: SortedMap<ImageRef, usize>,
-    pub(super) contexts: BTreeSet<String>,
-    pub(super) sources: BTreeSet<ContextSource>,
-    pub(super) addresses: BTreeSet<Address>,
-    pub(super) args: BTreeSet<String>,
+    pub(super) contexts: SortedSet<String>,
+    pub(super) sources: SortedSet<ContextSource>,
+    pub(super) addresses: SortedSet<Address>,
+    pub(super) args: SortedSet<String>,
     pub(super) globals: SortedMap<String, String>,
     pub(super) secrets: SortedMap<String, Mounted>,
     pub(super) agents: SortedMap<String, Mounted>,
@@ -136,10 +134,10 @@ impl Dockerfile {
             stages: SortedMap::new(),
             froms: SortedMap::new(),
             images: SortedMap::new(),
-            contexts: BTreeSet::new(),
-            sources: BTreeSet::new(),
-            addresses: BTreeSet::new(),
-            args: BTreeSet::new(),
+            contexts: SortedSet::new(),
+            sources: SortedSet::new(),
+            addresses: SortedSet::new(),
+            args: SortedSet::new(),
             globals: SortedMap::new(),
             secrets: SortedMap::new(),
             agents: SortedMap::new(),
@@ -157,7 +155,7 @@ impl Dockerfile {
     ///
     /// # Errors
     /// As [`Dockerfile::slice`].
-    pub fn reachable(&self, target: &str, contexts: &BTreeSet<String>) -> Result<Vec<&Stage>> {
+    pub fn reachable(&self, target: &str, contexts: &SortedSet<String>) -> Result<Vec<&Stage>> {
         let slice = self.slice(&SliceRequest { target, contexts, args: &SortedMap::new(), platforms: &[], own: None })?;
         Ok(slice.stages.into_values().into_vec())
     }
@@ -165,7 +163,7 @@ impl Dockerfile {
     /// About how many layers building these targets makes: one for each RUN, COPY and ADD of the stages that they reach, each stage
     /// counted once. A target that is not there counts for nothing.
     pub fn layers<'a>(&self, targets: impl IntoIterator<Item = &'a str>) -> usize {
-        let none = BTreeSet::new();
+        let none = SortedSet::new();
         let reached = targets.into_iter().filter_map(|target| self.reachable(target, &none).ok()).flatten();
         let stages: SortedMap<usize, &Stage> = reached.map(|stage| (stage.index, stage)).into_map();
         let makes_layer = |step: &&Instruction| matches!(step.keyword.as_str(), "RUN" | "COPY" | "ADD");
@@ -198,7 +196,7 @@ impl Slice<'_> {
 
     /// The named contexts it uses, of those that were given.
     #[must_use]
-    pub fn contexts(&self) -> &BTreeSet<String> {
+    pub fn contexts(&self) -> &SortedSet<String> {
         &self.contexts
     }
 
@@ -210,7 +208,7 @@ impl Slice<'_> {
 
     /// The addresses that it fetches.
     #[must_use]
-    pub fn addresses(&self) -> &BTreeSet<Address> {
+    pub fn addresses(&self) -> &SortedSet<Address> {
         &self.addresses
     }
 
@@ -223,7 +221,7 @@ impl Slice<'_> {
 
     /// The paths of the main context it can see. `--exclude` is not taken into account: the answer may be too large, never too small.
     #[must_use]
-    pub fn sources(&self) -> &BTreeSet<ContextSource> {
+    pub fn sources(&self) -> &SortedSet<ContextSource> {
         &self.sources
     }
 
@@ -241,7 +239,7 @@ impl Slice<'_> {
 
     /// The secrets and agents that a step of any stage of the file mounts and can do without, reached or not: targets of one file share steps.
     #[must_use]
-    pub fn optional_mounts(&self) -> BTreeSet<(Kind, String)> {
+    pub fn optional_mounts(&self) -> SortedSet<(Kind, String)> {
         self.file.optional_mounts()
     }
 
@@ -261,13 +259,13 @@ impl Slice<'_> {
 
     /// The patterns of [`Slice::sources`], each once.
     #[must_use]
-    pub fn patterns(&self) -> BTreeSet<String> {
+    pub fn patterns(&self) -> SortedSet<String> {
         self.sources.iter().map(|source| source.pattern.clone()).into_set()
     }
 
     /// The build arguments that can change it: those its stages declare, and those its FROM lines read.
     #[must_use]
-    pub fn args(&self) -> &BTreeSet<String> {
+    pub fn args(&self) -> &SortedSet<String> {
         &self.args
     }
 

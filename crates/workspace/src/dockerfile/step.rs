@@ -1,13 +1,11 @@
 //! The steps of a slice as BuildKit counts them, each with what it takes in itself. What it gets from the steps before it is theirs:
 //! of the first step that is not in a cache, only its own inputs can be the cause.
 
-use std::collections::BTreeSet;
-
 use super::slice::{ContextSource, Slice};
 use super::walk::{Origin, origins};
 use super::{Instruction, Stage};
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// What a step takes in itself.
 #[derive(Debug, Clone, Default)]
@@ -19,13 +17,13 @@ pub struct StepInputs {
     /// Its own stage and those it goes back to, as [`Slice::texts`] names them, with the number of leading steps that are in force.
     pub texts: SortedMap<String, usize>,
     /// The contexts, images and stages that it names, or that its stages start from.
-    pub named: BTreeSet<String>,
+    pub named: SortedSet<String>,
     /// The paths of the main context that it sees.
-    pub sources: BTreeSet<ContextSource>,
+    pub sources: SortedSet<ContextSource>,
     /// The addresses that it fetches.
-    pub addresses: BTreeSet<String>,
+    pub addresses: SortedSet<String>,
     /// The build arguments that are declared for it.
-    pub args: BTreeSet<String>,
+    pub args: SortedSet<String>,
 }
 
 impl<'d> Slice<'d> {
@@ -91,7 +89,7 @@ impl<'d> Slice<'d> {
         std::iter::successors(Some(stage), |stage| self.parents(stage).next())
     }
 
-    fn declare(&self, instruction: &Instruction, args: &mut BTreeSet<String>) {
+    fn declare(&self, instruction: &Instruction, args: &mut SortedSet<String>) {
         if instruction.keyword == "ARG" {
             args.extend(instruction.declared(self.file.escape).into_iter().map(|(name, _)| name));
         }

@@ -1,16 +1,14 @@
 //! What the parser and the slice promise, on Dockerfiles small enough to read.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use monoship_core::name::Platform;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 fn parse(text: &str) -> Dockerfile {
     Dockerfile::parse(Path::new("Dockerfile"), text).unwrap()
 }
 
-fn set(names: &[&str]) -> BTreeSet<String> {
+fn set(names: &[&str]) -> SortedSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 

@@ -2,14 +2,13 @@
 //! and ENV in force at each step. Its findings go into a [`Slice`].
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 
 use super::slice::{Address, ContextSource, Slice, SliceRequest};
 use super::{Dockerfile, Instruction, Stage, mounts, words};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Platform};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// Where a step takes files from.
 pub(super) enum Origin {
@@ -25,7 +24,7 @@ struct Scope {
     /// By ENV and ARG alike.
     values: SortedMap<String, String>,
     /// Those whose value is ENV's.
-    by_env: BTreeSet<String>,
+    by_env: SortedSet<String>,
     /// The stage starts from an image, which can have set what no line here sets.
     on_image: bool,
 }
@@ -47,7 +46,7 @@ pub(super) struct Walk<'d, 'r, 's> {
     platform: SortedMap<&'static str, String>,
     globals: SortedMap<String, String>,
     slice: &'s mut Slice<'d>,
-    done: BTreeSet<usize>,
+    done: SortedSet<usize>,
     open: Vec<&'d Stage>,
 }
 
@@ -61,7 +60,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         let own = request.own.cloned().unwrap_or_else(Platform::native);
         let platform = own_arguments(request, platform.unwrap_or(&own), &own);
         let mut walk =
-            Self { file, request, platform, globals: SortedMap::new(), slice, done: BTreeSet::new(), open: Vec::new() };
+            Self { file, request, platform, globals: SortedMap::new(), slice, done: SortedSet::new(), open: Vec::new() };
         walk.read_globals()?;
         Ok(walk)
     }
@@ -147,7 +146,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
 
     fn note_from_args(&mut self, stage: &Stage) {
         let escape = self.file.escape;
-        let seen = RefCell::new(BTreeSet::new());
+        let seen = RefCell::new(SortedSet::new());
         let note = |name: &str| {
             seen.borrow_mut().insert(name.to_owned());
             None

@@ -1,8 +1,7 @@
 //! A folder of a tree as a tree of its own: what a build context that is not the repository holds.
 
-use std::collections::BTreeSet;
-
 use super::{File, Tree};
+use monoship_core::sorted::SortedSet;
 
 impl Tree {
     /// What lies below a folder, as a tree of its own.
@@ -10,7 +9,7 @@ impl Tree {
     pub fn below(&self, folder: &str) -> Self {
         let start = format!("{folder}/");
         let inner = |path: &str| path.strip_prefix(&start).map(str::to_owned);
-        let paths = |all: &BTreeSet<String>| all.iter().filter_map(|path| inner(path)).collect();
+        let paths = |all: &SortedSet<String>| all.iter().filter_map(|path| inner(path)).collect();
         let file = |file: &File| Some(File { path: inner(&file.path)?.into(), mode: file.mode, id: file.id });
         Self {
             files: self.under(folder).iter().filter_map(file).collect(),

@@ -1,12 +1,12 @@
 //! Commits: naming them, the default branch, and the point where two lines of history part. A shallow clone is deepened until what
 //! was asked for is certain.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Git, Question};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
+use monoship_core::sorted::SortedSet;
 
 /// How many commits each attempt fetches beyond the last; after these, everything.
 const DEEPEN: [&str; 3] = ["100", "1000", "10000"];
@@ -316,7 +316,7 @@ impl Git {
         let since = self.read(&["rev-list", &commit, head, "--not", &base])?;
         let file = self.root.join(self.read(&["rev-parse", "--git-path", "shallow"])?);
         let cut = if file.exists() { read_text(&file)? } else { String::new() };
-        let cut: BTreeSet<&str> = cut.lines().into_set();
+        let cut: SortedSet<&str> = cut.lines().into_set();
         Ok((!since.lines().any(|commit| cut.contains(commit))).then_some(base))
     }
 }

@@ -11,7 +11,7 @@
 //! And these settings are not the user's here: `core.fileMode` and `core.symlinks` (git would not look at the bits and kinds that a
 //! builder is handed), `core.trustCtime` and `core.checkStat` (an edit that sets size and time back is found), `core.fsmonitor`.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ffi::CStr;
 use std::io::ErrorKind;
 
@@ -21,7 +21,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::execute::process::NotStarted;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// Submodules within submodules are followed this deep.
 const MAX_DEPTH: usize = 8;
@@ -306,7 +306,7 @@ impl Git {
     ///
     /// # Errors
     /// When one cannot be had.
-    pub fn blobs(&self, ids: &BTreeSet<ObjectId>) -> Result<SortedMap<ObjectId, Vec<u8>>> {
+    pub fn blobs(&self, ids: &SortedSet<ObjectId>) -> Result<SortedMap<ObjectId, Vec<u8>>> {
         let mut request = String::new();
         for id in ids {
             request.push_str(id.as_str());
@@ -371,7 +371,7 @@ type Differences = SortedMap<String, Option<Option<Mode>>>;
 pub(super) struct Listing {
     pub(super) tree: Tree,
     /// Paths that must be looked at on disk whatever `diff-files` says.
-    pub(super) unsure: BTreeSet<String>,
+    pub(super) unsure: SortedSet<String>,
     /// Files that may be converted on their way between disk and repository, with their mode.
     converted: Vec<(String, Option<Mode>)>,
 }
@@ -416,7 +416,7 @@ fn parse_differences(answer: &[u8]) -> Result<Differences> {
 /// `ls-files --stage -v -z`: `<tag> <mode> <id> <stage>`, a tab, the path, a zero byte. Tag `S` is left out by a sparse checkout; a
 /// lower-case tag is assumed unchanged, which is the user's word and not git's, so such a file is hashed.
 pub(super) fn parse_index(answer: &[u8]) -> Result<Listing> {
-    let mut listing = Listing { tree: Tree::default(), unsure: BTreeSet::new(), converted: Vec::new() };
+    let mut listing = Listing { tree: Tree::default(), unsure: SortedSet::new(), converted: Vec::new() };
     listing.tree.files.reserve(answer.len() / 100);
     for record in records(answer) {
         let (head, name) = split_at_tab(record)?;

@@ -240,7 +240,7 @@ fn blobs_come_back_whole_and_in_one_go() {
     let text = |path: &str| blobs[&tree.get(path).unwrap().id].as_slice();
     assert_eq!((text("a"), text("b"), text("c")), (&b"one\n"[..], &b""[..], &b"\0\n\n"[..]));
     let unknown = ObjectId::parse("0123456789012345678901234567890123456789".as_bytes()).unwrap();
-    assert!(repo.ask().blobs(&BTreeSet::from([unknown])).is_err());
+    assert!(repo.ask().blobs(&SortedSet::from([unknown])).is_err());
 }
 
 #[test]

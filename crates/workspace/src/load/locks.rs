@@ -1,6 +1,5 @@
 //! The lock as it was found: scanned, whole, or one for each package; and what of a package it does not have.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::super::package::{Package, unfinished_merge};
@@ -8,7 +7,7 @@ use super::{LOCK, PackageId, Workspace};
 use crate::yaml::{self, Yaml};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 use pnpm::lock::{Lock, Refusal};
 
 /// The lock file as far as it is understood.
@@ -85,7 +84,7 @@ pub(crate) fn own_lock(dir: &str) -> String {
 
 impl Workspace {
     /// The locks of an install of these packages, by path: the one that all share, or each package's own and the root's.
-    pub(crate) fn lock_files(&self, packages: &BTreeSet<PackageId>) -> Vec<String> {
+    pub(crate) fn lock_files(&self, packages: &SortedSet<PackageId>) -> Vec<String> {
         match self.scanned() {
             Some(lock) if lock.is_split() => {
                 let is_in = |dir: &&str| *dir == "." || self.by_dir(dir).is_some_and(|id| packages.contains(&id));
@@ -134,7 +133,7 @@ fn behind(workspace: &Workspace, id: PackageId) -> Option<String> {
     let locked = importer.flat_map(|importer| lock.dependencies(importer));
     let locked: SortedMap<&str, &str> = locked.map(|(_, locked)| (locked.alias.as_str(), locked.specifier.as_str())).into_map();
     let overrides = workspace.settings.iter().filter_map(|tree| tree.get("overrides")).flat_map(Yaml::entries);
-    let overrides: BTreeSet<&str> =
+    let overrides: SortedSet<&str> =
         overrides.map(|(selector, _)| selector.as_str()).chain(lock.overrides().map(|(selector, _)| selector)).into_set();
     let is_overridden = |name: &str| overrides.iter().any(|selector| selector.contains(name));
     let is_optional = |name: &str| package.manifest.optional_dependencies.contains_key(name);

@@ -1,6 +1,5 @@
 //! Plans of a workspace that has one of everything, its lock made by pnpm.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
@@ -8,6 +7,7 @@ use crate::contents::Commit;
 use crate::git::{Git, Tree};
 use crate::yaml::{self, Yaml};
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::sorted::SortedSet;
 
 mod refused;
 
@@ -209,12 +209,12 @@ fn what_a_linter_of_the_roots_brings_is_there_where_it_is_hoisted() {
     write("pnpm-lock.yaml", &lock);
     write("apps/web/tsconfig.json", "{}");
     let tools = || plan(root.path(), "web").plan.manifests.closure.tools;
-    assert_eq!(tools(), BTreeSet::new());
+    assert_eq!(tools(), SortedSet::new());
     write(".npmrc", "shamefully-hoist=true\n");
-    assert_eq!(tools(), BTreeSet::from(["eslint".to_owned()]));
+    assert_eq!(tools(), SortedSet::from(["eslint".to_owned()]));
     // Who has it takes it from nobody.
     write("apps/api/tsconfig.json", "{}");
-    assert_eq!(plan(root.path(), "api").plan.manifests.closure.tools, BTreeSet::new());
+    assert_eq!(plan(root.path(), "api").plan.manifests.closure.tools, SortedSet::new());
 }
 
 #[test]
@@ -287,17 +287,17 @@ fn settings_lock_and_files_are_cut_on_every_side_at_once() {
     let Planned { plan, workspace, .. } = plan(root.path(), "api");
     let settings = yaml::parse(&text(&plan.manifests, "pnpm-workspace.yaml")).unwrap().remove(0);
     let lock = yaml::parse(plan.manifests.lock_text(&workspace, LOCK)).unwrap().remove(0);
-    let keys = |tree: &Yaml, section: &str| -> BTreeSet<String> {
+    let keys = |tree: &Yaml, section: &str| -> SortedSet<String> {
         tree.get(section).map_or(&[][..], Yaml::entries).iter().map(|(key, _)| key.clone()).collect()
     };
     for section in ["overrides", "patchedDependencies"] {
         assert_eq!(keys(&settings, section), keys(&lock, section), "{section}");
     }
-    assert_eq!(keys(&settings, "overrides"), BTreeSet::from(["ms".to_owned()]));
+    assert_eq!(keys(&settings, "overrides"), SortedSet::from(["ms".to_owned()]));
     // `$eslint` and the like lead to what is cut off: the lock's value stands for it.
     assert_eq!(settings.get("overrides").unwrap().get("ms"), Some(&Yaml::string("2.1.3")));
-    assert_eq!(keys(&settings, "catalog"), BTreeSet::from(["zod".to_owned()]));
-    assert_eq!(keys(lock.get("catalogs").unwrap(), "default"), BTreeSet::from(["zod".to_owned()]));
+    assert_eq!(keys(&settings, "catalog"), SortedSet::from(["zod".to_owned()]));
+    assert_eq!(keys(lock.get("catalogs").unwrap(), "default"), SortedSet::from(["zod".to_owned()]));
     let dirs: Vec<&str> = settings.get("packages").unwrap().items().iter().filter_map(Yaml::as_str).collect();
     assert_eq!(dirs, ["apps/api", "packages/copied", "packages/lib", "packages/tool"]);
     assert_eq!(settings.get("nodeLinker").and_then(Yaml::as_str), Some("isolated"));
@@ -593,7 +593,7 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
     assert_eq!(more.left_out(&workspace, &sources), Vec::<String>::new());
     let paths: Vec<&str> = more.source_paths(&sources).collect();
     assert!(["lib/x.ts", "prisma/.env", "prisma/schema/a.prisma"].iter().all(|path| paths.contains(path)), "{paths:?}");
-    assert_eq!(paths.iter().collect::<BTreeSet<_>>().len(), paths.len(), "a file is there twice: {paths:?}");
+    assert_eq!(paths.iter().collect::<SortedSet<_>>().len(), paths.len(), "a file is there twice: {paths:?}");
     let error = plan(&["lib/*.ts", "libs/**"]).unwrap_err();
     assert!(error.to_string().contains("`libs/**`"), "{error}");
 }

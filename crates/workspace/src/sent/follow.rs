@@ -1,15 +1,15 @@
 //! Where links in the path of a COPY lead. A builder is sent what a link in a pattern points to and takes that (`COPY link /x` copies
 //! what it leads to); links below a folder that is copied stay links, and are not followed here.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::dockerignore::path_match;
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 
 /// The pattern itself, and each place that a link in it leads to.
-pub fn links(root: &Path, pattern: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
+pub fn links(root: &Path, pattern: &str) -> SortedSet<String> {
+    let mut found = SortedSet::new();
     let mut open = vec![pattern.to_owned()];
     while let Some(pattern) = open.pop() {
         if found.insert(pattern.clone()) {
@@ -20,7 +20,7 @@ pub fn links(root: &Path, pattern: &str) -> BTreeSet<String> {
 }
 
 /// Notes the links on the way of one pattern in `found`, and what they make of it in `open`.
-fn step(root: &Path, pattern: &str, found: &mut BTreeSet<String>, open: &mut Vec<String>) {
+fn step(root: &Path, pattern: &str, found: &mut SortedSet<String>, open: &mut Vec<String>) {
     let parts: Vec<&str> = pattern.split('/').into_vec();
     // A wildcard in the middle can go several ways.
     let mut ways = vec![String::new()];

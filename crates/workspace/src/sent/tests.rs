@@ -52,7 +52,7 @@ impl Context {
 
     fn paths(&self, patterns: &[&str]) -> Vec<String> {
         let sent = self.sent(patterns);
-        let seen: BTreeSet<usize> = patterns.iter().flat_map(|pattern| sent.seen_by(pattern)).collect();
+        let seen: SortedSet<usize> = patterns.iter().flat_map(|pattern| sent.seen_by(pattern)).collect();
         seen.into_iter().map(|at| sent.entries()[at].path.to_string()).collect()
     }
 }
@@ -81,7 +81,7 @@ fn repositories_and_submodules_within_are_sent_whatever_they_ignore() {
     for path in ["inner/.gitignore", "inner/ignored", "inner/known", "inner/.git/HEAD"] {
         assert!(paths.iter().any(|found| found == path), "{path} in {paths:?}");
     }
-    assert_eq!(context.sent(&["."]).concerns().repositories, BTreeSet::from(["inner/.git".to_owned()]));
+    assert_eq!(context.sent(&["."]).concerns().repositories, SortedSet::from(["inner/.git".to_owned()]));
 }
 
 #[test]

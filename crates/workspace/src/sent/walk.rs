@@ -1,7 +1,6 @@
 //! The walk itself, in parallel, and the ids of what git does not know.
 
 use rayon::slice::ParallelSliceMut as _;
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::os::unix::ffi::OsStringExt as _;
@@ -16,6 +15,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::cores;
 use monoship_core::name::sha256_hex;
+use monoship_core::sorted::SortedSet;
 
 /// A folder's permissions that go without saying.
 const USUAL: u32 = 0o755;
@@ -33,7 +33,8 @@ pub(super) fn walk<'p>(
     patterns: impl Iterator<Item = &'p String>,
     own: &str,
 ) -> Result<(Vec<Entry>, Concerns)> {
-    let sources: BTreeSet<ContextSource> = patterns.map(|pattern| ContextSource { pattern: pattern.clone(), line: 0 }).into_set();
+    let sources: SortedSet<ContextSource> =
+        patterns.map(|pattern| ContextSource { pattern: pattern.clone(), line: 0 }).into_set();
     if sources.is_empty() {
         return Ok(Default::default());
     }
@@ -49,7 +50,7 @@ pub(super) fn walk<'p>(
 struct Walk<'a> {
     root: &'a Path,
     ignore: &'a Ignore,
-    sources: &'a BTreeSet<ContextSource>,
+    sources: &'a SortedSet<ContextSource>,
     own: &'a str,
 }
 
@@ -165,7 +166,7 @@ fn attributes(path: &Path) -> Option<Box<str>> {
         let machines = [&b"security."[..], b"system.", b"com.apple."].iter().any(|prefix| name.starts_with(prefix));
         !name.is_empty() && (*name == b"security.capability" || !machines)
     };
-    let names: BTreeSet<&[u8]> = names[..len].split(|byte| *byte == 0).filter(counts).into_set();
+    let names: SortedSet<&[u8]> = names[..len].split(|byte| *byte == 0).filter(counts).into_set();
     let mut text = Vec::new();
     for name in &names {
         let mut value = vec![0_u8; 65_536];

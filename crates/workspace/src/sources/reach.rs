@@ -1,7 +1,6 @@
 //! What lies outside a package and is its source all the same: named by its settings, by its scripts, or by a symbolic link. Few files are
 //! read for it: those directly in a package's folder. What deeper ones import is looked for when they are copied (`imports`).
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -13,6 +12,7 @@ use super::super::tools::is_by_nx;
 use super::imports::{self, is_script};
 use super::{Sources, json, parent};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedSet;
 use pnpm::join;
 
 /// What a package reaches outside of itself.
@@ -33,7 +33,7 @@ pub(crate) const LOOKED_UP: [&str; 6] =
 
 /// What a package reaches.
 pub(super) fn reached(sources: &Sources<'_>, workspace: &Workspace, id: PackageId) -> Reached {
-    let mut reach = Reach { sources, workspace, id, found: BTreeSet::new(), dangling: Vec::new() };
+    let mut reach = Reach { sources, workspace, id, found: SortedSet::new(), dangling: Vec::new() };
     reach.run();
     let places = reach.found.iter().filter_map(|path| Some((sources.tree.place(path)?, workspace.owner(path))));
     Reached { places: places.into_vec(), dangling: reach.dangling }
@@ -43,7 +43,7 @@ struct Reach<'a, 't> {
     sources: &'a Sources<'t>,
     workspace: &'a Workspace,
     id: PackageId,
-    found: BTreeSet<String>,
+    found: SortedSet<String>,
     dangling: Vec<(String, String)>,
 }
 

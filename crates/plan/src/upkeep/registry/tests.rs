@@ -26,13 +26,13 @@ fn known(policy: &Upkeep) -> Known<'_> {
         policy,
         services: names(&["api", "web", "base"]),
         gha_prefix: "monorepo-".to_owned(),
-        pulls: Some(BTreeSet::from([7])),
+        pulls: Some(SortedSet::from([7])),
         branches: Some(names(&["main", "feat/x", "pr-9"])),
         former_branches: ["feat-old", "main"].map(|name| name.parse().unwrap()).into(),
         release_tags: TagTemplates::parse(&RELEASE_TAGS).unwrap(),
         tag_rules: crate::tags::Tags::default(),
         owner: OWNER.to_owned(),
-        named: Some(BTreeSet::from([digest("named"), digest("in part/amd64")])),
+        named: Some(SortedSet::from([digest("named"), digest("in part/amd64")])),
     }
 }
 
@@ -54,7 +54,7 @@ impl Made {
             holds,
             nodes: BTreeMap::new(),
             lists_untagged: false,
-            unfinished: BTreeSet::new(),
+            unfinished: SortedSet::new(),
         })
     }
 

@@ -1,13 +1,11 @@
 //! The steps of the Dockerfile over all runs: which take the time. Pure.
 
-use std::collections::BTreeSet;
-
 use serde::Serialize;
 
 use super::Times;
 use crate::record::history::PastRun;
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 /// How many of the slowest steps are told.
 const SLOWEST: usize = 10;
@@ -30,7 +28,7 @@ pub struct StepStats {
 pub(super) fn slowest(runs: &[PastRun]) -> Vec<StepStats> {
     // A step that several builds of one run had was run once for all of them, and each waited for it: its name says the stage, and whose build
     // that is of.
-    let mut found: SortedMap<&str, (BTreeSet<String>, Vec<u64>)> = SortedMap::new();
+    let mut found: SortedMap<&str, (SortedSet<String>, Vec<u64>)> = SortedMap::new();
     for run in runs {
         let mut of_run: SortedMap<&str, u64> = SortedMap::new();
         for task in &run.tasks {
