@@ -741,7 +741,7 @@ WORKDIR /context
 RUN --mount=type=bind,target=/context \
     mkdir /manifests && \
     find . -type f \( -name package.json -o -name .npmrc -o -name '.pnpmfile.*' -o -name pnpm-lock.yaml \
-      -o -name pnpm-workspace.yaml -o -path './patches/*' \) -exec cp --parents {} /manifests \;
+      -o -name pnpm-workspace.yaml -o -path './patches/*' -o -name '*.patch' -o -name '*.tgz' \) -exec cp --parents {} /manifests \;
 
 FROM scratch AS manifests
 COPY --from=collect /manifests /

@@ -119,6 +119,30 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// Programs by which services of other languages are started: no image of Node's has them.
+const OF_OTHERS: [&str; 20] = [
+    "air",
+    "bundle",
+    "cargo",
+    "celery",
+    "dotnet",
+    "flask",
+    "go",
+    "gradle",
+    "gunicorn",
+    "hypercorn",
+    "java",
+    "mix",
+    "mvn",
+    "php",
+    "poetry",
+    "python",
+    "python3",
+    "ruby",
+    "uv",
+    "uvicorn",
+];
+
 /// True where a program comes with one of a manifest's dependencies.
 fn brings(manifest: &Value, program: &str) -> bool {
     let mut names = DEPENDENCIES.iter().filter_map(|field| manifest[*field].as_object()).flatten().map(|(name, _)| name);
@@ -173,6 +197,9 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
             script => format!("its script `start` is for developers ({script}), and nothing says what its build makes"),
         });
     };
+    if let Some(other) = start.tool.as_ref().filter(|tool| OF_OTHERS.contains(&tool.as_str()) && !facts.brings(tool)) {
+        return Err(format!("it is started by `{other}`, which is none of Node's: with a Dockerfile of its own it is a service"));
+    }
     let why = match &start.script {
         Some(script) => format!("script `{script}`: {}", start.run),
         None => format!("`main` is {}", start.run),
@@ -504,6 +531,8 @@ mod tests {
         assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
         let elsewhere = [("astro.config.mjs", "export default defineConfig({ outDir: './out/site' })")];
         assert_eq!(kind(&astro, &elsewhere), Ok(Kind::Static("out/site".to_owned())));
+        let python = json!({"scripts": {"start": "LOG=1 uvicorn main:app"}});
+        assert!(kind(&python, &[]).unwrap_err().starts_with("it is started by `uvicorn`, which is none of Node's"));
         let command = |manifest: &Value| {
             of(&Facts { manifest, root: &json!({}), folder: "/nowhere".into(), dir: "apps/a" }).unwrap().command
         };
