@@ -531,6 +531,8 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
         ("apps/VERSION", "\n"),
         ("VERSION", "\n"),
         ("legal/terms.txt", "\n"),
+        ("apps/web/nitro.config.ts", "export default { serverAssets: [{ baseName: 'posts', dir: '../../../content/posts' }] }\n"),
+        ("content/posts/a.md", "\n"),
         (
             "apps/web/app.config.ts",
             "export default { vite: { envDir: path.resolve(__dirname, '..', '..'), envPrefix: ['A_'] } }\n",
@@ -552,6 +554,7 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
             ".env.production",
             "VERSION",
             "apps/VERSION",
+            "content/posts/a.md",
             "legal/terms.txt",
             "openapi/v1.yaml",
             "schema/a/b.graphql",

@@ -160,12 +160,23 @@ impl Reach<'_, '_> {
         let Some(text) = self.workspace.contents().text(path) else { return };
         for named in imports::literals(&text) {
             self.named_by(path, parent(path), named);
+            // Or from a folder of the package, as a framework's settings have it: Nitro's `serverAssets` from `server`.
+            if named.starts_with("../../") && !self.leads(parent(path), named) {
+                self.named_by(path, parent(path), &named[3..]);
+            }
         }
         self.environment(&text);
         // What lies beside a file of the package is the package's.
         if self.workspace.owner(path) != self.id {
             imports::beside(&text).for_each(|named| self.named_by(path, parent(path), named));
         }
+    }
+
+    /// True where something lies at a path, or where its pattern begins.
+    fn leads(&self, dir: &str, named: &str) -> bool {
+        let tree = self.sources.tree;
+        let plain = named.split('/').take_while(|part| !part.contains('*')).into_vec().join("/");
+        imports::resolve(tree, dir, named).is_some() || join(dir, &plain).is_some_and(|path| !tree.under(&path).is_empty())
     }
 
     /// Adds a file, or what no package has of a folder or a pattern: `cp -r ../../templates dist`, `schema: '../../schema/*.graphql'`.
