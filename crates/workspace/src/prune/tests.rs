@@ -569,7 +569,7 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
 fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_included() {
     let root = workspace();
     put(root.path(), "apps/web/src/deep/a.ts", "export {}\nimport { x } from '../../../../lib/x.js'\nimport '../../index.js'\n");
-    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\n";
+    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/')\nreadFile('../api/src/main.ts')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\n";
     put(root.path(), "apps/web/src/b.ts", reads);
     put(root.path(), "apps/web/src/b.test.ts", reads);
     ["proto/a.proto", "locales/en/a.json", "VERSION"].iter().for_each(|path| put(root.path(), path, "a\n"));
@@ -589,10 +589,11 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
         [
             "apps/web/src/b.ts:1 needs `../../../proto/a.proto`, which the sources leave out: name it, `include = [\"proto/a.proto\"]` under its [[service]]",
             "apps/web/src/b.ts:2 needs `../../locales/`, which the sources leave out: name it, `include = [\"locales\"]` under its [[service]]",
+            "apps/web/src/b.ts:3 needs `../api/src/main.ts`, which the sources leave out: name it, `include = [\"apps/api/src/main.ts\"]` under its [[service]]",
             "apps/web/src/deep/a.ts:2 needs `../../../../lib/x.js`, which the sources leave out: name it, `include = [\"lib/x.ts\"]` under its [[service]]"
         ]
     );
-    let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js", "proto", "locales"]).unwrap();
+    let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js", "proto", "locales", "apps/api/src"]).unwrap();
     assert_eq!(more.left_out(&workspace, &sources), Vec::<String>::new());
     let paths: Vec<&str> = more.source_paths(&sources).collect();
     assert!(["lib/x.ts", "prisma/.env", "prisma/schema/a.prisma"].iter().all(|path| paths.contains(path)), "{paths:?}");

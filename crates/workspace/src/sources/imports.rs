@@ -142,11 +142,11 @@ fn read(sources: &Sources<'_>, workspace: &Workspace, id: PackageId, file: &str,
     if is_test(file) || is_in_comment(before) || !READS.iter().any(|word| before.ends_with(word)) {
         return None;
     }
-    let is_shared = |path: &String| path != "." && workspace.owner(path) == sources.root_package;
-    let is_there = |path: &String| sources.tree.get(path).is_some() || !sources.tree.under(path).is_empty();
+    let is_shared = |path: &str| path != "." && workspace.owner(path) == sources.root_package;
+    let is_there = |path: &String| sources.tree.get(path).is_some() || (is_shared(path) && !sources.tree.under(path).is_empty());
     let package = &workspace.package(id).dir;
     let found = [parent(file), package].into_iter().filter_map(|dir| join(dir, named.trim_end_matches('/')));
-    found.filter(is_shared).find(is_there)
+    found.into_iter().find(is_there)
 }
 
 /// The imports of a package's scripts that lead to a file outside of it, and what these read there.
