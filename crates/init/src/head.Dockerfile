@@ -601,26 +601,27 @@ case $1 in
       # A test is code: what only its name says to be one (`api.spec.json`, a folder `coverage`) is read when it runs.
       tests=$(for test in test spec; do for end in js jsx ts tsx cjs mjs cts mts d.ts d.cts d.mts; do echo "--exclude=*.$test.$end"; done; done)
       # shellcheck disable=SC2086 # an option a word
-      (set -f && tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.cache --exclude='*.tsbuildinfo' --exclude=__tests__ $tests \
+      (set -f && tar -cf - --exclude=node_modules --exclude='.env*' --exclude=.turbo --exclude=.wireit --exclude=.cache --exclude='*.tsbuildinfo' --exclude=__tests__ $tests \
         --exclude='*.js.map' --exclude='*.mjs.map' --exclude='*.cjs.map' --exclude='*.css.map' --exclude=.next/cache "./$folder") | tar -xf - -C /built/app
     done
     # What they read as they run, of what no package has: `../../proto/a.proto`, from the file or from where the service starts.
-    # shellcheck disable=SC2086 # a folder a word
     node -e '
       const path = require("node:path");
-      const folders = process.argv.slice(1);
+      const folders = process.argv[1].split("\n").filter((folder) => folder !== "");
       const isScript = (file) => /\.[cm]?[jt]sx?$/.test(file) && !/\.config\./.test(file);
       const below = (at) => fs.readdirSync(at, { withFileTypes: true }).filter(({ name }) => name !== "node_modules").flatMap((entry) => {
         const file = path.join(at, entry.name);
         return entry.isDirectory() ? below(file) : entry.isFile() ? [file] : [];
       });
-      // The root has what no manifest but its own stands above. What belongs to an install or a compiler, and secrets, no service reads.
+      // The root has what no manifest but its own stands above. What belongs to an install or a compiler, and secrets, no service reads; its
+      // version it may read in the manifest of the root.
       const isRoots = (at) => at === "." || (!fs.existsSync(path.join(at, "package.json")) && isRoots(path.dirname(at)));
-      const isKept = (at) => !/(^|\/)(\.|node_modules\/|package\.json$|pnpm-[^/]*\.yaml$|tsconfig[^/]*\.json$)/.test(at);
+      const isKept = (at) => at === "package.json" || !/(^|\/)(\.|node_modules\/|package\.json$|pnpm-[^/]*\.yaml$|tsconfig[^/]*\.json$)/.test(at);
       const [met, found] = [new Set(["."]), new Set()];
       const look = (file, from) => {
         const named = fs.readFileSync(file, "utf8").matchAll(/(["\x27`])((?:\.\.?\/)+[\w@][\w.@\/-]*)\1/g);
-        for (const at of [...named].flatMap(([, , name]) => from.map((folder) => path.join(folder, name)))) {
+        const paths = [...named].flatMap(([, , name]) => from.flatMap((folder) => ["", ".js", ".cjs", ".mjs", ".json"].map((end) => path.join(folder, name) + end)));
+        for (const at of paths) {
           if (met.has(at) || !fs.existsSync(at)) continue;
           met.add(at);
           if (at.startsWith("..") || !isKept(at) || !isRoots(at)) continue;
@@ -635,7 +636,7 @@ case $1 in
         below(within).filter(isScript).forEach((file) => look(file, [path.relative("/built/app", path.dirname(file)), folder]));
       }
       console.log([...found].join("\n"));
-    ' $folders | while read -r file; do
+    ' "$folders" | while read -r file; do
       [ -n "$file" ] || continue
       mkdir -p "/built/app/$(dirname "$file")"
       cp "$file" "/built/app/$file"

@@ -214,13 +214,19 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     let unread = start.run.split_whitespace().find_map(environment_file).map(|file| {
         format!("its script reads `{file}`, and no image has `.env` files: give the service the variables of that where it runs")
     });
+    let in_shell = start.run.split_whitespace().filter(|word| word.ends_with(".sh")).find_map(|file| {
+        let text = std::fs::read_to_string(facts.folder.join(file)).ok()?;
+        let manager = text.lines().filter_map(|line| line.split_whitespace().find(|word| *word != "exec"));
+        let manager = manager.into_iter().find(|word| ["pnpm", "yarn", "bun"].contains(word))?;
+        Some(format!("`{file}` calls `{manager}`, and no image has it: let it call `node_modules/.bin/…`, or `node`"))
+    });
     let left_out = || {
         let command = start.left_out(facts.manifest)?;
         Some(format!(
             "before its script a package manager runs `{command}`, and the image does not: put into the script what it needs there"
         ))
     };
-    let note = note.or(unread).or_else(left_out);
+    let note = note.or(unread).or(in_shell).or_else(left_out);
     let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
     // pnpm has the root's programs on the path as well.
     let of_root = start.tool.is_some_and(|tool| !brings(facts.manifest, &tool));
@@ -531,6 +537,11 @@ mod tests {
         assert_eq!(kind(&astro, &[]), Ok(Kind::Static("dist".to_owned())));
         let elsewhere = [("astro.config.mjs", "export default defineConfig({ outDir: './out/site' })")];
         assert_eq!(kind(&astro, &elsewhere), Ok(Kind::Static("out/site".to_owned())));
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("start.sh"), "#!/bin/sh\n# pnpm\nexec pnpm prisma migrate deploy\n").unwrap();
+        let shell = json!({"scripts": {"start": "sh ./start.sh"}});
+        let facts = Facts { manifest: &shell, root: &json!({}), folder: dir.path().to_owned(), dir: "apps/a" };
+        assert!(of(&facts).unwrap().note.unwrap().starts_with("`./start.sh` calls `pnpm`"));
         let python = json!({"scripts": {"start": "LOG=1 uvicorn main:app"}});
         assert!(kind(&python, &[]).unwrap_err().starts_with("it is started by `uvicorn`, which is none of Node's"));
         let command = |manifest: &Value| {

@@ -98,6 +98,7 @@ pub const SERVERS: [(&str, &str); 23] = [
     (
         "apps/native/main.js",
         "const { total } = require('diskusage').checkSync('/');\nconst word = require('node:fs').readFileSync('../../words/hello.txt', 'utf8').trim();\n\
+         if (require('../../package.json').name !== 'gallery') throw new Error('the root has another name');\n\
          const said = `${word} native on ${process.platform}`;\n\
          require('node:http').createServer((_, answer) => answer.end(total > 0 ? said : 'no disk')).listen(3000);\n",
     ),
