@@ -214,12 +214,15 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     let unread = start.run.split_whitespace().find_map(environment_file).map(|file| {
         format!("its script reads `{file}`, and no image has `.env` files: give the service the variables of that where it runs")
     });
-    let in_shell = start.run.split_whitespace().filter(|word| word.ends_with(".sh")).find_map(|file| {
-        let text = std::fs::read_to_string(facts.folder.join(file)).ok()?;
-        let manager = text.lines().filter_map(|line| line.split_whitespace().find(|word| *word != "exec"));
-        let manager = manager.into_iter().find(|word| ["pnpm", "yarn", "bun"].contains(word))?;
-        Some(format!("`{file}` calls `{manager}`, and no image has it: let it call `node_modules/.bin/…`, or `node`"))
-    });
+    let in_shell =
+        start.run.split_whitespace().filter(|word| Path::new(word).extension().is_some_and(|ending| ending == "sh")).find_map(
+            |file| {
+                let text = std::fs::read_to_string(facts.folder.join(file)).ok()?;
+                let manager = text.lines().filter_map(|line| line.split_whitespace().find(|word| *word != "exec"));
+                let manager = manager.into_iter().find(|word| ["pnpm", "yarn", "bun"].contains(word))?;
+                Some(format!("`{file}` calls `{manager}`, and no image has it: let it call `node_modules/.bin/…`, or `node`"))
+            },
+        );
     let left_out = || {
         let command = start.left_out(facts.manifest)?;
         Some(format!(

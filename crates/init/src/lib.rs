@@ -202,7 +202,9 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     let is_made = !root.join(&file).exists();
     let needed = if is_made { &found.services[..] } else { &[] };
     let secrets = if is_made { npmrc::variables(root).into_keys().collect() } else { SortedSet::new() };
-    steps.push(step("xtask.toml", settings::services_in(settings.as_deref(), needed, &found, &secrets)));
+    let asked = if settings.is_none() { needed } else { &[] };
+    let lacking = settings::lacking(workspace, asked, &Git::at(root, wanted.shutdown).worktree()?);
+    steps.push(step("xtask.toml", settings::services_in(settings.as_deref(), needed, &found, &secrets, &lacking)));
     let beside = format!("{file}{}", ignore::FILE);
     if root.join(ignore::FILE).exists() {
         steps.push(completed(&there, name, ignore::FILE)?);

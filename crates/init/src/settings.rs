@@ -6,8 +6,12 @@ use std::path::Path;
 use super::services::{Found, Service};
 use super::{Change, DOCKERFILE, edit};
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedSet;
+use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::{Dockerfile, load as dockerfile_of};
+use monoship_workspace::git::Tree;
+use monoship_workspace::prune::PrunePlan;
+use monoship_workspace::sources::Sources;
 
 const SETTINGS: &str =
     "# Every key has a default that suits most repositories: docs/configuration.md of the library lists them all.\n\n[images]\n";
@@ -75,14 +79,41 @@ pub(super) fn owned(settings: Option<&str>) -> Vec<(String, Option<String>)> {
     entries.filter_map(of).into_vec()
 }
 
-/// `xtask.toml` with an entry for each service that is not found without one.
-pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &Found, secrets: &SortedSet<String>) -> Change {
+/// What each service's sources lack of what they import and read by a path, by the service's name.
+pub(super) type Lacking = SortedMap<String, SortedSet<String>>;
+
+/// The same, found out.
+pub(super) fn lacking(workspace: &Workspace, services: &[Service], tree: &Tree) -> Lacking {
+    let sources = Sources::new(workspace, tree, tree.files());
+    let of = |service: &Service| {
+        let package = workspace.by_dir(&service.package).filter(|_| service.package != ".")?;
+        // What is wrong with the workspace is told by whoever plans.
+        let plan = PrunePlan::new(workspace, &sources, package, false).ok()?;
+        Some((service.name.clone(), plan.to_include(workspace, &sources))).filter(|(_, paths)| !paths.is_empty())
+    };
+    services.iter().filter_map(of).into_map()
+}
+
+/// `xtask.toml` with an entry for each service that is not found without one, or lacks sources.
+pub(super) fn services_in(
+    settings: Option<&str>,
+    services: &[Service],
+    found: &Found,
+    secrets: &SortedSet<String>,
+    lacking: &Lacking,
+) -> Change {
     let known = named(settings);
-    let lacks = |folder: &str, name: &str| folder != format!("apps/{name}") && !known.iter().any(|(_, target)| target == name);
+    let lacks = |folder: &str, name: &str| {
+        (folder != format!("apps/{name}") || lacking.contains_key(name)) && !known.iter().any(|(_, target)| target == name)
+    };
     let mut entries = String::new();
     let mut names = Vec::new();
     for service in services.iter().filter(|service| lacks(&service.package, &service.name)) {
         let _ = write!(entries, "\n[[service]]\nname = \"{}\"\npackage = \"{}\"\n", service.name, service.package);
+        if let Some(paths) = lacking.get(&service.name) {
+            let paths: Vec<String> = paths.iter().map(|path| format!("\"{path}\"")).into_vec();
+            let _ = writeln!(entries, "include = [{}] # what its sources name outside of packages", paths.join(", "));
+        }
         names.push(format!("`{}`", service.name));
     }
     for kept in &found.kept {
@@ -115,5 +146,37 @@ pub(super) fn services_in(settings: Option<&str>, services: &[Service], found: &
                 None => Change::ByHand("it is not TOML; mend it, and run this again".to_owned()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monoship_workspace::git::File;
+
+    use crate::services::services;
+    use crate::written::workspace;
+
+    #[test]
+    fn what_sources_lack_is_included_where_nobody_has_written_settings() {
+        let files = [
+            ("package.json", "{}"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+            ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n\n  apps/a: {}\n\n  apps/b: {}\n"),
+            ("apps/a/package.json", r#"{"scripts": {"start": "node dist/a.js", "build": "tsc"}}"#),
+            ("apps/a/src/deep/a.ts", "import '../../../../lib/x.js'\nreadFileSync('../../VERSION')\n"),
+            ("apps/b/package.json", r#"{"scripts": {"start": "node b.js"}}"#),
+            ("lib/x.ts", "import './y.js'\n"),
+            ("lib/y.ts", "\n"),
+            ("VERSION", "1\n"),
+        ];
+        let (_dir, workspace) = workspace(&files);
+        let tree = files.iter().filter_map(|(path, _)| File::new(path, false, &"0".repeat(40)));
+        let tree = Tree::from_files(tree.collect());
+        let found = services(&workspace, &[], &[]).unwrap();
+        let lacking = lacking(&workspace, &found.services, &tree);
+        let Change::Write(text) = services_in(None, &found.services, &found, &SortedSet::new(), &lacking) else { panic!() };
+        let entry = "[[service]]\nname = \"a\"\npackage = \"apps/a\"\ninclude = [\"VERSION\", \"lib\"] # what its sources name outside of packages\n";
+        assert!(text.ends_with(entry), "{text}");
     }
 }

@@ -16,6 +16,7 @@ use super::load::{LOCK, LockState, PackageId, SETTINGS, Workspace, own_lock, ren
 use super::package::{INSTALL_SCRIPTS, PREPARE_SCRIPTS};
 use super::sources::imports::{Import, is_script};
 use super::sources::{Sources, parent};
+use super::tools::is_test;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::secret::Secret;
@@ -191,8 +192,31 @@ impl PrunePlan {
     /// closure: this is for who writes the sources.
     #[must_use]
     pub fn left_out(&self, workspace: &Workspace, sources: &Sources<'_>) -> Vec<String> {
+        let told = self.lacking(workspace, sources).map(|Import { file, line, named, to }| {
+            format!("{file}:{line} needs `{named}`, which the sources leave out: name it, `include = [\"{to}\"]` under its [[service]]")
+        });
+        told.into_vec()
+    }
+
+    /// The same as a `[[service]]` can include it: folders, where no package lies in one, since what is imported imports what lies beside it;
+    /// or else files. What tests import is for them.
+    #[must_use]
+    pub fn to_include(&self, workspace: &Workspace, sources: &Sources<'_>) -> SortedSet<String> {
+        let is_apart = |folder: &str| {
+            folder != "."
+                && sources.tree().under(folder).iter().all(|file| workspace.owner(&file.path) == workspace.root_package())
+        };
+        let lacking = self.lacking(workspace, sources).filter(|import| !is_test(&import.file));
+        let place = |to: &str| Some(parent(to)).filter(|folder| is_script(to) && is_apart(folder)).unwrap_or(to).to_owned();
+        let all: SortedSet<String> = lacking.map(|import| place(&import.to)).into_set();
+        let is_within =
+            |path: &String| Path::new(path).ancestors().skip(1).any(|above| all.iter().any(|one| Path::new(one) == above));
+        all.iter().filter(|path| !is_within(path)).cloned().into_set()
+    }
+
+    fn lacking<'s>(&'s self, workspace: &'s Workspace, sources: &'s Sources<'_>) -> impl Iterator<Item = &'s Import> {
         let closure = &self.manifests.closure;
-        let is_left_out = |import: &&Import| {
+        let is_left_out = move |import: &&Import| {
             let owner = workspace.owner(&import.to);
             let there = sources.is_source(closure, owner) && sources.holds(owner, &import.to);
             let below = sources.tree().under(&import.to);
@@ -203,11 +227,7 @@ impl PrunePlan {
             };
             !there && !is_shared
         };
-        let imports = sources.packages(closure).flat_map(|id| sources.imports(workspace, id));
-        let told = imports.filter(is_left_out).map(|Import { file, line, named, to }| {
-            format!("{file}:{line} needs `{named}`, which the sources leave out: name it, `include = [\"{to}\"]` under its [[service]]")
-        });
-        told.into_vec()
+        sources.packages(closure).flat_map(|id| sources.imports(workspace, id)).filter(is_left_out)
     }
 
     fn shared(&self, workspace: &Workspace, sources: &Sources<'_>) -> SortedSet<String> {

@@ -569,7 +569,7 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
 fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_included() {
     let root = workspace();
     put(root.path(), "apps/web/src/deep/a.ts", "export {}\nimport { x } from '../../../../lib/x.js'\nimport '../../index.js'\n");
-    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/')\nreadFile('../api/src/main.ts')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\n";
+    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/'); readdirSync('../../locales/en')\nreadFile('../api/src/main.ts')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\n";
     put(root.path(), "apps/web/src/b.ts", reads);
     put(root.path(), "apps/web/src/b.test.ts", reads);
     ["proto/a.proto", "locales/en/a.json", "VERSION"].iter().for_each(|path| put(root.path(), path, "a\n"));
@@ -589,10 +589,14 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
         [
             "apps/web/src/b.ts:1 needs `../../../proto/a.proto`, which the sources leave out: name it, `include = [\"proto/a.proto\"]` under its [[service]]",
             "apps/web/src/b.ts:2 needs `../../locales/`, which the sources leave out: name it, `include = [\"locales\"]` under its [[service]]",
+            "apps/web/src/b.ts:2 needs `../../locales/en`, which the sources leave out: name it, `include = [\"locales/en\"]` under its [[service]]",
             "apps/web/src/b.ts:3 needs `../api/src/main.ts`, which the sources leave out: name it, `include = [\"apps/api/src/main.ts\"]` under its [[service]]",
             "apps/web/src/deep/a.ts:2 needs `../../../../lib/x.js`, which the sources leave out: name it, `include = [\"lib/x.ts\"]` under its [[service]]"
         ]
     );
+    // As `init` includes it: what scripts lie among, and what else is read by its name.
+    let to_include: Vec<_> = plan(&[]).unwrap().to_include(&workspace, &sources).into_iter().collect();
+    assert_eq!(to_include, ["apps/api/src/main.ts", "lib", "locales", "proto/a.proto"]);
     let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js", "proto", "locales", "apps/api/src"]).unwrap();
     assert_eq!(more.left_out(&workspace, &sources), Vec::<String>::new());
     let paths: Vec<&str> = more.source_paths(&sources).collect();
