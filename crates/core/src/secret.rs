@@ -15,6 +15,7 @@ use std::sync::{PoisonError, RwLock};
 use serde::{Deserialize, Deserializer};
 
 use crate::env::Env;
+use crate::sorted::Order as _;
 
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
@@ -98,7 +99,7 @@ impl Known {
         let Self { patterns, by_pair, .. } = self;
         let all = by_pair.entry(at).or_default();
         all.push(number);
-        all.sort_by_key(|one| std::cmp::Reverse(patterns[*one].text.len()));
+        all.order_by_key(|one| std::cmp::Reverse(patterns[*one].text.len()));
     }
 
     /// The next place at or after `at` that is to be masked.

@@ -15,7 +15,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::execute::http::percent_decode;
 use monoship_core::name::{Digest, ImageRef, Platform};
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 
 /// A statement larger than this is not read: a bill of materials with every file of an image has some tens of megabytes.
 const MAX_STATEMENT: u64 = 128 << 20;
@@ -305,7 +305,7 @@ impl Sbom {
             let files = package.source_info.split_once(": ").map(|(_, files)| files.split(", ").map(str::to_owned).into_vec());
             self.npm.push(NpmPackage { name: package.name, version: package.version_info, files: files.unwrap_or_default() });
         }
-        self.npm.sort();
+        self.npm.order();
     }
 }
 

@@ -9,6 +9,7 @@ use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::event::{Events, Task};
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::sorted::Order as _;
 use monoship_docker::engine::Suite;
 
 use super::sources::{Distribution, Family, Source, own_release, parse_deb822, parse_one_line};
@@ -251,7 +252,7 @@ fn machine() -> Result<(Distribution, Vec<Source>, Source)> {
     if let Ok(entries) = std::fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(entries.flatten().map(|entry| entry.path()));
     }
-    files.sort();
+    files.order();
     for file in files {
         // A source of somebody else that we may not read is none of our business.
         let Ok(text) = std::fs::read_to_string(&file) else { continue };

@@ -11,6 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Events;
 use monoship_core::execute::shutdown::Shutdown;
+use monoship_core::sorted::Order as _;
 
 use super::apt::remove_tree;
 use super::layout::Layout;
@@ -134,7 +135,7 @@ fn unmount_below(roots: &[PathBuf]) -> Result<()> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut points: Vec<PathBuf> = table.lines().filter_map(mount_point).into_vec();
     points.retain(|point| roots.iter().any(|root| point.starts_with(root)));
-    points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    points.order_by_key(|point| std::cmp::Reverse(point.components().count()));
     for point in points {
         match unmount(&point, UnmountFlags::DETACH) {
             // Its parent, detached a moment ago, took it along.

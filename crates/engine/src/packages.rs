@@ -4,6 +4,7 @@
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::cores;
 use monoship_core::execute::pool;
+use monoship_core::sorted::Order as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -269,7 +270,7 @@ pub(super) fn unpack_all(debs: &Path, into: &Path, events: &Events, shutdown: &S
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).into_vec();
     files.retain(|file| file.extension().is_some_and(|e| e == "deb"));
     // The largest first, or the last one to start decides how long it takes.
-    files.sort_by_key(|file| std::cmp::Reverse(std::fs::metadata(file).map_or(0, |m| m.len())));
+    files.order_by_key(|file| std::cmp::Reverse(std::fs::metadata(file).map_or(0, |m| m.len())));
     cores::try_map(&files, |file| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         events.doing(&Task::Engine, format!("unpacking {}", name.split('_').next().unwrap_or(&name)));

@@ -19,6 +19,7 @@ use monoship_core::execute::http::{Http, Request};
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::{DOCKER_HUB, Digest, ImageRef};
+use monoship_core::sorted::Order as _;
 use monoship_docker::engine::{Engine, FRONTEND, StandIns as Policy, client};
 
 use super::hub;
@@ -40,7 +41,7 @@ const CONTEXT_AGE: Duration = Duration::from_hours(30 * 24);
 pub fn ensure(engine: &Engine, images: &[ImageRef], policy: Policy, events: &Events, http: &Http) -> Result<Vec<StandIn>> {
     let Some(layout) = layout(engine)?.filter(|_| policy != Policy::Never) else { return Ok(Vec::new()) };
     let mut wanted: Vec<&ImageRef> = images.iter().filter(|image| image.registry() == DOCKER_HUB).into_vec();
-    wanted.sort();
+    wanted.order();
     wanted.dedup();
     if wanted.is_empty() {
         return Ok(Vec::new());

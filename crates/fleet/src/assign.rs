@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::name::Platform;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 
 use crate::rank::{hash, score};
 use crate::{Build, Node};
@@ -38,7 +38,7 @@ pub(crate) fn costs(builds: &[Build]) -> Vec<f64> {
 pub(crate) fn order(builds: &[Build]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..builds.len()).into_vec();
     // Stable: equal ones keep their order.
-    places.sort_by_key(|at| Reverse(builds[*at].usual.map_or((true, None), |usual| (false, Some(usual)))));
+    places.order_by_key(|at| Reverse(builds[*at].usual.map_or((true, None), |usual| (false, Some(usual)))));
     places
 }
 

@@ -4,6 +4,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::name::Platform;
+use monoship_core::sorted::Order as _;
 
 use crate::Node;
 
@@ -45,6 +46,6 @@ pub fn preferred(nodes: &[Node], platforms: &[Platform], key: &str) -> Vec<usize
     let able = (0..nodes.len()).filter(|at| nodes[*at].has(platforms));
     let mut scored: Vec<(f64, usize)> =
         able.map(|at| (score(hash(&nodes[at].builder), nodes[at].weight.get(), key), at)).into_vec();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.order_by(|a, b| b.0.total_cmp(&a.0));
     scored.into_iter().map(|(_, at)| at).into_vec()
 }

@@ -1,6 +1,7 @@
 //! What the output of a failed first build, or of a service that ends at its start, means, and which line fixes it.
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::Order as _;
 use monoship_core::text::clean;
 
 /// A cause that is known.
@@ -243,7 +244,7 @@ pub fn of(output: &str) -> Vec<Finding> {
         let what = what.replace("{names}", &names);
         found.push((line, Finding { what, fix: fix.to_owned() }));
     }
-    found.sort_by_key(|(line, _)| *line);
+    found.order_by_key(|(line, _)| *line);
     let mut found: Vec<Finding> = found.into_iter().map(|(_, finding)| finding).into_vec();
     found.truncate(3);
     found

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 use pnpm::join;
 
 use monoship_core::name::ServiceName;
@@ -212,7 +212,7 @@ impl Build {
 /// comes first and is marked, as is each that is alone.
 fn in_order(builds: &[Build]) -> Vec<(&Build, bool)> {
     let mut all: Vec<&Build> = builds.iter().into_vec();
-    all.sort_by_key(|build| build.rank());
+    all.order_by_key(|build| build.rank());
     let of_package = |build: &Build, other: &Build| {
         build.package.is_some() && build.package == other.package && build.said.dockerfile != other.said.dockerfile
     };

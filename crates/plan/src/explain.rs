@@ -8,7 +8,7 @@ use super::fingerprint::{Inputs, Parts, StageInput};
 use super::part::{Kind, Part};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 use monoship_core::text::written_out;
 
 /// What became of something with a name.
@@ -299,7 +299,7 @@ fn contexts(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
     let files: Vec<String> =
         found.iter().filter_map(|r| if let Reason::File { path, .. } = r { Some(path.clone()) } else { None }).into_vec();
     found.retain(|reason| !matches!(reason, Reason::Setting { name, .. } if files.contains(name)));
-    found.sort_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
+    found.order_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.cmp(b)));
     found.dedup();
     reasons.append(&mut found);
 }
@@ -381,7 +381,7 @@ fn stages(before: &Inputs, after: &Inputs, reasons: &mut Vec<Reason>) {
         })
         .into_vec();
     // By place in the file, which is how one reads it.
-    found.sort_by_key(|reason| if let Reason::Stage { line, .. } = reason { *line } else { None });
+    found.order_by_key(|reason| if let Reason::Stage { line, .. } = reason { *line } else { None });
     reasons.append(&mut found);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ServiceName;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 
 use crate::ServicePlan;
 
@@ -32,7 +32,7 @@ fn weight(service: &ServicePlan, usual: &SortedMap<ServiceName, Duration>) -> We
 fn by_weight(weights: &[Weight]) -> Vec<usize> {
     let mut places: Vec<usize> = (0..weights.len()).into_vec();
     // Stable: equal ones keep their order.
-    places.sort_by_key(|at| std::cmp::Reverse(weights[*at]));
+    places.order_by_key(|at| std::cmp::Reverse(weights[*at]));
     places
 }
 

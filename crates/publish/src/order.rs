@@ -6,7 +6,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::pool::in_parallel;
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_core::sorted::SortedSet;
+use monoship_core::sorted::{Order as _, SortedSet};
 use monoship_docker::registry::Registry;
 use monoship_plan::templates::{Scope, TagTemplates};
 
@@ -46,7 +46,7 @@ impl Order {
         let versions = existing.iter().filter_map(|tag| Some((self.templates.version_of(tag)?, tag)));
         let mut newer: Vec<(Version, &Tag)> =
             versions.filter(|(version, _)| *version > self.version && counts(version)).into_vec();
-        newer.sort_by(|a, b| b.cmp(a));
+        newer.order_by(|a, b| b.cmp(a));
         newer
     }
 

@@ -2,7 +2,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use monoship_core::sorted::SortedSet;
+use monoship_core::sorted::{Order as _, SortedSet};
 
 use semver::Version;
 
@@ -197,7 +197,7 @@ pub fn images(raw: &Raw) -> Result<Vec<Digest>> {
         Document::Index(index) => index.images().map(|image| image.digest.clone()).into_vec(),
         Document::Manifest(_) => vec![raw.digest().clone()],
     };
-    digests.sort();
+    digests.order();
     Ok(digests)
 }
 

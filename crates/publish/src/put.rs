@@ -3,7 +3,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use monoship_core::sorted::SortedSet;
+use monoship_core::sorted::{Order as _, SortedSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -212,6 +212,6 @@ pub(super) fn all<T>(outcomes: Vec<Result<T, Stop>>) -> Result<Vec<T>, Stop> {
             Err(stop) => failures.push(stop),
         }
     }
-    failures.sort_by_key(|stop: &Stop| stop.error.is_cancelled());
+    failures.order_by_key(|stop: &Stop| stop.error.is_cancelled());
     failures.into_iter().next().map_or(Ok(values), Err)
 }

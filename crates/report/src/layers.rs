@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::style::Paint;
 use super::summary::aligned;
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 use monoship_core::text::{bytes, clean, fit};
 use monoship_docker::layers::{Difference, LayerSummary, Place, Since, Summary, Waste, Wasted};
 
@@ -66,7 +66,7 @@ pub fn text(image: &Summary, top: usize, paint: Paint, columns: Option<usize>) -
 
 fn layers_by_size(image: &Summary, paint: Paint, columns: Option<usize>) -> String {
     let mut layers: Vec<&LayerSummary> = image.layers.iter().into_vec();
-    layers.sort_by_key(|layer| std::cmp::Reverse((layer.packed_bytes, layer.unpacked_bytes)));
+    layers.order_by_key(|layer| std::cmp::Reverse((layer.packed_bytes, layer.unpacked_bytes)));
     let rows: Vec<Vec<String>> = layers
         .iter()
         .map(|layer| {
@@ -98,7 +98,7 @@ fn by_lines(wasted: &[Wasted]) -> Vec<Vec<&Wasted>> {
         groups.entry((file.layer, file.by, file.why)).or_default().push(file);
     }
     let mut groups: Vec<Vec<&Wasted>> = groups.into_values().into_vec();
-    groups.sort_by_key(|files| std::cmp::Reverse(files.iter().map(|file| file.bytes).sum::<u64>()));
+    groups.order_by_key(|files| std::cmp::Reverse(files.iter().map(|file| file.bytes).sum::<u64>()));
     groups
 }
 

@@ -11,7 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::name::{Digest, Fingerprint, Platform, ServiceName, Tag, sha256_hex};
 use monoship_core::secret::mask_json;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 
 /// How many jobs a matrix may have (docs.github.com, usage limits of GitHub Actions).
 const MATRIX_JOBS: usize = 256;
@@ -225,7 +225,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
             }
         }
     }
-    found.sort();
+    found.order();
     Ok(found)
 }
 

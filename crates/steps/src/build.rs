@@ -18,7 +18,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Level, Status, Task};
 use monoship_core::execute::process::{Invocation, Stop};
 use monoship_core::name::{Digest, ServiceName};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 use monoship_docker::rawjson::{Lost, Solved};
 use monoship_docker::spec::{BuildSpec, Output};
 use monoship_plan::TargetPlan;
@@ -301,7 +301,7 @@ fn conclude(builds: &TargetBuilds<'_>, begun: SystemTime, started: Instant, ende
     });
     let mut parts: Vec<_> = ran.into_vec();
     // What went wrong is the last one's to tell.
-    parts.sort_by_key(|((code, _), _)| rank(code));
+    parts.order_by_key(|((code, _), _)| rank(code));
     let (mut code, mut solved) = (Ok(Some(0)), Solved::default());
     let alone = target.builds().len() == 1;
     for ((one_code, one), build) in parts {

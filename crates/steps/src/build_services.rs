@@ -16,7 +16,7 @@ use monoship_core::execute::cores;
 use monoship_core::execute::lock::Lock;
 use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, ServiceName};
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 use monoship_docker::engine::Engine;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
@@ -101,7 +101,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
         let builds: Vec<_> = calls.iter().map(|(_, job, at)| (*job, *at)).into_vec();
         Fleet::new(session, engine).run(&builds, &sources, plan.base.as_ref(), request.jobs.get(), concluded)?
     };
-    outcomes.sort_by_key(|(at, _)| *at);
+    outcomes.order_by_key(|(at, _)| *at);
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).into_vec())
 }
 

@@ -8,6 +8,7 @@ use monoship_core::error::{Error, Result};
 use monoship_core::event::{Event, Events, Level, Status, Task};
 use monoship_core::execute::lock::Lock;
 use monoship_core::name::{ReleaseTag, Tag, nearest};
+use monoship_core::sorted::Order as _;
 use monoship_plan::config::Config;
 use monoship_workspace::git::Git;
 
@@ -226,7 +227,7 @@ fn unknown(git: &Git, wanted: &ReleaseTag) -> Result<Error> {
         error.hint(format!("did you mean {near}?"))
     } else {
         let mut releases: Vec<ReleaseTag> = all.lines().filter_map(|tag| tag.parse().ok()).into_vec();
-        releases.sort_by(|a, b| b.version.cmp(&a.version));
+        releases.order_by(|a, b| b.version.cmp(&a.version));
         let newest: Vec<String> = releases.iter().take(5).map(|release| release.tag.to_string()).into_vec();
         let there = if newest.is_empty() {
             "no release has a tag yet".to_owned()

@@ -11,7 +11,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::event::{Status, Task};
 use monoship_core::name::{ImageRef, Platform, ServiceName, Tag};
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
 use monoship_publish::Item;
@@ -97,7 +97,7 @@ pub fn collect(
     let mut record = outcome::empty(session, request);
     let mut stages: Vec<TaskRecord> = files.values().flat_map(SortedMap::values).flat_map(|file| file.stages.clone()).into_vec();
     // Of a stage that several jobs of a service came to, what failed counts.
-    stages.sort_by_key(|stage| stage.status != Status::Failed);
+    stages.order_by_key(|stage| stage.status != Status::Failed);
     for (service, plan) in &planned.services {
         let mut of_service = files.remove(service).unwrap_or_default();
         if plan.present.is_none() && !plan.platforms.is_empty() {

@@ -9,7 +9,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::execute::cores;
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 use monoship_plan::config::Config;
 use monoship_workspace::context::{self, Item, Written, write_files, write_install, write_sources};
 use monoship_workspace::dockerfile::ignore_file;
@@ -185,7 +185,7 @@ fn sources<'t>(
         tree.files().iter().filter(|file| !file.path.contains('/')).chain(below).into_vec()
     };
     // A package may lie in another's folder.
-    files.sort_by_key(|file| &file.path);
+    files.order_by_key(|file| &file.path);
     files.dedup_by_key(|file| &file.path);
     let mut walker = ignore.walker();
     let written = |path: &str| out.is_some_and(|out| Path::new(path).starts_with(out));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::load::{PackageId, Workspace};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::sha256_hex;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 use pnpm::join;
 use pnpm::lock::{Cut, Field, KeepFields, Local, Lock, Missing, Named, Target};
 
@@ -270,7 +270,7 @@ impl Workspace {
         slice.extend(others);
         if lock.is_split() {
             // Each file is sorted, and they stand one behind another.
-            slice.sort();
+            slice.order();
         }
         slice
     }

@@ -16,7 +16,7 @@ use crate::yaml::{self, Yaml};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::cores;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 use pnpm::lock::{Lock, Refusal};
 
 mod branch;
@@ -102,7 +102,7 @@ impl Workspace {
                 packages.push(Package { dir: dir.to_owned(), manifest: Manifest::parse(&text, &root.join(&*file.path))? });
             }
         }
-        packages.sort_by(|a, b| a.dir.cmp(&b.dir));
+        packages.order_by(|a, b| a.dir.cmp(&b.dir));
         let npmrc = commit.text(".npmrc");
         if is_split(settings.as_ref(), npmrc.as_deref()) {
             return Self::split(Contents::Commit(commit), &root, settings, packages, npmrc);

@@ -2,6 +2,7 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::process::quoted;
+use monoship_core::sorted::Order as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -97,7 +98,7 @@ pub fn below(root: &Path) -> Vec<String> {
     let is_root = |folder: &String| root.join(folder).join("pnpm-workspace.yaml").is_file();
     let (mut found, others): (Vec<String>, Vec<String>) = folders("").into_iter().partition(is_root);
     found.extend(others.iter().flat_map(|folder| folders(folder)).filter(is_root));
-    found.sort();
+    found.order();
     found
 }
 

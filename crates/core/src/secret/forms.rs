@@ -6,6 +6,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
 use std::fmt::Write as _;
 
 use crate::collect::Collect as _;
+use crate::sorted::Order as _;
 
 /// Secrets that are part of another one: the lines of a key, the token of a header, the password of an address or of a Docker
 /// configuration.
@@ -113,7 +114,7 @@ pub(super) fn all(secret: &str) -> Vec<String> {
     });
     forms.push(hex.to_ascii_uppercase());
     forms.push(hex);
-    forms.sort();
+    forms.order();
     forms.dedup();
     forms
 }

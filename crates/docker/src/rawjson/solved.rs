@@ -9,6 +9,7 @@ use super::vertex::{Vertex, read_cache, step_label, union, written_cache};
 use super::{Solve, wire};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::Platform;
+use monoship_core::sorted::Order as _;
 use monoship_core::text;
 use monoship_core::time::millis;
 
@@ -238,7 +239,7 @@ impl Solve {
             failure: None,
             text: self.text.iter().cloned().into_vec(),
         };
-        solved.phases.sort_by_key(|phase| phase.started);
+        solved.phases.order_by_key(|phase| phase.started);
         solved.failure = failure::find(&self.vertices, &self.steps, &solved.text);
         solved
     }

@@ -12,6 +12,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::cores;
 use monoship_core::execute::process::{Invocation, shell};
+use monoship_core::sorted::Order as _;
 
 use super::Work;
 
@@ -150,7 +151,7 @@ fn unpacked(work: &Work<'_>, apt: &Apt<'_>, packages: &[&str], root: &Path) -> R
     let entries = std::fs::read_dir(&archives).map_err(|e| Error::io("read", &archives, e))?;
     let mut debs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).into_vec();
     debs.retain(|deb| deb.extension().is_some_and(|e| e == "deb"));
-    debs.sort();
+    debs.order();
     std::fs::create_dir_all(root).map_err(|e| Error::io("create", root, e))?;
     cores::try_map(&debs, |deb| {
         let sh = shell(root)?;
@@ -225,7 +226,7 @@ fn configure(root: &Path) -> Result<()> {
 fn certificates(root: &Path) -> Result<()> {
     let Ok(entries) = std::fs::read_dir(root.join("usr/share/ca-certificates/mozilla")) else { return Ok(()) };
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).into_vec();
-    files.sort();
+    files.order();
     let bundle: String = files.iter().map(|file| read_text(file)).collect::<Result<_>>()?;
     write(&root.join("etc/ssl/certs/ca-certificates.crt"), &bundle)
 }

@@ -7,7 +7,7 @@ use super::given::{self, Given};
 use super::shell::{self, Variables};
 use super::{bake, workflow};
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 use monoship_workspace::sources::with_comments;
 use monoship_workspace::yaml::{self, Yaml};
 use pnpm::join;
@@ -78,7 +78,7 @@ pub(super) fn ending(name: &str) -> &str {
 pub(super) fn all(files: &[String], read: impl Fn(&str) -> Option<String>) -> (Vec<Said>, Vec<(String, String)>) {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     let mut files_in_order: Vec<&String> = files.iter().into_vec();
-    files_in_order.sort_by_key(|path| (is_script(path), is_for_developing(path)));
+    files_in_order.order_by_key(|path| (is_script(path), is_for_developing(path)));
     for path in files_in_order {
         let Some((reader, text)) = reader(path).and_then(|reader| Some((reader, read(path)?))) else { continue };
         let folder = path.rsplit_once('/').map_or(".", |(folder, _)| folder);

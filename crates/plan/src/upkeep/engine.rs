@@ -2,6 +2,7 @@
 
 use super::{Action, Known, Removal, Tier};
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::Order as _;
 use monoship_core::text;
 use monoship_docker::store::Record;
 
@@ -9,7 +10,7 @@ use monoship_docker::store::Record;
 #[must_use]
 pub fn decide(place: &str, records: &[Record], known: &Known<'_>) -> Vec<Removal> {
     let mut free: Vec<&Record> = records.iter().filter(|record| !record.in_use).into_vec();
-    free.sort_by_key(|record| record.used.or(record.created));
+    free.order_by_key(|record| record.used.or(record.created));
     let removal = |name: String, why: String, bytes: u64, action: Action| Removal {
         tier: Tier::Engine,
         place: place.to_owned(),

@@ -10,7 +10,7 @@ use crate::config::upkeep::Leftover;
 use crate::mounts::MOUNTS;
 use monoship_core::collect::Collect as _;
 use monoship_core::name::{Digest, ImageRef, Tag};
-use monoship_core::sorted::SortedSet;
+use monoship_core::sorted::{Order as _, SortedSet};
 use monoship_core::text;
 use monoship_docker::reach::Node;
 use monoship_workspace::glob::Component;
@@ -266,7 +266,7 @@ impl Repository {
             _ => None,
         });
         let mut dropped: Vec<(&Digest, String)> = dropped.into_vec();
-        dropped.sort_by_key(|(digest, _)| (self.nodes[*digest].time, *digest));
+        dropped.order_by_key(|(digest, _)| (self.nodes[*digest].time, *digest));
         // Without a mark nobody knows whose they are, but for what an earlier prune had begun with.
         let strays = |node: &Node| node.about().is_some_and(|about| !self.nodes.contains_key(&about));
         let stray = self.nodes.iter().filter(|(d, node)| !fates.contains_key(d) && strays(node) && self.is_ours(d, node, known));
@@ -374,7 +374,7 @@ fn spares<'r>(fates: &[Fates<'r>]) -> Vec<(Option<SystemTime>, usize, &'r Digest
             _ => None,
         }));
     }
-    spares.sort_by_key(|(time, at, digest)| (time.is_none(), *time, *at, *digest));
+    spares.order_by_key(|(time, at, digest)| (time.is_none(), *time, *at, *digest));
     spares
 }
 

@@ -6,7 +6,7 @@ use crate::record::RunRecord;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::Status;
 use monoship_core::name::Platform;
-use monoship_core::sorted::SortedMap;
+use monoship_core::sorted::{Order as _, SortedMap};
 
 /// A name stands in its bar where the bar has this share of the track for each of its letters, in percent: as much as a phone's screen needs.
 const PERCENT_A_LETTER: f64 = 2.6;
@@ -44,7 +44,7 @@ pub(super) fn lanes(run: &RunRecord) -> String {
 }
 
 fn node_rows(node: &str, mut builds: Vec<Build>, whole: u64) -> String {
-    builds.sort_by_key(|build| build.from_ms);
+    builds.order_by_key(|build| build.from_ms);
     let busy = builds.iter().fold(0_u64, |sum, build| sum.saturating_add(build.took_ms));
     let mut lanes: Vec<Vec<Build>> = Vec::new();
     for build in builds {

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::record::{RunRecord, TaskRecord};
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Stage, Status, Task};
-use monoship_core::sorted::SortedSet;
+use monoship_core::sorted::{Order as _, SortedSet};
 use monoship_core::time::millis;
 use monoship_docker::rawjson::PhaseKind;
 
@@ -110,7 +110,7 @@ fn of_task(index: usize, task: &TaskRecord, zero: SystemTime) -> Vec<Stretch> {
     if let (true, Some(started)) = (all.is_empty() && task.took_ms > 0, task.started) {
         all.push(stretch(What::Whole, &task.task.to_string(), started, task.took_ms));
     }
-    all.sort_by_key(|stretch| (stretch.from_ms, stretch.end()));
+    all.order_by_key(|stretch| (stretch.from_ms, stretch.end()));
     all
 }
 

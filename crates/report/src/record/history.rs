@@ -21,7 +21,7 @@ use monoship_core::execute::lock::Lock;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
 use monoship_core::secret::mask;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 use monoship_docker::rawjson::PhaseKind;
 
 /// The version of the lines this code writes; it reads every version up to it. Since 2 a line tells how long layers were fetched from caches, and the bill of materials took. Since 3 a
@@ -381,7 +381,7 @@ pub fn parse(text: &str) -> Read {
             Line::Damaged => read.damaged += 1,
         }
     }
-    read.runs.sort_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
+    read.runs.order_by(|a, b| (a.started, &a.id).cmp(&(b.started, &b.id)));
     read
 }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_atomically};
 use monoship_core::name::{Digest, StageName};
+use monoship_core::sorted::Order as _;
 
 /// How many images of a stage are remembered; the oldest go.
 const REMEMBERED: usize = 500;
@@ -60,7 +61,7 @@ impl Passed {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut files: Vec<(SystemTime, PathBuf)> =
             entries.filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()))).into_vec();
-        files.sort();
+        files.order();
         let over = files.len().saturating_sub(REMEMBERED);
         for (_, path) in files.into_iter().take(over) {
             // Another run may have been faster.

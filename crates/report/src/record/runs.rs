@@ -13,6 +13,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, read_text, write_atomically};
 use monoship_core::event::Task;
 use monoship_core::secret::mask;
+use monoship_core::sorted::Order as _;
 use monoship_core::validated;
 
 /// A run's name: when it began and which process it was, `20261124T035844785-1f3a`. Sorts by time.
@@ -117,7 +118,7 @@ impl Runs {
             Some(Run { id, folder: entry.path() })
         });
         let mut runs: Vec<Run> = runs.into_vec();
-        runs.sort_by(|a, b| b.id.cmp(&a.id));
+        runs.order_by(|a, b| b.id.cmp(&a.id));
         runs
     }
 

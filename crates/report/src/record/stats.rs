@@ -17,7 +17,7 @@ use super::history::{PastRun, PastTask, Read};
 use super::run::Outcome;
 use monoship_core::collect::Collect as _;
 use monoship_core::event::{Status, Task};
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 use monoship_docker::rawjson::PhaseKind;
 
 /// Below this many builds nothing is advised: it would be a guess.
@@ -225,7 +225,7 @@ fn services(runs: &[PastRun]) -> Vec<ServiceStats> {
         }
     }
     let mut services: Vec<ServiceStats> = by_service.iter().map(|(task, builds)| service(task, builds)).into_vec();
-    services.sort_by(|a, b| b.built.median.cmp(&a.built.median).then_with(|| a.service.cmp(&b.service)));
+    services.order_by(|a, b| b.built.median.cmp(&a.built.median).then_with(|| a.service.cmp(&b.service)));
     services
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::Times;
 use crate::record::history::PastRun;
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 
 /// How many of the slowest steps are told.
 const SLOWEST: usize = 10;
@@ -49,7 +49,7 @@ pub(super) fn slowest(runs: &[PastRun]) -> Vec<StepStats> {
         total: durations.iter().fold(0, |sum, ms| sum.saturating_add(*ms)),
     });
     let mut steps: Vec<StepStats> = steps.into_vec();
-    steps.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
+    steps.order_by(|a, b| b.total.cmp(&a.total).then_with(|| a.name.cmp(&b.name)));
     steps.truncate(SLOWEST);
     steps
 }
