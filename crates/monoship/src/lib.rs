@@ -32,8 +32,6 @@
 mod app;
 mod caught;
 #[doc(hidden)]
-pub mod cli;
-#[doc(hidden)]
 pub mod command;
 mod command_line;
 mod container;
@@ -47,6 +45,8 @@ pub use app::App;
 pub use command_line::Command;
 pub use container::Container;
 pub use context::Context;
+#[doc(hidden)]
+pub use monoship_cli as cli;
 pub use monoship_core::error::{Error, Result};
 pub use monoship_core::name::Tag;
 pub use monoship_plan::tags::{Release, TagRule, Tags};
