@@ -260,9 +260,16 @@ fn differing<'m, K: Ord, V: PartialEq>(
     before: &'m SortedMap<K, V>,
     after: &'m SortedMap<K, V>,
 ) -> SortedMap<&'m K, (Option<&'m V>, Option<&'m V>)> {
-    let keys = before.keys().chain(after.keys());
-    let pairs = keys.map(|key| (key, (before.get(key), after.get(key))));
-    pairs.filter(|(_, (before, after))| before != after).into_map()
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    let mut differing = SortedMap::new();
+    while let Some(key) = [old.peek(), new.peek()].into_iter().flatten().map(|(key, _)| *key).min() {
+        let of = |(known, _): &(&K, &V)| *known == key;
+        let (was, is) = (old.next_if(of).map(|(_, value)| value), new.next_if(of).map(|(_, value)| value));
+        if was != is {
+            differing.insert(key, (was, is));
+        }
+    }
+    differing
 }
 
 fn change<T>(before: Option<&T>, after: Option<&T>) -> Change {

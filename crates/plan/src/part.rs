@@ -1,7 +1,7 @@
 //! A named part of what goes into a build: a package's files, a lock's slice, a few settings. It is hashed once and shared by every
 //! service that it goes into, so that 200 services over 1,000 packages cost 1,000 parts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -76,7 +76,7 @@ impl Part {
     pub fn new<T: Into<Arc<str>>>(kind: Kind, entries: impl IntoIterator<Item = (T, T)>) -> Self {
         let mut entries: Vec<Entry> = entries.into_iter().map(|(name, value)| (name.into(), value.into())).into_vec();
         if !entries.is_sorted_by(|a, b| a.0 < b.0) {
-            entries = entries.into_iter().into_map().into_iter().into_vec();
+            entries = entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().into_vec();
         }
         let hash = hash(&entries);
         let is_odd = |(name, value): &Entry| kind == Kind::Files && name.ends_with('/') && **value != *USUAL_FOLDER;

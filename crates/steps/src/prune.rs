@@ -1,6 +1,7 @@
 //! The pruned contexts of one package of any pnpm workspace, on disk: what `build` hands to a builder, for who builds by other means. Nothing is
 //! removed or overwritten that an earlier run did not write.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -9,7 +10,7 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result, write_derived};
 use monoship_core::execute::cores;
 use monoship_core::execute::shutdown::Shutdown;
-use monoship_core::sorted::{Order as _, SortedMap};
+use monoship_core::sorted::Order as _;
 use monoship_plan::config::Config;
 use monoship_workspace::context::{self, Item, Written, write_files, write_install, write_sources};
 use monoship_workspace::dockerfile::ignore_file;
@@ -290,7 +291,7 @@ fn full<'a>(
     install: &'a Install,
 ) -> Vec<(&'a str, Item<'a>)> {
     let copy = |path: &'a str| (path, Item::Copy(path));
-    let mut items: SortedMap<&str, Item<'_>> = plan.source_paths(sources).map(copy).into_map();
+    let mut items: BTreeMap<&str, Item<'_>> = plan.source_paths(sources).map(copy).collect();
     let at_root = ["turbo.json", "turbo.jsonc", ".gitignore", ".npmrc"].into_iter();
     items.extend(at_root.filter(|path| sources.tree().get(path).is_some()).map(copy));
     for (path, content) in &install.files {

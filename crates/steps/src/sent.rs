@@ -1,5 +1,6 @@
 //! What builders are sent of the main context and of folders that are named contexts, and what of it the user should know.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,14 +136,14 @@ const STAMPS: &str = "sent.stamps";
 struct Stamps {
     file: PathBuf,
     before: String,
-    known: SortedMap<String, String>,
+    known: BTreeMap<String, String>,
 }
 
 impl Stamps {
     fn read(file: PathBuf) -> Self {
         let before = std::fs::read_to_string(&file).unwrap_or_default();
         let records = before.split('\0').filter_map(|record| record.split_once('\t'));
-        let known = records.map(|(path, stamp)| (path.to_owned(), stamp.to_owned())).into_map();
+        let known = records.map(|(path, stamp)| (path.to_owned(), stamp.to_owned())).collect();
         Self { file, before, known }
     }
 

@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod overview;
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use crate::{Session, marks, planning, project};
@@ -50,7 +51,7 @@ pub struct Package {
     /// Its name below the owner: `repo/api`.
     pub name: String,
     /// Its versions' numbers.
-    pub versions: SortedMap<Digest, u64>,
+    pub versions: BTreeMap<Digest, u64>,
 }
 
 /// Who is asked: the parts of a session that looking needs, so that tests can put a registry of theirs behind it.
@@ -347,7 +348,7 @@ impl TierReader<'_> {
             return Err(error.hint("set GITHUB_REPOSITORY to a repository of the packages' owner"));
         }
         let Some((owner, versions)) = api.package_versions(name)? else { return Ok(Some(Vec::new())) };
-        let numbers = versions.iter().map(|version| (version.digest.clone(), version.id)).into_map();
+        let numbers = versions.iter().map(|version| (version.digest.clone(), version.id)).collect();
         packages.insert(image.clone(), Package { owner, name: name.to_owned(), versions: numbers });
         let listed = versions.into_iter().map(|v| Listed { digest: v.digest, tags: v.tags, time: v.updated_at });
         Ok(Some(listed.into_vec()))

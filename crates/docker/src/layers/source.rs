@@ -3,7 +3,8 @@
 
 use monoship_core::collect::Collect as _;
 use monoship_core::execute::pool::in_parallel;
-use std::collections::{BTreeMap, HashMap};
+use monoship_core::sorted::SortedMap;
+use std::collections::HashMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -165,7 +166,7 @@ struct Export {
 impl Export {
     fn read(stream: impl Read) -> std::io::Result<Self> {
         let mut export = Self { images: Vec::new(), documents: HashMap::new(), layers: HashMap::new() };
-        let mut aliases = BTreeMap::new();
+        let mut aliases = SortedMap::new();
         tarball::visit(std::io::BufReader::with_capacity(64 << 10, stream), |entry, content| {
             match entry.kind {
                 Kind::File => export.take(entry.path, entry.size, content)?,

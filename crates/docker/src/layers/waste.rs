@@ -2,6 +2,7 @@
 //! from another image. Pure.
 
 use monoship_core::collect::Collect as _;
+use monoship_core::sorted::SortedMap;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -172,7 +173,7 @@ pub fn packages(image: &Image) -> Vec<Package> {
             *folders.entry(folder).or_default() += file.size;
         }
     }
-    let mut found: BTreeMap<(&str, &str), (u64, usize)> = BTreeMap::new();
+    let mut found: SortedMap<(&str, &str), (u64, usize)> = SortedMap::new();
     for (folder, bytes) in folders {
         let name = folder.rsplit_once("node_modules/").map_or(folder, |(_, name)| name);
         let entry = found.entry((name, versions.get(folder).copied().unwrap_or_default())).or_default();
@@ -189,10 +190,10 @@ pub fn packages(image: &Image) -> Vec<Package> {
 /// What changed from `before` to `after`: layers, files that can be seen, npm packages.
 #[must_use]
 pub fn difference(before: &Image, after: &Image) -> Difference {
-    let known: BTreeSet<_> = before.layers.iter().map(|layer| &layer.diff_id).collect();
+    let known = before.layers.iter().map(|layer| &layer.diff_id).into_set();
     let (old, new) = (settled(before).0, settled(after).0);
     let mut files = Vec::new();
-    for path in old.keys().chain(new.keys()).copied().into_set() {
+    for path in old.keys().chain(new.keys()).copied().collect::<BTreeSet<_>>() {
         let (was, is) = (old.get(path).map(|(_, file)| *file), new.get(path).map(|(_, file)| *file));
         if was.map(|file| file.content) != is.map(|file| file.content) {
             files.push((path.to_owned(), was.map(|file| file.size), is.map(|file| file.size)));
@@ -201,7 +202,7 @@ pub fn difference(before: &Image, after: &Image) -> Difference {
     let change = |file: &(String, Option<u64>, Option<u64>)| file.1.unwrap_or(0).abs_diff(file.2.unwrap_or(0));
     files.sort_by(|a, b| change(b).cmp(&change(a)).then_with(|| a.0.cmp(&b.0)));
     let (mut old, mut new) = (versions(before), versions(after));
-    let names: BTreeSet<String> = old.keys().chain(new.keys()).cloned().collect();
+    let names = old.keys().chain(new.keys()).cloned().into_set();
     let packages = names.into_iter().map(|name| {
         let (was, is) = (old.remove(&name).unwrap_or_default(), new.remove(&name).unwrap_or_default());
         (name, was, is)
@@ -213,8 +214,8 @@ pub fn difference(before: &Image, after: &Image) -> Difference {
     }
 }
 
-fn versions(image: &Image) -> BTreeMap<String, Vec<String>> {
-    let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+fn versions(image: &Image) -> SortedMap<String, Vec<String>> {
+    let mut versions: SortedMap<String, Vec<String>> = SortedMap::new();
     for package in packages(image) {
         versions.entry(package.name).or_default().push(package.version);
     }

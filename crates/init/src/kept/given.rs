@@ -184,7 +184,10 @@ fn put(given: &mut Given, key: &'static str, texts: Vec<String>) {
 }
 
 fn table(given: &mut Given, key: &'static str, pairs: impl Iterator<Item = (String, String)>) {
-    let entries: toml::Table = pairs.map(|(name, value)| (name, Value::from(value))).collect();
+    let mut entries = toml::Table::new();
+    for (name, value) in pairs {
+        entries.insert(name, Value::from(value));
+    }
     if !entries.is_empty() {
         given.insert(key, Value::Table(entries));
     }
