@@ -7,35 +7,36 @@
 use crate::sorted::{SortedMap, SortedSet};
 
 /// An iterator whose entries are wanted together.
+#[expect(clippy::while_let_on_iterator, reason = "`for` is compiled to a third more: it makes an iterator of each iterator first")]
 pub trait Collect: Iterator + Sized {
     /// A list.
-    fn into_vec(self) -> Vec<Self::Item> {
+    fn into_vec(mut self) -> Vec<Self::Item> {
         let mut list = Vec::new();
-        for entry in self {
+        while let Some(entry) = self.next() {
             list.push(entry);
         }
         list
     }
 
     /// A map; of two entries with one key the later one stays, as with `collect`.
-    fn into_map<K: Ord, V>(self) -> SortedMap<K, V>
+    fn into_map<K: Ord, V>(mut self) -> SortedMap<K, V>
     where
         Self: Iterator<Item = (K, V)>,
     {
         let mut map = SortedMap::new();
-        for (key, value) in self {
+        while let Some((key, value)) = self.next() {
             map.insert(key, value);
         }
         map
     }
 
     /// A set.
-    fn into_set(self) -> SortedSet<Self::Item>
+    fn into_set(mut self) -> SortedSet<Self::Item>
     where
         Self::Item: Ord,
     {
         let mut set = SortedSet::new();
-        for entry in self {
+        while let Some(entry) = self.next() {
             set.insert(entry);
         }
         set
