@@ -7,7 +7,10 @@
 use crate::sorted::{SortedMap, SortedSet};
 
 /// An iterator whose entries are wanted together.
-#[expect(clippy::while_let_on_iterator, reason = "`for` is compiled to a third more: it makes an iterator of each iterator first")]
+#[expect(
+    clippy::while_let_on_iterator,
+    reason = "`for` is compiled to a third more: it makes an iterator of each iterator first"
+)]
 pub trait Collect: Iterator + Sized {
     /// A list.
     fn into_vec(mut self) -> Vec<Self::Item> {
