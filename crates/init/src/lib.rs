@@ -202,8 +202,10 @@ fn of_workspace(wanted: &Wanted<'_>, root: &Path, workspace: &Workspace) -> Resu
     let is_made = !root.join(&file).exists();
     let needed = if is_made { &found.services[..] } else { &[] };
     let secrets = if is_made { npmrc::variables(root).into_keys().collect() } else { SortedSet::new() };
-    let asked = if settings.is_none() { needed } else { &[] };
-    let lacking = settings::lacking(workspace, asked, &Git::at(root, wanted.shutdown).worktree()?);
+    let lacking = match needed {
+        [_, ..] if settings.is_none() => settings::lacking(workspace, needed, &Git::at(root, wanted.shutdown).worktree()?),
+        _ => settings::Lacking::new(),
+    };
     steps.push(step("xtask.toml", settings::services_in(settings.as_deref(), needed, &found, &secrets, &lacking)));
     let beside = format!("{file}{}", ignore::FILE);
     if root.join(ignore::FILE).exists() {

@@ -8,7 +8,7 @@ use super::fingerprint::{Inputs, Parts, StageInput};
 use super::part::{Kind, Part};
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ImageRef;
-use monoship_core::sorted::{Order as _, SortedMap};
+use monoship_core::sorted::{Order as _, SortedMap, side_by_side};
 use monoship_core::text::written_out;
 
 /// What became of something with a name.
@@ -260,16 +260,9 @@ fn differing<'m, K: Ord, V: PartialEq>(
     before: &'m SortedMap<K, V>,
     after: &'m SortedMap<K, V>,
 ) -> SortedMap<&'m K, (Option<&'m V>, Option<&'m V>)> {
-    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
-    let mut differing = SortedMap::new();
-    while let Some(key) = [old.peek(), new.peek()].into_iter().flatten().map(|(key, _)| *key).min() {
-        let of = |(known, _): &(&K, &V)| *known == key;
-        let (was, is) = (old.next_if(of).map(|(_, value)| value), new.next_if(of).map(|(_, value)| value));
-        if was != is {
-            differing.insert(key, (was, is));
-        }
-    }
-    differing
+    let pairs = side_by_side(before.iter(), after.iter(), |a, b| a.0.cmp(b.0));
+    let pairs = pairs.filter_map(|(was, is)| Some((was.or(is)?.0, (was.map(|(_, value)| value), is.map(|(_, value)| value)))));
+    pairs.filter(|(_, (was, is))| was != is).into_map()
 }
 
 fn change<T>(before: Option<&T>, after: Option<&T>) -> Change {

@@ -1,7 +1,7 @@
-//! Whether what a builder takes was edited before it had it. A builder takes the files of its contexts, and what addresses hold, as it comes to them, which can be long
-//! after they were read: the image may then hold other bytes than its fingerprint says, and nobody may meet it under its content tag.
+//! Whether what a builder takes was edited before it had it. A builder takes the files of its contexts, and what addresses hold, as it comes to
+//! them, which can be long after they were read: the image may then hold other bytes than its fingerprint says, and nobody may meet it under its
+//! content tag.
 
-use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,6 +12,7 @@ use crate::{STATE, Session, given, outside};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{ImageRef, Tag};
+use monoship_core::sorted::side_by_side;
 use monoship_docker::registry::withdrawn;
 use monoship_docker::spec::Output;
 use monoship_docker::store::ImageStore;
@@ -57,7 +58,7 @@ pub fn edited(
         let before = seen(&sent);
         // Triggers of its base see what no line of the Dockerfile names.
         let by_lines = before.as_ref().is_some_and(|before| before.hash() == main.hash());
-        let path = if by_lines { first_change(before, seen(&again)) } else { sent.changed(&again).pop_first() };
+        let path = if by_lines { first_change(before.as_ref(), seen(&again).as_ref()) } else { sent.changed(&again).pop_first() };
         if let Some(path) = path {
             return Ok(Some(if folder.is_empty() { said(&path) } else { said(&format!("{folder}/{path}")) }));
         }
@@ -97,9 +98,10 @@ fn said(path: &str) -> String {
 }
 
 /// The first entry that one of the parts has and the other has not.
-fn first_change(before: Option<Part>, after: Option<Part>) -> Option<String> {
-    let entries = |part: Option<Part>| part.iter().flat_map(|part| part.entries().to_vec()).collect::<BTreeSet<_>>();
-    entries(before).symmetric_difference(&entries(after)).next().map(|(path, _)| path.to_string())
+fn first_change(before: Option<&Part>, after: Option<&Part>) -> Option<String> {
+    let (before, after) = (before.into_iter().flat_map(Part::entries), after.into_iter().flat_map(Part::entries));
+    let (was, is) = side_by_side(before, after, |a, b| a.0.cmp(&b.0)).find(|(was, is)| was != is)?;
+    was.or(is).map(|(path, _)| path.to_string())
 }
 
 /// True where one of these paths, or a folder that leads to one, has changed since then or is gone. An edit cannot hide from the time of the

@@ -143,8 +143,8 @@ fn agent(session: &Session, paths: &[String]) -> Result<Vec<String>, String> {
 }
 
 /// A host that nobody asks for. BuildKit knows a step again by its hosts' names, and neither by their addresses nor by whether a secret or an
-/// agent was there that it can do without (its `CacheMap` of an `ExecOp`): so that a cache, here or elsewhere, answers with no other result, the name tells these. It is
-/// made from what the whole Dockerfile mounts, since targets share steps.
+/// agent was there that it can do without (its `CacheMap` of an `ExecOp`): so that a cache, here or elsewhere, answers with no other result, the
+/// name tells these. It is made from what the whole Dockerfile mounts, since targets share steps.
 fn key_host(session: &Session, given: &Given, slice: &Slice<'_>) -> Option<String> {
     let mut told: Vec<String> = given.add_hosts.iter().map(|host| format!("host {host}")).into_vec();
     for (kind, id) in slice.optional_mounts() {

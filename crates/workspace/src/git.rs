@@ -24,7 +24,7 @@ use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::execute::started::Started;
 use monoship_core::secret::Secret;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{SortedMap, SortedSet, side_by_side};
 
 pub use hash::Format;
 pub use history::{Head, is_full_id};
@@ -246,25 +246,17 @@ impl Tree {
     #[must_use]
     pub fn changed(&self, later: &Self) -> SortedMap<String, Change> {
         let mut out = SortedMap::new();
-        let (mut old, mut new) = (self.files.iter().peekable(), later.files.iter().peekable());
-        loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return out,
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(a), Some(b)) => a.path.cmp(&b.path),
-            };
-            let before = if order.is_le() { old.next() } else { None };
-            let after = if order.is_ge() { new.next() } else { None };
+        for (before, after) in side_by_side(self.files.iter(), later.files.iter(), |a, b| a.path.cmp(&b.path)) {
             let (path, change) = match (before, after) {
                 (Some(a), Some(b)) if a == b => continue,
                 (Some(a), Some(_)) => (&a.path, Change::Modified),
                 (Some(a), None) => (&a.path, Change::Deleted),
                 (None, Some(b)) => (&b.path, Change::Added),
-                (None, None) => return out,
+                (None, None) => continue,
             };
             out.insert(path.to_string(), change);
         }
+        out
     }
 }
 

@@ -233,9 +233,9 @@ impl Workspace {
                 .map(|root| (root, closure.tools.iter().cloned().collect()))
                 .into_iter()
                 .collect(),
-            catalogs: usage.catalogs(self, closure).into_iter().collect(),
-            overrides: usage.overrides(closure).into_iter().collect(),
-            patches: usage.patches(closure).into_iter().collect(),
+            catalogs: usage.catalogs(self, closure),
+            overrides: usage.overrides(closure),
+            patches: usage.patches(closure),
         }
     }
 

@@ -19,7 +19,7 @@ use super::git::{File, ObjectId, Tree};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::execute::cores;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::{SortedMap, SortedSet, side_by_side};
 
 /// The context of a commit is cut by one thread in pieces of so many files: enough of one folder that its parents are looked at once.
 const PIECE: usize = 4_096;
@@ -134,14 +134,9 @@ impl Sent {
     /// The paths that `later` has, or has not, and this has not, or has, or that differ.
     #[must_use]
     pub fn changed(&self, later: &Self) -> SortedSet<String> {
-        let (mut old, mut new) = (self.entries.iter().peekable(), later.entries.iter().peekable());
-        let mut changed = SortedSet::new();
-        while let Some(next) = [old.peek(), new.peek()].into_iter().flatten().map(|entry| &entry.path).min() {
-            let path = next.clone();
-            let (before, after) = (old.next_if(|entry| entry.path == path), new.next_if(|entry| entry.path == path));
-            changed.extend((before != after).then(|| path.to_string()));
-        }
-        changed
+        let both = side_by_side(self.entries.iter(), later.entries.iter(), |a, b| a.path.cmp(&b.path));
+        let differing = both.filter(|(before, after)| before != after).filter_map(|(before, after)| before.or(after));
+        differing.map(|entry| entry.path.to_string()).into_set()
     }
 
     /// All of it.

@@ -1,8 +1,7 @@
 //! Who uses which override, patch and catalog entry, worked out once so that each closure only looks it up. No I/O here.
 
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::SortedSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::graph::Closure;
 use super::load::{PackageId, Workspace};
@@ -29,7 +28,7 @@ pub struct Usage {
     overrides: Vec<Users>,
     patches: Vec<Users>,
     /// Catalog entries that the settings file itself refers to: overrides and package extensions.
-    settings_catalogs: SortedSet<(String, String)>,
+    settings_catalogs: BTreeSet<(String, String)>,
 }
 
 impl Usage {
@@ -48,17 +47,17 @@ impl Usage {
     }
 
     /// The overrides (by index in the lock) whose package some dependency in the closure is called.
-    pub(super) fn overrides(&self, closure: &Closure) -> SortedSet<usize> {
+    pub(super) fn overrides(&self, closure: &Closure) -> BTreeSet<usize> {
         indices(&self.overrides, closure)
     }
 
     /// The patches (by index in the lock) that were put on a lock entry of the closure.
-    pub(super) fn patches(&self, closure: &Closure) -> SortedSet<usize> {
+    pub(super) fn patches(&self, closure: &Closure) -> BTreeSet<usize> {
         indices(&self.patches, closure)
     }
 
     /// Catalog and name of the catalog entries that the closure's manifests or importers, or the settings file, refer to.
-    pub(super) fn catalogs(&self, workspace: &Workspace, closure: &Closure) -> SortedSet<(String, String)> {
+    pub(super) fn catalogs(&self, workspace: &Workspace, closure: &Closure) -> BTreeSet<(String, String)> {
         let mut all = self.settings_catalogs.clone();
         if workspace.scanned().is_some_and(|lock| lock.catalog_entries().next().is_none()) {
             return all;
@@ -88,8 +87,8 @@ impl Usage {
     }
 }
 
-fn indices(users: &[Users], closure: &Closure) -> SortedSet<usize> {
-    users.iter().enumerate().filter(|(_, users)| users.any_in(closure)).map(|(index, _)| index).into_set()
+fn indices(users: &[Users], closure: &Closure) -> BTreeSet<usize> {
+    users.iter().enumerate().filter(|(_, users)| users.any_in(closure)).map(|(index, _)| index).collect()
 }
 
 /// The catalog a specifier names: `catalog:` and `catalog:default` are the same.
@@ -99,7 +98,7 @@ fn catalog(specifier: &str) -> Option<&str> {
 }
 
 /// Catalog references below a settings key. An override's selector can be longer than the name (`a>b@1`): its package is the name.
-fn settings_catalogs(tree: &Yaml, all: &mut SortedSet<(String, String)>) {
+fn settings_catalogs(tree: &Yaml, all: &mut BTreeSet<(String, String)>) {
     for (key, value) in tree.entries() {
         if let Some(name) = value.as_str().and_then(catalog) {
             all.insert((name.to_owned(), selected(key).to_owned()));

@@ -8,6 +8,8 @@ use std::ops::Index;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::place;
+
 /// A map whose entries are in the order of their keys.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SortedMap<K, V> {
@@ -98,11 +100,7 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        // Mostly they come in order.
-        match self.entries.last() {
-            Some((last, _)) if last.borrow() < key => Err(self.entries.len()),
-            _ => self.entries.binary_search_by(|(known, _)| known.borrow().cmp(key)),
-        }
+        place(&self.entries, |(known, _)| known.borrow().cmp(key))
     }
 
     /// The value of a key.

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::place;
+
 /// A set whose entries are in order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SortedSet<T> {
@@ -65,10 +67,7 @@ impl<T: Ord> SortedSet<T> {
     where
         T: Borrow<Q>,
     {
-        match self.entries.last() {
-            Some(last) if last.borrow() < entry => Err(self.entries.len()),
-            _ => self.entries.binary_search_by(|known| known.borrow().cmp(entry)),
-        }
+        place(&self.entries, |known| known.borrow().cmp(entry))
     }
 
     /// True where it has this entry.
