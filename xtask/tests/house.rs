@@ -265,3 +265,17 @@ fn the_librarys_crates_ask_for_each_other_in_their_very_version() {
         }
     }
 }
+
+#[test]
+fn every_published_crate_brings_its_licences_and_says_what_it_is() {
+    for folder in std::fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path()) {
+        let manifest: toml::Table = std::fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+        for key in ["description", "license", "readme", "keywords", "categories"] {
+            assert!(manifest["package"].get(key).is_some(), "{} has no `{key}`", folder.display());
+        }
+        for licence in ["LICENSE-APACHE", "LICENSE-MIT"] {
+            let same = std::fs::read(folder.join(licence)).ok() == std::fs::read(root().join(licence)).ok();
+            assert!(same, "{}: cargo packages no {licence}", folder.display());
+        }
+    }
+}
