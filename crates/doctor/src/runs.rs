@@ -48,8 +48,10 @@ fn findings(checkup: &Checkup, record: &RunRecord) -> Vec<Finding> {
     }
     if record.outcome == Outcome::Failed {
         let failed = record.tasks.iter().filter(|task| task.status == Status::Failed).map(|task| task.task.to_string());
-        let what = format!("the last run (`{}`) failed: {}", record.command, failed.into_vec().join(", "));
-        found.push(Finding::note("last-run-failed", what, format!("its logs are in target/xtask/runs/{}", record.id)));
+        let failed = record.error.clone().unwrap_or_else(|| failed.into_vec().join(", "));
+        let what = format!("the last run (`{}`) failed: {failed}", record.command);
+        let fix = record.hint.clone().unwrap_or_else(|| format!("its logs are in target/xtask/runs/{}", record.id));
+        found.push(Finding::note("last-run-failed", what, fix));
     }
     let file = &checkup.config.images.dockerfile;
     let committed = checkup.git().and_then(|git| git.ask(&["log", "-1", "--format=%ct", "--", file]).ok().flatten());

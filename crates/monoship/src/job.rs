@@ -6,6 +6,7 @@ use std::sync::Arc;
 use monoship_core::name::{Platform, ServiceName};
 use monoship_plan::request::{BuildRequest, ReleaseRequest};
 use monoship_report::results::PlanFile;
+use monoship_steps::publication::Naming;
 
 /// What is asked of the pipeline.
 #[derive(Debug, Clone)]
@@ -52,6 +53,11 @@ impl Job {
     /// The same, but only looked at.
     pub fn without_effects(self) -> Self {
         Self { part: Part::Look, ..self }
+    }
+
+    /// True where the run, of which this may be one job, puts tags.
+    pub fn publishes(&self) -> bool {
+        self.release.is_some() || Naming::of_branch(&self.request.destination).is_some()
     }
 
     /// True where nothing may be started, fetched, made or written.

@@ -1,6 +1,6 @@
 //! One run of a pipeline, from the first stage to the record, the history and who is told.
 
-use monoship_core::error::{Error, Result};
+use monoship_core::error::{Error, Kind, Result};
 use monoship_core::event::{Level, Status};
 use monoship_plan::Plan;
 use monoship_report::record::RunRecord;
@@ -10,7 +10,7 @@ use crate::context::{Context, Progress};
 use crate::job::{Job, Part};
 use crate::notifier;
 use monoship_steps::notify::RunSummary;
-use monoship_steps::publication::{self, Naming};
+use monoship_steps::publication;
 use monoship_steps::{Session, outcome};
 
 /// What a run came to.
@@ -71,7 +71,7 @@ fn left_out(job: &Job, record: Option<&RunRecord>, came_to_publish: bool) -> Opt
         let any = |status: Status| record.tasks.iter().any(|task| task.status == status);
         any(Status::NotRun) && !any(Status::Failed) && !any(Status::Cancelled)
     };
-    let publishes = job.ends_run() && (job.release.is_some() || Naming::of_branch(&job.request.destination).is_some());
+    let publishes = job.ends_run() && job.publishes();
     if (job.builds_services() || job.ends_run()) && record.is_none_or(is_not_built) {
         Some("build_services")
     } else if publishes && !came_to_publish && record.is_some_and(publication::all_stand) {
@@ -91,8 +91,13 @@ fn tell(app: &App, cx: &Context, ran: &Result<Ran>) {
 /// Completes the record. What went wrong and stands in it is the run's outcome; what does not is its error too.
 fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>) -> Result<Ran> {
     // What has been told has its place in the record, which says itself whether that is a failure or a stop.
-    let failed = !progress.told && done.as_ref().is_err_and(|error| !error.is_cancelled());
+    let untold = done.as_ref().err().filter(|error| !progress.told && !error.is_cancelled());
+    if done.is_err() && (job.builds_base() || job.builds_services() || job.ends_run()) {
+        progress.record.get_or_insert_with(|| outcome::empty(&session, &job.request));
+    }
     if let Some(mut record) = progress.record.take() {
+        record.error = untold.map(Error::to_string);
+        record.hint = untold.and_then(Error::hint_text).map(str::to_owned);
         record.tasks.append(&mut progress.before_record);
         if let Some(head) = progress.head.take() {
             (record.commit, record.reference) = outcome::name(&session, head);
@@ -102,7 +107,7 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
         if let Some(release) = job.release.as_ref().filter(|_| !progress.published.is_empty()) {
             outcome::of_release(&session, &mut record, release.tag.tag.as_ref(), &progress.published);
         }
-        let record = outcome::complete(&session, record, failed);
+        let record = outcome::complete(&session, record, untold.is_some());
         if let Err(error) = session.run.write(&record) {
             if done.is_ok() {
                 return Err(error);
@@ -110,7 +115,8 @@ fn finish(session: Session, job: &Job, mut progress: Progress, done: Result<()>)
             // A full disk must not hide what failed, nor what became of the tags.
             session.events.notice(Level::Warning, None, format!("the run's record is not written: {error}"), None);
         }
-        if job.ends_run() {
+        // What a command line or a file has wrong says nothing of builds.
+        if job.ends_run() && (progress.plan.is_some() || done.as_ref().err().is_none_or(|error| error.kind() != Kind::Usage)) {
             outcome::remember(&session, &record);
         }
         progress.record = Some(record);

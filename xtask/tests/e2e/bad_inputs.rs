@@ -43,6 +43,26 @@ fn a_stage_whose_name_is_mistyped_is_named_with_its_line_and_the_nearest_one() {
 }
 
 #[test]
+fn a_run_that_ends_before_its_plan_says_why_in_its_record_and_as_data() {
+    let repo = mini("FROM scratch AS base\nFROM base AS api\nCOPY apps/api/src /app\n");
+    let build = |host: &str| {
+        let args = ["build", "--engine", "docker", "--json"];
+        Ran::new(&args, &repo.command(&args).env("DOCKER_HOST", host).output().unwrap())
+    };
+    let record = build("tcp://127.0.0.1:1").exits(1).json();
+    assert!(record["outcome"] == "failed" && record["error"].as_str().unwrap().contains("DOCKER_HOST"), "{record:#}");
+    assert!(record["hint"].is_string(), "{record:#}");
+    repo.edit("pnpm-lock.yaml", "importers:", "<<<<<<< HEAD\nimporters:");
+    let record = build("tcp://127.0.0.1:1").exits(2).json();
+    assert!(record["error"].as_str().unwrap().contains("pnpm-lock.yaml:7: merge conflict"), "{record:#}");
+    let stats = repo.xtask(&["stats", "--json"]).exits(0).json();
+    assert_eq!((&stats["runs"], &stats["failed"]), (&1.into(), &1.into()), "a file that is wrong says nothing of builds");
+    let ci = repo.command(&["ci", "--json"]).env("CI_COMMIT_TAG", "v1.0.0").output().unwrap();
+    let ci = Ran::new(&["ci", "--json"], &ci).exits(1).json();
+    assert!(ci["error"].is_string() && ci["hint"].is_string(), "{ci:#}");
+}
+
+#[test]
 fn what_is_affected_outside_of_git_is_answered_with_what_is_missing() {
     let repo = mini("FROM scratch AS base\nFROM base AS api\nCOPY apps/api/src /app\n");
     std::fs::remove_dir_all(repo.path().join(".git")).unwrap();

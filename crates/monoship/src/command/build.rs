@@ -31,7 +31,7 @@ use monoship_plan::request::{BuildRequest, Destination, Since};
 use monoship_plan::{Decision, Plan, TargetPlan};
 use monoship_report::closing::{self, Went};
 use monoship_report::output;
-use monoship_report::record::{Outcome, RunRecord, TaskRecord};
+use monoship_report::record::{Outcome, Run, RunRecord, TaskRecord};
 use monoship_report::summary;
 use monoship_steps::bases::{PINS, no_pins};
 use monoship_steps::planning::no_registry;
@@ -54,7 +54,8 @@ pub fn run(flags: &cli::Build, call: &Call<'_>) -> Result<Finished> {
         tell_commands(&ran, flags.json)?;
         return Ok(Finished::Well);
     }
-    let ran = run::run(call.app, session, job)?;
+    let folder = session.run.clone();
+    let ran = run::run(call.app, session, job).inspect_err(|_| broken_off(&folder, flags.json))?;
     reporter.finish();
     let next = next(&ran, call);
     conclude(call, &ran.session, ran.record(), &next, flags.json)
@@ -142,6 +143,14 @@ pub fn conclude(call: &Call<'_>, session: &Session, record: &RunRecord, next: &s
         Outcome::Succeeded => Ok(Finished::Well),
         Outcome::Failed => Ok(Finished::Badly),
         Outcome::Cancelled => Err(Error::cancelled()),
+    }
+}
+
+/// The end of a run that came to no outcome of its tasks, as data where it is asked for: its error follows.
+pub fn broken_off(run: &Run, json: bool) {
+    if let Some(record) = run.read().ok().filter(|_| json) {
+        // The error that follows is the nearer one.
+        let _ = print_json(&record);
     }
 }
 

@@ -3,7 +3,7 @@
 mod show;
 
 use crate::cli;
-use crate::command::build::{conclude, tell_commands};
+use crate::command::build::{broken_off, conclude, tell_commands};
 use crate::command::{Call, Finished, ask, tell};
 use crate::job::Job;
 use crate::run;
@@ -301,7 +301,8 @@ fn warm(flags: &cli::CacheWarm, call: &Call<'_>) -> Result<Finished> {
         tell_commands(&ran, flags.json)?;
         return Ok(Finished::Well);
     }
-    let ran = run::run(call.app, session, Job::build(request))?;
+    let folder = session.run.clone();
+    let ran = run::run(call.app, session, Job::build(request)).inspect_err(|_| broken_off(&folder, flags.json))?;
     reporter.finish();
     let finished = conclude(call, &ran.session, ran.record(), "", flags.json)?;
     match unwritten(ran.record(), flags.tier) {

@@ -37,6 +37,12 @@ struct Shown<'a> {
     version: u32,
     understood: &'a CiPlan,
     outputs: &'a Outputs,
+    /// What kept the work from coming to an outcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// What can be done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
 }
 
 /// Does what the event asks for, or a part of it.
@@ -63,8 +69,10 @@ pub fn run(flags: &cli::Ci, call: &Call<'_>) -> Result<Finished> {
         _ => work(flags, call, &understood, &mut page),
     };
     page.tell(&runner, done.as_ref(), call)?;
-    if flags.json && done.is_ok() {
-        print_json(&Shown { version: VERSION, understood: &understood, outputs: &page.outputs })?;
+    if flags.json {
+        let error = done.as_ref().err();
+        let (hint, error) = (error.and_then(Error::hint_text), error.map(Error::to_string));
+        print_json(&Shown { version: VERSION, understood: &understood, outputs: &page.outputs, error, hint })?;
     }
     done
 }

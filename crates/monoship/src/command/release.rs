@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use crate::cli;
-use crate::command::build::{commands, conclude};
+use crate::command::build::{broken_off, commands, conclude};
 use crate::command::{Call, Finished, print};
 use crate::context::Progress;
 use crate::job::Job;
@@ -40,7 +40,8 @@ pub fn run(flags: &cli::Release, call: &Call<'_>) -> Result<Finished> {
     }
     let (session, reporter) = call.build_session()?;
     let job = job(asked(flags, &session), &session);
-    let ran = run::run(call.app, session, job)?;
+    let folder = session.run.clone();
+    let ran = run::run(call.app, session, job).inspect_err(|_| broken_off(&folder, flags.json))?;
     reporter.finish();
     // A stage after the tags may be stopped: they stand all the same, and are told.
     let finished = conclude(call, &ran.session, ran.record(), "", flags.json);

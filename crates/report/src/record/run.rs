@@ -45,6 +45,12 @@ pub struct RunRecord {
     pub command: String,
     /// How it ended.
     pub outcome: Outcome,
+    /// Why it failed, where no task says so: a file that is malformed, an engine that does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What can be done about that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// True where it ran in CI.
     #[serde(default)]
     pub ci: bool,
@@ -214,6 +220,8 @@ impl RunRecord {
             took_ms: 0,
             command: command.into(),
             outcome: Outcome::Succeeded,
+            error: None,
+            hint: None,
             ci: false,
             commit: None,
             reference: None,
