@@ -37,5 +37,19 @@ fn integration(cx: &Context, images: &Images) -> Result<()> {
 /// `./deploy.sh api=ghcr.io/acme/shop/api@sha256:…`, where your cluster's own tool would stand. It may have the cluster's token.
 fn deploy(cx: &Context, published: &Published) -> Result<()> {
     let images = published.images().map(|image| format!("{}={}", image.service(), image.reference()));
-    cx.command("./deploy.sh").args(images).secrets(["DEPLOY_TOKEN"]).run()
+    let deployed = cx.command("./deploy.sh").args(images).secrets(["DEPLOY_TOKEN"]).run();
+    deployed.inspect_err(|_| step_back(cx, published))
+}
+
+/// Deploys what was there before: what the tags pointed to until this release moved them.
+fn step_back(cx: &Context, published: &Published) {
+    let before: Vec<String> =
+        published.images().filter_map(|image| Some(format!("{}={}", image.service(), image.previous()?))).collect();
+    if before.is_empty() {
+        return;
+    }
+    match cx.command("./deploy.sh").args(&before).secrets(["DEPLOY_TOKEN"]).run() {
+        Ok(()) => cx.say(format!("stepped back to {}", before.join(", "))),
+        Err(error) => cx.warn(format!("not stepped back: {error}"), "deploy the release before by hand"),
+    }
 }

@@ -46,7 +46,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let message = mask(&message.into()).into_owned();
+        let message = mask(fragment(&message.into())).into_owned();
         Self { inner: Box::new(Inner { kind, message, place: None, hint: None, source: None }) }
     }
 
@@ -199,7 +199,7 @@ impl Error {
         let mut source: Option<&(dyn StdError + 'static)> = self.inner.source.as_deref().map(|e| e as _);
         while let Some(error) = source {
             text.push_str(": ");
-            text.push_str(&error.to_string());
+            text.push_str(fragment(&error.to_string()));
             source = error.source();
         }
         mask(&text).into_owned()
@@ -242,6 +242,12 @@ impl Error {
             Kind::Cancelled => 130,
         }
     }
+}
+
+/// What an error of another library's, or of a program, says: clap and many others begin with the word that is put before it here, too.
+fn fragment(text: &str) -> &str {
+    let text = text.trim_end();
+    text.strip_prefix("error: ").unwrap_or(text)
 }
 
 /// What the system says of a file, as a person says it; none where it says that itself.
@@ -414,6 +420,18 @@ mod tests {
         let error = Error::io("write", Path::new("/c/x"), full);
         assert!(error.to_string().starts_with("cannot write /c/x: "), "{error}");
         assert!(error.hint_text().is_some_and(|h| h.contains("is full")));
+    }
+
+    #[test]
+    fn what_another_program_calls_an_error_is_not_called_so_twice() {
+        let said = "error: unexpected argument '--al' found\n\nUsage: seed [--all]\n";
+        let error = Error::usage(said);
+        assert_eq!(error.to_string(), "unexpected argument '--al' found\n\nUsage: seed [--all]");
+        assert_eq!(
+            Error::failed("cannot seed").source(error).to_string().lines().next().unwrap(),
+            "cannot seed: unexpected argument '--al' found"
+        );
+        assert_eq!(Error::failed("cannot seed").source("error: no database").to_string(), "cannot seed: no database");
     }
 
     #[test]

@@ -110,6 +110,21 @@ impl Context {
         self.run.job.release.as_ref().map(|release| release.tag.tag.as_str())
     }
 
+    /// True where this run puts tags: a release, a branch's push in CI, `build --push`. What must happen to images that others get, and not to those
+    /// on a laptop, is asked for by it: `if cx.publishes() { images = cx.each("sign", images, sign)?; }`.
+    ///
+    /// ```no_run
+    /// # use monoship::{Context, Image, Images, Result};
+    /// # fn sign(cx: &Context, image: &Image) -> Result<()> { Ok(()) }
+    /// fn signed(cx: &Context, images: Images) -> Result<Images> {
+    ///     if cx.publishes() { cx.each("sign", images, sign) } else { Ok(images) }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn publishes(&self) -> bool {
+        self.run.job.publishes()
+    }
+
     /// True where nothing is done: `plan`, `--dry-run`. The library's stages and those called by [`Context::each`] and
     /// [`Context::stage`] go by it themselves.
     ///

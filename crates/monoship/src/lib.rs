@@ -53,4 +53,4 @@ pub use monoship_plan::tags::{Release, TagRule, Tags};
 pub use monoship_steps::notify::Message;
 pub use monoship_steps::service::Service;
 pub use notifier::Notifier;
-pub use stages::{Image, Images, Published};
+pub use stages::{Image, Images, Published, PublishedImage};

@@ -33,4 +33,4 @@ pub use checkout::{Tree, checkout};
 pub use own::Input;
 pub(crate) use plan::Planned;
 pub use plan::{Plan, Ready, plan, prepare};
-pub use publish::{Published, publish, update_release};
+pub use publish::{Published, PublishedImage, publish, update_release};

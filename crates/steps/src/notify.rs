@@ -72,6 +72,60 @@ pub struct Message {
 }
 
 impl Message {
+    /// That a run failed: for tests of who is told.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let message = monoship::Message::failure("build failed", ["api at RUN pnpm build"]);
+    /// assert!(message.is_failure() && message.about().len() == 1);
+    /// ```
+    #[must_use]
+    pub fn failure<'a>(text: &str, about: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::made(Occasion::Failure, text, about)
+    }
+
+    /// That a release was published: for tests of who is told.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let message = monoship::Message::release("v1.2.3", ["ghcr.io/acme/shop/api:v1.2.3 sha256:8b1f0c9"]);
+    /// assert!(message.is_release() && message.text() == "released v1.2.3: 1 image");
+    /// ```
+    #[must_use]
+    pub fn release<'a>(tag: &str, images: impl IntoIterator<Item = &'a str>) -> Self {
+        let message = Self::made(Occasion::Release, "", images);
+        Self { text: of_release(tag, message.about.len()), released: Some(tag.to_owned()), ..message }
+    }
+
+    /// That services took much longer than they use to: for tests of who is told.
+    ///
+    /// ```
+    /// # use monoship_steps as monoship;
+    /// let message = monoship::Message::slow("slow: api took 40 s", ["api took 40 s"]);
+    /// assert!(!message.is_failure() && !message.is_release());
+    /// ```
+    #[must_use]
+    pub fn slow<'a>(text: &str, about: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::made(Occasion::Slow, text, about)
+    }
+
+    /// A message of no run.
+    fn made<'a>(occasion: Occasion, text: &str, about: impl IntoIterator<Item = &'a str>) -> Self {
+        Self {
+            version: VERSION,
+            occasion,
+            released: None,
+            text: text.to_owned(),
+            run: "test".parse().expect("letters are an id"),
+            ci: false,
+            command: None,
+            took_ms: None,
+            commit: None,
+            reference: None,
+            about: about.into_iter().map(str::to_owned).into_vec(),
+        }
+    }
+
     /// All of it in a line.
     ///
     /// ```
@@ -179,12 +233,16 @@ fn messages(session: &Session, summary: RunSummary<'_>) -> Vec<Message> {
         }
         (Outcome::Succeeded, tag) => {
             let released = tag.map(|tag| {
-                let message = told(Occasion::Release, &format!("released {tag}: {}", counted(images.len(), "image")), images);
+                let message = told(Occasion::Release, &of_release(&tag, images.len()), images);
                 Message { released: Some(tag), ..message }
             });
             slow(session, record).into_iter().chain(released).into_vec()
         }
     }
+}
+
+fn of_release(tag: &str, images: usize) -> String {
+    format!("released {tag}: {}", counted(images, "image"))
 }
 
 fn published_images(tag: &str, published: &[Published]) -> Vec<String> {

@@ -86,12 +86,16 @@ fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
     let of_run = record["tasks"].as_array().unwrap().last().unwrap();
     assert_eq!((&of_run["task"], &of_run["status"]), (&json!({"stage": "deploy"}), &json!("done")), "{record:#}");
 
-    // What is published and failed after that is told once, also to who is told of releases alone.
+    // What is published and failed after that is told once, also to who is told of releases alone; and what was there before is deployed.
     shop.script(
         "deploy.sh",
-        "echo \"token of ${#DEPLOY_TOKEN}, other of ${#OTHER_TOKEN}\"; echo the cluster is away >&2\nexit 3",
+        "echo \"$@\" >> deployed; echo \"token of ${#DEPLOY_TOKEN}, other of ${#OTHER_TOKEN}\"; echo the cluster is away >&2\nexit 3",
     );
     shop.script("tell.sh", "cat >> told && echo >> told");
+    shop.repo.edit("Dockerfile.monorepo-optimized", "FROM base AS web\n", "FROM base AS web\nENV EDITED=1\n");
+    shop.repo.commit("an edit of one");
+    git(shop.repo.path(), &["tag", "v1.0.1"]);
+    let release = ["release", "v1.0.1", "--allow-stand-ins", "--json"];
     let mut release = support::repo::example_command("deploy", shop.repo.path(), &release);
     release.envs(shop.repo.variables()).envs([("XTASK_NOTIFY_COMMAND", "['./tell.sh']"), ("XTASK_NOTIFY_ON", "['release']")]);
     release.envs([("DEPLOY_TOKEN", "four"), ("OTHER_TOKEN", "seven77")]);
@@ -102,9 +106,12 @@ fn a_deployment_runs_once_the_images_are_published_and_in_no_other_run() {
     assert!(failed.stderr.contains("deploy") && failed.stderr.contains("the cluster is away"), "{}", failed.stderr);
     let told = shop.repo.read("told");
     let message: Value = serde_json::from_str(told.trim_end()).unwrap_or_else(|_| panic!("not one message: {told}"));
-    assert_eq!((&message["occasion"], &message["released"]), (&json!("failure"), &json!("v1.0.0")), "{told}");
+    assert_eq!((&message["occasion"], &message["released"]), (&json!("failure"), &json!("v1.0.1")), "{told}");
     let about: Vec<&str> = message["about"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(about[0].starts_with("deploy: ") && about[1].contains("/api:v1.0.0 sha256:"), "{about:?}");
+    assert!(about[0].starts_with("deploy: ") && about[1].contains("/api:v1.0.1 sha256:"), "{about:?}");
+    let said = std::fs::read_to_string(&deployed).unwrap();
+    assert_eq!(said.lines().last().unwrap(), lines[1], "web alone is another image, and steps back: {said}");
+    assert!(failed.stderr.contains("warning: deploy: not stepped back: "), "{}", failed.stderr);
 }
 
 #[test]

@@ -4,10 +4,10 @@ use super::*;
 use crate::context::Context;
 use crate::job::Job;
 use crate::run::Ran;
-use crate::stages;
+use crate::stages::{self, Image, Images, Published, PublishedImage};
 use monoship_core::event::{Stage, Status, Task};
 use monoship_core::execute::pool;
-use monoship_plan::request::BuildRequest;
+use monoship_plan::request::{BuildRequest, Destination};
 use monoship_report::record::{Outcome, RunRecord, TaskRecord};
 
 /// Runs a build's pipeline in an empty workspace, and gives its result with what the stage `lint` logged.
@@ -80,11 +80,56 @@ fn a_stage_is_tested_by_calling_it_in_a_workspace() {
     assert_eq!((Path::new(&folder), region.as_deref()), (&*dir.path().canonicalize().unwrap(), Some("eu")));
     let refused = app.in_workspace(dir.path(), &[], |_| Err::<(), _>(Error::failed("too large"))).unwrap_err();
     assert_eq!(refused.to_string(), "too large");
+    let images = || Images::new(["api", "web"].map(|name| Image::new(name, "node:24").unwrap()));
+    let only_web = |_: &Context, image: &Image| if image.service() == "web" { Ok(()) } else { Err(Error::failed("no web")) };
+    let tried = app.in_workspace(dir.path(), &[], |cx| cx.each("scan", images(), only_web)).unwrap();
+    assert_eq!(tried.standing().map(Image::service).collect::<Vec<_>>(), ["web"]);
+    let api = PublishedImage::new("api", &format!("shop/api@sha256:{}", "8b1f".repeat(16)), &["main"]).unwrap();
+    let deploy = |cx: &Context| {
+        let published = Published::new([api]);
+        let mut deployed = Vec::new();
+        cx.stage("deploy", &published, |_, published| {
+            deployed.extend(published.images().flat_map(PublishedImage::tags).map(str::to_owned));
+            stages::update_release(cx, published)
+        })?;
+        assert!(stages::publish(cx, images())?.is_empty(), "nothing was built");
+        Ok(deployed)
+    };
+    assert_eq!(app.in_workspace(dir.path(), &[], deploy).unwrap(), ["main"]);
     let slow = |cx: &Context| cx.command("sh").args(["-c", "echo begun; sleep 60"]).timeout(Duration::from_secs(2)).run();
     let late = app.in_workspace(dir.path(), &[], slow).unwrap_err();
     assert_eq!(late.to_string(), "`sh -c 'echo begun; sleep 60'` did not finish within 2.0s: begun");
     std::fs::write(dir.path().join("xtask.toml"), "[image]\n").unwrap();
     assert!(app.in_workspace(dir.path(), &[], |_| Ok(())).unwrap_err().to_string().contains("unknown key `image`"));
+}
+
+#[test]
+fn a_plan_says_of_each_service_why() {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, text) in [
+        ("package.json", "{\"name\": \"shop\"}"),
+        ("pnpm-workspace.yaml", "packages: [apps/*]\n"),
+        ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n\n  apps/api: {}\n"),
+        ("Dockerfile.monorepo-optimized", "FROM scratch AS base\nFROM base AS api\nCOPY apps/api /app\n"),
+        ("apps/api/package.json", "{\"name\": \"api\"}"),
+    ] {
+        std::fs::create_dir_all(dir.path().join("apps/api")).unwrap();
+        std::fs::write(dir.path().join(file), text).unwrap();
+    }
+    let (app, shutdown) = (App::new(|_| Ok(())), Shutdown::new());
+    let env = Env::new(dir.path(), [("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+    let Line::Library(cli) = parse(&app, ["xtask", "plan", "--progress", "quiet"].map(Into::into)).unwrap() else { panic!() };
+    let (begun, started) = (SystemTime::now(), Instant::now());
+    let call = Call { app: &app, global: &cli.global, env: &env, shutdown: &shutdown, begun, started, is_elsewhere: false };
+    let (session, _reporter) = call.session().unwrap();
+    let request = |destination| BuildRequest::new("plan", destination, &session.config, pool::builds_at_once());
+    let cx = Context::new(session.clone(), Job::build(request(build::into_engine())).without_effects());
+    let tree = stages::checkout(&cx).unwrap();
+    let plan = stages::plan(&cx, &stages::prepare(&cx, &tree).unwrap()).unwrap();
+    assert_eq!(plan.to_build().collect::<Vec<_>>(), ["api"]);
+    assert_eq!((plan.why("api").as_deref(), plan.why("web")), (Some("never built here"), None));
+    let branch = Job::build(request(Destination::Registry(vec!["main".parse().unwrap()])));
+    assert!(!cx.publishes() && Context::new(session, branch).publishes());
 }
 
 #[test]

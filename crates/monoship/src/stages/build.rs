@@ -104,10 +104,25 @@ fn with_record(cx: &Context, change: impl FnOnce(&mut RunRecord)) {
 #[must_use = "images are published by `stages::publish`"]
 pub struct Images {
     pub(crate) images: Vec<Image>,
-    pub(crate) plan: Arc<Planned>,
+    /// The plan by which they were built; none of images that a test made.
+    pub(crate) plan: Option<Arc<Planned>>,
 }
 
 impl Images {
+    /// These images, which no run built: for tests of a stage.
+    ///
+    /// ```
+    /// # fn main() -> monoship::Result<()> {
+    /// use monoship::{Image, Images};
+    ///
+    /// let images = Images::new([Image::new("api", "shop/api:dev")?, Image::new("web", "shop/web:dev")?]);
+    /// assert_eq!(images.standing().count(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn new(images: impl IntoIterator<Item = Image>) -> Self {
+        Self { images: images.into_iter().into_vec(), plan: None }
+    }
+
     /// The images that stand, built now or before.
     ///
     /// ```no_run
@@ -161,7 +176,7 @@ pub fn build_services(cx: &Context, plan: &Plan, base: &Base) -> Result<Images> 
             let mut progress = cx.progress();
             (progress.record, progress.tried) = (Some(record), tried);
         }
-        Work::Here(made) => return Ok(Images { images: foreseen(made), plan: Arc::clone(&planned) }),
+        Work::Here(made) => return Ok(Images { images: foreseen(made), plan: Some(planned.clone()) }),
     }
     if let Some(record) = &mut cx.progress().record {
         if let Some(version) = &planned.ready.tree.version {
@@ -175,7 +190,7 @@ pub fn build_services(cx: &Context, plan: &Plan, base: &Base) -> Result<Images> 
     }
     let images = record.as_ref().map(of_record).unwrap_or_default();
     cx.progress().record = record;
-    Ok(Images { images, plan: planned })
+    Ok(Images { images, plan: Some(planned) })
 }
 
 fn build(cx: &Context, planned: &Planned, made: &monoship_plan::Plan, stage: &Base) -> Result<()> {

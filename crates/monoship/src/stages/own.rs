@@ -1,7 +1,6 @@
 //! Stages of a team's own: for each image, or for the run. They have a line in the display, a log, an entry in the record and the summary, and a
 //! place in a look and in the jobs of a matrix.
 
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use monoship_core::collect::Collect as _;
@@ -66,7 +65,7 @@ impl Context {
                 return (image.clone(), Some(tried));
             }
             let belongs = image.stands() && alone(&job.part).is_none_or(|name| *name == image.service);
-            if belongs { try_one(self, &plan, &stage, task, image, &work) } else { (image.clone(), None) }
+            if belongs { try_one(self, plan.as_deref(), &stage, task, image, &work) } else { (image.clone(), None) }
         })?;
         let entered = tried.into_iter().map(|(mut image, tried)| {
             if let Some(tried) = tried {
@@ -202,13 +201,13 @@ fn enter(cx: &Context, tried: TaskRecord) {
 /// load it again.
 fn try_one(
     cx: &Context,
-    plan: &Planned,
+    plan: Option<&Planned>,
     stage: &StageName,
     task: Task,
     image: &Image,
     work: &(impl Fn(&Context, &Image) -> Result<()> + Sync),
 ) -> (Image, Option<TaskRecord>) {
-    let (job, session) = (cx.job(), plan.session());
+    let (job, session) = (cx.job(), plan.map_or(cx.session(), Planned::session));
     let passed = Passed::new(&session.state_dir(), stage);
     let anew = job.request.force || job.request.no_cache;
     if !anew && image.digest.as_ref().is_some_and(|digest| passed.has(digest)) {
@@ -235,16 +234,18 @@ fn try_one(
 }
 
 /// The image itself, or, where the build kept none, the same loaded into the engine as `:check`: every step comes from the engine's cache.
-fn loaded(cx: &Context, plan: &Planned, image: &Image) -> Result<Image> {
+fn loaded(cx: &Context, plan: Option<&Planned>, image: &Image) -> Result<Image> {
     if image.name.is_some() {
         return Ok(image.clone());
     }
-    let (session, request) = (plan.session(), &cx.job().request);
+    let request = &cx.job().request;
     let check = matches!(&request.destination, Destination::Output(output) if output == "type=cacheonly");
-    let target = plan.here().and_then(|made| made.services.iter().find(|service| service.service.name == image.service));
-    let (Some(service), Some(engine), true) = (target, plan.engine(), check) else {
+    let service =
+        plan.and_then(Planned::here).and_then(|made| made.services.iter().find(|one| one.service.name == image.service));
+    let (Some(plan), Some(service), Some(engine), true) = (plan, service, plan.and_then(Planned::engine), check) else {
         return Err(Error::failed("this run keeps no image that could be tried").hint("build it into the engine or a registry"));
     };
+    let session = plan.session();
     let name = session.config.images.image(&image.service)?.with_tag("check".parse()?);
     let spec = BuildSpec {
         output: Output::Load { names: vec![name.clone()], zstd: false },
@@ -374,8 +375,8 @@ impl Input for Images {
         if !self.has_unnamed() {
             return Ok(None);
         }
-        let images = pool::each(cx.job().request.jobs.get(), &self.images, |image| loaded(cx, &self.plan, image))?;
-        Ok(Some(Self { images: images.into_iter().collect::<Result<_>>()?, plan: Arc::clone(&self.plan) }))
+        let images = pool::each(cx.job().request.jobs.get(), &self.images, |image| loaded(cx, self.plan.as_deref(), image))?;
+        Ok(Some(Self { images: images.into_iter().collect::<Result<_>>()?, plan: self.plan.clone() }))
     }
 }
 

@@ -161,6 +161,27 @@ impl Plan {
         };
         here.into_iter().flatten().chain(elsewhere.into_iter().flatten())
     }
+
+    /// Why a service is built, or is not, in a line: `file apps/api/src/main.ts changed`. None of a service that is not in the run.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, plan: &monoship::stages::Plan) {
+    /// for service in plan.to_build() {
+    ///     cx.say(format!("{service}: {}", plan.why(service).unwrap_or_default()));
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn why(&self, service: &str) -> Option<String> {
+        match &self.inner.work {
+            Work::Here(plan) => {
+                plan.services.iter().find(|one| one.service.name.as_str() == service).map(monoship_plan::ServicePlan::why)
+            }
+            Work::Elsewhere(file) => {
+                file.services.iter().find(|(name, _)| name.as_str() == service).map(|(_, one)| one.why.clone())
+            }
+        }
+    }
 }
 
 impl Planned {

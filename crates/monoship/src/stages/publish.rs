@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
+use monoship_core::name::ImageRef;
 
 use crate::context::Context;
 use monoship_publish::{self as steps, Item};
@@ -32,10 +33,11 @@ use super::plan::{Planned, Work};
 /// # Ok(()) }
 /// ```
 pub struct Published {
-    images: Vec<Image>,
+    images: Vec<PublishedImage>,
     /// What the notes would name, in a look.
     foreseen: Vec<Noted>,
-    plan: Arc<Planned>,
+    /// The plan by which they were built; none of what a test made.
+    plan: Option<Arc<Planned>>,
 }
 
 /// One service's image, published.
@@ -54,13 +56,28 @@ pub struct Published {
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Image {
+pub struct PublishedImage {
     published: steps::Published,
 }
 
 impl Published {
+    /// These images, as if a run had published them: for tests of a stage.
+    ///
+    /// ```
+    /// # fn main() -> monoship::Result<()> {
+    /// use monoship::{Published, PublishedImage};
+    ///
+    /// let digest = "sha256:".to_owned() + &"8b1f".repeat(16);
+    /// let api = PublishedImage::new("api", &format!("ghcr.io/acme/shop/api@{digest}"), &["v1.2.3", "latest"])?;
+    /// assert!(!Published::new([api]).is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn new(images: impl IntoIterator<Item = PublishedImage>) -> Self {
+        Self { images: images.into_iter().into_vec(), foreseen: Vec::new(), plan: None }
+    }
+
     fn nothing(plan: Arc<Planned>) -> Self {
-        Self { images: Vec::new(), foreseen: Vec::new(), plan }
+        Self { images: Vec::new(), foreseen: Vec::new(), plan: Some(plan) }
     }
 
     /// True where nothing was published: a build without `--push`, a job of a matrix before the last one, a look.
@@ -86,12 +103,35 @@ impl Published {
     /// }
     /// # }
     /// ```
-    pub fn images(&self) -> impl Iterator<Item = &Image> {
+    pub fn images(&self) -> impl Iterator<Item = &PublishedImage> {
         self.images.iter()
     }
 }
 
-impl Image {
+impl PublishedImage {
+    /// The image of a service that these tags point to, by its digest: for tests of a stage. [`Published::new`] shows it.
+    ///
+    /// ```
+    /// # fn main() -> monoship::Result<()> {
+    /// use monoship::PublishedImage;
+    ///
+    /// let reference = format!("ghcr.io/acme/shop/api@sha256:{}", "8b1f".repeat(16));
+    /// let api = PublishedImage::new("api", &reference, &["v1.2.3"])?;
+    /// assert_eq!((api.service(), api.reference()), ("api", reference));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// What is no service's name, no image with a digest, or no tag.
+    pub fn new(service: &str, reference: &str, tags: &[&str]) -> Result<Self> {
+        let image: ImageRef = reference.parse()?;
+        let digest = image.digest().cloned().ok_or_else(|| Error::usage(format!("`{reference}` has no digest")))?;
+        let put = |tag: &&str| Ok(steps::TagPlan { tag: tag.parse()?, before: None, step: steps::Step::Create });
+        let tags = tags.iter().map(put).collect::<Result<_>>()?;
+        let repository = image.without_reference();
+        Ok(Self { published: steps::Published { service: service.parse()?, repository, digest, tags } })
+    }
+
     /// The service.
     ///
     /// ```no_run
@@ -114,6 +154,20 @@ impl Image {
     #[must_use]
     pub fn reference(&self) -> String {
         self.published.repository.with_digest(self.published.digest.clone()).to_string()
+    }
+
+    /// The image that its tags pointed to before this run moved them, by its digest: what to step back to. None where they are new, or already
+    /// pointed to this one.
+    ///
+    /// ```no_run
+    /// # fn stage(cx: &monoship::Context, published: &monoship::Published) {
+    /// let before: Vec<String> = published.images().filter_map(|image| image.previous()).collect();
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn previous(&self) -> Option<String> {
+        let moved = self.published.tags.iter().find(|tag| tag.step == steps::Step::Move)?;
+        Some(self.published.repository.with_digest(moved.before.clone()?).to_string())
     }
 
     /// The tags that point to it now.
@@ -149,7 +203,7 @@ impl Image {
 /// # Errors
 /// Where an image is missing, because a build, a gate or a stage failed; a tag that is refused. Then no tag has moved, or each is put back.
 pub fn publish(cx: &Context, images: Images) -> Result<Published> {
-    let Images { images, plan } = images;
+    let Images { images, plan: Some(plan) } = images else { return Ok(Published::new([])) };
     cx.progress().came_to_publish = true;
     let (job, session) = (cx.job(), plan.session());
     let version = plan.ready.tree.version.as_ref();
@@ -183,7 +237,7 @@ pub fn publish(cx: &Context, images: Images) -> Result<Published> {
     }
     let published = put(session, items, naming, version)?;
     cx.progress().published.clone_from(&published);
-    let images = published.into_iter().map(|published| Image { published }).into_vec();
+    let images = published.into_iter().map(|published| PublishedImage { published }).into_vec();
     Ok(Published { images, ..Published::nothing(plan) })
 }
 
@@ -227,7 +281,7 @@ fn put(session: &Session, items: Vec<Item>, naming: &Naming, version: Option<&Ve
 /// # Errors
 /// When an image cannot be read back, or GitHub does not answer. The images and their tags stand.
 pub fn update_release(cx: &Context, published: &Published) -> Result<()> {
-    let plan = &published.plan;
+    let Some(plan) = &published.plan else { return Ok(()) };
     let look = cx.only_looks();
     let Some(version) = plan.ready.tree.version.as_ref().filter(|_| look || !published.is_empty()) else { return Ok(()) };
     let put: Vec<Noted> = published.images.iter().map(|image| Noted::from(&image.published)).into_vec();
@@ -235,4 +289,21 @@ pub fn update_release(cx: &Context, published: &Published) -> Result<()> {
     let notes = publication::write_notes(plan.session(), &version.release.tag, &version.release, images, look)?;
     cx.progress().notes = Some(notes);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_newer_release_holds_is_nothing_to_step_back_to() {
+        let digest = |byte: &str| format!("sha256:{}", byte.repeat(32));
+        let mut image = PublishedImage::new("api", &format!("shop/api@{}", digest("8b")), &["v1.2.3", "latest", "1.2"]).unwrap();
+        assert_eq!(image.previous(), None);
+        let tags = &mut image.published.tags;
+        (tags[1].step, tags[1].before) = (steps::Step::HeldBy("1.3.0".parse().unwrap()), Some(digest("1f").parse().unwrap()));
+        (tags[2].step, tags[2].before) = (steps::Step::Move, Some(digest("0c").parse().unwrap()));
+        assert_eq!(image.previous(), Some(format!("docker.io/shop/api@{}", digest("0c"))));
+        assert_eq!(image.tags().collect::<Vec<_>>(), ["v1.2.3", "1.2"]);
+    }
 }
