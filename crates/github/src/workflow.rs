@@ -200,7 +200,7 @@ pub fn generate(options: &Options) -> Result<Vec<Generated>> {
     let filled = |text: &str| {
         let folders = place.checked_out(&options.sources).join("\n") + "\n";
         let text = indented(&indented(&only(text, &sections), "%call%", &call), "%folders%", &folders);
-        let text = indented(&text, "%checked%", &checked)
+        let text = indented(&indented(&text, "%checked%", &checked), "%compiled%", &place.compiled())
             .replace("cargo xtask ", &format!("cargo {} ", options.tool))
             .replace("%platform%", if native { "${PLATFORM:+--platform \"$PLATFORM\"} " } else { "" })
             .replace("%tool%", &options.tool)

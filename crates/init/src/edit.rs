@@ -167,21 +167,16 @@ pub(super) fn vendored(settings: &str) -> Option<String> {
     sources.get(other)?.get("directory")?.as_str().map(str::to_owned)
 }
 
-/// The alias for a repository whose crates are built for another machine than this one (`[build] target`): this one runs the program.
-fn for_this_machine(settings: &str, config: &str) -> Option<String> {
-    let settings: toml::Table = settings.parse().ok()?;
-    settings.get("build")?.get("target")?;
-    Some(config.replace(" --package ", " --target host-tuple --package "))
-}
-
-/// Cargo's settings, with the alias; one that is there stays as it is.
-pub(super) fn alias(existing: Option<&str>, name: &str) -> Change {
-    let config = CONFIG.replace("--package xtask", &format!("--package {name}")).replace("\nxtask =", &format!("\n{name} ="));
+/// Cargo's settings, with the alias; one that is there stays as it is. Where cargo `crosses`, crates are built for another machine than this one,
+/// which runs the program.
+pub(super) fn alias(existing: Option<&str>, name: &str, crosses: bool) -> Change {
+    let here = if crosses { "--target host-tuple " } else { "" };
+    let config =
+        CONFIG.replace("--package xtask", &format!("{here}--package {name}")).replace("\nxtask =", &format!("\n{name} ="));
     let Some(text) = existing else { return Change::Write(config) };
     if answers(existing, name) != Answers::Nobody {
         return Change::Keep;
     }
-    let config = for_this_machine(text, &config).unwrap_or(config);
     let edited = || -> Option<String> {
         let mut settings: DocumentMut = text.parse().ok()?;
         let ours: DocumentMut = config.parse().ok()?;
@@ -310,10 +305,11 @@ mod tests {
 
     #[test]
     fn where_crates_are_built_for_another_machine_the_program_is_built_for_this_one() {
-        let other = added(alias(Some("[build]\ntarget = \"wasm32-unknown-unknown\"\n"), "ship"));
+        let other = added(alias(Some("[build]\ntarget = \"wasm32-unknown-unknown\"\n"), "ship", true));
         assert!(other.contains(" --target host-tuple --package ship --\""), "{other}");
         assert_eq!(answers(Some(&other), "ship"), Answers::Crate);
-        assert!(!added(alias(Some("[build]\ntarget-dir = \"out\"\n"), "ship")).contains("host-tuple"));
+        let Change::Write(fresh) = alias(None, "xtask", true) else { panic!() };
+        assert!(fresh.contains(" --target host-tuple --package xtask --\""), "{fresh}");
     }
 
     #[test]
@@ -325,15 +321,15 @@ mod tests {
 
     #[test]
     fn cargos_settings_get_the_alias_once_and_keep_one_that_is_there() {
-        let Change::Write(fresh) = alias(None, "xtask") else { panic!() };
-        assert_eq!(alias(Some(&fresh), "xtask"), Change::Keep);
-        let build = added(alias(Some("[build]\njobs = 2 # two\n"), "xtask"));
+        let Change::Write(fresh) = alias(None, "xtask", false) else { panic!() };
+        assert_eq!(alias(Some(&fresh), "xtask", false), Change::Keep);
+        let build = added(alias(Some("[build]\njobs = 2 # two\n"), "xtask", false));
         assert_eq!(build, format!("[build]\njobs = 2 # two\n\n{fresh}"));
-        assert_eq!(alias(Some(&build), "xtask"), Change::Keep);
-        let other = added(alias(Some("[alias]\nb = \"build\" # mine\n"), "ship"));
+        assert_eq!(alias(Some(&build), "xtask", false), Change::Keep);
+        let other = added(alias(Some("[alias]\nb = \"build\" # mine\n"), "ship", false));
         assert!(other.starts_with("[alias]\nb = \"build\" # mine\n"), "{other}");
         assert_eq!(answers(Some(&other), "ship"), Answers::Crate);
-        assert!(matches!(alias(Some("[alias"), "xtask"), Change::ByHand(_)));
+        assert!(matches!(alias(Some("[alias"), "xtask", false), Change::ByHand(_)));
     }
 
     #[test]

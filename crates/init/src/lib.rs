@@ -2,6 +2,7 @@
 //! the lines that it lacks; none is replaced, none of the library's source is copied, and nothing is built.
 
 mod browser;
+mod cargo_settings;
 mod chosen;
 mod development;
 pub mod diagnosis;
@@ -38,6 +39,7 @@ use monoship_workspace::dockerignore::Ignore;
 use monoship_workspace::git::Git;
 use monoship_workspace::managers::{below, is_workspace, no_workspace};
 
+use cargo_settings::Build;
 use services::Found;
 use there::There;
 
@@ -89,6 +91,10 @@ pub struct Wanted<'a> {
     pub anew: bool,
     /// The services that are adopted, by name or folder; all that are found where none is named.
     pub only: &'a [String],
+    /// The folder of cargo's own settings on this machine.
+    pub cargo_home: Option<&'a Path>,
+    /// True where cargo is told by the environment to compile for another machine.
+    pub crosses: bool,
     /// The stop switch.
     pub shutdown: &'a Shutdown,
 }
@@ -143,6 +149,10 @@ fn of_crate(wanted: &Wanted<'_>, there: &There, workspaces: &[Workspace]) -> Res
         let note = Some("it is for every workspace of the repository".to_owned());
         return Ok(vec![Step { note, ..step(&above, Change::Keep) }]);
     }
+    if let Some(folder) = adopted_in(there, name)? {
+        let note = Some(format!("the crate `{name}`, which lies there"));
+        return Ok(vec![Step { note, ..step(&folder, Change::Keep) }]);
+    }
     let config = if root.join(".cargo/config").is_file() { ".cargo/config" } else { ".cargo/config.toml" };
     let aliases = there.text(config)?;
     let mut steps = Vec::new();
@@ -161,13 +171,31 @@ fn of_crate(wanted: &Wanted<'_>, there: &There, workspaces: &[Workspace]) -> Res
     let note = aliases.as_deref().and_then(edit::vendored).map(|folder| {
         format!("cargo takes crates from {folder} alone: `cargo vendor {folder}` brings those of the library, and is to be run before the first build")
     });
-    steps.push(Step { note, ..step(config, edit::alias(aliases.as_deref(), name)) });
+    let folders = root.ancestors().map(|folder| folder.join(".cargo")).chain(wanted.cargo_home.map(Path::to_owned));
+    let crosses = wanted.crosses || Build::read(folders)?.target.is_some();
+    steps.push(Step { note, ..step(config, edit::alias(aliases.as_deref(), name, crosses)) });
     let git = Git::at(root, wanted.shutdown);
     let note = git
         .ask(&["check-ignore", "--no-index", "Cargo.lock"])?
         .map(|_| "git ignores Cargo.lock, which pins the library: without it each machine takes versions of its own".to_owned());
     steps.push(Step { note, ..step(IGNORED, edit::ignored(there.text(IGNORED)?.as_deref())) });
     Ok(steps)
+}
+
+/// The folder that the repository has moved the crate to.
+///
+/// # Errors
+/// As [`workflow::check_member`].
+fn adopted_in(there: &There, name: &str) -> Result<Option<String>> {
+    for folder in there.crates() {
+        let manifest = there.text(&format!("{folder}/Cargo.toml"))?.and_then(|text| text.parse::<toml::Table>().ok());
+        let Some(manifest) = manifest.filter(|manifest| workflow::crate_name(manifest) == Some(name)) else { continue };
+        workflow::check_member(&manifest, folder)?;
+        if folder != name {
+            return Ok(Some(folder.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// The crate in a folder above, within the repository, that stands on the library: as a path from `root`.

@@ -4,7 +4,7 @@
 use std::path::{Component, Path};
 
 use monoship_core::collect::Collect as _;
-use monoship_core::error::{Result, read_text};
+use monoship_core::error::{Error, Result, read_text};
 use monoship_core::execute::shutdown::Shutdown;
 use monoship_core::name::Platform;
 use monoship_core::sorted::SortedSet;
@@ -12,6 +12,7 @@ use monoship_github::workflow::{self, Layout, Options, Place, Prebuilt, written}
 use monoship_plan::config::{Config, Folder, Signing};
 use monoship_workspace::git::Git;
 
+use crate::cargo_settings::Build;
 use crate::origin::PACKAGE;
 
 /// The options by which the files of the workspace at `home` are written. What is not given is as in the files that are there.
@@ -43,7 +44,7 @@ pub fn options(
         None => there.as_ref().and_then(|there| there.prebuilt.clone()),
     };
     let (cargo, tool) = of_crate(home)?;
-    let place = place(config, home, cargo);
+    let place = place(config, home, cargo)?;
     Ok(Options {
         prebuilt,
         layout: layout.or(there.map(|there| there.layout)).unwrap_or_default(),
@@ -62,13 +63,18 @@ pub fn options(
 }
 
 /// Where the workspace at `home` lies, whose crate is in the workspace of cargo's at `cargo`.
-fn place(config: &Config, home: &Path, cargo: &Path) -> Place {
-    let from_root = |path: &Path| path.strip_prefix(config.repository(home)).ok().and_then(Path::to_str).map(str::to_owned);
-    Place {
+fn place(config: &Config, home: &Path, cargo: &Path) -> Result<Place> {
+    let repository = config.repository(home);
+    let from_root = |path: &Path| path.strip_prefix(repository).ok().and_then(Path::to_str).map(str::to_owned);
+    let folders = cargo.ancestors().take_while(|folder| folder.starts_with(repository));
+    let build = Build::read(folders.map(|folder| folder.join(".cargo")))?;
+    Ok(Place {
         folder: config.folder.as_ref().map(Folder::to_string).unwrap_or_default(),
         word: config.word(),
         cargo: from_root(cargo).unwrap_or_default(),
-    }
+        target: build.target_dir.unwrap_or_default(),
+        crosses: build.target.is_some(),
+    })
 }
 
 /// What the services are built for, in the order of the configuration.
@@ -122,8 +128,7 @@ fn of_crate(home: &Path) -> Result<(&Path, String)> {
         let Some(root) = manifest(folder)? else { continue };
         for member in members(&root) {
             let found = manifest(&folder.join(member))?;
-            let found = found.filter(|found| found.get("dependencies").is_some_and(|d| d.get(PACKAGE).is_some()));
-            if let Some(name) = found.as_ref().and_then(|found| found.get("package")?.get("name")?.as_str()) {
+            if let Some(name) = found.as_ref().and_then(crate_name) {
                 return Ok((folder, name.to_owned()));
             }
         }
@@ -133,7 +138,31 @@ fn of_crate(home: &Path) -> Result<(&Path, String)> {
         }
     }
     let root = home.ancestors().nth(depth).unwrap_or(home);
+    if let Some(own) = manifest(&root.join("xtask"))?.filter(|own| crate_name(own).is_some()) {
+        check_member(&own, "xtask")?;
+    }
     Ok((cargos.unwrap_or(root), "xtask".to_owned()))
+}
+
+/// The name of the crate, where this is the manifest of one that stands on the library.
+pub(super) fn crate_name(manifest: &toml::Table) -> Option<&str> {
+    manifest.get("dependencies")?.get(PACKAGE)?;
+    manifest.get("package")?.get("name")?.as_str()
+}
+
+/// Refuses a crate that is a workspace of cargo's for itself: the workflow files, and an alias that works in every folder, take it for a member.
+///
+/// # Errors
+/// That it is one.
+pub(super) fn check_member(manifest: &toml::Table, folder: &str) -> Result<()> {
+    if !manifest.contains_key("workspace") {
+        return Ok(());
+    }
+    Err(Error::usage("this crate is a cargo workspace of its own, and CI compiles it as a member of the repository's")
+        .at(format!("{folder}/Cargo.toml"), None)
+        .hint(format!(
+            "move its `[workspace]` and `[profile]` into the root's Cargo.toml, with `members = [\"{folder}\"]`, and name it by `--package` in the alias"
+        )))
 }
 
 fn manifest(dir: &Path) -> Result<Option<toml::Table>> {

@@ -1,7 +1,7 @@
 //! What is there stays as it is: workspaces, settings, crates and commands of the adopter's own.
 
 use crate::foreign::{Foreign, Library};
-use support::repo::{git, here, xtask};
+use support::repo::{Ran, git, here, xtask, xtask_command};
 
 const WORKSPACE: &str = "# The native parts.\n[workspace]\nmembers = [\n  \"packages/native\", # napi\n]\nresolver = \"2\"\n\n[profile.dev]\n\
                          opt-level = 1 # ours\n";
@@ -77,6 +77,56 @@ fn links_line_ends_and_what_is_to_be_known_of_cargos_files_are_heeded() {
     foreign.write(".cargo/config.toml", &settings);
     foreign.write("Cargo.toml", "[workspace]\nmembers = [\"xtask\"]\nresolver = \"3\"\n");
     assert_eq!(foreign.cargo("apps/api", &["xtask"]).exits(0).stdout, "runs\n");
+}
+
+#[test]
+fn a_crate_that_was_moved_is_found_and_one_that_is_a_workspace_of_its_own_is_told_what_to_do() {
+    let foreign = Foreign::new();
+    let init = || xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io"]);
+    init().exits(0);
+    std::fs::create_dir(foreign.path().join("tools")).unwrap();
+    std::fs::rename(foreign.path().join("xtask"), foreign.path().join("tools/xtask")).unwrap();
+    foreign.write("Cargo.toml", &foreign.read("Cargo.toml").replace("\"xtask\"", "\"tools/xtask\""));
+    let before = foreign.content();
+    let told = init().exits(0).stdout;
+    assert!(told.contains("keep         tools/xtask: the crate `xtask`, which lies there\n"), "{told}");
+    assert_eq!(foreign.content(), before);
+
+    let alone = foreign.read("tools/xtask/Cargo.toml") + "\n[workspace]\n";
+    std::fs::rename(foreign.path().join("tools/xtask"), foreign.path().join("xtask")).unwrap();
+    foreign.write("xtask/Cargo.toml", &alone);
+    std::fs::remove_file(foreign.path().join("Cargo.toml")).unwrap();
+    let before = foreign.content();
+    for refused in [init(), xtask(foreign.path(), &["ci", "workflow"])] {
+        let said = refused.exits(2).stderr;
+        assert!(said.contains("xtask/Cargo.toml: this crate is a cargo workspace of its own"), "{said}");
+        assert!(said.contains("with `members = [\"xtask\"]`, and name it by `--package` in the alias"), "{said}");
+    }
+    assert_eq!(foreign.content(), before);
+}
+
+#[test]
+fn whatever_tells_cargo_to_build_for_another_machine_the_alias_has_the_tool_built_for_this_one() {
+    let alias = |names: &[&str]| {
+        let foreign = Foreign::new();
+        foreign.write("home/.cargo/config.toml", "[build]\ntarget = \"wasm32-unknown-unknown\"\n");
+        let args = ["init", "--dir", foreign.path().to_str().unwrap(), "--from", "crates-io"];
+        let mut command = xtask_command(here(), &args);
+        command.env_remove("CARGO_HOME").env("HOME", foreign.path());
+        for name in names {
+            let value = if *name == "CARGO_BUILD_TARGET" {
+                "aarch64-unknown-linux-gnu".into()
+            } else {
+                foreign.path().join("home/.cargo")
+            };
+            command.env(name, value);
+        }
+        Ran::new(&args, &command.output().unwrap()).exits(0);
+        foreign.read(".cargo/config.toml")
+    };
+    assert!(!alias(&[]).contains("--target"));
+    assert!(alias(&["CARGO_BUILD_TARGET"]).contains(" --target host-tuple --package xtask "));
+    assert!(alias(&["CARGO_HOME"]).contains(" --target host-tuple --package xtask "));
 }
 
 #[test]

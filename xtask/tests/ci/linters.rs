@@ -121,7 +121,12 @@ fn actionlint_and_zizmor_find_nothing_in_either_layout_and_something_in_a_bad_on
     let image = format!("ghcr.io/acme/shop/tool@sha256:{}", "a".repeat(64));
     let both = ["linux/amd64", "linux/arm64"].map(|platform| platform.parse().unwrap());
     let prebuilt = || Some(image.parse().unwrap());
-    let place = |cargo: &str| Place { folder: "services/web".into(), word: "services-web".into(), cargo: cargo.into() };
+    let place = |cargo: &str| Place {
+        folder: "services/web".into(),
+        word: "services-web".into(),
+        cargo: cargo.into(),
+        ..Place::default()
+    };
     let variants = [
         ("ghcr.io", Signing::Off, None, &[][..], Place::default()),
         ("registry.example.org", Signing::Keyless, None, &both, Place::default()),

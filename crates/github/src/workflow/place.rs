@@ -12,6 +12,10 @@ pub struct Place {
     pub word: String,
     /// The folder of cargo's workspace: the root, where one crate is for several workspaces; `folder`, or one between the two.
     pub cargo: String,
+    /// The folder, from there, in which cargo puts what it compiles; empty for `target`.
+    pub target: String,
+    /// True where cargo compiles for another machine than the one that it runs on, unless told otherwise.
+    pub crosses: bool,
 }
 
 /// Where the command was called, in words: ` in backend/`; nothing for the root.
@@ -56,6 +60,14 @@ impl Place {
         own.chain(sources.iter().map(|folder| format!("{folder}/**"))).map(|pattern| format!("'{pattern}'")).into_vec()
     }
 
+    /// The folders that hold the compiled tool.
+    pub(super) fn compiled(&self) -> String {
+        let target = if self.target.is_empty() { "target" } else { &self.target };
+        // What runs while it compiles, and what was told for which machine it is, lie apart.
+        let folders = [Some("debug"), self.crosses.then_some("*/debug")].into_iter().flatten();
+        folders.map(|folder| format!("{}{target}/{folder}\n", start(&self.cargo))).collect()
+    }
+
     /// A file's text with its marks of the place filled in.
     pub(super) fn named(&self, text: &str) -> String {
         let or_nothing = |of: &str, filled: String| if of.is_empty() { String::new() } else { filled };
@@ -70,7 +82,7 @@ impl Place {
             ("%artifact%", or_nothing(folder, format!("workspace.{}.", self.word))),
             ("%workspace%", or_nothing(inner, format!("--workspace {inner} "))),
             ("%state%", start(folder)),
-            ("%target%", start(cargo)),
+            ("%here%", or_nothing(if self.crosses { "crosses" } else { "" }, "--target host-tuple ".to_owned())),
             // The workspaces that share a crate share what was compiled of it.
             ("%crate%", or_nothing(cargo, format!("{}-", cargo.replace('/', "-")))),
             ("%cargo%", super::quoted(cargo)),
@@ -86,7 +98,7 @@ mod tests {
     use super::*;
 
     fn place(folder: &str, cargo: &str) -> Place {
-        Place { folder: folder.into(), word: folder.replace('/', "-"), cargo: cargo.into() }
+        Place { folder: folder.into(), word: folder.replace('/', "-"), cargo: cargo.into(), ..Place::default() }
     }
 
     fn files(place: Place, sources: &[&str]) -> [String; 2] {
@@ -130,6 +142,15 @@ mod tests {
             "-- .cargo 'Cargo.*' ../../libs xtask | xargs",
             "exec cargo xtask ci ",
             "path: services/web/target/xtask/ci\n",
+        ] {
+            assert!(job.contains(part), "no {part:?} in {job}");
+        }
+
+        // Cargo's settings of the repository say what is compiled for which machine, and where it lies.
+        let [_, job] = files(Place { target: "out".into(), crosses: true, ..place("", "") }, &["xtask"]);
+        for part in [
+            "            out/debug\n            out/*/debug\n",
+            "cargo build --quiet --locked --target host-tuple --package xtask\n",
         ] {
             assert!(job.contains(part), "no {part:?} in {job}");
         }

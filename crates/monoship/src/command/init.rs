@@ -32,6 +32,8 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
         return refresh(flags, &root, call);
     }
     let name = flags.name.clone().map_or_else(|| tool(&root), Ok)?;
+    let cargo_home =
+        call.env.get("CARGO_HOME").map(|home| cwd.join(home)).or_else(|| call.env.home().map(|home| home.join(".cargo")));
     let wanted = Wanted {
         root: &root,
         name: &name,
@@ -39,6 +41,8 @@ pub fn run(flags: &cli::Init, call: &Call<'_>) -> Result<Finished> {
         cwd,
         anew: flags.new_dockerfile,
         only: &flags.services,
+        cargo_home: cargo_home.as_deref(),
+        crosses: call.env.get("CARGO_BUILD_TARGET").is_some(),
         shutdown: call.shutdown,
     };
     let mut adoption = monoship_init::plan(&wanted)?;
