@@ -2,6 +2,7 @@
 
 use super::{Checkup, Finding, Severity};
 use monoship_core::collect::Collect as _;
+use monoship_core::text::counted;
 use monoship_workspace::git::Mode;
 
 pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
@@ -41,11 +42,11 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
         found.push(Finding::warning("odd-file-name", what, "rename them"));
     }
     if !tree.absent().is_empty() {
-        let what = format!("the work tree is sparse: {} files are left out", tree.absent().len());
+        let what = format!("the work tree is sparse, without {}", counted(tree.absent().len(), "file"));
         found.push(Finding::note("sparse-checkout", what, "`git sparse-checkout disable` where a build misses one"));
     }
     if found.is_empty() {
-        found.push(Finding::good(format!("{} files, {} of them changed", tree.files().len(), tree.dirty().len())));
+        found.push(Finding::good(format!("{}, {} of them changed", counted(tree.files().len(), "file"), tree.dirty().len())));
     }
     found
 }

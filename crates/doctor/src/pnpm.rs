@@ -1,6 +1,7 @@
 //! pnpm: does the version that installs understand the lock, is it the same everywhere, and does the lock fit the manifests?
 
 use super::{Checkup, Finding, Severity};
+use monoship_core::text::counted;
 use monoship_docker::capability::Version;
 use monoship_workspace::Workspace;
 use monoship_workspace::dockerfile::Stage;
@@ -67,7 +68,7 @@ pub(super) fn check(checkup: &Checkup) -> Vec<Finding> {
     }
     if found.is_empty() {
         let version = pinned.map(|version| version.to_string()).unwrap_or_default();
-        found.push(Finding::good(format!("pnpm {version}, {} packages, the lock fits", workspace.packages().len())));
+        found.push(Finding::good(format!("pnpm {version}, {}, the lock fits", counted(workspace.packages().len(), "package"))));
     }
     found
 }

@@ -60,7 +60,8 @@ pub fn probe(
             registry_repository: repository.cloned(),
             registry_tags: tags.clone(),
             previous,
-            previous_image: target.image.map(|image| image.with_tag(latest())),
+            // An image of no registry is called as one of Docker Hub's is.
+            previous_image: target.image.filter(|_| session.config.images.prefix.is_some()).map(|image| image.with_tag(latest())),
             inline_off: asking.inline_off(target),
             no_read: asking.why_not((!request.cache_from).then_some("--cache-from none")),
             no_write: asking.why_not(request.no_cache_to.as_deref()),

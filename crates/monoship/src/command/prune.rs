@@ -7,6 +7,7 @@ use crate::cli;
 use crate::command::{Call, Finished, print_json, tell};
 use monoship_core::error::{Error, Result};
 use monoship_core::event::Level;
+use monoship_core::text::counted;
 use monoship_report::Reporter;
 use monoship_report::output;
 use monoship_steps::prune::{PruneOptions, PruneReport, write};
@@ -52,8 +53,7 @@ fn described(report: &PruneReport) -> String {
     let [kept, all] = report.lock_entries;
     let lock = if report.whole_lock { "the whole lock".to_owned() } else { format!("{kept} of {all} lock entries") };
     let PruneReport { files, changed, removed, .. } = report;
-    let packages = report.packages.len();
-    writeln!(text, "{packages} packages, {lock}; {files} files, {changed} written, {removed} removed")
-        .expect("writing to a String cannot fail");
+    let (packages, files) = (counted(report.packages.len(), "package"), counted(*files, "file"));
+    writeln!(text, "{packages}, {lock}; {files}, {changed} written, {removed} removed").expect("writing to a String cannot fail");
     text
 }
