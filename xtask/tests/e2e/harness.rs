@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use support::engine::{TestEngine, environment_of, fresh_with_node, shared};
 use support::repo::{Ran, Repo};
-pub use support::turn::{seat, turn};
+pub use support::turn::{cache_mounts, seat, turn};
 
 /// The monorepo's services, in the order of every report.
 pub const SERVICES: [&str; 4] = ["api", "scheduler", "web", "worker"];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::{clone_to_look_at, docker, record, seat};
+use crate::harness::{cache_mounts, clone_to_look_at, docker, record, seat};
 use support::engine::shared;
 use support::repo::Repo;
 
@@ -113,6 +113,7 @@ fn built(repo: &Repo, services: &[&str]) -> BTreeMap<String, String> {
 #[test]
 fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
     let _seat = seat();
+    let _mounts = cache_mounts();
     let repo = workspace();
     let edited = format!("edited in {}", repo.path().display());
     let once = built(&repo, &[]);

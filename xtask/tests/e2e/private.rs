@@ -11,7 +11,7 @@ use crate::harness::{building_on, docker, record};
 use support::engine::shared;
 use support::npm_registry::NpmRegistry;
 use support::repo::{Repo, here, xtask};
-use support::turn::seat;
+use support::turn::{cache_mounts, seat};
 
 /// The files below a folder, changed since a moment, that hold a text. By find and grep: an engine has gigabytes.
 #[expect(clippy::disallowed_methods, reason = "a test looks through files with find and grep")]
@@ -73,7 +73,9 @@ fn a_private_registrys_token_installs_and_is_kept_nowhere() {
 
     let repo = repo.env("NPM_TOKEN", &registry.token);
     let before = registry.requests().len();
+    let mounts = cache_mounts();
     let laptop = repo.xtask(&["build"]).exits(0);
+    drop(mounts);
     // Whether it passes the policies too, though each service has a lock of its own.
     let asked = registry.requests().split_off(before);
     let times = |path: &str| asked.iter().filter(|request| request.eq_ignore_ascii_case(&format!("GET {path}"))).count();

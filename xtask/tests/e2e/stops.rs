@@ -2,12 +2,13 @@
 
 use std::process::Stdio;
 
-use crate::harness::{clone, read, statuses, turn, wait_for};
+use crate::harness::{cache_mounts, clone, read, statuses, turn, wait_for};
 use support::marked::{MARK, marked};
 
 #[test]
 fn an_interrupt_ends_a_build_leaves_no_process_and_the_next_build_works() {
     let _turn = turn();
+    let _mounts = cache_mounts();
     let repo = clone();
     let mark = repo.path().display().to_string();
     let shown = tempfile::NamedTempFile::new().unwrap();

@@ -12,7 +12,7 @@ use monoship_docker::mark::Mark;
 use monoship_docker::registry::Registry;
 use serde_json::{Value, json};
 
-use crate::harness::{clone_on, clone_to_look_at, docker, record, second_engine, task, turn};
+use crate::harness::{cache_mounts, clone_on, clone_to_look_at, docker, record, second_engine, task, turn};
 use support::engine::shared;
 use support::image::{TestImage, push_signature};
 use support::registry::{RegistryServer, anonymous};
@@ -282,7 +282,9 @@ fn a_cache_is_warmed_listed_and_cleared_and_the_build_after_that_executes_every_
     assert_eq!(scopes("registry")["scopes"].as_array().unwrap().len(), 1, "the base's stays");
     repo.xtask(&["cache", "clear", "base", "--tier", "registry", "--yes"]).exits(0);
     assert_eq!(scopes("registry")["scopes"], json!([]));
+    let mounts = cache_mounts();
     let fresh = record(repo.xtask(&["build", "api", "--json"]), 0);
+    drop(mounts);
     assert_eq!(task(&fresh, "api")["why"], "its caches were cleared");
     let steps = task(&fresh, "api")["steps"].as_array().unwrap();
     assert!(steps.len() > 5 && steps.iter().all(|step| step["cached"] != true), "{steps:#?}");

@@ -38,6 +38,12 @@ pub fn all_seats() -> Vec<Lock> {
     SEATS.map(at).into()
 }
 
+/// Whoever counts what steps find in cache mounts of the shared engine, and whoever builds there with `--no-cache`: BuildKit gives such a build
+/// new, empty ones, and each build that begins after it too, beside those that still have the old. Taken after a seat.
+pub fn cache_mounts() -> Lock {
+    at("cache-mounts")
+}
+
 /// Whoever does this one thing.
 pub fn at(what: &str) -> Lock {
     Lock::wait(&file(what), &Shutdown::new(), || ()).unwrap()
