@@ -197,8 +197,8 @@ impl App {
         command::run(&self, &cli, &env, &shutdown)
     }
 
-    /// Calls `work` as a command of this program is called in the folder `dir` of a workspace, with these variables beside the process's own: for tests
-    /// of a team's verbs and stages. Nothing is started, and no exit code made of what comes of it.
+    /// Calls `work` as a command of this program is called in the folder `dir` of a workspace, with these variables beside the process's own, its commands too:
+    /// for tests of a team's verbs and stages. A `PATH` of the test's programs has them called in place of real ones. Nothing is started, and no exit code made of what comes of it.
     ///
     /// ```no_run
     /// # use monoship::{App, Context, Image, Result};
@@ -224,7 +224,7 @@ impl App {
     ) -> Result<T> {
         let mut env = vars.iter().fold(environment()?, |env, (name, value)| env.with(name, value));
         env.cwd.push(dir);
-        command::own::in_workspace(self, &env, work)
+        command::own::in_workspace(self, &env, vars, work)
     }
 
     pub(crate) fn pipeline(&self, cx: &Context) -> Result<()> {

@@ -26,7 +26,7 @@ pub struct Command<'a> {
 
 impl<'a> Command<'a> {
     pub(crate) fn new(cx: &'a Context, call: Invocation) -> Self {
-        Self { cx, call }
+        Self { cx, call: call.beside(cx.variables()) }
     }
 
     /// Adds an argument.

@@ -32,6 +32,8 @@ use monoship_steps::{Session, update_release};
 pub struct Context {
     run: Arc<Run>,
     task: Option<Task>,
+    /// A test's, which commands are given beside the process's own.
+    variables: Arc<[(String, String)]>,
 }
 
 struct Run {
@@ -75,11 +77,20 @@ pub(crate) struct Progress {
 
 impl Context {
     pub(crate) fn new(session: Session, job: Job) -> Self {
-        Self { run: Arc::new(Run { session, job, progress: Mutex::default() }), task: None }
+        Self { run: Arc::new(Run { session, job, progress: Mutex::default() }), task: None, variables: Arc::default() }
+    }
+
+    /// The same with variables for its commands.
+    pub(crate) fn with_variables(self, variables: &[(&str, &str)]) -> Self {
+        Self { variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(), ..self }
+    }
+
+    pub(crate) fn variables(&self) -> &[(String, String)] {
+        &self.variables
     }
 
     pub(crate) fn for_task(&self, task: Task) -> Self {
-        Self { run: Arc::clone(&self.run), task: Some(task) }
+        Self { task: Some(task), ..self.clone() }
     }
 
     pub(crate) fn job(&self) -> &Job {

@@ -43,13 +43,14 @@ impl Invocation {
         }
         let is_path = |(name, _): &&(OsString, Variable)| name == "PATH";
         let set = self.env.iter().rfind(is_path).map(|(_, value)| value.value().map(OsStr::to_owned));
-        let path = set.unwrap_or_else(|| std::env::var_os("PATH")).unwrap_or_default();
+        let beside = self.beside.iter().rfind(|(name, _)| name == "PATH").map(|(_, path)| path.clone());
+        let path = set.unwrap_or_else(|| beside.or_else(|| std::env::var_os("PATH"))).unwrap_or_default();
         let runs = |file: &PathBuf| file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
         let found = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(&self.program)).find(runs);
         found.map_or_else(|| self.program.clone(), PathBuf::into_os_string)
     }
 
-    /// Variables of our environment that the child does not get.
+    /// Variables of our environment that the child does not get, nor others by their names.
     #[expect(clippy::disallowed_methods, reason = "a child's variables are this process's, but those that the invocation sets")]
     #[must_use]
     pub fn withheld(&self) -> Vec<OsString> {
@@ -61,20 +62,25 @@ impl Invocation {
                 None => is_withheld(&name, &value) && !self.allowed.iter().any(|one| named(&name, one)),
             }
         };
-        std::env::vars_os().filter(goes).map(|(name, _)| name).collect()
+        let all = std::env::vars_os().chain(self.beside.iter().cloned()).filter(goes).map(|(name, _)| name);
+        all.filter(|name| !self.env.iter().any(|(set, _)| set == name)).collect()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]
     fn expression(&self) -> duct::Expression {
         let mut expression = duct::cmd(self.file(), &self.args).unchecked();
-        for name in self.withheld() {
-            expression = expression.env_remove(name);
-        }
-        for (name, value) in &self.env {
+        // What duct is told first counts: what is set for the child, the last of it first, then what it is not given of ours.
+        for (name, value) in self.env.iter().rev() {
             expression = match value.value() {
                 Some(value) => expression.env(name, value),
                 None => expression.env_remove(name),
             };
+        }
+        for name in self.withheld() {
+            expression = expression.env_remove(name);
+        }
+        for (name, value) in &self.beside {
+            expression = expression.env(name, value);
         }
         if let Some(dir) = &self.dir {
             expression = expression.dir(dir);

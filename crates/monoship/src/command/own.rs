@@ -60,15 +60,20 @@ pub(crate) fn run(verb: &Verb, args: &[String], call: &Call<'_>) -> Result<Finis
     Ok(Finished::Well)
 }
 
-/// Calls `work` in the workspace around the working folder of `env`, as a verb is called.
-pub(crate) fn in_workspace<T>(app: &App, env: &Env, work: impl FnOnce(&Context) -> Result<T>) -> Result<T> {
+/// Calls `work` in the workspace around the working folder of `env`, as a verb is called; `variables` are what `env` has beside the process's own.
+pub(crate) fn in_workspace<T>(
+    app: &App,
+    env: &Env,
+    variables: &[(&str, &str)],
+    work: impl FnOnce(&Context) -> Result<T>,
+) -> Result<T> {
     secret::learn_environment(env);
     let (shutdown, begun, started) = (Shutdown::new(), SystemTime::now(), Instant::now());
     let global = Global { config: None, workspace: None, engine: None, progress: Progress::Quiet };
     let (session, reporter) =
         Call { app, global: &global, env, shutdown: &shutdown, begun, started, is_elsewhere: false }.session()?;
     let (cx, _) = context(session, "test")?;
-    let done = work(&cx);
+    let done = work(&cx.with_variables(variables));
     reporter.finish();
     done
 }

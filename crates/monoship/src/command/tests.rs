@@ -78,6 +78,15 @@ fn a_stage_is_tested_by_calling_it_in_a_workspace() {
     let seed = |cx: &Context| cx.command("sh").args(["-c", "pwd"]).read().map(|said| (said, cx.env("REGION").map(str::to_owned)));
     let (folder, region) = app.in_workspace(dir.path().join("apps"), &[("REGION", "eu")], seed).unwrap();
     assert_eq!((Path::new(&folder), region.as_deref()), (&*dir.path().canonicalize().unwrap(), Some("eu")));
+    let program = dir.path().join("apps/deploy");
+    std::fs::write(&program, "#!/bin/sh\necho to $REGION as ${DEPLOY_TOKEN:-nobody}\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", dir.path().join("apps").display());
+    let vars = [("PATH", path.as_str()), ("REGION", "eu"), ("DEPLOY_TOKEN", "seven77")];
+    let deploy = |names: &'static [&'static str]| {
+        app.in_workspace(dir.path(), &vars, |cx| cx.command("deploy").secrets(names.iter().copied()).read()).unwrap()
+    };
+    assert_eq!((deploy(&[]), deploy(&["DEPLOY_*"])), ("to eu as nobody".to_owned(), "to eu as seven77".to_owned()));
     let refused = app.in_workspace(dir.path(), &[], |_| Err::<(), _>(Error::failed("too large"))).unwrap_err();
     assert_eq!(refused.to_string(), "too large");
     let images = || Images::new(["api", "web"].map(|name| Image::new(name, "node:24").unwrap()));

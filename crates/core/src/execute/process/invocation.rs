@@ -18,6 +18,8 @@ pub struct Invocation {
     /// How many of the first arguments every call of the program has.
     pub(super) preset: usize,
     pub(super) env: Vec<(OsString, Variable)>,
+    /// What counts as our environment beside what is: a test's variables.
+    pub(super) beside: Vec<(OsString, OsString)>,
     /// Secrets of our environment that it may have, by name; `AWS_*` means all that begin so.
     pub(super) allowed: Vec<String>,
     /// Where set, it gets these variables of our environment and no others.
@@ -60,6 +62,7 @@ impl Invocation {
             args: Vec::new(),
             preset: 0,
             env: Vec::new(),
+            beside: Vec::new(),
             allowed: Vec::new(),
             only: None,
             dir: None,
@@ -93,6 +96,13 @@ impl Invocation {
     #[must_use]
     pub fn env_secret(mut self, name: impl Into<OsString>, value: Secret) -> Self {
         self.env.push((name.into(), Variable::Secret(value)));
+        self
+    }
+
+    /// Takes these variables for ours, in place of what our environment has by their names: secret ones are withheld like all of ours.
+    #[must_use]
+    pub fn beside(mut self, variables: &[(String, String)]) -> Self {
+        self.beside = variables.iter().map(|(name, value)| (name.into(), value.into())).into_vec();
         self
     }
 

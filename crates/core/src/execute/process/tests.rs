@@ -73,6 +73,13 @@ fn a_child_gets_our_variables_less_the_secret_ones_or_those_alone_that_it_is_nam
     assert!(!withheld.contains("CARGO_PKG_DESCRIPTION=") && withheld.contains("PATH="), "{withheld}");
     let named = run(Invocation::new("env").may_have(&["CARGO_PKG_DESC*"]));
     assert!(named.contains("CARGO_PKG_DESCRIPTION="), "{named}");
+    // What is set for it is its own, and the last of it counts.
+    let set = run(Invocation::new("env").env("CARGO_PKG_DESCRIPTION", "one").env("CARGO_PKG_DESCRIPTION", "two"));
+    assert!(set.lines().any(|line| line == "CARGO_PKG_DESCRIPTION=two"), "{set}");
+    let beside = [("REGION", "eu"), ("DEPLOY_TOKEN", "seven77")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let ours = run(Invocation::new("env").beside(&beside));
+    assert!(ours.contains("REGION=eu\n") && !ours.contains("DEPLOY_TOKEN"), "{ours}");
+    assert!(run(Invocation::new("env").beside(&beside).may_have(&["DEPLOY_TOKEN"])).contains("DEPLOY_TOKEN=seven77"));
 }
 
 #[test]
