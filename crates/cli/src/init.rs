@@ -48,8 +48,16 @@ pub struct Init {
     pub dry_run: bool,
 }
 
-/// A name that cargo takes for a package, and a shell for one word.
+/// What `cargo NAME` is by cargo itself or by what comes with it: no alias is asked for then, or one hides the command.
+const COMMANDS: &str = "add b bench build c check clean clippy config d doc fetch fix fmt generate-lockfile git-checkout help info init install \
+                        locate-project login logout metadata miri new owner package pkgid publish r read-manifest remove report rm run rustc \
+                        rustdoc search t test tree uninstall update vendor verify-project version yank";
+
+/// A name that cargo takes for a package and for an alias, and a shell for one word.
 fn name(text: &str) -> Result<String, String> {
+    if COMMANDS.split_whitespace().any(|command| command == text) {
+        return Err(format!("`cargo {text}` is a command of cargo's own"));
+    }
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
     let is_name = text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(rest);
     if is_name { Ok(text.to_owned()) } else { Err("a crate's name is lower-case letters, digits, `-` and `_`".to_owned()) }

@@ -2,6 +2,7 @@
 //! answers is decided in `plan::cache`.
 
 use monoship_core::collect::Collect as _;
+use monoship_core::error::{Error, Result};
 use monoship_core::execute::pool;
 use monoship_core::sorted::{SortedMap, SortedSet};
 use std::time::SystemTime;
@@ -80,6 +81,25 @@ fn registry(session: &Session, request: &BuildRequest) -> Registry {
 
 fn latest() -> Tag {
     "latest".parse().expect("`latest` is a tag")
+}
+
+/// Refuses to fill a tier that this machine or this configuration has not, before anything is built for it.
+///
+/// # Errors
+/// Why the tier cannot be written.
+pub fn may_warm(session: &Session, tier: Tier) -> Result<()> {
+    let config = &session.config.cache;
+    let why = match tier {
+        Tier::Engine => None,
+        Tier::Gha if config.gha == Switch::Off => Some(TURNED_OFF.to_owned()),
+        Tier::Gha => GhaAccess::detect(&session.env, SystemTime::now()).writable().err(),
+        Tier::Registry if config.registry == Switch::Off => Some(TURNED_OFF.to_owned()),
+        Tier::Registry => config.repository.is_none().then(|| "no registry is configured".to_owned()),
+    };
+    why.map_or(Ok(()), |why| {
+        Err(Error::failed(format!("the tier {} cannot be filled: {why}", tier.as_str()))
+            .hint("`cargo xtask cache warm` without `--tier` fills the engine's"))
+    })
 }
 
 struct Asking<'a> {

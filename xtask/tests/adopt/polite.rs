@@ -106,6 +106,15 @@ fn a_crate_that_was_moved_is_found_and_one_that_is_a_workspace_of_its_own_is_tol
 }
 
 #[test]
+fn a_command_of_cargos_own_is_no_name_for_the_crate() {
+    let foreign = Foreign::new();
+    let before = foreign.content();
+    let refused = xtask(here(), &["init", "--dir", foreign.path().to_str().unwrap(), "--name", "build"]).exits(2).stderr;
+    assert!(refused.contains("`--name build`: `cargo build` is a command of cargo's own"), "{refused}");
+    assert_eq!(foreign.content(), before);
+}
+
+#[test]
 fn whatever_tells_cargo_to_build_for_another_machine_the_alias_has_the_tool_built_for_this_one() {
     let alias = |names: &[&str]| {
         let foreign = Foreign::new();

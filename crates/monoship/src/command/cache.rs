@@ -20,8 +20,8 @@ use monoship_plan::services::{Service, select};
 use monoship_plan::upkeep::{Known, PrunePlan, Tier, clear};
 use monoship_report::Reporter;
 use monoship_report::record::RunRecord;
-use monoship_steps::Session;
 use monoship_steps::upkeep::{self, Held, TierReader, apply, overview};
+use monoship_steps::{Session, caches};
 
 /// Does what `action` says.
 ///
@@ -301,6 +301,7 @@ fn warm(flags: &cli::CacheWarm, call: &Call<'_>) -> Result<Finished> {
         tell_commands(&ran, flags.json)?;
         return Ok(Finished::Well);
     }
+    caches::may_warm(&session, flags.tier)?;
     let folder = session.run.clone();
     let ran = run::run(call.app, session, Job::build(request)).inspect_err(|_| broken_off(&folder, flags.json))?;
     reporter.finish();

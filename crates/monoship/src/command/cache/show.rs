@@ -55,7 +55,8 @@ pub fn scopes(scopes: &[Scope], held: &Held, now: SystemTime, json: bool) -> Res
         })
         .into_vec();
     if rows.is_empty() {
-        return tell("the tiers hold nothing\n");
+        let is_any = [held.gha.is_ok(), held.registry.is_ok(), held.engine.is_ok()].contains(&true);
+        return tell(if is_any { "the tiers hold nothing\n" } else { "no tier can be looked into from here\n" });
     }
     let columns = ["tier", "scope", "holds", "size", "age", "last hit", "used by"];
     tell(&aligned(&columns, &rows, &[3, 4, 5], columns_of_output(), |_, _, cell| cell.to_owned()))
