@@ -316,6 +316,13 @@ impl Workspace {
                 .any(|(_, pattern)| pattern.trim().trim_matches(['"', '\'']) == "*")
     }
 
+    /// The options that pnpm starts Node with, for whatever script.
+    #[must_use]
+    pub fn node_options(&self) -> Option<&str> {
+        let set = branch::setting(self.settings.as_ref(), self.npmrc.as_deref(), "nodeOptions", "node-options");
+        set.map(|(value, _)| value).filter(|value| !value.is_empty())
+    }
+
     pub(super) fn links(&self, id: PackageId) -> &Links {
         &self.links[id.0 as usize]
     }

@@ -193,6 +193,10 @@ impl PrunePlan {
     #[must_use]
     pub fn left_out(&self, workspace: &Workspace, sources: &Sources<'_>) -> Vec<String> {
         let told = self.lacking(workspace, sources).map(|Import { file, line, named, to }| {
+            if !sources.has(to) {
+                let maker = workspace.package(workspace.owner(to)).name();
+                return format!("{file}:{line} needs `{named}`, which a build of {maker} makes: name {maker} in the `dependencies` of its package");
+            }
             format!("{file}:{line} needs `{named}`, which the sources leave out: name it, `include = [\"{to}\"]` under its [[service]]")
         });
         told.into_vec()
@@ -206,7 +210,7 @@ impl PrunePlan {
             folder != "."
                 && sources.tree().under(folder).iter().all(|file| workspace.owner(&file.path) == workspace.root_package())
         };
-        let lacking = self.lacking(workspace, sources).filter(|import| !is_test(&import.file));
+        let lacking = self.lacking(workspace, sources).filter(|import| !is_test(&import.file) && sources.has(&import.to));
         let place = |to: &str| Some(parent(to)).filter(|folder| is_script(to) && is_apart(folder)).unwrap_or(to).to_owned();
         let all: SortedSet<String> = lacking.map(|import| place(&import.to)).into_set();
         let is_within =
@@ -218,7 +222,8 @@ impl PrunePlan {
         let closure = &self.manifests.closure;
         let is_left_out = move |import: &&Import| {
             let owner = workspace.owner(&import.to);
-            let there = sources.is_source(closure, owner) && sources.holds(owner, &import.to);
+            let is_held = || sources.holds(owner, &import.to) || !sources.has(&import.to);
+            let there = sources.is_source(closure, owner) && is_held();
             let below = sources.tree().under(&import.to);
             let is_shared = if below.is_empty() {
                 self.shared.contains(&import.to) || self.manifests.files.contains_key(&import.to)

@@ -154,6 +154,11 @@ impl<'t> Sources<'t> {
         self.of_settings.get_or_init(find)
     }
 
+    /// True where git has a file or folder: what it does not have, a build makes.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.tree.get(path).is_some() || !self.tree.under(path).is_empty()
+    }
+
     /// True where a file is among those of its package that the ignore file leaves.
     pub(super) fn holds(&self, owner: PackageId, path: &str) -> bool {
         self.of(owner).binary_search_by(|file| (*file.path).cmp(path)).is_ok()

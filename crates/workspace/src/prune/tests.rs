@@ -548,12 +548,16 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
     }
     let Planned { plan, .. } = plan(root.path(), "web");
     let shared: Vec<&str> = plan.shared.iter().map(String::as_str).filter(|path| *path != "tsconfig.json").collect();
+    // `web` has TypeScript and no settings, so its tools take the root's, and read the projects which those refer to.
     assert_eq!(
         shared,
         [
             ".env.production",
             "VERSION",
             "apps/VERSION",
+            "apps/api/tsconfig.json",
+            "config/base.json",
+            "config/strict.json",
             "content/posts/a.md",
             "legal/terms.txt",
             "openapi/v1.yaml",
@@ -569,10 +573,10 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
 fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_included() {
     let root = workspace();
     put(root.path(), "apps/web/src/deep/a.ts", "export {}\nimport { x } from '../../../../lib/x.js'\nimport '../../index.js'\n");
-    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/'); readdirSync('../../locales/en')\nreadFile('../api/src/main.ts')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\n";
+    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/'); readdirSync('../../locales/en')\nreadFile('../api/src/main.ts')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\nserve(join(__dirname, '..', '..', 'api', 'dist'))\nimport.meta.glob('../../../posts/**/*.md')\n";
     put(root.path(), "apps/web/src/b.ts", reads);
     put(root.path(), "apps/web/src/b.test.ts", reads);
-    ["proto/a.proto", "locales/en/a.json", "VERSION"].iter().for_each(|path| put(root.path(), path, "a\n"));
+    ["proto/a.proto", "locales/en/a.json", "posts/a/b.md", "VERSION"].iter().for_each(|path| put(root.path(), path, "a\n"));
     put(root.path(), "lib/x.ts", "export const x = 1\n");
     put(root.path(), "prisma/schema/a.prisma", "a\n");
     put(root.path(), "prisma/.env", "a\n");
@@ -591,14 +595,16 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
             "apps/web/src/b.ts:2 needs `../../locales/`, which the sources leave out: name it, `include = [\"locales\"]` under its [[service]]",
             "apps/web/src/b.ts:2 needs `../../locales/en`, which the sources leave out: name it, `include = [\"locales/en\"]` under its [[service]]",
             "apps/web/src/b.ts:3 needs `../api/src/main.ts`, which the sources leave out: name it, `include = [\"apps/api/src/main.ts\"]` under its [[service]]",
+            "apps/web/src/b.ts:6 needs `../../api/dist`, which a build of api makes: name api in the `dependencies` of its package",
+            "apps/web/src/b.ts:7 needs `../../../posts/**/*.md`, which the sources leave out: name it, `include = [\"posts\"]` under its [[service]]",
             "apps/web/src/deep/a.ts:2 needs `../../../../lib/x.js`, which the sources leave out: name it, `include = [\"lib/x.ts\"]` under its [[service]]"
         ]
     );
     // As `init` includes it: what scripts lie among, and what else is read by its name.
     let to_include: Vec<_> = plan(&[]).unwrap().to_include(&workspace, &sources).into_iter().collect();
-    assert_eq!(to_include, ["apps/api/src/main.ts", "lib", "locales", "proto/a.proto"]);
-    let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js", "proto", "locales", "apps/api/src"]).unwrap();
-    assert_eq!(more.left_out(&workspace, &sources), Vec::<String>::new());
+    assert_eq!(to_include, ["apps/api/src/main.ts", "lib", "locales", "posts", "proto/a.proto"]);
+    let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js", "proto", "locales", "posts", "apps/api/src"]).unwrap();
+    assert_eq!(more.left_out(&workspace, &sources).len(), 1, "what a build makes cannot be included");
     let paths: Vec<&str> = more.source_paths(&sources).collect();
     assert!(["lib/x.ts", "prisma/.env", "prisma/schema/a.prisma"].iter().all(|path| paths.contains(path)), "{paths:?}");
     assert_eq!(paths.iter().collect::<SortedSet<_>>().len(), paths.len(), "a file is there twice: {paths:?}");

@@ -1,6 +1,8 @@
 //! Relative imports of JavaScript and TypeScript: which of them leave a package. Texts are searched, not parsed: a path that leads to no file
 //! of the repository is nothing.
 
+use std::borrow::Cow;
+
 use super::super::git::{Mode, Tree};
 use super::super::load::{PackageId, Workspace};
 use super::super::tools::is_test;
@@ -65,19 +67,39 @@ pub(super) fn beside(text: &str) -> impl Iterator<Item = &str> {
     memchr::memmem::find_iter(text.as_bytes(), "./").filter_map(|at| literal(text, at))
 }
 
-/// Every `'../…'` literal of a text.
-pub(super) fn literals(text: &str) -> impl Iterator<Item = &str> {
+/// Every `'../…'` literal of a text, and every path that is put together from a folder by several.
+pub(super) fn literals(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     placed(text).map(|(_, literal)| literal)
 }
 
-/// The same with the place of each literal's quote.
-fn placed(text: &str) -> impl Iterator<Item = (usize, &str)> {
+/// The same with the place of each one's quote.
+fn placed(text: &str) -> impl Iterator<Item = (usize, Cow<'_, str>)> {
     // Every script of a closure is searched: the standard library's search is not optimised where this crate is not.
-    memchr::memmem::find_iter(text.as_bytes(), "../").filter_map(|at| {
+    memchr::memmem::find_iter(text.as_bytes(), "..").filter_map(|at| {
         // Only the first `../` of a literal follows its quote; `./../` is one, too.
         let start = if text[..at].ends_with("./") { at - 2 } else { at };
-        literal(text, start).map(|literal| (start - 1, literal))
+        let first = literal(text, start)?;
+        let before = text[..start - 1].trim_end();
+        let is_begun = FOLDERS.iter().any(|folder| before.ends_with(folder));
+        let path = if is_begun { joined(first, &text[start + first.len() + 1..]) } else { Cow::Borrowed(first) };
+        path[at - start..].starts_with("../").then_some((start - 1, path))
     })
+}
+
+/// What stands before a path that begins at a folder and may be put together: `join(__dirname, '..', '..', 'locales')`.
+const FOLDERS: [&str; 4] = ["__dirname,", "import.meta.dirname,", "import.meta.url)),", "process.cwd(),"];
+
+/// A path with the literals behind it that belong to it, as far as these say where it leads.
+fn joined<'a>(first: &'a str, mut rest: &str) -> Cow<'a, str> {
+    let mut path = Cow::Borrowed(first);
+    while let Some(next) =
+        rest.trim_start().strip_prefix(',').map(str::trim_start).filter(|next| next.starts_with(['\'', '"', '`']))
+    {
+        let Some(part) = literal(next, 1).filter(|part| !part.contains("${")) else { break };
+        path = Cow::Owned(format!("{path}/{part}"));
+        rest = &next[part.len() + 2..];
+    }
+    path
 }
 
 /// The literal that begins here: a quote stands before it, and the same one behind it on the same line.
@@ -123,7 +145,7 @@ const IMPORTS: [&str; 16] = [
 ];
 
 /// What stands before the path of a file or a folder that is read as the script runs, from where this lies or from where it is started.
-const READS: [&str; 10] = [
+const READS: [&str; 16] = [
     "readFile(",
     "readFileSync(",
     "readdirSync(",
@@ -132,21 +154,33 @@ const READS: [&str; 10] = [
     "URL(",
     "__dirname,",
     "import.meta.dirname,",
+    "import.meta.url)),",
     "process.cwd(),",
     "resolve(",
+    // By a pattern, as a bundler or the script itself finds them.
+    "glob(",
+    "glob([",
+    "globSync(",
+    "context(",
+    "@source",
 ];
 
-/// What is read so: a file, or what no package has of a folder. What tests read is in no image.
+/// What is read so: a file, what no package has of a folder, or what another package's build makes. What tests read is in no image.
 fn read(sources: &Sources<'_>, workspace: &Workspace, id: PackageId, file: &str, before: &str, named: &str) -> Option<String> {
     let before = before.trim_end();
     if is_test(file) || is_in_comment(before) || !READS.iter().any(|word| before.ends_with(word)) {
         return None;
     }
     let is_shared = |path: &str| path != "." && workspace.owner(path) == sources.root_package;
-    let is_there = |path: &String| sources.tree.get(path).is_some() || (is_shared(path) && !sources.tree.under(path).is_empty());
+    let is_there = |path: &&String| sources.tree.get(path).is_some() || (is_shared(path) && !sources.tree.under(path).is_empty());
+    let is_made = |path: &&String| {
+        let owner = workspace.owner(path);
+        owner != id && owner != sources.root_package && !path.contains("node_modules") && !sources.has(path)
+    };
     let package = &workspace.package(id).dir;
-    let found = [parent(file), package].into_iter().filter_map(|dir| join(dir, named.trim_end_matches('/')));
-    found.into_iter().find(is_there)
+    let plain = named.split('/').take_while(|part| !part.contains(['*', '{', '[', '('])).into_vec().join("/");
+    let found = [parent(file), package].into_iter().filter_map(|dir| join(dir, plain.trim_end_matches('/'))).into_vec();
+    found.iter().find(is_there).or_else(|| found.iter().find(is_made)).cloned()
 }
 
 /// The imports of a package's scripts that lead to a file outside of it, and what these read there.
@@ -156,12 +190,12 @@ pub(super) fn imports(sources: &Sources<'_>, workspace: &Workspace, id: PackageI
         let Some(text) = workspace.contents().text(&file.path) else { return Vec::new() };
         let leaves = placed(&text).filter_map(|(at, named)| {
             let before = &text[..at];
-            let imported = || resolve(sources.tree, parent(&file.path), named).filter(|_| is_import(before));
-            let to = imported().or_else(|| read(sources, workspace, id, &file.path, before, named))?;
+            let imported = || resolve(sources.tree, parent(&file.path), &named).filter(|_| is_import(before));
+            let to = imported().or_else(|| read(sources, workspace, id, &file.path, before, &named))?;
             (workspace.owner(&to) != id).then(|| Import {
                 file: file.path.to_string(),
                 line: text[..at].matches('\n').count() + 1,
-                named: named.to_owned(),
+                named: named.into_owned(),
                 to,
             })
         });
@@ -238,7 +272,7 @@ mod tests {
                     const e = '../e';\nimport '../f'; import('../g').then(() => '../h')\nimport { i } from 'x/../i'\n\
                     /* eslint */ import '../j'\n/* import '../k'\n * import '../l'\n */ import '../m'\n\
                     /// <reference path=\"../n.d.ts\" />\ncreateRequire(import.meta.url)('../o')\n@use \"../p\";\n";
-        let found: Vec<&str> = placed(text).filter(|(at, _)| is_import(&text[..*at])).map(|(_, named)| named).collect();
+        let found: Vec<_> = placed(text).filter(|(at, _)| is_import(&text[..*at])).map(|(_, named)| named).collect();
         let imported = ["../../a.mjs", "../b", "./../c", "../f", "../g", "../j", "../m", "../n.d.ts", "../o", "../p"];
         assert_eq!(found, imported);
         assert_eq!(literals(text).count(), 15);
@@ -249,6 +283,13 @@ mod tests {
         // A literal that is cut off by the end of its line, or of the text, is none; nor is a file of a path alone, as git leaves a link.
         assert_eq!(literals("import '../a\n'; import \"../b").count(), 0);
         assert_eq!(literals("../shared/a.ts").count(), 0);
+    }
+
+    #[test]
+    fn a_path_is_put_together_from_a_folder_and_the_texts_behind_it() {
+        let text = "join(__dirname, '..', \"..\", 'locales', `${a}.json`); resolve(import.meta.dirname, '../..', 'data',\n  'a.csv')\n\
+                    join(dirname(fileURLToPath(import.meta.url)), './..', 'b'); x(process.cwd(), '..', name); all(...a, '..', 'b', ['../c', '../d'])\n";
+        assert_eq!(literals(text).collect::<Vec<_>>(), ["../../locales", "../../data/a.csv", "./../b", "../c", "../d"]);
     }
 
     #[test]

@@ -106,6 +106,8 @@ impl Reach<'_, '_> {
         let dir = parent(path);
         if named {
             self.named(&settings, dir);
+        } else {
+            self.projects(&settings, dir);
         }
         let extends = &settings["extends"];
         let extends = extends.as_array().map_or(std::slice::from_ref(extends), Vec::as_slice);
@@ -117,6 +119,21 @@ impl Reach<'_, '_> {
                 && self.found.insert(found.clone())
             {
                 self.settings(&found, named);
+            }
+        }
+    }
+
+    /// Adds the settings of the projects that the root's refer to, and of those that these do: a bundler which takes the root's for a package
+    /// reads them all, and fails where one is missing.
+    fn projects(&mut self, settings: &Value, dir: &str) {
+        let tree = self.sources.tree;
+        for project in settings["references"].as_array().into_iter().flatten().filter_map(|project| project["path"].as_str()) {
+            let candidates = [project.to_owned(), format!("{project}/tsconfig.json")];
+            let found = candidates.iter().filter_map(|project| join(dir, project)).find(|path| tree.get(path).is_some());
+            if let Some(found) = found
+                && self.found.insert(found.clone())
+            {
+                self.settings(&found, false);
             }
         }
     }
@@ -159,9 +176,9 @@ impl Reach<'_, '_> {
     fn literals(&mut self, path: &str) {
         let Some(text) = self.workspace.contents().text(path) else { return };
         for named in imports::literals(&text) {
-            self.named_by(path, parent(path), named);
+            self.named_by(path, parent(path), &named);
             // Or from a folder of the package, as a framework's settings have it: Nitro's `serverAssets` from `server`.
-            if named.starts_with("../../") && !self.leads(parent(path), named) {
+            if named.starts_with("../../") && !self.leads(parent(path), &named) {
                 self.named_by(path, parent(path), &named[3..]);
             }
         }
@@ -265,8 +282,8 @@ impl Reach<'_, '_> {
         };
         let text = self.sources.tree.get(&path).and_then(|_| self.workspace.contents().text(&path)).unwrap_or_default();
         for named in imports::literals(&text) {
-            self.named_by(&path, parent(&path), named);
-            self.named_by(&path, dir, named);
+            self.named_by(&path, parent(&path), &named);
+            self.named_by(&path, dir, &named);
         }
     }
 
