@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use monoship_core::collect::Collect as _;
 use monoship_core::name::ServiceName;
 use monoship_workspace::{Closure, PackageId, Scope, Workspace};
+use pnpm::join;
 
 use super::kind::Kind;
 use super::services::{Service, filter};
@@ -58,6 +59,7 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
         .replace("{build-image}", &build_image)
         .replace("{{base}}", base)
         .replace("{packages}", &packages)
+        .replace("{node-options}", &node_options(workspace))
         .replace("{build-packages}", &build_packages);
     if services.iter().any(|service| matches!(service.known.kind, Kind::Static(_))) {
         text += include_str!("files.Dockerfile");
@@ -84,11 +86,19 @@ pub(super) fn text(workspace: &Workspace, services: &[Service], file: &str) -> S
             everything: filters(workspace, &service.filter, closure),
             production: production.map(|closure| filters(workspace, &service.filter, &closure)).unwrap_or_default(),
             below: !folders.is_empty(),
+            beside: beside(workspace, service),
             repository: repository(workspace),
         };
         service.stages(&mut text, &variables, &secrets, &filters);
     }
     text
+}
+
+/// What pnpm starts every script with, and nobody else.
+fn node_options(workspace: &Workspace) -> String {
+    let Some(options) = workspace.node_options() else { return String::new() };
+    let escaped = options.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+    format!("# As pnpm's settings say for each script.\nENV NODE_OPTIONS=\"{escaped}\"\n")
 }
 
 /// The file of those that a build makes by which Node starts, as CMD has it.
@@ -112,12 +122,25 @@ fn started(command: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// The folder outside of all packages where the file lies by which Node starts a service: `node ../../dist/apps/api/main.js`.
+fn beside(workspace: &Workspace, service: &Service) -> Option<String> {
+    let words: Vec<String> = serde_json::from_str(&service.known.command).ok()?;
+    let mut words = words.iter().flat_map(|word| word.split_whitespace()).skip_while(|word| *word != "node");
+    let plain = |word: &&str| word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+    let file = words.find(|word| word.starts_with("../")).filter(plain)?;
+    let file = join(&service.package, file)?;
+    let (folder, _) = file.rsplit_once('/')?;
+    (workspace.owner(&file) == workspace.root_package()).then(|| folder.to_owned())
+}
+
 /// What pnpm is to install for a service: its package, and those that no manifest leads to.
 struct Filters {
     everything: String,
     production: String,
     /// It needs packages of the workspace, which are built in a step before its own.
     below: bool,
+    /// The folder of no package that Node starts it from.
+    beside: Option<String>,
     /// What tells a mounted cache of its name from that of another repository, which may have a service called so: `shop-`.
     repository: String,
 }
@@ -190,7 +213,10 @@ impl Service {
             file.map(|file| format!(" && \\\n    collect-closure started {} {file}{root}", self.package)).unwrap_or_default()
         };
         let collect = match &known.kind {
-            Kind::Node => format!(" && \\\n    collect-closure packages {}{}", filters.production, starts("")),
+            Kind::Node => {
+                let beside = filters.beside.as_ref().map(|folder| format!(" && \\\n    collect-closure folder . {folder}"));
+                format!(" && \\\n    collect-closure packages {}{}{}", filters.production, beside.unwrap_or_default(), starts(""))
+            }
             Kind::Beside(made) => {
                 // A project of the root's is all that its bundler has taken in; what a package needs lies beside it.
                 let packages = if self.package == "." { String::new() } else { format!(" {}", filters.production) };
@@ -230,6 +256,11 @@ impl Service {
         // Before what is copied: over linked layers BuildKit would have to put all of them together first.
         if !matches!(known.kind, Kind::Static(_)) {
             let _ = writeln!(text, "WORKDIR {}", within(self.started_in()));
+        }
+        if self.has_modules() {
+            // As for a script of pnpm's: what it starts, or calls as it runs, may be a program of a dependency, or of one of the root's.
+            let own = (self.package != ".").then(|| format!("{}/node_modules/.bin:", within(&self.package)));
+            let _ = writeln!(text, "ENV PATH={}/app/node_modules/.bin:$PATH", own.unwrap_or_default());
         }
         let copies = match &known.kind {
             Kind::Node | Kind::Beside(_) => {

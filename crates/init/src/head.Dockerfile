@@ -143,6 +143,8 @@ fi
 case $how in
   production)
     install --prod
+    # By these names a build knows what an image has, also what it has yet to make: a copy of a folder (`publishConfig.directory`).
+    modules | while read -r made; do find "$made/.pnpm" -mindepth 1 -maxdepth 1 2>/dev/null || true; done > /var/lib/production-packages
     # What a compiler leaves beside what it makes.
     find . -type d -path '*/node_modules/*/build/Release/obj.target' -prune -exec rm -rf {} +
     # pnpm's own records hold this run's time: they would make equal installs differ. A later `everything` needs them.
@@ -160,8 +162,6 @@ case $how in
   everything)
     printf '%s\n' "$packages" > /var/lib/installed-packages
     if [ -d $state ]; then
-      # By these names a build knows what an image has.
-      modules | while read -r made; do find "$made/.pnpm" -mindepth 1 -maxdepth 1 2>/dev/null || true; done > /var/lib/production-packages
       cp -R $state/. .
     fi
     install
@@ -237,10 +237,11 @@ const real = (link) => {
 };
 /** The folder of a virtual store that something installed lies in: its name holds version, peers and patch. */
 const stored = (where) => /^((?:.*\/)?node_modules\/\.pnpm\/[^/]+)\/node_modules\//.exec(where)?.[1];
-/** The workspace package that something installed is a copy of (`injected`), which pnpm renews when it is built. */
+/** The workspace package that something installed is a copy of (`injected`), or of a folder in it: pnpm renews it when that is built. */
 const injected = (where) => {
   const from = path.basename(stored(where) ?? '').split('@file+')[1];
-  return [...folders].find((folder) => from?.startsWith(folder.replaceAll('/', '+')) && /^($|[_(])/.test(from.slice(folder.length)));
+  const isOf = (folder) => from?.startsWith(folder.replaceAll('/', '+')) && /^($|[_(+])/.test(from.slice(folder.length));
+  return [...folders].filter(isOf).sort((a, b) => b.length - a.length)[0];
 };
 /** All that is installed for these links; `null` where a name does not tell the content. */
 function installed(found) {
@@ -274,6 +275,12 @@ function named(folder) {
   return found;
 }
 
+/** What lies at the root and holds no package, but for what belongs to an install. */
+const ofRoot = () => {
+  const isKept = (name) => !/^(\.|node_modules$|pnpm-)/.test(name) && ![...folders].some((folder) => `${folder}/`.startsWith(`${name}/`));
+  return list(sources).map(({ name }) => name).filter(isKept);
+};
+
 const packages = new Map();
 const order = [];
 function meet(folder, above) {
@@ -287,8 +294,9 @@ function meet(folder, above) {
   const runs = { ...written.peerDependencies, ...written.optionalDependencies, ...written.dependencies };
   const running = Object.keys(runs).flatMap((name) => linked[name] ?? []);
   const production = running.filter((where) => declared.includes(where) && where !== '.');
-  // A `link:` may lead to what is no package of the workspace.
-  const apart = running.filter((where) => !folders.has(where) && stored(where) === undefined && fs.existsSync(path.join(sources, where)));
+  // A `link:` may lead to what is no package of the workspace, and a dependency on the root to the folder that holds them all.
+  const isApart = (where) => !folders.has(where) && stored(where) === undefined && fs.existsSync(path.join(sources, where));
+  const apart = running.filter(isApart).flatMap((where) => (where === '' ? ofRoot() : [where]));
   packages.set(folder, { name: name || folder, declared, needs, production, apart, outside: found.filter((where) => !folders.has(where)) });
   needs.forEach((need) => meet(need, [...above, folder]));
   order.push(folder);
@@ -566,6 +574,8 @@ export NEXT_TELEMETRY_DISABLED=1 ASTRO_TELEMETRY_DISABLED=1 NUXT_TELEMETRY_DISAB
 # Builds are kept by build-once, and each step is alone.
 export NX_DAEMON=false NX_TUI=false NX_NO_CLOUD=true NX_CACHE_DIRECTORY=/tmp/nx NX_WORKSPACE_DATA_DIRECTORY=/tmp/nx
 if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca; fi
+# As at an install: a package of the workspace may be compiled, too.
+if [ -d /usr/local/include/node ]; then export npm_config_nodedir=/usr/local; fi
 if [ -e /var/lib/build.env ]; then set -a; . /var/lib/build.env; set +a; fi
 [ -e /var/lib/installed ] || touch /var/lib/installed
 # A bundler's cache that is mounted is of the same dependencies, or empty: Turbopack keeps what it did not find, too.
@@ -619,7 +629,10 @@ case $1 in
       const isKept = (at) => at === "package.json" || !/(^|\/)(\.|node_modules\/|package\.json$|pnpm-[^/]*\.yaml$|tsconfig[^/]*\.json$)/.test(at);
       const [met, found] = [new Set(["."]), new Set()];
       const look = (file, from) => {
-        const named = fs.readFileSync(file, "utf8").matchAll(/(["\x27`])((?:\.\.?\/)+[\w@][\w.@\/-]*)\1/g);
+        // `join(__dirname, "..", "..", "locales", name)`: as far as texts say it.
+        const begun = /((?:__dirname|import\.meta\.dirname|import\.meta\.url\)\)|process\.cwd\(\))\s*,\s*)((?:(["\x27`])[\w@.\/-]+\3\s*,?\s*)+)/g;
+        const text = fs.readFileSync(file, "utf8").replace(begun, (_, folder, parts) => `${folder}"${parts.match(/[\w@.\/-]+/g).join("/")}"`);
+        const named = text.matchAll(/(["\x27`])((?:\.\.?\/)+[\w@][\w.@\/-]*?)(?:\/[^\/"\x27`]*\*[^"\x27`\n]*)?\1/g);
         const paths = [...named].flatMap(([, , name]) => from.flatMap((folder) => ["", ".js", ".cjs", ".mjs", ".json"].map((end) => path.join(folder, name) + end)));
         for (const at of paths) {
           if (met.has(at) || !fs.existsSync(at)) continue;
@@ -758,6 +771,6 @@ FROM sources AS dependency-sources
 
 # ── runtime: what every service runs on ─────────────────────────────────────────────────────────────────────────────
 FROM ${NODE_IMAGE} AS runtime
-{packages}ENV NODE_ENV=production
+{packages}{node-options}ENV NODE_ENV=production
 WORKDIR /app
 USER 1000:1000

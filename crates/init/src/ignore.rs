@@ -35,7 +35,7 @@ pub(super) fn hidden<'f>(workspace: &Workspace, services: &[Service], tracked: &
 
 /// The file, and the rules that were left out, each with the first tracked file that it would hide. `tracked` are the repository's
 /// files, `tool` is the folder of the adopter's crate; `own_rust` is true where the repository has Rust of its own, which a build may need;
-/// `public` are files of the environment that a build reads as in any clone.
+/// `public` are files that such a rule hides and that a build reads as in any clone: of the environment, and certificates.
 ///
 /// # Errors
 /// When a rule is none, which is a fault of ours.
@@ -69,10 +69,19 @@ pub(super) fn text<'a>(
         }
     }
     if !public.is_empty() {
-        made += "\n# git has these, and they hold only what browsers get.\n";
+        made += "\n# git has these, and they hold only what browsers get, or certificates that everybody may see.\n";
         public.iter().for_each(|path| made += &format!("!{path}\n"));
     }
     Ok((made, left_out))
+}
+
+/// True of a text that holds certificates or public keys, and nothing that is to be kept: a database's root certificates, by which a service
+/// knows it.
+pub(super) fn is_certificate(text: &str) -> bool {
+    const KINDS: [&str; 5] = ["CERTIFICATE", "TRUSTED CERTIFICATE", "X509 CRL", "PUBLIC KEY", "RSA PUBLIC KEY"];
+    let kinds = text.lines().filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"));
+    let mut kinds = kinds.peekable();
+    kinds.peek().is_some() && kinds.all(|kind| KINDS.contains(&kind))
 }
 
 /// An ignore file of the repository's own, with the rules that it lacks about what `cargo xtask` is made of and makes: cargo's folder alone is

@@ -193,12 +193,19 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     }
     let Some(start) = start else {
         return Err(match facts.script("start") {
+            "" if is_moons(facts) => {
+                "its start is a task of moon's (moon.yml), which no image runs: give its package.json `build` and `start`"
+                    .to_owned()
+            }
             "" => "its package.json has neither a start script nor `main`".to_owned(),
             script => format!("its script `start` is for developers ({script}), and nothing says what its build makes"),
         });
     };
     if let Some(other) = start.tool.as_ref().filter(|tool| OF_OTHERS.contains(&tool.as_str()) && !facts.brings(tool)) {
         return Err(format!("it is started by `{other}`, which is none of Node's: with a Dockerfile of its own it is a service"));
+    }
+    if let Some(other) = compiler_of_another(facts).filter(|_| !start.is_by_node()) {
+        return Err(format!("it is built by `{other}`, which is none of Node's: with a Dockerfile of its own it is a service"));
     }
     let why = match &start.script {
         Some(script) => format!("script `{script}`: {}", start.run),
@@ -220,7 +227,7 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
                 let text = std::fs::read_to_string(facts.folder.join(file)).ok()?;
                 let manager = text.lines().filter_map(|line| line.split_whitespace().find(|word| *word != "exec"));
                 let manager = manager.into_iter().find(|word| ["pnpm", "yarn", "bun"].contains(word))?;
-                Some(format!("`{file}` calls `{manager}`, and no image has it: let it call `node_modules/.bin/…`, or `node`"))
+                Some(format!("`{file}` calls `{manager}`, and no image has it: let it call the program itself"))
             },
         );
     let left_out = || {
@@ -231,14 +238,22 @@ pub(super) fn of(facts: &Facts<'_>) -> Result<Known, String> {
     };
     let note = note.or(unread).or(in_shell).or_else(left_out);
     let kind = if start.tool.is_some() { Kind::Development } else { Kind::Node };
-    // pnpm has the root's programs on the path as well.
-    let of_root = start.tool.is_some_and(|tool| !brings(facts.manifest, &tool));
-    let command = if of_root && facts.dir != "." {
-        start.command.replace("PATH=node_modules/.bin:", "PATH=node_modules/.bin:/app/node_modules/.bin:")
-    } else {
-        start.command
-    };
-    Ok(Known { kind, why, command, port: None, env: Vec::new(), note })
+    Ok(Known { kind, why, command: start.command, port: None, env: Vec::new(), note })
+}
+
+/// True where moon starts a package by a task that no script stands for.
+fn is_moons(facts: &Facts<'_>) -> bool {
+    let text = std::fs::read_to_string(facts.folder.join("moon.yml")).unwrap_or_default();
+    text.lines().any(|line| ["start:", "serve:"].contains(&line.trim()))
+}
+
+/// The program of another language that a package's build calls.
+fn compiler_of_another<'a>(facts: &'a Facts<'_>) -> Option<&'a str> {
+    let mut programs = facts
+        .script("build")
+        .split(['&', ';', '|'])
+        .filter_map(|step| step.split_whitespace().find(|word| !word.contains('=') && !["cd", "cross-env"].contains(word)));
+    programs.find(|program| OF_OTHERS.contains(program) && !facts.brings(program))
 }
 
 /// True where what developers run is a service: an app's, or one with a server's library.
@@ -547,13 +562,16 @@ mod tests {
         assert!(of(&facts).unwrap().note.unwrap().starts_with("`./start.sh` calls `pnpm`"));
         let python = json!({"scripts": {"start": "LOG=1 uvicorn main:app"}});
         assert!(kind(&python, &[]).unwrap_err().starts_with("it is started by `uvicorn`, which is none of Node's"));
+        let go = |start: &str| json!({"scripts": {"build": "CGO_ENABLED=0 go build -o dist/a .", "start": start}});
+        assert!(kind(&go("./dist/a"), &[]).unwrap_err().starts_with("it is built by `go`, which is none of Node's"));
+        assert_eq!(kind(&go("node a.js"), &[]), Ok(Kind::Node));
         let command = |manifest: &Value| {
             of(&Facts { manifest, root: &json!({}), folder: "/nowhere".into(), dir: "apps/a" }).unwrap().command
         };
         let adonis = |start: &str| {
             command(&json!({"scripts": {"build": "node ace build", "start": start}, "dependencies": {"@adonisjs/core": "6"}}))
         };
-        let within = "[\"sh\", \"-c\", \"PATH=node_modules/.bin:$PATH; cd build && exec node bin/server.js\"]";
+        let within = "[\"sh\", \"-c\", \"cd build && exec node bin/server.js\"]";
         assert_eq!(adonis("node bin/server.js"), within);
         assert_eq!(adonis("node build/bin/server.js"), "[\"node\", \"build/bin/server.js\"]");
         let svelte = json!({"scripts": {"build": "vite build"}, "devDependencies": {"@sveltejs/kit": "2"}});
@@ -663,9 +681,6 @@ mod tests {
         let note = |start: &str| of(&json!({"scripts": {"start": start}})).unwrap().note.unwrap();
         assert!(note("tsx a.ts").contains("move it to `dependencies`"));
         assert!(note("bun ./a.js").contains("which no dependency brings"));
-        let path = |manifest: &Value| of(manifest).unwrap().command.contains(":/app/node_modules/.bin:$PATH; exec tsx a.ts");
-        assert!(path(&json!({"scripts": {"start": "tsx a.ts"}})));
-        assert!(!path(&json!({"scripts": {"start": "tsx a.ts"}, "devDependencies": {"tsx": "4"}})));
         std::fs::write(
             dir.path().join("svelte.config.js"),
             "import { x } from '@sveltejs/kit/y'\nimport a from '@sveltejs/adapter-node'",
@@ -678,6 +693,8 @@ mod tests {
     fn what_runs_elsewhere_is_no_service_and_a_tool_takes_its_dependencies_along() {
         assert!(kind(&json!({"scripts": {"start": "expo start"}, "dependencies": {"expo": "54"}}), &[]).is_err());
         assert!(kind(&json!({"scripts": {"build": "tsc"}}), &[]).is_err());
+        let moon = [("moon.yml", "tasks:\n  start:\n    command: node dist/main.js\n")];
+        assert!(kind(&json!({}), &moon).unwrap_err().contains("moon.yml"));
         let dir = tempfile::tempdir().unwrap();
         let facts = Facts { manifest: &json!({}), root: &json!({}), folder: dir.path().to_owned(), dir: "apps/a" };
         assert!(!facts.makes("index.js") && facts.makes("./dist/index.js"));

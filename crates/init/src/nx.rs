@@ -325,7 +325,7 @@ mod tests {
         for line in [
             "build-closure @acme/source api:build && \\\n    collect-closure packages && \\\n    collect-closure folder . dist/apps/api && \\\n    \
              collect-closure imported . dist/apps/api && \\\n    collect-closure started . dist/apps/api/main.js\n",
-            "WORKDIR /app\nCOPY --link --from=api-production /production/app /app\n",
+            "WORKDIR /app\nENV PATH=/app/node_modules/.bin:$PATH\nCOPY --link --from=api-production /production/app /app\n",
             "CMD [\"node\", \"dist/apps/api/main.js\"]\n",
             "build-closure @acme/source shop-front:build && \\\n    collect-closure files apps/shop dist/apps/shop/browser\n",
             "collect-closure files apps/site dist/apps/site\n",

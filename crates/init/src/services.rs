@@ -35,9 +35,14 @@ pub struct Service {
 }
 
 impl Service {
+    /// True where its image has the dependencies as pnpm installs them.
+    pub(super) fn has_modules(&self) -> bool {
+        matches!(self.known.kind, Kind::Node | Kind::Development | Kind::Beside(_))
+    }
+
     /// The folder that it is started in: Node starts what Nx makes in the root's.
     pub(super) fn started_in(&self) -> &str {
-        if matches!(self.known.kind, Kind::Node | Kind::Development | Kind::Beside(_)) { &self.package } else { &self.folder }
+        if self.has_modules() { &self.package } else { &self.folder }
     }
 }
 
@@ -92,7 +97,7 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         let known = by_nx.as_ref().map_or_else(|| kind::of(&facts), |targets| targets.known(workspace, &root));
         let known = match known {
             Ok(known) if by_nx.is_some() && !known.why.starts_with("`main`") => known,
-            Ok(known) => on_path(development::needed(known, workspace, &package.dir, manifest), workspace, package),
+            Ok(known) => development::needed(known, workspace, &package.dir, manifest),
             Err(why) => {
                 let has_script = by_nx.is_none() && !manifest["scripts"]["build"].is_null();
                 let why = match (in_apps, manifest["main"].is_null()) {
@@ -155,13 +160,6 @@ pub(super) fn services(workspace: &Workspace, named: &[(String, String)], files:
         }
     }
     Ok(found)
-}
-
-/// A start command finds programs where pnpm puts them: where it hoists, a package's own lie with the root's.
-fn on_path(known: Known, workspace: &Workspace, package: &Package) -> Known {
-    let (own, all) = ("PATH=node_modules/.bin:$PATH", "PATH=node_modules/.bin:/app/node_modules/.bin:$PATH");
-    let command = if package.dir != "." && workspace.hoists() { known.command.replace(own, all) } else { known.command };
-    Known { command, ..known }
 }
 
 /// True where the root starts a file of its own by Node, none of the packages' and none of its tools', and has dependencies to run with.
@@ -296,10 +294,10 @@ mod tests {
     use crate::written::workspace;
 
     #[test]
-    fn a_command_that_npm_publishes_is_no_service_in_apps_either() {
+    fn a_command_that_npm_publishes_is_no_service_in_apps_either_and_a_service_is_started_as_pnpm_does() {
         let files = [
             ("package.json", "{}"),
-            ("pnpm-workspace.yaml", "packages: ['apps/*']\n"),
+            ("pnpm-workspace.yaml", "packages: ['apps/*']\nnodeOptions: --conditions=source\n"),
             ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
             (
                 "apps/cli/package.json",
@@ -309,12 +307,20 @@ mod tests {
                 "apps/jobs/package.json",
                 r#"{"name": "j", "version": "1.0.0", "main": "./dist/index.js", "private": true, "bin": "j.js"}"#,
             ),
-            ("apps/api/package.json", r#"{"name": "a", "version": "1.0.0", "scripts": {"start": "node a.js"}, "bin": "b.js"}"#),
+            (
+                "apps/api/package.json",
+                r#"{"name": "a", "version": "1.0.0", "scripts": {"start": "node ../../dist/a/main.js"}, "bin": "b.js"}"#,
+            ),
         ];
         let (_dir, workspace) = workspace(&files);
         let found = services(&workspace, &[], &[]).unwrap();
         let names: Vec<&str> = found.services.iter().map(|service| service.name.as_str()).collect();
         assert_eq!(names, ["api", "jobs"]);
+        let text = crate::dockerfile::text(&workspace, &found.services, "Dockerfile");
+        assert!(
+            text.contains("WORKDIR /app/apps/api\nENV PATH=/app/apps/api/node_modules/.bin:/app/node_modules/.bin:$PATH\n"),
+            "{text}"
+        );
         assert_eq!(found.others, [("apps/cli".to_owned(), "it is a command that npm publishes (`bin`)".to_owned())]);
     }
 
@@ -335,7 +341,11 @@ mod tests {
         let server = r#"{"name": "@acme/shop", "scripts": {"start": "node src/main.js"}}"#;
         let (services, text) = of(server, &[], &[]);
         assert_eq!(services, ["shop ."]);
-        assert!(text.contains("WORKDIR /app\nCOPY") && text.contains("install-closure production @acme/shop\n"), "{text}");
+        assert!(
+            text.contains("WORKDIR /app\nENV PATH=/app/node_modules/.bin:$PATH\nCOPY")
+                && text.contains("install-closure production @acme/shop\n"),
+            "{text}"
+        );
         assert!(of(server, &library, &[]).0.is_empty(), "it may start what packages are");
         let starts = |file: &str| {
             of(&server.replace("src/main.js", file).replace("\"}}", "\"}, \"dependencies\": {\"ms\": \"2\"}}"), &library, &[]).0
@@ -380,24 +390,6 @@ mod tests {
         let notes: Vec<Option<&str>> = found.iter().map(|service| service.note.as_deref()).collect();
         assert!(notes[0].unwrap().starts_with("turbo.json puts the root's `version` before its build"), "{notes:?}");
         assert_eq!((notes[1], found[0].tasks.as_slice()), (None, ["build".to_owned()].as_slice()));
-    }
-
-    #[test]
-    fn programs_are_found_where_pnpm_puts_them() {
-        let manifest = r#"{"scripts": {"start": "serve ."}, "dependencies": {"serve": "1"}}"#;
-        let command = |settings: &str| {
-            let settings = format!("packages: ['apps/*']\n{settings}");
-            let files = [
-                ("package.json", "{}"),
-                ("pnpm-workspace.yaml", &settings),
-                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
-                ("apps/a/package.json", manifest),
-            ];
-            let (_dir, workspace) = workspace(&files);
-            services(&workspace, &[], &[]).unwrap().services.remove(0).known.command
-        };
-        assert!(command("").contains("PATH=node_modules/.bin:$PATH; "));
-        assert!(command("nodeLinker: hoisted\n").contains("PATH=node_modules/.bin:/app/node_modules/.bin:$PATH; "));
     }
 
     #[test]

@@ -421,7 +421,7 @@ pub(super) fn command(script: &str) -> String {
     if script.starts_with("node ") && script.chars().all(plain) {
         return json(&script.split_whitespace().into_vec());
     }
-    json(&["sh", "-c", &format!("PATH=node_modules/.bin:$PATH; {}", replaced(script))])
+    json(&["sh", "-c", &replaced(script)])
 }
 
 fn is_assignment(word: &str) -> bool {
@@ -478,7 +478,7 @@ mod tests {
         );
         assert_eq!(
             of(&json!({"scripts": {"start": "next start -p $PORT"}, "dependencies": {"next": "15"}})),
-            "[\"sh\", \"-c\", \"PATH=node_modules/.bin:$PATH; exec next start -p $PORT\"]"
+            "[\"sh\", \"-c\", \"exec next start -p $PORT\"]"
         );
         assert_eq!(of(&json!({"main": "index.js"})), "[\"node\", \"index.js\"]");
         assert_eq!(of(&json!({"scripts": {"test": "x"}})), "");
@@ -502,7 +502,7 @@ mod tests {
         }
         assert_eq!(
             node("cross-env NODE_ENV=production node dist/main", &[]),
-            json(&["sh", "-c", "PATH=node_modules/.bin:$PATH; NODE_ENV=production exec node dist/main"])
+            json(&["sh", "-c", "NODE_ENV=production exec node dist/main"])
         );
         assert_eq!(node("dotenv -e ../../.env -- node dist/main", &[]), main);
         let built = "[\"node\", \"dist/index.js\"]";
@@ -529,7 +529,7 @@ mod tests {
         ] {
             assert_eq!(node(script, &[]), format!("[\"node\", \"a.js\", {arguments}]"), "{script}");
         }
-        let shell = |script: &str| json(&["sh", "-c", &format!("PATH=node_modules/.bin:$PATH; {script}")]);
+        let shell = |script: &str| json(&["sh", "-c", script]);
         let around = [("prestart", "node migrate.js"), ("poststart", "node b.js"), ("preserve", "pnpm build && node c.js")];
         assert_eq!(node("pnpm serve", &around), shell("node migrate.js && node c.js && node a.js && exec node b.js"));
         for before in ["npm run build", "prisma generate", "tsc", "pnpm install", "docker compose up -d"] {
@@ -546,7 +546,7 @@ mod tests {
     #[test]
     fn quotes_keep_words_and_commands_together() {
         let start = Start::of(&json!({"scripts": {"start": "A='b c' node a.js --x \"y && z\""}})).unwrap();
-        assert_eq!(start.command, json(&["sh", "-c", "PATH=node_modules/.bin:$PATH; A='b c' exec node a.js --x \"y && z\""]));
+        assert_eq!(start.command, json(&["sh", "-c", "A='b c' exec node a.js --x \"y && z\""]));
         assert_eq!(start.tool, None);
         let both = "concurrently -g \"node a.js\" 'node b.js'";
         let of = |script: &str| Start::of(&json!({"scripts": {"start": script}, "dependencies": {"concurrently": "9"}}));
@@ -588,7 +588,7 @@ mod tests {
             let start = Start::by_tsx(&json!({"scripts": {"dev": dev}, field: {"tsx": "4"}}))?;
             Some((start.command, start.tool.is_some()))
         };
-        let runs = json(&["sh", "-c", "PATH=node_modules/.bin:$PATH; exec tsx src/index.ts"]);
+        let runs = json(&["sh", "-c", "exec tsx src/index.ts"]);
         for dev in [
             "tsx watch --env-file=.env src/index.ts",
             "node --import tsx --watch src/index.ts | pino-pretty",

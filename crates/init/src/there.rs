@@ -47,7 +47,12 @@ impl There {
             [".env", ".env.production"].contains(&name) && (is_apart || !folder.is_empty())
         };
         let is_public = |path: &str| self.text(path).is_ok_and(|text| text.is_some_and(|text| variables::is_public(&text)));
-        let public: Vec<&str> = paths.iter().copied().filter(|path| is_named(path) && is_public(path)).into_vec();
+        let is_certificate = |path: &str| {
+            let may_be = [".pem", ".key"].iter().any(|end| path.ends_with(end));
+            may_be && self.text(path).is_ok_and(|text| text.is_some_and(|text| ignore::is_certificate(&text)))
+        };
+        let is_for_all = |path: &&str| is_named(path) && is_public(path) || is_certificate(path);
+        let public: Vec<&str> = paths.iter().copied().filter(is_for_all).into_vec();
         ignore::text(&paths, name, self.has_own_rust(name), &public)
     }
 
@@ -94,5 +99,23 @@ mod tests {
         assert!(!there.ignore("xtask").unwrap().0.contains("!.env"));
         put(("apps/a/vite.config.ts", "export default { envDir: '../..' }\n"));
         assert!(there.ignore("xtask").unwrap().0.ends_with("\n!.env.production\n"));
+    }
+
+    #[test]
+    fn certificates_and_public_keys_that_git_has_reach_a_build_and_private_keys_do_not() {
+        let root = tempfile::tempdir().unwrap();
+        let block = |label: &str| format!("-----BEGIN {label}-----\nMA==\n-----END {label}-----\n");
+        let both = block("CERTIFICATE") + &block("EC PRIVATE KEY");
+        let files = [
+            ("ca.pem", format!("# Amazon\n{0}{0}", block("CERTIFICATE"))),
+            ("jwt.key", block("PUBLIC KEY")),
+            ("server.pem", both),
+            ("server.key", block("PRIVATE KEY")),
+            ("empty.pem", String::new()),
+        ];
+        files.iter().for_each(|(path, text)| std::fs::write(root.path().join(path), text).unwrap());
+        let files = files.iter().map(|(path, _)| (*path).to_owned()).into_vec();
+        let there = There { root: root.path().to_owned(), files, repository: None };
+        assert!(there.ignore("xtask").unwrap().0.ends_with("that everybody may see.\n!ca.pem\n!jwt.key\n"));
     }
 }

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use monoship_core::collect::Collect as _;
 use monoship_core::sorted::SortedSet;
-use monoship_workspace::{Closure, Workspace, package};
+use monoship_workspace::package::{self, Package};
+use monoship_workspace::{Closure, Workspace};
 use pnpm::lock::Lock;
 
 use super::node::requirement;
@@ -65,8 +66,13 @@ fn reads(version: &str, format: &str) -> bool {
 const NATIVE: [&str; 7] =
     ["node-gyp", "nan", "node-addon-api", "bindings", "prebuild-install", "@mapbox/node-pre-gyp", "node-gyp-build"];
 
-/// A dependency of a closure that may have to be compiled.
+/// A package of a closure that may have to be compiled: one of the workspace's own, or a dependency.
 pub(super) fn native(workspace: &Workspace, closure: &Closure) -> Option<String> {
+    let own = closure.packages.iter().map(|id| workspace.package(*id));
+    let mut own = own.filter(|package| package.dir != "." && workspace.root().join(package.path("binding.gyp")).is_file());
+    if let Some(package) = own.next() {
+        return Some(package.name().to_owned());
+    }
     let Some(lock) = workspace.scanned() else {
         // An older format says of each package whether it builds something; of these some always do.
         let text = std::fs::read_to_string(workspace.root().join("pnpm-lock.yaml")).ok()?;
@@ -175,12 +181,51 @@ fn compiles_by_references(workspace: &Workspace) -> bool {
 /// The tasks that a build of these packages comes to, those that it depends on first, as `turbo.json` or `nx.json` order them. Checks are no part
 /// of an image.
 pub(super) fn tasks(workspace: &Workspace, packages: &[&str], build: &str) -> Vec<String> {
-    let mut order = ordered(&graph(workspace), packages, build);
+    let graph = graph(workspace);
+    let (mut seen, mut order) = (SortedSet::new(), Vec::new());
+    for task in at_install(workspace, packages).iter().map(String::as_str).chain([build]) {
+        visit(&graph, packages, task, &mut seen, &mut order);
+    }
     order.retain(|task| !task.starts_with(OF_ROOT));
     if compiles_by_references(workspace) {
         order.insert(0, REFERENCES.to_owned());
     }
     order
+}
+
+/// Scripts of these packages that the root's install scripts have run in a clone: `"postinstall": "pnpm -r codegen"`.
+fn at_install(workspace: &Workspace, packages: &[&str]) -> Vec<String> {
+    const INSTALLS: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
+    let root = manifest(workspace, "package.json");
+    let having = |task: &str| {
+        let all = packages.iter().filter_map(|name| Some(workspace.package(workspace.by_name(name)?)));
+        let has = |package: &&Package| manifest(workspace, &package.path("package.json"))["scripts"][task].is_string();
+        all.filter(|package| package.dir != ".").filter(has).map(Package::name).into_vec()
+    };
+    let (mut open, mut read) = (INSTALLS.map(str::to_owned).to_vec(), SortedSet::new());
+    let mut tasks = Vec::new();
+    while let Some(name) = open.pop() {
+        let Some(script) = root["scripts"][&name].as_str().filter(|_| read.insert(name.clone())) else { continue };
+        for command in script.split(['&', '|', ';']) {
+            let words: Vec<&str> = command.split_whitespace().skip_while(|word| word.contains('=')).into_vec();
+            let Some((program, words)) = words.split_first().filter(|_| !words.contains(&"exec")) else { continue };
+            let filters = words.windows(2).filter(|pair| ["--filter", "-F"].contains(&pair[0])).map(|pair| pair[1]);
+            let filters = filters.chain(words.iter().filter_map(|word| word.strip_prefix("--filter="))).into_vec();
+            let is_recursive = words.iter().any(|word| ["-r", "--recursive", "recursive"].contains(word));
+            let mut called = words.iter().filter(|word| !word.starts_with('-') && **word != "run" && !filters.contains(word));
+            if *program == "pnpm" && !is_recursive && filters.is_empty() {
+                open.extend(called.next().map(|name| (*name).to_owned()));
+            } else if ["pnpm", "turbo", "lerna"].contains(program) {
+                // Where others have a script of this name, none is run: a `generate` may ask its user.
+                let is_meant = |task: &&&str| {
+                    let all = having(task);
+                    !all.is_empty() && (filters.is_empty() || all.iter().all(|name| filters.contains(name)))
+                };
+                tasks.extend(called.filter(is_meant).filter(|task| !INSTALLS.contains(task)).map(|task| (*task).to_owned()));
+            }
+        }
+    }
+    tasks
 }
 
 /// How `turbo.json` calls the root's own tasks, which run once for all packages.
@@ -371,6 +416,29 @@ mod tests {
         assert_eq!(ordered(&graph, &["@acme/web"], "build"), ["prepare:data", "codegen", "db:generate", "build"]);
         let graph = json!({"build": {"dependsOn": ["typegen", "typecheck"]}});
         assert_eq!(ordered(&graph, &[], "build"), ["typegen", "build"]);
+    }
+
+    #[test]
+    fn tasks_that_the_root_has_run_at_install_come_first() {
+        let of = |scripts: &str| {
+            let root = format!("{{\"scripts\": {{{scripts}}}}}");
+            let (_dir, workspace) = crate::written::workspace(&[
+                ("package.json", root.as_str()),
+                ("pnpm-workspace.yaml", "packages: ['packages/*']\n"),
+                ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n\nimporters:\n\n  .: {}\n"),
+                ("packages/db/package.json", r#"{"name": "db", "scripts": {"generate": "x", "codegen": "y", "prepare": "z"}}"#),
+                ("packages/ui/package.json", r#"{"name": "ui", "scripts": {"generate": "plop"}}"#),
+            ]);
+            tasks(&workspace, &["api", "db", "ui"], "build").join(" ")
+        };
+        for postinstall in ["pnpm -r --if-present codegen", "CI=1 turbo run codegen", "husky; pnpm -F db run codegen", "pnpm gen"]
+        {
+            let scripts = format!("\"postinstall\": \"{postinstall}\", \"gen\": \"pnpm --filter=db codegen\"");
+            assert_eq!(of(&scripts), "codegen build", "{postinstall}");
+        }
+        for other in ["pnpm --filter db generate", "pnpm -r build", "pnpm -r prepare", "pnpm -r missing", "pnpm exec codegen"] {
+            assert_eq!(of(&format!("\"prepare\": \"{other}\"")), "build", "{other}");
+        }
     }
 
     #[test]

@@ -176,6 +176,15 @@ importers:
 
   .: {}
 
+  apps/by-copy:
+    dependencies:
+      made:
+        specifier: workspace:*
+        version: file:packages/made/out
+    dependenciesMeta:
+      made:
+        injected: true
+
   apps/by-link:
     dependencies:
       lib:
@@ -200,6 +209,9 @@ importers:
         specifier: 2.1.3
         version: 2.1.3
 
+  packages/made:
+    publishDirectory: out
+
   packages/an other:
     dependencies:
       ms:
@@ -208,10 +220,15 @@ importers:
 
 packages:
 
+  made@file:packages/made/out:
+    resolution: {directory: packages/made/out, type: directory}
+
   ms@2.1.3:
     resolution: {integrity: sha512-6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==}
 
 snapshots:
+
+  made@file:packages/made/out: {}
 
   ms@2.1.3: {}
 ";
@@ -237,6 +254,20 @@ fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_
              FROM scratch AS {app}\nCOPY --from={app}-build /app/apps/{app}/package.json /\n"
         ));
     }
+    // What is copied is a folder that a build makes: whoever needs it is built behind it. pnpm 10 wants the folder at install.
+    repo.write(
+        "apps/by-copy/package.json",
+        r#"{"name": "by-copy", "scripts": {"start": "node ."}, "dependencies": {"made": "workspace:*"}, "dependenciesMeta": {"made": {"injected": true}}}"#,
+    );
+    repo.write("packages/made/package.json", r#"{"name": "made", "version": "1.0.0", "publishConfig": {"directory": "out"}}"#);
+    dockerfile.push_str(
+        "FROM base AS by-copy-build\n\
+         RUN --mount=type=bind,from=manifests,target=/manifests --mount=type=cache,id=pnpm-store,target=/pnpm/store \
+         --mount=type=secret,id=ca mkdir -p packages/made/out && install-closure everything by-copy\n\
+         RUN --mount=type=bind,from=sources,target=/sources build-once by-copy sh -c 'basename $PWD >> /order' && \
+         test \"$(tr '\\n' ' ' < /order)\" = 'made by-copy '\n\
+         FROM scratch AS by-copy\nCOPY --from=by-copy-build /order /\n",
+    );
     for (package, folder) in [("lib", "lib"), ("other", "an other")] {
         let manifest = format!(r#"{{"name": "{package}", "version": "1.0.0", "dependencies": {{"ms": "2.1.3"}}}}"#);
         repo.write(&format!("packages/{folder}/package.json"), &manifest);
@@ -244,6 +275,6 @@ fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_
     repo.write("Dockerfile.monorepo-optimized", &dockerfile);
     repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\noverrides:\n  other: workspace:*\n");
     repo.write("pnpm-lock.yaml", LINKED);
-    repo.commit("three services");
+    repo.commit("four services");
     repo.xtask(&["build"]).exits(0);
 }

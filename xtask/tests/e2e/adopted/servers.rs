@@ -75,29 +75,32 @@ pub const SERVERS: [(&str, &str); 23] = [
         "apps/bundled/drizzle/meta/_journal.json",
         r#"{"version": "7", "dialect": "sqlite", "entries": [{"idx": 0, "version": "6", "when": 1764000000000, "tag": "0000_words", "breakpoints": true}]}"#,
     ),
-    // A compiler that knows no types, which Nx runs as a target: no script stands for it.
+    // A compiler that knows no types, which Nx runs as a target: no script stands for it. It depends on the root.
     (
         "apps/swc/package.json",
         r#"{"name": "@g/swc", "type": "module", "scripts": {"start": "node dist/main.js"},
  "nx": {"targets": {"build": {"executor": "nx:run-commands", "outputs": ["{projectRoot}/dist"], "options": {"command": "swc src -d dist --strip-leading-paths", "cwd": "{projectRoot}"}}}},
- "dependencies": {"@g/words": "workspace:*"}, "devDependencies": {"@swc/cli": "0.7.8", "@swc/core": "1.15.0"}}"#,
+ "dependencies": {"@g/words": "workspace:*", "gallery": "workspace:*"}, "devDependencies": {"@swc/cli": "0.7.8", "@swc/core": "1.15.0"}}"#,
     ),
     ("apps/swc/.swcrc", r#"{"jsc": {"parser": {"syntax": "typescript"}, "target": "es2022"}, "module": {"type": "es6"}}"#),
     (
         "apps/swc/src/main.ts",
-        "import { createServer } from 'node:http';\nimport { greeting } from '@g/words';\nconst name: string = 'swc';\n\
+        "import { createServer } from 'node:http';\nimport { readFileSync } from 'node:fs';\nimport { greeting } from '@g/words';\nconst name: string = 'swc';\n\
+         readFileSync(new URL(import.meta.resolve('gallery/words/hello.txt')));\n\
          createServer((_, answer) => answer.end(greeting(name))).listen(3000);\n",
     ),
-    // What a service reads of the root as it runs.
+    // What a service reads of the root as it runs, by a path of several parts, and what it calls.
     ("words/hello.txt", "hello\n"),
     ("nx.json", r#"{"neverConnectToCloud": true, "analytics": false}"#),
     (
         "apps/native/package.json",
-        r#"{"name": "@g/native", "scripts": {"start": "node main.js"}, "dependencies": {"diskusage": "1.2.0"}}"#,
+        r#"{"name": "@g/native", "scripts": {"start": "node main.js"}, "dependencies": {"diskusage": "1.2.0", "nanoid": "5.1.6"}}"#,
     ),
     (
         "apps/native/main.js",
-        "const { total } = require('diskusage').checkSync('/');\nconst word = require('node:fs').readFileSync('../../words/hello.txt', 'utf8').trim();\n\
+        "const { total } = require('diskusage').checkSync('/');\nconst { join } = require('node:path');\n\
+         const word = require('node:fs').readFileSync(join(__dirname, '..', '..', 'words', 'hello.txt'), 'utf8').trim();\n\
+         require('node:child_process').execFileSync('nanoid');\n\
          if (require('../../package.json').name !== 'gallery') throw new Error('the root has another name');\n\
          const said = `${word} native on ${process.platform}`;\n\
          require('node:http').createServer((_, answer) => answer.end(total > 0 ? said : 'no disk')).listen(3000);\n",
