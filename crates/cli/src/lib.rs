@@ -162,7 +162,7 @@ fn whole_from_one(text: &str) -> Result<NonZeroUsize, String> {
 /// From where changes are counted.
 #[derive(Debug, Clone, Args)]
 pub struct Since {
-    /// Only services that a change since this revision affects
+    /// Compare with this revision in place of the last build, and build only what differs
     #[arg(long, value_name = "REV", conflicts_with = "affected")]
     since: Option<String>,
     /// Only services changed since this branch diverged from the default branch
@@ -207,11 +207,11 @@ pub struct Build {
     /// Build services whose inputs are unchanged too, and execute every step, cached or not
     #[arg(long)]
     pub no_cache: bool,
-    /// Use no cache source; `none` is the only value
-    #[arg(long, value_enum, value_name = "none")]
+    /// Read no cache; `none` is the only value
+    #[arg(long, value_enum, value_name = "none", hide_possible_values = true)]
     pub cache_from: Option<NoTier>,
     /// Write no cache; `none` is the only value
-    #[arg(long, value_enum, value_name = "none")]
+    #[arg(long, value_enum, value_name = "none", hide_possible_values = true)]
     pub cache_to: Option<NoTier>,
     /// Push to the registry instead of loading into the engine
     #[arg(long, conflicts_with = "output")]
