@@ -123,7 +123,7 @@ download() {
   fi
   exec 9>&-
 }
-# The store is a mount of its own, which no hard link can leave: copy at once. Without `--fail-if-no-match` an install of nothing
+# The store is a mount of its own, which no hard link can leave, and no link may lead into it: copy at once, to here. Without `--fail-if-no-match` an install of nothing
 # succeeds, and is cached.
 filters="$(printf ' --filter %s...' "$@")$(printf ' --filter %s' ${linked:-"$@"})"
 # Then the root's dependencies, which packages call, are installed where the root is asked for; with one lock for all they are in any case.
@@ -133,7 +133,8 @@ if [ -n "$own_locks" ] && [ -e pnpm-lock.yaml ]; then filters="$filters --filter
 modules() { find . -name node_modules -prune -print; }
 install() {
   case $(cat /usr/local/lib/pnpm-version) in [1-7].* | 8.?.* | 8.1[0-2].*) strict='' ;; *) strict=--fail-if-no-match ;; esac
-  here install --frozen-lockfile --prefer-offline --config.package-import-method=copy $strict $filters "$@"
+  here install --frozen-lockfile --prefer-offline --config.package-import-method=copy --config.enable-global-virtual-store=false \
+    $strict $filters "$@"
 }
 # Where each package has a lock of its own, each is fetched by its install.
 if [ -z "$own_locks" ]; then

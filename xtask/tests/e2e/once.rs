@@ -162,7 +162,7 @@ fn what_two_services_need_is_built_once_and_sees_what_it_declares_alone() {
     }
 }
 
-/// As pnpm 10 writes it.
+/// As pnpm writes it.
 const LINKED: &str = "lockfileVersion: '9.0'
 
 settings:
@@ -254,7 +254,7 @@ fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_
              FROM scratch AS {app}\nCOPY --from={app}-build /app/apps/{app}/package.json /\n"
         ));
     }
-    // What is copied is a folder that a build makes: whoever needs it is built behind it. pnpm 10 wants the folder at install.
+    // What is copied is a folder that a build makes: whoever needs it is built behind it.
     repo.write(
         "apps/by-copy/package.json",
         r#"{"name": "by-copy", "scripts": {"start": "node ."}, "dependencies": {"made": "workspace:*"}, "dependenciesMeta": {"made": {"injected": true}}}"#,
@@ -263,7 +263,7 @@ fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_
     dockerfile.push_str(
         "FROM base AS by-copy-build\n\
          RUN --mount=type=bind,from=manifests,target=/manifests --mount=type=cache,id=pnpm-store,target=/pnpm/store \
-         --mount=type=secret,id=ca mkdir -p packages/made/out && install-closure everything by-copy\n\
+         --mount=type=secret,id=ca install-closure everything by-copy\n\
          RUN --mount=type=bind,from=sources,target=/sources build-once by-copy sh -c 'basename $PWD >> /order' && \
          test \"$(tr '\\n' ' ' < /order)\" = 'made by-copy '\n\
          FROM scratch AS by-copy\nCOPY --from=by-copy-build /order /\n",
@@ -272,8 +272,10 @@ fn what_the_lock_links_is_installed_with_what_it_needs_however_a_manifest_names_
         let manifest = format!(r#"{{"name": "{package}", "version": "1.0.0", "dependencies": {{"ms": "2.1.3"}}}}"#);
         repo.write(&format!("packages/{folder}/package.json"), &manifest);
     }
-    repo.write("Dockerfile.monorepo-optimized", &dockerfile);
-    repo.write("pnpm-workspace.yaml", "packages:\n  - apps/*\n  - packages/*\noverrides:\n  other: workspace:*\n");
+    repo.write("Dockerfile.monorepo-optimized", &dockerfile.replace("PNPM_VERSION=10.34.9", "PNPM_VERSION=11"));
+    // No image has the store to which that would link. Before 11, pnpm takes it for off in CI.
+    let settings = "packages:\n  - apps/*\n  - packages/*\noverrides:\n  other: workspace:*\nenableGlobalVirtualStore: true\n";
+    repo.write("pnpm-workspace.yaml", settings);
     repo.write("pnpm-lock.yaml", LINKED);
     repo.commit("four services");
     repo.xtask(&["build"]).exits(0);
