@@ -5,12 +5,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, validated};
+use super::{Digest, sha256_hex, validated};
 use crate::collect::Collect as _;
 use crate::error::{Error, Result};
 
 /// How many letters a tag may have.
 const LONGEST: usize = 128;
+
+/// How many digits stand for the end of a branch's name that is too long.
+const BRANCH_DIGITS: usize = 12;
 
 /// How many digits of a commit's id stand in its tag.
 const COMMIT_DIGITS: usize = 12;
@@ -46,15 +49,20 @@ impl FromStr for Tag {
 }
 
 impl Tag {
-    /// A branch's name as far as a tag can say it: what cannot stand in one becomes `-`. Two branches may come to one tag.
+    /// A branch's name as far as a tag can say it: what cannot stand in one becomes `-`, and of a name that is too long the digest's first twelve
+    /// digits stand for its end. Two branches may come to one tag.
     ///
     /// # Errors
     /// When nothing of the name can stand in a tag.
     #[doc(hidden)]
     pub fn of_branch(branch: &str) -> Result<Self> {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-        let text: String = branch.chars().map(plain).take(LONGEST).collect();
-        let text = text.trim_start_matches(['.', '-']);
+        let text: String = branch.chars().map(plain).collect();
+        let mut text = text.trim_start_matches(['.', '-']).to_owned();
+        if text.len() > LONGEST {
+            text.truncate(LONGEST - 1 - BRANCH_DIGITS);
+            text = format!("{text}-{}", &sha256_hex(branch.as_bytes())[..BRANCH_DIGITS]);
+        }
         text.parse().map_err(|_| {
             Error::usage(format!("no image tag can be made of the branch `{}`", branch.escape_debug()))
                 .hint("name a tag with `--tag`, or the branch with letters or digits")
@@ -197,6 +205,7 @@ mod tests {
         }
         let long = Tag::of_branch(&"x/".repeat(200)).unwrap();
         assert!(long.as_str().len() == 128 && long.is_of_branch(&"x/".repeat(200)));
+        assert_ne!(long, Tag::of_branch(&"x/".repeat(201)).unwrap(), "two that begin alike");
         for nothing in ["", "---", "/", "\u{e4}"] {
             assert!(Tag::of_branch(nothing).is_err_and(|error| error.exit_code() == 2), "{nothing}");
         }
