@@ -11,11 +11,13 @@ use monoship_core::execute::cores;
 use monoship_core::execute::lock::Lock;
 use monoship_core::name::ServiceName;
 use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_plan::config::given::SecretSource;
 use monoship_plan::fingerprint::Parts;
 use monoship_plan::part::{Kind, Part};
 use monoship_plan::services::Service;
 use monoship_workspace::PackageId;
 use monoship_workspace::context;
+use monoship_workspace::git::Mode;
 use monoship_workspace::prune::{Install, PrunePlan};
 use monoship_workspace::sent;
 use monoship_workspace::sources::Sources;
@@ -41,6 +43,8 @@ pub struct Cut<'p> {
     names: SortedMap<ServiceName, SortedSet<&'static str>>,
     /// Those whose install runs scripts of the workspace's own packages.
     installs_scripts: SortedSet<ServiceName>,
+    /// What an `.npmrc` sets that no build is given as a secret.
+    unseen_npmrc: Option<String>,
     /// A package's files are hashed once, whichever services they go into.
     packages: SortedMap<PackageId, Part>,
 }
@@ -64,7 +68,22 @@ pub fn plan<'p>(project: &'p Project, services: &[Service]) -> Result<Cut<'p>> {
     let packages = cores::map(&wanted, |id| (*id, Part::files(sources.of(*id).iter().copied()))).into_iter().into_map();
     let installs = |service: &&Service| !project.view(service).dockerfile.has_heredoc_with(WITHOUT_SCRIPTS);
     let installs_scripts = services.iter().filter(installs).map(|service| service.name.clone()).into_set();
-    Ok(Cut { project, sources, plans, names, installs_scripts, packages })
+    let installs = names.values().any(|names| names.contains("manifests") || names.contains("production"));
+    let is_given = services.iter().flat_map(|service| &service.given.secrets).any(is_npmrc);
+    let unseen_npmrc = project.workspace.npmrc().filter(|_| installs && !is_given).and_then(keys);
+    Ok(Cut { project, sources, plans, names, installs_scripts, unseen_npmrc, packages })
+}
+
+/// True of a secret by which an install is given an `.npmrc`.
+fn is_npmrc((id, source): (&String, &SecretSource)) -> bool {
+    id.contains("npmrc") || matches!(source, SecretSource::File(file) if file.contains("npmrc"))
+}
+
+/// The keys of an `.npmrc`, without their values, which can be secret; none where it sets nothing.
+fn keys(npmrc: &str) -> Option<String> {
+    let set = npmrc.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';']));
+    let keys: Vec<&str> = set.filter_map(|line| Some(line.split_once('=')?.0.trim())).into_vec();
+    (!keys.is_empty()).then(|| keys.join(", "))
 }
 
 /// The stages of this Dockerfile that pruned contexts replace. One that is called `production` alone is an image, as in many a Dockerfile.
@@ -93,6 +112,12 @@ impl Cut<'_> {
     /// Tells the user what is odd about the closures; what is true of several services, once.
     pub fn warn(&self, session: &Session) {
         let mut found: SortedMap<&str, Vec<&ServiceName>> = SortedMap::new();
+        if let (Some(keys), None) = (&self.unseen_npmrc, self.project.tree.get(".npmrc")) {
+            let message = format!("git ignores .npmrc, and installs in the builder go without what it says: {keys}");
+            let hint = "commit it, with variables in place of secrets (`${NPM_TOKEN}`), or give it to the install: \
+                        `secrets = [\"id=npmrc,src=.npmrc\"]`";
+            session.events.notice(Level::Warning, None, message, Some(hint.to_owned()));
+        }
         for (service, plan) in &self.plans {
             let runs = self.installs_scripts.contains(service);
             let scripts = plan.script_warnings.iter().filter(|_| runs);
@@ -113,6 +138,23 @@ impl Cut<'_> {
         let is_written = |service: &ServiceName| self.names(service).any(|name| name == SOURCES || name == DEPENDENCIES);
         let written = self.plans.iter().filter(|(service, _)| !absent.is_empty() && is_written(service));
         written.flat_map(|(_, plan)| plan.source_paths(&self.sources)).find(|path| absent.contains(*path))
+    }
+
+    /// Refuses what cannot be written into a service's contexts, before anything is built.
+    ///
+    /// # Errors
+    /// A link that leads out of the repository.
+    pub fn check(&self, service: &ServiceName) -> Result<()> {
+        let (workspace, tree) = (&self.project.workspace, &self.project.tree);
+        let is_written = self.names(service).any(|name| name == SOURCES || name == DEPENDENCIES);
+        let plan = self.plans.get(service).filter(|_| is_written);
+        let is_link = |path: &&str| tree.get(path).is_some_and(|file| file.mode == Mode::Symlink);
+        for path in plan.into_iter().flat_map(|plan| plan.source_paths(&self.sources)).filter(is_link) {
+            if let Some(target) = workspace.contents().link(path) {
+                context::refuse_way_out(path, target.as_ref())?;
+            }
+        }
+        Ok(())
     }
 
     /// What goes into a service's contexts, by context and part.
@@ -161,6 +203,20 @@ impl Cut<'_> {
     pub fn folders(&self, session: &Session, service: &ServiceName) -> SortedMap<String, String> {
         let folder = folder(session, service);
         self.names(service).map(|name| (name.to_owned(), folder.join(name).to_string_lossy().into_owned())).into_map()
+    }
+
+    /// What of a service's contexts is not as it was written: an edit of everything below the repository's root meets these copies, too.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn edited(&self, session: &Session, service: &ServiceName) -> Result<Option<PathBuf>> {
+        let folder = folder(session, service);
+        for name in self.names(service) {
+            if let Some(path) = context::edited(&folder.join(name))? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     /// Keeps a service's contexts for this run until its builder has them: another run of this working tree would write what it has read into

@@ -131,6 +131,7 @@ pub fn plan(session: &Session, ground: &Ground, request: &BuildRequest, look: bo
         Planner { session, project, engine, capabilities, request, bases, affected: affected_by, beside, sources, look, owner };
     let decided = planner.decide(&candidates)?;
     planner.check_given(&candidates, &decided)?;
+    planner.check_contexts(&candidates, &decided, &cut)?;
     planner.check_sources(&candidates, &decided)?;
     let mut plan = planner.assemble(candidates, decided, (base_inputs, base_given), &cut, &chosen_slices);
     plan.point_to_images();
@@ -221,6 +222,25 @@ impl Planner<'_> {
             if told.insert(error.to_string()) {
                 self.session.events.notice(Level::Warning, None, error.to_string(), error.hint_text().map(str::to_owned));
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses what cannot be written into the contexts of a service that is to be built; a plan that is only looked at says so.
+    fn check_contexts(&self, candidates: &[Candidate], decided: &[Decided], cut: &contexts::Cut<'_>) -> Result<()> {
+        let built = candidates.iter().zip(decided).filter(|(_, (decision, _))| matches!(decision, Decision::Build { .. }));
+        for (candidate, _) in built {
+            let Err(error) = cut.check(&candidate.service.name) else { continue };
+            if !self.look {
+                return Err(error);
+            }
+            let hint = error.hint_text().map(str::to_owned);
+            self.session.events.notice(
+                Level::Warning,
+                Some(Task::Service(candidate.service.name.clone())),
+                error.to_string(),
+                hint,
+            );
         }
         Ok(())
     }

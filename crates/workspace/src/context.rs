@@ -24,7 +24,7 @@ mod stamps;
 #[cfg(test)]
 mod tests;
 
-pub use stamps::{FOLDER, note, refuse_stranger, refuse_strangers};
+pub use stamps::{FOLDER, edited, note, refuse_stranger, refuse_strangers};
 use stamps::{Stamp, modified, nanoseconds, stamp};
 
 /// What a write found and did.
@@ -357,16 +357,25 @@ fn put_text(to: &Path, text: &str, executable: bool, there: bool) -> Result<bool
 
 fn put_link(path: &str, source: &Path, to: &Path) -> Result<bool> {
     let target = fs::read_link(source).map_err(|e| Error::io("read", source, e))?;
-    if target.to_str().and_then(|target| join(parent(path), target)).is_none() {
-        let error = Error::usage(format!("the link `{path}` leads out of the repository, to {}", target.display()));
-        return Err(error.hint("replace it by the file itself, or leave it out with .dockerignore"));
-    }
+    refuse_way_out(path, &target)?;
     if fs::read_link(to).is_ok_and(|there| there == target) {
         return Ok(false);
     }
     remove(to)?;
     symlink(&target, to).map_err(|e| Error::io("link", to, e))?;
     Ok(true)
+}
+
+/// Refuses a link that leads out of the repository: what it leads to is no part of the commit, and nothing in the builder.
+///
+/// # Errors
+/// Where it does.
+pub fn refuse_way_out(path: &str, target: &Path) -> Result<()> {
+    if target.to_str().and_then(|target| join(parent(path), target)).is_some() {
+        return Ok(());
+    }
+    let error = Error::usage(format!("the link `{path}` leads out of the repository, to {}", target.display()));
+    Err(error.hint("replace it by the file itself, or leave it out with .dockerignore"))
 }
 
 fn same_content(a: &Path, b: &Path) -> bool {

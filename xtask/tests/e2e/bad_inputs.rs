@@ -169,3 +169,29 @@ fn a_full_disk_under_the_cache_folder_is_named() {
     let repo = clone_to_look_at().env("XTASK_CACHE_DIR", small.path()).env("XTASK_ENGINE_DATA", small.path().join("data"));
     says(repo.xtask(&["build"]), 1, &[place, "is full", "free some room"]);
 }
+
+#[test]
+fn what_a_pruned_context_cannot_hold_is_said_before_anything_is_built() {
+    let repo = mini(
+        "FROM scratch AS base\nFROM scratch AS manifests\nFROM scratch AS sources\nFROM scratch AS api\nCOPY --from=sources / /app\n\
+         COPY --from=manifests / /app\n",
+    );
+    std::os::unix::fs::symlink("/etc/hosts", repo.path().join("apps/api/hosts")).unwrap();
+    let out = "the link `apps/api/hosts` leads out of the repository, to /etc/hosts";
+    let looked = repo.xtask(&["plan"]).exits(0).stderr;
+    assert!(looked.contains(out), "{looked}");
+    says(repo.xtask(&["build"]), 2, &[out, "leave it out with .dockerignore"]);
+    assert!(!repo.path().join("target/xtask/context").exists());
+    remove(&repo, "apps/api/hosts");
+
+    // Nobody wants a token in an image; but an install that goes without a registry is not to be silent.
+    repo.write(".gitignore", "target/\n.npmrc\n");
+    repo.write(".npmrc", "# ours\n@acme:registry=https://npm.acme.example/\n//npm.acme.example/:_authToken=abcdefgh12345678\n");
+    let looked = repo.xtask(&["plan"]).exits(0).stderr;
+    let unseen =
+        "git ignores .npmrc, and installs in the builder go without what it says: @acme:registry, //npm.acme.example/:_authToken";
+    assert!(looked.contains(unseen) && looked.contains("id=npmrc,src=.npmrc") && !looked.contains("abcdefgh"), "{looked}");
+    repo.write("xtask.toml", "[images]\nsecrets = [\"id=npmrc,src=.npmrc\"]\n");
+    let looked = repo.xtask(&["plan"]).exits(0).stderr;
+    assert!(!looked.contains("git ignores .npmrc"), "{looked}");
+}

@@ -91,7 +91,27 @@ pub fn refuse_strangers(folder: &Path) -> Result<()> {
     if !found.is_dir() {
         return Err(Error::usage(format!("`{}` is not a folder", folder.display())));
     }
+    match stranger(folder, &read(folder))? {
+        Some((path, what)) => Err(Error::usage(format!("`{}` {what}", path.display()))),
+        None => Ok(()),
+    }
+}
+
+/// A file of a context's folder that is not as it was written, or is gone, or came since.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn edited(folder: &Path) -> Result<Option<PathBuf>> {
     let known = read(folder);
+    if let Some((path, _)) = stranger(folder, &known)? {
+        return Ok(Some(path));
+    }
+    let gone = known.keys().map(|path| folder.join(path)).find(|path| fs::symlink_metadata(path).is_err());
+    Ok(gone)
+}
+
+/// The first that no write has put there, or that was edited since, and which of these.
+fn stranger(folder: &Path, known: &HashMap<String, Stamp>) -> Result<Option<(PathBuf, &'static str)>> {
     let mut dirs = HashSet::new();
     for path in known.keys() {
         let mut dir = parent(path);
@@ -112,14 +132,14 @@ pub fn refuse_strangers(folder: &Path) -> Result<()> {
                 Some(path) if !is_dir && known.contains_key(&path) => {
                     let then = known[&path].copied;
                     if then != Stamp::ANNOUNCED.copied && modified(&entry.path())? != then {
-                        return Err(Error::usage(format!("`{}` was edited since it was written", entry.path().display())));
+                        return Ok(Some((entry.path(), "was edited since it was written")));
                     }
                 }
-                _ => return Err(Error::usage(format!("`{}` was not written by an earlier run", entry.path().display()))),
+                _ => return Ok(Some((entry.path(), "was not written by an earlier run"))),
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The same for one file that is written by itself: see [`note`].

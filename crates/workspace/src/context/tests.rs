@@ -144,6 +144,12 @@ fn a_folder_with_what_no_write_put_there_is_told_from_one_that_only_writes_have_
     pause();
     fs::write(sources.join("apps/api/src/main.ts"), "export {}\n").unwrap();
     refused("main.ts` was edited since");
+    assert_eq!(edited(&sources).unwrap(), Some(sources.join("apps/api/src/main.ts")));
+    write_api(root.path(), out.path()).unwrap();
+    assert_eq!(edited(&sources).unwrap(), None);
+    fs::remove_file(sources.join("packages/lib/link.js")).unwrap();
+    assert_eq!(edited(&sources).unwrap(), Some(sources.join("packages/lib/link.js")), "for a removal there is nothing to refuse");
+    refuse_strangers(&sources).unwrap();
     // One that was killed before it knew the times of what it wrote.
     stamps::write(&sources, &stamps::read(&sources).into_keys().map(|path| (path, Stamp::ANNOUNCED)).collect()).unwrap();
     refuse_strangers(&sources).unwrap();
