@@ -69,6 +69,17 @@ impl BuildSpec {
         Self { platforms: vec![platform.clone()], cache_from, cache_to, output, ..self.clone() }
     }
 
+    /// The same as a builder is told it: its image is called by what nobody looks for in place of its content tag. That one is put when it is
+    /// certain that the builder took what was read: a run that ends before leaves nothing that others trust.
+    #[must_use]
+    pub fn provisional(&self, run: &str) -> Self {
+        let mut output = self.output.clone();
+        if let Output::Load { names, .. } | Output::Push { names, folder: None, .. } = &mut output {
+            names.iter_mut().for_each(|name| *name = provisional(name, run));
+        }
+        Self { output, ..self.clone() }
+    }
+
     /// True where what is pushed is an index: over attestations, or over several platforms.
     #[must_use]
     pub fn makes_index(&self) -> bool {
@@ -80,6 +91,14 @@ impl BuildSpec {
     pub fn joined(&self) -> Option<&ImageRef> {
         if self.platforms.len() > 1 { self.output.names().first() } else { None }
     }
+}
+
+/// What an image is called before it has its content tag: no other run calls one so, for some registries change no tag that exists. Any other
+/// name is its own.
+#[must_use]
+pub fn provisional(name: &ImageRef, run: &str) -> ImageRef {
+    let tag = name.tag().filter(|tag| tag.is_content()).and_then(|tag| format!("{tag}-{run}").parse().ok());
+    tag.map_or_else(|| name.clone(), |tag| name.with_tag(tag))
 }
 
 /// Where the builder takes a secret's value from. The value itself is in no command line.
@@ -136,5 +155,21 @@ impl Output {
             Self::Load { names, .. } | Self::Push { names, .. } => names,
             Self::CacheOnly | Self::Other(_) => &[],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_builder_is_told_no_content_tag_and_every_other_name_as_it_is() {
+        let image: ImageRef = "ghcr.io/o/r/api".parse().unwrap();
+        let named =
+            |tag: &str| provisional(&image.with_tag(tag.parse().unwrap()), "20261124T0608-4ea6").tag().unwrap().to_string();
+        let content = format!("in-{}", "0a".repeat(20));
+        assert_eq!(named(&content), format!("{content}-20261124T0608-4ea6"));
+        assert_eq!(named(&format!("{content}-linux-arm64")), format!("{content}-linux-arm64-20261124T0608-4ea6"));
+        assert_eq!(["dev", "in-progress"].map(named), ["dev", "in-progress"]);
     }
 }

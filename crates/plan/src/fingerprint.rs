@@ -51,7 +51,8 @@
 //! | names that are not UTF-8 | a warning: no builder takes them | `a_name_that_is_not_utf8_…` |
 //! | our own state in the context | does not count, and is named in a warning | `our_own_state_…` |
 //! | an edit between plan and build | refused (`steps::project::check_unchanged`) | `e2e/pushes.rs` |
-//! | an edit while a builder is at work, which takes files as it comes to them | the image has failed, and loses its content tag (`steps::edited`) | `an_image_of_a_file_that_was_edited_…` |
+//! | an edit while a builder is at work, which takes files as it comes to them | the image has failed, and is given no content tag, which is put last (`steps::edited`) | `an_image_of_a_file_that_was_edited_…` |
+//! | an edit of the copies in pruned contexts while others build, as `sed -i` over all that lies below the root makes it | the same | the same |
 //! | an edit of the Dockerfile or the ignore file while others build, which a builder reads as it begins | the same | the same |
 //! | another run of the working tree, which writes into the same pruned contexts before a builder has them | it waits (`Cut::hold` in `steps::contexts`) | `two_runs_of_a_working_tree_…` |
 //! | an edit that keeps size and time of modification, by which BuildKit decides what to send again, also of a named context, or of a file that another folder of the context's name has sent | refused, with the way out (`steps::sent::check_times`); pruned contexts have times of their own | `an_edit_that_a_builder_would_not_be_sent_…` |
@@ -71,7 +72,7 @@
 //! | `EXPERIMENTAL_BUILDKIT_SOURCE_POLICY`, by which a builder takes other sources | what the file says counts | the same |
 //! | the frontend of `# syntax=` or `BUILDKIT_SYNTAX` | pinned like a base image, and handed on so; a warning where it cannot be | `the_frontend_is_pinned_like_a_base_image` |
 //! | the scanner that makes SBOMs | the same | `e2e/pushes.rs` |
-//! | `ADD` of an address without checksum, of a branch or tag of a repository | asked each time: a strong ETag, the content's hash, the commit, and again once it is built: then the image has failed; where nobody answers it is built, with a warning | `an_address_whose_content_moves_is_asked_again` |
+//! | `ADD` of an address without checksum, of a branch or tag of a repository | asked each time: a strong ETag, the content's hash, the commit, and again once it is built: then the image has failed, as where a builder's cache had what a weak ETag stood for before; where nobody answers it is built, with a warning | `an_address_whose_content_moves_is_asked_again` |
 //! | named contexts: folders, images, addresses | read like the main context; pinned; asked | `e2e` of `contexts` |
 //! | named contexts: images of services of ours | by the other service's fingerprint; that image is made or proven to stand first | `e2e/built_from.rs` |
 //! | `TARGET*` and `BUILD*`, which BuildKit sets itself | known without `--platform` too; the builder's own platform counts where it is read | `every_argument_that_buildkit_sets_by_itself_…` |

@@ -22,6 +22,9 @@ pub const PINS: &str = "xtask.lock";
 /// Between a tool's name and the digest of what stands in for it.
 const STOOD_IN_FOR: &str = "@stand-in ";
 
+/// Before the id of an image that only the engine has.
+pub const HERE: &str = "in the engine ";
+
 /// True where a tool, as `Bases::tool` says it, is not the real one.
 pub fn is_stood_in_for(tool: &str) -> bool {
     tool.contains(STOOD_IN_FOR)
@@ -51,7 +54,7 @@ impl Bases {
     pub(crate) fn identity(&self, image: &ImageRef) -> Option<String> {
         let stand_in = self.stand_ins.get(image).map(|digest| format!("stand-in {digest}"));
         let pinned = || self.pins.get(image).map(ToString::to_string);
-        let here = || self.here.get(image).map(|id| format!("in the engine {id}"));
+        let here = || self.here.get(image).map(|id| format!("{HERE}{id}"));
         stand_in.or_else(pinned).or_else(here).or_else(|| self.otherwise.map(str::to_owned))
     }
 

@@ -20,7 +20,7 @@ use monoship_core::execute::process::{Invocation, Stop};
 use monoship_core::name::{Digest, ServiceName};
 use monoship_core::sorted::{Order as _, SortedMap};
 use monoship_docker::rawjson::{Lost, Solved};
-use monoship_docker::spec::{BuildSpec, Output};
+use monoship_docker::spec::{BuildSpec, Output, provisional};
 use monoship_plan::TargetPlan;
 use monoship_plan::explain::Reason;
 use monoship_plan::steps::StepChange;
@@ -376,7 +376,7 @@ enum Turn {
     Skipped,
 }
 
-/// The image's digest; an image in parts is joined.
+/// The image's digest, once it has its content tag; an image in parts is joined under it.
 fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
     let digests = || target.builds().iter().map(|build| digest(&metadata_file(session, build)));
     for (build, digest) in target.builds().iter().zip(digests()) {
@@ -387,7 +387,8 @@ fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
         }
     }
     let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) else {
-        return Ok(digests().next().flatten());
+        let digest = digests().next().flatten();
+        return Ok(if target.is_part { digest } else { named(session, &target.spec.output, digest)? });
     };
     let parts = target.spec.platforms.iter().cloned().zip(digests());
     let parts = parts.map(|(platform, digest)| {
@@ -396,6 +397,45 @@ fn made(session: &Session, target: &TargetPlan) -> Result<Option<Digest>> {
             .ok_or_else(|| Error::failed(format!("the builder reports no image for {platform}")))
     });
     platforms::join(&session.registry, image, &parts.collect::<Result<Vec<_>>>()?, &target.spec.mark).map(Some)
+}
+
+/// Puts the content tag of what a builder has pushed, which is known by its digest.
+fn named(session: &Session, output: &Output, digest: Option<Digest>) -> Result<Option<Digest>> {
+    let Output::Push { names, folder: None, .. } = output else { return Ok(digest) };
+    let mut made = digest;
+    for name in names {
+        let pushed = match &made {
+            Some(digest) => name.without_reference().with_digest(digest.clone()),
+            None => provisional(name, session.run.id.as_str()),
+        };
+        let raw = session.registry.need_manifest(&pushed)?;
+        session.registry.put_manifest(name, &raw)?;
+        made = Some(raw.digest().clone());
+    }
+    Ok(made)
+}
+
+/// What a builder says it has taken from outside for a target: digests by the names that provenance has for these (SLSA 0.2, `materials`).
+pub fn materials(session: &Session, target: &TargetPlan) -> SortedMap<String, String> {
+    #[derive(Deserialize)]
+    struct Material {
+        uri: String,
+        #[serde(default)]
+        digest: SortedMap<String, String>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Provenance {
+        materials: Vec<Material>,
+    }
+    #[derive(Deserialize)]
+    struct Metadata {
+        #[serde(rename = "buildx.build.provenance", default)]
+        provenance: Provenance,
+    }
+    let read = |build: &BuildSpec| serde_json::from_slice::<Metadata>(&std::fs::read(metadata_file(session, build)).ok()?).ok();
+    let all = target.builds().iter().filter_map(read).flat_map(|metadata| metadata.provenance.materials);
+    all.filter_map(|material| Some((material.uri, format!("sha256:{}", material.digest.get("sha256")?)))).into_map()
 }
 
 /// The image's digest from buildx's metadata file; none for outputs that make no image.

@@ -18,7 +18,7 @@ use monoship_core::execute::pool;
 use monoship_core::name::{ImageRef, ServiceName};
 use monoship_core::sorted::{Order as _, SortedMap, SortedSet};
 use monoship_docker::engine::Engine;
-use monoship_docker::spec::Output;
+use monoship_docker::spec::{Output, provisional};
 use monoship_docker::store::ImageStore;
 use monoship_plan::fingerprint::Inputs;
 use monoship_plan::order::longest_first;
@@ -57,9 +57,14 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     project::check_unchanged(session, project, &inputs)?;
     let targets = inputs::of_services(session, request, &chosen, &cut);
     let jobs = services.iter().zip(&targets).map(|(service, target)| {
-        let judge = || match edited::edited(session, project, (&service.service, target, &service.target), read)? {
-            Some(what) => Err(edited::withdraw(session, &store, &service.target, &what)),
-            None => Ok(()),
+        let judge = || {
+            let edited = edited::edited(session, (project, engine), &cut, (&service.service, target, &service.target), read);
+            let judged = edited.and_then(|what| what.map_or(Ok(()), |what| Err(project::meanwhile(&what))));
+            if let (Err(_), Some(loaded)) = (&judged, loaded(session, &service.target.spec.output)) {
+                // What is left of it only takes room.
+                let _ = store.remove(&loaded);
+            }
+            judged
         };
         TargetBuilds::new(running, &service.target).judged_by(judge)
     });
@@ -237,13 +242,21 @@ fn forget_images(store: &ImageStore, forgotten: &[ServiceRecord]) {
     }
 }
 
-/// Keeps what was built, as the engine knows it: by which id and how large.
+/// What an image is called that was loaded into the engine and has no content tag yet.
+fn loaded(session: &Session, output: &Output) -> Option<ImageRef> {
+    let Output::Load { names, .. } = output else { return None };
+    names.last().map(|content| provisional(content, session.run.id.as_str()))
+}
+
+/// Keeps what was built, as the engine knows it: by which id and how large. One that was loaded is given its content tag.
 fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcome: &mut Outcome) -> Result<()> {
     let spec = &service.target.spec;
-    if let Output::Load { names, .. } = &spec.output
-        && let Some(name) = names.first()
-        && let Some(image) = store.inspect(name)?
+    // Any other of its names may be another run's by now.
+    if let (Some(loaded), Some(content)) = (loaded(session, &spec.output), service.content())
+        && let Some(image) = store.inspect(&loaded)?
     {
+        store.tag(&loaded, content)?;
+        store.remove(&loaded)?;
         outcome.digest = Some(image.id);
         outcome.size = Some(image.size);
     }

@@ -6,17 +6,18 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::bases::HERE;
+use crate::contexts::Cut;
 use crate::inputs::Target;
-use crate::project::{self, Project};
-use crate::{STATE, Session, given, outside};
+use crate::project::Project;
+use crate::{STATE, Session, build, given, outside};
 use monoship_core::collect::Collect as _;
 use monoship_core::error::{Error, Result};
-use monoship_core::name::{ImageRef, Tag};
-use monoship_core::sorted::side_by_side;
-use monoship_docker::registry::withdrawn;
-use monoship_docker::spec::Output;
-use monoship_docker::store::ImageStore;
+use monoship_core::name::ImageRef;
+use monoship_core::sorted::{SortedMap, side_by_side};
+use monoship_docker::engine::Engine;
 use monoship_plan::TargetPlan;
+use monoship_plan::fingerprint::Inputs;
 use monoship_plan::part::{MainContext, Part};
 use monoship_plan::services::Service;
 use monoship_workspace::dockerfile::{self, Slice};
@@ -33,12 +34,16 @@ const COARSE: Duration = Duration::from_secs(1);
 /// When something of it cannot be read; git failures.
 pub fn edited(
     session: &Session,
-    project: &Project,
+    (project, engine): (&Project, &Engine),
+    cut: &Cut<'_>,
     (service, target, plan): (&Service, &Target<'_>, &TargetPlan),
     since: SystemTime,
 ) -> Result<Option<String>> {
     if plan.spec.output.names().is_empty() {
         return Ok(None);
+    }
+    if let Some(path) = cut.edited(session, &service.name)? {
+        return Ok(Some(said(&path.strip_prefix(&project.root).unwrap_or(&path).display().to_string())));
     }
     let since = since - COARSE;
     let view = project.view(service);
@@ -70,7 +75,35 @@ pub fn edited(
         return Ok(Some(said(&path.strip_prefix(&project.root).unwrap_or(&path).display().to_string())));
     }
     let moved = outside::moved(session, &plan.inputs.addresses).or_else(|| given::moved(session, &service.given, &plan.inputs));
-    Ok(moved.map(|address| format!("what {address} holds changed")))
+    match moved {
+        Some(address) => Ok(Some(format!("what {address} holds changed"))),
+        None => taken_otherwise(&plan.inputs, &build::materials(session, plan), engine.capabilities.containerd_store),
+    }
+}
+
+/// What a builder has taken as something else than it was taken for, by what it says itself: an image that only the engine has and that was given
+/// another content meanwhile.
+///
+/// # Errors
+/// An address whose ETag stays while its content changes: the builder's cache goes on with what was, each time.
+fn taken_otherwise(inputs: &Inputs, materials: &SortedMap<String, String>, ids_are_digests: bool) -> Result<Option<String>> {
+    let stale = |(address, held): &(&String, &String)| {
+        materials.get(*address).is_some_and(|taken| held.starts_with("sha256:") && taken != *held)
+    };
+    if let Some((address, _)) = inputs.addresses.iter().find(stale) {
+        let why = format!(
+            "the builder has another content of {address} than it holds: its cache goes by the server's ETag, which has stayed"
+        );
+        return Err(Error::failed(why).hint(
+            "pin it with `ADD --checksum=sha256:…`, or have the builder forget what it fetched: `docker buildx prune --all`",
+        ));
+    }
+    let moved = |(image, id): &(&ImageRef, &String)| {
+        let Some(id) = id.strip_prefix(HERE).filter(|_| ids_are_digests) else { return false };
+        let name = format!("pkg:docker/{}@{}?", image.without_reference().familiar(), image.reference());
+        materials.iter().any(|(uri, taken)| uri.starts_with(&name) && taken != id)
+    };
+    Ok(inputs.bases.iter().find(moved).map(|(image, _)| format!("the engine's image {} changed", image.familiar())))
 }
 
 /// The Dockerfile, where what a target reaches of it reads otherwise by now; or the ignore file, where it does and `sees_main`. A builder reads
@@ -127,39 +160,44 @@ fn was_touched<'p>(root: &Path, paths: impl Iterator<Item = &'p str>, since: Sys
     folders.into_iter().any(changed)
 }
 
-/// Takes an image's content tags away from it, where a builder has put them: many registries delete nothing, so another manifest takes its place
-/// there, and the next build puts its own. Says what became of the image under which something was edited: `what` says how.
-pub fn withdraw(session: &Session, store: &ImageStore, target: &TargetPlan, what: &str) -> Error {
-    let names = target.builds().iter().flat_map(|build| build.output.names().iter().map(move |name| (&build.output, name)));
-    for (output, name) in names.filter(|(_, name)| name.tag().is_some_and(Tag::is_content)) {
-        if let Err(error) = withdraw_one(session, store, output, name) {
-            if error.is_cancelled() {
-                return error;
-            }
-            return Error::failed(format!("{what} while the run was under way, and its image still stands as {name}"))
-                .source(error)
-                .hint(format!(
-                    "delete {name}, or change something of the service: whoever has the same files without that edit takes this image for theirs"
-                ));
-        }
-    }
-    project::meanwhile(what)
-}
-
-fn withdraw_one(session: &Session, store: &ImageStore, output: &Output, name: &ImageRef) -> Result<()> {
-    match output {
-        Output::Load { .. } => store.remove(name).map(drop),
-        Output::Push { folder: None, .. } => {
-            let refusal = session.registry.put_note(name, &withdrawn(&name.to_string()))?;
-            refusal.map_or(Ok(()), |refusal| Err(refusal.to_write(name)))
-        }
-        Output::Push { .. } | Output::CacheOnly | Output::Other(_) => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_builder_says_that_it_took_is_held_against_what_was_read() {
+        let (read, other) = (format!("sha256:{}", "a".repeat(64)), format!("sha256:{}", "b".repeat(64)));
+        let (url, image) = ("https://acme.example/cfg.json", "localhost:5000/acme/base");
+        let inputs = Inputs {
+            schema: 2,
+            target: "api".into(),
+            syntax: None,
+            stages: SortedMap::new(),
+            contexts: SortedMap::new(),
+            main: None,
+            bases: SortedMap::from([
+                (image.parse().unwrap(), format!("{HERE}{read}")),
+                ("node:24".parse().unwrap(), read.clone()),
+            ]),
+            addresses: SortedMap::from([
+                (url.to_owned(), read.clone()),
+                ("https://acme.example/b".to_owned(), "etag \"1\"".into()),
+            ]),
+            arguments: SortedMap::new(),
+            platforms: [].into_iter().into_set(),
+            settings: SortedMap::new(),
+        };
+        let taken = |uri: &str, digest: &String, ids_are_digests| {
+            taken_otherwise(&inputs, &SortedMap::from([(uri.to_owned(), digest.clone())]), ids_are_digests)
+        };
+        let purl = format!("pkg:docker/{image}@latest?platform=linux%2Famd64");
+        for (uri, digest) in [(url, &read), ("https://acme.example/b", &other), (purl.as_str(), &read)] {
+            assert_eq!(taken(uri, digest, true).unwrap(), None, "{uri}");
+        }
+        assert!(taken(url, &other, true).unwrap_err().to_string().contains(url));
+        assert_eq!(taken(&purl, &other, true).unwrap().unwrap(), format!("the engine's image {image} changed"));
+        assert_eq!(taken(&purl, &other, false).unwrap(), None, "an id that is a configuration's");
+    }
 
     #[test]
     fn an_edit_a_new_file_and_one_that_is_gone_are_seen_and_what_lies_elsewhere_is_not() {

@@ -8,9 +8,10 @@ use monoship_core::collect::Collect as _;
 use monoship_core::error::Result;
 use monoship_core::event::{Event, Level, Stage, Status, Task};
 use monoship_core::execute::pool::in_parallel;
-use monoship_core::name::ServiceName;
+use monoship_core::name::{ImageRef, ServiceName};
 use monoship_core::time::millis;
 use monoship_docker::layers::stored;
+use monoship_docker::spec::provisional;
 use monoship_plan::cache::Tier;
 use monoship_plan::request::BuildRequest;
 use monoship_plan::{Decision, Plan};
@@ -46,7 +47,11 @@ pub fn begin(session: &Session, request: &BuildRequest, plan: &Plan) -> RunRecor
             }
         };
         entry.why = service.why();
-        entry.images = service.target.spec.output.names().iter().map(ToString::to_string).into_vec();
+        let names = service.target.spec.output.names().iter();
+        // A part of an image keeps the name under which it was pushed.
+        let named =
+            |name: &ImageRef| if service.target.is_part { provisional(name, session.run.id.as_str()) } else { name.clone() };
+        entry.images = names.map(|name| named(name).to_string()).into_vec();
         entry.fingerprint = Some(service.target.fingerprint.clone());
         record.tasks.push(entry);
     }

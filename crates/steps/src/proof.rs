@@ -38,21 +38,27 @@ pub enum Standing {
     Unproven(String),
 }
 
-/// Looks for all of them at once.
+/// Looks for all of them at once, and more closely before a release.
 ///
 /// # Errors
 /// When the registry or git does not answer.
-pub fn standing(session: &Session, wanted: &[Wanted<'_>]) -> Result<Vec<Standing>> {
+pub fn standing(session: &Session, wanted: &[Wanted<'_>], for_release: bool) -> Result<Vec<Standing>> {
     let owner = marks::owner(session)?;
     let signed = signing::trusted(session)?.map(|signers| (signing::cosign(session), signers));
-    let found = in_parallel(wanted, |one| judge(session, one, &owner, signed.as_ref()));
+    let found = in_parallel(wanted, |one| judge(session, one, for_release, &owner, signed.as_ref()));
     found.into_iter().collect()
 }
 
-fn judge(session: &Session, one: &Wanted<'_>, owner: &str, signed: Option<&(Cosign, Signer)>) -> Result<Standing> {
+fn judge(
+    session: &Session,
+    one: &Wanted<'_>,
+    for_release: bool,
+    owner: &str,
+    signed: Option<&(Cosign, Signer)>,
+) -> Result<Standing> {
     let Some(raw) = session.registry.manifest(&one.image)? else { return Ok(Standing::Absent) };
     let (digest, document) = (raw.digest().clone(), raw.document()?);
-    if let Some(lost) = lost(session, &one.image, &document)? {
+    if let Some(lost) = lost(session, &one.image, &document, for_release)? {
         return Ok(Standing::Unproven(format!("the registry has lost {lost} of it")));
     }
     let built_here =
@@ -72,16 +78,34 @@ fn judge(session: &Session, one: &Wanted<'_>, owner: &str, signed: Option<&(Cosi
     }
 }
 
-/// The first manifest of an index that is not there: whoever cleans up what has no tag takes those of indexes that have one.
-fn lost(session: &Session, image: &ImageRef, document: &Document) -> Result<Option<Digest>> {
-    let Document::Index(index) = document else { return Ok(None) };
-    let parts = index.manifests.iter().map(|entry| image.without_reference().with_digest(entry.digest.clone())).into_vec();
-    for (part, found) in parts.iter().zip(session.registry.resolve_all(&parts)) {
-        if found?.is_none() {
-            return Ok(part.digest().cloned());
+/// The first manifest of an index that is not there: whoever cleans up what has no tag takes those of indexes that have one. Before a release
+/// the first layer or configuration, too: a registry's own clean-up takes those, and every pull of the image fails.
+fn lost(session: &Session, image: &ImageRef, document: &Document, for_release: bool) -> Result<Option<Digest>> {
+    let (registry, place) = (&session.registry, image.without_reference());
+    let mut images = Vec::new();
+    match document {
+        Document::Manifest(manifest) => images.push((**manifest).clone()),
+        Document::Index(index) => {
+            let parts = index.manifests.iter().map(|entry| place.with_digest(entry.digest.clone())).into_vec();
+            for (part, found) in parts.iter().zip(registry.resolve_all(&parts)) {
+                if found?.is_none() {
+                    return Ok(part.digest().cloned());
+                }
+            }
+            for entry in index.images().filter(|_| for_release) {
+                if let Document::Manifest(manifest) =
+                    registry.need_manifest(&place.with_digest(entry.digest.clone()))?.document()?
+                {
+                    images.push(*manifest);
+                }
+            }
         }
     }
-    Ok(None)
+    let blobs = images.iter().filter(|_| for_release).flat_map(|image| image.layers.iter().chain([&image.config]));
+    let blobs: Vec<&Digest> = blobs.map(|blob| &blob.digest).into_set().into_iter().into_vec();
+    // What does not say is the pull's own affair.
+    let gone = in_parallel(&blobs, |blob| registry.has_lost(&place, blob).is_ok_and(|lost| lost));
+    Ok(blobs.into_iter().zip(gone).find(|(_, gone)| *gone).map(|(blob, _)| blob.clone()))
 }
 
 fn said(error: &Error) -> String {

@@ -53,7 +53,7 @@ fn a_cancelled_job_ends_with_all_its_processes_says_so_and_the_next_one_works() 
         assert!(summary.contains(part), "no {part:?} in {summary}: {}", log());
     }
     let tags: Vec<String> = forge.tags("web").into_keys().collect();
-    assert!(matches!(tags.as_slice(), [content] if content.starts_with("in-")), "half of a version is published: {tags:?}");
+    assert!(!tags.is_empty() && tags.iter().all(|tag| tag.starts_with("in-")), "half of a version is published: {tags:?}");
     assert_eq!(forge.cache.store().scopes().into_iter().collect::<Vec<_>>(), ["monorepo-base", "monorepo-web"]);
 
     std::fs::remove_file(forge.origin.path().join("apps/api/src/slow.ts")).unwrap();

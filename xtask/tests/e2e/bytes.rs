@@ -8,9 +8,9 @@ use std::time::Duration;
 use monoship_core::execute::process::Invocation;
 use monoship_core::execute::shutdown::Shutdown;
 
-use crate::harness::{clone_to_look_at, seat, sh, task, wait_for};
+use crate::harness::{clone_to_look_at, docker, seat, sh, task, wait_for};
 use support::engine::shared;
-use support::faulty_proxy::{Fault, FaultyProxy};
+use support::faulty_proxy::FaultyProxy;
 use support::http::{Response, Server};
 use support::repo::{Ran, Repo};
 
@@ -206,6 +206,17 @@ fn an_address_whose_content_moves_is_asked_again() {
     assert!(told.contains(&format!("what {url} holds changed while the run was under way")), "{told}");
     *content.lock().unwrap() = "two";
     assert!(plan(&repo).contains("  build"), "nothing stands for what was asked first: {}", plan(&repo));
+    // A weak ETag may stay while the content changes, and a builder's cache goes by it.
+    let served = Arc::clone(&content);
+    let weak = Server::start(move |request| match request.header("if-none-match") {
+        Some(_) => Response::status(304).header("etag", "W/\"1\""),
+        None => Response::bytes(200, served.lock().unwrap().as_bytes().to_vec()).header("etag", "W/\"1\""),
+    });
+    let stays = with(&format!("FROM scratch AS api\nADD {}/cfg.json /app/", weak.url()));
+    stays.xtask(&["build"]).exits(0);
+    *content.lock().unwrap() = "four";
+    let told = stays.xtask(&["build"]).exits(1).stderr;
+    assert!(told.contains("goes by the server's ETag, which has stayed") && told.contains("--checksum"), "{told}");
     // Where nobody answers nobody knows, and it is built.
     drop(server);
     let said = plan(&repo);
@@ -242,8 +253,9 @@ fn an_image_of_a_file_that_was_edited_while_it_was_built_is_nobodys() {
     let _seat = seat();
     let repo = with("");
     let unique = repo.path().display().to_string();
-    let steps = format!("FROM node:24-bookworm-slim AS api\nRUN sleep 2 # {unique}\nCOPY apps/api/dist /app\n");
-    repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\n{steps}"));
+    let copies = "COPY apps/api/dist /app\nCOPY --from=sources / /sources\n";
+    let steps = format!("FROM node:24-bookworm-slim AS api\nRUN sleep 2 # {unique}\n{copies}");
+    repo.write("Dockerfile.monorepo-optimized", &format!("FROM scratch AS base\nFROM scratch AS sources\n{steps}"));
     let dockerfile = "Dockerfile.monorepo-optimized";
     let edited_meanwhile = |more: &[&str], host: &str, file: &str, text: &str| {
         let before = repo.read(file);
@@ -260,22 +272,31 @@ fn an_image_of_a_file_that_was_edited_while_it_was_built_is_nobodys() {
         told
     };
     edited_meanwhile(&[], "localhost:1", "apps/api/dist/main.js", "2");
+    // Whoever edits all that lies below the root edits the copies that builders take, too.
+    edited_meanwhile(&[], "localhost:1", "target/xtask/context/node_modules/api/sources/apps/api/package.json", "{}");
     // A builder reads these as it begins, which is when others have made room for it.
     edited_meanwhile(&[], "localhost:1", dockerfile, &repo.read(dockerfile).replace("/app", "/srv"));
     edited_meanwhile(&[], "localhost:1", ".dockerignore", "apps/api/dist/none\n");
     // As it was read, whatever the builder was sent: nothing stands for it.
     assert!(plan(&repo).contains("  build"), "{}", plan(&repo));
 
-    // Where a registry changes no tag that exists, the image stays, and whoever is to delete it is told which.
+    // Of what is pushed nobody sees a content tag, not for a moment: a run that is killed then takes nothing back.
     let proxy = FaultyProxy::start(&shared().engine.registry.unwrap().to_string());
-    proxy.weather(Arc::new(|request| {
-        let withdraws = request.method == "PUT" && String::from_utf8_lossy(&request.body).contains("vnd.monoship.withdrawn");
-        let fault = Fault::Says(400, "TAG_INVALID", "The image tag already exists and cannot be overwritten: it is immutable.");
-        (Duration::ZERO, withdraws.then_some(fault))
+    let put: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&put);
+    proxy.weather(Arc::new(move |request| {
+        if let Some((_, tag)) = request.path.split_once("/api/manifests/").filter(|_| request.method == "PUT") {
+            seen.lock().unwrap().push(tag.to_owned());
+        }
+        (Duration::ZERO, None)
     }));
-    let told = edited_meanwhile(&["--push", "--allow-stand-ins"], &proxy.host(), "apps/api/dist/main.js", "2");
-    let image = format!("its image still stands as {}/edited/api:in-", proxy.host());
-    assert!(told.contains(&image) && told.contains("immutable") && told.contains(&format!("delete {}", proxy.host())), "{told}");
+    edited_meanwhile(&["--push", "--allow-stand-ins"], &proxy.host(), "apps/api/dist/main.js", "2");
+    let put = put.lock().unwrap().clone();
+    let is_content = |tag: &String| tag.strip_prefix("in-").is_some_and(|rest| !rest.contains('-'));
+    assert!(put.iter().any(|tag| tag.starts_with("in-")) && !put.iter().any(is_content), "{put:?}");
+    // Nor in the engine: nothing but what the user calls it is left there.
+    let left = docker(shared(), &["image", "ls", "--format", "{{.Tag}}", "localhost:1/edited/api"]);
+    assert_eq!(left.trim(), "dev");
 }
 
 #[test]

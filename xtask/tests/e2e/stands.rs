@@ -53,6 +53,11 @@ fn an_undone_edit_and_another_working_tree_take_the_image_that_stands() {
     assert_eq!((status.as_str(), why.as_str(), &digest), ("unchanged", "built before; tagged again", &first));
     assert_eq!(tagged(), first);
     assert_eq!(built(&repo).1, "inputs unchanged");
+    // Under another name it is not gone: it never was there.
+    let elsewhere = [("XTASK_IMAGES_REGISTRY", "localhost:1"), ("XTASK_IMAGES_NAMESPACE", "elsewhere")];
+    let output = repo.command(&["plan"]).envs(elsewhere).output().unwrap();
+    let why = format!("put to localhost:1/elsewhere/api, and the last build to {}", repo.image("api"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&why), "{output:?}");
 
     // A clone that has never built, and a branch in a second working tree.
     let other = tempfile::tempdir().unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::harness::is_content;
 use support::engine::{environment_of, shared};
 use support::repo::{Ran, git, xtask_command};
 
@@ -174,8 +175,8 @@ fn image(namespace: &str) -> serde_json::Value {
         answer.body_mut().read_to_vec().unwrap()
     };
     let listed: serde_json::Value = serde_json::from_slice(&get("tags/list")).unwrap();
-    let content: Vec<&str> =
-        listed["tags"].as_array().unwrap().iter().filter_map(|tag| tag.as_str()).filter(|tag| tag.starts_with("in-")).collect();
+    let tags = listed["tags"].as_array().unwrap().iter().filter_map(|tag| tag.as_str());
+    let content: Vec<&str> = tags.filter(|tag| is_content(tag)).collect();
     assert_eq!(content.len(), 1, "{listed}");
     let mut manifest: serde_json::Value = serde_json::from_slice(&get(&format!("manifests/{}", content[0]))).unwrap();
     assert!(manifest["layers"].as_array().is_some_and(|layers| !layers.is_empty()), "{manifest:#}");

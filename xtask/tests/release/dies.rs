@@ -96,7 +96,7 @@ fn a_release_killed_anywhere_leaves_no_version_tag_or_is_completed_by_a_rerun_wh
         let tags: usize = SERVICES.iter().map(|service| scene.version_tags(service).len()).sum();
         with_tags += usize::from(tags > 0);
         let rerun = scene.release("v1.0.0").exits(0);
-        scene.complete();
+        scene.whole();
         let record = rerun.json();
         for ((service, stood), status) in SERVICES.iter().zip(stood).zip(statuses(&record)) {
             assert!(!stood || status == "unchanged", "{point:?}: {service} stood and was {status}");

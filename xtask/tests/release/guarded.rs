@@ -137,9 +137,17 @@ fn a_planted_image_is_built_again_and_never_released() {
     );
     // Whoever deletes what has no tag takes the images of an index that has one.
     let lost = scene.manifest("api", content)["manifests"][0]["digest"].as_str().unwrap().to_owned();
-    scene.delete("api", &lost);
+    scene.delete("api", &format!("manifests/{lost}"));
     scene.tag("v1.0.3", "");
     let record = scene.release("v1.0.3").exits(0).json();
+    assert_eq!(statuses(&record), ["built", "unchanged"], "{record:#}");
+    assert!(record.to_string().contains(&format!("the registry has lost {lost} of it")), "{record:#}");
+    // A registry's own clean-up takes layers.
+    let image = scene.manifest("api", content)["manifests"][0]["digest"].as_str().unwrap().to_owned();
+    let lost = scene.manifest("api", &image)["layers"][0]["digest"].as_str().unwrap().to_owned();
+    scene.delete("api", &format!("blobs/{lost}"));
+    scene.tag("v1.0.4", "");
+    let record = scene.release("v1.0.4").exits(0).json();
     assert_eq!(statuses(&record), ["built", "unchanged"], "{record:#}");
     assert!(record.to_string().contains(&format!("the registry has lost {lost} of it")), "{record:#}");
     let rebuilt = scene.run(&["release", "v1.0.2", "--allow-stand-ins", "--rebuild", "--move-tags", "--json"]).exits(0).json();

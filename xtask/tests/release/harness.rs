@@ -140,9 +140,9 @@ impl Scene {
         assert_eq!(put.send(&manifest[..]).unwrap().status().as_u16(), 201);
     }
 
-    /// Deletes a manifest, tagged or not, as whoever cleans up might.
-    pub fn delete(&self, service: &str, digest: &str) {
-        let url = format!("http://{}/v2/{}/{service}/manifests/{digest}", shared().registry(), self.namespace);
+    /// Deletes a manifest, tagged or not, or a blob, as whoever cleans up might.
+    pub fn delete(&self, service: &str, what: &str) {
+        let url = format!("http://{}/v2/{}/{service}/{what}", shared().registry(), self.namespace);
         assert_eq!(self.agent.delete(&url).call().unwrap().status().as_u16(), 202);
     }
 
@@ -199,20 +199,6 @@ impl Scene {
         }
     }
 
-    /// Every service's every tag of release 1.0.0 names one manifest, and it holds the very image of the content tag. That tag's index may
-    /// be another one after a kill: the builder of the killed run lives on for a moment, and its push may come after the rerun's.
-    #[track_caller]
-    pub fn complete(&self) {
-        for service in SERVICES {
-            let tags = self.tags(service);
-            let content: Vec<&String> = tags.keys().filter(|tag| is_content(tag)).collect();
-            assert_eq!((content.len(), tags.len()), (1, 1 + TAGS.len()), "{service}: {tags:?}");
-            assert!(TAGS.iter().all(|tag| tags.get(*tag) == tags.get(TAGS[0])), "{service}: {tags:?}");
-            let image = |tag: &str| self.manifest(service, tag)["manifests"][0].clone();
-            assert_eq!(image(TAGS[0]), image(content[0]), "{service}: {tags:?}");
-        }
-    }
-
     /// No checkout is left, in its folder or in git's list.
     #[track_caller]
     pub fn no_checkout(&self) {
@@ -231,11 +217,11 @@ impl Scene {
 }
 
 /// `in-<fingerprint>`.
-fn is_content(tag: &str) -> bool {
+pub fn is_content(tag: &str) -> bool {
     tag.strip_prefix("in-").is_some_and(|rest| !rest.contains('-'))
 }
 
-/// `in-<fingerprint>-<os>-<arch>`: what one platform's build pushed.
+/// `in-<fingerprint>-<run>`: as what a builder pushed it, with one platform's build before the run.
 fn is_part(tag: &str) -> bool {
     tag.starts_with("in-") && !is_content(tag)
 }

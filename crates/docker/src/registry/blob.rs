@@ -55,6 +55,19 @@ impl Registry {
         self.blob_length(&Call::pull(image), digest)
     }
 
+    /// True where the registry says of the blob, asked for its first byte, that it is not there: what keeps its list of blobs apart from the blobs
+    /// themselves (a bucket, a disk) may answer a HEAD by the list.
+    ///
+    /// # Errors
+    /// As [`Registry::has_blob`].
+    pub fn has_lost(&self, image: &ImageRef, digest: &Digest) -> Result<bool> {
+        let call = Call::pull(image);
+        self.retrying(|| {
+            let url = self.url(image, &format!("blobs/{digest}"))?;
+            Ok(self.must(&call, &[200, 206, 404, 416], || first_byte(&url))?.status == 404)
+        })
+    }
+
     fn blob_length(&self, call: &Call<'_>, digest: &Digest) -> Result<Option<u64>> {
         self.retrying(|| {
             let url = self.url(call.image, &format!("blobs/{digest}"))?;

@@ -336,8 +336,10 @@ pub(crate) fn commands(ran: &Ran) -> String {
         for spec in target.builds() {
             let _ = writeln!(text, "{}\n", build::command(&ran.session, &buildx, spec));
         }
-        if let Some(image) = target.spec.joined().filter(|_| !target.by_platform.is_empty()) {
-            let _ = writeln!(text, "# joined as {image}\n");
+        let is_content = |image: &&ImageRef| image.tag().is_some_and(Tag::is_content) && !target.is_part;
+        if let Some(image) = target.spec.output.names().last().filter(is_content) {
+            let how = if target.by_platform.is_empty() { "tagged" } else { "joined" };
+            let _ = writeln!(text, "# {how} as {image}\n");
         }
     }
     for service in &plan.services {

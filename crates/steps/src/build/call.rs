@@ -23,7 +23,8 @@ pub fn command(session: &Session, buildx: &Invocation, spec: &BuildSpec) -> Invo
         Some(builder) => existing::for_builder(buildx.clone(), &session.env, builder),
         None => buildx.clone(),
     };
-    given::with_secrets(session, spec, call.args(buildx::build_arguments(spec, &metadata_file(session, spec))))
+    let told = spec.provisional(session.run.id.as_str());
+    given::with_secrets(session, spec, call.args(buildx::build_arguments(&told, &metadata_file(session, spec))))
 }
 
 /// Where the builder says what it made.

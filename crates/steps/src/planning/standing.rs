@@ -64,7 +64,13 @@ impl Planner<'_> {
             return vec![Reason::Cleared];
         }
         let Some((before, recorded)) = state.inputs(&service.name) else { return vec![Reason::NeverBuilt] };
-        if before == *fingerprint || state.find(&service.name, fingerprint).is_some() {
+        let built = state.find(&service.name, fingerprint);
+        if before == *fingerprint || built.is_some() {
+            let named = built.and_then(|build| build.images.iter().find_map(|name| name.parse::<ImageRef>().ok()));
+            let (before, after) = (named.map(|name| name.without_reference()), candidate.image.without_reference());
+            if let Some(before) = before.filter(|before| *before != after) {
+                return vec![Reason::Place { before: before.familiar(), after: after.familiar() }];
+            }
             return vec![match &self.request.destination {
                 Destination::Engine(_) if self.engine.is_none() => Reason::NoEngine,
                 Destination::Engine(_) => Reason::ImageGone { place: "the engine".to_owned() },
@@ -122,7 +128,7 @@ impl Planner<'_> {
             image: candidate.image.with_tag(candidate.fingerprint.content_tag()),
         });
         let wanted: Vec<Wanted<'_>> = wanted.into_vec();
-        let found = match proof::standing(self.session, &wanted) {
+        let found = match proof::standing(self.session, &wanted, self.request.release) {
             Err(error) if self.look && !error.is_cancelled() => {
                 let message = format!("cannot tell which images the registry holds: {error}");
                 self.session.events.notice(Level::Info, None, message, None);
