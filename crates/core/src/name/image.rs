@@ -76,6 +76,13 @@ impl ImageRef {
         familiar.strip_suffix(":latest").unwrap_or(&familiar).to_owned()
     }
 
+    /// The same image by its shortest name: `node` and `node:latest` are one, and what is pinned under two names can be two images.
+    #[must_use]
+    pub fn without_latest(self) -> Self {
+        let tag = self.tag.filter(|tag| self.digest.is_some() || tag.as_str() != "latest");
+        Self { tag, ..self }
+    }
+
     /// The same image under another tag, without digest.
     #[must_use]
     pub fn with_tag(&self, tag: Tag) -> Self {

@@ -29,7 +29,7 @@ use monoship_workspace::package::unfinished_merge;
 /// The version this code reads and writes.
 const VERSION: u32 = 1;
 
-/// The pinned images. Keys are full references (registry, repository, tag) without a digest.
+/// The pinned images. Keys are full references (registry, repository, tag) without a digest, and without `latest`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pins {
     images: SortedMap<ImageRef, Digest>,
@@ -87,12 +87,13 @@ impl Pins {
             if parsed.digest().is_some() {
                 return Err(wrong(Error::usage(format!("`{image}` has a digest in its name"))));
             }
-            pins.images.insert(parsed, digest.parse().map_err(wrong)?);
+            pins.images.insert(parsed.without_latest(), digest.parse().map_err(wrong)?);
         }
         for (image, triggers) in written.onbuild {
             let line = text.rfind(&format!("\"{image}\"")).map(line_of);
-            let parsed = image.parse().map_err(|error: Error| Error::usage(error.to_string()).at(path, line).hint(hint))?;
-            pins.onbuild.insert(parsed, triggers);
+            let parsed: ImageRef =
+                image.parse().map_err(|error: Error| Error::usage(error.to_string()).at(path, line).hint(hint))?;
+            pins.onbuild.insert(parsed.without_latest(), triggers);
         }
         Ok(pins)
     }
@@ -116,7 +117,7 @@ impl Pins {
     /// The digest an image is pinned to: its own, where it is written with one.
     #[must_use]
     pub fn get<'p>(&'p self, image: &'p ImageRef) -> Option<&'p Digest> {
-        image.digest().or_else(|| self.images.get(image))
+        image.digest().or_else(|| self.images.get(&image.clone().without_latest()))
     }
 
     /// The image at its pinned digest, as a build takes it.
@@ -127,7 +128,7 @@ impl Pins {
 
     /// Notes the triggers of an image at its pinned digest.
     pub fn note_triggers(&mut self, image: &ImageRef, triggers: Vec<String>) {
-        self.onbuild.insert(image.clone(), triggers);
+        self.onbuild.insert(image.clone().without_latest(), triggers);
     }
 
     /// True where a stage that starts from this image takes files of the main context without saying so.
@@ -138,7 +139,7 @@ impl Pins {
             let first = words.first().map_or("", String::as_str);
             matches!(first, "COPY" | "ADD") || first == "RUN" && words.get(1).is_some_and(|flag| flag.starts_with("--MOUNT"))
         };
-        self.onbuild.get(image).is_some_and(|triggers| triggers.iter().any(takes))
+        self.onbuild.get(&image.clone().without_latest()).is_some_and(|triggers| triggers.iter().any(takes))
     }
 
     /// Every pin.
@@ -175,7 +176,9 @@ impl Pins {
     /// # Errors
     /// When `only` is none of them, or one cannot be resolved.
     pub fn update(&mut self, images: &SortedSet<ImageRef>, only: Option<&ImageRef>, resolve: Resolve<'_>) -> Result<Vec<Moved>> {
-        if let Some(only) = only.filter(|only| !images.contains(only)) {
+        let images: SortedSet<ImageRef> = images.iter().map(|image| image.clone().without_latest()).into_set();
+        let only = only.map(|only| only.clone().without_latest());
+        if let Some(only) = only.as_ref().filter(|only| !images.contains(only)) {
             let names: Vec<String> = images.iter().map(ImageRef::familiar).into_vec();
             let error = Error::usage(format!("no `FROM` names `{}`", only.familiar()));
             return Err(match nearest(&only.familiar(), names.iter().map(String::as_str)) {
@@ -186,7 +189,7 @@ impl Pins {
         }
         self.images.retain(|image, _| images.contains(image));
         self.onbuild.retain(|image, _| images.contains(image));
-        let chosen = images.iter().filter(|image| image.digest().is_none() && only.is_none_or(|only| only == *image));
+        let chosen = images.iter().filter(|image| image.digest().is_none() && only.as_ref().is_none_or(|only| only == *image));
         let mut moved = Vec::new();
         for image in chosen {
             let pin = self.pin(image, resolve)?;
@@ -199,7 +202,7 @@ impl Pins {
 
     fn pin(&mut self, image: &ImageRef, resolve: Resolve<'_>) -> Result<Moved> {
         let after = resolve(image)?;
-        let before = self.images.insert(image.clone(), after.clone());
+        let before = self.images.insert(image.clone().without_latest(), after.clone());
         Ok(Moved { image: image.clone(), before, after })
     }
 }
@@ -227,6 +230,19 @@ mod tests {
         assert!(text.ends_with(&lines), "{text}");
         assert_eq!(Pins::parse(&text, Path::new("xtask.lock")).unwrap(), pins);
         assert_eq!(pins.pinned(&image("node:24")).unwrap().to_string(), format!("docker.io/library/node:24@{digest}"));
+    }
+
+    #[test]
+    fn an_image_that_is_named_with_latest_and_without_is_pinned_once() {
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        // As builders took them, the longer name's pin counted for both.
+        let text = format!("version = 1\n[images]\nnode = \"{old}\"\n\"node:latest\" = \"{new}\"\n");
+        let mut pins = Pins::parse(&text, Path::new("xtask.lock")).unwrap();
+        assert_eq!([image("node"), image("node:latest")].map(|image| pins.get(&image).cloned()), [Some(new.clone()), Some(new)]);
+        assert_eq!(pins.iter().count(), 1);
+        pins.update(&SortedSet::from([image("node"), image("node:24")]), Some(&image("node:latest")), &resolved).unwrap();
+        assert_eq!(pins.get(&image("node")), Some(&Digest::of(b"now")));
+        assert!(pins.to_text().contains("library/node\" = "), "{}", pins.to_text());
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl Slice<'_> {
     fn image_below(&self, stage: usize) -> Option<&ImageRef> {
         let stage = self.line(self.stages.get(&stage)?).last()?;
         let from: ImageRef = self.froms[&stage.index].first()?.parse().ok()?;
-        self.images.get_key_value(&from).map(|(image, _)| image)
+        self.images.get_key_value(&from.without_latest()).map(|(image, _)| image)
     }
 
     /// The patterns of [`Slice::sources`], each once.

@@ -129,6 +129,8 @@ fn a_named_context_replaces_the_stage_or_image_of_its_name() {
     for from in ["alpine", "alpine:latest", "docker.io/library/alpine", "index.docker.io/alpine:latest"] {
         let file = parse(&format!("FROM {from} AS api\n"));
         assert_eq!(*slice(&file, "api", &["alpine"], &[]).contexts(), set(&["alpine"]), "{from}");
+        let images = slice(&file, "api", &[], &[]).images().map(|base| base.image.familiar()).collect::<Vec<_>>();
+        assert_eq!(images, ["alpine"], "{from}");
     }
     let whole = slice(&file, "web", &["build"], &[]);
     assert_eq!((names(&whole), patterns(&whole)), (vec!["web"], vec![]));

@@ -183,7 +183,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
                 .hint("give the `ARG` a default before the first `FROM`, or set it in the service's `build-args`"));
         }
         let image: ImageRef = name.parse().map_err(|e: Error| self.fault(line, e.to_string()))?;
-        let first = self.slice.images.entry(image).or_insert(line);
+        let first = self.slice.images.entry(image.without_latest()).or_insert(line);
         *first = line.min(*first);
         Ok(())
     }
