@@ -3,6 +3,7 @@
 use monoship_core::error::Error;
 use monoship_core::name::{Digest, ImageRef, Tag};
 use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_docker::manifest::Document;
 use monoship_docker::registry::Registry;
 use monoship_github::notes::Listed;
 use monoship_plan::affected::{Affected, Verdict as Affects};
@@ -153,6 +154,7 @@ fn a_release_as_it_should_be_passes_every_check() {
     let checks: Vec<Check> = report.findings.iter().map(|finding| finding.check).collect();
     let expected = [
         Check::Tags,
+        Check::Whole,
         Check::Notes,
         Check::Subject,
         Check::Provenance,
@@ -171,8 +173,19 @@ fn a_release_as_it_should_be_passes_every_check() {
     let noted = scene.noted(&digest, &[format!("{}:v1.2.3", scene.repository), format!("{}@{digest}", scene.repository)]);
     assert_eq!(of(&noted, Check::Notes).0, Verdict::Passed);
     let json = serde_json::to_value(&report).unwrap();
-    assert_eq!(json["findings"][2]["platform"], "linux/amd64");
+    assert_eq!(json["findings"][3]["platform"], "linux/amd64");
     assert_eq!(report.findings[0].to_string(), format!("ok      api tags: v1.2.3, latest at {digest}"));
+
+    // A clean-up took a layer: the manifests stand, and every pull fails.
+    let index = scene.registry.need_manifest(&scene.tag("latest")).unwrap().document().unwrap();
+    let image = scene.repository.with_digest(index.children()[0].digest.clone());
+    let Document::Manifest(image) = scene.registry.need_manifest(&image).unwrap().document().unwrap() else { panic!() };
+    let layer = image.layers[0].digest.clone();
+    let host = scene.repository.registry();
+    ureq::delete(format!("http://{host}/v2/{}/blobs/{layer}", scene.repository.repository())).call().unwrap();
+    let report = scene.verify_as_is(|_| ());
+    let (verdict, detail) = of(&report, Check::Whole);
+    assert!(verdict == Verdict::Failed && detail.contains(&format!("lost {layer}")), "{detail}");
 }
 
 #[test]

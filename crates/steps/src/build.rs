@@ -323,6 +323,7 @@ fn conclude(builds: &TargetBuilds<'_>, begun: SystemTime, started: Instant, ende
     if status == Status::Built {
         match builds.judge.as_ref().map_or(Ok(()), |judge| judge()).and_then(|()| made(session, target)) {
             Ok(made) => digest = made,
+            Err(error) if error.is_cancelled() => status = Status::Cancelled,
             Err(error) => (status, why, hint) = failed(&error),
         }
     }

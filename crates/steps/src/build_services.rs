@@ -256,7 +256,8 @@ fn remember(session: &Session, store: &ImageStore, service: &ServicePlan, outcom
         && let Some(image) = store.inspect(&loaded)?
     {
         store.tag(&loaded, content)?;
-        store.remove(&loaded)?;
+        // A name too many is nobody's loss.
+        let _ = store.remove(&loaded);
         outcome.digest = Some(image.id);
         outcome.size = Some(image.size);
     }

@@ -14,6 +14,7 @@ use monoship_core::name::{Digest, Fingerprint, ImageRef, ServiceName};
 use monoship_docker::cosign::{Cosign, Signer};
 use monoship_docker::manifest::Document;
 use monoship_docker::mark::Mark;
+use monoship_docker::registry::Registry;
 
 use crate::{Session, marks, signing};
 
@@ -58,7 +59,7 @@ fn judge(
 ) -> Result<Standing> {
     let Some(raw) = session.registry.manifest(&one.image)? else { return Ok(Standing::Absent) };
     let (digest, document) = (raw.digest().clone(), raw.document()?);
-    if let Some(lost) = lost(session, &one.image, &document, for_release)? {
+    if let Some(lost) = lost(&session.registry, &one.image, &document, for_release)? {
         return Ok(Standing::Unproven(format!("the registry has lost {lost} of it")));
     }
     let built_here =
@@ -80,8 +81,11 @@ fn judge(
 
 /// The first manifest of an index that is not there: whoever cleans up what has no tag takes those of indexes that have one. Before a release
 /// the first layer or configuration, too: a registry's own clean-up takes those, and every pull of the image fails.
-fn lost(session: &Session, image: &ImageRef, document: &Document, for_release: bool) -> Result<Option<Digest>> {
-    let (registry, place) = (&session.registry, image.without_reference());
+///
+/// # Errors
+/// When the registry does not answer.
+pub fn lost(registry: &Registry, image: &ImageRef, document: &Document, for_release: bool) -> Result<Option<Digest>> {
+    let place = image.without_reference();
     let mut images = Vec::new();
     match document {
         Document::Manifest(manifest) => images.push((**manifest).clone()),

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::sources;
+use crate::{proof, sources};
 
 use monoship_core::error::{Error, Result};
 use monoship_core::name::{Digest, ImageRef, Platform, ServiceName, Tag};
@@ -84,6 +84,8 @@ pub struct VerifyRequest<'a> {
 pub enum Check {
     /// Every tag of the release is there and they agree.
     Tags,
+    /// The registry has all of it, so that it can be pulled.
+    Whole,
     /// The release notes name this digest and these tags.
     Notes,
     /// Provenance is attested.
@@ -194,6 +196,12 @@ impl<'a> Checks<'a> {
     fn run(request: &'a VerifyRequest<'a>, registry: &Registry, service: &'a Service) -> Result<(Vec<Finding>, Option<Digest>)> {
         let mut checks = Self { request, service, platform: None, findings: Vec::new() };
         let Some(raw) = checks.tags(registry)? else { return Ok((checks.findings, None)) };
+        if let Some(lost) = proof::lost(registry, &service.repository, &raw.document()?, true)? {
+            let detail = format!("the registry has lost {lost}: no pull succeeds; release it again, with --rebuild --move-tags");
+            checks.found(Check::Whole, Verdict::Failed, detail);
+            return Ok((checks.findings, Some(raw.digest().clone())));
+        }
+        checks.found(Check::Whole, Verdict::Passed, "the registry has each manifest and layer");
         checks.notes(raw.digest());
         checks.signature(raw.digest());
         for attested in attest::read(registry, &service.repository, &raw)? {
