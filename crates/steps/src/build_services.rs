@@ -59,12 +59,7 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
     let jobs = services.iter().zip(&targets).map(|(service, target)| {
         let judge = || {
             let edited = edited::edited(session, (project, engine), &cut, (&service.service, target, &service.target), read);
-            let judged = edited.and_then(|what| what.map_or(Ok(()), |what| Err(project::meanwhile(&what))));
-            if let (Err(_), Some(loaded)) = (&judged, loaded(session, &service.target.spec.output)) {
-                // What is left of it only takes room.
-                let _ = store.remove(&loaded);
-            }
-            judged
+            edited?.map_or(Ok(()), |what| Err(project::meanwhile(&what)))
         };
         TargetBuilds::new(running, &service.target).judged_by(judge)
     });
@@ -76,6 +71,10 @@ pub fn run(session: &Session, project: &Project, engine: &Engine, plan: &Plan, r
         let Some(mut outcome) = outcome else { return Ok(None) };
         sources.ended(calls[at].0, &outcome);
         held.lock().unwrap_or_else(PoisonError::into_inner).remove(&calls[at].0.service.name);
+        if let (false, Some(loaded)) = (outcome.status == Status::Built, loaded(session, &calls[at].0.target.spec.output)) {
+            // What was loaded and is nobody's only takes room.
+            let _ = store.remove(&loaded);
+        }
         // A part is no image of the service.
         if outcome.status == Status::Built && !calls[at].0.target.is_part {
             remember(session, &store, calls[at].0, &mut outcome)?;
