@@ -107,7 +107,7 @@ impl Since {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "action")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "action")]
 #[expect(missing_docs, reason = "the fields are named after what they hold, and each variant's text says the rest")]
 pub enum Action {
     /// Release this tag. `prerelease`: marked so by GitHub, whatever its number, so that nothing that floats moves; `None` where the event
