@@ -149,8 +149,8 @@ fn key_host(session: &Session, given: &Given, slice: &Slice<'_>) -> Option<Strin
     let mut told: Vec<String> = given.add_hosts.iter().map(|host| format!("host {host}")).into_vec();
     for (kind, id) in slice.optional_mounts() {
         let there = match kind {
-            MountKind::Secret => given.secrets.get(&id).is_some_and(|source| value(session, source).is_ok()),
-            MountKind::Agent => given.ssh.get(&id).is_some_and(|paths| agent(session, paths).is_ok()),
+            MountKind::Secret => given.secrets.get(id).is_some_and(|source| value(session, source).is_ok()),
+            MountKind::Agent => given.ssh.get(id).is_some_and(|paths| agent(session, paths).is_ok()),
         };
         told.extend(there.then(|| format!("{kind:?} {id}")));
     }

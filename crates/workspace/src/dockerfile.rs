@@ -16,11 +16,13 @@ mod tests;
 mod walk;
 mod words;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::package::unfinished_merge;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::nearest;
+use monoship_core::sorted::SortedSet;
 
 pub use lineage::{Lineage, Origin};
 pub use lines::{Heredoc, without_syntax};
@@ -38,6 +40,8 @@ pub struct Dockerfile {
     /// The ARGs before the first FROM.
     globals: Vec<Instruction>,
     stages: Vec<Stage>,
+    /// The secrets and agents that a step of any stage mounts and can do without.
+    optional_mounts: SortedSet<(MountKind, String)>,
 }
 
 /// A stage: a FROM and what follows it.
@@ -183,8 +187,14 @@ impl Dockerfile {
     fn of_text(path: &Path, text: &str) -> Result<Self> {
         let at = |line, what: String| Error::usage(what).at(path, Some(line));
         let lines = lines::cut(text).map_err(|(line, what)| at(line, what))?;
-        let mut file =
-            Self { path: path.to_owned(), syntax: lines.syntax, escape: lines.escape, globals: Vec::new(), stages: Vec::new() };
+        let mut file = Self {
+            path: path.to_owned(),
+            syntax: lines.syntax,
+            escape: lines.escape,
+            globals: Vec::new(),
+            stages: Vec::new(),
+            optional_mounts: SortedSet::new(),
+        };
         for logical in &lines.logical {
             let instruction = Instruction::read(logical, lines.escape).map_err(|e| e.at(path, Some(logical.line)))?;
             match (instruction.keyword.as_str(), file.stages.last_mut()) {
@@ -202,6 +212,7 @@ impl Dockerfile {
         if file.stages.is_empty() {
             return Err(Error::usage("this Dockerfile has no `FROM`").at(path, None));
         }
+        file.optional_mounts = mounts::optional(&file.stages, file.escape);
         Ok(file)
     }
 
@@ -304,12 +315,12 @@ impl Instruction {
     }
 
     /// The instruction an ONBUILD holds, itself otherwise. `None` where what it holds is malformed; the engine will say so.
-    fn inner(&self, escape: char) -> Option<Self> {
+    fn inner(&self, escape: char) -> Option<Cow<'_, Self>> {
         if self.keyword != "ONBUILD" {
-            return Some(self.clone());
+            return Some(Cow::Borrowed(self));
         }
         let logical = lines::Logical { line: self.line, text: self.args.clone(), heredocs: self.heredocs.clone() };
-        Self::read(&logical, escape).ok()
+        Self::read(&logical, escape).ok().map(Cow::Owned)
     }
 
     /// True for an ENV or a LABEL without `=`: `NAME` and, blanks included, its value.

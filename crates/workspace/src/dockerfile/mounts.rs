@@ -1,30 +1,42 @@
 //! The secrets, SSH agents and caches that RUN steps mount (BuildKit's `instructions/commands_runmount.go`).
 
 use monoship_core::collect::Collect as _;
-use monoship_core::sorted::{SortedMap, SortedSet};
+use monoship_core::sorted::SortedSet;
 
 use super::slice::{Mounted, Slice};
-use super::{Dockerfile, Instruction, Stage};
+use super::{Instruction, Stage};
+
+/// What a `--mount=` says by any of these names, as BuildKit reads it: of several the last one counts, and a name alone has no value.
+pub(super) fn field<'t>(mount: &'t str, names: &[&str]) -> Option<&'t str> {
+    let fields = mount.split(',').rev().map(|field| field.trim_matches('"'));
+    let mut pairs = fields.map(|field| field.split_once('=').unwrap_or((field, "")));
+    pairs.find(|(key, _)| names.iter().any(|name| key.eq_ignore_ascii_case(name))).map(|(_, value)| value)
+}
+
+const TARGET: [&str; 3] = ["target", "dst", "destination"];
+pub(super) const SOURCE: [&str; 2] = ["source", "src"];
 
 /// Enters what a stage's `step` mounts.
 pub(super) fn note(step: &Instruction, line: usize, stage: &Stage, slice: &mut Slice<'_>) {
-    if step.keyword != "RUN" {
-        return;
-    }
-    for text in step.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")) {
-        let fields = fields(text);
-        if is_of_type(&fields, "cache")
-            && let Some(id) = cache(&fields, fields.get("target"))
+    for mount in mounts_of(step) {
+        if is_of_type(mount, "cache")
+            && let Some(id) = cache(mount)
         {
             slice.caches.entry(id).or_insert(stage.index);
         }
-        let Some((kind, id, required)) = handed_in(&fields) else { continue };
+        let Some((kind, id, required)) = handed_in(mount) else { continue };
         let all = if kind == Kind::Secret { &mut slice.secrets } else { &mut slice.agents };
-        let known = all.entry(id).or_insert(Mounted { required, line });
+        let known = all.entry(id.to_owned()).or_insert(Mounted { required, line });
         if required && !known.required {
             *known = Mounted { required, line };
         }
     }
+}
+
+/// The `--mount=` of a RUN.
+pub(super) fn mounts_of(step: &Instruction) -> impl Iterator<Item = &str> {
+    let flags = if step.keyword == "RUN" { &step.flags[..] } else { &[] };
+    flags.iter().filter_map(|flag| flag.strip_prefix("--mount="))
 }
 
 /// What a step is handed that is in no context.
@@ -37,65 +49,55 @@ pub enum Kind {
 }
 
 /// The secret or agent that a mount is of, by its id, and whether the step fails without it.
-fn handed_in(fields: &SortedMap<String, String>) -> Option<(Kind, String, bool)> {
-    let (kind, id) = if is_of_type(fields, "secret") {
-        let last = || fields.get("target").and_then(|target| target.rsplit('/').next()).map(str::to_owned);
-        (Kind::Secret, fields.get("source").or(fields.get("id")).cloned().or_else(last)?)
-    } else if is_of_type(fields, "ssh") {
-        (Kind::Agent, fields.get("id").cloned().unwrap_or_else(|| "default".to_owned()))
+fn handed_in(mount: &str) -> Option<(Kind, &str, bool)> {
+    let named = |names| field(mount, names);
+    let (kind, id) = if is_of_type(mount, "secret") {
+        let last = || named(&TARGET).and_then(|target| target.rsplit('/').next());
+        (Kind::Secret, named(&SOURCE).or(named(&["id"])).or_else(last)?)
+    } else if is_of_type(mount, "ssh") {
+        (Kind::Agent, named(&["id"]).unwrap_or("default"))
     } else {
         return None;
     };
     // As Go's `strconv.ParseBool` reads it; the key alone means yes.
-    let required = fields.get("required").is_some_and(|value| ["", "1", "t", "T", "true", "True", "TRUE"].contains(&&**value));
+    let required = named(&["required"]).is_some_and(|value| ["", "1", "t", "T", "true", "True", "TRUE"].contains(&value));
     // What a variable names is not known here; BuildKit says what is wrong.
     (!id.is_empty() && !id.contains('$')).then_some((kind, id, required))
 }
 
-fn is_of_type(fields: &SortedMap<String, String>, kind: &str) -> bool {
-    fields.get("type").is_some_and(|there| there.eq_ignore_ascii_case(kind))
+fn is_of_type(mount: &str, kind: &str) -> bool {
+    field(mount, &["type"]).is_some_and(|there| there.eq_ignore_ascii_case(kind))
 }
 
-impl Dockerfile {
-    /// The secrets and agents that a step of any stage mounts and can do without.
-    pub(super) fn optional_mounts(&self) -> SortedSet<(Kind, String)> {
-        let steps = self.stages.iter().flat_map(Stage::instructions).filter_map(|step| step.inner(self.escape));
-        let flags = steps.filter(|step| step.keyword == "RUN").flat_map(|step| step.flags);
-        let mounts = flags.filter_map(|flag| handed_in(&fields(flag.strip_prefix("--mount=")?)));
-        mounts.filter(|(.., required)| !required).map(|(kind, id, _)| (kind, id)).into_set()
+/// The secrets and agents that a step of any stage mounts and can do without.
+pub(super) fn optional(stages: &[Stage], escape: char) -> SortedSet<(Kind, String)> {
+    let mut found = SortedSet::new();
+    for step in stages.iter().flat_map(Stage::instructions) {
+        let Some(step) = step.inner(escape) else { continue };
+        let optional = mounts_of(&step).filter_map(handed_in).filter(|(.., required)| !required);
+        found.extend(optional.map(|(kind, id, _)| (kind, id.to_owned())));
     }
+    found
 }
 
 /// What a builder knows a cache by: its id, else the folder it is mounted at, and the owner and mode that it begins with. One that begins with
 /// another image's files is known by that image too, and is nobody else's.
-fn cache(fields: &SortedMap<String, String>, target: Option<&String>) -> Option<String> {
-    let begins_with = ["from", "source"].iter().any(|key| fields.contains_key(*key));
-    let id = fields.get("id").filter(|id| !id.is_empty()).or(target.filter(|target| target.starts_with('/')))?;
-    let others = ["uid", "gid", "mode"].iter().filter_map(|key| Some((*key, fields.get(*key)?)));
+fn cache(mount: &str) -> Option<String> {
+    let begins_with = field(mount, &["from"]).or(field(mount, &SOURCE)).is_some();
+    let target = || field(mount, &TARGET).filter(|target| target.starts_with('/'));
+    let id = field(mount, &["id"]).filter(|id| !id.is_empty()).or_else(target)?;
+    let others = ["uid", "gid", "mode"].iter().filter_map(|key| Some((*key, field(mount, &[key])?)));
     let all: Vec<String> = [("id", id)].into_iter().chain(others).map(|(key, value)| format!("{key}={value}")).into_vec();
     // What would have to be quoted, or depends on a variable, is left out.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/@:+=".contains(c);
     (!begins_with && all.iter().all(|one| one.chars().all(is_plain))).then(|| all.join(","))
 }
 
-/// `type=secret,id=npm,required` by key, each under the first of its names; of several values the last one counts.
-pub(super) fn fields(text: &str) -> SortedMap<String, String> {
-    let field = |field: &str| {
-        let field = field.trim_matches('"');
-        let (key, value) = field.split_once('=').unwrap_or((field, ""));
-        let key = match key.to_ascii_lowercase() {
-            key if key == "src" => "source".to_owned(),
-            key if key == "dst" || key == "destination" => "target".to_owned(),
-            key => key,
-        };
-        (key, value.to_owned())
-    };
-    text.split(',').map(field).into_map()
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use monoship_core::sorted::SortedMap;
 
     use super::*;
     use crate::dockerfile::{Dockerfile, SliceRequest};
@@ -116,7 +118,7 @@ mod tests {
         };
         assert_eq!(shown(slice.secrets()), [".netrc true 6", "npm true 5", "token true 7"]);
         assert_eq!(shown(slice.agents()), ["default false 8", "hub false 8"]);
-        let optional: Vec<String> = slice.optional_mounts().into_iter().map(|(kind, id)| format!("{kind:?} {id}")).collect();
+        let optional: Vec<String> = slice.optional_mounts().iter().map(|(kind, id)| format!("{kind:?} {id}")).collect();
         assert_eq!(optional, ["Secret npm", "Secret unreached", "Agent default", "Agent hub"], "those of the whole file");
     }
 

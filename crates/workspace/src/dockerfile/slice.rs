@@ -239,8 +239,8 @@ impl Slice<'_> {
 
     /// The secrets and agents that a step of any stage of the file mounts and can do without, reached or not: targets of one file share steps.
     #[must_use]
-    pub fn optional_mounts(&self) -> SortedSet<(Kind, String)> {
-        self.file.optional_mounts()
+    pub fn optional_mounts(&self) -> &SortedSet<(Kind, String)> {
+        &self.file.optional_mounts
     }
 
     /// The caches its steps mount (`--mount=type=cache`), as flags name them: `id=store,uid=1000`; each with the image that the step

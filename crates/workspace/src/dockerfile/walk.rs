@@ -350,7 +350,7 @@ pub(super) fn origins(instruction: &Instruction) -> Vec<Origin> {
             }
             vec![Origin::Main(copied(instruction))]
         }
-        "RUN" => instruction.flags.iter().filter_map(|flag| flag.strip_prefix("--mount=")).filter_map(mount).into_vec(),
+        "RUN" => mounts::mounts_of(instruction).filter_map(mount).into_vec(),
         _ => Vec::new(),
     }
 }
@@ -366,11 +366,10 @@ fn copied(instruction: &Instruction) -> Vec<String> {
 
 /// What a `--mount` reads: a bind without `from` sees the main context, anything with `from` sees that. A kind that a variable names can be a bind.
 fn mount(text: &str) -> Option<Origin> {
-    let mut fields = mounts::fields(text);
-    if let Some(from) = fields.remove("from").filter(|from| !from.is_empty()) {
-        return Some(Origin::Named(from));
+    if let Some(from) = mounts::field(text, &["from"]).filter(|from| !from.is_empty()) {
+        return Some(Origin::Named(from.to_owned()));
     }
-    let can_be_bind = fields.get("type").is_none_or(|kind| kind.eq_ignore_ascii_case("bind") || kind.contains('$'));
-    let source = fields.remove("source").unwrap_or_else(|| ".".to_owned());
-    can_be_bind.then(|| Origin::Main(vec![source]))
+    let can_be_bind = mounts::field(text, &["type"]).is_none_or(|kind| kind.eq_ignore_ascii_case("bind") || kind.contains('$'));
+    let source = mounts::field(text, &mounts::SOURCE).unwrap_or(".");
+    can_be_bind.then(|| Origin::Main(vec![source.to_owned()]))
 }
