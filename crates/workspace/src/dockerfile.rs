@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use super::package::unfinished_merge;
 use monoship_core::error::{Error, Result, read_text};
 use monoship_core::name::nearest;
-use monoship_core::sorted::SortedSet;
+use monoship_core::sorted::{SortedMap, SortedSet};
 
 pub use lineage::{Lineage, Origin};
 pub use lines::{Heredoc, without_syntax};
@@ -40,6 +40,8 @@ pub struct Dockerfile {
     /// The ARGs before the first FROM.
     globals: Vec<Instruction>,
     stages: Vec<Stage>,
+    /// The places of the stages of a name, in order.
+    named: SortedMap<String, Vec<usize>>,
     /// The secrets and agents that a step of any stage mounts and can do without.
     optional_mounts: SortedSet<(MountKind, String)>,
 }
@@ -193,6 +195,7 @@ impl Dockerfile {
             escape: lines.escape,
             globals: Vec::new(),
             stages: Vec::new(),
+            named: SortedMap::new(),
             optional_mounts: SortedSet::new(),
         };
         for logical in &lines.logical {
@@ -211,6 +214,11 @@ impl Dockerfile {
         }
         if file.stages.is_empty() {
             return Err(Error::usage("this Dockerfile has no `FROM`").at(path, None));
+        }
+        for stage in &file.stages {
+            if let Some(name) = &stage.name {
+                file.named.entry(name.clone()).or_default().push(stage.index);
+            }
         }
         file.optional_mounts = mounts::optional(&file.stages, file.escape);
         Ok(file)
@@ -240,6 +248,12 @@ impl Dockerfile {
         &self.stages
     }
 
+    /// The last stage of a name, as it is written in small letters, of the first so many stages.
+    fn last_named(&self, name: &str, first: usize) -> Option<&Stage> {
+        let place = self.named.get(name)?.iter().rev().find(|place| **place < first)?;
+        Some(&self.stages[*place])
+    }
+
     /// The names that can be given as a target, in order.
     pub fn targets(&self) -> impl Iterator<Item = &str> {
         self.stages.iter().filter_map(Stage::name)
@@ -256,7 +270,7 @@ impl Dockerfile {
             return Ok(last);
         }
         let lower = name.to_ascii_lowercase();
-        self.stages.iter().rev().find(|stage| stage.name.as_deref() == Some(&lower)).ok_or_else(|| {
+        self.last_named(&lower, self.stages.len()).ok_or_else(|| {
             let error = Error::usage(format!("there is no stage named `{name}`")).at(&self.path, None);
             match nearest(&lower, self.targets()) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),

@@ -110,7 +110,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
         self.slice.stages.insert(stage.index, stage);
         let base = self.expand_global(&stage.base, stage.line)?;
         self.note_from_args(stage);
-        let parent = self.file.stages[..stage.index].iter().rev().find(|s| s.name.as_deref() == Some(base.as_str()));
+        let parent = self.file.last_named(&base, stage.index);
         self.slice.froms.entry(stage.index).or_default().insert(base.clone());
         match parent {
             Some(parent) => self.open.push(parent),
@@ -127,8 +127,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
     fn inherited(&self, stage: &Stage) -> Result<Scope> {
         let base = self.expand_global(&stage.base, stage.line)?;
         let replaced = |s: &&Stage| s.name.as_ref().is_some_and(|name| self.request.contexts.contains(name));
-        let named = |s: &&Stage| s.name.as_deref() == Some(base.as_str());
-        let Some(parent) = self.file.stages[..stage.index].iter().rev().find(named).filter(|s| !replaced(s)) else {
+        let Some(parent) = self.file.last_named(&base, stage.index).filter(|s| !replaced(s)) else {
             return Ok(Scope { on_image: base != "scratch", ..Scope::default() });
         };
         let mut scope = self.inherited(parent)?;
@@ -227,7 +226,7 @@ impl<'d, 'r, 's> Walk<'d, 'r, 's> {
             Ok(number) => {
                 Some(self.file.stages.get(number).ok_or_else(|| self.fault(line, format!("there is no stage {number}")))?)
             }
-            Err(_) => self.file.stages.iter().rev().find(|s| s.name.as_deref() == Some(&lower)),
+            Err(_) => self.file.last_named(&lower, self.file.stages.len()),
         };
         match found {
             Some(found) if found.index == stage.index => Err(self.fault(line, "a stage cannot copy from itself")),
