@@ -193,6 +193,9 @@ impl PrunePlan {
     #[must_use]
     pub fn left_out(&self, workspace: &Workspace, sources: &Sources<'_>) -> Vec<String> {
         let told = self.lacking(workspace, sources).map(|Import { file, line, named, to }| {
+            if is_of_packages(workspace, sources, to) {
+                return format!("{file}:{line} reads `{named}`, a folder of packages: name those that it needs in the `dependencies` of its package");
+            }
             if !sources.has(to) {
                 let maker = workspace.package(workspace.owner(to)).name();
                 return format!("{file}:{line} needs `{named}`, which a build of {maker} makes: name {maker} in the `dependencies` of its package");
@@ -211,6 +214,7 @@ impl PrunePlan {
                 && sources.tree().under(folder).iter().all(|file| workspace.owner(&file.path) == workspace.root_package())
         };
         let lacking = self.lacking(workspace, sources).filter(|import| !is_test(&import.file) && sources.has(&import.to));
+        let lacking = lacking.filter(|import| !is_of_packages(workspace, sources, &import.to));
         let place = |to: &str| Some(parent(to)).filter(|folder| is_script(to) && is_apart(folder)).unwrap_or(to).to_owned();
         let all: SortedSet<String> = lacking.map(|import| place(&import.to)).into_set();
         let is_within =
@@ -225,6 +229,10 @@ impl PrunePlan {
             let is_held = || sources.holds(owner, &import.to) || !sources.has(&import.to);
             let there = sources.is_source(closure, owner) && is_held();
             let below = sources.tree().under(&import.to);
+            let is_within = |id: &PackageId| Path::new(&workspace.package(*id).dir).starts_with(&import.to);
+            if is_of_packages(workspace, sources, &import.to) {
+                return !closure.packages.iter().any(|id| *id != closure.target && is_within(id));
+            }
             let is_shared = if below.is_empty() {
                 self.shared.contains(&import.to) || self.manifests.files.contains_key(&import.to)
             } else {
@@ -253,6 +261,13 @@ impl PrunePlan {
         let own = sources.of(closure.target).iter().filter(move |file| *file.path == *manifest);
         others.chain(own).map(|file| &*file.path).chain(self.shared.iter().map(String::as_str))
     }
+}
+
+/// True of a folder in which each file is a package's: `packages`.
+fn is_of_packages(workspace: &Workspace, sources: &Sources<'_>, path: &str) -> bool {
+    let below = sources.tree().under(path);
+    let is_packages = |path: &str| workspace.owner(path) != workspace.root_package();
+    !below.is_empty() && !is_packages(path) && below.iter().all(|file| is_packages(&file.path))
 }
 
 fn refuse(workspace: &Workspace, sources: &Sources<'_>, install: &Install) -> Result<()> {

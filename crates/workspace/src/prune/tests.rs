@@ -573,7 +573,7 @@ fn folders_and_patterns_that_settings_and_scripts_name_are_taken_along_but_for_p
 fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_included() {
     let root = workspace();
     put(root.path(), "apps/web/src/deep/a.ts", "export {}\nimport { x } from '../../../../lib/x.js'\nimport '../../index.js'\n");
-    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/'); readdirSync('../../locales/en')\nreadFile('../api/src/main.ts')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\nserve(join(__dirname, '..', '..', 'api', 'dist'))\nimport.meta.glob('../../../posts/**/*.md')\n";
+    let reads = "read(join(__dirname, '../../../proto/a.proto'))\nreaddirSync('../../locales/'); readdirSync('../../locales/en')\nreadFile('../api/src/main.ts')\n// readFileSync('../../VERSION')\nsay('../../VERSION')\nserve(join(__dirname, '..', '..', 'api', 'dist'))\nimport.meta.glob('../../../posts/**/*.md')\nreaddirSync(join(process.cwd(), '..', '..', 'apps'))\n";
     put(root.path(), "apps/web/src/b.ts", reads);
     put(root.path(), "apps/web/src/b.test.ts", reads);
     ["proto/a.proto", "locales/en/a.json", "posts/a/b.md", "VERSION"].iter().for_each(|path| put(root.path(), path, "a\n"));
@@ -597,6 +597,7 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
             "apps/web/src/b.ts:3 needs `../api/src/main.ts`, which the sources leave out: name it, `include = [\"apps/api/src/main.ts\"]` under its [[service]]",
             "apps/web/src/b.ts:6 needs `../../api/dist`, which a build of api makes: name api in the `dependencies` of its package",
             "apps/web/src/b.ts:7 needs `../../../posts/**/*.md`, which the sources leave out: name it, `include = [\"posts\"]` under its [[service]]",
+            "apps/web/src/b.ts:8 reads `../../apps`, a folder of packages: name those that it needs in the `dependencies` of its package",
             "apps/web/src/deep/a.ts:2 needs `../../../../lib/x.js`, which the sources leave out: name it, `include = [\"lib/x.ts\"]` under its [[service]]"
         ]
     );
@@ -604,7 +605,7 @@ fn a_deep_import_that_leaves_the_sources_is_named_with_its_line_and_can_be_inclu
     let to_include: Vec<_> = plan(&[]).unwrap().to_include(&workspace, &sources).into_iter().collect();
     assert_eq!(to_include, ["apps/api/src/main.ts", "lib", "locales", "posts", "proto/a.proto"]);
     let more = plan(&["lib/*.ts", "prisma", "apps/web/index.js", "proto", "locales", "posts", "apps/api/src"]).unwrap();
-    assert_eq!(more.left_out(&workspace, &sources).len(), 1, "what a build makes cannot be included");
+    assert_eq!(more.left_out(&workspace, &sources).len(), 2, "what a build makes and packages are not included");
     let paths: Vec<&str> = more.source_paths(&sources).collect();
     assert!(["lib/x.ts", "prisma/.env", "prisma/schema/a.prisma"].iter().all(|path| paths.contains(path)), "{paths:?}");
     assert_eq!(paths.iter().collect::<SortedSet<_>>().len(), paths.len(), "a file is there twice: {paths:?}");
