@@ -104,8 +104,14 @@ impl Arguments {
                 let format = "tar=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true";
                 self.pair("--output", format!("type=oci,\"name={}\",\"dest={}\",{format}", names.join(","), folder.display()));
             }
-            Output::Push { names, direct: true, .. } => {
-                self.image(names, "push=true,store=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true");
+            Output::Push { names, direct: true, by_digest, .. } => {
+                let how = "push=true,store=false,compression=zstd,oci-mediatypes=true,rewrite-timestamp=true";
+                if *by_digest {
+                    let names: Vec<ImageRef> = names.iter().map(ImageRef::without_reference).into_vec();
+                    self.image(&names, &format!("push-by-digest=true,{how}"));
+                } else {
+                    self.image(names, how);
+                }
             }
             Output::Push { names, direct: false, .. } => {
                 self.flag("--push");
@@ -181,16 +187,24 @@ mod tests {
             )
         );
         assert_eq!(
-            line(Output::Push { names, direct: true, folder: None }),
+            line(Output::Push { names, direct: true, by_digest: false, folder: None }),
             format!(
                 "{marked} --output type=image,\"name=ghcr.io/o/r/api:a,ghcr.io/o/r/api:b\",push=true,store=false,\
+                 compression=zstd,oci-mediatypes=true,rewrite-timestamp=true {end}"
+            )
+        );
+        let name = vec!["ghcr.io/o/r/api:a".parse().unwrap()];
+        assert_eq!(
+            line(Output::Push { names: name, direct: true, by_digest: true, folder: None }),
+            format!(
+                "{marked} --output type=image,\"name=ghcr.io/o/r/api\",push-by-digest=true,push=true,store=false,\
                  compression=zstd,oci-mediatypes=true,rewrite-timestamp=true {end}"
             )
         );
         let bare = BuildSpec {
             sbom: None,
             platforms: Vec::new(),
-            ..spec(Output::Push { names: Vec::new(), direct: false, folder: None })
+            ..spec(Output::Push { names: Vec::new(), direct: false, by_digest: false, folder: None })
         };
         let args = build_arguments(&bare, Path::new("m.json"));
         assert!(

@@ -57,7 +57,9 @@ impl BuildSpec {
     #[must_use]
     pub fn of_platform(&self, platform: &Platform, cache_from: Vec<String>, cache_to: Vec<String>) -> Self {
         let mut output = self.output.clone();
-        if let Output::Push { names, folder, .. } = &mut output {
+        if let Output::Push { names, folder, by_digest, .. } = &mut output {
+            // Another job, or another day, may be to join it.
+            *by_digest = false;
             if let Some(folder) = folder {
                 folder.as_mut_os_string().push(platform.scope_suffix());
             }
@@ -74,7 +76,7 @@ impl BuildSpec {
     #[must_use]
     pub fn provisional(&self, run: &str) -> Self {
         let mut output = self.output.clone();
-        if let Output::Load { names, .. } | Output::Push { names, folder: None, .. } = &mut output {
+        if let Output::Load { names, .. } | Output::Push { names, folder: None, by_digest: false, .. } = &mut output {
             names.iter_mut().for_each(|name| *name = provisional(name, run));
         }
         Self { output, ..self.clone() }
@@ -140,6 +142,8 @@ pub enum Output {
         /// Push straight from the builder's content store, zstd-compressed, layer times clamped to the epoch. Where the engine
         /// cannot, it pushes through its image store.
         direct: bool,
+        /// Under no tag: who has the digest puts it. Docker's own builder cannot (buildx 0.29).
+        by_digest: bool,
         /// Put it into this folder, as an OCI image layout, for us to push: a builder asks first whether the tag is there, which some
         /// registries refuse to say.
         folder: Option<PathBuf>,

@@ -416,7 +416,10 @@ impl Planner<'_> {
                 let hides = self.session.registry.hides_missing(image.registry());
                 let folder = hides.then(|| self.session.run.folder().join(format!("{}.layout", service.name)));
                 let names = named(&[target.fingerprint.content_tag()]);
-                Output::Push { names, direct: self.capabilities.push_without_store, folder }
+                let direct = self.capabilities.push_without_store;
+                // A fleet may have both kinds.
+                let by_digest = direct && self.session.config.fleet.is_empty() && self.other_builder().is_some();
+                Output::Push { names, direct, by_digest, folder }
             }
         };
         if !self.request.pushes() {

@@ -388,6 +388,13 @@ fn what_a_builder_cannot_load_is_said_before_anything_is_built() {
         assert!(!refused.contains("target api"), "nothing was begun: {refused}");
         repo.xtask(&["build", "--output", "type=oci,dest=target/{service}.tar"]).exits(0);
         assert!(repo.path().join("target/api.tar").is_file());
+
+        // It pushes by digest: no tag of the run's own stays beside those that are asked for.
+        let pushed = repo.xtask(&["build", "--push", "--force", "--json"]).exits(0).json();
+        let content = format!("in-{:.40}", task(&pushed, "api")["fingerprint"].as_str().unwrap());
+        let tags = registry.tags("org/shop/api");
+        assert_eq!(tags[&content].to_string(), task(&pushed, "api")["digest"], "{tags:?}");
+        assert!(tags.keys().all(|tag| *tag == content || !tag.starts_with(&content)), "{tags:?}");
     }
     let fleet = machines.fleet(client(), &["linux/amd64"]);
     let refused = fleet.xtask(&["build"]).exits(1);

@@ -81,11 +81,16 @@ impl Planner<'_> {
         if !self.session.config.fleet.is_empty() {
             return Some("the nodes of a fleet have no images in common".to_owned());
         }
+        let builder = self.other_builder()?;
+        Some(format!("the builder `{builder}` does not see the images that are loaded into the engine"))
+    }
+
+    /// The builder that is not the engine's own, where one builds.
+    pub(super) fn other_builder(&self) -> Option<String> {
         let named = self.session.config.builder.as_deref();
         if named.is_none() && self.engine.is_some_and(monoship_docker::engine::Engine::is_embedded) {
             return None;
         }
-        let builder = existing::without_store(&self.session.env, named)?;
-        Some(format!("the builder `{builder}` does not see the images that are loaded into the engine"))
+        existing::without_store(&self.session.env, named)
     }
 }
