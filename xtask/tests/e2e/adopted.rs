@@ -301,10 +301,15 @@ fn common_kinds_build_and_start_as_init_wrote_them() {
     assert!(answer(&repo.image("web:dev"), 3000, "/robots.txt").contains("User-agent"));
     let inside = files(&repo.image("routes:dev"), "/app");
     assert!(inside.contains("/@react-router/serve") && !inside.contains("/@react-router/dev"), "{inside}");
-    for (service, port) in PORTS {
-        let said = answer(&repo.image(&format!("{service}:dev")), port, "/");
-        assert!(said.starts_with("200 ") && said.contains(&format!("hello {service} on linux")), "{said}");
-    }
+    std::thread::scope(|scope| {
+        for (service, port) in PORTS {
+            let image = repo.image(&format!("{service}:dev"));
+            scope.spawn(move || {
+                let said = answer(&image, port, "/");
+                assert!(said.starts_with("200 ") && said.contains(&format!("hello {service} on linux")), "{said}");
+            });
+        }
+    });
     // A compiler is in the build stages alone, and what it leaves beside its work is in no image.
     let inside = docker(
         shared(),
