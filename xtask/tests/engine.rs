@@ -230,9 +230,10 @@ fn without_history(name: &str) -> Vec<u8> {
 fn traces(test: &TestEngine) -> Vec<String> {
     let layout = test.layout();
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let (run, root) = (layout.run().display().to_string(), layout.docker_root().display().to_string());
-    let mut found: Vec<String> =
-        mounts.lines().filter(|line| line.contains(&run) || line.contains(&root)).map(str::to_owned).collect();
+    let run = layout.run().display().to_string();
+    let places = [run.clone(), layout.docker_root().display().to_string(), layout.tmp().display().to_string()];
+    let is_ours = |line: &&str| places.iter().any(|place| line.contains(place));
+    let mut found: Vec<String> = mounts.lines().filter(is_ours).map(str::to_owned).collect();
     found.extend(processes(test));
     if layout.run().exists() {
         found.push(run);
@@ -267,9 +268,10 @@ fn processes(test: &TestEngine) -> Vec<String> {
 #[test]
 fn a_killed_engine_is_cleaned_up_and_the_next_one_works() {
     let test = fresh_with_node("killed");
-    let dir = context(&format!("FROM {NODE}\nRUN echo begun; sleep 7654\n"));
+    let dir = context(&format!("FROM {NODE}\nRUN --mount=type=secret,id=kept cat /run/secrets/kept; sleep 7654\n"));
+    let secret = format!("id=kept,src={}", dir.path().join("Dockerfile").display());
     std::thread::scope(|scope| {
-        let call = build(&test.engine, dir.path());
+        let call = build(&test.engine, dir.path()).args(["--secret", &secret]);
         let building = scope.spawn(move || call.run(&Shutdown::new()));
         let deadline = Instant::now() + Duration::from_mins(1);
         while !processes(&test).iter().any(|line| line.contains("sleep 7654")) {

@@ -37,7 +37,7 @@ pub fn stop(
         state.registry.end(Duration::from_secs(2));
     }
     kill_left_over(layout);
-    unmount_below(&[layout.docker_root(), layout.run()])?;
+    unmount_below(&[layout.docker_root(), layout.tmp(), layout.run()])?;
     remove_cgroups(&layout.cgroup());
     if let Some(packages) = packages {
         network::lower(packages, layout, events, shutdown)?;

@@ -216,7 +216,7 @@ fn start_dockerd(
         .arg("--config-file")
         .arg(&file)
         .env("PATH", search)
-        .env("DOCKER_TMPDIR", layout.data().join("tmp"));
+        .env("DOCKER_TMPDIR", layout.tmp());
     let command = match options.trust.hand_over(layout)? {
         // moby's name for the program that starts BuildKit's steps: builder/builder-next/executor_linux.go.
         Some(starter) => command.env("DOCKER_BUILDKIT_RUNC_COMMAND", starter),

@@ -134,6 +134,12 @@ impl Layout {
         self.data.join("log").join(format!("{program}.log"))
     }
 
+    /// What the daemon needs for a moment: the secrets of a step that runs are mounted from here.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.data.join("tmp")
+    }
+
     /// The engine's own storage.
     #[must_use]
     pub fn docker_root(&self) -> PathBuf {
